@@ -1,0 +1,3 @@
+"""Waystation: a caching package index gateway."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Distribution files themselves: what their names say and what their archives hold."""

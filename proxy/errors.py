@@ -1,0 +1,131 @@
+"""Every error the proxy raises on purpose.
+
+```text
+ProxyError
+├─ NotFound
+│  ├─ NoSuchProject      the index is certain it has no such project   404   falls through
+│  └─ NoSuchFile         the project is here, the file is not          404   stops
+├─ Denied                a policy refused, with its reason             403   stops
+├─ IndexUnavailable      a local index that cannot be read             503   stops
+├─ UpstreamError                                                       502   stops
+│  ├─ UpstreamTimeout                                                  504   stops
+│  ├─ UnreadablePage     not the Simple API, or a newer major version  502   stops
+│  └─ DigestMismatch     bytes are not what the index says             502   stops
+├─ StoreDamaged          a stored file is not what its name says       500   stops
+└─ ConfigurationError    raised only while composing                   exit 2
+```
+
+Errors carry facts as attributes, word them in ``__str__`` for whoever asked, and know
+nothing of HTTP: the command line prints the same words. No wording holds an upstream
+credential, an internal address or a piece of an upstream answer.
+"""
+
+from __future__ import annotations
+
+
+class ProxyError(Exception):
+    """Something the proxy foresaw; its text may be shown to a client."""
+
+
+class NotFound(ProxyError):
+    """What was asked for does not exist here."""
+
+
+class NoSuchProject(NotFound):
+    """The index is certain that it has no such project; only this lets the next index be asked."""
+
+    def __init__(self, project: str, reason: str = "") -> None:
+        super().__init__(project, reason)
+        self.project = project
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"no such project: {self.project}" + (f" ({self.reason})" if self.reason else "")
+
+
+class NoSuchFile(NotFound):
+    """The index has the project, but its page does not list this file."""
+
+    def __init__(self, project: str, filename: str, reason: str = "") -> None:
+        super().__init__(project, filename, reason)
+        self.project = project
+        self.filename = filename
+        self.reason = reason
+
+    def __str__(self) -> str:
+        told = f" ({self.reason})" if self.reason else ""
+        return f"project {self.project} has no file {self.filename}{told}"
+
+
+class Denied(ProxyError):
+    """A policy refuses this."""
+
+    def __init__(self, project: str, reason: str) -> None:
+        super().__init__(project, reason)
+        self.project = project
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.project} is not allowed: {self.reason}"
+
+
+class IndexUnavailable(ProxyError):
+    """A local index cannot be read, so nobody knows what it holds; nothing may stand in for it."""
+
+    def __init__(self, index: str, reason: str) -> None:
+        super().__init__(index, reason)
+        self.index = index
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"index {self.index} cannot be read: {self.reason}"
+
+
+class UpstreamError(ProxyError):
+    """Upstream did not give a usable answer. Never to be read as "there is none"."""
+
+    def __init__(self, index: str, reason: str, *, retry_after: int | None = None) -> None:
+        super().__init__(index, reason)
+        self.index = index
+        self.reason = reason
+        self.retry_after = retry_after
+        """Seconds after which asking again makes sense, where upstream or the breaker said."""
+
+    def __str__(self) -> str:
+        return f"upstream {self.index}: {self.reason}"
+
+
+class UpstreamTimeout(UpstreamError):
+    """Upstream did not answer in time."""
+
+
+class UnreadablePage(UpstreamError):
+    """Upstream's answer is not a page of the Simple API that this version understands."""
+
+
+class DigestMismatch(UpstreamError):
+    """Upstream's bytes do not have the length or digest that the index names."""
+
+
+class StoreDamaged(ProxyError):
+    """A stored file no longer has the bytes that its name promises, and cannot be had anew."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"the stored copy of {self.key} is damaged"
+
+
+class ConfigurationError(ProxyError):
+    """A setting is wrong. ``key`` names it, ``remedy`` says what would be right."""
+
+    def __init__(self, key: str, problem: str, remedy: str = "") -> None:
+        super().__init__(key, problem, remedy)
+        self.key = key
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")

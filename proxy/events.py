@@ -1,0 +1,78 @@
+"""What happened, as records, and those who want to know. The core emits; logs and counters listen.
+
+An observer is a plain callable, called at once in the task that did the work; it must not
+block and must not raise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import msgspec
+
+from proxy.model import ProjectName
+
+
+class Outcome(StrEnum):
+    """Where an answer came from."""
+
+    HIT = "hit"  # from what is stored, nobody asked
+    REVALIDATED = "revalidated"  # upstream said "not modified"
+    STALE = "stale"  # past its freshness, since upstream is slow or failing
+    MISS = "miss"  # fetched from upstream for this request
+    JOINED = "joined"  # fetched from upstream for another request that was under way
+    LOCAL = "local"  # from a local directory
+
+
+class PageAnswered(msgspec.Struct, frozen=True):
+    project: ProjectName
+    index: str
+    outcome: Outcome
+
+
+class FileAnswered(msgspec.Struct, frozen=True):
+    project: ProjectName
+    filename: str
+    index: str
+    outcome: Outcome
+
+
+class PageChanged(msgspec.Struct, frozen=True):
+    """Answers made from this project's page so far may no longer be given. None: of any project."""
+
+    project: ProjectName | None
+
+
+class UpstreamFailed(msgspec.Struct, frozen=True):
+    index: str
+    what: str
+    """A project or file, in words."""
+    reason: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Something of upstream's, or a request, that a rule kept out."""
+
+    index: str
+    project: str
+    what: str
+    reason: str
+
+
+Event = PageAnswered | FileAnswered | PageChanged | UpstreamFailed | Refused
+Observer = Callable[[Event], None]
+
+
+class Events:
+    """All observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = list(observers)
+
+    def subscribe(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def __call__(self, event: Event) -> None:
+        for observer in self._observers:
+            observer(event)

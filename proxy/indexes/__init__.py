@@ -1,0 +1,1 @@
+"""Indexes, and indexes made of indexes."""

@@ -1,0 +1,68 @@
+"""What a store of bytes has to do, and nothing about how."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+
+class Blob(Protocol):
+    """A way to read bytes, not an open handle: nothing to close, safe to drop unread."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, if known without asking anybody."""
+
+    async def length(self) -> int | None:
+        """Bytes, asking whoever has to be asked; None if nobody knows before the end."""
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from ``start`` up to, not including, ``stop``.
+
+        The last chunk comes only once all bytes are known to be right. Raises
+        ``UpstreamError`` where they are not, or cannot be had.
+        """
+
+
+class BlobEntry(msgspec.Struct, frozen=True):
+    key: str
+    size: int
+    """Bytes."""
+    stored: float
+    """Unix time in seconds."""
+
+
+class BlobStore(Protocol):
+    """Finished, verified files by the sha256 (lowercase hex) of their content."""
+
+    async def get(self, key: str) -> Blob | None: ...
+
+    async def put(self, key: str, spool: Path) -> None:
+        """Take the finished file over: it is moved. Raises ``OSError``; then the spool is left."""
+
+    async def delete(self, key: str) -> None:
+        """Forget it; nothing happens if it is not there."""
+
+    def has(self, key: str) -> bool: ...
+
+    def entries(self) -> Iterator[BlobEntry]: ...
+
+
+class Records(Protocol):
+    """Small values by key that survive a restart, shared by all processes on one cache folder.
+
+    A cache: what was put may be gone. A failed read is a miss, a failed write a log line;
+    neither raises. Keys are ``<kind>/<rest>``.
+    """
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def put(self, key: str, value: bytes) -> None: ...
+
+    async def forget(self, key: str) -> None: ...
+
+    async def keys(self, prefix: str) -> list[str]:
+        """All keys that start so, sorted; for commands and start-up, not for requests."""

@@ -1,0 +1,1 @@
+"""Bytes in motion: from upstream servers to here."""

@@ -1,0 +1,32 @@
+"""What every test has: time in its hands, and no way to a network beyond this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.clock import Clock
+
+
+def _only_loopback(event: str, args: tuple[Any, ...]) -> None:
+    if event != "socket.connect" or not isinstance(args[1], tuple):
+        return
+    try:
+        allowed = ipaddress.ip_address(args[1][0].partition("%")[0]).is_loopback
+    except ValueError:
+        allowed = args[1][0] == "localhost"
+    if not allowed:
+        raise PermissionError(f"a test tried to connect to {args[1][0]}")
+
+
+sys.addaudithook(_only_loopback)
+socket.setdefaulttimeout(60)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
