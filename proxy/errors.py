@@ -4,7 +4,8 @@
 ProxyError
 ├─ NotFound
 │  ├─ NoSuchProject      the index is certain it has no such project   404   falls through
-│  └─ NoSuchFile         the project is here, the file is not          404   stops
+│  ├─ NoSuchFile         the project is here, the file is not          404   stops
+│  └─ GoneUpstream       listed, but no longer at its address          404   stops
 ├─ Denied                a policy refused, with its reason             403   stops
 ├─ IndexUnavailable      a local index that cannot be read             503   stops
 ├─ UpstreamError                                                       502   stops
@@ -55,6 +56,17 @@ class NoSuchFile(NotFound):
     def __str__(self) -> str:
         told = f" ({self.reason})" if self.reason else ""
         return f"project {self.project} has no file {self.filename}{told}"
+
+
+class GoneUpstream(NotFound):
+    """Upstream says that there is nothing (any more) at the address of a file it lists."""
+
+    def __init__(self, index: str) -> None:
+        super().__init__(index)
+        self.index = index
+
+    def __str__(self) -> str:
+        return f"upstream {self.index} no longer has this file"
 
 
 class Denied(ProxyError):

@@ -51,16 +51,7 @@ class UpstreamFailed(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """Something of upstream's, or a request, that a rule kept out."""
-
-    index: str
-    project: str
-    what: str
-    reason: str
-
-
-Event = PageAnswered | FileAnswered | PageChanged | UpstreamFailed | Refused
+Event = PageAnswered | FileAnswered | PageChanged | UpstreamFailed
 Observer = Callable[[Event], None]
 
 

@@ -6,6 +6,7 @@ the time and outside the garbage collector's sight, which large projects need.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
@@ -89,6 +90,8 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     fresh_until: float | None = None
     """Unix time in seconds until which the index vouches for the page without being asked
     again; None: until it announces ``PageChanged``. A stale page's has passed."""
+    version: str = ""
+    """Opaque: pages of one project and source with the same version have the same content."""
     meta: Mapping[str, Any] = _NOTHING
     """Keys of ``meta`` beside ``api-version``, such as ``_last-serial``."""
     extra: Mapping[str, Any] = _NOTHING
@@ -118,8 +121,13 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
         raise NoSuchFile(self.project, filename)
 
     def keep(self, test: Callable[[File], bool]) -> ProjectPage:
-        """The same page with only the files that pass."""
-        return msgspec.structs.replace(self, files=tuple(file for file in self.files if test(file)))
+        """The page with only the files that pass; itself if all do."""
+        kept = tuple(file for file in self.files if test(file))
+        if len(kept) == len(self.files):
+            return self
+        names = "/".join((self.version, *(file.filename for file in kept)))
+        version = hashlib.sha256(names.encode()).hexdigest()
+        return msgspec.structs.replace(self, files=kept, version=version)
 
 
 def _itself(file: File) -> File:

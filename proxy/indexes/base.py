@@ -22,8 +22,13 @@ class Index(Protocol):
     async def projects(self) -> Set[ProjectName]:
         """The projects it knows of by itself. A mirror lists what it has stored."""
 
-    async def page(self, project: ProjectName) -> ProjectPage:
-        """Raises ``NoSuchProject``, ``Denied``, ``IndexUnavailable`` or ``UpstreamError``."""
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        """The project's page.
+
+        A client may insist on news: the answer is then one that was checked with its origin
+        after ``checked_after`` (Unix time, seconds), if the origin can be reached.
+        Raises ``NoSuchProject``, ``Denied``, ``IndexUnavailable`` or ``UpstreamError``.
+        """
 
     async def file(
         self, project: ProjectName, filename: str, digest: str | None = None

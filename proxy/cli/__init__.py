@@ -1,0 +1,53 @@
+"""The command ``waystation``. Subcommands are imported when they are called: imports cost time."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from proxy import __version__
+from proxy.errors import ConfigurationError, ProxyError
+
+COMMANDS = {
+    "serve": "Serve the index.",
+    "check": "Validate the settings and show what they mean.",
+    "cache": "Look at the cache, verify it, purge it.",
+}
+
+
+class Lazy(click.Group):
+    """Knows its commands by name, and imports the module of the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"proxy.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="waystation")
+def group() -> None:
+    """A caching package index gateway: private projects first, PyPI behind."""
+
+
+def main() -> None:
+    """Runs the command line; exit status 2 for a wrong setting, 1 for other foreseen errors."""
+    try:
+        group(prog_name="waystation")
+    except ConfigurationError as error:
+        click.echo(f"waystation: {error}", err=True)
+        sys.exit(2)
+    except ProxyError as error:
+        click.echo(f"waystation: {error}", err=True)
+        sys.exit(1)

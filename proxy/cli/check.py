@@ -1,0 +1,43 @@
+"""``waystation check``: are the settings right, and what do they mean?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.cli.options import settings_options
+from proxy.plan import describe, plan, without_credentials
+from proxy.settings import Settings
+from proxy.sources import load
+
+
+@click.command("check")
+@settings_options
+def command(config: Path | None, **flags: Any) -> None:
+    """Validate the settings; show the indexes they make and where each value comes from.
+
+    Exit status 2 if a setting is wrong.
+    """
+    loaded = load(flags, config)
+    tree = plan(loaded.settings)
+    click.echo("Indexes, in the order of resolution:")
+    for line in describe(tree):
+        click.echo(f"  {line}")
+    click.echo("\nSettings:")
+    for name in Settings.model_fields:
+        origin = loaded.origins.get(name, "default")
+        click.echo(f"  {name} = {_shown(getattr(loaded.settings, name))}  ({origin})")
+
+
+def _shown(value: Any) -> str:
+    """As text that shows no secret."""
+    if hasattr(value, "username") and hasattr(value, "scheme"):
+        return without_credentials(value)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_shown(each)}" for key, each in value.items()) + "}"
+    if hasattr(type(value), "model_fields"):
+        fields = type(value).model_fields
+        return _shown({name: getattr(value, name) for name in fields})
+    return "unset" if value is None else str(value)

@@ -1,0 +1,48 @@
+"""Several indexes as one: the first that has the project answers for it, alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+
+from proxy.errors import NoSuchProject
+from proxy.indexes.base import Index
+from proxy.model import Artifact, ProjectName, ProjectPage
+
+
+class Fallthrough:
+    """Asks its indexes in order. The answers of two indexes are never merged.
+
+    Only ``NoSuchProject`` lets the next one be asked. Everything else stops: a private index
+    that is down must never hand its names to a public one, and a file that the first index
+    does not have is not looked for in another.
+    """
+
+    def __init__(self, name: str, indexes: Sequence[Index]) -> None:
+        self.name = name
+        self.indexes = tuple(indexes)
+
+    async def projects(self) -> Set[ProjectName]:
+        found: set[ProjectName] = set()
+        for index in self.indexes:
+            found |= await index.projects()
+        return found
+
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        told = NoSuchProject(project)
+        for index in self.indexes:
+            try:
+                return await index.page(project, checked_after)
+            except NoSuchProject as missing:
+                told = missing
+        raise told
+
+    async def file(
+        self, project: ProjectName, filename: str, digest: str | None = None
+    ) -> Artifact:
+        told = NoSuchProject(project)
+        for index in self.indexes:
+            try:
+                return await index.file(project, filename, digest)
+            except NoSuchProject as missing:
+                told = missing
+        raise told

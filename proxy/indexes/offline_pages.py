@@ -1,0 +1,66 @@
+"""The pages of a mirror that opens no connection: what is stored is the world."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from proxy.errors import NoSuchProject
+from proxy.events import Outcome
+from proxy.indexes.page_memory import PageMemory
+from proxy.model import File, ProjectName, ProjectPage
+from proxy.storage.base import BlobStore
+from proxy.storage.held import Held
+
+RECOUNT = 10.0
+"""Seconds for which a list of held files may be repeated."""
+
+
+class OfflinePages:
+    """Stored pages, however old, with the files that can really be had."""
+
+    def __init__(
+        self,
+        memory: PageMemory,
+        store: BlobStore,
+        held: Held,
+        clock: Callable[[], float],
+        *,
+        list_all: bool = False,
+    ) -> None:
+        """``list_all``: list also files that are not held, as upstream once did."""
+        self._memory = memory
+        self._store = store
+        self._held = held
+        self._clock = clock
+        self._list_all = list_all
+
+    async def page(
+        self, project: ProjectName, checked_after: float = 0.0
+    ) -> tuple[ProjectPage, Outcome]:
+        """Raises ``NoSuchProject`` for what is not stored."""
+        known = await self._memory.load(project)
+        if known is None:
+            raise NoSuchProject(project, "offline, and its page is not stored")
+        page = known.page if self._list_all else await self._only_held(known.page)
+        return msgspec.structs.replace(page, fresh_until=self._clock() + RECOUNT), Outcome.HIT
+
+    def recheck(self, project: ProjectName) -> None:
+        """Nobody can be asked."""
+
+    def forget(self, project: ProjectName | None) -> None:
+        """Nothing is kept here."""
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+    async def _only_held(self, page: ProjectPage) -> ProjectPage:
+        names = await self._held.names(page.project)
+        has = self._store.has
+
+        def held(file: File) -> bool:
+            return has(file.sha256) if file.sha256 else (file.digest, file.filename) in names
+
+        return await asyncio.to_thread(page.keep, held)

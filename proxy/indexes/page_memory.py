@@ -1,0 +1,165 @@
+"""The pages a mirror remembers: parsed in memory while there is room, raw in the store behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import msgspec
+
+from proxy.indexes.freshness import Lifetimes
+from proxy.model import ProjectName, ProjectPage
+from proxy.simple.parse import parse_page
+from proxy.simple.screen import screen
+from proxy.storage.pages import Pages, StoredPage, pack, unpack
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+BIG = 128 * 1024
+"""Bytes above which a document is handled in a thread, so that the loop goes on."""
+UNFOLDS = 5
+"""How many times larger than compressed a page is, roughly."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    head: StoredPage
+    page: ProjectPage
+
+
+class PageMemory:
+    """Finds and keeps the pages of one mirror."""
+
+    def __init__(
+        self,
+        name: str,
+        namespace: str,
+        pages: Pages,
+        lifetimes: Lifetimes,
+        *,
+        allows: Callable[[str], bool] = lambda origin: True,
+        budget: int = 12_000,
+    ) -> None:
+        """``namespace`` keys what is stored: it changes with the upstream's configuration.
+
+        ``allows`` says of an origin whether files may be fetched there. ``budget`` bounds the
+        parsed pages by the number of their files, at about 1 kB each.
+        """
+        self._name = name
+        self._namespace = namespace
+        self._pages = pages
+        self._lifetimes = lifetimes
+        self._allows = allows
+        self._budget = budget
+        self._size = 0
+        self._known: OrderedDict[ProjectName, Known] = OrderedDict()
+        self._writes: dict[ProjectName, asyncio.Task[None]] = {}
+        self._told: set[tuple[str, str]] = set()
+
+    def get(self, project: ProjectName) -> Known | None:
+        if known := self._known.get(project):
+            self._known.move_to_end(project)
+        return known
+
+    async def load(self, project: ProjectName) -> Known | None:
+        """What the store has, if another process stored news; else what memory has."""
+        known = self.get(project)
+        head = await self._pages.head(self._key(project))
+        if head is None or (known and head.checked <= known.head.checked):
+            return known
+        if known and head.digest == known.head.digest:
+            return self.keep(project, head, known.page)
+        packed = await self._pages.document(self._key(project), head.digest)
+        if packed is None:
+            return known
+        page = await off_loop(
+            UNFOLDS * len(packed), lambda: self.read(project, head, unpack(packed))
+        )
+        return self.keep(project, head, page)
+
+    def read(self, project: ProjectName, head: StoredPage, document: bytes) -> ProjectPage:
+        """The page that a document means. Raises ``UnreadablePage``."""
+        page = parse_page(project, document, head.content_type, head.url, self._name)
+        page, refused = screen(page, self._allows)
+        for file in refused:
+            self._tell(project, file.filename)
+        return msgspec.structs.replace(page, version=head.digest)
+
+    def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
+        """Remember the page under this head, in memory."""
+        self.drop(project)
+        page = msgspec.structs.replace(page, fresh_until=self._lifetimes.fresh_until(head))
+        known = self._known[project] = Known(head, page)
+        self._size += len(page.files)
+        while self._size > self._budget and len(self._known) > 1:
+            self.drop(next(iter(self._known)))
+        return known
+
+    def store(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
+        async def write() -> None:
+            packed = await off_loop(len(document), lambda: pack(document))
+            await self._pages.put(self._key(project), head, packed)
+
+        self._write(project, write())
+
+    def touch(self, project: ProjectName, head: StoredPage) -> None:
+        self._write(project, self._pages.touch(self._key(project), head))
+
+    def forget(self, project: ProjectName) -> None:
+        self.drop(project)
+        self._write(project, self._pages.forget(self._key(project)))
+
+    def drop(self, project: ProjectName) -> None:
+        """Out of memory; the store keeps it."""
+        if known := self._known.pop(project, None):
+            self._size -= len(known.page.files)
+
+    def drop_all(self) -> None:
+        self._known.clear()
+        self._size = 0
+
+    async def projects(self) -> set[ProjectName]:
+        keys = await self._pages.keys(f"{self._namespace}/")
+        return {ProjectName(key.rpartition("/")[2]) for key in keys}
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._writes.values(), return_exceptions=True)
+
+    def _key(self, project: ProjectName) -> str:
+        return f"{self._namespace}/{project}"
+
+    def _write(self, project: ProjectName, work: Coroutine[Any, Any, None]) -> None:
+        """Behind the answer, and one after the other for a project."""
+        before = self._writes.get(project)
+
+        async def in_turn() -> None:
+            if before:
+                await asyncio.wait({before})
+            await work
+
+        task = self._writes[project] = asyncio.create_task(in_turn())
+        task.add_done_callback(lambda done: self._written(project, done))
+
+    def _written(self, project: ProjectName, task: asyncio.Task[None]) -> None:
+        if self._writes.get(project) is task:
+            del self._writes[project]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("page of %s was not stored: %r", project, error)
+
+    def _tell(self, project: str, filename: str) -> None:
+        if (project, filename) not in self._told and len(self._told) < self._budget:
+            self._told.add((project, filename))
+            log.warning(
+                "%s: %r of %s left out, its link leads to a host that is not allowed",
+                self._name,
+                filename,
+                project,
+            )
+
+
+async def off_loop(size: int, work: Callable[[], T]) -> T:
+    """In a thread if ``size`` bytes of input mean that it takes long."""
+    return await asyncio.to_thread(work) if size > BIG else work()

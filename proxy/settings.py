@@ -1,0 +1,151 @@
+"""The settings as types: what may be set, and what holds if it is not. No behaviour.
+
+``settings.example.toml`` explains every one; ``proxy.sources`` finds the values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    SecretStr,
+    UrlConstraints,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from proxy.policies.names import Reserved
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+Names = Annotated[list[str], NoDecode]
+Status = Annotated[int, Field(ge=400, le=499)]
+
+DAY = 86400.0
+
+
+class Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LocalTable(Table):
+    """A directory of private distributions."""
+
+    kind: Literal["local"]
+    path: Path
+    legacy_files: bool = False
+    watch: bool = True
+
+
+class MirrorTable(Table):
+    """An upstream index."""
+
+    kind: Literal["mirror"]
+    url: HttpUrl
+    username: str | None = None
+    password: SecretStr | None = None
+    file_hosts: list[str] = []
+    missing_statuses: list[Status] = [404, 410]
+    reserved: list[str] = []
+
+    @field_validator("reserved")
+    @classmethod
+    def _patterns(cls, value: list[str]) -> list[str]:
+        Reserved(value)
+        return value
+
+
+class FallthroughTable(Table):
+    """Other indexes, by name, in the order in which they are asked."""
+
+    kind: Literal["fallthrough"]
+    of: Annotated[list[str], Field(min_length=1)]
+
+
+IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discriminator="kind")]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="WAYSTATION_", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    # Where it listens
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
+    public_url: HttpUrl | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+
+    # What it serves, in short
+    packages: Path | None = None
+    legacy_files: bool = False
+    watch: bool = True
+    reserved: Names = []
+    upstream: HttpUrl | None = None
+    upstream_username: str | None = None
+    upstream_password: SecretStr | None = None
+    upstream_missing_statuses: Annotated[list[Status], NoDecode] = [404, 410]
+    file_hosts: Names = []
+    # ... and in full
+    indexes: dict[str, IndexTable] = {}
+    index: str = "main"
+
+    # The cache
+    cache_dir: Path | None = None
+    max_size: ByteSize = ByteSize(20 * 10**9)
+    page_ttl: Seconds = 600.0
+    page_ttl_min: Seconds = 0.0
+    absence_ttl: Seconds = 30.0
+    stale_while_revalidate: Seconds = 0.0
+    stale_if_error: Seconds = 7 * DAY
+    soft_deadline: Positive = 3.0
+
+    # Without a network
+    offline: bool = False
+    offline_list_all: bool = False
+
+    # How upstream is asked
+    netrc: bool = True
+    outgoing_proxy: Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])] | None = None
+    ca_bundle: Path | None = None
+    client_certificate: Path | None = None
+    client_key: Path | None = None
+    connect_timeout: Positive = 10.0
+    read_timeout: Positive = 60.0
+    page_timeout: Positive = 30.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    upstream_connections: Count = 64
+    max_file_size: ByteSize = ByteSize(5 * 2**30)
+    max_page_size: ByteSize = ByteSize(64 * 2**20)
+
+    # Clients
+    max_connections: Count = 1000
+    keepalive_timeout: Positive = 75.0
+    write_timeout: Positive = 60.0
+    shutdown_grace: Seconds = 60.0
+
+    # Logs
+    log_format: Literal["plain", "json"] = "plain"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    access_log: bool = True
+
+    @field_validator("reserved", "file_hosts", "upstream_missing_statuses", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        """Environment and flags give lists as text, with commas between."""
+        return value.replace(",", " ").split() if isinstance(value, str) else value
+
+    @field_validator("reserved")
+    @classmethod
+    def _patterns(cls, value: list[str]) -> list[str]:
+        Reserved(value)
+        return value

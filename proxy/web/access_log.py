@@ -1,0 +1,76 @@
+"""One line per request: what was asked by which tool, what came of it, how long it took."""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextvars import ContextVar
+
+from aiohttp import web
+from aiohttp.abc import AbstractAccessLogger
+
+from proxy.events import Event, FileAnswered, Outcome, PageAnswered
+
+log = logging.getLogger("waystation.access")
+
+_TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
+
+
+class Handled:
+    """What became of one request."""
+
+    __slots__ = ("outcome", "trouble")
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None
+        self.trouble: str | None = None
+        """Why the answer broke off after its head had been sent."""
+
+
+_current: ContextVar[Handled] = ContextVar("handled")
+HANDLED = web.RequestKey("handled", Handled)
+
+
+def begin(request: web.Request) -> Handled:
+    """Note what happens from now on in this task as part of the request."""
+    handled = request[HANDLED] = Handled()
+    _current.set(handled)
+    return handled
+
+
+def observe(event: Event) -> None:
+    """An observer: work done for a request happens in its task."""
+    if isinstance(event, PageAnswered | FileAnswered):
+        handled = _current.get(None)
+        if handled is not None:
+            handled.outcome = event.outcome
+
+
+class AccessLogger(AbstractAccessLogger):
+    """Called by aiohttp when an answer has been sent, or has broken off."""
+
+    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
+        handled = request.get(HANDLED)
+        fields = {
+            "client": request.remote or "-",
+            "method": request.method,
+            "path": request.raw_path,
+            "status": response.status,
+            "outcome": (handled and handled.outcome) or "-",
+            "bytes": response.body_length,
+            "ms": round(time * 1000, 1),
+            "tool": tool(request.headers.get("User-Agent", "")),
+        }
+        if handled and handled.trouble:
+            fields["trouble"] = handled.trouble
+        log.info("request", extra={"fields": fields})
+
+    @property
+    def enabled(self) -> bool:
+        return log.isEnabledFor(logging.INFO)
+
+
+def tool(user_agent: str) -> str:
+    """The client tool and its version, the head of what pip, uv and most others send."""
+    found = _TOOL.match(user_agent)
+    return found[0] if found else "-"

@@ -1,0 +1,88 @@
+"""Finished pages: rendered, compressed and tagged once per version, then only sent."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+
+import msgspec
+
+from proxy.compression import compress
+from proxy.model import ProjectName, ProjectPage
+from proxy.simple.negotiate import MediaType
+from proxy.singleflight import SingleFlight
+
+WORTH_COMPRESSING = 256
+"""Bytes."""
+MANY = 300
+"""Files of a page from which on it is rendered in a thread."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One representation of one page, ready to be sent."""
+
+    version: str
+    media: MediaType
+    body: bytes
+    etag: str
+    """Strong, of the content and its form: the same on every machine and after a restart."""
+    encoding: str | None = None
+
+
+Key = tuple[ProjectName, MediaType, bool]
+Render = Callable[[ProjectPage, MediaType], bytes]
+
+
+class Answers:
+    """Keeps finished pages under a budget of bytes, the least recently used go first."""
+
+    def __init__(self, render: Render, budget: int = 64 * 2**20) -> None:
+        self._render = render
+        self._budget = budget
+        self._size = 0
+        self._answers: OrderedDict[Key, Answer] = OrderedDict()
+        self._flights: SingleFlight[tuple[Key, str], Answer] = SingleFlight()
+
+    async def get(self, page: ProjectPage, media: MediaType, gzip: bool) -> Answer:
+        """The page in this form; rendered now if it was not yet, once for all who ask."""
+        key = (page.project, media, gzip)
+        version = f"{page.source}/{page.version}"
+        answer = self._answers.get(key)
+        if answer and answer.version == version and page.version:
+            self._answers.move_to_end(key)
+            return answer
+        if len(page.files) < MANY:
+            return self._keep(key, self._make(page, media, gzip, version))
+        return await self._flights.do(
+            (key, version), lambda: self._made_in_thread(key, page, version)
+        )
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    async def _made_in_thread(self, key: Key, page: ProjectPage, version: str) -> Answer:
+        _, media, gzip = key
+        return self._keep(key, await asyncio.to_thread(self._make, page, media, gzip, version))
+
+    def _make(self, page: ProjectPage, media: MediaType, gzip: bool, version: str) -> Answer:
+        return finish(self._render(page, media), media, gzip, version)
+
+    def _keep(self, key: Key, answer: Answer) -> Answer:
+        if former := self._answers.pop(key, None):
+            self._size -= len(former.body)
+        self._answers[key] = answer
+        self._size += len(answer.body)
+        while self._size > self._budget and len(self._answers) > 1:
+            _, dropped = self._answers.popitem(last=False)
+            self._size -= len(dropped.body)
+        return answer
+
+
+def finish(body: bytes, media: MediaType, gzip: bool, version: str = "") -> Answer:
+    """Compress if the client takes it and it is worth it; tag it."""
+    tag = hashlib.sha256(body).hexdigest()[:32]
+    if gzip and len(body) >= WORTH_COMPRESSING:
+        return Answer(version, media, compress(body), f'"{tag}-gzip"', "gzip")
+    return Answer(version, media, body, f'"{tag}"')

@@ -1,0 +1,133 @@
+"""Files and their siblings: what a client gets of an artifact, and how it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from email.utils import format_datetime
+
+from aiohttp import web
+
+from proxy.errors import NoSuchFile, ProxyError
+from proxy.indexes.base import Index
+from proxy.model import PROVENANCE, Artifact
+from proxy.simple.names import safe_filename
+from proxy.web.access_log import HANDLED
+from proxy.web.ranges import Plan, plan
+from proxy.web.simple import project_of
+
+log = logging.getLogger(__name__)
+
+_DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
+FOR_EVER = "public, max-age=31536000, immutable"
+FOR_NOW = "public, max-age=600"
+NO_BODY = (304, 412, 416)
+
+
+class Files:
+    """Handler of ``/files/<project>/<digest>/<filename>`` for one index."""
+
+    def __init__(self, index: Index, write_timeout: float = 60.0) -> None:
+        """``write_timeout``: seconds in which a client has to take a piece."""
+        self._index = index
+        self._write_timeout = write_timeout
+
+    async def file(self, request: web.Request) -> web.StreamResponse:
+        project = project_of(request)
+        digest, filename = request.match_info["digest"], request.match_info["filename"]
+        if not _DIGEST.match(digest) or not safe_filename(filename):
+            raise NoSuchFile(project, "of that name")
+        artifact = await self._index.file(project, filename, digest)
+        size = await artifact.blob.length()
+        headers = _headers(artifact, digest)
+        if size is None:  # nobody knows: no ranges, and the end shows in the chunked coding
+            return await self._send(request, artifact, headers, None)
+        etag, modified = headers.get("ETag"), artifact.file.uploaded_at
+        chosen = plan(request.method, request.headers, size, etag, modified)
+        headers["Accept-Ranges"] = "bytes"
+        return await self._answer(request, artifact, headers, chosen, size)
+
+    async def _answer(
+        self,
+        request: web.Request,
+        artifact: Artifact,
+        headers: dict[str, str],
+        chosen: Plan,
+        size: int,
+    ) -> web.StreamResponse:
+        if chosen.status == 206:
+            headers["Content-Range"] = f"bytes {chosen.start}-{chosen.stop - 1}/{size}"
+        if chosen.status == 416:
+            headers["Content-Range"] = f"bytes */{size}"
+        if chosen.status in NO_BODY:
+            headers.pop("Content-Type", None)
+            return web.Response(status=chosen.status, headers=headers)
+        return await self._send(request, artifact, headers, chosen)
+
+    async def _send(
+        self,
+        request: web.Request,
+        artifact: Artifact,
+        headers: dict[str, str],
+        chosen: Plan | None,
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=chosen.status if chosen else 200, headers=headers)
+        if chosen:
+            response.content_length = chosen.stop - chosen.start
+        if request.method == "HEAD":
+            await response.prepare(request)
+            return response
+        pieces = (
+            artifact.blob.chunks(chosen.start, chosen.stop) if chosen else artifact.blob.chunks()
+        )
+        async with aclosing(pieces):  # type: ignore[type-var]  # they are generators
+            # The head goes out after the first piece has come: until then an error can be told.
+            first = await anext(pieces, b"")
+            await response.prepare(request)
+            await self._pass_on(request, response, first, pieces)
+        return response
+
+    async def _pass_on(
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        first: bytes,
+        rest: AsyncIterator[bytes],
+    ) -> None:
+        """Write all pieces. What breaks off must not look whole: the connection is cut."""
+        try:
+            await self._write(response, first)
+            async for piece in rest:
+                await self._write(response, piece)
+            await response.write_eof()
+        except (ProxyError, TimeoutError) as error:
+            request[HANDLED].trouble = str(error) or "the client took too long"
+            if request.transport:
+                request.transport.abort()
+        except ConnectionError:
+            request[HANDLED].trouble = "the client left"
+
+    async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
+        async with asyncio.timeout(self._write_timeout):
+            await response.write(piece)
+
+
+def _headers(artifact: Artifact, digest: str) -> dict[str, str]:
+    file = artifact.file
+    provenance = file.filename.endswith(PROVENANCE)
+    headers = {
+        "Content-Type": "application/json" if provenance else "application/octet-stream",
+        "Cache-Control": FOR_NOW if provenance or digest == "-" else FOR_EVER,
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    if (tag := file.digest) != "-":
+        headers["ETag"] = f'"{tag}"' if "-" in tag else f'"sha256-{tag}"'
+    if file.uploaded_at:
+        headers["Last-Modified"] = format_datetime(
+            file.uploaded_at.replace(microsecond=0), usegmt=True
+        )
+    return headers

@@ -1,0 +1,118 @@
+"""The project list and the project pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+
+from proxy.errors import NotFound
+from proxy.indexes.base import Index
+from proxy.model import ProjectName, ProjectPage
+from proxy.simple import negotiate, render
+from proxy.simple.links import Link
+from proxy.simple.names import normalize
+from proxy.simple.negotiate import MediaType
+from proxy.web.answers import Answer, Answers, finish
+from proxy.web.ranges import not_modified
+
+LONGEST_FRESHNESS = 600
+"""Seconds a client may keep a page without asking; pip obeys since 26.2."""
+NEWS_AFTER = 10.0
+"""Seconds: a client that insists on news gets a page that was checked at most so long ago."""
+VARY = "Accept, Accept-Encoding"
+HTML_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class NotAName(NotFound):
+    def __str__(self) -> str:
+        return "that is not a project name"
+
+
+class SimplePages:
+    """Handlers of ``/simple/…`` for one index."""
+
+    def __init__(self, index: Index, link: Link, clock: Callable[[], float] = time.time) -> None:
+        self._index = index
+        self._clock = clock
+        self.answers = Answers(lambda page, media: _rendered(page, media, link))
+
+    async def projects(self, request: web.Request) -> web.Response:
+        names = sorted(await self._index.projects())
+        media = _media(request)
+        body = render.projects_json(names) if media.is_json else render.projects_html(names)
+        return _respond(request, finish(body, media, _gzip(request)), "max-age=300")
+
+    async def page(self, request: web.Request) -> web.Response:
+        project = project_of(request)
+        if request.match_info["project"] != project:
+            return redirect(request, f"../{project}/")
+        page = await self._index.page(project, self._checked_after(request))
+        answer = await self.answers.get(page, _media(request), _gzip(request))
+        return _respond(request, answer, self._cache_control(page))
+
+    async def add_slash(self, request: web.Request) -> web.Response:
+        return redirect(request, f"{project_of(request)}/")
+
+    def _cache_control(self, page: ProjectPage) -> str:
+        """What clients may do: ask each time for local pages, else what freshness is left."""
+        if page.fresh_until is None:
+            return "no-cache"
+        left = min(int(page.fresh_until - self._clock()), LONGEST_FRESHNESS)
+        return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
+
+    def _checked_after(self, request: web.Request) -> float:
+        directives = request.headers.get("Cache-Control", "").lower()
+        insists = "no-cache" in directives or "max-age=0" in directives
+        return self._clock() - NEWS_AFTER if insists else 0.0
+
+
+def project_of(request: web.Request) -> ProjectName:
+    """The project that the address names. Raises ``NotAName``."""
+    try:
+        return normalize(request.match_info["project"])
+    except ValueError:
+        raise NotAName from None
+
+
+def redirect(request: web.Request, target: str) -> web.Response:
+    """To a relative address, which holds behind any host and prefix.
+
+    Not to be stored: pip keeps permanent redirects for ever otherwise.
+    """
+    query = request.rel_url.raw_query_string
+    headers = {
+        "Location": target + (f"?{query}" if query else ""),
+        "Cache-Control": "no-store",
+        "Vary": VARY,
+    }
+    return web.Response(status=301, headers=headers)
+
+
+def _rendered(page: ProjectPage, media: MediaType, link: Link) -> bytes:
+    return render.page_json(page, link) if media.is_json else render.page_html(page, link)
+
+
+def _media(request: web.Request) -> MediaType:
+    return negotiate.choose(request.headers.get("Accept"), request.query.get("format"))
+
+
+def _gzip(request: web.Request) -> bool:
+    return negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
+
+
+def _respond(request: web.Request, answer: Answer, cache_control: str) -> web.Response:
+    headers = {"ETag": answer.etag, "Cache-Control": cache_control, "Vary": VARY}
+    if not_modified(request.headers, answer.etag):
+        return web.Response(status=304, headers=headers)
+    headers["Content-Type"] = answer.media.content_type
+    headers["X-Content-Type-Options"] = "nosniff"
+    if not answer.media.is_json:
+        headers |= HTML_HEADERS
+    if answer.encoding:
+        headers["Content-Encoding"] = answer.encoding
+    return web.Response(body=answer.body, headers=headers)
