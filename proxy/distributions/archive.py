@@ -1,0 +1,104 @@
+"""What is read from distribution files: their metadata, and whether they are all there.
+
+All functions block, and take a path or an open file; the file's own name does not matter,
+since stored files are named by digest. All raise ``UnusableArchive``, and ``OSError`` from
+the disk. Nothing is ever unpacked to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from proxy.distributions import tars, zips
+from proxy.distributions.core_metadata import requires_python_of
+from proxy.distributions.filename import identify, same_version, version_for
+from proxy.distributions.unusable import UnusableArchive
+
+__all__ = [
+    "UnusableArchive",
+    "check_whole",
+    "is_whole",
+    "read_sdist_metadata",
+    "read_wheel_metadata",
+    "requires_python_of",
+]
+
+_ZIPS = (".whl", ".zip", ".egg")
+_TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+
+
+def read_wheel_metadata(source: Path | BinaryIO, filename: str) -> bytes:
+    """METADATA of the wheel, byte for byte (PEP 658)."""
+    with _opened(source) as file, zips.opened(file) as archive:
+        names = [info.orig_filename for info in archive.infolist()]
+        tops = {name.partition("/")[0] for name in names}
+        folders = [top for top in tops if top.lower().endswith(".dist-info")]
+        if len(folders) != 1 or any("\\" in name and ".dist-info" in name for name in names):
+            raise UnusableArchive("it has no single .dist-info directory")
+        _check_folder(folders[0], filename)
+        return zips.read_member(archive, _present(names, f"{folders[0]}/METADATA"))
+
+
+def read_sdist_metadata(source: Path | BinaryIO, filename: str) -> bytes:
+    """PKG-INFO of the sdist or egg. It describes what building gives only from 2.2 on (PEP 643)."""
+    with _opened(source) as file:
+        if filename.endswith(_TARS):
+            return tars.read_at_depth_two(file, filename, "PKG-INFO")
+        if not filename.endswith(_ZIPS):
+            raise UnusableArchive("nothing is known of what is inside such files")
+        with zips.opened(file) as archive:
+            names = [info.orig_filename for info in archive.infolist()]
+            if filename.endswith(".egg"):
+                return zips.read_member(archive, _present(names, "EGG-INFO/PKG-INFO"))
+            tops = {name.partition("/")[0] for name in names}
+            if len(tops) != 1:
+                raise UnusableArchive("it has several top-level directories")
+            return zips.read_member(archive, _present(names, f"{tops.pop()}/PKG-INFO"))
+
+
+def check_whole(source: Path | BinaryIO, filename: str) -> None:
+    """Raises ``UnusableArchive`` if the archive is broken or its end is missing.
+
+    A zip archive is as long as its end record says; a tar archive unpacks to its end.
+    """
+    with _opened(source) as file:
+        if filename.endswith(_ZIPS):
+            zips.check_end(file)
+        elif filename.endswith(_TARS):
+            tars.check_stream(file, filename)
+
+
+def is_whole(source: Path | BinaryIO, filename: str) -> bool:
+    """``check_whole`` as an answer."""
+    try:
+        check_whole(source, filename)
+    except UnusableArchive:
+        return False
+    return True
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            yield file
+    else:
+        yield source
+
+
+def _check_folder(folder: str, filename: str) -> None:
+    """Installers refuse a wheel whose .dist-info belongs to another name or version."""
+    said = identify(filename)
+    stem = folder[: -len(".dist-info")]
+    version = version_for(f"{stem}.zip", said.project) if said else None
+    if said is None or version is None or not same_version(version, said.version):
+        raise UnusableArchive("its .dist-info directory is that of another distribution")
+
+
+def _present(names: list[str], name: str) -> str:
+    if name not in names:
+        raise UnusableArchive(f"it has no {name.rpartition('/')[2]} where it belongs")
+    return name
