@@ -23,6 +23,7 @@ class Fault:
     status: int | None = None
     """Without ``body``, the answer is a short HTML page that says so."""
     body: bytes | None = None
+    """With status 200 unless ``status`` says otherwise, whether the path exists or not."""
     content_type: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     """Added last; an empty value removes the header."""
@@ -106,7 +107,7 @@ def spoil(reply: Reply, fault: Fault) -> Reply:
     if fault.redirect is not None:
         reply = Reply(fault.status or 302, b"moved", {"Location": fault.redirect})
     elif fault.body is not None or fault.status is not None:
-        status = fault.status or reply.status
+        status = fault.status or 200
         page = f"<html><h1>{status}</h1><p>internal-host-7 says no</p></html>".encode()
         reply = Reply(status, page if fault.body is None else fault.body)
         reply.headers["Content-Type"] = fault.content_type or "text/html"

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import hashlib
 import json
-import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,24 +13,7 @@ import aiohttp
 import pytest
 
 from tests.support.upstream import Fault, Upstream, run_upstream_process
-
-METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
-
-
-@pytest.fixture
-def wheel(tmp_path: Path) -> Path:
-    path = tmp_path / "demo-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("demo-1.0.dist-info/METADATA", METADATA)
-        archive.writestr("demo.py", bytes(range(256)) * 400)
-    return path
-
-
-@pytest.fixture
-async def upstream(wheel: Path) -> AsyncIterator[Upstream]:
-    async with Upstream() as running:
-        running.add(wheel, requires_python=">=3.8,<4", provenance={"version": 1})
-        yield running
+from tests.upstream.conftest import METADATA
 
 
 @pytest.fixture

@@ -1,0 +1,165 @@
+"""Which addresses an upstream's links and redirects may lead to. Rules only, no I/O.
+
+Looking up names, where the last of these rules is applied, is in ``resolver``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://"
+    r"(?:[^/?#@\\]*@)?"
+    r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:[/?#].*)?",
+    re.IGNORECASE | re.ASCII,
+)
+_GRAPHIC = re.compile(r"[\x21-\x7e]*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<host>[^*/?#@]+)")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class AddressRefused(OSError):
+    """A rule of this module forbids the connection; the text says which, without naming the host.
+
+    An ``OSError``, because it is also raised where a name is being looked up.
+    """
+
+
+class Origin(NamedTuple):
+    """RFC 6454; the host in lowercase, an IPv6 address without brackets."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+def origin_of(url: str) -> Origin:
+    """The origin of an absolute http(s) address. Raises ``ValueError`` for anything else.
+
+    Strict, since whoever connects must not read the host differently: only ASCII, no
+    backslash, no other spelling of an IP address than the usual one (``0x7f.1``, ``127.1``).
+    """
+    parts = _URL.fullmatch(url)
+    if not parts or not _GRAPHIC.fullmatch(url):
+        raise ValueError("is not an http address")
+    scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")
+    port = int(parts["port"] or DEFAULT_PORTS[scheme])
+    if not 0 < port < 2**16:
+        raise ValueError("has no such port")
+    return Origin(scheme, str(ip_literal(host) or host), port)
+
+
+def ip_literal(host: str) -> IPAddress | None:
+    """The host as an IP address; None: it is a name. Raises ``ValueError`` for odd spellings."""
+    try:
+        if ":" in host:
+            return ipaddress.IPv6Address(host)
+        last = host.rstrip(".").rpartition(".")[2]
+        return ipaddress.IPv4Address(host) if _NUMBER.fullmatch(last) else None
+    except ipaddress.AddressValueError:
+        raise ValueError("is not the usual spelling of an IP address") from None
+
+
+def is_public(address: IPAddress) -> bool:
+    """Whether anybody on the internet could reach it.
+
+    Addresses that wrap another one (mapped, 6to4, Teredo, NAT64) never count as public: where
+    they lead depends on the network. Hosts behind NAT64 have to be named in ``file_hosts``.
+    """
+    if isinstance(address, ipaddress.IPv6Address) and (
+        address.ipv4_mapped or address.sixtofour or address.teredo or address.is_site_local
+    ):
+        return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+class HostPattern(NamedTuple):
+    """``host`` or ``*.suffix``, with or without ``:port``; without, the scheme's usual port."""
+
+    host: str
+    below: bool
+    port: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> HostPattern:
+        """Raises ``ValueError``."""
+        parts = _PATTERN.fullmatch(text.strip())
+        if not parts:
+            raise ValueError(f"not a host: {text}")
+        named = origin_of(f"https://{parts['host']}")
+        has_port = re.search(r":[0-9]+\Z", parts["host"].rpartition("]")[2])
+        return cls(named.host, bool(parts["any"]), named.port if has_port else None)
+
+    def matches(self, origin: Origin) -> bool:
+        wanted = self.port or DEFAULT_PORTS[origin.scheme]
+        return origin.port == wanted and self.covers(origin.host)
+
+    def covers(self, host: str) -> bool:
+        return host.endswith(f".{self.host}") if self.below else host == self.host
+
+
+class Addresses:
+    """The rules of one upstream.
+
+    * The host of the index itself may be asked on any port, wherever it is.
+    * Hosts named in ``file_hosts`` (``files.example.org``, ``*.example.org``, ``host:8443``)
+      may be asked, wherever they are; if any is named, no others.
+    * If none is named, any host may be asked for files over https on its usual port, if all of
+      its addresses are public.
+    * Plain http only if the index itself is configured so.
+
+    Behind an outgoing proxy it is the proxy that looks names up: there the rules on hosts,
+    ports and literal addresses hold, but nobody here sees what a name leads to. Name
+    ``file_hosts`` if the proxy reaches internal hosts.
+    """
+
+    def __init__(
+        self, index: str, file_hosts: Iterable[str] = (), proxies: Iterable[str] = ()
+    ) -> None:
+        """``proxies``: hosts of outgoing proxies, which may be internal. Raises ``ValueError``."""
+        self.index = origin_of(index)
+        self._named = [HostPattern.parse(host) for host in file_hosts]
+        self._proxies = frozenset(proxies)
+
+    def check(self, url: str, *, named: bool = False) -> None:
+        """Raises ``AddressRefused``. ``named``: only the index's host or one of ``file_hosts``."""
+        try:
+            refusal = self._refusal(origin_of(url), named)
+        except ValueError as error:
+            refusal = str(error)
+        if refusal:
+            raise AddressRefused(f"leads to an address that {refusal}")
+
+    def allows(self, origin: str) -> bool:
+        """Whether a link to ``scheme://host[:port]`` may be fetched, by all but its DNS entry."""
+        try:
+            return not self._refusal(origin_of(origin), named=False)
+        except ValueError:
+            return False
+
+    def trusts(self, host: str) -> bool:
+        """Whether the host may lie at an internal address."""
+        return host in self._proxies or self._is_named(host)
+
+    def _refusal(self, origin: Origin, named: bool) -> str:
+        if origin.scheme == "http" and self.index.scheme != "http":
+            return "is plain http"
+        if origin.host == self.index.host or any(it.matches(origin) for it in self._named):
+            return ""
+        if named or self._named:
+            return "is neither on the host of the index nor on one of its file_hosts"
+        if origin.scheme != "https" or origin.port != 443 or origin.host in self._proxies:
+            return "is neither on the host of the index nor on port 443 of a public one"
+        literal = ip_literal(origin.host)
+        return "is not public" if literal and not is_public(literal) else ""
+
+    def _is_named(self, host: str) -> bool:
+        return host == self.index.host or any(it.covers(host) for it in self._named)

@@ -1,0 +1,91 @@
+"""What is shown to an upstream to be let in: where it comes from and whom it is shown to."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from hashlib import scrypt
+from netrc import NetrcParseError
+from netrc import netrc as read_netrc
+from pathlib import Path
+from urllib.parse import unquote
+
+import msgspec
+
+from proxy.errors import ConfigurationError
+from proxy.upstream.addresses import Origin, origin_of
+
+_USERINFO = re.compile(r"\A(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/?#]*)@")
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """A user and a password for one origin and no other."""
+
+    origin: Origin
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(for {self.origin.host})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex that differs where these differ; slow to compute, so that nobody guesses back."""
+        salt = repr(self.origin).encode()
+        return scrypt(self._pair, salt=salt, n=2**14, r=8, p=1, dklen=16).hex()
+
+    @property
+    def _pair(self) -> bytes:
+        return f"{self.user}:{self.password}".encode()
+
+    def headers_for(self, url: str) -> dict[str, str]:
+        """``Authorization`` (RFC 7617) if the address is on the origin, else nothing."""
+        if origin_of(url) != self.origin:
+            return {}
+        return {"Authorization": "Basic " + b64encode(self._pair).decode()}
+
+
+def find_credentials(
+    url: str, *, user: str | None = None, password: str | None = None, netrc: Path | None = None
+) -> tuple[str, Credentials | None]:
+    """The index address without user and password, and the credentials for its origin.
+
+    Taken from the arguments, else from the address, else from the netrc file's entry for that
+    very host (its ``default`` entry is for no host in particular, so for none). Raises
+    ``ConfigurationError``.
+    """
+    bare = without_userinfo(url)
+    try:
+        origin = origin_of(bare)
+    except ValueError as error:
+        raise ConfigurationError("url", f"{mask(url)} {error}") from None
+    if user is not None or password is not None:
+        return bare, Credentials(origin, user or "", password or "")
+    if written := _USERINFO.match(url):
+        name, _, secret = written["userinfo"].partition(":")
+        return bare, Credentials(origin, unquote(name), unquote(secret))
+    return bare, _from_netrc(origin, netrc)
+
+
+def without_userinfo(url: str) -> str:
+    return _USERINFO.sub(r"\g<scheme>", url)
+
+
+def mask(url: str) -> str:
+    """The address for people: without credentials, and without a query, which may be signed."""
+    bare, _, query = _USERINFO.sub(r"\g<scheme>***@", url).partition("?")
+    return bare + ("?***" if query else "")
+
+
+def _from_netrc(origin: Origin, path: Path | None) -> Credentials | None:
+    if path is None:
+        return None
+    try:
+        entry = read_netrc(path).hosts.get(origin.host)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError("netrc", f"cannot be read: {error.strerror}") from None
+    except NetrcParseError as error:  # its text may quote a password
+        raise ConfigurationError("netrc", f"is wrong in line {error.lineno}") from None
+    return Credentials(origin, entry[0], entry[2]) if entry else None

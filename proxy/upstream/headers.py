@@ -1,0 +1,136 @@
+"""What the headers of an answer say: how long it is good for, when to ask again, which part it is.
+
+Pure functions; the headers themselves are untrusted text.
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+
+import msgspec
+from multidict import MultiMapping
+
+Headers = MultiMapping[str]
+
+LONGEST = 2**31
+"""Seconds; a larger number counts as this one (RFC 9111, section 1.2.2)."""
+
+_DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
+_NUMBER = re.compile(r"[0-9]+", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a shared cache may do with an answer (RFC 9111)."""
+
+    lifetime: float | None
+    """Seconds from now for which it is fresh; None: upstream said nothing."""
+    must_revalidate: bool
+    """It must never be given once it is no longer fresh."""
+    storable: bool
+
+
+def grant(headers: Headers, now: float) -> Grant:
+    """How long and under which conditions the answer may be kept.
+
+    Ours are pages that every client may see, asked for with one fixed set of headers and with
+    credentials of our own. So the rule for answers to authorized requests (section 3.5) does
+    not apply, and ``Vary`` only forbids what nobody can key on. The age is what ``Age`` says:
+    comparing ``Date`` with our clock as well would make each page stale where clocks differ.
+    """
+    control = cache_control(headers)
+    vary = {name.strip().lower() for name in _joined(headers, "Vary").split(",")}
+    forbidden = {"no-store", "private"} & control.keys() or {"*", "cookie"} & vary
+    lifetime = _lifetime(headers, control, now)
+    if lifetime is not None:
+        lifetime = max(0.0, lifetime - (seconds(headers.get("Age")) or 0.0))
+    # s-maxage implies proxy-revalidate: section 5.2.2.10
+    strict = {"no-cache", "must-revalidate", "proxy-revalidate", "s-maxage"} & control.keys()
+    return Grant(lifetime, must_revalidate=bool(strict), storable=not forbidden)
+
+
+def _lifetime(headers: Headers, control: dict[str, str], now: float) -> float | None:
+    if "no-cache" in control:
+        return 0.0
+    for directive in ("s-maxage", "max-age"):
+        if directive in control:
+            return seconds(control[directive]) or 0.0  # malformed: stale, section 4.2.1
+    if "Expires" in headers:
+        expires, date = http_date(headers["Expires"]), http_date(headers.get("Date"))
+        # "0" and other non-dates mean that it has expired: section 5.3
+        return 0.0 if expires is None else expires - (now if date is None else date)
+    return None
+
+
+def cache_control(headers: Headers) -> dict[str, str]:
+    """The directives of all ``Cache-Control`` lines; of one given twice, the first counts."""
+    found: dict[str, str] = {}
+    for name, value in _DIRECTIVE.findall(_joined(headers, "Cache-Control")):
+        found.setdefault(name.lower(), value.strip('"'))
+    return found
+
+
+def seconds(text: str | None) -> float | None:
+    """Delta-seconds (RFC 9111, section 1.2.2); None for anything else."""
+    text = (text or "").strip()
+    if not _NUMBER.fullmatch(text):
+        return None
+    return float(LONGEST if len(text) > 10 else min(int(text), LONGEST))
+
+
+def http_date(text: str | None) -> float | None:
+    """Unix time in seconds; None for anything that is not a date."""
+    try:
+        return parsedate_to_datetime(text).timestamp() if text else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def retry_after(headers: Headers, now: float) -> int | None:
+    """Seconds to wait, from a number or a date (RFC 9110, section 10.2.3), at most a day."""
+    text = headers.get("Retry-After")
+    wait = seconds(text)
+    if wait is None and (date := http_date(text)) is not None:
+        wait = max(0.0, date - now)
+    return None if wait is None else int(min(wait, 86_400))
+
+
+def serial(headers: Headers) -> int | None:
+    """PyPI's serial of the last change to what the page is about."""
+    number = seconds(headers.get("X-PyPI-Last-Serial"))
+    return None if number is None or number == LONGEST else int(number)
+
+
+def strong(etag: str | None) -> str | None:
+    """The entity tag if it vouches for every byte (RFC 9110, section 8.8.1)."""
+    return etag if etag and etag[0] == '"' == etag[-1] and len(etag) > 1 else None
+
+
+def same_tag(one: str, other: str) -> bool:
+    """Weak comparison (RFC 9110, section 8.8.3.2)."""
+    return one.removeprefix("W/") == other.removeprefix("W/")
+
+
+def content_range(headers: Headers) -> tuple[int, int, int] | None:
+    """First byte, last byte, bytes in all (RFC 9110, section 14.4); None if not stated soundly."""
+    found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+    if not found:
+        return None
+    first, last, total = (int(number) for number in found.groups())
+    return (first, last, total) if first <= last < total else None
+
+
+def content_length(headers: Headers) -> int | None:
+    number = headers.get("Content-Length", "").strip()
+    return int(number) if _NUMBER.fullmatch(number) and len(number) < 20 else None
+
+
+def content_encoding(headers: Headers) -> str | None:
+    """Lowercase; None for ``identity`` as well."""
+    coding = _joined(headers, "Content-Encoding").strip().lower()
+    return None if coding in {"", "identity"} else coding
+
+
+def _joined(headers: Headers, name: str) -> str:
+    return ",".join(headers.getall(name, []))

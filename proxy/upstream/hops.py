@@ -1,0 +1,156 @@
+"""One question to an upstream, followed through its redirects: every hop has to pass all rules.
+
+Trying again is in ``transport``; what is asked for, and what answers mean, in ``remote``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from string import punctuation
+from urllib.parse import quote, urljoin
+
+import msgspec
+from aiohttp import ClientResponse, ClientSession, ClientTimeout
+from yarl import URL
+
+from proxy.errors import UpstreamError
+from proxy.upstream.addresses import Addresses, AddressRefused, origin_of
+from proxy.upstream.breaker import Breaker
+from proxy.upstream.credentials import Credentials, mask, without_userinfo
+from proxy.upstream.headers import Headers, retry_after
+from proxy.upstream.outgoing import Outgoing
+from proxy.upstream.troubles import TEMPORARY, TROUBLES, Busy
+
+MOST = 5
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_SHORT = 64 * 2**10
+
+log = logging.getLogger(__name__)
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Seconds."""
+
+    connect: float = 10.0
+    read: float = 60.0
+    """Between two pieces of an answer."""
+    page: float = 30.0
+    """For everything about a small answer: connecting, redirects, tries, reading."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    status: int
+    headers: Headers
+    url: str
+    """Where it came from, after redirects."""
+
+
+class Hops:
+    """Asks with what it is given, credentials, and nothing of a client's."""
+
+    def __init__(
+        self,
+        name: str,
+        session: ClientSession,
+        addresses: Addresses,
+        outgoing: Outgoing,
+        *,
+        credentials: Credentials | None = None,
+        timeouts: Timeouts,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._name = name
+        self._session = session
+        self._addresses = addresses
+        self._outgoing = outgoing
+        self._credentials = credentials
+        self._timeouts = timeouts
+        self._clock = clock
+        self._breaker = Breaker(name, clock=clock)
+
+    async def follow(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        deadline: float | None,
+        named: bool,
+    ) -> tuple[Answer, ClientResponse]:
+        """The first answer that is no redirect; the response has to be closed.
+
+        ``deadline`` in the loop's time. ``named``: only hosts that the settings name. Raises
+        ``UpstreamError``, and what ``TROUBLES`` lists.
+        """
+        for _ in range(MOST + 1):
+            url = quote(without_userinfo(url).partition("#")[0], safe=punctuation)
+            self._check(url, named)
+            response = await self._ask(method, url, headers, deadline)
+            target = response.headers.get("Location")
+            if response.status not in _REDIRECTS or target is None:
+                return Answer(response.status, response.headers, url), response
+            async with response:
+                await use_up(response)
+            url = self._next(url, target)
+        raise UpstreamError(self._name, f"redirects more than {MOST} times")
+
+    def _next(self, url: str, target: str) -> str:
+        """Where a redirect leads; an absolute address is left as it is, spelling and all."""
+        following = target if _ABSOLUTE.match(target) else urljoin(url, target)
+        if url.lower().startswith("https:") and not following.lower().startswith("https:"):
+            raise UpstreamError(self._name, "redirects from https to something else")
+        return following
+
+    def _check(self, url: str, named: bool) -> None:
+        try:
+            self._addresses.check(url, named=named)
+        except AddressRefused as refusal:
+            log.warning("upstream %s: refused %r: it %s", self._name, mask(url), refusal)
+            raise
+
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], deadline: float | None
+    ) -> ClientResponse:
+        """One request and its headers. Raises what ``TROUBLES`` lists."""
+        own = origin_of(url).host == self._addresses.index.host
+        with self._breaker.attempt() if own else nullcontext():
+            response = await self._session.request(
+                method,
+                URL(url, encoded=True),  # signed queries and odd spellings have to stay
+                headers={**headers, **self._authorization(url)},
+                allow_redirects=False,
+                timeout=self._timeout(deadline),
+                proxy=self._outgoing.proxy_for(url),
+            )
+        if response.status in TEMPORARY:
+            async with response:
+                await use_up(response)
+            raise Busy(response.status, retry_after(response.headers, self._clock()))
+        return response
+
+    def _authorization(self, url: str) -> dict[str, str]:
+        return self._credentials.headers_for(url) if self._credentials else {}
+
+    def _timeout(self, deadline: float | None) -> ClientTimeout:
+        left = None if deadline is None else deadline - asyncio.get_running_loop().time()
+        return ClientTimeout(
+            total=None if left is None else max(left, 0.001),
+            sock_connect=self._timeouts.connect,
+            sock_read=self._timeouts.read,
+        )
+
+
+async def use_up(response: ClientResponse) -> None:
+    """Read a short rest, so that the connection can be used again; a long one is not worth it."""
+    left = _SHORT
+    with suppress(*TROUBLES):
+        async with asyncio.timeout(1):
+            async for chunk in response.content.iter_any():
+                left -= len(chunk)
+                if left < 0:
+                    return

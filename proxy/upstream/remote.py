@@ -1,0 +1,202 @@
+"""Remote: one upstream index over HTTP. What is asked for, and what the answers mean.
+
+It remembers nothing: pages are kept by the mirror, files by the downloads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from proxy.errors import (
+    ConfigurationError,
+    GoneUpstream,
+    NoSuchProject,
+    UnreadablePage,
+    UpstreamError,
+)
+from proxy.model import ProjectName
+from proxy.upstream import headers as read
+from proxy.upstream.addresses import origin_of
+from proxy.upstream.body import Body
+from proxy.upstream.credentials import Credentials, mask, without_userinfo
+from proxy.upstream.decoding import Undecodable, decoded
+from proxy.upstream.documents import Document, NotModified, Validators
+from proxy.upstream.transport import Answer, Transport
+from proxy.upstream.troubles import status_error
+
+__all__ = ["Document", "NotModified", "Remote", "Validators"]
+
+_PAGE = {
+    "Accept": "application/vnd.pypi.simple.v1+json,"
+    " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
+    "Accept-Encoding": "gzip",
+}
+_FILE = {"Accept": "*/*", "Accept-Encoding": "identity"}
+_GONE = frozenset({404, 410})
+_NO_HEAD = frozenset({405, 501})
+
+
+class Remote:
+    """One upstream. Every answer that is no clear yes or no is an ``UpstreamError``."""
+
+    def __init__(
+        self,
+        name: str,
+        url: str,
+        transport: Transport,
+        *,
+        missing_statuses: frozenset[int] = _GONE,
+        page_limit: int = 64 * 2**20,
+        parallel: int = 32,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``url``: the index, with or without the last slash.
+
+        ``missing_statuses``: what upstream answers for a project that it does not have.
+        ``page_limit``: bytes of a page, decoded. ``parallel``: pages asked for at a time.
+        Raises ``ConfigurationError``.
+        """
+        self.name = name
+        self.url = _index_url(url)
+        self.fingerprint = _fingerprint(self.url, transport.credentials)
+        """Keys what is stored: another index, or another user, is another fingerprint."""
+        self._transport = transport
+        self._missing = missing_statuses
+        self._page_limit = page_limit
+        self._turns = asyncio.Semaphore(parallel)
+        self._clock = clock
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page's links to ``scheme://host:port`` may be fetched."""
+        return self._transport.allows(origin)
+
+    async def page(
+        self, project: ProjectName, validators: Validators | None = None
+    ) -> Document | NotModified:
+        """The project's page. Raises ``NoSuchProject``, ``UnreadablePage``, ``UpstreamError``."""
+        conditions = _conditions(validators)
+        async with self._turns:
+            answer, data = await self._transport.fetch(
+                f"{self.url}{project}/", _PAGE | conditions, limit=self._page_limit, named=True
+            )
+            if answer.status == 200:
+                return await self._document(answer, data)
+        if answer.status in self._missing:
+            raise NoSuchProject(project)
+        if answer.status != 304 or not conditions:
+            raise self._unexpected(answer)
+        etag = answer.headers.get("ETag")
+        if validators and validators.etag and etag and not read.same_tag(etag, validators.etag):
+            return await self.page(project)  # it speaks of a page that is not ours
+        return NotModified(**self._facts(answer))
+
+    async def size(self, url: str) -> int | None:
+        """Bytes of a file; None if upstream does not tell. Raises ``GoneUpstream`` and the like."""
+        answer, _ = await self._transport.fetch(url, _FILE, limit=0, method="HEAD")
+        if answer.status in _NO_HEAD:
+            return None
+        if answer.status != 200:
+            raise self._unexpected(answer)
+        coded = read.content_encoding(answer.headers)
+        return None if coded else read.content_length(answer.headers)
+
+    async def read(self, url: str, limit: int) -> bytes:
+        """A small file, at most ``limit`` bytes. Raises ``GoneUpstream`` and ``UpstreamError``."""
+        answer, data = await self._transport.fetch(url, _FILE, limit=limit)
+        if answer.status != 200:
+            raise self._unexpected(answer)
+        try:
+            return await decoded(data, read.content_encoding(answer.headers), limit)
+        except Undecodable as error:
+            raise UpstreamError(self.name, f"the file {error}") from None
+
+    @asynccontextmanager
+    async def open(
+        self, url: str, *, start: int = 0, etag: str | None = None
+    ) -> AsyncIterator[Body]:
+        """A file as it arrives, its bytes exactly as upstream sends them.
+
+        From ``start`` on if upstream still has the very bytes that ``etag`` stands for, which
+        only a strong one can tell; otherwise the body starts at 0. Raises ``GoneUpstream`` and
+        ``UpstreamError``, the latter also from the chunks.
+        """
+        condition = read.strong(etag) if start else None
+        part = {"Range": f"bytes={start}-", "If-Range": condition} if condition else {}
+        async with self._transport.stream(url, {**_FILE, **part}) as (answer, chunks):
+            if not (part and answer.status == 416):
+                yield self._body(answer, chunks, start if part else 0)
+                return
+        async with self.open(url) as body:
+            yield body
+
+    def _body(self, answer: Answer, chunks: AsyncIterator[bytes], start: int) -> Body:
+        total = read.content_length(answer.headers)
+        if answer.status == 206 and start:
+            first, last, total = read.content_range(answer.headers) or (-1, -1, 0)
+            if (first, last) != (start, total - 1):
+                raise UpstreamError(self.name, "it sent another part than it was asked for")
+        elif answer.status != 200:
+            raise self._unexpected(answer)
+        return Body(
+            chunks,
+            total=total,
+            start=start if answer.status == 206 else 0,
+            etag=read.strong(answer.headers.get("ETag")),
+            encoding=read.content_encoding(answer.headers),
+        )
+
+    async def _document(self, answer: Answer, data: bytes) -> Document:
+        coding = read.content_encoding(answer.headers)
+        try:
+            body = await decoded(data, coding, self._page_limit)
+        except Undecodable as error:
+            raise UnreadablePage(self.name, f"its page {error}") from None
+        content_type = answer.headers.get("Content-Type", "")
+        storable = read.grant(answer.headers, self._clock()).storable
+        return Document(body, content_type, answer.url, storable=storable, **self._facts(answer))
+
+    def _facts(self, answer: Answer) -> dict[str, Any]:
+        grant = read.grant(answer.headers, self._clock())
+        return {
+            "lifetime": grant.lifetime,
+            "must_revalidate": grant.must_revalidate,
+            "etag": answer.headers.get("ETag"),
+            "last_modified": answer.headers.get("Last-Modified"),
+            "serial": read.serial(answer.headers),
+        }
+
+    def _unexpected(self, answer: Answer) -> GoneUpstream | UpstreamError:
+        if answer.status in _GONE:
+            return GoneUpstream(self.name)
+        wait = read.retry_after(answer.headers, self._clock())
+        return status_error(self.name, answer.status, wait)
+
+
+def _conditions(validators: Validators | None) -> dict[str, str]:
+    wanted = {
+        "If-None-Match": validators and validators.etag,
+        "If-Modified-Since": validators and validators.last_modified,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _index_url(url: str) -> str:
+    try:
+        origin_of(url)
+    except ValueError as error:
+        raise ConfigurationError("url", f"{mask(url)} {error}", "use https://host/path/") from None
+    if without_userinfo(url) != url or "?" in url or "#" in url:
+        raise ConfigurationError("url", f"{mask(url)} holds more than scheme, host and path")
+    return url if url.endswith("/") else url + "/"
+
+
+def _fingerprint(url: str, credentials: Credentials | None) -> str:
+    known = [url, credentials.fingerprint if credentials else ""]
+    return hashlib.sha256(msgspec.json.encode(known)).hexdigest()[:16]

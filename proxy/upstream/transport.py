@@ -1,0 +1,205 @@
+"""Requests to one upstream: how often they are tried, and the pool of connections for them.
+
+Where they may go, and whom they tell the password, is in ``hops``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from aiohttp import ClientResponse, ClientSession, DummyCookieJar, TCPConnector, ThreadedResolver
+from aiohttp.abc import AbstractResolver
+
+from proxy import __version__
+from proxy.errors import ConfigurationError, UpstreamError
+from proxy.upstream.addresses import Addresses
+from proxy.upstream.credentials import Credentials, mask
+from proxy.upstream.hops import Answer, Hops, Timeouts, use_up
+from proxy.upstream.outgoing import Outgoing
+from proxy.upstream.resolver import CheckedResolver
+from proxy.upstream.tls import tls_context
+from proxy.upstream.troubles import TROUBLES, told
+
+__all__ = ["Answer", "Timeouts", "Transport", "open_transport"]
+
+T = TypeVar("T")
+_TIMEOUTS = Timeouts()
+
+PATIENCE = 5
+"""Seconds; who asks for a longer pause is not asked again here."""
+
+
+class Transport:
+    """Asks one upstream, more than once if need be; ``open_transport`` makes one."""
+
+    def __init__(
+        self,
+        name: str,
+        hops: Hops,
+        addresses: Addresses,
+        *,
+        credentials: Credentials | None,
+        page_timeout: float,
+        retries: int,
+        sleep: Callable[[float], Awaitable[object]],
+        jitter: Callable[[], float],
+    ) -> None:
+        """``page_timeout`` in seconds. ``jitter`` returns numbers from 0 to 1."""
+        self.credentials = credentials
+        self._name = name
+        self._hops = hops
+        self._addresses = addresses
+        self._page_timeout = page_timeout
+        self._retries = retries
+        self._sleep = sleep
+        self._jitter = jitter
+
+    def allows(self, origin: str) -> bool:
+        """Whether links to ``scheme://host[:port]`` may be fetched."""
+        return self._addresses.allows(origin)
+
+    async def fetch(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        limit: int,
+        method: str = "GET",
+        named: bool = False,
+    ) -> tuple[Answer, bytes]:
+        """A small answer as a whole; of one whose status is not 200, no body.
+
+        ``limit`` in bytes. ``named``: not even a redirect leaves the hosts that the settings
+        name. Raises ``UpstreamError``.
+        """
+        deadline = asyncio.get_running_loop().time() + self._page_timeout
+
+        async def once() -> tuple[Answer, bytes]:
+            answer, response = await self._hops.follow(method, url, headers, deadline, named)
+            async with response:
+                if answer.status != 200:
+                    await use_up(response)
+                    return answer, b""
+                return answer, await self._whole(response, limit)
+
+        return await self._tried(once, deadline)
+
+    @asynccontextmanager
+    async def stream(
+        self, url: str, headers: Mapping[str, str]
+    ) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
+        """An answer whose bytes come as they arrive. Raises ``UpstreamError``, also from them."""
+
+        async def once() -> tuple[Answer, ClientResponse]:
+            return await self._hops.follow("GET", url, headers, None, named=False)
+
+        answer, response = await self._tried(once, None)
+        async with response:
+            yield answer, self._chunks(response)
+
+    async def _chunks(self, response: ClientResponse) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in response.content.iter_any():
+                yield chunk
+        except TROUBLES as trouble:
+            raise told(self._name, trouble)[0] from None
+
+    async def _whole(self, response: ClientResponse, limit: int) -> bytes:
+        parts, left = [], limit
+        async for chunk in response.content.iter_any():
+            parts.append(chunk)
+            left -= len(chunk)
+            if left < 0:
+                raise UpstreamError(self._name, f"the answer is larger than {limit} bytes")
+        return b"".join(parts)
+
+    async def _tried(self, once: Callable[[], Awaitable[T]], deadline: float | None) -> T:
+        """What ``once`` returns, if need be after further tries; all within the deadline."""
+        for tries in range(1, self._retries + 2):
+            try:
+                return await once()
+            except TROUBLES as trouble:
+                error, again = told(self._name, trouble)
+            pause = self._pause(tries, error.retry_after)
+            late = deadline is not None and asyncio.get_running_loop().time() + pause > deadline
+            if not again or late or pause > PATIENCE or tries > self._retries:
+                break
+            await self._sleep(pause)
+        raise error
+
+    def _pause(self, tries: int, asked: int | None) -> float:
+        """Seconds before the next try."""
+        return asked if asked is not None else 0.2 * 2**tries * (0.5 + self._jitter())
+
+
+@asynccontextmanager
+async def open_transport(
+    name: str,
+    url: str,
+    *,
+    credentials: Credentials | None = None,
+    file_hosts: Iterable[str] = (),
+    proxies: Mapping[str, str] | None = None,
+    connections: int = 64,
+    timeouts: Timeouts = _TIMEOUTS,
+    retries: int = 2,
+    ca_bundle: Path | None = None,
+    client_certificate: Path | None = None,
+    client_key: Path | None = None,
+    resolver: AbstractResolver | None = None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    jitter: Callable[[], float] = random.random,
+) -> AsyncIterator[Transport]:
+    """A transport for the index at ``url``, with connections of its own, closed at the end.
+
+    ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``Outgoing``. ``ca_bundle`` (PEM)
+    replaces the system's authorities. Raises ``ConfigurationError``.
+    """
+    outgoing = Outgoing(proxies or {})
+    addresses = _addresses(url, file_hosts, outgoing)
+    connector = TCPConnector(
+        limit=connections,
+        ssl=tls_context(ca_bundle, client_certificate, client_key),
+        resolver=CheckedResolver(addresses, resolver or ThreadedResolver()),
+    )
+    async with ClientSession(
+        connector=connector,
+        headers={"User-Agent": f"waystation/{__version__}"},
+        cookie_jar=DummyCookieJar(),
+        auto_decompress=False,
+        requote_redirect_url=False,
+        trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
+    ) as session:
+        hops = Hops(
+            name,
+            session,
+            addresses,
+            outgoing,
+            credentials=credentials,
+            timeouts=timeouts,
+            clock=clock,
+        )
+        yield Transport(
+            name,
+            hops,
+            addresses,
+            credentials=credentials,
+            page_timeout=timeouts.page,
+            retries=retries,
+            sleep=sleep,
+            jitter=jitter,
+        )
+
+
+def _addresses(url: str, file_hosts: Iterable[str], outgoing: Outgoing) -> Addresses:
+    try:
+        return Addresses(url, file_hosts, outgoing.hosts)
+    except ValueError as error:
+        raise ConfigurationError("file_hosts", f"of {mask(url)}: {error}") from None
