@@ -1,0 +1,47 @@
+"""The example file explains every setting, with its true default."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
+from proxy.sources import load
+
+EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"
+TEXT = EXAMPLE.read_text(encoding="utf-8")
+TOP = TEXT.split("# [indexes.private]")[0] + TEXT.split('of = ["private", "corporate"]')[1]
+SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
+
+
+def test_the_example_itself_changes_nothing() -> None:
+    assert load({}, EXAMPLE).origins == {}
+
+
+def test_the_example_mentions_every_setting_and_no_other() -> None:
+    assert set(SHOWN) == set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_the_default_shown_is_the_default(name: str) -> None:
+    default: Any = Settings.model_fields[name].default
+    if SHOWN[name] == "unset":
+        assert default is None
+    else:
+        shown = tomllib.loads(f"{name} = {SHOWN[name]}")
+        assert getattr(load(shown).settings, name) == default
+
+
+@pytest.mark.parametrize("table", [LocalTable, MirrorTable, FallthroughTable])
+def test_the_example_mentions_every_key_of_an_index(table: type[Any]) -> None:
+    full = TEXT.split("# [indexes.private]")[1].split("# --- The cache")[0]
+    uncommented = re.sub(r"^# ?", "", "# [indexes.private]" + full, flags=re.MULTILINE)
+    tables = tomllib.loads(uncommented)["indexes"].values()
+    kind = table.model_fields["kind"].annotation.__args__[0]
+    shown = next(each for each in tables if each["kind"] == kind)
+    assert set(shown) == set(table.model_fields)
+    assert load({"indexes": tomllib.loads(uncommented)["indexes"]}).settings.indexes
