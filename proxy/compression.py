@@ -18,4 +18,5 @@ def compress(data: bytes) -> bytes:
 
 def decompress(data: bytes) -> bytes:
     """The content of what ``compress`` made; not for bytes of strangers, it has no limit."""
-    return gzip.decompress(data)
+    content: bytes = gzip.decompress(data)  # type: ignore[no-untyped-call]
+    return content

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,15 +12,16 @@ from pathlib import Path
 import msgspec
 
 from proxy.distributions.archive import UnusableArchive, read_wheel_metadata
-from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
+from proxy.errors import NoSuchFile, NotFound, UpstreamError
 from proxy.events import Outcome
 from proxy.indexes.mirror_files import MirrorFiles
-from proxy.model import METADATA, Artifact, File, ProjectName
+from proxy.model import Artifact, File, ProjectName
 from proxy.singleflight import SingleFlight
 from proxy.storage.base import BlobStore, Records
 from proxy.storage.disk import BytesBlob, DiskBlob
+from proxy.storage.leftovers import open_spool
 from proxy.upstream.remote import Remote
-from proxy.upstream.verify import matches
+from proxy.upstream.verify import Check, Expected
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +131,9 @@ class MirrorMetadata:
             ) from error
 
     def _verify(self, sibling: File, data: bytes) -> None:
-        if not matches(data, sibling.hashes):
-            raise DigestMismatch(self._name, f"{sibling.filename} is not what the index names")
+        check = Check(Expected(self._name, sibling.filename, sibling.hashes, None, LIMIT))
+        check.update(data)
+        check.finish()
 
     async def _keep(self, project: ProjectName, sibling: File, digest: str, data: bytes) -> None:
         sha256 = hashlib.sha256(data).hexdigest()
@@ -145,9 +146,10 @@ class MirrorMetadata:
         await self._files.remember(project, sibling, digest, sha256, len(data))
 
     def _write(self, data: bytes) -> Path:
-        with tempfile.NamedTemporaryFile(dir=self._spool, prefix="metadata-", delete=False) as file:
+        fd, path = open_spool(self._spool)
+        with open(fd, "wb") as file:
             file.write(data)
-        return Path(file.name)
+        return path
 
 
 def _aged(record: bytes | None) -> tuple[float, bytes]:
@@ -156,7 +158,3 @@ def _aged(record: bytes | None) -> tuple[float, bytes]:
         return 0.0, b""
     stored, _, data = record.partition(b"\n")
     return float(stored), data
-
-
-def wheel_of(filename: str) -> str:
-    return filename.removesuffix(METADATA)

@@ -49,7 +49,8 @@ export UV_DEFAULT_INDEX={url}</pre>
 """
 _HEADERS = {
     "Cache-Control": "max-age=300",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
+    " frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }

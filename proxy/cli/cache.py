@@ -1,0 +1,117 @@
+"""``waystation cache``: what the cache holds, whether it is sound, and how to empty it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.cache import Cache, open_cache
+from proxy.cli.options import settings_options
+from proxy.simple.names import normalize
+from proxy.sources import load
+from proxy.upkeep import holdings, purge, purge_everything, stats, verify
+
+
+@click.group("cache")
+def command() -> None:
+    """Look at the cache, verify it, purge it. Servers may be running on it."""
+
+
+def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, flags: Any) -> None:
+    settings = load(flags, config).settings
+
+    async def run() -> int:
+        async with open_cache(settings) as cache:
+            return await work(cache)
+
+    raise SystemExit(asyncio.run(run()))
+
+
+@command.command("stats")
+@settings_options
+def stats_command(config: Path | None, **flags: Any) -> None:
+    """Count what is held, and its size."""
+
+    async def work(cache: Cache) -> int:
+        found = await stats(cache)
+        click.echo(f"folder    {cache.folder}")
+        click.echo(f"projects  {found.projects}")
+        click.echo(f"files     {found.files}")
+        click.echo(f"bytes     {found.size} ({size_text(found.size)})")
+        return 0
+
+    _with_cache(work, config, flags)
+
+
+@command.command("list")
+@settings_options
+@click.argument("projects", nargs=-1, metavar="[PROJECT]...")
+def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -> None:
+    """List the files held: bytes, sha256 and name, by project."""
+    wanted = _names(projects)
+
+    async def work(cache: Cache) -> int:
+        for project, files in await holdings(cache, wanted):
+            click.echo(project)
+            for file in files:
+                click.echo(f"  {file.size:>12}  {file.sha256}  {file.filename}")
+        return 0
+
+    _with_cache(work, config, flags)
+
+
+@command.command("verify")
+@settings_options
+def verify_command(config: Path | None, **flags: Any) -> None:
+    """Hash every stored file again; drop those that are damaged.
+
+    Exit status 1 if there were any.
+    """
+
+    async def work(cache: Cache) -> int:
+        found = await verify(cache)
+        for key in found.damaged:
+            click.echo(f"damaged, dropped: {key}")
+        click.echo(f"{found.sound} sound, {len(found.damaged)} damaged")
+        return 1 if found.damaged else 0
+
+    _with_cache(work, config, flags)
+
+
+@command.command("purge")
+@settings_options
+@click.option("--all", "everything", is_flag=True, help="Everything, of all projects.")
+@click.argument("projects", nargs=-1, metavar="[PROJECT]...")
+def purge_command(
+    projects: tuple[str, ...], everything: bool, config: Path | None, **flags: Any
+) -> None:
+    """Forget the projects' pages and files; also private names that have no files any more."""
+    if bool(projects) == everything:
+        raise click.UsageError("name the projects to purge, or say --all")
+    wanted = _names(projects)
+
+    async def work(cache: Cache) -> int:
+        done = await (purge_everything(cache) if everything else purge(cache, wanted))
+        click.echo(f"purged {done.files} files, {size_text(done.size)}")
+        return 0
+
+    _with_cache(work, config, flags)
+
+
+def size_text(size: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _names(projects: tuple[str, ...]) -> list[str]:
+    try:
+        return [normalize(each) for each in projects]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

@@ -1,0 +1,113 @@
+"""``waystation serve``: the server, from start-up to shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy import __version__
+from proxy.cli.options import settings_options
+from proxy.compose import Proxy, open_proxy
+from proxy.logs import set_up
+from proxy.plan import describe
+from proxy.settings import Settings
+from proxy.simple.links import Link, absolute_provenance, relative_link
+from proxy.sources import load
+from proxy.web.access_log import observe
+from proxy.web.app import create_app
+from proxy.web.server import Server, tls_context
+
+
+@click.command("serve")
+@settings_options
+@click.option("--host", metavar="ADDRESS", help="Listen here. Default: 127.0.0.1.")
+@click.option("--port", type=int, metavar="N", help="Listen on this port. Default: 8080.")
+@click.option(
+    "--page-ttl",
+    type=float,
+    metavar="SECONDS",
+    help="Upper bound of a page's freshness. Default: 600.",
+)
+@click.option("--log-format", type=click.Choice(["plain", "json"]), help="Default: plain.")
+def command(config: Path | None, **flags: Any) -> None:
+    """Serve the index until SIGTERM or Ctrl-C."""
+    settings = load(flags, config).settings
+    set_up(settings.log_format, settings.log_level, access=settings.access_log)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    async with open_proxy(settings) as proxy:
+        proxy.events.subscribe(observe)
+        server = _server(settings, proxy)
+        await server.start()
+        for line in _greeting(settings, proxy, server.port):
+            click.echo(line)
+        sys.stdout.flush()
+        await server.until_stopped()
+
+
+def _server(settings: Settings, proxy: Proxy) -> Server:
+    tls = None
+    if settings.tls_certificate and settings.tls_key:
+        tls = tls_context(str(settings.tls_certificate), str(settings.tls_key))
+    server: Server
+    app = create_app(
+        proxy.index,
+        index_url=_index_url(settings, settings.port),
+        prefix=settings.prefix,
+        link=_link(settings),
+        ready=lambda: not server.stopping.is_set(),
+        write_timeout=settings.write_timeout,
+    )
+    server = Server(
+        app,
+        host=settings.host,
+        port=settings.port,
+        tls=tls,
+        keepalive_timeout=settings.keepalive_timeout,
+        grace=settings.shutdown_grace,
+    )
+    return server
+
+
+def _link(settings: Settings) -> Link:
+    return relative_link
+
+
+def _index_url(settings: Settings, port: int) -> str:
+    """The address of the index as clients on this machine write it."""
+    if settings.public_url:
+        return f"{str(settings.public_url).rstrip('/')}/simple/"
+    scheme = "https" if settings.tls_certificate else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{port}{settings.prefix}/simple/"
+
+
+def _greeting(settings: Settings, proxy: Proxy, port: int) -> Iterator[str]:
+    url = _index_url(settings, port)
+    limit = settings.max_size.human_readable(decimal=True) if settings.max_size else "no limit"
+    yield f"waystation {__version__} listens on {url.removesuffix('simple/')}"
+    if settings.offline:
+        yield "  offline: it opens no connection, and knows what its cache holds"
+    yield "  resolves every project in this order:"
+    for line in describe(proxy.tree):
+        yield f"    {line}"
+    yield f"  cache: {proxy.cache.folder} (up to {limit} of files)"
+    yield f"  pip:   pip install --index-url {url} NAME"
+    yield f"  uv:    uv pip install --index-url {url} NAME"
+
+
+def _loop_factory() -> Any:
+    """uvloop where it exists: the same work in less time."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,138 @@
+"""Settings to a running tree of indexes: the one place that names the concrete classes.
+
+The order of wrapping is always the same,
+
+    Guarded( Mirror( pages, files, metadata ) )
+
+policies outside of the cache: it keeps what upstream really said, so that a changed policy
+acts at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+from proxy.cache import Cache, open_cache
+from proxy.compose_mirror import open_mirror
+from proxy.events import Events
+from proxy.indexes.base import Index
+from proxy.indexes.fallthrough import Fallthrough
+from proxy.indexes.guarded import Guarded
+from proxy.indexes.local import LocalDirectory
+from proxy.indexes.mirror import Mirror
+from proxy.model import ProjectName
+from proxy.plan import Node, plan
+from proxy.policies.names import Reserved
+from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
+
+WATCH_PURGES = 1.0
+"""Seconds after which a purge by another process is noticed, at most."""
+
+
+@dataclass(slots=True)
+class Proxy:
+    """What is running: the index that is served, and what it is made of."""
+
+    tree: Node
+    events: Events
+    cache: Cache
+    directories: list[LocalDirectory] = field(default_factory=list)
+    mirrors: list[Mirror] = field(default_factory=list)
+    index: Index = field(init=False)
+
+    def poll(self) -> None:
+        """Let local directories announce what has changed by now; costs next to nothing."""
+        for directory in self.directories:
+            directory.poll()
+
+    def forget(self, project: ProjectName | None = None) -> None:
+        """Drop from memory what was purged from the cache."""
+        for mirror in self.mirrors:
+            mirror.forget(project)
+
+
+@asynccontextmanager
+async def open_proxy(
+    settings: Settings, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Proxy]:
+    """The running tree; closed at the end, after downloads had time to finish.
+
+    Raises ``ConfigurationError``.
+    """
+    tree = plan(settings)
+    async with AsyncExitStack() as stack:
+        cache = await stack.enter_async_context(open_cache(settings, clock))
+        proxy = Proxy(tree, Events(), cache)
+        builder = _Builder(settings, proxy, stack, clock)
+        proxy.index = await builder.build(tree)
+        watcher = asyncio.create_task(_watch_purges(proxy))
+        stack.callback(watcher.cancel)
+        yield proxy
+
+
+async def _watch_purges(proxy: Proxy) -> None:
+    stamp = proxy.cache.purge_stamp()
+    while True:
+        await asyncio.sleep(WATCH_PURGES)
+        if (now := proxy.cache.purge_stamp()) != stamp:
+            stamp = now
+            proxy.forget()
+
+
+class _Builder:
+    """Builds indexes of the settings, and puts on the stack what has to be closed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        proxy: Proxy,
+        stack: AsyncExitStack,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._proxy = proxy
+        self._stack = stack
+        self._clock = clock
+        self._built: dict[str, Index] = {}
+
+    async def build(self, node: Node) -> Index:
+        """The index of that name; one that is named twice is one index."""
+        if node.name not in self._built:
+            table = node.table
+            if isinstance(table, LocalTable):
+                self._built[node.name] = await self._directory(node.name, table)
+            elif isinstance(table, MirrorTable):
+                self._built[node.name] = await self._guarded_mirror(node.name, table)
+            else:
+                assert isinstance(table, FallthroughTable)
+                children = [await self.build(child) for child in node.children]
+                self._built[node.name] = Fallthrough(node.name, children)
+        return self._built[node.name]
+
+    async def _directory(self, name: str, table: LocalTable) -> LocalDirectory:
+        directory = LocalDirectory(
+            name,
+            table.path.absolute(),
+            self._proxy.cache.records,
+            self._proxy.events,
+            legacy=table.legacy_files,
+            watch=table.watch,
+            clock=self._clock,
+        )
+        await directory.open()
+        self._stack.push_async_callback(directory.close)
+        self._proxy.directories.append(directory)
+        return directory
+
+    async def _guarded_mirror(self, name: str, table: MirrorTable) -> Index:
+        mirror = await self._stack.enter_async_context(
+            open_mirror(
+                name, table, self._settings, self._proxy.cache, self._proxy.events, self._clock
+            )
+        )
+        self._proxy.mirrors.append(mirror)
+        return Guarded(mirror, [Reserved(table.reserved)]) if table.reserved else mirror

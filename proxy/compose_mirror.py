@@ -1,0 +1,145 @@
+"""One mirror put together: its upstream, its memory of pages, its files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.request import getproxies
+
+from proxy.cache import Cache
+from proxy.events import Observer
+from proxy.indexes.freshness import Lifetimes
+from proxy.indexes.mirror import Mirror, PageSource
+from proxy.indexes.mirror_files import MirrorFiles
+from proxy.indexes.mirror_metadata import MirrorMetadata
+from proxy.indexes.mirror_pages import MirrorPages
+from proxy.indexes.offline_pages import OfflinePages
+from proxy.indexes.page_memory import PageMemory
+from proxy.settings import MirrorTable, Settings
+from proxy.storage.held import Held
+from proxy.upstream.connections import open_transport
+from proxy.upstream.credentials import Credentials, find_credentials
+from proxy.upstream.downloads import Downloads
+from proxy.upstream.remote import Remote, fingerprint
+from proxy.upstream.transport import Timeouts
+
+
+@asynccontextmanager
+async def open_mirror(
+    name: str,
+    table: MirrorTable,
+    settings: Settings,
+    cache: Cache,
+    events: Observer,
+    clock: Callable[[], float],
+) -> AsyncIterator[Mirror]:
+    """At the end running downloads get ``shutdown_grace`` seconds. Raises ``ConfigurationError``."""
+    url, credentials = find_credentials(
+        str(table.url),
+        user=table.username,
+        password=table.password.get_secret_value() if table.password else None,
+        netrc=_netrc() if settings.netrc else None,
+    )
+    namespace = fingerprint(url, credentials)
+    if settings.offline:
+        async with _assembled(name, namespace, None, settings, cache, events, clock) as mirror:
+            yield mirror
+        return
+    async with open_transport(
+        name,
+        url,
+        credentials=credentials,
+        file_hosts=table.file_hosts or None,
+        proxies=_proxies(settings),
+        connections=settings.upstream_connections,
+        timeouts=Timeouts(settings.connect_timeout, settings.read_timeout, settings.page_timeout),
+        ca_bundle=settings.ca_bundle,
+        client_certificate=settings.client_certificate,
+        client_key=settings.client_key,
+        clock=clock,
+    ) as transport:
+        remote = Remote(
+            name,
+            url,
+            transport,
+            missing_statuses=frozenset(table.missing_statuses),
+            page_limit=int(settings.max_page_size),
+            clock=clock,
+        )
+        async with _assembled(name, namespace, remote, settings, cache, events, clock) as mirror:
+            yield mirror
+
+
+@asynccontextmanager
+async def _assembled(
+    name: str,
+    namespace: str,
+    remote: Remote | None,
+    settings: Settings,
+    cache: Cache,
+    events: Observer,
+    clock: Callable[[], float],
+) -> AsyncIterator[Mirror]:
+    lifetimes = _lifetimes(settings)
+    held = Held(cache.records, namespace)
+    memory = PageMemory(
+        name, namespace, cache.pages, lifetimes, allows=remote.allows if remote else _any
+    )
+    pages: PageSource
+    if remote:
+        soft = settings.soft_deadline
+        pages = MirrorPages(
+            name, remote, memory, events, lifetimes, soft_deadline=soft, clock=clock
+        )
+    else:
+        pages = OfflinePages(memory, cache.store, held, clock, list_all=settings.offline_list_all)
+    downloads = Downloads(cache.store, cache.spool, on_stored=cache.evictor.enforce)
+    files = MirrorFiles(
+        name,
+        remote,
+        cache.store,
+        held,
+        downloads,
+        events,
+        used=cache.used.note,
+        suspect=pages.recheck,
+        limit=int(settings.max_file_size),
+        clock=clock,
+    )
+    metadata = MirrorMetadata(
+        name, remote, files, cache.store, cache.records, namespace, cache.spool, clock=clock
+    )
+    mirror = Mirror(name, pages, memory, files, metadata, events)
+    try:
+        yield mirror
+    finally:
+        await downloads.close(settings.shutdown_grace)
+        await mirror.close()
+
+
+def _lifetimes(settings: Settings) -> Lifetimes:
+    return Lifetimes(
+        maximum=settings.page_ttl,
+        minimum=settings.page_ttl_min,
+        while_revalidate=settings.stale_while_revalidate,
+        if_error=settings.stale_if_error,
+        absence=settings.absence_ttl,
+    )
+
+
+def _proxies(settings: Settings) -> Mapping[str, str]:
+    """Which outgoing proxy to take: the one that is set, else as the environment says."""
+    if settings.outgoing_proxy:
+        return {"all": str(settings.outgoing_proxy)}
+    return getproxies()
+
+
+def _netrc() -> Path:
+    return Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+
+
+def _any(origin: str) -> bool:
+    """Offline nothing is fetched, so no link leads anywhere."""
+    return True

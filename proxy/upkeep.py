@@ -1,0 +1,121 @@
+"""What people do to a cache: count it, list it, verify it, purge it. Servers may be running on it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from proxy.cache import Cache
+from proxy.storage.held import HeldFile
+
+BY_PROJECT = ("page", "document", "held", "provenance", "claim")
+"""Kinds of records whose keys are ``<kind>/<owner>/<project>`` or go on after that."""
+
+
+class Stats(msgspec.Struct, frozen=True):
+    projects: int
+    files: int
+    size: int
+    """Bytes."""
+
+
+class Holding(msgspec.Struct, frozen=True, order=True):
+    filename: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+class Verified(msgspec.Struct, frozen=True):
+    sound: int
+    damaged: Sequence[str]
+
+
+async def stats(cache: Cache) -> Stats:
+    entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
+    pages = await cache.records.keys("page/")
+    size = sum(entry.size for entry in entries)
+    return Stats(len({_project(key) for key in pages}), len(entries), size)
+
+
+async def holdings(
+    cache: Cache, projects: Sequence[str] = ()
+) -> list[tuple[str, list[Holding]]]:
+    """The files held, by project; of all projects if none are named."""
+    found: dict[str, set[Holding]] = {}
+    for key in await cache.records.keys("held/"):
+        project = _project(key)
+        if projects and project not in projects:
+            continue
+        record = await cache.records.get(key)
+        held = msgspec.json.decode(record, type=HeldFile) if record else None
+        if held and cache.store.has(held.sha256):
+            filename = key.rpartition("/")[2]
+            found.setdefault(project, set()).add(Holding(filename, held.sha256, held.size))
+    return [(project, sorted(files)) for project, files in sorted(found.items())]
+
+
+async def verify(cache: Cache) -> Verified:
+    """Hash every stored file again; those that are damaged are dropped."""
+    entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
+    damaged = [
+        entry.key
+        for entry in entries
+        if not await asyncio.to_thread(_is_sound, cache, entry.key)
+    ]
+    for key in damaged:
+        await cache.store.delete(key)
+    return Verified(len(entries) - len(damaged), damaged)
+
+
+async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
+    """Forget the projects' pages and files; files that other projects have too are kept."""
+    wanted = set(projects)
+    mine = {each.sha256 for _, held in await holdings(cache, sorted(wanted)) for each in held}
+    others = {
+        each.sha256
+        for project, held in await holdings(cache)
+        if project not in wanted
+        for each in held
+    }
+    for kind in BY_PROJECT:
+        for key in await cache.records.keys(f"{kind}/"):
+            if _project(key) in wanted:
+                await cache.records.forget(key)
+    return await _delete(cache, mine - others, len(wanted))
+
+
+async def purge_everything(cache: Cache) -> Stats:
+    keys = await cache.records.keys("")
+    for key in keys:
+        await cache.records.forget(key)
+    entries = await asyncio.to_thread(lambda: {entry.key for entry in cache.store.entries()})
+    projects = {_project(key) for key in keys if key.startswith("page/")}
+    return await _delete(cache, entries, len(projects))
+
+
+async def _delete(cache: Cache, keys: Iterable[str], projects: int) -> Stats:
+    files = size = 0
+    for key in keys:
+        if blob := await cache.store.get(key):
+            await cache.store.delete(key)
+            files += 1
+            size += blob.size
+    cache.stamp_purge()
+    return Stats(projects, files, size)
+
+
+def _project(key: str) -> str:
+    return key.split("/")[2]
+
+
+def _is_sound(cache: Cache, key: str) -> bool:
+    """True also for a file that has vanished meanwhile: it is not damaged."""
+    try:
+        with cache.store.path(key).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == key
+    except FileNotFoundError:
+        return True
