@@ -55,7 +55,7 @@ def belongs(filename: str, project: ProjectName) -> bool:
     A name that no standard explains (eggs, installers, dumb archives) belongs to every
     project it starts with a spelling of, followed by a dash.
     """
-    if ordinary(project).match(filename):
+    if _ordinary(project).match(filename):
         return True
     start = _start(project).match(filename)
     if start is None:
@@ -87,16 +87,23 @@ def version_of(filename: str, project: ProjectName) -> str | None:
     return _version(version) if plain_name and len(tags) >= 3 else None
 
 
-@lru_cache(maxsize=1024)
-def ordinary(project: ProjectName) -> re.Pattern[str]:
-    """Matches file names that are plainly of this project and safe, but for their length.
+def ordinary(project: ProjectName) -> str:
+    """A pattern of file names that are plainly of this project and safe; ends before the end.
 
     A wheel's name ends at its first dash, an sdist's at its last: wherever a spelling of
     the project ends there too, nothing else has to be looked at.
     """
-    wheel = _spelling(project, "[_.]+") + r"-[A-Za-z0-9._+!-]*\.whl"
-    sdist = _spelling(project, "[-_.]+") + r"-[A-Za-z0-9._+!]*\.(?:tar\.gz|zip)"
-    return re.compile(rf"(?!{_DEVICE})(?:{wheel}|{sdist})\Z")
+    room = LONGEST - len(project) - len("-.tar.gz")
+    if room < 0 or _UNSAFE.match(project.replace("-", ".")):
+        return "(?!)"
+    wheel = _spelling(project, "[_.]") + rf"-[A-Za-z0-9._+!-]{{0,{room}}}\.whl"
+    sdist = _spelling(project, "[-_.]") + rf"-[A-Za-z0-9._+!]{{0,{room}}}\.(?:tar\.gz|zip)"
+    return f"(?:{wheel}|{sdist})"
+
+
+@lru_cache(maxsize=1024)
+def _ordinary(project: ProjectName) -> re.Pattern[str]:
+    return re.compile(ordinary(project) + r"\Z")
 
 
 @lru_cache(maxsize=1024)

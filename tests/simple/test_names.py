@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -178,7 +180,7 @@ PROJECTS = st.sampled_from(["foo", "foo-bar", "foo-2", "foo-2bar", "nul-x"]).map
 @given(NAMES | st.text(max_size=12), PROJECTS)
 def test_ordinary_names_are_safe_and_belong(filename: str, project: str) -> None:
     name = normalize(project)
-    if ordinary(name).match(filename):
+    if re.fullmatch(ordinary(name), filename):
         assert safe_filename(filename)
         assert belongs(filename, name)
 
@@ -198,3 +200,12 @@ def test_packaging_has_the_first_word(filename: str, project: str) -> None:
         assert version_of(filename, name) == str(version)
     elif filename.endswith(".whl"):
         assert not belongs(filename, name)
+
+
+@pytest.mark.parametrize("length", [*range(240, 258)])
+def test_ordinary_names_are_short_enough_however_long_the_project(length: int) -> None:
+    project = normalize("x" * length)
+    for rest in range(12):
+        filename = f"{project}-{'1' * rest}.zip"
+        if re.fullmatch(ordinary(project), filename):
+            assert safe_filename(filename)

@@ -1,0 +1,53 @@
+"""Addresses as other people's pages spell them: resolved, cleaned and taken apart."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote, urljoin, urlsplit
+
+_HOST = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+_AUTHORITY = re.compile(rf"{_HOST}\Z")
+_UNCLEAN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
+
+PLAIN = r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*"
+"""A pattern of addresses that ``resolve`` gives back as they are."""
+
+_plain = re.compile(rf"{PLAIN}\Z").match
+
+
+def resolve(base: str, link: str) -> tuple[str, str] | None:
+    """The absolute address of a link, without user and password, and its fragment.
+
+    Path and query stay as they are spelled: signatures cover the spelling. None for what is
+    no address of a file on the web: other schemes, no path, control characters, backslashes.
+    """
+    if _plain(link):
+        return link, ""
+    link = link.strip()
+    if not link or _UNCLEAN.search(link):
+        return None
+    try:
+        parts = urlsplit(urljoin(base, link))
+    except ValueError:
+        return None
+    authority = parts.netloc.rpartition("@")[2].lower()
+    if parts.scheme not in ("http", "https") or not _AUTHORITY.match(authority):
+        return None
+    if not parts.path.startswith("/"):
+        return None
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{authority}{parts.path}{query}", parts.fragment
+
+
+def last_segment(url: str) -> str | None:
+    """The last segment of the path, decoded once; None if that gives no text."""
+    segment = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
+    try:
+        return unquote(segment, errors="strict") if "%" in segment else segment
+    except UnicodeDecodeError:
+        return None
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port: all before the third slash."""
+    return "/".join(url.split("/", 3)[:3])

@@ -1,0 +1,30 @@
+"""Project pages as some server sent them, to our own form. Fetching them happens elsewhere."""
+
+from __future__ import annotations
+
+import codecs
+
+from proxy.model import ProjectName, ProjectPage
+from proxy.simple.parse_html import parse_html
+from proxy.simple.parse_json import parse_json
+from proxy.simple.screen import screen
+
+__all__ = ["parse_page", "screen"]
+
+
+def parse_page(
+    project: ProjectName, body: bytes, content_type: str, url: str, source: str
+) -> ProjectPage:
+    """The page in ``body``, whatever the server called it.
+
+    ``url`` is where it was found in the end, after redirects; links are relative to it.
+    ``source`` names the index. Files that are not the project's, or whose names or addresses
+    cannot be trusted, are left out, and so is every value that is malformed. Raises
+    ``UnreadablePage``, and nothing else whatever the bytes.
+    """
+    media_type, _, parameters = content_type.lower().partition(";")
+    body = body.removeprefix(codecs.BOM_UTF8)
+    unnamed_json = "html" not in media_type and body.lstrip()[:1] == b"{"
+    if "json" in media_type or unnamed_json:
+        return parse_json(project, body, url, source)
+    return parse_html(project, body, parameters, url, source)
