@@ -1,0 +1,83 @@
+"""Small chunks become bigger pieces, since each piece costs a thread; none waits long for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import TracebackType
+from typing import Self
+
+from proxy.storage.reading import PIECE
+
+_LINGER = 0.02
+"""Seconds that bytes may wait for more, except the first."""
+
+
+class Gathering:
+    """Iterates over pieces of what has come meanwhile; while entered, a task of its own reads.
+
+    At most a piece and a chunk are held: then reading pauses, and with it upstream.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
+        self._chunks = chunks
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._reading: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        self._reading = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._reading.cancel()
+        await asyncio.wait({self._reading})
+        if not self._reading.cancelled():
+            self._reading.exception()  # seen, or of no interest any more
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Raises what the chunks raise, after all that came before."""
+        linger = 0.0
+        while not self._reading.done() or self._parts:
+            await self._some.wait()
+            await self._more(linger)
+            if piece := self._take():
+                yield piece
+            linger = _LINGER
+        self._reading.result()
+
+    async def _more(self, linger: float) -> None:
+        try:
+            async with asyncio.timeout(linger):
+                await self._enough.wait()
+        except TimeoutError:
+            pass
+
+    def _take(self) -> bytes:
+        piece = b"".join(self._parts)
+        self._parts.clear()
+        self._size = 0
+        self._taken.set()
+        if not self._reading.done():
+            self._some.clear()
+            self._enough.clear()
+        return piece
+
+    async def _read(self) -> None:
+        try:
+            async for chunk in self._chunks:
+                self._parts.append(chunk)
+                self._size += len(chunk)
+                self._some.set()
+                if self._size >= PIECE:
+                    self._enough.set()
+                    self._taken.clear()
+                    await self._taken.wait()
+        finally:
+            self._some.set()
+            self._enough.set()

@@ -1,0 +1,77 @@
+"""Which bytes were meant by a file that came with a ``Content-Encoding``.
+
+Some servers label a ``.tar.gz`` as gzip, others compress on the way; the digest tells the two
+apart. What may be read as a whole is decoded in ``decoding``.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+
+import msgspec
+
+from proxy.storage.reading import PIECE
+from proxy.upstream.spool import Spool
+from proxy.upstream.verify import Check, Expected
+
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+
+_MAGIC = {
+    (".gz", ".tgz"): b"\x1f\x8b",
+    (".whl", ".zip", ".egg"): b"PK\x03\x04",
+    (".bz2",): b"BZh",
+    (".xz",): b"\xfd7zXZ",
+    (".zst",): b"\x28\xb5\x2f\xfd",
+}
+
+
+def raw_check(expected: Expected) -> Check:
+    """A check for bytes whose length says nothing about the file yet."""
+    return Check(msgspec.structs.replace(expected, size=None))
+
+
+def settle(
+    raw: Spool, check: Check, expected: Expected, encoding: str, decoded: Spool
+) -> tuple[Spool, str]:
+    """The spool that holds the file, and its sha256: ``raw`` as it came, or ``decoded``.
+
+    ``check``, a ``raw_check``, has seen the raw bytes. Blocks: for a thread. Raises
+    ``DigestMismatch`` where neither is right, ``OSError`` where the disk takes no more.
+    """
+    if check.proven or (not check.named and _is_archive(raw, expected.what)):
+        return raw, check.sha256
+    plain = Check(expected)
+    try:
+        for piece in _decode(raw, encoding):
+            plain.update(piece)
+            decoded.write(piece)
+    except zlib.error:
+        raise plain.mismatch("came with an encoding that it does not have") from None
+    return decoded, plain.finish()
+
+
+def _is_archive(raw: Spool, what: str) -> bool:
+    name = what.partition(" ")[0]
+    magic = next((magic for ends, magic in _MAGIC.items() if name.endswith(ends)), None)
+    return magic is not None and raw.written > 0 and os.pread(raw.fd, len(magic), 0) == magic
+
+
+def _decode(raw: Spool, encoding: str) -> Iterator[bytes]:
+    """Pieces of bounded size, whatever they were compressed to. Raises ``zlib.error``."""
+    if encoding not in _WINDOW_BITS:
+        raise zlib.error(f"no decoder for {encoding!r}")
+    engine, at = zlib.decompressobj(_WINDOW_BITS[encoding]), 0
+    while at < raw.written:
+        data = os.pread(raw.fd, PIECE, at)
+        at += len(data)
+        while data:
+            if engine.eof:  # gzip may consist of several members (RFC 1952, 2.2)
+                engine = zlib.decompressobj(_WINDOW_BITS[encoding])
+            yield engine.decompress(data, PIECE)
+            data = engine.unused_data if engine.eof else engine.unconsumed_tail
+    while not engine.eof:
+        if not (piece := engine.decompress(b"", PIECE)):
+            raise zlib.error("ends early")
+        yield piece

@@ -1,0 +1,190 @@
+"""Brings a file from upstream into its spool, over broken connections, and says if it is right."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from proxy.errors import DigestMismatch, UpstreamError
+from proxy.storage.reading import in_thread
+from proxy.upstream.body import Body, Fetch
+from proxy.upstream.download import Download
+from proxy.upstream.gathering import Gathering
+from proxy.upstream.mislabelled import raw_check, settle
+from proxy.upstream.spool import Spool, Window
+from proxy.upstream.verify import Check
+
+log = logging.getLogger(__name__)
+
+
+class Receiver:
+    """The writing side of one download."""
+
+    def __init__(
+        self, download: Download, fetch: Fetch, folder: Path, *, memory: int, patience: float
+    ) -> None:
+        """``memory``: bytes held where the disk takes none; ``patience`` as in ``room``."""
+        self._download = download
+        self._expected = download.expected
+        self._fetch = fetch
+        self._folder = folder
+        self._memory = memory
+        self._patience = patience
+        self._check = Check(self._expected)
+        self._begun = False
+        self._total: int | None = None
+        self._etag: str | None = None
+        self._encoding: str | None = None
+        self._seen: _Seen | None = None
+
+    async def receive(self, pauses: Sequence[float]) -> str:
+        """Fetch, verify and show all of it; its sha256. ``pauses``: seconds before each resume.
+
+        Raises ``DigestMismatch`` where the bytes are wrong, ``UpstreamError`` where they
+        cannot be had, and what the fetch raises.
+        """
+        for pause in (*pauses, None):
+            try:
+                await self._attempt()
+                return await self._verify()
+            except DigestMismatch:
+                raise
+            except UpstreamError as error:
+                if pause is None or not self._begun:
+                    raise
+                log.info("%s; going on in %g s", error, pause)
+                await asyncio.sleep(pause)
+        raise AssertionError("unreachable")
+
+    async def _attempt(self) -> None:
+        start = self._download.arrived if self._etag else 0
+        async with self._fetch(start, self._etag if start else None) as body:
+            self._seen = None
+            if self._download.arrived == 0 or self._encoding:
+                await self._begin(body)
+            else:
+                self._go_on(body)
+            async with Gathering(body.chunks) as pieces:
+                async for piece in pieces:
+                    await self._keep(piece)
+        self._require_all()
+
+    async def _begin(self, body: Body) -> None:
+        """Nobody has seen a byte yet."""
+        if body.start:
+            raise self._error("answered with another part of it")
+        self._begun = True
+        self._encoding, self._total = body.encoding, body.total
+        self._etag = None if body.encoding else body.etag
+        self._check = (raw_check if body.encoding else Check)(self._expected)
+        if self._download.spool.written:
+            await in_thread(self._download.spool.restart)
+        if body.encoding:
+            self._download.open(self._expected.size)
+            return
+        self._check.foresee(body.total)
+        self._download.open(self._expected.size if body.total is None else body.total)
+
+    def _go_on(self, body: Body) -> None:
+        """Readers have seen bytes, which must stay right."""
+        have = self._download.arrived
+        asked, self._etag = self._etag, None
+        if body.encoding or (None not in (self._total, body.total) and body.total != self._total):
+            raise self._error("was answered otherwise than before")
+        if body.start == 0:
+            self._seen = _Seen(have, self._check.sha256, body.etag)
+        elif body.start == have and body.etag in (asked, None):
+            self._etag = asked
+        else:
+            raise self._error("was not resumed where it broke off")
+        self._total = self._total if body.total is None else body.total
+
+    async def _keep(self, data: bytes) -> None:
+        if self._seen is not None and self._seen.left:
+            data = await in_thread(self._skip, self._seen, data)
+        if not data:
+            return
+        if self._download.window is None and not await in_thread(self._write, data):
+            if self._encoding:
+                raise self._error("cannot be decoded without room on the disk")
+            self._download.window = Window(self._download.spool.written, self._memory)
+        elif self._download.window is not None:
+            await in_thread(self._check.update, data)
+        if self._download.window is not None:
+            await self._download.room(self._patience)
+            self._download.window.append(data)
+        if not self._encoding:
+            self._download.progress(len(data))
+
+    def _skip(self, seen: _Seen, data: bytes) -> bytes:
+        """What is new in ``data``, where upstream sends all of it once more."""
+        new = seen.skip(data)
+        if not seen.left:
+            if not seen.same:
+                raise self._check.mismatch("changed while it was fetched")
+            self._etag = seen.etag
+        return new
+
+    def _write(self, data: bytes) -> bool:
+        self._check.update(data)
+        try:
+            self._download.spool.write(data)
+        except OSError as error:
+            log.warning("%s is passed on without being kept: %s", self._expected.what, error)
+            return False
+        return True
+
+    def _require_all(self) -> None:
+        total = self._total
+        if total is None and not self._encoding:
+            total = self._expected.size
+        if (self._seen and self._seen.left) or (total is not None and self._check.length < total):
+            raise self._error("ended early")
+
+    async def _verify(self) -> str:
+        spool = self._download.spool
+        if self._encoding is None:
+            sha256 = self._check.finish()
+        else:
+            spool, sha256 = await in_thread(self._settle, self._encoding)
+        self._download.finish(spool)
+        return sha256
+
+    def _settle(self, encoding: str) -> tuple[Spool, str]:
+        raw, decoded = self._download.spool, Spool(self._folder)
+        kept: Spool | None = None
+        try:
+            kept, sha256 = settle(raw, self._check, self._expected, encoding, decoded)
+            return kept, sha256
+        except OSError:
+            raise self._error("cannot be decoded without room on the disk") from None
+        finally:
+            for spool in {raw, decoded} - {kept}:
+                spool.close()
+
+    def _error(self, problem: str) -> UpstreamError:
+        return UpstreamError(self._expected.index, f"{self._expected.what} {problem}")
+
+
+class _Seen:
+    """Bytes that came before a break, recognised when they all come again."""
+
+    def __init__(self, length: int, sha256: str, etag: str | None) -> None:
+        self.left = length
+        self.etag = etag
+        """Of the answer they come in; worth something once they are the same."""
+        self._sha256 = sha256
+        self._again = hashlib.sha256()
+
+    @property
+    def same(self) -> bool:
+        return self._again.hexdigest() == self._sha256
+
+    def skip(self, data: bytes) -> bytes:
+        old, new = data[: self.left], data[self.left :]
+        self._again.update(old)
+        self.left -= len(old)
+        return new

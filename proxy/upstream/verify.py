@@ -1,0 +1,94 @@
+"""Whether bytes are those that an index names: length and digest, counted as they pass."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from proxy.errors import DigestMismatch
+from proxy.model import STRENGTH
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+
+class Expected(msgspec.Struct, frozen=True):
+    """What is known of a file before it arrives."""
+
+    index: str
+    """The index that names it, for errors."""
+    what: str
+    """The file in words, beginning with its filename."""
+    hashes: Mapping[str, str]
+    """Algorithm to lowercase hex, as in ``File``."""
+    size: int | None
+    """Bytes; exact."""
+    limit: int
+    """Bytes that are taken at most where the size is not known."""
+
+
+class Check:
+    """Counts and hashes bytes in passing; not for two threads at once.
+
+    Of the hashes the strongest counts. The sha256 is always made: it is the key of the store,
+    and for a file without any known hash a later fetch can be compared with it.
+    """
+
+    def __init__(self, expected: Expected) -> None:
+        self.expected = expected
+        self.length = 0
+        self._bound = expected.limit if expected.size is None else expected.size
+        self._name = next((name for name in STRENGTH if name in expected.hashes), "")
+        self._sha256 = hashlib.sha256()
+        other = self._name not in ("", "sha256")
+        self._strongest = _hash(self._name) if other else self._sha256
+
+    def update(self, data: bytes) -> None:
+        """Raises ``DigestMismatch`` once there are more bytes than there can be."""
+        self.length += len(data)
+        if self.length > self._bound:
+            raise self.mismatch(f"is longer than {self._bound} bytes")
+        self._sha256.update(data)
+        if self._strongest is not self._sha256:
+            self._strongest.update(data)
+
+    def foresee(self, total: int | None) -> None:
+        """Raises ``DigestMismatch`` where upstream's own length rules the right bytes out."""
+        exact = self.expected.size is not None
+        if total is not None and (total != self._bound if exact else total > self._bound):
+            raise self.mismatch(f"is announced with {total} bytes instead of {self._bound}")
+
+    @property
+    def named(self) -> bool:
+        """Whether a hash is known that can be checked."""
+        return bool(self._name)
+
+    @property
+    def sha256(self) -> str:
+        """Of all bytes so far, lowercase hex."""
+        return self._sha256.hexdigest()
+
+    @property
+    def proven(self) -> bool:
+        """Whether a hash is known, and the bytes so far have it."""
+        return self.named and self._strongest.hexdigest() == self.expected.hashes[self._name]
+
+    def finish(self) -> str:
+        """The sha256 of all bytes. Raises ``DigestMismatch`` unless they are what was named."""
+        if self._bound != self.length and self.expected.size is not None:
+            raise self.mismatch(f"has {self.length} bytes instead of {self._bound}")
+        if self.named and not self.proven:
+            raise self.mismatch(f"does not have the {self._name} that the index names")
+        return self.sha256
+
+    def mismatch(self, problem: str) -> DigestMismatch:
+        return DigestMismatch(self.expected.index, f"{self.expected.what} {problem}")
+
+
+def _hash(name: str) -> _Hash | hashlib.blake2b:
+    if name == "blake2b":
+        return hashlib.blake2b(digest_size=32)
+    return hashlib.new(name, usedforsecurity=False)

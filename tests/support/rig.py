@@ -1,0 +1,103 @@
+"""Downloads from a real server into a real store, with nothing around them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from proxy.storage.base import Blob
+from proxy.storage.disk import DiskStore
+from proxy.upstream.downloads import Download, Downloads, Expected, Fetch
+from tests.support.fetching import fetch
+from tests.support.upstream import Fault, Upstream
+
+GIB = 2**30
+
+
+def noise(size: int, seed: int = 1) -> bytes:
+    """Bytes that no compression makes smaller, always the same."""
+    return random.Random(seed).randbytes(size)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class Rig:
+    """``name`` is the file's path on the server, its key among downloads, and what errors say."""
+
+    def __init__(self, root: Path, upstream: Upstream, session: aiohttp.ClientSession) -> None:
+        self.root = root
+        self.upstream = upstream
+        self.session = session
+        self.spool = root / "spool"
+        self.store = DiskStore(root / "blob")
+        self.done: list[tuple[str, int]] = []
+        self.downloads = self.make()
+
+    def make(self, **options: Any) -> Downloads:
+        return Downloads(self.store, self.spool, **{"backoff": 0.01} | options)
+
+    def serve(self, content: bytes, *faults: Fault, name: str = "x-1.0.tar.gz") -> None:
+        """Each fault counts for one request; an endless one comes with ``upstream.fault``."""
+        self.upstream.shelf.contents[name] = content
+        for fault in faults:
+            self.upstream.fault(name, fault, times=1)
+
+    def expected(
+        self,
+        content: bytes | None = None,
+        *,
+        name: str = "x-1.0.tar.gz",
+        size: int | None = None,
+        limit: int = GIB,
+        **hashes: str,
+    ) -> Expected:
+        named = hashes if content is None else {"sha256": sha256(content), **hashes}
+        return Expected("test", name, named, size, limit)
+
+    def fetch(self, name: str = "x-1.0.tar.gz") -> Fetch:
+        return fetch(self.session, self.upstream.files_url + name)
+
+    def start(
+        self, content: bytes | None = None, *, fetch: Fetch | None = None, **expected: Any
+    ) -> Download:
+        wanted = self.expected(content, **expected)
+        return self.downloads.start(
+            wanted.what, wanted, fetch or self.fetch(wanted.what), self._done
+        )
+
+    async def settled(self) -> None:
+        """Until no download is under way."""
+        await asyncio.wait_for(self.downloads.close(60), 90)
+
+    def spooled(self) -> list[Path]:
+        return list(self.spool.iterdir()) if self.spool.exists() else []
+
+    def stored(self) -> list[str]:
+        return [entry.key for entry in self.store.entries()]
+
+    async def _done(self, key: str, size: int) -> None:
+        self.done.append((key, size))
+
+
+@asynccontextmanager
+async def rig(root: Path) -> AsyncIterator[Rig]:
+    async with Upstream() as upstream, aiohttp.ClientSession(auto_decompress=False) as session:
+        made = Rig(root, upstream, session)
+        try:
+            yield made
+        finally:
+            await made.downloads.close(0)
+
+
+async def read(blob: Blob, start: int = 0, stop: int | None = None) -> bytes:
+    async with asyncio.timeout(60):
+        return b"".join([piece async for piece in blob.chunks(start, stop)])

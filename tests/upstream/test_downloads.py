@@ -1,0 +1,404 @@
+"""Files on their way: shared, tailed, verified before they are complete for anybody."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import DigestMismatch, ProxyError, UpstreamError
+from proxy.upstream.download import TAIL
+from tests.support.rig import Rig, noise, read, rig, sha256
+from tests.support.upstream import Fault
+
+CONTENT = noise(3_000_001)
+BROKEN_OFF = Fault(truncate=1_000_000)
+
+
+@pytest.fixture
+async def it(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(tmp_path) as made:
+        yield made
+
+
+async def received(chunks: AsyncIterator[bytes], error: type[ProxyError]) -> bytes:
+    """What a reader had when its download failed."""
+    got = []
+    with pytest.raises(error):
+        async for piece in chunks:
+            got.append(piece)
+    return b"".join(got)
+
+
+async def test_p29_fifty_readers_share_one_fetch(it: Rig) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(gate=gate, gate_at=1_500_000))
+    downloads = [it.start(CONTENT) for _ in range(50)]
+    readers = [asyncio.create_task(read(download)) for download in downloads]
+    gate.set()
+    assert {sha256(got) for got in await asyncio.gather(*readers)} == {sha256(CONTENT)}
+    await it.settled()
+    assert it.upstream.count("x-1.0") == 1
+    assert it.done == [(sha256(CONTENT), len(CONTENT))]
+    assert it.stored() == [sha256(CONTENT)]
+    assert it.spooled() == []
+
+
+async def test_the_first_bytes_do_not_wait_for_the_rest(it: Rig) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(gate=gate, gate_at=1000 + TAIL))
+    async with aclosing(it.start(CONTENT).chunks()) as chunks:
+        first = await asyncio.wait_for(anext(chunks), 10)
+        gate.set()
+        assert first + b"".join([piece async for piece in chunks]) == CONTENT
+
+
+async def test_a_late_reader_starts_at_the_first_byte(it: Rig) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(gate=gate, gate_at=2_000_000))
+    async with aclosing(it.start(CONTENT).chunks()) as first:
+        got = await anext(first)
+        while len(got) < 1_500_000:
+            got += await anext(first)
+        late = it.downloads.join("x-1.0.tar.gz")
+        assert late is not None
+        reading = asyncio.create_task(read(late))
+        gate.set()
+        assert await reading == CONTENT
+        assert got + b"".join([piece async for piece in first]) == CONTENT
+    assert it.upstream.count("x-1.0") == 1
+
+
+async def test_a_reader_that_leaves_cancels_nothing(it: Rig) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(gate=gate, gate_at=1_000_000))
+    download = it.start(CONTENT)
+    async with aclosing(download.chunks()) as first:
+        await anext(first)
+        second = asyncio.create_task(read(download))
+        third = asyncio.create_task(read(download))
+        await asyncio.sleep(0)
+    third.cancel()
+    gate.set()
+    assert await second == CONTENT
+    await it.settled()
+    assert it.stored() == [sha256(CONTENT)]
+
+
+async def test_what_nobody_reads_is_fetched_to_the_end(it: Rig) -> None:
+    it.serve(CONTENT)
+    it.start(CONTENT)
+    await it.settled()
+    assert it.stored() == [sha256(CONTENT)]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 10), (100, 2_000_000), (1_500_000, None)])
+async def test_ranges_of_a_running_download_are_the_same_slices(
+    it: Rig, start: int, stop: int | None
+) -> None:
+    it.serve(CONTENT)
+    assert await read(it.start(CONTENT), start, stop) == CONTENT[start:stop]
+
+
+async def test_a_range_past_the_end_or_beyond_is_cut(it: Rig) -> None:
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    assert await read(download, len(CONTENT) - 5, 10**9) == CONTENT[-5:]
+    assert await read(download, len(CONTENT)) == b""
+    assert await read(download, 10**9, 10**9 + 5) == b""
+
+
+async def test_a_finished_download_can_still_be_read(it: Rig) -> None:
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    await it.settled()
+    assert it.downloads.join("x-1.0.tar.gz") is None
+    assert await read(download, 5) == CONTENT[5:]
+    await it.store.delete(sha256(CONTENT))
+    assert await read(download) == CONTENT
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_wrong_bytes_are_never_a_complete_answer_and_never_stored(
+    it: Rig, chunked: bool
+) -> None:
+    it.serve(CONTENT, Fault(corrupt=True, chunked=chunked))
+    download = it.start(CONTENT)
+    parts = [(0, None), (0, 10), (5, 1_000_000), (len(CONTENT) - 1, None)]
+    got = await asyncio.gather(
+        *(received(download.chunks(*part), DigestMismatch) for part in parts)
+    )
+    assert len(got[0]) < len(CONTENT)
+    assert got[1] == b""
+    assert len(got[2]) < 1_000_000 - 5
+    assert got[3] == b""
+    await it.settled()
+    assert (it.stored(), it.spooled(), it.done) == ([], [], [])
+    assert it.upstream.count("x-1.0") == 1
+
+
+async def test_a_small_file_is_right_before_its_first_byte(it: Rig) -> None:
+    it.serve(CONTENT[:TAIL], Fault(corrupt=True))
+    assert await received(it.start(CONTENT[:TAIL]).chunks(), DigestMismatch) == b""
+
+
+async def test_the_end_waits_for_the_check_even_when_all_bytes_are_here(it: Rig) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(gate=gate, gate_at=len(CONTENT), chunked=True))
+    download = it.start(CONTENT, size=len(CONTENT))
+    async with aclosing(download.chunks()) as chunks:
+        got = await anext(chunks)
+        while len(got) < len(CONTENT) - TAIL:
+            got += await anext(chunks)
+        last = asyncio.ensure_future(anext(chunks))
+        await asyncio.wait({last}, timeout=0.1)
+        assert not last.done()
+        gate.set()
+        assert got + await last == CONTENT
+
+
+async def test_the_strongest_hash_that_is_offered_decides(it: Rig) -> None:
+    it.serve(CONTENT)
+    right = {
+        "sha512": hashlib.sha512(CONTENT).hexdigest(),
+        "blake2b": hashlib.blake2b(CONTENT, digest_size=32).hexdigest(),
+        "md5": hashlib.md5(CONTENT).hexdigest(),
+    }
+    for name, value in right.items():
+        assert await read(it.start(**{name: value, "shake": "0"})) == CONTENT
+        await it.settled()
+    wrong = {"sha512": "0" * 128, "sha256": sha256(CONTENT)}
+    assert len(await received(it.start(**wrong).chunks(), DigestMismatch)) < len(CONTENT)
+
+
+async def test_p15_without_any_hash_the_sha256_that_came_is_told(it: Rig) -> None:
+    it.serve(CONTENT)
+    assert await read(it.start()) == CONTENT
+    await it.settled()
+    assert it.done == [(sha256(CONTENT), len(CONTENT))]
+
+
+async def test_another_length_than_the_index_names_fails_before_the_first_byte(it: Rig) -> None:
+    it.serve(CONTENT)
+    assert await received(it.start(CONTENT, size=5).chunks(), DigestMismatch) == b""
+    assert await received(it.start(limit=1000).chunks(), DigestMismatch) == b""
+
+
+async def test_more_bytes_than_there_can_be_end_the_download_at_once(it: Rig) -> None:
+    gate = asyncio.Event()  # never set: upstream would go on for ever
+    it.serve(CONTENT, *[Fault(chunked=True, gate=gate, gate_at=2_000_000)] * 2)
+    assert len(await received(it.start(size=1_000_000).chunks(), DigestMismatch)) < 1_000_000
+    assert len(await received(it.start(limit=1_000_000).chunks(), DigestMismatch)) < 1_000_000
+    await it.settled()
+    assert (it.stored(), it.spooled()) == ([], [])
+
+
+async def test_what_breaks_off_is_resumed_where_it_broke(it: Rig) -> None:
+    it.serve(CONTENT, BROKEN_OFF, BROKEN_OFF)
+    assert await read(it.start(CONTENT)) == CONTENT
+    first, second, third = it.upstream.of("x-1.0")
+    assert "Range" not in first.headers
+    starts = [int(each.headers["Range"][6:-1]) for each in (second, third)]
+    assert 0 < starts[0] < starts[1] < len(CONTENT)
+    assert second.headers["If-Range"].startswith('"')
+
+
+async def test_without_a_strong_tag_it_starts_again_and_readers_see_no_seam(it: Rig) -> None:
+    it.upstream.etags = False
+    it.serve(CONTENT, BROKEN_OFF)
+    assert await read(it.start(CONTENT)) == CONTENT
+    assert "Range" not in it.upstream.of("x-1.0")[1].headers
+
+
+async def test_when_upstream_ignores_the_range_it_goes_on_without_a_seam(it: Rig) -> None:
+    it.serve(CONTENT, BROKEN_OFF, Fault(ranges=False))
+    assert await read(it.start(CONTENT)) == CONTENT
+    assert it.upstream.count("x-1.0") == 2
+
+
+async def test_p54_bytes_that_were_replaced_meanwhile_are_never_joined_to_the_old(
+    it: Rig,
+) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(truncate=1_000_000, gate=gate, gate_at=999_999))
+    download = it.start(CONTENT)
+    async with aclosing(download.chunks()) as chunks:
+        got = await anext(chunks)
+        it.upstream.shelf.contents["x-1.0.tar.gz"] = CONTENT[::-1]
+        gate.set()
+        got += await received(chunks, DigestMismatch)
+    assert got == CONTENT[: len(got)]
+    await it.settled()
+    assert (it.stored(), it.spooled()) == ([], [])
+
+
+async def test_p31_truncated_stream_is_an_error_and_the_next_request_fetches_anew(
+    it: Rig,
+) -> None:
+    it.serve(CONTENT, *[Fault(truncate=500_000, ranges=False)] * 3)
+    got = await received(it.start(CONTENT).chunks(), UpstreamError)
+    assert got == CONTENT[: len(got)]
+    assert it.upstream.count("x-1.0") == 3
+    await it.settled()
+    assert (it.stored(), it.spooled()) == ([], [])
+    assert await read(it.start(CONTENT)) == CONTENT
+
+
+async def test_p31_a_chunked_body_that_ends_early_is_no_end(it: Rig) -> None:
+    it.serve(CONTENT, Fault(truncate=500_000, chunked=True))
+    assert await read(it.start(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("keyword", [{"status": 404}, {"status": 503}, {"reset": True}])
+async def test_an_answer_that_never_began_is_told_at_once(
+    it: Rig, keyword: dict[str, bool]
+) -> None:
+    it.serve(CONTENT)
+    it.upstream.fault("x-1.0", Fault(**keyword))  # type: ignore[arg-type]
+    download = it.start(CONTENT)
+    with pytest.raises(UpstreamError):
+        await download.length()
+    assert await received(download.chunks(), UpstreamError) == b""
+    assert it.downloads.join("x-1.0.tar.gz") is None
+    assert it.upstream.count("x-1.0") == (2 if "reset" in keyword else 1)  # the client's own try
+
+
+async def test_the_length_is_known_from_the_index_or_from_upstreams_headers(it: Rig) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(hang=gate))
+    known = it.start(size=len(CONTENT))
+    assert known.size == await known.length() == len(CONTENT)
+    it.serve(CONTENT, Fault(gate=gate), name="y")
+    told = it.start(name="y")
+    assert told.size is None
+    assert await told.length() == told.size == len(CONTENT)
+    it.serve(CONTENT, Fault(chunked=True, gate=gate), name="z")
+    assert await it.start(name="z").length() is None
+    gate.set()
+    await it.settled()
+
+
+async def test_a_file_of_no_bytes_is_a_file(it: Rig) -> None:
+    it.serve(b"")
+    assert await read(it.start(b"", size=0)) == b""
+    await it.settled()
+    assert it.stored() == [sha256(b"")]
+
+
+async def test_p27_a_wrong_label_is_dropped(it: Rig) -> None:
+    archive = gzip.compress(CONTENT, 1)
+    it.serve(archive, Fault(encoding="gzip"))
+    assert await read(it.start(archive, size=len(archive))) == archive
+    await it.settled()
+    assert it.stored() == [sha256(archive)]
+    assert it.spooled() == []
+
+
+async def test_p28_what_upstream_compressed_on_the_way_is_decoded(it: Rig) -> None:
+    twofold = gzip.compress(CONTENT[:999_999], 1) + gzip.compress(CONTENT[999_999:], 1)
+    it.serve(twofold, Fault(encoding="gzip", chunked=True))
+    assert await read(it.start(CONTENT, size=len(CONTENT))) == CONTENT
+    await it.settled()
+    assert it.stored() == [sha256(CONTENT)]
+    assert it.spooled() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [(CONTENT, "gzip"), (gzip.compress(CONTENT)[:-9], "gzip"), (gzip.compress(b"x"), "br")],
+)
+async def test_an_encoded_body_that_is_right_in_no_reading_is_wrong(
+    it: Rig, body: bytes, encoding: str
+) -> None:
+    it.serve(body, Fault(encoding=encoding))
+    assert await received(it.start(b"other").chunks(), DigestMismatch) == b""
+    await it.settled()
+    assert (it.stored(), it.spooled()) == ([], [])
+
+
+async def test_p74_a_bomb_is_decoded_only_up_to_the_limit(it: Rig) -> None:
+    it.serve(gzip.compress(bytes(50_000_000)), Fault(encoding="gzip"), name="x.metadata")
+    download = it.start(name="x.metadata", limit=1_000_000)
+    assert await received(download.chunks(), DigestMismatch) == b""
+    await it.settled()
+    assert it.spooled() == []
+
+
+async def test_without_a_hash_an_archive_is_itself_and_a_text_is_decoded(it: Rig) -> None:
+    packed = gzip.compress(b"Metadata-Version: 2.1\n")
+    it.serve(packed, Fault(encoding="gzip"), name="x-1.0.tar.gz")
+    it.serve(packed, Fault(encoding="gzip"), name="x-1.0.metadata")
+    assert await read(it.start(name="x-1.0.tar.gz")) == packed
+    assert await read(it.start(name="x-1.0.metadata")) == b"Metadata-Version: 2.1\n"
+
+
+async def test_an_encoded_body_that_breaks_off_is_fetched_again(it: Rig) -> None:
+    it.serve(gzip.compress(CONTENT), Fault(encoding="gzip", truncate=1_000_000))
+    it.upstream.fault("x-1.0", Fault(encoding="gzip"))
+    assert await read(it.start(CONTENT, size=len(CONTENT))) == CONTENT
+    assert "Range" not in it.upstream.of("x-1.0")[1].headers
+
+
+async def test_a_store_that_refuses_the_file_costs_no_reader_a_byte(it: Rig) -> None:
+    (it.root / "blob").write_text("in the way")
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    assert await read(download) == CONTENT
+    await it.settled()
+    assert (it.done, it.spooled()) == ([], [])
+    assert await read(download) == CONTENT
+
+
+async def test_closing_waits_for_what_is_nearly_done(it: Rig) -> None:
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(gate=gate, gate_at=2_000_000))
+    async with aclosing(it.start(CONTENT).chunks()) as chunks:
+        await anext(chunks)
+    closing = asyncio.create_task(it.downloads.close(60))
+    gate.set()
+    await asyncio.wait_for(closing, 30)
+    assert it.stored() == [sha256(CONTENT)]
+
+
+async def test_closing_ends_what_hangs_and_tells_its_readers(it: Rig) -> None:
+    it.serve(CONTENT, Fault(gate=asyncio.Event(), gate_at=2_000_000))
+    download = it.start(CONTENT)
+    reading = asyncio.create_task(received(download.chunks(), UpstreamError))
+    async with aclosing(download.chunks()) as chunks:
+        await anext(chunks)
+    await asyncio.wait_for(it.downloads.close(0), 10)
+    assert len(await reading) < len(CONTENT)
+    assert (it.stored(), it.spooled()) == ([], [])
+
+
+async def test_what_was_stored_is_told_with_its_size(it: Rig) -> None:
+    sizes: list[int] = []
+
+    async def on_stored(size: int) -> None:
+        sizes.append(size)
+
+    it.downloads = it.make(on_stored=on_stored)
+    it.serve(CONTENT)
+    it.start(CONTENT)
+    await it.settled()
+    assert sizes == [len(CONTENT)]
+
+
+async def test_no_descriptor_outlives_its_download(it: Rig) -> None:
+    it.serve(CONTENT, name="right")
+    it.serve(CONTENT[::-1], name="wrong")
+    await read(it.start(CONTENT, name="right"))
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(5):
+        await read(it.start(CONTENT, name="right"))
+        await received(it.start(CONTENT, name="wrong").chunks(), DigestMismatch)
+        await it.settled()
+    gc.collect()
+    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # the server's side of a connection
