@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 _URL = re.compile(
     r"(?P<scheme>https?)://"
-    r"(?:[^/?#@\\]*@)?"
+    r"(?:[^/?#\\]*@)?"
     r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?"
     r"(?:[/?#].*)?",
@@ -22,6 +22,12 @@ _GRAPHIC = re.compile(r"[\x21-\x7e]*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PATTERN = re.compile(r"(?P<any>\*\.)?(?P<host>[^*/?#@]+)")
 DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_SPECIAL = [
+    # set apart by IANA, but public to older versions of ipaddress
+    ipaddress.ip_network(text)
+    for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16")
+]
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -77,6 +83,8 @@ def is_public(address: IPAddress) -> bool:
     if isinstance(address, ipaddress.IPv6Address) and (
         address.ipv4_mapped or address.sixtofour or address.teredo or address.is_site_local
     ):
+        return False
+    if any(address in network for network in _SPECIAL):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 

@@ -44,6 +44,6 @@ def _checked(proxy: str) -> str:
         origin_of(address)
     except ValueError:
         raise ConfigurationError(
-            "proxy", f"{mask(proxy)} is not the address of a proxy", "use http://host:port"
+            "proxy", f"{mask(address)} is not the address of a proxy", "use http://host:port"
         ) from None
     return address

@@ -28,7 +28,7 @@ class CheckedResolver(AbstractResolver):
         try:
             found = await self._inner.resolve(host, port, family)
         except UnicodeError:  # a label that is empty or too long, as only a hostile page has
-            raise OSError("not a host name") from None
+            raise AddressRefused("leads to an address that is no host name") from None
         if not self._addresses.trusts(host.lower()):
             for each in found:
                 if not is_public(ipaddress.ip_address(each["host"].partition("%")[0])):

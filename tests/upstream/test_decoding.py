@@ -1,0 +1,68 @@
+"""Content codings of strangers, within limits."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+
+import pytest
+
+from proxy.upstream.decoding import HARMLESS, Undecodable, decoded
+
+TEXT = b"some text " * 5000
+
+
+@pytest.mark.parametrize(
+    ("data", "coding"),
+    [
+        (TEXT, None),
+        (gzip.compress(TEXT), "gzip"),
+        (gzip.compress(TEXT), "x-gzip"),
+        (zlib.compress(TEXT), "deflate"),
+        (gzip.compress(TEXT[:7]) + gzip.compress(b"") + gzip.compress(TEXT[7:]), "gzip"),
+    ],
+)
+async def test_decodes(data: bytes, coding: str | None) -> None:
+    assert await decoded(data, coding, len(TEXT)) == TEXT
+
+
+async def test_large_data_that_does_not_shrink() -> None:
+    noise = os.urandom(3 * 2**20)
+    assert await decoded(gzip.compress(noise), "gzip", 2**22) == noise
+
+
+@pytest.mark.parametrize(
+    ("data", "coding", "words"),
+    [
+        (gzip.compress(TEXT), "gzip", "larger than allowed"),
+        (gzip.compress(TEXT)[:-4], "gzip", "ends in the middle"),
+        (gzip.compress(TEXT)[:-8] + b"\0" * 8, "gzip", "broken"),
+        (gzip.compress(TEXT) + b"rubbish", "gzip", "broken"),
+        (b"rubbish", "gzip", "broken"),
+        (TEXT, "br", "unknown"),
+        (gzip.compress(gzip.compress(TEXT)), "gzip, gzip", "unknown"),
+        (gzip.compress(b"") * 500, "gzip", "pieces"),
+    ],
+)
+async def test_refuses(data: bytes, coding: str, words: str) -> None:
+    limit = len(TEXT) - 1 if words.startswith("larger") else 2**26
+    with pytest.raises(Undecodable, match=words):
+        await decoded(data, coding, limit)
+
+
+async def test_p74_ratio_counts_only_for_what_gets_large() -> None:
+    small = gzip.compress(bytes(HARMLESS))
+    assert len(await decoded(small, "gzip", 2**26)) == HARMLESS
+    with pytest.raises(Undecodable, match="larger than allowed"):
+        await decoded(gzip.compress(bytes(HARMLESS + 1)), "gzip", 2**26)
+
+
+@pytest.mark.parametrize("seed", range(64))
+async def test_damaged_data_is_refused_or_decoded_but_nothing_else(seed: int) -> None:
+    data = bytearray(gzip.compress(TEXT))
+    data[seed * len(data) // 64] ^= 0x55
+    try:
+        assert len(await decoded(bytes(data), "gzip", 2**20)) <= 2**20
+    except Undecodable as error:
+        assert str(error)
