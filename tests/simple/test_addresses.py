@@ -1,0 +1,46 @@
+"""What resolving an address promises, whatever the address."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from proxy.simple.addresses import PLAIN, last_segment, origin, resolve
+from tests.simple.pages import URL
+
+PIECES = st.sampled_from(
+    ["http", "https", ":", "//", "/", "\\", "@", "?", "#", "%2F", "[", "]", "::1", "h.example.org",
+     "evil.example", ".", "..", "user:pw", ":80", ":99999999", " ", "\t", "\n", "\0", "é", "a.whl",
+     ";"]
+)  # fmt: skip
+LINKS = st.lists(PIECES, max_size=10).map("".join) | st.text()
+
+
+@given(LINKS)
+@example("https://h.example.org?/x/a.whl")
+@example("https://h.example.org#/x/a.whl")
+@example("https://user@evil.example@h.example.org/a.whl")
+def test_what_comes_out_has_one_clear_server(link: str) -> None:
+    found = resolve(URL, link)
+    if found is None:
+        return
+    url, _ = found
+    assert re.match(r"https?://[a-z0-9.:\[\]_-]+/", url)
+    assert url.startswith(origin(url) + "/")
+    assert not re.search(r"[\x00-\x1f\x7f\\#]", url)
+    assert resolve("http://other.example/", url) == (url, "")
+
+
+@given(LINKS)
+def test_plain_addresses_are_those_that_stay_as_they_are(link: str) -> None:
+    if re.fullmatch(PLAIN, link):
+        assert resolve(URL, link) == (link, "")
+        assert resolve(URL, f" {link}") == (link.removesuffix("?"), "")
+
+
+def test_the_last_segment_is_decoded_once() -> None:
+    assert last_segment("https://h.example.org/a/b%2Bc%252f?d=/e#/f") == "b+c%2f"
+    assert last_segment("https://h.example.org/a/") == ""
+    assert last_segment("https://h.example.org/%ff") is None
