@@ -175,3 +175,12 @@ async def test_page_does_not_come_from_a_host_that_nobody_named(
             assert other.count() == 0
             await remote.page(ProjectName("named"))
     assert other.count() == 1
+
+
+async def test_page_does_not_come_from_a_public_host_either(upstream: Upstream) -> None:
+    upstream.fault("/demo/", Fault(redirect="https://public.example/simple/demo/"))
+    names = Names({"public.example": "93.184.215.14"})
+    async with open_remote(upstream.url, resolver=names) as remote:
+        with pytest.raises(UpstreamError, match="file_hosts"):
+            await remote.page(ProjectName("demo"))
+    assert names.asked == []

@@ -96,8 +96,14 @@ async def test_long_pause_that_upstream_asks_for_is_told_to_the_caller(
     async with open_remote(upstream.url) as remote:
         with pytest.raises(UpstreamError, match="429 Too Many Requests") as caught:
             await remote.page(DEMO)
-    assert caught.value.retry_after == 60
-    assert upstream.count() == 1
+        assert caught.value.retry_after == 60
+        with pytest.raises(UpstreamError):
+            await remote.page(DEMO)
+        assert upstream.count() == 2
+        upstream.fault("/files/", Fault(status=503, headers={"Retry-After": "60"}))
+        with pytest.raises(UpstreamError):
+            await content(remote, upstream.url_of(WHEEL))
+    assert upstream.count("/files/") == 1
 
 
 async def test_no_further_try_when_its_pause_would_end_too_late(upstream: Upstream) -> None:
@@ -250,7 +256,9 @@ async def test_user_and_password_in_a_link_or_redirect_are_not_used(upstream: Up
 
 async def test_cookies_of_upstream_are_not_kept(upstream: Upstream) -> None:
     upstream.page_headers = {"Set-Cookie": "session=1; Path=/"}
-    async with open_remote(upstream.url) as remote:
+    url = f"http://index.example.org:{upstream.port}/simple/"
+    names = Names({"index.example.org": "127.0.0.1"})
+    async with open_remote(url, resolver=names) as remote:
         await page(remote)
         await page(remote)
     assert "Cookie" not in upstream.requests[1].headers
