@@ -1,0 +1,119 @@
+"""Which files a local directory has, by folder and by project. Memory only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from proxy.distributions.filename import identify
+from proxy.indexes.local_scan import Entry, Place
+from proxy.model import ProjectName
+from proxy.simple.names import normalize
+
+
+class Table:
+    """The entries. What changes it tells whose pages are no longer what they were."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, dict[str, Entry]] = {}
+        self._places: dict[ProjectName, set[Place]] = {}
+        self._named: dict[ProjectName, set[str]] = {}
+        self.links: set[Place] = set()
+        """Entries that are symbolic links: what they lead to changes without a trace in them."""
+
+    @property
+    def folders(self) -> set[str]:
+        return set(self._folders)
+
+    def get(self, place: Place) -> Entry | None:
+        return self._folders.get(place[0], {}).get(place[1])
+
+    def all(self) -> list[Entry]:
+        return [entry for entries in self._folders.values() for entry in entries.values()]
+
+    def entries(self, project: ProjectName) -> list[Entry]:
+        """All that may be the project's, by place; each filename once.
+
+        Of two files of one name, that in the folder that sorts first counts, so the root's.
+        """
+        places = sorted(self._places.get(project, ()), reverse=True)
+        by_name = {filename: self._folders[folder][filename] for folder, filename in places}
+        return sorted(by_name.values(), key=lambda entry: entry.place)
+
+    def hidden(self, project: ProjectName) -> set[Place]:
+        """Where the files are that another of the same name hides."""
+        shown = {entry.place for entry in self.entries(project)}
+        return self._places.get(project, set()) - shown
+
+    def folders_of(self, project: ProjectName) -> set[str]:
+        """The folders that are named for the project, or hold files of it."""
+        holding = {folder for folder, _ in self._places.get(project, ())}
+        return holding | self._named.get(project, set())
+
+    def claims(self, project: ProjectName, *, certainly: bool = False) -> bool:
+        """Whether a folder is named for it, or a file is most likely its, or ``certainly``."""
+        return project in self._named or any(
+            entry.project == project and (entry.certain or not certainly)
+            for folder, filename in self._places.get(project, ())
+            if (entry := self._folders[folder][filename])
+        )
+
+    def claimed(self, *, certainly: bool = False) -> set[ProjectName]:
+        """All projects that are claimed; ``certainly`` leaves out those only guessed."""
+        files = {e.project for e in self.all() if e.certain or not certainly}
+        return files | set(self._named)
+
+    def owners(self, place: Place) -> set[ProjectName] | None:
+        """Whose page shows or will show the file at that place; None: that cannot be told yet."""
+        if entry := self.get(place):
+            return set(entry.candidates)
+        said = identify(place[1])
+        return None if said and not said.certain else {said.project} if said else set()
+
+    def put(self, place: Place, entry: Entry | None) -> set[ProjectName]:
+        """Set or remove one entry; nothing happens in a folder that is not there."""
+        folder = self._folders.get(place[0])
+        old = folder.get(place[1]) if folder is not None else None
+        if folder is None or old == entry:
+            return set()
+        if old:
+            self._unlink(old)
+            del folder[place[1]]
+        if entry:
+            folder[place[1]] = entry
+            if entry.linked:
+                self.links.add(place)
+            for project in entry.candidates:
+                self._places.setdefault(project, set()).add(place)
+        return {project for some in (old, entry) if some for project in some.candidates}
+
+    def put_folder(self, folder: str, entries: Mapping[str, Entry] | None) -> set[ProjectName]:
+        """Set all entries of a folder; None: the folder is gone."""
+        new = entries or {}
+        changes = self._name(folder, there=entries is not None)
+        for filename in {*self._folders.setdefault(folder, {}), *new}:
+            changes |= self.put((folder, filename), new.get(filename))
+        if entries is None:
+            del self._folders[folder]
+        return changes
+
+    def _name(self, folder: str, *, there: bool) -> set[ProjectName]:
+        """Note the claim of a folder that comes or goes."""
+        if (folder in self._folders) is there:
+            return set()
+        try:
+            project = normalize(folder)
+        except ValueError:  # as the root's, and of folders not named for a project
+            return set()
+        folders = self._named.setdefault(project, set())
+        (folders.add if there else folders.discard)(folder)
+        if not folders:
+            del self._named[project]
+        return {project}
+
+    def _unlink(self, entry: Entry) -> None:
+        self.links.discard(entry.place)
+        for project in entry.candidates:
+            places = self._places[project]
+            places.discard(entry.place)
+            if not places:
+                del self._places[project]

@@ -1,0 +1,126 @@
+"""What the kernel tells about changes in a directory (inotify), as places to be looked at again.
+
+The kernel queues an event before the change's system call returns, so whoever reads the queue
+afterwards has seen the change. Linux only; elsewhere ``Watch`` raises ``CannotWatch``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from proxy.distributions.filename import kind_of
+from proxy.indexes.local_scan import ROOT, SIDECAR, Place
+
+_BUFFER = 64 * 1024
+_SCARCE = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS}
+
+
+class CannotWatch(Exception):
+    """There is no inotify here, or no more of it."""
+
+
+@dataclass
+class Marks:
+    """What has to be looked at again."""
+
+    everything: bool = False
+    """Events may be lost, or the root is another: watch anew, list anew."""
+    folders: set[str] = field(default_factory=set)
+    files: set[Place] = field(default_factory=set)
+    others: bool = False
+    """Something changed that is no distribution, such as what links lead to."""
+
+    def __bool__(self) -> bool:
+        return self.everything or self.others or bool(self.folders) or bool(self.files)
+
+    def add(self, other: Marks) -> None:
+        self.everything |= other.everything
+        self.folders |= other.folders
+        self.files |= other.files
+        self.others |= other.others
+
+
+class Watch:
+    """Follows folders, one by one."""
+
+    def __init__(self) -> None:
+        self.writing: set[Place] = set()
+        """Files that were written to and are not yet closed."""
+        self._folders: dict[int, str] = {}
+        self._lock = threading.Lock()  # folders are added in threads, events read on the loop
+        if not sys.platform.startswith("linux"):
+            raise CannotWatch("this system has no inotify")
+        try:
+            import inotify_simple
+
+            self._inotify: Any = inotify_simple.INotify(nonblocking=True)
+        except (ImportError, OSError) as error:
+            raise CannotWatch(f"inotify cannot be had ({error})") from error
+        self._parse: Callable[[bytes], Iterable[tuple[int, int, int, str]]]
+        self._parse = inotify_simple.parse_events
+        self._flags = inotify_simple.flags
+        self._fd: int = self._inotify.fileno()
+
+    def follow(self, folder: str, path: Path) -> None:
+        """Watch from now on. Raises ``CannotWatch`` where watches have run out, ``OSError``."""
+        flags = self._flags
+        mask = flags.CREATE | flags.MODIFY | flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM
+        mask |= flags.DELETE | flags.ATTRIB | flags.DELETE_SELF | flags.MOVE_SELF | flags.ONLYDIR
+        with self._lock:  # else an event could be read before it is known whose it is
+            try:
+                self._folders[self._inotify.add_watch(path, mask)] = folder
+            except OSError as error:
+                if error.errno in _SCARCE:
+                    raise CannotWatch(f"the system allows no more watches ({error})") from error
+                raise
+
+    def read(self) -> Marks | None:
+        """What has changed since it was last read; None: nothing. Never waits."""
+        marks = None
+        while True:
+            try:
+                data = os.read(self._fd, _BUFFER)
+            except BlockingIOError:
+                return marks
+            marks = marks or Marks()
+            with self._lock:
+                for wd, mask, _, name in self._parse(data):
+                    self._mark(marks, self._folders.get(wd), mask, name)
+                    if mask & self._flags.IGNORED:
+                        self._folders.pop(wd, None)
+
+    def close(self) -> None:
+        self._inotify.close()
+
+    def _mark(self, marks: Marks, folder: str | None, mask: int, name: str) -> None:
+        flags = self._flags
+        itself = flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED | flags.ATTRIB
+        if mask & flags.Q_OVERFLOW or (folder == ROOT and not name and mask & itself):
+            marks.everything = True
+        elif folder is None or not name:
+            return  # of a folder that is gone; the event in the root tells what has become of it
+        elif mask & flags.ISDIR:
+            if folder == ROOT:
+                marks.folders.add(name)
+        elif name.endswith(SIDECAR):
+            marks.files.add((folder, name.removesuffix(SIDECAR)))
+        elif kind_of(name):
+            self._mark_file(marks, (folder, name), mask)
+        elif folder == ROOT and "." not in name and mask & (flags.CREATE | flags.MOVED_TO):
+            marks.folders.add(name)  # perhaps a link to a directory, which claims its name
+        else:
+            marks.others = True
+
+    def _mark_file(self, marks: Marks, place: Place, mask: int) -> None:
+        marks.files.add(place)
+        if mask & self._flags.MODIFY:
+            self.writing.add(place)
+        elif not mask & self._flags.ATTRIB:
+            self.writing.discard(place)

@@ -1,0 +1,62 @@
+"""A local directory that is open, and what it told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from proxy.events import Event, PageChanged
+from proxy.indexes.local import LocalDirectory
+from proxy.model import ProjectName
+from proxy.storage.base import Blob
+from tests.support.records import MemoryRecords
+
+FOO = ProjectName("foo")
+BAR = ProjectName("bar")
+
+
+class Heard(list[Event]):
+    """Events, and a way to wait for one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._more = asyncio.Event()
+
+    def __call__(self, event: Event) -> None:
+        self.append(event)
+        self._more.set()
+
+    def changes(self) -> list[ProjectName | None]:
+        return [event.project for event in self if isinstance(event, PageChanged)]
+
+    async def until(self, test: Callable[[], bool], limit: float = 20.0) -> None:
+        """Wait for events until the test passes."""
+        async with asyncio.timeout(limit):
+            while not test():
+                self._more.clear()
+                await self._more.wait()
+
+
+@asynccontextmanager
+async def opened(
+    root: Path, records: MemoryRecords | None = None, heard: Heard | None = None, **options: Any
+) -> AsyncIterator[LocalDirectory]:
+    events = Heard() if heard is None else heard
+    directory = LocalDirectory("private", root, records or MemoryRecords(), events, **options)
+    await directory.open()
+    try:
+        yield directory
+    finally:
+        await directory.close()
+
+
+async def names(directory: LocalDirectory, project: ProjectName = FOO) -> list[str]:
+    """The filenames on the project's page."""
+    return [file.filename for file in (await directory.page(project)).files]
+
+
+async def read(blob: Blob) -> bytes:
+    return b"".join([chunk async for chunk in blob.chunks()])
