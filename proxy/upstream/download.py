@@ -21,6 +21,7 @@ so that no complete answer ever has wrong bytes. Smaller files are never begun i
 class _Reader:
     def __init__(self, at: int) -> None:
         self.at = at
+        self.has_all = False
 
 
 class Download:
@@ -106,6 +107,7 @@ class Download:
         pieces = []
         while reader.at < end:
             pieces.append(await self._read(reader, end))
+        reader.has_all = True
         while not self._verified:
             await self._next_news()
         return b"".join(pieces)
@@ -185,7 +187,8 @@ class Download:
         """
         assert self.window is not None
         while True:
-            self.window.forget(min((reader.at for reader in self._readers), default=0))
+            wanted = [reader.at for reader in self._readers if not reader.has_all]
+            self.window.forget(min(wanted, default=self.window.end if self._readers else 0))
             if self._was_read and not self._readers:
                 break
             if not self.window.full:

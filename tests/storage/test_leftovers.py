@@ -1,0 +1,71 @@
+"""Unfinished files belong to living processes, and to nobody else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.storage.leftovers import clean_spool, open_spool
+from tests.support.processes import ROOT
+
+HOLD = """
+import sys
+from pathlib import Path
+from proxy.storage.leftovers import open_spool
+open_spool(Path(sys.argv[1]))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_file_is_removed_once_nobody_writes_it(tmp_path: Path) -> None:
+    spool = tmp_path / "made" / "here"
+    fd, path = open_spool(spool)
+    assert path.parent == spool
+    assert spool.stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert clean_spool(spool) == 0
+    os.close(fd)
+    assert clean_spool(spool) == 1
+    assert list(spool.iterdir()) == []
+
+
+def test_the_files_of_a_living_process_stay_and_those_of_a_killed_one_go(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "open\n"
+        assert clean_spool(tmp_path) == 0
+        process.kill()
+    assert clean_spool(tmp_path) == 1
+
+
+def test_a_file_named_for_a_process_number_in_use_is_removed_all_the_same(tmp_path: Path) -> None:
+    fd, path = open_spool(tmp_path)
+    os.close(fd)
+    assert path.name.startswith(f"{os.getpid()}-")
+    assert clean_spool(tmp_path) == 1
+
+
+def test_foreign_files_links_and_pipes_stay(tmp_path: Path) -> None:
+    (tmp_path / "upload.tmp").touch()
+    (tmp_path / "link.part").symlink_to("upload.tmp")
+    (tmp_path / "folder.part").mkdir()
+    assert clean_spool(tmp_path) == 0
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_folder_that_is_not_there_holds_no_leftovers(tmp_path: Path) -> None:
+    assert clean_spool(tmp_path / "none") == 0
+
+
+def test_a_spool_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        open_spool(tmp_path / "file")

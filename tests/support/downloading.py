@@ -1,0 +1,52 @@
+"""Downloads a file as a process of its own: ``python -m tests.support.downloading URL ROOT``.
+
+Prints a line once the first bytes are there, and at the end what it read and what it cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import resource
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from proxy.storage.base import Blob
+from proxy.storage.disk import DiskStore
+from proxy.upstream.downloads import Downloads, Expected
+from tests.support.fetching import fetch
+
+READERS = 8
+_told: list[None] = []
+
+
+async def _digest(blob: Blob) -> str:
+    made = hashlib.sha256()
+    async for piece in blob.chunks():
+        made.update(piece)
+        if not _told:
+            _told.append(None)
+            print("arriving", flush=True)
+    return made.hexdigest()
+
+
+async def _main(url: str, root: Path) -> None:
+    async def done(key: str, size: int) -> None:
+        pass
+
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        downloads = Downloads(DiskStore(root / "blob"), root / "spool")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        expected = Expected("test", "big", {}, None, 2**40)
+        download = downloads.start("big", expected, fetch(session, url), done)
+        digests = await asyncio.gather(*(_digest(download) for _ in range(READERS)))
+        await downloads.close(60)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({"digests": digests, "grown": (after - before) * 1024}), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], Path(sys.argv[2])))

@@ -1,0 +1,216 @@
+"""Where the bytes of a download are: in a file, in memory where the disk takes none, or gone."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import DigestMismatch, UpstreamError
+from proxy.storage.disk import DiskStore
+from proxy.storage.leftovers import clean_spool
+from proxy.upstream.spool import Window
+from tests.support.mounts import mounted
+from tests.support.processes import ROOT
+from tests.support.rig import Rig, noise, read, rig, sha256
+from tests.support.upstream import Fault, Upstream
+
+CONTENT = noise(6_000_001)
+MIB = 2**20
+
+
+@pytest.fixture
+async def it(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with rig(tmp_path) as made:
+        made.downloads = made.make(memory=MIB)
+        yield made
+
+
+@pytest.fixture(params=["full", "read-only", "not a folder"])
+def useless(request: pytest.FixtureRequest, it: Rig) -> Iterator[Rig]:
+    """The spool takes 1 MiB, or nothing, or cannot be made."""
+    if request.param == "not a folder":
+        it.spool.write_text("in the way")
+        yield it
+        return
+    with mounted(it.spool, "size=1m" if request.param == "full" else "ro"):
+        yield it
+
+
+async def test_a_disk_that_takes_nothing_costs_no_reader_a_byte(
+    useless: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    useless.serve(CONTENT)
+    with caplog.at_level(logging.WARNING):
+        download = useless.start(CONTENT)
+        got = await asyncio.gather(*(read(download) for _ in range(5)))
+        await useless.settled()
+    assert {sha256(each) for each in got} == {sha256(CONTENT)}
+    assert len(caplog.records) == 1
+    assert "without being kept" in caplog.text
+    assert (useless.stored(), useless.done) == ([], [])
+    assert useless.upstream.count("x-1.0") == 1
+
+
+async def test_wrong_bytes_are_no_complete_answer_from_memory_either(useless: Rig) -> None:
+    useless.serve(CONTENT, Fault(corrupt=True))
+    download = useless.start(CONTENT)
+    parts = [(0, None), (0, 10), (3_000_000, 3_000_001)]
+    for failed in await asyncio.gather(
+        *(read(download, *part) for part in parts), return_exceptions=True
+    ):
+        assert isinstance(failed, DigestMismatch)
+
+
+async def test_ranges_from_memory_wait_for_the_check_without_holding_up_the_rest(
+    useless: Rig,
+) -> None:
+    useless.serve(CONTENT)
+    download = useless.start(CONTENT)
+    parts = [(0, 10), (2_000_000, 2_500_000), (0, None), (len(CONTENT) - 3, None)]
+    got = await asyncio.gather(*(read(download, *part) for part in parts))
+    assert got == [CONTENT[slice(*part)] for part in parts]
+
+
+async def test_a_body_of_unknown_length_passes_through_memory(useless: Rig) -> None:
+    useless.serve(CONTENT, Fault(chunked=True))
+    download = useless.start(CONTENT)
+    assert await asyncio.gather(read(download), read(download)) == [CONTENT, CONTENT]
+
+
+async def test_a_break_is_mended_in_memory_too(useless: Rig) -> None:
+    useless.serve(CONTENT, Fault(truncate=2_000_000), Fault(truncate=1_500_000, ranges=False))
+    assert await read(useless.start(CONTENT)) == CONTENT
+
+
+async def test_memory_is_bounded_by_the_slowest_reader(it: Rig) -> None:
+    it.spool.write_text("in the way")
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    async with aclosing(download.chunks()) as slow:
+        first = await anext(slow)
+        fast = asyncio.create_task(read(download))
+        await asyncio.wait({fast}, timeout=0.3)
+        assert download.window is not None
+        assert download.window.full
+        assert download.window.end - download.window.base < 2 * MIB
+        assert not fast.done()
+        assert first + b"".join([piece async for piece in slow]) == CONTENT
+    assert await fast == CONTENT
+
+
+async def test_who_comes_too_late_for_the_first_byte_gets_a_download_of_his_own(it: Rig) -> None:
+    it.spool.write_text("in the way")
+    it.serve(CONTENT)
+    first = it.start(CONTENT)
+    async with aclosing(first.chunks()) as chunks:
+        got = b""
+        while len(got) < 3_000_000:
+            got += await anext(chunks)
+        assert it.downloads.join("x-1.0.tar.gz") is None
+        second = it.start(CONTENT)
+        assert second is not first
+        assert await read(second) == CONTENT
+        assert got + b"".join([piece async for piece in chunks]) == CONTENT
+    assert it.upstream.count("x-1.0") == 2
+
+
+async def test_what_cannot_be_kept_ends_with_its_last_reader(it: Rig) -> None:
+    it.spool.write_text("in the way")
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    async with aclosing(download.chunks()) as chunks:
+        await anext(chunks)
+    await it.settled()
+    with pytest.raises(UpstreamError, match="cannot be kept"):
+        await read(download)
+
+
+async def test_what_cannot_be_kept_and_is_not_read_ends_when_memory_is_full(it: Rig) -> None:
+    it.downloads = it.make(memory=MIB, patience=0.05)
+    it.spool.write_text("in the way")
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    await it.settled()
+    with pytest.raises(UpstreamError, match="cannot be kept"):
+        await read(download)
+
+
+async def test_an_encoded_body_needs_the_disk(useless: Rig) -> None:
+    useless.downloads = useless.make(retries=0)
+    useless.serve(gzip.compress(CONTENT, 1), Fault(encoding="gzip"))
+    with pytest.raises(UpstreamError, match="cannot be decoded"):
+        await read(useless.start(CONTENT))
+
+
+async def test_on_disk_a_slow_reader_holds_up_nobody(it: Rig) -> None:
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    async with aclosing(download.chunks()) as slow:
+        first = await anext(slow)
+        assert await read(download) == CONTENT
+        await it.settled()
+        assert it.stored() == [sha256(CONTENT)]
+        assert first + b"".join([piece async for piece in slow]) == CONTENT
+
+
+def test_a_window_gives_what_it_holds_and_forgets_whole_pieces() -> None:
+    window = Window(10, 6)
+    window.append(b"abc")
+    assert not window.full
+    window.append(b"defg")
+    assert window.full
+    assert (window.read(11, 100), window.read(13, 2), window.read(17, 1)) == (b"bc", b"de", b"")
+    window.forget(12)
+    assert (window.base, window.end) == (10, 17)
+    window.forget(13)
+    assert (window.base, window.read(12, 5), window.full) == (13, b"", False)
+
+
+async def _process(url: str, root: Path) -> asyncio.subprocess.Process:
+    command = [sys.executable, "-m", "tests.support.downloading", url, str(root)]
+    return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_memory_stays_flat_however_large_the_file(tmp_path: Path, kept: bool) -> None:
+    big = tmp_path / "big"
+    with big.open("wb") as file:
+        for number in range(40):
+            file.write(noise(MIB, number) * 8)
+    if not kept:
+        (tmp_path / "spool").write_text("in the way")
+    async with Upstream() as upstream:
+        upstream.shelf.contents["big"] = big
+        process = await _process(upstream.files_url + "big", tmp_path)
+        out, _ = await asyncio.wait_for(process.communicate(), 120)
+    told = json.loads(out.splitlines()[-1])
+    entries = [entry.key for entry in DiskStore(tmp_path / "blob").entries()]
+    assert len(set(told["digests"])) == 1
+    assert entries == (told["digests"][:1] if kept else [])
+    assert told["grown"] < 48 * MIB
+
+
+async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remove(
+    tmp_path: Path,
+) -> None:
+    async with rig(tmp_path) as it:
+        it.serve(CONTENT, Fault(gate=asyncio.Event(), gate_at=3_000_000))
+        process = await _process(it.upstream.files_url + "x-1.0.tar.gz", tmp_path)
+        assert process.stdout
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"arriving\n"
+        assert clean_spool(it.spool) == 0
+        assert len(it.spooled()) == 1
+        process.kill()
+        await process.communicate()
+        assert clean_spool(it.spool) == 1
+        assert (it.spooled(), it.stored()) == ([], [])
+        it.serve(CONTENT)
+        assert await read(it.start(CONTENT)) == CONTENT
