@@ -19,11 +19,10 @@ from proxy.indexes.offline_pages import OfflinePages
 from proxy.indexes.page_memory import PageMemory
 from proxy.settings import MirrorTable, Settings
 from proxy.storage.held import Held
-from proxy.upstream.connections import open_transport
-from proxy.upstream.credentials import Credentials, find_credentials
+from proxy.upstream.credentials import find_credentials
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, fingerprint
-from proxy.upstream.transport import Timeouts
+from proxy.upstream.transport import Timeouts, open_transport
 
 
 @asynccontextmanager
@@ -51,9 +50,10 @@ async def open_mirror(
         name,
         url,
         credentials=credentials,
-        file_hosts=table.file_hosts or None,
+        file_hosts=table.file_hosts,
         proxies=_proxies(settings),
         connections=settings.upstream_connections,
+        retries=settings.retries,
         timeouts=Timeouts(settings.connect_timeout, settings.read_timeout, settings.page_timeout),
         ca_bundle=settings.ca_bundle,
         client_certificate=settings.client_certificate,

@@ -16,7 +16,7 @@ from proxy.compose import Proxy, open_proxy
 from proxy.logs import set_up
 from proxy.plan import describe
 from proxy.settings import Settings
-from proxy.simple.links import Link, absolute_provenance, relative_link
+from proxy.simple.links import Link, absolute_link
 from proxy.sources import load
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
@@ -62,7 +62,7 @@ def _server(settings: Settings, proxy: Proxy) -> Server:
         proxy.index,
         index_url=_index_url(settings, settings.port),
         prefix=settings.prefix,
-        link=_link(settings),
+        provenance=_provenance(settings),
         ready=lambda: not server.stopping.is_set(),
         write_timeout=settings.write_timeout,
     )
@@ -77,8 +77,9 @@ def _server(settings: Settings, proxy: Proxy) -> Server:
     return server
 
 
-def _link(settings: Settings) -> Link:
-    return relative_link
+def _provenance(settings: Settings) -> Link | None:
+    root = str(settings.public_url or "")
+    return absolute_link(f"{root.rstrip('/')}/") if root.startswith("https:") else None
 
 
 def _index_url(settings: Settings, port: int) -> str:

@@ -55,6 +55,7 @@ class MirrorMetadata:
         self._spool = spool
         self._clock = clock
         self._flights: SingleFlight[tuple[str, str, str], bytes] = SingleFlight()
+        self._writes: set[asyncio.Task[None]] = set()
 
     async def metadata(
         self, project: ProjectName, wheel: File, sibling: File, digest: str
@@ -96,6 +97,7 @@ class MirrorMetadata:
 
     async def close(self) -> None:
         await self._flights.close()
+        await asyncio.gather(*self._writes, return_exceptions=True)
 
     async def _obtain(self, project: ProjectName, wheel: File, sibling: File, digest: str) -> bytes:
         try:
@@ -104,7 +106,9 @@ class MirrorMetadata:
             log.info("%s: %s; reading it from the wheel", sibling.filename, error)
             data = await self._extracted(project, wheel, digest)
             self._verify(sibling, data)
-        await self._keep(project, sibling, digest, data)
+        task = asyncio.create_task(self._keep(project, sibling, digest, data))
+        self._writes.add(task)  # behind the answer, which need not wait for the disk
+        task.add_done_callback(self._writes.discard)
         return data
 
     async def _fetched(self, sibling: File) -> bytes:

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 
 from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.simple.links import Link, relative_link
+from proxy.simple.links import Link, absolute_link, relative_link
 from proxy.simple.render_html import page_html, projects_html
 
 __all__ = [
     "Link",
+    "absolute_link",
     "page_html",
     "page_json",
     "projects_html",
@@ -50,8 +51,11 @@ def _plainly(value: Any) -> Any:
 _ENCODER = msgspec.json.Encoder(enc_hook=_plainly)
 
 
-def page_json(page: ProjectPage, link: Link) -> bytes:
-    """The page in JSON. Optional keys are left out where unknown: ``null`` breaks clients."""
+def page_json(page: ProjectPage, link: Link, provenance: Link | None = None) -> bytes:
+    """The page in JSON. Optional keys are left out where unknown: ``null`` breaks clients.
+
+    ``provenance``: the link that provenance addresses are made from, if not ``link``.
+    """
     sized = all(file.size is not None for file in page.files)
     body: dict[str, Any] = {
         "meta": {"api-version": API_VERSION if sized else _WITHOUT_SIZES},
@@ -61,11 +65,13 @@ def page_json(page: ProjectPage, link: Link) -> bytes:
     body["meta"] |= _beside(page.meta, body["meta"])
     if page.status is not None:
         body["project-status"] = _status(page.status)
-    body["files"] = [_file(page.project, file, link) for file in page.files]
+    body["files"] = [_file(page.project, file, link, provenance) for file in page.files]
     return _ENCODER.encode(body | _beside(page.extra, _PAGE_KEYS))
 
 
-def _file(project: ProjectName, file: File, link: Link) -> _File | dict[str, Any]:
+def _file(
+    project: ProjectName, file: File, link: Link, provenance: Link | None
+) -> _File | dict[str, Any]:
     url = link(project, file)
     known = _File(
         file.filename,
@@ -76,7 +82,7 @@ def _file(project: ProjectName, file: File, link: Link) -> _File | dict[str, Any
         file.size,
         file.uploaded,
         file.yanked or False,
-        url + PROVENANCE if file.provenance else None,
+        (provenance or link)(project, file) + PROVENANCE if file.provenance else None,
     )
     if not file.extra:
         return known

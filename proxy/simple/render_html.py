@@ -24,9 +24,12 @@ _ESCAPES = {
 """Line breaks too: some clients read anchors by regular expression, line by line."""
 
 
-def page_html(page: ProjectPage, link: Link) -> bytes:
-    """The page in HTML, one anchor per line. What only JSON has is left out."""
-    anchors = [_anchor(page.project, file, link) for file in page.files]
+def page_html(page: ProjectPage, link: Link, provenance: Link | None = None) -> bytes:
+    """The page in HTML, one anchor per line. What only JSON has is left out.
+
+    ``provenance`` as in ``page_json``.
+    """
+    anchors = [_anchor(page.project, file, link, provenance) for file in page.files]
     return _document(f"Links for {page.project}", anchors, _metas(page.status))
 
 
@@ -36,14 +39,15 @@ def projects_html(names: Iterable[ProjectName]) -> bytes:
     return _document("Simple index", anchors)
 
 
-def _anchor(project: ProjectName, file: File, link: Link) -> str:
+def _anchor(project: ProjectName, file: File, link: Link, provenance: Link | None) -> str:
     url = _escape(link(project, file))
+    proof = _escape(provenance(project, file)) if provenance and file.provenance else url
     known = _checksum(file.hashes)
     href = f"{url}#{known}" if known else url
-    return f'    <a href="{href}"{_attributes(file, url)}>{_escape(file.filename)}</a><br>\n'
+    return f'    <a href="{href}"{_attributes(file, proof)}>{_escape(file.filename)}</a><br>\n'
 
 
-def _attributes(file: File, url: str) -> str:
+def _attributes(file: File, proof: str) -> str:
     text = ""
     if file.requires_python is not None:
         text += f' data-requires-python="{_escape_again(file.requires_python)}"'
@@ -54,7 +58,7 @@ def _attributes(file: File, url: str) -> str:
         reason = "" if file.yanked is True else _escape(file.yanked)
         text += f' data-yanked="{reason}"'
     if file.provenance:
-        text += f' data-provenance="{url}{PROVENANCE}"'
+        text += f' data-provenance="{proof}{PROVENANCE}"'
     if file.size is not None:
         text += f' data-size="{file.size}"'
     if file.uploaded:

@@ -65,7 +65,7 @@ class Remote:
         """
         self.name = name
         self.url = _index_url(url)
-        self.fingerprint = _fingerprint(self.url, transport.credentials)
+        self.fingerprint = fingerprint(self.url, transport.credentials)
         """Keys what is stored: another index, or another user, is another fingerprint."""
         self._transport = transport
         self._missing = missing_statuses
@@ -81,7 +81,7 @@ class Remote:
         self, project: ProjectName, validators: Validators | None = None
     ) -> Document | NotModified:
         """The project's page. Raises ``NoSuchProject``, ``UnreadablePage``, ``UpstreamError``."""
-        conditions = _conditions(validators)
+        conditions = validators.conditions if validators else {}
         async with self._turns:
             answer, data = await self._transport.fetch(
                 f"{self.url}{project}/", _PAGE | conditions, limit=self._page_limit, named=True
@@ -179,14 +179,6 @@ class Remote:
         return status_error(self.name, answer.status, wait)
 
 
-def _conditions(validators: Validators | None) -> dict[str, str]:
-    wanted = {
-        "If-None-Match": validators and validators.etag,
-        "If-Modified-Since": validators and validators.last_modified,
-    }
-    return {name: value for name, value in wanted.items() if value}
-
-
 def _index_url(url: str) -> str:
     try:
         origin_of(url)
@@ -197,6 +189,10 @@ def _index_url(url: str) -> str:
     return url if url.endswith("/") else url + "/"
 
 
-def _fingerprint(url: str, credentials: Credentials | None) -> str:
-    known = [url, credentials.fingerprint if credentials else ""]
+def fingerprint(url: str, credentials: Credentials | None) -> str:
+    """Keys what is stored of an index: another index, or another user, is another fingerprint.
+
+    The password does not count: many are renewed every few hours, by the same user.
+    """
+    known = [_index_url(url), credentials.user if credentials else ""]
     return hashlib.sha256(msgspec.json.encode(known)).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from contextvars import ContextVar
+from time import perf_counter
 
 from aiohttp import web
 from aiohttp.abc import AbstractAccessLogger
@@ -19,9 +20,12 @@ _TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 class Handled:
     """What became of one request."""
 
-    __slots__ = ("outcome", "trouble")
+    __slots__ = ("outcome", "sent", "started", "trouble")
 
     def __init__(self) -> None:
+        self.started = perf_counter()
+        self.sent = 0
+        """Bytes of a body that is sent piece by piece."""
         self.outcome: Outcome | None = None
         self.trouble: str | None = None
         """Why the answer broke off after its head had been sent."""
@@ -51,14 +55,16 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
         handled = request.get(HANDLED)
+        if handled:  # the loop's clock, which ``time`` is from, may tick in milliseconds only
+            time = perf_counter() - handled.started
         fields = {
             "client": request.remote or "-",
             "method": request.method,
             "path": request.raw_path,
             "status": response.status,
             "outcome": (handled and handled.outcome) or "-",
-            "bytes": response.body_length,
-            "ms": round(time * 1000, 1),
+            "bytes": _size(request, response, handled),
+            "ms": round(time * 1000, 2),
             "tool": tool(request.headers.get("User-Agent", "")),
         }
         if handled and handled.trouble:
@@ -68,6 +74,13 @@ class AccessLogger(AbstractAccessLogger):
     @property
     def enabled(self) -> bool:
         return log.isEnabledFor(logging.INFO)
+
+
+def _size(request: web.BaseRequest, response: web.StreamResponse, handled: Handled | None) -> int:
+    """Bytes of the body that were sent."""
+    if isinstance(response, web.Response) and isinstance(response.body, bytes):
+        return 0 if request.method == "HEAD" else len(response.body)
+    return handled.sent if handled else 0
 
 
 def tool(user_agent: str) -> str:

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from proxy.errors import IndexUnavailable, ProxyError, UpstreamError
 from proxy.indexes.base import Index
-from proxy.simple.links import Link, relative_link
+from proxy.simple.links import Link
 from proxy.web.access_log import begin
 from proxy.web.errors import plain, response_for
 from proxy.web.files import Files
@@ -26,18 +26,18 @@ def create_app(
     *,
     index_url: str,
     prefix: str = "",
-    link: Link = relative_link,
+    provenance: Link | None = None,
     ready: Callable[[], bool] = lambda: True,
     write_timeout: float = 60.0,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """An application that answers for one index.
 
-    ``index_url`` is shown to people. ``prefix`` is a path under which everything is answered
+    ``index_url`` is shown to people, ``provenance`` is as in ``SimplePages``. ``prefix`` is a path under which everything is answered
     too, for a server in front that passes it on. ``write_timeout``: seconds.
     """
     app = web.Application(middlewares=[outermost])
-    pages = SimplePages(index, link, clock)
+    pages = SimplePages(index, provenance, clock)
     files = Files(index, write_timeout)
     home = Home(index_url, ready)
     for root in {"", prefix}:
@@ -58,7 +58,12 @@ def create_app(
         await pages.answers.close()
 
     app.on_cleanup.append(close)
+    app.on_response_prepare.append(_sign)
     return app
+
+
+async def _sign(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "waystation"
 
 
 async def _to_list(request: web.Request) -> web.Response:

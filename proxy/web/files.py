@@ -98,17 +98,20 @@ class Files:
         rest: AsyncIterator[bytes],
     ) -> None:
         """Write all pieces. What breaks off must not look whole: the connection is cut."""
+        handled = request[HANDLED]
         try:
             await self._write(response, first)
+            handled.sent = len(first)
             async for piece in rest:
                 await self._write(response, piece)
+                handled.sent += len(piece)
             await response.write_eof()
         except (ProxyError, TimeoutError) as error:
-            request[HANDLED].trouble = str(error) or "the client took too long"
+            handled.trouble = str(error) or "the client took too long"
             if request.transport:
                 request.transport.abort()
         except ConnectionError:
-            request[HANDLED].trouble = "the client left"
+            handled.trouble = "the client left"
 
     async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
         async with asyncio.timeout(self._write_timeout):

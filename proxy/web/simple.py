@@ -11,7 +11,7 @@ from proxy.errors import NotFound
 from proxy.indexes.base import Index
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple import negotiate, render
-from proxy.simple.links import Link
+from proxy.simple.links import Link, relative_link
 from proxy.simple.names import normalize
 from proxy.simple.negotiate import MediaType
 from proxy.web.answers import Answer, Answers, finish
@@ -36,10 +36,16 @@ class NotAName(NotFound):
 class SimplePages:
     """Handlers of ``/simple/…`` for one index."""
 
-    def __init__(self, index: Index, link: Link, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        index: Index,
+        provenance: Link | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``provenance``: the link that provenance addresses are made from, if not relative."""
         self._index = index
         self._clock = clock
-        self.answers = Answers(lambda page, media: _rendered(page, media, link))
+        self.answers = Answers(lambda page, media: _rendered(page, media, provenance))
 
     async def projects(self, request: web.Request) -> web.Response:
         names = sorted(await self._index.projects())
@@ -93,8 +99,9 @@ def redirect(request: web.Request, target: str) -> web.Response:
     return web.Response(status=301, headers=headers)
 
 
-def _rendered(page: ProjectPage, media: MediaType, link: Link) -> bytes:
-    return render.page_json(page, link) if media.is_json else render.page_html(page, link)
+def _rendered(page: ProjectPage, media: MediaType, provenance: Link | None) -> bytes:
+    form = render.page_json if media.is_json else render.page_html
+    return form(page, relative_link, provenance)
 
 
 def _media(request: web.Request) -> MediaType:
