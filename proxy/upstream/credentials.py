@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from hashlib import scrypt
 from netrc import NetrcParseError
 from netrc import netrc as read_netrc
 from pathlib import Path
@@ -28,21 +27,12 @@ class Credentials(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Credentials(for {self.origin.host})"
 
-    @property
-    def fingerprint(self) -> str:
-        """Hex that differs where these differ; slow to compute, so that nobody guesses back."""
-        salt = repr(self.origin).encode()
-        return scrypt(self._pair, salt=salt, n=2**14, r=8, p=1, dklen=16).hex()
-
-    @property
-    def _pair(self) -> bytes:
-        return f"{self.user}:{self.password}".encode()
-
     def headers_for(self, url: str) -> dict[str, str]:
         """``Authorization`` (RFC 7617) if the address is on the origin, else nothing."""
         if origin_of(url) != self.origin:
             return {}
-        return {"Authorization": "Basic " + b64encode(self._pair).decode()}
+        pair = f"{self.user}:{self.password}".encode()
+        return {"Authorization": "Basic " + b64encode(pair).decode()}
 
 
 def find_credentials(

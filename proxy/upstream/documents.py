@@ -11,6 +11,12 @@ class Validators(msgspec.Struct, frozen=True):
     etag: str | None = None
     last_modified: str | None = None
 
+    @property
+    def conditions(self) -> dict[str, str]:
+        """As headers of a request."""
+        wanted = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
+        return {name: value for name, value in wanted.items() if value}
+
 
 class NotModified(msgspec.Struct, frozen=True):
     """The page whose validators were sent is still right."""

@@ -1,35 +1,27 @@
-"""Requests to one upstream: how often they are tried, and the pool of connections for them.
+"""Requests to one upstream: how often they are tried, and how answers are read.
 
-Where they may go, and whom they tell the password, is in ``hops``.
+Where they may go, and whom they tell the password, is in ``hops``; how connections are made,
+in ``connections``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TypeVar
 
-from aiohttp import ClientResponse, ClientSession, DummyCookieJar, TCPConnector, ThreadedResolver
-from aiohttp.abc import AbstractResolver
+from aiohttp import ClientResponse
 
-from proxy import __version__
-from proxy.errors import ConfigurationError, UpstreamError
+from proxy.errors import UpstreamError
 from proxy.upstream.addresses import Addresses
-from proxy.upstream.credentials import Credentials, mask
+from proxy.upstream.credentials import Credentials
 from proxy.upstream.hops import Answer, Hops, Timeouts, use_up
-from proxy.upstream.outgoing import Outgoing
-from proxy.upstream.resolver import CheckedResolver
-from proxy.upstream.tls import tls_context
 from proxy.upstream.troubles import TROUBLES, told
 
-__all__ = ["Answer", "Timeouts", "Transport", "open_transport"]
+__all__ = ["Answer", "Timeouts", "Transport"]
 
 T = TypeVar("T")
-_TIMEOUTS = Timeouts()
 
 PATIENCE = 5
 """Seconds; who asks for a longer pause is not asked again here."""
@@ -136,70 +128,3 @@ class Transport:
     def _pause(self, tries: int, asked: int | None) -> float:
         """Seconds before the next try."""
         return asked if asked is not None else 0.2 * 2**tries * (0.5 + self._jitter())
-
-
-@asynccontextmanager
-async def open_transport(
-    name: str,
-    url: str,
-    *,
-    credentials: Credentials | None = None,
-    file_hosts: Iterable[str] = (),
-    proxies: Mapping[str, str] | None = None,
-    connections: int = 64,
-    timeouts: Timeouts = _TIMEOUTS,
-    retries: int = 2,
-    ca_bundle: Path | None = None,
-    client_certificate: Path | None = None,
-    client_key: Path | None = None,
-    resolver: AbstractResolver | None = None,
-    clock: Callable[[], float] = time.time,
-    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    jitter: Callable[[], float] = random.random,
-) -> AsyncIterator[Transport]:
-    """A transport for the index at ``url``, with connections of its own, closed at the end.
-
-    ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``Outgoing``. ``ca_bundle`` (PEM)
-    replaces the system's authorities. Raises ``ConfigurationError``.
-    """
-    outgoing = Outgoing(proxies or {})
-    addresses = _addresses(url, file_hosts, outgoing)
-    connector = TCPConnector(
-        limit=connections,
-        ssl=tls_context(ca_bundle, client_certificate, client_key),
-        resolver=CheckedResolver(addresses, resolver or ThreadedResolver()),
-    )
-    async with ClientSession(
-        connector=connector,
-        headers={"User-Agent": f"waystation/{__version__}"},
-        cookie_jar=DummyCookieJar(),
-        auto_decompress=False,
-        requote_redirect_url=False,
-        trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
-    ) as session:
-        hops = Hops(
-            name,
-            session,
-            addresses,
-            outgoing,
-            credentials=credentials,
-            timeouts=timeouts,
-            clock=clock,
-        )
-        yield Transport(
-            name,
-            hops,
-            addresses,
-            credentials=credentials,
-            page_timeout=timeouts.page,
-            retries=retries,
-            sleep=sleep,
-            jitter=jitter,
-        )
-
-
-def _addresses(url: str, file_hosts: Iterable[str], outgoing: Outgoing) -> Addresses:
-    try:
-        return Addresses(url, file_hosts, outgoing.hosts)
-    except ValueError as error:
-        raise ConfigurationError("file_hosts", f"of {mask(url)}: {error}") from None

@@ -9,9 +9,10 @@ from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from proxy.upstream.connections import open_transport
 from proxy.upstream.credentials import find_credentials
 from proxy.upstream.remote import Remote
-from proxy.upstream.transport import Timeouts, open_transport
+from proxy.upstream.transport import Timeouts
 
 QUICK = Timeouts(connect=5.0, read=5.0, page=5.0)
 
