@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.utils import (
     InvalidSdistFilename,
@@ -178,6 +178,8 @@ PROJECTS = st.sampled_from(["foo", "foo-bar", "foo-2", "foo-2bar", "nul-x"]).map
 
 
 @given(NAMES | st.text(max_size=12), PROJECTS)
+@example("nul.x-1.0.zip", "nul-x")
+@example("nul_x-1.0.zip", "nul-x")
 def test_ordinary_names_are_safe_and_belong(filename: str, project: str) -> None:
     name = normalize(project)
     if re.fullmatch(ordinary(name), filename):

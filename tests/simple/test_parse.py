@@ -71,7 +71,8 @@ MARKUP = st.sampled_from(
     [b"<", b">", b"<!", b"<![", b"<!--", b"-->", b"<?", b"</a", b"<a href=", b'"', b"'", b"&#",
      b"x", b"<base href=", b"http://[", b"//[", b"<meta name=pypi:repository-version content=",
      b"1.0", b"foo-1.0.zip", b"holy-grail-1.0.zip", b"=", b" ", b"<title>", b"Index of",
-     b"&#99999999;",     b"\xff", b"\0", b'{"files":', b"[", b"]", b"}", b'{"filename":"holy-grail-1.0.zip","url":"a"}',
+     b"&#99999999;", b"\xff", b"\0", b'{"files":', b"[", b"]", b"}",
+     b'{"filename":"holy-grail-1.0.zip","url":"a"}',
      b"<![CDATA[", b"<script>", b"99e999", b"NaN", b'"\\ud800"', b","]
 )  # fmt: skip
 
