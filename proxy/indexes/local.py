@@ -7,24 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import time
 from collections.abc import Callable, Set
 from pathlib import Path
 
-from proxy.distributions.archive import UnusableArchive
-from proxy.errors import IndexUnavailable, NoSuchFile, NoSuchProject
+from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
-from proxy.indexes.local_answer import Answer, Listed, answer
+from proxy.indexes.local_answer import Answer, answer
 from proxy.indexes.local_catalogue import Catalogue
 from proxy.indexes.local_claims import Claims
-from proxy.indexes.local_examine import Unstable, read_metadata
-from proxy.indexes.local_follow import Changes, Follower
-from proxy.indexes.local_scan import Entry, Skipped
+from proxy.indexes.local_contents import Contents
+from proxy.indexes.local_follow import Follower
+from proxy.indexes.local_table import Changes
 from proxy.indexes.local_tree import Tree
-from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
+from proxy.model import METADATA, Artifact, ProjectName, ProjectPage
 from proxy.storage.base import Blob, Records
 from proxy.storage.disk import BytesBlob, DiskBlob
 
@@ -59,7 +57,6 @@ class LocalDirectory:
         """``rescan``: seconds between full comparisons; ``clock``: Unix time in seconds."""
         root = Path(os.path.abspath(root))  # noqa: PTH100 (links are followed each time anew)
         self._name = name
-        self._records = records
         self._events = events
         self._rescan = rescan
         self._catalogue = Catalogue(f"local/{root}", records, clock)
@@ -71,9 +68,8 @@ class LocalDirectory:
             confirm=self._catalogue.confirmed,
             announce=self._forget,
         )
+        self._contents = Contents(name, self._follower, self._catalogue, records)
         self._answers: dict[ProjectName, Answer] = {}
-        self._changes = 0
-        self._read = -1
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -88,6 +84,7 @@ class LocalDirectory:
             await self._follower.settle()
             self._warn()
         self._task = asyncio.create_task(self._tend())
+        self._task.add_done_callback(_report)
 
     async def close(self) -> None:
         if self._task:
@@ -121,96 +118,42 @@ class LocalDirectory:
             blob: Blob = DiskBlob(path, identity[0], identity=identity, index=self._name)
         else:
             owner = found.entries[filename.removesuffix(METADATA)]
-            blob = await self._metadata(project, owner, file)
+            blob = BytesBlob(await self._contents.metadata(owner, file))
         self._events(FileAnswered(project, filename, self._name, Outcome.LOCAL))
         return Artifact(file, blob)
 
     async def release(self, project: ProjectName) -> None:
         """Give up the claim on a project that has neither files nor a folder any more."""
         await self._claims.release(project)
-        self._forget({project})
+        self._answers.pop(project, None)
+        self._events(PageChanged(project))
 
     async def _answer(self, project: ProjectName) -> Answer:
         await self._follower.settle(project)
         if (found := self._answers.get(project)) is None:
-            changes = self._changes
+            generation = self._follower.generation
             found = await self._build(project)
-            if changes == self._changes:
+            if generation == self._follower.generation:
                 self._answers[project] = found
         return found
 
     async def _build(self, project: ProjectName) -> Answer:
-        follower = self._follower
-        entries = follower.table.entries(project)
-        for place in follower.table.hidden(project):
-            follower.skip(Skipped(place, "a file of the same name lies in another folder"))
-        found = await asyncio.gather(*map(self._listed, entries), return_exceptions=True)
-        for failure in found:
-            if isinstance(failure, BaseException):
-                raise failure
-        listed = [one for one in found if isinstance(one, Listed)]
-        listed = [one for one in listed if one.details.project == project]
-        if not (listed or project in self._claims.names or follower.table.claims(project)):
+        listed = await self._contents.listed(project)
+        claimed = project in self._claims.names or self._follower.table.claims(project)
+        if not (listed or claimed):
             raise NoSuchProject(project)
-        return answer(project, self._name, listed, None if follower.watching else 0.0)
-
-    async def _listed(self, entry: Entry) -> Listed | None:
-        """None if the file cannot be listed, or not yet."""
-        if self._follower.being_written(entry):
-            return None
-        try:
-            details = await self._catalogue.details(entry)
-        except Unstable:
-            self._doubt(entry)
-            return None
-        except OSError as error:
-            self._doubt(entry)
-            raise IndexUnavailable(self._name, f"{entry.filename} cannot be read") from error
-        self._confirm(entry)
-        if details.problem:
-            self._follower.skip(Skipped(entry.place, details.problem))
-            return None
-        return Listed(entry, details, self._catalogue.uploaded(details))
-
-    def _confirm(self, entry: Entry) -> None:
-        """Give the file to the project that its content, once read, has told."""
-        confirmed = self._catalogue.confirmed(entry)
-        if confirmed != entry and self._follower.table.get(entry.place) == entry:
-            self._follower.table.put(entry.place, confirmed)
-            self._claims.add({confirmed.project})
-
-    def _doubt(self, entry: Entry) -> None:
-        """An answer made now is not kept, and the file is looked at again before the next."""
-        self._changes += 1
-        self._follower.look_again(entry)
-
-    async def _metadata(self, project: ProjectName, owner: Entry, file: File) -> Blob:
-        digest, key = file.hashes["sha256"], f"metadata/{file.hashes['sha256']}"
-        data = await self._records.get(key)
-        if data is None or hashlib.sha256(data).hexdigest() != digest:
-            try:
-                data = await asyncio.to_thread(read_metadata, owner)
-            except (OSError, UnusableArchive) as error:
-                self._doubt(owner)
-                raise IndexUnavailable(self._name, f"{owner.filename} cannot be read") from error
-            if hashlib.sha256(data).hexdigest() != digest:
-                self._doubt(owner)
-                raise NoSuchFile(project, file.filename, "it has just been replaced")
-            await self._records.put(key, data)
-        return BytesBlob(data)
+        return answer(project, self._name, listed, None if self._follower.watching else 0.0)
 
     def _forget(self, changes: Changes) -> None:
         """Drop what was answered of these projects, remember that they are here, and tell."""
         table = self._follower.table
         if changes is None or len(changes) > _MANY:
             self._claims.add(table.claimed(certainly=True))
-            self._changes += 1
             self._answers.clear()
             self._events(PageChanged(None))
             return
         self._claims.add(one for one in changes if table.claims(one, certainly=True))
         for project in changes:
-            self._changes += 1
             self._answers.pop(project, None)
             self._events(PageChanged(project))
 
@@ -218,20 +161,13 @@ class LocalDirectory:
         """Read new files before they are asked for, and look for what no event tells of."""
         tick, left = min(_TICK, self._rescan), self._rescan
         while True:
-            await self._read_all()
+            await self._contents.read_pending()
             await self._save()
             await asyncio.sleep(tick)
             left -= tick
             with contextlib.suppress(IndexUnavailable):
                 await (self._follower.check_root() if left > 0 else self._follower.recheck())
             left = left if left > 0 else self._rescan
-
-    async def _read_all(self) -> None:
-        changes = self._changes
-        for entry in self._follower.table.all() if changes != self._read else ():
-            with contextlib.suppress(IndexUnavailable):
-                await self._listed(entry)
-        self._read = changes
 
     async def _save(self) -> None:
         await self._claims.save()
@@ -246,3 +182,8 @@ class LocalDirectory:
                 self._name,
                 ", ".join(empty),
             )
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("a local directory is no longer looked after", exc_info=error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -34,12 +35,14 @@ def answer(
 ) -> Answer:
     """The files by version and filename, and the versions (PEP 700) in the same order."""
     ordered = sorted(listed, key=lambda one: (*_rank(one.details.version), one.entry.filename))
+    files = tuple(_file(one) for one in ordered)
     page = ProjectPage(
         project,
-        tuple(_file(one) for one in ordered),
+        files,
         versions=tuple(dict.fromkeys(one.details.version for one in ordered)),
         source=source,
         fresh_until=fresh_until,
+        version=hashlib.sha256(msgspec.msgpack.encode(files)).hexdigest(),
     )
     return Answer(page, {one.entry.filename: one.entry for one in ordered})
 

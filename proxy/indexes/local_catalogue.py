@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import msgspec
 
 from proxy.indexes.local_examine import Details, examine
-from proxy.indexes.local_scan import Entry, Place
+from proxy.indexes.local_scan import Entry
+from proxy.indexes.local_skipped import Place
 from proxy.singleflight import SingleFlight
 from proxy.storage.base import Records
 from proxy.storage.disk import Identity
@@ -38,7 +39,8 @@ class Catalogue:
         self._records = records
         self._clock = clock
         self._known = Remembered()
-        self._changed = False
+        self._learnt = 0
+        self._saved = 0
         self._flights: SingleFlight[tuple[Place, Identity], Details] = SingleFlight()
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -51,13 +53,14 @@ class Catalogue:
 
     async def save(self, entries: Iterable[Entry]) -> None:
         """Remember what has become known, of these entries only."""
-        if not self._changed:
+        learnt = self._learnt
+        if learnt == self._saved:
             return
-        self._changed = False
         names = (_name(entry.place) for entry in entries)
         self._known.files = {name: self._known.files[name] for name in names if self._has(name)}
         data = await asyncio.to_thread(msgspec.msgpack.encode, self._copy())
         await self._records.put(self._key, data)
+        self._saved = learnt
 
     async def close(self) -> None:
         await self._flights.close()
@@ -93,9 +96,7 @@ class Catalogue:
         self._known.files[_name(entry.place)] = details
         if details.sha256 and details.sha256 not in self._known.uploaded:
             self._known.uploaded[details.sha256] = self._moment(entry.identity[1])
-        if details.problem:
-            _log.warning("%s is not listed: %s", _name(entry.place), details.problem)
-        self._changed = True
+        self._learnt += 1
         return details
 
     def _moment(self, nanoseconds: int) -> str:
@@ -110,4 +111,4 @@ class Catalogue:
 
 
 def _name(place: Place) -> str:
-    return "/".join(place)
+    return "/".join(filter(None, place))

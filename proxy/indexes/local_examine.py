@@ -11,18 +11,10 @@ from io import BufferedReader
 import msgspec
 
 from proxy.distributions import archive, core_metadata
+from proxy.distributions import filename as names
 from proxy.distributions.archive import UnusableArchive
 from proxy.distributions.core_metadata import requires_python_of
-from proxy.distributions.filename import (
-    Identity as Reading,
-)
-from proxy.distributions.filename import (
-    Kind,
-    identify,
-    kind_of,
-    same_version,
-    version_for,
-)
+from proxy.distributions.filename import Kind, identify, kind_of, same_version, version_for
 from proxy.indexes.local_scan import Entry
 from proxy.model import ProjectName
 from proxy.storage.disk import Identity, identity_of
@@ -34,7 +26,7 @@ class Unstable(Exception):
     """The file is not, or no longer, what the directory showed."""
 
 
-class Details(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class Details(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """What is remembered of a file, as long as its identity is the same."""
 
     identity: Identity
@@ -96,7 +88,9 @@ def _describe(file: BufferedReader, entry: Entry) -> Details:
         return details
 
 
-def _with_metadata(file: BufferedReader, filename: str, said: Reading, details: Details) -> Details:
+def _with_metadata(
+    file: BufferedReader, filename: str, said: names.Identity, details: Details
+) -> Details:
     kind = kind_of(filename)
     if kind is Kind.WHEEL:
         metadata = archive.read_wheel_metadata(file, filename)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from proxy.errors import IndexUnavailable
-from proxy.indexes.local_scan import ROOT, Entry, Folder, Place, Skipped
-from proxy.indexes.local_table import Table
+from proxy.indexes.local_scan import Entry
+from proxy.indexes.local_skipped import SkipLog
+from proxy.indexes.local_table import Changes, Table
 from proxy.indexes.local_tree import Seen, Tree
 from proxy.indexes.local_watch import CannotWatch, Marks, Watch
 from proxy.model import ProjectName
 
 _log = logging.getLogger(__name__)
-
-Changes = set[ProjectName] | None
-"""Whose pages are no longer what they were; None: nobody knows."""
 
 
 class Follower:
@@ -39,7 +37,9 @@ class Follower:
         self.table = Table()
         self.watching = watch
         """Whether the kernel tells about changes; else each request has to look."""
-        self.skipped: dict[Place, str] = {}
+        self.skipped = SkipLog(name)
+        self.generation = 0
+        """Goes up whenever an answer that was made before may be wrong."""
         self._name = name
         self._tree = tree
         self._confirm = confirm
@@ -48,7 +48,6 @@ class Follower:
         self._marks = Marks(everything=True)
         self._meanwhile = Marks()
         self._identity = (0, 0)
-        self._stamps: dict[str, int] = {}
         self._surveys = 0
         self._trouble = ""
         self._lock = asyncio.Lock()  # whoever holds it changes the table
@@ -59,7 +58,7 @@ class Follower:
         if self._watch and (marks := self._watch.read()):
             self._marks.add(marks)
             self._meanwhile.add(marks)
-            self._announce(self._affected(marks))
+            self._tell(self.table.affected(marks))
 
     async def settle(self, project: ProjectName | None = None) -> None:
         """Bring the table up to date for a project; None: for the list of projects.
@@ -68,7 +67,8 @@ class Follower:
         """
         self.poll()
         if not self.watching and not self._marks.everything:
-            self._marks.add(await self._checked(project))
+            entries = self.table.entries(project) if project else ()
+            self._marks.add(await self._checked(self.table.stamps(project), entries))
         if self._marks or self._lock.locked():
             async with self._lock:
                 await self._catch_up()
@@ -88,43 +88,38 @@ class Follower:
         else:
             async with self._lock:
                 if surveys == self._surveys:
-                    self._take_survey(found)
+                    self._take(found, everything=True)
                     self._marks.add(self._meanwhile)  # what was found may be older than these
+                    self._forget_writers()
             self._marks.everything |= identity != self._identity
         await self.settle()
 
     async def check_root(self) -> None:
         """Notice another root, or none, in the old one's place. Raises ``IndexUnavailable``."""
-        try:
-            moved = await asyncio.to_thread(self._tree.identity) != self._identity
-        except OSError:
-            moved = True
-        self._marks.everything |= moved
+        self._marks.add(await self._checked({}, ()))
         await self.settle()
 
-    def look_again(self, entry: Entry) -> None:
-        """Before the next answer; this one was made of what may have changed."""
+    def doubt(self, entry: Entry) -> None:
+        """Look at it again before the next answer, and keep none that is made now."""
+        self.generation += 1
         self._marks.files.add(entry.place)
+
+    def confirm(self, entry: Entry) -> None:
+        """Give the file to the project that its content, now read, has told."""
+        confirmed = self._confirm(entry)
+        if confirmed != entry and self.table.get(entry.place) == entry:
+            self._tell(self.table.put(entry.place, confirmed))
 
     def being_written(self, entry: Entry) -> bool:
         return self._watch is not None and entry.place in self._watch.writing
-
-    def skip(self, skipped: Skipped) -> None:
-        """Say once that a file is not listed, and why."""
-        place, reason = skipped
-        if self.skipped.get(place) != reason:
-            self.skipped[place] = reason
-            _log.warning("%s: %s is not listed: %s", self._name, "/".join(place), reason)
 
     async def close(self) -> None:
         watch, self._watch = self._watch, None
         if watch:
             await asyncio.to_thread(watch.close)
 
-    async def _checked(self, project: ProjectName | None) -> Marks:
-        folders = self.table.folders if project is None else self.table.folders_of(project)
-        stamps = {name: self._stamps.get(name, 0) for name in {ROOT, *folders}}
-        entries = self.table.entries(project) if project else []
+    async def _checked(self, stamps: Mapping[str, int], entries: Iterable[Entry]) -> Marks:
+        """Marks for what of the root, these folders and these files is not what it was."""
         try:
             return await asyncio.to_thread(self._tree.check, self._identity, stamps, entries)
         except OSError:
@@ -147,7 +142,7 @@ class Follower:
             raise
 
     async def _look(self, marks: Marks) -> None:
-        marks.files = self._places(marks)
+        marks.files = self.table.places(marks)
         if not (marks.files or marks.folders):
             return
         known = self.table.folders
@@ -174,47 +169,28 @@ class Follower:
             return
         self._identity, found = survey
         self._surveys += 1
-        self._take_survey(found)
-        self._announce(None)
+        self._take(found, everything=True)
+        self._tell(None)
         if self._trouble:
             _log.info("%s can be read again", self._name)
             self._trouble = ""
 
-    def _take_survey(self, found: Mapping[str, Folder]) -> None:
-        gone = self.table.folders - set(found)
-        self._take(Seen({**found, **dict.fromkeys(gone)}, {}))
+    def _take(self, seen: Seen, *, everything: bool = False) -> None:
+        for skipped in seen.skipped():
+            self.skipped.add(skipped)
+        self._tell(self.table.take(seen, self._confirm, everything=everything))
 
-    def _take(self, seen: Seen) -> None:
-        changes: set[ProjectName] = set()
-        for name, folder in seen.folders.items():
-            self._stamps[name] = folder.stamp if folder else 0
-            entries = {k: self._confirm(e) for k, e in folder.entries.items()} if folder else None
-            changes |= self.table.put_folder(name, entries)
-            for skipped in folder.skipped if folder else ():
-                self.skip(skipped)
-        for place, found in seen.files.items():
-            if isinstance(found, Skipped):
-                self.skip(found)
-            else:
-                self.skipped.pop(place, None)
-            entry = self._confirm(found) if isinstance(found, Entry) else None
-            changes |= self.table.put(place, entry)
-        if changes:
+    def _forget_writers(self) -> None:
+        """Who has not closed a file for so long may never do; whoever still writes is noticed."""
+        if self._watch and self._watch.writing:
+            written = Marks(files=self._watch.writing.copy())
+            self._watch.writing.clear()
+            self._tell(self.table.affected(written))
+
+    def _tell(self, changes: Changes) -> None:
+        if changes is None or changes:
+            self.generation += 1
             self._announce(changes)
-
-    def _affected(self, marks: Marks) -> Changes:
-        if marks.everything or marks.folders:
-            return None
-        projects: set[ProjectName] = set()
-        for place in self._places(marks):
-            owners = self.table.owners(place)
-            if owners is None:
-                return None
-            projects |= owners
-        return projects
-
-    def _places(self, marks: Marks) -> set[Place]:
-        return marks.files | (self.table.links if marks.others else set())
 
     def _stop_watching(self, error: CannotWatch) -> None:
         self.watching = False
@@ -224,4 +200,4 @@ class Follower:
         if trouble != self._trouble:
             _log.warning("%s cannot be read: %s", self._name, trouble)
             self._trouble = trouble
-            self._announce(None)
+            self._tell(None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
 from proxy.distributions.filename import Kind, identify, kind_of, readings
+from proxy.indexes.local_skipped import Place, Skipped
 from proxy.model import ProjectName
 from proxy.storage.disk import Identity, identity_of
 
@@ -25,9 +25,6 @@ SIDECAR = ".yanked"
 _LONGEST_REASON = 4096
 _JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 _NO_PROJECTS = frozenset({"lost+found"})
-
-Place = tuple[str, str]
-"""Folder and filename."""
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -57,13 +54,6 @@ class Entry(msgspec.Struct, frozen=True):
         return tuple(name for name, _ in readings(self.filename))
 
 
-class Skipped(NamedTuple):
-    """A file that looks like a distribution and is not listed."""
-
-    place: Place
-    reason: str
-
-
 class Folder(msgspec.Struct):
     """All that was found in one folder."""
 
@@ -85,7 +75,7 @@ def root_identity(root: Path) -> tuple[int, int]:
 
 def counts(folder: str) -> bool:
     """Whether a folder of that name in the root is looked into."""
-    return not folder.startswith(".") and folder not in _NO_PROJECTS
+    return folder.isprintable() and not folder.startswith(".") and folder not in _NO_PROJECTS
 
 
 def list_folder(root: Path, folder: str, now: float, *, legacy: bool) -> Folder:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from proxy.distributions.filename import identify
-from proxy.indexes.local_scan import Entry, Place
+from proxy.indexes.local_scan import ROOT, Entry
+from proxy.indexes.local_skipped import Place
+from proxy.indexes.local_tree import Seen
+from proxy.indexes.local_watch import Marks
 from proxy.model import ProjectName
 from proxy.simple.names import normalize
+
+Changes = set[ProjectName] | None
+"""Whose pages are no longer what they were; None: nobody knows."""
 
 
 class Table:
@@ -17,6 +23,7 @@ class Table:
         self._folders: dict[str, dict[str, Entry]] = {}
         self._places: dict[ProjectName, set[Place]] = {}
         self._named: dict[ProjectName, set[str]] = {}
+        self._stamps: dict[str, int] = {}
         self.links: set[Place] = set()
         """Entries that are symbolic links: what they lead to changes without a trace in them."""
 
@@ -62,12 +69,40 @@ class Table:
         files = {e.project for e in self.all() if e.certain or not certainly}
         return files | set(self._named)
 
-    def owners(self, place: Place) -> set[ProjectName] | None:
-        """Whose page shows or will show the file at that place; None: that cannot be told yet."""
-        if entry := self.get(place):
-            return set(entry.candidates)
-        said = identify(place[1])
-        return None if said and not said.certain else {said.project} if said else set()
+    def places(self, marks: Marks) -> set[Place]:
+        """The files that are marked."""
+        return marks.files | (self.links if marks.others else set())
+
+    def affected(self, marks: Marks) -> Changes:
+        """Whose pages may not be what they were."""
+        if marks.everything or marks.folders:
+            return None
+        projects: set[ProjectName] = set()
+        for place in self.places(marks):
+            entry, said = self.get(place), identify(place[1])
+            if entry is None and said and not said.certain:
+                return None  # only its content will tell
+            projects.update(entry.candidates if entry else (said.project,) if said else ())
+        return projects
+
+    def stamps(self, project: ProjectName | None) -> dict[str, int]:
+        """When the root was last modified, and the folders of the project; None: all folders."""
+        folders = self.folders_of(project) if project else self.folders
+        return {name: self._stamps.get(name, 0) for name in {ROOT, *folders}}
+
+    def take(
+        self, seen: Seen, confirm: Callable[[Entry], Entry], *, everything: bool = False
+    ) -> set[ProjectName]:
+        """Set what was seen, as far as it is told; ``everything``: and nothing else is there."""
+        changes: set[ProjectName] = set()
+        gone = self.folders - set(seen.folders) if everything else set()
+        for name, folder in {**seen.folders, **dict.fromkeys(gone)}.items():
+            self._stamps[name] = folder.stamp if folder else 0
+            entries = {k: confirm(e) for k, e in folder.entries.items()} if folder else None
+            changes |= self.put_folder(name, entries)
+        for place, found in seen.files.items():
+            changes |= self.put(place, confirm(found) if isinstance(found, Entry) else None)
+        return changes
 
     def put(self, place: Place, entry: Entry | None) -> set[ProjectName]:
         """Set or remove one entry; nothing happens in a folder that is not there."""

@@ -3,7 +3,7 @@ they change nothing but what the watch follows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,14 +11,13 @@ from proxy.indexes.local_scan import (
     ROOT,
     Entry,
     Folder,
-    Place,
-    Skipped,
     changed,
     counts,
     list_folder,
     look,
     root_identity,
 )
+from proxy.indexes.local_skipped import Place, Skipped
 from proxy.indexes.local_watch import Marks, Watch
 
 
@@ -27,6 +26,11 @@ class Seen(NamedTuple):
 
     folders: Mapping[str, Folder | None]
     files: Mapping[Place, Entry | Skipped | None]
+
+    def skipped(self) -> Iterator[Skipped]:
+        for folder in self.folders.values():
+            yield from folder.skipped if folder else ()
+        yield from (found for found in self.files.values() if isinstance(found, Skipped))
 
 
 class Tree:
@@ -38,21 +42,26 @@ class Tree:
         """Without symbolic links, which may lead elsewhere later."""
         self._legacy = legacy
         self._clock = clock
+        self._mounted = False
 
     def identity(self) -> tuple[int, int]:
         return root_identity(self._given)
 
-    def survey(self, watch: Watch | None) -> tuple[tuple[int, int], Mapping[str, Folder]]:
+    def survey(self, watch: Watch | None) -> tuple[tuple[int, int], Seen]:
         """The root's identity and everything in it. Raises ``CannotWatch``."""
         identity = self.identity()
         self._root = self._given.resolve(strict=True)
+        mounted = self._root.is_mount()
+        if self._mounted and not mounted:  # the empty place it was mounted on tells nothing
+            raise OSError("its file system is not mounted any more")
+        self._mounted = mounted
         root = self._list(ROOT, watch)
         if root is None:
             raise FileNotFoundError("the root has vanished")
         below = {name: self._list(name, watch) for name in root.folders}
         if self.identity() != identity:
             raise OSError("the root was replaced while it was read")
-        return identity, {ROOT: root} | {name: found for name, found in below.items() if found}
+        return identity, Seen({ROOT: root, **below}, {})
 
     def look(self, marks: Marks, known: Iterable[str], watch: Watch | None) -> Seen:
         """What is marked. Raises ``CannotWatch``."""

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from proxy.distributions.filename import kind_of
-from proxy.indexes.local_scan import ROOT, SIDECAR, Place
+from proxy.indexes.local_scan import ROOT, SIDECAR
+from proxy.indexes.local_skipped import Place
 
-_BUFFER = 64 * 1024
+_BUFFER = 64 * 1024  # bytes
+_READS = 64  # empty any queue of usual length, and end even if events come faster than that
 _SCARCE = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS}
 
 
@@ -84,17 +86,18 @@ class Watch:
     def read(self) -> Marks | None:
         """What has changed since it was last read; None: nothing. Never waits."""
         marks = None
-        while True:
+        for _ in range(_READS):
             try:
                 data = os.read(self._fd, _BUFFER)
             except BlockingIOError:
-                return marks
+                break
             marks = marks or Marks()
             with self._lock:
                 for wd, mask, _, name in self._parse(data):
                     self._mark(marks, self._folders.get(wd), mask, name)
                     if mask & self._flags.IGNORED:
                         self._folders.pop(wd, None)
+        return marks
 
     def close(self) -> None:
         self._inotify.close()

@@ -201,6 +201,21 @@ async def test_links_within_the_root_are_followed_and_others_are_not(
     assert "leaves the directory" in caplog.text
 
 
+async def test_strange_names_do_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    wheel = make_wheel(tmp_path, "foo", "1.0")
+    folders = [tmp_path / os.fsdecode(b"b\xff"), tmp_path / "a\nb", tmp_path / "f\u00f3o"]
+    for folder in folders:
+        make_wheel(folder, "foo", "2.0")
+    for name in ("f\u00f3o-1.0.tar.gz", "foo-1\n.tar.gz", "foo-1\udcff.tar.gz", "c:foo-1.0.zip"):
+        (tmp_path / name).write_bytes(b"")
+    records = MemoryRecords()
+    async with opened(tmp_path, records) as directory:
+        assert await names(directory) == [wheel.name, "foo-2.0-py3-none-any.whl"]
+        assert await directory.projects() == {"foo"}
+    assert f"local/{tmp_path}" in records.content
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
 async def test_of_two_files_of_one_name_always_the_same_is_refused(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -212,7 +227,7 @@ async def test_of_two_files_of_one_name_always_the_same_is_refused(
             (file,) = (await directory.page(FOO)).files
             assert file.sha256 == _sha256(first)
             make_wheel(tmp_path, "foo", "1.0")  # the same bytes anew: the page is made anew
-    assert caplog.text.count("a/foo-1.0-py3-none-any.whl is not listed: a file of the same") == 1
+    assert caplog.text.count("'a/foo-1.0-py3-none-any.whl' is not listed: a file of the same") == 1
 
 
 async def test_old_names_are_read_as_the_archive_confirms(tmp_path: Path) -> None:

@@ -1,0 +1,92 @@
+"""The files of a local directory together with what is known of their contents."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+
+from proxy.distributions.archive import UnusableArchive
+from proxy.errors import IndexUnavailable, NoSuchFile
+from proxy.indexes.local_answer import Listed
+from proxy.indexes.local_catalogue import Catalogue
+from proxy.indexes.local_examine import Unstable, read_metadata
+from proxy.indexes.local_follow import Follower
+from proxy.indexes.local_scan import Entry
+from proxy.indexes.local_skipped import Skipped
+from proxy.model import File, ProjectName
+from proxy.storage.base import Records
+
+
+class Contents:
+    """Joins the table of files, the catalogue of details, and stored METADATA."""
+
+    def __init__(
+        self, name: str, follower: Follower, catalogue: Catalogue, records: Records
+    ) -> None:
+        self._name = name
+        self._follower = follower
+        self._catalogue = catalogue
+        self._records = records
+        self._read = -1
+
+    async def listed(self, project: ProjectName) -> list[Listed]:
+        """The files of the project that can be listed now. Raises ``IndexUnavailable``."""
+        table = self._follower.table
+        for place in table.hidden(project):
+            reason = "a file of the same name lies in another folder"
+            self._follower.skipped.add(Skipped(place, reason))
+        found = await asyncio.gather(
+            *map(self._with_details, table.entries(project)), return_exceptions=True
+        )
+        for failure in found:
+            if isinstance(failure, BaseException):
+                raise failure
+        listed = (one for one in found if isinstance(one, Listed))
+        return [one for one in listed if one.details.project == project]
+
+    async def read_pending(self) -> None:
+        """Read, one by one, what nobody has asked for yet."""
+        generation = self._follower.generation
+        if generation == self._read:
+            return
+        entries = self._follower.table.all()
+        for entry in [one for one in entries if self._catalogue.known(one) is None]:
+            with contextlib.suppress(IndexUnavailable):
+                await self._with_details(entry)
+        self._read = generation
+
+    async def metadata(self, owner: Entry, file: File) -> bytes:
+        """METADATA of a wheel, as promised. Raises ``NoSuchFile`` and ``IndexUnavailable``."""
+        digest, key = file.hashes["sha256"], f"metadata/{file.hashes['sha256']}"
+        data = await self._records.get(key)
+        if data is not None and hashlib.sha256(data).hexdigest() == digest:
+            return data
+        try:
+            data = await asyncio.to_thread(read_metadata, owner)
+        except (OSError, UnusableArchive) as error:
+            self._follower.doubt(owner)
+            raise IndexUnavailable(self._name, f"{owner.filename} cannot be read") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            self._follower.doubt(owner)
+            raise NoSuchFile(owner.project, file.filename, "it has just been replaced")
+        await self._records.put(key, data)
+        return data
+
+    async def _with_details(self, entry: Entry) -> Listed | None:
+        """None if the file cannot be listed, or not yet."""
+        if self._follower.being_written(entry):
+            return None
+        try:
+            details = await self._catalogue.details(entry)
+        except Unstable:
+            self._follower.doubt(entry)
+            return None
+        except OSError as error:
+            self._follower.doubt(entry)
+            raise IndexUnavailable(self._name, f"{entry.filename} cannot be read") from error
+        self._follower.confirm(entry)
+        if details.problem:
+            self._follower.skipped.add(Skipped(entry.place, details.problem))
+            return None
+        return Listed(entry, details, self._catalogue.uploaded(details))
