@@ -61,15 +61,15 @@ async def open_cache(
 ) -> AsyncIterator[Cache]:
     """Raises ``ConfigurationError`` where the folder cannot serve as a cache."""
     folder = cache_folder(settings)
-    records = await DiskRecords.open(folder / "records")
+    records = DiskRecords(folder / "records")
     try:
         store = DiskStore(folder / "blob")
-        used = LastUsed(records, clock=clock)
-        evictor = Evictor(store, used, int(settings.max_size) or None, clock=clock)
-        await asyncio.to_thread(clean_spool, folder / "spool")
-        try:
+        async with LastUsed(records, clock=clock) as used:
+            evictor = Evictor(
+                store, used, int(settings.max_size) or None, lock=folder / "lock", clock=clock
+            )
+            await asyncio.to_thread(clean_spool, folder / "spool")
+            await evictor.enforce()
             yield Cache(folder, store, records, Pages(records), used, evictor)
-        finally:
-            await used.close()
     finally:
         await records.close()

@@ -19,10 +19,11 @@ from proxy.indexes.offline_pages import OfflinePages
 from proxy.indexes.page_memory import PageMemory
 from proxy.settings import MirrorTable, Settings
 from proxy.storage.held import Held
+from proxy.upstream.connections import open_transport
 from proxy.upstream.credentials import find_credentials
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, fingerprint
-from proxy.upstream.transport import Timeouts, open_transport
+from proxy.upstream.transport import Timeouts
 
 
 @asynccontextmanager
