@@ -21,6 +21,8 @@ _TITLE = re.compile(r"\b(?:links for|index of|directory listing)\b", re.IGNORECA
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([a-z0-9._:-]+)")
 _CHARSETS = ("utf-8", "utf-16", "ascii", "iso8859", "cp125", "koi8", "gb", "big5", "euc_", "shift")
 """Starts of the names of what web servers send; Python knows others that are traps."""
+_ANCHOR = re.compile(r"<(/?)a\b", re.IGNORECASE | re.ASCII)
+_DEEPEST = 1000
 _METADATA_ATTRIBUTES = ("data-core-metadata", "data-dist-info-metadata")
 
 
@@ -32,7 +34,9 @@ def parse_html(
     Raises ``UnreadablePage``, also for what has no files and is no page of a project either:
     the login form of a network, the apology of a server.
     """
-    text = _decode(body, parameters)
+    text = _without_stump(_decode(body, parameters))
+    if _nests(text):
+        raise UnreadablePage(source, "its page is HTML with too many links inside each other")
     found = _read(text, url, source)
     if not sanitize.first_major(found.repository_version):
         raise UnreadablePage(source, "its page is of an API version that is not known here")
@@ -52,6 +56,22 @@ def _decode(body: bytes, parameters: str) -> str:
         codec = "utf-8"
     codec = codec if codec.startswith(_CHARSETS) else "utf-8"
     return body.decode(codec, "replace").removeprefix("\ufeff")
+
+
+def _without_stump(text: str) -> str:
+    """Without a tag cut short at the end, which the parser takes quadratic time to give up on."""
+    start = text.find("<", text.rfind(">") + 1)
+    return text if start < 0 else text[:start]
+
+
+def _nests(text: str) -> bool:
+    """Whether so many anchors are never closed that collecting their texts takes for ever."""
+    depth = 0
+    for tag in _ANCHOR.finditer(text):
+        depth = max(depth - 1, 0) if tag[1] else depth + 1
+        if depth > _DEEPEST:
+            return True
+    return False
 
 
 def _read(text: str, url: str, source: str) -> RepositoryPage:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from proxy.errors import UnreadablePage
@@ -265,3 +267,11 @@ def test_a_page_cut_short_is_read_as_far_as_it_goes() -> None:
     whole = anchor(href=SDIST) + anchor(f'data-yanked="{"x" * 40}"')
     for length in range(len(anchor(href=SDIST)), len(whole)):
         assert SDIST in [file.filename for file in read_html(whole[:length]).files]
+
+
+@pytest.mark.parametrize("piece", ["<!--", "<?", "</a ", "<a href=x>x", "<p><a href=x>x</p>"])
+def test_pages_made_to_be_slow_are_given_up_on_soon(piece: str) -> None:
+    started = time.process_time()
+    with pytest.raises(UnreadablePage):
+        read_html(piece * 50_000)
+    assert time.process_time() - started < 5  # seconds; a parser left to itself takes minutes
