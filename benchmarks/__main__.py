@@ -1,0 +1,113 @@
+"""``python -m benchmarks``: run scenarios, print their tables, keep results and draw them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import cold, files, installs, memory, pages, peers, plots, report, scaling, startup
+from benchmarks.lab import FULL, SHORT, Lab, Scenario, say
+from benchmarks.processes import LOAD_CORE
+
+SCENARIOS: Sequence[Scenario] = (
+    *pages.SCENARIOS,
+    *files.SCENARIOS,
+    *memory.SCENARIOS,
+    *cold.SCENARIOS,
+    *installs.SCENARIOS,
+    *startup.SCENARIOS,
+    *scaling.SCENARIOS,
+)
+TOOLS = ("nginx", "wrk", "taskset")
+KEPT = ("wheels", "results")
+"""Of the work folder, from one scenario to the next."""
+
+
+def main() -> int:
+    """0 if all scenarios ran, whatever they measured; 1 if one broke; 2 if a tool is absent."""
+    options = _options()
+    known = {each.name: each for each in (*SCENARIOS, *peers.SCENARIOS)}
+    if options.list:
+        for scenario in known.values():
+            print(f"{scenario.name:18} {scenario.about}")
+        return 0
+    absent = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if absent:
+        say(f"not installed: {', '.join(absent)}")
+        return 2
+    chosen = [known[name] for name in options.scenarios] or list(SCENARIOS)
+    chosen += [each for each in peers.SCENARIOS if options.peers and each not in chosen]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.sched_setaffinity(0, {LOAD_CORE})
+    with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
+        lab = Lab(Path(folder), SHORT if options.short else FULL, options.rounds)
+        options.out = options.out or lab.work / "results"
+        try:
+            broken = _run(chosen, lab, options)
+        finally:
+            shutil.rmtree(Path("/dev/shm") / lab.work.name, ignore_errors=True)
+        _show(list(known.values()), options)
+    for name in broken:
+        say(f"broken: {name}")
+    return 1 if broken else 0
+
+
+def _run(chosen: Sequence[Scenario], lab: Lab, options: argparse.Namespace) -> list[str]:
+    """The names of those that broke; the others go on."""
+    broken = []
+    for scenario in chosen:
+        say(f"{scenario.name}: {scenario.about}")
+        try:
+            scenario.run(lab)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the others go on
+            say(f"  broken: {type(error).__name__}: {error}")
+            broken.append(scenario.name)
+        else:
+            report.save(report.result_of(scenario, lab, not options.short), options.out)
+        for left in lab.work.iterdir():
+            if left.name not in KEPT:
+                shutil.rmtree(left)
+    return broken
+
+
+def _show(scenarios: Sequence[Scenario], options: argparse.Namespace) -> None:
+    results = report.load(options.out, scenarios)
+    text = report.tables(scenarios, results)
+    print(text)
+    try:
+        for drawn in plots.draw(scenarios, results, options.out):
+            say(f"drawn: {drawn}")
+    except ImportError:
+        say("no plots: matplotlib is not installed (it is in the extra `bench`)")
+    if options.readme:
+        machine = next(iter(results.values())).machine
+        report.into_readme(
+            Path(__file__).with_name("README.md"), f"Measured on {machine}.\n\n{text}"
+        )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="default: all")
+    parser.add_argument("--list", action="store_true", help="name the scenarios")
+    parser.add_argument("--short", action="store_true", help="tiny sizes, one round, no verdicts")
+    parser.add_argument("--rounds", type=int, help="default: 5")
+    parser.add_argument("--peers", action="store_true", help="also other servers, from PyPI")
+    parser.add_argument("--out", type=Path, help="for JSON and plots; default: a temporary folder")
+    parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.short else 5)
+    names = {each.name for each in (*SCENARIOS, *peers.SCENARIOS)}
+    if unknown := set(options.scenarios) - names:
+        parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

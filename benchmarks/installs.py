@@ -1,0 +1,157 @@
+"""Scenarios: installs of about 90 projects by pip and uv, directly and through us, in every state
+that our cache can be in."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks import graph
+from benchmarks.cold import DIRECT
+from benchmarks.installers import Tool, install
+from benchmarks.lab import Lab, Scenario
+from benchmarks.processes import Server, clean_environment
+from benchmarks.rows import OURS, Row
+from benchmarks.servers import SOURCE, StandIn, nginx, stand_in, waystation
+from benchmarks.static_copy import copy_file, copy_page
+
+GRACE = {"stale_while_revalidate": "86400"}
+"""Pages that are stored may be answered while they are checked behind."""
+EXPIRY = 1.0
+"""Seconds until pages expire, where that is measured."""
+ROUNDS = {"pip": 3, "uv": 5}
+
+
+def _pip(lab: Lab) -> None:
+    with _upstream(lab) as upstream:
+        upstream.pace(lab.sizes.latency)
+        for _ in lab.each_round(ROUNDS["pip"]):
+            _first_and_second(lab, upstream)
+
+
+def _first_and_second(lab: Lab, upstream: StandIn) -> None:
+    folder = lab.folder("pip")
+    _timed(lab, "pip-cold", DIRECT, upstream, upstream.url)
+    lab.record("pip-warm", DIRECT, lab.samples["pip-cold"][DIRECT][-1])
+    with waystation(folder, upstream.url, settings=GRACE) as ours:
+        _timed(lab, "pip-cold", OURS, upstream, ours.url)
+        _timed(lab, "pip-warm", OURS, upstream, ours.url)
+    _empty(folder / "cache")
+    _timed(lab, "pip-second", DIRECT, upstream, upstream.url, similar=True)
+    with waystation(folder, upstream.url, settings=GRACE) as ours:
+        _timed(lab, "pip-second", OURS, upstream, ours.url, similar=True)
+
+
+def _uv(lab: Lab) -> None:
+    with _upstream(lab) as upstream, _static(lab, upstream) as static:
+        for _ in lab.each_round(ROUNDS["uv"]):
+            for key, rate in (("uv-slow", lab.sizes.rate), ("uv-fast", 0.0)):
+                upstream.pace(lab.sizes.latency, rate)
+                _timed(lab, f"{key}-cold", DIRECT, upstream, upstream.url)
+                folder = lab.folder("uv")
+                with waystation(folder, upstream.url, settings=GRACE) as ours:
+                    _timed(lab, f"{key}-cold", OURS, upstream, ours.url)
+                    lab.record(f"{key}-warm", OURS, _install(lab, "uv", ours.url))
+                    lab.record(f"{key}-warm", "nginx", _install(lab, "uv", static.url))
+                _expired(lab, f"{key}-expired", folder, upstream, static)
+
+
+def _expired(lab: Lab, key: str, folder: Path, upstream: StandIn, static: Server) -> None:
+    """All pages are stored and past their time, and in no memory either."""
+    brief = GRACE | {"page_ttl": str(EXPIRY)}
+    with waystation(folder, upstream.url, settings=brief) as ours:
+        time.sleep(EXPIRY)
+        lab.record(key, OURS, _install(lab, "uv", ours.url))
+        upstream.settled(lab.sizes.rest)
+    lab.record(key, "nginx", _install(lab, "uv", static.url))
+
+
+def _timed(
+    lab: Lab, key: str, who: str, upstream: StandIn, url: str, similar: bool = False
+) -> None:
+    """The time of an install, and how often upstream was asked because of it."""
+    before = upstream.settled(lab.sizes.rest)["requests"]
+    tool: Tool = "pip" if key.startswith("pip") else "uv"
+    lab.record(key, who, _install(lab, tool, url, similar))
+    lab.record(f"{key}-requests", who, upstream.settled(lab.sizes.rest)["requests"] - before)
+
+
+def _install(lab: Lab, tool: Tool, url: str, similar: bool = False) -> float:
+    names = graph.roots(similar)[: lab.sizes.roots]
+    return install(tool, f"{url}/simple/", names, lab.folder("target", fast=True))
+
+
+@contextmanager
+def _upstream(lab: Lab) -> Iterator[StandIn]:
+    with stand_in(lab.folder("upstream"), lab.wheels()) as upstream:
+        yield upstream
+
+
+@contextmanager
+def _static(lab: Lab, upstream: StandIn) -> Iterator[Server]:
+    """Our answers to all that the install asks for, served by nginx."""
+    folder = lab.folder("static")
+    root = folder / "root"
+    root.mkdir()
+    _install(lab, "uv", upstream.url)
+    asked = upstream.asked()
+    with waystation(folder / "ours", upstream.url) as ours:
+        for project in {name.partition("-")[0] for name in asked}:
+            for filename, path in copy_page(ours, root, project.replace("_", "-")).items():
+                if filename in asked:
+                    copy_file(ours, root, path)
+                    copy_file(ours, root, f"{path}.metadata")
+    with nginx(folder / "nginx", root) as static:
+        yield static
+
+
+def _empty(cache: Path) -> None:
+    """As a user would; what is remembered of earlier installs stays."""
+    command = [sys.executable, "-m", "proxy", "cache", "purge", "--all", "--cache-dir", str(cache)]
+    environment = clean_environment(cache) | {"PYTHONPATH": str(SOURCE)}
+    subprocess.run(command, cwd=cache, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def _row(key: str, work: str, bound: float | None, against: str = DIRECT) -> Row:
+    return Row(key, work, "s", bound, most=True, against=against)
+
+
+def _requests(key: str, work: str, bound: float | None) -> Row:
+    return Row(
+        f"{key}-requests", f"{work}: upstream requests", "requests", bound, True, against=DIRECT
+    )
+
+
+SCENARIOS = (
+    Scenario(
+        "pip-install",
+        "pip install of about 90 projects, upstream 50 ms away",
+        _pip,
+        [
+            _row("pip-cold", "pip install, cold", 0.35),
+            _requests("pip-cold", "pip install, cold", 1.05),
+            _row("pip-warm", "pip install, warm", None),
+            _row("pip-second", "pip install of a similar set, emptied cache with memory", 0.25),
+            _requests("pip-second", "pip install of a similar set", None),
+        ],
+    ),
+    Scenario(
+        "uv-install",
+        "uv pip install of the same, with and without 100 Mbit/s a stream",
+        _uv,
+        [
+            _row("uv-slow-cold", "uv pip install, cold, 100 Mbit/s a stream", 0.75),
+            _requests("uv-slow-cold", "uv pip install, cold, 100 Mbit/s", 1.05),
+            _row("uv-fast-cold", "uv pip install, cold, no bandwidth limit", 0.95),
+            _requests("uv-fast-cold", "uv pip install, cold, no bandwidth limit", 1.05),
+            _row("uv-slow-warm", "uv pip install, warm, 100 Mbit/s", 1.05, "nginx"),
+            _row("uv-fast-warm", "uv pip install, warm, no bandwidth limit", 1.05, "nginx"),
+            _row("uv-slow-expired", "uv pip install, all pages expired, 100 Mbit/s", 1.05, "nginx"),
+            _row("uv-fast-expired", "uv pip install, all pages expired, no limit", 1.05, "nginx"),
+        ],
+    ),
+)

@@ -1,0 +1,95 @@
+"""Load by wrk: requests per second, and what each costs the server in CPU time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.processes import Broken, Server, clean_environment
+
+CONNECTIONS = 32
+
+_SCRIPT = """
+{headers}
+{request}
+function done(summary, latency, requests)
+  local failed = summary.errors.connect + summary.errors.read + summary.errors.write
+    + summary.errors.status + summary.errors.timeout
+  io.write(string.format(
+    '\\nRESULT {{"requests": %d, "seconds": %f, "failed": %d}}\\n',
+    summary.requests, summary.duration / 1e6, failed))
+end
+"""
+_ANY_OF = """
+function request()
+  return wrk.format("GET", string.format("{pattern}", math.random(0, {count} - 1)))
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    rate: float
+    """Requests per second."""
+    cpu: float
+    """The server's CPU time for each, in microseconds."""
+
+
+def drive(
+    server: Server,
+    path: str,
+    headers: Mapping[str, str],
+    *,
+    seconds: int,
+    connections: int = CONNECTIONS,
+) -> Load:
+    """Ask for one path as fast as answers come, over connections that stay open."""
+    script = _SCRIPT.format(headers=_lua(headers), request="")
+    return _run(server, path, script, seconds, connections)
+
+
+def drive_any(
+    server: Server,
+    pattern: str,
+    count: int,
+    headers: Mapping[str, str],
+    *,
+    seconds: int,
+) -> Load:
+    """Ask for any of the pattern's paths, with a number below ``count`` for its ``%d``."""
+    request = _ANY_OF.format(pattern=pattern, count=count)
+    script = _SCRIPT.format(headers=_lua(headers), request=request)
+    return _run(server, "/", script, seconds, CONNECTIONS)
+
+
+def _run(server: Server, path: str, script: str, seconds: int, connections: int) -> Load:
+    file = server.log.with_suffix(".lua")
+    file.write_text(script)
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
+    before = server.cpu_seconds()
+    done = subprocess.run(
+        [*command, "-s", str(file), server.url + path],
+        env=clean_environment(file.parent),
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
+        check=False,
+    )
+    cpu = server.cpu_seconds() - before
+    return _result(server, path, done.stdout + done.stderr, cpu)
+
+
+def _result(server: Server, path: str, told: str, cpu: float) -> Load:
+    _, found, rest = told.partition("RESULT ")
+    result = json.loads(rest.splitlines()[0]) if found else {"requests": 0}
+    if not result["requests"] or result["failed"]:
+        raise Broken(f"{server.name} did not answer all requests for {path}:\n{told}")
+    requests = result["requests"]
+    rate = requests / result["seconds"]
+    return Load(rate, cpu / requests * 1e6)
+
+
+def _lua(headers: Mapping[str, str]) -> str:
+    return "\n".join(f'wrk.headers["{name}"] = [==[{value}]==]' for name, value in headers.items())

@@ -1,0 +1,132 @@
+"""Results as pictures. The only module that knows matplotlib, which is an extra."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.lab import Scenario
+from benchmarks.report import Result
+from benchmarks.rows import OURS, Curve, Row
+
+GOOD, BAD, PLAIN = "#2a7f62", "#c1533b", "#8aa0b4"
+INSTALLS = {
+    "pip-cold": "pip, cold",
+    "pip-second": "pip, cold, a similar set before",
+    "pip-warm": "pip, warm",
+    "uv-slow-cold": "uv, 100 Mbit/s, cold",
+    "uv-fast-cold": "uv, cold",
+    "uv-slow-warm": "uv, warm",
+    "uv-slow-expired": "uv, all pages expired",
+}
+
+
+def draw(scenarios: Iterable[Scenario], results: dict[str, Result], folder: Path) -> list[Path]:
+    """The files written. Raises ``ImportError`` where matplotlib is absent."""
+    import matplotlib as mpl  # type: ignore[import-not-found,unused-ignore]
+
+    mpl.use("Agg")
+    known = [each for each in scenarios if each.name in results]
+    drawn = [_ratios(known, results, folder), _installs(results, folder)]
+    drawn.append(_curves(known, results, folder))
+    return [path for path in drawn if path]
+
+
+def _ratios(scenarios: Sequence[Scenario], results: dict[str, Result], folder: Path) -> Path | None:
+    """How far each aim is surpassed: 1 is on target, more is better."""
+    shown = [
+        (row, _score(row, results[each.name]))
+        for each in scenarios
+        for row in each.rows
+        if row.bound and row.kind == "ratio" and row.result(_samples(row, results[each.name]))
+    ]
+    if not shown:
+        return None
+    figure, axes = _figure(10, 1.2 + 0.3 * len(shown))
+    scores = [score for _, score in shown]
+    colours = [GOOD if score >= 1 else BAD for score in scores]
+    axes.barh([f"{row.work}  ({row.aim})" for row, _ in shown], scores, color=colours)
+    axes.axvline(1, color="black", linewidth=1)
+    axes.invert_yaxis()
+    axes.set_xlabel("times better than the aim (1: just reached)")
+    axes.set_title("This server beside nginx, and beside no proxy: what is aimed at, and reached")
+    return _saved(figure, folder / "ratios.png")
+
+
+def _installs(results: dict[str, Result], folder: Path) -> Path | None:
+    samples: dict[str, Any] = {}
+    for each in results.values():
+        samples |= {key: each.samples[key] for key in INSTALLS if key in each.samples}
+    if not samples:
+        return None
+    figure, axes = _figure(10, 4)
+    for shift, who, colour in ((-0.2, "other", PLAIN), (0.2, OURS, GOOD)):
+        found = {key: _seconds(values, who) for key, values in samples.items()}
+        places = [list(samples).index(key) + shift for key, value in found.items() if value]
+        heights = [value for value in found.values() if value]
+        bars = axes.bar(places, heights, 0.4, color=colour)
+        axes.bar_label(bars, fmt="%.1f")
+        bars.set_label("this server" if who == OURS else "direct; for warm uv: nginx, static files")
+    axes.set_xticks(range(len(samples)), [INSTALLS[key].replace(", ", ",\n") for key in samples])
+    axes.set_ylabel("seconds")
+    axes.legend()
+    axes.set_title("Installing about 90 projects, upstream 50 ms away")
+    return _saved(figure, folder / "installs.png")
+
+
+def _curves(scenarios: Sequence[Scenario], results: dict[str, Result], folder: Path) -> Path | None:
+    shown = [
+        (curve, results[each.name].points[curve.key])
+        for each in scenarios
+        for curve in each.curves
+        if curve.key in results[each.name].points
+    ]
+    if not shown:
+        return None
+    figure, axes = _figure(4 * len(shown), 4, columns=len(shown))
+    for place, (curve, points) in zip(axes if len(shown) > 1 else [axes], shown, strict=True):
+        _curve(place, curve, points)
+    return _saved(figure, folder / "scaling.png")
+
+
+def _curve(axes: Any, curve: Curve, points: dict[float, list[float]]) -> None:
+    works = sorted(points)
+    costs = [statistics.median(points[work]) for work in works]
+    axes.loglog(works, costs, marker="o", color=GOOD)
+    linear = [costs[-1] * work / works[-1] for work in works]
+    axes.loglog(works, linear, linestyle=":", color=PLAIN, label="in proportion")
+    axes.set_xlabel(curve.work)
+    axes.set_ylabel(curve.cost)
+    axes.set_title(curve.title)
+    axes.legend()
+
+
+def _samples(row: Row, result: Result) -> dict[str, list[float]]:
+    return result.samples.get(row.key, {})
+
+
+def _score(row: Row, result: Result) -> float:
+    measured = row.result(_samples(row, result))
+    assert measured and row.bound
+    return row.bound / measured if row.most else measured / row.bound
+
+
+def _seconds(values: dict[str, list[float]], who: str) -> float:
+    found = [v for name, v in values.items() if (name == OURS) == (who == OURS)]
+    return statistics.median(found[0]) if found else 0.0
+
+
+def _figure(width: float, height: float, columns: int = 1) -> Any:
+    from matplotlib import pyplot
+
+    return pyplot.subplots(1, columns, figsize=(width, height), layout="constrained")
+
+
+def _saved(figure: Any, path: Path) -> Path:
+    from matplotlib import pyplot
+
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+    return path

@@ -1,0 +1,142 @@
+"""Child processes pinned to a core, with what they cost: CPU seconds and resident memory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
+"""What is measured has a core of its own, if there are two."""
+PATIENCE = 60.0
+"""Seconds a server may take to answer for the first time."""
+
+
+class Broken(Exception):
+    """A scenario could not be run: something did not start, or did not answer as it should."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the process and all its children, also of those that ended."""
+        return sum(
+            sum(int(field) for field in _stat(pid)[11:15]) * TICK for pid in self._processes()
+        )
+
+    def pss(self) -> float:
+        """Proportional set size of all its processes, in megabytes of 10^6 bytes."""
+        return sum(_pss(pid) for pid in self._processes()) / 1e6
+
+    def _processes(self) -> list[int]:
+        children: dict[int, list[int]] = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and (stat := _stat(int(entry.name))):
+                children.setdefault(int(stat[1]), []).append(int(entry.name))
+        found = [self.process.pid]
+        for pid in found:
+            found += children.get(pid, [])
+        return found
+
+
+@contextlib.contextmanager
+def running(
+    name: str,
+    command: Sequence[str | Path],
+    *,
+    port: int,
+    folder: Path,
+    environment: Mapping[str, str] | None = None,
+    ready: str = "/",
+    core: int = SERVER_CORE,
+) -> Iterator[Server]:
+    """The process from its first good answer at ``ready`` until the block is left.
+
+    It sees nothing of our environment but what starts programs. Raises ``Broken``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{name}.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), *command],
+            cwd=folder,
+            env=clean_environment(folder) | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    server = Server(name, port, process, log)
+    try:
+        wait_until_ready(server, ready)
+        yield server
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+
+
+def wait_until_ready(server: Server, path: str, pause: float = 0.005) -> None:
+    """Ask until the answer is 200. Raises ``Broken`` when the process ends or time is up."""
+    deadline = time.monotonic() + PATIENCE
+    request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n\r\n"
+    while time.monotonic() < deadline and server.process.poll() is None:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", server.port), 5) as connection,
+        ):
+            connection.sendall(request.encode())
+            if connection.recv(64).startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
+                return
+        time.sleep(pause)
+    told = server.log.read_text(errors="replace")[-2000:]
+    raise Broken(f"{server.name} does not answer 200 at {path}; its log ends with:\n{told}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """No setting of the user's reaches what is measured."""
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of ``/proc/<pid>/stat`` after the name; none if the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _pss(pid: int) -> int:
+    """Bytes."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,152 @@
+"""Results as JSON and as tables, on the terminal and in the README. No measuring."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.lab import Lab, Scenario
+from benchmarks.rows import OURS, Curve, Row
+
+BEGIN, END = "<!-- results -->", "<!-- end of results -->"
+HEAD = ("work", "aim", "measured", "ours: median (least - most)", "beside", "verdict")
+
+
+@dataclass(slots=True)
+class Result:
+    """What one scenario measured."""
+
+    scenario: str
+    date: str
+    machine: str
+    rounds: int
+    judged: bool
+    samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    points: dict[str, dict[float, list[float]]] = field(default_factory=dict)
+
+
+def result_of(scenario: Scenario, lab: Lab, judged: bool) -> Result:
+    rows = {row.key for row in scenario.rows}
+    curves = {curve.key for curve in scenario.curves}
+    return Result(
+        scenario.name,
+        datetime.datetime.now(datetime.UTC).date().isoformat(),
+        machine(),
+        lab.rounds,
+        judged,
+        {key: value for key, value in lab.samples.items() if key in rows},
+        {key: value for key, value in lab.points.items() if key in curves},
+    )
+
+
+def machine() -> str:
+    """In general words."""
+    cores = os.cpu_count()
+    nginx = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
+    version = nginx.strip().rpartition("/")[2]
+    python = ".".join(platform.python_version_tuple()[:2])
+    return f"{cores} shared cores, {platform.system()}, Python {python}, nginx {version}"
+
+
+def save(result: Result, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dataclasses.asdict(result), indent=1)
+    (folder / f"{result.scenario}.json").write_text(text + "\n")
+
+
+def load(folder: Path, scenarios: Iterable[Scenario]) -> dict[str, Result]:
+    """The last results of every scenario that has some."""
+    found = {}
+    for scenario in scenarios:
+        file = folder / f"{scenario.name}.json"
+        if file.exists():
+            result = Result(**json.loads(file.read_text()))
+            for key, points in result.points.items():
+                result.points[key] = {float(work): cost for work, cost in points.items()}
+            found[scenario.name] = result
+    return found
+
+
+def tables(scenarios: Iterable[Scenario], results: dict[str, Result]) -> str:
+    """In Markdown that can be read as it stands."""
+    parts = []
+    for scenario in scenarios:
+        if (result := results.get(scenario.name)) is None:
+            continue
+        lines = [_line(row, result) for row in scenario.rows if row.key in result.samples]
+        lines += [_curve(curve, result) for curve in scenario.curves if curve.key in result.points]
+        told = f"**{scenario.name}**: {scenario.about} ({result.date}; rounds: {result.rounds})"
+        parts.append(f"{told}\n\n" + "\n".join(_table([HEAD, *lines])))
+    return "\n\n".join(parts) + "\n"
+
+
+def into_readme(readme: Path, text: str) -> None:
+    """Between the two markers."""
+    before, _, rest = readme.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    readme.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
+
+
+def _line(row: Row, result: Result) -> Sequence[str]:
+    samples = result.samples[row.key]
+    measured = row.result(samples)
+    sign = " ×" if row.kind == "ratio" else f" {row.unit}"
+    return (
+        row.work if row.ours == OURS else f"{row.work}: {row.ours}",
+        row.aim,
+        "" if measured is None else f"{_number(measured)}{sign}",
+        f"{_spread(samples.get(row.ours, ()))} {row.unit}",
+        f"{row.against}: {_spread(samples.get(row.against, ()))}" if row.against else "",
+        _verdict(row.met(samples) if result.judged else None),
+    )
+
+
+def _curve(curve: Curve, result: Result) -> Sequence[str]:
+    points = result.points[curve.key]
+    slope = curve.slope(points)
+    ends = [(work, statistics.median(cost)) for work, cost in points.items()]
+    shown = "; ".join(f"{_number(work)}: {_number(cost)}" for work, cost in ends)
+    judged = slope is not None and result.judged
+    return (
+        f"{curve.title}: {curve.cost} by {curve.work}",
+        f"≤ linear ({curve.bound:g})",
+        "" if slope is None else f"slope {_number(slope)}",
+        shown,
+        "",
+        _verdict(slope <= curve.bound if judged and slope is not None else None),
+    )
+
+
+def _verdict(met: bool | None) -> str:
+    return "" if met is None else "reached" if met else "**missed**"
+
+
+def _spread(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    middle = _number(statistics.median(values))
+    return f"{middle} ({_number(min(values))} - {_number(max(values))})"
+
+
+def _number(value: float) -> str:
+    """Three figures, or all before the point."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.0f}" if value == int(value) else f"{value:.3g}"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    for number, line in enumerate(lines):
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield f"| {' | '.join(cells)} |"
+        if number == 0:
+            yield f"|{'|'.join('-' * (width + 2) for width in widths)}|"

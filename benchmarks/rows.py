@@ -1,0 +1,75 @@
+"""What is measured and what is aimed at, as data; medians, ratios and verdicts. No measuring."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+OURS = "waystation"
+Samples = Mapping[str, Sequence[float]]
+"""By contender: one value per round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: our median as a ``kind`` of the median ``against``."""
+
+    key: str
+    work: str
+    unit: str
+    bound: float | None = None
+    """What is aimed at; ``None``: shown, not judged."""
+    most: bool = False
+    """The bound is an upper one."""
+    kind: Literal["ratio", "difference", "value"] = "ratio"
+    against: str | None = "nginx"
+    ours: str = OURS
+
+    def result(self, samples: Samples) -> float | None:
+        """What is compared with the bound; ``None`` if a side was not measured, or is 0."""
+        if self.ours not in samples or (self.kind != "value" and self.against not in samples):
+            return None
+        ours = statistics.median(samples[self.ours])
+        if self.kind == "value" or self.against is None:
+            return ours
+        base = statistics.median(samples[self.against])
+        if self.kind == "difference":
+            return ours - base
+        return ours / base if base else None
+
+    def met(self, samples: Samples) -> bool | None:
+        """Whether the aim is reached; ``None`` if that is not judged."""
+        result = self.result(samples)
+        if result is None or self.bound is None:
+            return None
+        return result <= self.bound if self.most else result >= self.bound
+
+    @property
+    def aim(self) -> str:
+        if self.bound is None:
+            return ""
+        times = " ×" if self.kind == "ratio" else f" {self.unit}"
+        return f"{'≤' if self.most else '≥'} {self.bound:g}{times}"
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Cost against work. The aim: doubling the work does not more than double the cost."""
+
+    key: str
+    title: str
+    work: str
+    cost: str
+    bound: float = 1.05
+    """Of the slope in a plot with logarithmic axes: 1 is linear, the rest is noise."""
+
+    def slope(self, points: Mapping[float, Sequence[float]]) -> float | None:
+        """By least squares through the medians; ``None`` with fewer than two points."""
+        if len(points) < 2:
+            return None
+        xs = [math.log(x) for x in points]
+        ys = [math.log(statistics.median(y)) for y in points.values()]
+        return statistics.linear_regression(xs, ys).slope

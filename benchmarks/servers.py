@@ -1,0 +1,150 @@
+"""How the servers are started: nginx with static files, ours, and the stand-in upstream."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from benchmarks.clients import get, get_json
+from benchmarks.processes import LOAD_CORE, Server, free_port, running
+from benchmarks.rows import OURS
+
+SOURCE = Path(__file__).parents[1]
+
+_NGINX = """
+daemon off;
+worker_processes 1;
+{user}
+pid {folder}/nginx.pid;
+error_log {folder}/nginx-errors.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log {folder}/nginx-access.log;
+  sendfile on;
+  tcp_nopush on;
+  gzip_static on;
+  gzip_vary on;
+  keepalive_requests 1000000000;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  types {{ }}
+  default_type application/octet-stream;
+  server {{
+    listen 127.0.0.1:{port} backlog=1024;
+    root {root};
+    location /simple/ {{
+      default_type application/vnd.pypi.simple.v1+json;
+      index index.json;
+    }}
+    location /html/ {{ default_type "text/html; charset=utf-8"; }}
+  }}
+}}
+"""
+"""As the Debian package sets it, with one worker and without a limit of requests a connection."""
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, root: Path) -> Iterator[Server]:
+    """One worker that serves the files below ``root``, with an access log."""
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    (root / "ready").write_text("yes")
+    user = "user root;" if os.getuid() == 0 else ""
+    config = folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=folder, root=root, port=port, user=user))
+    command: list[str | Path] = [
+        "nginx",
+        "-p",
+        folder,
+        "-e",
+        folder / "nginx-start.log",
+        "-c",
+        config,
+    ]
+    with running("nginx", command, port=port, folder=folder, ready="/ready") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def waystation(
+    folder: Path,
+    upstream: str,
+    *,
+    packages: Path | None = None,
+    settings: Mapping[str, str] | None = None,
+    ready: str = "/readyz",
+) -> Iterator[Server]:
+    """One process, with an access log; its cache is ``folder / "cache"`` and stays.
+
+    ``settings`` by their names in the settings file, ``upstream`` the root of its address;
+    ``ready``: the path whose first good answer is waited for.
+    """
+    port = free_port()
+    local = packages or folder / "packages"
+    local.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "proxy", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--upstream", f"{upstream}/simple/", "--packages", str(local)]
+    command += ["--cache-dir", str(folder / "cache")]
+    environment = {f"WAYSTATION_{key.upper()}": value for key, value in (settings or {}).items()}
+    environment["PYTHONPATH"] = str(SOURCE)
+    with running(
+        OURS, command, port=port, folder=folder, environment=environment, ready=ready
+    ) as server:
+        yield server
+
+
+class StandIn:
+    """The stand-in upstream, seen from here."""
+
+    def __init__(self, server: Server) -> None:
+        self.url = server.url
+
+    def pace(self, latency: float = 0.0, rate: float = 0.0) -> None:
+        """Seconds an answer; bytes per second a stream, 0 for no limit."""
+        get(f"{self.url}/-/pace?latency={latency}&rate={rate}")
+
+    def counts(self) -> Counter[str]:
+        """What it was asked since it began: requests, pages, metadata, files, bytes, ..."""
+        return Counter({key: int(str(n)) for key, n in get_json(f"{self.url}/-/counts").items()})
+
+    def asked(self) -> set[str]:
+        """The names of the wheels that were asked for."""
+        return set(get_json(f"{self.url}/-/asked"))
+
+    def settled(self, quiet: float, patience: float = 30.0) -> Counter[str]:
+        """The counts, once nothing has been asked for so many seconds."""
+        deadline = time.monotonic() + patience
+        last = self.counts()
+        while time.monotonic() < deadline:
+            time.sleep(quiet)
+            now = self.counts()
+            if now == last:
+                break
+            last = now
+        return last
+
+
+@contextlib.contextmanager
+def stand_in(folder: Path, wheels: Path | None = None, core: int = LOAD_CORE) -> Iterator[StandIn]:
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.stand_in", "--port", str(port)]
+    command += ["--wheels", str(wheels)] if wheels else []
+    environment = {"PYTHONPATH": str(SOURCE)}
+    with running(
+        "stand-in",
+        command,
+        port=port,
+        folder=folder,
+        environment=environment,
+        ready="/-/counts",
+        core=core,
+    ) as server:
+        yield StandIn(server)

@@ -1,0 +1,88 @@
+"""Scenario: how soon the first page comes when there are many local distributions, and whether
+their number makes a page dearer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from benchmarks.agents import UV
+from benchmarks.clients import get
+from benchmarks.lab import Lab, Scenario
+from benchmarks.load import drive
+from benchmarks.rows import OURS, Row
+from benchmarks.servers import stand_in, waystation
+from tests.support.distributions import make_wheel
+
+OF_A_PROJECT = 10
+FEW = 50
+PAGE = "/simple/local-0/"
+
+
+def _run(lab: Lab) -> None:
+    many, few = lab.sizes.local, min(FEW, lab.sizes.local)
+    packages = {count: _packages(lab, count) for count in {many, few}}
+    with stand_in(lab.folder("upstream")) as upstream:
+        for _ in lab.each_round():
+            folder = lab.folder("startup")
+            for key in ("start-first", "start-second"):
+                _first_page(lab, key, folder, upstream.url, packages[many])
+            _page_cost(lab, upstream.url, {"few": packages[few], OURS: packages[many]})
+
+
+def _packages(lab: Lab, count: int) -> Path:
+    folder = lab.folder("packages")
+    for number in range(count):
+        name, version = number // OF_A_PROJECT, number % OF_A_PROJECT
+        make_wheel(folder, f"local-{name}", f"1.{version}", requires=["local-1"])
+    return folder
+
+
+def _first_page(lab: Lab, key: str, folder: Path, upstream: str, packages: Path) -> None:
+    began = time.perf_counter()
+    with waystation(folder, upstream, packages=packages, ready=PAGE) as ours:
+        lab.record(key, OURS, time.perf_counter() - began)
+        get(ours.url + PAGE, UV)
+
+
+def _page_cost(lab: Lab, upstream: str, packages: dict[str, Path]) -> None:
+    for who, folder in packages.items():
+        with waystation(lab.folder("cost"), upstream, packages=folder, ready=PAGE) as ours:
+            load = drive(ours, PAGE, UV, seconds=lab.sizes.seconds)
+            lab.record("start-page-cost", who, load.cpu)
+
+
+SCENARIOS = (
+    Scenario(
+        "startup",
+        "start with 5,000 local distributions; what their number costs a page",
+        _run,
+        [
+            Row(
+                "start-second",
+                "start to first page, 5,000 local distributions, second start",
+                "s",
+                0.4,
+                most=True,
+                kind="value",
+                against=None,
+            ),
+            Row(
+                "start-first",
+                "the same, first start",
+                "s",
+                most=True,
+                kind="value",
+                against=None,
+            ),
+            Row(
+                "start-page-cost",
+                "CPU of a local page, 5,000 distributions beside 50",
+                "µs/request",
+                1.1,
+                most=True,
+                against="few",
+            ),
+        ],
+    ),
+)
