@@ -1,0 +1,175 @@
+"""Keeps a store of files under its size limit, by deleting what was used longest ago."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from proxy.storage.base import BlobEntry, BlobStore, Records
+
+log = logging.getLogger(__name__)
+
+JUST_USED = 60.0
+"""Seconds for which nothing is deleted after its last use; other processes tell theirs late."""
+_DOWN_TO = 0.9
+_PREFIX = "used/"
+
+
+class LastUsed:
+    """When each file was last asked for, across restarts; noted in memory, written in batches.
+
+    While entered, a task of its own writes them down.
+    """
+
+    def __init__(
+        self, records: Records, *, every: float = 60.0, clock: Callable[[], float] = time.time
+    ) -> None:
+        """``every``: seconds between two writings."""
+        self._records = records
+        self._every = every
+        self._clock = clock
+        self._noted: dict[str, float] = {}
+        self._writing: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        self._writing = asyncio.create_task(self._write())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._writing
+        await self.flush()
+
+    def note(self, key: str) -> None:
+        """It is being used."""
+        self._noted[key] = self._clock()
+
+    async def get(self, key: str) -> float | None:
+        """Unix time in seconds; None if nobody knows."""
+        if (noted := self._noted.get(key)) is not None:
+            return noted
+        record = await self._records.get(_PREFIX + key)
+        return float(record) if record and record.isdigit() else None
+
+    async def forget(self, key: str) -> None:
+        self._noted.pop(key, None)
+        await self._records.forget(_PREFIX + key)
+
+    async def flush(self) -> None:
+        """Write down what was noted."""
+        noted = dict(self._noted)
+        for key, when in noted.items():
+            await self._records.put(_PREFIX + key, str(int(when)).encode())
+            if self._noted.get(key) == when:
+                del self._noted[key]
+
+    async def _write(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            await self.flush()
+
+
+class Evictor:
+    """Deletes from a store, and from nothing else, once it holds more than it may.
+
+    Several processes may share the store: one at a time deletes.
+    """
+
+    def __init__(
+        self,
+        store: BlobStore,
+        last_used: LastUsed,
+        max_size: int | None,
+        *,
+        lock: Path,
+        busy: Callable[[str], bool] = lambda key: False,
+        pinned: Callable[[str], bool] = lambda key: False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``max_size`` in bytes, None: no limit. ``lock`` is a file outside of the store.
+
+        Keys that are ``busy`` or ``pinned`` stay, however much that leaves.
+        """
+        self._store = store
+        self._last_used = last_used
+        self._max_size = max_size
+        self._lock = lock
+        self._busy = busy
+        self._pinned = pinned
+        self._clock = clock
+        self._total = 0
+        self._look_at = 0  # the total at which the store is looked through again
+
+    async def enforce(self, added: int = 0) -> None:
+        """To be called at start, and with the bytes added after each file that was stored.
+
+        Looks through the store only if it may be too large, or a twentieth of the limit was
+        added: other processes add to it too.
+        """
+        self._total += added
+        if self._max_size is None or self._total < self._look_at:
+            return
+        with _alone(self._lock) as alone:
+            if alone:
+                await self._look_through(self._max_size)
+
+    async def _look_through(self, max_size: int) -> None:
+        entries = await asyncio.to_thread(lambda: list(self._store.entries()))
+        total = sum(entry.size for entry in entries)
+        if total > max_size:
+            total -= await self._free(total - int(max_size * _DOWN_TO), entries)
+        step = max_size // 20 + 1
+        self._total = total
+        self._look_at = total + step if total > max_size else min(max_size + 1, total + step)
+
+    async def _free(self, wanted: int, entries: list[BlobEntry]) -> int:
+        """Delete until that many bytes are gone; how many were."""
+        freed = count = 0
+        for entry, used in await self._oldest_first(entries):
+            if freed >= wanted:
+                break
+            if self._needed(entry.key, used):
+                continue
+            try:
+                await self._store.delete(entry.key)
+            except OSError as error:
+                log.warning("nothing can be deleted from the store: %s", error)
+                break
+            await self._last_used.forget(entry.key)
+            freed, count = freed + entry.size, count + 1
+        log.info("deleted %d files of %d bytes that were used longest ago", count, freed)
+        return freed
+
+    async def _oldest_first(self, entries: list[BlobEntry]) -> list[tuple[BlobEntry, float]]:
+        used = [(entry, await self._when_used(entry)) for entry in entries]
+        return sorted(used, key=lambda pair: pair[1])
+
+    async def _when_used(self, entry: BlobEntry) -> float:
+        return max(entry.stored, await self._last_used.get(entry.key) or 0.0)
+
+    def _needed(self, key: str, used: float) -> bool:
+        return used > self._clock() - JUST_USED or self._busy(key) or self._pinned(key)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """Whether nobody else, here or in another process, is at it, and one may write at all."""
+    with ExitStack() as stack:
+        try:
+            lock = stack.enter_context(path.open("a"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            alone = False
+        else:
+            alone = True
+        yield alone

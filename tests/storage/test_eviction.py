@@ -1,0 +1,176 @@
+"""Which files go when the store is full, and which stay whatever it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.storage.disk import DiskStore
+from proxy.storage.eviction import JUST_USED, Evictor, LastUsed
+from proxy.storage.records import DiskRecords
+from tests.support.clock import Clock
+
+SIZE = 1000
+DAY = 86400.0
+
+
+def key(number: int) -> str:
+    return f"{number:064x}"
+
+
+class Cache:
+    """Ten files of one size, stored a day apart, the last one a day ago."""
+
+    def __init__(self, root: Path, clock: Clock) -> None:
+        self.root = root
+        self.clock = clock
+        self.store = DiskStore(root / "blob")
+        self.records = DiskRecords(root / "records")
+        self.used = LastUsed(self.records, clock=clock)
+
+    async def fill(self, numbers: Iterable[int] = range(10)) -> None:
+        for number in numbers:
+            spool = self.root / "spool"
+            spool.write_bytes(bytes(SIZE))
+            os.utime(spool, (0, self.clock() - max(10 - number, 1) * DAY))
+            await self.store.put(key(number), spool)
+
+    def evictor(self, max_size: int | None, **options: Any) -> Evictor:
+        lock = self.root / "blob.lock"
+        return Evictor(self.store, self.used, max_size, lock=lock, clock=self.clock, **options)
+
+    def left(self) -> list[int]:
+        return sorted(int(entry.key, 16) for entry in self.store.entries())
+
+
+@pytest.fixture
+async def cache(tmp_path: Path, clock: Clock) -> AsyncIterator[Cache]:
+    made = Cache(tmp_path, clock)
+    await made.fill()
+    yield made
+    await made.records.close()
+
+
+async def test_up_to_the_limit_nothing_goes(cache: Cache) -> None:
+    await cache.evictor(10 * SIZE).enforce()
+    await cache.evictor(None).enforce(10**12)
+    assert len(cache.left()) == 10
+
+
+async def test_beyond_it_the_oldest_go_down_to_nine_tenths(cache: Cache) -> None:
+    await cache.evictor(6 * SIZE).enforce()
+    assert cache.left() == [5, 6, 7, 8, 9]
+
+
+async def test_what_was_used_lately_stays_longer_than_what_was_stored_lately(
+    cache: Cache,
+) -> None:
+    cache.used.note(key(0))
+    await cache.used.flush()
+    cache.used.note(key(1))
+    cache.clock.advance(JUST_USED * 2)
+    await cache.evictor(5 * SIZE).enforce()
+    assert cache.left() == [0, 1, 8, 9]
+
+
+async def test_what_is_busy_pinned_or_just_used_stays(cache: Cache) -> None:
+    await cache.fill([11])
+    os.utime(cache.store.path(key(11)), (0, cache.clock()))
+    cache.used.note(key(2))
+    pinned, busy = {key(0)}, {key(1)}
+    evictor = cache.evictor(SIZE, pinned=pinned.__contains__, busy=busy.__contains__)
+    await evictor.enforce()
+    assert cache.left() == [0, 1, 2, 11]
+
+
+async def test_between_two_looks_nothing_is_looked_at(cache: Cache) -> None:
+    evictor = cache.evictor(100 * SIZE)
+    await evictor.enforce()
+    await cache.fill(range(100, 200))  # by another process: not counted here
+    await evictor.enforce(4 * SIZE)
+    assert len(cache.left()) == 110
+    await evictor.enforce(2 * SIZE)
+    assert len(cache.left()) == 90
+
+
+async def test_the_limit_holds_put_by_put(cache: Cache) -> None:
+    evictor = cache.evictor(10 * SIZE)
+    await evictor.enforce()
+    for number in range(20, 60):
+        await cache.fill([number])
+        os.utime(cache.store.path(key(number)), (0, cache.clock()))
+        await evictor.enforce(SIZE)
+        assert len(cache.left()) <= 10
+        cache.clock.advance(JUST_USED + 1)
+    assert cache.left()[-1] == 59
+
+
+async def test_one_process_at_a_time_deletes(cache: Cache) -> None:
+    with (cache.root / "blob.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        await cache.evictor(SIZE).enforce()
+        assert len(cache.left()) == 10
+    await asyncio.gather(*(cache.evictor(SIZE * 5).enforce() for _ in range(3)))
+    assert cache.left() == [6, 7, 8, 9]
+
+
+async def test_nothing_but_the_stores_own_files_goes(cache: Cache) -> None:
+    foreign = cache.root / "blob" / "00" / "README"
+    foreign.write_bytes(bytes(SIZE))
+    await cache.evictor(0).enforce()
+    assert cache.left() == []
+    assert foreign.exists()
+
+
+async def test_what_is_deleted_is_no_longer_remembered_as_used(cache: Cache) -> None:
+    for number in range(10):
+        cache.used.note(key(number))
+    await cache.used.flush()
+    assert len(await cache.records.keys("used/")) == 10
+    cache.clock.advance(JUST_USED * 2)
+    await cache.evictor(0).enforce()
+    assert await cache.records.keys("used/") == []
+
+
+async def test_a_folder_that_cannot_be_written_is_left_alone(cache: Cache) -> None:
+    (cache.root / "blob.lock").mkdir()
+    await cache.evictor(SIZE).enforce()
+    assert len(cache.left()) == 10
+
+
+async def test_uses_are_written_down_now_and_then_and_at_the_end(
+    tmp_path: Path, clock: Clock
+) -> None:
+    records = DiskRecords(tmp_path / "records")
+    async with LastUsed(records, every=0.01, clock=clock) as used:
+        used.note(key(1))
+        async with asyncio.timeout(10):
+            while not await records.keys("used/"):
+                await asyncio.sleep(0.01)
+    async with LastUsed(records, clock=clock) as used:
+        used.note(key(2))
+        assert await used.get(key(2)) == clock()
+    again = LastUsed(records, clock=clock)
+    assert await again.get(key(1)) == await again.get(key(2)) == clock()
+    assert await again.get(key(3)) is None
+    await records.close()
+
+
+async def test_a_use_during_the_writing_is_not_lost(tmp_path: Path, clock: Clock) -> None:
+    records = DiskRecords(tmp_path / "records")
+    used = LastUsed(records, clock=clock)
+    used.note(key(1))
+    writing = asyncio.create_task(used.flush())
+    await asyncio.sleep(0)
+    clock.advance(5)
+    used.note(key(1))
+    await writing
+    await used.flush()
+    assert await LastUsed(records).get(key(1)) == clock()
+    await records.close()

@@ -1,0 +1,327 @@
+"""What is remembered, by several processes, on disks that fill up and files that break."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import os
+import pickle
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import diskcache
+import pytest
+
+from proxy.errors import ConfigurationError
+from proxy.storage.base import Records
+from proxy.storage.folders import file_system, private_folder
+from proxy.storage.records import DiskRecords
+from tests.support.mounts import mounted
+
+BIG = bytes(range(256)) * 4000
+
+
+@pytest.fixture
+async def records(tmp_path: Path) -> AsyncIterator[DiskRecords]:
+    made = DiskRecords(tmp_path / "records")
+    yield made
+    await made.close()
+
+
+def database(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(folder / "cache.db", isolation_level=None)
+
+
+async def test_what_was_put_is_there_until_it_is_forgotten(records: Records) -> None:
+    assert await records.get("page/a") is None
+    for value in (b"", b"small", BIG):
+        await records.put("page/a", value)
+        assert await records.get("page/a") == value
+    await records.forget("page/a")
+    await records.forget("page/a")
+    assert await records.get("page/a") is None
+
+
+async def test_it_survives_a_restart(records: DiskRecords, tmp_path: Path) -> None:
+    await records.put("page/a", BIG)
+    again = DiskRecords(tmp_path / "records")
+    assert await again.get("page/a") == BIG
+    await again.close()
+
+
+async def test_keys_are_those_that_start_so_in_order(records: Records) -> None:
+    for key in ("held/b", "held/é", "held/a/x", "held", "helda", "page/a", "held/%"):
+        await records.put(key, b"")
+    assert await records.keys("held/") == ["held/%", "held/a/x", "held/b", "held/é"]
+    assert await records.keys("held/%") == ["held/%"]
+    assert len(await records.keys("")) == 7
+    assert await records.keys("none/") == []
+
+
+async def test_a_value_is_gone_after_its_time(tmp_path: Path) -> None:
+    brief = DiskRecords(tmp_path / "records", keep=0.0)
+    await brief.put("page/a", b"x")
+    assert await brief.get("page/a") is None
+    assert await brief.keys("") == []
+    await brief.close()
+
+
+async def test_beyond_the_limit_what_was_written_first_goes_first(tmp_path: Path) -> None:
+    records = DiskRecords(tmp_path / "records", size_limit=4 * len(BIG))
+    for number in range(30):
+        await records.put(f"page/{number:02}", BIG)
+        await records.get("page/00")  # to have been read does not help
+    kept = await records.keys("page/")
+    assert 0 < len(kept) <= 5
+    assert kept[-1] == "page/29"
+    assert await records.get("page/29") == BIG
+    files = list((tmp_path / "records").rglob("*.val"))
+    assert len(files) == len(kept)
+    await records.close()
+
+
+async def test_a_value_cut_short_by_a_power_cut_is_a_miss(records: Records, tmp_path: Path) -> None:
+    await records.put("page/a", BIG)
+    [file] = (tmp_path / "records").rglob("*.val")
+    os.truncate(file, len(BIG) // 2)
+    assert await records.get("page/a") is None
+    file.unlink()
+    assert await records.get("page/a") is None
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("pwned",)
+
+
+async def test_a_pickle_in_the_folder_is_never_loaded(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    await records.put("page/a", b"mine")
+    foreign = diskcache.Cache(str(tmp_path / "records"))
+    foreign.set("page/small", Evil())
+    foreign.set("page/large", [Evil(), BIG])
+    foreign.set(("page", "tuple"), b"x")
+    foreign.set("page/text", "text")
+    foreign.close()
+    for key in ("page/small", "page/large", "page/text"):
+        assert await records.get(key) is None
+    assert await records.keys("page/") == ["page/a", "page/large", "page/small", "page/text"]
+    assert not (tmp_path / "pwned").exists()
+    with pytest.raises(FileExistsError):  # it would have been: this is what loading does
+        (tmp_path / "pwned").mkdir()
+        pickle.loads(pickle.dumps(Evil()))
+
+
+async def test_a_row_that_points_outside_of_the_folder_is_a_miss(
+    records: Records, tmp_path: Path
+) -> None:
+    await records.put("page/a", BIG)
+    (tmp_path / "secret").write_bytes(b"????secret")
+    for outside in ("../secret", str(tmp_path / "secret")):
+        with database(tmp_path / "records") as rows:
+            rows.execute("UPDATE Cache SET filename = ?", (outside,))
+        rows.close()
+        assert await records.get("page/a") is None
+
+
+async def test_values_and_keys_of_other_kinds_are_refused(records: DiskRecords) -> None:
+    with pytest.raises(TypeError):
+        await records.put("page/a", ["x"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        await records.put(b"page/a", b"x")  # type: ignore[arg-type]
+
+
+async def test_a_write_that_waits_holds_up_no_read_and_is_a_log_line(
+    records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await records.put("page/a", b"old")
+    other = database(tmp_path / "records")
+    other.execute("BEGIN IMMEDIATE")
+    with caplog.at_level(logging.WARNING):
+        writing = asyncio.create_task(records.put("page/a", b"new"))
+        for _ in range(20):
+            assert await records.get("page/a") == b"old"
+        assert not writing.done()
+        await writing
+        await records.put("page/a", b"newer")
+    assert len(caplog.records) == 1
+    other.execute("ROLLBACK")
+    other.close()
+    await records.put("page/a", b"newest")
+    assert await records.get("page/a") == b"newest"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_damaged_database_is_moved_aside_and_made_anew(
+    tmp_path: Path, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "records"
+    records, other = DiskRecords(folder), DiskRecords(folder)
+    if when == "after":
+        await records.put("page/a", b"x" * 20_000)
+        await other.put("page/b", b"x" * 20_000)
+        for suffix in ("-wal", "-shm"):
+            (folder / f"cache.db{suffix}").unlink(missing_ok=True)
+    (folder / "cache.db").write_bytes(b"not a database, and long enough to be read " * 1000)
+    with caplog.at_level(logging.WARNING):
+        assert await records.get("page/a") is None
+        await records.put("page/a", b"new")
+        await other.put("page/b", b"new")
+    assert await other.get("page/a") == b"new"
+    assert await records.get("page/b") == b"new"
+    assert caplog.text.count("made anew") == 1
+    assert b"not a database" in (tmp_path / "records.damaged" / "cache.db").read_bytes()
+    await records.close()
+    await other.close()
+
+
+async def test_a_folder_that_vanishes_is_made_anew(records: Records, tmp_path: Path) -> None:
+    await records.put("page/a", b"x")
+    (tmp_path / "records").rename(tmp_path / "gone")
+    assert await records.get("page/a") is None
+    await records.put("page/a", b"y")
+    assert await records.get("page/a") == b"y"
+
+
+async def test_on_a_read_only_disk_nothing_is_remembered_and_that_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with mounted(tmp_path / "cache", "ro") as cache, caplog.at_level(logging.WARNING):
+        records = DiskRecords(cache / "records")
+        for _ in range(3):
+            await records.put("page/a", b"x")
+            assert await records.get("page/a") is None
+            assert await records.keys("") == []
+        await records.forget("page/a")
+        await records.close()
+    assert len(caplog.records) == 1
+    assert "cannot be read or written" in caplog.text
+
+
+async def test_a_full_disk_costs_only_what_does_not_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with mounted(tmp_path / "cache", "size=2m") as cache, caplog.at_level(logging.WARNING):
+        records = DiskRecords(cache / "records")
+        await records.put("page/a", b"first")
+        for number in range(3):
+            await records.put(f"page/{number}", BIG * 3)
+        assert "No space left" in caplog.text
+        assert list((cache / "records").rglob("*.val")) == []
+        assert await records.get("page/a") == b"first"
+        await records.put("page/b", b"second")
+        assert await records.get("page/b") == b"second"
+        await records.close()
+
+
+def _write(folder: Path, name: str) -> None:
+    async def run() -> None:
+        records = DiskRecords(folder)
+        for number in range(100):
+            await records.put(f"page/{name}{number}", BIG if number % 10 == 0 else b"small")
+            await records.put("page/shared", name.encode())
+        await records.close()
+
+    asyncio.run(run())
+
+
+async def test_processes_share_one_folder(records: Records, tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    writers = [spawn.Process(target=_write, args=(tmp_path / "records", name)) for name in "ab"]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert await records.get("page/shared") in (None, b"a", b"b")
+        await asyncio.sleep(0.001)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert len(await records.keys("page/")) == 201
+    assert await records.get("page/a90") == await records.get("page/b0") == BIG
+
+
+async def test_closing_leaves_no_connection_open(tmp_path: Path) -> None:
+    records = DiskRecords(tmp_path / "records")
+    await records.put("page/a", BIG)
+    await records.get("page/a")
+    await records.close()
+    open_files = [os.readlink(f"/proc/self/fd/{fd}") for fd in _descriptors()]
+    assert not [path for path in open_files if str(tmp_path) in path]
+
+
+def _descriptors() -> list[str]:
+    return [fd for fd in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{fd}")]
+
+
+async def test_a_read_takes_well_under_a_millisecond(records: Records) -> None:
+    await records.put("page/a", b"x" * 5000)
+    start = time.perf_counter()
+    for _ in range(200):
+        await records.get("page/a")
+    assert (time.perf_counter() - start) / 200 < 0.005
+
+
+def test_the_folder_is_made_for_us_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "records"
+    private_folder(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o770)
+    private_folder(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(ConfigurationError, match="everybody") as raised:
+        DiskRecords(folder)
+    assert raised.value.key == "cache_dir"
+
+
+def test_a_link_to_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "records").symlink_to("elsewhere")
+    with pytest.raises(ConfigurationError, match="not a folder"):
+        DiskRecords(tmp_path / "records")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "records"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 65534, 65534)
+    with pytest.raises(ConfigurationError, match="another user"):
+        DiskRecords(folder)
+
+
+MOUNTS = """\
+22 1 0:20 / / rw - ext4 /dev/vda rw
+23 22 0:21 / /mnt/team\\040cache rw,relatime shared:9 - nfs4 server:/export rw
+24 22 0:22 / /mnt/ssh rw - fuse.sshfs host: rw
+25 22 0:23 / /mnt/smb rw - cifs //server/share rw
+26 25 0:24 / /mnt/smb/local rw master:1 - tmpfs tmpfs rw
+27 22 0:25 / /mnt/smb/local rw - xfs /dev/vdb rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("/var/cache/records", "ext4"),
+        ("/mnt/team cache/records", "nfs4"),
+        ("/mnt/team cache2", "ext4"),
+        ("/mnt/ssh", "fuse.sshfs"),
+        ("/mnt/smb/records", "cifs"),
+        ("/mnt/smb/local/records", "xfs"),
+    ],
+)
+def test_the_file_system_is_that_of_the_nearest_mount(folder: str, kind: str) -> None:
+    assert file_system(Path(folder), MOUNTS) == kind
+
+
+def test_without_a_list_of_mounts_every_folder_is_taken() -> None:
+    assert file_system(Path("/var/cache"), "") == ""
