@@ -153,6 +153,7 @@ class LocalDirectory:
             self._events(PageChanged(None))
             return
         self._claims.add(one for one in changes if table.claims(one, certainly=True))
+        self._claims.renew(one for one in changes if not table.claims(one))
         for project in changes:
             self._answers.pop(project, None)
             self._events(PageChanged(project))
@@ -175,6 +176,7 @@ class LocalDirectory:
 
     def _warn(self) -> None:
         empty = sorted(self._claims.names - self._follower.table.claimed())
+        self._claims.renew(empty)
         if empty:
             _log.warning(
                 "%s has no files of %s any more, and still does not let anybody else answer for "

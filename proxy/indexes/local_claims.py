@@ -3,21 +3,18 @@ a private name that falls free would be asked for upstream, where anybody may ha
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Set
+from urllib.parse import quote
 
 from proxy.model import ProjectName
-from proxy.simple.names import normalize
 from proxy.storage.base import Records
-
-_log = logging.getLogger(__name__)
 
 
 class Claims:
     """Project names in memory, each with a record of its own."""
 
     def __init__(self, root: str, records: Records) -> None:
-        self._prefix = f"claim/{root}/"
+        self._prefix = f"claim/{quote(root, safe='')}/"
         self._records = records
         self._names: set[ProjectName] = set()
         self._recorded: set[ProjectName] = set()
@@ -28,12 +25,16 @@ class Claims:
 
     async def load(self) -> None:
         keys = await self._records.keys(self._prefix)
-        found = {name for key in keys if (name := _name(key.removeprefix(self._prefix)))}
+        found = {ProjectName(key.removeprefix(self._prefix)) for key in keys}
         self._names |= found
         self._recorded |= found
 
     def add(self, projects: Iterable[ProjectName]) -> None:
         self._names.update(projects)
+
+    def renew(self, projects: Iterable[ProjectName]) -> None:
+        """Record these again: nothing else remembers them, and old records are the first to go."""
+        self._recorded.difference_update(projects)
 
     async def save(self) -> None:
         """Record what is new."""
@@ -45,11 +46,3 @@ class Claims:
         self._names.discard(project)
         self._recorded.discard(project)
         await self._records.forget(self._prefix + project)
-
-
-def _name(text: str) -> ProjectName | None:
-    """None for what is not one: records of another root below this one start the same."""
-    try:
-        return normalize(text)
-    except ValueError:
-        return None

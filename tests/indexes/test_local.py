@@ -337,9 +337,22 @@ async def test_a_claim_survives_its_files_and_a_restart(
     async with opened(tmp_path, records) as directory:
         assert await names(directory) == []
         assert await directory.projects() == {"foo"}
-    assert f"claim/{tmp_path}/foo" in records.content
+    assert [key.split("/")[0::2] for key in records.content if "claim" in key] == [["claim", "foo"]]
     assert "waystation cache purge PROJECT" in caplog.text
     assert "foo" in caplog.text
+
+
+async def test_the_record_of_a_claim_is_renewed_once_it_is_all_there_is(tmp_path: Path) -> None:
+    records = MemoryRecords()
+    wheel = make_wheel(tmp_path, "foo", "1.0")
+    for _ in range(2):
+        async with opened(tmp_path, records) as directory:
+            assert await directory.projects() == {"foo"}
+            (claim,) = await records.keys("claim/") or [""]
+            records.content.pop(claim, None)  # as the oldest of too many
+            wheel.unlink(missing_ok=True)
+            await names(directory)
+        assert await records.keys("claim/") != []
 
 
 async def test_a_file_that_came_and_went_between_two_questions_still_claims(
