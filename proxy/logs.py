@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TextIO
 
 import msgspec
 
 
-def set_up(form: Literal["plain", "json"], level: str, *, access: bool = True) -> None:
+def set_up(
+    form: Literal["plain", "json"], level: str, *, access: bool = True
+) -> logging.StreamHandler[TextIO]:
     """Send all logs to standard error. ``access`` switches the line per request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter())
@@ -18,13 +20,14 @@ def set_up(form: Literal["plain", "json"], level: str, *, access: bool = True) -
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("waystation.access").setLevel("INFO" if access else "CRITICAL")
+    return handler
 
 
 class PlainFormatter(logging.Formatter):
     """``2026-01-02T03:04:05.678Z info message key=value …``, always one line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = " ".join([_time(record), record.levelname.lower(), record.getMessage()])
+        line = " ".join([stamp(record.created), record.levelname.lower(), record.getMessage()])
         for key, value in _fields(record).items():
             text = str(value)
             line += f" {key}={text if text.isprintable() and ' ' not in text else repr(text)}"
@@ -35,7 +38,7 @@ class PlainFormatter(logging.Formatter):
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
-            "time": _time(record),
+            "time": stamp(record.created),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             **_fields(record),
@@ -49,6 +52,7 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return getattr(record, "fields", {})
 
 
-def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
+def stamp(when: float) -> str:
+    """Unix time in seconds as log lines show it."""
+    moment = datetime.fromtimestamp(when, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,8 @@ from proxy.simple.links import Link, absolute_link
 from proxy.sources import load
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
+from proxy.web.finished import FinishedAnswers
+from proxy.web.hit_log import HitLog
 from proxy.web.server import Server, tls_context
 
 
@@ -37,23 +40,27 @@ from proxy.web.server import Server, tls_context
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
     settings = load(flags, config).settings
-    set_up(settings.log_format, settings.log_level, access=settings.access_log)
+    handler = set_up(settings.log_format, settings.log_level, access=settings.access_log)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings))
+        runner.run(serve(settings, handler))
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
     async with open_proxy(settings) as proxy:
+        finished = FinishedAnswers(poll=proxy.poll)
         proxy.events.subscribe(observe)
-        server = _server(settings, proxy)
-        await server.start()
-        for line in _greeting(settings, proxy, server.port):
-            click.echo(line)
-        sys.stdout.flush()
-        await server.until_stopped()
+        proxy.events.subscribe(finished.observe)
+        hits = HitLog(handler, proxy.cache.used.note)
+        server = _server(settings, proxy, finished, hits)
+        async with hits.running():
+            await server.start()
+            for line in _greeting(settings, proxy, server.port):
+                click.echo(line)
+            sys.stdout.flush()
+            await server.until_stopped()
 
 
-def _server(settings: Settings, proxy: Proxy) -> Server:
+def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: HitLog) -> Server:
     tls = None
     if settings.tls_certificate and settings.tls_key:
         tls = tls_context(str(settings.tls_certificate), str(settings.tls_key))
@@ -65,6 +72,7 @@ def _server(settings: Settings, proxy: Proxy) -> Server:
         provenance=_provenance(settings),
         ready=lambda: not server.stopping.is_set(),
         write_timeout=settings.write_timeout,
+        finished=finished,
     )
     server = Server(
         app,
@@ -73,6 +81,8 @@ def _server(settings: Settings, proxy: Proxy) -> Server:
         tls=tls,
         keepalive_timeout=settings.keepalive_timeout,
         grace=settings.shutdown_grace,
+        finished=finished,
+        on_hit=hits.hit,
     )
     return server
 

@@ -59,14 +59,11 @@ class AccessLogger(AbstractAccessLogger):
             time = perf_counter() - handled.started
         fields = {
             "client": request.remote or "-",
-            "method": request.method,
-            "path": request.raw_path,
-            "status": response.status,
-            "outcome": (handled and handled.outcome) or "-",
-            "bytes": _size(request, response, handled),
+            **log_fields(request, response, handled and handled.outcome),
             "ms": round(time * 1000, 2),
-            "tool": tool(request.headers.get("User-Agent", "")),
         }
+        if handled and not isinstance(response, web.Response):
+            fields["bytes"] = handled.sent
         if handled and handled.trouble:
             fields["trouble"] = handled.trouble
         log.info("request", extra={"fields": fields})
@@ -76,11 +73,25 @@ class AccessLogger(AbstractAccessLogger):
         return log.isEnabledFor(logging.INFO)
 
 
-def _size(request: web.BaseRequest, response: web.StreamResponse, handled: Handled | None) -> int:
-    """Bytes of the body that were sent."""
-    if isinstance(response, web.Response) and isinstance(response.body, bytes):
-        return 0 if request.method == "HEAD" else len(response.body)
-    return handled.sent if handled else 0
+def log_fields(
+    request: web.BaseRequest, response: web.StreamResponse, outcome: Outcome | None
+) -> dict[str, object]:
+    """What a line says of an answer, but for who asked and how long it took."""
+    return {
+        "method": request.method,
+        "path": request.raw_path,
+        "status": response.status,
+        "outcome": outcome or "-",
+        "bytes": len(body_of(request, response)),
+        "tool": tool(request.headers.get("User-Agent", "")),
+    }
+
+
+def body_of(request: web.BaseRequest, response: web.StreamResponse) -> bytes:
+    """The bytes of an answer that was sent as a whole."""
+    if request.method == "HEAD" or not isinstance(response, web.Response):
+        return b""
+    return response.body if isinstance(response.body, bytes) else b""
 
 
 def tool(user_agent: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -15,6 +15,7 @@ from proxy.simple.links import Link
 from proxy.web.access_log import begin
 from proxy.web.errors import plain, response_for
 from proxy.web.files import Files
+from proxy.web.finished import FinishedAnswers
 from proxy.web.home import Home
 from proxy.web.simple import SimplePages, redirect
 
@@ -29,12 +30,14 @@ def create_app(
     provenance: Link | None = None,
     ready: Callable[[], bool] = lambda: True,
     write_timeout: float = 60.0,
+    finished: FinishedAnswers | None = None,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """An application that answers for one index.
 
-    ``index_url`` is shown to people, ``provenance`` is as in ``SimplePages``. ``prefix`` is a path under which everything is answered
-    too, for a server in front that passes it on. ``write_timeout``: seconds.
+    ``index_url`` is shown to people. ``prefix`` is a path under which everything is answered
+    too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``,
+    ``write_timeout`` in seconds. ``finished`` gets the answers that may be given again.
     """
     app = web.Application(middlewares=[outermost])
     pages = SimplePages(index, provenance, clock)
@@ -59,11 +62,24 @@ def create_app(
 
     app.on_cleanup.append(close)
     app.on_response_prepare.append(_sign)
+    if finished:
+        app.on_response_prepare.append(_keeper(finished))
     return app
 
 
 async def _sign(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "waystation"
+
+
+def _keeper(finished: FinishedAnswers) -> Callable[..., Awaitable[None]]:
+    """Keeps marked answers with the bytes of their request, when their headers are complete."""
+
+    async def keep(request: web.Request, response: web.StreamResponse) -> None:
+        key = getattr(request.protocol, "request_bytes", None)
+        if key is not None and isinstance(response, web.Response):
+            finished.keep(key, request, response)
+
+    return keep
 
 
 async def _to_list(request: web.Request) -> web.Response:

@@ -12,16 +12,21 @@ from email.utils import format_datetime
 from aiohttp import web
 
 from proxy.errors import NoSuchFile, ProxyError
+from proxy.events import Outcome
 from proxy.indexes.base import Index
 from proxy.model import PROVENANCE, Artifact
 from proxy.simple.names import safe_filename
+from proxy.storage.disk import BytesBlob, DiskBlob
 from proxy.web.access_log import HANDLED
+from proxy.web.finished import REPEATABLE, Repeatable
 from proxy.web.ranges import Plan, plan
 from proxy.web.simple import project_of
 
 log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
+SMALL = 64 * 1024
+"""Bytes of a file that is sent from memory."""
 FOR_EVER = "public, max-age=31536000, immutable"
 FOR_NOW = "public, max-age=600"
 NO_BODY = (304, 412, 416)
@@ -80,6 +85,9 @@ class Files:
         if request.method == "HEAD":
             await response.prepare(request)
             return response
+        here = isinstance(artifact.blob, DiskBlob | BytesBlob)
+        if here and chosen and chosen.status == 200 and chosen.stop <= SMALL:
+            return await self._at_once(request, artifact, headers)
         pieces = (
             artifact.blob.chunks(chosen.start, chosen.stop) if chosen else artifact.blob.chunks()
         )
@@ -88,6 +96,22 @@ class Files:
             first = await anext(pieces, b"")
             await response.prepare(request)
             await self._pass_on(request, response, first, pieces)
+        return response
+
+    async def _at_once(
+        self, request: web.Request, artifact: Artifact, headers: dict[str, str]
+    ) -> web.Response:
+        """A small file that is here: it may be given again as long as its page lists it."""
+        body = b"".join([piece async for piece in artifact.blob.chunks()])
+        response = web.Response(body=body, headers=headers)
+        outcome = request[HANDLED].outcome
+        if headers.get("ETag") and not artifact.file.filename.endswith(PROVENANCE):
+            local = outcome is Outcome.LOCAL
+            response[REPEATABLE] = Repeatable(
+                project_of(request),
+                Outcome.LOCAL if local else Outcome.HIT,
+                key="" if local else artifact.file.sha256 or "",
+            )
         return response
 
     async def _pass_on(

@@ -8,12 +8,15 @@ import signal
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
 from proxy.web.access_log import AccessLogger
 from proxy.web.access_log import log as access_log
+from proxy.web.finished import FinishedAnswers
+from proxy.web.protocol import OnHit, factory
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +36,25 @@ class Server:
         tls: ssl.SSLContext | None = None,
         keepalive_timeout: float = 75.0,
         grace: float = 60.0,
+        finished: FinishedAnswers | None = None,
+        on_hit: OnHit | None = None,
     ) -> None:
-        """``grace``: seconds that running answers get when it stops."""
+        """``grace``: seconds that running answers get when it stops.
+
+        ``finished``: the answers to be given before their request is parsed; ``on_hit`` is told
+        of each.
+        """
+        self._options: dict[str, Any] = {
+            "access_log": access_log,
+            "access_log_class": AccessLogger,
+            "keepalive_timeout": keepalive_timeout,
+        }
         self._runner = web.AppRunner(
-            app,
-            access_log=access_log,
-            access_log_class=AccessLogger,
-            keepalive_timeout=keepalive_timeout,
-            shutdown_timeout=grace,
-            handler_cancellation=True,
+            app, shutdown_timeout=grace, handler_cancellation=True, **self._options
         )
+        self._finished = finished
+        self._on_hit = on_hit or (lambda *_: None)
+        self._listener: asyncio.Server | None = None
         self._host = host
         self._port = port
         self._tls = tls
@@ -51,21 +63,29 @@ class Server:
     @property
     def port(self) -> int:
         """The port it listens on, also where 0 was asked for."""
-        return int(self._runner.addresses[0][1])
+        assert self._listener
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def start(self) -> None:
         """Raises ``ConfigurationError`` where it cannot listen."""
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, self._host, self._port, ssl_context=self._tls, backlog=BACKLOG
-        )
+        assert self._runner.server
+        protocol = factory(self._runner.server, self._options, self._finished, self._on_hit)
         try:
-            await site.start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                protocol, self._host, self._port, ssl=self._tls, backlog=BACKLOG
+            )
         except OSError as error:
             await self._runner.cleanup()
             where = f"{self._host}:{self._port}"
             problem = f"cannot listen on {where}: {error.strerror or error}"
             raise ConfigurationError("port", problem, "choose a free one") from error
+
+    async def stop(self) -> None:
+        """Listen no more; let running answers finish for as long as they may."""
+        if self._listener:
+            self._listener.close()
+        await self._runner.cleanup()
 
     async def until_stopped(self) -> None:
         """Serve until SIGTERM or SIGINT, then let running answers finish.
@@ -77,7 +97,7 @@ class Server:
             loop.add_signal_handler(number, self._stop)
         await self.stopping.wait()
         log.info("stopping; running downloads may finish")
-        cleanup = asyncio.create_task(self._runner.cleanup())
+        cleanup = asyncio.create_task(self.stop())
         self._hurry: Callable[[], object] = cleanup.cancel
         with suppress(asyncio.CancelledError):
             await cleanup

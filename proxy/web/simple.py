@@ -8,6 +8,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from proxy.errors import NotFound
+from proxy.events import Outcome
 from proxy.indexes.base import Index
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple import negotiate, render
@@ -15,6 +16,7 @@ from proxy.simple.links import Link, relative_link
 from proxy.simple.names import normalize
 from proxy.simple.negotiate import MediaType
 from proxy.web.answers import Answer, Answers, finish
+from proxy.web.finished import REPEATABLE, Repeatable
 from proxy.web.ranges import not_modified
 
 LONGEST_FRESHNESS = 600
@@ -59,22 +61,36 @@ class SimplePages:
             return redirect(request, f"../{project}/")
         page = await self._index.page(project, self._checked_after(request))
         answer = await self.answers.get(page, _media(request), _gzip(request))
-        return _respond(request, answer, self._cache_control(page))
+        response = _respond(request, answer, cache_control(page.fresh_until, self._clock()))
+        if _may_repeat(request, page):
+            outcome = Outcome.LOCAL if page.fresh_until is None else Outcome.HIT
+            response[REPEATABLE] = Repeatable(project, outcome, page.fresh_until, cache_control)
+        return response
 
     async def add_slash(self, request: web.Request) -> web.Response:
         return redirect(request, f"{project_of(request)}/")
 
-    def _cache_control(self, page: ProjectPage) -> str:
-        """What clients may do: ask each time for local pages, else what freshness is left."""
-        if page.fresh_until is None:
-            return "no-cache"
-        left = min(int(page.fresh_until - self._clock()), LONGEST_FRESHNESS)
-        return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
-
     def _checked_after(self, request: web.Request) -> float:
-        directives = request.headers.get("Cache-Control", "").lower()
-        insists = "no-cache" in directives or "max-age=0" in directives
-        return self._clock() - NEWS_AFTER if insists else 0.0
+        return self._clock() - NEWS_AFTER if _insists(request) else 0.0
+
+
+def cache_control(fresh_until: float | None, now: float) -> str:
+    """What clients may do: ask each time for local pages, else what freshness is left."""
+    if fresh_until is None:
+        return "no-cache"
+    left = min(int(fresh_until - now), LONGEST_FRESHNESS)
+    return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
+
+
+def _insists(request: web.Request) -> bool:
+    """On news (RFC 9111 section 5.2.1)."""
+    directives = request.headers.get("Cache-Control", "").lower()
+    return "no-cache" in directives or "max-age=0" in directives
+
+
+def _may_repeat(request: web.Request, page: ProjectPage) -> bool:
+    """Whether the same request gets the same answer until the page changes or expires."""
+    return bool(page.version) and (page.fresh_until is None or not _insists(request))
 
 
 def project_of(request: web.Request) -> ProjectName:

@@ -1,0 +1,101 @@
+"""The access log of answers given before their request was parsed: written in batches.
+
+A line made and written at once would cost more than such an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from proxy.logs import stamp
+from proxy.web.access_log import log
+from proxy.web.finished import Finished, Line
+from proxy.web.protocol import FastProtocol
+
+EVERY = 0.2
+"""Seconds between two batches."""
+SLICE = 100
+"""Lines that are made in one go: more would show in the latency of others."""
+
+Hit = tuple[Finished, str, float, float]
+"""The answer, the client's address, when (Unix time), and how long it took (seconds)."""
+
+# Values that are found again in a formatted line.
+_WHEN = 4e9
+_CLIENT = secrets.token_hex(16)
+_MS = 9876543210123.5
+
+
+class HitLog:
+    """Collects hits; ``running`` writes them down."""
+
+    def __init__(
+        self, handler: logging.StreamHandler[Any] | None, used: Callable[[str], None]
+    ) -> None:
+        """``handler``: whose format and stream are used; None: no lines. ``used`` gets the keys
+        of stored files that were sent.
+        """
+        self._handler = handler
+        self._used = used
+        self._hits: list[Hit] = []
+
+    def hit(self, protocol: FastProtocol, finished: Finished, started: float) -> None:
+        seconds = time.perf_counter() - started
+        self._hits.append((finished, protocol.client, time.time(), seconds))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            await self._flush()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(EVERY)
+            await self._flush()
+
+    async def _flush(self) -> None:
+        hits, self._hits = self._hits, []
+        for start in range(0, len(hits), SLICE):
+            self._write(hits[start : start + SLICE])
+            await asyncio.sleep(0)
+
+    def _write(self, hits: list[Hit]) -> None:
+        for finished, *_ in hits:
+            if finished.mark.key:
+                self._used(finished.mark.key)
+        if self._handler and log.isEnabledFor(logging.INFO):
+            self._handler.stream.write("".join(map(self._line, hits)))
+            self._handler.flush()
+
+    def _line(self, hit: Hit) -> str:
+        finished, client, when, seconds = hit
+        if finished.line is None:
+            assert self._handler
+            finished.line = _template(self._handler, finished)
+        head, between, middle, tail = finished.line
+        return f"{head}{stamp(when)}{between}{client}{middle}{seconds * 1000:.2f}{tail}"
+
+
+def _template(handler: logging.Handler, finished: Finished) -> Line:
+    """The line that the handler would write, in pieces around what differs between hits."""
+    fields = {"client": _CLIENT, **finished.fields, "ms": _MS}
+    record = log.makeRecord(
+        log.name, logging.INFO, "", 0, "request", (), None, extra={"fields": fields}
+    )
+    record.created = _WHEN
+    head, _, rest = handler.format(record).partition(stamp(_WHEN))
+    between, _, rest = rest.partition(_CLIENT)
+    middle, _, tail = rest.rpartition(str(_MS))
+    return head, between, middle, tail + "\n"
