@@ -90,6 +90,8 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     fresh_until: float | None = None
     """Unix time in seconds until which the index vouches for the page without being asked
     again; None: until it announces ``PageChanged``. A stale page's has passed."""
+    checked: float | None = None
+    """Unix time in seconds at which the origin last vouched for the page; None: it always does."""
     version: str = ""
     """Opaque: pages of one project and source with the same version have the same content."""
     meta: Mapping[str, Any] = _NOTHING

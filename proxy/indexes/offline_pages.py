@@ -45,7 +45,8 @@ class OfflinePages:
         if known is None:
             raise NoSuchProject(project, "offline, and its page is not stored")
         page = known.page if self._list_all else await self._only_held(known.page)
-        return msgspec.structs.replace(page, fresh_until=self._clock() + RECOUNT), Outcome.HIT
+        now = self._clock()
+        return msgspec.structs.replace(page, fresh_until=now + RECOUNT, checked=now), Outcome.HIT
 
     def recheck(self, project: ProjectName) -> None:
         """Nobody can be asked."""

@@ -91,7 +91,9 @@ class PageMemory:
     def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
         """Remember the page under this head, in memory."""
         self.drop(project)
-        page = msgspec.structs.replace(page, fresh_until=self._lifetimes.fresh_until(head))
+        page = msgspec.structs.replace(
+            page, fresh_until=self._lifetimes.fresh_until(head), checked=head.checked
+        )
         known = self._known[project] = Known(head, page)
         self._size += len(page.files)
         while self._size > self._budget and len(self._known) > 1:

@@ -32,8 +32,8 @@ class Repeatable(msgspec.Struct, frozen=True):
     """How a repetition is logged."""
     until: float | None = None
     """Unix time in seconds, or None: no further limit."""
-    cache_control: Callable[[float | None, float], str] | None = None
-    """Makes the header from ``until`` and now, where it depends on the time."""
+    cache_control: Callable[[float], str] | None = None
+    """Makes the header from the time, where it depends on that."""
     key: str = ""
     """Of the stored file that it shows, which is used again with it."""
 
@@ -71,7 +71,7 @@ class Finished:
     def head(self, now: float) -> bytes:
         """Status line and headers, as they are at ``now`` (Unix time in seconds)."""
         mark = self.mark
-        control = mark.cache_control(mark.until, now) if mark.cache_control else ""
+        control = mark.cache_control(now) if mark.cache_control else ""
         if self._made_for != int(now) or control != self._cache_control:
             self._made_for, self._cache_control = int(now), control
             values = {_DATE: formatdate(now, usegmt=True), _CONTROL: control}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
@@ -62,9 +63,10 @@ class SimplePages:
         page = await self._index.page(project, self._checked_after(request))
         answer = await self.answers.get(page, _media(request), _gzip(request))
         response = _respond(request, answer, cache_control(page.fresh_until, self._clock()))
-        if _may_repeat(request, page):
+        if page.version:
             outcome = Outcome.LOCAL if page.fresh_until is None else Outcome.HIT
-            response[REPEATABLE] = Repeatable(project, outcome, page.fresh_until, cache_control)
+            control = partial(cache_control, page.fresh_until)
+            response[REPEATABLE] = Repeatable(project, outcome, _until(request, page), control)
         return response
 
     async def add_slash(self, request: web.Request) -> web.Response:
@@ -88,9 +90,12 @@ def _insists(request: web.Request) -> bool:
     return "no-cache" in directives or "max-age=0" in directives
 
 
-def _may_repeat(request: web.Request, page: ProjectPage) -> bool:
-    """Whether the same request gets the same answer until the page changes or expires."""
-    return bool(page.version) and (page.fresh_until is None or not _insists(request))
+def _until(request: web.Request, page: ProjectPage) -> float | None:
+    """The moment from which on the same request may get another answer; None: only by event."""
+    moments = [page.fresh_until]
+    if _insists(request) and page.checked is not None:
+        moments.append(page.checked + NEWS_AFTER)
+    return min((each for each in moments if each is not None), default=None)
 
 
 def project_of(request: web.Request) -> ProjectName:
