@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,23 @@ def test_a_spool_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         open_spool(tmp_path / "file")
+
+
+def test_a_file_just_opened_is_never_taken_for_a_leftover(tmp_path: Path) -> None:
+    stop = threading.Event()
+
+    def clean() -> None:
+        while not stop.is_set():
+            clean_spool(tmp_path)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    try:
+        for _ in range(2000):
+            fd, path = open_spool(tmp_path)
+            assert path.exists()
+            path.unlink()
+            os.close(fd)
+    finally:
+        stop.set()
+        cleaner.join()

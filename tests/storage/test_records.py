@@ -219,6 +219,20 @@ async def test_a_full_disk_costs_only_what_does_not_fit(
         await records.close()
 
 
+async def test_once_there_is_room_again_values_are_written_again(tmp_path: Path) -> None:
+    with mounted(tmp_path / "cache", "size=3m") as cache:
+        records = DiskRecords(cache / "records")
+        await records.put("page/a", b"x")
+        (cache / "filler").write_bytes(bytes(1_500_000))
+        for number in range(100):
+            await records.put(f"page/{number}", bytes([number]) * 20_000)
+        assert len(await records.keys("page/")) < 100
+        (cache / "filler").unlink()
+        await records.put("page/b", b"y" * 20_000)
+        assert await records.get("page/b") == b"y" * 20_000
+        await records.close()
+
+
 def _write(folder: Path, name: str) -> None:
     async def run() -> None:
         records = DiskRecords(folder)

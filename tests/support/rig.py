@@ -8,13 +8,15 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
+import pytest
 
+from proxy.errors import ProxyError, UpstreamError
 from proxy.storage.base import Blob
 from proxy.storage.disk import DiskStore
-from proxy.upstream.downloads import Download, Downloads, Expected, Fetch
+from proxy.upstream.downloads import Body, Download, Downloads, Expected, Fetch
 from tests.support.fetching import fetch
 from tests.support.upstream import Fault, Upstream
 
@@ -96,6 +98,44 @@ async def rig(root: Path) -> AsyncIterator[Rig]:
             yield made
         finally:
             await made.downloads.close(0)
+
+
+class Script:
+    """A fetch that gives one answer after the other, and remembers what it was asked."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self._answers = list(answers)
+        self.asked: list[tuple[int, str | None]] = []
+
+    @asynccontextmanager
+    async def __call__(self, start: int, etag: str | None) -> AsyncIterator[Body]:
+        self.asked.append((start, etag))
+        answer = self._answers.pop(0)
+        yield Body(answer.chunks(), answer.total, answer.start, answer.etag, answer.encoding)
+
+
+class Answer(NamedTuple):
+    data: bytes
+    total: int | None
+    start: int = 0
+    etag: str | None = '"a"'
+    encoding: str | None = None
+    breaks: bool = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for at in range(0, len(self.data), 100_000):
+            yield self.data[at : at + 100_000]
+        if self.breaks:
+            raise UpstreamError("test", "broke off")
+
+
+async def received(chunks: AsyncIterator[bytes], error: type[ProxyError]) -> bytes:
+    """What a reader had when its download failed."""
+    got = []
+    with pytest.raises(error):
+        async for piece in chunks:
+            got.append(piece)
+    return b"".join(got)
 
 
 async def read(blob: Blob, start: int = 0, stop: int | None = None) -> bytes:

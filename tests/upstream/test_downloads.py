@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import DigestMismatch, ProxyError, UpstreamError
+from proxy.errors import DigestMismatch, UpstreamError
 from proxy.upstream.download import TAIL
-from tests.support.rig import Rig, noise, read, rig, sha256
+from tests.support.rig import Answer, Rig, Script, noise, read, received, rig, sha256
 from tests.support.upstream import Fault
 
 CONTENT = noise(3_000_001)
@@ -26,15 +26,6 @@ BROKEN_OFF = Fault(truncate=1_000_000)
 async def it(tmp_path: Path) -> AsyncIterator[Rig]:
     async with rig(tmp_path) as made:
         yield made
-
-
-async def received(chunks: AsyncIterator[bytes], error: type[ProxyError]) -> bytes:
-    """What a reader had when its download failed."""
-    got = []
-    with pytest.raises(error):
-        async for piece in chunks:
-            got.append(piece)
-    return b"".join(got)
 
 
 async def test_p29_fifty_readers_share_one_fetch(it: Rig) -> None:
@@ -237,6 +228,58 @@ async def test_p54_bytes_that_were_replaced_meanwhile_are_never_joined_to_the_ol
     assert got == CONTENT[: len(got)]
     await it.settled()
     assert (it.stored(), it.spooled()) == ([], [])
+
+
+async def test_an_interrupted_second_answer_is_not_resumed_before_it_is_known_to_be_the_same(
+    it: Rig,
+) -> None:
+    half, total = len(CONTENT) // 2, len(CONTENT)
+    script = Script(
+        Answer(CONTENT[:half], total, etag='"a"', breaks=True),
+        Answer(CONTENT[::-1][: half // 2], total, etag='"b"', breaks=True),
+        Answer(CONTENT[::-1], total, etag='"b"'),
+    )
+    await received(it.start(CONTENT, fetch=script).chunks(), DigestMismatch)
+    assert [etag for _, etag in script.asked] == [None, '"a"', None]
+
+
+async def test_what_came_again_and_is_the_same_can_be_resumed(it: Rig) -> None:
+    half, total = 1_500_000, len(CONTENT)
+    script = Script(
+        Answer(CONTENT[:half], total, etag=None, breaks=True),
+        Answer(CONTENT[: half * 3 // 2], total, etag='"b"', breaks=True),
+        Answer(CONTENT[half * 3 // 2 :], total, start=half * 3 // 2, etag='"b"'),
+    )
+    assert await read(it.start(CONTENT, fetch=script)) == CONTENT
+    assert script.asked == [(0, None), (0, None), (half * 3 // 2, '"b"')]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Answer(CONTENT[1_500_001:], len(CONTENT), start=1_500_001),
+        Answer(CONTENT[1_500_000:], len(CONTENT) + 1, start=1_500_000),
+        Answer(CONTENT[1_500_000:], len(CONTENT), start=1_500_000, etag='"b"'),
+        Answer(CONTENT[1_500_000:], len(CONTENT), start=1_500_000, encoding="gzip"),
+    ],
+)
+async def test_a_part_that_does_not_fit_exactly_is_not_used(it: Rig, wrong: Answer) -> None:
+    script = Script(
+        Answer(CONTENT[:1_500_000], len(CONTENT), breaks=True), wrong, Answer(CONTENT, len(CONTENT))
+    )
+    assert await read(it.start(CONTENT, fetch=script)) == CONTENT
+    assert script.asked == [(0, None), (1_500_000, '"a"'), (0, None)]
+
+
+async def test_nothing_of_an_interrupted_encoded_body_stays_in_the_file(it: Rig) -> None:
+    small = CONTENT[:500_000]
+    script = Script(
+        Answer(CONTENT, None, encoding="gzip", breaks=True),
+        Answer(small, len(small), encoding="gzip"),
+    )
+    assert await read(it.start(small, fetch=script)) == small
+    await it.settled()
+    assert it.store.path(sha256(small)).read_bytes() == small
 
 
 async def test_p31_truncated_stream_is_an_error_and_the_next_request_fetches_anew(
