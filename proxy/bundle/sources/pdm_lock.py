@@ -1,0 +1,99 @@
+"""Reads ``pdm.lock``: digests beside each version, or in ``metadata`` as older PDM put them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.sources.document import Document
+from proxy.bundle.sources.local import exists, local_build
+from proxy.bundle.sources.locked import Locked, LockedFile, wants
+from proxy.bundle.targets import Target
+from proxy.bundle.wants import Wants, joined
+from proxy.model import ProjectName
+
+
+class Distribution(Struct):
+    hash: str
+    file: str | None = None
+    url: str | None = None
+
+
+class Entry(Struct):
+    """One version with some of its extras; ``package`` in the file."""
+
+    name: str
+    version: str | None = None
+    marker: str | None = None
+    files: list[Distribution] = []
+    git: str | None = None
+    hg: str | None = None
+    svn: str | None = None
+    bzr: str | None = None
+    url: str | None = None
+    path: str | None = None
+
+    @property
+    def elsewhere(self) -> str | None:
+        if self.url:
+            return "an address"
+        systems = ("git", "hg", "svn", "bzr")
+        found = next((name for name in systems if getattr(self, name)), None)
+        return found or ("a local file" if self.path else None)
+
+
+class Metadata(Struct):
+    lock_version: str
+    strategy: list[str] = []
+    files: dict[str, list[Distribution]] = {}
+    """Of older formats: by project and version, with a space between."""
+
+
+class Lock(Struct):
+    metadata: Metadata
+    entries: list[Entry] = field(name="package", default_factory=list)
+
+
+def read(document: Document, choice: Choice) -> Wants:
+    """All groups. Raises ``UnreadableSource``."""
+    lock = document.shaped(Lock, document.toml())
+    older = {_spelled(document, key): files for key, files in lock.metadata.files.items()}
+    local = {n for n, each in enumerate(lock.entries) if _is_local(document, each)}
+    locked = (
+        Locked(
+            entry.name,
+            entry.version,
+            tuple(
+                LockedFile(file.file, (file.hash,), file.url)
+                for file in entry.files
+                or older.get(_spelled(document, f"{entry.name} {entry.version}"), [])
+            ),
+            _admitting(document, choice.targets, entry),
+            entry.elsewhere,
+            # Otherwise most markers are only beside who depends on a version.
+            certain="inherit_metadata" in lock.metadata.strategy,
+        )
+        for n, entry in enumerate(lock.entries)
+        if n not in local
+    )
+    builds = (
+        local_build(document, lock.entries[n].path or "", lock.entries[n].name) for n in local
+    )
+    return joined((wants(document, choice, locked), *builds))
+
+
+def _is_local(document: Document, entry: Entry) -> bool:
+    return entry.path is not None and exists((document.folder / entry.path).is_dir)
+
+
+def _spelled(document: Document, key: str) -> tuple[ProjectName, str]:
+    """Project and version; the name may be spelled in any way, and have extras."""
+    name, _, number = key.rpartition(" ")
+    return document.project(name.partition("[")[0]), number
+
+
+def _admitting(document: Document, targets: Iterable[Target], entry: Entry) -> tuple[Target, ...]:
+    marker = document.marker(entry.marker)
+    return tuple(each for each in targets if each.admits(marker))

@@ -1,0 +1,147 @@
+"""Reads requirements files: a lock if every line is pinned with digests, else a resolver's work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.sources.document import Document, open_document
+from proxy.bundle.sources.local import local_project, names_path
+from proxy.bundle.sources.locked import digests, version
+from proxy.bundle.sources.requirement_lines import Line, lines
+from proxy.bundle.wants import PinnedVersion, Requirements, Skipped, Wants, joined
+from proxy.simple.names import normalize
+
+_ADDRESS = re.compile(r"(?:(?:git|hg|svn|bzr)\+|(?!file:)[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+_FORMAT = re.compile(r"[A-Za-z0-9._-]+|:all:|:none:")
+_MOST = 200
+"""Included files; each may be included by the one before."""
+
+_NOT_INDEXED = "comes from an address, not from an index"
+
+
+def read(document: Document, choice: Choice, environ: Mapping[str, str]) -> Wants:
+    """The file with all it includes. ``environ`` is for ``${NAME}``.
+
+    Raises ``UnreadableSource``.
+    """
+    reading = _Reading(choice, environ)
+    reading.file(document, constraint=False)
+    return reading.wants(document.name)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What has been read so far of a file and of those it includes."""
+
+    choice: Choice
+    environ: Mapping[str, str]
+    seen: set[tuple[Path, bool]] = field(default_factory=set)
+    required: list[str] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+    pinned: list[PinnedVersion] = field(default_factory=list)
+    to_resolve: bool = False
+    """Whether something required is not pinned with digests."""
+    prereleases: bool = False
+    others: list[Wants] = field(default_factory=list)
+
+    def wants(self, name: str) -> Wants:
+        if not self.to_resolve:
+            return joined((Wants(versions=tuple(self.pinned)), *self.others))
+        text, constraints = (
+            "".join(f"{line}\n" for line in dict.fromkeys(part))
+            for part in (self.required, self.constraints)
+        )
+        asked = Requirements(name, text, constraints, self.prereleases)
+        return joined((Wants(requirements=(asked,)), *self.others))
+
+    def file(self, document: Document, *, constraint: bool) -> None:
+        for line in lines(document, self.environ):
+            if line.requirement:
+                self.requirement(document, line, line.requirement, constraint=constraint)
+            for text in line.options.editable:
+                self.requirement(document, line, text, constraint=constraint)
+            for name in line.options.requirement:
+                self.include(document, line, name, constraint=False)
+            for name in line.options.constraint:
+                self.include(document, line, name, constraint=True)
+            self.options(document, line)
+
+    def requirement(self, document: Document, line: Line, text: str, *, constraint: bool) -> None:
+        if _ADDRESS.match(text):
+            self.skip(document, f"line {line.number}")
+        elif names_path(text):
+            self.local(document, line, text)
+        else:
+            found = document.requirement(text, line.number)
+            if found.url is None:
+                self.named(document, line, found, constraint=constraint)
+            elif found.url.startswith("file:"):
+                extras = f"[{','.join(found.extras)}]" if found.extras else ""
+                marker = f" ; {found.marker}" if found.marker else ""
+                self.local(document, line, found.url + extras + marker)
+            else:
+                self.skip(document, found.name)
+
+    def named(
+        self, document: Document, line: Line, found: Requirement, *, constraint: bool
+    ) -> None:
+        hashes = digests(document, line.options.hash, line.number)
+        written = " ".join([str(found), *(f"--hash={each}" for each in sorted(hashes))])
+        (self.constraints if constraint else self.required).append(written)
+        if constraint:
+            return
+        exact = [each for each in found.specifier if each.operator in ("==", "===")]
+        if not hashes or len(exact) != 1 or exact[0].version.endswith(".*"):
+            self.to_resolve = True
+            return
+        number = version(document, exact[0].version, line.number)
+        targets = tuple(each for each in self.choice.targets if each.admits(found.marker))
+        if targets:
+            self.pinned.append(PinnedVersion(normalize(found.name), number, hashes, targets))
+
+    def local(self, document: Document, line: Line, text: str) -> None:
+        found = local_project(document, text, line.number)
+        if found is None:
+            self.skip(document, f"line {line.number}", "names a local file, not an index's")
+            return
+        written, build = found
+        self.to_resolve = True
+        self.required.append(written)
+        self.others.append(build)
+
+    def include(self, document: Document, line: Line, name: str, *, constraint: bool) -> None:
+        if _ADDRESS.match(name):
+            self.skip(document, f"line {line.number}", "includes a file from an address")
+            return
+        path = document.folder / name
+        # A file counts once, however often it is included: so circles end, too.
+        key = (path.absolute(), constraint)
+        if key in self.seen:
+            return
+        self.seen.add(key)
+        if len(self.seen) > _MOST:
+            raise document.unreadable(f"includes more than {_MOST} files", line.number)
+        self.file(open_document(path), constraint=constraint)
+
+    def options(self, document: Document, line: Line) -> None:
+        options = line.options
+        for name in ("no_binary", "only_binary"):
+            for value in _FORMAT.findall(" ".join(getattr(options, name))):
+                self.required.append(f"--{name.replace('_', '-')} {value}")
+        self.prereleases |= options.pre
+        if options.index:
+            self.note(document, line, "names an index; not followed, this one stands for all")
+        if options.other:
+            self.note(document, line, "has an option that matters only when installing")
+
+    def note(self, document: Document, line: Line, text: str) -> None:
+        self.others.append(Wants(notes=(f"{document.name}, line {line.number}: {text}",)))
+
+    def skip(self, document: Document, what: str, reason: str = _NOT_INDEXED) -> None:
+        self.others.append(Wants(skipped=(Skipped(document.name, what, reason),)))

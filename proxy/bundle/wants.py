@@ -1,0 +1,147 @@
+"""What sources ask for: exact files, versions with digests, or work for a resolver. Values only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
+
+from packaging.specifiers import SpecifierSet
+
+from proxy.bundle.targets import Target
+from proxy.errors import ProxyError
+from proxy.model import ProjectName
+
+T = TypeVar("T")
+
+_USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
+
+
+class UnreadableSource(ProxyError):
+    """A source of wants that cannot be read, or is not what it looks like."""
+
+    def __init__(self, source: str, problem: str, line: int | None = None) -> None:
+        source, problem = (_USERINFO.sub("***@", text) for text in (source, problem))
+        super().__init__(source, problem, line)
+        self.source = source
+        self.problem = problem
+        self.line = line
+        """Counted from 1, where it is known."""
+
+    def __str__(self) -> str:
+        where = f"{self.source}, line {self.line}" if self.line else self.source
+        return f"{where}: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """An exact file that a lock names."""
+
+    project: ProjectName
+    version: str
+    filename: str
+    hashes: Mapping[str, str]
+    """Algorithm to lowercase hex, as in ``model.File``; all must be right. Empty: not locked."""
+    url_hint: str | None
+    """Where the lock says the file is, without user and password."""
+    targets: tuple[Target, ...]
+    """Those that the lock needs this version for."""
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedVersion:
+    """A version, and the digests that its files may have; which files those are, the page says."""
+
+    project: ProjectName
+    version: str
+    digests: frozenset[str]
+    """``<algorithm>:<lowercase hex>``; a file needs to have one of them."""
+    targets: tuple[Target, ...]
+
+    def allows(self, hashes: Mapping[str, str]) -> bool:
+        """Whether a file with these hashes, as in ``model.File``, is one of those locked."""
+        return any(f"{name}:{digest}" in self.digests for name, digest in hashes.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a resolver has to resolve in one go."""
+
+    title: str
+    """For people: where it is from."""
+    text: str
+    """A requirements file without includes and without options that name an index."""
+    constraints: str = ""
+    """A constraints file of the same kind."""
+    prereleases: bool = False
+    """Whether pre-releases are asked for everywhere (``--pre``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The newest ``latest`` versions of a project that the specifier allows, nothing they need."""
+
+    project: ProjectName
+    specifier: SpecifierSet
+    latest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What an access log says was asked for: a project's page, or a file."""
+
+    project: ProjectName
+    filename: str | None = None
+    """As in the address: it may be the ``.metadata`` or ``.provenance`` of a distribution."""
+    digest: str | None = None
+    """Of the distribution, as in ``model.File.digest``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something a source needs that cannot be had from an index."""
+
+    source: str
+    what: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.what}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """All that one or more sources ask for."""
+
+    files: tuple[Pinned, ...] = ()
+    versions: tuple[PinnedVersion, ...] = ()
+    requirements: tuple[Requirements, ...] = ()
+    named: tuple[Named, ...] = ()
+    touched: tuple[Touched, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was read but not followed, one line each, for people."""
+
+
+def joined(wants: Iterable[Wants]) -> Wants:
+    """One for all, each thing once."""
+    every = tuple(wants)
+    files = {
+        (each.project, each.filename, *sorted(each.hashes.items()), each.targets): each
+        for each in chain.from_iterable(one.files for one in every)
+    }
+    return Wants(
+        files=tuple(files.values()),
+        versions=_once(one.versions for one in every),
+        requirements=_once(one.requirements for one in every),
+        named=_once(one.named for one in every),
+        touched=_once(one.touched for one in every),
+        skipped=_once(one.skipped for one in every),
+        notes=_once(one.notes for one in every),
+    )
+
+
+def _once(groups: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(chain.from_iterable(groups)))

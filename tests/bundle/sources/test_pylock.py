@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from proxy.bundle.sources import pylock, read_source
+from proxy.bundle.wants import UnreadableSource
+from tests.bundle.support import LINUX, MAC, WINDOWS, choice, document, filenames
+
+BEGIN = 'lock-version = "1.0"\ncreated-by = "tests"\n'
+HASHES = 'hashes = { sha256 = "%s" }' % ("ab" * 32)
+WHEEL = f'[[packages.wheels]]\nurl = "https://example.com/foo-1.0-py3-none-any.whl"\n{HASHES}\n'
+
+
+def package(more: str, name: str = "foo") -> str:
+    return f'[[packages]]\nname = "{name}"\nversion = "1.0"\n{more}'
+
+
+def test_real_lock_of_uv_gives_what_its_own_lock_gives(house: Path) -> None:
+    for chosen in (choice(), choice(("3.10", "3.12"), (LINUX, MAC, WINDOWS))):
+        own = read_source(str(house / "uv.lock"), chosen)
+        exported = read_source(str(house / "pylock.toml"), chosen)
+        assert filenames(exported) == filenames(own)
+        assert {e.filename: e.hashes for e in exported.files} == {
+            e.filename: e.hashes for e in own.files
+        }
+
+
+def test_real_lock_of_pip_is_read(house: Path) -> None:
+    wants = read_source(str(house / "pylock.pip.toml"), choice())
+    assert {each.project for each in wants.files} == {"alpha", "delta"}
+
+
+def test_all_extras_and_groups_are_taken() -> None:
+    text = "".join(
+        package(f'marker = "{marker}"\n{WHEEL.replace("foo", name)}', name)
+        for name, marker in (
+            ("foo", "'cpu' in extras and 'gpu' not in extras"),
+            ("bar", "'dev' in dependency_groups"),
+            ("baz", "sys_platform == 'win32'"),
+        )
+    )
+    wants = pylock.read(document(BEGIN + text), choice())
+    assert {each.project for each in wants.files} == {"foo", "bar"}
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ('[packages.vcs]\ntype = "git"\nurl = "https://example.com/x"\ncommit-id = "a"\n', "git"),
+        (f'[packages.archive]\nurl = "https://example.com/x.zip"\n{HASHES}\n', "an address"),
+    ],
+)
+def test_what_is_not_from_an_index_is_told(more: str, told: str) -> None:
+    (skipped,) = pylock.read(document(BEGIN + package(more)), choice()).skipped
+    assert str(skipped) == f"given: foo: comes from {told}, not from an index"
+
+
+def test_what_builds_a_local_directory_is_wanted_too(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/pyproject.toml").write_text('[build-system]\nrequires = ["flit_core"]\n')
+    text = BEGIN + package('[packages.directory]\npath = "here"\n')
+    (asked,) = pylock.read(document(text, tmp_path), choice()).requirements
+    assert asked.text == "flit_core\n"
+
+
+def test_version_may_be_that_of_the_file() -> None:
+    text = BEGIN + f'[[packages]]\nname = "foo"\n{WHEEL}'
+    (file,) = pylock.read(document(text), choice()).files
+    assert (file.version, file.filename) == ("1.0", "foo-1.0-py3-none-any.whl")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "lock-version"),
+        ('lock-version = "2.0"\ncreated-by = "x"\npackages = []\n', "not supported"),
+        (BEGIN + package(""), "Exactly one of"),
+        (BEGIN + package(WHEEL.replace("foo", "bar")), "not consistent"),
+        (BEGIN + package(WHEEL.replace("ab" * 32, "../../x")), "a hash is not"),
+    ],
+)
+def test_broken_lock_is_refused(text: str, problem: str) -> None:
+    with pytest.raises(UnreadableSource, match="given") as caught:
+        pylock.read(document(text), choice())
+    assert problem in str(caught.value)
