@@ -99,8 +99,7 @@ class Download:
     def _in_memory_up_to(self, stop: int | None) -> int | None:
         """The end of an answer that is all there, but must not wait in the window."""
         end = self._end(stop)
-        there = self.window is not None and end is not None and self._shown >= end
-        return end if there else None
+        return end if self.window and end is not None and self._shown >= end else None
 
     async def _withheld(self, reader: _Reader, end: int) -> bytes:
         """The last piece: taken at once, so that the window can move on, and given when right."""
