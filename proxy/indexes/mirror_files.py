@@ -8,18 +8,20 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import TypeVar
 
 from proxy.errors import DigestMismatch, NoSuchFile, NotFound
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.model import Artifact, File, ProjectName
-from proxy.storage.base import Blob, BlobStore
+from proxy.storage.base import Blob, BlobStore, Span
 from proxy.storage.held import Held, HeldFile
 from proxy.upstream.body import Body
 from proxy.upstream.downloads import Download, Downloads, Expected
 from proxy.upstream.remote import Remote
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 UNHASHED = 3600.0
 """Seconds for which a stored file without any digest in its index is taken for the current one."""
@@ -156,13 +158,21 @@ class OnDemand:
             return self._file.size
         return await self._or_suspect(self._files.ask_size(self._file))
 
-    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        return self._watched(lambda download: download.chunks(start, stop))
+
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+        return self._watched(lambda download: download.spans(start, stop))
+
+    async def _watched(self, read: Callable[[Download], AsyncIterator[T]]) -> AsyncIterator[T]:
+        """Reads the download, which is begun now, if nobody has."""
         download, joined = self._files.download(self._project, self._file, self._digest)
         outcome = Outcome.JOINED if joined else Outcome.MISS
         self._files.answered(self._project, self._file, outcome)
         try:
-            async for piece in download.chunks(start, stop):
-                yield piece
+            async with aclosing(read(download)) as pieces:  # type: ignore[type-var]
+                async for piece in pieces:
+                    yield piece
         except (NotFound, DigestMismatch) as error:
             raise self._suspicious(error) from error
 

@@ -27,6 +27,25 @@ class Blob(Protocol):
         """
 
 
+class Span(msgspec.Struct, frozen=True):
+    """Bytes that lie in an open file: from ``start`` up to, not including, ``stop``."""
+
+    fd: int
+    """Stays open until the next span is asked for."""
+    start: int
+    stop: int
+
+
+class FileBlob(Blob, Protocol):
+    """A blob in a file, which can be sent without being read."""
+
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+        """Where the bytes lie that ``chunks`` would give, under the same rules.
+
+        May end early, where the rest is in no file: ``chunks`` has it.
+        """
+
+
 class BlobEntry(msgspec.Struct, frozen=True):
     key: str
     size: int

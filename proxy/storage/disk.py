@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged
-from proxy.storage.base import BlobEntry
+from proxy.storage.base import BlobEntry, Span
 from proxy.storage.reading import PIECE, in_thread, read_piece
 
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -102,6 +102,20 @@ class DiskBlob:
                 yield piece
                 if start < end:
                     await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
+        finally:
+            os.close(fd)
+
+    async def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+        """As ``FileBlob``; the last span comes after a last look at the file."""
+        end = self._size if stop is None else min(stop, self._size)
+        fd = self.open()
+        try:
+            last = max(start, end - PIECE)
+            if start < last:
+                yield Span(fd, start, last)
+            self.check(fd)
+            if last < end:
+                yield Span(fd, last, end)
         finally:
             os.close(fd)
 

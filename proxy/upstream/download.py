@@ -6,9 +6,11 @@ How it is brought here is in ``receiving``, who owns it in ``downloads``.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 from proxy.errors import ProxyError, StoreDamaged, UpstreamError
+from proxy.storage.base import Span
 from proxy.storage.reading import PIECE
 from proxy.upstream.spool import Spool, Window
 from proxy.upstream.verify import Expected
@@ -68,6 +70,34 @@ class Download:
         finally:
             self._readers.discard(reader)
             self._tell()
+
+    async def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+        """As ``FileBlob``; ends where the download goes on in memory."""
+        reader = _Reader(start)
+        self._readers.add(reader)
+        self._was_read = True
+        self._tell()
+        fd = -1
+        try:
+            while (end := await self._file_reach(reader, stop)) is not None:
+                if fd < 0:
+                    fd = os.dup(self.spool.fd)  # ours, should the download fail meanwhile
+                yield Span(fd, reader.at, end)
+                reader.at = end
+        finally:
+            if fd >= 0:
+                os.close(fd)
+            self._readers.discard(reader)
+            self._tell()
+
+    async def _file_reach(self, reader: _Reader, stop: int | None) -> int | None:
+        """The offset up to which the reader can go on in the file; None at the end of that."""
+        while (reach := self._reach(stop)) <= reader.at:
+            if self._verified or self.window is not None:
+                return None
+            await self._next_news()
+        self._raise_error()
+        return reach if self.window is None else None
 
     @property
     def joinable(self) -> bool:
