@@ -67,11 +67,10 @@ def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: H
     server: Server
     app = create_app(
         proxy.index,
-        index_url=_index_url(settings, settings.port),
+        index_url=lambda: _index_url(settings, server.port),
         prefix=settings.prefix,
         provenance=_provenance(settings),
         ready=lambda: not server.stopping.is_set(),
-        write_timeout=settings.write_timeout,
         finished=finished,
     )
     server = Server(
@@ -79,6 +78,8 @@ def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: H
         host=settings.host,
         port=settings.port,
         tls=tls,
+        max_connections=settings.max_connections,
+        write_timeout=settings.write_timeout,
         keepalive_timeout=settings.keepalive_timeout,
         grace=settings.shutdown_grace,
         finished=finished,

@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from time import perf_counter
 
 from aiohttp import web
-from aiohttp.abc import AbstractAccessLogger
 
 from proxy.events import Event, FileAnswered, Outcome, PageAnswered
 
@@ -17,18 +16,24 @@ log = logging.getLogger("waystation.access")
 _TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 
 
+LEFT = 499
+"""Stands for the status where the client left before there was one."""
+
+
 class Handled:
     """What became of one request."""
 
-    __slots__ = ("outcome", "sent", "started", "trouble")
+    __slots__ = ("outcome", "sent", "started", "status", "trouble")
 
     def __init__(self) -> None:
         self.started = perf_counter()
+        self.status: int | None = None
+        """None until the head of the answer is on its way."""
         self.sent = 0
-        """Bytes of a body that is sent piece by piece."""
+        """Bytes of the body."""
         self.outcome: Outcome | None = None
         self.trouble: str | None = None
-        """Why the answer broke off after its head had been sent."""
+        """Why the answer broke off."""
 
 
 _current: ContextVar[Handled] = ContextVar("handled")
@@ -50,39 +55,30 @@ def observe(event: Event) -> None:
             handled.outcome = event.outcome
 
 
-class AccessLogger(AbstractAccessLogger):
-    """Called by aiohttp when an answer has been sent, or has broken off."""
-
-    def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        handled = request.get(HANDLED)
-        if handled:  # the loop's clock, which ``time`` is from, may tick in milliseconds only
-            time = perf_counter() - handled.started
-        fields = {
-            "client": request.remote or "-",
-            **log_fields(request, response, handled and handled.outcome),
-            "ms": round(time * 1000, 2),
-        }
-        if handled and not isinstance(response, web.Response):
-            fields["bytes"] = handled.sent
-        if handled and handled.trouble:
-            fields["trouble"] = handled.trouble
-        log.info("request", extra={"fields": fields})
-
-    @property
-    def enabled(self) -> bool:
-        return log.isEnabledFor(logging.INFO)
+def write_line(request: web.BaseRequest, handled: Handled) -> None:
+    """To be called once the answer has been sent, or has broken off."""
+    if not log.isEnabledFor(logging.INFO):
+        return
+    fields = {
+        "client": request.remote or "-",
+        **log_fields(request, handled.status or LEFT, handled.outcome, handled.sent),
+        "ms": round((perf_counter() - handled.started) * 1000, 2),
+    }
+    if handled.trouble:
+        fields["trouble"] = handled.trouble
+    log.info("request", extra={"fields": fields})
 
 
 def log_fields(
-    request: web.BaseRequest, response: web.StreamResponse, outcome: Outcome | None
+    request: web.BaseRequest, status: int, outcome: Outcome | None, sent: int
 ) -> dict[str, object]:
-    """What a line says of an answer, but for who asked and how long it took."""
+    """What a line says of an answer, but for who asked and how long it took. ``sent``: bytes."""
     return {
         "method": request.method,
         "path": request.raw_path,
-        "status": response.status,
+        "status": status,
         "outcome": outcome or "-",
-        "bytes": len(body_of(request, response)),
+        "bytes": sent,
         "tool": tool(request.headers.get("User-Agent", "")),
     }
 

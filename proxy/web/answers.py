@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 import msgspec
 
@@ -33,17 +33,21 @@ class Answer(msgspec.Struct, frozen=True):
 
 Key = tuple[ProjectName, MediaType, bool]
 Render = Callable[[ProjectPage, MediaType], bytes]
+RenderList = Callable[[Set[ProjectName], MediaType], bytes]
 
 
 class Answers:
     """Keeps finished pages under a budget of bytes, the least recently used go first."""
 
-    def __init__(self, render: Render, budget: int = 64 * 2**20) -> None:
+    def __init__(self, render: Render, render_list: RenderList, budget: int = 64 * 2**20) -> None:
         self._render = render
+        self._render_list = render_list
         self._budget = budget
         self._size = 0
         self._answers: OrderedDict[Key, Answer] = OrderedDict()
         self._flights: SingleFlight[tuple[Key, str], Answer] = SingleFlight()
+        self._names: Set[ProjectName] = frozenset()
+        self._lists: dict[tuple[MediaType, bool], Answer] = {}
 
     async def get(self, page: ProjectPage, media: MediaType, gzip: bool) -> Answer:
         """The page in this form; rendered now if it was not yet, once for all who ask."""
@@ -53,11 +57,19 @@ class Answers:
         if answer and answer.version == version and page.version:
             self._answers.move_to_end(key)
             return answer
-        if len(page.files) < MANY:
+        if len(page.files) < MANY or not page.version:
             return self._keep(key, self._make(page, media, gzip, version))
         return await self._flights.do(
             (key, version), lambda: self._made_in_thread(key, page, version)
         )
+
+    def of_list(self, names: Set[ProjectName], media: MediaType, gzip: bool) -> Answer:
+        """The list of all projects in this form; made anew only when they are others."""
+        if names != self._names:
+            self._names, self._lists = frozenset(names), {}
+        if (media, gzip) not in self._lists:
+            self._lists[media, gzip] = finish(self._render_list(names, media), media, gzip)
+        return self._lists[media, gzip]
 
     async def close(self) -> None:
         await self._flights.close()
@@ -82,7 +94,9 @@ class Answers:
 
 def finish(body: bytes, media: MediaType, gzip: bool, version: str = "") -> Answer:
     """Compress if the client takes it and it is worth it; tag it."""
-    tag = hashlib.sha256(body).hexdigest()[:32]
+    hashed = hashlib.sha256(media.content_type.encode())
+    hashed.update(body)
+    tag = hashed.hexdigest()[:32]
     if gzip and len(body) >= WORTH_COMPRESSING:
         return Answer(version, media, compress(body), f'"{tag}-gzip"', "gzip")
     return Answer(version, media, body, f'"{tag}"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -9,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from proxy.errors import IndexUnavailable, ProxyError, UpstreamError
+from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
 from proxy.indexes.base import Index
 from proxy.simple.links import Link
-from proxy.web.access_log import begin
-from proxy.web.errors import plain, response_for
+from proxy.web.access_log import HANDLED, Handled, begin, body_of, write_line
+from proxy.web.connection import cut
+from proxy.web.errors import INTERNAL, plain, response_for
 from proxy.web.files import Files
 from proxy.web.finished import FinishedAnswers
 from proxy.web.home import Home
@@ -21,29 +23,31 @@ from proxy.web.simple import SimplePages, redirect
 
 log = logging.getLogger(__name__)
 
+TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
+"""Errors that whoever runs the server should know of."""
+
 
 def create_app(
     index: Index,
     *,
-    index_url: str,
+    index_url: Callable[[], str],
     prefix: str = "",
     provenance: Link | None = None,
     ready: Callable[[], bool] = lambda: True,
-    write_timeout: float = 60.0,
     finished: FinishedAnswers | None = None,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """An application that answers for one index.
 
     ``index_url`` is shown to people. ``prefix`` is a path under which everything is answered
-    too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``,
-    ``write_timeout`` in seconds. ``finished`` gets the answers that may be given again.
+    too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``.
+    ``finished`` gets the answers that may be given again.
     """
     app = web.Application(middlewares=[outermost])
     pages = SimplePages(index, provenance, clock)
-    files = Files(index, write_timeout)
+    files = Files(index)
     home = Home(index_url, ready)
-    for root in {"", prefix}:
+    for root in dict.fromkeys(("", prefix)):
         app.add_routes(
             [
                 web.get(f"{root}/", home.page),
@@ -57,6 +61,9 @@ def create_app(
             ]
         )
 
+    if prefix:
+        app.router.add_get(prefix, _to_home)
+
     async def close(_: web.Application) -> None:
         await pages.answers.close()
 
@@ -67,8 +74,10 @@ def create_app(
     return app
 
 
-async def _sign(_: web.Request, response: web.StreamResponse) -> None:
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "waystation"
+    if (handled := request.get(HANDLED)) is not None:
+        handled.status = response.status
 
 
 def _keeper(finished: FinishedAnswers) -> Callable[..., Awaitable[None]]:
@@ -82,30 +91,65 @@ def _keeper(finished: FinishedAnswers) -> Callable[..., Awaitable[None]]:
     return keep
 
 
+async def _to_home(request: web.Request) -> web.Response:
+    return redirect(request, request.path.rpartition("/")[2] + "/")
+
+
 async def _to_list(request: web.Request) -> web.Response:
     return redirect(request, "simple/")
 
 
 @web.middleware
 async def outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turns errors into answers; a client never sees a traceback."""
-    begin(request)
+    """Sends the answer, here and not behind our back, so that every end of it is seen.
+
+    An error is told while the head of the answer is not out, and breaks the answer off after.
+    """
+    handled = begin(request)
     try:
-        if (refusal := _refusal(request)) is not None:
-            return refusal
-        return await handler(request)
-    except ProxyError as error:
-        level = logging.WARNING if _is_trouble(error) else logging.INFO
+        response = await _answer(request, handler, handled)
+        await response.prepare(request)
+        await response.write_eof()
+        handled.sent += len(body_of(request, response))
+    except asyncio.CancelledError:
+        handled.trouble = "the server stopped" if request.transport else "the client was gone"
+        raise
+    except ConnectionError:
+        handled.trouble = handled.trouble or "the client was gone"
+        raise
+    finally:
+        write_line(request, handled)
+    return response
+
+
+async def _answer(request: web.Request, handler: Handler, handled: Handled) -> web.StreamResponse:
+    """Raises ``ConnectionError`` where the answer had begun and cannot be ended."""
+    try:
+        return _refusal(request) or await handler(request)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        response = _told(request, error)
+        if handled.status is None:
+            return response
+        handled.trouble = str(error) if isinstance(error, ProxyError) else "internal error"
+        cut(request.transport)
+        raise ConnectionAbortedError from error
+
+
+def _told(request: web.Request, error: Exception) -> web.Response:
+    """The error as an answer; a client never sees a traceback."""
+    if isinstance(error, ProxyError):
+        level = logging.WARNING if isinstance(error, TROUBLES) else logging.INFO
         log.log(level, "%s", error)
         return response_for(error)
-    except web.HTTPException as error:
+    if isinstance(error, web.HTTPException):
         response = plain(error.status, f"{error.status} {error.reason}")
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response
-    except Exception:
-        log.exception("%s %r failed", request.method, request.raw_path)
-        return plain(500, "internal error; the log of the server says more")
+    log.error("%s %r failed", request.method, request.raw_path, exc_info=error)
+    return plain(500, INTERNAL)
 
 
 def _refusal(request: web.Request) -> web.Response | None:
@@ -113,10 +157,8 @@ def _refusal(request: web.Request) -> web.Response | None:
     hosts = request.headers.getall("Host", [])
     if len(hosts) > 1 or (request.version >= (1, 1) and not any(hosts)):
         return plain(400, "one Host header is needed")
-    if not request.raw_path.startswith("/") and request.rel_url.raw_authority != hosts[0]:
+    if request.raw_path.startswith("/"):
+        return None
+    if not hosts or request.rel_url.raw_authority.lower() != hosts[0].lower():
         return plain(400, "the target names another host")
     return None
-
-
-def _is_trouble(error: ProxyError) -> bool:
-    return isinstance(error, UpstreamError | IndexUnavailable)

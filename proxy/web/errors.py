@@ -17,6 +17,8 @@ STATUS: dict[type[Exception], int] = {
 RETRY_AFTER = 5
 """Seconds after which a client may try again where nobody knows better."""
 
+INTERNAL = "internal error; the log of the server says more"
+
 
 def status_of(error: errors.ProxyError) -> int:
     """By the most specific class in the table."""
@@ -38,5 +40,6 @@ def plain(status: int, text: str) -> web.Response:
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
         "Vary": "Accept, Accept-Encoding",
+        "Server": "waystation",
     }
     return web.Response(status=status, text=text + "\n", headers=headers)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import re
-from collections.abc import AsyncIterator
 from contextlib import aclosing
 from email.utils import format_datetime
 
 from aiohttp import web
 
-from proxy.errors import NoSuchFile, ProxyError
+from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes.base import Index
 from proxy.model import PROVENANCE, Artifact
@@ -21,8 +18,6 @@ from proxy.web.access_log import HANDLED
 from proxy.web.finished import REPEATABLE, Repeatable
 from proxy.web.ranges import Plan, plan
 from proxy.web.simple import project_of
-
-log = logging.getLogger(__name__)
 
 _DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
 SMALL = 64 * 1024
@@ -35,10 +30,8 @@ NO_BODY = (304, 412, 416)
 class Files:
     """Handler of ``/files/<project>/<digest>/<filename>`` for one index."""
 
-    def __init__(self, index: Index, write_timeout: float = 60.0) -> None:
-        """``write_timeout``: seconds in which a client has to take a piece."""
+    def __init__(self, index: Index) -> None:
         self._index = index
-        self._write_timeout = write_timeout
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         project = project_of(request)
@@ -95,7 +88,11 @@ class Files:
             # The head goes out after the first piece has come: until then an error can be told.
             first = await anext(pieces, b"")
             await response.prepare(request)
-            await self._pass_on(request, response, first, pieces)
+            await response.write(first)
+            request[HANDLED].sent = len(first)
+            async for piece in pieces:
+                await response.write(piece)
+                request[HANDLED].sent += len(piece)
         return response
 
     async def _at_once(
@@ -113,33 +110,6 @@ class Files:
                 key="" if local else artifact.file.sha256 or "",
             )
         return response
-
-    async def _pass_on(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        first: bytes,
-        rest: AsyncIterator[bytes],
-    ) -> None:
-        """Write all pieces. What breaks off must not look whole: the connection is cut."""
-        handled = request[HANDLED]
-        try:
-            await self._write(response, first)
-            handled.sent = len(first)
-            async for piece in rest:
-                await self._write(response, piece)
-                handled.sent += len(piece)
-            await response.write_eof()
-        except (ProxyError, TimeoutError) as error:
-            handled.trouble = str(error) or "the client took too long"
-            if request.transport:
-                request.transport.abort()
-        except ConnectionError:
-            handled.trouble = "the client left"
-
-    async def _write(self, response: web.StreamResponse, piece: bytes) -> None:
-        async with asyncio.timeout(self._write_timeout):
-            await response.write(piece)
 
 
 def _headers(artifact: Artifact, digest: str) -> dict[str, str]:

@@ -60,7 +60,7 @@ class Finished:
     def __init__(self, request: web.BaseRequest, response: web.Response, mark: Repeatable) -> None:
         self.mark = mark
         self.body = body_of(request, response)
-        self.fields = log_fields(request, response, mark.outcome)
+        self.fields = log_fields(request, response.status, mark.outcome, len(self.body))
         self.line: Line | None = None
         """The line of the access log, once it has been made."""
         self._cache_control = ""

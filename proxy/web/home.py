@@ -57,13 +57,14 @@ _HEADERS = {
 
 
 class Home:
-    def __init__(self, index_url: str, ready: Callable[[], bool]) -> None:
+    def __init__(self, index_url: Callable[[], str], ready: Callable[[], bool]) -> None:
         """``index_url``: as clients are to write it; configured, never taken from a request."""
-        self._text = _PAGE.format(url=escape(index_url), version=__version__)
+        self._index_url = index_url
         self._ready = ready
 
     async def page(self, request: web.Request) -> web.Response:
-        return web.Response(text=self._text, content_type="text/html", headers=_HEADERS)
+        text = _PAGE.format(url=escape(self._index_url()), version=__version__)
+        return web.Response(text=text, content_type="text/html", headers=_HEADERS)
 
     async def alive(self, request: web.Request) -> web.Response:
         """The event loop answers; depends on nothing."""

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
+from proxy.web.connection import Connection
 from proxy.web.finished import Finished, FinishedAnswers
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ OnHit = Callable[["FastProtocol", Finished, float], None]
 """Told of each answer given here, with the moment by ``time.perf_counter`` at which it came."""
 
 
-class FastProtocol(RequestHandler):
+class FastProtocol(Connection):
     """aiohttp's protocol, asked second."""
 
     __slots__ = ("_clean", "_finished", "_on_hit", "request_bytes")
@@ -103,12 +103,12 @@ _NOT_PLAIN = (b"\r\ncontent-length", b"\r\ntransfer-encoding", b"\r\nexpect", b"
 def factory(
     server: web.Server, options: dict[str, Any], finished: FinishedAnswers | None, on_hit: OnHit
 ) -> Callable[[], asyncio.Protocol]:
-    """Makes a protocol per connection; aiohttp's own where that has changed inside."""
+    """Makes a protocol per connection; without fast answers where aiohttp has changed inside."""
     loop = asyncio.get_running_loop()
-    probe = RequestHandler(server, loop=loop, **options)
+    probe = Connection(server, loop=loop, **options)
     missing = [name for name in _NEEDED if not hasattr(probe, name)]
     if missing or finished is None:
         if missing:
             log.warning("aiohttp has changed (%s): no fast answers", ", ".join(missing))
-        return server
+        return lambda: Connection(server, loop=loop, **options)
     return lambda: FastProtocol(finished, on_hit, server, loop=loop, **options)

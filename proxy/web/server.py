@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
+import socket
 import ssl
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
-from proxy.web.access_log import AccessLogger
-from proxy.web.access_log import log as access_log
+from proxy.web.connection import Refusal
 from proxy.web.finished import FinishedAnswers
 from proxy.web.protocol import OnHit, factory
 
 log = logging.getLogger(__name__)
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 1024
 """Connections the kernel holds while we are busy: installers open fifty at once."""
 
@@ -34,19 +35,24 @@ class Server:
         host: str,
         port: int,
         tls: ssl.SSLContext | None = None,
+        max_connections: int = 1000,
         keepalive_timeout: float = 75.0,
+        write_timeout: float = 60.0,
         grace: float = 60.0,
         finished: FinishedAnswers | None = None,
         on_hit: OnHit | None = None,
     ) -> None:
-        """``grace``: seconds that running answers get when it stops.
+        """All times in seconds.
+
+        A connection is closed when no request has arrived on it for ``keepalive_timeout``, or
+        its client has taken nothing of an answer for ``write_timeout``. ``grace`` is what running
+        answers get when it stops.
 
         ``finished``: the answers to be given before their request is parsed; ``on_hit`` is told
         of each.
         """
         self._options: dict[str, Any] = {
-            "access_log": access_log,
-            "access_log_class": AccessLogger,
+            "access_log": None,  # the application writes its own lines
             "keepalive_timeout": keepalive_timeout,
         }
         self._runner = web.AppRunner(
@@ -58,6 +64,8 @@ class Server:
         self._host = host
         self._port = port
         self._tls = tls
+        self._max_connections = max_connections
+        self._write_timeout = write_timeout
         self.stopping = asyncio.Event()
 
     @property
@@ -69,17 +77,28 @@ class Server:
     async def start(self) -> None:
         """Raises ``ConfigurationError`` where it cannot listen."""
         await self._runner.setup()
-        assert self._runner.server
-        protocol = factory(self._runner.server, self._options, self._finished, self._on_hit)
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                protocol, self._host, self._port, ssl=self._tls, backlog=BACKLOG
+                self._limited(), self._host, self._port, ssl=self._tls, backlog=BACKLOG
             )
         except OSError as error:
             await self._runner.cleanup()
-            where = f"{self._host}:{self._port}"
-            problem = f"cannot listen on {where}: {error.strerror or error}"
-            raise ConfigurationError("port", problem, "choose a free one") from error
+            raise self._cannot_listen(error) from error
+        for each in self._listener.sockets:
+            _limit_waiting(each, self._write_timeout)
+
+    def _limited(self) -> Callable[[], asyncio.Protocol]:
+        """Makes the protocol of each connection that is accepted."""
+        server = self._runner.server
+        assert server
+        make = factory(server, self._options, self._finished, self._on_hit)
+        return lambda: Refusal() if len(server.connections) >= self._max_connections else make()
+
+    def _cannot_listen(self, error: OSError) -> ConfigurationError:
+        problem = f"cannot listen on {self._host}:{self._port}: {error.strerror or error}"
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            return ConfigurationError("port", problem, "choose one that is free and allowed")
+        return ConfigurationError("host", problem, "give an address of this machine")
 
     async def stop(self) -> None:
         """Listen no more; let running answers finish for as long as they may."""
@@ -90,22 +109,32 @@ class Server:
     async def until_stopped(self) -> None:
         """Serve until SIGTERM or SIGINT, then let running answers finish.
 
-        A second signal ends them at once.
+        A second signal ends the process as if we had never heard of it: at once. No file is
+        lost or left half written by that, as each appears by a rename.
         """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._stop)
         await self.stopping.wait()
         log.info("stopping; running downloads may finish")
-        cleanup = asyncio.create_task(self.stop())
-        self._hurry: Callable[[], object] = cleanup.cancel
-        with suppress(asyncio.CancelledError):
-            await cleanup
+        await self.stop()
 
     def _stop(self) -> None:
-        if self.stopping.is_set():
-            self._hurry()
+        for number in SIGNALS:
+            asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
         self.stopping.set()
+
+
+def _limit_waiting(listening: Any, seconds: float) -> None:
+    """End connections made through this socket whose other end takes nothing for so long.
+
+    The kernel does it (RFC 5482), as only it knows what was taken. Where it cannot, only dead
+    connections end, by TCP's own rules.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = max(1, int(seconds * 1000))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:

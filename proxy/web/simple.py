@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
 
 from aiohttp import web
@@ -16,7 +16,7 @@ from proxy.simple import negotiate, render
 from proxy.simple.links import Link, relative_link
 from proxy.simple.names import normalize
 from proxy.simple.negotiate import MediaType
-from proxy.web.answers import Answer, Answers, finish
+from proxy.web.answers import Answer, Answers
 from proxy.web.finished import REPEATABLE, Repeatable
 from proxy.web.ranges import not_modified
 
@@ -48,13 +48,14 @@ class SimplePages:
         """``provenance``: the link that provenance addresses are made from, if not relative."""
         self._index = index
         self._clock = clock
-        self.answers = Answers(lambda page, media: _rendered(page, media, provenance))
+        self.answers = Answers(
+            lambda page, media: _rendered(page, media, provenance), _rendered_list
+        )
 
     async def projects(self, request: web.Request) -> web.Response:
-        names = sorted(await self._index.projects())
-        media = _media(request)
-        body = render.projects_json(names) if media.is_json else render.projects_html(names)
-        return _respond(request, finish(body, media, _gzip(request)), "max-age=300")
+        names = await self._index.projects()
+        answer = self.answers.of_list(names, _media(request), _gzip(request))
+        return _respond(request, answer, "max-age=300")
 
     async def page(self, request: web.Request) -> web.Response:
         project = project_of(request)
@@ -123,6 +124,10 @@ def redirect(request: web.Request, target: str) -> web.Response:
 def _rendered(page: ProjectPage, media: MediaType, provenance: Link | None) -> bytes:
     form = render.page_json if media.is_json else render.page_html
     return form(page, relative_link, provenance)
+
+
+def _rendered_list(names: Set[ProjectName], media: MediaType) -> bytes:
+    return render.projects_json(names) if media.is_json else render.projects_html(names)
 
 
 def _media(request: web.Request) -> MediaType:

@@ -1,0 +1,77 @@
+"""What takes over a connection that was accepted. Which ones are accepted is up to ``server``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from proxy.web.access_log import Handled, write_line
+from proxy.web.errors import INTERNAL, RETRY_AFTER, plain
+
+log = logging.getLogger(__name__)
+
+_RESET = struct.pack("ii", 1, 0)
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nServer: waystation\r\nRetry-After: %d\r\n"
+    b"Cache-Control: no-store\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n" % RETRY_AFTER
+)
+
+
+class Connection(RequestHandler):
+    """aiohttp's protocol, but for what it says to clients that do not speak HTTP."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Called for what no handler has seen, or has ended: echoes nothing, logs one line."""
+        if isinstance(exc, ConnectionError):
+            raise exc
+        if status == 400:
+            response = plain(400, "that is not HTTP/1.1 as it should be")
+        else:
+            log.error("request failed", exc_info=exc)
+            response = plain(500, INTERNAL)
+        response.force_close()
+        handled = Handled()
+        handled.status, handled.trouble = status, type(exc).__name__
+        write_line(request, handled)
+        return response
+
+
+class Refusal(asyncio.Protocol):
+    """Says that there are too many connections, and reads nothing."""
+
+    LINGER = 2.0
+    """Seconds until it is closed from here. At once, while the request is on its way, would
+    reset it, and the client might not see the answer."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.write(_BUSY)
+        asyncio.get_running_loop().call_later(self.LINGER, transport.close)
+
+
+def cut(transport: asyncio.BaseTransport | None) -> None:
+    """Reset the connection, so that what was sent cannot look whole.
+
+    Closing is not enough: for an answer without a length, as HTTP/1.0 has it, the end of the
+    connection is the end of the answer.
+    """
+    if transport is None:
+        return
+    if (sock := transport.get_extra_info("socket")) is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    assert isinstance(transport, asyncio.WriteTransport)
+    transport.abort()

@@ -1,0 +1,155 @@
+"""The web server on a free port of 127.0.0.1, and ways to talk to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, NamedTuple
+
+import aiohttp
+from multidict import CIMultiDictProxy
+from yarl import URL
+
+from proxy.events import Events
+from proxy.indexes.base import Index
+from proxy.web.access_log import log as access_log
+from proxy.web.access_log import observe
+from proxy.web.app import create_app
+from proxy.web.finished import FinishedAnswers
+from proxy.web.server import Server
+
+LIMIT = 30.0
+"""Seconds in which everything here has to end."""
+APP = ("prefix", "provenance", "ready", "clock")
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+
+
+class Lines(logging.Handler):
+    """The fields of the access log's lines, and a way to wait for the next."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fields: list[dict[str, Any]] = []
+        self._more = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.fields.append(record.__dict__["fields"])
+        self._more.set()
+
+    async def next(self) -> dict[str, Any]:
+        """The oldest line that was not taken yet."""
+        async with asyncio.timeout(LIMIT):
+            while not self.fields:
+                self._more.clear()
+                await self._more.wait()
+        return self.fields.pop(0)
+
+
+class Site:
+    """A server that runs. ``lines`` are those of its access log."""
+
+    def __init__(
+        self, server: Server, client: aiohttp.ClientSession, lines: Lines, twice: bool
+    ) -> None:
+        self.server = server
+        self.port = server.port
+        self.lines = lines
+        self._client = client
+        self._twice = twice
+
+    async def get(
+        self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The answer as it came: redirects are not followed, nothing is decoded."""
+        answer = await self._get(path, method, headers)
+        return await self._get(path, method, headers) if self._twice else answer
+
+    async def _get(self, path: str, method: str, headers: Mapping[str, str] | None) -> Answer:
+        url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+        async with self._client.request(
+            method, url, headers=headers, allow_redirects=False
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def raw(self, sent: bytes, *, half_close: bool = False) -> bytes:
+        """All that comes back on a connection of its own until it is closed or reset."""
+        async with asyncio.timeout(LIMIT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            writer.write(sent)
+            if half_close:
+                writer.write_eof()
+            received = b""
+            with suppress(ConnectionError):
+                while piece := await reader.read(65536):
+                    received += piece
+            writer.close()
+            return received
+
+
+@asynccontextmanager
+async def serving(
+    index: Index,
+    *,
+    events: Events | None = None,
+    fast: bool = False,
+    twice: bool = False,
+    **options: Any,
+) -> AsyncIterator[Site]:
+    """``fast``: answers are given before their request is parsed, where they can be.
+    ``twice``: the client makes every request twice, and returns the second answer.
+
+    ``events`` is whom the index tells what happened; ``options`` as for ``create_app`` and
+    ``Server``.
+    """
+    events = events or Events()
+    finished = FinishedAnswers(clock=options.get("clock") or time.time) if fast else None
+    events.subscribe(observe)
+    if finished:
+        events.subscribe(finished.observe)
+    for_app = {name: options.pop(name) for name in APP if name in options}
+    server: Server
+    app = create_app(
+        index,
+        index_url=lambda: f"http://127.0.0.1:{server.port}/simple/",
+        finished=finished,
+        **for_app,
+    )
+    options = {"host": "127.0.0.1", "port": 0, "grace": 0.1} | options
+    server = Server(app, finished=finished, **options)
+    lines = Lines()
+    with _listening(lines):
+        await server.start()
+        try:
+            async with _client() as client:
+                yield Site(server, client, lines, twice)
+        finally:
+            await server.stop()
+
+
+@contextmanager
+def _listening(lines: Lines) -> Iterator[None]:
+    level = access_log.level
+    access_log.addHandler(lines)
+    access_log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        access_log.removeHandler(lines)
+        access_log.setLevel(level)
+
+
+def _client() -> aiohttp.ClientSession:
+    """Sends no header of its own accord but Host."""
+    return aiohttp.ClientSession(
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+        timeout=aiohttp.ClientTimeout(total=LIMIT),
+    )

@@ -1,0 +1,86 @@
+"""An index whose pages and bytes a test lays out itself, for tests of what is built on indexes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Set
+from typing import Any
+
+import msgspec
+
+from proxy.errors import NoSuchProject
+from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
+from proxy.model import Artifact, File, ProjectName, ProjectPage
+from proxy.storage.base import Blob
+from proxy.storage.disk import BytesBlob
+
+
+class Stock:
+    """``error``, if set, is raised at every question; ``outcome`` is what its events say."""
+
+    def __init__(self, observer: Observer = lambda _: None) -> None:
+        self.name = "stock"
+        self.error: Exception | None = None
+        self.outcome = Outcome.HIT
+        self.asked: list[str] = []
+        self.checked_after = 0.0
+        self.pages: dict[ProjectName, ProjectPage] = {}
+        self.blobs: dict[tuple[str, str], Blob] = {}
+        self.observer = observer
+        self._versions = 0
+
+    def page_of(self, name: str, *files: File, **described: Any) -> ProjectPage:
+        """Lay out a page, new or changed; ``described`` as for ``ProjectPage``."""
+        project = ProjectName(name)
+        self._versions += 1
+        described.setdefault("version", str(self._versions))
+        page = ProjectPage(project, files, source=self.name, **described)
+        self.pages[project] = page
+        self.observer(PageChanged(project))
+        return page
+
+    def add(self, name: str, filename: str, content: bytes | Blob, **described: Any) -> File:
+        """List one more file; of a blob, ``hashes`` and ``size`` come with ``described``."""
+        if isinstance(content, bytes):
+            described.setdefault("hashes", {"sha256": hashlib.sha256(content).hexdigest()})
+            described.setdefault("size", len(content))
+        file = File(filename, f"https://files.example.org/{filename}", **described)
+        self.blobs[name, filename] = BytesBlob(content) if isinstance(content, bytes) else content
+        former = self.pages.get(ProjectName(name))
+        self.page_of(name, *(former.files if former else ()), file)
+        return file
+
+    def describe(self, name: str, **described: Any) -> None:
+        """Change what the page says of itself."""
+        former = self.pages[ProjectName(name)]
+        self._versions += 1
+        described.setdefault("version", str(self._versions))
+        self.pages[former.project] = msgspec.structs.replace(former, **described)
+        self.observer(PageChanged(former.project))
+
+    async def projects(self) -> Set[ProjectName]:
+        self._ask("projects")
+        return set(self.pages)
+
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        self._ask(project)
+        self.checked_after = checked_after
+        if project not in self.pages:
+            raise NoSuchProject(project)
+        self.observer(PageAnswered(project, self.name, self.outcome))
+        return self.pages[project]
+
+    async def file(
+        self, project: ProjectName, filename: str, digest: str | None = None
+    ) -> Artifact:
+        self._ask(f"{project}/{filename}")
+        if project not in self.pages:
+            raise NoSuchProject(project)
+        file = self.pages[project].file(filename, None if digest == "-" else digest)
+        self.observer(FileAnswered(project, filename, self.name, self.outcome))
+        return Artifact(file, self.blobs[project, filename])
+
+    def _ask(self, question: str) -> None:
+        self.asked.append(question)
+        if self.error is not None:
+            raise self.error
