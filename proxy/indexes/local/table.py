@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from proxy.distributions.filename import identify
-from proxy.indexes.local_scan import ROOT, Entry
-from proxy.indexes.local_skipped import Place
-from proxy.indexes.local_tree import Seen
-from proxy.indexes.local_watch import Marks
+from proxy.indexes.local.scan import ROOT, Entry
+from proxy.indexes.local.skipped import Place
+from proxy.indexes.local.tree import Seen
+from proxy.indexes.local.watch import Marks
 from proxy.model import ProjectName
 from proxy.simple.names import normalize
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 from packaging.version import InvalidVersion, Version
 
-from proxy.indexes.local_examine import Details
-from proxy.indexes.local_scan import Entry
+from proxy.indexes.local.examine import Details
+from proxy.indexes.local.scan import Entry
 from proxy.model import File, ProjectName, ProjectPage
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.distributions.filename import kind_of
-from proxy.indexes.local_scan import ROOT, SIDECAR
-from proxy.indexes.local_skipped import Place
+from proxy.indexes.local.scan import ROOT, SIDECAR
+from proxy.indexes.local.skipped import Place
 
 _BUFFER = 64 * 1024  # bytes
 _READS = 64  # empty any queue of usual length, and end even if events come faster than that

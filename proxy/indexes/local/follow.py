@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from proxy.errors import IndexUnavailable
-from proxy.indexes.local_scan import Entry
-from proxy.indexes.local_skipped import SkipLog
-from proxy.indexes.local_table import Changes, Table
-from proxy.indexes.local_tree import Seen, Tree
-from proxy.indexes.local_watch import CannotWatch, Marks, Watch
+from proxy.indexes.local.scan import Entry
+from proxy.indexes.local.skipped import SkipLog
+from proxy.indexes.local.table import Changes, Table
+from proxy.indexes.local.tree import Seen, Tree
+from proxy.indexes.local.watch import CannotWatch, Marks, Watch
 from proxy.model import ProjectName
 
 _log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from proxy.indexes.local_examine import Details, examine
-from proxy.indexes.local_scan import Entry
-from proxy.indexes.local_skipped import Place
+from proxy.indexes.local.examine import Details, examine
+from proxy.indexes.local.scan import Entry
+from proxy.indexes.local.skipped import Place
 from proxy.singleflight import SingleFlight
 from proxy.storage.base import Records
 from proxy.storage.disk import Identity

@@ -1,6 +1,6 @@
 """A directory of distributions as an index: what lies there is listed, and nothing else is asked.
 
-How changes are noticed is in ``local_follow``, what is read of files in ``local_catalogue``.
+How changes are noticed is in ``follow``, what is read of files in ``catalogue``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
-from proxy.indexes.local_answer import Answer, answer
-from proxy.indexes.local_catalogue import Catalogue
-from proxy.indexes.local_claims import Claims
-from proxy.indexes.local_contents import Contents
-from proxy.indexes.local_follow import Follower
-from proxy.indexes.local_table import Changes
-from proxy.indexes.local_tree import Tree
+from proxy.indexes.local.answer import Answer, answer
+from proxy.indexes.local.catalogue import Catalogue
+from proxy.indexes.local.claims import Claims
+from proxy.indexes.local.contents import Contents
+from proxy.indexes.local.follow import Follower
+from proxy.indexes.local.table import Changes
+from proxy.indexes.local.tree import Tree
 from proxy.model import METADATA, Artifact, ProjectName, ProjectPage
 from proxy.storage.base import Blob, Records
 from proxy.storage.disk import BytesBlob, DiskBlob

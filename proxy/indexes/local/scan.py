@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.distributions.filename import Kind, identify, kind_of, readings
-from proxy.indexes.local_skipped import Place, Skipped
+from proxy.indexes.local.skipped import Place, Skipped
 from proxy.model import ProjectName
 from proxy.storage.disk import Identity, identity_of
 

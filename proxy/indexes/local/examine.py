@@ -15,7 +15,7 @@ from proxy.distributions import filename as names
 from proxy.distributions.archive import UnusableArchive
 from proxy.distributions.core_metadata import requires_python_of
 from proxy.distributions.filename import Kind, identify, kind_of, same_version, version_for
-from proxy.indexes.local_scan import Entry
+from proxy.indexes.local.scan import Entry
 from proxy.model import ProjectName
 from proxy.storage.disk import Identity, identity_of
 

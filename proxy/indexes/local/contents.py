@@ -8,12 +8,12 @@ import hashlib
 
 from proxy.distributions.archive import UnusableArchive
 from proxy.errors import IndexUnavailable, NoSuchFile
-from proxy.indexes.local_answer import Listed
-from proxy.indexes.local_catalogue import Catalogue
-from proxy.indexes.local_examine import Unstable, read_metadata
-from proxy.indexes.local_follow import Follower
-from proxy.indexes.local_scan import Entry
-from proxy.indexes.local_skipped import Skipped
+from proxy.indexes.local.answer import Listed
+from proxy.indexes.local.catalogue import Catalogue
+from proxy.indexes.local.examine import Unstable, read_metadata
+from proxy.indexes.local.follow import Follower
+from proxy.indexes.local.scan import Entry
+from proxy.indexes.local.skipped import Skipped
 from proxy.model import File, ProjectName
 from proxy.storage.base import Records
 

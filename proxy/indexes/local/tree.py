@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.indexes.local_scan import (
+from proxy.indexes.local.scan import (
     ROOT,
     Entry,
     Folder,
@@ -17,8 +17,8 @@ from proxy.indexes.local_scan import (
     look,
     root_identity,
 )
-from proxy.indexes.local_skipped import Place, Skipped
-from proxy.indexes.local_watch import Marks, Watch
+from proxy.indexes.local.skipped import Place, Skipped
+from proxy.indexes.local.watch import Marks, Watch
 
 
 class Seen(NamedTuple):
