@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -36,6 +36,7 @@ class Span(msgspec.Struct, frozen=True):
     stop: int
 
 
+@runtime_checkable
 class FileBlob(Blob, Protocol):
     """A blob in a file, which can be sent without being read."""
 

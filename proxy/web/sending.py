@@ -7,70 +7,57 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
 
+from proxy.errors import StoreDamaged
 from proxy.storage.base import Span
 from proxy.storage.reading import PIECE, in_thread
+from proxy.web.access_log import Handled
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
 
-class SocketSender:
+class Sending:
     """Sends spans on the connection of a plain TCP transport, past its buffer."""
 
-    def __init__(self, transport: asyncio.Transport, patience: float) -> None:
-        """``patience``: seconds in which the client has to take something."""
+    def __init__(self, transport: asyncio.Transport, handled: Handled) -> None:
+        """``handled`` is told of the bytes that are on their way."""
         self._transport = transport
-        self._patience = patience
+        self._handled = handled
         # A descriptor of our own: the transport may close its one at any time.
-        self._fd = os.dup(transport.get_extra_info("socket").fileno())
+        self._out = os.dup(transport.get_extra_info("socket").fileno())
 
     def close(self) -> None:
-        os.close(self._fd)
+        os.close(self._out)
 
-    async def send(self, span: Span, sent: Callable[[int], None]) -> None:
-        """``sent`` is told of bytes that are on their way.
+    async def flushed(self) -> None:
+        """Wait until what was written before, the head, has left the transport."""
+        transport = self._transport
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
-        Raises ``TimeoutError``, ``ConnectionError``, and ``OSError`` if the file is too short.
-        """
-        await self._flushed()
+    async def send(self, span: Span) -> None:
+        """Raises ``ConnectionError``, and ``StoreDamaged`` if the file is shorter than that."""
         at = span.start
         while at < span.stop:
-            size = min(PIECE, span.stop - at)
-            await _in_memory(span.fd, at, size)
-            if self._transport.is_closing():
-                raise ConnectionResetError
-            try:
-                done = os.sendfile(self._fd, span.fd, at, size)
-            except BlockingIOError:
-                await self._writable()
-                continue
-            if not done:
-                raise OSError("the file has become shorter")
+            done = await self._send(span.fd, at, min(PIECE, span.stop - at))
             at += done
-            sent(done)
+            self._handled.sent += done
             await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
 
-    async def _flushed(self) -> None:
-        """Wait until what was written before, the head, has left the transport."""
-        async with asyncio.timeout(self._patience):
-            while self._transport.get_write_buffer_size() and not self._transport.is_closing():
-                await asyncio.sleep(0)
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready: asyncio.Future[None] = loop.create_future()
-        loop.add_writer(self._fd, _set, ready)
-        try:
-            async with asyncio.timeout(self._patience):
-                await ready
-        finally:
-            loop.remove_writer(self._fd)
-
-
-def _set(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
+    async def _send(self, fd: int, at: int, size: int) -> int:
+        """How many of the bytes the socket took, at least one."""
+        await _in_memory(fd, at, size)
+        while not self._transport.is_closing():
+            try:
+                if done := os.sendfile(self._out, fd, at, size):
+                    return done
+            except BlockingIOError:
+                await _writable(self._out)
+            except OSError as error:
+                raise ConnectionResetError from error
+            else:
+                raise StoreDamaged("a file that is being sent")
+        raise ConnectionResetError
 
 
 def can_send(transport: asyncio.BaseTransport | None) -> bool:
@@ -81,6 +68,22 @@ def can_send(transport: asyncio.BaseTransport | None) -> bool:
         and transport.get_extra_info("socket") is not None
         and transport.get_extra_info("sslcontext") is None
     )
+
+
+async def _writable(out: int) -> None:
+    """Wait for the client; the kernel ends the connection of one that takes nothing."""
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(out, _set, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(out)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
 
 
 async def _in_memory(fd: int, at: int, size: int) -> None:
