@@ -4,7 +4,8 @@
 <cache>/blob/<aa>/<sha256>   files, by the sha256 of their content
 <cache>/records/             pages, what is held, last-used times (diskcache)
 <cache>/spool/               files that are still arriving
-<cache>/purged               touched by a purge, so that running servers forget too
+<cache>/purged               what was purged, so that running servers forget it too
+<cache>/lock                 held by the one process that deletes what was used longest ago
 ```
 """
 
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from proxy.errors import ConfigurationError
+from proxy.purges import Purges
 from proxy.settings import Settings
 from proxy.storage.disk import DiskStore
 from proxy.storage.eviction import Evictor, LastUsed
@@ -35,31 +38,37 @@ class Cache:
     pages: Pages
     used: LastUsed
     evictor: Evictor
+    purges: Purges
 
     @property
     def spool(self) -> Path:
         return self.folder / "spool"
 
-    def purge_stamp(self) -> int:
-        """Changes with every purge, whichever process did it."""
-        try:
-            return (self.folder / "purged").stat().st_mtime_ns
-        except OSError:
-            return 0
-
-    def stamp_purge(self) -> None:
-        (self.folder / "purged").touch()
+    async def tidy(self, *, evict: bool) -> None:
+        """For a server at its start: remove what a crash left, and with ``evict`` the excess."""
+        await asyncio.to_thread(clean_spool, self.spool)
+        if evict:
+            await self.evictor.enforce()
 
 
 def cache_folder(settings: Settings) -> Path:
-    return (settings.cache_dir or user_cache_path("waystation", appauthor=False)).absolute()
+    """Raises ``ConfigurationError`` where none is set and the user has no home."""
+    folder = settings.cache_dir or user_cache_path("waystation", appauthor=False)
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        problem = f"nobody knows the home directory that {folder} is in"
+        raise ConfigurationError("cache_dir", problem, "set an absolute path") from None
 
 
 @asynccontextmanager
 async def open_cache(
     settings: Settings, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Cache]:
-    """Raises ``ConfigurationError`` where the folder cannot serve as a cache."""
+    """As it is: nothing is deleted by opening it.
+
+    Raises ``ConfigurationError`` where the folder cannot serve as a cache.
+    """
     folder = cache_folder(settings)
     records = DiskRecords(folder / "records")
     try:
@@ -68,8 +77,7 @@ async def open_cache(
             evictor = Evictor(
                 store, used, int(settings.max_size) or None, lock=folder / "lock", clock=clock
             )
-            await asyncio.to_thread(clean_spool, folder / "spool")
-            await evictor.enforce()
-            yield Cache(folder, store, records, Pages(records), used, evictor)
+            purges = Purges(folder / "purged")
+            yield Cache(folder, store, records, Pages(records), used, evictor, purges)
     finally:
         await records.close()

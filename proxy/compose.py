@@ -27,6 +27,7 @@ from proxy.indexes.mirror import Mirror
 from proxy.model import ProjectName
 from proxy.plan import Node, plan
 from proxy.policies.names import Reserved
+from proxy.purges import EVERYTHING
 from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
 
 WATCH_PURGES = 1.0
@@ -49,10 +50,16 @@ class Proxy:
         for directory in self.directories:
             directory.poll()
 
-    def forget(self, project: ProjectName | None = None) -> None:
-        """Drop from memory what was purged from the cache."""
+    async def forget(self, project: ProjectName | None = None) -> None:
+        """Drop from memory what was purged from the cache: one project, or all that is cached.
+
+        The name of one project also ceases to be private, unless it has files here.
+        """
         for mirror in self.mirrors:
             mirror.forget(project)
+        for directory in self.directories:
+            if project is not None:
+                await directory.release(project)
 
 
 @asynccontextmanager
@@ -66,21 +73,25 @@ async def open_proxy(
     tree = plan(settings)
     async with AsyncExitStack() as stack:
         cache = await stack.enter_async_context(open_cache(settings, clock))
+        await cache.tidy(evict=not settings.offline)
         proxy = Proxy(tree, Events(), cache)
         builder = _Builder(settings, proxy, stack, clock)
         proxy.index = await builder.build(tree)
         watcher = asyncio.create_task(_watch_purges(proxy))
-        stack.callback(watcher.cancel)
+        stack.push_async_callback(_ended, watcher)
         yield proxy
 
 
 async def _watch_purges(proxy: Proxy) -> None:
-    stamp = proxy.cache.purge_stamp()
     while True:
         await asyncio.sleep(WATCH_PURGES)
-        if (now := proxy.cache.purge_stamp()) != stamp:
-            stamp = now
-            proxy.forget()
+        for project in proxy.cache.purges.news():
+            await proxy.forget(None if project == EVERYTHING else ProjectName(project))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class _Builder:

@@ -1,18 +1,25 @@
-"""What people do to a cache: count it, list it, verify it, purge it. Servers may be running on it."""
+"""What people do to a cache: count it, list it, verify it, purge it.
+
+Servers may be running on it meanwhile.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from proxy.cache import Cache
+from proxy.purges import EVERYTHING
 from proxy.storage.held import HeldFile
 
-BY_PROJECT = ("page", "document", "held", "provenance", "claim")
-"""Kinds of records whose keys are ``<kind>/<owner>/<project>`` or go on after that."""
+CACHED = ("page", "document", "held", "provenance")
+"""Kinds of records of what can be had again; keys are ``<kind>/<index>/<project>[/...]``."""
+CLAIM = "claim"
+"""The kind, with keys of the same form, that keeps a name private; see ``local_claims``."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -41,17 +48,14 @@ async def stats(cache: Cache) -> Stats:
     return Stats(len({_project(key) for key in pages}), len(entries), size)
 
 
-async def holdings(
-    cache: Cache, projects: Sequence[str] = ()
-) -> list[tuple[str, list[Holding]]]:
+async def holdings(cache: Cache, projects: Sequence[str] = ()) -> list[tuple[str, list[Holding]]]:
     """The files held, by project; of all projects if none are named."""
     found: dict[str, set[Holding]] = {}
     for key in await cache.records.keys("held/"):
         project = _project(key)
         if projects and project not in projects:
             continue
-        record = await cache.records.get(key)
-        held = msgspec.json.decode(record, type=HeldFile) if record else None
+        held = _held(await cache.records.get(key))
         if held and cache.store.has(held.sha256):
             filename = key.rpartition("/")[2]
             found.setdefault(project, set()).add(Holding(filename, held.sha256, held.size))
@@ -59,12 +63,10 @@ async def holdings(
 
 
 async def verify(cache: Cache) -> Verified:
-    """Hash every stored file again; those that are damaged are dropped."""
+    """Hash every stored file again; those that are damaged are dropped, to be fetched anew."""
     entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
     damaged = [
-        entry.key
-        for entry in entries
-        if not await asyncio.to_thread(_is_sound, cache, entry.key)
+        entry.key for entry in entries if not await asyncio.to_thread(_is_sound, cache, entry.key)
     ]
     for key in damaged:
         await cache.store.delete(key)
@@ -72,7 +74,10 @@ async def verify(cache: Cache) -> Verified:
 
 
 async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
-    """Forget the projects' pages and files; files that other projects have too are kept."""
+    """Forget the projects' pages and files, and that their names are private.
+
+    Files that other projects have too are kept. Raises ``OSError``, as the others that delete.
+    """
     wanted = set(projects)
     mine = {each.sha256 for _, held in await holdings(cache, sorted(wanted)) for each in held}
     others = {
@@ -81,20 +86,24 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
         if project not in wanted
         for each in held
     }
-    for kind in BY_PROJECT:
+    for kind in (*CACHED, CLAIM):
         for key in await cache.records.keys(f"{kind}/"):
             if _project(key) in wanted:
                 await cache.records.forget(key)
-    return await _delete(cache, mine - others, len(wanted))
+    done = await _delete(cache, mine - others, len(wanted))
+    cache.purges.note(sorted(wanted))
+    return done
 
 
 async def purge_everything(cache: Cache) -> Stats:
-    keys = await cache.records.keys("")
+    """Forget all that can be had again. Private names stay private, and what is known of them."""
+    keys = [key for kind in CACHED for key in await cache.records.keys(f"{kind}/")]
     for key in keys:
         await cache.records.forget(key)
     entries = await asyncio.to_thread(lambda: {entry.key for entry in cache.store.entries()})
-    projects = {_project(key) for key in keys if key.startswith("page/")}
-    return await _delete(cache, entries, len(projects))
+    done = await _delete(cache, entries, len({_project(key) for key in keys}))
+    cache.purges.note([EVERYTHING])
+    return done
 
 
 async def _delete(cache: Cache, keys: Iterable[str], projects: int) -> Stats:
@@ -102,14 +111,21 @@ async def _delete(cache: Cache, keys: Iterable[str], projects: int) -> Stats:
     for key in keys:
         if blob := await cache.store.get(key):
             await cache.store.delete(key)
+            await cache.used.forget(key)
             files += 1
             size += blob.size
-    cache.stamp_purge()
     return Stats(projects, files, size)
 
 
 def _project(key: str) -> str:
     return key.split("/")[2]
+
+
+def _held(record: bytes | None) -> HeldFile | None:
+    try:
+        return msgspec.json.decode(record, type=HeldFile) if record else None
+    except msgspec.MsgspecError:
+        return None
 
 
 def _is_sound(cache: Cache, key: str) -> bool:
@@ -119,3 +135,7 @@ def _is_sound(cache: Cache, key: str) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == key
     except FileNotFoundError:
         return True
+    except OSError as error:
+        if error.errno == errno.EIO:  # the disk has lost it
+            return False
+        raise

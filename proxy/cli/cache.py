@@ -26,7 +26,10 @@ def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, fl
 
     async def run() -> int:
         async with open_cache(settings) as cache:
-            return await work(cache)
+            try:
+                return await work(cache)
+            except OSError as error:
+                raise click.ClickException(f"the cache cannot be changed: {error}") from error
 
     raise SystemExit(asyncio.run(run()))
 
@@ -84,12 +87,17 @@ def verify_command(config: Path | None, **flags: Any) -> None:
 
 @command.command("purge")
 @settings_options
-@click.option("--all", "everything", is_flag=True, help="Everything, of all projects.")
+@click.option(
+    "--all", "everything", is_flag=True, help="All pages and files. Private names stay private."
+)
 @click.argument("projects", nargs=-1, metavar="[PROJECT]...")
 def purge_command(
     projects: tuple[str, ...], everything: bool, config: Path | None, **flags: Any
 ) -> None:
-    """Forget the projects' pages and files; also private names that have no files any more."""
+    """Forget the projects' pages and files.
+
+    A private name that has no files any more is given up only by naming it here.
+    """
     if bool(projects) == everything:
         raise click.UsageError("name the projects to purge, or say --all")
     wanted = _names(projects)
