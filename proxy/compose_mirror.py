@@ -35,7 +35,10 @@ async def open_mirror(
     events: Observer,
     clock: Callable[[], float],
 ) -> AsyncIterator[Mirror]:
-    """At the end running downloads get ``shutdown_grace`` seconds. Raises ``ConfigurationError``."""
+    """At the end running downloads get ``shutdown_grace`` seconds.
+
+    Raises ``ConfigurationError``.
+    """
     url, credentials = find_credentials(
         str(table.url),
         user=table.username,
@@ -85,9 +88,8 @@ async def _assembled(
 ) -> AsyncIterator[Mirror]:
     lifetimes = _lifetimes(settings)
     held = Held(cache.records, namespace)
-    memory = PageMemory(
-        name, namespace, cache.pages, lifetimes, allows=remote.allows if remote else _any
-    )
+    allows = remote.allows if remote else _any
+    memory = PageMemory(name, namespace, cache.pages, lifetimes, events, allows=allows)
     pages: PageSource
     if remote:
         soft = settings.soft_deadline
@@ -116,8 +118,7 @@ async def _assembled(
     try:
         yield mirror
     finally:
-        await downloads.close(settings.shutdown_grace)
-        await mirror.close()
+        await mirror.close(settings.shutdown_grace)
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:
@@ -138,7 +139,7 @@ def _proxies(settings: Settings) -> Mapping[str, str]:
 
 
 def _netrc() -> Path:
-    return Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+    return Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))  # noqa: PTH111 (works without a home)
 
 
 def _any(origin: str) -> bool:

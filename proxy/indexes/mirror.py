@@ -9,7 +9,7 @@ from proxy.errors import NoSuchFile, NotFound, UpstreamError
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.mirror_files import MirrorFiles
 from proxy.indexes.mirror_metadata import MirrorMetadata
-from proxy.indexes.page_memory import PageMemory
+from proxy.indexes.page_memory import Known, PageMemory
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 
 
@@ -79,9 +79,11 @@ class Mirror:
             self._memory.drop(project)
         self._events(PageChanged(project))
 
-    async def close(self) -> None:
+    async def close(self, grace: float = 0.0) -> None:
+        """Downloads that are running get ``grace`` seconds to finish."""
+        await self._metadata.close()  # it starts downloads, they ask for pages, those are stored
+        await self._files.close(grace)
         await self._pages.close()
-        await self._metadata.close()
         await self._memory.close()
 
     async def _listing(
@@ -91,9 +93,12 @@ class Mirror:
 
         A stored page is enough however old it is: its digest says which bytes are meant.
         """
-        known = self._memory.get(project) or await self._memory.load(project)
-        if known and digest is not None and _lists(known.page, filename, digest):
-            return known.page
+        if digest is not None:
+            known = self._memory.get(project)
+            if not _lists(known, filename, digest):
+                known = await self._memory.load(project)  # another process may know more
+            if known and _lists(known, filename, digest):
+                return known.page
         page, _ = await self._pages.page(project)
         return page
 
@@ -114,9 +119,8 @@ class Mirror:
         return status is not None and status.status == "quarantined"
 
 
-def _lists(page: ProjectPage, filename: str, digest: str) -> bool:
+def _lists(known: Known | None, filename: str, digest: str) -> bool:
     try:
-        page.file(filename, digest)
+        return known is not None and bool(known.page.file(filename, digest))
     except NoSuchFile:
         return False
-    return True

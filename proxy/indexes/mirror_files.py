@@ -5,30 +5,34 @@ Whether a file may be had at all is decided by the page, in ``mirror``.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, aclosing
-from typing import TypeVar
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
-from proxy.errors import DigestMismatch, NoSuchFile, NotFound
+from proxy.errors import NoSuchFile
 from proxy.events import FileAnswered, Observer, Outcome
+from proxy.indexes.on_demand import OnDemand
 from proxy.model import Artifact, File, ProjectName
-from proxy.storage.base import Blob, BlobStore, Span
+from proxy.storage.base import Blob, BlobStore
 from proxy.storage.held import Held, HeldFile
 from proxy.upstream.body import Body
 from proxy.upstream.downloads import Download, Downloads, Expected
 from proxy.upstream.remote import Remote
 
-log = logging.getLogger(__name__)
-T = TypeVar("T")
-
 UNHASHED = 3600.0
 """Seconds for which a stored file without any digest in its index is taken for the current one."""
 
 
+class _Found(NamedTuple):
+    key: str
+    blob: Blob
+    outdated: bool
+    """The file may have been replaced since."""
+
+
 class MirrorFiles:
-    """Finds bytes for what pages list."""
+    """Finds bytes for what pages list. ``digest`` is always that of the address, as in ``File``."""
 
     def __init__(
         self,
@@ -55,22 +59,17 @@ class MirrorFiles:
         self._downloads = downloads
         self._events = events
         self._used = used
-        self._suspect = suspect
+        self.suspect = suspect
         self._limit = limit
         self._clock = clock
 
-    async def stored(
-        self, project: ProjectName, file: File, digest: str
-    ) -> tuple[str, Blob] | None:
-        """Key and bytes of what the store has under this address (``digest`` as in ``File``)."""
-        key = file.sha256
-        if key is None:
-            held = await self._held.get(project, digest, file.filename)
-            if held is None or self._outdated(held, file):
-                return None
-            key = held.sha256
-        blob = await self._store.get(key)
-        return (key, blob) if blob else None
+    async def stored(self, project: ProjectName, file: File, digest: str) -> Blob | None:
+        """What the store has under this address, and may be taken for the file."""
+        found = await self._find(project, file, digest)
+        if found is None or found.outdated:
+            return None
+        self._used(found.key)
+        return found.blob
 
     async def once_listed(
         self, project: ProjectName, filename: str, digest: str
@@ -80,21 +79,37 @@ class MirrorFiles:
         blob = await self._store.get(held.sha256) if held else None
         if held is None or blob is None:
             return None
+        self._used(held.sha256)
         file = File(filename, "", {"sha256": held.sha256}, held.size, uploaded=held.uploaded)
-        return self._hit(project, held.sha256, Artifact(file, blob))
+        self.answered(project, file, Outcome.HIT)
+        return Artifact(file, blob)
 
     async def artifact(self, project: ProjectName, file: File, digest: str) -> Artifact:
         """The file with its bytes, which are fetched when they are first read."""
-        if found := await self.stored(project, file, digest):
-            key, blob = found
-            return self._hit(project, key, Artifact(file, blob))
-        if self._remote is None:
-            raise NoSuchFile(project, file.filename, "not in the offline cache")
-        return Artifact(file, OnDemand(self, project, file, digest))
+        found = await self._find(project, file, digest)
+        if found and not found.outdated:
+            self._used(found.key)
+            self.answered(project, file, Outcome.HIT)
+            return Artifact(file, found.blob)
+        outdated = found.blob if found else None
+        return Artifact(file, self._on_demand(project, file, digest, outdated))
+
+    async def fetched(self, project: ProjectName, file: File, digest: str) -> Blob | None:
+        """The file out of the store, brought there first; None if that cannot keep it.
+
+        Raises ``NoSuchFile`` and ``UpstreamError``.
+        """
+        if blob := await self.stored(project, file, digest):
+            return blob
+        async for _ in self._on_demand(project, file, digest).chunks():
+            pass
+        if download := self._downloads.join(self._key(project, file, digest)):
+            await self._downloads.settled(download)
+        return await self.stored(project, file, digest)
 
     def download(self, project: ProjectName, file: File, digest: str) -> tuple[Download, bool]:
         """The running download of the file, and whether it had been under way already."""
-        key = file.sha256 or f"{self._name}/{project}/{digest}/{file.filename}"
+        key = self._key(project, file, digest)
         if download := self._downloads.join(key):
             return download, True
         expected = Expected(
@@ -109,6 +124,7 @@ class MirrorFiles:
     async def remember(
         self, project: ProjectName, file: File, digest: str, sha256: str, size: int
     ) -> None:
+        """That the store has these bytes of the file now."""
         self._used(sha256)
         held = HeldFile(sha256, size, self._clock(), file.uploaded)
         await self._held.put(project, digest, file.filename, held)
@@ -117,74 +133,38 @@ class MirrorFiles:
         assert self._remote is not None
         return await self._remote.size(file.url)
 
-    def suspect(self, project: ProjectName) -> None:
-        self._suspect(project)
-
     def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None:
         self._events(FileAnswered(project, file.filename, self._name, outcome))
+
+    async def close(self, grace: float) -> None:
+        """Running downloads get ``grace`` seconds to finish."""
+        await self._downloads.close(grace)
+
+    def _on_demand(
+        self, project: ProjectName, file: File, digest: str, outdated: Blob | None = None
+    ) -> OnDemand:
+        if self._remote is None:
+            raise NoSuchFile(project, file.filename, "not in the offline cache")
+        return OnDemand(self, project, file, digest, outdated)
+
+    async def _find(self, project: ProjectName, file: File, digest: str) -> _Found | None:
+        """In the store. Of a file without a digest only time tells that it may be outdated."""
+        key, outdated = file.sha256, False
+        if key is None:
+            held = await self._held.get(project, digest, file.filename)
+            if held is None:
+                return None
+            key = held.sha256
+            recent = 0 <= self._clock() - held.stored < UNHASHED
+            outdated = digest == "-" and self._remote is not None and not recent
+        blob = await self._store.get(key)
+        return _Found(key, blob, outdated) if blob else None
+
+    def _key(self, project: ProjectName, file: File, digest: str) -> str:
+        """Of the download: what has the same is the same file."""
+        return file.sha256 or f"{project}/{digest}/{file.filename}"
 
     def _fetch(self, file: File) -> Callable[[int, str | None], AbstractAsyncContextManager[Body]]:
         remote = self._remote
         assert remote is not None
         return lambda start, etag: remote.open(file.url, start=start, etag=etag)
-
-    def _outdated(self, held: HeldFile, file: File) -> bool:
-        """A file without a digest may have been replaced upstream; nothing tells but time."""
-        if file.hashes or self._remote is None:
-            return False
-        return self._clock() - held.stored > UNHASHED
-
-    def _hit(self, project: ProjectName, key: str, artifact: Artifact) -> Artifact:
-        self._used(key)
-        self.answered(project, artifact.file, Outcome.HIT)
-        return artifact
-
-
-class OnDemand:
-    """The bytes of a file that is not held: asking for its size alone fetches nothing."""
-
-    def __init__(self, files: MirrorFiles, project: ProjectName, file: File, digest: str) -> None:
-        self._files = files
-        self._project = project
-        self._file = file
-        self._digest = digest
-
-    @property
-    def size(self) -> int | None:
-        return self._file.size
-
-    async def length(self) -> int | None:
-        if self._file.size is not None:
-            return self._file.size
-        return await self._or_suspect(self._files.ask_size(self._file))
-
-    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        return self._watched(lambda download: download.chunks(start, stop))
-
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
-        return self._watched(lambda download: download.spans(start, stop))
-
-    async def _watched(self, read: Callable[[Download], AsyncIterator[T]]) -> AsyncIterator[T]:
-        """Reads the download, which is begun now, if nobody has."""
-        download, joined = self._files.download(self._project, self._file, self._digest)
-        outcome = Outcome.JOINED if joined else Outcome.MISS
-        self._files.answered(self._project, self._file, outcome)
-        try:
-            async with aclosing(read(download)) as pieces:  # type: ignore[type-var]
-                async for piece in pieces:
-                    yield piece
-        except (NotFound, DigestMismatch) as error:
-            raise self._suspicious(error) from error
-
-    async def _or_suspect(self, answer: Awaitable[int | None]) -> int | None:
-        try:
-            return await answer
-        except NotFound as error:
-            raise self._suspicious(error) from error
-
-    def _suspicious(self, error: NotFound | DigestMismatch) -> NotFound | DigestMismatch:
-        """The page and the file disagree, so the page is likely out of date."""
-        self._files.suspect(self._project)
-        if isinstance(error, NotFound):
-            return NoSuchFile(self._project, self._file.filename, "upstream no longer has it")
-        return error

@@ -19,8 +19,9 @@ from proxy.model import Artifact, File, ProjectName
 from proxy.singleflight import SingleFlight
 from proxy.storage.base import BlobStore, Records
 from proxy.storage.disk import BytesBlob, DiskBlob
-from proxy.storage.leftovers import open_spool
+from proxy.storage.reading import in_thread
 from proxy.upstream.remote import Remote
+from proxy.upstream.spool import Spool
 from proxy.upstream.verify import Check, Expected
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ LIMIT = 8 * 2**20
 """Bytes of a document beside a file."""
 PROVENANCE_TTL = 600.0
 """Seconds; attestations may be added to a file at any time."""
+
+Document = tuple[bytes, Outcome]
 
 
 class MirrorMetadata:
@@ -46,6 +49,7 @@ class MirrorMetadata:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``namespace`` as in ``PageMemory``; ``spool`` is a folder on the store's file system."""
         self._name = name
         self._remote = remote
         self._files = files
@@ -54,52 +58,38 @@ class MirrorMetadata:
         self._namespace = namespace
         self._spool = spool
         self._clock = clock
-        self._flights: SingleFlight[tuple[str, str, str], bytes] = SingleFlight()
+        self._flights: SingleFlight[str, Document] = SingleFlight()
         self._writes: set[asyncio.Task[None]] = set()
 
     async def metadata(
         self, project: ProjectName, wheel: File, sibling: File, digest: str
     ) -> Artifact:
         """The ``.metadata`` of a wheel; ``digest`` is the wheel's. Raises as ``Index.file``."""
-        if await self._files.stored(project, sibling, digest):
-            return await self._files.artifact(project, sibling, digest)
-        key = (project, digest, sibling.filename)
+        if blob := await self._files.stored(project, sibling, digest):
+            self._files.answered(project, sibling, Outcome.HIT)
+            return Artifact(sibling, blob)
+        key = f"{project}/{digest}/{sibling.filename}"
         joined = self._flights.under_way(key)
-        data = await self._flights.do(key, lambda: self._obtain(project, wheel, sibling, digest))
-        self._files.answered(project, sibling, Outcome.JOINED if joined else Outcome.MISS)
+        data, outcome = await self._flights.do(
+            key, lambda: self._obtain(project, wheel, sibling, digest)
+        )
+        self._files.answered(project, sibling, Outcome.JOINED if joined else outcome)
         return Artifact(sibling, BytesBlob(data))
 
     async def provenance(self, project: ProjectName, sibling: File, digest: str) -> Artifact:
         """The provenance as upstream has it now, at most ten minutes old, or the last known."""
         key = f"provenance/{self._namespace}/{project}/{digest}/{sibling.filename}"
-        record = await self._records.get(key)
-        stored, data = _aged(record)
-        if self._remote is None or self._clock() - stored < PROVENANCE_TTL:
-            if not data:
-                raise NoSuchFile(project, sibling.filename, "not in the offline cache")
-            self._files.answered(project, sibling, Outcome.HIT)
-            return Artifact(sibling, BytesBlob(data))
-        try:
-            data = await self._remote.read(sibling.url, LIMIT)
-            msgspec.json.decode(data)
-        except NotFound as error:
-            raise NoSuchFile(project, sibling.filename, "upstream no longer has it") from error
-        except msgspec.DecodeError as error:
-            raise UpstreamError(self._name, f"{sibling.filename} is not JSON") from error
-        except UpstreamError:
-            if not data:
-                raise
-            self._files.answered(project, sibling, Outcome.STALE)
-            return Artifact(sibling, BytesBlob(data))
-        await self._records.put(key, f"{self._clock()}\n".encode() + data)
-        self._files.answered(project, sibling, Outcome.MISS)
+        data, outcome = await self._flights.do(key, lambda: self._attested(project, sibling, key))
+        self._files.answered(project, sibling, outcome)
         return Artifact(sibling, BytesBlob(data))
 
     async def close(self) -> None:
         await self._flights.close()
         await asyncio.gather(*self._writes, return_exceptions=True)
 
-    async def _obtain(self, project: ProjectName, wheel: File, sibling: File, digest: str) -> bytes:
+    async def _obtain(
+        self, project: ProjectName, wheel: File, sibling: File, digest: str
+    ) -> Document:
         try:
             data = await self._fetched(sibling)
         except (UpstreamError, NotFound) as error:
@@ -109,26 +99,24 @@ class MirrorMetadata:
         task = asyncio.create_task(self._keep(project, sibling, digest, data))
         self._writes.add(task)  # behind the answer, which need not wait for the disk
         task.add_done_callback(self._writes.discard)
-        return data
+        return data, Outcome.MISS
 
     async def _fetched(self, sibling: File) -> bytes:
         if self._remote is None:
             raise NotFound("offline")
         data = await self._remote.read(sibling.url, LIMIT)
         self._verify(sibling, data)
+        if not sibling.hashes and b"Metadata-Version:" not in data:  # a page of a portal, perhaps
+            raise UpstreamError(self._name, f"{sibling.filename} is not core metadata")
         return data
 
     async def _extracted(self, project: ProjectName, wheel: File, digest: str) -> bytes:
         """Out of the wheel, which is fetched for it if need be."""
-        if not await self._files.stored(project, wheel, digest):
-            artifact = await self._files.artifact(project, wheel, digest)
-            async for _ in artifact.blob.chunks():
-                pass  # the store has it when the last piece has come
-        found = await self._files.stored(project, wheel, digest)
-        if found is None or not isinstance(found[1], DiskBlob):
+        blob = await self._files.fetched(project, wheel, digest)
+        if not isinstance(blob, DiskBlob):
             raise UpstreamError(self._name, f"the metadata of {wheel.filename} cannot be had")
         try:
-            return await asyncio.to_thread(read_wheel_metadata, found[1].path, wheel.filename)
+            return await asyncio.to_thread(read_wheel_metadata, blob.path, wheel.filename)
         except UnusableArchive as error:
             raise UpstreamError(
                 self._name, f"the metadata of {wheel.filename} cannot be read: {error}"
@@ -141,19 +129,41 @@ class MirrorMetadata:
 
     async def _keep(self, project: ProjectName, sibling: File, digest: str, data: bytes) -> None:
         sha256 = hashlib.sha256(data).hexdigest()
+        spool = Spool(self._spool)
         try:
-            spool = await asyncio.to_thread(self._write, data)
-            await self._store.put(sha256, spool)
+            await in_thread(spool.write, data)
+            await self._store.put(sha256, spool.path)
         except OSError as error:
             log.warning("%s is not stored: %s", sibling.filename, error)
-            return
-        await self._files.remember(project, sibling, digest, sha256, len(data))
+        else:
+            await self._files.remember(project, sibling, digest, sha256, len(data))
+        finally:
+            spool.close()
 
-    def _write(self, data: bytes) -> Path:
-        fd, path = open_spool(self._spool)
-        with open(fd, "wb") as file:
-            file.write(data)
-        return path
+    async def _attested(self, project: ProjectName, sibling: File, key: str) -> Document:
+        stored, data = _aged(await self._records.get(key))
+        if data and (self._remote is None or 0 <= self._clock() - stored < PROVENANCE_TTL):
+            return data, Outcome.HIT
+        try:
+            data = await self._proof(sibling)
+        except NotFound as error:
+            raise NoSuchFile(project, sibling.filename, str(error)) from error
+        except UpstreamError:
+            if not data:
+                raise
+            return data, Outcome.STALE
+        await self._records.put(key, f"{self._clock()}\n".encode() + data)
+        return data, Outcome.MISS
+
+    async def _proof(self, sibling: File) -> bytes:
+        if self._remote is None:
+            raise NotFound("not in the offline cache")
+        data = await self._remote.read(sibling.url, LIMIT)
+        try:
+            msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise UpstreamError(self._name, f"{sibling.filename} is not JSON") from error
+        return data
 
 
 def _aged(record: bytes | None) -> tuple[float, bytes]:

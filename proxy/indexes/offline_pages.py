@@ -58,10 +58,22 @@ class OfflinePages:
         """Nothing runs."""
 
     async def _only_held(self, page: ProjectPage) -> ProjectPage:
-        names = await self._held.names(page.project)
+        held = await self._held_without_sha256(page)
         has = self._store.has
 
-        def held(file: File) -> bool:
-            return has(file.sha256) if file.sha256 else (file.digest, file.filename) in names
+        def is_held(file: File) -> bool:
+            return has(file.sha256) if file.sha256 else file.filename in held
 
-        return await asyncio.to_thread(page.keep, held)
+        return await asyncio.to_thread(page.keep, is_held)
+
+    async def _held_without_sha256(self, page: ProjectPage) -> set[str]:
+        """Those files of which upstream tells no sha256: what they once had is remembered."""
+        files = [file for file in page.files if not file.sha256]
+        names = await self._held.names(page.project) if files else set()
+        return {
+            file.filename
+            for file in files
+            if (file.digest, file.filename) in names
+            and (held := await self._held.get(page.project, file.digest, file.filename))
+            and self._store.has(held.sha256)
+        }

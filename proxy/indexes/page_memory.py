@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from proxy.errors import UnreadablePage
+from proxy.events import Observer, PageChanged
 from proxy.indexes.freshness import Lifetimes
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.parse import parse_page
 from proxy.simple.screen import screen
+from proxy.singleflight import SingleFlight
 from proxy.storage.pages import Pages, StoredPage, pack, unpack
 
 log = logging.getLogger(__name__)
@@ -31,7 +34,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class PageMemory:
-    """Finds and keeps the pages of one mirror."""
+    """Finds and keeps the pages of one mirror; announces each page that is another one now."""
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class PageMemory:
         namespace: str,
         pages: Pages,
         lifetimes: Lifetimes,
+        events: Observer,
         *,
         allows: Callable[[str], bool] = lambda origin: True,
         budget: int = 12_000,
@@ -46,16 +50,18 @@ class PageMemory:
         """``namespace`` keys what is stored: it changes with the upstream's configuration.
 
         ``allows`` says of an origin whether files may be fetched there. ``budget`` bounds the
-        parsed pages by the number of their files, at about 1 kB each.
+        parsed pages by the number of their files, at about 1 kB each; a page counts as one more.
         """
         self._name = name
         self._namespace = namespace
         self._pages = pages
         self._lifetimes = lifetimes
+        self._events = events
         self._allows = allows
         self._budget = budget
         self._size = 0
         self._known: OrderedDict[ProjectName, Known] = OrderedDict()
+        self._loads: SingleFlight[ProjectName, Known | None] = SingleFlight()
         self._writes: dict[ProjectName, asyncio.Task[None]] = {}
         self._told: set[tuple[str, str]] = set()
 
@@ -66,19 +72,34 @@ class PageMemory:
 
     async def load(self, project: ProjectName) -> Known | None:
         """What the store has, if another process stored news; else what memory has."""
+        found = await self._loads.do(project, lambda: self._load(project))
+        return self.get(project) or found  # it may have been refreshed since
+
+    async def _load(self, project: ProjectName) -> Known | None:
         known = self.get(project)
+        if known is None and (writing := self._writes.get(project)):
+            await asyncio.wait({writing})
         head = await self._pages.head(self._key(project))
         if head is None or (known and head.checked <= known.head.checked):
-            return known
-        if known and head.digest == known.head.digest:
-            return self.keep(project, head, known.page)
+            return self.get(project)
+        same = known is not None and known.head.document == head.document
+        page = known.page if known and same else await self._stored(project, head)
+        newest = self.get(project)  # upstream may have been asked meanwhile
+        if page is None or (newest and newest.head.checked >= head.checked):
+            return newest
+        return self.keep(project, head, page)
+
+    async def _stored(self, project: ProjectName, head: StoredPage) -> ProjectPage | None:
         packed = await self._pages.document(self._key(project), head.digest)
         if packed is None:
-            return known
-        page = await off_loop(
-            UNFOLDS * len(packed), lambda: self.read(project, head, unpack(packed))
-        )
-        return self.keep(project, head, page)
+            return None
+        try:
+            return await off_loop(
+                UNFOLDS * len(packed), lambda: self.read(project, head, unpack(packed))
+            )
+        except UnreadablePage as error:  # another version of the proxy could read it
+            log.info("the stored page of %s is of no use: %s", project, error)
+            return None
 
     def read(self, project: ProjectName, head: StoredPage, document: bytes) -> ProjectPage:
         """The page that a document means. Raises ``UnreadablePage``."""
@@ -91,13 +112,13 @@ class PageMemory:
     def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
         """Remember the page under this head, in memory."""
         self.drop(project)
-        page = msgspec.structs.replace(
-            page, fresh_until=self._lifetimes.fresh_until(head), checked=head.checked
-        )
+        until = 0.0 if head.doubtful else self._lifetimes.fresh_until(head)
+        page = msgspec.structs.replace(page, fresh_until=until, checked=head.checked)
         known = self._known[project] = Known(head, page)
-        self._size += len(page.files)
+        self._size += _weight(known)
         while self._size > self._budget and len(self._known) > 1:
             self.drop(next(iter(self._known)))
+        self._events(PageChanged(project))
         return known
 
     def store(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
@@ -113,11 +134,12 @@ class PageMemory:
     def forget(self, project: ProjectName) -> None:
         self.drop(project)
         self._write(project, self._pages.forget(self._key(project)))
+        self._events(PageChanged(project))
 
     def drop(self, project: ProjectName) -> None:
         """Out of memory; the store keeps it."""
         if known := self._known.pop(project, None):
-            self._size -= len(known.page.files)
+            self._size -= _weight(known)
 
     def drop_all(self) -> None:
         self._known.clear()
@@ -128,6 +150,7 @@ class PageMemory:
         return {ProjectName(key.rpartition("/")[2]) for key in keys}
 
     async def close(self) -> None:
+        await self._loads.close()
         await asyncio.gather(*self._writes.values(), return_exceptions=True)
 
     def _key(self, project: ProjectName) -> str:
@@ -160,6 +183,10 @@ class PageMemory:
                 filename,
                 project,
             )
+
+
+def _weight(known: Known) -> int:
+    return 1 + len(known.page.files)
 
 
 async def off_loop(size: int, work: Callable[[], T]) -> T:

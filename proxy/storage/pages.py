@@ -24,10 +24,22 @@ class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
     etag: str | None = None
     last_modified: str | None = None
     serial: int | None = None
-    doubted: float | None = None
-    """Since when (Unix time) upstream's newer answers look wrong: gone, or an older serial."""
+    gone_since: float | None = None
+    """When (Unix time) upstream first answered that there is no such project any more."""
+    older_since: float | None = None
+    """When (Unix time) upstream first answered with an older page than this one."""
     digest: str
     """sha256 of the document."""
+
+    @property
+    def document(self) -> tuple[str, str, str]:
+        """All that the page is read from: heads that agree in this are of the same page."""
+        return self.digest, self.url, self.content_type
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether upstream's newest answer was another one, which is not believed yet."""
+        return self.gone_since is not None or self.older_since is not None
 
 
 class Pages:

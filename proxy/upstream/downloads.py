@@ -54,7 +54,7 @@ class Downloads:
         self._memory = memory
         self._patience = patience
         self._current: dict[str, Download] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Download] = {}
 
     def join(self, key: str) -> Download | None:
         """The running download of that key, if its first byte can still be had."""
@@ -67,9 +67,17 @@ class Downloads:
             return running
         download = self._current[key] = Download(expected, Spool(self._spool))
         task = asyncio.create_task(self._run(download, fetch, done))
-        self._tasks.add(task)
+        self._tasks[task] = download
         task.add_done_callback(lambda ended: self._ended(key, download, ended))
         return download
+
+    async def settled(self, download: Download) -> None:
+        """Wait until it has failed, or its file is in the store if it ever gets there.
+
+        Its readers have all bytes a moment earlier.
+        """
+        if tasks := [task for task, running in self._tasks.items() if running is download]:
+            await asyncio.wait(tasks)
 
     async def close(self, grace: float) -> None:
         """Let what is running finish for up to ``grace`` seconds, then cancel it."""
@@ -113,7 +121,7 @@ class Downloads:
             await self._on_stored(download.size or 0)
 
     def _ended(self, key: str, download: Download, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if self._current.get(key) is download:
             del self._current[key]
         if not task.cancelled() and (error := task.exception()):

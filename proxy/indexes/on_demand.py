@@ -1,0 +1,87 @@
+"""The bytes of a mirror's file that is not held: nothing is fetched before they are read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Protocol
+
+from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
+from proxy.events import Outcome
+from proxy.model import File, ProjectName
+from proxy.storage.base import Blob
+
+
+class Files(Protocol):
+    """What is needed of ``MirrorFiles``."""
+
+    def download(self, project: ProjectName, file: File, digest: str) -> tuple[Blob, bool]: ...
+
+    async def ask_size(self, file: File) -> int | None: ...
+
+    def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None: ...
+
+    def suspect(self, project: ProjectName) -> None: ...
+
+
+class OnDemand:
+    """A blob whose readers share one download; asking for its size alone starts none."""
+
+    def __init__(
+        self,
+        files: Files,
+        project: ProjectName,
+        file: File,
+        digest: str,
+        outdated: Blob | None = None,
+    ) -> None:
+        """``outdated``: bytes that the file once had, for when upstream does not answer."""
+        self._files = files
+        self._project = project
+        self._file = file
+        self._digest = digest
+        self._outdated = outdated
+        self._instead: Blob | None = None
+
+    @property
+    def size(self) -> int | None:
+        return self._file.size
+
+    async def length(self) -> int | None:
+        if self._file.size is not None and self._outdated is None:
+            return self._file.size
+        try:
+            return await self._files.ask_size(self._file)
+        except NotFound as error:
+            raise self._suspicious(error) from error
+        except UpstreamError:
+            if self._outdated is None:
+                raise
+            self._instead = self._outdated
+            return self._instead.size
+
+    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        try:
+            pieces = self._bytes().chunks(start, stop)
+            async with aclosing(pieces):  # type: ignore[type-var]  # they are generators
+                async for piece in pieces:
+                    yield piece
+        except (NotFound, DigestMismatch) as error:
+            raise self._suspicious(error) from error
+
+    def _bytes(self) -> Blob:
+        """The running download, unless upstream has just failed."""
+        if self._instead is not None:
+            self._files.answered(self._project, self._file, Outcome.STALE)
+            return self._instead
+        download, joined = self._files.download(self._project, self._file, self._digest)
+        outcome = Outcome.JOINED if joined else Outcome.MISS
+        self._files.answered(self._project, self._file, outcome)
+        return download
+
+    def _suspicious(self, error: NotFound | DigestMismatch) -> NotFound | DigestMismatch:
+        """The page and the file disagree, so the page is likely out of date."""
+        self._files.suspect(self._project)
+        if isinstance(error, NotFound):
+            return NoSuchFile(self._project, self._file.filename, "upstream no longer has it")
+        return error

@@ -1,0 +1,149 @@
+"""What a mirror makes of upstream's answer to the question for a page, by what it knew before.
+
+When it is asked is in ``mirror_pages``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from proxy.errors import NoSuchProject, UnreadablePage
+from proxy.events import Outcome
+from proxy.indexes.freshness import Freshness, Lifetimes, freshness
+from proxy.indexes.page_memory import Known, PageMemory, off_loop
+from proxy.model import ProjectName, ProjectPage
+from proxy.storage.pages import StoredPage
+from proxy.upstream.remote import Document, NotModified, Remote, Validators
+
+Answer = tuple[ProjectPage, Outcome]
+
+DOUBT_ABSENCE = 60.0
+"""Seconds between two answers "gone" that make a stored page go."""
+DOUBT_SERIAL = 3600.0
+"""Seconds after which an older serial is believed: upstream may have been rebuilt."""
+
+
+class Refresh:
+    """Asks upstream for a page, and remembers what is to be believed of the answer.
+
+    A page that could still stand in for a failing upstream is not given up for one answer
+    that looks wrong; one that could not, is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        remote: Remote,
+        memory: PageMemory,
+        lifetimes: Lifetimes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._name = name
+        self._remote = remote
+        self._memory = memory
+        self._lifetimes = lifetimes
+        self._clock = clock
+
+    async def __call__(self, project: ProjectName, known: Known | None) -> Answer:
+        """The page as it is to be answered. Raises ``NoSuchProject`` and ``UpstreamError``."""
+        validators = Validators(known.head.etag, known.head.last_modified) if known else None
+        try:
+            answer = await self._remote.page(project, validators)
+        except NoSuchProject:
+            return self._doubt_absence(project, known)
+        if isinstance(answer, Document):
+            return await self._accept(project, known, answer)
+        assert known is not None  # only who sends validators is told "not modified"
+        return self._confirm(project, known, answer)
+
+    async def _accept(
+        self, project: ProjectName, known: Known | None, document: Document
+    ) -> Answer:
+        trusted = known if self._is_usable(known) else None
+        if trusted and (since := self._older_since(trusted.head, document)):
+            return self._keep_doubting(project, trusted, older_since=since)
+        head, page = await off_loop(len(document.body), lambda: self._read(project, document))
+        if trusted and _lost_every_link(trusted.page, page, head):
+            # A portal or an error page, not news.
+            raise UnreadablePage(self._name, "its page, which had files, came without a link")
+        kept = self._memory.keep(project, head, page)
+        if self._may_store(document):
+            self._memory.store(project, head, document.body)
+        return kept.page, Outcome.MISS
+
+    def _read(self, project: ProjectName, document: Document) -> tuple[StoredPage, ProjectPage]:
+        storable = self._may_store(document)
+        head = StoredPage(
+            url=document.url,
+            content_type=document.content_type,
+            checked=self._clock(),
+            lifetime=document.lifetime if document.storable else 0.0,
+            must_revalidate=document.must_revalidate or not storable,
+            etag=document.etag if storable else None,
+            last_modified=document.last_modified if storable else None,
+            serial=document.serial,
+            digest=hashlib.sha256(document.body).hexdigest(),
+        )
+        return head, self._memory.read(project, head, document.body)
+
+    def _may_store(self, document: Document) -> bool:
+        """What may not be stored is kept for the addresses of its files, and asked for anew."""
+        return document.storable or self._lifetimes.minimum > 0
+
+    def _confirm(self, project: ProjectName, known: Known, answer: NotModified) -> Answer:
+        head = msgspec.structs.replace(
+            known.head,
+            checked=self._clock(),
+            lifetime=answer.lifetime,
+            must_revalidate=answer.must_revalidate,
+            last_modified=answer.last_modified or known.head.last_modified,
+            serial=answer.serial or known.head.serial,
+            gone_since=None,
+            older_since=None,
+        )
+        return self._renew(project, known, head), Outcome.REVALIDATED
+
+    def _doubt_absence(self, project: ProjectName, known: Known | None) -> Answer:
+        """One answer "gone" for a page that was there may be a fault; a second is believed."""
+        now = self._clock()
+        since = known.head.gone_since if known else None
+        doubted = since is None or now - since < DOUBT_ABSENCE
+        if known and doubted and self._is_usable(known):
+            return self._keep_doubting(project, known, gone_since=since or now)
+        if known:
+            self._memory.forget(project)
+        raise NoSuchProject(project)
+
+    def _keep_doubting(self, project: ProjectName, known: Known, **since: Any) -> Answer:
+        head = msgspec.structs.replace(
+            known.head, checked=self._clock(), lifetime=DOUBT_ABSENCE, **since
+        )
+        return self._renew(project, known, head), Outcome.STALE
+
+    def _older_since(self, head: StoredPage, document: Document) -> float | None:
+        """Since when upstream sends older serials, while the stored page is to be preferred."""
+        if document.serial is None or head.serial is None or document.serial >= head.serial:
+            return None
+        since = head.older_since or self._clock()
+        return since if self._clock() - since < DOUBT_SERIAL else None
+
+    def _renew(self, project: ProjectName, known: Known, head: StoredPage) -> ProjectPage:
+        """The known page under a new head."""
+        kept = self._memory.keep(project, head, known.page)
+        self._memory.touch(project, head)
+        return kept.page
+
+    def _is_usable(self, known: Known | None) -> bool:
+        state = freshness(known.head if known else None, self._clock(), self._lifetimes)
+        return state is not Freshness.UNUSABLE
+
+
+def _lost_every_link(before: ProjectPage, now: ProjectPage, head: StoredPage) -> bool:
+    """Whether an HTML page has no files any more and does not say why (PEP 792)."""
+    is_json = "json" in head.content_type
+    return bool(before.files) and not now.files and now.status is None and not is_json

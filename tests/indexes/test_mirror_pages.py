@@ -1,0 +1,301 @@
+"""When upstream is asked for a page, and by how many."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.errors import NoSuchProject, UpstreamError, UpstreamTimeout
+from proxy.events import Outcome
+from tests.support.mirrors import DEMO, PAGE, Site
+from tests.support.upstream import Fault
+from tests.support.waiting import until
+
+HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
+ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
+
+
+async def test_a_fresh_page_is_answered_without_asking(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        for _ in range(3):
+            assert await it.names() == [ONE]
+            site.clock.advance(299)
+        assert it.outcomes == [MISS, HIT, HIT]
+    assert site.upstream.count(PAGE) == 1
+
+
+async def test_a_page_says_until_when_it_holds_and_when_it_was_checked(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        page = await it.page()
+        assert (page.checked, page.fresh_until) == (site.clock(), site.clock() + 600)
+
+
+async def test_p43_not_modified_renews_the_lifetime(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        first = await it.page()
+        site.clock.advance(601)
+        page = await it.page()
+        assert page.fresh_until == site.clock() + 600
+        assert page.version == first.version
+        site.clock.advance(599)
+        await it.page()
+        assert it.outcomes == [MISS, REVALIDATED, HIT]
+    asked = site.upstream.of(PAGE)
+    assert len(asked) == 2
+    assert asked[1].headers["If-None-Match"] and asked[1].headers["If-Modified-Since"]
+
+
+async def test_not_modified_renews_also_what_is_stored(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(601)
+        await it.page()
+    site.clock.advance(599)
+    async with site.open() as it:
+        assert await it.names() == [ONE]
+    assert site.upstream.count(PAGE) == 2
+
+
+async def test_p51_new_versions_are_listed_after_the_lifetime(site: Site) -> None:
+    wheel = site.add()
+    async with site.open() as it:
+        await it.get(ONE, wheel.entry["hashes"]["sha256"])
+        site.add("2.0")
+        site.clock.advance(601)
+        assert await it.names() == [ONE, TWO]
+
+
+@pytest.mark.parametrize(
+    ("control", "settings", "lifetime"),
+    [
+        ("max-age=100", {}, 100),
+        ("max-age=100, s-maxage=50", {}, 50),
+        ("max-age=100", {"page_ttl": 30}, 30),
+        ("max-age=86400", {}, 600),
+        ("max-age=1", {"page_ttl_min": 20}, 20),
+        ("no-cache", {}, 0),
+        (None, {}, 600),
+        (None, {"page_ttl": 7}, 7),
+        ("no-store", {}, 0),
+        ("private", {"page_ttl_min": 20}, 20),
+        ("no-store, max-age=300", {"page_ttl_min": 20}, 20),
+    ],
+)
+async def test_upstream_says_how_long_a_page_holds_within_bounds(
+    site: Site, control: str | None, settings: dict[str, float], lifetime: float
+) -> None:
+    site.add()
+    site.upstream.cache_control = control
+    async with site.open(**settings) as it:
+        assert (await it.page()).fresh_until == site.clock() + lifetime
+        site.clock.advance(lifetime * 0.99)
+        await it.page()
+        assert site.upstream.count(PAGE) == (1 if lifetime else 2)
+        site.clock.advance(lifetime)
+        await it.page()
+        assert site.upstream.count(PAGE) == (2 if lifetime else 3)
+
+
+async def test_what_must_not_be_stored_is_not(site: Site) -> None:
+    site.add()
+    site.upstream.cache_control = "no-store"
+    async with site.open() as it:
+        assert await it.names() == [ONE]
+        assert await it.names() == [ONE]
+        assert it.outcomes == [MISS, MISS]
+    async with site.open() as it:
+        assert await it.cache.records.keys("") == []
+
+
+async def test_who_insists_on_news_gets_a_page_checked_since(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(20)
+        site.add("2.0")
+        assert await it.names(checked_after=site.clock() - 20) == [ONE]
+        assert await it.names(checked_after=site.clock() - 10) == [ONE, TWO]
+        assert await it.names(checked_after=site.clock() - 10) == [ONE, TWO]
+        assert it.outcomes == [MISS, HIT, MISS, HIT]
+
+
+async def test_who_insists_on_news_gets_what_there_is_while_upstream_fails(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(20)
+        site.upstream.fault(PAGE, Fault(status=500))
+        for _ in range(3):
+            assert await it.names(checked_after=site.clock() - 10) == [ONE]
+    assert site.upstream.count(PAGE) == 2
+
+
+async def test_p49_names_that_do_not_exist_leave_no_trace(site: Site) -> None:
+    async with site.open() as it:
+        for number in range(50):
+            for _ in range(2):
+                with pytest.raises(NoSuchProject):
+                    await it.page(f"nothing-{number}")
+        assert await it.cache.records.keys("") == []
+    assert site.upstream.count("nothing") == 50
+
+
+async def test_p50_a_project_is_visible_soon_after_it_appears(site: Site) -> None:
+    async with site.open() as it:
+        with pytest.raises(NoSuchProject):
+            await it.page()
+        site.add()
+        site.clock.advance(29)
+        with pytest.raises(NoSuchProject):
+            await it.page()
+        site.clock.advance(2)
+        assert await it.names() == [ONE]
+    assert site.upstream.count(PAGE) == 2
+
+
+async def test_absence_is_not_told_once_somebody_found_the_project(site: Site) -> None:
+    async with site.open() as it:
+        with pytest.raises(NoSuchProject):
+            await it.page()
+        site.add()
+        site.clock.advance(11)
+        assert await it.names(checked_after=site.clock() - 10) == [ONE]
+        assert await it.names() == [ONE]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_p52_two_hundred_waiters_are_one_request(site: Site, warm: bool) -> None:
+    site.add()
+    gate = asyncio.Event()
+    async with site.open() as it:
+        if warm:
+            await it.page()
+            site.clock.advance(601)
+            site.add("2.0")
+        before = site.upstream.count(PAGE)
+        site.upstream.fault(PAGE, Fault(hang=gate))
+        waiting = [asyncio.create_task(it.page()) for _ in range(200)]
+        await until(lambda: site.upstream.count(PAGE) > before)
+        gate.set()
+        pages = await asyncio.gather(*waiting)
+        assert {len(page.files) for page in pages} == {1 + warm}
+        assert sorted(it.outcomes[-200:]) == [JOINED] * 199 + [MISS]
+    assert site.upstream.count(PAGE) == before + 1
+
+
+async def test_the_first_callers_leaving_harms_nobody(site: Site) -> None:
+    site.add()
+    gate = asyncio.Event()
+    site.upstream.fault(PAGE, Fault(hang=gate))
+    async with site.open() as it:
+        first = asyncio.create_task(it.page())
+        await until(lambda: site.upstream.count(PAGE) == 1)
+        others = [asyncio.create_task(it.names()) for _ in range(3)]
+        first.cancel()
+        gate.set()
+        assert await asyncio.gather(*others) == [[ONE]] * 3
+        with pytest.raises(asyncio.CancelledError):
+            await first
+    assert site.upstream.count(PAGE) == 1
+
+
+async def test_a_refresh_that_everybody_left_is_finished(site: Site) -> None:
+    site.add()
+    gate = asyncio.Event()
+    site.upstream.fault(PAGE, Fault(hang=gate))
+    async with site.open() as it:
+        only = asyncio.create_task(it.page())
+        await until(lambda: site.upstream.count(PAGE) == 1)
+        only.cancel()
+        gate.set()
+        await it.heard.until(lambda: it.heard.changes() == [DEMO])
+        assert await it.names() == [ONE]
+    assert site.upstream.count(PAGE) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(status=500),
+        Fault(status=503),
+        Fault(status=403),
+        Fault(status=401),
+        Fault(status=429),
+        Fault(status=204),
+        Fault(reset=True),
+        Fault(truncate=20),
+        Fault(body=b"{", content_type="application/vnd.pypi.simple.v1+json"),
+        Fault(body=b"<html><form>Please sign in</form></html>"),
+    ],
+)
+async def test_p48_an_outage_is_no_absence_and_nothing_is_kept_of_it(
+    site: Site, fault: Fault
+) -> None:
+    site.add()
+    site.upstream.fault(PAGE, fault)
+    async with site.open() as it:
+        for _ in range(2):
+            with pytest.raises(UpstreamError):
+                await it.page()
+        site.upstream.heal()
+        assert await it.cache.records.keys("") == []
+        assert await it.names() == [ONE]
+
+
+async def test_p48_an_upstream_that_hangs_is_a_timeout(site: Site) -> None:
+    site.add()
+    site.upstream.fault(PAGE, Fault(hang=True))
+    async with site.open(page_timeout=0.1) as it:
+        with pytest.raises(UpstreamTimeout):
+            await it.page()
+        site.upstream.heal()
+        assert await it.names() == [ONE]
+
+
+async def test_p21_what_means_absence_can_be_configured(site: Site) -> None:
+    site.upstream.fault(PAGE, Fault(status=403))
+    async with site.open(missing_statuses=[403, 404]) as it:
+        with pytest.raises(NoSuchProject):
+            await it.page()
+
+
+async def test_p4_a_restart_finds_the_pages(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        first = await it.page()
+    async with site.open() as it:
+        assert await it.page() == first
+        assert await it.mirror.projects() == {DEMO}
+        assert it.outcomes == [HIT]
+    assert site.upstream.count() == 1
+
+
+async def test_the_refresh_of_another_process_is_taken_over(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        assert await it.names() == [ONE]
+        site.clock.advance(601)
+        site.add("2.0")
+        async with site.open() as other:
+            assert await other.names() == [ONE, TWO]
+        assert await it.names() == [ONE, TWO]
+        site.clock.advance(601)
+        async with site.open() as other:
+            await other.page()
+            assert other.outcomes == [REVALIDATED]
+        assert (await it.page()).fresh_until == site.clock() + 600
+        assert it.heard.changes() == [DEMO] * 3
+        assert it.outcomes == [MISS, HIT, HIT]
+    assert site.upstream.count(PAGE) == 3
+
+
+async def test_upstreams_own_list_of_projects_is_not_asked_for(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        assert await it.mirror.projects() == set()
+    assert site.upstream.count() == 0
