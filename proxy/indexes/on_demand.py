@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import Outcome
 from proxy.model import File, ProjectName
-from proxy.storage.base import Blob
+from proxy.storage.base import FileBlob, Span
+
+T = TypeVar("T")
 
 
 class Files(Protocol):
     """What is needed of ``MirrorFiles``."""
 
-    def download(self, project: ProjectName, file: File, digest: str) -> tuple[Blob, bool]: ...
+    def download(self, project: ProjectName, file: File, digest: str) -> tuple[FileBlob, bool]: ...
 
     async def ask_size(self, file: File) -> int | None: ...
 
@@ -33,7 +35,7 @@ class OnDemand:
         project: ProjectName,
         file: File,
         digest: str,
-        outdated: Blob | None = None,
+        outdated: FileBlob | None = None,
     ) -> None:
         """``outdated``: bytes that the file once had, for when upstream does not answer."""
         self._files = files
@@ -41,7 +43,7 @@ class OnDemand:
         self._file = file
         self._digest = digest
         self._outdated = outdated
-        self._instead: Blob | None = None
+        self._instead: FileBlob | None = None
 
     @property
     def size(self) -> int | None:
@@ -60,16 +62,22 @@ class OnDemand:
             self._instead = self._outdated
             return self._instead.size
 
-    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        return self._watched(lambda blob: blob.chunks(start, stop))
+
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+        return self._watched(lambda blob: blob.spans(start, stop))
+
+    async def _watched(self, read: Callable[[FileBlob], AsyncIterator[T]]) -> AsyncIterator[T]:
         try:
-            pieces = self._bytes().chunks(start, stop)
+            pieces = read(self._bytes())
             async with aclosing(pieces):  # type: ignore[type-var]  # they are generators
                 async for piece in pieces:
                     yield piece
         except (NotFound, DigestMismatch) as error:
             raise self._suspicious(error) from error
 
-    def _bytes(self) -> Blob:
+    def _bytes(self) -> FileBlob:
         """The running download, unless upstream has just failed."""
         if self._instead is not None:
             self._files.answered(self._project, self._file, Outcome.STALE)
