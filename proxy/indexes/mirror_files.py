@@ -14,7 +14,7 @@ from proxy.errors import NoSuchFile
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.on_demand import OnDemand
 from proxy.model import Artifact, File, ProjectName
-from proxy.storage.base import Blob, BlobStore
+from proxy.storage.base import Blob, BlobStore, FileBlob
 from proxy.storage.held import Held, HeldFile
 from proxy.upstream.body import Body
 from proxy.upstream.downloads import Download, Downloads, Expected
@@ -63,7 +63,7 @@ class MirrorFiles:
         self._limit = limit
         self._clock = clock
 
-    async def stored(self, project: ProjectName, file: File, digest: str) -> Blob | None:
+    async def stored(self, project: ProjectName, file: File, digest: str) -> FileBlob | None:
         """What the store has under this address, and may be taken for the file."""
         found = await self._find(project, file, digest)
         if found is None or found.outdated:
@@ -94,7 +94,7 @@ class MirrorFiles:
         outdated = found.blob if found else None
         return Artifact(file, self._on_demand(project, file, digest, outdated))
 
-    async def fetched(self, project: ProjectName, file: File, digest: str) -> Blob | None:
+    async def fetched(self, project: ProjectName, file: File, digest: str) -> FileBlob | None:
         """The file out of the store, brought there first; None if that cannot keep it.
 
         Raises ``NoSuchFile`` and ``UpstreamError``.
@@ -141,7 +141,7 @@ class MirrorFiles:
         await self._downloads.close(grace)
 
     def _on_demand(
-        self, project: ProjectName, file: File, digest: str, outdated: Blob | None = None
+        self, project: ProjectName, file: File, digest: str, outdated: FileBlob | None = None
     ) -> OnDemand:
         if self._remote is None:
             raise NoSuchFile(project, file.filename, "not in the offline cache")

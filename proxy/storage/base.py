@@ -58,7 +58,7 @@ class BlobEntry(msgspec.Struct, frozen=True):
 class BlobStore(Protocol):
     """Finished, verified files by the sha256 (lowercase hex) of their content."""
 
-    async def get(self, key: str) -> Blob | None: ...
+    async def get(self, key: str) -> FileBlob | None: ...
 
     async def put(self, key: str, spool: Path) -> None:
         """Take the finished file over: it is moved. Raises ``OSError``; then the spool is left."""
