@@ -14,7 +14,7 @@ from proxy.errors import NoSuchFile
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.on_demand import OnDemand
 from proxy.model import Artifact, File, ProjectName
-from proxy.storage.base import Blob, BlobStore, FileBlob
+from proxy.storage.base import BlobStore, FileBlob
 from proxy.storage.held import Held, HeldFile
 from proxy.upstream.body import Body
 from proxy.upstream.downloads import Download, Downloads, Expected
@@ -26,7 +26,7 @@ UNHASHED = 3600.0
 
 class _Found(NamedTuple):
     key: str
-    blob: Blob
+    blob: FileBlob
     outdated: bool
     """The file may have been replaced since."""
 

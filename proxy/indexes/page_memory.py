@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from proxy.errors import UnreadablePage
 from proxy.events import Observer, PageChanged
+from proxy.heavy import off_loop
 from proxy.indexes.freshness import Lifetimes
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.parse import parse_page
@@ -20,10 +21,8 @@ from proxy.singleflight import SingleFlight
 from proxy.storage.pages import Pages, StoredPage, pack, unpack
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-BIG = 128 * 1024
-"""Bytes above which a document is handled in a thread, so that the loop goes on."""
+PER_FILE = 600
+"""Bytes of a document for each file, roughly."""
 UNFOLDS = 5
 """How many times larger than compressed a page is, roughly."""
 
@@ -93,10 +92,10 @@ class PageMemory:
         packed = await self._pages.document(self._key(project), head.digest)
         if packed is None:
             return None
+        size = UNFOLDS * len(packed)
+        self.make_room(size)
         try:
-            return await off_loop(
-                UNFOLDS * len(packed), lambda: self.read(project, head, unpack(packed))
-            )
+            return await off_loop(size, lambda: self.read(project, head, unpack(packed)))
         except UnreadablePage as error:  # another version of the proxy could read it
             log.info("the stored page of %s is of no use: %s", project, error)
             return None
@@ -135,6 +134,11 @@ class PageMemory:
         self.drop(project)
         self._write(project, self._pages.forget(self._key(project)))
         self._events(PageChanged(project))
+
+    def make_room(self, size: int) -> None:
+        """For a document of so many bytes, before it is read: two large pages are too many."""
+        while self._known and self._size + size // PER_FILE > self._budget:
+            self.drop(next(iter(self._known)))
 
     def drop(self, project: ProjectName) -> None:
         """Out of memory; the store keeps it."""
@@ -187,8 +191,3 @@ class PageMemory:
 
 def _weight(known: Known) -> int:
     return 1 + len(known.page.files)
-
-
-async def off_loop(size: int, work: Callable[[], T]) -> T:
-    """In a thread if ``size`` bytes of input mean that it takes long."""
-    return await asyncio.to_thread(work) if size > BIG else work()

@@ -14,8 +14,9 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UnreadablePage
 from proxy.events import Outcome
+from proxy.heavy import off_loop
 from proxy.indexes.freshness import Freshness, Lifetimes, freshness
-from proxy.indexes.page_memory import Known, PageMemory, off_loop
+from proxy.indexes.page_memory import Known, PageMemory
 from proxy.model import ProjectName, ProjectPage
 from proxy.storage.pages import StoredPage
 from proxy.upstream.remote import Document, NotModified, Remote, Validators
@@ -67,6 +68,7 @@ class Refresh:
         trusted = known if self._is_usable(known) else None
         if trusted and (since := self._older_since(trusted.head, document)):
             return self._keep_doubting(project, trusted, older_since=since)
+        self._memory.make_room(len(document.body))
         head, page = await off_loop(len(document.body), lambda: self._read(project, document))
         if trusted and _lost_every_link(trusted.page, page, head):
             # A portal or an error page, not news.

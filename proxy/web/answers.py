@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Set
@@ -10,6 +9,7 @@ from collections.abc import Callable, Set
 import msgspec
 
 from proxy.compression import compress
+from proxy.heavy import off_loop
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.negotiate import MediaType
 from proxy.singleflight import SingleFlight
@@ -17,7 +17,7 @@ from proxy.singleflight import SingleFlight
 WORTH_COMPRESSING = 256
 """Bytes."""
 MANY = 300
-"""Files of a page from which on it is rendered in a thread."""
+"""Files of a page from which on it is rendered off the loop."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -76,7 +76,10 @@ class Answers:
 
     async def _made_in_thread(self, key: Key, page: ProjectPage, version: str) -> Answer:
         _, media, gzip = key
-        return self._keep(key, await asyncio.to_thread(self._make, page, media, gzip, version))
+        answer = await off_loop(
+            len(page.files) * 1000, lambda: self._make(page, media, gzip, version)
+        )
+        return self._keep(key, answer)
 
     def _make(self, page: ProjectPage, media: MediaType, gzip: bool, version: str) -> Answer:
         return finish(self._render(page, media), media, gzip, version)

@@ -1,0 +1,46 @@
+"""Work too long for the loop: done in one thread of its own, whose memory is given back.
+
+One thread, since such work holds the interpreter's lock anyway, and since each thread that
+allocates keeps an arena of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import TypeVar
+
+T = TypeVar("T")
+
+BIG = 128 * 1024
+"""Bytes of input above which work is not done on the loop."""
+HUGE = 2**20
+"""Bytes of input above which what it leaves is given back to the system at once."""
+
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
+
+
+async def off_loop(size: int, work: Callable[[], T]) -> T:
+    """The result of ``work``, which takes long if ``size`` bytes of input are many."""
+    if size <= BIG:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_thread, _done, size, work)
+
+
+def _done(size: int, work: Callable[[], T]) -> T:
+    try:
+        return work()
+    finally:
+        if size > HUGE:
+            _give_back()()
+
+
+@lru_cache(maxsize=1)
+def _give_back() -> Callable[[], object]:
+    """glibc keeps freed memory for later; after a large page that is tens of megabytes."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    return (lambda: trim(0)) if trim else (lambda: None)
