@@ -116,6 +116,7 @@ def _typed(project: ProjectName, files: list[_File], base: str) -> Iterator[File
     for each value.
     """
     ordinary = _ordinary(project).match
+    shared: dict[str, str] = {}  # a page has few different ones, thousands of times
     for file in files:
         digest = file.hashes.sha256
         metadata = file.core_metadata
@@ -132,7 +133,9 @@ def _typed(project: ProjectName, files: list[_File], base: str) -> Iterator[File
             file.url,
             {"sha256": digest},
             file.size,
-            file.requires_python or None,
+            shared.setdefault(file.requires_python, file.requires_python)
+            if file.requires_python
+            else None,
             time or None,
             file.yanked or False,
             ({"sha256": other} if hashed else metadata is True)
