@@ -79,19 +79,27 @@ class Site:
         ) as response:
             return Answer(response.status, response.headers, await response.read())
 
-    async def raw(self, sent: bytes, *, half_close: bool = False) -> bytes:
+    async def raw(self, sent: bytes) -> bytes:
         """All that comes back on a connection of its own until it is closed or reset."""
-        async with asyncio.timeout(LIMIT):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        received = b""
+        async with self.connection() as (reader, writer):
             writer.write(sent)
-            if half_close:
-                writer.write_eof()
-            received = b""
             with suppress(ConnectionError):
                 while piece := await reader.read(65536):
                     received += piece
-            writer.close()
-            return received
+        return received
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A plain connection, closed at the end, when it may be closed already."""
+        async with asyncio.timeout(LIMIT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                yield reader, writer
+            finally:
+                writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
 
 
 @asynccontextmanager
