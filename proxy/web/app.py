@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -159,6 +160,6 @@ def _refusal(request: web.Request) -> web.Response | None:
         return plain(400, "one Host header is needed")
     if request.raw_path.startswith("/"):
         return None
-    if not hosts or request.rel_url.raw_authority.lower() != hosts[0].lower():
+    if not hosts or urlsplit(request.raw_path).netloc.lower() != hosts[0].lower():
         return plain(400, "the target names another host")
     return None
