@@ -112,11 +112,8 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
         await response.prepare(request)
         await response.write_eof()
         handled.sent += len(body_of(request, response))
-    except asyncio.CancelledError:
-        handled.trouble = "the server stopped" if request.transport else "the client was gone"
-        raise
-    except ConnectionError:
-        handled.trouble = handled.trouble or "the client was gone"
+    except (asyncio.CancelledError, ConnectionError):
+        handled.trouble = handled.trouble or "the client was gone, or the server stopped"
         raise
     finally:
         write_line(request, handled)
