@@ -10,7 +10,7 @@ import struct
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.web.access_log import Handled, write_line
+from proxy.web.access_log import Handled, body_of, write_line
 from proxy.web.errors import INTERNAL, RETRY_AFTER, plain
 
 log = logging.getLogger(__name__)
@@ -39,13 +39,14 @@ class Connection(RequestHandler):
         if isinstance(exc, ConnectionError):
             raise exc
         if status == 400:
-            response = plain(400, "that is not HTTP/1.1 as it should be")
+            response = plain(400, "that is not a well-formed request")
         else:
             log.error("request failed", exc_info=exc)
             response = plain(500, INTERNAL)
         response.force_close()
         handled = Handled()
         handled.status, handled.trouble = status, type(exc).__name__
+        handled.sent = len(body_of(request, response))
         write_line(request, handled)
         return response
 

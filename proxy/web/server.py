@@ -56,7 +56,10 @@ class Server:
             "keepalive_timeout": keepalive_timeout,
         }
         self._runner = web.AppRunner(
-            app, shutdown_timeout=grace, handler_cancellation=True, **self._options
+            app,
+            shutdown_timeout=grace / 2,  # which aiohttp waits twice
+            handler_cancellation=True,
+            **self._options,
         )
         self._finished = finished
         self._on_hit = on_hit or (lambda *_: None)
