@@ -1,7 +1,9 @@
-"""A fake index, and a place for mirrors of it."""
+"""A fake index, and a place for mirrors of it, which have to leave nothing behind."""
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,9 +12,15 @@ import pytest
 from tests.support.clock import Clock
 from tests.support.mirrors import Site
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 
 @pytest.fixture
-async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[Site]:
+async def site(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[Site]:
     async with Upstream() as upstream:
         yield Site(tmp_path, upstream, clock)
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 5)
+    gc.collect()  # whatever was never retrieved is reported now
+    assert [record for record in caplog.records if record.name == "asyncio"] == []

@@ -47,6 +47,10 @@ class Opened:
         artifact = await self.mirror.file(ProjectName(project), filename, digest)
         return await read(artifact.blob)
 
+    async def settled(self) -> None:
+        """Until what was fetched is stored and remembered, which readers do not wait for."""
+        await self.mirror._files.close(20)
+
     @property
     def outcomes(self) -> list[Outcome]:
         """How the pages were answered, the oldest first."""

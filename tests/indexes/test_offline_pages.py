@@ -1,0 +1,142 @@
+"""Without a network: what is stored is the world, and nobody is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from proxy.errors import NoSuchFile, NoSuchProject
+from proxy.events import Outcome
+from proxy.model import File
+from tests.support.mirrors import DEMO, Site
+from tests.support.network import connections
+from tests.support.upstream import Fault
+
+HIT = Outcome.HIT
+ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
+
+
+async def warmed(site: Site, **listed: Any) -> tuple[File, File]:
+    """Two files on a stored page, of which the first is held; upstream is gone for good."""
+    site.add("1.0", **listed)
+    site.add("2.0", **listed)
+    async with site.open() as it:
+        one, two = (await it.page()).files
+        await it.read(one)
+    site.upstream.requests.clear()
+    await site.upstream.stop()
+    site.clock.advance(365 * 86400)
+    return one, two
+
+
+async def test_p55_pages_list_what_is_held_however_old(site: Site) -> None:
+    one, _ = await warmed(site)
+    with connections() as seen:
+        async with site.open(offline=True) as it:
+            page = await it.page()
+            assert [file.filename for file in page.files] == [ONE]
+            assert page.fresh_until and page.fresh_until > site.clock()
+            assert await it.mirror.projects() == {DEMO}
+            assert len(await it.read(one)) == one.size
+            assert it.last is HIT
+            assert it.outcomes == [HIT]
+    assert seen == []
+
+
+@pytest.mark.parametrize("hashes", [("sha512",), ("md5",), ()])
+async def test_files_without_sha256_are_listed_if_they_are_held(
+    site: Site, hashes: tuple[str, ...]
+) -> None:
+    one, two = await warmed(site, hashes=hashes)
+    async with site.open(offline=True) as it:
+        assert await it.names() == [ONE]
+        assert await it.read(one)
+        with pytest.raises(NoSuchFile):
+            await it.read(two)
+        for key in it.stored:
+            await it.cache.store.delete(key)
+        assert await it.names() == []
+
+
+async def test_all_files_can_be_listed_on_demand(site: Site) -> None:
+    await warmed(site)
+    async with site.open(offline=True, offline_list_all=True) as it:
+        assert await it.names() == [ONE, TWO]
+
+
+async def test_what_is_not_held_is_absent_at_once_and_told_why(site: Site) -> None:
+    _, two = await warmed(site)
+    with connections() as seen:
+        async with asyncio.timeout(5), site.open(offline=True) as it:
+            with pytest.raises(NoSuchFile, match="not in the offline cache"):
+                await it.read(two)
+            with pytest.raises(NoSuchFile, match="not in the offline cache"):
+                await it.read(two, ".metadata")
+            with pytest.raises(NoSuchFile):
+                await it.get("demo-3.0-py3-none-any.whl", two.digest)
+            with pytest.raises(NoSuchProject, match="offline, and its page is not stored"):
+                await it.page("other")
+            with pytest.raises(NoSuchProject, match="offline, and its page is not stored"):
+                await it.get("other-1.0-py3-none-any.whl", two.digest, "other")
+    assert seen == []
+
+
+async def test_p24_metadata_that_is_not_held_is_read_from_the_held_wheel(site: Site) -> None:
+    one, _ = await warmed(site)
+    async with site.open(offline=True) as it:
+        text = await it.read(one, ".metadata")
+        assert text.startswith(b"Metadata-Version:")
+        assert one.metadata
+
+
+async def test_provenance_is_there_if_it_was_asked_for_before(site: Site) -> None:
+    site.add("1.0", provenance={"version": 1})
+    site.add("2.0", provenance={"version": 2})
+    async with site.open() as it:
+        one, two = (await it.page()).files
+        await it.read(one, ".provenance")
+    site.clock.advance(86400)
+    with connections() as seen:
+        async with site.open(offline=True) as it:
+            assert await it.read(one, ".provenance") == b'{"version": 1}'
+            with pytest.raises(NoSuchFile, match="not in the offline cache"):
+                await it.read(two, ".provenance")
+    assert seen == []
+
+
+async def test_what_was_once_listed_is_there_offline(site: Site) -> None:
+    one, _ = await warmed(site)
+    async with site.open() as it:
+        for key in await it.cache.records.keys("page/"):
+            await it.cache.records.forget(key)
+    async with site.open(offline=True) as it:
+        assert len(await it.read(one)) == one.size
+
+
+async def test_what_must_be_revalidated_is_good_enough_offline(site: Site) -> None:
+    site.upstream.cache_control = "max-age=0, must-revalidate"
+    await warmed(site)
+    async with site.open(offline=True) as it:
+        assert await it.names() == [ONE]
+
+
+async def test_a_file_that_a_running_server_stores_is_listed_soon(site: Site) -> None:
+    _, two = await warmed(site)
+    await site.upstream.start()
+    async with site.open(offline=True) as it:
+        assert await it.names() == [ONE]
+        async with site.open() as online:
+            await online.read(two)
+        assert await it.names() == [ONE, TWO]
+
+
+async def test_the_same_pages_serve_online_again(site: Site) -> None:
+    await warmed(site)
+    async with site.open(offline=True) as it:
+        await it.page()
+    await site.upstream.start()
+    site.upstream.fault("/simple/", Fault(status=500), times=1)
+    async with site.open(stale_if_error=2 * 365 * 86400) as it:
+        assert await it.names() == [ONE, TWO]
