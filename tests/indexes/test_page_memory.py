@@ -1,0 +1,189 @@
+"""How pages get from memory to the store and back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.indexes.freshness import Lifetimes
+from proxy.indexes.page_memory import PageMemory
+from proxy.model import ProjectName
+from proxy.storage.pages import Pages, StoredPage, pack
+from tests.support.directories import Heard
+from tests.support.listings import html_page
+from tests.support.mirrors import DEMO
+from tests.support.records import MemoryRecords
+from tests.support.rig import sha256
+
+NOW = 1_000_000.0
+URL = "https://example.com/simple/"
+
+
+class SlowRecords(MemoryRecords):
+    """Reads of documents begin, and wait for a test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def get(self, key: str) -> bytes | None:
+        found = await super().get(key)
+        if key.startswith("document/"):
+            self.reading.set()
+            await self.go_on.wait()
+        return found
+
+
+class Rig:
+    def __init__(self, records: SlowRecords) -> None:
+        self.records = records
+        self.heard = Heard()
+        self.memory = self.make()
+
+    def make(self, **options: Any) -> PageMemory:
+        pages = Pages(self.records)
+        return PageMemory("pypi", "index", pages, Lifetimes(), self.heard, **options)
+
+    def page(self, count: int, project: str = DEMO, **more: Any) -> tuple[StoredPage, bytes]:
+        names = [f"{project}-1.{number}.tar.gz" for number in range(count)]
+        body = html_page(project, [{"filename": name, "url": name} for name in names])
+        known: dict[str, Any] = {"checked": NOW, "lifetime": None, "digest": sha256(body)}
+        head = StoredPage(url=f"{URL}{project}/", content_type="text/html", **known | more)
+        return head, body
+
+    def keep(self, count: int, project: str = DEMO, **more: Any) -> None:
+        """As if upstream had just sent a page of so many files."""
+        head, body = self.page(count, project, **more)
+        name = ProjectName(project)
+        self.memory.keep(name, head, self.memory.read(name, head, body))
+        self.memory.store(name, head, body)
+
+    async def count(self, project: str = DEMO) -> int | None:
+        known = await self.memory.load(ProjectName(project))
+        return len(known.page.files) if known else None
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    made = Rig(SlowRecords())
+    yield made
+    await made.memory.close()
+
+
+async def test_a_page_outlives_the_memory(rig: Rig) -> None:
+    rig.keep(3)
+    await rig.memory.close()
+    rig.memory = rig.make()
+    assert rig.memory.get(DEMO) is None
+    assert await rig.count() == 3
+    assert rig.memory.get(DEMO)
+    assert rig.heard.changes() == [DEMO, DEMO]
+
+
+async def test_all_who_ask_at_once_share_one_read(rig: Rig) -> None:
+    rig.keep(3)
+    await rig.memory.close()
+    rig.memory, before = rig.make(), rig.records.reads
+    known = await asyncio.gather(*(rig.memory.load(DEMO) for _ in range(100)))
+    assert all(each is known[0] for each in known)
+    assert rig.records.reads == before + 2
+
+
+async def test_what_is_in_memory_is_bounded(rig: Rig) -> None:
+    rig.memory = rig.make(budget=10)
+    projects = [ProjectName(name) for name in "abcd"]
+    for project in projects:
+        rig.keep(3, project)
+    assert [bool(rig.memory.get(project)) for project in projects] == [False, False, True, True]
+    assert await rig.count("a") == 3
+
+
+async def test_pages_without_files_are_bounded_too(rig: Rig) -> None:
+    rig.memory = rig.make(budget=10)
+    projects = [ProjectName(name) for name in "abcdefghijklmnopqrst"]
+    for project in projects:
+        rig.keep(0, project)
+    assert sum(bool(rig.memory.get(project)) for project in projects) == 10
+
+
+async def test_a_page_larger_than_the_bound_is_kept_alone(rig: Rig) -> None:
+    rig.memory = rig.make(budget=10)
+    rig.keep(1, "small")
+    rig.keep(50, "large")
+    assert rig.memory.get(ProjectName("large"))
+    assert rig.memory.get(ProjectName("small")) is None
+
+
+async def test_what_was_used_last_stays_longest(rig: Rig) -> None:
+    rig.memory = rig.make(budget=10)
+    rig.keep(3, "one")
+    rig.keep(3, "two")
+    rig.memory.get(ProjectName("one"))
+    rig.keep(3, "three")
+    assert rig.memory.get(ProjectName("one"))
+    assert rig.memory.get(ProjectName("two")) is None
+
+
+async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Rig) -> None:
+    rig.keep(1)
+    await rig.memory.close()
+    rig.memory = rig.make()
+    rig.records.go_on.clear()
+    loading = asyncio.create_task(rig.count())
+    await asyncio.wait_for(rig.records.reading.wait(), 10)
+    rig.keep(2, checked=NOW + 1)
+    rig.records.go_on.set()
+    assert await loading == 2
+    known = rig.memory.get(DEMO)
+    assert known and len(known.page.files) == 2
+
+
+async def test_what_is_being_forgotten_is_not_read_again(rig: Rig) -> None:
+    rig.keep(1)
+    await rig.memory.close()
+    rig.memory.forget(DEMO)
+    assert await rig.count() is None
+    assert rig.records.content == {}
+
+
+async def test_writes_come_one_after_the_other(rig: Rig) -> None:
+    for count in range(20):
+        rig.keep(count, checked=NOW + count)
+    rig.memory.touch(DEMO, rig.page(19, checked=NOW + 50)[0])
+    await rig.memory.close()
+    rig.memory = rig.make()
+    known = await rig.memory.load(DEMO)
+    assert known and len(known.page.files) == 19
+    assert known.head.checked == NOW + 50
+
+
+async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: Rig) -> None:
+    head, _ = rig.page(1)
+    body = b"<html><form>Please sign in</form></html>"
+    head = StoredPage(
+        url=head.url, content_type="text/html", checked=NOW, lifetime=None, digest=sha256(body)
+    )
+    await Pages(rig.records).put(f"index/{DEMO}", head, pack(body))
+    assert await rig.count() is None
+
+
+async def test_a_head_without_its_document_is_absent(rig: Rig) -> None:
+    await Pages(rig.records).touch(f"index/{DEMO}", rig.page(1)[0])
+    assert await rig.count() is None
+
+
+async def test_files_on_refused_servers_are_left_out_and_told_once(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.memory = rig.make(allows=lambda origin: origin != "https://example.com")
+    for _ in range(3):
+        rig.keep(1)
+    known = rig.memory.get(DEMO)
+    assert known and known.page.files == ()
+    assert caplog.text.count("demo-1.0.tar.gz") == 1

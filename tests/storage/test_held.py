@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.storage.held import Held, HeldFile
+from tests.support.records import MemoryRecords
+
+FILE = HeldFile("ab" * 32, 100, 1_000_000.5, "2024-01-02T03:04:05Z")
+OTHER = HeldFile("cd" * 32, 5, 2.0)
+
+
+async def test_a_file_is_found_by_project_digest_and_name() -> None:
+    records = MemoryRecords()
+    held = Held(records, "pypi")
+    await held.put("demo", "ab" * 32, "demo-1.0.zip", FILE)
+    await held.put("demo", "-", "demo-1.0.zip", OTHER)
+    again = Held(records, "pypi")
+    assert await again.get("demo", "ab" * 32, "demo-1.0.zip") == FILE
+    assert await again.get("demo", "-", "demo-1.0.zip") == OTHER
+    assert await again.get("demo", "-", "demo-2.0.zip") is None
+    assert await again.get("other", "-", "demo-1.0.zip") is None
+
+
+async def test_indexes_are_apart() -> None:
+    records = MemoryRecords()
+    await Held(records, "pypi").put("demo", "-", "demo-1.0.zip", FILE)
+    assert await Held(records, "other").get("demo", "-", "demo-1.0.zip") is None
+    assert await Held(records, "other").names("demo") == set()
+
+
+async def test_the_names_are_those_of_the_project_alone() -> None:
+    held = Held(MemoryRecords(), "pypi")
+    await held.put("demo", "md5-" + "0" * 32, "demo-1.0+cu1.zip", FILE)
+    await held.put("demo", "-", "demo-1.0+cu1.zip.metadata", FILE)
+    await held.put("demo-more", "-", "demo-more-1.0.zip", FILE)
+    assert await held.names("demo") == {
+        ("md5-" + "0" * 32, "demo-1.0+cu1.zip"),
+        ("-", "demo-1.0+cu1.zip.metadata"),
+    }
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"{}", b'{"sha256": 5}'])
+async def test_a_record_that_cannot_be_read_is_absent(record: bytes) -> None:
+    records = MemoryRecords()
+    records.content["held/pypi/demo/-/demo-1.0.zip"] = record
+    assert await Held(records, "pypi").get("demo", "-", "demo-1.0.zip") is None
