@@ -29,6 +29,9 @@ from proxy.plan import Node, plan
 from proxy.policies.names import Reserved
 from proxy.purges import EVERYTHING
 from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
+from proxy.speculation.running import open_speculation
+from proxy.speculation.speculation import Speculation
+from proxy.upstream.traffic import Traffic
 
 WATCH_PURGES = 1.0
 """Seconds after which a purge by another process is noticed, at most."""
@@ -44,6 +47,8 @@ class Proxy:
     directories: list[LocalDirectory] = field(default_factory=list)
     mirrors: list[Mirror] = field(default_factory=list)
     index: Index = field(init=False)
+    traffic: Traffic = field(default_factory=Traffic)
+    speculation: Speculation | None = None
 
     def poll(self) -> None:
         """Let local directories announce what has changed by now; costs next to nothing."""
@@ -77,6 +82,17 @@ async def open_proxy(
         proxy = Proxy(tree, Events(), cache)
         builder = _Builder(settings, proxy, stack, clock)
         proxy.index = await builder.build(tree)
+        if settings.speculate != "off" and not settings.offline:
+            proxy.speculation = await stack.enter_async_context(
+                open_speculation(
+                    proxy.index,
+                    cache.records,
+                    proxy.events,
+                    lambda: proxy.traffic.under_way,
+                    files=settings.speculate == "files",
+                    clock=clock,
+                )
+            )
         watcher = asyncio.create_task(_watch_purges(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
@@ -142,7 +158,13 @@ class _Builder:
     async def _guarded_mirror(self, name: str, table: MirrorTable) -> Index:
         mirror = await self._stack.enter_async_context(
             open_mirror(
-                name, table, self._settings, self._proxy.cache, self._proxy.events, self._clock
+                name,
+                table,
+                self._settings,
+                self._proxy.cache,
+                self._proxy.events,
+                self._clock,
+                self._proxy.traffic,
             )
         )
         self._proxy.mirrors.append(mirror)

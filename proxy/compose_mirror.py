@@ -23,6 +23,7 @@ from proxy.upstream.connections import open_transport
 from proxy.upstream.credentials import find_credentials
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, fingerprint
+from proxy.upstream.traffic import Traffic
 from proxy.upstream.transport import Timeouts
 
 
@@ -34,8 +35,9 @@ async def open_mirror(
     cache: Cache,
     events: Observer,
     clock: Callable[[], float],
+    traffic: Traffic | None = None,
 ) -> AsyncIterator[Mirror]:
-    """At the end running downloads get ``shutdown_grace`` seconds.
+    """At the end running downloads get ``shutdown_grace`` seconds. ``traffic`` counts requests.
 
     Raises ``ConfigurationError``.
     """
@@ -62,6 +64,7 @@ async def open_mirror(
         ca_bundle=settings.ca_bundle,
         client_certificate=settings.client_certificate,
         client_key=settings.client_key,
+        traffic=traffic,
         clock=clock,
     ) as transport:
         remote = Remote(

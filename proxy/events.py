@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from proxy.model import ProjectName
+from proxy.model import ProjectName, ProjectPage
 
 
 class Outcome(StrEnum):
@@ -49,6 +49,23 @@ class UpstreamFailed(msgspec.Struct, frozen=True):
     what: str
     """A project or file, in words."""
     reason: str
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A client has got an answer: a page, or a file. Told to those who foresee what comes next."""
+
+    client: str
+    """Its address."""
+    user_agent: str
+    project: ProjectName
+    outcome: Outcome | None
+    page: ProjectPage | None = None
+    filename: str = ""
+    """Empty for a page."""
+    digest: str = ""
+    """As in ``File.digest``; of the distribution, where the file lies beside one."""
+    held: bool = False
+    """The client had it already, and was told so."""
 
 
 Event = PageAnswered | FileAnswered | PageChanged | UpstreamFailed

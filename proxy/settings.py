@@ -124,6 +124,7 @@ class Settings(BaseSettings):
     page_timeout: Positive = 30.0
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     upstream_connections: Count = 64
+    speculate: Literal["off", "metadata", "files"] = "files"
     max_file_size: ByteSize = ByteSize(5 * 2**30)
     max_page_size: ByteSize = ByteSize(64 * 2**20)
 

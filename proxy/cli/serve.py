@@ -72,6 +72,7 @@ def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: H
         provenance=_provenance(settings),
         ready=lambda: not server.stopping.is_set(),
         finished=finished,
+        asked=proxy.speculation.asked if proxy.speculation else None,
     )
     server = Server(
         app,

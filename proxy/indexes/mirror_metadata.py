@@ -60,6 +60,7 @@ class MirrorMetadata:
         self._clock = clock
         self._flights: SingleFlight[str, Document] = SingleFlight()
         self._writes: set[asyncio.Task[None]] = set()
+        self._unwritten: dict[str, bytes] = {}
 
     async def metadata(
         self, project: ProjectName, wheel: File, sibling: File, digest: str
@@ -69,9 +70,12 @@ class MirrorMetadata:
             self._files.answered(project, sibling, Outcome.HIT)
             return Artifact(sibling, blob)
         key = f"{project}/{digest}/{sibling.filename}"
+        if data := self._unwritten.get(key):
+            self._files.answered(project, sibling, Outcome.HIT)
+            return Artifact(sibling, BytesBlob(data))
         joined = self._flights.under_way(key)
         data, outcome = await self._flights.do(
-            key, lambda: self._obtain(project, wheel, sibling, digest)
+            key, lambda: self._obtain(key, project, wheel, sibling, digest)
         )
         self._files.answered(project, sibling, Outcome.JOINED if joined else outcome)
         return Artifact(sibling, BytesBlob(data))
@@ -88,7 +92,7 @@ class MirrorMetadata:
         await asyncio.gather(*self._writes, return_exceptions=True)
 
     async def _obtain(
-        self, project: ProjectName, wheel: File, sibling: File, digest: str
+        self, key: str, project: ProjectName, wheel: File, sibling: File, digest: str
     ) -> Document:
         try:
             data = await self._fetched(sibling)
@@ -96,9 +100,10 @@ class MirrorMetadata:
             log.info("%s: %s; reading it from the wheel", sibling.filename, error)
             data = await self._extracted(project, wheel, digest)
             self._verify(sibling, data)
+        self._unwritten[key] = data
         task = asyncio.create_task(self._keep(project, sibling, digest, data))
         self._writes.add(task)  # behind the answer, which need not wait for the disk
-        task.add_done_callback(self._writes.discard)
+        task.add_done_callback(lambda done: self._written(key, done))
         return data, Outcome.MISS
 
     async def _fetched(self, sibling: File) -> bytes:
@@ -126,6 +131,10 @@ class MirrorMetadata:
         check = Check(Expected(self._name, sibling.filename, sibling.hashes, None, LIMIT))
         check.update(data)
         check.finish()
+
+    def _written(self, key: str, task: asyncio.Task[None]) -> None:
+        self._writes.discard(task)
+        self._unwritten.pop(key, None)
 
     async def _keep(self, project: ProjectName, sibling: File, digest: str, data: bytes) -> None:
         sha256 = hashlib.sha256(data).hexdigest()

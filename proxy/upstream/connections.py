@@ -20,6 +20,7 @@ from proxy.upstream.hops import Hops, Timeouts
 from proxy.upstream.outgoing import Outgoing
 from proxy.upstream.resolver import CheckedResolver
 from proxy.upstream.tls import tls_context
+from proxy.upstream.traffic import Traffic
 from proxy.upstream.transport import Transport
 
 _TIMEOUTS = Timeouts()
@@ -40,6 +41,7 @@ async def open_transport(
     client_certificate: Path | None = None,
     client_key: Path | None = None,
     resolver: AbstractResolver | None = None,
+    traffic: Traffic | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     jitter: Callable[[], float] = random.random,
@@ -47,7 +49,8 @@ async def open_transport(
     """A transport for the index at ``url``, with connections of its own, closed at the end.
 
     ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``Outgoing``. ``ca_bundle`` (PEM)
-    replaces the system's authorities. Raises ``ConfigurationError``.
+    replaces the system's authorities. ``traffic`` counts the requests.
+    Raises ``ConfigurationError``.
     """
     outgoing = Outgoing(proxies or {})
     addresses = _addresses(url, file_hosts, outgoing)
@@ -82,6 +85,7 @@ async def open_transport(
             retries=retries,
             sleep=sleep,
             jitter=jitter,
+            traffic=traffic or Traffic(),
         )
 
 

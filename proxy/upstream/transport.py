@@ -17,6 +17,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream.addresses import Addresses
 from proxy.upstream.credentials import Credentials
 from proxy.upstream.hops import Answer, Hops, Timeouts, use_up
+from proxy.upstream.traffic import Traffic
 from proxy.upstream.troubles import TROUBLES, told
 
 __all__ = ["Answer", "Timeouts", "Transport"]
@@ -41,8 +42,12 @@ class Transport:
         retries: int,
         sleep: Callable[[float], Awaitable[object]],
         jitter: Callable[[], float],
+        traffic: Traffic,
     ) -> None:
-        """``page_timeout`` in seconds. ``jitter`` returns numbers from 0 to 1."""
+        """``page_timeout`` in seconds. ``jitter`` returns numbers from 0 to 1.
+
+        ``traffic`` counts the requests.
+        """
         self.credentials = credentials
         self._name = name
         self._hops = hops
@@ -51,6 +56,7 @@ class Transport:
         self._retries = retries
         self._sleep = sleep
         self._jitter = jitter
+        self._traffic = traffic
 
     def allows(self, origin: str) -> bool:
         """Whether links to ``scheme://host[:port]`` may be fetched."""
@@ -80,7 +86,8 @@ class Transport:
                     return answer, b""
                 return answer, await self._whole(response, limit)
 
-        return await self._tried(once, deadline)
+        with self._traffic:
+            return await self._tried(once, deadline)
 
     @asynccontextmanager
     async def stream(
@@ -91,9 +98,10 @@ class Transport:
         async def once() -> tuple[Answer, ClientResponse]:
             return await self._hops.follow("GET", url, headers, None, named=False)
 
-        answer, response = await self._tried(once, None)
-        async with response:
-            yield answer, self._chunks(response)
+        with self._traffic:
+            answer, response = await self._tried(once, None)
+            async with response:
+                yield answer, self._chunks(response)
 
     async def _chunks(self, response: ClientResponse) -> AsyncIterator[bytes]:
         try:

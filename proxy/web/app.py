@@ -12,9 +12,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
+from proxy.events import Asked
 from proxy.indexes.base import Index
 from proxy.simple.links import Link
 from proxy.web.access_log import HANDLED, Handled, begin, body_of, write_line
+from proxy.web.asked import teller
 from proxy.web.connection import cut
 from proxy.web.errors import INTERNAL, plain, response_for
 from proxy.web.files import Files
@@ -36,13 +38,15 @@ def create_app(
     provenance: Link | None = None,
     ready: Callable[[], bool] = lambda: True,
     finished: FinishedAnswers | None = None,
+    asked: Callable[[Asked], None] | None = None,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """An application that answers for one index.
 
     ``index_url`` is shown to people. ``prefix`` is a path under which everything is answered
     too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``.
-    ``finished`` gets the answers that may be given again.
+    ``finished`` gets the answers that may be given again, ``asked`` is told of pages and files
+    that clients get.
     """
     app = web.Application(middlewares=[outermost])
     pages = SimplePages(index, provenance, clock)
@@ -72,6 +76,8 @@ def create_app(
     app.on_response_prepare.append(_sign)
     if finished:
         app.on_response_prepare.append(_keeper(finished))
+    if asked:
+        app.on_response_prepare.append(teller(asked))
     return app
 
 

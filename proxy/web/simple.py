@@ -31,6 +31,10 @@ HTML_HEADERS = {
 }
 
 
+PAGE = web.RequestKey("page", ProjectPage)
+"""The page that a request was answered with."""
+
+
 class NotAName(NotFound):
     def __str__(self) -> str:
         return "that is not a project name"
@@ -62,6 +66,7 @@ class SimplePages:
         if request.match_info["project"] != project:
             return redirect(request, f"../{project}/")
         page = await self._index.page(project, self._checked_after(request))
+        request[PAGE] = page
         answer = await self.answers.get(page, _media(request), _gzip(request))
         response = _respond(request, answer, cache_control(page.fresh_until, self._clock()))
         if page.version:

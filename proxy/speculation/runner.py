@@ -1,0 +1,120 @@
+"""Runs guesses: few at a time, the most urgent first, and only while upstream has little to do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from proxy.errors import DigestMismatch, ProxyError, UnreadablePage, UpstreamError
+
+log = logging.getLogger(__name__)
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+
+AT_ONCE = 12
+"""Guesses about pages and metadata that run at once ..."""
+FILES_AT_ONCE = 8
+"""... and about files."""
+BUSY = 32
+"""Requests to upstream, of whoever, beside which no further guess begins ..."""
+BUSY_FOR_FILES = 20
+"""... and none about a file."""
+LATER = 0.01
+"""Seconds after which it is looked again whether upstream has less to do."""
+REST = 10.0
+"""Seconds for which an upstream that failed is left alone."""
+MOST = 5_000
+"""Guesses that wait; further ones are dropped."""
+_OF_ONE_THING = (DigestMismatch, UnreadablePage)
+"""Errors that say nothing about other answers of the same upstream."""
+
+
+class _Lane:
+    """Guesses of one kind."""
+
+    def __init__(self, at_once: int, busy: int) -> None:
+        self.at_once = at_once
+        self.busy = busy
+        self.running = 0
+        self.waiting: list[tuple[int, int, Work]] = []
+
+
+class Runner:
+    """Owns the tasks of all guesses. What fails is a line in the debug log."""
+
+    def __init__(self, in_flight: Callable[[], int]) -> None:
+        """``in_flight``: how many requests upstream is answering now, of guesses too."""
+        self._in_flight = in_flight
+        self._lanes = _Lane(AT_ONCE, BUSY), _Lane(FILES_AT_ONCE, BUSY_FOR_FILES)
+        self._number = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._again: asyncio.Handle | None = None
+        self._rests_until = 0.0
+        self._closed = False
+
+    def add(self, urgency: int, work: Work, *, file: bool = False) -> None:
+        """Lower is more urgent; among equals the first comes first."""
+        lane = self._lanes[file]
+        if len(lane.waiting) < MOST and not self._closed:
+            self._number += 1
+            heapq.heappush(lane.waiting, (urgency, self._number, work))
+            self._soon(0.0)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._again:
+            self._again.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _soon(self, seconds: float) -> None:
+        """Look what may begin: not now, as somebody is about to be answered."""
+        if self._closed:
+            return
+        if self._again:
+            self._again.cancel()
+        if seconds:
+            self._again = self._loop.call_later(seconds, self._begin)
+        else:
+            self._again = self._loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._again = None
+        for lane in self._lanes:
+            if self._loop.time() < self._rests_until:
+                lane.waiting.clear()
+            begun = 0  # these will be in flight, and are not yet
+            while lane.waiting and lane.running < lane.at_once:
+                if self._in_flight() + begun >= lane.busy:
+                    self._soon(LATER)
+                    break
+                self._start(lane, heapq.heappop(lane.waiting)[2])
+                begun += 1
+
+    def _start(self, lane: _Lane, work: Work) -> None:
+        lane.running += 1
+        # In a context of its own: what happens here is not to be taken for a client's request.
+        task = self._loop.create_task(self._run(work), context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(lane, done))
+
+    def _ended(self, lane: _Lane, task: asyncio.Task[None]) -> None:
+        lane.running -= 1
+        self._tasks.discard(task)
+        self._soon(0.0)
+
+    async def _run(self, work: Work) -> None:
+        try:
+            await work()
+        except ProxyError as error:
+            log.debug("a guess came to nothing: %s", error)
+            if isinstance(error, UpstreamError) and not isinstance(error, _OF_ONE_THING):
+                self._rests_until = self._loop.time() + REST
+        except Exception:
+            log.exception("a guess failed")

@@ -1,0 +1,79 @@
+"""Speculation put together and kept going: what has to be done from time to time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from proxy.events import Events
+from proxy.indexes.base import Index
+from proxy.speculation.ledger import Counts
+from proxy.speculation.refresher import Refresher
+from proxy.speculation.runner import Runner
+from proxy.speculation.speculation import Speculation
+from proxy.speculation.together import Together
+from proxy.storage.base import Records
+
+log = logging.getLogger(__name__)
+
+EVERY = 5.0
+"""Seconds between two looks at what is over or expires."""
+TOLD_EVERY = 600.0
+"""Seconds between two lines in the log, at least."""
+
+
+@asynccontextmanager
+async def open_speculation(
+    index: Index,
+    records: Records,
+    events: Events,
+    in_flight: Callable[[], int],
+    *,
+    files: bool,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[Speculation]:
+    """For the index that is served. At the end what was asked together is put down.
+
+    ``in_flight``: requests that upstream is answering now. ``files``: fetch wheels ahead too.
+    """
+    refresher = Refresher(index, clock=clock)
+    speculation = Speculation(
+        index,
+        Together(records, index.name),
+        Runner(in_flight),
+        files=files,
+        in_use=refresher.asked,
+        clock=clock,
+    )
+    events.subscribe(speculation.observe)
+    tasks = [
+        asyncio.create_task(_regularly(speculation, clock)),
+        asyncio.create_task(_refresh(refresher)),
+    ]
+    try:
+        yield speculation
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await speculation.close()
+        log.info("speculation: %s", speculation.counts)
+
+
+async def _regularly(speculation: Speculation, clock: Callable[[], float]) -> None:
+    told, when = Counts(), clock()
+    while True:
+        await asyncio.sleep(EVERY)
+        await speculation.sweep()
+        if speculation.counts != told and clock() - when >= TOLD_EVERY:
+            told, when = speculation.counts, clock()
+            log.info("speculation: %s", told)
+
+
+async def _refresh(refresher: Refresher) -> None:
+    while True:
+        await asyncio.sleep(EVERY)
+        await refresher.refresh()

@@ -1,0 +1,118 @@
+"""What each client is about: which projects it asked for, what is needed of them, what was guessed.
+
+A client is an address and a User-Agent; a session ends when it has been quiet for a while.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from packaging.specifiers import SpecifierSet
+
+from proxy.events import Asked
+from proxy.model import ProjectName
+from proxy.speculation.clients import Client, read_user_agent
+from proxy.speculation.requirements import Need
+
+QUIET = 30.0
+"""Seconds without a request after which a session has ended."""
+MANY = 500
+"""Projects of one session; further ones are neither guessed nor remembered."""
+SESSIONS = 500
+PATIENCE = 3
+"""Wrong choices after which a session is taken to pin versions, unless more are right."""
+
+
+class Taken(NamedTuple):
+    project: ProjectName
+    filename: str = ""
+    """The wheel, where it was not the newest."""
+
+
+class Session:
+    """One install, seen from here."""
+
+    def __init__(self, client: Client | None) -> None:
+        self.client = client
+        self.last = 0.0
+        self.fetched = False
+        """Whether anything had to come from upstream."""
+        self.asked: dict[ProjectName, str] = {}
+        """The projects in the order in which their pages were asked for, as in ``Taken``."""
+        self.extras: dict[ProjectName, set[str]] = {}
+        self.known: set[str] = set()
+        """Names of files whose requirements are known, or are being found out."""
+        self._specifiers: dict[ProjectName, dict[ProjectName, SpecifierSet]] = {}
+        self._choices: dict[ProjectName, str] = {}
+        self._right = self._wrong = 0
+
+    @property
+    def taken(self) -> list[Taken]:
+        return [Taken(project, filename) for project, filename in self.asked.items()]
+
+    @property
+    def predictable(self) -> bool:
+        """Whether it takes what is chosen here, as far as can be told."""
+        return self._wrong < PATIENCE or self._wrong < self._right
+
+    def ask(self, project: ProjectName) -> None:
+        if len(self.asked) < MANY:
+            self.asked.setdefault(project, "")
+
+    def specifiers(self, project: ProjectName) -> tuple[SpecifierSet, ...]:
+        """All that is required of the project's version so far."""
+        return tuple(dict.fromkeys(self._specifiers.get(project, {}).values()))
+
+    def need(self, owner: ProjectName, need: Need) -> bool:
+        """Note what ``owner`` needs; whether that is news."""
+        if need.project not in self._specifiers and len(self._specifiers) >= MANY:
+            return False
+        extras = self.extras.setdefault(need.project, set())
+        by_owner = self._specifiers.setdefault(need.project, {})
+        news = need.specifier not in by_owner.values() or not need.extras <= extras
+        by_owner[owner] = need.specifier
+        extras |= need.extras
+        return news
+
+    def choose(self, project: ProjectName, filename: str) -> bool:
+        """Note the wheel that is expected to be taken; whether that is news."""
+        news = self._choices.get(project) != filename
+        if news and len(self._choices) < MANY:
+            self._choices[project] = filename
+        return news
+
+    def take(self, project: ProjectName, filename: str) -> None:
+        """The client asked for the metadata of this wheel: was the choice right?"""
+        expected = self._choices.pop(project, None)
+        if expected is not None:
+            self._right += expected == filename
+            self._wrong += expected != filename
+
+
+class Sessions:
+    """Those that go on; the quietest go first where there are too many."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
+
+    def of(self, asked: Asked, now: float) -> Session:
+        key = (asked.client, asked.user_agent)
+        session = self._sessions.get(key)
+        if session is None:
+            session = self._sessions[key] = Session(read_user_agent(asked.user_agent))
+        self._sessions.move_to_end(key)
+        session.last = now
+        if len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        return session
+
+    def end(self, now: float) -> Iterator[Session]:
+        """Forget, one by one, the sessions that have ended by ``now``."""
+        while self._sessions:
+            key, session = next(iter(self._sessions.items()))
+            if now - session.last < QUIET:
+                return
+            del self._sessions[key]
+            yield session
