@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import hashlib
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ HUGE = 2**20
 """Bytes of input above which what it leaves is given back to the system at once."""
 
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
+_beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest")
 
 
 async def off_loop(size: int, work: Callable[[], T]) -> T:
@@ -29,6 +31,17 @@ async def off_loop(size: int, work: Callable[[], T]) -> T:
     if size <= BIG:
         return work()
     return await asyncio.get_running_loop().run_in_executor(_thread, _done, size, work)
+
+
+def sha256_beside(data: bytes) -> Callable[[], str]:
+    """The digest in hex, by calling what is returned; other work can be done meanwhile.
+
+    Hashing many bytes does not hold the interpreter's lock.
+    """
+    if len(data) <= HUGE:
+        return hashlib.sha256(data).hexdigest
+    hashing = _beside.submit(hashlib.sha256, data)
+    return lambda: hashing.result().hexdigest()
 
 
 def _done(size: int, work: Callable[[], T]) -> T:

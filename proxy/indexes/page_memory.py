@@ -95,24 +95,30 @@ class PageMemory:
         size = UNFOLDS * len(packed)
         self.make_room(size)
         try:
-            return await off_loop(size, lambda: self.read(project, head, unpack(packed)))
+            return await off_loop(
+                size, lambda: self.read(project, head.url, head.content_type, unpack(packed))
+            )
         except UnreadablePage as error:  # another version of the proxy could read it
             log.info("the stored page of %s is of no use: %s", project, error)
             return None
 
-    def read(self, project: ProjectName, head: StoredPage, document: bytes) -> ProjectPage:
+    def read(
+        self, project: ProjectName, url: str, content_type: str, document: bytes
+    ) -> ProjectPage:
         """The page that a document means. Raises ``UnreadablePage``."""
-        page = parse_page(project, document, head.content_type, head.url, self._name)
+        page = parse_page(project, document, content_type, url, self._name)
         page, refused = screen(page, self._allows)
         for file in refused:
             self._tell(project, file.filename)
-        return msgspec.structs.replace(page, version=head.digest)
+        return page
 
     def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
         """Remember the page under this head, in memory."""
         self.drop(project)
         until = 0.0 if head.doubtful else self._lifetimes.fresh_until(head)
-        page = msgspec.structs.replace(page, fresh_until=until, checked=head.checked)
+        page = msgspec.structs.replace(
+            page, fresh_until=until, checked=head.checked, version=head.digest
+        )
         known = self._known[project] = Known(head, page)
         self._size += _weight(known)
         while self._size > self._budget and len(self._known) > 1:
@@ -122,7 +128,8 @@ class PageMemory:
 
     def store(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
         async def write() -> None:
-            packed = await off_loop(len(document), lambda: pack(document))
+            # Not where the answer is made meanwhile: this has time, and needs no lock.
+            packed = await asyncio.to_thread(pack, document)
             await self._pages.put(self._key(project), head, packed)
 
         self._write(project, write())

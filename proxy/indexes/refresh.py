@@ -5,7 +5,6 @@ When it is asked is in ``mirror_pages``.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +13,7 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UnreadablePage
 from proxy.events import Outcome
-from proxy.heavy import off_loop
+from proxy.heavy import off_loop, sha256_beside
 from proxy.indexes.freshness import Freshness, Lifetimes, freshness
 from proxy.indexes.page_memory import Known, PageMemory
 from proxy.model import ProjectName, ProjectPage
@@ -80,6 +79,8 @@ class Refresh:
 
     def _read(self, project: ProjectName, document: Document) -> tuple[StoredPage, ProjectPage]:
         storable = self._may_store(document)
+        digest = sha256_beside(document.body)
+        page = self._memory.read(project, document.url, document.content_type, document.body)
         head = StoredPage(
             url=document.url,
             content_type=document.content_type,
@@ -89,9 +90,9 @@ class Refresh:
             etag=document.etag if storable else None,
             last_modified=document.last_modified if storable else None,
             serial=document.serial,
-            digest=hashlib.sha256(document.body).hexdigest(),
+            digest=digest(),
         )
-        return head, self._memory.read(project, head, document.body)
+        return head, page
 
     def _may_store(self, document: Document) -> bool:
         """What may not be stored is kept for the addresses of its files, and asked for anew."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Set
 import msgspec
 
 from proxy.compression import compress
-from proxy.heavy import off_loop
+from proxy.heavy import off_loop, sha256_beside
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.negotiate import MediaType
 from proxy.singleflight import SingleFlight
@@ -97,9 +97,9 @@ class Answers:
 
 def finish(body: bytes, media: MediaType, gzip: bool, version: str = "") -> Answer:
     """Compress if the client takes it and it is worth it; tag it."""
-    hashed = hashlib.sha256(media.content_type.encode())
-    hashed.update(body)
-    tag = hashed.hexdigest()[:32]
-    if gzip and len(body) >= WORTH_COMPRESSING:
-        return Answer(version, media, compress(body), f'"{tag}-gzip"', "gzip")
+    digest = sha256_beside(body)
+    packed = compress(body) if gzip and len(body) >= WORTH_COMPRESSING else None
+    tag = hashlib.sha256((media.content_type + digest()).encode()).hexdigest()[:32]
+    if packed is not None:
+        return Answer(version, media, packed, f'"{tag}-gzip"', "gzip")
     return Answer(version, media, body, f'"{tag}"')

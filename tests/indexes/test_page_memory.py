@@ -61,7 +61,7 @@ class Rig:
         """As if upstream had just sent a page of so many files."""
         head, body = self.page(count, project, **more)
         name = ProjectName(project)
-        self.memory.keep(name, head, self.memory.read(name, head, body))
+        self.memory.keep(name, head, self.memory.read(name, head.url, head.content_type, body))
         self.memory.store(name, head, body)
 
     async def count(self, project: str = DEMO) -> int | None:
