@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
 from typing import Literal, TextIO
-
-import msgspec
 
 
 def set_up(
@@ -24,18 +23,26 @@ def set_up(
 
 
 class PlainFormatter(logging.Formatter):
-    """``2026-01-02T03:04:05.678Z info message key=value …``, always one line."""
+    """``2026-01-02T03:04:05.678Z info message key=value …``.
+
+    Always one line, and below it what an exception says, indented: nobody can write a line of
+    their own into the log.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = " ".join([stamp(record.created), record.levelname.lower(), record.getMessage()])
         for key, value in _fields(record).items():
             text = str(value)
             line += f" {key}={text if text.isprintable() and ' ' not in text else repr(text)}"
-        line = line.replace("\r", "\\r").replace("\n", "\\n")
-        return line + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+        if record.exc_info:
+            below = self.formatException(record.exc_info).split("\n")
+            return "\n    ".join(map(_printable, (line, *below)))
+        return _printable(line)
 
 
 class JsonFormatter(logging.Formatter):
+    """One object a line, all of it ASCII."""
+
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
             "time": stamp(record.created),
@@ -45,7 +52,14 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(entry, enc_hook=str).decode()
+        return json.dumps(entry, default=str, separators=(",", ":"))
+
+
+def _printable(text: str) -> str:
+    """With escapes for line breaks, and for what could steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

@@ -75,7 +75,7 @@ def log_fields(
     """What a line says of an answer, but for who asked and how long it took. ``sent``: bytes."""
     return {
         "method": request.method,
-        "path": request.raw_path,
+        "path": request.rel_url.raw_path,  # no query and no authority: they may hold secrets
         "status": status,
         "outcome": outcome or "-",
         "bytes": sent,

@@ -13,13 +13,12 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
-from proxy.events import Events
-from proxy.indexes.base import Index
 from proxy.web.access_log import log as access_log
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.finished import FinishedAnswers
 from proxy.web.server import Server
+from tests.support.stock import Stock
 
 LIMIT = 30.0
 """Seconds in which everything here has to end."""
@@ -104,9 +103,8 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    index: Index,
+    index: Stock,
     *,
-    events: Events | None = None,
     fast: bool = False,
     twice: bool = False,
     **options: Any,
@@ -114,14 +112,12 @@ async def serving(
     """``fast``: answers are given before their request is parsed, where they can be.
     ``twice``: the client makes every request twice, and returns the second answer.
 
-    ``events`` is whom the index tells what happened; ``options`` as for ``create_app`` and
-    ``Server``.
+    ``options`` as for ``create_app`` and ``Server``.
     """
-    events = events or Events()
     finished = FinishedAnswers(clock=options.get("clock") or time.time) if fast else None
-    events.subscribe(observe)
+    index.events.subscribe(observe)
     if finished:
-        events.subscribe(finished.observe)
+        index.events.subscribe(finished.observe)
     for_app = {name: options.pop(name) for name in APP if name in options}
     server: Server
     app = create_app(

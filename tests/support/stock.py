@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 
 from proxy.errors import NoSuchProject
-from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
+from proxy.events import Events, FileAnswered, Outcome, PageAnswered, PageChanged
 from proxy.model import Artifact, File, ProjectName, ProjectPage
 from proxy.storage.base import Blob
 from proxy.storage.disk import BytesBlob
 
 
 class Stock:
-    """``error``, if set, is raised at every question; ``outcome`` is what its events say."""
+    """``error``, if set, is raised at every question; ``outcome`` is what ``events`` are told."""
 
-    def __init__(self, observer: Observer = lambda _: None) -> None:
+    def __init__(self) -> None:
         self.name = "stock"
         self.error: Exception | None = None
         self.outcome = Outcome.HIT
@@ -26,7 +26,7 @@ class Stock:
         self.checked_after = 0.0
         self.pages: dict[ProjectName, ProjectPage] = {}
         self.blobs: dict[tuple[str, str], Blob] = {}
-        self.observer = observer
+        self.events = Events()
         self._versions = 0
 
     def page_of(self, name: str, *files: File, **described: Any) -> ProjectPage:
@@ -36,7 +36,7 @@ class Stock:
         described.setdefault("version", str(self._versions))
         page = ProjectPage(project, files, source=self.name, **described)
         self.pages[project] = page
-        self.observer(PageChanged(project))
+        self.events(PageChanged(project))
         return page
 
     def add(self, name: str, filename: str, content: bytes | Blob, **described: Any) -> File:
@@ -56,7 +56,7 @@ class Stock:
         self._versions += 1
         described.setdefault("version", str(self._versions))
         self.pages[former.project] = msgspec.structs.replace(former, **described)
-        self.observer(PageChanged(former.project))
+        self.events(PageChanged(former.project))
 
     async def projects(self) -> Set[ProjectName]:
         self._ask("projects")
@@ -67,7 +67,7 @@ class Stock:
         self.checked_after = checked_after
         if project not in self.pages:
             raise NoSuchProject(project)
-        self.observer(PageAnswered(project, self.name, self.outcome))
+        self.events(PageAnswered(project, self.name, self.outcome))
         return self.pages[project]
 
     async def file(
@@ -77,7 +77,7 @@ class Stock:
         if project not in self.pages:
             raise NoSuchProject(project)
         file = self.pages[project].file(filename, None if digest == "-" else digest)
-        self.observer(FileAnswered(project, filename, self.name, self.outcome))
+        self.events(FileAnswered(project, filename, self.name, self.outcome))
         return Artifact(file, self.blobs[project, filename])
 
     def _ask(self, question: str) -> None:

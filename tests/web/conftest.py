@@ -6,27 +6,21 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.events import Events
 from tests.support.site import Site, serving
 from tests.support.stock import Stock
 
 
 @pytest.fixture
-def events() -> Events:
-    return Events()
-
-
-@pytest.fixture
-def stock(events: Events) -> Stock:
-    return Stock(events)
+def stock() -> Stock:
+    return Stock()
 
 
 @pytest.fixture(params=["parsed", "fast"])
-async def site(request: pytest.FixtureRequest, stock: Stock, events: Events) -> AsyncIterator[Site]:
+async def site(request: pytest.FixtureRequest, stock: Stock) -> AsyncIterator[Site]:
     """Once with every request parsed, once with those answered before that can be.
 
     Whatever holds of one has to hold of the other; in the second, each request is made twice.
     """
     fast = request.param == "fast"
-    async with serving(stock, events=events, fast=fast, twice=fast) as running:
+    async with serving(stock, fast=fast, twice=fast) as running:
         yield running

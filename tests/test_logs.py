@@ -1,0 +1,91 @@
+"""Log lines: plain and JSON, and what nobody can smuggle into them."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+
+from proxy.logs import JsonFormatter, PlainFormatter, set_up
+
+HOSTILE = "x\r\n2026-01-01T00:00:00.000Z info all is well\x1b[31m\u2028\x85\x00\udcff"
+
+
+def formatted(formatter: logging.Formatter, message: str, **options: Any) -> str:
+    fields = options.pop("fields", None)
+    record = logging.LogRecord("n", logging.WARNING, "", 0, message, (), options.get("exc"))
+    record.created = 1_767_323_045.678
+    if fields is not None:
+        record.__dict__["fields"] = fields
+    return formatter.format(record)
+
+
+def test_plain_is_time_level_message_and_fields() -> None:
+    line = formatted(PlainFormatter(), "request", fields={"path": "/a", "ms": 1.5, "tool": "-"})
+    assert line == "2026-01-02T03:04:05.678Z warning request path=/a ms=1.5 tool=-"
+
+
+def test_json_is_one_object_with_typed_fields() -> None:
+    line = formatted(JsonFormatter(), "request", fields={"path": "/a", "ms": 1.5, "status": 200})
+    assert json.loads(line) == {
+        "time": "2026-01-02T03:04:05.678Z",
+        "level": "warning",
+        "message": "request",
+        "path": "/a",
+        "ms": 1.5,
+        "status": 200,
+    }
+
+
+def test_values_with_blanks_are_quoted_in_plain() -> None:
+    line = formatted(PlainFormatter(), "request", fields={"a": "b c=d"})
+    assert line.endswith("request a='b c=d'")
+
+
+@pytest.mark.parametrize("formatter", [PlainFormatter(), JsonFormatter()])
+def test_nobody_can_write_a_line_of_their_own(formatter: logging.Formatter) -> None:
+    line = formatted(formatter, HOSTILE, fields={"path": HOSTILE})
+    assert line.isprintable()
+    assert len(line.splitlines()) == 1
+
+
+def test_an_exception_is_below_its_line_and_indented() -> None:
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError as error:
+        caught = (ValueError, error, error.__traceback__)
+    first, *rest = formatted(PlainFormatter(), "failed", exc=caught).split("\n")
+    assert first.endswith("warning failed")
+    assert rest and all(line.startswith("    ") for line in rest)
+    assert "\x1b" not in "".join(rest)
+    told = json.loads(formatted(JsonFormatter(), "failed", exc=caught))
+    assert "ValueError" in told["exception"]
+
+
+@pytest.fixture
+def root() -> Iterator[logging.Logger]:
+    """The root logger, as it was afterwards."""
+    logger, access = logging.getLogger(), logging.getLogger("waystation.access")
+    former = logger.handlers[:], logger.level, access.level
+    yield logger
+    logger.handlers[:], level, access_level = former
+    logger.setLevel(level)
+    access.setLevel(access_level)
+
+
+@pytest.mark.parametrize("access", [True, False])
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_the_line_per_request_has_a_switch_of_its_own(
+    root: logging.Logger, level: Literal["debug"], access: bool
+) -> None:
+    handler = set_up("plain", level, access=access)
+    handler.setStream(io.StringIO())
+    logging.getLogger("waystation.access").info("request")
+    logging.getLogger("proxy").warning("trouble")
+    text = handler.stream.getvalue()  # type: ignore[attr-defined]
+    assert ("info request" in text) == access
+    assert ("warning trouble" in text) == (level != "error")

@@ -1,0 +1,161 @@
+"""The line per request."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+
+import pytest
+
+from proxy.errors import NoSuchProject, UpstreamError
+from proxy.events import Outcome
+from proxy.logs import JsonFormatter, PlainFormatter
+from proxy.web.access_log import log as access_log
+from proxy.web.access_log import tool
+from proxy.web.hit_log import HitLog
+from tests.support.site import Site, serving
+from tests.support.stock import Stock
+
+PIP = 'pip/26.3 {"ci":null,"cpu":"x86_64","implementation":{"name":"CPython"}}'
+FIELDS = ["client", "method", "path", "status", "outcome", "bytes", "tool", "ms"]
+
+
+@pytest.fixture
+def path(stock: Stock) -> str:
+    return f"/files/foo/{stock.add('foo', 'foo-1.0.tar.gz', b'bytes').digest}/foo-1.0.tar.gz"
+
+
+async def test_a_line_tells_who_asked_what_and_what_came_of_it(stock: Stock, path: str) -> None:
+    async with serving(stock) as site:
+        answer = await site.get("/simple/foo/", headers={"User-Agent": PIP})
+        line = await site.lines.next()
+    assert list(line) == FIELDS
+    assert line.pop("ms") > 0
+    assert line == {
+        "client": "127.0.0.1",
+        "method": "GET",
+        "path": "/simple/foo/",
+        "status": 200,
+        "outcome": "hit",
+        "bytes": len(answer.body),
+        "tool": "pip/26.3",
+    }
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+@pytest.mark.parametrize("what", ["page", "file"])
+async def test_every_outcome_is_told(stock: Stock, path: str, outcome: Outcome, what: str) -> None:
+    stock.outcome = outcome
+    async with serving(stock) as site:
+        await site.get("/simple/foo/" if what == "page" else path)
+        line = await site.lines.next()
+    assert line["outcome"] == outcome.value
+
+
+async def test_the_outcome_of_one_request_is_not_that_of_the_next(site: Site, path: str) -> None:
+    await site.get(path)
+    await site.get("/healthz")
+    while (line := await site.lines.next())["path"] != "/healthz":
+        assert line["outcome"] == "hit"
+    assert line["outcome"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status", "sent"),
+    [
+        ("GET", {}, 200, 5),
+        ("HEAD", {}, 200, 0),
+        ("GET", {"Range": "bytes=1-2"}, 206, 2),
+        ("GET", {"Range": "bytes=9-"}, 416, 0),
+        ("GET", {"If-None-Match": "*"}, 304, 0),
+        ("POST", {}, 405, 23),
+    ],
+)
+async def test_status_and_bytes_are_those_that_were_sent(
+    stock: Stock, path: str, method: str, headers: dict[str, str], status: int, sent: int
+) -> None:
+    async with serving(stock) as site:
+        await site.get(path, method, headers)
+        line = await site.lines.next()
+    assert (line["method"], line["status"], line["bytes"]) == (method, status, sent)
+
+
+async def test_errors_are_logged_with_their_status(stock: Stock) -> None:
+    async with serving(stock) as site:
+        for error, status in ((NoSuchProject("x"), 404), (UpstreamError("u", "down"), 502)):
+            stock.error = error
+            await site.get("/simple/x/")
+            assert (await site.lines.next())["status"] == status
+
+
+async def test_no_secret_is_logged(stock: Stock, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    secret = "hunter2"
+    async with serving(stock) as site:
+        await site.get(
+            f"/simple/foo/?token={secret}",
+            headers={
+                "Authorization": f"Basic {secret}",
+                "Cookie": secret,
+                "X-Api-Key": secret,
+                "User-Agent": f"pip {secret}",
+                "Referer": f"https://user:{secret}@x/",
+            },
+        )
+        sent = f"GET http://user:{secret}@x/simple/foo/ HTTP/1.1\r\nHost: x\r\n\r\n"
+        await site.raw(sent.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").encode())
+        lines = [await site.lines.next() for _ in range(2)]
+    assert [line["path"] for line in lines] == ["/simple/foo/"] * 2
+    assert secret not in repr(lines) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "expected"),
+    [
+        (PIP, "pip/26.3"),
+        ('uv/0.13.9 {"x":1}', "uv/0.13.9"),
+        ("poetry/2.1.1 CPython/3.11.7 Linux/6", "poetry/2.1.1"),
+        ("python-requests/2.34.2", "python-requests/2.34.2"),
+        ("Mozilla/5.0 (X11; Linux)", "Mozilla/5.0"),
+        ("", "-"),
+        ("curl", "-"),
+        ("\x1b[31m/1", "-"),
+        ("a" * 1000 + "/1", "-"),
+        ("pip/" + "1" * 1000, "pip/" + "1" * 40),
+        ("piṕ/1", "-"),
+    ],
+)
+def test_the_tool_is_the_head_of_the_user_agent(user_agent: str, expected: str) -> None:
+    assert tool(user_agent) == expected
+
+
+@pytest.mark.parametrize("form", [PlainFormatter, JsonFormatter])
+async def test_lines_of_answers_before_parsing_look_like_all_others(
+    stock: Stock, path: str, form: type[logging.Formatter]
+) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(form())
+    access_log.addHandler(handler)
+    used: list[str] = []
+    hits = HitLog(handler, used.append)
+    try:
+        async with (
+            serving(stock, fast=True, on_hit=hits.hit) as site,
+            hits.running(),
+        ):
+            for _ in range(3):
+                await site.get(path, headers={"User-Agent": PIP})
+            assert len(site.lines.fields) == 1  # two were answered before they were parsed
+    finally:
+        access_log.removeHandler(handler)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    alike = {re.sub(r"20\S+Z", "TIME", re.sub(r'(ms"?[=:])[\d.]+', r"\1MS", x)) for x in lines}
+    assert len(alike) == 1
+    if form is JsonFormatter:
+        told = json.loads(lines[-1])
+        assert (told["path"], told["outcome"], told["tool"]) == (path, "hit", "pip/26.3")
+    assert used == [path.split("/")[3]] * 2
