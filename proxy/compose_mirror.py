@@ -20,7 +20,7 @@ from proxy.indexes.page_memory import PageMemory
 from proxy.settings import MirrorTable, Settings
 from proxy.storage.held import Held
 from proxy.upstream.connections import open_transport
-from proxy.upstream.credentials import find_credentials
+from proxy.upstream.credentials import Credentials, find_credentials
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, fingerprint
 from proxy.upstream.traffic import Traffic
@@ -41,12 +41,7 @@ async def open_mirror(
 
     Raises ``ConfigurationError``.
     """
-    url, credentials = find_credentials(
-        str(table.url),
-        user=table.username,
-        password=table.password.get_secret_value() if table.password else None,
-        netrc=_netrc() if settings.netrc else None,
-    )
+    url, credentials = address(table, settings)
     namespace = fingerprint(url, credentials)
     if settings.offline:
         async with _assembled(name, namespace, None, settings, cache, events, clock) as mirror:
@@ -77,6 +72,19 @@ async def open_mirror(
         )
         async with _assembled(name, namespace, remote, settings, cache, events, clock) as mirror:
             yield mirror
+
+
+def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | None]:
+    """Where the upstream is, without credentials, and those that are meant for it.
+
+    Raises ``ConfigurationError``.
+    """
+    return find_credentials(
+        str(table.url),
+        user=table.username,
+        password=table.password.get_secret_value() if table.password else None,
+        netrc=_netrc() if settings.netrc else None,
+    )
 
 
 @asynccontextmanager

@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     # Without a network
     offline: bool = False
     offline_list_all: bool = False
+    trusted_keys: Annotated[list[Path], NoDecode] = []
 
     # How upstream is asked
     netrc: bool = True
@@ -139,7 +140,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     access_log: bool = True
 
-    @field_validator("reserved", "file_hosts", "upstream_missing_statuses", mode="before")
+    @field_validator(
+        "reserved", "file_hosts", "upstream_missing_statuses", "trusted_keys", mode="before"
+    )
     @classmethod
     def _list(cls, value: object) -> object:
         """Environment and flags give lists as text, with commas between."""

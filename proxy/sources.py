@@ -86,15 +86,20 @@ def _environment() -> dict[str, Any]:
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> ConfigurationError:
     first = error.errors(include_url=False, include_input=False)[0]
-    key = ".".join(str(part) for part in first["loc"])
-    name = key.partition(".")[0]
+    parts = [str(part) for part in first["loc"]]
+    name = parts[0]
+    if name == "indexes":
+        del parts[2:3]  # the kind, which is no part of the key
+    key = ".".join(parts)
     where = f" (from {origins[name]})" if name in origins else ""
     if first["type"] == "extra_forbidden":
         remedy = "see settings.example.toml for all there are"
         return ConfigurationError(key, f"there is no such setting{where}", remedy)
     default = Settings.model_fields[name].default
-    remedy = f"the default is {default!r}; settings.example.toml explains it"
-    return ConfigurationError(key, first["msg"] + where, remedy)
+    usual = f"the default is {default}; " if default and len(parts) == 1 else ""
+    return ConfigurationError(
+        key, first["msg"] + where, f"{usual}settings.example.toml explains it"
+    )
 
 
 NEEDS = {
@@ -112,8 +117,8 @@ def _consistent(settings: Settings) -> Settings:
     for one, other in NEEDS.items():
         if getattr(settings, one) is not None and getattr(settings, other) is None:
             raise ConfigurationError(one, f"it is set but {other} is not", f"set {other} too")
-    for name in FILES:
-        path = getattr(settings, name)
+    files = [(name, getattr(settings, name)) for name in FILES]
+    for name, path in [*files, *(("trusted_keys", path) for path in settings.trusted_keys)]:
         if path is not None and not path.is_file():
             raise ConfigurationError(name, f"there is no file {path}", "name a file that exists")
     if settings.page_ttl_min > settings.page_ttl:

@@ -146,7 +146,15 @@ class DiskStore:
         return None if found is None else DiskBlob(path, found.st_size)
 
     async def put(self, key: str, spool: Path) -> None:
-        await in_thread(self._adopt, self.path(key), spool)
+        await in_thread(self.adopt, key, spool)
+
+    def adopt(self, key: str, spool: Path) -> None:
+        """``put``, for whoever is in a thread already."""
+        path = self.path(key)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sync(spool)
+        os.replace(spool, path)  # noqa: PTH105 (both sides are paths already)
+        _sync(path.parent)
 
     async def delete(self, key: str) -> None:
         await in_thread(self.path(key).unlink, missing_ok=True)
@@ -160,12 +168,6 @@ class DiskStore:
             found = _file(path) if _KEY.fullmatch(path.name) else None
             if found is not None:  # else it has vanished meanwhile
                 yield BlobEntry(path.name, found.st_size, found.st_mtime)
-
-    def _adopt(self, path: Path, spool: Path) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync(spool)
-        os.replace(spool, path)  # noqa: PTH105 (both sides are paths already)
-        _sync(path.parent)
 
 
 def _file(path: Path) -> os.stat_result | None:

@@ -1,0 +1,161 @@
+"""Manifests and heads by strangers: read, and refused where they could do harm or make no sense."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
+from typing import Any, TypeVar
+
+import msgspec
+
+from proxy.bundle.archive.manifest import (
+    FORMAT,
+    SCHEMA,
+    BundledFile,
+    BundledPage,
+    Document,
+    Head,
+    Manifest,
+    Member,
+    encode,
+    sha256,
+)
+from proxy.bundle.archive.refused import BadBundle
+from proxy.bundle.archive.zst import most
+from proxy.errors import ConfigurationError
+from proxy.model import METADATA, PROVENANCE
+from proxy.simple.names import normalize, safe_filename
+from proxy.upstream.remote import fingerprint
+
+T = TypeVar("T")
+
+LARGEST_MANIFEST = 256 * 2**20
+"""Bytes; enough for about half a million distributions."""
+LARGEST_DOCUMENT = 256 * 2**20
+"""Bytes of a page or provenance."""
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_DIGEST = re.compile(r"-\Z|[0-9a-f]{64}\Z|[a-z0-9]{1,16}-[0-9a-f]{8,128}\Z")
+
+
+class _Schema(msgspec.Struct):
+    format: str
+    schema: int
+
+
+def read_head(data: bytes) -> Head:
+    """Raises ``BadBundle``."""
+    known = _decoded(data, _Schema, "head")
+    if known.format != FORMAT:
+        raise BadBundle("its head is that of something else")
+    if known.schema != SCHEMA:
+        raise BadBundle(f"its schema is {known.schema}, and only {SCHEMA} is known to this version")
+    head = _decoded(data, Head, "head")
+    if encode(head) != data:
+        raise BadBundle("its head is not written as it has to be")
+    if head.manifest.size > LARGEST_MANIFEST or _swollen(head.manifest):
+        raise BadBundle("its manifest is too large")
+    return head
+
+
+def read_manifest(data: bytes, expected: str | None = None) -> Manifest:
+    """``expected`` is the sha256 it must have. Raises ``BadBundle``."""
+    if expected is not None and sha256(data) != expected:
+        raise BadBundle("its manifest is not the one that its head names")
+    manifest = _decoded(data, Manifest, "manifest")
+    if manifest.schema != SCHEMA:
+        raise BadBundle(f"its schema is {manifest.schema}, and only {SCHEMA} is known here")
+    for problem in _problems(manifest):
+        raise BadBundle(f"its manifest is wrong: {problem}")
+    return manifest
+
+
+def _decoded(data: bytes, kind: type[T], what: str) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadBundle(f"its {what} is wrong: {error}") from None
+
+
+def _problems(manifest: Manifest) -> Iterator[str]:
+    yield from _wrong_indexes(manifest)
+    for page in manifest.pages:
+        yield from _wrong_place(page, len(manifest.indexes))
+    for file in chain(manifest.provenance, manifest.files):
+        yield from _wrong_place(file, len(manifest.indexes))
+        yield from _wrong_file(file)
+    if not all(each.filename.endswith(PROVENANCE) for each in manifest.provenance):
+        yield "something listed as provenance is none"
+    yield from _wrong_order(manifest)
+    yield from _wrong_content(manifest)
+
+
+def _wrong_indexes(manifest: Manifest) -> Iterator[str]:
+    for origin in manifest.indexes:
+        try:
+            fingerprint(origin.url, None)
+        except ConfigurationError as error:
+            yield f"an index is no address: {error.problem}"
+    if len({origin.namespace for origin in manifest.indexes}) != len(manifest.indexes):
+        yield "an index is there twice"
+
+
+def _wrong_place(entry: BundledPage | BundledFile, indexes: int) -> Iterator[str]:
+    if entry.index >= indexes:
+        yield "something is of an index that is not listed"
+    try:
+        right = normalize(entry.project) == entry.project
+    except ValueError:
+        right = False
+    if not right:
+        yield f"{entry.project!r} is not the name of a project"
+
+
+def _wrong_file(file: BundledFile) -> Iterator[str]:
+    if not safe_filename(file.filename):
+        yield f"{file.filename!r} is not the name of a file"
+    if not _DIGEST.match(file.digest):
+        yield f"{file.digest!r} is not a digest"
+    beside = file.filename.endswith((METADATA, PROVENANCE))
+    if not beside and _SHA256.match(file.digest) and file.digest != file.sha256:
+        yield f"{file.filename} has two digests"
+
+
+def _wrong_order(manifest: Manifest) -> Iterator[str]:
+    for entries in (manifest.pages, manifest.provenance, manifest.files):
+        if not _ascending([each.key for each in entries]):
+            yield "its entries are not in order"
+    for members in (manifest.documents, manifest.blobs):
+        if not _ascending([each.sha256 for each in members]):
+            yield "its members are not in order"
+
+
+def _wrong_content(manifest: Manifest) -> Iterator[str]:
+    yield from _wrong_sizes([*manifest.pages, *manifest.provenance], manifest.documents, manifest)
+    yield from _wrong_sizes(manifest.files, manifest.blobs, manifest)
+    for document in manifest.documents:
+        if document.size > LARGEST_DOCUMENT or _swollen(document):
+            yield "a page is too large"
+
+
+def _wrong_sizes(
+    entries: Sequence[BundledPage | BundledFile],
+    carried: Sequence[Document | Member],
+    manifest: Manifest,
+) -> Iterator[str]:
+    """What is carried has to be listed with the same size; without a base, also the reverse."""
+    listed = {each.sha256: each.size for each in entries}
+    if any(listed[each.sha256] != each.size for each in entries):
+        yield "something has two sizes"
+    if any(listed.get(each.sha256) != each.size for each in carried):
+        yield "it carries what it does not list"
+    if manifest.base is None and len(carried) != len(listed):
+        yield "it lists what it does not carry"
+
+
+def _swollen(document: Document) -> bool:
+    return document.packed.size > most(document.size)
+
+
+def _ascending(keys: Sequence[Any]) -> bool:
+    return all(one < other for one, other in pairwise(keys))

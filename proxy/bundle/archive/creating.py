@@ -1,0 +1,79 @@
+"""A bundle made out of a cache. Servers may be running on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from proxy.bundle.archive.delta import Base
+from proxy.bundle.archive.inventory import Inventory
+from proxy.bundle.archive.manifest import Manifest, Origin, encode, sha256
+from proxy.bundle.archive.refused import Failed, Incomplete
+from proxy.bundle.archive.selection import Selection
+from proxy.bundle.archive.signing import Signer
+from proxy.bundle.archive.steps import run_through
+from proxy.bundle.archive.writing import Writer, output, write_bundle
+from proxy.cache import Cache
+from proxy.storage.leftovers import open_spool
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+"""Given the bytes there will be, what is told of bytes as they are dealt with."""
+
+
+class Created(msgspec.Struct, frozen=True):
+    manifest: Manifest
+    digest: str
+    """The sha256 of the manifest."""
+    archive_digest: str
+    size: int
+    """Bytes of the archive."""
+    left_out: Sequence[str]
+    """What was remembered and is not there any more, in words."""
+
+
+async def create_bundle(
+    cache: Cache,
+    origins: Sequence[Origin],
+    selection: Selection,
+    path: Path,
+    progress: Progress,
+    *,
+    base: Base | None = None,
+    signer: Signer | None = None,
+) -> Created:
+    """With ``base``, a delta. The file appears whole, and replaces one of its name.
+
+    Raises ``Incomplete`` where a file that was named is not held, ``StoreDamaged`` and
+    ``Failed``.
+    """
+    with _nameless(cache.spool) as documents:
+        inventory = Inventory(cache, documents, base)
+        for origin in sorted(origins, key=lambda each: (each.url, each.namespace)):
+            if selected := selection.files.get(origin.namespace):
+                await inventory.add(origin, selected)
+        if inventory.missing:
+            raise Incomplete(inventory.missing)
+        manifest = inventory.manifest()
+        with output(path) as stream, progress(manifest.load) as tell:
+            writer = Writer(stream)
+            steps = write_bundle(writer, manifest, inventory, documents, cache.store, signer)
+            await run_through(steps, tell)
+        digest = sha256(encode(manifest))
+        return Created(manifest, digest, writer.digest, writer.size, inventory.left_out)
+
+
+@contextmanager
+def _nameless(folder: Path) -> Iterator[BinaryIO]:
+    """A file that is gone when it is closed, whatever happens."""
+    try:
+        fd, path = open_spool(folder)
+        path.unlink()
+    except OSError as error:
+        raise Failed("the cache cannot be written", error) from error
+    with os.fdopen(fd, "w+b") as file:
+        yield file

@@ -1,0 +1,141 @@
+"""A bundle taken into a cache: all of it is checked before any of it can be seen.
+
+1. What an import that was killed had left to publish, is published.
+2. The manifest is held against the cache: a conflict or a missing base ends it here.
+3. Every member is read, checked and staged, to the last byte of the archive.
+4. The cache is looked at again, the stage is sealed, and published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from proxy.bundle.archive.manifest import Manifest, Origin
+from proxy.bundle.archive.publishing import publish
+from proxy.bundle.archive.reading import Bundle
+from proxy.bundle.archive.refused import BadBundle, BaseMissing, Conflicting, Failed, Unwritten
+from proxy.bundle.archive.staging import Staged, Staging
+from proxy.bundle.archive.steps import run_through
+from proxy.bundle.archive.survey import Survey, survey
+from proxy.cache import Cache
+from proxy.errors import ConfigurationError
+from proxy.storage.leftovers import clean_spool
+from proxy.storage.reading import in_thread
+from proxy.upstream.remote import fingerprint
+
+_ROOM = 0.9
+"""The part of its limit that a cache is brought down to when it is full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What is taken, and how."""
+
+    here: Sequence[Origin] = ()
+    """The indexes that this configuration mirrors."""
+    limit: int = 0
+    """Bytes of files that the cache may hold; 0: any number."""
+    expected: str | None = None
+    """The sha256 that the archive has to have; its source has to be ``hashed`` then."""
+    accept_changed: bool = False
+    """Whether other bytes under a known file name are taken too."""
+
+
+async def import_bundle(
+    cache: Cache, bundle: Bundle, rules: Rules, tell: Callable[[int], None]
+) -> Survey:
+    """What was new and what was not. ``tell`` is told of bytes as they are read.
+
+    Raises ``BadBundle``, ``BaseMissing``, ``Conflicting``, ``Busy`` and
+    ``ConfigurationError``, and the cache is as before; ``Failed`` and ``Unwritten`` after
+    which the import should be run again.
+    """
+    manifest = localized(bundle.manifest, rules.here)
+    _require_room(manifest, rules.limit)
+    staging = Staging(cache)
+    try:
+        with staging.alone():
+            await asyncio.to_thread(clean_spool, cache.spool)
+            await _complete(cache, staging, bundle.digest)
+            _refuse(await survey(cache, manifest), manifest, rules)
+            return await _imported(cache, staging.of(bundle.digest), bundle, manifest, rules, tell)
+    except OSError as error:
+        raise Failed("the cache cannot be written", error) from error
+
+
+def localized(manifest: Manifest, here: Sequence[Origin]) -> Manifest:
+    """With the namespaces that its indexes have here: that of the index with the same address.
+
+    The user by whom an index is asked is another one here, or none. Raises ``BadBundle``.
+    """
+    found = tuple(Origin(each.url, _namespace(each, here)) for each in manifest.indexes)
+    if len({origin.namespace for origin in found}) < len(found):
+        raise BadBundle("it has two indexes that are one here")
+    return msgspec.structs.replace(manifest, indexes=found)
+
+
+def strange(manifest: Manifest, here: Sequence[Origin]) -> list[str]:
+    """The addresses of the indexes in a bundle that this configuration does not mirror."""
+    known = {fingerprint(origin.url, None) for origin in here}
+    return [each.url for each in manifest.indexes if fingerprint(each.url, None) not in known]
+
+
+def _namespace(origin: Origin, here: Sequence[Origin]) -> str:
+    """Only the address counts: what the bundle says of its namespace nobody has checked."""
+    plain = fingerprint(origin.url, None)
+    found = [each.namespace for each in here if fingerprint(each.url, None) == plain]
+    return origin.namespace if origin.namespace in found else [*found, plain][0]
+
+
+async def _imported(
+    cache: Cache,
+    staged: Staged,
+    bundle: Bundle,
+    manifest: Manifest,
+    rules: Rules,
+    tell: Callable[[int], None],
+) -> Survey:
+    try:
+        await run_through(bundle.members(staged.take), tell)
+        bundle.require(rules.expected)
+        found = await survey(cache, manifest)
+        _refuse(found, manifest, rules)
+    except BaseException:
+        await in_thread(staged.remove)
+        raise
+    await asyncio.to_thread(staged.seal, manifest)
+    await publish(cache, staged, manifest, found)
+    await cache.evictor.enforce(sum(blob.size for blob in manifest.blobs))
+    return found
+
+
+async def _complete(cache: Cache, staging: Staging, digest: str) -> None:
+    """Publish what was sealed, and remove what was not, unless it is of the same bundle."""
+    for staged in staging.left():
+        try:
+            if manifest := staged.sealed():
+                await publish(cache, staged, manifest, await survey(cache, manifest))
+        except (Unwritten, msgspec.MsgspecError):
+            await asyncio.to_thread(staged.remove)  # it can only come from its bundle again
+        if staged.folder.name != digest:
+            await asyncio.to_thread(staged.remove)
+
+
+def _refuse(found: Survey, manifest: Manifest, rules: Rules) -> None:
+    if found.missing:
+        raise BaseMissing(manifest.base or "", found.missing)
+    if found.conflicting and not rules.accept_changed:
+        raise Conflicting([f"{each.filename} of {each.project}" for each in found.conflicting])
+
+
+def _require_room(manifest: Manifest, limit: int) -> None:
+    if limit and manifest.total > limit * _ROOM:
+        raise ConfigurationError(
+            "max_size",
+            f"the files of this bundle are {manifest.total} bytes, and the cache keeps {limit}",
+            "set it higher, or to 0 for no limit",
+        )

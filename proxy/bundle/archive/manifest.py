@@ -1,0 +1,173 @@
+"""The manifest of a bundle: every page and file, and what the archive carries of them. Values only.
+
+What a stranger's manifest must be like is in ``checking``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated
+
+import msgspec
+
+from proxy.storage.pages import StoredPage
+
+FORMAT = "waystation-bundle"
+SCHEMA = 1
+
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""Bytes."""
+Moment = Annotated[float, msgspec.Meta(ge=0)]
+"""Unix time in seconds."""
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fields of this and all that follow are the format: schema 1 has these and no others."""
+
+
+class Origin(Entry, frozen=True):
+    """An upstream index."""
+
+    url: str
+    """Without credentials."""
+    namespace: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+    """What keys its pages and files in a cache."""
+
+
+class BundledPage(Entry, frozen=True, kw_only=True, gc=False):
+    """A raw page, as in ``storage.pages.StoredPage``; not whether this cache doubted it."""
+
+    index: Size
+    """Place in ``Manifest.indexes``."""
+    project: str
+    sha256: Sha256
+    size: Size
+    url: str
+    content_type: str
+    checked: Moment
+    lifetime: float | None
+    must_revalidate: bool
+    etag: str | None
+    last_modified: str | None
+    serial: int | None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return self.index, self.project
+
+    def stored(self) -> StoredPage:
+        return StoredPage(
+            url=self.url,
+            content_type=self.content_type,
+            checked=self.checked,
+            lifetime=self.lifetime,
+            must_revalidate=self.must_revalidate,
+            etag=self.etag,
+            last_modified=self.last_modified,
+            serial=self.serial,
+            digest=self.sha256,
+        )
+
+
+class BundledFile(Entry, frozen=True, kw_only=True, gc=False):
+    """A held file: a distribution, its ``.metadata``, or its provenance."""
+
+    index: Size
+    project: str
+    filename: str
+    digest: str
+    """Of the distribution as addresses name it, see ``model.File.digest``."""
+    sha256: Sha256
+    size: Size
+    uploaded: str | None
+    """As in ``model.File``."""
+    stored: Moment
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return self.index, self.project, self.filename, self.digest
+
+    @property
+    def record(self) -> str:
+        """The end of the key of its record in a cache, behind kind and namespace."""
+        return f"{self.project}/{self.digest}/{self.filename}"
+
+
+class Member(Entry, frozen=True, gc=False):
+    """Bytes in the archive."""
+
+    sha256: Sha256
+    size: Size
+
+
+class Document(Entry, frozen=True, gc=False):
+    """A page or a provenance in the archive, compressed."""
+
+    sha256: Sha256
+    size: Size
+    packed: Member
+
+
+class Manifest(Entry, frozen=True, kw_only=True, dict=True):
+    """All lists are sorted, and nothing is in them twice.
+
+    A delta lists everything too, but carries only what its base did not list.
+    """
+
+    schema: int = SCHEMA
+    base: Sha256 | None
+    """The digest of the manifest of the bundle that a delta builds on."""
+    indexes: tuple[Origin, ...]
+    pages: tuple[BundledPage, ...]
+    provenance: tuple[BundledFile, ...]
+    files: tuple[BundledFile, ...]
+    documents: tuple[Document, ...]
+    """What the archive carries, in this order: first these, compressed …"""
+    blobs: tuple[Member, ...]
+    """… then files as they are."""
+
+    @cached_property
+    def carried(self) -> frozenset[str]:
+        """The sha256 of every file that the archive carries."""
+        return frozenset(blob.sha256 for blob in self.blobs)
+
+    @cached_property
+    def documented(self) -> dict[str, Document]:
+        """The documents that the archive carries, by sha256."""
+        return {document.sha256: document for document in self.documents}
+
+    @property
+    def total(self) -> int:
+        """Bytes of all files, carried or not."""
+        return sum({each.sha256: each.size for each in self.files}.values())
+
+    @property
+    def load(self) -> int:
+        """Bytes of what the archive carries."""
+        return sum(member.size for member in self.members())
+
+    def members(self) -> Iterator[Member]:
+        yield from (document.packed for document in self.documents)
+        yield from self.blobs
+
+
+class Head(Entry, frozen=True, kw_only=True):
+    """The first member of the archive: what the manifest has to be, and whose signature follows."""
+
+    format: str = FORMAT
+    schema: int = SCHEMA
+    manifest: Document
+    signer: Sha256 | None
+    """The raw Ed25519 public key (RFC 8032) in hex; None: not signed."""
+
+
+def encode(value: Manifest | Head) -> bytes:
+    """As JSON, always the same for the same content."""
+    return msgspec.json.encode(value)
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,58 @@
+"""What goes into a bundle, out of what a cache has remembered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from proxy.errors import NoSuchProject
+from proxy.model import ProjectName
+from proxy.storage.base import Records
+
+Wanted = frozenset[tuple[str, str]] | None
+"""Filename and digest, as in addresses, of files that all have to be held; None: whatever is."""
+
+_KINDS = ("page", "held")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Projects and files by the namespace of their index."""
+
+    files: Mapping[str, Mapping[ProjectName, Wanted]]
+    """The page of a project goes with it, and with a distribution what is held beside it."""
+
+
+def of_files(files: Iterable[tuple[str, ProjectName, str, str]]) -> Selection:
+    """These: namespace, project, filename, digest."""
+    found: dict[str, dict[ProjectName, set[tuple[str, str]]]] = {}
+    for namespace, project, filename, digest in files:
+        found.setdefault(namespace, {}).setdefault(project, set()).add((filename, digest))
+    return Selection(
+        {
+            namespace: {project: frozenset(names) for project, names in projects.items()}
+            for namespace, projects in found.items()
+        }
+    )
+
+
+async def of_everything(records: Records, namespaces: Sequence[str]) -> Selection:
+    """All that is remembered of these indexes."""
+    return Selection({each: dict.fromkeys(await _projects(records, each)) for each in namespaces})
+
+
+async def of_projects(
+    records: Records, namespaces: Sequence[str], projects: Iterable[ProjectName]
+) -> Selection:
+    """All that is remembered of these projects. Raises ``NoSuchProject``."""
+    known = {each: await _projects(records, each) for each in namespaces}
+    wanted = set(projects)
+    for project in sorted(wanted):
+        if not any(project in found for found in known.values()):
+            raise NoSuchProject(project, "nothing of it is in the cache")
+    return Selection({each: dict.fromkeys(known[each] & wanted) for each in namespaces})
+
+
+async def _projects(records: Records, namespace: str) -> set[ProjectName]:
+    keys = [key for kind in _KINDS for key in await records.keys(f"{kind}/{namespace}/")]
+    return {ProjectName(key.split("/")[2]) for key in keys}

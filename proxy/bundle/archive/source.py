@@ -1,0 +1,53 @@
+"""A stream of bytes that is read once from start to end, in exact pieces."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from proxy.bundle.archive.refused import BadBundle, Failed
+
+PIECE = 2**20
+"""Bytes read or written in one go."""
+
+
+class Source:
+    """Knows how much was read, and on demand the digest of all of it. Blocks on the disk."""
+
+    def __init__(self, stream: BinaryIO, *, hashed: bool = False) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256() if hashed else None
+
+    def exactly(self, size: int) -> bytes:
+        """So many bytes. Raises ``BadBundle`` if there are fewer, and ``Failed``."""
+        return b"".join(self.pieces(size))
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """As ``exactly``, bit by bit."""
+        while size:
+            piece = self._read(min(size, PIECE))
+            if not piece:
+                raise BadBundle("it ends too early")
+            size -= len(piece)
+            yield piece
+
+    def end(self) -> None:
+        """Raises ``BadBundle`` unless all was read, and ``Failed``."""
+        if self._read(1):
+            raise BadBundle("something follows after its end")
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of what was read."""
+        assert self._hash
+        return self._hash.hexdigest()
+
+    def _read(self, size: int) -> bytes:
+        try:
+            piece = self._stream.read(size)
+        except OSError as error:
+            raise Failed("the bundle cannot be read", error) from error
+        if self._hash:
+            self._hash.update(piece)
+        return piece

@@ -1,0 +1,117 @@
+"""A manifest held against a cache: what is new to it, what it has, and what contradicts it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
+import msgspec
+
+from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest, sha256
+from proxy.cache import Cache
+from proxy.model import METADATA
+from proxy.storage.held import HeldFile
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Survey:
+    """What importing a manifest means for a cache. A page that is newer here stays."""
+
+    def __init__(self) -> None:
+        self.new_files: list[BundledFile] = []
+        self.same_files: list[BundledFile] = []
+        self.conflicting: list[BundledFile] = []
+        """Known by this name, with other bytes."""
+        self.new_provenance: list[BundledFile] = []
+        self.new_pages: list[BundledPage] = []
+        self.changed_pages: list[BundledPage] = []
+        self.confirmed_pages: list[BundledPage] = []
+        """The same document, later vouched for."""
+        self.same_pages: list[BundledPage] = []
+        self.older_pages: list[BundledPage] = []
+        self.missing: list[str] = []
+        """What the archive does not carry, and the cache does not have either."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the cache has all of it already."""
+        files = self.new_files or self.conflicting or self.new_provenance
+        return not (files or self.new_pages or self.changed_pages or self.confirmed_pages)
+
+
+async def survey(cache: Cache, manifest: Manifest) -> Survey:
+    """The indexes of the manifest have the namespaces that they have in this cache."""
+    found = Survey()
+    for index, entries in groupby(manifest.files, lambda each: each.index):
+        namespace = manifest.indexes[index].namespace
+        await _files(cache, manifest, namespace, list(entries), found)
+    for page in manifest.pages:
+        await _page(cache, manifest, page, found)
+    for proof in manifest.provenance:
+        await _provenance(cache, manifest, proof, found)
+    return found
+
+
+async def _files(
+    cache: Cache, manifest: Manifest, namespace: str, files: Sequence[BundledFile], to: Survey
+) -> None:
+    known = await _known(cache, namespace, {(each.project, each.filename) for each in files})
+    for file in files:
+        blob = await cache.store.get(file.sha256)
+        here = blob is not None and blob.size == file.size
+        if not here and file.sha256 not in manifest.carried:
+            to.missing.append(f"{file.filename} of {file.project}")
+        names = known.get((file.project, file.filename), {})
+        if names and file.sha256 not in names.values():
+            to.conflicting.append(file)
+        elif here and names.get(file.digest) == file.sha256:
+            to.same_files.append(file)
+        else:
+            to.new_files.append(file)
+
+
+async def _known(
+    cache: Cache, namespace: str, wanted: set[tuple[str, str]]
+) -> dict[tuple[str, str], dict[str, str]]:
+    """The sha256 by the digest in the address, of what is remembered of these files."""
+    known: dict[tuple[str, str], dict[str, str]] = {}
+    for key in await cache.records.keys(f"held/{namespace}/"):
+        project, digest, filename = key.split("/", 4)[2:]
+        if (project, filename) not in wanted:
+            continue
+        content: str | None = digest
+        if not _SHA256.match(digest) or filename.endswith(METADATA):
+            record = await cache.records.get(key)
+            content = msgspec.json.decode(record, type=HeldFile).sha256 if record else None
+        if content:
+            known.setdefault((project, filename), {})[digest] = content
+    return known
+
+
+async def _page(cache: Cache, manifest: Manifest, page: BundledPage, to: Survey) -> None:
+    key = f"{manifest.indexes[page.index].namespace}/{page.project}"
+    head = await cache.pages.head(key)
+    whole = head and await cache.pages.document(key, head.digest) is not None
+    if head is None or not whole:
+        kind = to.new_pages
+    elif head.digest == page.sha256:
+        kind = to.confirmed_pages if page.checked > head.checked else to.same_pages
+    else:
+        kind = to.changed_pages if page.checked > head.checked else to.older_pages
+    kind.append(page)
+    needed = kind is to.new_pages or kind is to.changed_pages
+    if needed and page.sha256 not in manifest.documented:
+        to.missing.append(f"the page of {page.project}")
+
+
+async def _provenance(cache: Cache, manifest: Manifest, proof: BundledFile, to: Survey) -> None:
+    namespace = manifest.indexes[proof.index].namespace
+    record = await cache.records.get(f"provenance/{namespace}/{proof.record}")
+    stored, _, data = (record or b"").partition(b"\n")
+    if record and (sha256(data) == proof.sha256 or float(stored) >= proof.stored):
+        return
+    to.new_provenance.append(proof)
+    if proof.sha256 not in manifest.documented:
+        to.missing.append(f"{proof.filename} of {proof.project}")

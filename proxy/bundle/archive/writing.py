@@ -1,0 +1,146 @@
+"""A bundle written: the same bytes for the same content, without a copy of it on the way."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from proxy.bundle.archive.inventory import Inventory
+from proxy.bundle.archive.manifest import Document, Head, Manifest, Member, encode, sha256
+from proxy.bundle.archive.reading import (
+    HEAD_NAME,
+    MANIFEST_NAME,
+    SIGNATURE_NAME,
+    blob_name,
+    document_name,
+)
+from proxy.bundle.archive.refused import Failed
+from proxy.bundle.archive.signing import Signer
+from proxy.bundle.archive.source import PIECE
+from proxy.bundle.archive.steps import Steps
+from proxy.bundle.archive.tar import END, header, padding
+from proxy.bundle.archive.zst import pack
+from proxy.errors import StoreDamaged
+from proxy.storage.disk import DiskStore
+
+
+class Writer:
+    """Appends to a stream, and knows the digest of all that was written. Blocks on the disk."""
+
+    def __init__(self, to: BinaryIO) -> None:
+        self._to = to
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def digest(self) -> str:
+        return self._hash.hexdigest()
+
+    def write(self, data: bytes) -> int:
+        """How many bytes that were: all. Raises ``OSError``."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._to.write(rest) :]
+        self._hash.update(data)
+        self.size += len(data)
+        return len(data)
+
+    def member(self, name: str, data: bytes) -> int:
+        return self.write(header(name, len(data)) + data + bytes(padding(len(data))))
+
+
+def write_bundle(
+    writer: Writer,
+    manifest: Manifest,
+    inventory: Inventory,
+    documents: BinaryIO,
+    store: DiskStore,
+    signer: Signer | None = None,
+) -> Steps:
+    """Writes member by member, and says how many bytes at each step.
+
+    ``documents`` is what ``inventory`` was written to. Raises ``StoreDamaged`` where a stored
+    file is not what it has to be, or has been deleted meanwhile, and ``OSError``.
+    """
+    content = encode(manifest)
+    packed = pack(content)
+    described = Document(sha256(content), len(content), Member(sha256(packed), len(packed)))
+    head = encode(Head(manifest=described, signer=signer.public if signer else None))
+    yield writer.member(HEAD_NAME, head)
+    if signer:
+        yield writer.member(SIGNATURE_NAME, signer.sign(head))
+    yield writer.member(MANIFEST_NAME, packed)
+    for document in manifest.documents:
+        documents.seek(inventory.offsets[document.sha256])
+        data = documents.read(document.packed.size)
+        yield writer.member(document_name(document), data)
+    for blob in manifest.blobs:
+        yield from _blob(writer, blob, store.path(blob.sha256))
+    yield writer.write(END)
+
+
+@contextmanager
+def output(path: Path) -> Iterator[BinaryIO]:
+    """A stream that becomes the file at its end, whole and on the disk, or never.
+
+    Until then it is beside it, as ``<name>.part``; a pipe or device is written as it comes.
+    Raises ``Failed``.
+    """
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            with path.open("wb", buffering=0) as stream:
+                yield stream
+            return
+        part = path.with_name(path.name + ".part")
+        with _opened_alone(part) as file:
+            try:
+                yield file
+            except BaseException:
+                part.unlink()
+                raise
+            file.flush()
+            os.fsync(file.fileno())
+            part.replace(path)
+    except OSError as error:
+        raise Failed(f"{path} cannot be written", error) from error
+
+
+def _opened_alone(part: Path) -> BinaryIO:
+    """Empty, and locked until it is closed: a run that was killed leaves nothing in the way."""
+    file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not part.exists() or not os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            raise BlockingIOError
+        file.truncate()
+    except OSError as error:
+        file.close()
+        if isinstance(error, BlockingIOError):
+            raise BlockingIOError(errno.EAGAIN, "another run is writing it") from None
+        raise
+    return file
+
+
+def _blob(writer: Writer, blob: Member, path: Path) -> Steps:
+    found = hashlib.sha256()
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        raise StoreDamaged(blob.sha256) from None
+    with file:
+        if os.fstat(file.fileno()).st_size != blob.size:
+            raise StoreDamaged(blob.sha256)
+        yield writer.write(header(blob_name(blob), blob.size))
+        while piece := file.read(PIECE):
+            found.update(piece)
+            yield writer.write(piece)
+    if found.hexdigest() != blob.sha256:
+        raise StoreDamaged(blob.sha256)
+    yield writer.write(bytes(padding(blob.size)))

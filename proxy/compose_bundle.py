@@ -1,0 +1,19 @@
+"""Settings to what bundles need of them: which indexes are mirrored, and how a cache keys them."""
+
+from __future__ import annotations
+
+from proxy.bundle.archive.manifest import Origin
+from proxy.compose_mirror import address
+from proxy.plan import leaves, plan
+from proxy.settings import MirrorTable, Settings
+from proxy.upstream.remote import fingerprint
+
+
+def mirrored(settings: Settings) -> dict[str, Origin]:
+    """Every upstream index by its name in the settings. Raises ``ConfigurationError``."""
+    found = {}
+    for leaf in leaves(plan(settings)):
+        if isinstance(leaf.table, MirrorTable):
+            url, credentials = address(leaf.table, settings)
+            found[leaf.name] = Origin(url, fingerprint(url, credentials))
+    return found

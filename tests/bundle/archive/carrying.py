@@ -1,0 +1,176 @@
+"""Caches filled from a fake index, and bundles of them carried into others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.bundle.archive.creating import Created, create_bundle
+from proxy.bundle.archive.importing import Rules, import_bundle
+from proxy.bundle.archive.manifest import Origin
+from proxy.bundle.archive.reading import Bundle
+from proxy.bundle.archive.selection import Selection, of_everything
+from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.survey import Survey
+from proxy.cache import open_cache
+from proxy.compose import open_proxy
+from proxy.compose_bundle import mirrored
+from proxy.model import METADATA, PROVENANCE, ProjectName
+from proxy.settings import Settings
+from proxy.storage.base import Blob
+from tests.support.distributions import make_sdist, make_wheel
+from tests.support.processes import ROOT
+from tests.support.upstream import Upstream
+
+PROOF = {"version": 1, "attestation_bundles": []}
+
+
+def settings(cache: Path, upstream: str, **more: Any) -> Settings:
+    return Settings(cache_dir=cache, upstream=upstream, netrc=False, **more)
+
+
+def stock(upstream: Upstream, folder: Path) -> None:
+    """Three projects: wheels with metadata, an sdist, provenance, and an index with md5 only."""
+    upstream.add(make_wheel(folder, "alpha", "1.0", requires=["beta"]), provenance=PROOF)
+    upstream.add(make_sdist(folder, "alpha", "1.0"))
+    upstream.add(make_wheel(folder, "beta", "1.0"))
+    upstream.add(make_wheel(folder, "gamma", "1.0"), hashes=("md5",), metadata=False)
+
+
+async def fill(cache: Path, upstream: Upstream, *projects: str, skip: str = " ") -> None:
+    """Read everything of the projects through the proxy, but files with ``skip`` in the name."""
+    async with open_proxy(settings(cache, upstream.url)) as proxy:
+        for each in projects:
+            project = ProjectName(each)
+            for file in (await proxy.index.page(project)).files:
+                if skip in file.filename:
+                    continue
+                await read((await proxy.index.file(project, file.filename)).blob)
+                for suffix in (METADATA, PROVENANCE):
+                    if file.metadata if suffix is METADATA else file.provenance:
+                        beside = await proxy.index.file(project, file.filename + suffix)
+                        await read(beside.blob)
+
+
+async def read(blob: Blob) -> bytes:
+    return b"".join([piece async for piece in blob.chunks()])
+
+
+async def offline(cache: Path, upstream: str) -> dict[str, bytes]:
+    """Every page and every file that an offline proxy lists and serves, by what was asked."""
+    found: dict[str, bytes] = {}
+    async with open_proxy(settings(cache, upstream, offline=True)) as proxy:
+        for project in await proxy.index.projects():
+            page = await proxy.index.page(project)
+            found[project] = b""
+            for file in page.files:
+                names = [file.filename]
+                names += [file.filename + METADATA] if file.metadata else []
+                names += [file.filename + PROVENANCE] if file.provenance else []
+                for name in names:
+                    artifact = await proxy.index.file(project, name, file.digest)
+                    found[name] = await read(artifact.blob)
+    return found
+
+
+@contextmanager
+def quiet(total: int) -> Iterator[Callable[[int], None]]:
+    yield lambda size: None
+
+
+async def create(
+    cache: Path,
+    upstream: str,
+    path: Path,
+    *,
+    using: Mapping[str, Any] | None = None,
+    origins: Sequence[Origin] = (),
+    selection: Selection | None = None,
+    **options: Any,
+) -> Created:
+    """All of the cache, or what is selected. ``using``: more settings."""
+    chosen = settings(cache, upstream, **using or {})
+    found = origins or list(mirrored(chosen).values())
+    async with open_cache(chosen) as opened:
+        namespaces = [origin.namespace for origin in found]
+        wanted = selection or await of_everything(opened.records, namespaces)
+        return await create_bundle(opened, found, wanted, path, quiet, **options)
+
+
+async def take(
+    cache: Path,
+    upstream: str,
+    path: Path,
+    *,
+    trusted: frozenset[str] = frozenset(),
+    tell: Callable[[int], None] = lambda size: None,
+    **rules: Any,
+) -> Survey:
+    """Import."""
+    chosen = settings(cache, upstream)
+    rules = {"here": list(mirrored(chosen).values()), **rules}
+    with path.open("rb", buffering=0) as stream:
+        bundle = Bundle(Source(stream, hashed="expected" in rules), trusted)
+        async with open_cache(chosen) as opened:
+            return await import_bundle(opened, bundle, Rules(**rules), tell)
+
+
+@dataclass(frozen=True, repr=False)
+class Near:
+    """What is carried: nobody listens at ``upstream`` any more."""
+
+    cache: Path
+    upstream: str
+    bundle: Path
+    created: Created
+    served: Mapping[str, bytes]
+    """What an offline proxy on the cache serves."""
+
+    @property
+    def data(self) -> bytes:
+        return self.bundle.read_bytes()
+
+
+async def make_near(folder: Path) -> Near:
+    cache, bundle = folder / "cache", folder / "all.bundle"
+    async with Upstream() as upstream:
+        stock(upstream, folder / "dists")
+        await fill(cache, upstream, "alpha", "beta", "gamma")
+    created = await create(cache, upstream.url, bundle)
+    return Near(cache, upstream.url, bundle, created, await offline(cache, upstream.url))
+
+
+async def seen(cache: Path) -> dict[str, bytes]:
+    """What is in a cache for anybody to see: records by key, and files."""
+    async with open_cache(settings(cache, "http://127.0.0.1:1/simple/")) as opened:
+        keys = [key for key in await opened.records.keys("") if not key.startswith("used/")]
+        found = {key: await opened.records.get(key) or b"" for key in keys}
+        files = {
+            each.key: opened.store.path(each.key).read_bytes() for each in opened.store.entries()
+        }
+    return found | files
+
+
+def run(
+    *arguments: str | Path, status: int = 0, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    """``waystation bundle`` as a process of its own."""
+    command = [sys.executable, "-m", "proxy", "bundle", *map(str, arguments)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == status, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+    return done

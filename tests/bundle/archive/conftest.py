@@ -1,0 +1,15 @@
+"""A cache that is carried, made once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.bundle.archive.carrying import Near, make_near
+
+
+@pytest.fixture(scope="session")
+def near(tmp_path_factory: pytest.TempPathFactory) -> Near:
+    """A cache that was filled online, and a bundle of all that it holds. Not to be changed."""
+    return asyncio.run(make_near(tmp_path_factory.mktemp("near")))

@@ -1,0 +1,67 @@
+"""Archives that look like bundles and were not made by one who means well."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from proxy.bundle.archive.manifest import sha256
+from proxy.bundle.archive.zst import pack, unpack
+
+Json = dict[str, Any]
+Members = dict[str, bytes]
+HEAD, MANIFEST = "waystation-bundle.json", "manifest.json.zst"
+
+
+def members(bundle: Path) -> Members:
+    """What is in a bundle, by name and in order."""
+    found: Members = {}
+    with tarfile.open(bundle) as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            assert file
+            found[member.name] = file.read()
+    return found
+
+
+def archive(parts: Members) -> bytes:
+    """As a tar archive such as a bundle is."""
+    written = io.BytesIO()
+    for name, data in parts.items():
+        info = tarfile.TarInfo(name)
+        info.size = len(data)
+        written.write(info.tobuf(tarfile.USTAR_FORMAT))
+        written.write(data + bytes(-len(data) % 512))
+    return written.getvalue() + bytes(1024)
+
+
+def manifest_of(parts: Members) -> Json:
+    head = msgspec.json.decode(parts[HEAD])
+    found: Json = msgspec.json.decode(unpack(parts[MANIFEST], head["manifest"]["size"]))
+    return found
+
+
+def sealed(parts: Members, manifest: bytes, told: Json | None = None) -> Members:
+    """With another manifest, and a head that is right about it, or says what is ``told``."""
+    packed = pack(manifest)
+    right = {
+        "sha256": sha256(manifest),
+        "size": len(manifest),
+        "packed": {"sha256": sha256(packed), "size": len(packed)},
+    }
+    described = told or right
+    head = {"format": "waystation-bundle", "schema": 1, "manifest": described, "signer": None}
+    return parts | {HEAD: msgspec.json.encode(head), MANIFEST: packed}
+
+
+def altered(bundle: Path, change: Callable[[Json], object]) -> bytes:
+    """The archive with its manifest changed, everything in it consistent otherwise."""
+    parts = members(bundle)
+    manifest = manifest_of(parts)
+    change(manifest)
+    return archive(sealed(parts, msgspec.json.encode(manifest)))

@@ -1,0 +1,307 @@
+"""What one cache holds, another one serves after an import, byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from proxy.bundle.archive.refused import BadBundle, Conflicting, Failed, Incomplete
+from proxy.bundle.archive.selection import Selection, of_files, of_projects
+from proxy.cache import open_cache
+from proxy.compose import open_proxy
+from proxy.compose_bundle import mirrored
+from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
+from proxy.events import Event, PageChanged
+from proxy.model import ProjectName
+from tests.bundle.archive.carrying import (
+    Near,
+    create,
+    fill,
+    offline,
+    run,
+    seen,
+    settings,
+    stock,
+    take,
+)
+from tests.support.distributions import make_wheel
+from tests.support.upstream import Upstream
+
+ALPHA, BETA = ProjectName("alpha"), ProjectName("beta")
+WHEEL = "beta-1.0-py3-none-any.whl"
+
+
+async def test_an_empty_cache_serves_the_same_bytes_offline(near: Near, tmp_path: Path) -> None:
+    found = await take(tmp_path, near.upstream, near.bundle)
+    assert (len(found.new_pages), len(found.new_files), len(found.new_provenance)) == (3, 6, 1)
+    served = await offline(tmp_path, near.upstream)
+    assert served == near.served
+    assert {"gamma-1.0-py3-none-any.whl", f"{WHEEL}.metadata"} < served.keys()
+    assert "alpha-1.0-py3-none-any.whl.provenance" in served
+    assert await seen(tmp_path) == await seen(near.cache)
+
+
+async def test_upload_times_are_carried(near: Near, tmp_path: Path) -> None:
+    await take(tmp_path, near.upstream, near.bundle)
+    async with open_proxy(settings(tmp_path, near.upstream, offline=True)) as proxy:
+        (file,) = (await proxy.index.page(BETA)).files
+    assert file.uploaded
+    assert {each.uploaded for each in near.created.manifest.files} == {file.uploaded}
+
+
+async def test_importing_again_changes_nothing(near: Near, tmp_path: Path) -> None:
+    await take(tmp_path, near.upstream, near.bundle)
+    before = await seen(tmp_path)
+    found = await take(tmp_path, near.upstream, near.bundle)
+    assert found.done
+    assert (len(found.same_pages), len(found.same_files)) == (3, 6)
+    assert await seen(tmp_path) == before
+
+
+def test_the_same_cache_gives_the_same_bytes(near: Near, tmp_path: Path) -> None:
+    for seed in ("1", "2"):
+        run(
+            *("create", tmp_path / seed, "--all"),
+            *("--cache-dir", near.cache, "--upstream", near.upstream),
+            PYTHONHASHSEED=seed,
+            TZ=f"XXX{seed}",
+        )
+        assert (tmp_path / seed).read_bytes() == near.data
+
+
+def test_tar_reads_the_archive(near: Near, tmp_path: Path) -> None:
+    subprocess.run(["tar", "xf", near.bundle, "-C", tmp_path], check=True)
+    blobs = near.created.manifest.blobs
+    assert {path.name for path in (tmp_path / "files").iterdir()} == {b.sha256 for b in blobs}
+    with tarfile.open(near.bundle) as archive:
+        for member in archive:
+            assert (member.isreg(), member.mode, member.mtime, member.uid) == (True, 0o644, 0, 0)
+
+
+async def test_projects_by_name(near: Near, tmp_path: Path) -> None:
+    namespaces = [each.namespace for each in mirrored(settings(near.cache, near.upstream)).values()]
+    async with open_cache(settings(near.cache, near.upstream)) as cache:
+        selection = await of_projects(cache.records, namespaces, [BETA])
+        with pytest.raises(NoSuchProject):
+            await of_projects(cache.records, namespaces, [BETA, ProjectName("delta")])
+    await create(near.cache, near.upstream, tmp_path / "b", selection=selection)
+    await take(tmp_path / "far", near.upstream, tmp_path / "b")
+    assert set(await offline(tmp_path / "far", near.upstream)) == {
+        "beta",
+        WHEEL,
+        f"{WHEEL}.metadata",
+    }
+
+
+def files(near: Near, *names: str) -> Selection:
+    """The named files, and the pages of all projects."""
+    (origin,) = near.created.manifest.indexes
+    return of_files(
+        (origin.namespace, ProjectName(each.project), each.filename, each.digest)
+        for each in near.created.manifest.files
+        if each.filename in names
+    )
+
+
+async def test_files_one_by_one_with_what_lies_beside_them(near: Near, tmp_path: Path) -> None:
+    wheel = "alpha-1.0-py3-none-any.whl"
+    await create(near.cache, near.upstream, tmp_path / "b", selection=files(near, wheel))
+    await take(tmp_path / "far", near.upstream, tmp_path / "b")
+    served = set(await offline(tmp_path / "far", near.upstream))
+    assert served == {"alpha", wheel, f"{wheel}.metadata", f"{wheel}.provenance"}
+
+
+async def test_a_named_file_that_is_not_held_is_told(near: Near, tmp_path: Path) -> None:
+    (origin,) = near.created.manifest.indexes
+    selection = of_files([(origin.namespace, BETA, WHEEL, "0" * 64)])
+    with pytest.raises(Incomplete, match=f"(?s)1 files.*{WHEEL} of beta"):
+        await create(near.cache, near.upstream, tmp_path / "b", selection=selection)
+    assert not list(tmp_path.iterdir())
+
+
+async def filled(folder: Path) -> str:
+    """A cache to be changed, in ``folder/near``; the address of its upstream."""
+    async with Upstream() as upstream:
+        stock(upstream, folder / "dists")
+        await fill(folder / "near", upstream, "alpha", "beta", "gamma")
+    return upstream.url
+
+
+def blob_of(cache: Path, content: bytes) -> Path:
+    (found,) = (p for p in (cache / "blob").rglob("*") if p.is_file() and p.read_bytes() == content)
+    return found
+
+
+async def test_what_was_evicted_is_left_out_and_told(tmp_path: Path) -> None:
+    upstream = await filled(tmp_path)
+    blob_of(tmp_path / "near", (tmp_path / "dists" / WHEEL).read_bytes()).unlink()
+    created = await create(tmp_path / "near", upstream, tmp_path / "b")
+    assert created.left_out == [f"{WHEEL} of beta"]
+    await take(tmp_path / "far", upstream, tmp_path / "b")
+    assert WHEEL not in await offline(tmp_path / "far", upstream)
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", None])
+async def test_a_damaged_file_is_not_carried_and_leaves_no_bundle(
+    tmp_path: Path, damage: bytes | None
+) -> None:
+    upstream = await filled(tmp_path)
+    content = (tmp_path / "dists" / WHEEL).read_bytes()
+    blob = blob_of(tmp_path / "near", content)
+    blob.write_bytes(bytes(len(content)) if damage is None else damage)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "b").write_bytes(b"the last one")
+    with pytest.raises(StoreDamaged):
+        await create(tmp_path / "near", upstream, tmp_path / "out" / "b")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
+    assert (tmp_path / "out" / "b").read_bytes() == b"the last one"
+
+
+async def test_a_folder_that_does_not_exist_is_told(near: Near, tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="cannot be written: No such file"):
+        await create(near.cache, near.upstream, tmp_path / "nowhere" / "b")
+
+
+async def test_a_server_that_runs_on_the_cache_notices(near: Near, tmp_path: Path) -> None:
+    changed = asyncio.Event()
+
+    def observe(event: Event) -> None:
+        if isinstance(event, PageChanged) and event.project is None:
+            changed.set()
+
+    async with open_proxy(settings(tmp_path, near.upstream, offline=True)) as proxy:
+        proxy.events.subscribe(observe)
+        with pytest.raises(NoSuchProject):
+            await proxy.index.page(BETA)
+        await take(tmp_path, near.upstream, near.bundle)
+        await asyncio.wait_for(changed.wait(), 30)
+        assert [file.filename for file in (await proxy.index.page(BETA)).files] == [WHEEL]
+
+
+async def test_an_import_does_not_take_back_that_a_name_is_private(
+    near: Near, tmp_path: Path
+) -> None:
+    changed = asyncio.Event()
+    (tmp_path / "packages").mkdir()
+    wheel = make_wheel(tmp_path / "packages", "beta", "9.0")
+    chosen = settings(tmp_path / "far", near.upstream, offline=True, packages=tmp_path / "packages")
+
+    def observe(event: Event) -> None:
+        if isinstance(event, PageChanged) and event.project is None:
+            changed.set()
+
+    async with open_proxy(chosen) as proxy:
+        assert (await proxy.index.page(BETA)).source == "private"
+        wheel.unlink()
+        proxy.events.subscribe(observe)
+        await take(tmp_path / "far", near.upstream, near.bundle)
+        await asyncio.wait_for(changed.wait(), 30)
+        assert (await proxy.index.page(ALPHA)).files
+        page = await proxy.index.page(BETA)
+        assert page.source == "private" and not page.files
+
+
+async def test_the_user_by_whom_upstream_is_asked_may_be_another(tmp_path: Path) -> None:
+    async with Upstream() as upstream:
+        stock(upstream, tmp_path / "dists")
+        upstream.credentials = ("builder", "secret-word")
+        user = {"upstream_username": "builder", "upstream_password": "secret-word"}
+        near, far = tmp_path / "near", tmp_path / "far"
+        async with open_proxy(settings(near, upstream.url, **user)) as proxy:
+            await proxy.index.page(BETA)
+        await create(near, upstream.url, tmp_path / "b", using=user)
+    data = (tmp_path / "b").read_bytes()
+    assert b"secret-word" not in data and b"builder" not in data
+    await take(far, upstream.url, tmp_path / "b")
+    assert set(await offline(far, upstream.url)) == {"beta"}
+
+
+async def test_what_these_settings_do_not_mirror_is_kept_under_its_address(
+    near: Near, tmp_path: Path
+) -> None:
+    await take(tmp_path, "https://index.example.com/simple/", near.bundle)
+    assert await offline(tmp_path, "https://index.example.com/simple/") == {}
+    assert await offline(tmp_path, near.upstream) == near.served
+
+
+async def test_a_newer_page_stays_and_an_older_one_is_replaced(tmp_path: Path) -> None:
+    near, far = tmp_path / "near", tmp_path / "far"
+    async with Upstream() as upstream:
+        upstream.cache_control = "max-age=0"
+        upstream.add(make_wheel(tmp_path / "dists", "beta", "1.0"))
+        await fill(near, upstream, "beta")
+        await create(near, upstream.url, tmp_path / "old")
+        upstream.add(make_wheel(tmp_path / "dists", "beta", "2.0"))
+        await fill(near, upstream, "beta")
+        await create(near, upstream.url, tmp_path / "new")
+    assert len((await take(far, upstream.url, tmp_path / "old")).new_pages) == 1
+    found = await take(far, upstream.url, tmp_path / "new")
+    assert (len(found.changed_pages), len(found.new_files)) == (1, 2)
+    newest = await offline(far, upstream.url)
+    found = await take(far, upstream.url, tmp_path / "old")
+    assert (len(found.older_pages), len(found.same_files)) == (1, 2)
+    assert await offline(far, upstream.url) == newest
+    assert "beta-2.0-py3-none-any.whl" in newest
+
+
+async def other_bytes(near: Near, folder: Path) -> None:
+    """A far cache in ``folder/far`` that holds another file under a name that is in the bundle."""
+    await take(folder / "far", near.upstream, near.bundle)
+    async with open_cache(settings(folder / "far", near.upstream)) as cache:
+        (key,) = [k for k in await cache.records.keys("held/") if k.endswith(f"/{WHEEL}")]
+        record = await cache.records.get(key)
+        assert record
+        kind, namespace, project, digest, filename = key.split("/")
+        await cache.records.forget(key)
+        other = "/".join([kind, namespace, project, "f" * 64, filename])
+        await cache.records.put(other, record.replace(digest.encode(), b"f" * 64))
+        await cache.records.forget(f"page/{namespace}/alpha")
+
+
+async def test_changed_bytes_under_a_known_name_are_refused_and_nothing_is_imported(
+    near: Near, tmp_path: Path
+) -> None:
+    await other_bytes(near, tmp_path)
+    before = await seen(tmp_path / "far")
+    with pytest.raises(Conflicting, match=f"(?s)1 files .*nothing was imported.*{WHEEL} of beta"):
+        await take(tmp_path / "far", near.upstream, near.bundle)
+    assert await seen(tmp_path / "far") == before
+    assert sorted(path.name for path in (tmp_path / "far" / "import").iterdir()) == ["lock"]
+
+
+async def test_changed_bytes_are_taken_where_that_is_said(near: Near, tmp_path: Path) -> None:
+    await other_bytes(near, tmp_path)
+    found = await take(tmp_path / "far", near.upstream, near.bundle, accept_changed=True)
+    assert [each.filename for each in found.conflicting] == [WHEEL]
+    assert await offline(tmp_path / "far", near.upstream) == near.served
+    assert (await take(tmp_path / "far", near.upstream, near.bundle)).done
+
+
+async def test_a_bundle_that_is_too_large_for_the_cache_is_refused_at_once(
+    near: Near, tmp_path: Path
+) -> None:
+    total = near.created.manifest.total
+    with pytest.raises(ConfigurationError, match=f"max_size: .* {total} bytes"):
+        await take(tmp_path, near.upstream, near.bundle, limit=total)
+    assert await seen(tmp_path) == {}
+    await take(tmp_path, near.upstream, near.bundle, limit=2 * total)
+
+
+async def test_two_indexes_that_are_one_here_are_refused(tmp_path: Path) -> None:
+    async with Upstream() as upstream:
+        stock(upstream, tmp_path / "dists")
+        user = {"upstream_username": "builder", "upstream_password": "secret-word"}
+        for more in ({}, user):
+            async with open_proxy(settings(tmp_path / "near", upstream.url, **more)) as proxy:
+                await proxy.index.page(BETA)
+        origins = [
+            *mirrored(settings(tmp_path / "near", upstream.url)).values(),
+            *mirrored(settings(tmp_path / "near", upstream.url, **user)).values(),
+        ]
+        await create(tmp_path / "near", upstream.url, tmp_path / "b", origins=origins)
+    with pytest.raises(BadBundle, match="two indexes that are one here"):
+        await take(tmp_path / "far", upstream.url, tmp_path / "b")
