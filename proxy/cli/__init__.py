@@ -12,8 +12,11 @@ from proxy.errors import ConfigurationError, ProxyError
 
 COMMANDS = {
     "serve": "Serve the index.",
+    "warm": "Fetch all that a build needs, for any platform.",
+    "ready": "Say whether all that a build needs is held.",
     "check": "Validate the settings and show what they mean.",
     "cache": "Look at the cache, verify it, purge it.",
+    "bundle": "Carry a cache to where there is no network.",
 }
 
 

@@ -12,6 +12,7 @@ import click
 from proxy.cache import Cache, open_cache
 from proxy.cli.options import settings_options
 from proxy.simple.names import normalize
+from proxy.sizes import size_text
 from proxy.sources import load
 from proxy.upkeep import holdings, purge, purge_everything, stats, verify
 
@@ -108,14 +109,6 @@ def purge_command(
         return 0
 
     _with_cache(work, config, flags)
-
-
-def size_text(size: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _names(projects: tuple[str, ...]) -> list[str]:

@@ -21,6 +21,7 @@ __all__ = [
     "UnusableArchive",
     "check_whole",
     "is_whole",
+    "read_sdist_file",
     "read_sdist_metadata",
     "read_wheel_metadata",
     "requires_python_of",
@@ -44,19 +45,26 @@ def read_wheel_metadata(source: Path | BinaryIO, filename: str) -> bytes:
 
 def read_sdist_metadata(source: Path | BinaryIO, filename: str) -> bytes:
     """PKG-INFO of the sdist or egg. It describes what building gives only from 2.2 on (PEP 643)."""
+    if not filename.endswith(".egg"):
+        return read_sdist_file(source, filename, "PKG-INFO")
+    with _opened(source) as file, zips.opened(file) as archive:
+        names = [info.orig_filename for info in archive.infolist()]
+        return zips.read_member(archive, _present(names, "EGG-INFO/PKG-INFO"))
+
+
+def read_sdist_file(source: Path | BinaryIO, filename: str, name: str) -> bytes:
+    """The file of that name at the top of the sdist, ``pyproject.toml`` for example."""
     with _opened(source) as file:
         if filename.endswith(_TARS):
-            return tars.read_at_depth_two(file, filename, "PKG-INFO")
+            return tars.read_at_depth_two(file, filename, name)
         if not filename.endswith(_ZIPS):
             raise UnusableArchive("nothing is known of what is inside such files")
         with zips.opened(file) as archive:
             names = [info.orig_filename for info in archive.infolist()]
-            if filename.endswith(".egg"):
-                return zips.read_member(archive, _present(names, "EGG-INFO/PKG-INFO"))
             tops = {name.partition("/")[0] for name in names}
             if len(tops) != 1:
                 raise UnusableArchive("it has several top-level directories")
-            return zips.read_member(archive, _present(names, f"{tops.pop()}/PKG-INFO"))
+            return zips.read_member(archive, _present(names, f"{tops.pop()}/{name}"))
 
 
 def check_whole(source: Path | BinaryIO, filename: str) -> None:

@@ -14,6 +14,7 @@ from packaging.pylock import is_valid_pylock_path
 from proxy.bundle.choice import Choice
 from proxy.bundle.sources import (
     access_log,
+    missing,
     names,
     pdm_lock,
     poetry_lock,
@@ -50,13 +51,14 @@ def read_source(
     """What one argument of the command line asks for.
 
     An argument is a file, a directory with a ``pyproject.toml``, a project's name with
-    specifiers, or ``-`` for a requirements file on standard input. ``extras`` and ``groups``
-    are for ``pyproject.toml``: lock files are taken whole. ``environ`` is what ``${NAME}`` in
-    requirements files refers to; ``latest`` is for names. Raises ``UnreadableSource``.
+    specifiers, or ``-`` for standard input: requirements, and files as ``ready`` lists them.
+    ``extras`` and ``groups`` are for ``pyproject.toml``: lock files are taken whole.
+    ``environ`` is what ``${NAME}`` in requirements files refers to; ``latest`` is for names.
+    Raises ``UnreadableSource``.
     """
     if argument == "-":
         document = read_document("standard input", Path(), sys.stdin.buffer)
-        return requirements.read(document, choice, environ or {})
+        return missing.read(document, choice, environ or {})
     path = Path(argument)
     if _is_name(argument, path):
         return names.read(argument, latest)

@@ -1,0 +1,57 @@
+"""What has been found to be needed so far, each thing once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from proxy.bundle.needs import Lock, Missing, Need
+from proxy.bundle.targets import Target
+from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
+
+Install = tuple[ProjectName, str, Target]
+"""A version that is to be installed somewhere."""
+
+_NOTHING: Mapping[str, str] = {}
+
+
+@dataclass(slots=True)
+class Collected:
+    installs: dict[Install, list[File]] = field(default_factory=dict)
+    """The files that each can be installed from."""
+    _files: dict[tuple[ProjectName, str, str], Need] = field(default_factory=dict)
+    _missing: dict[str, str] = field(default_factory=dict)
+    _locked: dict[Install, set[str]] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Need, ...]:
+        return tuple(sorted(self._files.values(), key=lambda each: each.line))
+
+    @property
+    def missing(self) -> tuple[Missing, ...]:
+        return tuple(Missing(*each) for each in self._missing.items())
+
+    @property
+    def locked(self) -> tuple[Lock, ...]:
+        return tuple(Lock(*key, frozenset(found)) for key, found in self._locked.items())
+
+    def take(self, page: ProjectPage, file: File, proofs: Mapping[str, str] = _NOTHING) -> None:
+        """A file of the page with what the page says lies beside it."""
+        self.add(Need(page.project, file.filename, file.digest, file.size, page.source, proofs))
+        for suffix, there in ((METADATA, file.metadata), (PROVENANCE, file.provenance)):
+            if there:
+                filename = file.filename + suffix
+                self.add(Need(page.project, filename, file.digest, None, page.source))
+
+    def add(self, need: Need) -> None:
+        self._files.setdefault((need.project, need.filename, need.digest), need)
+
+    def miss(self, line: str, reason: str) -> None:
+        self._missing.setdefault(line, reason)
+
+    def install(self, install: Install, files: Iterable[File]) -> None:
+        self.installs.setdefault(install, []).extend(files)
+
+    def lock(self, install: Install, digests: Iterable[str]) -> None:
+        """``digests`` as in ``Lock``."""
+        self._locked.setdefault(install, set()).update(digests)

@@ -1,0 +1,161 @@
+"""Finds out what sources need: what they name, what a resolver makes of the rest, what builds it.
+
+Shared by all commands that take sources; nothing is fetched here but what has to be read for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from proxy.bundle.builds import to_build
+from proxy.bundle.choice import Choice
+from proxy.bundle.collected import Collected, Install
+from proxy.bundle.listing import to_be_built
+from proxy.bundle.named import Naming
+from proxy.bundle.needs import Need, Needs
+from proxy.bundle.parallel import each
+from proxy.bundle.resolve import Resolver
+from proxy.bundle.targets import Target
+from proxy.bundle.uv import UvFailed
+from proxy.bundle.wants import Requirements, Wants, joined
+from proxy.bundle.witness import Witness
+from proxy.errors import ProxyError
+from proxy.indexes.base import Index
+from proxy.model import File, ProjectName
+
+JOBS = 8
+"""Questions at once, and downloads."""
+
+Say = Callable[[str], None]
+"""Told in a few words what is being done."""
+
+Asked = tuple[Requirements, Target]
+
+
+async def needed(
+    index: Index, wants: Wants, choice: Choice, *, jobs: int = JOBS, say: Say = lambda _: None
+) -> Needs:
+    """What the wants come down to, by the pages that the index answers with.
+
+    What cannot be had is in ``missing``. Raises ``ConfigurationError`` where something has to
+    be resolved and nothing is there to do it, or it cannot do it for a target.
+    """
+    witness, collected = Witness(index), Collected()
+    async with Resolver(witness, choice.sdists) as resolver:
+        naming = Naming(witness, choice, collected, {})
+        gathering = _Gathering(witness, collected, naming, resolver, jobs, say)
+        await gathering.named(wants)
+        await gathering.resolved(wants, choice)
+    return gathering.needs(wants)
+
+
+@dataclass(slots=True)
+class _Gathering:
+    witness: Witness
+    collected: Collected
+    naming: Naming
+    resolver: Resolver
+    jobs: int
+    say: Say
+    asked: dict[Asked, None] = field(default_factory=dict)
+    looked_into: set[Install] = field(default_factory=set)
+    builds: dict[tuple[ProjectName, str], Wants] = field(default_factory=dict)
+    """By project and digest of the sdist."""
+
+    async def named(self, wants: Wants) -> None:
+        """What needs no resolver."""
+        self.say("reading pages")
+        groups = (wants.files, wants.versions, wants.named, wants.touched)
+        await each(
+            dict.fromkeys(one.project for group in groups for one in group), self._read, self.jobs
+        )
+        for file in wants.files:
+            await self.naming.file(file)
+        for version in wants.versions:
+            await self.naming.pinned(version)
+        for named in wants.named:
+            await self.naming.newest(named)
+        for touched in wants.touched:
+            await self.naming.touched(touched)
+
+    async def resolved(self, wants: Wants, choice: Choice) -> None:
+        """What a resolver makes of requirements, and of what builds what has to be built."""
+        asked = [(one, target) for one in wants.requirements for target in choice.targets]
+        asked += await self._to_build()
+        while asked:
+            await each(asked, self._resolve, self.jobs)
+            asked = await self._to_build()
+
+    def needs(self, wants: Wants) -> Needs:
+        for touched, file in self.witness.files.items():
+            page = self.witness.pages.get(touched.project)
+            source = page.source if page else ""
+            key = (touched.project, touched.filename, touched.digest)
+            self.collected.add(Need(*key, file.size, source))
+        every = joined([wants, *self.builds.values()])
+        return Needs(
+            pages=tuple(sorted(self.witness.pages)),
+            files=self.collected.files,
+            missing=self.collected.missing,
+            skipped=every.skipped,
+            notes=every.notes,
+            resolved=tuple(self.asked),
+            locked=self.collected.locked,
+        )
+
+    async def _read(self, project: ProjectName) -> None:
+        with suppress(ProxyError):  # whoever needs it will be told
+            await self.naming.page(project)
+
+    async def _resolve(self, asked: Asked) -> None:
+        requirements, target = asked
+        self.asked[asked] = None
+        self.say(f"resolving {requirements.title} for {target}")
+        try:
+            versions = await self.resolver.resolve(requirements, target)
+        except UvFailed as error:
+            self._unresolved(requirements, f"{requirements.title}, for {target}: {error}")
+            return
+        for project, version in versions:
+            await self.naming.version(project, version, target)
+
+    def _unresolved(self, requirements: Requirements, reason: str) -> None:
+        """The file that was not there, if that tells all, else also what was to be resolved."""
+        files = self.witness.missed_files()
+        for file in files:
+            line = Need(file.project, file.filename, file.digest).line
+            self.collected.miss(line, reason)
+        if len(files) != 1 or self.witness.missed_pages:
+            for line in requirements.text.splitlines():
+                self.collected.miss(line, reason)
+
+    async def _to_build(self) -> list[Asked]:
+        """What is to be resolved for the sdists that have not been looked into yet."""
+        fresh = {
+            install: files
+            for install, files in self.collected.installs.items()
+            if install not in self.looked_into
+        }
+        self.looked_into |= fresh.keys()
+        found: dict[Asked, None] = {}
+        for (project, _, target), files in fresh.items():
+            if sdist := to_be_built(files, target):
+                wants = await self._looked_into(project, sdist)
+                found |= dict.fromkeys((one, target) for one in wants.requirements)
+        return [one for one in found if one not in self.asked]
+
+    async def _looked_into(self, project: ProjectName, sdist: File) -> Wants:
+        key = (project, sdist.digest)
+        if key not in self.builds:
+            self.say(f"looking into {sdist.filename}")
+            try:
+                self.builds[key] = await to_build(
+                    self.naming.index, project, sdist.filename, sdist.digest
+                )
+            except ProxyError as error:
+                self.builds[key] = Wants()
+                line = Need(project, sdist.filename, sdist.digest).line
+                self.collected.miss(line, str(error))
+        return self.builds[key]

@@ -1,0 +1,141 @@
+"""The needs that sources name themselves: files, versions, the newest so many. No resolver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.collected import Collected
+from proxy.bundle.listing import newest, of_version
+from proxy.bundle.needs import Need
+from proxy.bundle.targets import Target
+from proxy.bundle.wants import Named, Pinned, PinnedVersion, Touched
+from proxy.errors import NoSuchFile, ProxyError
+from proxy.indexes.base import Index
+from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
+
+
+@dataclass(slots=True)
+class Naming:
+    """Looks up on pages what is named, and collects it."""
+
+    index: Index
+    choice: Choice
+    collected: Collected
+    pages: dict[ProjectName, ProjectPage | ProxyError]
+    """Those that have been read, with what went wrong."""
+
+    async def page(self, project: ProjectName) -> ProjectPage:
+        """The page, read once. Raises as ``Index.page``."""
+        if project not in self.pages:
+            try:
+                self.pages[project] = await self.index.page(project)
+            except ProxyError as error:
+                self.pages[project] = error
+        found = self.pages[project]
+        if isinstance(found, ProxyError):
+            raise found
+        return found
+
+    async def file(self, pinned: Pinned) -> None:
+        """The file of these bytes, also if the page does not list it any more."""
+        unlisted = File(pinned.filename, "", pinned.hashes)
+        need = Need(pinned.project, pinned.filename, unlisted.digest)
+        try:
+            page = await self.page(pinned.project)
+        except ProxyError as error:
+            self.collected.miss(need.line, str(error))
+            return
+        file = _listed(page, unlisted)
+        if file is unlisted:
+            self.collected.add(need)
+        else:
+            proven = file.hashes.keys() & pinned.hashes.keys()
+            self.collected.take(page, file, {} if proven else pinned.hashes)
+        for target in pinned.targets:
+            install = (pinned.project, pinned.version, target)
+            self.collected.install(install, [file])
+            digests = (f"{name}:{digest}" for name, digest in pinned.hashes.items())
+            self.collected.lock(install, digests)
+
+    async def pinned(self, wanted: PinnedVersion) -> None:
+        """The files of the version that have one of the digests."""
+        hashes = "".join(f" --hash={each}" for each in sorted(wanted.digests))
+        for target in wanted.targets:
+            install = (wanted.project, wanted.version, target)
+            line = f"{wanted.project}=={wanted.version}"
+            self.collected.lock(install, wanted.digests)
+            await self.version(
+                *install, lambda file: wanted.allows(file.hashes), line=line + hashes
+            )
+
+    async def version(
+        self,
+        project: ProjectName,
+        version: str,
+        target: Target,
+        test: Callable[[File], bool] = lambda _: True,
+        *,
+        line: str | None = None,
+    ) -> None:
+        """The wanted files of a version that pass the test; ``line`` is what to call it."""
+        line = line or f"{project}=={version}"
+        try:
+            page = await self.page(project)
+        except ProxyError as error:
+            self.collected.miss(line, str(error))
+            return
+        found = of_version(page, version, self.choice, (target,), test)
+        for file in found:
+            self.collected.take(page, file)
+        self.collected.install((project, version, target), found)
+        if not found:
+            self.collected.miss(line, f"the index has no wanted file of it for {target}")
+
+    async def newest(self, named: Named) -> None:
+        line = f"{named.project}{named.specifier}"
+        try:
+            page = await self.page(named.project)
+        except ProxyError as error:
+            self.collected.miss(line, str(error))
+            return
+        versions = newest(page, named, self.choice)
+        for version in versions:
+            for file in of_version(page, version, self.choice, self.choice.targets):
+                self.collected.take(page, file)
+        if not versions:
+            self.collected.miss(line, "no version fits")
+
+    async def touched(self, touched: Touched) -> None:
+        """A page or a file that somebody asked for, whatever the targets."""
+        need = Need(touched.project, touched.filename or "", touched.digest or "-")
+        try:
+            page = await self.page(touched.project)
+        except ProxyError as error:
+            line = need.line if touched.filename else touched.project
+            self.collected.miss(line, str(error))
+            return
+        owner = need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+        if touched.filename is None:
+            return
+        try:
+            file = page.file(owner, touched.digest)
+        except NoSuchFile:
+            self.collected.add(need)
+            return
+        if owner == need.filename:
+            self.collected.take(page, file)
+        else:
+            need = Need(touched.project, need.filename, file.digest, None, page.source)
+            self.collected.add(need)
+
+
+def _listed(page: ProjectPage, wanted: File) -> File:
+    """The file as the page lists it, unless it does not, or with other bytes."""
+    try:
+        found = page.file(wanted.filename)
+    except NoSuchFile:
+        return wanted
+    common = found.hashes.keys() & wanted.hashes.keys()
+    return found if all(found.hashes[k] == wanted.hashes[k] for k in common) else wanted

@@ -1,0 +1,153 @@
+"""Says without a network whether all that is needed is held, and proves it with real tools."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field, replace
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.gather import JOBS, needed
+from proxy.bundle.held import missing
+from proxy.bundle.needs import Lock, Missing, Need, Needs
+from proxy.bundle.parallel import each
+from proxy.bundle.progress import Display
+from proxy.bundle.resolve import Resolver
+from proxy.bundle.rounds import rounds
+from proxy.bundle.targets import Target, parse_targets
+from proxy.bundle.uv import UvFailed
+from proxy.bundle.wants import Requirements, Wants
+from proxy.bundle.witness import Witness
+from proxy.compose import open_proxy
+from proxy.errors import ConfigurationError
+from proxy.settings import Settings
+from proxy.simple.names import version_of
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    needs: Needs
+    missing: tuple[Missing, ...]
+    installed: int = 0
+    """Sets of requirements that a real installer installed."""
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.needs.skipped
+
+
+def runs_here(target: Target) -> bool:
+    """Whether this machine can use all that is made for the target."""
+    return set(target.tags()) <= set(parse_targets()[0].tags())
+
+
+async def ready(
+    settings: Settings,
+    wants: Wants,
+    choice: Choice,
+    display: Display,
+    *,
+    verify: bool = False,
+    install: bool = False,
+    jobs: int = JOBS,
+) -> Readiness:
+    """What of the wants is not held; if all is, whether tools can do with it.
+
+    ``verify``: every byte is hashed again, and what is damaged is dropped. ``install``: what is
+    wanted for this machine is installed into a folder that is deleted afterwards. Opens no
+    connection but to this process. Raises ``ConfigurationError``.
+    """
+    own = _own(choice) if install else None
+    offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
+    async with open_proxy(offline) as proxy:
+        needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
+        display.say("looking whether everything is held")
+        unheld = await missing(proxy.index, proxy.cache.store, needs.files, verify=verify)
+    found = {lack.line: lack for lack in (*needs.missing, *unheld)}
+    verdict = Readiness(needs, tuple(found.values()))
+    if found:
+        return verdict
+    lists_held = settings.model_copy(update={"offline": True, "offline_list_all": False})
+    async with open_proxy(lists_held) as proxy:
+        witness = Witness(proxy.index)
+        async with Resolver(witness, choice.sdists) as resolver:
+            proof = _Proof(needs, witness, resolver, display, jobs)
+            await proof.resolved(choice)
+            if own and not proof.failed:
+                await proof.installed(wants, own)
+    lost = tuple(Missing(*lack) for lack in proof.failed.items())
+    return replace(verdict, missing=lost, installed=proof.installs)
+
+
+def _own(choice: Choice) -> Target:
+    for target in choice.targets:
+        if runs_here(target):
+            return target
+    here = parse_targets()[0]
+    raise ConfigurationError(
+        "--install", "this machine is none of the targets", f"name it too: {here}, or leave it out"
+    )
+
+
+@dataclass(slots=True)
+class _Proof:
+    """Tools at work on an instance that lists what is held and nothing else."""
+
+    needs: Needs
+    witness: Witness
+    resolver: Resolver
+    display: Display
+    jobs: int
+    failed: dict[str, str] = field(default_factory=dict)
+    installs: int = 0
+
+    async def resolved(self, choice: Choice) -> None:
+        locked = [
+            (asked, target)
+            for target in choice.targets
+            for asked in rounds(self._without_builds(target), target)
+        ]
+
+        async def one(asked: Requirements, target: Target, *, dependencies: bool) -> None:
+            self.display.say(f"resolving {asked.title} offline for {target}")
+            work = self.resolver.resolve(asked, target, dependencies=dependencies)
+            await self._try(asked, work)
+
+        await each(self.needs.resolved, lambda pair: one(*pair, dependencies=True), self.jobs)
+        await each(locked, lambda pair: one(*pair, dependencies=False), self.jobs)
+
+    async def installed(self, wants: Wants, own: Target) -> None:
+        locked = rounds(self.needs.locked, own)
+        for asked in (*wants.requirements, *locked):
+            self.display.say(f"installing {asked.title} into a folder that is deleted again")
+            work = self.resolver.install(asked, dependencies=asked not in locked)
+            if await self._try(asked, work):
+                self.installs += 1
+
+    def _without_builds(self, target: Target) -> list[Lock]:
+        """Locked versions; for other machines, only those that have a wheel.
+
+        A resolver that meets an sdist may build it, which nobody prepared for on this machine.
+        """
+        wheels = {
+            (need.project, version_of(need.filename, need.project))
+            for need in self.needs.files
+            if need.filename.endswith(".whl") and target.fits(need.filename)
+        }
+        here = runs_here(target)
+        return [
+            lock for lock in self.needs.locked if here or (lock.project, lock.version) in wheels
+        ]
+
+    async def _try(self, asked: Requirements, work: Awaitable[object]) -> bool:
+        try:
+            await work
+        except UvFailed as error:
+            reason = f"{asked.title}: {error}"
+            for file in self.witness.missed_files():
+                need = Need(file.project, file.filename, file.digest)
+                self.failed.setdefault(need.line, reason)
+            names = sorted(self.witness.missed_pages) or asked.text.splitlines()
+            for line in names:
+                self.failed.setdefault(line, reason)
+            return False
+        return True

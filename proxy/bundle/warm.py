@@ -1,0 +1,159 @@
+"""Fetches what is needed, through the index that is served; the store keeps it by that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ByteSize, HttpUrl
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.gather import JOBS, needed
+from proxy.bundle.held import is_here, missing, proven
+from proxy.bundle.needs import Missing, Need, Needs
+from proxy.bundle.parallel import each
+from proxy.bundle.progress import Display
+from proxy.bundle.wants import Wants
+from proxy.compose import Proxy, open_proxy
+from proxy.errors import ProxyError
+from proxy.events import Event, FileAnswered, Outcome
+from proxy.indexes.base import Index
+from proxy.model import ProjectName
+from proxy.settings import MirrorTable, Settings
+
+_ROOM = ByteSize(64 * 2**20)
+"""Bytes that are kept for a moment of what is fetched for another Waystation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    needs: Needs
+    missing: tuple[Missing, ...]
+    fetched: int
+    """Files."""
+    fetched_bytes: int
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.needs.skipped
+
+
+async def warm(
+    settings: Settings, wants: Wants, choice: Choice, display: Display, *, jobs: int = JOBS
+) -> Report:
+    """Everything that is wanted, in the cache of these settings.
+
+    What is held already is not fetched again. Raises ``ConfigurationError``.
+    """
+    patient = settings.model_copy(update={"soft_deadline": settings.page_timeout})
+    async with open_proxy(patient) as proxy:
+        report = await _fetched(proxy, wants, choice, display, jobs)
+    offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
+    failed = {lack.line for lack in report.missing}
+    rest = [need for need in report.needs.files if need.line not in failed]
+    async with open_proxy(offline) as proxy:
+        unkept = await missing(proxy.index, proxy.cache.store, rest)
+    reason = "it did not stay in the cache: is the disk full, or max_size too small?"
+    lost = tuple(Missing(lack.line, reason) for lack in unkept)
+    return replace(report, missing=(*report.missing, *lost))
+
+
+async def warm_remote(
+    settings: Settings,
+    url: HttpUrl,
+    wants: Wants,
+    choice: Choice,
+    display: Display,
+    *,
+    jobs: int = JOBS,
+) -> Report:
+    """As ``warm``, for the cache of the Waystation at ``url``: it fetches what it is asked for.
+
+    Nothing stays here.
+    """
+    with TemporaryDirectory(prefix="waystation-", ignore_cleanup_errors=True) as folder:
+        async with open_proxy(_through(settings, url, Path(folder))) as proxy:
+            return await _fetched(proxy, wants, choice, display, jobs)
+
+
+def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
+    """Only that index, and a cache of a moment."""
+    table = MirrorTable(
+        kind="mirror",
+        url=url,
+        username=settings.upstream_username,
+        password=settings.upstream_password,
+        file_hosts=settings.file_hosts,
+    )
+    plain = {
+        name: Settings.model_fields[name].default
+        for name in ("packages", "reserved", "upstream", "upstream_username", "upstream_password")
+    }
+    return settings.model_copy(
+        update={
+            **plain,
+            "file_hosts": [],
+            "indexes": {"remote": table},
+            "index": "remote",
+            "cache_dir": folder,
+            "max_size": _ROOM,
+            "offline": False,
+            "soft_deadline": settings.page_timeout,
+        }
+    )
+
+
+async def _fetched(
+    proxy: Proxy, wants: Wants, choice: Choice, display: Display, jobs: int
+) -> Report:
+    counting = _Counting()
+    proxy.events.subscribe(counting)
+    needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
+    fetching = _Fetching(proxy.index, display, jobs)
+    await fetching.all(needs.files)
+    fetched = [need for need in needs.files if (need.project, need.filename) in counting.fetched]
+    lines = {lack.line for lack in needs.missing}
+    failed = (lack for lack in fetching.failed if lack.line not in lines)
+    return Report(
+        needs,
+        (*needs.missing, *failed),
+        len(fetched),
+        sum(need.size or 0 for need in fetched),
+    )
+
+
+@dataclass(slots=True)
+class _Counting:
+    """Notes what upstream was asked for."""
+
+    fetched: set[tuple[ProjectName, str]] = field(default_factory=set)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, FileAnswered) and event.outcome in (Outcome.MISS, Outcome.JOINED):
+            self.fetched.add((event.project, event.filename))
+
+
+@dataclass(slots=True)
+class _Fetching:
+    index: Index
+    display: Display
+    jobs: int
+    failed: list[Missing] = field(default_factory=list)
+
+    async def all(self, needs: tuple[Need, ...]) -> None:
+        """Every one that is not held, some at once."""
+        with self.display.fetching(needs):
+            await each(needs, self._one, self.jobs)
+
+    async def _one(self, need: Need) -> None:
+        try:
+            artifact = await self.index.file(need.project, need.filename, need.digest)
+            if need.proofs or not is_here(artifact.blob):
+                self.display.begin(need)
+                async for piece in proven(need, artifact.blob.chunks()):
+                    self.display.advance(need, len(piece))
+        except ProxyError as error:
+            self.failed.append(Missing(need.line, str(error)))
+        finally:
+            self.display.end(need)

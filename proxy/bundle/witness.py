@@ -1,0 +1,70 @@
+"""An index that notes what it is asked for, so that what a resolver touched can be had again."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+from proxy.errors import NotFound, ProxyError
+from proxy.indexes.base import Index
+from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A file that was asked for."""
+
+    project: ProjectName
+    filename: str
+    digest: str
+    """As in the address."""
+
+
+@dataclass(slots=True)
+class Witness:
+    """Answers as ``index`` does, and notes."""
+
+    index: Index
+    pages: dict[ProjectName, ProjectPage] = field(default_factory=dict)
+    files: dict[Asked, File] = field(default_factory=dict)
+    missed_pages: set[ProjectName] = field(default_factory=set)
+    """Projects that were asked for and are not there."""
+    _missed: set[Asked] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        return self.index.name
+
+    async def projects(self) -> Set[ProjectName]:
+        return await self.index.projects()
+
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        try:
+            page = await self.index.page(project, checked_after)
+        except NotFound:
+            self.missed_pages.add(project)
+            raise
+        self.pages[project] = page
+        return page
+
+    async def file(
+        self, project: ProjectName, filename: str, digest: str | None = None
+    ) -> Artifact:
+        asked = Asked(project, filename, digest or "-")
+        try:
+            artifact = await self.index.file(project, filename, digest)
+        except ProxyError:
+            self._missed.add(asked)
+            raise
+        self.files[asked] = artifact.file
+        return artifact
+
+    def missed_files(self) -> set[Asked]:
+        """Files that were asked for and are not there.
+
+        A wheel that was only tried because its ``.metadata`` is not there does not count.
+        """
+        beside = {(each.project, each.filename) for each in self._missed}
+        return {
+            each for each in self._missed if (each.project, each.filename + METADATA) not in beside
+        }

@@ -1,0 +1,48 @@
+"""What commands that take sources say of what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.needs import Missing, Needs
+from proxy.bundle.wants import Skipped
+from proxy.logs import set_up
+from proxy.settings import Settings
+
+
+def tell_missing(missing: Iterable[Missing], skipped: Iterable[Skipped]) -> None:
+    """What cannot be had and why, on standard error; a reason that many share comes once."""
+    for each in skipped:
+        click.echo(f"not to be had from an index: {each}", err=True)
+    by_reason: dict[str, list[str]] = {}
+    for lack in missing:
+        by_reason.setdefault(lack.reason, []).append(lack.line)
+    for reason, lines in by_reason.items():
+        for line in lines:
+            click.echo(f"missing: {line}", err=True)
+        click.echo("  " + reason.replace("\n", "\n  "), err=True)
+
+
+def facts(needs: Needs, choice: Choice, missing: Iterable[Missing]) -> dict[str, Any]:
+    """For reports in JSON. Sizes are in bytes."""
+    return {
+        "targets": [str(each) for each in choice.targets],
+        "projects": len(needs.pages),
+        "files": len(needs.files),
+        "bytes": needs.size,
+        "missing": [{"line": each.line, "reason": each.reason} for each in missing],
+        "skipped": [
+            {"source": each.source, "what": each.what, "reason": each.reason}
+            for each in needs.skipped
+        ],
+        "notes": needs.notes,
+    }
+
+
+def quiet_logs(settings: Settings) -> None:
+    """Only what is wrong with this program: what cannot be had is reported anyway."""
+    set_up(settings.log_format, "error", access=False)

@@ -1,0 +1,127 @@
+"""Sources and targets on the command line, the same for every command that takes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.sources import access_log, read_source
+from proxy.bundle.sources.pyproject import Some
+from proxy.bundle.targets import parse_targets
+from proxy.bundle.wants import UnreadableSource, Wants, joined
+from proxy.errors import ConfigurationError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.argument("sources", nargs=-1, metavar="SOURCE..."),
+    click.option(
+        "--python",
+        "pythons",
+        multiple=True,
+        metavar="3.N",
+        help="For this Python; may be repeated. Default: the one that runs this.",
+    ),
+    click.option(
+        "--platform",
+        "platforms",
+        multiple=True,
+        metavar="TAG",
+        help="For this platform, such as linux, macos, windows or manylinux_2_28_x86_64; may be"
+        " repeated. Default: this machine's.",
+    ),
+    click.option("--no-sdists", is_flag=True, help="Wheels only."),
+    click.option("--only-sdists", is_flag=True, help="Sdists only."),
+    click.option(
+        "--all-files", is_flag=True, help="Every file of the chosen versions, for all platforms."
+    ),
+    click.option(
+        "--latest",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Also the newest N versions of each project that is named as a source.",
+    ),
+    click.option(
+        "--from-log",
+        "logs",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="All that this access log in JSON form says was asked for; may be repeated.",
+    ),
+    click.option(
+        "--extra",
+        "extras",
+        multiple=True,
+        metavar="NAME",
+        help="Of a pyproject.toml, this extra only; may be repeated. Default: all.",
+    ),
+    click.option(
+        "--group",
+        "groups",
+        multiple=True,
+        metavar="NAME",
+        help="Of a pyproject.toml, this dependency group only; may be repeated. Default: all.",
+    ),
+)
+
+NAMES = (
+    *("sources", "pythons", "platforms", "no_sdists", "only_sdists", "all_files", "latest"),
+    *("logs", "extras", "groups"),
+)
+
+
+def source_options(function: F) -> F:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Takes the values of these options out of all that were given."""
+    return {name: flags.pop(name) for name in NAMES}
+
+
+def read_sources(
+    *,
+    sources: Sequence[str],
+    pythons: Sequence[str],
+    platforms: Sequence[str],
+    no_sdists: bool,
+    only_sdists: bool,
+    all_files: bool,
+    latest: int | None,
+    logs: Sequence[Path],
+    extras: Sequence[str],
+    groups: Sequence[str],
+) -> tuple[Wants, Choice]:
+    """What is wanted, and for what. Raises ``ConfigurationError``."""
+    if not sources and not logs:
+        raise click.UsageError("name at least one source")
+    if no_sdists and only_sdists:
+        raise click.UsageError("--no-sdists and --only-sdists exclude each other")
+    targets = parse_targets(pythons, platforms)
+    choice = Choice(targets, "none" if no_sdists else "only" if only_sdists else "also", all_files)
+    some_extras: Some = extras or "all"
+    some_groups: Some = groups or "all"
+    try:
+        read = [
+            read_source(
+                each,
+                choice,
+                environ=os.environ,
+                extras=some_extras,
+                groups=some_groups,
+                latest=latest,
+            )
+            for each in sources
+        ]
+        return joined([*read, *map(access_log.read, logs)]), choice
+    except UnreadableSource as error:
+        where = f"{error.source}, line {error.line}" if error.line else error.source
+        raise ConfigurationError(where, error.problem) from error

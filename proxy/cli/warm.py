@@ -1,0 +1,90 @@
+"""``waystation warm``: the cache gets all that some builds need."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from pydantic import HttpUrl, TypeAdapter, ValidationError
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.gather import JOBS
+from proxy.bundle.progress import display
+from proxy.bundle.wants import Wants
+from proxy.bundle.warm import Report, warm, warm_remote
+from proxy.cli.options import settings_options
+from proxy.cli.reporting import facts, quiet_logs, tell_missing
+from proxy.cli.source_options import given, read_sources, source_options
+from proxy.errors import ConfigurationError
+from proxy.settings import Settings
+from proxy.sizes import size_text
+from proxy.sources import load
+
+
+@click.command("warm")
+@source_options
+@settings_options
+@click.option("--jobs", type=click.IntRange(1, 64), default=JOBS, help=f"At once. Default: {JOBS}.")
+@click.option("--via", metavar="URL", help="Warm the Waystation at this address, not this machine.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but what could not be had.")
+@click.option("--json", "as_json", is_flag=True, help="Report on standard output as JSON.")
+def command(
+    config: Path | None, jobs: int, via: str | None, quiet: bool, as_json: bool, **flags: Any
+) -> None:
+    """Fetch all that the sources need, for every target, into the cache.
+
+    A SOURCE is a requirements file, a project or its pyproject.toml, a lock file (uv, Poetry,
+    PDM, pylock), a name with specifiers, or "-" for lines on standard input. Run again, it goes
+    on where it was interrupted. Exit status 1 if something could not be had.
+    """
+    wanted = given(flags)
+    settings = load(flags, config).settings
+    quiet_logs(settings)
+    if settings.offline:
+        raise ConfigurationError("offline", "nothing can be fetched", "leave it out")
+    wants, choice = read_sources(**wanted)
+    try:
+        report = asyncio.run(_warm(settings, via, wants, choice, jobs, quiet))
+    except KeyboardInterrupt:
+        click.echo("interrupted; run it again to go on", err=True)
+        raise SystemExit(130) from None
+    _tell(report, choice, quiet=quiet, as_json=as_json)
+    raise SystemExit(0 if report.complete else 1)
+
+
+async def _warm(
+    settings: Settings, via: str | None, wants: Wants, choice: Choice, jobs: int, quiet: bool
+) -> Report:
+    bars = display(quiet=quiet)
+    if via:
+        return await warm_remote(settings, _url(via), wants, choice, bars, jobs=jobs)
+    return await warm(settings, wants, choice, bars, jobs=jobs)
+
+
+def _url(text: str) -> HttpUrl:
+    try:
+        return TypeAdapter(HttpUrl).validate_python(text)
+    except ValidationError:
+        raise ConfigurationError(
+            "--via", "not an address", "give one such as http://packages.example.com/simple/"
+        ) from None
+
+
+def _tell(report: Report, choice: Choice, *, quiet: bool, as_json: bool) -> None:
+    needs = report.needs
+    if as_json:
+        told = {"complete": report.complete, "fetched": report.fetched}
+        told |= {"fetched_bytes": report.fetched_bytes, **facts(needs, choice, report.missing)}
+        click.echo(msgspec.json.encode(told))
+    for each in () if quiet else needs.notes:
+        click.echo(f"note: {each}", err=True)
+    tell_missing(report.missing, needs.skipped)
+    if not quiet and not as_json:
+        click.echo(
+            f"{len(needs.pages)} projects, {len(needs.files)} files, {size_text(needs.size)}:"
+            f" fetched {report.fetched} ({size_text(report.fetched_bytes)}),"
+            f" could not have {len(report.missing) + len(needs.skipped)}"
+        )
