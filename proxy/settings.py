@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
     public_url: HttpUrl | None = None
+    workers: Count | Literal["auto"] = 1
     tls_certificate: Path | None = None
     tls_key: Path | None = None
 

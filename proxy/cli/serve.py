@@ -13,6 +13,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.options import settings_options
+from proxy.cli.workers import Supervisor, count, shared_port
 from proxy.compose import Proxy, open_proxy
 from proxy.logs import set_up
 from proxy.plan import describe
@@ -24,6 +25,9 @@ from proxy.web.app import create_app
 from proxy.web.finished import FinishedAnswers
 from proxy.web.hit_log import HitLog
 from proxy.web.server import Server, tls_context
+
+ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (not bound here)
+"""What to listen on for all addresses of the machine, and one of those."""
 
 
 @click.command("serve")
@@ -41,6 +45,11 @@ def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
     settings = load(flags, config).settings
     handler = set_up(settings.log_format, settings.log_level, access=settings.access_log)
+    port = shared_port()
+    if port is None and count(settings) > 1:
+        raise SystemExit(asyncio.run(Supervisor(settings).run()))
+    if port is not None:
+        settings = settings.model_copy(update={"port": port})
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))
 
@@ -83,6 +92,7 @@ def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: H
         write_timeout=settings.write_timeout,
         keepalive_timeout=settings.keepalive_timeout,
         grace=settings.shutdown_grace,
+        shared_port=shared_port() is not None,
         finished=finished,
         on_hit=hits.hit,
     )
@@ -95,18 +105,22 @@ def _provenance(settings: Settings) -> Link | None:
 
 
 def _index_url(settings: Settings, port: int) -> str:
-    """The address of the index as clients on this machine write it."""
+    """The address of the index as clients write it: the public one, else on this machine."""
     if settings.public_url:
         return f"{str(settings.public_url).rstrip('/')}/simple/"
+    host = ANY_ADDRESS.get(settings.host, settings.host)
+    return f"{_origin(settings, host, port)}{settings.prefix}/simple/"
+
+
+def _origin(settings: Settings, host: str, port: int) -> str:
     scheme = "https" if settings.tls_certificate else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{port}{settings.prefix}/simple/"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _greeting(settings: Settings, proxy: Proxy, port: int) -> Iterator[str]:
     url = _index_url(settings, port)
     limit = settings.max_size.human_readable(decimal=True) if settings.max_size else "no limit"
-    yield f"waystation {__version__} listens on {url.removesuffix('simple/')}"
+    yield f"waystation {__version__} listens on {_origin(settings, settings.host, port)}/"
     if settings.offline:
         yield "  offline: it opens no connection, and knows what its cache holds"
     yield "  resolves every project in this order:"

@@ -39,6 +39,7 @@ class Server:
         keepalive_timeout: float = 75.0,
         write_timeout: float = 60.0,
         grace: float = 60.0,
+        shared_port: bool = False,
         finished: FinishedAnswers | None = None,
         on_hit: OnHit | None = None,
     ) -> None:
@@ -67,6 +68,7 @@ class Server:
         self._host = host
         self._port = port
         self._tls = tls
+        self._shared_port = shared_port
         self._max_connections = max_connections
         self._write_timeout = write_timeout
         self.stopping = asyncio.Event()
@@ -82,7 +84,12 @@ class Server:
         await self._runner.setup()
         try:
             self._listener = await asyncio.get_running_loop().create_server(
-                self._limited(), self._host, self._port, ssl=self._tls, backlog=BACKLOG
+                self._limited(),
+                self._host,
+                self._port,
+                ssl=self._tls,
+                backlog=BACKLOG,
+                reuse_port=self._shared_port or None,
             )
         except OSError as error:
             await self._runner.cleanup()

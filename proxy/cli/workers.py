@@ -1,0 +1,124 @@
+"""Several processes on one port: started, watched, started again, and ended together.
+
+They share the port (SO_REUSEPORT: the kernel deals out connections) and the cache folder, and
+nothing else. A file that two of them are asked for at once may be fetched by both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+
+from proxy.errors import ConfigurationError
+from proxy.settings import Settings
+
+log = logging.getLogger(__name__)
+
+WORKER = "_WAYSTATION_WORKER"
+"""Set in the environment of a worker: the port that all share. No setting, so named unlike one."""
+QUICK = 5.0
+"""Seconds: a worker that lives shorter has a fault that a new one will have too."""
+LONGEST_PAUSE = 30.0
+WRONG_SETTING = 2
+"""The exit status for a wrong setting."""
+TERMINATING = (signal.SIGTERM, signal.SIGINT)
+
+
+def count(settings: Settings) -> int:
+    """How many processes are wanted; ``auto`` is one for each processor we may use."""
+    if settings.workers == "auto":
+        return len(os.sched_getaffinity(0))
+    return settings.workers
+
+
+def shared_port() -> int | None:
+    """In a worker the port to listen on, in other processes None."""
+    return int(os.environ[WORKER]) if WORKER in os.environ else None
+
+
+class Supervisor:
+    """Keeps workers running until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._workers: dict[int, asyncio.subprocess.Process] = {}
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> int:
+        """The exit status: that of a worker which could not start, else 0."""
+        loop = asyncio.get_running_loop()
+        for number in TERMINATING:
+            loop.add_signal_handler(number, self._stop)
+        with _reserved(self._settings) as reserved:
+            port = reserved.getsockname()[1]
+            keepers = [
+                asyncio.create_task(self._keep(number, port))
+                for number in range(count(self._settings))
+            ]
+            statuses = await asyncio.gather(*keepers)
+        return max(statuses)
+
+    async def _keep(self, number: int, port: int) -> int:
+        """Run one worker, and another one when it has died."""
+        pause = 0.5
+        status = 0
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            status = await self._one(number, port)
+            if self._stopping.is_set():
+                break
+            if status == WRONG_SETTING:
+                self._stop()  # all others have the same settings
+                return status
+            lived = time.monotonic() - started
+            pause = 0.5 if lived > QUICK else min(pause * 2, LONGEST_PAUSE)
+            log.error("worker %d ended with status %d; a new one is started", number, status)
+            await self._pause(pause)
+        return max(status, 0)
+
+    async def _one(self, number: int, port: int) -> int:
+        worker = self._workers[number] = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "proxy",
+            *sys.argv[1:],
+            env={**os.environ, WORKER: str(port)},
+            stdout=None if number == 0 else asyncio.subprocess.DEVNULL,
+        )
+        if self._stopping.is_set():
+            worker.terminate()
+        return await worker.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+
+    def _stop(self) -> None:
+        """Pass it on; a second signal reaches the workers too, and ends them at once."""
+        self._stopping.set()
+        for worker in self._workers.values():
+            if worker.returncode is None:
+                worker.send_signal(signal.SIGTERM)
+
+
+def _reserved(settings: Settings) -> socket.socket:
+    """The port, bound and not listened on: it stays ours while a worker is being replaced."""
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        reserved = socket.socket(found[0], socket.SOCK_STREAM)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reserved.bind(found[4])
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        problem = f"cannot listen on {where}: {error.strerror or error}"
+        raise ConfigurationError("port", problem, "choose a free one") from error
+    return reserved
