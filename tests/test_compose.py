@@ -91,6 +91,13 @@ async def get(proxy: Proxy, project: ProjectName) -> bytes:
     return await read(artifact.blob)
 
 
+async def remembered(proxy: Proxy, kind: str) -> None:
+    """Until there is such a record: nobody who asks is kept waiting for that."""
+    async with asyncio.timeout(20):
+        while not await proxy.cache.records.keys(kind):
+            await asyncio.sleep(0.01)
+
+
 async def test_p56_ours_first_and_upstream_behind(place: Place) -> None:
     async with place.open() as proxy:
         assert await names(proxy, FOO) == [FOO_1]
@@ -259,9 +266,7 @@ async def test_leftovers_of_a_crash_are_removed_at_start(place: Place) -> None:
 async def test_what_another_process_purges_is_forgotten(place: Place) -> None:
     async with place.open() as proxy:
         data = await get(proxy, BAR)
-        async with asyncio.timeout(20):
-            while not await proxy.cache.records.keys("held/"):  # readers do not wait for that
-                await asyncio.sleep(0.01)
+        await remembered(proxy, "held/")
         heard = Heard()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:
@@ -275,6 +280,7 @@ async def test_what_another_process_purges_is_forgotten(place: Place) -> None:
 async def test_all_is_forgotten_when_another_process_purges_everything(place: Place) -> None:
     async with place.open() as proxy:
         await proxy.index.page(BAR)
+        await remembered(proxy, "page/")
         heard = Heard()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:

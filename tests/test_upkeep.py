@@ -1,0 +1,179 @@
+"""What people do to a cache, while a mirror is running on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.cache import Cache, open_cache
+from proxy.settings import Settings
+from proxy.storage.held import Held, HeldFile
+from proxy.upkeep import Holding, Stats, holdings, purge, purge_everything, stats, verify
+from tests.support.clock import Clock
+from tests.support.mirrors import DEMO, PAGE, Site
+from tests.support.rig import noise, sha256
+from tests.support.upstream import Upstream
+from tests.support.waiting import until
+
+ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
+
+
+@pytest.fixture
+async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[Site]:
+    """Upstream has two files of ``demo`` and one of ``other``; all but the second are held."""
+    async with Upstream() as upstream:
+        site = Site(tmp_path, upstream, clock)
+        site.add("1.0", padding=1000)
+        site.add("2.0")
+        site.add("1.0", "other")
+        async with site.open() as it:
+            for project in (DEMO, "other"):
+                file = (await it.page(project)).files[0]
+                await it.read(file, "", project)
+            await it.read((await it.page()).files[0], ".metadata")
+        yield site
+    await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 5)
+
+
+@pytest.fixture
+async def cache(site: Site) -> AsyncIterator[Cache]:
+    async with open_cache(Settings(cache_dir=site.cache_dir), site.clock) as cache:
+        yield cache
+
+
+def keys(cache: Cache) -> set[str]:
+    return {entry.key for entry in cache.store.entries()}
+
+
+def content(site: Site, filename: str = ONE) -> bytes:
+    return site.upstream.shelf.files[filename].content.read_bytes()
+
+
+async def test_stats_count_what_is_there(cache: Cache) -> None:
+    size = sum(entry.size for entry in cache.store.entries())
+    assert await stats(cache) == Stats(projects=2, files=3, size=size)
+
+
+async def test_an_empty_cache_has_nothing(tmp_path: Path, clock: Clock) -> None:
+    async with open_cache(Settings(cache_dir=tmp_path / "new"), clock) as cache:
+        assert await stats(cache) == Stats(0, 0, 0)
+        assert await holdings(cache) == []
+        assert (await verify(cache)).sound == 0
+        assert await purge(cache, ["demo"]) == Stats(1, 0, 0)
+        assert await purge_everything(cache) == Stats(0, 0, 0)
+
+
+async def test_holdings_are_listed_by_project(site: Site, cache: Cache) -> None:
+    found = dict(await holdings(cache))
+    assert list(found) == [DEMO, "other"]
+    assert [file.filename for file in found[DEMO]] == [ONE, ONE + ".metadata"]
+    data = content(site)
+    assert found[DEMO][0] == Holding(ONE, sha256(data), len(data))
+    assert await holdings(cache, ["other"]) == [("other", found["other"])]
+    assert await holdings(cache, ["nothing"]) == []
+
+
+async def test_what_was_deleted_is_no_holding(site: Site, cache: Cache) -> None:
+    await cache.store.delete(sha256(content(site)))
+    ((_, files),) = await holdings(cache, [DEMO])
+    assert [file.filename for file in files] == [ONE + ".metadata"]
+
+
+async def test_a_record_that_cannot_be_read_is_no_holding(cache: Cache) -> None:
+    await cache.records.put("held/x/odd/-/odd-1.0.zip", b"{")
+    assert [project for project, _ in await holdings(cache)] == [DEMO, "other"]
+
+
+async def test_verify_drops_what_is_damaged_and_it_is_fetched_anew(
+    site: Site, cache: Cache
+) -> None:
+    data = content(site)
+    path = cache.store.path(sha256(data))
+    async with site.open() as it:
+        file = (await it.page()).files[0]
+        path.write_bytes(b"!" + data[1:])
+        found = await verify(cache)
+        assert (found.sound, list(found.damaged)) == (2, [sha256(data)])
+        assert not path.exists()
+        assert await it.read(file) == data
+        await it.settled()
+        assert path.read_bytes() == data
+    assert (await verify(cache)).damaged == []
+
+
+async def test_a_file_cut_short_is_damaged(site: Site, cache: Cache) -> None:
+    path = cache.store.path(sha256(content(site)))
+    path.write_bytes(content(site)[:100])
+    assert (await verify(cache)).damaged == [path.name]
+
+
+async def test_purging_a_project_leaves_nothing_of_it(site: Site, cache: Cache) -> None:
+    before = await stats(cache)
+    done = await purge(cache, [DEMO])
+    assert (done.projects, done.files) == (1, 2)
+    after = await stats(cache)
+    assert (after.projects, after.files, after.size) == (1, 1, before.size - done.size)
+    left = await cache.records.keys("")
+    assert [key for key in left if "demo" in key or sha256(content(site)) in key] == []
+    assert [project for project, _ in await holdings(cache)] == ["other"]
+
+
+async def test_a_purged_project_is_fetched_anew(site: Site, cache: Cache) -> None:
+    await purge(cache, [DEMO])
+    async with site.open() as it:
+        assert await it.get(ONE, sha256(content(site))) == content(site)
+    assert site.upstream.count(PAGE) == 2
+
+
+async def test_a_running_mirror_forgets_what_is_purged(site: Site, cache: Cache) -> None:
+    async with site.open() as it:
+        file = (await it.page()).files[0]
+        await purge(cache, [DEMO])
+        it.mirror.forget(DEMO)
+        assert await it.read(file) == content(site)
+        assert await it.names() == [ONE, TWO]
+    assert site.upstream.count(PAGE) == 2
+
+
+async def test_files_that_other_projects_have_too_are_kept(site: Site, cache: Cache) -> None:
+    digest = sha256(content(site))
+    await Held(cache.records, "x").put("other", digest, "o.zip", HeldFile(digest, 5, 1.0))
+    await purge(cache, [DEMO])
+    assert digest in keys(cache)
+    await purge(cache, ["other"])
+    assert keys(cache) == set()
+
+
+async def test_purging_gives_a_private_name_up(cache: Cache) -> None:
+    for name in ("demo", "demo-more"):
+        await cache.records.put(f"claim/%2Fsrv%2Fpackages/{name}", b"")
+    await purge(cache, [DEMO])
+    assert await cache.records.keys("claim/") == ["claim/%2Fsrv%2Fpackages/demo-more"]
+
+
+async def test_purging_everything_keeps_what_is_known_of_private_files(cache: Cache) -> None:
+    kept = ["claim/%2Fsrv%2Fpackages/demo", "local//srv/packages"]
+    for key in kept:
+        await cache.records.put(key, b"value")
+    done = await purge_everything(cache)
+    assert (done.projects, done.files) == (2, 3)
+    assert await stats(cache) == Stats(0, 0, 0)
+    left = await cache.records.keys("")
+    assert [key for key in left if not key.startswith("used/")] == kept
+
+
+async def test_files_that_nobody_remembers_are_purged_with_everything(cache: Cache) -> None:
+    data = noise(100)
+    cache.spool.mkdir(exist_ok=True)
+    (cache.spool / "x").write_bytes(data)
+    await cache.store.put(sha256(data), cache.spool / "x")
+    assert (await purge_everything(cache)).files == 4
+
+
+async def test_purges_are_told(cache: Cache) -> None:
+    await purge(cache, ["b", "a"])
+    await purge_everything(cache)
+    assert cache.purges.news() == ["a", "b", "*"]
