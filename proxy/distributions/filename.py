@@ -105,7 +105,10 @@ def same_version(one: str, other: str) -> bool:
 
 
 def _extension(filename: str) -> str:
-    return next((ending for ending in _KINDS if filename.endswith(ending)), "")
+    for ending in _KINDS:
+        if filename.endswith(ending):
+            return ending
+    return ""
 
 
 def _identify_sdist(filename: str) -> Identity | None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from proxy.distributions import filename as names
 from proxy.indexes.local.examine import Details, examine
 from proxy.indexes.local.scan import Entry
 from proxy.indexes.local.skipped import Place
@@ -56,8 +57,8 @@ class Catalogue:
         learnt = self._learnt
         if learnt == self._saved:
             return
-        names = (_name(entry.place) for entry in entries)
-        self._known.files = {name: self._known.files[name] for name in names if self._has(name)}
+        places = (_name(entry.place) for entry in entries)
+        self._known.files = {name: self._known.files[name] for name in places if self._has(name)}
         data = await asyncio.to_thread(msgspec.msgpack.encode, self._copy())
         await self._records.put(self._key, data)
         self._saved = learnt
@@ -69,12 +70,15 @@ class Catalogue:
         found = self._known.files.get(_name(entry.place))
         return found if found is not None and found.identity == entry.identity else None
 
-    def confirmed(self, entry: Entry) -> Entry:
-        """The entry with its true project, where only the content could tell."""
-        details = None if entry.certain else self.known(entry)
-        if details is None or details.project is None:
-            return entry
-        return msgspec.structs.replace(entry, project=details.project, certain=True)
+    def named(self, place: Place, identity: Identity) -> names.Identity | None:
+        """What a file's name says: as its content has confirmed it, else as it reads.
+
+        For any thread. Of thousands of files, looking it up takes a tenth of reading the names.
+        """
+        found = self._known.files.get(_name(place))
+        if found is not None and found.identity == identity and found.project:
+            return names.Identity(found.project, found.version, certain=True)
+        return names.identify(place[1])
 
     async def details(self, entry: Entry) -> Details:
         """Known, or read now, once for all who ask. Raises ``Unstable`` and ``OSError``."""
@@ -111,4 +115,5 @@ class Catalogue:
 
 
 def _name(place: Place) -> str:
-    return "/".join(filter(None, place))
+    folder, filename = place
+    return f"{folder}/{filename}" if folder else filename

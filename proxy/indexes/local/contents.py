@@ -46,12 +46,13 @@ class Contents:
         return [one for one in listed if one.details.project == project]
 
     async def read_pending(self) -> None:
-        """Read, one by one, what nobody has asked for yet."""
+        """Read, one by one, what nobody has asked for yet, and confirm what names only hint at."""
         generation = self._follower.generation
         if generation == self._read:
             return
         entries = self._follower.table.all()
-        for entry in [one for one in entries if self._catalogue.known(one) is None]:
+        known = self._catalogue.known
+        for entry in [one for one in entries if not one.certain or known(one) is None]:
             with contextlib.suppress(IndexUnavailable):
                 await self._with_details(entry)
         self._read = generation
@@ -85,7 +86,8 @@ class Contents:
         except OSError as error:
             self._follower.doubt(entry)
             raise IndexUnavailable(self._name, f"{entry.filename} cannot be read") from error
-        self._follower.confirm(entry)
+        if details.project is not None:
+            self._follower.confirm(entry, details.project)
         if details.problem:
             self._follower.skipped.add(Skipped(entry.place, details.problem))
             return None

@@ -63,9 +63,8 @@ class LocalDirectory:
         self._claims = Claims(str(root), records)
         self._follower = Follower(
             name,
-            Tree(root, legacy=legacy, clock=clock),
+            Tree(root, legacy=legacy, named=self._catalogue.named, clock=clock),
             watch=watch,
-            confirm=self._catalogue.confirmed,
             announce=self._forget,
         )
         self._contents = Contents(name, self._follower, self._catalogue, records)

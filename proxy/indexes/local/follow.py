@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
+import msgspec
+
 from proxy.errors import IndexUnavailable
 from proxy.indexes.local.scan import Entry
 from proxy.indexes.local.skipped import SkipLog
@@ -22,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class Follower:
-    """The table, the marks of what has to be looked at again, and the means to do so."""
+    """The table, marks of what has to be looked at again, and who is told of what has changed."""
 
     def __init__(
         self,
@@ -30,10 +32,8 @@ class Follower:
         tree: Tree,
         *,
         watch: bool,
-        confirm: Callable[[Entry], Entry],
         announce: Callable[[Changes], None],
     ) -> None:
-        """``confirm`` gives entries their true projects; ``announce`` is told of changes."""
         self.table = Table()
         self.watching = watch
         """Whether the kernel tells about changes; else each request has to look."""
@@ -42,7 +42,6 @@ class Follower:
         """Goes up whenever an answer that was made before may be wrong."""
         self._name = name
         self._tree = tree
-        self._confirm = confirm
         self._announce = announce
         self._watch: Watch | None = None
         self._marks = Marks(everything=True)
@@ -104,10 +103,10 @@ class Follower:
         self.generation += 1
         self._marks.files.add(entry.place)
 
-    def confirm(self, entry: Entry) -> None:
+    def confirm(self, entry: Entry, project: ProjectName) -> None:
         """Give the file to the project that its content, now read, has told."""
-        confirmed = self._confirm(entry)
-        if confirmed != entry and self.table.get(entry.place) == entry:
+        if not entry.certain and self.table.get(entry.place) == entry:
+            confirmed = msgspec.structs.replace(entry, project=project, certain=True)
             self._tell(self.table.put(entry.place, confirmed))
 
     def being_written(self, entry: Entry) -> bool:
@@ -145,9 +144,8 @@ class Follower:
         marks.files = self.table.places(marks)
         if not (marks.files or marks.folders):
             return
-        known = self.table.folders
         try:
-            seen = await asyncio.to_thread(self._tree.look, marks, known, self._watch)
+            seen = await asyncio.to_thread(self._tree.look, marks, self.table.folders, self._watch)
         except CannotWatch as error:
             self._stop_watching(error)
             await self._start_over()
@@ -162,12 +160,11 @@ class Follower:
                 if old:
                     await asyncio.to_thread(old.close)
                 self._watch = await asyncio.to_thread(Watch) if self.watching else None
-                survey = await asyncio.to_thread(self._tree.survey, self._watch)
+                self._identity, found = await asyncio.to_thread(self._tree.survey, self._watch)
         except CannotWatch as error:
             self._stop_watching(error)
             await self._start_over()
             return
-        self._identity, found = survey
         self._surveys += 1
         self._take(found, everything=True)
         self._tell(None)
@@ -178,7 +175,7 @@ class Follower:
     def _take(self, seen: Seen, *, everything: bool = False) -> None:
         for skipped in seen.skipped():
             self.skipped.add(skipped)
-        self._tell(self.table.take(seen, self._confirm, everything=everything))
+        self._tell(self.table.take(seen, everything=everything))
 
     def _forget_writers(self) -> None:
         """Who has not closed a file for so long may never do; whoever still writes is noticed."""

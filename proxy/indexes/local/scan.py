@@ -1,17 +1,22 @@
-"""What lies in a local directory: names and stats. All functions block, and open no distribution.
+"""What lies in a local directory: names and stats. Everything blocks, and opens no distribution.
 
-Files lie in the root or one level below it; deeper ones are not looked for.
+Files lie in the root or one level below it; deeper ones are not looked for. Paths are plain
+text here: a path object for each of thousands of files costs more than asking the disk.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from proxy.distributions.filename import Kind, identify, kind_of, readings
+from proxy.distributions import filename as names
+from proxy.distributions.filename import Kind, kind_of, readings
 from proxy.indexes.local.skipped import Place, Skipped
 from proxy.model import ProjectName
 from proxy.storage.disk import Identity, identity_of
@@ -23,11 +28,10 @@ SIDECAR = ".yanked"
 """A file of this suffix beside a distribution yanks it (PEP 592); its content is the reason."""
 
 _LONGEST_REASON = 4096
-_JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 _NO_PROJECTS = frozenset({"lost+found"})
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A distribution file as the directory shows it."""
 
     folder: str
@@ -38,9 +42,9 @@ class Entry(msgspec.Struct, frozen=True):
     project: ProjectName
     """The likeliest reading of the name, if not ``certain``."""
     certain: bool
+    linked: bool = False
     yanked: bool | str = False
     sidecar: Identity | None = None
-    linked: bool = False
 
     @property
     def place(self) -> Place:
@@ -78,92 +82,95 @@ def counts(folder: str) -> bool:
     return folder.isprintable() and not folder.startswith(".") and folder not in _NO_PROJECTS
 
 
-def list_folder(root: Path, folder: str, now: float, *, legacy: bool) -> Folder:
-    """The entries of the root or of a folder in it; a linked folder counts as empty.
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Looks at a folder or a file. All methods raise ``OSError``."""
 
-    ``now`` is Unix time in seconds. Raises ``OSError``.
-    """
-    path = root / folder
-    found = Folder()
-    if folder and path.is_symlink():
-        return found
-    stamp = path.stat().st_mtime_ns
-    # A change within the same tick of the file system's clock would not move the stamp again.
-    found.stamp = stamp if now * 1e9 - stamp > _JUST_NOW else 0
-    with os.scandir(path) as items:
-        names = {item.name: item for item in items}
-    for name, item in names.items():
-        if folder == ROOT and item.is_dir():
-            if counts(name):
-                found.folders.append(name)
-        elif kind_of(name) and not name.startswith("."):
-            seen = _look(root, folder, name, legacy=legacy, yanked=name + SIDECAR in names)
+    root: str
+    """Without symbolic links, and with a slash at its end."""
+    legacy: bool
+    """Whether files of ``Kind.LEGACY`` are listed."""
+    named: Callable[[Place, Identity], names.Identity | None]
+    """What the name of a file says of it; None if that is neither project nor version."""
+
+    def folder(self, folder: str, stamp: int) -> Folder:
+        """What is in the root or in a folder of it, which must be no link."""
+        found = Folder(stamp=stamp)
+        with os.scandir(self.root + folder) as items:
+            listed = {item.name: item for item in items}
+        for name, item in listed.items():
+            if folder == ROOT and _is_folder(item):
+                if counts(name):
+                    found.folders.append(name)
+                continue
+            seen = self.file(folder, name, yanked=name + SIDECAR in listed)
             if isinstance(seen, Entry):
                 found.entries[name] = seen
             elif seen:
                 found.skipped.append(seen)
-    return found
+        return found
+
+    def file(self, folder: str, filename: str, *, yanked: bool = True) -> Entry | Skipped | None:
+        """One file; None if there is none. ``yanked``: it may have a sidecar."""
+        kind = kind_of(filename)
+        if kind is None or filename.startswith("."):
+            return None
+        shown = self._path(folder, filename)
+        if (there := _regular(shown)) is None:
+            return None
+        path, found = there
+        place, identity = (folder, filename), identity_of(found)
+        if not path.startswith(self.root):
+            return Skipped(place, "it is a link that leaves the directory")
+        if kind is Kind.LEGACY and not self.legacy:
+            return Skipped(place, "its format is one of those that are not listed")
+        if (said := self.named(place, identity)) is None:
+            return Skipped(place, "its name tells no project and version")
+        mark = _yanked(shown + SIDECAR) if yanked else _NOT_YANKED
+        linked = path != shown
+        return Entry(folder, filename, path, identity, said.project, said.certain, linked, *mark)
+
+    def changed(self, entry: Entry) -> bool:
+        """Whether the file or its sidecar is no longer what the entry says."""
+        path = self._path(entry.folder, entry.filename)
+        return (
+            _identity(Path(path)) != entry.identity
+            or _identity(Path(path + SIDECAR)) != entry.sidecar
+        )
+
+    def _path(self, folder: str, filename: str) -> str:
+        return f"{self.root}{folder}/{filename}" if folder else self.root + filename
 
 
-def look(root: Path, folder: str, filename: str, *, legacy: bool) -> Entry | Skipped | None:
-    """One file anew; None if there is none. Raises ``OSError``."""
-    if not kind_of(filename) or filename.startswith("."):
-        return None
-    return _look(root, folder, filename, legacy=legacy, yanked=True)
-
-
-def changed(root: Path, entry: Entry) -> bool:
-    """Whether the file or its sidecar is no longer what the entry says."""
-    path = root / entry.folder / entry.filename
-    return (
-        _identity(path) != entry.identity
-        or _identity(path.with_name(entry.filename + SIDECAR)) != entry.sidecar
-    )
-
-
-def _look(
-    root: Path, folder: str, filename: str, *, legacy: bool, yanked: bool
-) -> Entry | Skipped | None:
-    path = root / folder / filename
+def _is_folder(item: os.DirEntry[str]) -> bool:
     try:
-        found = path.lstat()
-        if linked := stat.S_ISLNK(found.st_mode):
-            path = path.resolve()
-            found = path.lstat()
+        return item.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link that leads to itself leads nowhere
+            return False
+        raise
+
+
+_NOT_YANKED = False, None
+
+
+def _regular(path: str) -> tuple[str, os.stat_result] | None:
+    """The file, or the one that a link leads to; None if that is none."""
+    try:
+        found = os.lstat(path)
+        if stat.S_ISLNK(found.st_mode):
+            path = os.path.realpath(path)
+            found = os.lstat(path)
     except FileNotFoundError:
         return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    said = identify(filename)
-    if reason := _refusal(root, path, filename, said is not None, legacy=legacy):
-        return Skipped((folder, filename), reason)
-    assert said is not None
-    mark, sidecar = _yanked(root / folder / (filename + SIDECAR)) if yanked else (False, None)
-    return Entry(
-        folder=folder,
-        filename=filename,
-        path=str(path),
-        identity=identity_of(found),
-        project=said.project,
-        certain=said.certain,
-        yanked=mark,
-        sidecar=sidecar,
-        linked=linked,
-    )
+    return (path, found) if stat.S_ISREG(found.st_mode) else None
 
 
-def _refusal(root: Path, path: Path, filename: str, readable: bool, *, legacy: bool) -> str:
-    if not path.is_relative_to(root):
-        return "it is a link that leaves the directory"
-    if kind_of(filename) is Kind.LEGACY and not legacy:
-        return "its format is one of those that are not listed"
-    return "" if readable else "its name tells no project and version"
-
-
-def _yanked(sidecar: Path) -> tuple[bool | str, Identity | None]:
+def _yanked(path: str) -> tuple[bool | str, Identity | None]:
+    sidecar = Path(path)
     identity = _identity(sidecar)
     if identity is None:
-        return False, None
+        return _NOT_YANKED
     try:
         with sidecar.open("rb") as file:
             text = file.read(_LONGEST_REASON).decode("utf-8", "replace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from proxy.distributions.filename import identify
 from proxy.indexes.local.scan import ROOT, Entry
@@ -90,18 +90,15 @@ class Table:
         folders = self.folders_of(project) if project else self.folders
         return {name: self._stamps.get(name, 0) for name in {ROOT, *folders}}
 
-    def take(
-        self, seen: Seen, confirm: Callable[[Entry], Entry], *, everything: bool = False
-    ) -> set[ProjectName]:
+    def take(self, seen: Seen, *, everything: bool = False) -> set[ProjectName]:
         """Set what was seen, as far as it is told; ``everything``: and nothing else is there."""
         changes: set[ProjectName] = set()
         gone = self.folders - set(seen.folders) if everything else set()
         for name, folder in {**seen.folders, **dict.fromkeys(gone)}.items():
             self._stamps[name] = folder.stamp if folder else 0
-            entries = {k: confirm(e) for k, e in folder.entries.items()} if folder else None
-            changes |= self.put_folder(name, entries)
+            changes |= self.put_folder(name, folder.entries if folder else None)
         for place, found in seen.files.items():
-            changes |= self.put(place, confirm(found) if isinstance(found, Entry) else None)
+            changes |= self.put(place, found if isinstance(found, Entry) else None)
         return changes
 
     def put(self, place: Place, entry: Entry | None) -> set[ProjectName]:

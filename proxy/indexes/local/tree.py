@@ -3,22 +3,19 @@ they change nothing but what the watch follows."""
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.indexes.local.scan import (
-    ROOT,
-    Entry,
-    Folder,
-    changed,
-    counts,
-    list_folder,
-    look,
-    root_identity,
-)
+from proxy.distributions import filename as names
+from proxy.indexes.local.scan import ROOT, Entry, Folder, Scan, counts, root_identity
 from proxy.indexes.local.skipped import Place, Skipped
 from proxy.indexes.local.watch import Marks, Watch
+from proxy.storage.disk import Identity
+
+_JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 
 
 class Seen(NamedTuple):
@@ -36,13 +33,21 @@ class Seen(NamedTuple):
 class Tree:
     """A root, and how it is looked at. All methods raise ``OSError``."""
 
-    def __init__(self, root: Path, *, legacy: bool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        legacy: bool,
+        named: Callable[[Place, Identity], names.Identity | None],
+        clock: Callable[[], float],
+    ) -> None:
+        """``legacy`` and ``named`` as in ``Scan``; ``clock`` gives Unix time in seconds."""
         self._given = root
-        self._root = root
-        """Without symbolic links, which may lead elsewhere later."""
         self._legacy = legacy
+        self._named = named
         self._clock = clock
         self._mounted = False
+        self._scan = self._scan_of(root)
 
     def identity(self) -> tuple[int, int]:
         return root_identity(self._given)
@@ -50,8 +55,9 @@ class Tree:
     def survey(self, watch: Watch | None) -> tuple[tuple[int, int], Seen]:
         """The root's identity and everything in it. Raises ``CannotWatch``."""
         identity = self.identity()
-        self._root = self._given.resolve(strict=True)
-        mounted = self._root.is_mount()
+        resolved = self._given.resolve(strict=True)
+        self._scan = self._scan_of(resolved)
+        mounted = resolved.is_mount()
         if self._mounted and not mounted:  # the empty place it was mounted on tells nothing
             raise OSError("its file system is not mounted any more")
         self._mounted = mounted
@@ -70,8 +76,7 @@ class Tree:
             new = (name for name in root.folders if name not in known)
             folders |= {name: self._list(name, watch) for name in new}
             folders |= dict.fromkeys(set(known) - {ROOT, *root.folders})
-        files = {place: look(self._root, *place, legacy=self._legacy) for place in marks.files}
-        return Seen(folders, files)
+        return Seen(folders, {place: self._scan.file(*place) for place in marks.files})
 
     def check(
         self, identity: tuple[int, int], stamps: Mapping[str, int], entries: Iterable[Entry]
@@ -80,25 +85,38 @@ class Tree:
         if self.identity() != identity:
             return Marks(everything=True)
         moved = {name for name, stamp in stamps.items() if not self._unchanged(name, stamp)}
-        return Marks(
-            folders=moved,
-            files={entry.place for entry in entries if changed(self._root, entry)},
-        )
+        changed = {entry.place for entry in entries if self._scan.changed(entry)}
+        return Marks(folders=moved, files=changed)
+
+    def _scan_of(self, root: Path) -> Scan:
+        return Scan(f"{root}/".replace("//", "/"), self._legacy, self._named)
 
     def _list(self, folder: str, watch: Watch | None) -> Folder | None:
-        """Watched before it is read, so that nothing comes between."""
-        path = self._root / folder
-        if not counts(folder) or not path.is_dir():
+        """Watched before it is read, so that nothing comes between.
+
+        A linked folder counts as an empty one, and is not watched.
+        """
+        path = self._scan.root + folder
+        if not counts(folder):
             return None
         try:
-            if watch and (folder == ROOT or not path.is_symlink()):
+            found = os.lstat(path)
+            if folder and stat.S_ISLNK(found.st_mode):
+                return Folder() if Path(path).is_dir() else None
+            if not stat.S_ISDIR(found.st_mode):
+                return None
+            if watch:
                 watch.follow(folder, path)
-            return list_folder(self._root, folder, self._clock(), legacy=self._legacy)
-        except FileNotFoundError:
+            return self._scan.folder(folder, self._stamp(found.st_mtime_ns))
+        except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def _stamp(self, modified: int) -> int:
+        """A change within the same tick of the file system's clock would not move it again."""
+        return modified if self._clock() * 1e9 - modified > _JUST_NOW else 0
 
     def _unchanged(self, folder: str, stamp: int) -> bool:
         try:
-            return (self._root / folder).stat().st_mtime_ns == stamp
+            return Path(self._scan.root, folder).stat().st_mtime_ns == stamp
         except FileNotFoundError:
             return False

@@ -238,6 +238,17 @@ async def test_an_old_name_that_appears_goes_to_the_project_it_is_of(
         await local.page(ProjectName("foo-1-0"))
 
 
+async def test_what_other_bytes_confirmed_of_an_old_name_is_forgotten(tmp_path: Path) -> None:
+    root, records = tmp_path / "root", MemoryRecords()
+    root.mkdir()
+    for name, version, project in (("foo", "1.0-1", FOO), ("foo-1.0", "1", ProjectName("foo-1-0"))):
+        content = tarred({"foo-1.0-1/PKG-INFO": core_metadata(name, version)})
+        (root / "foo-1.0-1.tar.gz").write_bytes(content + bytes(len(name)))
+        for _ in range(2):  # the second time it is remembered
+            async with opened(root, records) as directory:
+                assert await names(directory, project) == ["foo-1.0-1.tar.gz"]
+
+
 async def test_what_a_link_leads_to_may_change(
     local: LocalDirectory, root: Path, tmp_path: Path
 ) -> None:

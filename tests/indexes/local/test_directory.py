@@ -201,6 +201,26 @@ async def test_links_within_the_root_are_followed_and_others_are_not(
     assert "leaves the directory" in caplog.text
 
 
+async def test_a_link_beside_the_root_leaves_it(tmp_path: Path) -> None:
+    root, beside = tmp_path / "root", tmp_path / "root2"
+    wheel = make_wheel(beside, "foo", "1.0")
+    root.mkdir()
+    (root / wheel.name).symlink_to(wheel)
+    async with opened(root) as directory:
+        with pytest.raises(NoSuchProject):
+            await directory.page(FOO)
+
+
+async def test_links_that_lead_to_themselves_are_nothing(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path, "foo", "1.0")
+    (tmp_path / "foo-2.0-py3-none-any.whl").symlink_to("foo-2.0-py3-none-any.whl")
+    (tmp_path / "bar").symlink_to("baz")
+    (tmp_path / "baz").symlink_to("bar")
+    async with opened(tmp_path) as directory:
+        assert await names(directory) == [wheel.name]
+        assert await directory.projects() == {"foo"}
+
+
 async def test_strange_names_do_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
     folders = [tmp_path / os.fsdecode(b"b\xff"), tmp_path / "a\nb", tmp_path / "f\u00f3o"]

@@ -1,0 +1,35 @@
+"""What is read of local files before anybody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from proxy.distributions.filename import identify
+from proxy.indexes.local.catalogue import Catalogue
+from proxy.indexes.local.contents import Contents
+from proxy.indexes.local.follow import Follower
+from proxy.indexes.local.tree import Tree
+from tests.support.distributions import core_metadata, tarred
+from tests.support.records import MemoryRecords
+
+
+async def test_a_name_is_confirmed_though_its_file_was_read_while_the_directory_was_listed(
+    tmp_path: Path,
+) -> None:
+    content = tarred({"foo-1.0-1/PKG-INFO": core_metadata("foo", "1.0-1")})
+    (tmp_path / "foo-1.0-1.tar.gz").write_bytes(content)
+    records = MemoryRecords()
+    catalogue = Catalogue("local/x", records, time.time)
+    unread = Tree(
+        tmp_path, legacy=False, named=lambda place, _: identify(place[1]), clock=time.time
+    )
+    follower = Follower("private", unread, watch=True, announce=lambda _: None)
+    await follower.settle()
+    (entry,) = follower.table.all()
+    await catalogue.details(entry)
+    assert follower.table.claimed() == {"foo-1-0"}
+    await Contents("private", follower, catalogue, records).read_pending()
+    assert follower.table.claimed() == {"foo"}
+    await asyncio.gather(catalogue.close(), follower.close())
