@@ -17,7 +17,8 @@ class Claims:
         self._prefix = f"claim/{quote(root, safe='')}/"
         self._records = records
         self._names: set[ProjectName] = set()
-        self._recorded: set[ProjectName] = set()
+        self._due: set[ProjectName] = set()
+        """Those of them that have to be recorded."""
 
     @property
     def names(self) -> Set[ProjectName]:
@@ -25,24 +26,25 @@ class Claims:
 
     async def load(self) -> None:
         keys = await self._records.keys(self._prefix)
-        found = {ProjectName(key.removeprefix(self._prefix)) for key in keys}
-        self._names |= found
-        self._recorded |= found
+        self._names.update(ProjectName(key.removeprefix(self._prefix)) for key in keys)
 
     def add(self, projects: Iterable[ProjectName]) -> None:
-        self._names.update(projects)
+        new = set(projects) - self._names
+        self._names |= new
+        self._due |= new
 
     def renew(self, projects: Iterable[ProjectName]) -> None:
         """Record these again: nothing else remembers them, and old records are the first to go."""
-        self._recorded.difference_update(projects)
+        self._due |= self._names.intersection(projects)
 
     async def save(self) -> None:
         """Record what is new."""
-        for project in sorted(self._names - self._recorded):
-            await self._records.put(self._prefix + project, project.encode())
-            self._recorded.add(project)
+        for project in sorted(self._due):
+            if project in self._due:  # else it was released meanwhile
+                await self._records.put(self._prefix + project, project.encode())
+                self._due.discard(project)
 
     async def release(self, project: ProjectName) -> None:
         self._names.discard(project)
-        self._recorded.discard(project)
+        self._due.discard(project)
         await self._records.forget(self._prefix + project)

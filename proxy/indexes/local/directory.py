@@ -122,8 +122,14 @@ class LocalDirectory:
         return Artifact(file, blob)
 
     async def release(self, project: ProjectName) -> None:
-        """Give up the claim on a project that has neither files nor a folder any more."""
-        await self._claims.release(project)
+        """Give up the claim on a project, unless files or a folder of it are here."""
+        with contextlib.suppress(IndexUnavailable):
+            await self._follower.settle(project)  # it may have lost them a moment ago
+        if self._follower.table.claims(project, certainly=True):
+            self._claims.add([project])
+            self._claims.renew([project])
+        else:
+            await self._claims.release(project)
         self._answers.pop(project, None)
         self._events(PageChanged(project))
 
