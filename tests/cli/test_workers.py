@@ -1,0 +1,77 @@
+"""Several processes on one port: they serve together, are replaced, and end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.support.running import Running, running
+from tests.support.waiting import until
+
+OFFLINE = ("--offline", "--upstream", "http://127.0.0.1:9/simple/")
+
+
+def workers(server: Running) -> set[int]:
+    """The processes that the server has started and that live."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if int(parent) == server.process.pid and state != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+async def ready(server: Running) -> int:
+    """On a connection of its own, which the kernel deals to any worker."""
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"{server.address}/readyz") as answer,
+    ):
+        return answer.status
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_workers_share_the_port_and_end_together(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: len(workers(server)) == 2)
+        assert {await ready(server) for _ in range(20)} == {200}
+        both = workers(server)
+        server.send(number)
+        assert await server.ended() == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in both)
+
+
+async def test_a_worker_that_dies_is_replaced_while_the_other_serves(tmp_path: Path) -> None:
+    async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: len(workers(server)) == 2)
+        first, second = sorted(workers(server))
+        os.kill(second, signal.SIGKILL)
+        await server.logged(lambda line: "a new one is started" in line["message"])
+        await until(lambda: len(workers(server)) == 2)
+        assert first in workers(server)
+        assert second not in workers(server)
+        assert {await ready(server) for _ in range(20)} == {200}
+
+
+async def test_auto_is_one_for_each_processor(tmp_path: Path) -> None:
+    wanted = len(os.sched_getaffinity(0))
+    async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="auto") as server:
+        await until(lambda: len(workers(server)) == (wanted if wanted > 1 else 0))
+
+
+async def test_a_port_that_is_taken_is_told_once_and_ends_with_2(tmp_path: Path) -> None:
+    async with running(tmp_path, *OFFLINE) as server:
+        with pytest.raises(EOFError, match="port: cannot listen"):
+            async with running(
+                tmp_path, *OFFLINE, "--port", str(server.port), WAYSTATION_WORKERS="2"
+            ):
+                pass
