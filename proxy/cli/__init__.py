@@ -16,6 +16,7 @@ COMMANDS = {
     "ready": "Say whether all that a build needs is held.",
     "check": "Validate the settings and show what they mean.",
     "cache": "Look at the cache, verify it, purge it.",
+    "export": "Write a static tree that any web server can serve.",
     "bundle": "Carry a cache to where there is no network.",
 }
 

@@ -1,0 +1,87 @@
+"""Long descriptions as HTML that is safe to show, whoever wrote them.
+
+Rendering needs the extra ``waystation[export]``; without it the text is shown as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+from html import escape
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+_log = logging.getLogger(__name__)
+
+LONGEST = 300_000
+"""Characters that are rendered; what is longer is shown as it is."""
+_LONGEST_ANSWER = 32 * 2**20
+_COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("rendering.py")))
+
+
+def can_render() -> bool:
+    """Whether the extra is there."""
+    return find_spec("readme_renderer") is not None
+
+
+class Readme:
+    """Renders one description after the other, in a process that is ended where it hangs."""
+
+    def __init__(self, *, limit: float = 15.0) -> None:
+        """``limit``: seconds for one description."""
+        self._limit = limit
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
+
+    async def html(self, text: str, content_type: str) -> str:
+        """The description, of that media type (PEP 566), as a piece of HTML."""
+        if not text.strip():
+            return ""
+        found = None
+        if can_render() and len(text) <= LONGEST:
+            found = await self._rendered(text, content_type)
+        return f'<pre class="plain">{escape(text)}</pre>' if found is None else found
+
+    async def _rendered(self, text: str, content_type: str) -> str | None:
+        try:
+            process = self._process or await self._start()
+            assert process.stdin and process.stdout
+            async with asyncio.timeout(self._limit):
+                process.stdin.write(msgspec.json.encode([text, content_type]) + b"\n")
+                await process.stdin.drain()
+                return msgspec.json.decode(await process.stdout.readline(), type=str | None)
+        except (OSError, ValueError, TimeoutError) as error:
+            _log.warning("a description is shown as plain text: %r", error)
+            await self._end()
+            return None
+        except asyncio.CancelledError:
+            await self._end()  # its answer would be taken for the next one's
+            raise
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        self._process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={},
+            limit=_LONGEST_ANSWER,
+        )
+        return self._process
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

@@ -1,0 +1,126 @@
+"""What of an index is exported: pages with the files that were chosen, each found on this disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.distributions.filename import kind_of
+from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
+from proxy.export.placing import Content
+from proxy.indexes.base import Index
+from proxy.model import File, ProjectName, ProjectPage
+from proxy.storage.disk import DiskBlob
+from proxy.storage.reading import in_thread
+
+Selection = Mapping[ProjectName, Set[str] | None]
+"""Projects, and which of their files by name; None: all that the index has."""
+
+_TOLD = 10
+
+
+def of_files(files: Iterable[tuple[ProjectName, str]]) -> Selection:
+    """The distributions among these files; what lies beside one comes along anyway."""
+    found: dict[ProjectName, set[str]] = {}
+    for project, filename in files:
+        if kind_of(filename) is not None:
+            found.setdefault(project, set()).add(filename)
+    return found
+
+
+class NotHeld(ProxyError):
+    """What was asked for is not there to be exported."""
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__(missing)
+        self.missing = tuple(missing)
+        """Projects and files, as ``warm -`` reads them."""
+
+    def __str__(self) -> str:
+        if not self.missing:
+            return "there is nothing to export"
+        more = len(self.missing) - _TOLD
+        told = ", ".join(self.missing[:_TOLD]) + (f", and {more} more" if more > 0 else "")
+        return f"not held: {told}; `waystation warm` fetches what is missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A file that is exported."""
+
+    file: File
+    """As the index lists it."""
+    content: Content | None
+    """None: it is not on this disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """A project that is exported."""
+
+    page: ProjectPage
+    files: tuple[Chosen, ...]
+
+
+async def choose(
+    index: Index, selection: Selection | None, *, store: Path | None = None, held: bool = True
+) -> list[Exhibit]:
+    """What is exported, by project; everything that the index has if nothing is selected.
+
+    ``store`` is the folder of our own store. ``held``: files have to be on this disk. Raises
+    ``NotHeld``, and what the index raises.
+    """
+    missing: list[str] = []
+    found: list[Exhibit] = []
+    for project in sorted(await index.projects() if selection is None else selection):
+        names = None if selection is None else selection[project]
+        try:
+            page = await index.page(project)
+        except NoSuchProject:
+            page = ProjectPage(project, ())
+        files = [each for each in page.files if _wanted(each, names)]
+        missing += _absent(project, files, names) if selection is not None else []
+        chosen = [await _chosen(index, project, each, store) for each in files]
+        missing += [_line(project, e.file) for e in chosen if held and e.content is None]
+        if chosen:
+            found.append(Exhibit(page, tuple(chosen)))
+    if missing or not found:
+        raise NotHeld(missing)
+    return found
+
+
+def _wanted(file: File, names: Set[str] | None) -> bool:
+    """Only distributions: what else a page lists could take the place of a sibling."""
+    return kind_of(file.filename) is not None and (names is None or file.filename in names)
+
+
+def _absent(project: ProjectName, files: Sequence[File], names: Set[str] | None) -> list[str]:
+    if names is None:
+        return [] if files else [project]
+    there = {file.filename for file in files}
+    return [f"{project}/{name}" for name in sorted(names - there)]
+
+
+def _line(project: ProjectName, file: File) -> str:
+    return f"{project}/{file.filename}#{file.digest}"
+
+
+async def _chosen(index: Index, project: ProjectName, file: File, store: Path | None) -> Chosen:
+    try:
+        blob = (await index.file(project, file.filename, file.digest)).blob
+    except NoSuchFile:
+        return Chosen(file, None)
+    if not isinstance(blob, DiskBlob):
+        return Chosen(file, None)
+    sha256 = file.sha256
+    if sha256 is None:
+        sha256 = await in_thread(_digest, blob.path)
+    ours = store is not None and blob.path.is_relative_to(store)
+    return Chosen(file, Content(blob.path, blob.size, sha256, ours))
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
