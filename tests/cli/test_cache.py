@@ -1,0 +1,149 @@
+"""``waystation cache``: what it prints, what it does, and its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from proxy.cache import open_cache
+from proxy.cli import group
+from proxy.settings import Settings
+from tests.support.clock import Clock
+from tests.support.distributions import make_wheel
+from tests.support.mirrors import DEMO, Site
+from tests.support.mounts import mounted
+from tests.support.rig import sha256
+from tests.support.upstream import Upstream
+
+NAME = "demo-1.0-py3-none-any.whl"
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Result:
+        command = ["cache", arguments[0], "--cache-dir", str(tmp_path / "cache"), *arguments[1:]]
+        return CliRunner().invoke(group, command)
+
+    return run
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, clock: Clock) -> Path:
+    """A held file."""
+
+    async def warm() -> None:
+        async with Upstream() as upstream:
+            site = Site(tmp_path, upstream, clock)
+            site.add()
+            async with site.open() as it:
+                (file,) = (await it.page()).files
+                await it.read(file)
+
+    asyncio.run(warm())
+    return make_wheel(tmp_path / "dist", DEMO, "1.0")
+
+
+def held(tmp_path: Path, wheel: Path) -> Path:
+    key = sha256(wheel.read_bytes())
+    return tmp_path / "cache" / "blob" / key[:2] / key
+
+
+def test_stats_of_nothing(run: Run, tmp_path: Path) -> None:
+    done = run("stats")
+    assert done.exit_code == 0
+    assert done.output == (
+        f"folder    {tmp_path / 'cache'}\nprojects  0\nfiles     0\nbytes     0 (0 bytes)\n"
+    )
+
+
+def test_stats(run: Run, wheel: Path) -> None:
+    done = run("stats")
+    size = wheel.stat().st_size
+    assert f"projects  1\nfiles     1\nbytes     {size} " in done.output
+
+
+def test_list(run: Run, wheel: Path) -> None:
+    line = f"  {wheel.stat().st_size:>12}  {sha256(wheel.read_bytes())}  {NAME}\n"
+    assert run("list").output == f"demo\n{line}"
+    assert run("list", "Demo").output == f"demo\n{line}"
+    assert run("list", "other").output == ""
+
+
+def test_verify_says_by_its_exit_status_whether_anything_was_damaged(
+    run: Run, wheel: Path, tmp_path: Path
+) -> None:
+    done = run("verify")
+    assert (done.exit_code, done.output) == (0, "1 sound, 0 damaged\n")
+    file = held(tmp_path, wheel)
+    file.write_bytes(b"damaged")
+    done = run("verify")
+    assert done.exit_code == 1
+    assert done.output == f"damaged, dropped: {file.name}\n0 sound, 1 damaged\n"
+    assert not file.exists()
+    assert run("verify").exit_code == 0
+
+
+def test_purge_a_project(run: Run, wheel: Path, tmp_path: Path) -> None:
+    assert run("purge", "other").output == "purged 0 files, 0 bytes\n"
+    assert held(tmp_path, wheel).exists()
+    done = run("purge", "DEMO")
+    assert done.exit_code == 0
+    assert done.output.startswith("purged 1 files, ")
+    assert not held(tmp_path, wheel).exists()
+    assert run("list").output == ""
+    assert (tmp_path / "cache" / "purged").read_text() == "other\ndemo\n"
+
+
+def test_purge_everything(run: Run, wheel: Path, tmp_path: Path) -> None:
+    assert run("purge", "--all").output.startswith("purged 1 files, ")
+    assert not held(tmp_path, wheel).exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("demo", "--all"), ("no name!",)])
+def test_purge_wants_to_know_what(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run("purge", *arguments).exit_code == 2
+
+
+def test_looking_deletes_nothing(
+    run: Run, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WAYSTATION_MAX_SIZE", "1")
+    for command in ("stats", "list", "verify"):
+        assert run(command).exit_code == 0
+    assert held(tmp_path, wheel).exists()
+
+
+def test_a_cache_that_cannot_be_changed_is_said_without_a_traceback(
+    run: Run, tmp_path: Path
+) -> None:
+    with mounted(tmp_path / "cache", "ro"):
+        assert run("stats").exit_code == 0
+        done = run("purge", "--all")
+        assert done.exit_code == 1
+        assert done.output.startswith("Error: the cache cannot be changed: ")
+        assert "Read-only file system" in done.output
+
+
+def test_a_wrong_setting_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WAYSTATION_MAX_SIZE", "much")
+    done = run("stats")
+    assert "max_size" in str(done.exception)
+
+
+def test_the_cache_of_the_settings_is_looked_at(tmp_path: Path, clock: Clock) -> None:
+    async def make() -> None:
+        async with open_cache(Settings(cache_dir=tmp_path / "there"), clock) as cache:
+            await cache.records.put("page/x/demo", b"")
+
+    asyncio.run(make())
+    config = tmp_path / "settings.toml"
+    config.write_text(f'cache_dir = "{tmp_path / "there"}"\n')
+    done = CliRunner().invoke(group, ["cache", "stats", "--config", str(config)])
+    assert f"folder    {tmp_path / 'there'}\nprojects  1\n" in done.output
