@@ -40,4 +40,6 @@ def _shown(value: Any) -> str:
     if hasattr(type(value), "model_fields"):
         fields = type(value).model_fields
         return _shown({name: getattr(value, name) for name in fields})
-    return "unset" if value is None else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "unset" if value is None else str(value) or '""'

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import struct
+from typing import cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -59,8 +60,7 @@ class Refusal(asyncio.Protocol):
     reset it, and the client might not see the answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.write(_BUSY)
+        cast(asyncio.Transport, transport).write(_BUSY)
         asyncio.get_running_loop().call_later(self.LINGER, transport.close)
 
 
@@ -74,5 +74,4 @@ def cut(transport: asyncio.BaseTransport | None) -> None:
         return
     if (sock := transport.get_extra_info("socket")) is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-    assert isinstance(transport, asyncio.WriteTransport)
-    transport.abort()
+    cast(asyncio.Transport, transport).abort()

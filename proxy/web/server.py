@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import signal
 import socket
 import ssl
@@ -105,7 +106,9 @@ class Server:
         return lambda: Refusal() if len(server.connections) >= self._max_connections else make()
 
     def _cannot_listen(self, error: OSError) -> ConfigurationError:
-        problem = f"cannot listen on {self._host}:{self._port}: {error.strerror or error}"
+        number = error.errno or 0  # negative where the host could not be resolved
+        reason = os.strerror(number) if number > 0 else error.strerror or error
+        problem = f"cannot listen on {self._host}:{self._port}: {reason}"
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             return ConfigurationError("port", problem, "choose one that is free and allowed")
         return ConfigurationError("host", problem, "give an address of this machine")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -18,6 +18,7 @@ from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.finished import FinishedAnswers
 from proxy.web.server import Server
+from tests.support.sockets import connected, exchange
 from tests.support.stock import Stock
 
 LIMIT = 30.0
@@ -80,25 +81,12 @@ class Site:
 
     async def raw(self, sent: bytes) -> bytes:
         """All that comes back on a connection of its own until it is closed or reset."""
-        received = b""
-        async with self.connection() as (reader, writer):
-            writer.write(sent)
-            with suppress(ConnectionError):
-                while piece := await reader.read(65536):
-                    received += piece
-        return received
+        return await exchange(self.port, sent)
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A plain connection, closed at the end, when it may be closed already."""
-        async with asyncio.timeout(LIMIT):
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            try:
-                yield reader, writer
-            finally:
-                writer.close()
-                with suppress(ConnectionError):
-                    await writer.wait_closed()
+    def connection(
+        self,
+    ) -> AbstractAsyncContextManager[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        return connected(self.port)
 
 
 @asynccontextmanager

@@ -1,0 +1,214 @@
+"""``waystation serve`` as a process: what it says, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from proxy import __version__
+from tests.support.distributions import make_wheel
+from tests.support.pki import Authority
+from tests.support.running import Running, running, waystation
+from tests.support.sockets import connected, exchange
+from tests.support.upstream import Fault, Upstream
+
+NOWHERE = ("--upstream", "http://127.0.0.1:9/simple/")
+
+
+async def body(url: str, tls: ssl.SSLContext | bool = True) -> str:
+    async with aiohttp.ClientSession() as client, client.get(url, ssl=tls) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def test_it_says_where_it_listens_what_it_asks_and_what_to_give_to_installers(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "packages").mkdir()
+    async with running(tmp_path, *NOWHERE) as server:
+        index = server.index
+        assert server.port > 0
+        assert server.out.lines == [
+            f"waystation {__version__} listens on {server.address}/",
+            "  resolves every project in this order:",
+            "    main: the first of these that has the project",
+            f"      private: directory {tmp_path / 'packages'}",
+            "      upstream: mirror of http://127.0.0.1:9/simple/",
+            f"  cache: {tmp_path / 'cache'} (up to 20.0GB of files)",
+            f"  pip:   pip install --index-url {index} NAME",
+            f"  uv:    uv pip install --index-url {index} NAME",
+        ]
+        home = await body(server.address)
+        assert f"pip install --index-url {index} NAME" in home
+        assert await body(f"{server.address}/readyz") == "ready\n"
+
+
+async def test_without_settings_the_cache_is_the_users(tmp_path: Path) -> None:
+    async with running(tmp_path, "--offline", XDG_CACHE_HOME=str(tmp_path / "x")) as server:
+        assert "offline" in "\n".join(server.out.lines)
+    done = await waystation("cache", "stats", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "x"))
+    assert str(tmp_path / "x" / "waystation") in done.succeeded().out
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]")]
+)
+async def test_installers_are_told_an_address_that_can_be_reached(
+    tmp_path: Path, host: str, shown: str
+) -> None:
+    async with running(tmp_path, *NOWHERE, "--host", host) as server:
+        assert f"--index-url http://{shown}:{server.port}/simple/ NAME" in server.out.lines[-1]
+        assert "alive" in await body(f"http://{shown}:{server.port}/healthz")
+
+
+async def test_the_public_address_is_what_installers_are_told(tmp_path: Path) -> None:
+    public = "https://packages.example.com/pypi"
+    async with running(tmp_path, *NOWHERE, WAYSTATION_PUBLIC_URL=public) as server:
+        assert server.address.startswith("http://127.0.0.1:")
+        assert server.out.lines[-1].endswith(f"--index-url {public}/simple/ NAME")
+        assert f"{public}/simple/" in await body(server.address)
+
+
+async def test_no_secret_is_printed_or_logged(tmp_path: Path) -> None:
+    async with Upstream() as upstream:
+        upstream.credentials = ("builder", "hunter2")
+        upstream.add(make_wheel(tmp_path, "foo", "1.0"))
+        url = upstream.url.replace("//", "//builder:hunter2@")
+        async with running(tmp_path, "--upstream", url, WAYSTATION_LOG_LEVEL="debug") as server:
+            page = await body(f"{server.index}foo/")
+            upstream.fault("/simple/bar", Fault(status=500))
+            sent = b"GET /simple/bar/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            page += (await exchange(server.port, sent)).decode()
+            await server.logged(lambda line: line.get("status") == 502)
+        assert "foo-1.0" in page
+        output = "\n".join([page, *server.out.lines, *server.err.lines])
+        assert "hunter2" not in output and "YnVpbGRlcjpodW50ZXIy" not in output
+
+
+async def test_a_port_in_use_ends_with_2_and_says_which(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = ("--port", str(port), "--cache-dir", "c", *NOWHERE)
+        done = await waystation("serve", *given, cwd=tmp_path)
+    assert done.status == 2
+    reason = "Address already in use; choose one that is free and allowed"
+    problem = f"waystation: port: cannot listen on 127.0.0.1:{port}: {reason}"
+    assert done.err.splitlines()[-1] == problem
+    assert "Traceback" not in done.err
+
+
+async def test_a_wrong_certificate_ends_with_2(tmp_path: Path) -> None:
+    (tmp_path / "x.pem").write_text("nothing")
+    settings = {"WAYSTATION_TLS_CERTIFICATE": "x.pem", "WAYSTATION_TLS_KEY": "x.pem"}
+    done = await waystation("serve", "--cache-dir", "c", *NOWHERE, cwd=tmp_path, **settings)
+    assert done.status == 2
+    assert done.err.splitlines()[-1].startswith("waystation: tls_certificate: ")
+
+
+async def test_it_serves_https_by_setting(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    settings = {"WAYSTATION_TLS_CERTIFICATE": str(certificate), "WAYSTATION_TLS_KEY": str(key)}
+    tls = ssl.create_default_context(cafile=authority.bundle)
+    async with running(tmp_path, *NOWHERE, **settings) as server:
+        assert server.index.startswith("https://127.0.0.1:")
+        assert server.index in await body(f"{server.address}/", tls)
+
+
+async def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
+    settings = {"WAYSTATION_MAX_CONNECTIONS": "1", "WAYSTATION_KEEPALIVE_TIMEOUT": "1"}
+    sent = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with (
+        running(tmp_path, *NOWHERE, **settings) as server,
+        connected(server.port) as (reader, writer),
+    ):
+        writer.write(sent)
+        await reader.readuntil(b"alive\n")
+        assert (await exchange(server.port, sent)).startswith(b"HTTP/1.1 503 ")
+        assert await reader.read() == b""  # idle for too long
+
+
+@pytest.mark.parametrize("form", ["plain", "json"])
+async def test_the_access_log_is_as_set(tmp_path: Path, form: str) -> None:
+    async with running(tmp_path, *NOWHERE, "--log-format", form) as server:
+        await body(f"{server.address}/healthz")
+        line = await server.err.until(lambda line: "healthz" in line)
+    fragment = '"path":"/healthz","status":200' if form == "json" else "path=/healthz status=200"
+    assert fragment in line
+
+
+async def test_the_access_log_can_be_off(tmp_path: Path) -> None:
+    async with running(tmp_path, *NOWHERE, WAYSTATION_ACCESS_LOG="false") as server:
+        await body(f"{server.address}/healthz")
+        server.send(signal.SIGTERM)
+        await server.ended()
+    assert not any("healthz" in line for line in server.err.lines)
+
+
+async def _request(server: Running) -> bytes:
+    """For the file of the project foo."""
+    page = await body(f"{server.index}foo/")
+    path = "/" + page.partition('href="../../')[2].partition("#")[0]
+    return f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+
+
+@asynccontextmanager
+async def _half_arrived(
+    folder: Path, gate: asyncio.Event, **settings: str
+) -> AsyncIterator[tuple[Running, asyncio.StreamReader, bytes]]:
+    """A server in the middle of a download, the client's end of it, and all its bytes."""
+    wheel = make_wheel(folder / "dist", "foo", "1.0", padding=2_000_000)
+    async with Upstream() as upstream:
+        upstream.add(wheel)
+        upstream.fault("/files/", Fault(gate=gate, gate_at=1_000_000))
+        async with running(folder, "--upstream", upstream.url, **settings) as server:
+            sent = await _request(server)
+            async with connected(server.port) as (reader, writer):
+                writer.write(sent)
+                await reader.readuntil(b"\r\n\r\n")
+                yield server, reader, wheel.read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_one_signal_lets_a_running_download_finish(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    gate = asyncio.Event()
+    async with _half_arrived(tmp_path, gate) as (server, reader, content):
+        server.send(number)
+        await server.logged(lambda line: line["message"].startswith("stopping"))
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", server.port)
+        gate.set()
+        assert await reader.readexactly(len(content)) == content
+        assert await reader.read() == b""
+        assert await server.ended() == 0
+    assert not any("Traceback" in line for line in server.err.lines)
+    assert [each for each in (tmp_path / "cache" / "spool").iterdir() if each.is_file()] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    async with _half_arrived(tmp_path, asyncio.Event()) as (server, reader, content):
+        server.send(number)
+        await server.logged(lambda line: line["message"].startswith("stopping"))
+        server.send(number)
+        assert await server.ended() == -number
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reader.readexactly(len(content))
+
+
+async def test_the_grace_has_an_end(tmp_path: Path) -> None:
+    grace = {"WAYSTATION_SHUTDOWN_GRACE": "0.5"}
+    async with _half_arrived(tmp_path, asyncio.Event(), **grace) as (server, *_):
+        server.send(signal.SIGTERM)
+        assert await server.ended() == 0
+    assert not any("Traceback" in line for line in server.err.lines)

@@ -1,0 +1,179 @@
+"""``waystation`` and other commands as processes of their own, without surprises around them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+LIMIT = 60.0
+"""Seconds in which everything here has to end."""
+
+
+class Done(NamedTuple):
+    """A command that has ended."""
+
+    status: int
+    out: str
+    err: str
+
+    def succeeded(self) -> Done:
+        assert self.status == 0, f"status {self.status}\n{self.out}\n{self.err}"
+        return self
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """As of a new user on a machine without settings."""
+    home.mkdir(parents=True, exist_ok=True)
+    path = f"{Path(sys.executable).parent}{os.pathsep}/usr/local/bin:/usr/bin:/bin"
+    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "PYTHONWARNINGS": "error"} | more
+
+
+async def command(
+    *arguments: str | Path, env: Mapping[str, str], cwd: Path, limit: float = LIMIT
+) -> Done:
+    """Run it to its end, which has to come within ``limit`` seconds."""
+    process = await asyncio.create_subprocess_exec(
+        *map(str, arguments),
+        env=dict(env),
+        cwd=cwd,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(limit):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+    return Done(process.returncode or 0, out.decode(), err.decode())
+
+
+async def waystation(*arguments: str | Path, cwd: Path, **more: str) -> Done:
+    """The command, run to its end; ``more`` is for the environment."""
+    env = environment(cwd / "home", PYTHONPATH=str(ROOT), **more)
+    return await command(sys.executable, "-m", "proxy", *arguments, env=env, cwd=cwd)
+
+
+class _Output:
+    """What a process writes, line by line."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._more = asyncio.Event()
+        self._ended = False
+
+    async def read(self, stream: asyncio.StreamReader) -> None:
+        while line := await stream.readline():
+            self.lines.append(line.decode().rstrip("\n"))
+            self._more.set()
+        self._ended = True
+        self._more.set()
+
+    async def until(self, test: Callable[[str], bool]) -> str:
+        """The first line that passes; there may be one already."""
+        seen = 0
+        async with asyncio.timeout(LIMIT):
+            while True:
+                for line in self.lines[seen:]:
+                    seen += 1
+                    if test(line):
+                        return line
+                if self._ended:
+                    raise EOFError("\n".join(self.lines))
+                self._more.clear()
+                await self._more.wait()
+
+
+class Running:
+    """A server that runs; it logs in JSON unless told otherwise."""
+
+    def __init__(self, process: asyncio.subprocess.Process, out: _Output, err: _Output) -> None:
+        self.process = process
+        self.out = out
+        self.err = err
+        self.address = ""
+        """Without a slash at its end."""
+
+    @property
+    def index(self) -> str:
+        return f"{self.address}/simple/"
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The fields of the access log's lines so far."""
+        told = [json.loads(line) for line in self.err.lines if line.startswith("{")]
+        return [each for each in told if each["message"] == "request"]
+
+    async def logged(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first line of the log that passes, or will."""
+        line = await self.err.until(lambda line: line.startswith("{") and test(json.loads(line)))
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    async def ended(self) -> int:
+        """The status with which it ends by itself."""
+        async with asyncio.timeout(LIMIT):
+            return await self.process.wait()
+
+    def peak(self) -> int:
+        """The most memory it ever had, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+
+
+@asynccontextmanager
+async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIterator[Running]:
+    """``waystation serve`` with these arguments, once it listens; ended at the end.
+
+    It works in ``folder``, where its cache lies too unless told otherwise; ``more`` is for its
+    environment. Raises ``EOFError`` with its output if it ends before it listens.
+    """
+    given = ["serve", "--cache-dir", folder / "cache", "--port", "0", "--log-format", "json"]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy", *map(str, given), *map(str, arguments)),
+        env=environment(folder / "home", PYTHONPATH=str(ROOT), **more),
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=2**24,
+    )
+    out, err = _Output(), _Output()
+    assert process.stdout and process.stderr
+    readers = asyncio.gather(out.read(process.stdout), err.read(process.stderr))
+    server = Running(process, out, err)
+    try:
+        try:
+            line = await out.until(lambda line: "listens on" in line)
+            await out.until(lambda line: line.strip().startswith("uv:"))
+        except EOFError as error:
+            await readers
+            raise EOFError("\n".join([*out.lines, *err.lines])) from error
+        server.address = line.split()[-1].rstrip("/")
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            async with asyncio.timeout(20):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+        await readers

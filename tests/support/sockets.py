@@ -1,0 +1,36 @@
+"""Plain connections to servers on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+LIMIT = 60.0
+"""Seconds in which everything on a connection has to end."""
+
+
+@asynccontextmanager
+async def connected(
+    port: int, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection, closed at the end, when it may be closed already."""
+    async with asyncio.timeout(LIMIT):
+        reader, writer = await asyncio.open_connection(host, port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def exchange(port: int, sent: bytes, host: str = "127.0.0.1") -> bytes:
+    """All that comes back for these bytes until the connection is closed or reset."""
+    received = b""
+    async with connected(port, host) as (reader, writer):
+        writer.write(sent)
+        with suppress(ConnectionError):
+            while piece := await reader.read(65536):
+                received += piece
+    return received
