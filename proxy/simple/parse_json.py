@@ -7,7 +7,7 @@ other is decoded untyped and each value examined; both ways mean the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -48,6 +48,8 @@ class _Page(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
 
 
 _TYPED = msgspec.json.Decoder(_Page)
+MANY = 300
+"""Files of a page from which on a search made for its project is worth the making."""
 
 _DROPPED = ("tracks", "alternate-locations", "namespaces", "gpg-sig")
 _PAGE_KEYS = frozenset(("meta", "name", "versions", "project-status", "files", *_DROPPED))
@@ -115,7 +117,7 @@ def _typed(project: ProjectName, files: list[_File], base: str) -> Iterator[File
     One search a file, over all that has to be looked at, takes a third of the time of one
     for each value.
     """
-    ordinary = _ordinary(project).match
+    ordinary = _ordinary(project) if len(files) >= MANY else _ordinary_in_two(project)
     shared: dict[str, str] = {}  # a page has few different ones, thousands of times
     for file in files:
         digest = file.hashes.sha256
@@ -146,11 +148,22 @@ def _typed(project: ProjectName, files: list[_File], base: str) -> Iterator[File
 
 
 @lru_cache(maxsize=64)
-def _ordinary(project: ProjectName) -> re.Pattern[str]:
-    """What the lines are like that ``_typed`` makes of files with nothing to look into.
+def _ordinary(project: ProjectName) -> Callable[[str], object]:
+    """Whether the lines that ``_typed`` makes of a file have nothing to look into.
 
     No part can hold a line break, so that none can pass for another.
     """
+    return re.compile(rf"{names.ordinary(project)}\n{_described()}\Z").match
+
+
+def _ordinary_in_two(project: ProjectName) -> Callable[[str], object]:
+    """The same in two searches: to make one for the project would take longer than a few files."""
+    named = re.compile(names.ordinary(project) + r"\n").match
+    return lambda lines: named(lines) and _DESCRIBED.match(lines)
+
+
+def _described() -> str:
+    """A pattern of the lines after the name."""
     digest = "[0-9a-f]{64}"
     day = (  # 29 February is examined
         "(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])"
@@ -158,8 +171,10 @@ def _ordinary(project: ProjectName) -> re.Pattern[str]:
     )
     clock = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?Z"
     time = f"(?:20[0-9]{{2}}-{day}T{clock})?"
-    parts = (names.ordinary(project), PLAIN, digest, digest, time, f"(?:{PLAIN})?")
-    return re.compile("\n".join(parts) + r"\Z")
+    return "\n".join((PLAIN, digest, digest, time, f"(?:{PLAIN})?"))
+
+
+_DESCRIBED = re.compile(rf"[^\n]*\n{_described()}\Z")
 
 
 def _examined(project: ProjectName, item: Any, base: str) -> File | None:
