@@ -19,6 +19,8 @@ from proxy.bundle.wants import Requirements, Wants
 from proxy.bundle.witness import Witness
 from proxy.compose import open_proxy
 from proxy.errors import ConfigurationError
+from proxy.events import Event, FileAnswered, Outcome
+from proxy.model import ProjectName
 from proxy.settings import Settings
 from proxy.simple.names import version_of
 
@@ -58,11 +60,14 @@ async def ready(
     """
     own = _own(choice) if install else None
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
+    rebuilt = _Rebuilt()
     async with open_proxy(offline) as proxy:
+        proxy.events.subscribe(rebuilt)
         needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
         display.say("looking whether everything is held")
         unheld = await missing(proxy.index, proxy.cache.store, needs.files, verify=verify)
-    found = {lack.line: lack for lack in (*needs.missing, *unheld)}
+    lacking = (*needs.missing, *unheld, *rebuilt.missing(needs))
+    found = {lack.line: lack for lack in lacking}
     verdict = Readiness(needs, tuple(found.values()))
     if found:
         return verdict
@@ -76,6 +81,25 @@ async def ready(
                 await proof.installed(wants, own)
     lost = tuple(Missing(*lack) for lack in proof.failed.items())
     return replace(verdict, missing=lost, installed=proof.installs)
+
+
+@dataclass(slots=True)
+class _Rebuilt:
+    """Notes what offline comes from elsewhere than the store: metadata taken out of wheels."""
+
+    files: set[tuple[ProjectName, str]] = field(default_factory=set)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, FileAnswered) and event.outcome in (Outcome.MISS, Outcome.JOINED):
+            self.files.add((event.project, event.filename))
+
+    def missing(self, needs: Needs) -> list[Missing]:
+        reason = "it was not held any more; it has been taken out of the wheel anew"
+        return [
+            Missing(need.line, reason)
+            for need in needs.files
+            if (need.project, need.filename) in self.files
+        ]
 
 
 def _own(choice: Choice) -> Target:

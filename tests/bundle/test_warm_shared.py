@@ -1,0 +1,105 @@
+"""Warming beside others: a server on the same cache, another Waystation, a kill in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from pydantic import HttpUrl
+
+from proxy.bundle.progress import Silence
+from proxy.bundle.serving import serving
+from proxy.bundle.warm import warm_remote
+from proxy.cache import open_cache
+from proxy.compose import open_proxy
+from proxy.upkeep import verify
+from tests.bundle.support import choice
+from tests.bundle.warming import LIMIT, Site, read, site
+from tests.support.faults import Fault
+from tests.support.running import ROOT, environment, running
+
+COUNT = 12
+"""Projects that are fetched in the tests of kills."""
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path) as made:
+        yield made
+
+
+async def test_a_server_on_the_same_cache_has_what_was_warmed(here: Site) -> None:
+    path = here.wheel("top")
+    options = ("--upstream", here.upstream.url, "--cache-dir", here.cache)
+    async with running(here.root, *options) as server, aiohttp.ClientSession() as session:
+        async with session.get(f"{server.index}top/") as early:
+            assert early.status == 200
+        assert (await here.warm("top")).complete
+        await here.upstream.stop()
+        digest = here.upstream.shelf.files[path.name].entry["hashes"]["sha256"]
+        address = f"{server.address}/files/top/{digest}/{path.name}"
+        async with session.get(address) as answer:
+            assert await answer.read() == path.read_bytes()
+
+
+async def test_another_waystation_is_warmed_by_asking_it(here: Site, tmp_path: Path) -> None:
+    here.wheel("top", requires=["built"])
+    here.sdist("built", build_requires=["tool"])
+    here.wheel("tool")
+    remote = here.settings()
+    ours = here.settings(cache_dir=tmp_path / "ours")
+    async with open_proxy(remote) as proxy, serving(proxy.index) as address:
+        wants, url = read(("top",), choice()), HttpUrl(address)
+        async with asyncio.timeout(LIMIT):
+            report = await warm_remote(ours, url, wants, choice(), Silence())
+    assert report.complete and report.fetched == len(report.needs.files)
+    assert not (tmp_path / "ours").exists()
+    await here.upstream.stop()
+    assert (await here.ready("top")).complete
+
+
+@pytest.mark.parametrize("after", [1, 3, 8, 14, 20])
+async def test_killed_in_the_middle_it_completes_when_run_again(here: Site, after: int) -> None:
+    for number in range(COUNT):
+        here.wheel(f"top{number}", padding=200_000)
+    lines = "".join(f"top{number}\n" for number in range(COUNT))
+    source = here.source("requirements.txt", lines)
+    here.upstream.fault("*", Fault(delay=0.02, rate=(50_000, 0.02)))
+    process = await _started(here, source)
+    try:
+        async with asyncio.timeout(LIMIT):
+            while here.upstream.count("/files/") < after and process.returncode is None:
+                await asyncio.sleep(0.01)
+    finally:
+        process.kill()
+        await process.communicate()
+    assert here.upstream.count("/files/") >= after
+    async with open_cache(here.settings()) as cache:
+        assert not (await verify(cache)).damaged
+    before = here.held()
+    here.upstream.requests.clear()
+    process = await _started(here, source)
+    out, err = await asyncio.wait_for(process.communicate(), LIMIT)
+    assert process.returncode == 0, err.decode()
+    assert json.loads(out)["complete"]
+    again = {each.path.split("/")[3][:62] for each in here.upstream.of(".whl")}
+    assert not {key[2:] for key in before} & again, "what was held came again"
+    await here.upstream.stop()
+    assert (await here.ready(source)).complete
+
+
+async def _started(here: Site, source: str) -> asyncio.subprocess.Process:
+    options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
+    more = ("--python", "3.12", "--platform", "linux", "--jobs", "3", "--quiet", "--json")
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy", "warm", source, *options, *more),
+        cwd=here.folder,
+        env=environment(here.root / "home", PYTHONPATH=str(ROOT)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )

@@ -1,0 +1,104 @@
+"""An upstream with distributions, a cache beside it, and the two commands as functions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import HttpUrl
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.progress import Silence
+from proxy.bundle.ready import Readiness, ready
+from proxy.bundle.sources import read_source
+from proxy.bundle.wants import Wants, joined
+from proxy.bundle.warm import Report, warm
+from proxy.settings import Settings
+from proxy.sources import load
+from proxy.storage.disk import DiskStore
+from tests.bundle.support import choice
+from tests.support.distributions import make_sdist, make_wheel
+from tests.support.upstream import Upstream
+
+LIMIT = 120.0
+"""Seconds in which a command has to end."""
+
+BACKEND = b"""
+import pathlib, shutil
+
+def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
+    (wheel,) = pathlib.Path("backend").glob("*.whl")
+    shutil.copy(wheel, wheel_directory)
+    return wheel.name
+"""
+
+
+class Site:
+    """``folder`` is for sources; what ``stock`` makes is upstream at once."""
+
+    def __init__(self, root: Path, upstream: Upstream) -> None:
+        self.root = root
+        self.upstream = upstream
+        self.folder = root / "sources"
+        self.folder.mkdir()
+        self.index = root / "index"
+        self.cache = root / "cache"
+        self.store = DiskStore(self.cache / "blob")
+
+    def wheel(self, name: str, version: str = "1.0", **described: Any) -> Path:
+        return self.list(make_wheel(self.index, name, version, **described))
+
+    def sdist(self, name: str, version: str = "1.0", **described: Any) -> Path:
+        return self.list(make_sdist(self.index, name, version, **described))
+
+    def list(self, file: Path, **described: Any) -> Path:
+        self.upstream.add(file, **described)
+        return file
+
+    def settings(self, **more: Any) -> Settings:
+        flags = {"upstream": HttpUrl(self.upstream.url), "cache_dir": self.cache, **more}
+        return load(flags).settings
+
+    def source(self, name: str, text: str) -> str:
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    async def warm(
+        self, *sources: str | Wants, to: Choice | None = None, **settings: Any
+    ) -> Report:
+        wanted = to or choice()
+        wants = read(sources, wanted)
+        async with asyncio.timeout(LIMIT):
+            return await warm(self.settings(**settings), wants, wanted, Silence())
+
+    async def ready(
+        self, *sources: str | Wants, to: Choice | None = None, **options: Any
+    ) -> Readiness:
+        wanted = to or choice()
+        wants = read(sources, wanted)
+        async with asyncio.timeout(LIMIT):
+            return await ready(self.settings(), wants, wanted, Silence(), **options)
+
+    def held(self) -> set[str]:
+        """The digests of what the store has."""
+        return {entry.key for entry in self.store.entries()}
+
+
+def read(sources: tuple[str | Wants, ...], to: Choice) -> Wants:
+    return joined(each if isinstance(each, Wants) else read_source(each, to) for each in sources)
+
+
+def names(found: Report | Readiness) -> set[str]:
+    """Of the distributions that are needed."""
+    beside = (".metadata", ".provenance")
+    return {need.filename for need in found.needs.files if not need.filename.endswith(beside)}
+
+
+@asynccontextmanager
+async def site(root: Path) -> AsyncIterator[Site]:
+    async with Upstream() as upstream:
+        yield Site(root, upstream)

@@ -1,0 +1,115 @@
+"""``waystation warm`` and ``waystation ready`` as processes: options, output, exit status."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.bundle.warming import LIMIT, Site, site
+from tests.support.faults import Fault
+from tests.support.running import ROOT, Done, environment
+
+LINUX = ("--python", "3.12", "--platform", "linux")
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path) as made:
+        yield made
+
+
+async def started(
+    here: Site, command: str, *arguments: str, **more: str
+) -> asyncio.subprocess.Process:
+    options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "proxy", command, *options, *arguments),
+        cwd=here.folder,
+        env=environment(here.root / "home", PYTHONPATH=str(ROOT)) | more,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def run(here: Site, *arguments: str, given: str = "", **more: str) -> Done:
+    process = await started(here, *arguments, **more)
+    out, err = await asyncio.wait_for(process.communicate(given.encode()), LIMIT)
+    return Done(process.returncode or 0, out.decode(), err.decode())
+
+
+async def test_what_ready_lists_is_what_warm_reads(here: Site) -> None:
+    here.wheel("top", requires=["dep"])
+    here.wheel("dep")
+    lacking = await run(here, "ready", "top", *LINUX)
+    assert (lacking.status, lacking.out) == (1, "top\n")
+    done = await run(here, "warm", "-", *LINUX, given=lacking.out)
+    assert done.status == 0, done.err
+    assert "could not have 0" in done.out
+    here.store.path(sorted(here.held())[0]).unlink()
+    lacking = await run(here, "ready", "top", *LINUX)
+    assert lacking.status == 1 and lacking.out.count("\n") == 1 and "#" in lacking.out
+    assert (await run(here, "warm", "-", *LINUX, given=lacking.out)).status == 0
+    await here.upstream.stop()
+    done = await run(here, "ready", "top", *LINUX)
+    assert (done.status, done.out) == (0, "")
+
+
+async def test_the_report_for_machines(here: Site) -> None:
+    here.wheel("top")
+    done = await run(here, "warm", "top", "unheard-of", *LINUX, "--json", "--quiet")
+    report = json.loads(done.out)
+    assert done.status == 1
+    assert not report["complete"]
+    assert report["targets"] == ["Python 3.12 on manylinux_2_28_x86_64"]
+    assert [each["line"] for each in report["missing"]] == ["unheard-of"]
+    done = await run(here, "ready", "top", *LINUX, "--json")
+    assert json.loads(done.out)["complete"] and not json.loads(done.out)["missing"]
+
+
+async def test_wrong_input_is_status_2(here: Site) -> None:
+    broken = here.source("uv.lock", "version = 1\n[[package]")
+    for arguments in (
+        ("warm",),
+        ("warm", "top", "--python", "2.7"),
+        ("warm", "top", "--platform", "amiga"),
+        ("warm", "top", "--no-sdists", "--only-sdists"),
+        ("warm", "top", "--offline"),
+        ("warm", "top", "--via", "nowhere"),
+        ("warm", broken),
+        ("warm", "no-such-file.txt"),
+        ("ready", "top", "--platform", "windows", "--install"),
+    ):
+        done = await run(here, *arguments)
+        assert done.status == 2, (arguments, done)
+        assert "Traceback" not in done.err
+
+
+async def test_without_the_resolver_the_remedy_is_told(here: Site, tmp_path: Path) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "uv.py").write_text("raise ImportError\n")
+    environ = {"PYTHONPATH": f"{hidden}:{ROOT}", "PATH": "/nowhere"}
+    done = await run(here, "warm", "top", *LINUX, **environ)
+    assert done.status == 2
+    assert "waystation[warm]" in done.err
+
+
+async def test_interrupted_it_says_so(here: Site) -> None:
+    path = here.wheel("top")
+    here.upstream.fault(path.name, Fault(hang=True))
+    process = await started(here, "warm", "top", *LINUX)
+    async with asyncio.timeout(LIMIT):
+        while not here.upstream.count(path.name):
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 130
+    assert "run it again to go on" in err.decode()
+    assert "Traceback" not in err.decode()
