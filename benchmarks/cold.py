@@ -51,6 +51,7 @@ def _asked(
     get(upstream.url + _page(name), UV)  # so that making it does not show in the times
     upstream.pace(lab.sizes.latency)
     for who, client in clients.items():
+        lab.calm()
         page = client.get(_page(name), UV)
         file = client.get(first_file(page, _page(name)), UV_FILE)
         yield who, page, file

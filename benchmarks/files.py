@@ -34,6 +34,7 @@ def _large(lab: Lab) -> None:
 
 
 def _read(lab: Lab, server: Server, path: str, readers: int) -> None:
+    lab.calm()
     before = server.cpu_seconds()
     seconds = read_all(server.url + path, readers, lab.sizes.reads)
     gigabytes = lab.sizes.large * readers * lab.sizes.reads / 1e9
@@ -48,6 +49,7 @@ def _beside(lab: Lab) -> None:
         copy_page(both.ours, both.root, page)
         for _ in lab.each_round():
             for server in both.both:
+                lab.calm()
                 with _downloads(server, path):
                     times = _probe(server, both.page(server, page), lab.sizes.probes)
                 quantiles = statistics.quantiles(times, n=100)
@@ -88,12 +90,14 @@ def _crowd(lab: Lab) -> None:
             name = project(1, lab.sizes.crowd_size, serial=number)
             (path,) = copy_page(both.ours, both.root, name).values()
             before = both.upstream.counts()["files"]
+            lab.calm()
             seconds = read_all(both.ours.url + path, lab.sizes.crowd)
             asked = both.upstream.counts()["files"] - before
             lab.record("crowd-time", OURS, seconds)
             lab.record("crowd-fetches", OURS, asked)
             copy_file(both.ours, both.root, path)
             get(both.nginx.url + path)
+            lab.calm()
             lab.record(
                 "crowd-time", both.nginx.name, read_all(both.nginx.url + path, lab.sizes.crowd)
             )

@@ -57,17 +57,18 @@ def _uv(lab: Lab) -> None:
                     _timed(lab, f"{key}-cold", OURS, upstream, ours.url)
                     lab.record(f"{key}-warm", OURS, _install(lab, "uv", ours.url))
                     lab.record(f"{key}-warm", "nginx", _install(lab, "uv", static.url))
-                _expired(lab, f"{key}-expired", folder, upstream, static)
+                _expired(lab, key, folder, upstream, static)
 
 
 def _expired(lab: Lab, key: str, folder: Path, upstream: StandIn, static: Server) -> None:
-    """All pages are stored and past their time, and in no memory either."""
+    """All pages are stored and past their time: just after a restart, and later."""
     brief = GRACE | {"page_ttl": str(EXPIRY)}
     with waystation(folder, upstream.url, settings=brief) as ours:
-        time.sleep(EXPIRY)
-        lab.record(key, OURS, _install(lab, "uv", ours.url))
-        upstream.settled(lab.sizes.rest)
-    lab.record(key, "nginx", _install(lab, "uv", static.url))
+        for state in ("restarted", "expired"):
+            time.sleep(EXPIRY)
+            lab.record(f"{key}-{state}", OURS, _install(lab, "uv", ours.url))
+            upstream.settled(lab.sizes.rest)
+            lab.record(f"{key}-{state}", "nginx", _install(lab, "uv", static.url))
 
 
 def _timed(
@@ -82,6 +83,7 @@ def _timed(
 
 def _install(lab: Lab, tool: Tool, url: str, similar: bool = False) -> float:
     names = graph.roots(similar)[: lab.sizes.roots]
+    lab.calm()
     return install(tool, f"{url}/simple/", names, lab.folder("target", fast=True))
 
 
@@ -152,6 +154,7 @@ SCENARIOS = (
             _row("uv-fast-warm", "uv pip install, warm, no bandwidth limit", 1.05, "nginx"),
             _row("uv-slow-expired", "uv pip install, all pages expired, 100 Mbit/s", 1.05, "nginx"),
             _row("uv-fast-expired", "uv pip install, all pages expired, no limit", 1.05, "nginx"),
+            _row("uv-fast-restarted", "the same, also just restarted", None, "nginx"),
         ],
     ),
 )

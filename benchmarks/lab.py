@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import graph
+from benchmarks.processes import busy_share
 from benchmarks.rows import Curve, Row
+
+CALM = 0.15
+"""Share of all cores' time that may be in use, ..."""
+WATCHED = 0.25
+"""... in so many seconds before a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,8 @@ class Sizes:
     """Of each run of the load generator."""
     rest: float
     """Seconds in which what a request leaves behind is done, and upstream is left alone."""
+    patience: float
+    """Seconds to wait for a calm machine before each measurement."""
     pages: Sequence[int]
     """Files of a page."""
     wheels: Sequence[int]
@@ -56,6 +65,7 @@ class Sizes:
 FULL = Sizes(
     seconds=3,
     rest=0.5,
+    patience=20.0,
     pages=(3, 300, 10_000),
     wheels=(11_264, 65_536),
     large=100_000_000,
@@ -77,6 +87,7 @@ FULL = Sizes(
 SHORT = Sizes(
     seconds=1,
     rest=0.1,
+    patience=0.0,
     pages=(3,),
     wheels=(11_264,),
     large=2_000_000,
@@ -121,6 +132,12 @@ class Lab:
         for number in range(rounds):
             say(f"  round {number + 1} of {rounds}")
             yield number
+
+    def calm(self) -> None:
+        """Wait, but not for ever, until the machine has little else to do."""
+        deadline = time.monotonic() + self.sizes.patience
+        while time.monotonic() < deadline and busy_share(WATCHED) > CALM:
+            pass
 
     def folder(self, name: str, fast: bool = False) -> Path:
         """A new folder; ``fast``: in a memory file system, if there is one."""

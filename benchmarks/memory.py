@@ -27,22 +27,21 @@ def _run(lab: Lab) -> None:
 
 
 def _measure(lab: Lab, ours: Server) -> None:
-    time.sleep(2 * lab.sizes.rest)
+    ours.settle(lab.sizes.rest)
     lab.record("memory-idle", OURS, ours.pss())
     client = Client(ours.url)
     for serial in range(lab.sizes.memory_pages):
         client.get(f"/simple/{project(lab.sizes.pages[-1], serial=serial)}/", UV)
-    time.sleep(2 * lab.sizes.rest)
+    ours.settle(lab.sizes.rest)
     lab.record("memory-pages", OURS, ours.pss())
     paths = []
     for serial in range(2):
         page = f"/simple/{project(1, lab.sizes.large, serial=serial)}/"
         paths.append(first_file(client.get(page, UV), page))
     client.close()
-    time.sleep(2 * lab.sizes.rest)
     get(ours.url + paths[0])
     for key, path in zip(("warm", "cold"), paths, strict=True):
-        time.sleep(2 * lab.sizes.rest)
+        ours.settle(lab.sizes.rest)
         before = ours.pss()
         lab.record(f"memory-{key}", OURS, _most(ours, ours.url + path) - before)
 

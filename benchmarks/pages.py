@@ -27,6 +27,7 @@ def _measure(lab: Lab, both: Pair, key: str, paths: dict[str, str], **headers: o
     for server in both.both:
         asked = headers[server.name]
         assert isinstance(asked, dict)
+        lab.calm()
         load = drive(server, paths[server.name], asked, seconds=lab.sizes.seconds)
         lab.record(f"{key}-rate", server.name, load.rate)
         lab.record(f"{key}-cpu", server.name, load.cpu)

@@ -173,6 +173,7 @@ def _measure(lab: Lab, server: Server, index: str) -> None:
 
 def _install(lab: Lab, key: str, who: str, index: str) -> None:
     names = graph.roots()[: lab.sizes.roots]
+    lab.calm()
     lab.record(key, who, install("uv", index, names, lab.folder("target", fast=True)))
 
 

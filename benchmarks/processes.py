@@ -16,7 +16,7 @@ CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
 """What is measured has a core of its own, if there are two."""
 PATIENCE = 60.0
-"""Seconds a server may take to answer for the first time."""
+"""Seconds a server may take to answer for the first time, or to come to rest."""
 
 
 class Broken(Exception):
@@ -43,6 +43,15 @@ class Server:
     def pss(self) -> float:
         """Proportional set size of all its processes, in megabytes of 10^6 bytes."""
         return sum(_pss(pid) for pid in self._processes()) / 1e6
+
+    def settle(self, rest: float) -> None:
+        """Wait until it has nothing to do any more, for ``rest`` seconds on end."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            before = self.cpu_seconds()
+            time.sleep(rest)
+            if self.cpu_seconds() - before <= rest / 25:
+                return
 
     def _processes(self) -> list[int]:
         children: dict[int, list[int]] = {}
@@ -123,6 +132,18 @@ def free_port() -> int:
 def clean_environment(home: Path) -> dict[str, str]:
     """No setting of the user's reaches what is measured."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
+
+
+def busy_share(seconds: float) -> float:
+    """The share of all cores' time that is used, by anybody, in the next ``seconds``."""
+    before = _core_times()
+    time.sleep(seconds)
+    spent = [after - former for after, former in zip(_core_times(), before, strict=True)]
+    return 1 - (spent[3] + spent[4]) / (sum(spent) or 1)  # idle, and waiting for a disk
+
+
+def _core_times() -> list[int]:
+    return [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
 
 
 def _stat(pid: int) -> list[str]:

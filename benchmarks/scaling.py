@@ -37,6 +37,7 @@ def _files(lab: Lab, ours: Server, number: int) -> None:
         path = f"/simple/{project(files, serial=number)}/"
         lab.point("files-cold", files, client.get(path, UV).seconds * 1e3)
         time.sleep(lab.sizes.rest)
+        lab.calm()
         load = drive(ours, path, UV, seconds=lab.sizes.seconds)
         lab.point("files-warm", files, load.cpu)
     client.close()
@@ -46,6 +47,7 @@ def _connections(lab: Lab, ours: Server) -> None:
     path = f"/simple/{project(100)}/"
     drive(ours, path, UV, seconds=1)
     for connections in lab.sizes.connections:
+        lab.calm()
         load = drive(ours, path, UV, seconds=lab.sizes.seconds, connections=connections)
         lab.point("connections", connections, connections / load.rate * 1e3)
 

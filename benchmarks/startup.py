@@ -39,6 +39,7 @@ def _packages(lab: Lab, count: int) -> Path:
 
 
 def _first_page(lab: Lab, key: str, folder: Path, upstream: str, packages: Path) -> None:
+    lab.calm()
     began = time.perf_counter()
     with waystation(folder, upstream, packages=packages, ready=PAGE) as ours:
         lab.record(key, OURS, time.perf_counter() - began)
@@ -48,6 +49,8 @@ def _first_page(lab: Lab, key: str, folder: Path, upstream: str, packages: Path)
 def _page_cost(lab: Lab, upstream: str, packages: dict[str, Path]) -> None:
     for who, folder in packages.items():
         with waystation(lab.folder("cost"), upstream, packages=folder, ready=PAGE) as ours:
+            ours.settle(lab.sizes.rest)  # it looks into the distributions behind our back
+            lab.calm()
             load = drive(ours, PAGE, UV, seconds=lab.sizes.seconds)
             lab.record("start-page-cost", who, load.cpu)
 
