@@ -11,6 +11,7 @@ from urllib.request import getproxies
 from proxy.cache import Cache
 from proxy.events import Observer
 from proxy.indexes.freshness import Lifetimes
+from proxy.indexes.ledger import Ledger
 from proxy.indexes.mirror import Mirror, PageSource
 from proxy.indexes.mirror_files import MirrorFiles
 from proxy.indexes.mirror_metadata import MirrorMetadata
@@ -100,7 +101,16 @@ async def _assembled(
     lifetimes = _lifetimes(settings)
     held = Held(cache.records, namespace)
     allows = remote.allows if remote else _any
-    memory = PageMemory(name, namespace, cache.pages, lifetimes, events, allows=allows)
+    ledger = Ledger(name, namespace, cache.records, events, settings.on_changed_file)
+    memory = PageMemory(
+        name,
+        namespace,
+        cache.pages,
+        lifetimes,
+        events,
+        allows=allows,
+        review=ledger.review,
+    )
     pages: PageSource
     if remote:
         soft = settings.soft_deadline

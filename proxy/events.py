@@ -51,6 +51,17 @@ class UpstreamFailed(msgspec.Struct, frozen=True):
     reason: str
 
 
+class FileChanged(msgspec.Struct, frozen=True):
+    """Upstream lists other bytes than before under a file name."""
+
+    project: ProjectName
+    filename: str
+    index: str
+    seen: str
+    """The digest that was seen first, as in ``File.digest``."""
+    now: str
+
+
 class Asked(msgspec.Struct, frozen=True):
     """A client has got an answer: a page, or a file. Told to those who foresee what comes next."""
 
@@ -68,7 +79,7 @@ class Asked(msgspec.Struct, frozen=True):
     """The client had it already, and was told so."""
 
 
-Event = PageAnswered | FileAnswered | PageChanged | UpstreamFailed
+Event = PageAnswered | FileAnswered | PageChanged | UpstreamFailed | FileChanged
 Observer = Callable[[Event], None]
 
 

@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     stale_if_error: Seconds = 7 * DAY
     soft_deadline: Positive = 3.0
 
+    on_changed_file: Literal["refuse", "warn", "accept"] = "refuse"
+
     # Without a network
     offline: bool = False
     offline_list_all: bool = False

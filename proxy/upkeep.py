@@ -16,7 +16,7 @@ from proxy.cache import Cache
 from proxy.purges import EVERYTHING
 from proxy.storage.held import HeldFile
 
-CACHED = ("page", "document", "held", "provenance")
+CACHED = ("page", "document", "held", "provenance", "seen")
 """Kinds of records of what can be had again; keys are ``<kind>/<index>/<project>[/...]``."""
 CLAIM = "claim"
 """The kind, with keys of the same form, that keeps a name private; see ``local_claims``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -44,9 +44,12 @@ class PageMemory:
         events: Observer,
         *,
         allows: Callable[[str], bool] = lambda origin: True,
+        review: Callable[[ProjectPage], Awaitable[ProjectPage]] | None = None,
         budget: int = 12_000,
     ) -> None:
-        """``namespace`` keys what is stored: it changes with the upstream's configuration.
+        """``review`` has the last word on a page that was read: see ``Ledger``.
+
+        ``namespace`` keys what is stored: it changes with the upstream's configuration.
 
         ``allows`` says of an origin whether files may be fetched there. ``budget`` bounds the
         parsed pages by the number of their files, at about 1 kB each; a page counts as one more.
@@ -57,6 +60,7 @@ class PageMemory:
         self._lifetimes = lifetimes
         self._events = events
         self._allows = allows
+        self._review = review
         self._budget = budget
         self._size = 0
         self._known: OrderedDict[ProjectName, Known] = OrderedDict()
@@ -95,12 +99,13 @@ class PageMemory:
         size = UNFOLDS * len(packed)
         self.make_room(size)
         try:
-            return await off_loop(
+            page = await off_loop(
                 size, lambda: self.read(project, head.url, head.content_type, unpack(packed))
             )
         except UnreadablePage as error:  # another version of the proxy could read it
             log.info("the stored page of %s is of no use: %s", project, error)
             return None
+        return await self.reviewed(page)
 
     def read(
         self, project: ProjectName, url: str, content_type: str, document: bytes
@@ -111,6 +116,10 @@ class PageMemory:
         for file in refused:
             self._tell(project, file.filename)
         return page
+
+    async def reviewed(self, page: ProjectPage) -> ProjectPage:
+        """The page as it may be shown."""
+        return await self._review(page) if self._review else page
 
     def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
         """Remember the page under this head, in memory."""

@@ -72,7 +72,7 @@ class Refresh:
         if trusted and _lost_every_link(trusted.page, page, head):
             # A portal or an error page, not news.
             raise UnreadablePage(self._name, "its page, which had files, came without a link")
-        kept = self._memory.keep(project, head, page)
+        kept = self._memory.keep(project, head, await self._memory.reviewed(page))
         if self._may_store(document):
             self._memory.store(project, head, document.body)
         return kept.page, Outcome.MISS

@@ -134,7 +134,7 @@ async def test_a_file_of_a_page_that_another_process_fetched_is_found(site: Site
 
 async def test_p54_replaced_bytes_have_addresses_of_their_own(site: Site) -> None:
     old, old_digest = listed(site.add().content)
-    async with site.open() as it:
+    async with site.open(on_changed_file="accept") as it:
         assert await it.get(NAME, old_digest) == old
         await it.settled()
         site.clock.advance(601)
@@ -151,7 +151,7 @@ async def test_p54_replaced_bytes_have_addresses_of_their_own(site: Site) -> Non
 
 async def test_replaced_bytes_that_were_never_held_are_not_there(site: Site) -> None:
     _, old_digest = listed(site.add().content)
-    async with site.open() as it:
+    async with site.open(on_changed_file="accept") as it:
         await it.page()
         site.clock.advance(601)
         site.add(files={"news.py": b""})

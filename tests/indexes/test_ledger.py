@@ -1,0 +1,134 @@
+"""Other bytes under a file name that was seen before: refused, shown with a warning, or taken."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import DigestMismatch, NoSuchFile
+from proxy.events import FileChanged
+from proxy.upkeep import purge
+from tests.support.mirrors import DEMO, Opened, Site
+from tests.support.rig import sha256
+
+NAME = "demo-1.0-py3-none-any.whl"
+
+
+def listed(content: Path) -> tuple[bytes, str]:
+    """Its bytes, and the digest in its address."""
+    data = content.read_bytes()
+    return data, sha256(data)
+
+
+async def digests(it: Opened) -> list[str]:
+    return [file.digest for file in (await it.page()).files]
+
+
+@pytest.fixture
+def changes(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.ERROR, "proxy.indexes.ledger")
+    return caplog
+
+
+async def test_changed_bytes_are_refused_and_the_old_ones_go_on_being_served(
+    site: Site, changes: pytest.LogCaptureFixture
+) -> None:
+    old, old_digest = listed(site.add().content)
+    async with site.open() as it:
+        assert await it.get(NAME, old_digest) == old
+        await it.settled()
+        site.clock.advance(601)
+        _, new_digest = listed(site.add(files={"news.py": b""}).content)
+        assert await digests(it) == [old_digest]
+        assert await it.get(NAME, old_digest) == old
+        with pytest.raises(NoSuchFile):
+            await it.get(NAME, new_digest)
+    assert [record.levelname for record in changes.records] == ["ERROR"]
+    assert new_digest in changes.text
+
+
+async def test_the_change_is_refused_after_a_restart_too(site: Site) -> None:
+    _, old_digest = listed(site.add().content)
+    async with site.open() as it:
+        await it.page()
+    site.add(files={"news.py": b""})
+    site.clock.advance(601)
+    for _ in range(2):
+        async with site.open() as it:
+            assert await digests(it) == [old_digest]
+
+
+async def test_refused_bytes_do_not_pass_for_old_ones_that_are_not_held(site: Site) -> None:
+    _, old_digest = listed(site.add().content)
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(601)
+        site.add(files={"news.py": b""})
+        await it.page()
+        with pytest.raises(DigestMismatch):
+            await it.get(NAME, old_digest)
+        assert it.stored == set()
+
+
+async def test_a_file_that_vanished_is_still_known_when_its_name_returns(site: Site) -> None:
+    _, old_digest = listed(site.add().content)
+    site.add("2.0")
+    async with site.open() as it:
+        await it.page()
+        site.upstream.remove(NAME)
+        site.clock.advance(601)
+        assert old_digest not in await digests(it)
+        site.add(files={"news.py": b""})
+        site.clock.advance(601)
+        assert old_digest in await digests(it)
+
+
+@pytest.mark.parametrize("choice", ["warn", "accept"])
+async def test_a_change_can_be_let_through_and_is_told_once(
+    site: Site, changes: pytest.LogCaptureFixture, choice: str
+) -> None:
+    site.add()
+    async with site.open(on_changed_file=choice) as it:
+        await it.page()
+        site.clock.advance(601)
+        new, new_digest = listed(site.add(files={"news.py": b""}).content)
+        for _ in range(2):
+            assert await digests(it) == [new_digest]
+            site.clock.advance(601)
+        assert await it.get(NAME, new_digest) == new
+    assert len(changes.records) == 1
+
+
+async def test_a_change_is_announced_to_those_who_count(site: Site) -> None:
+    _, old_digest = listed(site.add().content)
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(601)
+        _, new_digest = listed(site.add(files={"news.py": b""}).content)
+        await it.page()
+    assert [each for each in it.heard if isinstance(each, FileChanged)] == [
+        FileChanged(DEMO, NAME, "pypi", old_digest, new_digest)
+    ]
+
+
+async def test_a_purge_forgets_what_was_seen(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        await it.page()
+    async with site.open() as it:
+        await purge(it.cache, ["demo"])
+    site.clock.advance(601)
+    _, new_digest = listed(site.add(files={"news.py": b""}).content)
+    async with site.open() as it:
+        assert await digests(it) == [new_digest]
+
+
+async def test_another_algorithm_is_no_change(site: Site) -> None:
+    site.add(hashes=("md5",))
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(601)
+        _, digest = listed(site.add(hashes=("md5", "sha256")).content)
+        assert await digests(it) == [digest]
