@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def command(config: Path | None, **flags: Any) -> None:
         raise SystemExit(asyncio.run(Supervisor(settings).run()))
     if port is not None:
         settings = settings.model_copy(update={"port": port})
+    gc.freeze()  # what is imported stays: no search for garbage has to go through it
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))
 
