@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
+OURS = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 LIMIT = 60.0
 """Seconds in which everything here has to end."""
 
@@ -33,7 +34,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     """As of a new user on a machine without settings."""
     home.mkdir(parents=True, exist_ok=True)
     path = f"{Path(sys.executable).parent}{os.pathsep}/usr/local/bin:/usr/bin:/bin"
-    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "PYTHONWARNINGS": "error"} | more
+    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8"} | more
 
 
 async def command(
@@ -60,7 +61,7 @@ async def command(
 
 async def waystation(*arguments: str | Path, cwd: Path, **more: str) -> Done:
     """The command, run to its end; ``more`` is for the environment."""
-    env = environment(cwd / "home", PYTHONPATH=str(ROOT), **more)
+    env = environment(cwd / "home", **OURS, **more)
     return await command(sys.executable, "-m", "proxy", *arguments, env=env, cwd=cwd)
 
 
@@ -148,7 +149,7 @@ async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIte
     given = ["serve", "--cache-dir", folder / "cache", "--port", "0", "--log-format", "json"]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "proxy", *map(str, given), *map(str, arguments)),
-        env=environment(folder / "home", PYTHONPATH=str(ROOT), **more),
+        env=environment(folder / "home", **OURS, **more),
         cwd=folder,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

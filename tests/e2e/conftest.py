@@ -1,0 +1,62 @@
+"""A fake PyPI, a real server in front of it, and real installers in front of that."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.distributions import make_wheel
+from tests.support.installers import Place, Tools, fetch_tools
+from tests.support.upstream import Upstream
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
+    return fetch_tools(tmp_path_factory.mktemp("tools"))
+
+
+@pytest.fixture(params=["pip", "old pip", "uv"])
+def tool(request: pytest.FixtureRequest, tools: Tools) -> str:
+    if request.param == "old pip" and tools.old is None:
+        pytest.skip(tools.reason)
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def place(tmp_path: Path, tools: Tools) -> Callable[[], Place]:
+    """Makes new places to install to."""
+    made: list[Place] = []
+
+    def make() -> Place:
+        folder = tmp_path / f"place-{len(made)}"
+        folder.mkdir()
+        made.append(Place(folder, tools))
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def chain(upstream: Upstream, tmp_path: Path) -> dict[str, str]:
+    """Three projects, each of which requires the next; versions by name."""
+    for name, requires in (("aaa", ["bbb>=1"]), ("bbb", ["ccc"]), ("ccc", [])):
+        for version in ("0.9", "1.0"):
+            upstream.add(make_wheel(tmp_path / "dist", name, version, requires=requires))
+    return {"aaa": "1.0", "bbb": "1.0", "ccc": "1.0"}

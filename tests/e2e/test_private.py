@@ -1,0 +1,98 @@
+"""Private projects: what real installers get of them, and what upstream never hears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.distributions import make_sdist, make_wheel
+from tests.support.installers import Place
+from tests.support.running import Running, running
+from tests.support.upstream import Upstream
+
+New = Callable[[], Place]
+
+
+def upstream_heard_of(upstream: Upstream, name: str) -> bool:
+    return any(name in each.path for each in upstream.requests)
+
+
+async def test_p56_a_higher_version_upstream_is_never_chosen(
+    tmp_path: Path, upstream: Upstream, place: New, tool: str
+) -> None:
+    make_wheel(tmp_path / "packages", "corp-x", "1.0", requires=["public"])
+    for name, version in (("corp-x", "99.0"), ("public", "2.0")):
+        upstream.add(make_wheel(tmp_path / "dist", name, version))
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        there = place()
+        (await there.install(tool, server.index, "Corp_X")).succeeded()
+        assert there.installed() == {"corp_x": "1.0", "public": "2.0"}
+        missed = await place().install(tool, server.index, "corp-x==99.0")
+        assert missed.status != 0
+    assert not upstream_heard_of(upstream, "corp")
+
+
+async def test_p58_a_reserved_name_is_unknown_and_upstream_is_not_told(
+    tmp_path: Path, upstream: Upstream, place: New, tool: str
+) -> None:
+    upstream.add(make_wheel(tmp_path / "dist", "corp-typo", "1.0"))
+    given = ("--upstream", upstream.url)
+    async with running(tmp_path, *given, WAYSTATION_RESERVED="corp-*") as server:
+        there = place()
+        assert (await there.install(tool, server.index, "corp_typo")).status != 0
+        assert there.installed() == {}
+    assert upstream.requests == []
+
+
+async def test_private_files_of_both_layouts_and_kinds_install(
+    tmp_path: Path, upstream: Upstream, place: New, tool: str
+) -> None:
+    packages = tmp_path / "private"
+    make_wheel(packages, "flat-wheel", "1.0")
+    make_sdist(packages / "nested-sdist", "nested-sdist", "1.0")
+    make_sdist(packages, "zipped", "1.0", fmt="zip")
+    given = ("--upstream", upstream.url, "--packages", packages)
+    async with running(tmp_path, *given) as server:
+        there = place()
+        wanted = ("flat-wheel", "nested-sdist", "zipped")
+        (await there.install(tool, server.index, *wanted)).succeeded()
+        assert there.installed() == {"flat_wheel": "1.0", "nested_sdist": "1.0", "zipped": "1.0"}
+        outcomes = {each["outcome"] for each in server.requests() if each["path"] != "/simple/pip/"}
+        assert outcomes == {"local"}
+
+
+async def _upgraded(server: Running, place: Place, *options: str) -> None:
+    given = ("install", "-U", "--index-url", server.index, *options, "corp-x")
+    (await place.pip(*given, cache=True)).succeeded()
+
+
+async def test_p44_a_new_private_version_is_seen_by_the_next_upgrade(
+    tmp_path: Path, upstream: Upstream, place: New
+) -> None:
+    packages = tmp_path / "packages"
+    make_wheel(packages, "corp-x", "1.0")
+    trusted = ("--trusted-host", "127.0.0.1")  # else pip keeps no page that came by plain http
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        with_pip, with_uv = place(), place()
+        for version in ("1.0", "1.1", "2.0"):
+            if version != "1.0":
+                make_wheel(packages, "corp-x", version)
+            await _upgraded(server, with_pip, *trusted)
+            assert with_pip.installed() == {"corp_x": version}
+            (await with_uv.install("uv", server.index, "-U", "corp-x")).succeeded()
+            assert with_uv.installed() == {"corp_x": version}
+
+
+async def test_p40_p42_what_installers_keep_is_confirmed_and_not_sent_again(
+    tmp_path: Path, upstream: Upstream, place: New
+) -> None:
+    make_wheel(tmp_path / "packages", "corp-x", "1.0")
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        there = place()
+        for _ in range(2):
+            await _upgraded(server, there, "--trusted-host", "127.0.0.1", "--force-reinstall")
+            (await there.install("uv", server.index, "--reinstall", "corp-x")).succeeded()
+        pages = [each for each in server.requests() if each["path"] == "/simple/corp-x/"]
+        told = {(each["tool"].partition("/")[0], each["status"]) for each in pages}
+    assert told >= {("pip", 200), ("pip", 304), ("uv", 200), ("uv", 304)}
+    assert sum(each["status"] == 200 for each in pages) == 2  # nobody had to ask twice

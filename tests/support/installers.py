@@ -1,0 +1,104 @@
+"""pip, an old pip and uv as subprocesses, as on a machine that has no settings of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.support.running import Done, command, environment
+
+OLD_PIP = "pip==21.3.1"
+"""The last but one that knows no JSON, only ``text/html``."""
+
+
+_CAPTURED: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 120}
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Where pips lie; None where one could not be had, with the reason."""
+
+    newest: Path
+    old: Path | None
+    reason: str
+
+
+def fetch_tools(folder: Path) -> Tools:
+    """Install the pips to test with, by this machine's own pip as it is set up."""
+    newest, problem = _fetched(folder / "newest", "pip")
+    old, reason = _fetched(folder / "old", OLD_PIP)
+    if newest is None:
+        import pip
+
+        newest = Path(pip.__file__).parent
+    if sys.version_info >= (3, 12):
+        old, reason = None, "a pip that knows no JSON does not run on this Python"
+    return Tools(newest, old, reason or problem)
+
+
+def _fetched(folder: Path, requirement: str) -> tuple[Path | None, str]:
+    given = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder)]
+    done = subprocess.run([*given, requirement], check=False, **_CAPTURED)
+    if done.returncode:
+        return None, f"{requirement} could not be installed: {done.stderr.strip()[-200:]}"
+    return folder / "pip", ""
+
+
+class Place:
+    """A virtual environment of its own, and the installers that fill it."""
+
+    def __init__(self, folder: Path, tools: Tools) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self._tools = tools
+        venv.create(folder / "venv", symlinks=True)
+        self.python = folder / "venv" / "bin" / "python"
+
+    async def install(self, tool: str, index: str, *arguments: str | Path) -> Done:
+        """``tool`` is ``pip``, ``old pip`` or ``uv``; only ``index`` is asked."""
+        if tool == "uv":
+            return await self.uv("pip", "install", "--index-url", index, *arguments)
+        given = ("install", "--index-url", index, "--retries", "0", *arguments)
+        return await self.pip(*given, old=tool == "old pip")
+
+    async def pip(self, *arguments: str | Path, old: bool = False, cache: bool = False) -> Done:
+        """``cache``: keep what is fetched for the next time."""
+        pip = self._tools.old if old else self._tools.newest
+        assert pip
+        more = {
+            "PIP_CONFIG_FILE": "/dev/null",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PIP_NO_INPUT": "1",
+            "PIP_RESUME_RETRIES": "0",
+        }
+        if not cache:
+            more["PIP_NO_CACHE_DIR"] = "1"
+        return await self._run(self.python, pip, *arguments, more=more)
+
+    async def uv(self, *arguments: str | Path, cwd: Path | None = None) -> Done:
+        more = {
+            "UV_CACHE_DIR": str(self.folder / "uv"),
+            "UV_HTTP_RETRIES": "0",
+            "UV_NO_CONFIG": "1",
+            "UV_PYTHON": str(self.python),
+            "UV_PYTHON_DOWNLOADS": "never",
+            "VIRTUAL_ENV": str(self.folder / "venv"),
+        }
+        uv = Path(sys.executable).parent / "uv"
+        return await self._run(uv, *arguments, more=more, cwd=cwd)
+
+    def installed(self) -> dict[str, str]:
+        """Versions by project, as the names of ``.dist-info`` directories have them."""
+        found = self.folder.glob("venv/lib/python*/site-packages/*.dist-info")
+        return dict(each.name.removesuffix(".dist-info").split("-") for each in found)
+
+    async def _run(
+        self, *arguments: str | Path, more: Mapping[str, str], cwd: Path | None = None
+    ) -> Done:
+        env = environment(self.home, **more)
+        return await command(*arguments, env=env, cwd=cwd or self.folder, limit=120)
