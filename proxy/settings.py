@@ -32,7 +32,7 @@ DAY = 86400.0
 
 
 class Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class LocalTable(Table):
@@ -74,7 +74,11 @@ IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discri
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="WAYSTATION_", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix="WAYSTATION_",
+        extra="forbid",
+        frozen=True,
+        env_ignore_empty=True,
+        defer_build=True,  # only what ``proxy.sources`` makes of it is ever built
     )
 
     # Where it listens

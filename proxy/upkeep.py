@@ -19,7 +19,7 @@ from proxy.storage.held import HeldFile
 CACHED = ("page", "document", "held", "provenance", "seen")
 """Kinds of records of what can be had again; keys are ``<kind>/<index>/<project>[/...]``."""
 CLAIM = "claim"
-"""The kind, with keys of the same form, that keeps a name private; see ``local_claims``."""
+"""The kind, with keys of the same form, that keeps a name private; see ``indexes.local.claims``."""
 
 
 class Stats(msgspec.Struct, frozen=True):
