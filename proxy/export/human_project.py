@@ -88,7 +88,7 @@ def _files(project: ProjectName, found: list[Release], latest: Release, link: Li
     return "".join(
         f'<details class="release"{" open" if place < _OPEN or each is latest else ""}>'
         f"<summary><strong>{escape(each.version or 'other files')}</strong>"
-        f'<span class="muted">{each.uploaded}</span>'
+        f'<span class="muted">{escape(each.uploaded)}</span>'
         f"{_yanked(True) if each.yanked else ''}</summary>\n"
         f'<table class="files">\n{"".join(_row(project, file, link) for file in each.files)}'
         "</table></details>\n"

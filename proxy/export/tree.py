@@ -160,9 +160,11 @@ class Tree:
         """Whether it was there."""
         try:
             self._check_parents(target)
-            target.unlink()
-        except (ForeignFile, FileNotFoundError, IsADirectoryError):
+        except ForeignFile:
+            return False
+        if not os.path.lexists(target) or (target.is_dir() and not target.is_symlink()):
             return False  # it has gone, and maybe somebody put something else there
+        target.unlink()
         for folder in target.relative_to(self.root).parents[:-1]:
             try:
                 (self.root / folder).rmdir()

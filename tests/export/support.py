@@ -1,0 +1,88 @@
+"""Exports of folders of distributions and of caches, and what is in a tree afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import HttpUrl
+
+from proxy.compose import Proxy, open_proxy
+from proxy.export import manifest
+from proxy.export.directory import open_directory
+from proxy.export.run import Exported, Form, export
+from proxy.export.selection import Selection
+from proxy.export.tree import Tree
+from proxy.indexes.base import Index
+from proxy.model import ProjectName
+from proxy.sources import load
+from tests.support.distributions import make_wheel, spelled
+from tests.support.rig import read
+from tests.support.upstream import Upstream
+
+FOO = ProjectName("foo")
+BAR = ProjectName("bar")
+
+
+def described(
+    folder: Path, name: str, version: str, text: str, content_type: str = "", **fields: str
+) -> Path:
+    """A wheel with a description; ``fields`` are headers, with underscores for dashes."""
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Description-Content-Type: {content_type}"] if content_type else []
+    lines += [f"{key.replace('_', '-')}: {value}" for key, value in fields.items()]
+    metadata = "\n".join(lines) + "\n\n" + text
+    member = f"{spelled(name)}-{version}.dist-info/METADATA"
+    return make_wheel(folder, name, version, files={member: metadata.encode()})
+
+
+async def export_folder(
+    source: Path,
+    root: Path,
+    form: Form | None = None,
+    selection: Selection | None = None,
+    *,
+    verify: bool = False,
+) -> Exported:
+    async with open_directory(source) as index:
+        return await export(index, Tree(root, verify=verify), form or Form(), selection)
+
+
+async def export_index(
+    index: Index, root: Path, form: Form | None = None, selection: Selection | None = None
+) -> Exported:
+    return await export(index, Tree(root), form or Form(), selection)
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """All files of a tree by path, but for what is kept about it."""
+    return {
+        str(path.relative_to(root)): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.relative_to(root).parts[0] != manifest.FOLDER
+    }
+
+
+def inodes(root: Path) -> dict[str, int]:
+    """A file that is written anew has another."""
+    return {name: (root / name).lstat().st_ino for name in content(root)}
+
+
+@asynccontextmanager
+async def cached(
+    folder: Path, upstream: Upstream, *, offline: bool = False, **more: Any
+) -> AsyncIterator[Proxy]:
+    """All indexes on a cache in that folder, with only what is held listed if ``offline``."""
+    flags = {"upstream": HttpUrl(upstream.url), "cache_dir": folder / "cache", "netrc": False}
+    async with open_proxy(load({**flags, "offline": offline, **more}).settings) as proxy:
+        yield proxy
+
+
+async def fetch(proxy: Proxy, project: ProjectName, *suffixes: str) -> None:
+    """Have all files of the project in the cache, with these of their siblings."""
+    for file in (await proxy.index.page(project)).files:
+        for suffix in ("", *suffixes):
+            artifact = await proxy.index.file(project, file.filename + suffix, file.digest)
+            await read(artifact.blob)

@@ -1,0 +1,197 @@
+"""Descriptions as HTML: what is rendered, and what hostile ones come to."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import textwrap
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from proxy.export import rendering
+from proxy.export.readme import LONGEST, Readme
+from tests.support.running import ROOT
+
+MARKDOWN = "text/markdown"
+RST = "text/x-rst"
+BAD = {
+    *("script", "style", "iframe", "object", "embed", "form", "button", "link", "meta", "base"),
+    *("svg", "math", "img", "body", "noscript"),
+}
+LEADS_ASTRAY = re.compile(r"\s*(javascript|data|//)", re.IGNORECASE).match
+
+
+async def html(text: str, content_type: str) -> str:
+    async with Readme() as readme:
+        return await readme.html(text, content_type)
+
+
+class Tags(HTMLParser):
+    """All that is in a piece of HTML."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.attributes: dict[str, set[str]] = {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        for name, value in attrs:
+            self.attributes.setdefault(name, set()).add(value or "")
+
+
+async def test_markdown_is_rendered() -> None:
+    found = await html("# Foo\n\n*a* `b`\n\n| x | y |\n|---|---|\n| 1 | 2 |\n", MARKDOWN)
+    assert {"h1", "em", "code", "table", "td"} <= Tags(found).names
+
+
+async def test_restructured_text_is_rendered() -> None:
+    found = await html("Foo\n===\n\n*a* ``b``\n\n- c\n\n.. code:: python\n\n   x = 1\n", RST)
+    assert {"h1", "em", "ul", "li", "pre"} <= Tags(found).names
+    assert '<span class="mi">1</span>' in found
+
+
+async def test_code_is_coloured() -> None:
+    found = await html("```python\nimport os\n```\n", MARKDOWN)
+    assert '<span class="kn">import</span>' in found
+
+
+async def test_without_a_type_it_is_restructured_text() -> None:
+    assert "<em>a</em>" in await html("*a*", "")
+
+
+async def test_commonmark_is_not_the_other_markdown() -> None:
+    text = "~~a~~"
+    assert "<del>" in await html(text, MARKDOWN)
+    assert "<del>" not in await html(text, f"{MARKDOWN}; charset=UTF-8; variant=CommonMark")
+
+
+@pytest.mark.parametrize(
+    ("text", "content_type"),
+    [
+        ("*a* <b>", "text/plain"),
+        ("*a* <b>", "application/x-unknown"),
+        ("*a* <b>", "nonsense; ="),
+        ("Title\n====\n\n*a* <b>", RST),  # an underline too short is an error
+        ("*a* <b>\n\n.. include:: /etc/passwd\n", RST),
+        ("*a* <b>\n\n.. raw:: html\n\n   <script>x</script>\n", RST),
+        ("*a* <b>\n\n.. csv-table::\n   :file: /etc/passwd\n", RST),
+        ("*a* <b>" + "x" * LONGEST, MARKDOWN),
+    ],
+)
+async def test_what_cannot_be_rendered_is_shown_as_it_is(text: str, content_type: str) -> None:
+    found = await html(text, content_type)
+    assert found.startswith('<pre class="plain">') and found.endswith("</pre>")
+    assert "*a* &lt;b&gt;" in found
+    assert Tags(found).names == {"pre"}
+    assert "root:" not in found
+
+
+async def test_nothing_is_nothing() -> None:
+    assert await html(" \n", MARKDOWN) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "<scr<script>ipt>alert(1)</scr</script>ipt>",
+        "<img src=x onerror=alert(1)>",
+        "<a href='javascript:alert(1)'>x</a> [x](javascript:alert(1)) [x](data:text/html,x)",
+        "[x]: JaVaScRiPt:alert(1)\n\n[x]",
+        "<iframe src='//evil.example.com'></iframe><object data=x></object><embed src=x>",
+        "<form action='//evil.example.com'><input type=text><button>x</button></form>",
+        "<style>*{display:none}</style><link rel=stylesheet href=x><meta http-equiv=refresh>",
+        "<p style='position:fixed'>x</p><svg onload=alert(1)><math href=javascript:x>",
+        "</pre></article></body><script>alert(1)</script>",
+        "<base href='//evil.example.com'><!-- <script>x</script> -->",
+        '<img alt="&quot;><script>alert(1)</script>" src="x">',
+        '<a title="--><script>alert(1)</script>" href="#x">x</a>',
+        "<noscript><p title='</noscript><script>alert(1)</script>'>",
+        "```html\n<script>alert(1)</script>\n```",
+    ],
+)
+async def test_hostile_markup_is_harmless(text: str) -> None:
+    async with Readme() as readme:
+        for content_type in (MARKDOWN, RST, "text/plain"):
+            found = Tags(await readme.html(text, content_type))
+            assert not found.names & BAD
+            assert not {name for name in found.attributes if name.startswith("on")}
+            assert "style" not in found.attributes
+            links = found.attributes.get("href", set()) | found.attributes.get("src", set())
+            assert not [link for link in links if LEADS_ASTRAY(link)]
+
+
+async def test_pictures_become_their_words() -> None:
+    text = "[![build & <b>](https://ci.example.com/x.svg)](https://ci.example.com/) ![](x.png)"
+    found = await html(text, MARKDOWN)
+    assert '<span class="picture">build &amp; &lt;b&gt;</span></a>' in found
+    assert "x.svg" not in found and "x.png" not in found
+
+
+async def test_characters_come_out_as_they_went_in() -> None:
+    found = await html("a &amp; b &lt; c & d < e &#9731; é\n\n`&amp;`", MARKDOWN)
+    assert "a &amp; b &lt; c &amp; d &lt; e ☃ é" in found
+    assert "<code>&amp;amp;</code>" in found
+
+
+async def test_what_takes_for_ever_is_given_up_and_the_next_is_rendered() -> None:
+    async with asyncio.timeout(60), Readme(limit=2.0) as readme:
+        assert "<em>" in await readme.html("*a*", MARKDOWN)
+        found = await readme.html(">" * 200_000, MARKDOWN)
+        assert found.startswith('<pre class="plain">&gt;')
+        assert "<em>" in await readme.html("*a*", MARKDOWN)
+
+
+async def test_an_answer_is_never_taken_for_anothers() -> None:
+    async with asyncio.timeout(60), Readme() as readme:
+        assert "<em>" in await readme.html("*a*", MARKDOWN)
+        task = asyncio.create_task(readme.html("slow\n\n" * 40_000, RST))
+        await asyncio.sleep(0)  # it has been written to the process, which is at work on it
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert "<em>next</em>" in await readme.html("*next*", MARKDOWN)
+
+
+async def test_the_process_has_ended_at_the_end() -> None:
+    async with Readme() as readme:
+        await readme.html("*a*", MARKDOWN)
+        process = readme._process
+        assert process and process.returncode is None
+    assert process.returncode is not None
+
+
+def test_without_the_extra_it_is_shown_as_it_is() -> None:
+    """In a Python that has no such module."""
+    script = """
+        import asyncio, sys
+        sys.modules["readme_renderer"] = None
+        from proxy.export.readme import Readme, can_render
+        async def main():
+            async with Readme() as readme:
+                print(can_render(), await readme.html("*a* <b>", "text/markdown"))
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == 'False <pre class="plain">*a* &lt;b&gt;</pre>\n'
+
+
+def test_the_rendering_process_needs_nothing_of_ours() -> None:
+    """It is started by its path, where the product may not be importable."""
+    assert rendering.__file__
+    source = Path(rendering.__file__).read_text()
+    assert "proxy" not in re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE)
