@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +11,26 @@ import click
 
 from proxy.bundle.archive.creating import create_bundle
 from proxy.bundle.archive.delta import read_base
-from proxy.bundle.archive.importing import Rules, import_bundle, strange
 from proxy.bundle.archive.manifest import Origin
-from proxy.bundle.archive.reading import Bundle, drop
+from proxy.bundle.archive.reading import Bundle
 from proxy.bundle.archive.refused import Failed
-from proxy.bundle.archive.selection import Selection, of_everything, of_projects
-from proxy.bundle.archive.signing import load_signer, load_trusted, make_keys
-from proxy.bundle.archive.source import Source
-from proxy.bundle.archive.survey import Survey
-from proxy.cache import Cache, open_cache
-from proxy.cli.bundle_text import created_lines, facts, imported_lines, listing
+from proxy.bundle.archive.selection import Selection, of_everything, of_needs, of_projects
+from proxy.bundle.archive.signing import load_signer, make_keys
+from proxy.bundle.gather import needed
+from proxy.bundle.held import missing
+from proxy.bundle.needs import Needs
+from proxy.cache import open_cache
+from proxy.cli.bundle_files import READABLE, WRITABLE, opened, progress
+from proxy.cli.bundle_import import import_command, verify_command
+from proxy.cli.bundle_text import created_lines, facts, listing
 from proxy.cli.options import settings_options
+from proxy.cli.reporting import quiet_logs, tell_missing
+from proxy.cli.source_options import given, read_sources, source_options
+from proxy.compose import open_proxy
 from proxy.compose_bundle import mirrored
 from proxy.settings import Settings
 from proxy.simple.names import normalize
 from proxy.sources import load
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_trust = click.option(
-    "--trust",
-    multiple=True,
-    type=_FILE,
-    metavar="PUBLIC_KEY",
-    help="Take only what this key has signed; may be repeated. Default: the keys that the"
-    " setting trusted_keys names.",
-)
-_expect = click.option(
-    "--expect",
-    metavar="sha256:DIGEST",
-    callback=lambda context, option, value: _digest(value),
-    help="Take only the archive with this digest, as `create` and `verify` tell it.",
-)
 
 
 @click.group("bundle")
@@ -52,24 +38,30 @@ def command() -> None:
     """Carry a cache to where there is no network.
 
     A bundle is one tar archive of pages and files out of the cache, with a manifest and the
-    digest of every byte. Private distributions are not in the cache, and so not in a bundle.
+    digest of every byte. Private distributions are not in the cache, and so not in a bundle:
+    copy their directory beside it.
     """
 
 
+command.add_command(verify_command)
+command.add_command(import_command)
+
+
 @command.command("create")
+@click.argument("file", type=WRITABLE)
+@source_options
 @settings_options
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--all", "everything", is_flag=True, help="All that the cache holds.")
 @click.option(
     "--project", "projects", multiple=True, metavar="NAME", help="All that is held of a project."
 )
 @click.option(
     "--since",
-    type=_FILE,
+    type=READABLE,
     metavar="BUNDLE",
     help="Leave out what this bundle, or the manifest of one, lists: it has to be imported first.",
 )
-@click.option("--sign", type=_FILE, metavar="KEY", help="Sign it with this private key.")
+@click.option("--sign", type=READABLE, metavar="KEY", help="Sign it with this private key.")
 def create_command(
     file: Path,
     everything: bool,
@@ -79,111 +71,52 @@ def create_command(
     config: Path | None,
     **flags: Any,
 ) -> None:
-    """Write what the cache holds into FILE.
+    """Write into FILE what is held of all that the sources need, or --all, or a --project.
 
-    Of each project: its page as upstream sent it, files, metadata and provenance. The same
-    content gives the same bytes. Exit status 1 if it cannot be written.
+    Sources and targets are those of "warm", which has to be run before: nothing is fetched. Of
+    each project there are its page as upstream sent it, files, metadata and provenance. The
+    same content gives the same bytes. Exit status 1 if something that is needed is not held:
+    then nothing is written.
     """
-    if bool(projects) == everything:
-        raise click.UsageError("name projects with --project, or say --all")
+    wanted = given(flags)
     settings = load(flags, config).settings
-    origins = list(dict.fromkeys(mirrored(settings).values()))
+    quiet_logs(settings)
+    origins = mirrored(settings)
+    selection = asyncio.run(_selected(settings, origins, wanted, everything, projects))
     base = read_base(since) if since else None
     signer = load_signer(sign) if sign else None
 
     async def run() -> None:
         async with open_cache(settings) as cache:
-            selection = await _selection(cache, origins, projects)
+            found = list(dict.fromkeys(origins.values()))
             done = await create_bundle(
-                cache, origins, selection, file, _progress, base=base, signer=signer
+                cache, found, selection, file, progress, base=base, signer=signer
             )
         for line in done.left_out:
             click.echo(f"left out, not there any more: {line}", err=True)
-        _say(created_lines(done, file))
+        click.echo("\n".join(created_lines(done, file)))
 
     asyncio.run(run())
 
 
 @command.command("show")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=READABLE)
 @click.option("--manifest", is_flag=True, help="Print the manifest, as JSON, and nothing else.")
 def show_command(file: Path, manifest: bool) -> None:
     """List what FILE holds. Only its beginning is read, so this proves nothing.
 
     What --manifest prints can be given to `create --since` in place of the bundle.
     """
-    with _opened(file) as source:
+    with opened(file) as source:
         bundle = Bundle(source)
     if manifest:
         click.echo(bundle.content, nl=False)
     else:
-        _say([*facts(bundle), *listing(bundle.manifest)])
-
-
-@command.command("verify")
-@settings_options
-@click.argument("file", type=_FILE)
-@_expect
-@_trust
-def verify_command(
-    file: Path, expect: str | None, trust: tuple[Path, ...], config: Path | None, **flags: Any
-) -> None:
-    """Check every byte of FILE, and import nothing.
-
-    Exit status 1 if it would be refused.
-    """
-    trusted = load_trusted(_settings(flags, config, trust).trusted_keys)
-    with _opened(file, hashed=True) as source:
-        bundle = Bundle(source, trusted)
-        with _progress(bundle.manifest.load) as tell:
-            for step in bundle.members(drop):
-                tell(step)
-        bundle.require(expect)
-    _say(["sound", f"archive    sha256:{bundle.archive_digest}", *facts(bundle)])
-
-
-@command.command("import")
-@settings_options
-@click.argument("file", type=_FILE)
-@_expect
-@_trust
-@click.option(
-    "--accept-changed",
-    is_flag=True,
-    help="Take other bytes under a file name that is known here too, instead of refusing.",
-)
-def import_command(
-    file: Path,
-    expect: str | None,
-    trust: tuple[Path, ...],
-    accept_changed: bool,
-    config: Path | None,
-    **flags: Any,
-) -> None:
-    """Take FILE into the cache, once every byte of it is checked: all of it, or nothing.
-
-    Servers may be running on the cache. If it is cut off, run it again. Exit status 1 if the
-    bundle is refused, and 2 if a setting stands in the way.
-    """
-    settings = _settings(flags, config, trust)
-    here = list(mirrored(settings).values())
-    rules = Rules(here, int(settings.max_size), expect, accept_changed)
-
-    async def run(bundle: Bundle) -> Survey:
-        with _progress(bundle.manifest.load) as tell:
-            async with open_cache(settings) as cache:
-                return await import_bundle(cache, bundle, rules, tell)
-
-    with _opened(file, hashed=expect is not None) as source:
-        bundle = Bundle(source, load_trusted(settings.trusted_keys))
-        found = asyncio.run(run(bundle))
-    _say(imported_lines(found))
-    for url in strange(bundle.manifest, here):
-        click.echo(f"these settings do not serve its pages: set upstream to {url}", err=True)
+        click.echo("\n".join([*facts(bundle), *listing(bundle.manifest)]))
 
 
 @command.command("key")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=WRITABLE)
 def key_command(file: Path) -> None:
     """Make a key pair: the private key FILE, for `create --sign`, and FILE.pub, for `--trust`."""
     try:
@@ -193,48 +126,55 @@ def key_command(file: Path) -> None:
     click.echo(f"{file} is for you alone; give {public} to those who import")
 
 
-async def _selection(cache: Cache, origins: list[Origin], projects: tuple[str, ...]) -> Selection:
-    namespaces = [origin.namespace for origin in origins]
-    if not projects:
-        return await of_everything(cache.records, namespaces)
+async def _selected(
+    settings: Settings,
+    origins: Mapping[str, Origin],
+    wanted: dict[str, Any],
+    everything: bool,
+    projects: tuple[str, ...],
+) -> Selection:
+    sources = bool(wanted["sources"] or wanted["logs"])
+    if [sources, everything, bool(projects)].count(True) != 1:
+        raise click.UsageError("name sources, or projects with --project, or say --all")
+    if not sources and any(wanted.values()):
+        raise click.UsageError("targets and choices are for sources, and there are none")
+    if sources:
+        return await _needed(settings, origins, wanted)
+    namespaces = [origin.namespace for origin in origins.values()]
+    async with open_cache(settings) as cache:
+        if everything:
+            return await of_everything(cache.records, namespaces)
+        return await of_projects(cache.records, namespaces, _names(projects))
+
+
+async def _needed(
+    settings: Settings, origins: Mapping[str, Origin], wanted: dict[str, Any]
+) -> Selection:
+    """By what is held, without a network: so the far side comes to the same."""
+    wants, choice = read_sources(**wanted)
+    offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
+    async with open_proxy(offline) as proxy:
+        needs = await needed(proxy.index, wants, choice)
+        unheld = await missing(proxy.index, proxy.cache.store, needs.files)
+    lacks = [*needs.missing, *unheld]
+    tell_missing(lacks, needs.skipped)
+    for lack in lacks:
+        click.echo(lack.line)
+    if lacks:
+        raise SystemExit(1)
+    return await _held(settings, origins, needs)
+
+
+async def _held(settings: Settings, origins: Mapping[str, Origin], needs: Needs) -> Selection:
+    async with open_cache(settings) as cache:
+        selection, private = await of_needs(cache.records, origins, needs)
+    for need in private:
+        click.echo(f"private, so not in the bundle: {need.filename}", err=True)
+    return selection
+
+
+def _names(projects: tuple[str, ...]) -> list[Any]:
     try:
-        names = [normalize(each) for each in projects]
+        return [normalize(each) for each in projects]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return await of_projects(cache.records, namespaces, names)
-
-
-def _settings(flags: dict[str, Any], config: Path | None, trust: tuple[Path, ...]) -> Settings:
-    trusted = {"trusted_keys": list(trust)} if trust else {}
-    return load(flags | trusted, config).settings
-
-
-@contextmanager
-def _opened(file: Path, *, hashed: bool = False) -> Iterator[Source]:
-    try:
-        stream = file.open("rb", buffering=0)
-    except OSError as error:
-        raise Failed(f"{file} cannot be read", error) from error
-    with stream:
-        yield Source(stream, hashed=hashed)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for people, nothing where there is no terminal."""
-    if not sys.stderr.isatty():
-        yield lambda size: None
-        return
-    with click.progressbar(length=total, file=sys.stderr) as bar:
-        yield bar.update
-
-
-def _digest(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
-        raise click.BadParameter("give sha256: and 64 hex digits")
-    return value and value.removeprefix("sha256:")
-
-
-def _say(lines: list[str]) -> None:
-    for line in lines:
-        click.echo(line)

@@ -6,6 +6,7 @@ Files are not opened here: they are read when the bundle is written.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
@@ -29,6 +30,8 @@ from proxy.model import METADATA, PROVENANCE, ProjectName
 from proxy.storage.held import HeldFile
 from proxy.storage.pages import unpack
 from proxy.upstream.credentials import without_userinfo
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Inventory:
@@ -131,8 +134,20 @@ class Inventory:
                 _entry(index, key, held.sha256, held.size, held.stored, held.uploaded)
             )
             found.add((filename, digest))
-        lacking = sorted(name for name, _ in (wanted or set()) - found)
-        self.missing += [f"{each} of {project}" for each in lacking if not _is_proof(each)]
+        for filename, digest in sorted((wanted or set()) - found):
+            await self._without_record(index, project, filename, digest)
+
+    async def _without_record(self, index: int, project: str, filename: str, digest: str) -> None:
+        """A file that another index or project brought into the store is as good."""
+        if filename.endswith(PROVENANCE):
+            return
+        beside = filename.endswith(METADATA) or not _SHA256.match(digest)
+        blob = None if beside else await self._cache.store.get(digest)
+        if blob is None:
+            self.missing.append(f"{filename} of {project}")
+        else:
+            key = f"held/-/{project}/{digest}/{filename}"
+            self.files.append(_entry(index, key, digest, blob.size, 0.0))
 
     async def _provenance(self, index: int, key: str, wanted: Wanted) -> None:
         record = await self._cache.records.get(key) if _is_wanted(key, wanted) else None
@@ -159,10 +174,6 @@ def _is_wanted(key: str, wanted: Wanted) -> bool:
     digest, filename = key.split("/", 4)[3:]
     owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
     return wanted is None or (filename, digest) in wanted or (owner, digest) in wanted
-
-
-def _is_proof(filename: str) -> bool:
-    return filename.endswith(PROVENANCE)
 
 
 def _entry(

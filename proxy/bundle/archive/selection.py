@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from proxy.bundle.archive.manifest import Origin
+from proxy.bundle.needs import Need, Needs
 from proxy.errors import NoSuchProject
 from proxy.model import ProjectName
 from proxy.storage.base import Records
@@ -13,6 +15,7 @@ Wanted = frozenset[tuple[str, str]] | None
 """Filename and digest, as in addresses, of files that all have to be held; None: whatever is."""
 
 _KINDS = ("page", "held")
+_NO_FILES: Wanted = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,26 @@ def of_files(files: Iterable[tuple[str, ProjectName, str, str]]) -> Selection:
             for namespace, projects in found.items()
         }
     )
+
+
+async def of_needs(
+    records: Records, origins: Mapping[str, Origin], needs: Needs
+) -> tuple[Selection, list[Need]]:
+    """What sources need, and of that, what is not in the cache since it is private.
+
+    ``origins``: by the name of the index.
+    """
+    private = [need for need in needs.files if need.index not in origins]
+    found = of_files(
+        (origins[need.index].namespace, need.project, need.filename, need.digest)
+        for need in needs.files
+        if need.index in origins
+    )
+    files: dict[str, dict[ProjectName, Wanted]] = {}
+    for namespace in {origin.namespace for origin in origins.values()}:
+        pages = dict.fromkeys(await _projects(records, namespace) & set(needs.pages), _NO_FILES)
+        files[namespace] = {**pages, **found.files.get(namespace, {})}
+    return Selection(files), private
 
 
 async def of_everything(records: Records, namespaces: Sequence[str]) -> Selection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ def settings(cache: Path, upstream: str, **more: Any) -> Settings:
 def stock(upstream: Upstream, folder: Path) -> None:
     """Three projects: wheels with metadata, an sdist, provenance, and an index with md5 only."""
     upstream.add(make_wheel(folder, "alpha", "1.0", requires=["beta"]), provenance=PROOF)
-    upstream.add(make_sdist(folder, "alpha", "1.0"))
+    upstream.add(make_sdist(folder, "alpha", "1.0", requires=["beta"]))
     upstream.add(make_wheel(folder, "beta", "1.0"))
     upstream.add(make_wheel(folder, "gamma", "1.0"), hashes=("md5",), metadata=False)
 
@@ -60,6 +61,18 @@ async def fill(cache: Path, upstream: Upstream, *projects: str, skip: str = " ")
 
 async def read(blob: Blob) -> bytes:
     return b"".join([piece async for piece in blob.chunks()])
+
+
+def peak(*arguments: str | Path) -> int:
+    """The most memory in bytes that ``waystation bundle`` ever had; its parent's does not count."""
+    code = "import atexit, pathlib; from proxy.cli import main; "
+    code += "status = pathlib.Path('/proc/self/status'); "
+    code += "atexit.register(lambda: print(status.read_text())); main()"
+    command = [sys.executable, "-c", code, "bundle", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", done.stdout)[0]) * 1024
 
 
 async def offline(cache: Path, upstream: str) -> dict[str, bytes]:
@@ -138,18 +151,34 @@ class Near:
 
 
 async def make_near(folder: Path) -> Near:
+    return await _made(folder, stock)
+
+
+async def make_large(folder: Path) -> Near:
+    def add(upstream: Upstream, dists: Path) -> None:
+        for name in ("alpha", "beta", "gamma"):
+            upstream.add(make_wheel(dists, name, "1.0", padding=100 * 10**6))
+
+    return await _made(folder, add, with_content=False)
+
+
+async def _made(
+    folder: Path, add: Callable[[Upstream, Path], None], *, with_content: bool = True
+) -> Near:
     cache, bundle = folder / "cache", folder / "all.bundle"
     async with Upstream() as upstream:
-        stock(upstream, folder / "dists")
+        add(upstream, folder / "dists")
         await fill(cache, upstream, "alpha", "beta", "gamma")
     created = await create(cache, upstream.url, bundle)
-    return Near(cache, upstream.url, bundle, created, await offline(cache, upstream.url))
+    served = await offline(cache, upstream.url) if with_content else {}
+    return Near(cache, upstream.url, bundle, created, served)
 
 
 async def seen(cache: Path) -> dict[str, bytes]:
     """What is in a cache for anybody to see: records by key, and files."""
     async with open_cache(settings(cache, "http://127.0.0.1:1/simple/")) as opened:
-        keys = [key for key in await opened.records.keys("") if not key.startswith("used/")]
+        kinds = ("page/", "document/", "held/", "provenance/")
+        keys = [key for kind in kinds for key in await opened.records.keys(kind)]
         found = {key: await opened.records.get(key) or b"" for key in keys}
         files = {
             each.key: opened.store.path(each.key).read_bytes() for each in opened.store.entries()

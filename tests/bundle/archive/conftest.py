@@ -6,10 +6,16 @@ import asyncio
 
 import pytest
 
-from tests.bundle.archive.carrying import Near, make_near
+from tests.bundle.archive.carrying import Near, make_large, make_near
 
 
 @pytest.fixture(scope="session")
 def near(tmp_path_factory: pytest.TempPathFactory) -> Near:
     """A cache that was filled online, and a bundle of all that it holds. Not to be changed."""
     return asyncio.run(make_near(tmp_path_factory.mktemp("near")))
+
+
+@pytest.fixture(scope="session")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Near:
+    """The same with three wheels of 100 MB. Not to be changed either."""
+    return asyncio.run(make_large(tmp_path_factory.mktemp("large")))

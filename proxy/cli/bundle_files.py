@@ -1,0 +1,37 @@
+"""Bundles as files on the command line, and how far the work on one has got."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from proxy.bundle.archive.refused import Failed
+from proxy.bundle.archive.source import Source
+
+READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+WRITABLE = click.Path(dir_okay=False, path_type=Path)
+
+
+@contextmanager
+def opened(file: Path, *, hashed: bool = False) -> Iterator[Source]:
+    """Raises ``Failed``."""
+    try:
+        stream = file.open("rb", buffering=0)
+    except OSError as error:
+        raise Failed(f"{file} cannot be read", error) from error
+    with stream:
+        yield Source(stream, hashed=hashed)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar for people, nothing where there is no terminal; ``total`` in bytes."""
+    if not sys.stderr.isatty():
+        yield lambda size: None
+        return
+    with click.progressbar(length=total, file=sys.stderr) as bar:
+        yield bar.update

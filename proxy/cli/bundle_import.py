@@ -1,0 +1,118 @@
+"""``waystation bundle verify`` and ``import``: a bundle on the far side."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from proxy.bundle.archive.importing import Rules, import_bundle, strange
+from proxy.bundle.archive.reading import Bundle, drop
+from proxy.bundle.archive.signing import load_trusted
+from proxy.bundle.archive.survey import Survey
+from proxy.cache import open_cache
+from proxy.cli.bundle_files import READABLE, opened, progress
+from proxy.cli.bundle_text import facts, imported_lines
+from proxy.cli.options import settings_options
+from proxy.cli.reporting import quiet_logs
+from proxy.compose_bundle import mirrored
+from proxy.settings import Settings
+from proxy.sources import load
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _conditions(function: F) -> F:
+    """What has to be true of a bundle, the same for both."""
+    expect = click.option(
+        "--expect",
+        metavar="sha256:DIGEST",
+        callback=_digest,
+        help="Take only the archive with this digest, as `create` and `verify` tell it.",
+    )
+    trust = click.option(
+        "--trust",
+        multiple=True,
+        type=READABLE,
+        metavar="PUBLIC_KEY",
+        help="Take only what this key has signed; may be repeated. Default: the keys that the"
+        " setting trusted_keys names.",
+    )
+    return expect(trust(function))
+
+
+def _digest(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+        raise click.BadParameter("give sha256: and 64 hex digits")
+    return value and value.removeprefix("sha256:")
+
+
+@click.command("verify")
+@click.argument("file", type=READABLE)
+@settings_options
+@_conditions
+def verify_command(
+    file: Path, expect: str | None, trust: tuple[Path, ...], config: Path | None, **flags: Any
+) -> None:
+    """Check every byte of FILE, and import nothing.
+
+    Exit status 1 if something is wrong with it.
+    """
+    trusted = load_trusted(_settings(flags, config, trust).trusted_keys)
+    with opened(file, hashed=True) as source:
+        bundle = Bundle(source, trusted)
+        with progress(bundle.manifest.load) as tell:
+            for step in bundle.members(drop):
+                tell(step)
+        bundle.require(expect)
+    lines = ["sound", f"archive    sha256:{bundle.archive_digest}", *facts(bundle)]
+    click.echo("\n".join(lines))
+
+
+@click.command("import")
+@click.argument("file", type=READABLE)
+@settings_options
+@_conditions
+@click.option(
+    "--accept-changed",
+    is_flag=True,
+    help="Take other bytes under a file name that is known here too, instead of refusing.",
+)
+def import_command(
+    file: Path,
+    expect: str | None,
+    trust: tuple[Path, ...],
+    accept_changed: bool,
+    config: Path | None,
+    **flags: Any,
+) -> None:
+    """Take FILE into the cache once every byte of it is checked: all of it, or nothing.
+
+    Servers may be running on the cache. If it is cut off, run it again. Exit status 1 if the
+    bundle is refused, and 2 if a setting stands in the way.
+    """
+    settings = _settings(flags, config, trust)
+    quiet_logs(settings)
+    here = list(mirrored(settings).values())
+    rules = Rules(here, int(settings.max_size), expect, accept_changed)
+
+    async def run(bundle: Bundle) -> Survey:
+        with progress(bundle.manifest.load) as tell:
+            async with open_cache(settings) as cache:
+                return await import_bundle(cache, bundle, rules, tell)
+
+    with opened(file, hashed=expect is not None) as source:
+        bundle = Bundle(source, load_trusted(settings.trusted_keys))
+        found = asyncio.run(run(bundle))
+    click.echo("\n".join(imported_lines(found)))
+    for url in strange(bundle.manifest, here):
+        click.echo(f"these settings do not serve its pages: set upstream to {url}", err=True)
+
+
+def _settings(flags: dict[str, Any], config: Path | None, trust: tuple[Path, ...]) -> Settings:
+    trusted = {"trusted_keys": list(trust)} if trust else {}
+    return load(flags | trusted, config).settings

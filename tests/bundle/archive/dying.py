@@ -1,0 +1,75 @@
+"""An import that is killed before the n-th thing it writes into the cache.
+
+``python -m tests.bundle.archive.dying CACHE UPSTREAM BUNDLE N``
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from proxy.bundle.archive.importing import Rules, import_bundle
+from proxy.bundle.archive.reading import Bundle
+from proxy.bundle.archive.source import Source
+from proxy.cache import open_cache
+from proxy.compose_bundle import mirrored
+from proxy.storage.base import Records
+from proxy.storage.disk import DiskStore
+from proxy.storage.pages import Pages
+from tests.bundle.archive.carrying import settings
+
+
+class DyingStore(DiskStore):
+    def __init__(self, root: Path, write: Callable[[], None]) -> None:
+        super().__init__(root)
+        self._write = write
+
+    async def put(self, key: str, spool: Path) -> None:
+        self._write()
+        await super().put(key, spool)
+
+
+class DyingRecords:
+    def __init__(self, records: Records, write: Callable[[], None]) -> None:
+        self._records = records
+        self._write = write
+
+    async def get(self, key: str) -> bytes | None:
+        return await self._records.get(key)
+
+    async def keys(self, prefix: str) -> list[str]:
+        return await self._records.keys(prefix)
+
+    async def put(self, key: str, value: bytes) -> None:
+        self._write()
+        await self._records.put(key, value)
+
+    async def forget(self, key: str) -> None:
+        self._write()
+        await self._records.forget(key)
+
+
+async def main(folder: Path, upstream: str, path: Path, left: int) -> None:
+    def write() -> None:
+        nonlocal left
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+
+    chosen = settings(folder, upstream)
+    async with open_cache(chosen) as cache:
+        records = DyingRecords(cache.records, write)
+        store = DyingStore(cache.store.root, write)
+        dying = replace(cache, records=records, store=store, pages=Pages(records))  # type: ignore[arg-type]
+        with path.open("rb", buffering=0) as stream:
+            rules = Rules(list(mirrored(chosen).values()))
+            await import_bundle(dying, Bundle(Source(stream)), rules, lambda size: None)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])))

@@ -1,0 +1,151 @@
+"""``waystation bundle`` as people use it: what it says, and its exit status."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.bundle.archive.carrying import Near, run, seen
+from tests.bundle.archive.forging import altered
+
+HELD = "alpha-1.0-py3-none-any.whl"
+
+
+def of(near: Near, cache: Path | None = None) -> tuple[str | Path, ...]:
+    return "--cache-dir", cache or near.cache, "--upstream", near.upstream
+
+
+def test_create_show_verify_import(near: Near, tmp_path: Path) -> None:
+    file = tmp_path / "b"
+    made = run("create", file, "--all", *of(near)).stdout
+    assert f"archive    sha256:{near.created.archive_digest}" in made
+    assert f"manifest   sha256:{near.created.digest}" in made
+    assert "lists      3 pages and 6 files of 3 projects" in made
+    shown = run("show", file).stdout
+    assert f"index      {near.upstream}" in shown
+    assert f"  {HELD}  2024-01-02T03:04:05.000000Z\n" in shown
+    digest = f"sha256:{near.created.archive_digest}"
+    assert run("verify", file, "--expect", digest).stdout.startswith(f"sound\narchive    {digest}")
+    done = run("import", file, "--expect", digest, *of(near, tmp_path / "far"))
+    assert done.stdout == (
+        "pages  3 new, 0 changed, 0 same, 0 older than here\nfiles  6 new, 0 same, 0 conflicting\n"
+    )
+    assert done.stderr == ""
+    again = run("import", file, *of(near, tmp_path / "far")).stdout
+    assert "files  0 new, 6 same, 0 conflicting" in again
+
+
+def test_the_manifest_is_for_programs_and_for_deltas(near: Near, tmp_path: Path) -> None:
+    manifest = run("show", near.bundle, "--manifest").stdout
+    assert {each["filename"] for each in json.loads(manifest)["files"]} >= {HELD}
+    (tmp_path / "last.json").write_text(manifest)
+    made = run("create", tmp_path / "d", "--all", "--since", tmp_path / "last.json", *of(near))
+    assert f"since      sha256:{near.created.digest}" in made.stdout
+    assert "carries    0 pages or provenance and 0 files" in made.stdout
+    done = run("import", tmp_path / "d", *of(near, tmp_path / "far"), status=1)
+    assert f"sha256:{near.created.digest}" in done.stderr
+    assert "import that one first" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("create", "b"),
+        ("create", "b", "--all", "--project", "alpha"),
+        ("create", "b", "alpha", "--all"),
+        ("create", "b", "--all", "--python", "3.12"),
+        ("create", "b", "--project", "../alpha"),
+        ("create", "b", "--all", "--since", "nothing"),
+        ("create", "b", "--all", "--sign", "nothing"),
+        ("show", "nothing"),
+        ("verify", "nothing"),
+        ("import", "nothing"),
+        ("verify", "README.md", "--expect", "0000"),
+        ("verify", "README.md", "--trust", "README.md"),
+    ],
+)
+def test_what_makes_no_sense_is_status_2(
+    near: Near, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    given = [tmp_path / each if each == "b" else each for each in arguments]
+    run(*given, *(of(near) if arguments[0] == "create" else ()), status=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_refusals_are_status_1_and_say_why(near: Near, tmp_path: Path) -> None:
+    wrong = bytearray(near.data)
+    wrong[-1100] ^= 1
+    (tmp_path / "wrong").write_bytes(wrong)
+    for what in ("verify", "import"):
+        options = of(near, tmp_path / "far") if what == "import" else ()
+        for file in (tmp_path / "wrong", Path("README.md").absolute()):
+            done = run(what, file, *options, status=1)
+            assert "this bundle is refused: " in done.stderr
+        done = run(what, near.bundle, "--expect", "sha256:" + "0" * 64, *options, status=1)
+        assert f"it is sha256:{near.created.archive_digest}" in done.stderr
+    assert run("show", "README.md", status=1).stderr
+    assert run("create", tmp_path / "b", "--project", "delta", *of(near), status=1).stderr
+    assert await seen(tmp_path / "far") == {}
+
+
+def test_a_bundle_larger_than_the_cache_is_status_2(near: Near, tmp_path: Path) -> None:
+    done = run("import", near.bundle, *of(near, tmp_path), status=2, WAYSTATION_MAX_SIZE="1000")
+    assert "max_size: the files of this bundle are" in done.stderr
+
+
+def test_what_these_settings_do_not_serve_is_told(near: Near, tmp_path: Path) -> None:
+    upstream = "https://index.example.com/simple/"
+    done = run("import", near.bundle, "--cache-dir", tmp_path, "--upstream", upstream)
+    assert f"set upstream to {near.upstream}" in done.stderr
+
+
+def test_keys_by_option_and_by_setting(near: Near, tmp_path: Path) -> None:
+    run("key", tmp_path / "key")
+    assert "cannot be written: File exists" in run("key", tmp_path / "key", status=1).stderr
+    run("key", tmp_path / "other")
+    signed = tmp_path / "signed"
+    run("create", signed, "--all", "--sign", tmp_path / "key", *of(near))
+    assert "signed     by ed25519:" in run("show", signed).stdout
+    run("verify", signed, "--trust", tmp_path / "other.pub", "--trust", tmp_path / "key.pub")
+    run("verify", signed, "--trust", tmp_path / "other.pub", status=1)
+    far = of(near, tmp_path / "far")
+    trusted = {"WAYSTATION_TRUSTED_KEYS": f"{tmp_path}/key.pub,{tmp_path}/other.pub"}
+    unsigned = run("import", near.bundle, *far, status=1, **trusted)
+    assert "it is not signed, and only what a trusted key has signed is taken" in unsigned.stderr
+    run("import", signed, *far, status=0, **trusted)
+    (tmp_path / "c.toml").write_text(f'trusted_keys = ["{tmp_path}/other.pub"]')
+    run("import", signed, *far, "--config", tmp_path / "c.toml", status=1)
+
+
+def test_sources_choose_what_they_need(near: Near, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("alpha\n")
+    file = tmp_path / "b"
+    run("create", file, tmp_path / "requirements.txt", "--no-sdists", *of(near))
+    shown = run("show", file).stdout
+    assert HELD in shown and "beta-1.0-py3-none-any.whl" in shown
+    assert "alpha-1.0.tar.gz" not in shown and "gamma" not in shown
+
+
+def test_sources_that_need_what_is_not_held_make_no_bundle(near: Near, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("alpha\nepsilon\n")
+    file = tmp_path / "b"
+    done = run("create", file, tmp_path / "requirements.txt", *of(near), status=1)
+    assert "epsilon" in done.stdout
+    assert not file.exists()
+
+
+def test_a_full_disk_is_told(near: Near) -> None:
+    done = run("create", "/dev/full", "--all", *of(near), status=1)
+    assert "/dev/full cannot be written: No space left on device" in done.stderr
+
+
+async def test_the_upload_time_that_a_bundle_tells_is_kept(near: Near, tmp_path: Path) -> None:
+    def change(manifest: dict[str, list[dict[str, object]]]) -> None:
+        manifest["files"][0]["uploaded"] = "2020-01-01T00:00:00Z"
+
+    (tmp_path / "b").write_bytes(altered(near.bundle, change))
+    run("import", tmp_path / "b", *of(near, tmp_path / "far"))
+    held = [value for key, value in (await seen(tmp_path / "far")).items() if "held/" in key]
+    assert any(b'"uploaded":"2020-01-01T00:00:00Z"' in each for each in held)

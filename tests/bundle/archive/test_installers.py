@@ -1,0 +1,35 @@
+"""What was imported can be installed, by real installers and without a network."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bundle.archive.carrying import Near, run
+from tests.support.running import command, environment, running
+
+pytestmark = pytest.mark.e2e
+
+PIP = ("-m", "pip", "install", "--no-cache-dir", "--disable-pip-version-check")
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv", "sdist"])
+async def test_an_installer_gets_all_from_a_server_without_a_network(
+    near: Near, tmp_path: Path, tool: str
+) -> None:
+    options = ("--upstream", near.upstream, "--cache-dir", tmp_path / "cache")
+    run("import", near.bundle, *options)
+    site = tmp_path / "site"
+    env = environment(tmp_path / "home", NO_PROXY="127.0.0.1", UV_PYTHON_DOWNLOADS="never")
+    async with running(tmp_path, "--offline", "--upstream", near.upstream) as server:
+        index = ("--index-url", server.index, "--target", site)
+        arguments = {
+            "pip": (*PIP, *index, "alpha"),
+            "sdist": (*PIP, *index, "--no-binary", "alpha", "alpha"),
+            "uv": ("-m", "uv", "pip", "install", "--no-cache", *index, "alpha"),
+        }[tool]
+        done = await command(sys.executable, *arguments, env=env, cwd=tmp_path)
+    done.succeeded()
+    assert (site / "alpha.py").exists() and (site / "beta.py").exists()

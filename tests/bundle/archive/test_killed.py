@@ -1,0 +1,265 @@
+"""Killed at any point, an import is not seen, or can be completed; a bundle is whole or absent."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.bundle.archive.importing import Rules, import_bundle
+from proxy.bundle.archive.reading import Bundle
+from proxy.bundle.archive.refused import BadBundle, Busy
+from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.staging import Staging
+from proxy.cache import open_cache
+from proxy.model import ProjectName
+from proxy.storage.held import Held, HeldFile
+from tests.bundle.archive.carrying import Near, create, offline, run, seen, settings, take
+from tests.support.processes import ROOT
+
+LIMIT = 60.0
+STEPS = 12
+MB = 10**6
+WHEEL = "beta-1.0-py3-none-any.whl"
+
+
+def started(*arguments: str | Path, module: str = "proxy") -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == -signal.SIGKILL
+
+
+def unread(pipe: int) -> int:
+    return int(struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))[0])
+
+
+def wait(done: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    """Until ``done()``; the process must not end before."""
+    until = time.monotonic() + LIMIT
+    while not done():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+@contextmanager
+def piped(path: Path) -> Iterator[Path]:
+    os.mkfifo(path)
+    yield path
+    path.unlink()
+
+
+@pytest.mark.parametrize("step", range(STEPS + 1))
+async def test_killed_while_it_reads_nothing_of_an_import_is_seen(
+    near: Near, tmp_path: Path, step: int
+) -> None:
+    far, data = tmp_path / "far", near.data
+    options = ("--cache-dir", far, "--upstream", near.upstream)
+    with piped(tmp_path / "pipe") as pipe:
+        process = started("bundle", "import", pipe, *options)
+        with pipe.open("wb", buffering=0) as to:
+            sent = data[: (len(data) - 1) * step // STEPS]
+            to.write(sent)
+            wait(lambda: unread(to.fileno()) == 0, process)
+            kill(process)
+    assert await seen(far) == {}
+    run("import", near.bundle, *options)
+    assert await offline(far, near.upstream) == near.served
+    assert left_in(far) == []
+
+
+def left_in(cache: Path) -> list[str]:
+    """What an import has left behind."""
+    folders = [cache / "import", cache / "spool"]
+    paths = [path for folder in folders if folder.exists() for path in folder.rglob("*")]
+    return [str(path.relative_to(cache)) for path in paths if path.name != "lock"]
+
+
+WRITES = 6 + 6 + 1 + 2 * 3
+"""Files, what remembers them, provenance, and both records of each page."""
+
+
+@pytest.mark.parametrize("again", ["same", "other"])
+async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
+    near: Near, tmp_path: Path, again: str
+) -> None:
+    """Also where that is of another bundle: the archive is not needed any more."""
+    whole = await seen(near.cache)
+    run(
+        *("create", tmp_path / "beta", "--project", "beta"),
+        *("--cache-dir", near.cache, "--upstream", near.upstream),
+    )
+    next_one = near.bundle if again == "same" else tmp_path / "beta"
+    for writes in range(WRITES):
+        far = tmp_path / f"far{writes}"
+        arguments = (far, near.upstream, near.bundle, str(writes))
+        process = started(*arguments, module="tests.bundle.archive.dying")
+        process.communicate(timeout=LIMIT)
+        assert process.returncode == -signal.SIGKILL
+        found = await offline(far, near.upstream)
+        assert found.items() <= near.served.items()
+        for project in ("alpha", "beta", "gamma"):
+            if project in found:  # then all of it
+                assert {n for n in near.served if n.startswith(project)} <= found.keys()
+        await take(far, near.upstream, next_one)
+        assert await seen(far) == whole
+        assert left_in(far) == []
+        shutil.rmtree(far)
+
+
+async def test_the_last_write_is_the_last(near: Near, tmp_path: Path) -> None:
+    """So that the test above goes through all of them."""
+    arguments = (tmp_path, near.upstream, near.bundle, str(WRITES))
+    process = started(*arguments, module="tests.bundle.archive.dying")
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+
+
+async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
+    near: Near, tmp_path: Path
+) -> None:
+    """What the first run wrote is not taken for what was known before."""
+    cache, chosen = tmp_path / "near", settings(tmp_path / "near", near.upstream)
+    shutil.copytree(near.cache, cache)
+    (sdist,) = (f for f in near.created.manifest.files if f.filename.endswith(".tar.gz"))
+    async with open_cache(chosen) as opened:  # the wheel's name, once with the sdist's bytes
+        (key,) = [k for k in await opened.records.keys("held/") if k.endswith(f"/{WHEEL}")]
+        namespace, project, _, name = key.split("/")[1:]
+        twin = HeldFile(sdist.sha256, sdist.size, sdist.stored)
+        held = Held(opened.records, namespace)
+        await held.put(ProjectName(project), sdist.sha256, name, twin)
+    run("create", tmp_path / "b", "--all", "--cache-dir", cache, "--upstream", near.upstream)
+    whole = await seen(cache)
+    for writes in range(6, 6 + 7 + 1):
+        far = tmp_path / f"far{writes}"
+        arguments = (far, near.upstream, tmp_path / "b", str(writes))
+        process = started(*arguments, module="tests.bundle.archive.dying")
+        process.communicate(timeout=LIMIT)
+        assert process.returncode == -signal.SIGKILL
+        await take(far, near.upstream, tmp_path / "b")
+        assert await seen(far) == whole
+
+
+async def test_an_import_that_is_cancelled_leaves_nothing(near: Near, tmp_path: Path) -> None:
+    half = asyncio.Event()
+    with piped(tmp_path / "pipe") as pipe:
+        writing = os.open(pipe, os.O_RDWR)
+        try:
+            os.write(writing, near.data[:-1500])
+            stream = pipe.open("rb", buffering=0)
+            with stream:
+                bundle = Bundle(Source(stream))
+                async with open_cache(settings(tmp_path / "far", near.upstream)) as cache:
+                    work = asyncio.create_task(
+                        import_bundle(cache, bundle, Rules(), lambda size: half.set())
+                    )
+                    await asyncio.wait_for(half.wait(), LIMIT)
+                    work.cancel()
+                    os.write(writing, near.data[-1500:])  # the step that runs is the last
+                    with pytest.raises(asyncio.CancelledError):
+                        await work
+        finally:
+            os.close(writing)
+    assert await seen(tmp_path / "far") == {}
+    assert left_in(tmp_path / "far") == []
+
+
+async def test_one_import_at_a_time(near: Near, tmp_path: Path) -> None:
+    async with open_cache(settings(tmp_path, near.upstream)) as cache:
+        with Staging(cache).alone(), pytest.raises(Busy):
+            await take(tmp_path, near.upstream, near.bundle)
+    await take(tmp_path, near.upstream, near.bundle)
+
+
+async def test_what_was_staged_before_is_checked_again_but_not_written(
+    near: Near, tmp_path: Path
+) -> None:
+    """Also of an archive that has been altered meanwhile."""
+    (tmp_path / "b").write_bytes(near.data)
+    with piped(tmp_path / "pipe") as pipe:
+        process = started(
+            *("bundle", "import", pipe, "--cache-dir", tmp_path / "far"),
+            *("--upstream", near.upstream),
+        )
+        with pipe.open("wb", buffering=0) as to:
+            to.write(near.data[:-1024])
+            wait(lambda: unread(to.fileno()) == 0, process)
+            kill(process)
+    assert left_in(tmp_path / "far")
+    wrong = bytearray(near.data)
+    wrong[-1024 - 512] ^= 1
+    (tmp_path / "b").write_bytes(wrong)
+    with pytest.raises(BadBundle):
+        await take(tmp_path / "far", near.upstream, tmp_path / "b")
+    assert left_in(tmp_path / "far") == []
+
+
+@pytest.mark.parametrize("size", [1, 700, 100_000, 40 * MB, 200 * MB])
+async def test_killed_while_it_writes_a_bundle_the_cache_is_as_it_was(
+    large: Near, tmp_path: Path, size: int
+) -> None:
+    with piped(tmp_path / "pipe") as pipe:
+        process = started("bundle", "create", pipe, *of(large))
+        with pipe.open("rb", buffering=0) as stream:
+            found = hashlib.sha256()
+            left = size
+            while left:
+                piece = stream.read(min(left, 2**20))
+                assert piece
+                found.update(piece)
+                left -= len(piece)
+            kill(process)
+    with large.bundle.open("rb") as right:
+        assert found.digest() == hashlib.sha256(right.read(size)).digest()
+    assert left_in(large.cache) == []
+    assert (await create(large.cache, large.upstream, tmp_path / "b")) == large.created
+
+
+@pytest.mark.parametrize("size", [1, 40 * MB, 200 * MB])
+async def test_killed_while_it_writes_a_bundle_the_former_one_stays(
+    large: Near, tmp_path: Path, size: int
+) -> None:
+    file, part = tmp_path / "b", tmp_path / "b.part"
+    file.write_bytes(b"former")
+    process = started("bundle", "create", file, *of(large))
+    wait(lambda: part.exists() and part.stat().st_size >= size, process)
+    kill(process)
+    assert file.read_bytes() == b"former"
+    assert part.exists()
+    run("create", file, *of(large))
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    run("verify", file, "--expect", f"sha256:{large.created.archive_digest}")
+
+
+def test_two_runs_do_not_write_one_bundle(near: Near, tmp_path: Path) -> None:
+    with (tmp_path / "b.part").open("wb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        done = run("create", tmp_path / "b", *of(near), status=1)
+    assert "another run is writing it" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["b.part"]
+
+
+def of(near: Near) -> tuple[str | Path, ...]:
+    return "--all", "--cache-dir", near.cache, "--upstream", near.upstream
