@@ -109,6 +109,7 @@ async def test_p56_ours_first_and_upstream_behind(place: Place) -> None:
         await get(proxy, BAR)
         with pytest.raises(NoSuchProject):
             await proxy.index.page(ProjectName("baz"))
+        await remembered(proxy, "page/")
         assert await proxy.index.projects() == {FOO, BAR}
 
 

@@ -12,6 +12,7 @@ from tests.support.faults import LOGIN_PAGE
 from tests.support.listings import html_page
 from tests.support.mirrors import DEMO, PAGE, Opened, Site
 from tests.support.upstream import Fault
+from tests.support.waiting import until
 
 HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
@@ -55,6 +56,19 @@ async def test_only_the_first_waits_for_a_slow_upstream(site: Site) -> None:
         assert it.outcomes[1:] == [STALE] * 51
         gate.set()
     assert site.upstream.count(PAGE) == 2
+
+
+async def test_an_upstream_that_is_no_longer_slow_is_asked_again(site: Site) -> None:
+    gate = asyncio.Event()
+    async with site.open(page_ttl=0, soft_deadline=0.05) as it:
+        await warmed(site, it)
+        site.upstream.fault(PAGE, Fault(hang=gate), times=1)
+        await it.page()
+        it.heard.clear()
+        gate.set()
+        await it.heard.until(lambda: it.heard.changes() == [DEMO])
+        await it.page()
+        assert it.outcomes == [REVALIDATED]
 
 
 async def test_a_page_that_nothing_stands_in_for_is_waited_for(site: Site) -> None:
@@ -117,6 +131,15 @@ async def test_what_must_be_revalidated_is_never_stale(site: Site, control: str)
         assert it.outcomes == [MISS, REVALIDATED]
 
 
+async def test_what_must_not_be_stored_does_not_stand_in(site: Site) -> None:
+    site.upstream.cache_control = "no-store"
+    async with site.open() as it:
+        await warmed(site, it)
+        site.upstream.fault(PAGE, DOWN)
+        with pytest.raises(UpstreamError):
+            await it.page()
+
+
 async def test_stale_while_revalidate_answers_at_once(site: Site) -> None:
     gate = asyncio.Event()
     async with site.open(stale_while_revalidate=30) as it:
@@ -149,6 +172,8 @@ async def test_who_joins_a_recheck_has_the_stale_page_too(site: Site) -> None:
     async with site.open() as it:
         it.mirror._pages.recheck(DEMO)  # before anything was read from the store
         waiting = asyncio.create_task(it.names())
+        await until(lambda: it.mirror._memory.get(DEMO) is not None)
+        await until(lambda: site.upstream.count(PAGE) == 2)
         gate.set()
         assert await waiting == [ONE]
 
@@ -175,6 +200,21 @@ async def test_p45_nor_after_a_restart(site: Site) -> None:
     site.clock.advance(HOUR + 1)
     async with site.open() as it:
         assert await it.names() == [ONE, TWO]
+
+
+async def test_p45_a_serial_that_was_right_again_is_doubted_anew(site: Site) -> None:
+    async with site.open() as it:
+        await warmed(site, it)
+        for _ in range(2):
+            site.add("2.0")
+            site.upstream.serials[DEMO] = 900
+            assert await it.names() == [ONE]
+            site.clock.advance(HOUR - 1)
+            site.upstream.remove(TWO)
+            site.upstream.serials[DEMO] = 1001
+            assert await it.names() == [ONE]
+            site.clock.advance(601)
+        assert it.outcomes == [MISS, STALE, REVALIDATED, STALE, REVALIDATED]
 
 
 async def test_p45_an_upstream_that_stops_sending_serials_is_believed(site: Site) -> None:

@@ -144,6 +144,19 @@ async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Rig)
     assert known and len(known.page.files) == 2
 
 
+async def test_nor_by_one_that_was_read_a_moment_before(rig: Rig) -> None:
+    rig.keep(1)
+    await rig.memory.close()
+    rig.memory = rig.make()
+    loading = asyncio.create_task(rig.count())
+    async with asyncio.timeout(10):
+        while rig.memory.get(DEMO) is None:
+            await asyncio.sleep(0)
+    assert not loading.done()
+    rig.keep(2, checked=NOW + 1)
+    assert await loading == 2
+
+
 async def test_what_is_being_forgotten_is_not_read_again(rig: Rig) -> None:
     rig.keep(1)
     await rig.memory.close()
