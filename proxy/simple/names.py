@@ -27,6 +27,10 @@ _DEVICE = r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|
 _PLAIN = re.compile(rf"(?!{_DEVICE})[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9_+!-])?\Z")
 _UNSAFE = re.compile(rf"[.~-]|{_DEVICE}|.*[/\\:]|.*[. ]\Z")
 
+_OF_ANY = re.compile(
+    r"([A-Za-z0-9._]+)-[A-Za-z0-9._+!-]*\.whl\Z"
+    r"|([A-Za-z0-9._-]+)-[A-Za-z0-9._+!]*\.(?:tar\.gz|zip)\Z"
+)
 _SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 
@@ -55,7 +59,7 @@ def belongs(filename: str, project: ProjectName) -> bool:
     A name that no standard explains (eggs, installers, dumb archives) belongs to every
     project it starts with a spelling of, followed by a dash.
     """
-    if _ordinary(project).match(filename):
+    if is_ordinary(filename, project):
         return True
     start = _start(project).match(filename)
     if start is None:
@@ -87,6 +91,15 @@ def version_of(filename: str, project: ProjectName) -> str | None:
     return _version(version) if plain_name and len(tags) >= 3 else None
 
 
+def is_ordinary(filename: str, project: ProjectName) -> bool:
+    """Whether ``ordinary`` describes the file name; for a few, without making a pattern."""
+    found = _OF_ANY.match(filename)
+    if found is None or len(filename) > LONGEST or _UNSAFE.match(project.replace("-", ".")):
+        return False
+    spelled: str = found[1] or found[2]
+    return spelled.lower().replace("_", "-").replace(".", "-") == project
+
+
 def ordinary(project: ProjectName) -> str:
     """A pattern of file names that are plainly of this project and safe; ends before the end.
 
@@ -99,11 +112,6 @@ def ordinary(project: ProjectName) -> str:
     wheel = _spelling(project, "[_.]") + rf"-[A-Za-z0-9._+!-]{{0,{room}}}\.whl"
     sdist = _spelling(project, "[-_.]") + rf"-[A-Za-z0-9._+!]{{0,{room}}}\.(?:tar\.gz|zip)"
     return f"(?:{wheel}|{sdist})"
-
-
-@lru_cache(maxsize=1024)
-def _ordinary(project: ProjectName) -> re.Pattern[str]:
-    return re.compile(ordinary(project) + r"\Z")
 
 
 @lru_cache(maxsize=1024)

@@ -157,9 +157,10 @@ def _ordinary(project: ProjectName) -> Callable[[str], object]:
 
 
 def _ordinary_in_two(project: ProjectName) -> Callable[[str], object]:
-    """The same in two searches: to make one for the project would take longer than a few files."""
-    named = re.compile(names.ordinary(project) + r"\n").match
-    return lambda lines: named(lines) and _DESCRIBED.match(lines)
+    """The same in two steps: to make a search for the project would take longer than these."""
+    return lambda lines: (
+        _DESCRIBED.match(lines) and names.is_ordinary(lines.partition("\n")[0], project)
+    )
 
 
 def _described() -> str:

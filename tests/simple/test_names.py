@@ -14,7 +14,14 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from proxy.simple.names import belongs, normalize, ordinary, safe_filename, version_of
+from proxy.simple.names import (
+    belongs,
+    is_ordinary,
+    normalize,
+    ordinary,
+    safe_filename,
+    version_of,
+)
 
 
 @pytest.mark.parametrize("spelling", ["Zope.Interface", "zope_interface", "ZOPE-._-interface"])
@@ -187,6 +194,16 @@ def test_ordinary_names_are_safe_and_belong(filename: str, project: str) -> None
         assert belongs(filename, name)
 
 
+@given(NAMES | st.text(max_size=12), PROJECTS)
+@example("nul.x-1.0.zip", "nul-x")
+@example("foo-1.0.zip\n", "foo")
+@example("\u017foo-1.0.zip", "soo")
+@example("foo.bar-1.0-1.tar.gz", "foo-bar")
+def test_a_name_is_ordinary_whichever_way_that_is_found(filename: str, project: str) -> None:
+    name = normalize(project)
+    assert is_ordinary(filename, name) == bool(re.fullmatch(ordinary(name), filename))
+
+
 @given(NAMES, PROJECTS)
 def test_packaging_has_the_first_word(filename: str, project: str) -> None:
     name = normalize(project)
@@ -209,5 +226,5 @@ def test_ordinary_names_are_short_enough_however_long_the_project(length: int) -
     project = normalize("x" * length)
     for rest in range(12):
         filename = f"{project}-{'1' * rest}.zip"
-        if re.fullmatch(ordinary(project), filename):
+        if re.fullmatch(ordinary(project), filename) or is_ordinary(filename, project):
             assert safe_filename(filename)
