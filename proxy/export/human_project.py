@@ -40,7 +40,7 @@ def project_page(
         f"{escape(_requirement(page.project, latest))}</pre>\n"
         '<div class="columns">\n'
         f'<article class="card readme">{readme or _NO_README}</article>\n'
-        f'<aside class="card">{"".join(_facts(page.project, latest, description))}</aside>\n'
+        f'<aside class="card facts">{"".join(_facts(page.project, latest, description))}</aside>\n'
         "</div>\n"
         f'<h2 class="files" id="files">Files</h2>\n{_files(page.project, found, latest, link)}'
     )

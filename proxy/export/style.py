@@ -39,10 +39,10 @@ pre.plain { white-space: pre-wrap; }
   .columns > aside { order: -1; } }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 1.25rem 1.5rem; }
-aside.card { font-size: .9rem; padding: .5rem 1.25rem 1rem; }
-aside h2 { font-size: .78rem; letter-spacing: .05em; text-transform: uppercase;
+.facts.card { font-size: .9rem; padding: .5rem 1.25rem 1rem; }
+.facts h2 { font-size: .78rem; letter-spacing: .05em; text-transform: uppercase;
   color: var(--soft); margin: 1.1rem 0 .25rem; }
-aside ul { list-style: none; margin: 0; padding: 0; } aside p { margin: 0; }
+.facts ul { list-style: none; margin: 0; padding: 0; }
 .readme > :first-child, .readme > section:first-child > :first-child { margin-top: 0; }
 .readme h1 { font-size: 1.6rem; } .readme h2 { font-size: 1.3rem; }
 .readme h1, .readme h2 { border-bottom: 1px solid var(--line); padding-bottom: .3rem; }
@@ -52,7 +52,10 @@ aside ul { list-style: none; margin: 0; padding: 0; } aside p { margin: 0; }
   border-left: .25rem solid var(--line); }
 .readme table { border-collapse: collapse; display: block; overflow-x: auto; }
 .readme th, .readme td { border: 1px solid var(--line); padding: .3rem .75rem; }
-.readme li > p { margin: .2rem 0; }
+.readme li > p, .readme td > p, .readme th > p { margin: .2rem 0; }
+.readme aside, .readme .alert { border-left: .25rem solid var(--link); padding: .1rem 1rem;
+  background: var(--back); margin: 1rem 0; } .readme .admonition-title { font-weight: 600; }
+.readme aside p { margin: .4rem 0; }
 .picture { display: inline-block; font-size: .78rem; line-height: 1.5; padding: 0 .55rem;
   background: var(--mark); border-radius: 1rem; }
 .muted { color: var(--soft); }
