@@ -14,9 +14,8 @@ from proxy.errors import UnreadablePage
 from proxy.events import Observer, PageChanged
 from proxy.heavy import off_loop
 from proxy.indexes.freshness import Lifetimes
+from proxy.indexes.page_reading import PageReader
 from proxy.model import ProjectName, ProjectPage
-from proxy.simple.parse import parse_page
-from proxy.simple.screen import screen
 from proxy.singleflight import SingleFlight
 from proxy.storage.pages import Pages, StoredPage, pack, unpack
 
@@ -47,26 +46,23 @@ class PageMemory:
         review: Callable[[ProjectPage], Awaitable[ProjectPage]] | None = None,
         budget: int = 12_000,
     ) -> None:
-        """``review`` has the last word on a page that was read: see ``Ledger``.
+        """``namespace`` keys what is stored: it changes with the upstream's configuration.
 
-        ``namespace`` keys what is stored: it changes with the upstream's configuration.
-
-        ``allows`` says of an origin whether files may be fetched there. ``budget`` bounds the
-        parsed pages by the number of their files, at about 1 kB each; a page counts as one more.
+        ``allows`` as in ``PageReader``. ``review`` has the last word on a page that was read:
+        see ``Ledger``. ``budget`` bounds the parsed pages by the number of their files, at
+        about 1 kB each; a page counts as one more.
         """
-        self._name = name
         self._namespace = namespace
         self._pages = pages
         self._lifetimes = lifetimes
         self._events = events
-        self._allows = allows
+        self._reader = PageReader(name, allows)
         self._review = review
         self._budget = budget
         self._size = 0
         self._known: OrderedDict[ProjectName, Known] = OrderedDict()
         self._loads: SingleFlight[ProjectName, Known | None] = SingleFlight()
         self._writes: dict[ProjectName, asyncio.Task[None]] = {}
-        self._told: set[tuple[str, str]] = set()
 
     def get(self, project: ProjectName) -> Known | None:
         if known := self._known.get(project):
@@ -111,11 +107,7 @@ class PageMemory:
         self, project: ProjectName, url: str, content_type: str, document: bytes
     ) -> ProjectPage:
         """The page that a document means. Raises ``UnreadablePage``."""
-        page = parse_page(project, document, content_type, url, self._name)
-        page, refused = screen(page, self._allows)
-        for file in refused:
-            self._tell(project, file.filename)
-        return page
+        return self._reader.read(project, url, content_type, document)
 
     async def reviewed(self, page: ProjectPage) -> ProjectPage:
         """The page as it may be shown."""
@@ -193,16 +185,6 @@ class PageMemory:
             del self._writes[project]
         if not task.cancelled() and (error := task.exception()):
             log.error("page of %s was not stored: %r", project, error)
-
-    def _tell(self, project: str, filename: str) -> None:
-        if (project, filename) not in self._told and len(self._told) < self._budget:
-            self._told.add((project, filename))
-            log.warning(
-                "%s: %r of %s left out, its link leads to a host that is not allowed",
-                self._name,
-                filename,
-                project,
-            )
 
 
 def _weight(known: Known) -> int:
