@@ -11,11 +11,12 @@ from proxy.bundle.needs import Missing, Need
 from proxy.bundle.parallel import each
 from proxy.errors import NoSuchFile, ProxyError, StoreDamaged
 from proxy.indexes.base import Index
-from proxy.model import METADATA, PROVENANCE, STRENGTH, Artifact
+from proxy.model import STRENGTH, Artifact
 from proxy.storage.base import Blob, BlobStore
 from proxy.storage.disk import BytesBlob, DiskBlob
 
 _AT_ONCE = 4
+_PIECE = 2**20
 _BLAKE2B = 32
 """Bytes of the digests that indexes call ``blake2b``."""
 
@@ -41,11 +42,11 @@ async def proven(need: Need, pieces: AsyncIterator[bytes]) -> AsyncIterator[byte
     """The pieces, and an error at the end unless they are what the lock names."""
     checks = {name: _hash(name) for name in need.proofs if name in STRENGTH}
     async for piece in pieces:
-        for check in checks.values():
-            check.update(piece)
+        for running in checks.values():
+            running.update(piece)
         yield piece
-    for name, check in checks.items():
-        if check.hexdigest() != need.proofs[name]:
+    for name, running in checks.items():
+        if running.hexdigest() != need.proofs[name]:
             raise Wrong(need.filename, name)
 
 
@@ -63,7 +64,7 @@ async def missing(
             artifact = await index.file(need.project, need.filename, need.digest)
             if not is_here(artifact.blob):
                 raise NoSuchFile(need.project, need.filename, "it is not held")
-            await _check(need, artifact, store, verify=verify or bool(need.proofs))
+            await check(need, artifact, store, verify=verify)
         except ProxyError as error:
             found.append(Missing(need.line, str(error)))
 
@@ -71,36 +72,43 @@ async def missing(
     return sorted(found)
 
 
-async def _check(need: Need, artifact: Artifact, store: BlobStore, *, verify: bool) -> None:
+async def check(need: Need, artifact: Artifact, store: BlobStore, *, verify: bool = False) -> None:
+    """Raises ``StoreDamaged`` if it is not whole, and ``Wrong``; what is damaged is dropped.
+
+    ``verify``: every byte is hashed again.
+    """
     blob = artifact.blob
+    if not isinstance(blob, DiskBlob):
+        return
     size = artifact.file.size if need.size is None else need.size
     whole = size is None or blob.size == size
-    if not isinstance(blob, DiskBlob) or (whole and not verify):
-        return
-    beside = need.filename.endswith((METADATA, PROVENANCE))
-    hashes = dict(artifact.file.hashes) | ({} if beside else dict(need.proofs))
-    stored = store.has(blob.path.name) if _is_key(blob.path) else False
-    if stored:
-        hashes.setdefault("sha256", blob.path.name)
-    if whole and await asyncio.to_thread(_has, blob.path, hashes):
-        return
-    if stored:
-        await store.delete(blob.path.name)
-    raise StoreDamaged(need.filename)
+    ours = _is_key(blob.path) and store.has(blob.path.name)
+    promised = {"sha256": blob.path.name} if ours else artifact.file.hashes
+    wrong = await asyncio.to_thread(_differing, blob.path, promised if verify else {})
+    if wrong or not whole:
+        if ours:
+            await store.delete(blob.path.name)
+        raise StoreDamaged(need.filename)
+    wrong = await asyncio.to_thread(_differing, blob.path, need.proofs)
+    if wrong:
+        raise Wrong(need.filename, wrong)
 
 
 def _is_key(path: Path) -> bool:
     return len(path.name) == 64 and path.parent.name == path.name[:2]
 
 
-def _has(path: Path, hashes: Mapping[str, str]) -> bool:
-    """Whether the file has all of these that can be checked."""
-    for name in hashes.keys() & set(STRENGTH):
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda name=name: _hash(name))  # type: ignore[misc]
-        if found.hexdigest() != hashes[name]:
-            return False
-    return True
+def _differing(path: Path, hashes: Mapping[str, str]) -> str:
+    """The first algorithm by which the file is another one; empty if there is none."""
+    for name in STRENGTH:
+        if name in hashes:
+            running = _hash(name)
+            with path.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    running.update(piece)
+            if running.hexdigest() != hashes[name]:
+                return name
+    return ""
 
 
 def _hash(name: str) -> hashlib._Hash:

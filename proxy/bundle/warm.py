@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import time
 
 from pydantic import ByteSize, HttpUrl
 
 from proxy.bundle.choice import Choice
+from proxy.bundle.fetching import Counting, Fetching
 from proxy.bundle.gather import JOBS, needed
-from proxy.bundle.held import is_here, missing, proven
+from proxy.bundle.held import missing
 from proxy.bundle.needs import Missing, Need, Needs
-from proxy.bundle.parallel import each
 from proxy.bundle.progress import Display
 from proxy.bundle.wants import Wants
 from proxy.compose import Proxy, open_proxy
+from proxy.compose_bundle import mirrored
 from proxy.errors import ProxyError
-from proxy.events import Event, FileAnswered, Outcome
-from proxy.indexes.base import Index
-from proxy.model import ProjectName
+from proxy.model import METADATA
 from proxy.settings import MirrorTable, Settings
+from proxy.storage.disk import DiskBlob
+from proxy.storage.held import Held, HeldFile
 
 _ROOM = ByteSize(64 * 2**20)
 """Bytes that are kept for a moment of what is fetched for another Waystation."""
@@ -54,6 +58,7 @@ async def warm(
     rest = [need for need in report.needs.files if need.line not in failed]
     async with open_proxy(offline) as proxy:
         unkept = await missing(proxy.index, proxy.cache.store, rest)
+        await _remember(proxy, offline, rest)
     reason = "it did not stay in the cache: is the disk full, or max_size too small?"
     lost = tuple(Missing(lack.line, reason) for lack in unkept)
     return replace(report, missing=(*report.missing, *lost))
@@ -75,6 +80,27 @@ async def warm_remote(
     with TemporaryDirectory(prefix="waystation-", ignore_cleanup_errors=True) as folder:
         async with open_proxy(_through(settings, url, Path(folder))) as proxy:
             return await _fetched(proxy, wants, choice, display, jobs)
+
+
+async def _remember(proxy: Proxy, settings: Settings, needs: Iterable[Need]) -> None:
+    """Notes that metadata is held which came with another wheel that has the same.
+
+    It is found by its digest without that; to be carried elsewhere it has to be known.
+    """
+    held = {
+        name: Held(proxy.cache.records, origin.namespace)
+        for name, origin in mirrored(settings).items()
+    }
+    for need in needs:
+        if need.index not in held or not need.filename.endswith(METADATA):
+            continue
+        key = need.project, need.digest, need.filename
+        if await held[need.index].get(*key) is None:
+            with suppress(ProxyError):
+                artifact = await proxy.index.file(need.project, need.filename, need.digest)
+                if isinstance(blob := artifact.blob, DiskBlob):
+                    known = HeldFile(blob.path.name, blob.size, time(), artifact.file.uploaded)
+                    await held[need.index].put(*key, known)
 
 
 def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
@@ -107,10 +133,10 @@ def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
 async def _fetched(
     proxy: Proxy, wants: Wants, choice: Choice, display: Display, jobs: int
 ) -> Report:
-    counting = _Counting()
+    counting = Counting()
     proxy.events.subscribe(counting)
     needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
-    fetching = _Fetching(proxy.index, display, jobs)
+    fetching = Fetching(proxy.index, proxy.cache.store, display, jobs)
     await fetching.all(needs.files)
     fetched = [need for need in needs.files if (need.project, need.filename) in counting.fetched]
     lines = {lack.line for lack in needs.missing}
@@ -121,39 +147,3 @@ async def _fetched(
         len(fetched),
         sum(need.size or 0 for need in fetched),
     )
-
-
-@dataclass(slots=True)
-class _Counting:
-    """Notes what upstream was asked for."""
-
-    fetched: set[tuple[ProjectName, str]] = field(default_factory=set)
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, FileAnswered) and event.outcome in (Outcome.MISS, Outcome.JOINED):
-            self.fetched.add((event.project, event.filename))
-
-
-@dataclass(slots=True)
-class _Fetching:
-    index: Index
-    display: Display
-    jobs: int
-    failed: list[Missing] = field(default_factory=list)
-
-    async def all(self, needs: tuple[Need, ...]) -> None:
-        """Every one that is not held, some at once."""
-        with self.display.fetching(needs):
-            await each(needs, self._one, self.jobs)
-
-    async def _one(self, need: Need) -> None:
-        try:
-            artifact = await self.index.file(need.project, need.filename, need.digest)
-            if need.proofs or not is_here(artifact.blob):
-                self.display.begin(need)
-                async for piece in proven(need, artifact.blob.chunks()):
-                    self.display.advance(need, len(piece))
-        except ProxyError as error:
-            self.failed.append(Missing(need.line, str(error)))
-        finally:
-            self.display.end(need)

@@ -149,6 +149,8 @@ async def test_damage_is_found_and_dropped(here: Site) -> None:
     blob.write_bytes(good[:-1])
     assert lines(await here.ready("top")) == {line}, "a wrong size is seen anyway"
     assert (await here.warm("top")).complete
+    blob.write_bytes(good[:-1])
+    assert (await here.warm("top")).complete, "by warming, too"
 
 
 async def test_what_is_missing_can_be_warmed_whatever_the_targets(here: Site) -> None:

@@ -11,8 +11,10 @@ import pytest
 
 from proxy.bundle.sources import access_log
 from proxy.bundle.sources.names import read as read_name
+from proxy.cache import open_cache
 from proxy.compose import open_proxy
 from proxy.model import ProjectName
+from proxy.upkeep import holdings
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, fill_index
 from tests.bundle.warming import Site, names, site
 from tests.support.distributions import core_metadata, make_wheel, tarred
@@ -195,7 +197,10 @@ async def test_a_digest_that_the_page_does_not_tell_is_checked_on_the_bytes(here
     right = hashlib.sha256(path.read_bytes()).hexdigest()
     for digest, complete in ((right, True), ("0" * 64, False)):
         pylock = PYLOCK.format(url=here.upstream.url_of(path.name), digest=digest)
-        assert (await here.warm(here.source("pylock.toml", pylock))).complete is complete
+        source = here.source("pylock.toml", pylock)
+        assert (await here.warm(source)).complete is complete
+        assert (await here.ready(source)).complete is complete
+        assert here.store.has(right), "a wrong lock is no reason to drop a file"
 
 
 async def test_an_access_log_is_warmed(here: Site) -> None:
@@ -234,3 +239,13 @@ async def test_private_projects_are_needed_and_upstream_is_not_asked(
     assert report.complete
     assert names(report) == {"own-1.0-py3-none-any.whl", "dep-1.0-py3-none-any.whl"}
     assert here.upstream.count("own") == 0
+
+
+async def test_metadata_that_wheels_have_alike_is_known_for_each(here: Site) -> None:
+    for platform in (LINUX, MAC):
+        here.wheel("top", tag=f"cp312-cp312-{platform}")
+    report = await here.warm("top", to=choice(("3.12",), (LINUX, MAC)))
+    async with open_cache(here.settings()) as cache:
+        (known,) = [files for _, files in await holdings(cache)]
+    assert {each.filename for each in known} == {need.filename for need in report.needs.files}
+    assert len({each.sha256 for each in known}) == 3

@@ -1,4 +1,4 @@
-"""``python -m tests.e2e.isolated PORT CACHE UPSTREAM COMMAND…``: a command beside an offline server.
+"""``python -m tests.e2e.isolated PORT CACHE UPSTREAM COMMAND…``: run beside an offline server.
 
 To be run in a network namespace of its own, where it finds loopback and nothing else.
 """

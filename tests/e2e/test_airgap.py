@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,14 +23,15 @@ from tests.support.distributions import core_metadata, make_wheel, tarred
 from tests.support.processes import run_upstream_process
 from tests.support.running import ROOT, environment
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 LIMIT = 240
 OWN = f"cp3{sys.version_info.minor}"
 PYTHONS = (f"3.{sys.version_info.minor}", f"3.{sys.version_info.minor + 1}")
 TARGETS = [f"--python={each}" for each in PYTHONS]
 TARGETS += [f"--platform={each}" for each in ("linux", "macos", "windows")]
-SOURCES = ("uv/uv.lock", "uv/hashed.txt", "poetry/poetry.lock")
+SOURCES = ("uv/uv.lock", "uv/hashed.txt")
+POETRY_SOURCES = ("poetry/poetry.lock",)
 EXPECTED = {"alpha", "beta", "epsilon"}
 
 PYPROJECT = """\
@@ -54,7 +56,7 @@ priority = "primary"
 """
 )
 BACKEND = b"""
-import base64, hashlib, io, pathlib, zipfile
+import pathlib, zipfile
 
 def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     name = "epsilon-1.0-py3-none-any.whl"
@@ -62,7 +64,7 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
     members = {
         "epsilon.py": pathlib.Path("epsilon.py").read_bytes(),
         f"{stem}/METADATA": pathlib.Path("PKG-INFO").read_bytes(),
-        f"{stem}/WHEEL": b"Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
+        f"{stem}/WHEEL": b"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n",
     }
     lines = [f"{each},," for each in (*members, f"{stem}/RECORD")]
     members[f"{stem}/RECORD"] = ("\\n".join(lines) + "\\n").encode()
@@ -81,6 +83,7 @@ class Far:
         self.port = port
         self.upstream = upstream
         self.cache = root / "far"
+        self.sources: tuple[str, ...] = SOURCES
         self.index = f"http://127.0.0.1:{port}/simple/"
 
     def run(self, *command: str | Path, cwd: Path, **more: str) -> str:
@@ -138,8 +141,14 @@ def fill(index: Path) -> None:
     (index / "epsilon-1.0.tar.gz").write_bytes(tarred(members))
 
 
+class Tool(NamedTuple):
+    program: Path | None
+    """None: it could not be had."""
+    reason: str
+
+
 @pytest.fixture(scope="module")
-def poetry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def poetry(tmp_path_factory: pytest.TempPathFactory) -> Tool:
     folder = tmp_path_factory.mktemp("poetry")
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
@@ -147,8 +156,8 @@ def poetry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode:
-            pytest.skip(f"poetry could not be installed: {done.stderr.strip()[-200:]}")
-    return folder / "bin" / "poetry"
+            return Tool(None, f"poetry could not be installed: {done.stderr.strip()[-200:]}")
+    return Tool(folder / "bin" / "poetry", "")
 
 
 def free_port() -> int:
@@ -157,7 +166,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def far(tmp_path_factory: pytest.TempPathFactory, poetry: Path) -> Iterator[Far]:
+def far(tmp_path_factory: pytest.TempPathFactory, poetry: Tool) -> Iterator[Far]:
     root = tmp_path_factory.mktemp("airgap")
     index, port = root / "index", free_port()
     index.mkdir()
@@ -165,16 +174,16 @@ def far(tmp_path_factory: pytest.TempPathFactory, poetry: Path) -> Iterator[Far]
     with run_upstream_process(index) as upstream:
         far = Far(root, port, upstream.url)
         lock(far, poetry)
-        options = ("--upstream", upstream.url, "--cache-dir", root / "near")
-        waystation("warm", *SOURCES, *TARGETS, *options, cwd=root)
-    waystation("ready", *SOURCES, *TARGETS, *options, "--install", cwd=root)
-    waystation("bundle", "create", "house.bundle", *SOURCES, *TARGETS, *options, cwd=root)
+        given = [*far.sources, *TARGETS, f"--upstream={upstream.url}", f"--cache-dir={root}/near"]
+        waystation("warm", *given, cwd=root)
+    waystation("ready", *given, "--install", cwd=root)
+    waystation("bundle", "create", "house.bundle", *given, cwd=root)
     there = ("--upstream", upstream.url, "--cache-dir", far.cache)
     waystation("bundle", "import", "house.bundle", *there, cwd=root)
     yield far
 
 
-def lock(far: Far, poetry: Path) -> None:
+def lock(far: Far, poetry: Tool) -> None:
     """Locks by uv and Poetry, and requirements with hashes, made through a Waystation."""
     for name, text in (("uv", UV), ("poetry", POETRY.format(index=far.index))):
         (far.root / name).mkdir()
@@ -194,7 +203,10 @@ def lock(far: Far, poetry: Path) -> None:
             run("uv", "lock", cwd=far.root / "uv", **uv_environment(far))
             export = ("uv", "export", "--frozen", "-q", "--no-emit-project", "-o", "hashed.txt")
             run(*export, cwd=far.root / "uv", **uv_environment(far))
-            run(poetry, "lock", "-n", cwd=far.root / "poetry", **poetry_environment(far))
+            if poetry.program:
+                folder = far.root / "poetry"
+                run(poetry.program, "lock", "-n", cwd=folder, **poetry_environment(far))
+                far.sources += POETRY_SOURCES
         finally:
             server.terminate()
 
@@ -225,8 +237,8 @@ def installed(venv: Path) -> set[str]:
 
 
 def test_the_far_side_is_ready(far: Far) -> None:
-    options = ("--upstream", far.upstream, "--cache-dir", far.cache)
-    given = ("-m", "proxy", "ready", *SOURCES, *TARGETS, *options, "--verify", "--install")
+    options = [f"--upstream={far.upstream}", f"--cache-dir={far.cache}"]
+    given = ["-m", "proxy", "ready", *far.sources, *TARGETS, *options, "--verify", "--install"]
     assert not run(*ISOLATED, sys.executable, *given, cwd=far.root)
 
 
@@ -246,9 +258,11 @@ def test_pip_install_require_hashes(far: Far) -> None:
     assert installed(venv) == EXPECTED
 
 
-def test_poetry_install(far: Far, poetry: Path) -> None:
+def test_poetry_install(far: Far, poetry: Tool) -> None:
+    if poetry.program is None:
+        pytest.skip(poetry.reason)
     environ = poetry_environment(far, "poetry-far")
-    far.run(poetry, "install", "-n", cwd=far.root / "poetry", **environ)
+    far.run(poetry.program, "install", "-n", cwd=far.root / "poetry", **environ)
     assert installed(far.root / "poetry" / ".venv") == EXPECTED
 
 
