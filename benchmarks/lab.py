@@ -114,7 +114,8 @@ class Lab:
     """A folder that goes when all is done."""
     sizes: Sizes
     rounds: int
-    peers: bool = False
+    patience: float = 600.0
+    """Seconds to wait for calm, in all."""
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """By row and contender."""
     points: dict[str, dict[float, list[float]]] = field(default_factory=dict)
@@ -134,10 +135,11 @@ class Lab:
             yield number
 
     def calm(self) -> None:
-        """Wait, but not for ever, until the machine has little else to do."""
-        deadline = time.monotonic() + self.sizes.patience
-        while time.monotonic() < deadline and busy_share(WATCHED) > CALM:
-            pass
+        """Wait until the machine has little else to do, or patience is at an end."""
+        left = min(self.sizes.patience, self.patience)
+        while left > 0 and busy_share(WATCHED) > CALM:
+            left -= WATCHED
+            self.patience -= WATCHED
 
     def folder(self, name: str, fast: bool = False) -> Path:
         """A new folder; ``fast``: in a memory file system, if there is one."""
