@@ -4,6 +4,7 @@
 <cache>/blob/<aa>/<sha256>   files, by the sha256 of their content
 <cache>/records/             pages, what is held, last-used times (diskcache)
 <cache>/spool/               files that are still arriving
+<cache>/import/              what a bundle has brought so far, until all of it is checked
 <cache>/purged               what was purged, so that running servers forget it too
 <cache>/lock                 held by the one process that deletes what was used longest ago
 ```

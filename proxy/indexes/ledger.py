@@ -7,36 +7,23 @@ again). Where they do, the first that were seen stand, unless the settings say o
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from typing import Literal
 
 import msgspec
 
 from proxy.bounded import BoundedDict
-from proxy.compression import compress, decompress
 from proxy.events import FileChanged, Observer
 from proxy.heavy import off_loop
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.base import Records
+from proxy.storage.seen import Seen, SeenFile, decode, encode, key
 
 log = logging.getLogger(__name__)
 
 OnChange = Literal["refuse", "warn", "accept"]
 PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
-
-
-class SeenFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file as it was listed first."""
-
-    digest: str
-    """As ``File.digest``."""
-    uploaded: str | None = None
-    size: int | None = None
-    metadata: bool | Mapping[str, str] = False
-
-
-Seen = dict[str, SeenFile]
 
 
 class Ledger:
@@ -69,20 +56,12 @@ class Ledger:
         return msgspec.structs.replace(page, files=files)
 
     async def _seen(self, project: ProjectName, size: int) -> Seen:
-        record = await self._records.get(self._key(project))
-        if record is None:
-            return {}
-        try:
-            return await off_loop(size, lambda: msgspec.json.decode(decompress(record), type=Seen))
-        except (msgspec.MsgspecError, OSError, EOFError):  # of another version, or damaged
-            return {}
+        record = await self._records.get(key(self._namespace, project))
+        return await off_loop(size, lambda: decode(record)) if record else {}
 
     async def _write(self, project: ProjectName, seen: Seen, size: int) -> None:
-        packed = await off_loop(size, lambda: compress(msgspec.json.encode(seen)))
-        await self._records.put(self._key(project), packed)
-
-    def _key(self, project: ProjectName) -> str:
-        return f"seen/{self._namespace}/{project}"
+        packed = await off_loop(size, lambda: encode(seen))
+        await self._records.put(key(self._namespace, project), packed)
 
     def _tell(self, project: ProjectName, old: SeenFile, new: File) -> None:
         """Loudly, but once: pages are read often."""

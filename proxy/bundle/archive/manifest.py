@@ -55,7 +55,7 @@ class BundledPage(Entry, frozen=True, kw_only=True, gc=False):
     serial: int | None
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> tuple[int, str]:
         return self.index, self.project
 
     def stored(self) -> StoredPage:
@@ -87,7 +87,7 @@ class BundledFile(Entry, frozen=True, kw_only=True, gc=False):
     stored: Moment
 
     @property
-    def key(self) -> tuple[object, ...]:
+    def key(self) -> tuple[int, str, str, str]:
         return self.index, self.project, self.filename, self.digest
 
     @property

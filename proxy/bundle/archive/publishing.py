@@ -12,6 +12,7 @@ import asyncio
 from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest
 from proxy.bundle.archive.refused import Unwritten
 from proxy.bundle.archive.staging import Staged
+from proxy.bundle.archive.standing import let_stand
 from proxy.bundle.archive.survey import Survey, survey
 from proxy.bundle.archive.zst import unpack
 from proxy.cache import Cache
@@ -25,6 +26,7 @@ async def publish(cache: Cache, staged: Staged, manifest: Manifest, found: Surve
     for blob in manifest.blobs:
         if staged.bytes.has(blob.sha256):
             await cache.store.put(blob.sha256, staged.bytes.path(blob.sha256))
+    await let_stand(cache.records, manifest, found)  # first: it goes by what is not held yet
     await _remember(cache, manifest, found)
     for proof in found.new_provenance:
         document = await asyncio.to_thread(_document, staged, manifest, proof)

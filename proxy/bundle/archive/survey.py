@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import groupby
 
 import msgspec
@@ -12,6 +12,7 @@ from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest, sh
 from proxy.cache import Cache
 from proxy.model import METADATA
 from proxy.storage.held import HeldFile
+from proxy.storage.seen import SeenFile, decode, key
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -46,7 +47,14 @@ async def survey(cache: Cache, manifest: Manifest) -> Survey:
     found = Survey()
     for index, entries in groupby(manifest.files, lambda each: each.index):
         namespace = manifest.indexes[index].namespace
-        await _files(cache, manifest, namespace, list(entries), found)
+        files = list(entries)
+        known = await _known(cache, namespace, {(each.project, each.filename) for each in files})
+        for project, of_project in groupby(files, lambda each: each.project):
+            record = await cache.records.get(key(namespace, project))
+            seen = decode(record) if record else {}
+            for file in of_project:
+                names = known.get((project, file.filename), {})
+                await _file(cache, manifest, file, names, seen.get(file.filename), found)
     for page in manifest.pages:
         await _page(cache, manifest, page, found)
     for proof in manifest.provenance:
@@ -54,22 +62,32 @@ async def survey(cache: Cache, manifest: Manifest) -> Survey:
     return found
 
 
-async def _files(
-    cache: Cache, manifest: Manifest, namespace: str, files: Sequence[BundledFile], to: Survey
+async def _file(
+    cache: Cache,
+    manifest: Manifest,
+    file: BundledFile,
+    names: Mapping[str, str],
+    seen: SeenFile | None,
+    to: Survey,
 ) -> None:
-    known = await _known(cache, namespace, {(each.project, each.filename) for each in files})
-    for file in files:
-        blob = await cache.store.get(file.sha256)
-        here = blob is not None and blob.size == file.size
-        if not here and file.sha256 not in manifest.carried:
-            to.missing.append(f"{file.filename} of {file.project}")
-        names = known.get((file.project, file.filename), {})
-        if names and file.sha256 not in names.values():
-            to.conflicting.append(file)
-        elif here and names.get(file.digest) == file.sha256:
-            to.same_files.append(file)
-        else:
-            to.new_files.append(file)
+    """``names``: what is remembered of files of this name, see ``_known``."""
+    blob = await cache.store.get(file.sha256)
+    here = blob is not None and blob.size == file.size
+    if not here and file.sha256 not in manifest.carried:
+        to.missing.append(f"{file.filename} of {file.project}")
+    if file.sha256 not in names.values() and (names or _is_other(seen, file)):
+        to.conflicting.append(file)
+    elif here and names.get(file.digest) == file.sha256:
+        to.same_files.append(file)
+    else:
+        to.new_files.append(file)
+
+
+def _is_other(seen: SeenFile | None, file: BundledFile) -> bool:
+    """Whether a page once listed other bytes, going by the algorithm that both tell."""
+    if seen is None or seen.digest == file.digest:
+        return False
+    return seen.digest.rpartition("-")[0] == file.digest.rpartition("-")[0]
 
 
 async def _known(
@@ -77,13 +95,13 @@ async def _known(
 ) -> dict[tuple[str, str], dict[str, str]]:
     """The sha256 by the digest in the address, of what is remembered of these files."""
     known: dict[tuple[str, str], dict[str, str]] = {}
-    for key in await cache.records.keys(f"held/{namespace}/"):
-        project, digest, filename = key.split("/", 4)[2:]
+    for name in await cache.records.keys(f"held/{namespace}/"):
+        project, digest, filename = name.split("/", 4)[2:]
         if (project, filename) not in wanted:
             continue
         content: str | None = digest
         if not _SHA256.match(digest) or filename.endswith(METADATA):
-            record = await cache.records.get(key)
+            record = await cache.records.get(name)
             content = msgspec.json.decode(record, type=HeldFile).sha256 if record else None
         if content:
             known.setdefault((project, filename), {})[digest] = content
@@ -91,9 +109,9 @@ async def _known(
 
 
 async def _page(cache: Cache, manifest: Manifest, page: BundledPage, to: Survey) -> None:
-    key = f"{manifest.indexes[page.index].namespace}/{page.project}"
-    head = await cache.pages.head(key)
-    whole = head and await cache.pages.document(key, head.digest) is not None
+    name = f"{manifest.indexes[page.index].namespace}/{page.project}"
+    head = await cache.pages.head(name)
+    whole = head and await cache.pages.document(name, head.digest) is not None
     if head is None or not whole:
         kind = to.new_pages
     elif head.digest == page.sha256:

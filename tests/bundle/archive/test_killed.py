@@ -97,8 +97,8 @@ def left_in(cache: Path) -> list[str]:
     return [str(path.relative_to(cache)) for path in paths if path.name != "lock"]
 
 
-WRITES = 6 + 6 + 1 + 2 * 3
-"""Files, what remembers them, provenance, and both records of each page."""
+WRITES = 6 + 3 + 6 + 1 + 2 * 3
+"""Files, what stands in each project, what remembers files, provenance, two records a page."""
 
 
 @pytest.mark.parametrize("again", ["same", "other"])
@@ -152,7 +152,7 @@ async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
         await held.put(ProjectName(project), sdist.sha256, name, twin)
     run("create", tmp_path / "b", "--all", "--cache-dir", cache, "--upstream", near.upstream)
     whole = await seen(cache)
-    for writes in range(6, 6 + 7 + 1):
+    for writes in range(6, 6 + 2 + 7 + 1):
         far = tmp_path / f"far{writes}"
         arguments = (far, near.upstream, tmp_path / "b", str(writes))
         process = started(*arguments, module="tests.bundle.archive.dying")

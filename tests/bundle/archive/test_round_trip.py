@@ -17,6 +17,7 @@ from proxy.compose_bundle import mirrored
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName
+from proxy.storage.seen import SeenFile, encode, key
 from tests.bundle.archive.carrying import (
     Near,
     create,
@@ -305,3 +306,37 @@ async def test_two_indexes_that_are_one_here_are_refused(tmp_path: Path) -> None
         await create(tmp_path / "near", upstream.url, tmp_path / "b", origins=origins)
     with pytest.raises(BadBundle, match="two indexes that are one here"):
         await take(tmp_path / "far", upstream.url, tmp_path / "b")
+
+
+async def changed_upstream(folder: Path) -> str:
+    """A cache in ``folder/near`` that went on with the bytes it held; its upstream's address."""
+    async with Upstream() as upstream:
+        upstream.cache_control = "max-age=0"
+        upstream.add(make_wheel(folder / "dists", "beta", "1.0"))
+        await fill(folder / "near", upstream, "beta")
+        upstream.add(make_wheel(folder / "other", "beta", "1.0", files={"more.py": b"evil"}))
+        await fill(folder / "near", upstream, "beta")
+    return upstream.url
+
+
+async def test_what_the_near_side_went_on_with_the_far_side_has_too(tmp_path: Path) -> None:
+    """Although the page that is carried lists other bytes by now."""
+    upstream = await changed_upstream(tmp_path)
+    before = await offline(tmp_path / "near", upstream)
+    assert before[WHEEL] == (tmp_path / "dists" / WHEEL).read_bytes()
+    await create(tmp_path / "near", upstream, tmp_path / "b")
+    await take(tmp_path / "far", upstream, tmp_path / "b")
+    assert await offline(tmp_path / "far", upstream) == before
+
+
+async def test_bytes_that_contradict_what_was_only_seen_are_a_conflict_too(
+    near: Near, tmp_path: Path
+) -> None:
+    (origin,) = near.created.manifest.indexes
+    other = SeenFile("f" * 64, None, 10)
+    async with open_cache(settings(tmp_path, near.upstream)) as cache:
+        await cache.records.put(key(origin.namespace, "beta"), encode({WHEEL: other}))
+    with pytest.raises(Conflicting, match=f"{WHEEL} of beta"):
+        await take(tmp_path, near.upstream, near.bundle)
+    await take(tmp_path, near.upstream, near.bundle, accept_changed=True)
+    assert await offline(tmp_path, near.upstream) == near.served

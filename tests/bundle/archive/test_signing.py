@@ -107,10 +107,9 @@ def test_any_altered_byte_of_a_signed_head_is_noticed(signed: Path) -> None:
             verify(bytes(wrong))
 
 
-@pytest.mark.parametrize("key", ["0" * 64, "ff" * 32, "01" + "0" * 62])
-def test_keys_that_are_none_are_refused(near: Near, key: str) -> None:
+def test_a_signer_that_is_no_key_is_refused(near: Near) -> None:
     parts = members(near.bundle)
-    head = msgspec.json.decode(parts[HEAD]) | {"signer": key}
+    head = msgspec.json.decode(parts[HEAD]) | {"signer": "ff" * 32}  # no point of the curve
     forged = {HEAD: msgspec.json.encode(head), SIGNATURE: bytes(64)}
     rest = {name: data for name, data in parts.items() if name != HEAD}
     with pytest.raises(BadBundle, match="its signature is wrong"):

@@ -1,0 +1,40 @@
+"""How it is written down which files were once listed, and with which bytes; see ``Ledger``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from proxy.compression import compress, decompress
+
+
+class SeenFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file as it was listed first."""
+
+    digest: str
+    """As ``File.digest``."""
+    uploaded: str | None = None
+    size: int | None = None
+    metadata: bool | Mapping[str, str] = False
+
+
+Seen = dict[str, SeenFile]
+"""By file name."""
+
+
+def key(namespace: str, project: str) -> str:
+    """Of the record of a project."""
+    return f"seen/{namespace}/{project}"
+
+
+def decode(record: bytes) -> Seen:
+    """Nothing for a record that is of another version, or damaged."""
+    try:
+        return msgspec.json.decode(decompress(record), type=Seen)
+    except (msgspec.MsgspecError, OSError, EOFError):
+        return {}
+
+
+def encode(seen: Seen) -> bytes:
+    return compress(msgspec.json.encode(seen))
