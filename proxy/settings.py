@@ -110,7 +110,7 @@ class Settings(BaseSettings):
     page_ttl: Seconds = 600.0
     page_ttl_min: Seconds = 0.0
     absence_ttl: Seconds = 30.0
-    stale_while_revalidate: Seconds = 0.0
+    stale_while_revalidate: Seconds = 600.0
     stale_if_error: Seconds = 7 * DAY
     soft_deadline: Positive = 3.0
 

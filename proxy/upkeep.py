@@ -18,6 +18,8 @@ from proxy.storage.held import HeldFile
 
 CACHED = ("page", "document", "held", "provenance", "seen")
 """Kinds of records of what can be had again; keys are ``<kind>/<index>/<project>[/...]``."""
+TOGETHER = "together"
+"""The kind of what is known of projects that are asked for together; see ``speculation``."""
 CLAIM = "claim"
 """The kind, with keys of the same form, that keeps a name private; see ``indexes.local.claims``."""
 
@@ -86,7 +88,7 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
         if project not in wanted
         for each in held
     }
-    for kind in (*CACHED, CLAIM):
+    for kind in (*CACHED, TOGETHER, CLAIM):
         for key in await cache.records.keys(f"{kind}/"):
             if _project(key) in wanted:
                 await cache.records.forget(key)

@@ -15,6 +15,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import parse_tag
 from packaging.version import InvalidVersion, Version
 
+from proxy.bounded import BoundedDict
 from proxy.bundle.targets import Target
 from proxy.model import File, ProjectPage
 
@@ -22,8 +23,10 @@ SLICE = 128
 """Files that are looked at in one go."""
 FURTHEST = 2048
 """Files after which an older one is not looked for."""
-_SDIST = 1_000_000
-"""The rank of a source distribution, after all wheels of its version."""
+_SDIST = -1_000_000
+"""The fit of a source distribution, worse than that of any wheel of its version."""
+_NONE = _SDIST - 1
+"""The fit of what cannot be installed."""
 
 
 class _Found(NamedTuple):
@@ -31,8 +34,7 @@ class _Found(NamedTuple):
 
     final: bool
     version: Version
-    rank: int
-    """The lower the better fits the platform, negated."""
+    fit: int
     build: str
     file: File
 
@@ -46,50 +48,74 @@ async def choose(
     end = len(page.files)
     while end > max(0, len(page.files) - FURTHEST):
         start = max(0, end - SLICE)
-        better = _best(page.files[start:end], page.project, target, wanted, best)
+        better = _best(page.files[start:end], len(page.project) + 1, target, wanted, best)
         if best is not None and better is best:
-            break  # the newest of the slice before was no better than what came after it
+            break  # of what is still older nothing will be better
         best, end = better, start
-        await asyncio.sleep(0)
-    return best.file if best and best.file.filename.endswith(".whl") else None
+        if end:
+            await asyncio.sleep(0)
+    return best.file if best and best.fit > _SDIST else None
 
 
 def _best(
     files: Sequence[File],
-    project: str,
+    at: int,
     target: Target,
     wanted: tuple[SpecifierSet, ...],
     best: _Found | None,
 ) -> _Found | None:
+    """The best of these and ``best``; ``at``: where the version begins in a file's name."""
+    fits = _fits(target)
+    prereleases = any(each.prereleases for each in wanted)
     for file in files:
-        rank = _rank(file.filename, target)
-        if rank is None or file.yanked:
+        text, build, tags = _parts(file.filename, at)
+        fit = fits.get(tags)
+        if fit is None:
+            fit = fits[tags] = _fit(tags, target)
+        version = _version(text) if fit != _NONE and not file.yanked else None
+        if version is None:
             continue
-        name = _name(file.filename, project)
-        version = name and _version(name[0])
-        if not version or not name or not _allowed(version, wanted):
-            continue
-        final = not version.is_prerelease or any(each.prereleases for each in wanted)
-        found = _Found(final, version, -rank, name[1], file)
-        if (best is None or found[:4] > best[:4]) and _runs(file.requires_python, target):
+        found = _Found(prereleases or not version.is_prerelease, version, fit, build, file)
+        if (
+            (best is None or found[:4] > best[:4])
+            and _allowed(version, wanted)
+            and _runs(file.requires_python, target)
+        ):
             best = found
     return best
 
 
-def _rank(filename: str, target: Target) -> int | None:
-    """How well the file fits, 0 is best; None if it does not."""
+def _parts(filename: str, at: int) -> tuple[str, str, str]:
+    """Version, build number and tags; for a source distribution the tags are empty."""
     if filename.endswith(".whl"):
-        return _rank_of_tags("-".join(filename[:-4].rsplit("-", 3)[1:]), target)
-    return _SDIST if filename.endswith((".tar.gz", ".zip")) else None
+        stem, *tags = filename[:-4].rsplit("-", 3)
+        version, _, build = stem[at:].partition("-")
+        return version, build, "-".join(tags)
+    if filename.endswith((".tar.gz", ".zip")):
+        return filename[at:].removesuffix(".zip").removesuffix(".tar.gz"), "", ""
+    return "", "", "none"
 
 
-def _name(filename: str, project: str) -> tuple[str, str] | None:
-    """Version and build number."""
-    if filename.endswith(".whl"):
-        parts = filename[:-4].split("-")
-        return (parts[1], parts[2] if len(parts) == 6 else "") if len(parts) in (5, 6) else None
-    stem = filename.removesuffix(".zip").removesuffix(".tar.gz")
-    return stem[len(project) + 1 :], ""
+@lru_cache(maxsize=64)
+def _fits(target: Target) -> BoundedDict[str, int]:
+    """How well tags fit that were looked at before."""
+    return BoundedDict(4096)
+
+
+def _fit(tags: str, target: Target) -> int:
+    """The higher the better; ``_NONE`` if it cannot be installed."""
+    if not tags:
+        return _SDIST
+    try:
+        known = _ranks(target)
+        return max((known.get(str(tag), _NONE) for tag in parse_tag(tags)), default=_NONE)
+    except ValueError:
+        return _NONE
+
+
+@lru_cache(maxsize=64)
+def _ranks(target: Target) -> dict[str, int]:
+    return {str(tag): -rank for rank, tag in reversed(list(enumerate(target.tags())))}
 
 
 @lru_cache(maxsize=4096)
@@ -100,26 +126,12 @@ def _version(text: str) -> Version | None:
         return None
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=4096)
 def _allowed(version: Version, wanted: tuple[SpecifierSet, ...]) -> bool:
     return all(each.contains(version, prereleases=True) for each in wanted)
 
 
-@lru_cache(maxsize=64)
-def _ranks(target: Target) -> dict[str, int]:
-    return {str(tag): rank for rank, tag in reversed(list(enumerate(target.tags())))}
-
-
-@lru_cache(maxsize=4096)
-def _rank_of_tags(tags: str, target: Target) -> int | None:
-    try:
-        known = _ranks(target)
-        return min((known[str(tag)] for tag in parse_tag(tags) if str(tag) in known), default=None)
-    except ValueError:
-        return None
-
-
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _runs(requires_python: str | None, target: Target) -> bool:
     if not requires_python:
         return True

@@ -17,9 +17,13 @@ from proxy.errors import ConfigurationError
 
 LONGEST = 4096
 """Bytes of a User-Agent that is looked at."""
+NEWEST_PYTHON = 40
+"""The minor version."""
 _HEAD = re.compile(r"(?:pip|uv)/\S+ +(?=\{)")
 _VERSION = re.compile(r"\d{1,2}\.\d{1,3}(?:\.\d{1,3})?", re.ASCII)
 _WINDOWS = {"AMD64": "win_amd64", "x86_64": "win_amd64", "ARM64": "win_arm64", "x86": "win32"}
+_NEWEST = {"manylinux": (2, 80), "musllinux": (1, 30), "macosx": (40, 0)}
+"""Versions beyond these are made up, to have long lists of tags made."""
 _RESOLVES_ONLY = frozenset({"compile", "lock", "tree", "export"})
 """Subcommands of uv that read metadata and leave the wheels."""
 
@@ -48,7 +52,7 @@ def read_user_agent(text: str) -> Client | None:
         told = msgspec.json.decode(text[head.end() :].encode(), type=_Told)
         if told.implementation.name != "CPython":
             return None
-        (target,) = parse_targets([_version(told.python)], [_platform(told)])
+        (target,) = parse_targets([_python(told.python)], [_platform(told)])
     except (msgspec.MsgspecError, ConfigurationError, ValueError):
         return None
     markers = target.environment() | {"platform_release": told.system.release or ""}
@@ -77,6 +81,13 @@ class _Told(msgspec.Struct, frozen=True):
     distro: _Distro | None = None
 
 
+def _python(text: str) -> str:
+    version = _version(text)
+    if int(version.split(".")[1]) > NEWEST_PYTHON:
+        raise ValueError("not a version")
+    return version
+
+
 def _version(text: str) -> str:
     """The numbers a version begins with."""
     found = _VERSION.match(text)
@@ -96,5 +107,7 @@ def _platform(told: _Told) -> str:
         family, version = "manylinux", _version(distro.libc.version or "")
     else:  # pip names no other C library than glibc
         family, version = "musllinux", _version(distro.libc.version or "1.2")
-    major, _, minor = version.partition(".")
-    return f"{family}_{major}_{minor.partition('.')[0]}_{told.cpu}"
+    major, minor, *_ = map(int, version.split("."))
+    if (major, minor) > _NEWEST[family]:
+        raise ValueError("not a version")
+    return f"{family}_{major}_{minor}_{told.cpu}"

@@ -19,9 +19,9 @@ AT_ONCE = 12
 """Guesses about pages and metadata that run at once ..."""
 FILES_AT_ONCE = 8
 """... and about files."""
-BUSY = 32
+BUSY = 40
 """Requests to upstream, of whoever, beside which no further guess begins ..."""
-BUSY_FOR_FILES = 20
+BUSY_FOR_FILES = 32
 """... and none about a file."""
 LATER = 0.01
 """Seconds after which it is looked again whether upstream has less to do."""

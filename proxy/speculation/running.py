@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 
 from proxy.events import Events
 from proxy.indexes.base import Index
-from proxy.speculation.ledger import Counts
 from proxy.speculation.refresher import Refresher
 from proxy.speculation.runner import Runner
 from proxy.speculation.speculation import Speculation
+from proxy.speculation.tally import Counts
 from proxy.speculation.together import Together
 from proxy.storage.base import Records
 

@@ -42,8 +42,12 @@ class Session:
         self.asked: dict[ProjectName, str] = {}
         """The projects in the order in which their pages were asked for, as in ``Taken``."""
         self.extras: dict[ProjectName, set[str]] = {}
-        self.known: set[str] = set()
-        """Names of files whose requirements are known, or are being found out."""
+        self.newest: dict[ProjectName, str] = {}
+        """The wheels that would be taken if nothing were required of their version."""
+        self.known: dict[ProjectName, str] = {}
+        """The wheels whose requirements are known, or are being found out."""
+        self.recalled: set[ProjectName] = set()
+        """Projects of which it is known by now what else was asked for with them."""
         self._specifiers: dict[ProjectName, dict[ProjectName, SpecifierSet]] = {}
         self._choices: dict[ProjectName, str] = {}
         self._right = self._wrong = 0
@@ -71,9 +75,12 @@ class Session:
             return False
         extras = self.extras.setdefault(need.project, set())
         by_owner = self._specifiers.setdefault(need.project, {})
-        news = need.specifier not in by_owner.values() or not need.extras <= extras
+        news = need.specifier not in by_owner.values()
         by_owner[owner] = need.specifier
-        extras |= need.extras
+        if not need.extras <= extras:
+            extras |= need.extras
+            self.known.pop(need.project, None)
+            return True
         return news
 
     def choose(self, project: ProjectName, filename: str) -> bool:

@@ -88,6 +88,7 @@ class Site:
     async def open(self, **settings: Any) -> AsyncIterator[Opened]:
         """``settings`` are those of the product, and those of a mirror's own table."""
         known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
+        known["stale_while_revalidate"] = 0.0  # what is expired is asked for anew, in these tests
         keys = MirrorTable.model_fields.keys() & settings.keys()
         of_index = {key: settings.pop(key) for key in keys}
         made = Settings(**known | settings)

@@ -36,7 +36,7 @@ class _Entry(msgspec.Struct):
     asked: bool = False
 
 
-class Ledger:
+class Tally:
     """Counts a thing once it is known both that a guess fetched it and what became of it."""
 
     def __init__(self) -> None:
