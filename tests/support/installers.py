@@ -53,6 +53,7 @@ class Place:
     """A virtual environment of its own, and the installers that fill it."""
 
     def __init__(self, folder: Path, tools: Tools) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.home = folder / "home"
         self._tools = tools
@@ -80,7 +81,10 @@ class Place:
             more["PIP_NO_CACHE_DIR"] = "1"
         return await self._run(self.python, pip, *arguments, more=more)
 
-    async def uv(self, *arguments: str | Path, cwd: Path | None = None) -> Done:
+    async def uv(
+        self, *arguments: str | Path, cwd: Path | None = None, ca: Path | None = None
+    ) -> Done:
+        """``ca``: the certificates to trust."""
         more = {
             "UV_CACHE_DIR": str(self.folder / "uv"),
             "UV_HTTP_RETRIES": "0",
@@ -89,6 +93,8 @@ class Place:
             "UV_PYTHON_DOWNLOADS": "never",
             "VIRTUAL_ENV": str(self.folder / "venv"),
         }
+        if ca:
+            more["SSL_CERT_FILE"] = str(ca)
         uv = Path(sys.executable).parent / "uv"
         return await self._run(uv, *arguments, more=more, cwd=cwd)
 
