@@ -68,13 +68,15 @@ class Finished:
         self._made_for = 0
         self._pieces = _pieces(response, mark)
 
-    def head(self, now: float) -> bytes:
-        """Status line and headers, as they are at ``now`` (Unix time in seconds)."""
+    def head(self, now: float, date: float) -> bytes:
+        """Status line and headers; ``now`` is what freshness is reckoned from, ``date`` is for
+        the header Date (both Unix time in seconds).
+        """
         mark = self.mark
         control = mark.cache_control(now) if mark.cache_control else ""
-        if self._made_for != int(now) or control != self._cache_control:
-            self._made_for, self._cache_control = int(now), control
-            values = {_DATE: formatdate(now, usegmt=True), _CONTROL: control}
+        if self._made_for != int(date) or control != self._cache_control:
+            self._made_for, self._cache_control = int(date), control
+            values = {_DATE: formatdate(date, usegmt=True), _CONTROL: control}
             text = "".join(values.get(piece, piece) for piece in self._pieces)
             self._head = text.encode()
         return self._head
@@ -93,7 +95,7 @@ class FinishedAnswers:
     ) -> None:
         """``poll`` lets those who know of changes announce them. ``budget``: bytes of bodies."""
         self._poll = poll
-        self._clock = clock
+        self.clock = clock
         self._entries = entries
         self._budget = budget
         self._size = 0
@@ -109,7 +111,7 @@ class FinishedAnswers:
         if finished is None:
             return None
         until = finished.mark.until
-        if until is not None and self._clock() >= until:
+        if until is not None and self.clock() >= until:
             self._drop(request)
             return None
         return finished

@@ -76,7 +76,8 @@ class FastProtocol(Connection):
     def _answer(self, finished: Finished) -> None:
         started = time.perf_counter()
         assert self.transport is not None
-        head, body = finished.head(time.time()), finished.body
+        head = finished.head(self._finished.clock(), time.time())
+        body = finished.body
         if len(body) <= JOINED:
             self.transport.write(head + body)
         else:

@@ -1,0 +1,340 @@
+"""Answers given before their request is parsed are those that would be given after."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.compose import Proxy, open_proxy
+from proxy.model import ProjectName
+from proxy.settings import Settings
+from proxy.upkeep import purge
+from proxy.web.app import create_app
+from proxy.web.finished import FinishedAnswers
+from proxy.web.protocol import is_plain
+from proxy.web.server import Server
+from tests.support.clock import Clock
+from tests.support.distributions import make_sdist, make_wheel
+from tests.support.sockets import connected
+from tests.support.upstream import Upstream
+
+JSON = "application/vnd.pypi.simple.v1+json"
+FORMS = (
+    f"Accept: {JSON}\r\nAccept-Encoding: gzip\r\n",
+    "Accept: text/html\r\nAccept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n",
+    "Accept: */*\r\n",
+    f"Accept: {JSON}\r\nCache-Control: max-age=0\r\n",
+)
+PROJECTS = ("private", "public", "other", "nowhere")
+
+Reply = tuple[bytes, dict[bytes, bytes], bytes]
+"""Status line, headers but for the date, body."""
+
+
+class Wire:
+    """One connection, one request at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, request: bytes) -> Reply:
+        self._writer.write(request)
+        return await self.reply(head_only=request.startswith(b"HEAD"))
+
+    async def reply(self, *, head_only: bool = False) -> Reply:
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        status, *lines = head[:-4].split(b"\r\n")
+        headers = {}
+        for line in lines:
+            name, _, value = line.partition(b": ")
+            headers[name] = value
+        bodiless = head_only or b" 304 " in status
+        size = 0 if bodiless else int(headers.get(b"Content-Length", b"0"))
+        body = await self._reader.readexactly(size)
+        assert re.match(rb"\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT", headers.pop(b"Date"))
+        return status, headers, body
+
+
+class World:
+    """A running server with everything behind it, and ways to change what it serves."""
+
+    def __init__(self, root: Path, upstream: Upstream, clock: Clock) -> None:
+        self.packages = root / "packages"
+        self.made = root / "made"
+        self.upstream = upstream
+        self.clock = clock
+        self.hits = 0
+        self.proxy: Proxy
+        self.port = 0
+
+    def hit(self, *_: object) -> None:
+        self.hits += 1
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Wire]:
+        async with connected(self.port) as streams:
+            yield Wire(*streams)
+
+    def request(self, path: str, form: str = FORMS[0], method: str = "GET") -> bytes:
+        return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n{form}\r\n".encode()
+
+
+@pytest.fixture
+async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
+    (tmp_path / "packages").mkdir()
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(Upstream())
+        found = World(tmp_path, upstream, clock)
+        make_wheel(found.packages, "private", "1.0")
+        for name in ("private", "public", "other"):
+            upstream.add(make_wheel(found.made, name, "1.0", requires=["private"]))
+        settings = Settings(
+            upstream=upstream.url,
+            packages=found.packages,
+            cache_dir=tmp_path / "cache",
+            on_changed_file="accept",
+            stale_while_revalidate=0,
+            speculate="off",
+        )
+        found.proxy = await stack.enter_async_context(open_proxy(settings, clock))
+        finished = FinishedAnswers(poll=found.proxy.poll, clock=clock)
+        found.proxy.events.subscribe(finished.observe)
+        app = create_app(found.proxy.index, index_url=lambda: "", finished=finished, clock=clock)
+        server = Server(
+            app, host="127.0.0.1", port=0, grace=0.1, finished=finished, on_hit=found.hit
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
+        found.port = server.port
+        yield found
+
+
+class Changes:
+    """What may happen between two requests, by chance."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self._world = world
+        self._chance = chance
+        self._number = 0
+
+    async def one(self) -> None:
+        await self._chance.choice([self.local, self.upstream, self.time, self.purge])()
+
+    async def local(self) -> None:
+        self._number += 1
+        name = self._chance.choice(PROJECTS[:2])
+        there = sorted(self._world.packages.glob("*.whl"))
+        what = self._chance.randrange(4)
+        if what == 0 or not there:
+            make_wheel(self._world.packages, name, f"2.{self._number}")
+        elif what == 1:
+            self._chance.choice(there).unlink()
+        elif what == 2:
+            self._chance.choice(there).with_suffix(".whl.yanked").write_text(f"{self._number}")
+        else:
+            make_wheel(self._world.packages, "private", "1.0", files={f"m{self._number}.py": b""})
+
+    async def upstream(self) -> None:
+        self._number += 1
+        name = self._chance.choice(PROJECTS[1:3])
+        upstream = self._world.upstream
+        what = self._chance.randrange(3)
+        if what == 0:
+            upstream.add(make_sdist(self._world.made, name, f"3.{self._number}"))
+        elif what == 1:
+            wheel = make_wheel(self._world.made, name, "1.0", files={f"m{self._number}.py": b""})
+            upstream.add(wheel, yanked=self._chance.choice([False, "broken"]))
+        elif len(upstream.shelf.files) > 2:
+            upstream.remove(self._chance.choice(sorted(upstream.shelf.files)))
+
+    async def time(self) -> None:
+        self._world.clock.advance(self._chance.choice([0.3, 1, 5, 11, 61, 601]))
+
+    async def purge(self) -> None:
+        name = self._chance.choice(PROJECTS[1:])
+        await purge(self._world.proxy.cache, [name])
+        await self._world.proxy.forget(ProjectName(name))
+
+
+class Requests:
+    """What may be asked, by chance: pages, and files and conditions that were seen in answers."""
+
+    def __init__(self, world: World, chance: random.Random) -> None:
+        self._world = world
+        self._chance = chance
+        self._files: list[str] = []
+        self._tags: list[str] = ['"unknown"']
+
+    def one(self) -> bytes:
+        method = self._chance.choices(["GET", "HEAD"], [9, 1])[0]
+        form = self._chance.choice(FORMS)
+        if self._chance.random() < 0.4:
+            form += f"If-None-Match: {self._chance.choice(self._tags[-4:])}\r\n"
+        if self._files and self._chance.random() < 0.4:
+            path = self._chance.choice(self._files[-6:])
+            path += self._chance.choice(["", ".metadata"])
+        else:
+            path = f"/simple/{self._chance.choice(PROJECTS)}/"
+        return self._world.request(path, form, method)
+
+    def learn(self, reply: Reply) -> None:
+        _, headers, body = reply
+        if tag := headers.get(b"ETag"):
+            self._tags.append(tag.decode())
+        for link in re.findall(rb"\.\./\.\.(/files/[^\"#]+)", body):
+            if link.decode() not in self._files:
+                self._files.append(link.decode())
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_in_any_order_of_events_fast_answers_are_what_slow_ones_would_be(
+    world: World, seed: int
+) -> None:
+    chance = random.Random(seed)
+    changes, requests = Changes(world, chance), Requests(world, chance)
+    count = itertools.count()
+    async with world.connection() as fast, world.connection() as slow:
+        for _ in range(150):
+            if chance.random() < 0.15:
+                await changes.one()
+            request = requests.one()
+
+            def unique(request: bytes = request) -> bytes:
+                return request[:-2] + b"X-Number: %d\r\n\r\n" % next(count)
+
+            for _ in range(chance.randrange(1, 4)):
+                answer, expected = await fast.ask(request), await slow.ask(unique())
+                if answer != expected:  # a page that is asked for anew behind an answer has come
+                    answer, expected = await fast.ask(request), await slow.ask(unique())
+                assert answer == expected
+            requests.learn(answer)
+    assert world.hits > 20
+
+
+async def warm(world: World, wire: Wire, request: bytes) -> Reply:
+    """The answer that is given before parsing from now on."""
+    await wire.ask(request)
+    before = world.hits
+    reply = await wire.ask(request)
+    assert world.hits == before + 1
+    return reply
+
+
+async def test_pages_files_and_conditions_are_answered_fast(world: World) -> None:
+    async with world.connection() as wire:
+        page = await warm(world, wire, world.request("/simple/public/", FORMS[2]))
+        path = re.findall(rb"\.\./\.\.(/files/[^\"#]+)", page[2])[0].decode()
+        await wire.ask(world.request(path, FORMS[2]))
+        await wire.ask(world.request(path + ".metadata", FORMS[2]))
+        for asked in (path, path + ".metadata"):
+            await wire.ask(world.request(asked, FORMS[2]))
+            assert (await warm(world, wire, world.request(asked, FORMS[2])))[0].endswith(b"200 OK")
+        condition = f"{FORMS[2]}If-None-Match: {page[1][b'ETag'].decode()}\r\n"
+        request = world.request("/simple/public/", condition)
+        assert b" 304 " in (await warm(world, wire, request))[0]
+
+
+async def test_requests_split_anywhere_get_the_same_answer(world: World) -> None:
+    request = world.request("/simple/private/")
+    async with world.connection() as wire:
+        expected = await warm(world, wire, request)
+    for at in range(1, len(request), 7):
+        async with connected(world.port) as (reader, writer):
+            writer.write(request[:at])
+            await asyncio.sleep(0)
+            writer.write(request[at:])
+            assert await Wire(reader, writer).reply() == expected
+
+
+async def test_pipelined_requests_are_answered_in_their_order(world: World) -> None:
+    known, new = world.request("/simple/private/"), world.request("/simple/public/")
+    async with world.connection() as wire:
+        expected = await warm(world, wire, known)
+    async with connected(world.port) as (reader, writer):
+        writer.write(new + known + known + new)
+        wire = Wire(reader, writer)
+        replies = [await wire.reply() for _ in range(4)]
+    assert replies[1] == replies[2] == expected
+    assert replies[0] == replies[3] != expected
+
+
+async def test_a_known_request_waits_for_one_that_is_being_answered(world: World) -> None:
+    known, slow = world.request("/simple/private/"), world.request("/simple/public/")
+    async with world.connection() as wire:
+        expected = await warm(world, wire, known)
+    async with connected(world.port) as (reader, writer):
+        wire = Wire(reader, writer)
+        writer.write(slow)
+        await asyncio.sleep(0)
+        writer.write(known)
+        first, second = await wire.reply(), await wire.reply()
+    assert b'"public"' in first[2] or first[1][b"Content-Encoding"] == b"gzip"
+    assert (first != expected, second) == (True, expected)
+
+
+async def test_after_anything_but_a_plain_request_a_connection_stays_with_the_parser(
+    world: World,
+) -> None:
+    known = world.request("/simple/private/")
+    odd = world.request("/simple/private/", FORMS[0] + "Content-Length: 0\r\n")
+    async with world.connection() as wire:
+        expected = await warm(world, wire, known)
+        before = world.hits
+        assert await wire.ask(odd) == expected
+        assert await wire.ask(known) == expected
+        assert world.hits == before
+
+
+async def test_connection_close_is_obeyed(world: World) -> None:
+    closing = world.request("/simple/private/", FORMS[2] + "Connection: close\r\n")
+    for _ in range(2):
+        async with connected(world.port) as (reader, writer):
+            writer.write(closing)
+            assert b"\r\nConnection: close\r\n" in await reader.read()
+    assert world.hits == 0
+
+
+async def test_a_slow_reader_of_a_large_page_gets_all_of_it(world: World) -> None:
+    for number in range(3_000):
+        world.upstream.add(make_wheel(world.made, "huge", f"1.{number}"), metadata=False)
+    request = world.request("/simple/huge/", FORMS[2])
+    async with world.connection() as wire:
+        expected = await warm(world, wire, request)
+    async with connected(world.port) as (reader, writer):
+        for _ in range(8):
+            writer.write(request)
+        wire = Wire(reader, writer)
+        for _ in range(8):
+            assert await wire.reply() == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"HEAD /simple/ HTTP/1.1\r\nhost: x\r\ncOnNection: Keep-Alive\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, close\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\nHost: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\ncontent-length : 3\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\n\r\n", False),
+        (b"GET / HTTP/1.1\nHost: x\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", False),
+        (b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", False),
+        (b"GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n", False),
+    ],
+)
+def test_what_counts_as_one_plain_request(data: bytes, expected: bool) -> None:
+    assert is_plain(data) is expected
