@@ -22,7 +22,7 @@ _PAGE = """<!DOCTYPE html>
       h1 {{ margin-bottom: 0; }} h2 {{ font-size: 1.05rem; margin-top: 2rem; }}
       p.lead {{ color: #55636f; margin-top: .25rem; }}
       pre {{ background: #fff; border: 1px solid #d9dee4; border-radius: 6px;
-            padding: .75rem 1rem; overflow-x: auto; }}
+            padding: .75rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere; }}
       a {{ color: #0b5cad; }} footer {{ color: #55636f; font-size: .85rem; margin-top: 3rem; }}
       @media (prefers-color-scheme: dark) {{
         body {{ color: #dde4ea; background: #14191f; }} pre {{ background: #1c232b;

@@ -26,7 +26,8 @@ NEWS_AFTER = 10.0
 """Seconds: a client that insists on news gets a page that was checked at most so long ago."""
 VARY = "Accept, Accept-Encoding"
 HTML_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; "
+    "sandbox allow-downloads",  # people may click on a file
     "Referrer-Policy": "no-referrer",
 }
 

@@ -297,7 +297,7 @@ async def test_p71_hostile_texts_are_escaped_and_do_not_run(site: Site, stock: S
     assert b"<script" not in answer.body
     assert b"&lt;script&gt;" in answer.body
     policy = answer.headers["Content-Security-Policy"]
-    assert policy == "default-src 'none'; frame-ancestors 'none'; sandbox"
+    assert policy == "default-src 'none'; frame-ancestors 'none'; sandbox allow-downloads"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
 
