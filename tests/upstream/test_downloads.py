@@ -336,7 +336,7 @@ async def test_a_file_of_no_bytes_is_a_file(it: Rig) -> None:
 
 
 async def test_p27_a_wrong_label_is_dropped(it: Rig) -> None:
-    archive = gzip.compress(CONTENT, 1)
+    archive = gzip.compress(CONTENT, 1, mtime=0)
     it.serve(archive, Fault(encoding="gzip"))
     assert await read(it.start(archive, size=len(archive))) == archive
     await it.settled()
@@ -345,7 +345,7 @@ async def test_p27_a_wrong_label_is_dropped(it: Rig) -> None:
 
 
 async def test_p28_what_upstream_compressed_on_the_way_is_decoded(it: Rig) -> None:
-    twofold = gzip.compress(CONTENT[:999_999], 1) + gzip.compress(CONTENT[999_999:], 1)
+    twofold = gzip.compress(CONTENT[:999_999], 1, mtime=0) + gzip.compress(CONTENT[999_999:], 1)
     it.serve(twofold, Fault(encoding="gzip", chunked=True))
     assert await read(it.start(CONTENT, size=len(CONTENT))) == CONTENT
     await it.settled()
@@ -355,7 +355,11 @@ async def test_p28_what_upstream_compressed_on_the_way_is_decoded(it: Rig) -> No
 
 @pytest.mark.parametrize(
     ("body", "encoding"),
-    [(CONTENT, "gzip"), (gzip.compress(CONTENT)[:-9], "gzip"), (gzip.compress(b"x"), "br")],
+    [
+        (CONTENT, "gzip"),
+        (gzip.compress(CONTENT, mtime=0)[:-9], "gzip"),
+        (gzip.compress(b"x"), "br"),
+    ],
 )
 async def test_an_encoded_body_that_is_right_in_no_reading_is_wrong(
     it: Rig, body: bytes, encoding: str
@@ -367,7 +371,7 @@ async def test_an_encoded_body_that_is_right_in_no_reading_is_wrong(
 
 
 async def test_p74_a_bomb_is_decoded_only_up_to_the_limit(it: Rig) -> None:
-    it.serve(gzip.compress(bytes(50_000_000)), Fault(encoding="gzip"), name="x.metadata")
+    it.serve(gzip.compress(bytes(50_000_000), mtime=0), Fault(encoding="gzip"), name="x.metadata")
     download = it.start(name="x.metadata", limit=1_000_000)
     assert await received(download.chunks(), DigestMismatch) == b""
     await it.settled()
@@ -375,7 +379,7 @@ async def test_p74_a_bomb_is_decoded_only_up_to_the_limit(it: Rig) -> None:
 
 
 async def test_without_a_hash_an_archive_is_itself_and_a_text_is_decoded(it: Rig) -> None:
-    packed = gzip.compress(b"Metadata-Version: 2.1\n")
+    packed = gzip.compress(b"Metadata-Version: 2.1\n", mtime=0)
     it.serve(packed, Fault(encoding="gzip"), name="x-1.0.tar.gz")
     it.serve(packed, Fault(encoding="gzip"), name="x-1.0.metadata")
     assert await read(it.start(name="x-1.0.tar.gz")) == packed
@@ -383,7 +387,7 @@ async def test_without_a_hash_an_archive_is_itself_and_a_text_is_decoded(it: Rig
 
 
 async def test_an_encoded_body_that_breaks_off_is_fetched_again(it: Rig) -> None:
-    it.serve(gzip.compress(CONTENT), Fault(encoding="gzip", truncate=1_000_000))
+    it.serve(gzip.compress(CONTENT, mtime=0), Fault(encoding="gzip", truncate=1_000_000))
     it.upstream.fault("x-1.0", Fault(encoding="gzip"))
     assert await read(it.start(CONTENT, size=len(CONTENT))) == CONTENT
     assert "Range" not in it.upstream.of("x-1.0")[1].headers
