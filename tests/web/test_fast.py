@@ -232,11 +232,12 @@ async def test_pages_files_and_conditions_are_answered_fast(world: World) -> Non
     async with world.connection() as wire:
         page = await warm(world, wire, world.request("/simple/public/", FORMS[2]))
         path = re.findall(rb"\.\./\.\.(/files/[^\"#]+)", page[2])[0].decode()
-        await wire.ask(world.request(path, FORMS[2]))
-        await wire.ask(world.request(path + ".metadata", FORMS[2]))
         for asked in (path, path + ".metadata"):
-            await wire.ask(world.request(asked, FORMS[2]))
-            assert (await warm(world, wire, world.request(asked, FORMS[2])))[0].endswith(b"200 OK")
+            before = world.hits
+            async with asyncio.timeout(20):
+                while world.hits == before:  # it is stored behind the first answer
+                    reply = await wire.ask(world.request(asked, FORMS[2]))
+            assert reply[0].endswith(b"200 OK")
         condition = f"{FORMS[2]}If-None-Match: {page[1][b'ETag'].decode()}\r\n"
         request = world.request("/simple/public/", condition)
         assert b" 304 " in (await warm(world, wire, request))[0]
