@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from proxy.errors import ConfigurationError
+from proxy.storage.disk import BytesBlob, DiskBlob
 from proxy.web.server import Server, tls_context
 from tests.support.pki import Authority
 from tests.support.rig import noise
@@ -141,10 +142,15 @@ async def test_a_second_request_that_only_drips_is_cut_off(stock: Stock) -> None
     assert received.count(b"alive\n") == 1
 
 
-@pytest.mark.parametrize("what", ["file", "page"])
-async def test_a_client_that_takes_nothing_is_cut_off(stock: Stock, what: str) -> None:
-    file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
-    path = f"/files/foo/{file.digest}/foo-1.0.tar.gz"
+@pytest.mark.parametrize("what", ["file in memory", "file on disk", "page"])
+async def test_a_client_that_takes_nothing_is_cut_off(
+    stock: Stock, tmp_path: Path, what: str
+) -> None:
+    on_disk = tmp_path / "stored"
+    on_disk.write_bytes(LARGE)
+    blob = DiskBlob(on_disk, len(LARGE)) if what == "file on disk" else BytesBlob(LARGE)
+    stock.add("foo", "foo-1.0.tar.gz", blob, size=len(LARGE))
+    path = "/files/foo/-/foo-1.0.tar.gz"
     if what == "page":
         path = "/simple/foo/"
         stock.describe("foo", extra={"_padding": LARGE.hex()})
