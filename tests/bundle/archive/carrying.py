@@ -46,7 +46,8 @@ def stock(upstream: Upstream, folder: Path) -> None:
 
 async def fill(cache: Path, upstream: Upstream, *projects: str, skip: str = " ") -> None:
     """Read everything of the projects through the proxy, but files with ``skip`` in the name."""
-    async with open_proxy(settings(cache, upstream.url)) as proxy:
+    now = settings(cache, upstream.url, stale_while_revalidate=0, soft_deadline=60)
+    async with open_proxy(now) as proxy:  # what upstream lists now, not what is stored
         for each in projects:
             project = ProjectName(each)
             for file in (await proxy.index.page(project)).files:

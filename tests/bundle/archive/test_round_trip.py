@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 import tarfile
 from pathlib import Path
@@ -17,6 +18,7 @@ from proxy.compose_bundle import mirrored
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName
+from proxy.storage.pages import unpack
 from proxy.storage.seen import SeenFile, encode, key
 from tests.bundle.archive.carrying import (
     Near,
@@ -326,6 +328,11 @@ async def test_what_the_near_side_went_on_with_the_far_side_has_too(tmp_path: Pa
     assert before[WHEEL] == (tmp_path / "dists" / WHEEL).read_bytes()
     await create(tmp_path / "near", upstream, tmp_path / "b")
     await take(tmp_path / "far", upstream, tmp_path / "b")
+    changed = hashlib.sha256((tmp_path / "other" / WHEEL).read_bytes()).hexdigest()
+    (page,) = [
+        value for name, value in (await seen(tmp_path / "far")).items() if "document" in name
+    ]
+    assert changed.encode() in unpack(page[32:])
     assert await offline(tmp_path / "far", upstream) == before
 
 
