@@ -6,6 +6,7 @@
 <cache>/spool/               files that are still arriving
 <cache>/import/              what a bundle has brought so far, until all of it is checked
 <cache>/purged               what was purged, so that running servers forget it too
+<cache>/keep                 held by the one process that runs keep tables
 <cache>/lock                 held by the one process that deletes what was used longest ago
 ```
 """
@@ -28,6 +29,7 @@ from proxy.storage.disk import DiskStore
 from proxy.storage.eviction import Evictor, LastUsed
 from proxy.storage.leftovers import clean_spool
 from proxy.storage.pages import Pages
+from proxy.storage.pins import Pins
 from proxy.storage.records import DiskRecords
 
 
@@ -40,6 +42,7 @@ class Cache:
     used: LastUsed
     evictor: Evictor
     purges: Purges
+    pins: Pins
 
     @property
     def spool(self) -> Path:
@@ -75,10 +78,16 @@ async def open_cache(
     try:
         store = DiskStore(folder / "blob")
         async with LastUsed(records, clock=clock) as used:
+            pins = Pins(records)
             evictor = Evictor(
-                store, used, int(settings.max_size) or None, lock=folder / "lock", clock=clock
+                store,
+                used,
+                int(settings.max_size) or None,
+                lock=folder / "lock",
+                pinned=pins.all,
+                clock=clock,
             )
             purges = Purges(folder / "purged")
-            yield Cache(folder, store, records, Pages(records), used, evictor, purges)
+            yield Cache(folder, store, records, Pages(records), used, evictor, purges, pins)
     finally:
         await records.close()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Set
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from proxy.storage.alone import alone
 from proxy.storage.base import BlobEntry, BlobStore, Records
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,10 @@ JUST_USED = 60.0
 """Seconds for which nothing is deleted after its last use; other processes tell theirs late."""
 _DOWN_TO = 0.9
 _PREFIX = "used/"
+
+
+async def _nothing() -> Set[str]:
+    return frozenset()
 
 
 class LastUsed:
@@ -93,12 +97,13 @@ class Evictor:
         *,
         lock: Path,
         busy: Callable[[str], bool] = lambda key: False,
-        pinned: Callable[[str], bool] = lambda key: False,
+        pinned: Callable[[], Awaitable[Set[str]]] = _nothing,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``max_size`` in bytes, None: no limit. ``lock`` is a file outside of the store.
 
-        Keys that are ``busy`` or ``pinned`` stay, however much that leaves.
+        Keys that are ``busy`` stay, and those that ``pinned`` answers with when it is asked
+        before anything is deleted, however much that leaves.
         """
         self._store = store
         self._last_used = last_used
@@ -119,8 +124,8 @@ class Evictor:
         self._total += added
         if self._max_size is None or self._total < self._look_at:
             return
-        with _alone(self._lock) as alone:
-            if alone:
+        with alone(self._lock) as mine:
+            if mine:
                 await self._look_through(self._max_size)
 
     async def _look_through(self, max_size: int) -> None:
@@ -134,11 +139,12 @@ class Evictor:
 
     async def _free(self, wanted: int, entries: list[BlobEntry]) -> int:
         """Delete until that many bytes are gone; how many were."""
+        pinned = await self._pinned()
         freed = count = 0
         for entry, used in await self._oldest_first(entries):
             if freed >= wanted:
                 break
-            if self._needed(entry.key, used):
+            if entry.key in pinned or self._needed(entry.key, used):
                 continue
             try:
                 await self._store.delete(entry.key)
@@ -158,18 +164,4 @@ class Evictor:
         return max(entry.stored, await self._last_used.get(entry.key) or 0.0)
 
     def _needed(self, key: str, used: float) -> bool:
-        return used > self._clock() - JUST_USED or self._busy(key) or self._pinned(key)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Whether nobody else, here or in another process, is at it, and one may write at all."""
-    with ExitStack() as stack:
-        try:
-            lock = stack.enter_context(path.open("a"))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            alone = False
-        else:
-            alone = True
-        yield alone
+        return used > self._clock() - JUST_USED or self._busy(key)

@@ -13,6 +13,7 @@ import pytest
 
 from proxy.storage.disk import DiskStore
 from proxy.storage.eviction import JUST_USED, Evictor, LastUsed
+from proxy.storage.pins import Pins
 from proxy.storage.records import DiskRecords
 from tests.support.clock import Clock
 
@@ -83,8 +84,9 @@ async def test_what_is_busy_pinned_or_just_used_stays(cache: Cache) -> None:
     await cache.fill([11])
     os.utime(cache.store.path(key(11)), (0, cache.clock()))
     cache.used.note(key(2))
-    pinned, busy = {key(0)}, {key(1)}
-    evictor = cache.evictor(SIZE, pinned=pinned.__contains__, busy=busy.__contains__)
+    pins, busy = Pins(cache.records), {key(1)}
+    await pins.put("somebody", {key(0)})
+    evictor = cache.evictor(SIZE, pinned=pins.all, busy=busy.__contains__)
     await evictor.enforce()
     assert cache.left() == [0, 1, 2, 11]
 
