@@ -20,7 +20,7 @@ IN_USE = 3600.0
 AHEAD = 45.0
 """Seconds before its expiry at which a page is rechecked; those that live no longer are not."""
 PAUSE = 0.25
-"""Seconds between two rechecks."""
+"""Seconds between two rechecks, so that they are never many at once."""
 MOST = 2_000
 """Pages that are kept fresh: with that pause more could not be, while they live ten minutes."""
 
@@ -33,7 +33,11 @@ class _Use(NamedTuple):
 class Refresher:
     """Rechecks one page after the other."""
 
-    def __init__(self, index: Index, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, index: Index, *, pause: float = PAUSE, clock: Callable[[], float] = time.time
+    ) -> None:
+        """``pause``: seconds between two rechecks."""
+        self._pause = pause
         self._index = index
         self._clock = clock
         self._uses: BoundedDict[ProjectName, _Use] = BoundedDict(MOST)
@@ -50,7 +54,7 @@ class Refresher:
             use = self._uses.pop(project, None)
             if use and now - use.asked <= IN_USE:
                 await self._recheck(project, use.asked)
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(self._pause)
 
     async def _recheck(self, project: ProjectName, asked: float) -> None:
         try:

@@ -57,6 +57,11 @@ class Runner:
         self._rests_until = 0.0
         self._closed = False
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing runs and nothing waits."""
+        return not self._tasks and not any(lane.waiting for lane in self._lanes)
+
     def add(self, urgency: int, work: Work, *, file: bool = False) -> None:
         """Lower is more urgent; among equals the first comes first."""
         lane = self._lanes[file]

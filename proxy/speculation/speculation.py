@@ -57,6 +57,11 @@ class Speculation:
     def counts(self) -> Counts:
         return self._fetching.counts
 
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing left to guess for now."""
+        return self._runner.idle
+
     def asked(self, asked: Asked) -> None:
         """A client has its answer, or is about to get it. Costs next to nothing.
 

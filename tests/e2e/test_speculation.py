@@ -1,0 +1,77 @@
+"""Real installers and what is fetched ahead of them: counted, not timed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.distributions import make_wheel
+from tests.support.installers import Place
+from tests.support.running import Running, running, waystation
+from tests.support.upstream import Upstream
+
+ROOTS = ("root-a", "root-b", "root-c")
+REQUIRES = {
+    "root-a": ["lib-a<2", "lib-b"],
+    "root-b": ["lib-b", "lib-c>=1.1", 'nowhere; sys_platform == "win32"'],
+    "root-c": ["lib-d", 'nowhere; extra == "docs"'],
+    "lib-a": ["lib-d", "lib-e"],
+    "lib-b": ["lib-e"],
+    "lib-c": ["lib-f"],
+    "lib-d": [],
+    "lib-e": ["lib-f"],
+    "lib-f": [],
+}
+VERSIONS = {name: "1.2" if name == "lib-a" else "2.1" for name in REQUIRES}
+THINGS = 3 * len(REQUIRES)
+"""A page, metadata and a wheel of each."""
+
+
+@pytest.fixture
+async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
+    async with Upstream(latency=0.03) as made:
+        for name, requires in REQUIRES.items():
+            for version in ("1.0", "1.2", "2.1", "3.0rc1"):
+                made.add(make_wheel(tmp_path / "dist", name, version, requires=requires))
+        yield made
+
+
+def outcomes(server: Running) -> Counter[str]:
+    """How requests for pages and files were answered."""
+    return Counter(each["outcome"] for each in server.requests() if each["outcome"] != "-")
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+async def test_upstream_is_asked_for_what_is_installed_once_and_for_nothing_else(
+    tool: str, upstream: Upstream, tmp_path: Path, place: Callable[[], Place]
+) -> None:
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        (await place().install(tool, server.index, *ROOTS)).succeeded()
+        assert len(upstream.requests) == len({each.path for each in upstream.requests})
+        assert len(upstream.requests) <= 1.05 * THINGS
+        assert sum(outcomes(server).values()) == THINGS
+
+
+async def test_pip_waits_only_for_what_nobody_could_know(
+    upstream: Upstream, tmp_path: Path, place: Callable[[], Place]
+) -> None:
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        (await place().install("pip", server.index, *ROOTS)).succeeded()
+        assert outcomes(server)["miss"] <= 2 * len(ROOTS)
+
+
+async def test_the_second_time_one_page_tells_the_rest_of_an_emptied_cache(
+    upstream: Upstream, tmp_path: Path, place: Callable[[], Place]
+) -> None:
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        (await place().install("pip", server.index, *ROOTS)).succeeded()
+    (await waystation("cache", "purge", "--all", "--cache-dir", "cache", cwd=tmp_path)).succeeded()
+    upstream.requests.clear()
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        (await place().install("pip", server.index, *ROOTS[1:], ROOTS[0])).succeeded()
+        assert outcomes(server)["miss"] <= 2
+        assert len(upstream.requests) == len({each.path for each in upstream.requests})
+        assert len(upstream.requests) <= 1.05 * THINGS

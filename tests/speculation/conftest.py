@@ -1,0 +1,17 @@
+"""What tests of speculation share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.clock import Clock
+from tests.support.speculating import World, speculating
+
+
+@pytest.fixture
+async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
+    async with speculating(tmp_path, clock) as made:
+        yield made

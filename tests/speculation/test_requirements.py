@@ -1,0 +1,78 @@
+"""What is read out of core metadata: projects, specifiers, extras; and what is left out."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.speculation.clients import read_user_agent
+from proxy.speculation.requirements import MOST, Need, needs
+from tests.support.distributions import core_metadata
+from tests.support.speculating import user_agent
+
+CLIENT = read_user_agent(user_agent())
+
+
+async def found(*requires: str, extras: tuple[str, ...] = ()) -> list[Need]:
+    assert CLIENT
+    return await needs(core_metadata("demo", "1.0", requires), CLIENT.markers, extras)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "expected"),
+    [
+        ("Foo_Bar", "foo-bar"),
+        ("foo>=1,<2", "foo<2,>=1"),
+        ("foo (>=1)", "foo>=1"),
+        ('foo; python_version >= "3.8"', "foo"),
+        ('foo; sys_platform == "linux" and implementation_name == "cpython"', "foo"),
+        ('foo; python_version < "3.8"', None),
+        ('foo; sys_platform == "win32"', None),
+        ('foo; extra == "docs"', None),
+        ("foo @ https://files.example.com/foo-1.0.zip", None),
+        ("not a requirement", None),
+        ("foo; made_up == '1'", None),
+        ("foo; " + "(" * 2000 + "os_name == 'x'" + ")" * 2000, None),
+    ],
+)
+async def test_what_is_needed_of_the_index_is_found(requirement: str, expected: str | None) -> None:
+    told = [f"{need.project}{need.specifier}" for need in await found(requirement)]
+    assert told == ([expected] if expected else [])
+
+
+async def test_extras_bring_theirs() -> None:
+    requires = ["foo[a,B]", 'bar; extra == "fast"', 'baz; extra == "slow"']
+    told = await found(*requires, extras=("fast",))
+    assert [need.project for need in told] == ["foo", "bar"]
+    assert told[0].extras == {"a", "B"}
+
+
+async def test_only_the_header_counts() -> None:
+    assert CLIENT
+    text = core_metadata("demo", "1.0", ["foo"]) + b"\nRequires-Dist: bar\n"
+    assert [need.project for need in await needs(text, CLIENT.markers)] == ["foo"]
+    assert await needs(b"", CLIENT.markers) == []
+    assert await needs(b"\xff\x00Requires-Dist: \xff\n", CLIENT.markers) == []
+
+
+async def test_line_ends_of_windows_are_line_ends() -> None:
+    assert CLIENT
+    text = core_metadata("demo", "1.0", ["foo", "bar"]).replace(b"\n", b"\r\n")
+    assert [need.project for need in await needs(text, CLIENT.markers)] == ["foo", "bar"]
+
+
+async def test_there_is_an_end_to_what_is_read_and_others_have_their_turn() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(others())
+    told = await found(*(f"foo{number}" for number in range(5 * MOST)))
+    task.cancel()
+    assert len(told) == MOST
+    assert turns > MOST / 10
