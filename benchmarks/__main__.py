@@ -43,7 +43,8 @@ def main() -> int:
         return 2
     chosen = [known[name] for name in options.scenarios] or list(SCENARIOS)
     chosen += [each for each in peers.SCENARIOS if options.peers and each not in chosen]
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGINT):  # leave every block, so that all is cleaned up
+        signal.signal(number, lambda received, _: sys.exit(128 + received))
     os.sched_setaffinity(0, {LOAD_CORE})
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
         lab = Lab(Path(folder), SHORT if options.short else FULL, options.rounds)
