@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.request import getproxies
@@ -18,6 +18,8 @@ from proxy.indexes.mirror_metadata import MirrorMetadata
 from proxy.indexes.mirror_pages import MirrorPages
 from proxy.indexes.offline_pages import OfflinePages
 from proxy.indexes.page_memory import PageMemory
+from proxy.indexes.vanished import Vanished
+from proxy.model import ProjectPage
 from proxy.settings import MirrorTable, Settings
 from proxy.storage.held import Held
 from proxy.upstream.connections import open_transport
@@ -102,6 +104,7 @@ async def _assembled(
     held = Held(cache.records, namespace)
     allows = remote.allows if remote else _any
     ledger = Ledger(name, namespace, cache.records, events, settings.on_changed_file)
+    vanished = Vanished(namespace, cache.records, held, cache.store)
     memory = PageMemory(
         name,
         namespace,
@@ -109,7 +112,7 @@ async def _assembled(
         lifetimes,
         events,
         allows=allows,
-        review=ledger.review,
+        review=_review(ledger, vanished) if settings.vanished_files == "show" else ledger.review,
     )
     pages: PageSource
     if remote:
@@ -140,6 +143,13 @@ async def _assembled(
         yield mirror
     finally:
         await mirror.close(settings.shutdown_grace)
+
+
+def _review(ledger: Ledger, vanished: Vanished) -> Callable[[ProjectPage], Awaitable[ProjectPage]]:
+    async def review(page: ProjectPage) -> ProjectPage:
+        return await vanished.shown(await ledger.review(page))
+
+    return review
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

@@ -66,7 +66,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("proxy.storage.base", "proxy.storage.disk", "proxy.storage.reading"),
     ),
     # Settings are types without behaviour; who turns them into things is named further below.
-    "proxy.settings": ("proxy.policies.names",),
+    "proxy.settings": ("proxy.errors", "proxy.policies.names", "proxy.bundle.platforms"),
     "proxy.sources": ("proxy.errors", "proxy.settings"),
     "proxy.plan": ("proxy.errors", "proxy.settings"),
     "proxy.cache": (*FOUNDATION, "proxy.settings", "proxy.storage.*"),

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
+from proxy.errors import ConfigurationError
+from proxy.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
 from proxy.sources import load
 
 EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
+KEEP = TEXT.split("# [[keep]]")[1].split("\n\n")[0]
 TOP = TEXT.split("# [indexes.private]")[0] + TEXT.split('of = ["private", "corporate"]')[1]
+TOP = TOP.replace(KEEP, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
 
@@ -45,3 +48,35 @@ def test_the_example_mentions_every_key_of_an_index(table: type[Any]) -> None:
     shown = next(each for each in tables if each["kind"] == kind)
     assert set(shown) == set(table.model_fields)
     assert load({"indexes": tomllib.loads(uncommented)["indexes"]}).settings.indexes
+
+
+def test_the_example_mentions_every_key_of_a_keep_table() -> None:
+    given = tomllib.loads(re.sub(r"^# ?", "", "# [[keep]]" + KEEP, flags=re.MULTILINE))
+    (table,) = given["keep"]
+    assert set(table) == set(KeepTable.model_fields)
+    assert load(given).settings.keep[0].names == ["acme-*", "requests"]
+    for name, field in KeepTable.model_fields.items():
+        if name in ("every", "sdists", "all_files"):
+            assert table[name] == field.default
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sources", []),
+        ("python", ["2.7"]),
+        ("platform", ["amiga"]),
+        ("every", 0),
+        ("names", ["a b"]),
+        ("versions", "newest"),
+        ("latest", 0),
+        ("sdists", "few"),
+        ("max_file_size", "big"),
+        ("nonsense", 1),
+    ],
+)
+def test_a_wrong_keep_table_is_told_by_its_key(key: str, value: object) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load({"keep": [{"sources": ["top"], key: value}]})
+    assert caught.value.key.startswith(f"keep.0.{key}")
+    assert "settings.example.toml" in caught.value.remedy

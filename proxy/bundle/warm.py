@@ -58,7 +58,7 @@ async def warm(
     rest = [need for need in report.needs.files if need.line not in failed]
     async with open_proxy(offline) as proxy:
         unkept = await missing(proxy.index, proxy.cache.store, rest)
-        await _remember(proxy, offline, rest)
+        await remember(proxy, offline, rest)
     reason = "it did not stay in the cache: is the disk full, or max_size too small?"
     lost = tuple(Missing(lack.line, reason) for lack in unkept)
     return replace(report, missing=(*report.missing, *lost))
@@ -82,7 +82,7 @@ async def warm_remote(
             return await _fetched(proxy, wants, choice, display, jobs)
 
 
-async def _remember(proxy: Proxy, settings: Settings, needs: Iterable[Need]) -> None:
+async def remember(proxy: Proxy, settings: Settings, needs: Iterable[Need]) -> None:
     """Notes that metadata is held which came with another wheel that has the same.
 
     It is found by its digest without that; to be carried elsewhere it has to be known.

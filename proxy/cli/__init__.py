@@ -15,6 +15,7 @@ from proxy.errors import ConfigurationError, ProxyError
 COMMANDS = {
     "serve": "Serve the index.",
     "warm": "Fetch all that a build needs, for any platform.",
+    "sync": "Fetch what is new of what the settings keep warm.",
     "ready": "Say whether all that a build needs is held.",
     "check": "Validate the settings and show what they mean.",
     "cache": "Look at the cache, verify it, purge it.",

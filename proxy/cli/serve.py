@@ -7,6 +7,7 @@ import gc
 import logging
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,20 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
         proxy.events.subscribe(finished.observe)
         hits = HitLog(handler, proxy.cache.used.note)
         server = _server(settings, proxy, finished, hits)
-        async with hits.running():
+        async with hits.running(), _keeping(settings, proxy):
             await server.start()
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()
             await server.until_stopped()
+
+
+def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[None]:
+    if not settings.keep or settings.offline:
+        return nullcontext()
+    from proxy.cli.keeping import keeping  # most servers keep nothing warm, and start sooner
+
+    return keeping(settings, proxy)
 
 
 def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: HitLog) -> Server:

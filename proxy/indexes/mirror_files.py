@@ -16,6 +16,7 @@ from proxy.indexes.on_demand import OnDemand
 from proxy.model import Artifact, File, ProjectName
 from proxy.storage.base import BlobStore, FileBlob
 from proxy.storage.held import Held, HeldFile
+from proxy.storage.seen import VANISHED
 from proxy.upstream.body import Body
 from proxy.upstream.downloads import Download, Downloads, Expected
 from proxy.upstream.remote import Remote
@@ -145,6 +146,8 @@ class MirrorFiles:
     ) -> OnDemand:
         if self._remote is None:
             raise NoSuchFile(project, file.filename, "not in the offline cache")
+        if not file.url:
+            raise NoSuchFile(project, file.filename, VANISHED)
         return OnDemand(self, project, file, digest, outdated)
 
     async def _find(self, project: ProjectName, file: File, digest: str) -> _Found | None:

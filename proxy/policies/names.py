@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from fnmatch import translate
 
 from proxy.errors import NoSuchProject
@@ -11,6 +11,19 @@ from proxy.model import File, ProjectName
 
 _RUNS = re.compile(r"[-_.]+")
 _PATTERN = re.compile(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)
+
+
+def matcher(patterns: Iterable[str]) -> Callable[[ProjectName], object]:
+    """What is true of the projects that one of these names, or patterns with ``*`` and ``?``, fits.
+
+    Raises ``ValueError`` for what cannot match a project name.
+    """
+    each = tuple(patterns)
+    wrong = [pattern for pattern in each if not _PATTERN.match(pattern)]
+    if wrong:
+        raise ValueError(f"not a project name or pattern: {wrong[0]!r}")
+    normal = [_RUNS.sub("-", pattern).lower() for pattern in each]
+    return re.compile("|".join(map(translate, normal)) or r"(?!)").match
 
 
 class Reserved:
@@ -28,11 +41,7 @@ class Reserved:
         Raises ``ValueError`` for what cannot match a project name.
         """
         self._patterns = tuple(patterns)
-        wrong = [pattern for pattern in self._patterns if not _PATTERN.match(pattern)]
-        if wrong:
-            raise ValueError(f"not a project name or pattern: {wrong[0]!r}")
-        normal = [_RUNS.sub("-", pattern).lower() for pattern in self._patterns]
-        self._matches = re.compile("|".join(map(translate, normal)) or r"(?!)").match
+        self._matches = matcher(self._patterns)
 
     def admit(self, project: ProjectName) -> None:
         if self._matches(project):

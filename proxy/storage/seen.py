@@ -8,6 +8,9 @@ import msgspec
 
 from proxy.compression import compress, decompress
 
+VANISHED = "no longer listed upstream"
+"""The reason by which a file is shown as yanked that upstream's page does not show any more."""
+
 
 class SeenFile(msgspec.Struct, frozen=True, array_like=True):
     """A file as it was listed first."""

@@ -1,0 +1,67 @@
+"""An index as upstream vouches for it now, asked by few at once and behind those who wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Set
+
+from proxy.errors import NoSuchProject
+from proxy.indexes.base import Index
+from proxy.model import Artifact, ProjectName, ProjectPage
+
+
+async def at_once() -> None:
+    """Nobody else is waiting."""
+
+
+class Current:
+    """Pages are checked with upstream once in a run, however fresh they are."""
+
+    def __init__(
+        self,
+        index: Index,
+        since: float,
+        *,
+        limit: int,
+        turn: Callable[[], Awaitable[None]] = at_once,
+    ) -> None:
+        """``since``: Unix time in seconds; ``limit``: questions at once; ``turn`` is awaited
+        before each.
+        """
+        self._index = index
+        self._since = since
+        self._turn = turn
+        self._slots = asyncio.Semaphore(limit)
+        self.pages: dict[ProjectName, ProjectPage | None] = {}
+        """Those that upstream confirmed. None: there is no such project."""
+        self.unconfirmed: set[ProjectName] = set()
+        """Projects of which only an older page could be had."""
+
+    @property
+    def name(self) -> str:
+        return self._index.name
+
+    async def projects(self) -> Set[ProjectName]:
+        return await self._index.projects()
+
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        async with self._slots:
+            await self._turn()
+            try:
+                page = await self._index.page(project, max(checked_after, self._since))
+            except NoSuchProject:
+                self.pages[project] = None
+                raise
+        if page.checked is None or page.checked >= self._since:
+            self.pages[project] = page
+            self.unconfirmed.discard(project)
+        else:
+            self.unconfirmed.add(project)
+        return page
+
+    async def file(
+        self, project: ProjectName, filename: str, digest: str | None = None
+    ) -> Artifact:
+        async with self._slots:
+            await self._turn()
+            return await self._index.file(project, filename, digest)

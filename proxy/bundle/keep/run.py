@@ -1,0 +1,171 @@
+"""One run of a keep table: what is new is fetched, what is wanted is pinned."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from proxy.bundle.fetching import Fetching
+from proxy.bundle.gather import needed
+from proxy.bundle.held import is_here
+from proxy.bundle.keep.changes import Change, compare
+from proxy.bundle.keep.current import Current, at_once
+from proxy.bundle.keep.state import State, States
+from proxy.bundle.keep.table import Ident, Keep, is_distribution
+from proxy.bundle.needs import Missing, Need, Needs
+from proxy.bundle.parallel import each
+from proxy.bundle.progress import Display
+from proxy.compose import Proxy
+from proxy.errors import ProxyError
+from proxy.indexes.base import Index
+from proxy.model import METADATA, ProjectName
+from proxy.storage.base import Blob
+from proxy.storage.disk import BytesBlob, DiskBlob, DiskStore
+
+LOST = "it did not stay in the cache: is the disk full?"
+SETTLE = 5.0
+"""Seconds that what has been read gets to be stored."""
+AGAIN = 0.05
+"""Seconds after which it is looked again."""
+_STORED = re.compile(r"[0-9a-f]{64}\Z")
+
+UNCONFIRMED = "upstream could not be asked whether its page is still the same"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    keep: Keep
+    needs: Needs = field(default_factory=Needs)
+    fetched: tuple[Need, ...] = ()
+    """Distributions; in a dry run those that would be."""
+    missing: tuple[Missing, ...] = ()
+    changes: tuple[Change, ...] = ()
+    state: State = State()  # noqa: RUF009 (it is frozen)
+    """To be remembered once the changes are told."""
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.needs.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs tables through the index of a running proxy."""
+
+    proxy: Proxy
+    display: Display
+    variables: Mapping[str, str]
+    """What ``${NAME}`` in sources refers to."""
+    jobs: int
+    """Downloads at once."""
+    limit: int
+    """Questions at once."""
+    remember: Callable[[Iterable[Need]], Awaitable[None]]
+    """Told what is held, see ``warm.remember``."""
+    turn: Callable[[], Awaitable[None]] = at_once
+    """Awaited before each question and download."""
+    dry: bool = False
+    """Look what there is to fetch, and leave everything as it is."""
+    clock: Callable[[], float] = time.time
+
+    async def run(self, keep: Keep) -> Ran:
+        """What goes wrong is in ``missing``."""
+        began = self.clock()
+        index = Current(self.proxy.index, began, limit=self.limit, turn=self.turn)
+        try:
+            wants = keep.wants(self.variables)
+            found = await needed(index, wants, keep.choice, jobs=self.jobs, say=self.display.say)
+        except ProxyError as error:
+            state = State(began, (await States(self.proxy.cache.records).get(keep.owner)).files)
+            return Ran(keep, missing=(Missing(str(keep), str(error)),), state=state)
+        needs = keep.only(found)
+        distributions = [need for need in needs.files if is_distribution(need)]
+        held = await self._held(index, distributions)
+        new = tuple(need for need in distributions if need not in held)
+        if self.dry:
+            return Ran(keep, needs, new, (*needs.missing, *_unconfirmed(index)))
+        return await self._fetched(keep, index, needs, new, began)
+
+    async def _fetched(
+        self, keep: Keep, index: Current, needs: Needs, new: Sequence[Need], began: float
+    ) -> Ran:
+        cache = self.proxy.cache
+        known = (await States(cache.records).get(keep.owner)).files
+        before = await cache.pins.get(keep.owner)
+        await cache.pins.put(keep.owner, before | _keys(needs.files))  # none goes meanwhile
+        fetching = Fetching(index, cache.store, self.display, self.jobs)
+        await fetching.all(needs.files)
+        failed = {lack.line for lack in fetching.failed}
+        had = await self._had(index, [need for need in needs.files if need.line not in failed])
+        await self._ask(index, {one.project for one in known})
+        files = {_ident(need): had[need] for need in had if is_distribution(need)}
+        changes, now = compare(known, files, index.pages, cache.store.has)
+        gone = {one.key for one in now if not one.listed}  # these can never be had again
+        await cache.pins.put(keep.owner, (gone | set(had.values())) - {""})
+        await self.remember(had)
+        lost = [need for need in needs.files if need not in had and need.line not in failed]
+        missing = (
+            *needs.missing,
+            *fetching.failed,
+            *(Missing(need.line, LOST) for need in lost),
+            *_unconfirmed(index),
+        )
+        fetched = tuple(need for need in new if need in had)
+        return Ran(keep, needs, fetched, missing, tuple(changes), State(began, now))
+
+    async def _had(self, index: Index, needs: Sequence[Need]) -> dict[Need, str]:
+        """As ``_held``, once what has just been read is stored too: that takes a moment."""
+        deadline = time.monotonic() + SETTLE
+        had = await self._held(index, needs)
+        while len(had) < len(needs) and time.monotonic() < deadline:
+            await asyncio.sleep(AGAIN)
+            had |= await self._held(index, [need for need in needs if need not in had])
+        return had
+
+    async def _held(self, index: Index, needs: Iterable[Need]) -> dict[Need, str]:
+        """Those whose bytes are here, with their keys in the store; "" for what lies elsewhere."""
+        store = self.proxy.cache.store
+        found: dict[Need, str] = {}
+
+        async def look(need: Need) -> None:
+            with suppress(ProxyError):
+                blob = (await index.file(need.project, need.filename, need.digest)).blob
+                if is_here(blob):
+                    found[need] = _key(need, blob, store)
+
+        await each(needs, look, self.jobs)
+        return found
+
+    async def _ask(self, index: Current, projects: set[ProjectName]) -> None:
+        """For the pages of projects of which nothing is wanted any more."""
+
+        async def ask(project: ProjectName) -> None:
+            with suppress(ProxyError):
+                await index.page(project)
+
+        await each(sorted(projects - index.pages.keys()), ask, self.jobs)
+
+
+def _ident(need: Need) -> Ident:
+    return need.project, need.filename, need.digest
+
+
+def _keys(needs: Iterable[Need]) -> set[str]:
+    """Of distributions, as far as their index tells."""
+    return {need.digest for need in needs if is_distribution(need) and "-" not in need.digest}
+
+
+def _key(need: Need, blob: Blob, store: DiskStore) -> str:
+    if isinstance(blob, BytesBlob) and need.filename.endswith(METADATA):
+        return hashlib.sha256(blob.data).hexdigest()  # about to be stored
+    name = blob.path.name if isinstance(blob, DiskBlob) else ""
+    return name if _STORED.match(name) and store.has(name) else ""
+
+
+def _unconfirmed(index: Current) -> tuple[Missing, ...]:
+    return tuple(Missing(project, UNCONFIRMED) for project in sorted(index.unconfirmed))

@@ -1,0 +1,76 @@
+"""``[[keep]]`` tables of the settings as they are run: by ``sync``, and beside a server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from proxy.bundle.choice import Choice
+from proxy.bundle.keep.run import Runner
+from proxy.bundle.keep.sync import Schedule
+from proxy.bundle.keep.table import Keep
+from proxy.bundle.progress import Silence
+from proxy.bundle.targets import parse_targets
+from proxy.bundle.warm import remember
+from proxy.compose import Proxy
+from proxy.settings import KeepTable, Settings
+
+log = logging.getLogger(__name__)
+
+JOBS = 2
+"""Downloads at once beside a server ..."""
+QUESTIONS = 4
+"""... and questions at once."""
+BUSY = 8
+"""Requests to upstream, of whoever, beside which no further question begins ..."""
+PATIENCE = 10.0
+"""... for so many seconds: it has to get on."""
+LATER = 0.05
+
+
+def tables(settings: Settings) -> list[Keep]:
+    """Raises ``ConfigurationError``."""
+    return [_keep(table) for table in settings.keep]
+
+
+def _keep(table: KeepTable) -> Keep:
+    return Keep(
+        tuple(table.sources),
+        Choice(parse_targets(table.python, table.platform), table.sdists, table.all_files),
+        table.every,
+        tuple(table.names),
+        table.versions,
+        table.latest,
+        None if table.max_file_size is None else int(table.max_file_size),
+    )
+
+
+@asynccontextmanager
+async def keeping(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
+    """While entered, the tables are run on schedule, behind what clients wait for."""
+
+    async def turn() -> None:
+        for _ in range(int(PATIENCE / LATER)):
+            if proxy.traffic.under_way <= BUSY:
+                return
+            await asyncio.sleep(LATER)
+
+    remembered = partial(remember, proxy, settings)
+    runner = Runner(proxy, Silence(), os.environ, JOBS, QUESTIONS, remembered, turn)
+    schedule = Schedule(tables(settings), runner, settings.change_lists)
+    task = asyncio.create_task(schedule.go_on())
+    task.add_done_callback(_ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("keep tables are no longer run", exc_info=error)

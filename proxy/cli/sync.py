@@ -1,0 +1,97 @@
+"""``waystation sync``: the keep tables of the settings, run once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.bundle.gather import JOBS
+from proxy.bundle.keep.run import Ran, Runner
+from proxy.bundle.keep.sync import all_changes, sync
+from proxy.bundle.progress import display
+from proxy.bundle.warm import remember
+from proxy.cli.keeping import tables
+from proxy.cli.options import settings_options
+from proxy.cli.reporting import quiet_logs, tell_missing
+from proxy.compose import open_proxy
+from proxy.errors import ConfigurationError
+from proxy.settings import Settings
+from proxy.sizes import size_text
+from proxy.sources import load
+
+QUESTIONS = 32
+"""Questions at once."""
+
+
+@click.command("sync")
+@settings_options
+@click.option("--dry-run", is_flag=True, help="List what would be fetched, and leave it at that.")
+@click.option(
+    "--changes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what was added, removed or yanked since the last run there, as JSON lines. A"
+    " folder gets a new file. Default: the setting change_lists.",
+)
+@click.option("--jobs", type=click.IntRange(1, 64), default=JOBS, help=f"At once. Default: {JOBS}.")
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing but what could not be had.")
+def command(
+    config: Path | None,
+    dry_run: bool,
+    changes: Path | None,
+    jobs: int,
+    quiet: bool,
+    **flags: Any,
+) -> None:
+    """Run every [[keep]] table of the settings once: fetch what is new, pin what is wanted.
+
+    A server does the same by itself, each table at its interval. Exit status 1 if something
+    could not be had.
+    """
+    settings = load(flags, config).settings
+    quiet_logs(settings)
+    if settings.offline:
+        raise ConfigurationError("offline", "nothing can be fetched", "leave it out")
+    if not settings.keep:
+        raise ConfigurationError("keep", "there is no such table", "add a [[keep]] to the settings")
+    try:
+        ran = asyncio.run(_sync(settings, changes or settings.change_lists, jobs, quiet, dry_run))
+    except KeyboardInterrupt:
+        click.echo("interrupted; run it again to go on", err=True)
+        raise SystemExit(130) from None
+    except OSError as error:
+        problem = f"the list cannot be written: {error.strerror}"
+        raise ConfigurationError("--changes", problem, "name a folder that exists") from None
+    _tell(ran, quiet=quiet, dry=dry_run)
+    raise SystemExit(0 if all(one.complete for one in ran) else 1)
+
+
+async def _sync(
+    settings: Settings, changes: Path | None, jobs: int, quiet: bool, dry: bool
+) -> list[Ran]:
+    keeps = tables(settings)
+    patient = {"soft_deadline": settings.page_timeout, "speculate": "off"}
+    async with open_proxy(settings.model_copy(update=patient)) as proxy:
+        bars, remembered = display(quiet=quiet), partial(remember, proxy, settings)
+        runner = Runner(proxy, bars, os.environ, jobs, QUESTIONS, remembered, dry=dry)
+        return await sync(keeps, runner, keeps, changes)
+
+
+def _tell(ran: list[Ran], *, quiet: bool, dry: bool) -> None:
+    for one in ran:
+        tell_missing(one.missing, one.needs.skipped)
+    for need in dict.fromkeys(need for one in ran if dry for need in one.fetched):
+        click.echo(need.line)
+    if quiet:
+        return
+    for one in ran:
+        size = size_text(sum(need.size or 0 for need in one.fetched))
+        verb = "would fetch" if dry else "fetched"
+        click.echo(f"{one.keep}: {verb} {len(one.fetched)} files ({size})", err=True)
+    for change in () if dry else all_changes(ran):
+        click.echo(f"{change.change} {change.project}/{change.filename}")

@@ -1,0 +1,243 @@
+"""Runs of keep tables: what is fetched, pinned and told after upstream has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.bundle.keep.run import UNCONFIRMED
+from proxy.bundle.keep.sync import Busy, Schedule, lock
+from proxy.model import ProjectName
+from proxy.storage.eviction import JUST_USED
+from tests.bundle.keep.keeping import keep, opened, run, runner, told
+from tests.bundle.support import LINUX, WINDOWS, choice
+from tests.bundle.warming import Site, names, site
+from tests.support.clock import Clock
+from tests.support.faults import Fault
+from tests.support.rig import read
+
+ONE, TWO = "top-1.0-py3-none-any.whl", "top-2.0-py3-none-any.whl"
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """From now on: the file system tells when files were stored."""
+    return Clock(time.time())
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+async def test_what_upstream_changed_since_the_last_run_is_fetched_and_told(
+    here: Site, clock: Clock
+) -> None:
+    one = here.wheel("top")
+    table = keep("top", latest=1)
+    async with opened(here, clock) as proxy:
+        first = await run(proxy, clock, table)
+        assert first[0].complete and told(first) == [("added", ONE)]
+        assert here.store.has(digest(one))
+        assert told(await run(proxy, clock, table)) == []
+        two = here.wheel("top", "2.0")
+        here.upstream.remove(ONE)
+        clock.advance(1)  # the page is still fresh to clients
+        second = await run(proxy, clock, table)
+        assert told(second) == [("removed", ONE), ("added", TWO)]
+        assert here.store.has(digest(two))
+        here.list(two, yanked="broken")
+        clock.advance(1)
+        third = await run(proxy, clock, table)
+        assert [(one.change, one.filename, one.reason) for one in third[0].changes] == [
+            ("yanked", TWO, "broken")
+        ]
+        clock.advance(1)
+        assert told(await run(proxy, clock, table)) == []
+
+
+async def test_what_is_removed_upstream_stays_to_be_had_by_its_digest(
+    here: Site, clock: Clock
+) -> None:
+    one = here.wheel("top")
+    table = keep("top")
+    async with opened(here, clock, max_size=1) as proxy:
+        await run(proxy, clock, table)
+        here.wheel("top", "2.0")
+        here.upstream.remove(ONE)
+        clock.advance(JUST_USED * 10)
+        assert ("removed", ONE) in told(await run(proxy, clock, table))
+        clock.advance(JUST_USED * 10)
+        await proxy.cache.evictor.enforce(10**6)
+        artifact = await proxy.index.file(ProjectName("top"), ONE, digest(one))
+        assert await read(artifact.blob) == one.read_bytes()
+
+
+async def test_a_vanished_project_is_told_once_it_is_certain(here: Site, clock: Clock) -> None:
+    here.wheel("top")
+    here.wheel("dep")
+    async with opened(here, clock) as proxy:
+        await run(proxy, clock, keep("top", "dep"))
+        here.upstream.remove("dep-1.0-py3-none-any.whl")
+        here.upstream.pages.pop("dep", None)
+        here.upstream.fault("/simple/dep/", Fault(status=404))
+        clock.advance(1)
+        assert told(await run(proxy, clock, keep("top", "dep"))) == []
+        clock.advance(86400)
+        ran = await run(proxy, clock, keep("top", "dep"))
+        assert told(ran) == [("removed", "dep-1.0-py3-none-any.whl")]
+        assert not ran[0].complete
+
+
+async def test_a_dry_run_lists_and_changes_nothing(
+    here: Site, clock: Clock, tmp_path: Path
+) -> None:
+    one = here.wheel("top")
+    table, changes = keep("top"), tmp_path / "changes.jsonl"
+    async with opened(here, clock) as proxy:
+        ran = await run(proxy, clock, table, dry=True, changes=changes)
+        assert [need.filename for need in ran[0].fetched] == [ONE]
+        assert not here.store.has(digest(one)) and not changes.exists()
+        assert await proxy.cache.pins.all() == set()
+        assert here.upstream.count(f"{ONE}", "GET") == here.upstream.count(f"{ONE}.metadata")
+        await run(proxy, clock, table)
+        assert (await run(proxy, clock, table, dry=True))[0].fetched == ()
+        here.wheel("top", "2.0")
+        pins = await proxy.cache.pins.all()
+        clock.advance(1)
+        assert len((await run(proxy, clock, table, dry=True))[0].fetched) == 1
+        assert await proxy.cache.pins.all() == pins
+        assert told(await run(proxy, clock, table)) == [("added", TWO)]
+
+
+async def test_pinned_files_are_spared_until_nobody_wants_them(here: Site, clock: Clock) -> None:
+    one, other = here.wheel("top"), here.wheel("other")
+    async with opened(here, clock, max_size=1) as proxy:
+        await run(proxy, clock, keep("top"), keep("other"))
+        clock.advance(JUST_USED * 10)
+        await proxy.cache.evictor.enforce(10**6)
+        assert here.store.has(digest(one)) and here.store.has(digest(other))
+        await run(proxy, clock, keep("top"))  # the other table is gone
+        clock.advance(JUST_USED * 10)
+        await proxy.cache.evictor.enforce(10**6)
+        assert here.store.has(digest(one)) and not here.store.has(digest(other))
+
+
+async def test_filters_by_name_version_target_kind_and_size(here: Site, clock: Clock) -> None:
+    here.wheel("top", requires=["dep"])
+    here.wheel("top", "2.0", requires=["dep"])
+    here.sdist("top")
+    here.wheel("dep", padding=100_000)
+    for platform in (LINUX, WINDOWS):
+        here.wheel("built", tag=f"cp312-cp312-{platform}")
+    async with opened(here, clock) as proxy:
+
+        async def found(*sources: str, **more: object) -> set[str]:
+            (ran,) = await run(proxy, clock, keep(*sources, **more), dry=True)
+            return names(ran)  # type: ignore[arg-type]
+
+        dep = "dep-1.0-py3-none-any.whl"
+        assert await found("top") == {TWO, dep}
+        assert await found("top", names=("T?p",)) == {TWO}
+        assert await found("top", max_file_size=50_000) == {TWO}
+        wheels = choice(sdists="none")
+        assert await found("top", to=wheels, latest=5) == {ONE, TWO, dep}
+        assert await found("top", to=wheels, latest=1, versions="<2") == {ONE, dep}
+        assert await found("built") == {f"built-1.0-cp312-cp312-{LINUX}.whl"}
+
+
+async def test_what_cannot_be_had_is_told_and_the_rest_goes_on(here: Site, clock: Clock) -> None:
+    here.wheel("top")
+    here.upstream.fault(f"/{ONE}", Fault(status=404))
+    one = here.wheel("other")
+    async with opened(here, clock) as proxy:
+        ran = await run(proxy, clock, keep("no-such-file.txt"), keep("top"), keep("other"))
+        assert [each.complete for each in ran] == [False, False, True]
+        assert told(ran) == [("added", one.name)]
+        here.upstream.heal()
+        clock.advance(1)
+        assert told(await run(proxy, clock, keep("top"))) == [("added", ONE)]
+
+
+async def test_while_upstream_is_down_nothing_counts_as_removed(here: Site, clock: Clock) -> None:
+    here.wheel("top")
+    async with opened(here, clock) as proxy:
+        await run(proxy, clock, keep("top"))
+        here.upstream.fault("/simple/", Fault(status=500))
+        clock.advance(3600)
+        ran = await run(proxy, clock, keep("top"))
+        assert told(ran) == []
+        assert [lack.reason for lack in ran[0].missing] == [UNCONFIRMED]
+
+
+async def test_change_lists_are_json_lines_in_a_file_or_a_folder(
+    here: Site, clock: Clock, tmp_path: Path
+) -> None:
+    one = here.wheel("top")
+    file, folder = tmp_path / "changes.jsonl", tmp_path / "lists"
+    folder.mkdir()
+    async with opened(here, clock) as proxy:
+        with pytest.raises(OSError, match="No such file"):
+            await run(proxy, clock, keep("top"), changes=tmp_path / "nowhere" / "list")
+        await run(proxy, clock, keep("top"), keep("top", latest=1), changes=file)
+        (line,) = file.read_text().splitlines()
+        assert json.loads(line) == {
+            "change": "added",
+            "project": "top",
+            "filename": ONE,
+            "digest": digest(one),
+        }
+        await run(proxy, clock, keep("top"), changes=file)
+        assert file.read_text() == ""
+        await run(proxy, clock, keep("top"), changes=folder)
+        assert list(folder.iterdir()) == []
+        for version in ("2.0", "3.0"):
+            here.wheel("top", version)
+            await run(proxy, clock, keep("top", latest=1), changes=folder)
+            clock.now += 0.1
+        lists = sorted(folder.iterdir())
+        assert len(lists) == 2 and all(each.suffix == ".jsonl" for each in lists)
+
+
+async def test_two_runs_are_never_under_way_at_once(here: Site, clock: Clock) -> None:
+    here.wheel("top")
+    async with opened(here, clock) as proxy:
+        with lock(proxy.cache).open("a") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with pytest.raises(Busy):
+                await run(proxy, clock, keep("top"))
+            schedule = Schedule([keep("top")], runner(proxy, clock), None, clock)
+            assert 0 < await schedule.once() <= 5
+        assert here.upstream.count("/simple/") == 0
+
+
+async def test_each_table_is_run_at_its_interval_whoever_ran_it(here: Site, clock: Clock) -> None:
+    here.wheel("often")
+    here.wheel("seldom")
+    tables = [keep("often", every=60.0), keep("seldom", every=600.0)]
+    async with opened(here, clock) as proxy, asyncio.timeout(120):
+        schedule = Schedule(tables, runner(proxy, clock), None, clock)
+        assert await schedule.once() == 60
+        asked = here.upstream.count("/simple/seldom/")
+        clock.advance(30)
+        assert await Schedule(tables, runner(proxy, clock), None, clock).once() == 30
+        here.wheel("often", "2.0")
+        clock.advance(30)
+        assert await schedule.once() == 60
+        assert here.store.has(digest(here.index / "often-2.0-py3-none-any.whl"))
+        assert here.upstream.count("/simple/seldom/") == asked
+        clock.advance(540)
+        await schedule.once()
+        assert here.upstream.count("/simple/seldom/") == asked + 1
