@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
     BaseModel,
     ByteSize,
@@ -21,8 +20,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from proxy.errors import ConfigurationError
-from proxy.policies.names import Reserved, matcher
+from proxy.keep_table import KeepTable
+from proxy.policies.names import Reserved
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -72,48 +71,6 @@ class FallthroughTable(Table):
 
 
 IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discriminator="kind")]
-
-
-class KeepTable(Table):
-    """What is kept warm: sources as ``waystation warm`` takes them, for which targets."""
-
-    sources: Annotated[list[str], Field(min_length=1)]
-    python: list[Annotated[str, Field(pattern=r"^3\.\d{1,2}(\.\d{1,2})?$")]] = []
-    platform: list[str] = []
-    every: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3600.0
-    names: list[str] = []
-    versions: str = ""
-    latest: Count | None = None
-    sdists: Literal["also", "none", "only"] = "also"
-    all_files: bool = False
-    max_file_size: ByteSize | None = None
-
-    @field_validator("names")
-    @classmethod
-    def _patterns(cls, value: list[str]) -> list[str]:
-        matcher(value)
-        return value
-
-    @field_validator("platform")
-    @classmethod
-    def _platforms(cls, value: list[str]) -> list[str]:
-        from proxy.bundle.platforms import parse_platform  # few settings have such tables
-
-        try:
-            for each in value:
-                parse_platform(each)
-        except ConfigurationError as error:
-            raise ValueError(f"{error.problem}; {error.remedy}") from None
-        return value
-
-    @field_validator("versions")
-    @classmethod
-    def _specifier(cls, value: str) -> str:
-        try:
-            SpecifierSet(value)
-        except InvalidSpecifier:
-            raise ValueError(f"{value!r} is no version specifier such as '>=2,<3'") from None
-        return value
 
 
 class Settings(BaseSettings):

@@ -66,7 +66,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("proxy.storage.base", "proxy.storage.disk", "proxy.storage.reading"),
     ),
     # Settings are types without behaviour; who turns them into things is named further below.
-    "proxy.settings": ("proxy.errors", "proxy.policies.names", "proxy.bundle.platforms"),
+    "proxy.settings": ("proxy.keep_table", "proxy.policies.names"),
+    "proxy.keep_table": ("proxy.bundle.platforms", "proxy.errors", "proxy.policies.names"),
     "proxy.sources": ("proxy.errors", "proxy.settings"),
     "proxy.plan": ("proxy.errors", "proxy.settings"),
     "proxy.cache": (*FOUNDATION, "proxy.settings", "proxy.storage.*"),

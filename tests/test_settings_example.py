@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
+from proxy.keep_table import KeepTable
+from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
 from proxy.sources import load
 
 EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"

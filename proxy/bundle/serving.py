@@ -21,7 +21,7 @@ async def serving(index: Index) -> AsyncIterator[str]:
     def address() -> str:
         return f"http://127.0.0.1:{server.port}/simple/"
 
-    app = create_app(index, index_url=address)
+    app = create_app(index, index_url=address, logged=False)  # nobody's requests but our own
     server = Server(app, host="127.0.0.1", port=0, grace=_GRACE)
     await server.start()
     try:

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 from proxy.bundle.choice import Choice
 from proxy.bundle.keep.run import Runner
@@ -17,7 +18,9 @@ from proxy.bundle.progress import Silence
 from proxy.bundle.targets import parse_targets
 from proxy.bundle.warm import remember
 from proxy.compose import Proxy
-from proxy.settings import KeepTable, Settings
+from proxy.errors import ConfigurationError
+from proxy.keep_table import KeepTable
+from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +38,18 @@ LATER = 0.05
 def tables(settings: Settings) -> list[Keep]:
     """Raises ``ConfigurationError``."""
     return [_keep(table) for table in settings.keep]
+
+
+def change_lists(settings: Settings) -> Path | None:
+    """The folder for them, which is made. Raises ``ConfigurationError``."""
+    folder = settings.change_lists
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"{folder} cannot be made: {error.strerror}"
+        raise ConfigurationError("change_lists", problem, "name a folder") from None
+    return folder
 
 
 def _keep(table: KeepTable) -> Keep:
@@ -61,7 +76,7 @@ async def keeping(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
 
     remembered = partial(remember, proxy, settings)
     runner = Runner(proxy, Silence(), os.environ, JOBS, QUESTIONS, remembered, turn)
-    schedule = Schedule(tables(settings), runner, settings.change_lists)
+    schedule = Schedule(tables(settings), runner, change_lists(settings))
     task = asyncio.create_task(schedule.go_on())
     task.add_done_callback(_ended)
     try:

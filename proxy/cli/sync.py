@@ -15,7 +15,7 @@ from proxy.bundle.keep.run import Ran, Runner
 from proxy.bundle.keep.sync import all_changes, sync
 from proxy.bundle.progress import display
 from proxy.bundle.warm import remember
-from proxy.cli.keeping import tables
+from proxy.cli.keeping import change_lists, tables
 from proxy.cli.options import settings_options
 from proxy.cli.reporting import quiet_logs, tell_missing
 from proxy.compose import open_proxy
@@ -60,7 +60,8 @@ def command(
     if not settings.keep:
         raise ConfigurationError("keep", "there is no such table", "add a [[keep]] to the settings")
     try:
-        ran = asyncio.run(_sync(settings, changes or settings.change_lists, jobs, quiet, dry_run))
+        to = None if dry_run else changes or change_lists(settings)
+        ran = asyncio.run(_sync(settings, to, jobs, quiet, dry_run))
     except KeyboardInterrupt:
         click.echo("interrupted; run it again to go on", err=True)
         raise SystemExit(130) from None

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that whoever runs the server should know of."""
 
+LOGGED = web.AppKey("logged", bool)
+
 
 def create_app(
     index: Index,
@@ -39,6 +41,7 @@ def create_app(
     ready: Callable[[], bool] = lambda: True,
     finished: FinishedAnswers | None = None,
     asked: Callable[[Asked], None] | None = None,
+    logged: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
     """An application that answers for one index.
@@ -46,9 +49,10 @@ def create_app(
     ``index_url`` is shown to people. ``prefix`` is a path under which everything is answered
     too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``.
     ``finished`` gets the answers that may be given again, ``asked`` is told of pages and files
-    that clients get.
+    that clients get. ``logged``: requests have their lines in the access log.
     """
     app = web.Application(middlewares=[outermost])
+    app[LOGGED] = logged
     pages = SimplePages(index, provenance, clock)
     files = Files(index)
     home = Home(index_url, ready)
@@ -122,7 +126,8 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
         handled.trouble = handled.trouble or "the client was gone, or the server stopped"
         raise
     finally:
-        write_line(request, handled)
+        if request.app[LOGGED]:
+            write_line(request, handled)
     return response
 
 

@@ -42,12 +42,13 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.parametrize("vanished", ["hide", "show"])
 async def test_what_upstream_changed_since_the_last_run_is_fetched_and_told(
-    here: Site, clock: Clock
+    here: Site, clock: Clock, vanished: str
 ) -> None:
     one = here.wheel("top")
     table = keep("top", latest=1)
-    async with opened(here, clock) as proxy:
+    async with opened(here, clock, vanished_files=vanished) as proxy:
         first = await run(proxy, clock, table)
         assert first[0].complete and told(first) == [("added", ONE)]
         assert here.store.has(digest(one))
