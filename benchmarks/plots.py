@@ -13,13 +13,13 @@ from benchmarks.rows import OURS, Curve, Row
 
 GOOD, BAD, PLAIN = "#2a7f62", "#c1533b", "#8aa0b4"
 INSTALLS = {
-    "pip-cold": "pip, cold",
-    "pip-second": "pip, cold, a similar set before",
-    "pip-warm": "pip, warm",
-    "uv-slow-cold": "uv, 100 Mbit/s, cold",
-    "uv-fast-cold": "uv, cold",
-    "uv-slow-warm": "uv, warm",
-    "uv-slow-expired": "uv, all pages expired",
+    "pip": {"pip-cold": "cold", "pip-second": "cold,\na similar set\nbefore", "pip-warm": "warm"},
+    "uv": {
+        "uv-slow-cold": "cold,\n100 Mbit/s\na stream",
+        "uv-fast-cold": "cold",
+        "uv-fast-warm": "warm",
+        "uv-fast-expired": "all pages\nexpired",
+    },
 }
 
 
@@ -51,29 +51,38 @@ def _ratios(scenarios: Sequence[Scenario], results: dict[str, Result], folder: P
     axes.axvline(1, color="black", linewidth=1)
     axes.invert_yaxis()
     axes.set_xlabel("times better than the aim (1: just reached)")
-    axes.set_title("This server beside nginx, and beside no proxy: what is aimed at, and reached")
+    figure.suptitle("This server beside nginx, and beside no proxy: how far each aim is surpassed")
     return _saved(figure, folder / "ratios.png")
 
 
 def _installs(results: dict[str, Result], folder: Path) -> Path | None:
-    samples: dict[str, Any] = {}
+    samples: dict[str, dict[str, list[float]]] = {}
     for each in results.values():
-        samples |= {key: each.samples[key] for key in INSTALLS if key in each.samples}
-    if not samples:
+        samples |= each.samples
+    if not all(samples.keys() >= names.keys() for names in INSTALLS.values()):
         return None
-    figure, axes = _figure(10, 4)
-    for shift, who, colour in ((-0.2, "other", PLAIN), (0.2, OURS, GOOD)):
-        found = {key: _seconds(values, who) for key, values in samples.items()}
-        places = [list(samples).index(key) + shift for key, value in found.items() if value]
-        heights = [value for value in found.values() if value]
-        bars = axes.bar(places, heights, 0.4, color=colour)
-        axes.bar_label(bars, fmt="%.1f")
-        bars.set_label("this server" if who == OURS else "direct; for warm uv: nginx, static files")
-    axes.set_xticks(range(len(samples)), [INSTALLS[key].replace(", ", ",\n") for key in samples])
-    axes.set_ylabel("seconds")
-    axes.legend()
-    axes.set_title("Installing about 90 projects, upstream 50 ms away")
+    figure, places = _figure(10, 4, columns=len(INSTALLS))
+    for axes, (tool, names) in zip(places, INSTALLS.items(), strict=True):
+        _bars(axes, names, samples)
+        axes.set_title(tool)
+    places[0].set_ylabel("seconds")
+    places[-1].legend()
+    figure.suptitle("Installing about 90 projects, upstream 50 ms away")
     return _saved(figure, folder / "installs.png")
+
+
+def _bars(axes: Any, names: dict[str, str], samples: dict[str, dict[str, list[float]]]) -> None:
+    for shift, others, colour in ((-0.2, True, PLAIN), (0.2, False, GOOD)):
+        heights = [
+            statistics.median(values)
+            for key in names
+            for who, values in samples[key].items()
+            if (who != OURS) == others
+        ]
+        bars = axes.bar([place + shift for place in range(len(names))], heights, 0.4, color=colour)
+        axes.bar_label(bars, fmt=lambda height: f"{height:.2f}" if height < 2 else f"{height:.1f}")
+        bars.set_label("directly (uv, not cold: nginx)" if others else "this server")
+    axes.set_xticks(range(len(names)), names.values())
 
 
 def _curves(scenarios: Sequence[Scenario], results: dict[str, Result], folder: Path) -> Path | None:
@@ -111,11 +120,6 @@ def _score(row: Row, result: Result) -> float:
     measured = row.result(_samples(row, result))
     assert measured and row.bound
     return row.bound / measured if row.most else measured / row.bound
-
-
-def _seconds(values: dict[str, list[float]], who: str) -> float:
-    found = [v for name, v in values.items() if (name == OURS) == (who == OURS)]
-    return statistics.median(found[0]) if found else 0.0
 
 
 def _figure(width: float, height: float, columns: int = 1) -> Any:
