@@ -89,6 +89,7 @@ async def open_proxy(
                     cache.records,
                     proxy.events,
                     lambda: proxy.traffic.under_way,
+                    connections=settings.upstream_connections,
                     files=settings.speculate == "files",
                     clock=clock,
                 )

@@ -15,13 +15,13 @@ log = logging.getLogger(__name__)
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
-AT_ONCE = 12
-"""Guesses about pages and metadata that run at once ..."""
-FILES_AT_ONCE = 8
+AT_ONCE = 1 / 3
+"""Guesses about pages and metadata that run at once, as a share of all connections ..."""
+FILES_AT_ONCE = 1 / 8
 """... and about files."""
-BUSY = 40
-"""Requests to upstream, of whoever, beside which no further guess begins ..."""
-BUSY_FOR_FILES = 32
+BUSY = 3 / 4
+"""Requests to upstream, of whoever, beside which no further guess begins, as such a share ..."""
+BUSY_FOR_FILES = 1 / 2
 """... and none about a file."""
 LATER = 0.01
 """Seconds after which it is looked again whether upstream has less to do."""
@@ -46,10 +46,15 @@ class _Lane:
 class Runner:
     """Owns the tasks of all guesses. What fails is a line in the debug log."""
 
-    def __init__(self, in_flight: Callable[[], int]) -> None:
-        """``in_flight``: how many requests upstream is answering now, of guesses too."""
+    def __init__(self, in_flight: Callable[[], int], connections: int) -> None:
+        """``in_flight``: how many requests upstream is answering now, of guesses too;
+        ``connections``: how many it can at most.
+        """
         self._in_flight = in_flight
-        self._lanes = _Lane(AT_ONCE, BUSY), _Lane(FILES_AT_ONCE, BUSY_FOR_FILES)
+        self._lanes = tuple(
+            _Lane(max(1, int(at_once * connections)), max(1, int(busy * connections)))
+            for at_once, busy in ((AT_ONCE, BUSY), (FILES_AT_ONCE, BUSY_FOR_FILES))
+        )
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()

@@ -32,18 +32,20 @@ async def open_speculation(
     events: Events,
     in_flight: Callable[[], int],
     *,
+    connections: int,
     files: bool,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Speculation]:
     """For the index that is served. At the end what was asked together is put down.
 
-    ``in_flight``: requests that upstream is answering now. ``files``: fetch wheels ahead too.
+    ``in_flight``: requests that upstream is answering now, of at most so many ``connections``.
+    ``files``: fetch wheels ahead too.
     """
     refresher = Refresher(index, clock=clock)
     speculation = Speculation(
         index,
         Together(records, index.name),
-        Runner(in_flight),
+        Runner(in_flight, connections),
         files=files,
         in_use=refresher.asked,
         clock=clock,

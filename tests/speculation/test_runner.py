@@ -9,15 +9,18 @@ from functools import partial
 import pytest
 
 from proxy.errors import NoSuchProject, UnreadablePage, UpstreamError
-from proxy.speculation import runner as rules
-from proxy.speculation.runner import Runner
+from proxy.speculation.runner import LATER, Runner
 from tests.support.waiting import until
+
+
+CONNECTIONS = 32
+AT_ONCE, FILES_AT_ONCE, BUSY, BUSY_FOR_FILES = 10, 4, 24, 16
 
 
 class Guesses:
     def __init__(self) -> None:
         self.in_flight = 0
-        self.runner = Runner(lambda: self.in_flight)
+        self.runner = Runner(lambda: self.in_flight, CONNECTIONS)
         self.begun: list[object] = []
         self.gate = asyncio.Event()
 
@@ -56,7 +59,7 @@ async def test_only_so_many_run_at_once_and_files_apart(guesses: Guesses) -> Non
     for number in range(50):
         guesses.add(number)
         guesses.add(f"file {number}", file=True)
-    allowed = rules.AT_ONCE + rules.FILES_AT_ONCE
+    allowed = AT_ONCE + FILES_AT_ONCE
     await until(lambda: len(guesses.begun) >= allowed)
     await asyncio.sleep(0)
     assert len(guesses.begun) == allowed
@@ -74,20 +77,20 @@ async def test_the_most_urgent_begin_first(guesses: Guesses) -> None:
 
 
 async def test_while_upstream_is_busy_nothing_begins(guesses: Guesses) -> None:
-    guesses.in_flight = rules.BUSY_FOR_FILES
+    guesses.in_flight = BUSY_FOR_FILES
     guesses.add("page")
     guesses.add("file", file=True)
     await until(lambda: guesses.begun == ["page"])
-    guesses.in_flight = rules.BUSY
+    guesses.in_flight = BUSY
     guesses.add("later")
-    await asyncio.sleep(3 * rules.LATER)
+    await asyncio.sleep(3 * LATER)
     assert guesses.begun == ["page"]
     guesses.in_flight = 0
     await until(lambda: len(guesses.begun) == 3)
 
 
 async def test_what_begins_counts_before_it_is_in_flight(guesses: Guesses) -> None:
-    guesses.in_flight = rules.BUSY - 3
+    guesses.in_flight = BUSY - 3
     for number in range(10):
         guesses.add(number)
     await until(lambda: len(guesses.begun) == 3)
@@ -122,3 +125,15 @@ async def test_closing_ends_what_runs_and_begins_nothing(guesses: Guesses) -> No
     guesses.add("c")
     await asyncio.sleep(0)
     assert guesses.begun == ["a"]
+
+
+async def test_with_one_connection_there_is_still_a_guess_at_a_time() -> None:
+    made = Guesses()
+    made.runner = Runner(lambda: made.in_flight, 1)
+    for number in range(3):
+        made.add(number)
+    await until(lambda: made.begun == [0])
+    made.gate.set()
+    await made.done()
+    assert made.begun == [0, 1, 2]
+    await made.runner.close()
