@@ -121,7 +121,7 @@ class Addresses:
     * Hosts named in ``file_hosts`` (``files.example.org``, ``*.example.org``, ``host:8443``)
       may be asked, wherever they are; if any is named, no others.
     * If none is named, any host may be asked for files over https on its usual port, if all of
-      its addresses are public.
+      its addresses are public, or the index's own.
     * Plain http only if the index itself is configured so.
 
     Behind an outgoing proxy it is the proxy that looks names up: there the rules on hosts,

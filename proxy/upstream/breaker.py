@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from aiohttp import ClientConnectionError
+from aiohttp import ClientConnectorError
 
 from proxy.errors import UpstreamError
 
@@ -14,7 +14,8 @@ from proxy.errors import UpstreamError
 class Breaker:
     """Opens after ``limit`` failed connections in a row; then one attempt each ``pause`` seconds.
 
-    Any answer, be it an error status, counts as reached.
+    Any answer, be it an error status, counts as reached. So does a connection that breaks after
+    it was made: one file on which upstream chokes must not close all others.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Breaker:
         trial = self._admit()
         try:
             yield
-        except (ClientConnectionError, OSError):
+        except (ClientConnectorError, TimeoutError):
             self._failed(trial)
             raise
         finally:

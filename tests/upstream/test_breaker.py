@@ -13,8 +13,8 @@ from tests.support.clock import Clock
 
 def fail(breaker: Breaker, times: int = 1) -> None:
     for _ in range(times):
-        with pytest.raises(ConnectionError), breaker.attempt():
-            raise ConnectionResetError
+        with pytest.raises(TimeoutError), breaker.attempt():
+            raise TimeoutError
 
 
 def refused(breaker: Breaker) -> UpstreamError:
@@ -42,6 +42,8 @@ def test_opens_after_five_failures_in_a_row(breaker: Breaker) -> None:
 
 def test_what_is_no_failed_connection_does_not_count(breaker: Breaker) -> None:
     for _ in range(9):
+        with pytest.raises(ConnectionError), breaker.attempt():
+            raise ConnectionResetError  # it was made, and broke over one request
         with pytest.raises(KeyError), breaker.attempt():
             raise KeyError
     succeed(breaker)

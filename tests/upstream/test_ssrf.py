@@ -11,7 +11,9 @@ import pytest
 
 from proxy.errors import UpstreamError
 from proxy.model import ProjectName
+from proxy.upstream.addresses import Addresses, AddressRefused
 from proxy.upstream.remote import Remote
+from proxy.upstream.resolver import CheckedResolver
 from tests.support.network import connections
 from tests.support.remotes import Names, open_remote
 from tests.support.upstream import Fault, Upstream
@@ -184,3 +186,25 @@ async def test_page_does_not_come_from_a_public_host_either(upstream: Upstream) 
         with pytest.raises(UpstreamError, match="file_hosts"):
             await remote.page(ProjectName("demo"))
     assert names.asked == []
+
+
+async def test_files_may_be_where_the_index_is_in_a_network_with_one_gateway() -> None:
+    """All names lead to the gateway there, at an address that is not public."""
+    names = Names(
+        {"index.example": "10.0.0.1", "files.example": "10.0.0.1", "db.example": "10.0.0.2"}
+    )
+    addresses = Addresses("https://index.example/simple/")
+    resolver = CheckedResolver(addresses, names)
+    assert [each["host"] for each in await resolver.resolve("files.example", 443)] == [gateway]
+    with pytest.raises(AddressRefused):
+        await resolver.resolve("db.example", 443)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254"])
+async def test_an_index_on_this_machine_opens_it_to_no_other_name(address: str) -> None:
+    names = Names({"index.example": address, "files.example": address})
+    with pytest.raises(AddressRefused):
+        await CheckedResolver(Addresses("https://index.example/"), names).resolve("files.example")
+    literal = Addresses(f"http://{address}:8080/")
+    with pytest.raises(AddressRefused):
+        await CheckedResolver(literal, names).resolve("files.example")
