@@ -23,6 +23,8 @@ from proxy.upstream.tls import tls_context
 from proxy.upstream.traffic import Traffic
 from proxy.upstream.transport import Transport
 
+KEPT = 60.0
+"""Seconds for which a connection is kept that nobody uses: the next install need not make it."""
 _TIMEOUTS = Timeouts()
 
 
@@ -56,6 +58,7 @@ async def open_transport(
     addresses = _addresses(url, file_hosts, outgoing)
     connector = TCPConnector(
         limit=connections,
+        keepalive_timeout=KEPT,
         ssl=tls_context(ca_bundle, client_certificate, client_key),
         resolver=CheckedResolver(addresses, resolver or ThreadedResolver()),
     )
