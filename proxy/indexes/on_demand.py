@@ -44,23 +44,42 @@ class OnDemand:
         self._digest = digest
         self._outdated = outdated
         self._instead: FileBlob | None = None
+        self._download: FileBlob | None = None
 
     @property
     def size(self) -> int | None:
         return self._file.size
 
     async def length(self) -> int | None:
-        if self._file.size is not None and self._outdated is None:
+        """As the answer says that the bytes come from: the download is begun for it."""
+        if self._outdated is not None:
+            await self._choose(self._outdated)
+        elif self._file.size is not None:
+            return self._file.size
+        try:
+            return await self._bytes().length()
+        except (NotFound, DigestMismatch) as error:
+            raise self._suspicious(error) from error
+
+    async def _choose(self, outdated: FileBlob) -> None:
+        """Whether upstream can be asked for news of a file that is here, if old."""
+        try:
+            await self._files.ask_size(self._file)
+        except NotFound as error:
+            raise self._suspicious(error) from error
+        except UpstreamError:
+            self._instead = outdated
+
+    async def announced(self) -> int | None:
+        """Bytes, as far as can be told without fetching them; upstream may be asked."""
+        if self._file.size is not None:
             return self._file.size
         try:
             return await self._files.ask_size(self._file)
         except NotFound as error:
             raise self._suspicious(error) from error
-        except UpstreamError:
-            if self._outdated is None:
-                raise
-            self._instead = self._outdated
-            return self._instead.size
+        except UpstreamError:  # many servers answer HEAD otherwise than GET, or not at all
+            return None
 
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         return self._watched(lambda blob: blob.chunks(start, stop))
@@ -78,14 +97,15 @@ class OnDemand:
             raise self._suspicious(error) from error
 
     def _bytes(self) -> FileBlob:
-        """The running download, unless upstream has just failed."""
+        """The download, begun or joined now, unless upstream has just failed."""
         if self._instead is not None:
             self._files.answered(self._project, self._file, Outcome.STALE)
             return self._instead
-        download, joined = self._files.download(self._project, self._file, self._digest)
-        outcome = Outcome.JOINED if joined else Outcome.MISS
-        self._files.answered(self._project, self._file, outcome)
-        return download
+        if self._download is None:
+            self._download, joined = self._files.download(self._project, self._file, self._digest)
+            outcome = Outcome.JOINED if joined else Outcome.MISS
+            self._files.answered(self._project, self._file, outcome)
+        return self._download
 
     def _suspicious(self, error: NotFound | DigestMismatch) -> NotFound | DigestMismatch:
         """The page and the file disagree, so the page is likely out of date."""

@@ -17,7 +17,7 @@ class Blob(Protocol):
         """Bytes, if known without asking anybody."""
 
     async def length(self) -> int | None:
-        """Bytes, asking whoever has to be asked; None if nobody knows before the end."""
+        """Bytes, by whoever sends them; None if nobody knows before the end."""
 
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         """The bytes from ``start`` up to, not including, ``stop``.
@@ -45,6 +45,14 @@ class FileBlob(Blob, Protocol):
 
         May end early, where the rest is in no file: ``chunks`` has it.
         """
+
+
+@runtime_checkable
+class OnDemandBlob(Blob, Protocol):
+    """A blob that is not here yet, and is fetched when its length is asked for or it is read."""
+
+    async def announced(self) -> int | None:
+        """Bytes, as far as can be told without fetching it."""
 
 
 class BlobEntry(msgspec.Struct, frozen=True):

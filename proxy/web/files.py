@@ -13,7 +13,7 @@ from proxy.events import Outcome
 from proxy.indexes.base import Index
 from proxy.model import PROVENANCE, Artifact
 from proxy.simple.names import safe_filename
-from proxy.storage.base import Blob, FileBlob
+from proxy.storage.base import Blob, FileBlob, OnDemandBlob
 from proxy.storage.disk import BytesBlob, DiskBlob
 from proxy.web.access_log import HANDLED
 from proxy.web.finished import REPEATABLE, Repeatable
@@ -41,7 +41,7 @@ class Files:
         if not _DIGEST.match(digest) or not safe_filename(filename):
             raise NoSuchFile(project, "of that name")
         artifact = await self._index.file(project, filename, digest)
-        size = await artifact.blob.length()
+        size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
         if size is None:  # nobody knows: no ranges, and the end shows in the chunked coding
             return await self._send(request, artifact, headers, None)
@@ -107,6 +107,13 @@ class Files:
                 key="" if local else artifact.file.sha256 or "",
             )
         return response
+
+
+async def _size(request: web.Request, blob: Blob) -> int | None:
+    """To say how long a file is, it need not be fetched; to send it, only its sender knows."""
+    if request.method == "HEAD" and isinstance(blob, OnDemandBlob):
+        return await blob.announced()
+    return await blob.length()
 
 
 async def _send_pieces(

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamError
 from proxy.events import Outcome
+from proxy.indexes.on_demand import OnDemand
 from proxy.model import File
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page
@@ -52,14 +53,39 @@ async def test_asking_for_a_file_fetches_nothing_before_it_is_read(site: Site) -
     assert site.upstream.count(FILES) == 0
 
 
-async def test_p34_a_size_that_no_page_tells_is_asked_for(site: Site) -> None:
+async def test_p34_a_size_that_no_page_tells_is_asked_for_without_fetching(site: Site) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
+        assert isinstance(artifact.blob, OnDemand)
         assert artifact.blob.size is None
-        assert await artifact.blob.length() == len(data)
+        assert await artifact.blob.announced() == len(data)
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD"]
+
+
+@pytest.mark.parametrize("fault", [Fault(status=403), Fault(status=500)])
+async def test_an_upstream_that_answers_no_head_tells_no_size_and_gives_the_file(
+    site: Site, fault: Fault
+) -> None:
+    data, digest = listed(site.add(size=False).content)
+    async with site.open() as it:
+        artifact = await it.mirror.file(DEMO, NAME, digest)
+        assert isinstance(artifact.blob, OnDemand)
+        site.upstream.fault(FILES, fault)
+        assert await artifact.blob.announced() is None
+        site.upstream.heal()
+        assert await artifact.blob.length() == len(data)
         assert await read(artifact.blob) == data
+
+
+async def test_the_length_of_a_file_is_that_of_its_only_fetch(site: Site) -> None:
+    data, digest = listed(site.add(size=False).content)
+    async with site.open() as it:
+        artifact = await it.mirror.file(DEMO, NAME, digest)
+        assert await artifact.blob.length() == len(data)
+        assert await read(artifact.blob) == data
+        assert it.last is MISS
+    assert [each.method for each in site.upstream.of(FILES)] == ["GET"]
 
 
 async def test_p29_all_who_ask_at_once_share_one_fetch(site: Site) -> None:

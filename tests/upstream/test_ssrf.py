@@ -190,9 +190,8 @@ async def test_page_does_not_come_from_a_public_host_either(upstream: Upstream) 
 
 async def test_files_may_be_where_the_index_is_in_a_network_with_one_gateway() -> None:
     """All names lead to the gateway there, at an address that is not public."""
-    names = Names(
-        {"index.example": "10.0.0.1", "files.example": "10.0.0.1", "db.example": "10.0.0.2"}
-    )
+    gateway, other = "10.0.0.1", "10.0.0.2"
+    names = Names({"index.example": gateway, "files.example": gateway, "db.example": other})
     addresses = Addresses("https://index.example/simple/")
     resolver = CheckedResolver(addresses, names)
     assert [each["host"] for each in await resolver.resolve("files.example", 443)] == [gateway]
