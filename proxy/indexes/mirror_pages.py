@@ -14,6 +14,7 @@ import msgspec
 from proxy.bounded import BoundedDict
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Observer, Outcome, UpstreamFailed
+from proxy.indexes.behind import Behind
 from proxy.indexes.freshness import Freshness, Lifetimes, freshness
 from proxy.indexes.page_memory import Known, PageMemory
 from proxy.indexes.refresh import Answer, Refresh
@@ -52,6 +53,7 @@ class MirrorPages:
         self._absent: BoundedDict[ProjectName, float] = BoundedDict(ABSENCES)
         self._resting: BoundedDict[ProjectName, float] = BoundedDict(ABSENCES)
         self._flights: SingleFlight[ProjectName, Answer] = SingleFlight()
+        self._behind = Behind(self._recheck)
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> Answer:
         """Raises ``NoSuchProject`` and ``UpstreamError``."""
@@ -68,7 +70,7 @@ class MirrorPages:
             if self._rests(project, state):
                 return stale(known)
             if state is Freshness.GRACE:
-                self._start(project, known)
+                self._behind.add(project)
                 return stale(known)
         return await self._refreshed(project, known, state)
 
@@ -83,7 +85,11 @@ class MirrorPages:
             self._absent.pop(project, None)
 
     async def close(self) -> None:
+        await self._behind.close()
         await self._flights.close()
+
+    async def _recheck(self, project: ProjectName) -> None:
+        await asyncio.wait({self._start(project, None)})
 
     def _start(self, project: ProjectName, known: Known | None) -> asyncio.Task[Answer]:
         return self._flights.start(project, lambda: self._refresh(project, known))

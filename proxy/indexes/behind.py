@@ -1,0 +1,44 @@
+"""Work that nobody waits for: done a moment later, and a little at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+LATER = 0.5
+"""Seconds in which most of what one client asks for at once has been answered."""
+AT_ONCE = 4
+
+
+class Behind(Generic[K]):
+    """Does something for each key, once however often it was added meanwhile."""
+
+    def __init__(self, work: Callable[[K], Awaitable[object]], *, later: float = LATER) -> None:
+        """``work`` raises nothing; ``later``: seconds until it begins."""
+        self._work = work
+        self._later = later
+        self._waiting: dict[K, None] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, key: K) -> None:
+        self._waiting[key] = None
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """What has not begun is dropped."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        await asyncio.sleep(self._later)
+        while self._waiting:
+            keys = list(self._waiting)[:AT_ONCE]
+            for key in keys:
+                del self._waiting[key]
+            await asyncio.gather(*map(self._work, keys))
+        self._task = None

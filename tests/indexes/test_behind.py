@@ -1,0 +1,65 @@
+"""Work that nobody waits for: once a key, a few at once, after a moment."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.indexes.behind import AT_ONCE, Behind
+from tests.support.waiting import until
+
+
+class Work:
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+        self.gate = asyncio.Event()
+
+    async def __call__(self, key: int) -> None:
+        self.begun.append(key)
+        await self.gate.wait()
+
+
+async def test_it_begins_later_and_once_for_each_key() -> None:
+    work = Work()
+    work.gate.set()
+    behind = Behind(work, later=0.01)
+    for key in (1, 2, 1):
+        behind.add(key)
+    await asyncio.sleep(0)
+    assert work.begun == []
+    await until(lambda: work.begun == [1, 2])
+    behind.add(1)
+    await until(lambda: work.begun == [1, 2, 1])
+    await behind.close()
+
+
+async def test_only_a_few_are_under_way_at_once() -> None:
+    work = Work()
+    behind = Behind(work, later=0.0)
+    for key in range(3 * AT_ONCE):
+        behind.add(key)
+    await until(lambda: len(work.begun) >= AT_ONCE)
+    await asyncio.sleep(0)
+    assert len(work.begun) == AT_ONCE
+    work.gate.set()
+    await until(lambda: len(work.begun) == 3 * AT_ONCE)
+    await behind.close()
+
+
+async def test_what_is_added_while_others_are_under_way_is_done_too() -> None:
+    work = Work()
+    behind = Behind(work, later=0.0)
+    behind.add(1)
+    await until(lambda: work.begun == [1])
+    behind.add(2)
+    work.gate.set()
+    await until(lambda: work.begun == [1, 2])
+    await behind.close()
+
+
+async def test_closing_drops_what_has_not_begun() -> None:
+    work = Work()
+    behind = Behind(work, later=30.0)
+    behind.add(1)
+    await asyncio.wait_for(behind.close(), 5)
+    assert work.begun == []
+    await Behind(work).close()
