@@ -16,15 +16,19 @@ from proxy.settings import (
     MirrorTable,
     Settings,
 )
+from proxy.upstream.addresses import Addresses
 
 PACKAGES = Path("packages")
 """The directory of private distributions that is served if it is there."""
 SHORT = (
     "packages",
+    "legacy_files",
+    "watch",
     "reserved",
     "upstream",
     "upstream_username",
     "upstream_password",
+    "upstream_missing_statuses",
     "file_hosts",
 )
 
@@ -45,6 +49,10 @@ def plan(settings: Settings) -> Node:
                 raise ConfigurationError(
                     name, "it has no meaning beside [indexes]", "set it in an index's own table"
                 )
+    elif settings.index != Settings.model_fields["index"].default:
+        raise ConfigurationError(
+            "index", "it has no meaning without [indexes]", "leave it out, or name indexes"
+        )
     return _node(settings.index, "index", tables, ())
 
 
@@ -104,12 +112,28 @@ def _node(name: str, key: str, tables: Mapping[str, IndexTable], path: tuple[str
         key = "packages" if path == ("main",) and "upstream" in tables else f"indexes.{name}.path"
         remedy = "create it, or name a directory that exists"
         raise ConfigurationError(key, f"{table.path} is not a directory", remedy)
+    if isinstance(table, MirrorTable):
+        _check(name, table, short="upstream" in tables and path == ("main",))
     if not isinstance(table, FallthroughTable):
         return Node(name, table)
     below = (*path, name)
     return Node(
         name, table, tuple(_node(each, f"indexes.{name}.of", tables, below) for each in table.of)
     )
+
+
+def _check(name: str, table: MirrorTable, *, short: bool) -> None:
+    """What of an upstream's addresses would not do."""
+    if table.url.query or table.url.fragment:
+        key = "upstream" if short else f"indexes.{name}"
+        problem = f"{without_credentials(table.url)} holds more than scheme, host and path"
+        raise ConfigurationError(key, problem, "leave the rest out")
+    try:
+        Addresses("https://index.invalid/", table.file_hosts)
+    except ValueError as error:
+        key = "file_hosts" if short else f"indexes.{name}.file_hosts"
+        remedy = 'name hosts, such as "files.example.com", "*.example.com" or "host:8443"'
+        raise ConfigurationError(key, str(error), remedy) from None
 
 
 def _words(table: IndexTable) -> str:

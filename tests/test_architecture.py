@@ -69,7 +69,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "proxy.settings": ("proxy.keep_table", "proxy.policies.names"),
     "proxy.keep_table": ("proxy.bundle.platforms", "proxy.errors", "proxy.policies.names"),
     "proxy.sources": ("proxy.errors", "proxy.settings"),
-    "proxy.plan": ("proxy.errors", "proxy.settings"),
+    # ... and of what they may lead to, by rules without I/O.
+    "proxy.plan": ("proxy.errors", "proxy.settings", "proxy.upstream.addresses"),
     "proxy.cache": (*FOUNDATION, "proxy.settings", "proxy.storage.*"),
     "proxy.upkeep": (*FOUNDATION, "proxy.cache", "proxy.storage.*"),
     # The one place that names concrete classes; not even it needs a web server.

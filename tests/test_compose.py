@@ -345,3 +345,20 @@ async def test_several_processes_share_one_cache(place: Place) -> None:
         assert len({page.version for page in pages}) == 1
         assert len({await get(proxy, BAR) for proxy in (one, two)}) == 1
     assert place.upstream.count("/simple/bar/") <= 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"index": "upstream"}, "index"),
+        ({"file_hosts": ["http://x/"]}, "file_hosts"),
+        ({"file_hosts": ["a/b"]}, "file_hosts"),
+        ({"upstream": "https://index.example/simple/?x=1"}, "upstream"),
+        ({"indexes": {"main": {"kind": "local", "path": "."}}, "watch": False}, "watch"),
+        ({"indexes": {"main": {"kind": "mirror", "url": "https://x.example/#f"}}}, "indexes.main"),
+    ],
+)
+def test_what_serve_would_refuse_is_refused_before(settings: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        plan(Settings(**settings))
+    assert error.value.key == key

@@ -20,14 +20,18 @@ def make_page(
     meta: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> ProjectPage:
-    """A page of these files, each name once.
+    """A page of these files, each name once: the first counts, so that nothing that follows can
+    take its digest away.
 
     A quarantined project offers none (PEP 792). Versions that are not a list of texts are
     replaced by what the file names tell.
     """
     if status is not None and status.status == QUARANTINED:
         files = ()
-    listed = tuple({file.filename: file for file in files}.values())
+    by_name: dict[str, File] = {}
+    for file in files:
+        by_name.setdefault(file.filename, file)
+    listed = tuple(by_name.values())
     if not isinstance(versions, list) or not set(map(type, versions)) <= {str}:
         told = (version_of(file.filename, project) for file in listed)
         versions = dict.fromkeys(version for version in told if version)

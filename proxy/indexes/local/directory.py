@@ -99,7 +99,8 @@ class LocalDirectory:
 
     async def projects(self) -> Set[ProjectName]:
         await self._follower.settle()
-        return self._follower.table.claimed() | self._claims.names
+        follower = self._follower
+        return follower.table.claimed() | follower.skipped.claims | self._claims.names
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         """``checked_after`` changes nothing: each answer is checked when it is given."""
@@ -144,10 +145,17 @@ class LocalDirectory:
 
     async def _build(self, project: ProjectName) -> Answer:
         listed = await self._contents.listed(project)
-        claimed = project in self._claims.names or self._follower.table.claims(project)
-        if not (listed or claimed):
+        if not (listed or self._is_claimed(project)):
             raise NoSuchProject(project)
         return answer(project, self._name, listed, None if self._follower.watching else 0.0)
+
+    def _is_claimed(self, project: ProjectName) -> bool:
+        follower = self._follower
+        return (
+            project in self._claims.names
+            or project in follower.skipped.claims
+            or follower.table.claims(project)
+        )
 
     def _forget(self, changes: Changes) -> None:
         """Drop what was answered of these projects, remember that they are here, and tell."""

@@ -173,9 +173,9 @@ class Follower:
             self._trouble = ""
 
     def _take(self, seen: Seen, *, everything: bool = False) -> None:
-        for skipped in seen.skipped():
-            self.skipped.add(skipped)
-        self._tell(self.table.take(seen, everything=everything))
+        claimed = {project for skipped in seen.skipped() for project in self.skipped.add(skipped)}
+        changes = self.table.take(seen, everything=everything)
+        self._tell(changes if changes is None else changes | claimed)
 
     def _forget_writers(self) -> None:
         """Who has not closed a file for so long may never do; whoever still writes is noticed."""
