@@ -13,13 +13,13 @@ from proxy.bundle.archive.creating import create_bundle
 from proxy.bundle.archive.delta import read_base
 from proxy.bundle.archive.manifest import Origin
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.refused import Failed
+from proxy.bundle.archive.refused import Failed, NothingHeld
 from proxy.bundle.archive.selection import Selection, of_everything, of_needs, of_projects
 from proxy.bundle.archive.signing import load_signer, make_keys
 from proxy.bundle.gather import needed
 from proxy.bundle.held import missing
 from proxy.bundle.needs import Needs
-from proxy.cache import open_cache
+from proxy.cache import cache_folder, open_cache
 from proxy.cli.bundle_files import READABLE, WRITABLE, opened, progress
 from proxy.cli.bundle_import import import_command, verify_command
 from proxy.cli.bundle_text import created_lines, facts, listing
@@ -83,6 +83,8 @@ def create_command(
     quiet_logs(settings)
     origins = mirrored(settings)
     selection = asyncio.run(_selected(settings, origins, wanted, everything, projects))
+    if not any(selection.files.values()):
+        raise NothingHeld(cache_folder(settings), [origin.url for origin in origins.values()])
     base = read_base(since) if since else None
     signer = load_signer(sign) if sign else None
 

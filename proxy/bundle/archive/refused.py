@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from proxy.errors import ProxyError
 
@@ -77,6 +78,18 @@ class Unwritten(ProxyError):
             "not all of it is in the cache: is its disk full, or max_size too small? What is"
             " there is right; run the import again when there is room"
         )
+
+
+class NothingHeld(ProxyError):
+    """An empty bundle would look like a transfer that went well."""
+
+    def __init__(self, folder: Path, upstreams: Sequence[str]) -> None:
+        super().__init__(folder, upstreams)
+        self.folder = folder
+        self.upstreams = upstreams
+
+    def __str__(self) -> str:
+        return f"nothing of {', '.join(self.upstreams)} is held in {self.folder}"
 
 
 class Failed(ProxyError):

@@ -76,11 +76,15 @@ def read_source(
 
 
 def _is_name(argument: str, path: Path) -> bool:
-    """Whether it can only be meant as a project: a directory of that name says nothing."""
+    """Whether it can only be meant as a project on an index.
+
+    A directory of that name says nothing, unless it is a project itself: then that is meant,
+    whose name may be nobody else's business.
+    """
     if argument.startswith(".") or "/" in argument.partition("@")[0] or argument.endswith(_FILES):
         return False
     try:
-        return path.is_dir() or not path.exists()
+        return not path.exists() or (path.is_dir() and not (path / "pyproject.toml").exists())
     except (OSError, ValueError):
         return True
 

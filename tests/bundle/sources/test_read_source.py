@@ -67,6 +67,16 @@ def test_name_stays_a_name_where_a_directory_has_it(tmp_path: Path) -> None:
     assert printed(code, tmp_path) == b"requests"
 
 
+def test_a_directory_that_is_a_project_is_meant_and_not_its_name(tmp_path: Path) -> None:
+    (tmp_path / "acme").mkdir()
+    text = '[project]\nname = "acme"\ndependencies = ["beta"]\n'
+    (tmp_path / "acme" / "pyproject.toml").write_text(text)
+    code = "print([each.text for each in read_source('acme', choice()).requirements])"
+    found = printed(code, tmp_path)
+    assert b"beta" in found
+    assert b"'acme'" not in found
+
+
 def test_dash_is_a_requirements_file_on_standard_input(tmp_path: Path) -> None:
     (tmp_path / "more.txt").write_text("more\n")
     code = "print(read_source('-', choice(), environ={'X': '1'}).requirements[0].text)"
