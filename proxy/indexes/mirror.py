@@ -16,6 +16,10 @@ from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 class PageSource(Protocol):
     """Where a mirror's pages come from: ``MirrorPages``, or ``OfflinePages``."""
 
+    @property
+    def final(self) -> bool:
+        """Whether there can be no news: what is stored is all there is."""
+
     async def page(
         self, project: ProjectName, checked_after: float = 0.0
     ) -> tuple[ProjectPage, Outcome]: ...
@@ -93,7 +97,7 @@ class Mirror:
 
         A stored page is enough however old it is: its digest says which bytes are meant.
         """
-        if digest is not None:
+        if digest is not None or self._pages.final:
             known = self._memory.get(project)
             if not _lists(known, filename, digest):
                 known = await self._memory.load(project)  # another process may know more
@@ -119,7 +123,7 @@ class Mirror:
         return status is not None and status.status == "quarantined"
 
 
-def _lists(known: Known | None, filename: str, digest: str) -> bool:
+def _lists(known: Known | None, filename: str, digest: str | None) -> bool:
     try:
         return known is not None and bool(known.page.file(filename, digest))
     except NoSuchFile:

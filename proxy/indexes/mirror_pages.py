@@ -31,6 +31,8 @@ ABSENCES = 10_000
 class MirrorPages:
     """Pages of one upstream: one shared refresh a page, and a stale page rather than none."""
 
+    final = False
+
     def __init__(
         self,
         name: str,

@@ -21,6 +21,8 @@ RECOUNT = 10.0
 class OfflinePages:
     """Stored pages, however old, with the files that can really be had."""
 
+    final = True
+
     def __init__(
         self,
         memory: PageMemory,

@@ -140,3 +140,12 @@ async def test_the_same_pages_serve_online_again(site: Site) -> None:
     site.upstream.fault("/simple/", Fault(status=500), times=1)
     async with site.open(stale_if_error=2 * 365 * 86400) as it:
         assert await it.names() == [ONE, TWO]
+
+
+async def test_an_address_without_digest_is_told_why_it_is_not_there(site: Site) -> None:
+    site.add(hashes=())
+    async with site.open() as it:
+        await it.page()
+    async with site.open(offline=True) as it:
+        with pytest.raises(NoSuchFile, match="not in the offline cache"):
+            await it.get("demo-1.0-py3-none-any.whl", "-")
