@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from proxy.cli.options import settings_options
+from proxy.cache import cache_folder
+from proxy.cli.options import serving_options, settings_options
 from proxy.plan import describe, plan, without_credentials
 from proxy.settings import Settings
 from proxy.sources import load
@@ -15,6 +16,7 @@ from proxy.sources import load
 
 @click.command("check")
 @settings_options
+@serving_options
 def command(config: Path | None, **flags: Any) -> None:
     """Validate the settings; show the indexes they make and where each value comes from.
 
@@ -26,9 +28,14 @@ def command(config: Path | None, **flags: Any) -> None:
     for line in describe(tree):
         click.echo(f"  {line}")
     click.echo("\nSettings:")
-    for name in Settings.model_fields:
-        origin = loaded.origins.get(name, "default")
-        click.echo(f"  {name} = {_shown(getattr(loaded.settings, name))}  ({origin})")
+    for name, value in _effective(loaded.settings).items():
+        click.echo(f"  {name} = {_shown(value)}  ({loaded.origins.get(name, 'default')})")
+
+
+def _effective(settings: Settings) -> dict[str, Any]:
+    """Every setting as it works; what is unset has no effect, or is told by the indexes above."""
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    return values | {"cache_dir": cache_folder(settings)}
 
 
 def _shown(value: Any) -> str:

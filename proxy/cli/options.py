@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,30 @@ _SHARED = (
 )
 
 
+_SERVING = (
+    click.option("--host", metavar="ADDRESS", help="Listen here. Default: 127.0.0.1."),
+    click.option("--port", type=int, metavar="N", help="Listen on this port. Default: 8080."),
+    click.option(
+        "--page-ttl",
+        type=float,
+        metavar="SECONDS",
+        help="Upper bound of a page's freshness. Default: 600.",
+    ),
+    click.option("--log-format", type=click.Choice(["plain", "json"]), help="Default: plain."),
+)
+
+
 def settings_options(function: F) -> F:
-    for option in reversed(_SHARED):
+    """What every command takes that needs the settings."""
+    return _with(_SHARED, function)
+
+
+def serving_options(function: F) -> F:
+    """What ``serve`` takes beside that, and ``check``, to say what ``serve`` would make of it."""
+    return _with(_SERVING, function)
+
+
+def _with(options: Sequence[Callable[[F], F]], function: F) -> F:
+    for option in reversed(options):
         function = option(function)
     return function

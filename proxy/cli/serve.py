@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from proxy import __version__
-from proxy.cli.options import settings_options
+from proxy.cli.options import serving_options, settings_options
 from proxy.cli.workers import Supervisor, count, shared_port
 from proxy.compose import Proxy, open_proxy
 from proxy.logs import set_up
@@ -34,15 +34,7 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 
 @click.command("serve")
 @settings_options
-@click.option("--host", metavar="ADDRESS", help="Listen here. Default: 127.0.0.1.")
-@click.option("--port", type=int, metavar="N", help="Listen on this port. Default: 8080.")
-@click.option(
-    "--page-ttl",
-    type=float,
-    metavar="SECONDS",
-    help="Upper bound of a page's freshness. Default: 600.",
-)
-@click.option("--log-format", type=click.Choice(["plain", "json"]), help="Default: plain.")
+@serving_options
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
     settings = load(flags, config).settings
