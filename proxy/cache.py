@@ -14,6 +14,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,10 +29,12 @@ from proxy.purges import Purges
 from proxy.settings import Settings
 from proxy.storage.disk import DiskStore
 from proxy.storage.eviction import Evictor, LastUsed
-from proxy.storage.leftovers import clean_spool
+from proxy.storage.leftovers import clean_spool, open_spool
 from proxy.storage.pages import Pages
 from proxy.storage.pins import Pins
 from proxy.storage.records import DiskRecords
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,24 @@ class Cache:
         return self.folder / "spool"
 
     async def tidy(self, *, evict: bool) -> None:
-        """For a server at its start: remove what a crash left, and with ``evict`` the excess."""
+        """For a server at its start: remove what a crash left, and with ``evict`` the excess.
+
+        If the folder cannot be written, that is told now, and not with the first file.
+        """
         await asyncio.to_thread(clean_spool, self.spool)
+        await asyncio.to_thread(self._try_to_write)
         if evict:
             await self.evictor.enforce()
+
+    def _try_to_write(self) -> None:
+        try:
+            fd, path = open_spool(self.spool)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            log.warning("%s cannot be written (%s): nothing new is kept", self.folder, reason)
+        else:
+            path.unlink(missing_ok=True)
+            os.close(fd)
 
 
 def cache_folder(settings: Settings) -> Path:

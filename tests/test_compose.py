@@ -362,3 +362,12 @@ def test_what_serve_would_refuse_is_refused_before(settings: dict[str, Any], key
     with pytest.raises(ConfigurationError) as error:
         plan(Settings(**settings))
     assert error.value.key == key
+
+
+async def test_a_cache_that_cannot_be_written_is_told_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    async with open_cache(Settings(cache_dir=tmp_path / "file" / "cache")) as cache:
+        await cache.tidy(evict=True)
+    assert "nothing new is kept" in caplog.text
