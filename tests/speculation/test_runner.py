@@ -12,7 +12,6 @@ from proxy.errors import NoSuchProject, UnreadablePage, UpstreamError
 from proxy.speculation.runner import LATER, Runner
 from tests.support.waiting import until
 
-
 CONNECTIONS = 32
 AT_ONCE, FILES_AT_ONCE, BUSY, BUSY_FOR_FILES = 10, 4, 24, 16
 
