@@ -62,7 +62,8 @@ async def open_speculation(
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await speculation.close()
-        log.info("speculation: %s", speculation.counts)
+        if speculation.counts.fetched:
+            log.info("speculation: %s", speculation.counts)
 
 
 async def _regularly(speculation: Speculation, clock: Callable[[], float]) -> None:

@@ -15,7 +15,7 @@ from proxy.events import Asked, Outcome
 from proxy.indexes.base import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage
 from proxy.speculation.candidates import choose
-from proxy.speculation.fetching import Fetching
+from proxy.speculation.fetching import LARGEST, Fetching
 from proxy.speculation.requirements import needs
 from proxy.speculation.runner import Runner
 from proxy.speculation.sessions import MANY, Session, Sessions
@@ -134,7 +134,7 @@ class Speculation:
         if page.fresh_until is None:
             return  # a private one
         taken = _listed(page, filename) if filename else None
-        if taken and taken.metadata:
+        if taken and _worth_guessing(taken):
             await self._metadata(session, page, taken, depth, further=False)
         else:
             await self._candidate(session, page, depth, further=filename is None)
@@ -149,7 +149,7 @@ class Speculation:
         wheel = await choose(page, session.client.target, specifiers)
         if not specifiers and wheel and len(session.newest) < MANY:
             session.newest[page.project] = wheel.filename
-        if wheel is None or not wheel.metadata:
+        if wheel is None or not _worth_guessing(wheel):
             return
         news = session.choose(page.project, wheel.filename)
         if news or (further and page.project not in session.known):
@@ -169,6 +169,11 @@ class Speculation:
         for need in await needs(data, session.client.markers, extras):
             if session.need(page.project, need):
                 self._runner.add(depth + 1, partial(self._page, session, need.project, depth + 1))
+
+
+def _worth_guessing(wheel: File) -> bool:
+    """Whether its metadata can be had, if need be by fetching the wheel: that may have to be."""
+    return bool(wheel.metadata) and (wheel.size or 0) <= LARGEST
 
 
 def _name(file: File | None) -> str:

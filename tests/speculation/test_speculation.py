@@ -219,6 +219,17 @@ async def test_files_of_unknown_size_or_too_large_are_not_fetched_ahead(world: W
     assert not [each for each in world.asked() if each.endswith(".whl")]
 
 
+async def test_metadata_that_may_cost_a_large_wheel_are_not_guessed(world: World) -> None:
+    large = world.add("demo")
+    url = world.upstream.url_of(large.entry["filename"])
+    told = {**large.entry, "url": url, "size": 2**26 + 1}
+    world.upstream.pages["demo"] = json_page("demo", [told], {}), JSON
+    async with world.open() as it, it.client() as client:
+        await client.page("demo")
+        await it.settled()
+    assert world.asked() == ["demo"]
+
+
 async def test_things_that_nobody_asks_for_are_counted_as_waste(world: World) -> None:
     demo = world.add("demo")
     async with world.open() as it, it.client() as client:
