@@ -50,7 +50,9 @@ async def warm(
 
     What is held already is not fetched again. Raises ``ConfigurationError``.
     """
-    patient = settings.model_copy(update={"soft_deadline": settings.page_timeout})
+    # Time to put away what has come, not to wait for more: the next run goes on.
+    plain = {"soft_deadline": settings.page_timeout, "speculate": "off", "shutdown_grace": 5.0}
+    patient = settings.model_copy(update=plain)
     async with open_proxy(patient) as proxy:
         report = await _fetched(proxy, wants, choice, display, jobs)
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
