@@ -143,6 +143,7 @@ async def _assembled(
         yield mirror
     finally:
         await mirror.close(settings.shutdown_grace)
+        await ledger.close()
 
 
 def _review(ledger: Ledger, vanished: Vanished) -> Callable[[ProjectPage], Awaitable[ProjectPage]]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from proxy.bounded import BoundedDict
 from proxy.events import FileChanged, Observer
 from proxy.heavy import off_loop
+from proxy.indexes.behind import Behind
 from proxy.model import File, ProjectName, ProjectPage
+from proxy.singleflight import SingleFlight
 from proxy.storage.base import Records
 from proxy.storage.seen import Seen, SeenFile, decode, encode, key
 
@@ -24,6 +26,15 @@ log = logging.getLogger(__name__)
 OnChange = Literal["refuse", "warn", "accept"]
 PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
+
+
+class _News(NamedTuple):
+    """A page that was reviewed, and what is not written down of it yet."""
+
+    seen: Seen
+    page: ProjectPage
+    keep: Container[str]
+    """Names of files that stay as they were seen."""
 
 
 class Ledger:
@@ -38,18 +49,25 @@ class Ledger:
         self._events = events
         self._on_change = on_change
         self._told: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
+        self._news: dict[ProjectName, _News] = {}
+        self._writes: SingleFlight[ProjectName, None] = SingleFlight()
+        self._behind = Behind(self._written)
 
     async def review(self, page: ProjectPage) -> ProjectPage:
-        """The page as it may be shown: what changed is refused, told, or taken for good."""
+        """The page as it may be shown: what changed is refused, told, or taken for good.
+
+        What is new in it is written down behind the answer.
+        """
         size = PER_FILE * len(page.files)
+        await self._written(page.project)
         seen = await self._seen(page.project, size)
         changed = await off_loop(size, lambda: _changed(seen, page))
         for old, new in changed:
             self._tell(page.project, old, new)
         refused = changed if self._on_change == "refuse" else []
         shown = {new.filename: _as_seen(old, new) for old, new in refused}
-        if await off_loop(size, lambda: _learn(seen, page, keep=shown)):
-            await self._write(page.project, seen, size)
+        self._news[page.project] = _News(seen, page, shown)
+        self._behind.add(page.project)
         if not shown:
             return page
         files = tuple(shown.get(file.filename, file) for file in page.files)
@@ -59,9 +77,24 @@ class Ledger:
         record = await self._records.get(key(self._namespace, project))
         return await off_loop(size, lambda: decode(record)) if record else {}
 
-    async def _write(self, project: ProjectName, seen: Seen, size: int) -> None:
-        packed = await off_loop(size, lambda: encode(seen))
-        await self._records.put(key(self._namespace, project), packed)
+    async def close(self) -> None:
+        """Write down what is left to be written."""
+        await self._behind.close()
+        for project in list(self._news):
+            await self._written(project)
+        await self._writes.close()
+
+    async def _written(self, project: ProjectName) -> None:
+        """Until nothing is left to be written down of the project."""
+        while project in self._news or self._writes.under_way(project):
+            await self._writes.do(project, lambda: self._write(project))
+
+    async def _write(self, project: ProjectName) -> None:
+        news = self._news.pop(project)
+        size = PER_FILE * len(news.page.files)
+        packed = await off_loop(size, lambda: _learned(news))
+        if packed is not None:
+            await self._records.put(key(self._namespace, project), packed)
 
     def _tell(self, project: ProjectName, old: SeenFile, new: File) -> None:
         """Loudly, but once: pages are read often."""
@@ -97,17 +130,17 @@ def _is_other(digest: str, file: File) -> bool:
     return now is not None and now != value
 
 
-def _learn(seen: Seen, page: ProjectPage, keep: Container[str]) -> bool:
-    """Note what is new; whether anything was. What ``keep`` names stays as it was seen."""
+def _learned(news: _News) -> bytes | None:
+    """The record with what is new in it, if anything is."""
+    seen = news.seen
     fresh = {
         file.filename: SeenFile(file.digest, file.uploaded, file.size, file.metadata)
-        for file in page.files
-        if file.digest != "-" and file.filename not in keep
+        for file in news.page.files
+        if file.digest != "-" and file.filename not in news.keep
     }
     if all(seen.get(name) == file for name, file in fresh.items()):
-        return False
-    seen.update(fresh)
-    return True
+        return None
+    return encode(seen | fresh)
 
 
 def _as_seen(old: SeenFile, new: File) -> File:

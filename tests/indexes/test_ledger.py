@@ -132,3 +132,18 @@ async def test_another_algorithm_is_no_change(site: Site) -> None:
         site.clock.advance(601)
         _, digest = listed(site.add(hashes=("md5", "sha256")).content)
         assert await digests(it) == [digest]
+
+
+async def test_what_is_seen_is_written_down_at_the_next_look_or_at_the_end(site: Site) -> None:
+    _, old_digest = listed(site.add().content)
+    async with site.open() as it:
+        await it.page()
+        site.add(files={"news.py": b""})
+        site.clock.advance(601)
+        assert await digests(it) == [old_digest]
+        assert len(await it.cache.records.keys("seen/")) == 1  # before the page is looked at again
+    site.add("2.0", "other")
+    async with site.open() as it:
+        await it.page("other")
+    async with site.open() as it:
+        assert len(await it.cache.records.keys("seen/")) == 2
