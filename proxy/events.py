@@ -44,6 +44,16 @@ class PageChanged(msgspec.Struct, frozen=True):
     project: ProjectName | None
 
 
+class PageVouched(msgspec.Struct, frozen=True):
+    """The index vouches anew for a page that is still the same: other times hold for it."""
+
+    project: ProjectName
+    fresh_until: float
+    """This and the others as in ``ProjectPage``."""
+    stale_until: float
+    checked: float | None
+
+
 class UpstreamFailed(msgspec.Struct, frozen=True):
     index: str
     what: str
@@ -79,7 +89,7 @@ class Asked(msgspec.Struct, frozen=True):
     """The client had it already, and was told so."""
 
 
-Event = PageAnswered | FileAnswered | PageChanged | UpstreamFailed | FileChanged
+Event = PageAnswered | FileAnswered | PageChanged | PageVouched | UpstreamFailed | FileChanged
 Observer = Callable[[Event], None]
 
 

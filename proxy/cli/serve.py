@@ -51,7 +51,7 @@ def command(config: Path | None, **flags: Any) -> None:
 
 async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
     async with open_proxy(settings) as proxy:
-        finished = FinishedAnswers(poll=proxy.poll)
+        finished = FinishedAnswers(poll=proxy.poll, recheck=proxy.recheck.add)
         proxy.events.subscribe(observe)
         proxy.events.subscribe(finished.observe)
         hits = HitLog(handler, proxy.cache.used.note)

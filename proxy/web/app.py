@@ -22,6 +22,7 @@ from proxy.web.errors import INTERNAL, plain, response_for
 from proxy.web.files import Files
 from proxy.web.finished import FinishedAnswers
 from proxy.web.home import Home
+from proxy.web.repeatable import no_changes
 from proxy.web.simple import SimplePages, redirect
 
 log = logging.getLogger(__name__)
@@ -53,8 +54,9 @@ def create_app(
     """
     app = web.Application(middlewares=[outermost])
     app[LOGGED] = logged
-    pages = SimplePages(index, provenance, clock)
-    files = Files(index)
+    changes = finished.changes if finished else no_changes
+    pages = SimplePages(index, provenance, changes, clock)
+    files = Files(index, changes)
     home = Home(index_url, ready)
     for root in dict.fromkeys(("", prefix)):
         app.add_routes(

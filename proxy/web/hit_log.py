@@ -15,8 +15,8 @@ from typing import Any
 
 from proxy.logs import stamp
 from proxy.web.access_log import log
-from proxy.web.finished import Finished, Line
 from proxy.web.protocol import FastProtocol
+from proxy.web.repeatable import Finished, Line
 
 EVERY = 0.2
 """Seconds between two batches."""
