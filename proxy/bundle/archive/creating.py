@@ -40,13 +40,13 @@ async def create_bundle(
     cache: Cache,
     origins: Sequence[Origin],
     selection: Selection,
-    path: Path,
+    path: Path | None,
     progress: Progress,
     *,
     base: Base | None = None,
     signer: Signer | None = None,
 ) -> Created:
-    """With ``base``, a delta. The file appears whole, and replaces one of its name.
+    """With ``base``, a delta. ``path`` as in ``output``: a file replaces one of its name.
 
     Raises ``Incomplete`` where a file that was named is not held, ``StoreDamaged`` and
     ``Failed``.
