@@ -103,6 +103,8 @@ def read_names(path: Path, base: str | None) -> Listing:
 
 def _read(line: bytes, base: str | None) -> tuple[ProjectName, str, File]:
     """Raises ``ValueError`` for what a client would stumble over."""
+    if not line.lstrip().startswith(b"{"):
+        raise ValueError('it is no JSON object such as {"filename": "foo-1.0.tar.gz"}')
     keys: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     said = msgspec.convert({key.replace("-", "_"): keys[key] for key in keys}, _Line)
     identity = identify(said.filename)

@@ -107,10 +107,20 @@ def test_what_a_client_would_stumble_over_is_refused_with_its_line(
         read_names(path, BASE)
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '"x"'])
-def test_a_line_that_is_no_file_is_refused(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("foo-1.0.tar.gz", "no JSON object such as"),  # as `ls` writes them
+        ("[]", "no JSON object such as"),
+        ('"x"', "no JSON object such as"),
+        ("{}", "missing required field `filename`"),
+        ("{nonsense", "JSON is malformed"),
+        ('{"filename": "foo-1.0.tar.gz"} {}', "JSON is malformed"),
+    ],
+)
+def test_a_line_that_is_no_file_is_refused(tmp_path: Path, line: str, problem: str) -> None:
     (tmp_path / "names").write_text(f"\n{line}\n")
-    with pytest.raises(UnreadableNames, match="line 2: "):
+    with pytest.raises(UnreadableNames, match=f"line 2: .*{problem}"):
         read_names(tmp_path / "names", BASE)
 
 
