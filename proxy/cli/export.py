@@ -84,7 +84,8 @@ def command(
     try:
         done = asyncio.run(_export(tree, _form(base, link, title, names), settings, asked, base))
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+        where = error.filename2 or error.filename  # of a copy, where it should go
+        raise click.ClickException(f"{where}: {error.strerror}") from error
     _report(folder, done)
 
 

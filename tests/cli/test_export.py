@@ -10,6 +10,7 @@ import pytest
 from proxy.model import ProjectName
 from tests.export.support import BAR, FOO, cached, content, fetch
 from tests.support.distributions import make_wheel
+from tests.support.mounts import mounted
 from tests.support.running import Done, waystation
 from tests.support.upstream import Upstream
 
@@ -187,6 +188,16 @@ async def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     done = await export(tmp_path, "file/tree", "--from", "source")
     assert done.status == 1
     assert "Not a directory" in done.err and "Traceback" not in done.err
+
+
+async def test_no_room_is_told_of_the_place_that_has_none(tmp_path: Path) -> None:
+    make_wheel(tmp_path / "source", "foo", "1.0", padding=200_000)
+    with mounted(tmp_path / "small", "size=100k"):
+        done = await export(tmp_path, "small/tree", "--from", "source")
+        assert done.status == 1
+        assert done.err.startswith(f"Error: {tmp_path}/small/tree/")
+        assert "No space left on device" in done.err
+    assert (await export(tmp_path, "small/tree", "--from", "source")).status == 0
 
 
 async def test_nothing_held_is_no_reason_to_empty_a_tree(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,24 @@ async def test_on_a_full_disk_it_says_so_and_completes_when_there_is_room(
         assert found.items() <= near.served.items()
         run("import", near.bundle, *of(near, disk))
         assert await offline(disk, near.upstream) == near.served
+
+
+async def test_a_cache_that_can_only_be_read_is_enough_to_make_a_bundle(
+    near: Near, tmp_path: Path
+) -> None:
+    cache = tmp_path / "near"
+    shutil.copytree(near.cache, cache, ignore=shutil.ignore_patterns("spool"))
+    (cache / "spool").write_bytes(b"in the way of a folder")
+    await create(cache, near.upstream, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == near.data
+
+
+def test_no_room_beside_the_cache_is_told_and_leaves_no_bundle(near: Near, tmp_path: Path) -> None:
+    cache, out = tmp_path / "near", tmp_path / "out"
+    shutil.copytree(near.cache, cache)
+    out.mkdir()
+    with mounted(cache / "spool", "size=4k,nr_inodes=4") as spool:
+        (spool / "full").write_bytes(bytes(4096))
+        done = run("create", out / "b", "--all", *of(near, cache), status=1)
+    assert "no room beside it: No space left on device" in done.stderr
+    assert list(out.iterdir()) == []
