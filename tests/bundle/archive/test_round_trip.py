@@ -5,28 +5,33 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import subprocess
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from proxy.bundle.archive.creating import create_bundle
 from proxy.bundle.archive.refused import BadBundle, Conflicting, Failed, Incomplete
-from proxy.bundle.archive.selection import Selection, of_files, of_projects
+from proxy.bundle.archive.selection import Selection, of_everything, of_files, of_projects
 from proxy.cache import open_cache
 from proxy.compose import open_proxy
 from proxy.compose_bundle import mirrored
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName
-from proxy.storage.pages import unpack
+from proxy.storage.pages import Pages, pack, unpack
 from proxy.storage.seen import SeenFile, encode, key
 from tests.bundle.archive.carrying import (
     Near,
     create,
     fill,
     offline,
+    quiet,
     run,
     seen,
     settings,
@@ -161,6 +166,36 @@ async def test_what_was_evicted_is_left_out_and_told(tmp_path: Path) -> None:
     assert created.left_out == [f"{WHEEL} of beta"]
     await take(tmp_path / "far", upstream, tmp_path / "b")
     assert WHEEL not in await offline(tmp_path / "far", upstream)
+
+
+async def test_a_page_that_is_just_being_replaced_is_not_left_out(
+    near: Near, tmp_path: Path
+) -> None:
+    """A server writes the document first, and then the head that goes with it."""
+    (origin,) = near.created.manifest.indexes
+    name = f"{origin.namespace}/beta"
+    shutil.copytree(near.cache, tmp_path / "near")
+    async with open_cache(settings(tmp_path / "near", near.upstream)) as cache:
+        head = await cache.pages.head(name)
+        assert head
+        document = b"another page"
+        other = msgspec.structs.replace(head, digest=hashlib.sha256(document).hexdigest())
+        mark = bytes.fromhex(other.digest)
+        await cache.records.put(f"document/{name}", mark + pack(document))
+
+        class Server(Pages):
+            async def document(self, key: str, digest: str) -> bytes | None:
+                found = await super().document(key, digest)
+                if key == name and found is None:
+                    await self.touch(key, other)
+                return found
+
+        busy = replace(cache, pages=Server(cache.records))
+        selection = await of_everything(cache.records, [origin.namespace])
+        created = await create_bundle(busy, [origin], selection, tmp_path / "b", quiet)
+    assert created.left_out == []
+    (page,) = (page for page in created.manifest.pages if page.project == "beta")
+    assert page.sha256 == other.digest
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", None])
