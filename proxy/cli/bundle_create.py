@@ -65,7 +65,7 @@ def create_command(
     Sources and targets are those of "warm", which has to be run before: nothing is fetched. Of
     each project there are its page as upstream sent it, files, metadata and provenance. The
     same content gives the same bytes. Exit status 1 if something that is needed is not held:
-    then nothing is written. "-" for FILE writes to standard output, and reports on the other.
+    then nothing is written. With "-" for FILE the report goes to standard error.
     """
     wanted = given(flags)
     to = None if file == DASH else file
