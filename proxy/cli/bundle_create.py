@@ -131,7 +131,7 @@ async def _needed(
     tell_missing(lacks, needs.skipped)
     for lack in lacks:
         click.echo(lack.line)
-    if lacks:
+    if lacks or needs.skipped:
         raise SystemExit(1)
     return await _held(settings, origins, needs)
 
