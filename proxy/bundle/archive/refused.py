@@ -48,7 +48,7 @@ class Conflicting(ProxyError):
     def __str__(self) -> str:
         return (
             f"{len(self.conflicts)} files are held here with other bytes under the same name;"
-            " nothing was imported; where the others are right, say --accept-changed:"
+            " nothing was imported; if those of the bundle are right, say --accept-changed:"
             + listed(self.conflicts)
         )
 
