@@ -28,6 +28,10 @@ PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
 
 
+MOST = 15_000
+"""Files of the pages that may wait to be written down at the same time."""
+
+
 class _News(NamedTuple):
     """A page that was reviewed, and what is not written down of it yet."""
 
@@ -60,6 +64,7 @@ class Ledger:
         """
         size = PER_FILE * len(page.files)
         await self._written(page.project)
+        await self._make_room(len(page.files))
         seen = await self._seen(page.project, size)
         changed = await off_loop(size, lambda: _changed(seen, page))
         for old, new in changed:
@@ -72,6 +77,11 @@ class Ledger:
             return page
         files = tuple(shown.get(file.filename, file) for file in page.files)
         return msgspec.structs.replace(page, files=files)
+
+    async def _make_room(self, files: int) -> None:
+        """Pages that wait to be written down are in memory until then."""
+        while self._news and files + sum(len(it.page.files) for it in self._news.values()) > MOST:
+            await self._written(next(iter(self._news)))
 
     async def _seen(self, project: ProjectName, size: int) -> Seen:
         record = await self._records.get(key(self._namespace, project))

@@ -78,7 +78,7 @@ class MirrorPages:
 
     def recheck(self, project: ProjectName) -> None:
         """Upstream's page is likely out of date (a file vanished or changed): ask it anew."""
-        self._start(project, None)
+        self._anew(project)
 
     def forget(self, project: ProjectName | None) -> None:
         if project is None:
@@ -91,16 +91,19 @@ class MirrorPages:
         await self._flights.close()
 
     async def _recheck(self, project: ProjectName) -> None:
-        await asyncio.wait({self._start(project, None)})
+        await asyncio.wait({self._anew(project)})
 
-    def _start(self, project: ProjectName, known: Known | None) -> asyncio.Task[Answer]:
-        return self._flights.start(project, lambda: self._refresh(project, known))
+    def _anew(self, project: ProjectName) -> asyncio.Task[Answer]:
+        async def work() -> Answer:
+            return await self._refresh(project, await self._memory.load(project))
+
+        return self._flights.start(project, work)
 
     async def _refreshed(
         self, project: ProjectName, known: Known | None, state: Freshness
     ) -> Answer:
         joined = self._flights.under_way(project)
-        flight = self._start(project, known)
+        flight = self._flights.start(project, lambda: self._refresh(project, known))
         if known and state is not Freshness.UNUSABLE:
             await asyncio.wait({flight}, timeout=self._soft_deadline)
             if not flight.done():
@@ -110,7 +113,6 @@ class MirrorPages:
         return page, Outcome.JOINED if joined and outcome is Outcome.MISS else outcome
 
     async def _refresh(self, project: ProjectName, known: Known | None) -> Answer:
-        known = known or await self._memory.load(project)
         if known and self._rests(project, self._freshness(known)):
             return stale(known)
         try:

@@ -182,7 +182,7 @@ class Download:
 
     def open(self, total: int | None) -> None:
         """Upstream has answered. Raises ``UpstreamError`` if it once promised another length."""
-        if self._opened and total != self._total:
+        if self._opened and self._total not in (None, total):
             raise UpstreamError(self.expected.index, f"{self.expected.what} changed meanwhile")
         self._opened = True
         self._total = total

@@ -94,6 +94,7 @@ class Downloads:
         )
         try:
             sha256 = await receiver.receive(self._pauses)
+            await asyncio.sleep(0)  # who waits for the bytes comes first
             await self._keep(download, sha256, done)
         except ProxyError as error:
             log.info("not downloaded: %s", error)

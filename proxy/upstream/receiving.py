@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.errors import DigestMismatch, UpstreamError
@@ -18,6 +19,9 @@ from proxy.upstream.spool import Spool, Window
 from proxy.upstream.verify import Check
 
 log = logging.getLogger(__name__)
+
+SMALL = 64 * 1024
+"""Bytes that are hashed and written where they arrive."""
 
 
 class Receiver:
@@ -39,6 +43,7 @@ class Receiver:
         self._etag: str | None = None
         self._encoding: str | None = None
         self._seen: _Seen | None = None
+        self._opening: asyncio.Task[None]
 
     async def receive(self, pauses: Sequence[float]) -> str:
         """Fetch, verify and show all of it; its sha256. ``pauses``: seconds before each resume.
@@ -46,6 +51,18 @@ class Receiver:
         Raises ``DigestMismatch`` where the bytes are wrong, ``UpstreamError`` where they
         cannot be had, and what the fetch raises.
         """
+        self._opening = asyncio.create_task(self._open())
+        try:
+            return await self._persist(pauses)
+        finally:
+            await asyncio.wait({self._opening})
+
+    async def _open(self) -> None:
+        """Make the spool's file while upstream is asked; where that fails, writing will too."""
+        with suppress(OSError):
+            await in_thread(self._download.spool.open)
+
+    async def _persist(self, pauses: Sequence[float]) -> str:
         for pause in (*pauses, None):
             try:
                 await self._attempt()
@@ -76,6 +93,7 @@ class Receiver:
         """Nobody has seen a byte yet."""
         if body.start:
             raise self._error("answered with another part of it")
+        await asyncio.wait({self._opening})
         self._begun = True
         self._encoding, self._total = body.encoding, body.total
         self._etag = None if body.encoding else body.etag
@@ -103,11 +121,14 @@ class Receiver:
         self._total = self._total if body.total is None else body.total
 
     async def _keep(self, data: bytes) -> None:
+        if not self._download.arrived and len(data) > SMALL:  # no reader waits for more than this
+            await self._keep(data[:SMALL])
+            data = data[SMALL:]
         if self._seen is not None and self._seen.left:
             data = await in_thread(self._skip, self._seen, data)
         if not data:
             return
-        if self._download.window is None and not await in_thread(self._write, data):
+        if self._download.window is None and not await self._written(data):
             if self._encoding:
                 raise self._error("cannot be decoded without room on the disk")
             self._download.window = Window(self._download.spool.written, self._memory)
@@ -118,6 +139,12 @@ class Receiver:
             self._download.window.append(data)
         if not self._encoding:
             self._download.progress(len(data))
+
+    async def _written(self, data: bytes) -> bool:
+        """A thread for little would cost more time than it is worth."""
+        if len(data) <= SMALL:
+            return self._write(data)
+        return await in_thread(self._write, data)
 
     def _skip(self, seen: _Seen, data: bytes) -> bytes:
         """What is new in ``data``, where upstream sends all of it once more."""

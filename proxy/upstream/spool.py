@@ -22,7 +22,7 @@ class Spool:
     """
 
     def __init__(self, folder: Path) -> None:
-        """The file is made when the first bytes come."""
+        """The file is made by ``open``, or when the first bytes come."""
         self._folder = folder
         self._path: Path | None = None
         self._close: weakref.finalize[[int], Spool] | None = None
@@ -36,8 +36,7 @@ class Spool:
 
     def write(self, data: bytes) -> None:
         """Append. Blocks on the disk. After an ``OSError`` ``written`` is what it was before."""
-        if self._path is None:
-            self.open()
+        self.open()
         rest, at = memoryview(data), self.written
         while rest:
             done = os.pwrite(self.fd, rest, at)
@@ -45,7 +44,9 @@ class Spool:
         self.written = at
 
     def open(self) -> None:
-        """Make the file, also for no bytes at all. Blocks on the disk. Raises ``OSError``."""
+        """Make the file, unless it is there. Blocks on the disk. Raises ``OSError``."""
+        if self._path is not None:
+            return
         self.fd, self._path = open_spool(self._folder)
         self._close = weakref.finalize(self, os.close, self.fd)
 

@@ -14,7 +14,7 @@ from proxy.indexes.base import Index
 from proxy.model import PROVENANCE, Artifact
 from proxy.simple.names import safe_filename
 from proxy.storage.base import Blob, FileBlob, OnDemandBlob
-from proxy.storage.disk import BytesBlob, DiskBlob
+from proxy.storage.disk import BytesBlob
 from proxy.web.access_log import HANDLED
 from proxy.web.ranges import Plan, plan
 from proxy.web.repeatable import REPEATABLE, Changes, Repeatable, no_changes
@@ -85,8 +85,8 @@ class Files:
         if request.method == "HEAD":
             await response.prepare(request)
             return response
-        here = isinstance(artifact.blob, DiskBlob | BytesBlob)
-        if here and chosen and chosen.status == 200 and chosen.stop <= SMALL:
+        whole = isinstance(artifact.blob, FileBlob | BytesBlob)  # such give no half of a little
+        if whole and chosen and chosen.status == 200 and chosen.stop <= SMALL:
             return await self._at_once(request, artifact, headers)
         at = chosen.start if chosen else 0
         if chosen and can_send(request.transport) and isinstance(artifact.blob, FileBlob):
@@ -100,7 +100,7 @@ class Files:
     async def _at_once(
         self, request: web.Request, artifact: Artifact, headers: dict[str, str]
     ) -> web.Response:
-        """A small file that is here: it may be given again as long as its page lists it."""
+        """A small file, as a whole: it may be given again as long as its page lists it."""
         body = b"".join([piece async for piece in artifact.blob.chunks()])
         response = web.Response(body=body, headers=headers)
         outcome = request[HANDLED].outcome
