@@ -16,9 +16,10 @@ from email.utils import formatdate
 import msgspec
 from aiohttp import web
 
-from proxy.events import Event, Outcome, PageChanged
+from proxy.events import Event, Kind, Outcome, PageChanged
 from proxy.model import ProjectName
 from proxy.web.access_log import body_of, log_fields
+from proxy.web.metrics import kind_of
 
 LONGEST_REQUEST = 4096
 """Bytes; requests of pip and uv have about 600."""
@@ -39,6 +40,8 @@ class Repeatable(msgspec.Struct, frozen=True):
 
 
 Line = tuple[str, str, str, str]
+Alike = tuple[Kind, Outcome, int]
+"""With the status."""
 
 REPEATABLE = web.ResponseKey("repeatable", Repeatable)
 
@@ -51,14 +54,17 @@ class Finished:
         "_head",
         "_made_for",
         "_pieces",
+        "alike",
         "body",
         "fields",
         "line",
         "mark",
     )
 
-    def __init__(self, request: web.BaseRequest, response: web.Response, mark: Repeatable) -> None:
+    def __init__(self, request: web.Request, response: web.Response, mark: Repeatable) -> None:
         self.mark = mark
+        self.alike: Alike = (kind_of(request), mark.outcome, response.status)
+        """What it is counted as."""
         self.body = body_of(request, response)
         self.fields = log_fields(request, response.status, mark.outcome, len(self.body))
         self.line: Line | None = None
@@ -116,7 +122,7 @@ class FinishedAnswers:
             return None
         return finished
 
-    def keep(self, key: bytes, request: web.BaseRequest, response: web.Response) -> None:
+    def keep(self, key: bytes, request: web.Request, response: web.Response) -> None:
         """Remember the answer, which is about to be sent, if it is marked."""
         mark = response.get(REPEATABLE)
         if mark is None or len(key) > LONGEST_REQUEST or response.status not in (200, 304):
