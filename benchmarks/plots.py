@@ -12,6 +12,8 @@ from benchmarks.report import Result
 from benchmarks.rows import OURS, Curve, Row
 
 GOOD, BAD, PLAIN = "#2a7f62", "#c1533b", "#8aa0b4"
+ABREAST = 3
+"""Curves in a row."""
 INSTALLS = {
     "pip": {"pip-cold": "cold", "pip-second": "cold,\na similar set\nbefore", "pip-warm": "warm"},
     "uv": {
@@ -94,22 +96,31 @@ def _curves(scenarios: Sequence[Scenario], results: dict[str, Result], folder: P
     ]
     if not shown:
         return None
-    figure, axes = _figure(4 * len(shown), 4, columns=len(shown))
-    for place, (curve, points) in zip(axes if len(shown) > 1 else [axes], shown, strict=True):
+    rows = -(-len(shown) // ABREAST)
+    figure, axes = _figure(4 * ABREAST, 3.4 * rows, columns=ABREAST, rows=rows)
+    for place, (curve, points) in zip(axes.flat, shown, strict=False):
         _curve(place, curve, points)
+    figure.suptitle("Cost against work; dotted: in proportion, from the cheapest unit of work on")
     return _saved(figure, folder / "scaling.png")
 
 
 def _curve(axes: Any, curve: Curve, points: dict[float, list[float]]) -> None:
     works = sorted(points)
     costs = [statistics.median(points[work]) for work in works]
-    axes.loglog(works, costs, marker="o", color=GOOD)
-    linear = [costs[-1] * work / works[-1] for work in works]
-    axes.loglog(works, linear, linestyle=":", color=PLAIN, label="in proportion")
+    unit = min(cost / work for cost, work in zip(costs, works, strict=True))
+    axes.loglog(works, [unit * work for work in works], linestyle=":", color=PLAIN)
+    steepest = curve.steepest(points)
+    colour = BAD if steepest is not None and steepest > curve.bound else GOOD
+    axes.loglog(works, costs, marker="o", color=colour)
+    for work, cost in zip(works, costs, strict=True):
+        shown = f"{cost:,.0f}" if cost >= 100 else f"{cost:.2g}"
+        axes.annotate(shown, (work, cost), (0, 7), textcoords="offset points", ha="center")
+    axes.set_xticks(works, [f"{work:,.0f}" for work in works])
+    axes.minorticks_off()
+    axes.margins(0.12, 0.2)
     axes.set_xlabel(curve.work)
     axes.set_ylabel(curve.cost)
     axes.set_title(curve.title)
-    axes.legend()
 
 
 def _samples(row: Row, result: Result) -> dict[str, list[float]]:
@@ -122,10 +133,10 @@ def _score(row: Row, result: Result) -> float:
     return row.bound / measured if row.most else measured / row.bound
 
 
-def _figure(width: float, height: float, columns: int = 1) -> Any:
+def _figure(width: float, height: float, columns: int = 1, rows: int = 1) -> Any:
     from matplotlib import pyplot
 
-    return pyplot.subplots(1, columns, figsize=(width, height), layout="constrained")
+    return pyplot.subplots(rows, columns, figsize=(width, height), layout="constrained")
 
 
 def _saved(figure: Any, path: Path) -> Path:

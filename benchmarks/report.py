@@ -40,7 +40,7 @@ def result_of(scenario: Scenario, lab: Lab, judged: bool) -> Result:
         scenario.name,
         datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine(),
-        lab.rounds,
+        lab.done,
         judged,
         {key: value for key, value in lab.samples.items() if key in rows},
         {key: value for key, value in lab.points.items() if key in curves},
@@ -111,17 +111,16 @@ def _line(row: Row, result: Result) -> Sequence[str]:
 
 def _curve(curve: Curve, result: Result) -> Sequence[str]:
     points = result.points[curve.key]
-    slope = curve.slope(points)
-    ends = [(work, statistics.median(cost)) for work, cost in points.items()]
-    shown = "; ".join(f"{_number(work)}: {_number(cost)}" for work, cost in ends)
-    judged = slope is not None and result.judged
+    steepest = curve.steepest(points)
+    medians = [(work, statistics.median(points[work])) for work in sorted(points)]
+    shown = "; ".join(f"{_number(work)}: {_number(cost)}" for work, cost in medians)
     return (
         f"{curve.title}: {curve.cost} by {curve.work}",
-        f"≤ linear ({curve.bound:g})",
-        "" if slope is None else f"slope {_number(slope)}",
+        f"≤ linear (slope {curve.bound:g})",
+        "" if steepest is None else f"steepest {_number(steepest)}",
         shown,
         "",
-        _verdict(slope <= curve.bound if judged and slope is not None else None),
+        _verdict(steepest <= curve.bound if result.judged and steepest is not None else None),
     )
 
 
