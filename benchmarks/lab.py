@@ -174,6 +174,8 @@ class Scenario:
     run: Callable[[Lab], None]
     rows: Sequence[Row] = ()
     curves: Sequence[Curve] = ()
+    compared: Sequence[str] = ()
+    """Contenders, where the table shows them side by side and none is judged."""
 
 
 def say(line: str) -> None:
