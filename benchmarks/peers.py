@@ -125,7 +125,8 @@ def _rate(lab: Lab, key: str, server: Server, url: str) -> None:
     try:
         get(url, headers)
     except Broken as error:
-        say(f"      {server.name} has no {key.removeprefix('peer-')}: {error}")
+        status = str(error).partition(":")[0]
+        say(f"      {server.name} has no {key.removeprefix('peer-')}: {status}")
         return
     lab.calm()
     load = drive(server, urlsplit(url).path, headers, seconds=lab.sizes.seconds)
