@@ -68,6 +68,13 @@ class Client:
                     await answer.read()
 
 
+def listening(server: Running) -> int:
+    """How many workers take connections by now."""
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    port = f":{server.port:04X}"
+    return sum(state == "0A" and local.endswith(port) for _, local, _, state, *_ in sockets)
+
+
 def told(server: Running) -> Counter[tuple[str, str, str]]:
     """What the access log says of pages and files."""
     lines = [each for each in server.requests() if each["path"].count("/") > 2]
@@ -118,7 +125,9 @@ async def test_every_way_to_answer_is_counted_as_the_log_tells_it(
         await until(lambda: upstream.count(".whl", "GET") == 1)
         gate.set()
         await asyncio.gather(*both)  # a miss, and who joined it
-        await client.kept(path(demo), 5)
+        async with asyncio.timeout(20):
+            while ("file", "hit", "200") not in told(server):
+                await client.kept(path(demo), 2)  # joined, until it is stored
         upstream.fault("/simple/", Fault(status=503))
         async with asyncio.timeout(20):
             while ("page", "stale", "200") not in told(server):
@@ -132,11 +141,12 @@ async def test_every_way_to_answer_is_counted_as_the_log_tells_it(
         for each in server.requests():
             if each["path"].count("/") > 2:
                 bodies[_kind(each["path"])] += each["bytes"]
-    assert counted(shown)["page", "hit", "304"] == 1
+    assert total(shown, "requests", kind="page", status="304") == 1
     assert counted(shown)["page", "none", "404"] == 1
     assert counted(shown)["file", "miss", "200"] == 1
     assert counted(shown)["file", "joined", "200"] >= 1
-    assert counted(shown)["file", "hit", "200"] >= 4
+    assert counted(shown)["file", "hit", "200"] >= 1
+    assert counted(shown)["page", "hit", "200"] >= 1
     assert {name: total(shown, "sent_bytes", kind=name) for name in NAMES} == dict(bodies)
     assert total(shown, "upstream_requests", result="answered") == 4  # two pages, two files
     assert total(shown, "upstream_requests", result="failed") >= 1
@@ -185,7 +195,7 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
 ) -> None:
     more = {"WAYSTATION_WORKERS": "3", "WAYSTATION_SPECULATE": "off"}
     async with running(tmp_path, "--upstream", upstream.url, **more) as server:
-        await until(lambda: len(workers(server)) == 3)
+        await until(lambda: listening(server) == 3)
         client = Client(server)
         asked = 60
         for _ in range(asked):
@@ -196,7 +206,7 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
             os.kill(victim, signal.SIGKILL)
             await until(lambda victim=victim: victim not in workers(server))  # type: ignore[misc]
             assert counted(await metrics(server.address)) == before
-            await until(lambda: len(workers(server)) == 3)
+            await until(lambda: listening(server) == 3)
             for _ in range(20):
                 await client.get("/simple/demo/")
             asked += 20
@@ -230,7 +240,7 @@ async def test_whoever_watches_while_workers_die_sees_numbers_that_only_grow(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:
     async with running(tmp_path, "--upstream", upstream.url, WAYSTATION_WORKERS="2") as server:
-        await until(lambda: len(workers(server)) == 2)
+        await until(lambda: listening(server) == 2)
         client = Client(server)
         async with watched(server) as seen:
             for number in range(40):

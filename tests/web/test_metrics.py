@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy.board import Board
 from proxy.counters import COLUMNS, Counters
 from proxy.events import Kind, Outcome
+from proxy.web.hit_log import HitLog
 from tests.support.counting import Shown, read, total
 from tests.support.site import Site, serving
 from tests.support.stock import Stock
@@ -95,6 +96,31 @@ async def test_kinds_and_statuses_are_told_apart(stock: Stock, site: Site) -> No
         ("other", "200"): 1,
     }
     assert total(now, "sent_bytes", kind="file") == len(b"bytes") + 2
+
+
+@pytest.mark.parametrize("revalidates", [False, True])
+async def test_answers_before_parsing_are_counted_like_all_others(
+    stock: Stock, revalidates: bool
+) -> None:
+    stock.add("foo", SDIST, b"bytes")
+    stock.outcome = Outcome.LOCAL
+    counters = Counters(Board.alone().columns(0, COLUMNS))
+    hits = HitLog(None, lambda key: None, counters.observe)
+    async with serving(
+        stock, fast=True, on_hit=hits.hit, events=counters.observe, counters=counters
+    ) as site:
+        async with hits.running():
+            page = await site.get("/simple/foo/")
+            more = {"If-None-Match": page.headers["ETag"]} if revalidates else {}
+            for _ in range(5):
+                await site.get("/simple/foo/", headers=more)
+            parsed = len(site.lines.fields)
+        now = await shown(site)
+    assert parsed == (2 if revalidates else 1)
+    status, times = ("304", 5) if revalidates else ("200", 6)
+    assert total(now, "requests", kind="page", outcome="local", status=status) == times
+    assert total(now, "requests", kind="page") == 6
+    assert total(now, "sent_bytes", kind="page") == len(page.body) * (1 if revalidates else 6)
 
 
 async def test_errors_inside_are_counted(stock: Stock, site: Site) -> None:
