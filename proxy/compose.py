@@ -13,13 +13,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from proxy.cache import Cache, open_cache
 from proxy.compose_mirror import open_mirror
+from proxy.errors import ProxyError
 from proxy.events import Events, UpstreamAsked
 from proxy.indexes.base import Index
+from proxy.indexes.behind import Behind
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.local import LocalDirectory
@@ -50,6 +53,9 @@ class Proxy:
     mirrors: list[Mirror] = field(default_factory=list)
     index: Index = field(init=False)
     speculation: Speculation | None = None
+
+    recheck: Behind[ProjectName] = field(init=False)
+    """Of pages that were answered although they are not fresh any more."""
 
     def poll(self) -> None:
         """Let local directories announce what has changed by now; costs next to nothing."""
@@ -89,6 +95,8 @@ async def open_proxy(
         proxy = Proxy(tree, events, cache, traffic)
         builder = _Builder(settings, proxy, stack, clock)
         proxy.index = await builder.build(tree)
+        proxy.recheck = Behind(partial(_recheck, proxy.index))
+        stack.push_async_callback(proxy.recheck.close)
         if settings.speculate != "off" and not settings.offline:
             proxy.speculation = await stack.enter_async_context(
                 open_speculation(
@@ -105,6 +113,12 @@ async def open_proxy(
         watcher = asyncio.create_task(_watch_purges(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
+
+
+async def _recheck(index: Index, project: ProjectName) -> None:
+    """Ask as a client would: the index then knows by itself what is to be done."""
+    with suppress(ProxyError):
+        await index.page(project)
 
 
 async def _watch_purges(proxy: Proxy) -> None:

@@ -46,6 +46,16 @@ class PageChanged(msgspec.Struct, frozen=True):
     project: ProjectName | None
 
 
+class PageVouched(msgspec.Struct, frozen=True):
+    """The index vouches anew for a page that is still the same: other times hold for it."""
+
+    project: ProjectName
+    fresh_until: float
+    """This and the others as in ``ProjectPage``."""
+    stale_until: float
+    checked: float | None
+
+
 class UpstreamFailed(msgspec.Struct, frozen=True):
     index: str
     what: str
@@ -145,6 +155,7 @@ Event = (
     PageAnswered
     | FileAnswered
     | PageChanged
+    | PageVouched
     | UpstreamFailed
     | FileChanged
     | UpstreamAsked

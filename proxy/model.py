@@ -90,6 +90,9 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     fresh_until: float | None = None
     """Unix time in seconds until which the index vouches for the page without being asked
     again; None: until it announces ``PageChanged``. A stale page's has passed."""
+    stale_until: float = 0.0
+    """Unix time in seconds until which the page may be answered although it is not fresh any
+    more, by who asks the index for it behind the answer (RFC 5861)."""
     checked: float | None = None
     """Unix time in seconds at which the origin last vouched for the page; None: it always does."""
     version: str = ""

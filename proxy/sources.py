@@ -72,9 +72,12 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, Any]:
+    ours = [name for name in os.environ if name.upper().startswith(PREFIX)]
+    if not ours:
+        return {}
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
-    for name in os.environ:
-        if name.upper().startswith(PREFIX) and name.upper() not in {*known, CONFIG}:
+    for name in ours:
+        if name.upper() not in {*known, CONFIG}:
             raise ConfigurationError(
                 name, "there is no such setting", "see settings.example.toml for all there are"
             )

@@ -8,6 +8,7 @@ import socket
 import sys
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support.clock import Clock
@@ -28,6 +29,9 @@ sys.addaudithook(_only_loopback)
 # A shell starts what runs behind it with Ctrl-C ignored, and so would be what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 socket.setdefaulttimeout(60)
+# How long an example takes says more of what else the machine does than of the code.
+hypothesis.settings.register_profile("waystation", deadline=None)
+hypothesis.settings.load_profile("waystation")
 
 
 @pytest.fixture

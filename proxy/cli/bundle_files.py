@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 import click
@@ -13,18 +14,25 @@ from proxy.bundle.archive.refused import Failed
 from proxy.bundle.archive.source import Source
 
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+READABLE_OR_DASH = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 WRITABLE = click.Path(dir_okay=False, path_type=Path)
+DASH = Path("-")
+"""Standard input, or standard output."""
 
 
 @contextmanager
 def opened(file: Path, *, hashed: bool = False) -> Iterator[Source]:
     """Raises ``Failed``."""
     try:
-        stream = file.open("rb", buffering=0)
+        stream = _standard_input() if file == DASH else file.open("rb", buffering=0)
     except OSError as error:
         raise Failed(f"{file} cannot be read", error) from error
     with stream:
         yield Source(stream, hashed=hashed)
+
+
+def _standard_input() -> FileIO:
+    return FileIO(0, "rb", closefd=False)
 
 
 @contextmanager

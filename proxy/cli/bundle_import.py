@@ -15,7 +15,8 @@ from proxy.bundle.archive.reading import Bundle, drop
 from proxy.bundle.archive.signing import load_trusted
 from proxy.bundle.archive.survey import Survey
 from proxy.cache import open_cache
-from proxy.cli.bundle_files import READABLE, opened, progress
+from proxy.cli.bundle_files import READABLE, READABLE_OR_DASH, opened, progress
+from proxy.cli.bundle_json import about, imported, json_option, tell
 from proxy.cli.bundle_text import facts, imported_lines
 from proxy.cli.options import settings_options
 from proxy.cli.reporting import quiet_logs
@@ -52,11 +53,17 @@ def _digest(context: click.Context, option: click.Parameter, value: str | None) 
 
 
 @click.command("verify")
-@click.argument("file", type=READABLE)
+@click.argument("file", type=READABLE_OR_DASH)
 @settings_options
 @_conditions
+@json_option
 def verify_command(
-    file: Path, expect: str | None, trust: tuple[Path, ...], config: Path | None, **flags: Any
+    file: Path,
+    expect: str | None,
+    trust: tuple[Path, ...],
+    as_json: bool,
+    config: Path | None,
+    **flags: Any,
 ) -> None:
     """Check every byte of FILE, and import nothing.
 
@@ -65,16 +72,19 @@ def verify_command(
     trusted = load_trusted(_settings(flags, config, trust).trusted_keys)
     with opened(file, hashed=True) as source:
         bundle = Bundle(source, trusted)
-        with progress(bundle.manifest.load) as tell:
+        with progress(bundle.manifest.load) as advance:
             for step in bundle.members(drop):
-                tell(step)
+                advance(step)
         bundle.require(expect)
+    if as_json:
+        tell({"archive": bundle.archive_digest, **about(bundle)})
+        return
     lines = ["sound", f"archive    sha256:{bundle.archive_digest}", *facts(bundle)]
     click.echo("\n".join(lines))
 
 
 @click.command("import")
-@click.argument("file", type=READABLE)
+@click.argument("file", type=READABLE_OR_DASH)
 @settings_options
 @_conditions
 @click.option(
@@ -82,11 +92,13 @@ def verify_command(
     is_flag=True,
     help="Take other bytes under a file name that is known here too, instead of refusing.",
 )
+@json_option
 def import_command(
     file: Path,
     expect: str | None,
     trust: tuple[Path, ...],
     accept_changed: bool,
+    as_json: bool,
     config: Path | None,
     **flags: Any,
 ) -> None:
@@ -101,14 +113,17 @@ def import_command(
     rules = Rules(here, int(settings.max_size), expect, accept_changed)
 
     async def run(bundle: Bundle) -> Survey:
-        with progress(bundle.manifest.load) as tell:
+        with progress(bundle.manifest.load) as advance:
             async with open_cache(settings) as cache:
-                return await import_bundle(cache, bundle, rules, tell)
+                return await import_bundle(cache, bundle, rules, advance)
 
     with opened(file, hashed=expect is not None) as source:
         bundle = Bundle(source, load_trusted(settings.trusted_keys))
         found = asyncio.run(run(bundle))
-    click.echo("\n".join(imported_lines(found)))
+    if as_json:
+        tell(imported(found))
+    else:
+        click.echo("\n".join(imported_lines(found)))
     for url in strange(bundle.manifest, here):
         click.echo(f"these settings do not serve its pages: set upstream to {url}", err=True)
 

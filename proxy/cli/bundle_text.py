@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 from proxy.bundle.archive.creating import Created
@@ -24,8 +24,7 @@ def facts(bundle: Bundle) -> list[str]:
 
 
 def amounts(manifest: Manifest) -> list[str]:
-    projects = {(each.index, each.project) for each in manifest.pages}
-    projects |= {(each.index, each.project) for each in manifest.files}
+    projects = projects_of(manifest)
     counts = f"{len(manifest.pages)} pages and {len(manifest.files)} files"
     lines = [f"index      {origin.url}" for origin in manifest.indexes]
     lines.append(f"lists      {counts} of {len(projects)} projects, {size_text(manifest.total)}")
@@ -36,6 +35,12 @@ def amounts(manifest: Manifest) -> list[str]:
             f" {len(manifest.blobs)} files, {size_text(manifest.load)}"
         )
     return lines
+
+
+def projects_of(manifest: Manifest) -> set[tuple[int, str]]:
+    """By index and name."""
+    entries = chain[BundledPage | BundledFile](manifest.pages, manifest.files)
+    return {(each.index, each.project) for each in entries}
 
 
 def listing(manifest: Manifest) -> Iterator[str]:
@@ -70,7 +75,8 @@ def imported_lines(found: Survey) -> list[str]:
         f"files  {len(found.new_files)} new, {len(found.same_files)} same,"
         f" {len(found.conflicting)} conflicting"
     )
-    return [pages, files]
+    finished = (f"finished first, as it had been cut off: sha256:{e}" for e in found.completed)
+    return [*finished, pages, files]
 
 
 def _order(entry: BundledPage | BundledFile) -> tuple[object, ...]:

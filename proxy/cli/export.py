@@ -19,7 +19,7 @@ from proxy.export.tree import Tree
 from proxy.settings import Settings
 from proxy.sources import load
 
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+_FILE_OR_DASH = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -34,10 +34,10 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--from", "bare", type=_FOLDER, metavar="DIR", help="A directory of distributions.")
 @click.option(
     "--names",
-    type=_FILE,
+    type=_FILE_OR_DASH,
     metavar="FILE",
-    help="Files that are elsewhere, one JSON object in each line: filename, hash, size,"
-    " requires-python, upload-time, yanked, core-metadata, url.",
+    help="Files that are elsewhere, one in each line: its name, or a JSON object with filename,"
+    ' hash, size, requires-python, upload-time, yanked, core-metadata, url. "-": standard input.',
 )
 @click.option(
     "--base-url",
@@ -73,6 +73,7 @@ def command(
     Run again, it writes what has changed and removes what is not exported any more. Exit
     status 1 if something is not held: then nothing is written.
     """
+    names = Path("/dev/stdin") if names == Path("-") else names
     asked = Asked(everything, local, bare, names, projects, given(flags))
     asked.check()
     if names and link:
@@ -84,7 +85,8 @@ def command(
     try:
         done = asyncio.run(_export(tree, _form(base, link, title, names), settings, asked, base))
     except OSError as error:
-        raise click.ClickException(f"{error.filename}: {error.strerror}") from error
+        where = error.filename2 or error.filename  # of a copy, where it should go
+        raise click.ClickException(f"{where}: {error.strerror}") from error
     _report(folder, done)
 
 

@@ -49,7 +49,7 @@ def command(config: Path | None, **flags: Any) -> None:
         raise SystemExit(asyncio.run(Supervisor(settings).run()))
     if worker:
         settings = settings.model_copy(update={"port": worker.port})
-    gc.freeze()  # what is imported stays: no search for garbage has to go through it
+    gc.disable()  # until it listens: a start makes much that stays, and hardly garbage
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))
 
@@ -60,12 +60,14 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
     counters = Counters(shared.columns(ASKED, ASKED + COUNTED))
     events = Events(observe, counters.observe)
     async with open_proxy(settings, events=events, siblings=siblings) as proxy:
-        finished = FinishedAnswers(poll=proxy.poll)
+        finished = FinishedAnswers(poll=proxy.poll, recheck=proxy.recheck.add)
         events.subscribe(finished.observe)
         hits = HitLog(handler, proxy.cache.used.note, events)
         server = _server(settings, proxy, finished, hits, counters)
         async with hits.running(), _keeping(settings, proxy):
             await server.start()
+            gc.freeze()  # no search for garbage has to go through what is here by now
+            gc.enable()
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()

@@ -36,8 +36,8 @@ def project_page(
         f'<h1>{name} <span class="version">{escape(latest.version)}</span></h1>\n'
         f'<p class="lead">{escape(description.summary)}</p>\n'
         f"{_status(page)}"
-        "<pre>pip install --index-url <b>ADDRESS</b>/simple/ "
-        f"{escape(_requirement(page.project, latest))}</pre>\n"
+        f'<pre>pip install --index-url <a href="{_HOME}" title="Where the start page is">'
+        f"<b>ADDRESS</b></a>/simple/ {escape(_requirement(page.project, latest))}</pre>\n"
         '<div class="columns">\n'
         f'<article class="card readme">{readme or _NO_README}</article>\n'
         f'<aside class="card facts">{"".join(_facts(page.project, latest, description))}</aside>\n'

@@ -1,7 +1,8 @@
-"""A list of files that live elsewhere, one JSON object in each line, as an index without bytes.
+"""A list of files that live elsewhere, one in each line, as an index without bytes.
 
-The keys are those of a file in the Simple API (PEP 691), with dashes or underscores, and those
-of lists as they are common for static indexes: ``hash``, ``upload_timestamp``, ``yanked_reason``.
+A line is a file name, or a JSON object. Its keys are those of a file in the Simple API (PEP 691),
+with dashes or underscores, and those of lists as they are common for static indexes: ``hash``,
+``upload_timestamp``, ``yanked_reason``.
 """
 
 from __future__ import annotations
@@ -103,7 +104,9 @@ def read_names(path: Path, base: str | None) -> Listing:
 
 def _read(line: bytes, base: str | None) -> tuple[ProjectName, str, File]:
     """Raises ``ValueError`` for what a client would stumble over."""
-    keys: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
+    keys: dict[str, Any] = {"filename": line.strip().decode(errors="replace")}
+    if line.lstrip().startswith(b"{"):
+        keys = msgspec.json.decode(line, type=dict[str, Any])
     said = msgspec.convert({key.replace("-", "_"): keys[key] for key in keys}, _Line)
     identity = identify(said.filename)
     if identity is None:

@@ -62,7 +62,7 @@ class _Calm(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "img":
-            words = dict(attrs).get("alt") or ""
+            words = _words(dict(attrs))
             self.pieces.append(f'<span class="picture">{escape(words)}</span>' if words else "")
         else:
             self.pieces.append(self.get_starttag_text() or "")
@@ -78,6 +78,12 @@ class _Calm(HTMLParser):
 
     def handle_charref(self, name: str) -> None:
         self.pieces.append(f"&#{name};")
+
+
+def _words(picture: dict[str, str | None]) -> str:
+    """Where the author gave none, docutils gives the address, of which the end says enough."""
+    words, address = picture.get("alt") or "", picture.get("src")
+    return words if words != address else words.partition("?")[0].rpartition("/")[2]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,8 @@ Selection = Mapping[ProjectName, Set[str] | None]
 """Projects, and which of their files by name; None: all that the index has."""
 
 _TOLD = 10
+_PAUSE = 0.1
+"""Seconds."""
 
 
 def of_files(files: Iterable[tuple[ProjectName, str]]) -> Selection:
@@ -76,10 +80,7 @@ async def choose(
     found: list[Exhibit] = []
     for project in sorted(await index.projects() if selection is None else selection):
         names = None if selection is None else selection[project]
-        try:
-            page = await index.page(project)
-        except NoSuchProject:
-            page = ProjectPage(project, ())
+        page = await _page(index, project)
         files = [each for each in page.files if _wanted(each, names)]
         missing += _absent(project, files, names) if selection is not None else []
         chosen = [await _chosen(index, project, each, store) for each in files]
@@ -89,6 +90,15 @@ async def choose(
     if missing or not found:
         raise NotHeld(missing)
     return found
+
+
+async def _page(index: Index, project: ProjectName) -> ProjectPage:
+    """Without files where there is none: not even at a second look, as servers replace pages."""
+    for pause in (0.0, _PAUSE):
+        await asyncio.sleep(pause)
+        with suppress(NoSuchProject):
+            return await index.page(project)
+    return ProjectPage(project, ())
 
 
 def _wanted(file: File, names: Set[str] | None) -> bool:

@@ -55,7 +55,8 @@ pre.plain { white-space: pre-wrap; }
 .readme li > p, .readme td > p, .readme th > p { margin: .2rem 0; }
 .readme aside, .readme .alert { border-left: .25rem solid var(--link); padding: .1rem 1rem;
   background: var(--back); margin: 1rem 0; } .readme .admonition-title { font-weight: 600; }
-.readme aside p { margin: .4rem 0; }
+.readme aside aside { border: 0; padding: 0; margin: 0; } .readme aside p { margin: .4rem 0; }
+.readme > :last-child { margin-bottom: 0; }
 .picture { display: inline-block; font-size: .78rem; line-height: 1.5; padding: 0 .55rem;
   background: var(--mark); border-radius: 1rem; }
 .muted { color: var(--soft); }
@@ -68,11 +69,14 @@ details.release > summary { cursor: pointer; padding: .6rem 1.25rem; }
 summary strong { margin-right: .6rem; }
 .files td { padding: .4rem 1.25rem; border-top: 1px solid var(--line);
   vertical-align: top; } table.files { width: 100%; border-collapse: collapse;
-  font-size: .92rem; } .files td + td { white-space: nowrap; color: var(--soft);
+  font-size: .92rem; } .files td + td { width: 8.5rem; white-space: nowrap; color: var(--soft);
   text-align: right; } .files td:first-child { overflow-wrap: anywhere; }
+@media (max-width: 40rem) { .files td:first-child { display: block; }
+  .files td + td { display: inline-block; width: auto; border: 0; padding-top: 0; } }
 .hash { display: block; font-size: .75rem; color: var(--soft); overflow-wrap: anywhere; }
-.badge { color: var(--warn); border: 1px solid currentColor; border-radius: 1rem;
-  font-size: .75rem; padding: .05rem .5rem; margin-left: .4rem; white-space: normal; }
+.badge { color: var(--warn); border: 1px solid currentColor; border-radius: .7rem;
+  display: inline-block; font-size: .75rem; line-height: 1.5; padding: .05rem .5rem;
+  margin-left: .4rem; white-space: normal; overflow-wrap: anywhere; }
 ul.projects { list-style: none; margin: 1rem 0 0; padding: 0; display: grid; gap: .75rem;
   grid-template-columns: repeat(auto-fill, minmax(18rem, 1fr)); }
 ul.projects a { display: block; height: 100%; padding: .8rem 1rem; color: inherit;

@@ -34,6 +34,10 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
         granted = self.maximum if page.lifetime is None else page.lifetime
         return page.checked + max(self.minimum, min(granted, self.maximum))
 
+    def stale_until(self, page: StoredPage) -> float:
+        """Until when it may be answered at once and checked behind; not without freshness."""
+        return self.fresh_until(page) + (0.0 if page.must_revalidate else self.while_revalidate)
+
 
 def freshness(page: StoredPage | None, now: float, lifetimes: Lifetimes) -> Freshness:
     if page is None:
@@ -43,6 +47,6 @@ def freshness(page: StoredPage | None, now: float, lifetimes: Lifetimes) -> Fres
         return Freshness.FRESH
     if page.must_revalidate:
         return Freshness.UNUSABLE
-    if expired < lifetimes.while_revalidate:
+    if now < lifetimes.stale_until(page):
         return Freshness.GRACE
     return Freshness.STALE if expired < lifetimes.if_error else Freshness.UNUSABLE

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from proxy.errors import UnreadablePage
-from proxy.events import Observer, PageChanged
+from proxy.events import Observer, PageChanged, PageVouched
 from proxy.heavy import off_loop
 from proxy.indexes.freshness import Lifetimes
 from proxy.indexes.page_reading import PageReader
@@ -115,17 +115,24 @@ class PageMemory:
 
     def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
         """Remember the page under this head, in memory."""
+        former = self._known.get(project)
         self.drop(project)
-        until = 0.0 if head.doubtful else self._lifetimes.fresh_until(head)
-        page = msgspec.structs.replace(
-            page, fresh_until=until, checked=head.checked, version=head.digest
-        )
-        known = self._known[project] = Known(head, page)
+        known = self._known[project] = Known(head, self._timed(head, page))
         self._size += _weight(known)
         while self._size > self._budget and len(self._known) > 1:
             self.drop(next(iter(self._known)))
-        self._events(PageChanged(project))
+        same = former is not None and former.page.files is page.files
+        self._events(_vouched(known.page) if same else PageChanged(project))
         return known
+
+    def _timed(self, head: StoredPage, page: ProjectPage) -> ProjectPage:
+        return msgspec.structs.replace(
+            page,
+            fresh_until=0.0 if head.doubtful else self._lifetimes.fresh_until(head),
+            stale_until=0.0 if head.doubtful else self._lifetimes.stale_until(head),
+            checked=head.checked,
+            version=head.digest,
+        )
 
     def store(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
         async def write() -> None:
@@ -185,6 +192,10 @@ class PageMemory:
             del self._writes[project]
         if not task.cancelled() and (error := task.exception()):
             log.error("page of %s was not stored: %r", project, error)
+
+
+def _vouched(page: ProjectPage) -> PageVouched:
+    return PageVouched(page.project, page.fresh_until or 0.0, page.stale_until, page.checked)
 
 
 def _weight(known: Known) -> int:

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
+import string
+from collections.abc import Sequence
 from urllib.parse import unquote, urljoin, urlsplit
 
 _HOST = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 _AUTHORITY = re.compile(rf"{_HOST}\Z")
 _UNCLEAN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 
-PLAIN = r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*"
-"""A pattern of addresses that ``resolve`` gives back as they are."""
+_plain = re.compile(
+    r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*\Z"
+).match
+"""Whether ``resolve`` gives the address back as it is."""
+_PLAIN = (string.ascii_letters + string.digits + "._~!$&'()*+,;=:@%/?-").encode()
 
-_plain = re.compile(rf"{PLAIN}\Z").match
+
+def are_plain(links: Sequence[str]) -> bool:
+    """Whether ``resolve`` gives all of these back as they are; quick for many of few servers."""
+    servers = {link[: link.find("/", len("https://")) + 1] for link in links}
+    return all(map(_plain, servers)) and not "".join(links).encode().translate(None, _PLAIN)
 
 
 def resolve(base: str, link: str) -> tuple[str, str] | None:
@@ -50,4 +59,5 @@ def last_segment(url: str) -> str | None:
 
 def origin(url: str) -> str:
     """Scheme, host and port: all before the third slash."""
-    return "/".join(url.split("/", 3)[:3])
+    end = url.find("/", len("https://"))
+    return url if end < 0 else url[:end]

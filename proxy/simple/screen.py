@@ -18,6 +18,10 @@ def screen(page: ProjectPage, allowed: Callable[[str], bool]) -> tuple[ProjectPa
     provenance on a refused server is taken off its file.
     """
     ask = lru_cache(maxsize=None)(allowed)
+    servers = {*map(origin, (file.url for file in page.files))}
+    servers |= {origin(file.provenance) for file in page.files if file.provenance}
+    if all(map(ask, servers)):
+        return page, []
     kept: list[File] = []
     refused: list[File] = []
     for file in page.files:

@@ -43,15 +43,19 @@ async def decoded(data: bytes, coding: str | None, limit: int) -> bytes:
 def _inflated(data: bytes, limit: int) -> bytes:
     left = min(limit, max(HARMLESS, RATIO * len(data)))
     parts: list[bytes] = []
+    told = int.from_bytes(data[-4:], "little")  # a gzip ends in the size of its content
     for _ in range(_MEMBERS):  # one after the other: RFC 1952, section 2.2
         if not data:
             return b"".join(parts)
         stream = inflate.decompressobj(wbits=_EITHER)
         try:
-            parts.append(stream.decompress(data, left + 1))
+            part = stream.decompress(data, min(left, told) + 1)  # a buffer that need not grow
+            if not stream.eof and (room := left + 1 - len(part)):  # 0 would mean no limit
+                part += stream.decompress(stream.unconsumed_tail, room)
         except _BROKEN:
             raise Undecodable("has a broken content coding") from None
-        left -= len(parts[-1])
+        parts.append(part)
+        left -= len(part)
         if left < 0:
             raise Undecodable("is larger than allowed")
         if not stream.eof:

@@ -24,6 +24,7 @@ from proxy.web.files import Files
 from proxy.web.finished import FinishedAnswers
 from proxy.web.home import Home
 from proxy.web.metrics import Metrics, answered
+from proxy.web.repeatable import no_changes
 from proxy.web.simple import SimplePages, redirect
 
 log = logging.getLogger(__name__)
@@ -60,8 +61,9 @@ def create_app(
     app = web.Application(middlewares=[outermost])
     app[LOGGED] = logged
     app[EVENTS] = events
-    pages = SimplePages(index, provenance, clock)
-    files = Files(index)
+    changes = finished.changes if finished else no_changes
+    pages = SimplePages(index, provenance, changes, clock)
+    files = Files(index, changes)
     home = Home(index_url, ready)
     for root in dict.fromkeys(("", prefix)):
         app.add_routes(

@@ -16,8 +16,8 @@ from proxy.simple.names import safe_filename
 from proxy.storage.base import Blob, FileBlob, OnDemandBlob
 from proxy.storage.disk import BytesBlob, DiskBlob
 from proxy.web.access_log import HANDLED
-from proxy.web.finished import REPEATABLE, Repeatable
 from proxy.web.ranges import Plan, plan
+from proxy.web.repeatable import REPEATABLE, Changes, Repeatable, no_changes
 from proxy.web.sending import Sending, can_send
 from proxy.web.simple import project_of
 
@@ -27,13 +27,17 @@ SMALL = 64 * 1024
 FOR_EVER = "public, max-age=31536000, immutable"
 FOR_NOW = "public, max-age=600"
 NO_BODY = (304, 412, 416)
+CHANGES = web.RequestKey("changes", int)
+"""How often the page had changed when the file was found on it."""
 
 
 class Files:
     """Handler of ``/files/<project>/<digest>/<filename>`` for one index."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, changes: Changes = no_changes) -> None:
+        """``changes``: see ``FinishedAnswers``."""
         self._index = index
+        self._changes = changes
 
     async def file(self, request: web.Request) -> web.StreamResponse:
         project = project_of(request)
@@ -41,6 +45,7 @@ class Files:
         if not _DIGEST.match(digest) or not safe_filename(filename):
             raise NoSuchFile(project, "of that name")
         artifact = await self._index.file(project, filename, digest)
+        request[CHANGES] = self._changes(project)
         size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
         if size is None:  # nobody knows: no ranges, and the end shows in the chunked coding
@@ -104,6 +109,7 @@ class Files:
             response[REPEATABLE] = Repeatable(
                 project_of(request),
                 Outcome.LOCAL if local else Outcome.HIT,
+                request[CHANGES],
                 key="" if local else artifact.file.sha256 or "",
             )
         return response

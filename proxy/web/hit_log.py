@@ -18,8 +18,8 @@ from typing import Any
 from proxy.events import Answered, Observer
 from proxy.logs import stamp
 from proxy.web.access_log import log
-from proxy.web.finished import Alike, Finished, Line
 from proxy.web.protocol import FastProtocol
+from proxy.web.repeatable import Alike, Finished, Line
 
 EVERY = 0.2
 """Seconds between two batches."""

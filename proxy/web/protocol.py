@@ -16,7 +16,8 @@ from typing import Any
 from aiohttp import web
 
 from proxy.web.connection import Connection
-from proxy.web.finished import Finished, FinishedAnswers
+from proxy.web.finished import FinishedAnswers
+from proxy.web.repeatable import Finished
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class FastProtocol(Connection):
     def _answer(self, finished: Finished) -> None:
         started = time.perf_counter()
         assert self.transport is not None
-        head = finished.head(self._finished.clock(), time.time())
+        head = finished.head(self._finished.clock())
         body = finished.body
         if len(body) <= JOINED:
             self.transport.write(head + body)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Set
-from functools import partial
 
 from aiohttp import web
 
 from proxy.errors import NotFound
-from proxy.events import Outcome
+from proxy.events import Outcome, PageVouched
 from proxy.indexes.base import Index
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple import negotiate, render
@@ -17,13 +16,10 @@ from proxy.simple.links import Link, relative_link
 from proxy.simple.names import normalize
 from proxy.simple.negotiate import MediaType
 from proxy.web.answers import Answer, Answers
-from proxy.web.finished import REPEATABLE, Repeatable
+from proxy.web.lifetime import NEWS_AFTER, cache_control
 from proxy.web.ranges import not_modified
+from proxy.web.repeatable import REPEATABLE, Changes, Repeatable, no_changes
 
-LONGEST_FRESHNESS = 600
-"""Seconds a client may keep a page without asking; pip obeys since 26.2."""
-NEWS_AFTER = 10.0
-"""Seconds: a client that insists on news gets a page that was checked at most so long ago."""
 VARY = "Accept, Accept-Encoding"
 HTML_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; "
@@ -48,10 +44,14 @@ class SimplePages:
         self,
         index: Index,
         provenance: Link | None = None,
+        changes: Changes = no_changes,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``provenance``: the link that provenance addresses are made from, if not relative."""
+        """``provenance``: the link that provenance addresses are made from, if not relative.
+        ``changes``: see ``FinishedAnswers``.
+        """
         self._index = index
+        self._changes = changes
         self._clock = clock
         self.answers = Answers(
             lambda page, media: _rendered(page, media, provenance), _rendered_list
@@ -67,13 +67,11 @@ class SimplePages:
         if request.match_info["project"] != project:
             return redirect(request, f"../{project}/")
         page = await self._index.page(project, self._checked_after(request))
-        request[PAGE] = page
+        request[PAGE], changes = page, self._changes(project)
         answer = await self.answers.get(page, _media(request), _gzip(request))
         response = _respond(request, answer, cache_control(page.fresh_until, self._clock()))
         if page.version:
-            outcome = Outcome.LOCAL if page.fresh_until is None else Outcome.HIT
-            control = partial(cache_control, page.fresh_until)
-            response[REPEATABLE] = Repeatable(project, outcome, _until(request, page), control)
+            response[REPEATABLE] = _repeatable(request, page, changes)
         return response
 
     async def add_slash(self, request: web.Request) -> web.Response:
@@ -83,26 +81,17 @@ class SimplePages:
         return self._clock() - NEWS_AFTER if _insists(request) else 0.0
 
 
-def cache_control(fresh_until: float | None, now: float) -> str:
-    """What clients may do: ask each time for local pages, else what freshness is left."""
-    if fresh_until is None:
-        return "no-cache"
-    left = min(int(fresh_until - now), LONGEST_FRESHNESS)
-    return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
-
-
 def _insists(request: web.Request) -> bool:
     """On news (RFC 9111 section 5.2.1)."""
     directives = request.headers.get("Cache-Control", "").lower()
     return "no-cache" in directives or "max-age=0" in directives
 
 
-def _until(request: web.Request, page: ProjectPage) -> float | None:
-    """The moment from which on the same request may get another answer; None: only by event."""
-    moments = [page.fresh_until]
-    if _insists(request) and page.checked is not None:
-        moments.append(page.checked + NEWS_AFTER)
-    return min((each for each in moments if each is not None), default=None)
+def _repeatable(request: web.Request, page: ProjectPage, changes: int) -> Repeatable:
+    if page.fresh_until is None:
+        return Repeatable(page.project, Outcome.LOCAL, changes)
+    vouched = PageVouched(page.project, page.fresh_until, page.stale_until, page.checked)
+    return Repeatable(page.project, Outcome.HIT, changes, vouched, insists=_insists(request))
 
 
 def project_of(request: web.Request) -> ProjectName:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 from proxy.model import ProjectName
 from tests.export.support import BAR, FOO, cached, content, fetch
 from tests.support.distributions import make_wheel
-from tests.support.running import Done, waystation
+from tests.support.mounts import mounted
+from tests.support.running import ROOT, Done, waystation
 from tests.support.upstream import Upstream
 
 MINE = ProjectName("mine")
@@ -113,6 +116,18 @@ async def test_names_of_files_elsewhere(tmp_path: Path) -> None:
     assert f'href="{base}/foo-1.0.tar.gz#md5={"a" * 32}"' in page
 
 
+def test_names_come_through_a_pipe_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "proxy", "export", str(tmp_path / "tree")]
+    command += ["--names", "-", "--base-url", "../../pool"]
+    text = "foo-1.0.tar.gz\nbar-1.0-py3-none-any.whl\n"
+    done = subprocess.run(
+        command, cwd=ROOT, input=text, text=True, capture_output=True, timeout=60, check=True
+    )
+    assert "2 distributions of 2 projects" in done.stdout
+    page = (tmp_path / "tree/simple/foo/index.html").read_text()
+    assert 'href="../../pool/foo-1.0.tar.gz"' in page
+
+
 async def test_a_wrong_line_of_names_is_told(tmp_path: Path) -> None:
     (tmp_path / "names").write_text('{"filename": "foo"}')
     done = await export(tmp_path, "tree", "--names", "names", "--base-url", "../../pool")
@@ -187,6 +202,16 @@ async def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     done = await export(tmp_path, "file/tree", "--from", "source")
     assert done.status == 1
     assert "Not a directory" in done.err and "Traceback" not in done.err
+
+
+async def test_no_room_is_told_of_the_place_that_has_none(tmp_path: Path) -> None:
+    make_wheel(tmp_path / "source", "foo", "1.0", padding=200_000)
+    with mounted(tmp_path / "small", "size=100k"):
+        done = await export(tmp_path, "small/tree", "--from", "source")
+        assert done.status == 1
+        assert done.err.startswith(f"Error: {tmp_path}/small/tree/")
+        assert "No space left on device" in done.err
+    assert (await export(tmp_path, "small/tree", "--from", "source")).status == 0
 
 
 async def test_nothing_held_is_no_reason_to_empty_a_tree(tmp_path: Path) -> None:

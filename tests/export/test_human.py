@@ -72,6 +72,7 @@ def test_a_project_page_tells_what_is_to_be_known() -> None:
     ):
         assert text in found.text
     assert "baz" not in found.text
+    assert "../../index.html" in found.links  # where ADDRESS is
     assert f"../../files/foo/{'a' * 64}/foo-1.0-py3-none-any.whl#sha256={'a' * 64}" in found.links
 
 

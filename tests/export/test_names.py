@@ -107,10 +107,36 @@ def test_what_a_client_would_stumble_over_is_refused_with_its_line(
         read_names(path, BASE)
 
 
-@pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '"x"'])
-def test_a_line_that_is_no_file_is_refused(tmp_path: Path, line: str) -> None:
-    (tmp_path / "names").write_text(f"\n{line}\n")
+async def test_a_line_may_be_a_name_and_nothing_else(tmp_path: Path) -> None:
+    """As `ls` writes them."""
+    (tmp_path / "names").write_text("foo-1.0.tar.gz\r\n\n bar-2.0-py3-none-any.whl\n")
+    listed = read_names(tmp_path / "names", BASE)
+    assert (await listed.page(FOO)).files == (File("foo-1.0.tar.gz", f"{BASE}foo-1.0.tar.gz"),)
+    (bar,) = (await listed.page(BAR)).files
+    assert bar.url == f"{BASE}bar-2.0-py3-none-any.whl"
+
+
+def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path) -> None:
+    (tmp_path / "names").write_bytes(b"foo-1.0.tar.gz\n\xff\xfe-1.0.tar.gz\n")
     with pytest.raises(UnreadableNames, match="line 2: "):
+        read_names(tmp_path / "names", BASE)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("nonsense", "'nonsense' names no project and version"),
+        ("pool/foo-1.0.tar.gz", "names no project and version"),
+        ("[]", "names no project and version"),
+        ('"foo-1.0.tar.gz"', "names no project and version"),
+        ("{}", "missing required field `filename`"),
+        ("{nonsense", "JSON is malformed"),
+        ('{"filename": "foo-1.0.tar.gz"} {}', "JSON is malformed"),
+    ],
+)
+def test_a_line_that_is_no_file_is_refused(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "names").write_text(f"\n{line}\n")
+    with pytest.raises(UnreadableNames, match=f"line 2: .*{problem}"):
         read_names(tmp_path / "names", BASE)
 
 

@@ -135,6 +135,13 @@ async def test_pictures_become_their_words() -> None:
     assert "x.svg" not in found and "x.png" not in found
 
 
+async def test_a_picture_without_words_is_called_by_the_end_of_its_address() -> None:
+    picture = "https://ci.example.com/a/b/badge.svg?branch=main"
+    found = await html(f".. image:: {picture}\n   :target: https://ci.example.com/\n", RST)
+    assert '<span class="picture">badge.svg</span>' in found
+    assert "branch" not in found
+
+
 async def test_characters_come_out_as_they_went_in() -> None:
     found = await html("a &amp; b &lt; c & d < e &#9731; é\n\n`&amp;`", MARKDOWN)
     assert "a &amp; b &lt; c &amp; d &lt; e ☃ é" in found

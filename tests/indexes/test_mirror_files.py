@@ -292,7 +292,7 @@ async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: Site) 
         it.heard.clear()
         with pytest.raises(DigestMismatch):
             await it.get(NAME, digest)
-        await it.heard.until(lambda: it.heard.changes() == [DEMO])
+        await it.heard.until(lambda: it.heard.vouched() == [DEMO])
         assert it.stored == set()
         site.upstream.heal()
         assert await it.get(NAME, digest) == data

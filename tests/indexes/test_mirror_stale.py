@@ -66,7 +66,7 @@ async def test_an_upstream_that_is_no_longer_slow_is_asked_again(site: Site) -> 
         await it.page()
         it.heard.clear()
         gate.set()
-        await it.heard.until(lambda: it.heard.changes() == [DEMO])
+        await it.heard.until(lambda: it.heard.vouched() == [DEMO])
         await it.page()
         assert it.outcomes == [REVALIDATED]
 

@@ -7,7 +7,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.simple.addresses import PLAIN, last_segment, origin, resolve
+from proxy.simple.addresses import are_plain, last_segment, origin, resolve
 from tests.simple.pages import URL
 
 PIECES = st.sampled_from(
@@ -33,11 +33,25 @@ def test_what_comes_out_has_one_clear_server(link: str) -> None:
     assert resolve("http://other.example/", url) == (url.strip(), "")
 
 
-@given(LINKS)
-def test_plain_addresses_are_those_that_stay_as_they_are(link: str) -> None:
-    if re.fullmatch(PLAIN, link):
-        assert resolve(URL, link) == (link, "")
-        assert resolve(URL, f" {link}") == (link.removesuffix("?"), "")
+PLAIN_LINKS = st.sampled_from(
+    ["https://h.example.org/a.whl", "http://h:80/x/", "https://h.example.org/%2F?a=b", URL]
+)
+
+
+@given(st.lists(PLAIN_LINKS | LINKS, max_size=3))
+@example(["http:///a.whl"])
+@example(["https://h.example.org/a.whl\n"])
+@example(["https://user@h.example.org/a.whl"])
+def test_plain_addresses_are_those_that_stay_as_they_are(links: list[str]) -> None:
+    if are_plain(links):
+        for link in links:
+            assert resolve(URL, link) == (link, "")
+            assert resolve(URL, f" {link}") == (link.removesuffix("?"), "")
+
+
+@given(st.lists(PLAIN_LINKS, max_size=5))
+def test_addresses_as_pages_have_them_are_plain(links: list[str]) -> None:
+    assert are_plain(links)
 
 
 def test_the_last_segment_is_decoded_once() -> None:

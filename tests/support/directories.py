@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.events import Event, PageChanged
+from proxy.events import Event, PageChanged, PageVouched
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
 from proxy.storage.base import Blob
@@ -31,6 +31,9 @@ class Heard(list[Event]):
 
     def changes(self) -> list[ProjectName | None]:
         return [event.project for event in self if isinstance(event, PageChanged)]
+
+    def vouched(self) -> list[ProjectName]:
+        return [event.project for event in self if isinstance(event, PageVouched)]
 
     async def until(self, test: Callable[[], bool], limit: float = 20.0) -> None:
         """Wait for events until the test passes."""

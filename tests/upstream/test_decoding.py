@@ -7,6 +7,8 @@ import os
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.upstream.decoding import HARMLESS, Undecodable, decoded
 
@@ -30,6 +32,23 @@ TEXT = b"some text " * 5000
 )
 async def test_decodes(data: bytes, coding: str | None) -> None:
     assert await decoded(data, coding, len(TEXT)) == TEXT
+
+
+@given(
+    st.lists(st.binary(max_size=300) | st.integers(1, 200_000).map(bytes), min_size=1, max_size=3),
+    st.booleans(),
+    st.integers(-1, 1),
+)
+async def test_whatever_the_size_at_the_end_says(
+    members: list[bytes], one: bool, more: int
+) -> None:
+    whole = b"".join(members)
+    data = zlib.compress(whole) if one else b"".join(gzip.compress(each) for each in members)
+    if more < 0 < len(whole):
+        with pytest.raises(Undecodable, match="larger"):
+            await decoded(data, "deflate" if one else "gzip", len(whole) - 1)
+    else:
+        assert await decoded(data, "deflate" if one else "gzip", len(whole) + 1 + more) == whole
 
 
 async def test_large_data_that_does_not_shrink() -> None:

@@ -11,18 +11,23 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from proxy.compose import Proxy, open_proxy
-from proxy.model import ProjectName
+from proxy.events import Outcome
+from proxy.model import ProjectName, ProjectStatus
 from proxy.settings import Settings
 from proxy.upkeep import purge
 from proxy.web.app import create_app
 from proxy.web.finished import FinishedAnswers
 from proxy.web.protocol import is_plain
+from proxy.web.repeatable import REPEATABLE, Finished, Repeatable
 from proxy.web.server import Server
 from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.sockets import connected
+from tests.support.stock import Stock
 from tests.support.upstream import Upstream
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -72,11 +77,14 @@ class World:
         self.upstream = upstream
         self.clock = clock
         self.hits = 0
+        self.outcomes: list[object] = []
+        """As what answers were given fast."""
         self.proxy: Proxy
         self.port = 0
 
-    def hit(self, *_: object) -> None:
+    def hit(self, _: object, finished: Finished, started: float) -> None:
         self.hits += 1
+        self.outcomes.append(finished.fields["outcome"])
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Wire]:
@@ -89,6 +97,13 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
+    async with open_world(tmp_path, clock) as found:
+        yield found
+
+
+@asynccontextmanager
+async def open_world(tmp_path: Path, clock: Clock, grace: int = 0) -> AsyncIterator[World]:
+    """``grace``: seconds in which expired pages are answered at once."""
     (tmp_path / "packages").mkdir()
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(Upstream())
@@ -101,11 +116,13 @@ async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
             packages=found.packages,
             cache_dir=tmp_path / "cache",
             on_changed_file="accept",
-            stale_while_revalidate=0,
+            stale_while_revalidate=grace,
             speculate="off",
         )
         found.proxy = await stack.enter_async_context(open_proxy(settings, clock))
-        finished = FinishedAnswers(poll=found.proxy.poll, clock=clock)
+        finished = FinishedAnswers(
+            poll=found.proxy.poll, recheck=found.proxy.recheck.add, clock=clock
+        )
         found.proxy.events.subscribe(finished.observe)
         app = create_app(found.proxy.index, index_url=lambda: "", finished=finished, clock=clock)
         server = Server(
@@ -194,11 +211,16 @@ class Requests:
                 self._files.append(link.decode())
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("grace", [0, 90])
+@pytest.mark.parametrize("seed", range(6))
 async def test_in_any_order_of_events_fast_answers_are_what_slow_ones_would_be(
-    world: World, seed: int
+    tmp_path: Path, clock: Clock, seed: int, grace: int
 ) -> None:
-    chance = random.Random(seed)
+    async with open_world(tmp_path, clock, grace) as world:
+        await compare(world, random.Random(seed))
+
+
+async def compare(world: World, chance: random.Random) -> None:
     changes, requests = Changes(world, chance), Requests(world, chance)
     count = itertools.count()
     async with world.connection() as fast, world.connection() as slow:
@@ -241,6 +263,50 @@ async def test_pages_files_and_conditions_are_answered_fast(world: World) -> Non
         condition = f"{FORMS[2]}If-None-Match: {page[1][b'ETag'].decode()}\r\n"
         request = world.request("/simple/public/", condition)
         assert b" 304 " in (await warm(world, wire, request))[0]
+
+
+async def test_a_page_past_its_time_is_answered_fast_and_checked_behind(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with open_world(tmp_path, clock, grace=90) as world, world.connection() as wire:
+        request = world.request("/simple/public/")
+        fresh = await warm(world, wire, request)
+        assert fresh[1][b"Cache-Control"] == b"max-age=600"
+        clock.advance(601)
+        before = world.hits
+        stale = await wire.ask(request)
+        assert (stale[1][b"Cache-Control"], stale[2]) == (b"no-cache, max-age=0", fresh[2])
+        assert world.outcomes[-1] == "stale"
+        async with asyncio.timeout(20):
+            while world.outcomes[-1] == "stale":  # until upstream has vouched for it anew
+                again = await wire.ask(request)
+        assert again == fresh
+        assert world.outcomes[-1] == "hit"
+        asked = world.upstream.count("/simple/public/")
+        assert (world.hits - before, asked) == (len(world.outcomes) - 1, 2)
+
+
+async def test_past_its_grace_a_page_is_not_answered_fast(tmp_path: Path, clock: Clock) -> None:
+    async with open_world(tmp_path, clock, grace=90) as world, world.connection() as wire:
+        request = world.request("/simple/public/")
+        fresh = await warm(world, wire, request)
+        clock.advance(600 + 91)
+        before = world.hits
+        assert await wire.ask(request) == fresh
+        assert world.hits == before
+
+
+async def test_an_answer_whose_page_changed_while_it_was_made_is_not_kept() -> None:
+    stock, finished, foo = Stock(), FinishedAnswers(), ProjectName("foo")
+    stock.events.subscribe(finished.observe)
+    stock.page_of("foo")
+    for changed in (False, True):
+        answer = web.Response(body=b"of this page")
+        answer[REPEATABLE] = Repeatable(foo, Outcome.LOCAL, finished.changes(foo))
+        if changed:
+            stock.describe("foo", status=ProjectStatus("archived"))
+        finished.keep(b"request", make_mocked_request("GET", "/simple/foo/"), answer)
+        assert (finished.find(b"request") is None) is changed
 
 
 async def test_requests_split_anywhere_get_the_same_answer(world: World) -> None:

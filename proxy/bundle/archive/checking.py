@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import chain, pairwise
 from typing import Any, TypeVar
 
 import msgspec
 
+from proxy.bundle.archive.entries import wrong_file, wrong_index, wrong_page, wrong_place
 from proxy.bundle.archive.manifest import (
     FORMAT,
     SCHEMA,
@@ -23,10 +23,7 @@ from proxy.bundle.archive.manifest import (
 )
 from proxy.bundle.archive.refused import BadBundle
 from proxy.bundle.archive.zst import most
-from proxy.errors import ConfigurationError
-from proxy.model import METADATA, PROVENANCE
-from proxy.simple.names import normalize, safe_filename
-from proxy.upstream.remote import fingerprint
+from proxy.model import PROVENANCE
 
 T = TypeVar("T")
 
@@ -34,8 +31,6 @@ LARGEST_MANIFEST = 256 * 2**20
 """Bytes; enough for about half a million distributions."""
 LARGEST_DOCUMENT = 256 * 2**20
 """Bytes of a page or provenance."""
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_DIGEST = re.compile(r"-\Z|[0-9a-f]{64}\Z|[a-z0-9]{1,16}-[0-9a-f]{8,128}\Z")
 
 
 class _Schema(msgspec.Struct):
@@ -74,51 +69,25 @@ def _decoded(data: bytes, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadBundle(f"its {what} is wrong: {error}") from None
+        told = repr(str(error))[1:-1]  # it may quote what would do things to a terminal
+        raise BadBundle(f"its {what} is wrong: {told}") from None
 
 
 def _problems(manifest: Manifest) -> Iterator[str]:
-    yield from _wrong_indexes(manifest)
+    for origin in manifest.indexes:
+        yield from wrong_index(origin)
+    if len({origin.namespace for origin in manifest.indexes}) != len(manifest.indexes):
+        yield "an index is there twice"
     for page in manifest.pages:
-        yield from _wrong_place(page, len(manifest.indexes))
+        yield from wrong_place(page, manifest.indexes)
+        yield from wrong_page(page)
     for file in chain(manifest.provenance, manifest.files):
-        yield from _wrong_place(file, len(manifest.indexes))
-        yield from _wrong_file(file)
+        yield from wrong_place(file, manifest.indexes)
+        yield from wrong_file(file)
     if not all(each.filename.endswith(PROVENANCE) for each in manifest.provenance):
         yield "something listed as provenance is none"
     yield from _wrong_order(manifest)
     yield from _wrong_content(manifest)
-
-
-def _wrong_indexes(manifest: Manifest) -> Iterator[str]:
-    for origin in manifest.indexes:
-        try:
-            fingerprint(origin.url, None)
-        except ConfigurationError as error:
-            yield f"an index is no address: {error.problem}"
-    if len({origin.namespace for origin in manifest.indexes}) != len(manifest.indexes):
-        yield "an index is there twice"
-
-
-def _wrong_place(entry: BundledPage | BundledFile, indexes: int) -> Iterator[str]:
-    if entry.index >= indexes:
-        yield "something is of an index that is not listed"
-    try:
-        right = normalize(entry.project) == entry.project
-    except ValueError:
-        right = False
-    if not right:
-        yield f"{entry.project!r} is not the name of a project"
-
-
-def _wrong_file(file: BundledFile) -> Iterator[str]:
-    if not safe_filename(file.filename):
-        yield f"{file.filename!r} is not the name of a file"
-    if not _DIGEST.match(file.digest):
-        yield f"{file.digest!r} is not a digest"
-    beside = file.filename.endswith((METADATA, PROVENANCE))
-    if not beside and _SHA256.match(file.digest) and file.digest != file.sha256:
-        yield f"{file.filename} has two digests"
 
 
 def _wrong_order(manifest: Manifest) -> Iterator[str]:

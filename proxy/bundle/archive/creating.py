@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -40,13 +41,13 @@ async def create_bundle(
     cache: Cache,
     origins: Sequence[Origin],
     selection: Selection,
-    path: Path,
+    path: Path | None,
     progress: Progress,
     *,
     base: Base | None = None,
     signer: Signer | None = None,
 ) -> Created:
-    """With ``base``, a delta. The file appears whole, and replaces one of its name.
+    """With ``base``, a delta. ``path`` as in ``output``: a file replaces one of its name.
 
     Raises ``Incomplete`` where a file that was named is not held, ``StoreDamaged`` and
     ``Failed``.
@@ -69,11 +70,18 @@ async def create_bundle(
 
 @contextmanager
 def _nameless(folder: Path) -> Iterator[BinaryIO]:
-    """A file that is gone when it is closed, whatever happens."""
+    """A file that is gone when it is closed, whatever happens. Raises ``Failed``."""
+    try:
+        with _opened(folder) as file:
+            yield file
+    except OSError as error:
+        raise Failed("the cache cannot be read, or there is no room beside it", error) from error
+
+
+def _opened(folder: Path) -> BinaryIO:
     try:
         fd, path = open_spool(folder)
         path.unlink()
-    except OSError as error:
-        raise Failed("the cache cannot be written", error) from error
-    with os.fdopen(fd, "w+b") as file:
-        yield file
+    except OSError:  # a cache that can only be read
+        return tempfile.TemporaryFile()
+    return os.fdopen(fd, "w+b")

@@ -60,9 +60,12 @@ async def import_bundle(
     try:
         with staging.alone():
             await asyncio.to_thread(clean_spool, cache.spool)
-            await _complete(cache, staging, bundle.digest)
+            completed = await _complete(cache, staging, bundle.digest)
             _refuse(await survey(cache, manifest), manifest, rules)
-            return await _imported(cache, staging.of(bundle.digest), bundle, manifest, rules, tell)
+            staged = staging.of(bundle.digest)
+            found = await _imported(cache, staged, bundle, manifest, rules, tell)
+            found.completed = completed
+            return found
     except OSError as error:
         raise Failed("the cache cannot be written", error) from error
 
@@ -108,21 +111,32 @@ async def _imported(
         await in_thread(staged.remove)
         raise
     await asyncio.to_thread(staged.seal, manifest)
-    await publish(cache, staged, manifest, found)
+    try:
+        await publish(cache, staged, manifest, found)
+    except OSError as error:
+        raise Unwritten from error
+    for file in manifest.files:  # what was here before is not to go for what has come
+        cache.used.note(file.sha256)
     await cache.evictor.enforce(sum(blob.size for blob in manifest.blobs))
     return found
 
 
-async def _complete(cache: Cache, staging: Staging, digest: str) -> None:
-    """Publish what was sealed, and remove what was not, unless it is of the same bundle."""
+async def _complete(cache: Cache, staging: Staging, digest: str) -> list[str]:
+    """Publish what was sealed, and remove what was not, unless it is of the same bundle.
+
+    Of which bundles that was, by the sha256 of their manifest.
+    """
+    completed = []
     for staged in staging.left():
         try:
             if manifest := staged.sealed():
                 await publish(cache, staged, manifest, await survey(cache, manifest))
+                completed.append(staged.folder.name)
         except (Unwritten, msgspec.MsgspecError):
             await asyncio.to_thread(staged.remove)  # it can only come from its bundle again
         if staged.folder.name != digest:
             await asyncio.to_thread(staged.remove)
+    return completed
 
 
 def _refuse(found: Survey, manifest: Manifest, rules: Rules) -> None:

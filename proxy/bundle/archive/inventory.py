@@ -23,6 +23,7 @@ from proxy.bundle.archive.manifest import (
     sha256,
 )
 from proxy.bundle.archive.selection import Wanted
+from proxy.bundle.archive.settled import settled
 from proxy.bundle.archive.zst import pack
 from proxy.cache import Cache
 from proxy.errors import StoreDamaged
@@ -89,8 +90,7 @@ class Inventory:
     async def _page(self, index: int, project: ProjectName) -> None:
         origin = self._origins[index]
         key = f"{origin.namespace}/{project}"
-        head = await self._cache.pages.head(key)
-        packed = await self._cache.pages.document(key, head.digest) if head else None
+        head, packed = await settled(self._cache.pages, key)
         if head is None or packed is None:
             self.left_out.append(f"the page of {project}")
             return

@@ -20,8 +20,8 @@ SCHEMA = 1
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """Bytes."""
-Moment = Annotated[float, msgspec.Meta(ge=0)]
-"""Unix time in seconds."""
+Moment = Annotated[float, msgspec.Meta(ge=0, lt=253402300800)]
+"""Unix time in seconds, up to the year 9999: what is later no calendar can tell."""
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,8 @@ from proxy.storage.pages import pack
 
 async def publish(cache: Cache, staged: Staged, manifest: Manifest, found: Survey) -> None:
     """``found``: the survey of the manifest. Raises ``Unwritten`` and ``OSError``."""
+    if found.missing:  # it was there when this was sealed, and has been purged since
+        raise Unwritten
     for blob in manifest.blobs:
         if staged.bytes.has(blob.sha256):
             await cache.store.put(blob.sha256, staged.bytes.path(blob.sha256))

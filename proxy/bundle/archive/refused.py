@@ -48,7 +48,8 @@ class Conflicting(ProxyError):
     def __str__(self) -> str:
         return (
             f"{len(self.conflicts)} files are held here with other bytes under the same name;"
-            " nothing was imported:" + listed(self.conflicts)
+            " nothing was imported; if those of the bundle are right, say --accept-changed:"
+            + listed(self.conflicts)
         )
 
 

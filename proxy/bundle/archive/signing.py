@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,8 @@ def make_keys(path: Path) -> Path:
         form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo
     )
     beside = path.with_name(path.name + ".pub")
+    if beside.exists():  # no private key then whose other half nobody has
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(beside))
     for each, content, mode in ((path, private, 0o600), (beside, public, 0o644)):
         fd = os.open(each, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with os.fdopen(fd, "wb") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import msgspec
@@ -34,6 +34,8 @@ class Survey:
         self.older_pages: list[BundledPage] = []
         self.missing: list[str] = []
         """What the archive does not carry, and the cache does not have either."""
+        self.completed: Sequence[str] = ()
+        """Bundles whose import had been cut off and was finished first: sha256 of manifests."""
 
     @property
     def done(self) -> bool:

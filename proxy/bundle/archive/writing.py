@@ -87,13 +87,17 @@ def write_bundle(
 
 
 @contextmanager
-def output(path: Path) -> Iterator[BinaryIO]:
+def output(path: Path | None) -> Iterator[BinaryIO]:
     """A stream that becomes the file at its end, whole and on the disk, or never.
 
-    Until then it is beside it, as ``<name>.part``; a pipe or device is written as it comes.
-    Raises ``Failed``.
+    Until then it is beside it, as ``<name>.part``; a pipe or device is written as it comes, and
+    so is standard output, which None stands for. Raises ``Failed``.
     """
     try:
+        if path is None:
+            with open(1, "wb", buffering=0, closefd=False) as stream:
+                yield stream
+            return
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
             with path.open("wb", buffering=0) as stream:
                 yield stream
@@ -109,7 +113,7 @@ def output(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             part.replace(path)
     except OSError as error:
-        raise Failed(f"{path} cannot be written", error) from error
+        raise Failed(f"{path or 'standard output'} cannot be written", error) from error
 
 
 def _opened_alone(part: Path) -> BinaryIO:

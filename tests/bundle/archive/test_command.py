@@ -136,6 +136,16 @@ def test_sources_that_need_what_is_not_held_make_no_bundle(near: Near, tmp_path:
     assert not file.exists()
 
 
+def test_a_source_that_needs_what_no_index_has_makes_no_bundle(near: Near, tmp_path: Path) -> None:
+    """As `ready` says of it: a bundle would look as if the far side could build."""
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("alpha\ndelta @ git+https://example.com/delta.git\n")
+    file = tmp_path / "b"
+    done = run("create", file, requirements, *of(near), status=1)
+    assert "not to be had from an index: " in done.stderr and "delta" in done.stderr
+    assert not file.exists()
+
+
 def test_a_full_disk_is_told(near: Near) -> None:
     done = run("create", "/dev/full", "--all", *of(near), status=1)
     assert "/dev/full cannot be written: No space left on device" in done.stderr

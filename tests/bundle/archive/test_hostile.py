@@ -91,7 +91,7 @@ def test_of_an_altered_bundle_nothing_is_seen(
 
 def test_a_truncated_bundle_is_refused_wherever_it_ends(near: Near) -> None:
     size = len(near.data)
-    for end in (*range(0, size, 97), *range(size - 1500, size)):
+    for end in range(size):
         assert refused(near.data[:end]) == "it ends too early"
 
 
@@ -146,7 +146,11 @@ def info(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0
         (info("files/x", tarfile.BLKTYPE), "a device 'files/x'"),
         (info("files/x", tarfile.FIFOTYPE), "a pipe 'files/x'"),
         (info("x", tarfile.XHDTYPE), "something 'x'"),
+        (info("x", tarfile.XGLTYPE), "something 'x'"),
         (info("x", tarfile.GNUTYPE_LONGNAME), "something 'x'"),
+        (info("x", tarfile.GNUTYPE_LONGLINK), "something 'x'"),
+        (info("x", tarfile.GNUTYPE_SPARSE), "something 'x'"),
+        (info("a\nb\x1b[31m"), r"a file 'a\nb\x1b[31m'"),
     ],
 )
 def test_path_tricks_links_and_devices_are_refused_wherever_they_stand(
@@ -254,6 +258,7 @@ def put(where: str, key: str, value: object) -> Callable[[Json], object]:
         (lambda m: m["blobs"][0].update(size=1), "carries what it does not list"),
         (lambda m: m["indexes"].append(m["indexes"][0]), "an index is there twice"),
         (put("indexes", "url", "file:///etc"), "an index is no address"),
+        (put("indexes", "url", "http://127.0.0.1/\x1b[31m"), r"no address: 'http://127.0.0.1/\x1b"),
         (put("indexes", "url", "https://user:word@example.com/"), "an index is no address"),
         (put("indexes", "namespace", "../../../../x"), "namespace"),
         (put("pages", "index", 1), "an index that is not listed"),
@@ -263,6 +268,16 @@ def put(where: str, key: str, value: object) -> Callable[[Json], object]:
         (put("pages", "checked", -5.0), "checked"),
         (put("pages", "sha256", "A" * 64), "sha256"),
         (put("pages", "sha256", "a" * 64 + "\n"), "sha256"),
+        (put("pages", "checked", 1e308), "checked"),
+        (put("pages", "url", "javascript:x"), "'javascript:x' is not the address of a page"),
+        (put("pages", "url", "http://127.0.0.1/\x1b[31m"), r"\x1b[31m' was never in a header"),
+        (put("pages", "etag", "x\r\nHost: y"), r"'x\r\nHost: y' was never in a header"),
+        (put("pages", "last_modified", "x\n"), r"'x\n' was never in a header"),
+        (put("pages", "content_type", "text/html\0"), r"'text/html\x00' was never in a header"),
+        (put("pages", "\x1b[31m", 1), r"unknown field `\x1b[31m`"),
+        (put("files", "stored", 1e308), "stored"),
+        (put("files", "uploaded", "\x1b[31m"), r"'\x1b[31m' is not an upload-time"),
+        (put("files", "uploaded", "2024-01-02 03:04:05Z"), "is not an upload-time"),
         (put("files", "filename", "../x-1.0.tar.gz"), "is not the name of a file"),
         (put("files", "filename", "a/x-1.0.tar.gz"), "is not the name of a file"),
         (put("files", "filename", "C:x-1.0.tar.gz"), "is not the name of a file"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.bundle.archive.carrying import Near, run
@@ -33,3 +35,28 @@ async def test_an_installer_gets_all_from_a_server_without_a_network(
         done = await command(sys.executable, *arguments, env=env, cwd=tmp_path)
     done.succeeded()
     assert (site / "alpha.py").exists() and (site / "beta.py").exists()
+
+
+async def test_a_server_that_runs_already_serves_what_is_imported(
+    near: Near, tmp_path: Path
+) -> None:
+    options = ("--upstream", near.upstream, "--cache-dir", tmp_path / "cache")
+    async with (
+        running(tmp_path, "--offline", *options) as server,
+        aiohttp.ClientSession() as client,
+    ):
+        assert await status(client, f"{server.index}alpha/") == 404
+        await asyncio.to_thread(run, "import", near.bundle, *options)
+        async with asyncio.timeout(30):
+            while await status(client, f"{server.index}alpha/") != 200:
+                await asyncio.sleep(0.05)
+        env = environment(tmp_path / "home", NO_PROXY="127.0.0.1")
+        index = ("--index-url", server.index, "--target", tmp_path / "site")
+        done = await command(sys.executable, *PIP, *index, "alpha", env=env, cwd=tmp_path)
+    done.succeeded()
+    assert (tmp_path / "site" / "alpha.py").exists()
+
+
+async def status(client: aiohttp.ClientSession, address: str) -> int:
+    async with client.get(address) as answer:
+        return answer.status

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import shutil
 import subprocess
 import tarfile
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from proxy.bundle.archive.creating import create_bundle
 from proxy.bundle.archive.refused import BadBundle, Conflicting, Failed, Incomplete
-from proxy.bundle.archive.selection import Selection, of_files, of_projects
+from proxy.bundle.archive.selection import Selection, of_everything, of_files, of_projects
 from proxy.cache import open_cache
 from proxy.compose import open_proxy
 from proxy.compose_bundle import mirrored
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName
-from proxy.storage.pages import unpack
+from proxy.storage.pages import Pages, pack, unpack
 from proxy.storage.seen import SeenFile, encode, key
 from tests.bundle.archive.carrying import (
     Near,
     create,
     fill,
     offline,
+    quiet,
     run,
     seen,
     settings,
@@ -74,6 +81,19 @@ def test_the_same_cache_gives_the_same_bytes(near: Near, tmp_path: Path) -> None
             TZ=f"XXX{seed}",
         )
         assert (tmp_path / seed).read_bytes() == near.data
+
+
+async def test_the_order_in_which_a_cache_was_filled_does_not_matter(
+    near: Near, tmp_path: Path
+) -> None:
+    far = tmp_path / "far"
+    for project in ("gamma", "alpha", "beta"):
+        part = tmp_path / project
+        options = ("--cache-dir", near.cache, "--upstream", near.upstream)
+        run("create", part, "--project", project, *options)
+        await take(far, near.upstream, part)
+    await create(far, near.upstream, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == near.data
 
 
 def test_tar_reads_the_archive(near: Near, tmp_path: Path) -> None:
@@ -146,6 +166,36 @@ async def test_what_was_evicted_is_left_out_and_told(tmp_path: Path) -> None:
     assert created.left_out == [f"{WHEEL} of beta"]
     await take(tmp_path / "far", upstream, tmp_path / "b")
     assert WHEEL not in await offline(tmp_path / "far", upstream)
+
+
+async def test_a_page_that_is_just_being_replaced_is_not_left_out(
+    near: Near, tmp_path: Path
+) -> None:
+    """A server writes the document first, and then the head that goes with it."""
+    (origin,) = near.created.manifest.indexes
+    name = f"{origin.namespace}/beta"
+    shutil.copytree(near.cache, tmp_path / "near")
+    async with open_cache(settings(tmp_path / "near", near.upstream)) as cache:
+        head = await cache.pages.head(name)
+        assert head
+        document = b"another page"
+        other = msgspec.structs.replace(head, digest=hashlib.sha256(document).hexdigest())
+        mark = bytes.fromhex(other.digest)
+        await cache.records.put(f"document/{name}", mark + pack(document))
+
+        class Server(Pages):
+            async def document(self, key: str, digest: str) -> bytes | None:
+                found = await super().document(key, digest)
+                if key == name and found is None:
+                    await self.touch(key, other)
+                return found
+
+        busy = replace(cache, pages=Server(cache.records))
+        selection = await of_everything(cache.records, [origin.namespace])
+        created = await create_bundle(busy, [origin], selection, tmp_path / "b", quiet)
+    assert created.left_out == []
+    (page,) = (page for page in created.manifest.pages if page.project == "beta")
+    assert page.sha256 == other.digest
 
 
 @pytest.mark.parametrize("damage", [b"", b"short", None])
@@ -292,6 +342,28 @@ async def test_a_bundle_that_is_too_large_for_the_cache_is_refused_at_once(
         await take(tmp_path, near.upstream, near.bundle, limit=total)
     assert await seen(tmp_path) == {}
     await take(tmp_path, near.upstream, near.bundle, limit=2 * total)
+
+
+async def test_what_a_bundle_lists_is_not_evicted_for_what_it_brings(tmp_path: Path) -> None:
+    """However long ago that was used, which was here before."""
+    size, room, far = 300_000, 1_000_000, tmp_path / "far"
+    async with Upstream() as upstream:
+        for name in ("alpha", "beta", "gamma", "delta"):
+            upstream.add(make_wheel(tmp_path / "dists", name, "1.0", padding=size), metadata=False)
+        await fill(tmp_path / "near", upstream, "alpha", "beta")
+        await fill(far, upstream, "alpha", "gamma", "delta")
+    await create(tmp_path / "near", upstream.url, tmp_path / "b")
+    alpha = blob_of(far, (tmp_path / "dists" / "alpha-1.0-py3-none-any.whl").read_bytes())
+    async with open_cache(settings(far, upstream.url)) as cache:
+        for key in [entry.key for entry in cache.store.entries()]:
+            await cache.used.forget(key)
+            old = 2000 if key == alpha.name else 1000  # seconds; the others may go
+            os.utime(cache.store.path(key), times=(time.time() - old,) * 2)
+    options = ("--cache-dir", far, "--upstream", upstream.url)
+    run("import", tmp_path / "b", *options, WAYSTATION_MAX_SIZE=str(room))
+    served = await offline(far, upstream.url)
+    assert {"alpha-1.0-py3-none-any.whl", "beta-1.0-py3-none-any.whl"} <= served.keys()
+    assert sum(map(len, served.values())) < room
 
 
 async def test_two_indexes_that_are_one_here_are_refused(tmp_path: Path) -> None:

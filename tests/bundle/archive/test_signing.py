@@ -129,6 +129,10 @@ def test_the_private_key_is_for_its_owner_and_is_never_overwritten(tmp_path: Pat
     with pytest.raises(FileExistsError):
         make_keys(tmp_path / "key")
     assert (tmp_path / "key").read_bytes() == content
+    (tmp_path / "other.pub").touch()
+    with pytest.raises(FileExistsError, match=r"other\.pub"):
+        make_keys(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def openssl(*arguments: str, folder: Path) -> None:

@@ -1,0 +1,157 @@
+"""``waystation bundle create``: out of a cache, what some builds need, or all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.bundle.archive.creating import Created, create_bundle
+from proxy.bundle.archive.delta import read_base
+from proxy.bundle.archive.manifest import Origin
+from proxy.bundle.archive.refused import NothingHeld
+from proxy.bundle.archive.selection import Selection, of_everything, of_needs, of_projects
+from proxy.bundle.archive.signing import load_signer
+from proxy.bundle.gather import needed
+from proxy.bundle.held import missing
+from proxy.bundle.needs import Needs
+from proxy.cache import cache_folder, open_cache
+from proxy.cli.bundle_files import DASH, READABLE, WRITABLE, progress
+from proxy.cli.bundle_json import json_option, made, tell
+from proxy.cli.bundle_text import created_lines
+from proxy.cli.options import settings_options
+from proxy.cli.reporting import quiet_logs, tell_missing
+from proxy.cli.source_options import given, read_sources, source_options
+from proxy.compose import open_proxy
+from proxy.compose_bundle import mirrored
+from proxy.plan import leaves, plan
+from proxy.settings import LocalTable, Settings
+from proxy.simple.names import normalize
+from proxy.sources import load
+
+
+@click.command("create")
+@click.argument("file", type=WRITABLE)
+@source_options
+@settings_options
+@click.option("--all", "everything", is_flag=True, help="All that the cache holds.")
+@click.option(
+    "--project", "projects", multiple=True, metavar="NAME", help="All that is held of a project."
+)
+@click.option(
+    "--since",
+    type=READABLE,
+    metavar="BUNDLE",
+    help="Leave out what this bundle, or the manifest of one, lists: it has to be imported first.",
+)
+@click.option("--sign", type=READABLE, metavar="KEY", help="Sign it with this private key.")
+@json_option
+def create_command(
+    file: Path,
+    everything: bool,
+    projects: tuple[str, ...],
+    since: Path | None,
+    sign: Path | None,
+    as_json: bool,
+    config: Path | None,
+    **flags: Any,
+) -> None:
+    """Write into FILE what is held of all that the sources need, or --all, or a --project.
+
+    Sources and targets are those of "warm", which has to be run before: nothing is fetched. Of
+    each project there are its page as upstream sent it, files, metadata and provenance. The
+    same content gives the same bytes. Exit status 1 if something that is needed is not held:
+    then nothing is written. With "-" for FILE the report goes to standard error.
+    """
+    wanted = given(flags)
+    to = None if file == DASH else file
+    if to is None and sys.stdout.isatty():
+        raise click.UsageError("a bundle is not for a terminal: name a file, or pipe it on")
+    settings = load(flags, config).settings
+    quiet_logs(settings)
+    origins = mirrored(settings)
+    selection = asyncio.run(_selected(settings, origins, wanted, everything, projects))
+    if not any(selection.files.values()):
+        raise NothingHeld(cache_folder(settings), [origin.url for origin in origins.values()])
+    base = read_base(since) if since else None
+    signer = load_signer(sign) if sign else None
+
+    async def run() -> Created:
+        async with open_cache(settings) as cache:
+            found = list(dict.fromkeys(origins.values()))
+            return await create_bundle(
+                cache, found, selection, to, progress, base=base, signer=signer
+            )
+
+    done = asyncio.run(run())
+    for line in done.left_out:
+        click.echo(f"left out, not there any more: {line}", err=True)
+    if as_json:
+        tell(made(done), err=to is None)
+    else:
+        click.echo("\n".join(created_lines(done, file)), err=to is None)
+
+
+async def _selected(
+    settings: Settings,
+    origins: Mapping[str, Origin],
+    wanted: dict[str, Any],
+    everything: bool,
+    projects: tuple[str, ...],
+) -> Selection:
+    sources = bool(wanted["sources"] or wanted["logs"])
+    if [sources, everything, bool(projects)].count(True) != 1:
+        raise click.UsageError("name sources, or projects with --project, or say --all")
+    if not sources and any(wanted.values()):
+        raise click.UsageError("targets and choices are for sources, and there are none")
+    if sources:
+        return await _needed(settings, origins, wanted)
+    namespaces = [origin.namespace for origin in origins.values()]
+    async with open_cache(settings) as cache:
+        if everything:
+            _tell_private(settings)
+            return await of_everything(cache.records, namespaces)
+        return await of_projects(cache.records, namespaces, _names(projects))
+
+
+async def _needed(
+    settings: Settings, origins: Mapping[str, Origin], wanted: dict[str, Any]
+) -> Selection:
+    """By what is held, without a network: so the far side comes to the same."""
+    wants, choice = read_sources(**wanted)
+    offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
+    async with open_proxy(offline) as proxy:
+        needs = await needed(proxy.index, wants, choice)
+        unheld = await missing(proxy.index, proxy.cache.store, needs.files)
+    lacks = [*needs.missing, *unheld]
+    tell_missing(lacks, needs.skipped)
+    for lack in lacks:
+        click.echo(lack.line)
+    if lacks or needs.skipped:
+        raise SystemExit(1)
+    return await _held(settings, origins, needs)
+
+
+async def _held(settings: Settings, origins: Mapping[str, Origin], needs: Needs) -> Selection:
+    async with open_cache(settings) as cache:
+        selection, private = await of_needs(cache.records, origins, needs)
+    for need in private:
+        click.echo(f"private, so not in the bundle: {need.filename}", err=True)
+    return selection
+
+
+def _tell_private(settings: Settings) -> None:
+    for leaf in leaves(plan(settings)):
+        if isinstance(leaf.table, LocalTable):
+            click.echo(f"private, so not in the bundle: the directory {leaf.table.path}", err=True)
+
+
+def _names(projects: tuple[str, ...]) -> list[Any]:
+    try:
+        return [normalize(each) for each in projects]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

@@ -1,0 +1,145 @@
+"""Files as PyPI's pages in JSON list them: decoded into types by C code, and judged many at a time.
+
+Of 10,000 files each property is looked at once, by C code that goes through all values of it;
+one look for each file and property would take ten times as long.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from proxy.model import File, ProjectName
+from proxy.simple import names, sanitize
+from proxy.simple.addresses import are_plain
+
+TOGETHER = 256
+"""Files that are judged at a time: one that is not ordinary costs its neighbours a second look."""
+MANY = 300
+"""Files of a page from which on a search made for its project is worth the making."""
+
+
+class Sha256(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    sha256: str
+
+
+class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="kebab"):
+    filename: str
+    url: str
+    hashes: Sha256
+    requires_python: str | None = None
+    core_metadata: bool | Sha256 | None = None
+    data_dist_info_metadata: bool | Sha256 | None = None
+    size: Annotated[int, Meta(ge=0, le=sanitize.LARGEST)] | None = None
+    upload_time: str | None = None
+    yanked: bool | str | None = None
+    provenance: str | None = None
+
+    @property
+    def metadata(self) -> bool | Sha256 | None:
+        older = self.core_metadata is None
+        return self.data_dist_info_metadata if older else self.core_metadata
+
+
+Examine = Callable[[TypedFile], File | None]
+
+
+def taken(
+    project: ProjectName, files: Sequence[TypedFile], examine: Examine
+) -> Iterator[File | None]:
+    """Ordinary files as they are, and what ``examine`` makes of the others."""
+    named = _search(project) if len(files) >= MANY else _two_steps(project)
+    shared: dict[str, str] = {}  # a page has few different texts, thousands of times
+    for start in range(0, len(files), TOGETHER):
+        yield from _sorted_out(files[start : start + TOGETHER], named, shared, examine)
+
+
+def _sorted_out(
+    files: Sequence[TypedFile],
+    named: Callable[[str], object],
+    shared: dict[str, str],
+    examine: Examine,
+) -> Iterator[File | None]:
+    """Halves what is not ordinary as a whole, until what is not stands alone."""
+    if _are_ordinary(files, named):
+        yield from [_file(file, shared) for file in files]
+    elif len(files) == 1:
+        yield examine(files[0])
+    else:
+        half = len(files) // 2
+        yield from _sorted_out(files[:half], named, shared, examine)
+        yield from _sorted_out(files[half:], named, shared, examine)
+
+
+def _file(file: TypedFile, shared: dict[str, str]) -> File:
+    metadata, python = file.metadata, file.requires_python
+    beside: bool | dict[str, str] = False
+    if metadata and file.filename.endswith(".whl"):
+        beside = metadata is True or {"sha256": metadata.sha256}
+    return File(
+        file.filename,
+        file.url,
+        {"sha256": file.hashes.sha256},
+        file.size,
+        shared.setdefault(python, python) if python else None,
+        file.upload_time or None,
+        file.yanked or False,
+        beside,
+        file.provenance or None,
+    )
+
+
+def _are_ordinary(files: Sequence[TypedFile], named: Callable[[str], object]) -> bool:
+    """Whether nothing of these files has to be looked into."""
+    metadata = [file.metadata for file in files]
+    digests = [each.sha256 for each in metadata if isinstance(each, Sha256)]
+    provenance = [file.provenance for file in files if file.provenance]
+    return (
+        all(named(file.filename) for file in files)
+        and are_plain([*(file.url for file in files), *provenance])
+        and _are_digests([*(file.hashes.sha256 for file in files), *digests])
+        and _are_times([file.upload_time for file in files if file.upload_time])
+    )
+
+
+def _are_digests(texts: Sequence[str]) -> bool:
+    """Whether all are sha256 in lowercase hex."""
+    return set(map(len, texts)) == {64} and not "".join(texts).encode().translate(
+        None, b"0123456789abcdef"
+    )
+
+
+_AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_SHAPES = {b"0000-00-00T00:00:00Z"} | {
+    b"0000-00-00T00:00:00.%bZ" % (b"0" * digits) for digits in range(1, 7)
+}
+
+
+def _are_times(texts: Sequence[str]) -> bool:
+    """Whether all are times as PEP 700 writes them."""
+    shapes = "\n".join(texts).encode().translate(_AS_ZEROS).split(b"\n")
+    if texts and not _SHAPES.issuperset(shapes):
+        return False
+    try:
+        for text in texts:
+            datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=64)
+def _search(project: ProjectName) -> Callable[[str], object]:
+    """Whether a file name is plainly the project's."""
+    return re.compile(rf"{names.ordinary(project)}\Z").match
+
+
+def _two_steps(project: ProjectName) -> Callable[[str], object]:
+    """The same without making a search for the project, which takes longer than for a few."""
+    return lambda name: names.is_ordinary(name, project)

@@ -1,0 +1,108 @@
+"""An import that cannot go on: what it says, and that the next one is not hindered by it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from proxy.bundle.archive.delta import read_base
+from proxy.bundle.archive.refused import BaseMissing
+from tests.bundle.archive.carrying import Near, create, fill, offline, run, seen, stock, take
+from tests.support.distributions import make_wheel
+from tests.support.mounts import mounted
+from tests.support.processes import ROOT
+from tests.support.running import waystation
+from tests.support.upstream import Upstream
+
+FIRST = 0
+"""Killed before this many things were written into the cache: all is sealed by then."""
+
+
+def die(far: Path, near: Near, bundle: Path, writes: int = FIRST) -> None:
+    command = [sys.executable, "-m", "tests.bundle.archive.dying"]
+    arguments = [str(far), near.upstream, str(bundle), str(writes)]
+    done = subprocess.run([*command, *arguments], cwd=ROOT, timeout=60, check=False)
+    assert done.returncode < 0
+
+
+def of(near: Near, cache: Path) -> tuple[str | Path, ...]:
+    return "--cache-dir", cache, "--upstream", near.upstream
+
+
+def test_what_was_finished_first_is_told(near: Near, tmp_path: Path) -> None:
+    die(tmp_path, near, near.bundle)
+    done = run("import", near.bundle, *of(near, tmp_path)).stdout
+    assert f"finished first, as it had been cut off: sha256:{near.created.digest}\n" in done
+    assert "finished" not in run("import", near.bundle, *of(near, tmp_path)).stdout
+
+
+def test_programs_are_told_too(near: Near, tmp_path: Path) -> None:
+    die(tmp_path, near, near.bundle)
+    report = json.loads(run("import", near.bundle, "--json", *of(near, tmp_path)).stdout)
+    assert report["completed"] == [near.created.digest]
+    assert report["files"]["new"] == [] and len(report["files"]["same"]) == 6
+
+
+async def test_a_delta_whose_base_was_purged_meanwhile_hinders_no_other(tmp_path: Path) -> None:
+    """It was whole and checked, and then the cache lost what it builds on."""
+    cache, far = tmp_path / "near", tmp_path / "far"
+    async with Upstream() as upstream:
+        upstream.cache_control = "max-age=0"
+        stock(upstream, tmp_path / "dists")
+        await fill(cache, upstream, "alpha", "beta", "gamma")
+        full = await create(cache, upstream.url, tmp_path / "full")
+        upstream.add(make_wheel(tmp_path / "dists", "beta", "2.0"))
+        await fill(cache, upstream, "beta")
+    base = read_base(tmp_path / "full")
+    await create(cache, upstream.url, tmp_path / "delta", base=base)
+    await take(far, upstream.url, tmp_path / "full")
+    near = Near(cache, upstream.url, tmp_path / "delta", full, {})
+    die(far, near, near.bundle)
+    purged = ("cache", "purge", "--all", *of(near, far))
+    (await waystation(*purged, cwd=tmp_path)).succeeded()
+    with pytest.raises(BaseMissing):
+        await take(far, upstream.url, tmp_path / "delta")
+    await take(far, upstream.url, tmp_path / "full")
+    await take(far, upstream.url, tmp_path / "delta")
+    assert await seen(far) == await seen(cache)
+
+
+@pytest.mark.parametrize("room", [60, 100, 200, 300, 400])
+async def test_on_a_full_disk_it_says_so_and_completes_when_there_is_room(
+    near: Near, tmp_path: Path, room: int
+) -> None:
+    """``room`` in kilobytes: too little for records, for what is staged, or for both."""
+    with mounted(tmp_path / "disk", f"size={room}k") as disk:
+        done = run("import", near.bundle, *of(near, disk), status=1)
+        assert "No space left on device" in done.stderr or "not all of it is in" in done.stderr
+        subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+        found = await offline(disk, near.upstream)
+        assert found.items() <= near.served.items()
+        run("import", near.bundle, *of(near, disk))
+        assert await offline(disk, near.upstream) == near.served
+
+
+async def test_a_cache_that_can_only_be_read_is_enough_to_make_a_bundle(
+    near: Near, tmp_path: Path
+) -> None:
+    cache = tmp_path / "near"
+    shutil.copytree(near.cache, cache, ignore=shutil.ignore_patterns("spool"))
+    (cache / "spool").write_bytes(b"in the way of a folder")
+    await create(cache, near.upstream, tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == near.data
+
+
+def test_no_room_beside_the_cache_is_told_and_leaves_no_bundle(near: Near, tmp_path: Path) -> None:
+    cache, out = tmp_path / "near", tmp_path / "out"
+    shutil.copytree(near.cache, cache)
+    out.mkdir()
+    with mounted(cache / "spool", "size=4k,nr_inodes=4") as spool:
+        (spool / "full").write_bytes(bytes(4096))
+        done = run("create", out / "b", "--all", *of(near, cache), status=1)
+    assert "no room beside it: No space left on device" in done.stderr
+    assert list(out.iterdir()) == []

@@ -1,0 +1,40 @@
+"""What of an index is exported."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.errors import NoSuchProject
+from proxy.export.selection import NotHeld, choose
+from proxy.model import ProjectName, ProjectPage
+from tests.export.support import BAR, FOO
+from tests.support.fake_index import FakeIndex
+
+
+class Busy(FakeIndex):
+    """A server is writing the page of foo when it is first looked for."""
+
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        if project == FOO and FOO not in self.asked:
+            self.asked.append(FOO)
+            raise NoSuchProject(FOO, "offline, and its page is not stored")
+        return await super().page(project, checked_after)
+
+
+def index(kind: type[FakeIndex] = FakeIndex) -> FakeIndex:
+    return kind("fake", {"foo": ["foo-1.0.tar.gz"], "bar": ["bar-1.0.tar.gz", "readme.txt"]})
+
+
+async def test_a_page_that_is_just_being_replaced_does_not_take_its_project_away() -> None:
+    found = await choose(index(Busy), None, held=False)
+    assert [each.page.project for each in found] == [BAR, FOO]
+
+
+async def test_only_distributions_are_exported() -> None:
+    (bar, _) = await choose(index(), None, held=False)
+    assert [each.file.filename for each in bar.files] == ["bar-1.0.tar.gz"]
+
+
+async def test_what_is_not_there_is_named() -> None:
+    with pytest.raises(NotHeld, match=r"baz, foo/foo-2\.0\.tar\.gz; "):
+        await choose(index(), {ProjectName("baz"): None, FOO: {"foo-2.0.tar.gz"}}, held=False)
