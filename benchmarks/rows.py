@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -63,13 +64,14 @@ class Curve:
     title: str
     work: str
     cost: str
-    bound: float = 1.05
-    """Of the slope in a plot with logarithmic axes: 1 is linear, the rest is noise."""
+    bound: float = 1.1
+    """Of the steepest step in a plot with logarithmic axes: 1 is linear, the rest is noise."""
 
-    def slope(self, points: Mapping[float, Sequence[float]]) -> float | None:
-        """By least squares through the medians; ``None`` with fewer than two points."""
-        if len(points) < 2:
-            return None
-        xs = [math.log(x) for x in points]
-        ys = [math.log(statistics.median(y)) for y in points.values()]
-        return statistics.linear_regression(xs, ys).slope
+    def steepest(self, points: Mapping[float, Sequence[float]]) -> float | None:
+        """The greatest slope between neighbours, by their medians; ``None`` with fewer than two.
+
+        Not one slope for all: at the small end the fixed cost of a request hides every other.
+        """
+        logs = [(math.log(x), math.log(statistics.median(points[x]))) for x in sorted(points)]
+        steps = [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in itertools.pairwise(logs)]
+        return max(steps, default=None)

@@ -25,6 +25,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from proxy.errors import ConfigurationError
+from proxy.events import Evicted, Observer
 from proxy.purges import Purges
 from proxy.settings import Settings
 from proxy.storage.disk import DiskStore
@@ -85,9 +86,11 @@ def cache_folder(settings: Settings) -> Path:
 
 @asynccontextmanager
 async def open_cache(
-    settings: Settings, clock: Callable[[], float] = time.time
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+    events: Observer = lambda event: None,
 ) -> AsyncIterator[Cache]:
-    """As it is: nothing is deleted by opening it.
+    """As it is: nothing is deleted by opening it. ``events`` gets the ``Evicted``.
 
     Raises ``ConfigurationError`` where the folder cannot serve as a cache.
     """
@@ -103,6 +106,7 @@ async def open_cache(
                 int(settings.max_size) or None,
                 lock=folder / "lock",
                 pinned=pins.all,
+                deleted=lambda files, size: events(Evicted(files, size)),
                 clock=clock,
             )
             purges = Purges(folder / "purged")

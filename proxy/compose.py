@@ -20,7 +20,7 @@ from functools import partial
 from proxy.cache import Cache, open_cache
 from proxy.compose_mirror import open_mirror
 from proxy.errors import ProxyError
-from proxy.events import Events
+from proxy.events import Events, UpstreamAsked
 from proxy.indexes.base import Index
 from proxy.indexes.behind import Behind
 from proxy.indexes.fallthrough import Fallthrough
@@ -33,6 +33,7 @@ from proxy.policies.names import Reserved
 from proxy.purges import EVERYTHING
 from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
 from proxy.speculation.running import open_speculation
+from proxy.speculation.siblings import Siblings
 from proxy.speculation.speculation import Speculation
 from proxy.upstream.traffic import Traffic
 
@@ -47,10 +48,10 @@ class Proxy:
     tree: Node
     events: Events
     cache: Cache
+    traffic: Traffic
     directories: list[LocalDirectory] = field(default_factory=list)
     mirrors: list[Mirror] = field(default_factory=list)
     index: Index = field(init=False)
-    traffic: Traffic = field(default_factory=Traffic)
     speculation: Speculation | None = None
 
     recheck: Behind[ProjectName] = field(init=False)
@@ -75,17 +76,23 @@ class Proxy:
 
 @asynccontextmanager
 async def open_proxy(
-    settings: Settings, clock: Callable[[], float] = time.time
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+    events: Events | None = None,
+    siblings: Siblings | None = None,
 ) -> AsyncIterator[Proxy]:
     """The running tree; closed at the end, after downloads had time to finish.
 
-    Raises ``ConfigurationError``.
+    ``events`` may have observers already; ``siblings`` are as in ``open_speculation``. Raises
+    ``ConfigurationError``.
     """
     tree = plan(settings)
     async with AsyncExitStack() as stack:
-        cache = await stack.enter_async_context(open_cache(settings, clock))
+        events = events or Events()
+        cache = await stack.enter_async_context(open_cache(settings, clock, events))
         await cache.tidy(evict=not settings.offline)
-        proxy = Proxy(tree, Events(), cache)
+        traffic = Traffic(lambda failed: events(UpstreamAsked(failed)))
+        proxy = Proxy(tree, events, cache, traffic)
         builder = _Builder(settings, proxy, stack, clock)
         proxy.index = await builder.build(tree)
         proxy.recheck = Behind(partial(_recheck, proxy.index))
@@ -99,6 +106,7 @@ async def open_proxy(
                     lambda: proxy.traffic.under_way,
                     connections=settings.upstream_connections,
                     files=settings.speculate == "files",
+                    siblings=siblings,
                     clock=clock,
                 )
             )

@@ -16,8 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FOUNDATION = (
-    *("proxy", "proxy.bounded", "proxy.compression", "proxy.errors", "proxy.events"),
-    *("proxy.heavy", "proxy.model", "proxy.purges", "proxy.singleflight", "proxy.sizes"),
+    *("proxy", "proxy.board", "proxy.bounded", "proxy.compression", "proxy.errors"),
+    *("proxy.events", "proxy.heavy", "proxy.model", "proxy.purges", "proxy.singleflight"),
+    "proxy.sizes",
 )
 PURE = ("proxy.simple.*", "proxy.policies.*", "proxy.distributions*")
 
@@ -28,8 +29,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "proxy.errors": (),
     "proxy.model": ("proxy.errors",),
     "proxy.events": ("proxy.model",),
+    "proxy.counters": ("proxy.board", "proxy.events"),
     "proxy.logs": (),
     # Tools that know nothing of packages.
+    "proxy.board": (),
     "proxy.bounded": (),
     "proxy.compression": (),
     "proxy.heavy": (),
@@ -62,7 +65,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # in one file, as such bytes go to a socket without being read.
     "proxy.web*": (
         *FOUNDATION,
-        *("proxy.indexes.base", "proxy.logs", "proxy.simple", "proxy.simple.*"),
+        *("proxy.counters", "proxy.indexes.base", "proxy.logs", "proxy.simple", "proxy.simple.*"),
         *("proxy.storage.base", "proxy.storage.disk", "proxy.storage.reading"),
     ),
     # Settings are types without behaviour; who turns them into things is named further below.

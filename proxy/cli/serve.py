@@ -15,13 +15,18 @@ import click
 
 from proxy import __version__
 from proxy.cli.options import serving_options, settings_options
-from proxy.cli.workers import Supervisor, count, shared_port
+from proxy.cli.workers import Supervisor, board, count, post
 from proxy.compose import Proxy, open_proxy
+from proxy.counters import COLUMNS as COUNTED
+from proxy.counters import Counters
+from proxy.events import Events
 from proxy.logs import set_up
 from proxy.plan import describe
 from proxy.settings import Settings
 from proxy.simple.links import Link, absolute_link
 from proxy.sources import load
+from proxy.speculation.siblings import COLUMNS as ASKED
+from proxy.speculation.siblings import Siblings
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.finished import FinishedAnswers
@@ -39,23 +44,26 @@ def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
     settings = load(flags, config).settings
     handler = set_up(settings.log_format, settings.log_level, access=settings.access_log)
-    port = shared_port()
-    if port is None and count(settings) > 1:
+    worker = post()
+    if worker is None and count(settings) > 1:
         raise SystemExit(asyncio.run(Supervisor(settings).run()))
-    if port is not None:
-        settings = settings.model_copy(update={"port": port})
+    if worker:
+        settings = settings.model_copy(update={"port": worker.port})
     gc.disable()  # until it listens: a start makes much that stays, and hardly garbage
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))
 
 
 async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
-    async with open_proxy(settings) as proxy:
+    shared = board()
+    siblings = Siblings(shared.columns(0, ASKED))
+    counters = Counters(shared.columns(ASKED, ASKED + COUNTED))
+    events = Events(observe, counters.observe)
+    async with open_proxy(settings, events=events, siblings=siblings) as proxy:
         finished = FinishedAnswers(poll=proxy.poll, recheck=proxy.recheck.add)
-        proxy.events.subscribe(observe)
-        proxy.events.subscribe(finished.observe)
-        hits = HitLog(handler, proxy.cache.used.note)
-        server = _server(settings, proxy, finished, hits)
+        events.subscribe(finished.observe)
+        hits = HitLog(handler, proxy.cache.used.note, events)
+        server = _server(settings, proxy, finished, hits, counters)
         async with hits.running(), _keeping(settings, proxy):
             await server.start()
             gc.freeze()  # no search for garbage has to go through what is here by now
@@ -74,7 +82,13 @@ def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[No
     return keeping(settings, proxy)
 
 
-def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: HitLog) -> Server:
+def _server(
+    settings: Settings,
+    proxy: Proxy,
+    finished: FinishedAnswers,
+    hits: HitLog,
+    counters: Counters,
+) -> Server:
     tls = None
     if settings.tls_certificate and settings.tls_key:
         tls = tls_context(str(settings.tls_certificate), str(settings.tls_key))
@@ -87,6 +101,8 @@ def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: H
         ready=lambda: not server.stopping.is_set(),
         finished=finished,
         asked=proxy.speculation.asked if proxy.speculation else None,
+        events=proxy.events,
+        counters=counters,
     )
     server = Server(
         app,
@@ -97,7 +113,7 @@ def _server(settings: Settings, proxy: Proxy, finished: FinishedAnswers, hits: H
         write_timeout=settings.write_timeout,
         keepalive_timeout=settings.keepalive_timeout,
         grace=settings.shutdown_grace,
-        shared_port=shared_port() is not None,
+        shared_port=post() is not None,
         finished=finished,
         on_hit=hits.hit,
     )

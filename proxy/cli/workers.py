@@ -1,7 +1,8 @@
 """Several processes on one port: started, watched, started again, and ended together.
 
-They share the port (SO_REUSEPORT: the kernel deals out connections) and the cache folder, and
-nothing else. A file that two of them are asked for at once may be fetched by both.
+They share the port (SO_REUSEPORT: the kernel deals out connections), the cache folder and the
+board that they count on, and nothing else. A file that two of them are asked for at once may be
+fetched by both.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import signal
 import socket
 import sys
 import time
+from typing import NamedTuple
 
+from proxy.board import Board, new_memory
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
 
 WORKER = "_WAYSTATION_WORKER"
-"""Set in the environment of a worker: the port that all share. No setting, so named unlike one."""
+"""Set in the environment of a worker: its ``Post``. No setting, so named unlike one."""
 QUICK = 5.0
 """Seconds: a worker that lives shorter has a fault that a new one will have too."""
 LONGEST_PAUSE = 30.0
@@ -36,9 +39,30 @@ def count(settings: Settings) -> int:
     return settings.workers
 
 
-def shared_port() -> int | None:
-    """In a worker the port to listen on, in other processes None."""
-    return int(os.environ[WORKER]) if WORKER in os.environ else None
+class Post(NamedTuple):
+    """What a worker has to know."""
+
+    number: int
+    """From 0 on; who takes the place of one that died has the same."""
+    port: int
+    """That all listen on."""
+    memory: int
+    """The descriptor of their board."""
+
+    def __str__(self) -> str:
+        return ":".join(map(repr, self))
+
+
+def post() -> Post | None:
+    """In a worker its post, in other processes None."""
+    told = os.environ.get(WORKER)
+    return Post(*map(int, told.split(":"))) if told else None
+
+
+def board() -> Board:
+    """Ours, beside those of all other workers of the server."""
+    worker = post()
+    return Board.shared(worker.memory, worker.number) if worker else Board.alone()
 
 
 class Supervisor:
@@ -55,21 +79,22 @@ class Supervisor:
         for number in TERMINATING:
             loop.add_signal_handler(number, self._stop)
         with _reserved(self._settings) as reserved:
-            port = reserved.getsockname()[1]
+            port, workers = reserved.getsockname()[1], count(self._settings)
+            memory = new_memory(workers)
             keepers = [
-                asyncio.create_task(self._keep(number, port))
-                for number in range(count(self._settings))
+                asyncio.create_task(self._keep(Post(number, port, memory)))
+                for number in range(workers)
             ]
             statuses = await asyncio.gather(*keepers)
         return max(statuses)
 
-    async def _keep(self, number: int, port: int) -> int:
+    async def _keep(self, post: Post) -> int:
         """Run one worker, and another one when it has died."""
         pause = 0.5
         status = 0
         while not self._stopping.is_set():
             started = time.monotonic()
-            status = await self._one(number, port)
+            status = await self._one(post)
             if self._stopping.is_set():
                 break
             if status == WRONG_SETTING:
@@ -77,18 +102,19 @@ class Supervisor:
                 return status
             lived = time.monotonic() - started
             pause = 0.5 if lived > QUICK else min(pause * 2, LONGEST_PAUSE)
-            log.error("worker %d ended with status %d; a new one is started", number, status)
+            log.error("worker %d ended with status %d; a new one is started", post.number, status)
             await self._pause(pause)
         return max(status, 0)
 
-    async def _one(self, number: int, port: int) -> int:
-        worker = self._workers[number] = await asyncio.create_subprocess_exec(
+    async def _one(self, post: Post) -> int:
+        worker = self._workers[post.number] = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "proxy",
             *sys.argv[1:],
-            env={**os.environ, WORKER: str(port)},
-            stdout=None if number == 0 else asyncio.subprocess.DEVNULL,
+            env={**os.environ, WORKER: str(post)},
+            pass_fds=[post.memory],
+            stdout=None if post.number == 0 else asyncio.subprocess.DEVNULL,
         )
         if self._stopping.is_set():
             worker.terminate()

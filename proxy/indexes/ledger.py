@@ -7,13 +7,13 @@ again). Where they do, the first that were seen stand, unless the settings say o
 from __future__ import annotations
 
 import logging
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from proxy.bounded import BoundedDict
-from proxy.events import FileChanged, Observer
+from proxy.events import ChangeOutcome, FileChanged, Observer
 from proxy.heavy import off_loop
 from proxy.indexes.behind import Behind
 from proxy.model import File, ProjectName, ProjectPage
@@ -24,6 +24,11 @@ from proxy.storage.seen import Seen, SeenFile, decode, encode, key
 log = logging.getLogger(__name__)
 
 OnChange = Literal["refuse", "warn", "accept"]
+OUTCOMES: Mapping[OnChange, ChangeOutcome] = {
+    "refuse": ChangeOutcome.REFUSED,
+    "warn": ChangeOutcome.SHOWN,
+    "accept": ChangeOutcome.ACCEPTED,
+}
 PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
 
@@ -111,7 +116,7 @@ class Ledger:
         if (project, new.filename, new.digest) in self._told:
             return
         self._told[project, new.filename, new.digest] = None
-        outcome = {"refuse": "refused", "warn": "shown", "accept": "accepted"}[self._on_change]
+        outcome = OUTCOMES[self._on_change]
         log.error(
             "%s lists other bytes for %s of %s: %s instead of %s; the change is %s",
             self._name,
@@ -121,7 +126,9 @@ class Ledger:
             old.digest,
             outcome,
         )
-        self._events(FileChanged(project, new.filename, self._name, old.digest, new.digest))
+        self._events(
+            FileChanged(project, new.filename, self._name, old.digest, new.digest, outcome)
+        )
 
 
 def _changed(seen: Seen, page: ProjectPage) -> list[tuple[SeenFile, File]]:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from proxy.events import Event, FileAnswered, Outcome, PageAnswered
+from proxy.events import Event, FileAnswered, Observer, Outcome, PageAnswered
 from proxy.indexes.base import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage
+from proxy.speculation.siblings import Siblings
 from proxy.speculation.tally import Counts, Tally
 
 LARGEST = 64 * 2**20
@@ -27,10 +28,19 @@ _outcomes: ContextVar[list[Outcome]] = ContextVar("outcomes")
 class Fetching:
     """What guesses do. Raises what the index raises."""
 
-    def __init__(self, index: Index, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        index: Index,
+        events: Observer,
+        siblings: Siblings,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``events`` gets the ``Guessed``; clients may also ask the ``siblings``."""
         self._index = index
+        self._siblings = siblings
         self._clock = clock
-        self._tally = Tally()
+        self._tally = Tally(events)
 
     @property
     def counts(self) -> Counts:
@@ -38,7 +48,9 @@ class Fetching:
 
     def asked(self, project: ProjectName, filename: str = "") -> bool:
         """A client got the page, or the file; whether a guess had to do with that."""
-        return self._tally.asked((project, filename))
+        key = (project, filename)
+        self._siblings.note(key, self._clock())
+        return self._tally.asked(key)
 
     def observe(self, event: Event) -> None:
         """An observer: work done for a guess happens in its task."""
@@ -49,7 +61,7 @@ class Fetching:
 
     def sweep(self) -> None:
         """Give up on what nobody asked for."""
-        self._tally.sweep(self._clock())
+        self._tally.sweep(self._clock(), self._siblings.asked)
 
     async def page(self, project: ProjectName) -> ProjectPage:
         key = (project, "")

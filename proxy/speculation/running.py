@@ -8,10 +8,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from proxy.board import Board
 from proxy.events import Events
 from proxy.indexes.base import Index
+from proxy.speculation.fetching import Fetching
 from proxy.speculation.refresher import Refresher
 from proxy.speculation.runner import Runner
+from proxy.speculation.siblings import Siblings
 from proxy.speculation.speculation import Speculation
 from proxy.speculation.tally import Counts
 from proxy.speculation.together import Together
@@ -34,16 +37,17 @@ async def open_speculation(
     *,
     connections: int,
     files: bool,
+    siblings: Siblings | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Speculation]:
     """For the index that is served. At the end what was asked together is put down.
 
     ``in_flight``: requests that upstream is answering now, of at most so many ``connections``.
-    ``files``: fetch wheels ahead too.
+    ``files``: fetch wheels ahead too. ``siblings``: other processes that clients ask as well.
     """
     refresher = Refresher(index, clock=clock)
     speculation = Speculation(
-        index,
+        Fetching(index, events, siblings or Siblings(Board.alone()), clock=clock),
         Together(records, index.name),
         Runner(in_flight, connections),
         files=files,

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 
 from proxy.events import Asked, Outcome
-from proxy.indexes.base import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage
 from proxy.speculation.candidates import choose
 from proxy.speculation.fetching import LARGEST, Fetching
@@ -32,7 +31,7 @@ class Speculation:
 
     def __init__(
         self,
-        index: Index,
+        fetching: Fetching,
         together: Together,
         runner: Runner,
         *,
@@ -49,9 +48,9 @@ class Speculation:
         self._files = files
         self._in_use = in_use
         self._clock = clock
-        self._fetching = Fetching(index, clock=clock)
+        self._fetching = fetching
         self._sessions = Sessions()
-        self.observe = self._fetching.observe
+        self.observe = fetching.observe
 
     @property
     def counts(self) -> Counts:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
+
+from proxy.events import Fate, Guessed, Observer
 
 Key = tuple[str, str]
 """Project and filename; the filename is empty for the page."""
@@ -39,7 +43,9 @@ class _Entry(msgspec.Struct):
 class Tally:
     """Counts a thing once it is known both that a guess fetched it and what became of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, events: Observer = lambda event: None) -> None:
+        """``events`` gets the ``Guessed``."""
+        self._events = events
         self.counts = Counts()
         self.ahead = 0
         """Bytes that are being fetched, or were, and that nobody has asked for yet."""
@@ -65,6 +71,7 @@ class Tally:
         entry.size = entry.size if size is None else size
         entry.fetched = True
         self._count(fetched=1)
+        self._events(Guessed(Fate.FETCHED, entry.size))
         self._settle(key)
 
     def asked(self, key: Key) -> bool:
@@ -78,19 +85,27 @@ class Tally:
         self._settle(key)
         return True
 
-    def sweep(self, now: float) -> None:
-        """Give up on what nobody asked for."""
+    def sweep(
+        self, now: float, elsewhere: Callable[[Key, float], bool] = lambda key, since: False
+    ) -> None:
+        """Give up on what nobody asked for; ``elsewhere``: not even there, since that time."""
+        waiting = [(key, each.since) for key, each in self._entries.items() if not each.asked]
+        for key, since in waiting:
+            if elsewhere(key, since):
+                self.asked(key)
         late = [key for key, entry in self._entries.items() if now - entry.since > WAIT]
         for key in late:
             entry = self._entries[key]
             if entry.fetched:
                 self._count(wasted=1, wasted_bytes=entry.size)
+                self._events(Guessed(Fate.WASTED, entry.size))
                 self._drop(key)
 
     def _settle(self, key: Key) -> None:
         entry = self._entries[key]
         if entry.fetched and entry.asked:
             self._count(hits=1, hit_bytes=entry.size)
+            self._events(Guessed(Fate.USED, entry.size))
             self._drop(key)
 
     def _drop(self, key: Key) -> None:

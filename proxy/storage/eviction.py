@@ -98,12 +98,14 @@ class Evictor:
         lock: Path,
         busy: Callable[[str], bool] = lambda key: False,
         pinned: Callable[[], Awaitable[Set[str]]] = _nothing,
+        deleted: Callable[[int, int], None] = lambda files, size: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``max_size`` in bytes, None: no limit. ``lock`` is a file outside of the store.
 
         Keys that are ``busy`` stay, and those that ``pinned`` answers with when it is asked
-        before anything is deleted, however much that leaves.
+        before anything is deleted, however much that leaves. ``deleted`` is told how many files
+        went, and their bytes.
         """
         self._store = store
         self._last_used = last_used
@@ -111,6 +113,7 @@ class Evictor:
         self._lock = lock
         self._busy = busy
         self._pinned = pinned
+        self._deleted = deleted
         self._clock = clock
         self._total = 0
         self._look_at = 0  # the total at which the store is looked through again
@@ -154,6 +157,7 @@ class Evictor:
             await self._last_used.forget(entry.key)
             freed, count = freed + entry.size, count + 1
         log.info("deleted %d files of %d bytes that were used longest ago", count, freed)
+        self._deleted(count, freed)
         return freed
 
     async def _oldest_first(self, entries: list[BlobEntry]) -> list[tuple[BlobEntry, float]]:

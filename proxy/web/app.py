@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from proxy.counters import Counters
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
-from proxy.events import Asked
+from proxy.events import Asked, Observer
 from proxy.indexes.base import Index
 from proxy.simple.links import Link
 from proxy.web.access_log import HANDLED, Handled, begin, body_of, write_line
@@ -22,6 +23,7 @@ from proxy.web.errors import INTERNAL, plain, response_for
 from proxy.web.files import Files
 from proxy.web.finished import FinishedAnswers
 from proxy.web.home import Home
+from proxy.web.metrics import Metrics, answered
 from proxy.web.repeatable import no_changes
 from proxy.web.simple import SimplePages, redirect
 
@@ -31,6 +33,7 @@ TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that whoever runs the server should know of."""
 
 LOGGED = web.AppKey("logged", bool)
+EVENTS: web.AppKey[Observer] = web.AppKey("events")
 
 
 def create_app(
@@ -42,6 +45,8 @@ def create_app(
     ready: Callable[[], bool] = lambda: True,
     finished: FinishedAnswers | None = None,
     asked: Callable[[Asked], None] | None = None,
+    events: Observer = lambda event: None,
+    counters: Counters | None = None,
     logged: bool = True,
     clock: Callable[[], float] = time.time,
 ) -> web.Application:
@@ -50,10 +55,12 @@ def create_app(
     ``index_url`` is shown to people. ``prefix`` is a path under which everything is answered
     too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``.
     ``finished`` gets the answers that may be given again, ``asked`` is told of pages and files
-    that clients get. ``logged``: requests have their lines in the access log.
+    that clients get, ``events`` of every request at its end. ``counters`` are those to show.
+    ``logged``: requests have their lines in the access log.
     """
     app = web.Application(middlewares=[outermost])
     app[LOGGED] = logged
+    app[EVENTS] = events
     changes = finished.changes if finished else no_changes
     pages = SimplePages(index, provenance, changes, clock)
     files = Files(index, changes)
@@ -71,6 +78,8 @@ def create_app(
                 web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", files.file),
             ]
         )
+        if counters:
+            app.router.add_get(f"{root}/metrics", Metrics(counters).page)
 
     if prefix:
         app.router.add_get(prefix, _to_home)
@@ -130,6 +139,7 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     finally:
         if request.app[LOGGED]:
             write_line(request, handled)
+        request.app[EVENTS](answered(request, handled))
     return response
 
 

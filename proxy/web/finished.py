@@ -66,7 +66,7 @@ class FinishedAnswers:
             self._recheck(finished.mark.project)
         return finished
 
-    def keep(self, key: bytes, request: web.BaseRequest, response: web.Response) -> None:
+    def keep(self, key: bytes, request: web.Request, response: web.Response) -> None:
         """Remember the answer, which is about to be sent, if it is marked."""
         mark = response.get(REPEATABLE)
         if mark is None or len(key) > LONGEST_REQUEST or response.status not in (200, 304):

@@ -1,4 +1,4 @@
-"""The access log of answers given before their request was parsed: written in batches.
+"""The access log of answers given before their request was parsed: written and counted in batches.
 
 A line made and written at once would cost more than such an answer.
 """
@@ -9,14 +9,17 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from operator import itemgetter
 from typing import Any
 
+from proxy.events import Answered, Observer
 from proxy.logs import stamp
 from proxy.web.access_log import log
 from proxy.web.protocol import FastProtocol
-from proxy.web.repeatable import Finished, Line
+from proxy.web.repeatable import Alike, Finished, Line
 
 EVERY = 0.2
 """Seconds between two batches."""
@@ -36,13 +39,17 @@ class HitLog:
     """Collects hits; ``running`` writes them down."""
 
     def __init__(
-        self, handler: logging.StreamHandler[Any] | None, used: Callable[[str], None]
+        self,
+        handler: logging.StreamHandler[Any] | None,
+        used: Callable[[str], None],
+        events: Observer = lambda event: None,
     ) -> None:
         """``handler``: whose format and stream are used; None: no lines. ``used`` gets the keys
-        of stored files that were sent.
+        of stored files that were sent, ``events`` the ``Answered``.
         """
         self._handler = handler
         self._used = used
+        self._events = events
         self._hits: list[Hit] = []
 
     def hit(self, protocol: FastProtocol, finished: Finished, started: float) -> None:
@@ -72,12 +79,22 @@ class HitLog:
             await asyncio.sleep(0)
 
     def _write(self, hits: list[Hit]) -> None:
-        for finished, *_ in hits:
-            if finished.mark.key:
-                self._used(finished.mark.key)
+        self._count(hits)
         if self._handler and log.isEnabledFor(logging.INFO):
             self._handler.stream.write("".join(map(self._line, hits)))
             self._handler.flush()
+
+    def _count(self, hits: list[Hit]) -> None:
+        """What differs between hits costs little, and few differ in what they are counted as."""
+        times: defaultdict[Alike, int] = defaultdict(int)
+        sent: defaultdict[Alike, int] = defaultdict(int)
+        for finished, number in Counter(map(itemgetter(0), hits)).items():
+            times[finished.alike] += number
+            sent[finished.alike] += number * len(finished.body)
+            if finished.mark.key:
+                self._used(finished.mark.key)
+        for alike, number in times.items():
+            self._events(Answered(*alike, sent[alike], number))
 
     def _line(self, hit: Hit) -> str:
         finished, client, when, seconds = hit

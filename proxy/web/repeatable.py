@@ -9,10 +9,11 @@ from email.utils import formatdate
 import msgspec
 from aiohttp import web
 
-from proxy.events import Outcome, PageVouched
+from proxy.events import Kind, Outcome, PageVouched
 from proxy.model import ProjectName
 from proxy.web.access_log import body_of, log_fields
 from proxy.web.lifetime import cache_control, phases
+from proxy.web.metrics import kind_of
 
 Changes = Callable[[ProjectName], int]
 """How often it was announced so far that a project's page has changed."""
@@ -40,6 +41,8 @@ class Repeatable(msgspec.Struct, frozen=True):
 
 
 Line = tuple[str, str, str, str]
+Alike = tuple[Kind, Outcome, int]
+"""With the status."""
 
 REPEATABLE = web.ResponseKey("repeatable", Repeatable)
 
@@ -51,6 +54,7 @@ class Finished:
         "_head",
         "_made_for",
         "_pieces",
+        "alike",
         "body",
         "fields",
         "line",
@@ -58,9 +62,11 @@ class Finished:
         "until",
     )
 
-    def __init__(self, request: web.BaseRequest, response: web.Response, mark: Repeatable) -> None:
+    def __init__(self, request: web.Request, response: web.Response, mark: Repeatable) -> None:
         self.body = body_of(request, response)
         self.fields = log_fields(request, response.status, mark.outcome, len(self.body))
+        self.alike: Alike = (kind_of(request), mark.outcome, response.status)
+        """What it is counted as."""
         self.line: Line | None = None
         """The line of the access log, once it has been made."""
         self._pieces = _pieces(response, mark)
@@ -101,6 +107,8 @@ class Finished:
         self.until = until
         if self.fields["outcome"] != outcome:
             self.fields["outcome"] = outcome
+            kind, _, status = self.alike
+            self.alike = (kind, outcome, status)
             self.line = None
 
     @property

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import aiohttp
 import pytest
+from yarl import URL
 
+from tests.support.counting import metrics
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place, Tools
 from tests.support.pki import Authority
@@ -240,6 +242,18 @@ async def test_ranges_and_heads_of_files_go_through(front: Front) -> None:
         late = {"Range": "bytes=0-9", "If-Range": '"other"'}
         async with client.get(url, ssl=front.tls, headers=late) as answer:
             assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/%6detrics", "//metrics", "/x/../metrics", "/pypi/metrics"]
+)
+async def test_counters_are_not_for_everybody(front: Front, path: str) -> None:
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(URL(front.address + path, encoded=True), ssl=front.tls) as answer,
+    ):
+        assert answer.status == 403
+    assert "waystation_info" in await metrics(front.server.address)
 
 
 async def _file(client: aiohttp.ClientSession, front: Front, project: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile
-from proxy.events import FileChanged
+from proxy.events import ChangeOutcome, FileChanged
 from proxy.upkeep import purge
 from tests.support.mirrors import DEMO, Opened, Site
 from tests.support.rig import sha256
@@ -109,7 +109,7 @@ async def test_a_change_is_announced_to_those_who_count(site: Site) -> None:
         _, new_digest = listed(site.add(files={"news.py": b""}).content)
         await it.page()
     assert [each for each in it.heard if isinstance(each, FileChanged)] == [
-        FileChanged(DEMO, NAME, "pypi", old_digest, new_digest)
+        FileChanged(DEMO, NAME, "pypi", old_digest, new_digest, ChangeOutcome.REFUSED)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from proxy.events import Event, Fate, Guessed
 from proxy.speculation.tally import WAIT, Counts, Tally
 
 KEY = ("demo", "demo-1.0-py3-none-any.whl")
@@ -73,3 +74,19 @@ def test_counts_are_told_in_words() -> None:
     assert str(Counts(5, 3, 30, 2, 20)) == (
         "5 fetched ahead, 3 of them asked for (30 bytes), 2 in vain (20 bytes)"
     )
+
+
+def test_each_fate_is_announced_with_its_size() -> None:
+    heard: list[Event] = []
+    tally = Tally(heard.append)
+    for key in (KEY, ("other", "")):
+        tally.begin(key, 0.0)
+        tally.done(key, True, 100 if key == KEY else None)
+    tally.asked(KEY)
+    tally.sweep(WAIT + 1)
+    assert heard == [
+        Guessed(Fate.FETCHED, 100),
+        Guessed(Fate.FETCHED, 0),
+        Guessed(Fate.USED, 100),
+        Guessed(Fate.WASTED, 0),
+    ]

@@ -176,3 +176,11 @@ async def test_a_use_during_the_writing_is_not_lost(tmp_path: Path, clock: Clock
     await used.flush()
     assert await LastUsed(records).get(key(1)) == clock()
     await records.close()
+
+
+async def test_it_is_told_how_much_went(cache: Cache) -> None:
+    told: list[tuple[int, int]] = []
+    evictor = cache.evictor(6 * SIZE, deleted=lambda *went: told.append(went))
+    await evictor.enforce()
+    await evictor.enforce()
+    assert told == [(5, 5 * SIZE)]

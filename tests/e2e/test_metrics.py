@@ -1,0 +1,255 @@
+"""Counters of running servers: right for every way to answer, added up over processes, never less.
+
+The access log tells of each request on its own: what is counted has to be what it says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from proxy.events import Kind
+from tests.cli.test_workers import workers
+from tests.support.counting import Shown, metrics, total
+from tests.support.distributions import make_wheel
+from tests.support.installers import Place
+from tests.support.listings import Listed
+from tests.support.running import Running, running
+from tests.support.upstream import Fault, Upstream
+from tests.support.waiting import until
+
+JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
+NAMES = ("page", "metadata", "file")
+
+
+@pytest.fixture
+async def upstream(tmp_path: Path) -> AsyncIterator[Upstream]:
+    async with Upstream() as made:
+        yield made
+
+
+@pytest.fixture
+def demo(tmp_path: Path, upstream: Upstream) -> Listed:
+    return upstream.add(make_wheel(tmp_path / "dist", "demo", "1.0", requires=["other"]))
+
+
+def path(listed: Listed, suffix: str = "") -> str:
+    digest = listed.entry["hashes"]["sha256"]
+    return f"/files/{listed.project}/{digest}/{listed.entry['filename']}{suffix}"
+
+
+class Client:
+    """Every request on a connection of its own: the kernel deals them to all workers."""
+
+    def __init__(self, server: Running) -> None:
+        self._server = server
+
+    async def get(self, path: str, **headers: str) -> aiohttp.ClientResponse:
+        async with (
+            aiohttp.ClientSession(headers=JSON, auto_decompress=False) as session,
+            session.get(self._server.address + path, headers=headers) as answer,
+        ):
+            await answer.read()
+            return answer
+
+    async def kept(self, path: str, times: int) -> None:
+        """On one connection, so that what comes after the first may be answered unparsed."""
+        async with aiohttp.ClientSession(headers=JSON) as session:
+            for _ in range(times):
+                async with session.get(self._server.address + path) as answer:
+                    await answer.read()
+
+
+def listening(server: Running) -> int:
+    """How many workers take connections by now."""
+    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    port = f":{server.port:04X}"
+    return sum(state == "0A" and local.endswith(port) for _, local, _, state, *_ in sockets)
+
+
+def told(server: Running) -> Counter[tuple[str, str, str]]:
+    """What the access log says of pages and files."""
+    lines = [each for each in server.requests() if each["path"].count("/") > 2]
+    return Counter((_kind(each["path"]), _outcome(each), str(each["status"])) for each in lines)
+
+
+def _kind(path: str) -> str:
+    if path.startswith("/simple/"):
+        return Kind.PAGE
+    return Kind.METADATA if path.endswith(".metadata") else Kind.FILE
+
+
+def _outcome(line: dict[str, str]) -> str:
+    return "none" if line["outcome"] == "-" else line["outcome"]
+
+
+def counted(shown: Shown) -> Counter[tuple[str, str, str]]:
+    found: Counter[tuple[str, str, str]] = Counter()
+    for labels, value in shown["waystation_requests_total"].items():
+        each = dict(labels)
+        if each["kind"] != Kind.OTHER:
+            found[each["kind"], each["outcome"], each["status"]] += int(value)
+    return found
+
+
+async def settled(server: Running, requests: int) -> Shown:
+    """The counters, once so many requests are counted; fast answers are within a moment."""
+    async with asyncio.timeout(20):
+        while sum(counted(shown := await metrics(server.address)).values()) < requests:
+            await asyncio.sleep(0.05)
+    return shown
+
+
+async def test_every_way_to_answer_is_counted_as_the_log_tells_it(
+    tmp_path: Path, upstream: Upstream, demo: Listed
+) -> None:
+    brief = {"WAYSTATION_PAGE_TTL": "2", "WAYSTATION_SPECULATE": "off", "WAYSTATION_RETRIES": "0"}
+    async with running(tmp_path, "--upstream", upstream.url, **brief) as server:
+        client = Client(server)
+        tag = (await client.get("/simple/demo/")).headers["ETag"]  # miss
+        await client.kept("/simple/demo/", 5)  # hits, some of them before parsing
+        await client.get("/simple/demo/", **{"If-None-Match": tag})  # 304
+        await client.get("/simple/nowhere/")  # 404
+        await client.get(path(demo, ".metadata"))
+        gate = asyncio.Event()
+        upstream.fault(".whl", Fault(hang=gate))
+        both = [asyncio.create_task(client.get(path(demo))) for _ in range(2)]
+        await until(lambda: upstream.count(".whl", "GET") == 1)
+        gate.set()
+        await asyncio.gather(*both)  # a miss, and who joined it
+        async with asyncio.timeout(20):
+            while ("file", "hit", "200") not in told(server):
+                await client.kept(path(demo), 2)  # joined, until it is stored
+        upstream.fault("/simple/", Fault(status=503))
+        async with asyncio.timeout(20):
+            while ("page", "stale", "200") not in told(server):
+                await client.get("/simple/demo/")
+                await asyncio.sleep(0.1)
+            while not total(await metrics(server.address), "upstream_requests", result="failed"):
+                await asyncio.sleep(0.1)
+        shown = await settled(server, sum(told(server).values()))
+        await until(lambda: told(server) == counted(shown))
+        bodies: Counter[str] = Counter()
+        for each in server.requests():
+            if each["path"].count("/") > 2:
+                bodies[_kind(each["path"])] += each["bytes"]
+    assert total(shown, "requests", kind="page", status="304") == 1
+    assert counted(shown)["page", "none", "404"] == 1
+    assert counted(shown)["file", "miss", "200"] == 1
+    assert counted(shown)["file", "joined", "200"] >= 1
+    assert counted(shown)["file", "hit", "200"] >= 1
+    assert counted(shown)["page", "hit", "200"] >= 1
+    assert {name: total(shown, "sent_bytes", kind=name) for name in NAMES} == dict(bodies)
+    assert total(shown, "upstream_requests", result="answered") == 4  # two pages, two files
+    assert total(shown, "upstream_requests", result="failed") >= 1
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+async def test_what_was_fetched_ahead_is_counted_by_its_fate(
+    number: str, tmp_path: Path, upstream: Upstream, demo: Listed, place: Callable[[], Place]
+) -> None:
+    upstream.add(make_wheel(tmp_path / "dist", "other", "1.0"))
+    more = {"WAYSTATION_WORKERS": number}
+    async with running(tmp_path, "--upstream", upstream.url, **more) as server:
+        (await place().install("uv", server.index, "demo")).succeeded()
+
+        async def used() -> Shown:
+            async with asyncio.timeout(30):  # what another worker was asked is noticed in 5 s
+                while True:
+                    shown = await metrics(server.address)
+                    fetched = total(shown, "speculation", fate="fetched")
+                    if fetched and total(shown, "speculation", fate="used") == fetched:
+                        return shown
+                    await asyncio.sleep(0.1)
+
+        shown = await used()
+    assert total(shown, "speculation", fate="wasted") == 0
+    fetched = total(shown, "speculation_bytes", fate="fetched")
+    assert fetched == total(shown, "speculation_bytes", fate="used") > 0
+
+
+async def test_changed_files_that_were_refused_are_counted(
+    tmp_path: Path, upstream: Upstream, demo: Listed
+) -> None:
+    brief = {"WAYSTATION_PAGE_TTL": "0.5", "WAYSTATION_SPECULATE": "off"}
+    async with running(tmp_path, "--upstream", upstream.url, **brief) as server:
+        client = Client(server)
+        await client.get("/simple/demo/")
+        upstream.add(make_wheel(tmp_path / "dist", "demo", "1.0", files={"evil.py": b"1"}))
+        async with asyncio.timeout(20):
+            while not total(await metrics(server.address), "changed_files", outcome="refused"):
+                await client.get("/simple/demo/")
+                await asyncio.sleep(0.1)
+
+
+async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
+    tmp_path: Path, upstream: Upstream, demo: Listed
+) -> None:
+    more = {"WAYSTATION_WORKERS": "3", "WAYSTATION_SPECULATE": "off"}
+    async with running(tmp_path, "--upstream", upstream.url, **more) as server:
+        await until(lambda: listening(server) == 3)
+        client = Client(server)
+        asked = 60
+        for _ in range(asked):
+            await client.get("/simple/demo/")
+        assert counted(await settled(server, asked)) == told(server)
+        for victim in sorted(workers(server)):
+            before = counted(await metrics(server.address))
+            os.kill(victim, signal.SIGKILL)
+            await until(lambda victim=victim: victim not in workers(server))  # type: ignore[misc]
+            assert counted(await metrics(server.address)) == before
+            await until(lambda: listening(server) == 3)
+            for _ in range(20):
+                await client.get("/simple/demo/")
+            asked += 20
+            assert counted(await settled(server, asked)) == told(server)
+        assert sum(told(server).values()) == asked
+    async with running(tmp_path, "--upstream", upstream.url, **more) as server:
+        assert total(await metrics(server.address), "requests", kind="page") == 0
+
+
+@asynccontextmanager
+async def watched(server: Running) -> AsyncIterator[list[float]]:
+    """The number of requests for pages, read over and over again."""
+    seen: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            try:
+                seen.append(total(await metrics(server.address), "requests", kind="page"))
+            except aiohttp.ClientError:  # of the one that was killed meanwhile
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(watch())
+    try:
+        yield seen
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_whoever_watches_while_workers_die_sees_numbers_that_only_grow(
+    tmp_path: Path, upstream: Upstream, demo: Listed
+) -> None:
+    async with running(tmp_path, "--upstream", upstream.url, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: listening(server) == 2)
+        client = Client(server)
+        async with watched(server) as seen:
+            for number in range(40):
+                if number % 15 == 10:
+                    os.kill(max(workers(server)), signal.SIGKILL)
+                try:
+                    await client.kept("/simple/demo/", 10)
+                except aiohttp.ClientError:
+                    continue
+            await until(lambda: len(seen) > 20)
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0]

@@ -1,0 +1,70 @@
+"""What other processes were asked, as far as one process can know."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.board import Board, new_memory
+from proxy.speculation.siblings import COLUMNS, Siblings
+from proxy.speculation.tally import Counts, Tally
+
+KEY = ("demo", "demo-1.0-py3-none-any.whl")
+PAGE = ("demo", "")
+NOW = 1_700_000_000.5
+
+
+@pytest.fixture
+def both() -> Iterator[tuple[Siblings, Siblings]]:
+    memory = new_memory(2)
+    yield Siblings(Board.shared(memory, 0)), Siblings(Board.shared(memory, 1))
+    os.close(memory)
+
+
+def test_one_knows_what_the_other_was_asked(both: tuple[Siblings, Siblings]) -> None:
+    mine, theirs = both
+    theirs.note(KEY, NOW)
+    assert mine.asked(KEY, NOW - 10)
+    assert not mine.asked(PAGE, NOW - 10)
+
+
+def test_what_was_asked_before_does_not_count(both: tuple[Siblings, Siblings]) -> None:
+    mine, theirs = both
+    theirs.note(KEY, NOW)
+    assert not mine.asked(KEY, NOW + 1)
+    theirs.note(KEY, NOW + 2)
+    assert mine.asked(KEY, NOW + 1)
+
+
+def test_what_it_was_asked_itself_it_knows_better(both: tuple[Siblings, Siblings]) -> None:
+    mine, _ = both
+    mine.note(KEY, NOW)
+    assert not mine.asked(KEY, NOW)
+
+
+def test_many_marks_stay_apart(both: tuple[Siblings, Siblings]) -> None:
+    """As many as may be asked within a few seconds: hardly one is lost, and none made up."""
+    mine, theirs = both
+    for number in range(COLUMNS // 20):
+        theirs.note(("asked", str(number)), NOW)
+    known = [mine.asked(("asked", str(number)), NOW) for number in range(COLUMNS // 20)]
+    assert known.count(False) < len(known) / 20
+    assert not any(mine.asked(("unasked", str(number)), NOW) for number in range(COLUMNS))
+
+
+def test_what_a_guess_fetched_and_another_process_was_asked_for_is_a_hit(
+    both: tuple[Siblings, Siblings],
+) -> None:
+    mine, theirs = both
+    tally = Tally()
+    for key in (KEY, PAGE):
+        tally.begin(key, NOW, 100)
+        tally.done(key, True)
+    theirs.note(KEY, NOW + 1)
+    tally.sweep(NOW + 2, mine.asked)
+    assert tally.counts == Counts(fetched=2, hits=1, hit_bytes=100)
+    assert tally.ahead == 100
+    tally.sweep(NOW + 601, mine.asked)
+    assert tally.counts == Counts(fetched=2, hits=1, hit_bytes=100, wasted=1, wasted_bytes=100)

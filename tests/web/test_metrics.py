@@ -1,0 +1,129 @@
+"""``/metrics``: its form, and that requests of every kind are counted once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from proxy.board import Board
+from proxy.counters import COLUMNS, Counters
+from proxy.events import Kind, Outcome
+from proxy.web.hit_log import HitLog
+from tests.support.counting import Shown, read, total
+from tests.support.site import Site, serving
+from tests.support.stock import Stock
+
+SDIST = "foo-1.0.tar.gz"
+
+
+@pytest.fixture
+async def site(stock: Stock) -> AsyncIterator[Site]:
+    counters = Counters(Board.alone().columns(0, COLUMNS))
+    stock.add("foo", SDIST, b"bytes")
+    async with serving(stock, events=counters.observe, counters=counters) as made:
+        yield made
+
+
+async def shown(site: Site) -> Shown:
+    return read((await site.get("/metrics")).body.decode())
+
+
+async def test_it_is_what_monitoring_systems_read(site: Site) -> None:
+    answer = await site.get("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert answer.headers["Cache-Control"] == "no-store"
+    families = list(text_string_to_metric_families(answer.body.decode()))
+    assert {each.type for each in families[1:]} == {"counter"}
+    assert all(each.documentation for each in families)
+    assert (families[0].name, families[0].samples[0].value) == ("waystation_info", 1)
+    assert len({each.name for each in families}) == len(families) > 5
+
+
+async def test_it_takes_no_other_method_than_the_rest(site: Site) -> None:
+    assert (await site.get("/metrics", "HEAD")).body == b""
+    assert (await site.get("/metrics", "POST")).status == 405
+
+
+async def test_without_counters_there_is_none(stock: Stock) -> None:
+    async with serving(stock) as site:
+        assert (await site.get("/metrics")).status == 404
+
+
+async def test_below_a_prefix_it_is_found_too(stock: Stock) -> None:
+    counters = Counters(Board.alone().columns(0, COLUMNS))
+    async with serving(stock, prefix="/pypi", counters=counters) as site:
+        assert (await site.get("/pypi/metrics")).status == 200
+
+
+@pytest.mark.parametrize("outcome", list(Outcome))
+async def test_every_outcome_is_counted(stock: Stock, site: Site, outcome: Outcome) -> None:
+    stock.outcome = outcome
+    size = len((await site.get("/simple/foo/")).body)
+    now = await shown(site)
+    assert total(now, "requests", kind="page", outcome=outcome, status="200") == 1
+    assert total(now, "requests", kind="page") == 1
+    assert total(now, "sent_bytes", kind="page") == size
+
+
+async def test_kinds_and_statuses_are_told_apart(stock: Stock, site: Site) -> None:
+    file = f"/files/foo/{stock.pages[next(iter(stock.pages))].files[0].digest}/{SDIST}"
+    await site.get(file)
+    await site.get(file, headers={"Range": "bytes=1-2"})
+    await site.get(f"{file}.metadata")
+    page = await site.get("/simple/foo/")
+    await site.get("/simple/foo/", headers={"If-None-Match": page.headers["ETag"]})
+    await site.get("/simple/nowhere/")
+    await site.get("/simple/Foo/")
+    await site.get("/nothing/here")
+    await site.get("/healthz")
+    now = await shown(site)
+    assert {
+        (kind, status): count
+        for kind in Kind
+        for status in ("200", "206", "301", "304", "404")
+        if (count := total(now, "requests", kind=kind, status=status))
+    } == {
+        ("file", "200"): 1,
+        ("file", "206"): 1,
+        ("metadata", "404"): 1,
+        ("page", "200"): 1,
+        ("page", "304"): 1,
+        ("page", "404"): 1,
+        ("page", "301"): 1,
+        ("other", "404"): 1,
+        ("other", "200"): 1,
+    }
+    assert total(now, "sent_bytes", kind="file") == len(b"bytes") + 2
+
+
+@pytest.mark.parametrize("revalidates", [False, True])
+async def test_answers_before_parsing_are_counted_like_all_others(
+    stock: Stock, revalidates: bool
+) -> None:
+    stock.add("foo", SDIST, b"bytes")
+    stock.outcome = Outcome.LOCAL
+    counters = Counters(Board.alone().columns(0, COLUMNS))
+    hits = HitLog(None, lambda key: None, counters.observe)
+    async with serving(
+        stock, fast=True, on_hit=hits.hit, events=counters.observe, counters=counters
+    ) as site:
+        async with hits.running():
+            page = await site.get("/simple/foo/")
+            more = {"If-None-Match": page.headers["ETag"]} if revalidates else {}
+            for _ in range(5):
+                await site.get("/simple/foo/", headers=more)
+            parsed = len(site.lines.fields)
+        now = await shown(site)
+    assert parsed == (2 if revalidates else 1)
+    status, times = ("304", 5) if revalidates else ("200", 6)
+    assert total(now, "requests", kind="page", outcome="local", status=status) == times
+    assert total(now, "requests", kind="page") == 6
+    assert total(now, "sent_bytes", kind="page") == len(page.body) * (1 if revalidates else 6)
+
+
+async def test_errors_inside_are_counted(stock: Stock, site: Site) -> None:
+    stock.error = ZeroDivisionError()
+    await site.get("/simple/foo/")
+    assert total(await shown(site), "requests", kind="page", status="500", outcome="none") == 1
