@@ -137,15 +137,18 @@ async def _fetched(
 ) -> Report:
     counting = Counting()
     proxy.events.subscribe(counting)
-    needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
+    needs = await needed(proxy.index, wants, choice, rest=True, jobs=jobs, say=display.say)
     fetching = Fetching(proxy.index, proxy.cache.store, display, jobs)
     await fetching.all(needs.files)
-    fetched = [need for need in needs.files if (need.project, need.filename) in counting.fetched]
-    lines = {lack.line for lack in needs.missing}
-    failed = (lack for lack in fetching.failed if lack.line not in lines)
+    missing = {lack.line: lack for lack in (*fetching.failed, *needs.missing)}
+    fetched = [
+        need
+        for need in needs.files
+        if (need.project, need.filename) in counting.fetched and need.line not in missing
+    ]
     return Report(
         needs,
-        (*needs.missing, *failed),
+        tuple(missing.values()),
         len(fetched),
         sum(need.size or 0 for need in fetched),
     )

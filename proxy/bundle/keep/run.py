@@ -79,7 +79,9 @@ class Runner:
         index = Current(self.proxy.index, began, limit=self.limit, turn=self.turn)
         try:
             wants = keep.wants(self.variables)
-            found = await needed(index, wants, keep.choice, jobs=self.jobs, say=self.display.say)
+            found = await needed(
+                index, wants, keep.choice, rest=True, jobs=self.jobs, say=self.display.say
+            )
         except ProxyError as error:
             state = State(began, (await States(self.proxy.cache.records).get(keep.owner)).files)
             return Ran(keep, missing=(Missing(str(keep), str(error)),), state=state)
