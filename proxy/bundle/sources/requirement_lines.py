@@ -11,9 +11,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from proxy.bundle.sources.document import Document
+from proxy.bundle.sources.options import Parser
 
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -31,13 +31,8 @@ class Line:
     options: argparse.Namespace = field(repr=False)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(add_help=False, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(add_help=False, allow_abbrev=False)
     add = parser.add_argument
     add("-r", "--requirement", action="append", default=[])
     add("-c", "--constraint", action="append", default=[])
