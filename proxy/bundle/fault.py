@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from proxy.bundle.uv import UvFailed
 from proxy.bundle.wants import Requirements
 
 LOOKS = 64
-"""Questions to the resolver, at most: enough for six at fault among a thousand."""
+"""Questions to the resolver, at most: enough for three at fault among five hundred."""
 
 Resolve = Callable[[Requirements], Awaitable[object]]
 """Raises ``UvFailed``."""
 
 
-async def at_fault(asked: Requirements, error: UvFailed, resolve: Resolve) -> dict[str, UvFailed]:
+async def at_fault(
+    asked: Requirements,
+    resolve: Resolve,
+    known: Collection[str] = (),
+    suspects: Collection[str] = (),
+) -> dict[str, UvFailed]:
     """The lines that cannot be resolved, each with what the resolver says of it.
 
-    Those that can be had alone, but not together, share what it says of them. ``error`` is what
-    it said of all.
+    Those that can be had alone, but not together, share what it says of them. Lines that are
+    ``known`` to be at fault are left out; ``suspects`` are if the rest can be resolved.
     """
     search = _Search(asked, resolve)
     found: dict[str, UvFailed] = {}
-    rest = asked.lines
-    worse: UvFailed | None = error
-    while worse:
-        found |= await search.among(rest, worse)
-        rest = [line for line in asked.lines if line not in found]
-        worse = await search.tried(rest)
-    return found
+    while True:
+        rest = [line for line in asked.lines if line not in found and line not in known]
+        error = await search.tried(rest)
+        if error is None:
+            return found
+        likely = [line for line in rest if line in suspects]
+        if likely and not await search.tried([line for line in rest if line not in suspects]):
+            found |= dict.fromkeys(likely, error)
+        else:
+            found |= await search.among(rest, error)
 
 
 @dataclass(slots=True)

@@ -30,6 +30,8 @@ class Witness:
     files: dict[Asked, File] = field(default_factory=dict)
     missed_pages: set[ProjectName] = field(default_factory=set)
     """Projects that were asked for and are not there."""
+    troubles: dict[ProjectName, str] = field(default_factory=dict)
+    """Why nobody knows whether these projects are there."""
     _missed: set[Asked] = field(default_factory=set)
     _looks_away: bool = False
 
@@ -56,6 +58,9 @@ class Witness:
             page = await self.index.page(project, checked_after)
         except NotFound:
             self.missed_pages.add(project)
+            raise
+        except ProxyError as error:
+            self.troubles[project] = str(error)
             raise
         self.pages[project] = page
         return page

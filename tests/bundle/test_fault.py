@@ -29,15 +29,30 @@ def requirements(*lines: str) -> Requirements:
     return Requirements("given", "".join(f"{line}\n" for line in lines))
 
 
-async def told(asked: Requirements, resolver: Resolver) -> dict[str, str]:
-    found = await at_fault(asked, UvFailed("all of it"), resolver)
+async def told(
+    asked: Requirements, resolver: Resolver, *, known: str = "", suspects: str = ""
+) -> dict[str, str]:
+    found = await at_fault(asked, resolver, known.split(), suspects.split())
     return {line: str(error) for line, error in found.items()}
 
 
 async def test_one_alone_is_at_fault() -> None:
-    resolver = Resolver("a")
-    assert await told(requirements("a"), resolver) == {"a": "all of it"}
-    assert not resolver.asked
+    assert await told(requirements("a"), Resolver("a")) == {"a": "no a"}
+
+
+async def test_none_is_at_fault_without_those_that_are_known() -> None:
+    assert await told(requirements("a", "b"), Resolver("a"), known="a") == {}
+    assert await told(requirements("a", "b"), Resolver("a", "b"), known="a") == {"b": "no b"}
+
+
+async def test_suspects_are_tried_first() -> None:
+    names = [f"p{number}" for number in range(500)]
+    resolver = Resolver("p3", "p77")
+    found = await told(requirements(*names), resolver, suspects="p3 p77")
+    assert found == {"p3": "no p3", "p77": "no p3"}
+    assert len(resolver.asked) == 3
+    found = await told(requirements(*names), Resolver("p3", "p77"), suspects="p3 p90")
+    assert found == {"p3": "no p3", "p77": "no p77"}, "others may be at fault instead"
 
 
 async def test_each_one_is_found_with_its_own_reason() -> None:
@@ -55,7 +70,7 @@ async def test_those_that_exclude_each_other_share_their_reason() -> None:
         "d": "not together",
     }
     far = await told(requirements("c", "a", "b", "d"), Resolver(together=({"c", "d"},)))
-    assert {"c", "d"} <= far.keys() and set(far.values()) == {"all of it"}
+    assert {"c", "d"} <= far.keys() and set(far.values()) == {"not together"}
 
 
 async def test_what_is_wrong_beside_another_fault_is_found_too() -> None:

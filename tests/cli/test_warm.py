@@ -88,12 +88,29 @@ async def test_each_name_has_its_own_reason_and_the_others_are_had(here: Site) -
     report = json.loads(done.out)
     reasons = {each["line"]: each["reason"] for each in report["missing"]}
     assert reasons.keys() == {"unheard-of>=1", "asks"}
-    assert "unheard-of was not found" in reasons["unheard-of>=1"]
+    assert reasons["unheard-of>=1"] == "no such project: unheard-of"
     assert "for-what-is-not was not found" in reasons["asks"]
-    assert "asks" not in reasons["unheard-of>=1"]
     assert (await run(here, "ready", "one", "two", "three", *LINUX)).status == 0
     lacking = await run(here, "ready", source, *LINUX)
     assert "missing: asks\n" in lacking.err and "missing: one\n" not in lacking.err
+
+
+async def test_an_upstream_that_cannot_be_reached_is_the_reason(here: Site) -> None:
+    here.wheel("top", requires=["dep"])
+    here.wheel("dep")
+    here.upstream.fault("/simple/dep/", Fault(status=500))
+    report = json.loads((await run(here, "warm", "top", *LINUX, "--json", "-q")).out)
+    (lack,) = report["missing"]
+    assert lack["line"] == "top" and lack["reason"].endswith(
+        ": it answered 500 Internal Server Error"
+    )
+    await here.upstream.stop()
+    names = here.source("requirements.txt", "".join(f"name{n}\n" for n in range(30)))
+    report = json.loads((await run(here, "warm", names, *LINUX, "--json", "-q")).out)
+    assert {each["reason"] for each in report["missing"]} == {
+        "upstream upstream: cannot be reached"
+    }
+    assert len(report["missing"]) == 30
 
 
 async def test_the_report_for_machines(here: Site) -> None:
