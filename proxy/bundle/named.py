@@ -57,7 +57,7 @@ class Naming:
             install = (pinned.project, pinned.version, target)
             self.collected.install(install, [file])
             digests = (f"{name}:{digest}" for name, digest in pinned.hashes.items())
-            self.collected.lock(install, digests)
+            self.collected.lock(install, frozenset(digests))
 
     async def pinned(self, wanted: PinnedVersion) -> None:
         """The files of the version that have one of the digests."""

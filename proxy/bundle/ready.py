@@ -25,7 +25,7 @@ from proxy.settings import Settings
 from proxy.simple.names import version_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Readiness:
     needs: Needs
     missing: tuple[Missing, ...]

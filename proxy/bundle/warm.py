@@ -30,7 +30,7 @@ _ROOM = ByteSize(64 * 2**20)
 """Bytes that are kept for a moment of what is fetched for another Waystation."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Report:
     needs: Needs
     missing: tuple[Missing, ...]

@@ -37,7 +37,7 @@ _STORED = re.compile(r"[0-9a-f]{64}\Z")
 UNCONFIRMED = "upstream could not be asked whether its page is still the same"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Ran:
     keep: Keep
     needs: Needs = field(default_factory=Needs)
