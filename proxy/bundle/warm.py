@@ -61,7 +61,7 @@ async def warm(
     async with open_proxy(offline) as proxy:
         unkept = await missing(proxy.index, proxy.cache.store, rest)
         await remember(proxy, offline, rest)
-    reason = "it did not stay in the cache: is the disk full, or max_size too small?"
+    reason = "it did not stay in the cache: is the disk full or read-only, or max_size too small?"
     lost = tuple(Missing(lack.line, reason) for lack in unkept)
     return replace(report, missing=(*report.missing, *lost))
 

@@ -84,6 +84,17 @@ async def test_all_that_reads_a_cache_works(
         assert list((here.folder / "tree").rglob("top-1.0-py3-none-any.whl"))
 
 
+async def test_what_is_damaged_is_told_also_where_it_cannot_be_dropped(here: Site) -> None:
+    key = sorted(here.held())[0]
+    here.store.path(key).write_bytes(b"damaged")
+    with readable_alone(here.cache) as limited:
+        for more in ((), ("--verify",)):
+            done = await run(here, limited, "-m", "proxy", "ready", "top", *TARGET, "-q", *more)
+            assert done.status == 1 and "Traceback" not in done.err
+            assert done.out.count("\n") == 1 and "damaged" in done.err
+    assert here.store.has(key)
+
+
 @pytest.mark.parametrize("left", [("-wal", "-shm"), ("-wal",), ()])
 async def test_what_a_killed_process_left_is_read_as_far_as_it_can_be(
     tmp_path: Path, left: tuple[str, ...]

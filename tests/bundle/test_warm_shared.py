@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -63,11 +64,15 @@ async def test_another_waystation_is_warmed_by_asking_it(here: Site, tmp_path: P
     assert (await here.ready("top")).complete
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("after", [1, 3, 8, 14, 20])
-async def test_killed_in_the_middle_it_completes_when_run_again(here: Site, after: int) -> None:
-    for number in range(COUNT):
-        here.wheel(f"top{number}", padding=200_000)
-    lines = "".join(f"top{number}\n" for number in range(COUNT))
+async def test_ended_in_the_middle_it_completes_when_run_again(
+    here: Site, after: int, number: signal.Signals
+) -> None:
+    names = [f"top{n}" for n in range(COUNT)]
+    for name in names:
+        here.wheel(name, padding=200_000)
+    lines = "".join(f"{name}\n" for name in names)
     source = here.source("requirements.txt", lines)
     here.upstream.fault("*", Fault(delay=0.02, rate=(50_000, 0.02)))
     process = await _started(here, source)
@@ -76,8 +81,9 @@ async def test_killed_in_the_middle_it_completes_when_run_again(here: Site, afte
             while here.upstream.count("/files/") < after and process.returncode is None:
                 await asyncio.sleep(0.01)
     finally:
-        process.kill()
-        await process.communicate()
+        process.send_signal(number)
+        await asyncio.wait_for(process.communicate(), LIMIT)
+    assert process.returncode == (130 if number is signal.SIGINT else -number)
     assert here.upstream.count("/files/") >= after
     async with open_cache(here.settings()) as cache:
         assert not (await verify(cache)).damaged

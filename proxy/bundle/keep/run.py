@@ -27,7 +27,7 @@ from proxy.model import METADATA, ProjectName
 from proxy.storage.base import Blob
 from proxy.storage.disk import BytesBlob, DiskBlob, DiskStore
 
-LOST = "it did not stay in the cache: is the disk full?"
+LOST = "it did not stay in the cache: is the disk full or read-only?"
 SETTLE = 5.0
 """Seconds that what has been read gets to be stored."""
 AGAIN = 0.05
