@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
 
@@ -15,9 +16,10 @@ from proxy.bundle.resolve import Resolver
 from proxy.bundle.targets import Target
 from proxy.bundle.uv import UvFailed
 from proxy.bundle.wants import Requirements
+from proxy.bundle.witness import Asked as File
 from proxy.bundle.witness import Witness
 from proxy.errors import ProxyError
-from proxy.model import ProjectName
+from proxy.model import METADATA, ProjectName
 from proxy.simple.names import normalize
 
 Asked = tuple[Requirements, Target]
@@ -39,20 +41,23 @@ class Unresolved:
     async def told(self, failed: Mapping[Asked, UvFailed]) -> list[Asked]:
         """What is to be resolved instead. What is missing is collected."""
         files = self.witness.missed_files()
-        lines = [Need(file.project, file.filename, file.digest).line for file in files]
-        for asked, error in failed.items():
-            for line in lines:
-                self.collected.miss(line, _reason(asked, error))
+        for file in files:
+            about = max(failed, key=lambda asked: _explained(failed[asked], [file]))
+            line = Need(file.project, file.filename, file.digest).line
+            self.collected.miss(line, _reason(about, failed[about]))
         # The file that was not there tells all, if it is but one.
-        alone = len(files) == 1 and not self.witness.missed_pages
-        if not alone:
-            self.asked |= dict.fromkeys(failed)
-        if alone and not self.rest:
-            return []
+        only = files if not self.witness.missed_pages else ()
+        told = {asked for asked, error in failed.items() if _explained(error, only)}
+        self.asked |= dict.fromkeys(asked for asked in failed if asked not in told)
+        if not self.rest:
+            failed = {asked: error for asked, error in failed.items() if asked not in told}
         with self.witness.looking_away():
-            return await self._instead(failed, told=not alone)
+            return await self._instead(failed, told)
 
-    async def _instead(self, failed: Mapping[Asked, UvFailed], *, told: bool) -> list[Asked]:
+    async def _instead(
+        self, failed: Mapping[Asked, UvFailed], told: Collection[Asked]
+    ) -> list[Asked]:
+        """``told``: of these it is known why."""
         instead: dict[Asked, None] = {}
 
         async def look(requirements: Requirements) -> None:
@@ -60,7 +65,7 @@ class Unresolved:
             for asked in (one for one in failed if one[0] == requirements):
                 faults = await self._faults(asked, failed[asked], suspects)
                 suspects |= faults.keys()
-                for line, reason in faults.items() if told else ():
+                for line, reason in faults.items() if asked not in told else ():
                     self.collected.miss(line, reason)
                 good = [line for line in requirements.lines if line not in faults]
                 if good and self.rest:
@@ -103,6 +108,12 @@ class Unresolved:
             self._absent[project] = str(error)
         else:
             self._absent[project] = None
+
+
+def _explained(error: UvFailed, files: Collection[File]) -> bool:
+    """Whether it is about the one file."""
+    names = [file.filename.removesuffix(METADATA) for file in files]
+    return len(names) == 1 and (names[0] in error.told or quote(names[0]) in error.told)
 
 
 def _reason(asked: Asked, error: UvFailed) -> str:

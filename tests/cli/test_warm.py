@@ -79,6 +79,17 @@ async def test_files_that_failed_are_not_counted_as_fetched(here: Site) -> None:
     assert "4 files" in done.out and "fetched 3 (" in done.out and "could not have 1" in done.out
 
 
+async def test_a_file_that_is_not_there_hides_no_other_trouble(here: Site) -> None:
+    bad = here.wheel("bad")
+    here.wheel("good")
+    here.upstream.fault(bad.name, Fault(status=404))
+    source = here.source("requirements.txt", "good\nbad\n")
+    done = await run(here, "warm", source, "good>=2", *LINUX, "--json", "-q")
+    lines = {each["line"].partition("#")[0] for each in json.loads(done.out)["missing"]}
+    assert lines == {f"bad/{bad.name}.metadata", "good>=2"}
+    assert (await run(here, "ready", "good", *LINUX)).status == 0
+
+
 async def test_each_name_has_its_own_reason_and_the_others_are_had(here: Site) -> None:
     for name in ("one", "two", "three"):
         here.wheel(name)
