@@ -2,7 +2,7 @@
 
 ```text
 alpha/alpha-1.0-py3-none-any.whl#3f0c…          this file
-beta/                                           this project's page
+beta/#-                                         this project's page
 --python 3.12 --platform manylinux_2_28_x86_64  the lines from here on together, for these targets
 gamma>=2
 delta; python_version < "3.13"
@@ -29,7 +29,7 @@ _SDISTS = {"also": (), "none": ("--no-sdists",), "only": ("--only-sdists",)}
 def lines(needs: Needs, missing: Iterable[Missing], wants: Wants, choice: Choice) -> Iterator[str]:
     """``wants`` and ``choice`` are what was asked for, ``needs`` what was found of it."""
     every = [lack.line for lack in missing]
-    exact = [line for line in every if "#" in line or line.endswith("/")]
+    exact = [line for line in every if "#" in line]
     yield from exact
     told = {*exact}
     for asked, targets in _by_target(needs).items():

@@ -114,8 +114,7 @@ class Naming:
         try:
             page = await self.page(touched.project)
         except ProxyError as error:
-            line = need.line if touched.filename else f"{touched.project}/"
-            self.collected.miss(line, str(error))
+            self.collected.miss(need.line, str(error))
             return
         owner = need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
         if touched.filename is None:

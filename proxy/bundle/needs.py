@@ -37,7 +37,7 @@ class Missing:
     """Something that is needed and cannot be had."""
 
     line: str
-    """A file as in ``Need.line``, a project's page with a slash at its end, or a requirement."""
+    """A file as in ``Need.line``, a project's page as one without a name, or a requirement."""
     reason: str
 
 

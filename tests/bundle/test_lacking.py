@@ -25,7 +25,7 @@ def again(needs: Needs, missing: list[Missing], wants: Wants = Wants()) -> Wants
 
 
 def test_files_and_pages_have_no_targets() -> None:
-    missing = [Missing(f"foo/foo-1.tar.gz#{DIGEST}", "gone"), Missing("bar/", "gone")]
+    missing = [Missing(f"foo/foo-1.tar.gz#{DIGEST}", "gone"), Missing("bar/#-", "gone")]
     assert [*lines(Needs(), missing, Wants(), FOR)] == [each.line for each in missing]
     touched = (Touched(normalize("foo"), "foo-1.tar.gz", DIGEST), Touched(normalize("bar")))
     assert again(Needs(), missing) == Wants(touched=touched)

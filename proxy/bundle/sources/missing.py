@@ -22,8 +22,8 @@ from proxy.model import ProjectName
 from proxy.simple.names import safe_filename
 
 _EXACT = re.compile(
-    r"(?P<project>[a-z0-9]+(?:-[a-z0-9]+)*)/(?:(?P<filename>[^/]+)"
-    r"#(?P<digest>[0-9a-f]{64}|[a-z0-9_]+-[0-9a-f]{16,128}|-))?\Z"
+    r"(?P<project>[a-z0-9]+(?:-[a-z0-9]+)*)/(?P<filename>[^/]*)"
+    r"#(?P<digest>[0-9a-f]{64}|[a-z0-9_]+-[0-9a-f]{16,128}|-)\Z"
 )
 _HEAD = "--python "
 
@@ -48,7 +48,7 @@ def _exact(line: str) -> Touched | None:
     if not found or not safe_filename(found["filename"] or "page"):
         return None
     digest = None if found["digest"] == "-" else found["digest"]
-    return Touched(ProjectName(found["project"]), found["filename"], digest)
+    return Touched(ProjectName(found["project"]), found["filename"] or None, digest)
 
 
 def _parts(document: Document, lines: list[str]) -> Iterator[Document]:
