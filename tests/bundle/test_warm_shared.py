@@ -22,6 +22,7 @@ from proxy.upkeep import verify
 from tests.bundle.support import choice
 from tests.bundle.warming import LIMIT, Site, read, site
 from tests.support.faults import Fault
+from tests.support.rig import sha256
 from tests.support.running import ROOT, environment, running
 
 COUNT = 12
@@ -48,20 +49,28 @@ async def test_a_server_on_the_same_cache_has_what_was_warmed(here: Site) -> Non
             assert await answer.read() == path.read_bytes()
 
 
-async def test_another_waystation_is_warmed_by_asking_it(here: Site, tmp_path: Path) -> None:
-    here.wheel("top", requires=["built"])
-    here.sdist("built", build_requires=["tool"])
+@pytest.mark.parametrize("locked", [False, True])
+async def test_another_waystation_is_warmed_by_asking_it(
+    here: Site, tmp_path: Path, locked: bool
+) -> None:
+    top = here.wheel("top", requires=["built"])
+    built = here.sdist("built", build_requires=["tool"])
     here.wheel("tool")
+    line = "{}==1.0 --hash=sha256:{}\n"
+    hashed = "".join(
+        line.format(path.name.split("-")[0], sha256(path.read_bytes())) for path in (top, built)
+    )
+    source = here.source("requirements.txt", hashed) if locked else "top"
     remote = here.settings()
     ours = here.settings(cache_dir=tmp_path / "ours")
     async with open_proxy(remote) as proxy, serving(proxy.index) as address:
-        wants, url = read(("top",), choice()), HttpUrl(address)
+        wants, url = read((source,), choice()), HttpUrl(address)
         async with asyncio.timeout(LIMIT):
             report = await warm_remote(ours, url, wants, choice(), Silence())
     assert report.complete and report.fetched == len(report.needs.files)
     assert not (tmp_path / "ours").exists()
     await here.upstream.stop()
-    assert (await here.ready("top")).complete
+    assert (await here.ready(source)).complete
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
