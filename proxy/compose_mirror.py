@@ -103,7 +103,7 @@ async def _assembled(
     lifetimes = _lifetimes(settings)
     held = Held(cache.records, namespace)
     allows = remote.allows if remote else _any
-    ledger = Ledger(name, namespace, cache.records, events, settings.on_changed_file)
+    ledger = Ledger(name, namespace, cache.records, events, settings.on_changed_file, clock=clock)
     vanished = Vanished(namespace, cache.records, held, cache.store)
     memory = PageMemory(
         name,

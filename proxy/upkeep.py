@@ -14,10 +14,11 @@ import msgspec
 
 from proxy.cache import Cache
 from proxy.purges import EVERYTHING
+from proxy.storage.changed import ChangedFiles
 from proxy.storage.held import HeldFile
 
-CACHED = ("page", "document", "held", "provenance", "seen")
-"""Kinds of records of what can be had again; keys are ``<kind>/<index>/<project>[/...]``."""
+CACHED = ("page", "document", "held", "provenance", "seen", "changed")
+"""Kinds of records of what upstream has; keys are ``<kind>/<index>/<project>[/...]``."""
 TOGETHER = "together"
 """The kind of what is known of projects that are asked for together; see ``speculation``."""
 CLAIM = "claim"
@@ -29,6 +30,8 @@ class Stats(msgspec.Struct, frozen=True):
     files: int
     size: int
     """Bytes."""
+    changed: int = 0
+    """Files that upstream has listed with other bytes than before, so far."""
 
 
 class Holding(msgspec.Struct, frozen=True, order=True):
@@ -47,7 +50,8 @@ async def stats(cache: Cache) -> Stats:
     entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
     pages = await cache.records.keys("page/")
     size = sum(entry.size for entry in entries)
-    return Stats(len({_project(key) for key in pages}), len(entries), size)
+    changed = await ChangedFiles(cache.records).count()
+    return Stats(len({_project(key) for key in pages}), len(entries), size, changed)
 
 
 async def holdings(cache: Cache, projects: Sequence[str] = ()) -> list[tuple[str, list[Holding]]]:

@@ -104,7 +104,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "bs4": ("proxy.simple.*",),
     "pypi_simple": ("proxy.simple.*", "proxy.plan"),
     # It pickles what it can: one module sees to it that it cannot.
-    "diskcache": ("proxy.storage.records",),
+    "diskcache": ("proxy.storage.raw",),
     "sqlite3": ("proxy.storage.*",),
     # Values from outside are checked where they come in, and are plain after that.
     "pydantic_settings": ("proxy.settings", "proxy.sources"),

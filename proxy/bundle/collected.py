@@ -21,7 +21,7 @@ class Collected:
     """The files that each can be installed from."""
     _files: dict[tuple[ProjectName, str, str], Need] = field(default_factory=dict)
     _missing: dict[str, str] = field(default_factory=dict)
-    _locked: dict[Install, set[str]] = field(default_factory=dict)
+    _locked: dict[Install, frozenset[str]] = field(default_factory=dict)
 
     @property
     def files(self) -> tuple[Need, ...]:
@@ -33,7 +33,7 @@ class Collected:
 
     @property
     def locked(self) -> tuple[Lock, ...]:
-        return tuple(Lock(*key, frozenset(found)) for key, found in self._locked.items())
+        return tuple(Lock(*key, found) for key, found in self._locked.items())
 
     def take(self, page: ProjectPage, file: File, proofs: Mapping[str, str] = _NOTHING) -> None:
         """A file of the page with what the page says lies beside it."""
@@ -52,6 +52,8 @@ class Collected:
     def install(self, install: Install, files: Iterable[File]) -> None:
         self.installs.setdefault(install, []).extend(files)
 
-    def lock(self, install: Install, digests: Iterable[str]) -> None:
-        """``digests`` as in ``Lock``."""
-        self._locked.setdefault(install, set()).update(digests)
+    def lock(self, install: Install, digests: frozenset[str]) -> None:
+        """``digests`` as in ``Lock``; targets share what is one."""
+        known = self._locked.setdefault(install, digests)
+        if not digests <= known:
+            self._locked[install] = known | digests

@@ -17,9 +17,9 @@ from proxy.bundle.named import Naming
 from proxy.bundle.needs import Need, Needs
 from proxy.bundle.parallel import each
 from proxy.bundle.resolve import Resolver
-from proxy.bundle.targets import Target
+from proxy.bundle.unresolved import Asked, Unresolved
 from proxy.bundle.uv import UvFailed
-from proxy.bundle.wants import Requirements, Wants, joined
+from proxy.bundle.wants import Wants, joined
 from proxy.bundle.witness import Witness
 from proxy.errors import ProxyError
 from proxy.indexes.base import Index
@@ -31,21 +31,27 @@ JOBS = 8
 Say = Callable[[str], None]
 """Told in a few words what is being done."""
 
-Asked = tuple[Requirements, Target]
-
 
 async def needed(
-    index: Index, wants: Wants, choice: Choice, *, jobs: int = JOBS, say: Say = lambda _: None
+    index: Index,
+    wants: Wants,
+    choice: Choice,
+    *,
+    rest: bool = False,
+    jobs: int = JOBS,
+    say: Say = lambda _: None,
 ) -> Needs:
     """What the wants come down to, by the pages that the index answers with.
 
-    What cannot be had is in ``missing``. Raises ``ConfigurationError`` where something has to
-    be resolved and nothing is there to do it, or it cannot do it for a target.
+    What cannot be had is in ``missing``; with ``rest``, what can be had without it is needed all
+    the same. Raises ``ConfigurationError`` where something has to be resolved and nothing is
+    there to do it, or it cannot do it for a target.
     """
     witness, collected = Witness(index), Collected()
     async with Resolver(witness, choice.sdists) as resolver:
         naming = Naming(witness, choice, collected, {})
-        gathering = _Gathering(witness, collected, naming, resolver, jobs, say)
+        unresolved = Unresolved(witness, collected, resolver, jobs, rest)
+        gathering = _Gathering(witness, collected, naming, resolver, unresolved, jobs, say)
         await gathering.named(wants)
         await gathering.resolved(wants, choice)
     return gathering.needs(wants)
@@ -57,9 +63,12 @@ class _Gathering:
     collected: Collected
     naming: Naming
     resolver: Resolver
+    unresolved: Unresolved
     jobs: int
     say: Say
     asked: dict[Asked, None] = field(default_factory=dict)
+    failed: dict[Asked, UvFailed] = field(default_factory=dict)
+    """In this round."""
     looked_into: set[Install] = field(default_factory=set)
     builds: dict[tuple[ProjectName, str], Wants] = field(default_factory=dict)
     """By project and digest of the sdist."""
@@ -82,11 +91,15 @@ class _Gathering:
 
     async def resolved(self, wants: Wants, choice: Choice) -> None:
         """What a resolver makes of requirements, and of what builds what has to be built."""
-        asked = [(one, target) for one in wants.requirements for target in choice.targets]
+        asked = [
+            (one, target) for one in wants.requirements for target in (one.choice or choice).targets
+        ]
         asked += await self._to_build()
         while asked:
             await each(asked, self._resolve, self.jobs)
-            asked = await self._to_build()
+            failed, self.failed = self.failed, {}
+            asked = await self.unresolved.told(failed) if failed else []
+            asked += await self._to_build()
 
     def needs(self, wants: Wants) -> Needs:
         for touched, file in self.witness.files.items():
@@ -102,6 +115,7 @@ class _Gathering:
             skipped=every.skipped,
             notes=every.notes,
             resolved=tuple(self.asked),
+            unresolved=tuple(self.unresolved.asked),
             locked=self.collected.locked,
         )
 
@@ -116,20 +130,10 @@ class _Gathering:
         try:
             versions = await self.resolver.resolve(requirements, target)
         except UvFailed as error:
-            self._unresolved(requirements, f"{requirements.title}, for {target}: {error}")
+            self.failed[asked] = error
             return
         for project, version in versions:
-            await self.naming.version(project, version, target)
-
-    def _unresolved(self, requirements: Requirements, reason: str) -> None:
-        """The file that was not there, if that tells all, else also what was to be resolved."""
-        files = self.witness.missed_files()
-        for file in files:
-            line = Need(file.project, file.filename, file.digest).line
-            self.collected.miss(line, reason)
-        if len(files) != 1 or self.witness.missed_pages:
-            for line in requirements.text.splitlines():
-                self.collected.miss(line, reason)
+            await self.naming.version(project, version, target, choice=requirements.choice)
 
     async def _to_build(self) -> list[Asked]:
         """What is to be resolved for the sdists that have not been looked into yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.bundle.needs import Missing, Need
@@ -87,7 +88,8 @@ async def check(need: Need, artifact: Artifact, store: BlobStore, *, verify: boo
     wrong = await asyncio.to_thread(_differing, blob.path, promised if verify else {})
     if wrong or not whole:
         if ours:
-            await store.delete(blob.path.name)
+            with suppress(OSError):  # where nothing can be deleted, it is told all the same
+                await store.delete(blob.path.name)
         raise StoreDamaged(need.filename)
     wrong = await asyncio.to_thread(_differing, blob.path, need.proofs)
     if wrong:

@@ -57,7 +57,7 @@ class Naming:
             install = (pinned.project, pinned.version, target)
             self.collected.install(install, [file])
             digests = (f"{name}:{digest}" for name, digest in pinned.hashes.items())
-            self.collected.lock(install, digests)
+            self.collected.lock(install, frozenset(digests))
 
     async def pinned(self, wanted: PinnedVersion) -> None:
         """The files of the version that have one of the digests."""
@@ -78,6 +78,7 @@ class Naming:
         test: Callable[[File], bool] = lambda _: True,
         *,
         line: str | None = None,
+        choice: Choice | None = None,
     ) -> None:
         """The wanted files of a version that pass the test; ``line`` is what to call it."""
         line = line or f"{project}=={version}"
@@ -86,7 +87,7 @@ class Naming:
         except ProxyError as error:
             self.collected.miss(line, str(error))
             return
-        found = of_version(page, version, self.choice, (target,), test)
+        found = of_version(page, version, choice or self.choice, (target,), test)
         for file in found:
             self.collected.take(page, file)
         self.collected.install((project, version, target), found)
@@ -94,18 +95,18 @@ class Naming:
             self.collected.miss(line, f"the index has no wanted file of it for {target}")
 
     async def newest(self, named: Named) -> None:
-        line = f"{named.project}{named.specifier}"
         try:
             page = await self.page(named.project)
         except ProxyError as error:
-            self.collected.miss(line, str(error))
+            self.collected.miss(named.line, str(error))
             return
-        versions = newest(page, named, self.choice)
+        choice = named.choice or self.choice
+        versions = newest(page, named, choice)
         for version in versions:
-            for file in of_version(page, version, self.choice, self.choice.targets):
+            for file in of_version(page, version, choice, choice.targets):
                 self.collected.take(page, file)
         if not versions:
-            self.collected.miss(line, "no version fits")
+            self.collected.miss(named.line, "no version fits")
 
     async def touched(self, touched: Touched) -> None:
         """A page or a file that somebody asked for, whatever the targets."""
@@ -113,8 +114,7 @@ class Naming:
         try:
             page = await self.page(touched.project)
         except ProxyError as error:
-            line = need.line if touched.filename else touched.project
-            self.collected.miss(line, str(error))
+            self.collected.miss(need.line, str(error))
             return
         owner = need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
         if touched.filename is None:

@@ -37,7 +37,7 @@ class Missing:
     """Something that is needed and cannot be had."""
 
     line: str
-    """As ``warm -`` reads it: one file, or a requirement."""
+    """A file as in ``Need.line``, a project's page as one without a name, or a requirement."""
     reason: str
 
 
@@ -61,6 +61,8 @@ class Needs:
     notes: tuple[str, ...] = ()
     resolved: tuple[tuple[Requirements, Target], ...] = ()
     """What was given to the resolver, build requirements included."""
+    unresolved: tuple[tuple[Requirements, Target], ...] = ()
+    """What of that it could not resolve, where no single file would have been enough."""
     locked: tuple[Lock, ...] = ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
 
 from proxy.bundle.choice import Choice
@@ -25,7 +25,7 @@ from proxy.settings import Settings
 from proxy.simple.names import version_of
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Readiness:
     needs: Needs
     missing: tuple[Missing, ...]
@@ -78,7 +78,7 @@ async def ready(
             proof = _Proof(needs, witness, resolver, display, jobs)
             await proof.resolved(choice)
             if own and not proof.failed:
-                await proof.installed(wants, own)
+                await proof.installed(_for(own, wants, choice), own)
     lost = tuple(Missing(*lack) for lack in proof.failed.items())
     return replace(verdict, missing=lost, installed=proof.installs)
 
@@ -112,6 +112,10 @@ def _own(choice: Choice) -> Target:
     )
 
 
+def _for(own: Target, wants: Wants, choice: Choice) -> list[Requirements]:
+    return [one for one in wants.requirements if own in (one.choice or choice).targets]
+
+
 @dataclass(slots=True)
 class _Proof:
     """Tools at work on an instance that lists what is held and nothing else."""
@@ -139,9 +143,9 @@ class _Proof:
         await each(self.needs.resolved, lambda pair: one(*pair, dependencies=True), self.jobs)
         await each(locked, lambda pair: one(*pair, dependencies=False), self.jobs)
 
-    async def installed(self, wants: Wants, own: Target) -> None:
+    async def installed(self, resolved: Iterable[Requirements], own: Target) -> None:
         locked = rounds(self.needs.locked, own)
-        for asked in (*wants.requirements, *locked):
+        for asked in (*resolved, *locked):
             self.display.say(f"installing {asked.title} into a folder that is deleted again")
             work = self.resolver.install(asked, dependencies=asked not in locked)
             if await self._try(asked, work):
@@ -170,7 +174,7 @@ class _Proof:
             for file in self.witness.missed_files():
                 need = Need(file.project, file.filename, file.digest)
                 self.failed.setdefault(need.line, reason)
-            names = sorted(self.witness.missed_pages) or asked.text.splitlines()
+            names = sorted(self.witness.missed_pages) or asked.lines
             for line in names:
                 self.failed.setdefault(line, reason)
             return False

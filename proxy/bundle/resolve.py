@@ -60,7 +60,7 @@ class Resolver:
         not know the platform.
         """
         uv = await self.started()
-        arguments = [*_SDISTS[self._sdists], *target.uv_arguments()]
+        arguments = [*self._kinds(asked), *target.uv_arguments()]
         arguments += [] if dependencies else ["--no-deps"]
         arguments += ["--prerelease", "allow"] if asked.prereleases else []
         wanted, constraints = self._written(uv.scratch, asked)
@@ -79,7 +79,7 @@ class Resolver:
         uv = await self.started()
         wanted, constraints = self._written(uv.scratch, asked)
         folder = wanted.with_suffix("")
-        arguments = [*_SDISTS[self._sdists], "--constraints", str(constraints), "-r", str(wanted)]
+        arguments = [*self._kinds(asked), "--constraints", str(constraints), "-r", str(wanted)]
         arguments += [] if dependencies else ["--no-deps"]
         arguments += ["--prerelease", "allow"] if asked.prereleases else []
         await uv.run(["venv", "--python", sys.executable, str(folder)])
@@ -97,6 +97,9 @@ class Resolver:
                 address = await self._stack.enter_async_context(serving(self._index))
                 self._uv = Uv(program, address, scratch)
         return self._uv
+
+    def _kinds(self, asked: Requirements) -> tuple[str, ...]:
+        return _SDISTS[asked.choice.sdists if asked.choice else self._sdists]
 
     def _written(self, scratch: Path, asked: Requirements) -> tuple[Path, Path]:
         self._count += 1

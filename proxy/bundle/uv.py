@@ -88,6 +88,7 @@ class Uv:
             "NO_PROXY": "127.0.0.1",
             "PIP_CONFIG_FILE": os.devnull,
             "UV_CACHE_DIR": str(self.scratch / "cache"),
+            "UV_HTTP_RETRIES": "0",  # whoever is asked has tried again itself
             "UV_HTTP_TIMEOUT": "600",
             "UV_NO_CONFIG": "1",
             "UV_NO_PROGRESS": "1",

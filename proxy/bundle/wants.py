@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TypeVar
 
 from packaging.specifiers import SpecifierSet
 
+from proxy.bundle.choice import Choice
 from proxy.bundle.targets import Target
 from proxy.errors import ProxyError
 from proxy.model import ProjectName
@@ -77,6 +78,18 @@ class Requirements:
     """A constraints file of the same kind."""
     prereleases: bool = False
     """Whether pre-releases are asked for everywhere (``--pre``)."""
+    choice: Choice | None = None
+    """What it is for, where that is not for the command to say."""
+
+    @property
+    def lines(self) -> list[str]:
+        """Those that require something: the others are options, which count for all."""
+        return [line for line in self.text.splitlines() if not line.startswith("-")]
+
+    def only(self, lines: Container[str]) -> Requirements:
+        """Of those that require something, these."""
+        kept = (line for line in self.text.splitlines() if line.startswith("-") or line in lines)
+        return replace(self, text="".join(f"{line}\n" for line in kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,12 @@ class Named:
     project: ProjectName
     specifier: SpecifierSet
     latest: int
+    choice: Choice | None = None
+    """As of ``Requirements``."""
+
+    @property
+    def line(self) -> str:
+        return f"{self.project}{self.specifier}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ _ROOM = ByteSize(64 * 2**20)
 """Bytes that are kept for a moment of what is fetched for another Waystation."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Report:
     needs: Needs
     missing: tuple[Missing, ...]
@@ -61,7 +61,7 @@ async def warm(
     async with open_proxy(offline) as proxy:
         unkept = await missing(proxy.index, proxy.cache.store, rest)
         await remember(proxy, offline, rest)
-    reason = "it did not stay in the cache: is the disk full, or max_size too small?"
+    reason = "it did not stay in the cache: is the disk full or read-only, or max_size too small?"
     lost = tuple(Missing(lack.line, reason) for lack in unkept)
     return replace(report, missing=(*report.missing, *lost))
 
@@ -137,15 +137,18 @@ async def _fetched(
 ) -> Report:
     counting = Counting()
     proxy.events.subscribe(counting)
-    needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
+    needs = await needed(proxy.index, wants, choice, rest=True, jobs=jobs, say=display.say)
     fetching = Fetching(proxy.index, proxy.cache.store, display, jobs)
     await fetching.all(needs.files)
-    fetched = [need for need in needs.files if (need.project, need.filename) in counting.fetched]
-    lines = {lack.line for lack in needs.missing}
-    failed = (lack for lack in fetching.failed if lack.line not in lines)
+    missing = {lack.line: lack for lack in (*fetching.failed, *needs.missing)}
+    fetched = [
+        need
+        for need in needs.files
+        if (need.project, need.filename) in counting.fetched and need.line not in missing
+    ]
     return Report(
         needs,
-        (*needs.missing, *failed),
+        tuple(missing.values()),
         len(fetched),
         sum(need.size or 0 for need in fetched),
     )

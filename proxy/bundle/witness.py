@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from proxy.errors import NotFound, ProxyError
@@ -29,7 +30,19 @@ class Witness:
     files: dict[Asked, File] = field(default_factory=dict)
     missed_pages: set[ProjectName] = field(default_factory=set)
     """Projects that were asked for and are not there."""
+    troubles: dict[ProjectName, str] = field(default_factory=dict)
+    """Why nobody knows whether these projects are there."""
     _missed: set[Asked] = field(default_factory=set)
+    _looks_away: bool = False
+
+    @contextmanager
+    def looking_away(self) -> Iterator[None]:
+        """While entered nothing is noted: what is asked for is only tried."""
+        self._looks_away = True
+        try:
+            yield
+        finally:
+            self._looks_away = False
 
     @property
     def name(self) -> str:
@@ -39,10 +52,15 @@ class Witness:
         return await self.index.projects()
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        if self._looks_away:
+            return await self.index.page(project, checked_after)
         try:
             page = await self.index.page(project, checked_after)
         except NotFound:
             self.missed_pages.add(project)
+            raise
+        except ProxyError as error:
+            self.troubles[project] = str(error)
             raise
         self.pages[project] = page
         return page
@@ -50,6 +68,8 @@ class Witness:
     async def file(
         self, project: ProjectName, filename: str, digest: str | None = None
     ) -> Artifact:
+        if self._looks_away:
+            return await self.index.file(project, filename, digest)
         asked = Asked(project, filename, digest or "-")
         try:
             artifact = await self.index.file(project, filename, digest)

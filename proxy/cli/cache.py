@@ -11,9 +11,11 @@ import click
 
 from proxy.cache import Cache, open_cache
 from proxy.cli.options import settings_options
+from proxy.logs import stamp
 from proxy.simple.names import normalize
 from proxy.sizes import size_text
 from proxy.sources import load
+from proxy.storage.changed import ChangedFiles
 from proxy.upkeep import holdings, purge, purge_everything, stats, verify
 
 
@@ -38,7 +40,7 @@ def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, fl
 @command.command("stats")
 @settings_options
 def stats_command(config: Path | None, **flags: Any) -> None:
-    """Count what is held, and its size."""
+    """Count what is held, its size, and the files that changed upstream."""
 
     async def work(cache: Cache) -> int:
         found = await stats(cache)
@@ -46,6 +48,8 @@ def stats_command(config: Path | None, **flags: Any) -> None:
         click.echo(f"projects  {found.projects}")
         click.echo(f"files     {found.files}")
         click.echo(f"bytes     {found.size} ({size_text(found.size)})")
+        more = " (waystation cache changed lists them)" if found.changed else ""
+        click.echo(f"changed   {found.changed}{more}")
         return 0
 
     _with_cache(work, config, flags)
@@ -63,6 +67,24 @@ def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -
             click.echo(project)
             for file in files:
                 click.echo(f"  {file.size:>12}  {file.sha256}  {file.filename}")
+        return 0
+
+    _with_cache(work, config, flags)
+
+
+@command.command("changed")
+@settings_options
+def changed_command(config: Path | None, **flags: Any) -> None:
+    """List the files that upstream has listed with other bytes than before.
+
+    When it was noticed, project, file name, and the digests before and after. What became of
+    it says the setting on_changed_file; "purge PROJECT" forgets it.
+    """
+
+    async def work(cache: Cache) -> int:
+        for project, filename, change in await ChangedFiles(cache.records).all():
+            click.echo(f"{stamp(change.noticed)}  {project}  {filename}")
+            click.echo(f"  {change.seen} -> {change.now}")
         return 0
 
     _with_cache(work, config, flags)

@@ -10,8 +10,10 @@ import click
 import msgspec
 
 from proxy.bundle.choice import Choice
+from proxy.bundle.lacking import lines
 from proxy.bundle.progress import display
 from proxy.bundle.ready import Readiness, ready
+from proxy.bundle.wants import Wants
 from proxy.cli.options import settings_options
 from proxy.cli.reporting import facts, quiet_logs, tell_missing
 from proxy.cli.source_options import given, read_sources, source_options
@@ -33,8 +35,9 @@ def command(
 ) -> None:
     """Say, without a network, whether all that the sources need is held for every target.
 
-    Sources and targets are those of "warm". What is missing goes to standard output, one a
-    line, as "waystation warm -" reads it; then the exit status is 1.
+    Sources and targets are those of "warm". What is missing goes to standard output, with the
+    targets where they matter: "waystation ready ... | waystation warm -" fetches it. Then the
+    exit status is 1.
     """
     wanted = given(flags)
     settings = load(flags, config).settings
@@ -42,11 +45,11 @@ def command(
     wants, choice = read_sources(**wanted)
     work = ready(settings, wants, choice, display(quiet=quiet), verify=verify, install=install)
     verdict = asyncio.run(work)
-    _tell(verdict, choice, quiet=quiet, as_json=as_json)
+    _tell(verdict, wants, choice, quiet=quiet, as_json=as_json)
     raise SystemExit(0 if verdict.complete else 1)
 
 
-def _tell(verdict: Readiness, choice: Choice, *, quiet: bool, as_json: bool) -> None:
+def _tell(verdict: Readiness, wants: Wants, choice: Choice, *, quiet: bool, as_json: bool) -> None:
     needs = verdict.needs
     if as_json:
         told = {"complete": verdict.complete, "installed": verdict.installed}
@@ -54,8 +57,8 @@ def _tell(verdict: Readiness, choice: Choice, *, quiet: bool, as_json: bool) -> 
     for each in () if quiet else needs.notes:
         click.echo(f"note: {each}", err=True)
     tell_missing(verdict.missing, needs.skipped)
-    for missing in () if as_json else verdict.missing:
-        click.echo(missing.line)
+    for line in () if as_json else lines(needs, verdict.missing, wants, choice):
+        click.echo(line)
     if not quiet and verdict.complete:
         click.echo(f"ready: {len(needs.files)} files, {size_text(needs.size)}, for", err=True)
         for target in choice.targets:

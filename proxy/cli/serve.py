@@ -27,11 +27,14 @@ from proxy.simple.links import Link, absolute_link
 from proxy.sources import load
 from proxy.speculation.siblings import COLUMNS as ASKED
 from proxy.speculation.siblings import Siblings
+from proxy.storage.changed import ChangedFiles
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.finished import FinishedAnswers
 from proxy.web.hit_log import HitLog
 from proxy.web.server import Server, tls_context
+
+log = logging.getLogger(__name__)
 
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (not bound here)
 """What to listen on for all addresses of the machine, and one of those."""
@@ -71,7 +74,15 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()
+            await _tell_changed(proxy)
             await server.until_stopped()
+
+
+async def _tell_changed(proxy: Proxy) -> None:
+    """So that nobody has to have seen the line of the moment when it was noticed."""
+    if count := await ChangedFiles(proxy.cache.records).count():
+        told = "upstream has listed other bytes for known files, so far %d; see: %s"
+        log.warning(told, count, "waystation cache changed")
 
 
 def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[None]:

@@ -65,8 +65,10 @@ async def _warm(
 
 
 def _url(text: str) -> HttpUrl:
+    """Of the index: where only the server is named, that is where a Waystation has it."""
     try:
-        return TypeAdapter(HttpUrl).validate_python(text)
+        url = TypeAdapter(HttpUrl).validate_python(text)
+        return url if url.path not in (None, "/") else HttpUrl(f"{text.rstrip('/')}/simple/")
     except ValidationError:
         raise ConfigurationError(
             "--via", "not an address", "give one such as http://packages.example.com/simple/"

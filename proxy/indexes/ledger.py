@@ -7,7 +7,8 @@ again). Where they do, the first that were seen stand, unless the settings say o
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping
+import time
+from collections.abc import Callable, Container, Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -19,6 +20,7 @@ from proxy.indexes.behind import Behind
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.singleflight import SingleFlight
 from proxy.storage.base import Records
+from proxy.storage.changed import ChangedFile, ChangedFiles
 from proxy.storage.seen import Seen, SeenFile, decode, encode, key
 
 log = logging.getLogger(__name__)
@@ -50,13 +52,22 @@ class Ledger:
     """Remembers every file of every page, by project and file name."""
 
     def __init__(
-        self, name: str, namespace: str, records: Records, events: Observer, on_change: OnChange
+        self,
+        name: str,
+        namespace: str,
+        records: Records,
+        events: Observer,
+        on_change: OnChange,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
         self._namespace = namespace
         self._records = records
         self._events = events
         self._on_change = on_change
+        self._clock = clock
+        self._count = ChangedFiles(records)
         self._told: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
         self._news: dict[ProjectName, _News] = {}
         self._writes: SingleFlight[ProjectName, None] = SingleFlight()
@@ -73,7 +84,7 @@ class Ledger:
         seen = await self._seen(page.project, size)
         changed = await off_loop(size, lambda: _changed(seen, page))
         for old, new in changed:
-            self._tell(page.project, old, new)
+            await self._tell(page.project, old, new)
         refused = changed if self._on_change == "refuse" else []
         shown = {new.filename: _as_seen(old, new) for old, new in refused}
         self._news[page.project] = _News(seen, page, shown)
@@ -111,8 +122,8 @@ class Ledger:
         if packed is not None:
             await self._records.put(key(self._namespace, project), packed)
 
-    def _tell(self, project: ProjectName, old: SeenFile, new: File) -> None:
-        """Loudly, but once: pages are read often."""
+    async def _tell(self, project: ProjectName, old: SeenFile, new: File) -> None:
+        """Loudly, but once: pages are read often. It is counted for good."""
         if (project, new.filename, new.digest) in self._told:
             return
         self._told[project, new.filename, new.digest] = None
@@ -129,6 +140,8 @@ class Ledger:
         self._events(
             FileChanged(project, new.filename, self._name, old.digest, new.digest, outcome)
         )
+        change = ChangedFile(old.digest, new.digest, self._clock())
+        await self._count.note(self._namespace, project, new.filename, change)
 
 
 def _changed(seen: Seen, page: ProjectPage) -> list[tuple[SeenFile, File]]:

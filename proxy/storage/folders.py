@@ -20,12 +20,15 @@ def private_folder(folder: Path) -> None:
     """Make the folder, readable by nobody else, or make sure that it is ours.
 
     A group that may write, as a volume's group of a cluster, loses that right. Raises
-    ``ConfigurationError`` where somebody else could write, and ``OSError``.
+    ``ConfigurationError`` where somebody else could write, and ``OSError``. On a disk that is
+    mounted read-only nobody can, whoever owned it where it was written.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigurationError(_KEY, f"{folder} is not a folder", "name another one")
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return
     if found.st_uid != os.geteuid():
         raise ConfigurationError(
             _KEY, f"{folder} belongs to another user", "let the user of the proxy own it"

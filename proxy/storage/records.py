@@ -1,69 +1,20 @@
-"""Small values that survive a restart, in diskcache; nothing else may know of that library.
-
-Values are bytes and never pickled, in neither direction: who can write to the folder still
-cannot run code here.
-"""
+"""Small values that survive a restart: records, each sealed with a checksum."""
 
 from __future__ import annotations
 
 import logging
-import sqlite3
-import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-import diskcache
-from diskcache.core import MODE_BINARY, MODE_RAW
-
 from proxy.storage.database import Database, Lane
 from proxy.storage.folders import private_folder, require_local
+from proxy.storage.raw import TROUBLES, connected, keys
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-_TROUBLES = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
-_KEYS = """
-    SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ?
-    AND (expire_time IS NULL OR expire_time > ?) ORDER BY key
-"""
-
-
-class RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
-    """Text keys and bytes as they are; everything that the library would pickle is refused."""
-
-    def put(self, key: str) -> Any:
-        if type(key) is not str:
-            raise TypeError("a key is text")
-        return super().put(key)
-
-    def get(self, key: object, raw: bool) -> str:
-        if not raw or type(key) is not str:
-            raise ValueError("a key that was not written here")
-        return key
-
-    def store(self, value: bytes, read: bool, key: object = diskcache.UNKNOWN) -> Any:
-        if type(value) is not bytes or read:
-            raise TypeError("a value is bytes")
-        return super().store(value, False, key=key)
-
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:
-        if mode == MODE_RAW and type(value) is bytes:
-            return value
-        if mode != MODE_BINARY or not filename or read:
-            raise ValueError("a value that was not written here")
-        if Path(filename).is_absolute() or ".." in Path(filename).parts:
-            raise ValueError("a value outside of the folder")
-        return Path(self._directory, filename).read_bytes()
-
-    def _write(self, full_path: str, *content: Any, **options: Any) -> Any:
-        try:
-            return super()._write(full_path, *content, **options)
-        except OSError:  # a full disk is not to be filled with halves
-            Path(full_path).unlink(missing_ok=True)
-            raise
 
 
 class DiskRecords:
@@ -71,7 +22,7 @@ class DiskRecords:
 
     Beyond the size limit those that were written longest ago go first. Nothing here waits on
     the loop: one thread reads and another writes, so that no large value that is being written
-    holds up a read.
+    holds up a read. In a folder that cannot be written is what it holds, and nothing is added.
     """
 
     def __init__(
@@ -86,19 +37,7 @@ class DiskRecords:
         with suppress(OSError):  # told when the first value cannot be read or written
             private_folder(directory)
         require_local(directory)
-        settings = {
-            "eviction_policy": "least-recently-stored",
-            "size_limit": size_limit,
-            "cull_limit": 10,
-            "statistics": 0,
-            "tag_index": 0,
-            "sqlite_synchronous": 1,
-        }
-
-        def connect() -> Any:
-            return diskcache.Cache(str(directory), timeout=1, disk=RawDisk, **settings)
-
-        database = Database(directory, connect)
+        database = Database(directory, lambda: connected(directory, size_limit))
         self._reader = Lane("records-read", database)
         self._writer = Lane("records-write", database)
 
@@ -106,7 +45,7 @@ class DiskRecords:
         return await self._read(lambda cache: _unsealed(cache.get(key)), None)
 
     async def keys(self, prefix: str) -> list[str]:
-        return await self._read(lambda cache: _keys(cache, prefix), [])
+        return await self._read(lambda cache: keys(cache, prefix), [])
 
     async def put(self, key: str, value: bytes) -> None:
         await self._write(lambda cache: cache.set(key, _sealed(value), expire=self._keep))
@@ -122,15 +61,15 @@ class DiskRecords:
     async def _read(self, work: Callable[[Any], T], otherwise: T) -> T:
         try:
             return await self._reader.run(work)
-        except _TROUBLES as error:
+        except TROUBLES as error:
             self._tell(error)
             return otherwise
 
     async def _write(self, work: Callable[[Any], object]) -> None:
         try:
-            await self._writer.run(work)
-            self._failing = False
-        except _TROUBLES as error:
+            if await self._writer.run(work):
+                self._failing = False
+        except TROUBLES as error:
             self._tell(error)
 
     def _tell(self, error: Exception) -> None:
@@ -138,12 +77,6 @@ class DiskRecords:
         if not self._failing:
             self._failing = True
             log.warning("what is remembered cannot be read or written: %r", error)
-
-
-def _keys(cache: Any, prefix: str) -> list[str]:
-    """By the index on keys; the library itself could only walk through all of them."""
-    rows = cache._sql(_KEYS, (prefix, prefix + chr(0x10FFFF), time.time()))
-    return [key for (key,) in rows]
 
 
 def _sealed(value: bytes) -> bytes:

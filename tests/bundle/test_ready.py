@@ -192,6 +192,18 @@ async def test_it_does_not_install_for_another_machine(here: Site) -> None:
         await here.ready("top", to=choice(("3.12",), (WINDOWS,)), install=True)
 
 
+async def test_what_is_for_another_machine_is_not_installed_on_this(here: Site) -> None:
+    here.wheel("top", tag="py3-none-win_amd64")
+    here.wheel("dep")
+    far, near = choice((OWN.python,), (WINDOWS,)), choice((OWN.python,), (OWN.platform,))
+    text = "--python {} --platform {}\n{}\n"
+    listed = text.format(OWN.python, WINDOWS, "top") + text.format(OWN.python, OWN.platform, "dep")
+    wants = read_missing(Document("standard input", Path(), listed.encode()), far, {})
+    assert (await here.warm(wants, to=far)).complete
+    found = await here.ready(wants, to=near, install=True)
+    assert found.complete and found.installed == 1
+
+
 async def test_needs_are_the_same_with_and_without_a_network(here: Site) -> None:
     lock = await locked(here)
     report = await here.warm(lock, "alpha", to=TARGETS)

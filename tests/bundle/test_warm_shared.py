@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from proxy.upkeep import verify
 from tests.bundle.support import choice
 from tests.bundle.warming import LIMIT, Site, read, site
 from tests.support.faults import Fault
+from tests.support.rig import sha256
 from tests.support.running import ROOT, environment, running
 
 COUNT = 12
@@ -47,27 +49,39 @@ async def test_a_server_on_the_same_cache_has_what_was_warmed(here: Site) -> Non
             assert await answer.read() == path.read_bytes()
 
 
-async def test_another_waystation_is_warmed_by_asking_it(here: Site, tmp_path: Path) -> None:
-    here.wheel("top", requires=["built"])
-    here.sdist("built", build_requires=["tool"])
+@pytest.mark.parametrize("locked", [False, True])
+async def test_another_waystation_is_warmed_by_asking_it(
+    here: Site, tmp_path: Path, locked: bool
+) -> None:
+    top = here.wheel("top", requires=["built"])
+    built = here.sdist("built", build_requires=["tool"])
     here.wheel("tool")
+    line = "{}==1.0 --hash=sha256:{}\n"
+    hashed = "".join(
+        line.format(path.name.split("-")[0], sha256(path.read_bytes())) for path in (top, built)
+    )
+    source = here.source("requirements.txt", hashed) if locked else "top"
     remote = here.settings()
     ours = here.settings(cache_dir=tmp_path / "ours")
     async with open_proxy(remote) as proxy, serving(proxy.index) as address:
-        wants, url = read(("top",), choice()), HttpUrl(address)
+        wants, url = read((source,), choice()), HttpUrl(address)
         async with asyncio.timeout(LIMIT):
             report = await warm_remote(ours, url, wants, choice(), Silence())
     assert report.complete and report.fetched == len(report.needs.files)
     assert not (tmp_path / "ours").exists()
     await here.upstream.stop()
-    assert (await here.ready("top")).complete
+    assert (await here.ready(source)).complete
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("after", [1, 3, 8, 14, 20])
-async def test_killed_in_the_middle_it_completes_when_run_again(here: Site, after: int) -> None:
-    for number in range(COUNT):
-        here.wheel(f"top{number}", padding=200_000)
-    lines = "".join(f"top{number}\n" for number in range(COUNT))
+async def test_ended_in_the_middle_it_completes_when_run_again(
+    here: Site, after: int, number: signal.Signals
+) -> None:
+    names = [f"top{n}" for n in range(COUNT)]
+    for name in names:
+        here.wheel(name, padding=200_000)
+    lines = "".join(f"{name}\n" for name in names)
     source = here.source("requirements.txt", lines)
     here.upstream.fault("*", Fault(delay=0.02, rate=(50_000, 0.02)))
     process = await _started(here, source)
@@ -76,8 +90,9 @@ async def test_killed_in_the_middle_it_completes_when_run_again(here: Site, afte
             while here.upstream.count("/files/") < after and process.returncode is None:
                 await asyncio.sleep(0.01)
     finally:
-        process.kill()
-        await process.communicate()
+        process.send_signal(number)
+        await asyncio.wait_for(process.communicate(), LIMIT)
+    assert process.returncode == (130 if number is signal.SIGINT else -number)
     assert here.upstream.count("/files/") >= after
     async with open_cache(here.settings()) as cache:
         assert not (await verify(cache)).damaged

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from proxy.cache import open_cache
 from proxy.cli import group
 from proxy.settings import Settings
+from proxy.storage.changed import ChangedFile, ChangedFiles
 from tests.support.clock import Clock
 from tests.support.distributions import make_wheel
 from tests.support.mirrors import DEMO, Site
@@ -60,6 +61,7 @@ def test_stats_of_nothing(run: Run, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert done.output == (
         f"folder    {tmp_path / 'cache'}\nprojects  0\nfiles     0\nbytes     0 (0 bytes)\n"
+        "changed   0\n"
     )
 
 
@@ -67,6 +69,21 @@ def test_stats(run: Run, wheel: Path) -> None:
     done = run("stats")
     size = wheel.stat().st_size
     assert f"projects  1\nfiles     1\nbytes     {size} " in done.output
+
+
+async def change(folder: Path) -> None:
+    async with open_cache(Settings(cache_dir=folder)) as cache:
+        noted = ChangedFile("a" * 64, "b" * 64, 1767323045.0)
+        await ChangedFiles(cache.records).note("x", "demo", NAME, noted)
+
+
+def test_files_that_changed_upstream_are_counted_and_listed(run: Run, tmp_path: Path) -> None:
+    assert run("changed").output == ""
+    asyncio.run(change(tmp_path / "cache"))
+    assert run("stats").output.endswith("changed   1 (waystation cache changed lists them)\n")
+    assert run("changed").output == (
+        f"2026-01-02T03:04:05.000Z  demo  {NAME}\n  {'a' * 64} -> {'b' * 64}\n"
+    )
 
 
 def test_list(run: Run, wheel: Path) -> None:

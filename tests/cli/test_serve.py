@@ -51,6 +51,22 @@ async def test_it_says_where_it_listens_what_it_asks_and_what_to_give_to_install
         assert await body(f"{server.address}/readyz") == "ready\n"
 
 
+async def test_files_that_changed_upstream_are_told_of_at_every_start(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path / "dist", "demo", "1.0")
+    async with Upstream() as upstream:
+        upstream.add(wheel)
+        options = ("--upstream", upstream.url, "--page-ttl", "0")
+        async with running(tmp_path, *options) as server:
+            await body(f"{server.index}demo/")
+        upstream.add(make_wheel(tmp_path / "other", "demo", "1.0", padding=10))
+        async with running(tmp_path, *options, WAYSTATION_STALE_WHILE_REVALIDATE="0") as server:
+            await body(f"{server.index}demo/")
+            await server.logged(lambda line: "lists other bytes for demo" in line["message"])
+        for _ in range(2):
+            async with running(tmp_path, *options) as server:
+                await server.logged(lambda line: "so far 1; see" in line["message"])
+
+
 async def test_without_settings_the_cache_is_the_users(tmp_path: Path) -> None:
     async with running(tmp_path, "--offline", XDG_CACHE_HOME=str(tmp_path / "x")) as server:
         assert "offline" in "\n".join(server.out.lines)

@@ -44,21 +44,84 @@ async def run(here: Site, *arguments: str, given: str = "", **more: str) -> Done
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
-async def test_what_ready_lists_is_what_warm_reads(here: Site) -> None:
+async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: Site) -> None:
+    here.wheel("top", requires=["dep", "mac ; sys_platform == 'darwin'"])
+    here.wheel("dep")
+    here.wheel("dep", "2.0")
+    here.wheel("mac")
+    here.source("constraints.txt", "dep<2\n")
+    source = here.source("requirements.txt", "-c constraints.txt\ntop\n")
+    asked = (source, "--python", "3.10", "--python", "3.12", "--platform", "macos")
+    lacking = await run(here, "ready", *asked)
+    head = "--python 3.10 --python 3.12 --platform macosx_14_0_arm64 --constrain 'dep<2'"
+    assert (lacking.status, lacking.out) == (1, f"{head}\ntop\n")
+    done = await run(here, "warm", "-", given=lacking.out)
+    assert done.status == 0, done.err
+    assert "fetched 6 (" in done.out and "could not have 0" in done.out
+    here.store.path(sorted(here.held())[0]).unlink()
+    lacking = await run(here, "ready", *asked)
+    assert lacking.status == 1 and lacking.out.count("\n") == 1 and "#" in lacking.out
+    assert (await run(here, "warm", "-", given=lacking.out)).status == 0
+    await here.upstream.stop()
+    done = await run(here, "ready", *asked)
+    assert (done.status, done.out) == (0, "")
+    done = await run(here, "warm", "-", given=done.out)
+    assert done.status == 0, "nothing was missing, and nothing is to be done"
+
+
+async def test_files_that_failed_are_not_counted_as_fetched(here: Site) -> None:
+    here.wheel("good")
+    bad = here.wheel("bad")
+    here.upstream.fault(".metadata", Fault())
+    here.upstream.fault(bad.name, Fault(corrupt=True))
+    done = await run(here, "warm", "good", "bad", *LINUX)
+    assert done.status == 1
+    assert "4 files" in done.out and "fetched 3 (" in done.out and "could not have 1" in done.out
+
+
+async def test_a_file_that_is_not_there_hides_no_other_trouble(here: Site) -> None:
+    bad = here.wheel("bad")
+    here.wheel("good")
+    here.upstream.fault(bad.name, Fault(status=404))
+    source = here.source("requirements.txt", "good\nbad\n")
+    done = await run(here, "warm", source, "good>=2", *LINUX, "--json", "-q")
+    lines = {each["line"].partition("#")[0] for each in json.loads(done.out)["missing"]}
+    assert lines == {f"bad/{bad.name}.metadata", "good>=2"}
+    assert (await run(here, "ready", "good", *LINUX)).status == 0
+
+
+async def test_each_name_has_its_own_reason_and_the_others_are_had(here: Site) -> None:
+    for name in ("one", "two", "three"):
+        here.wheel(name)
+    here.wheel("asks", requires=["for-what-is-not"])
+    source = here.source("requirements.txt", "one\nunheard-of>=1\ntwo\nasks\nthree\n")
+    done = await run(here, "warm", source, *LINUX, "--json", "--quiet")
+    report = json.loads(done.out)
+    reasons = {each["line"]: each["reason"] for each in report["missing"]}
+    assert reasons.keys() == {"unheard-of>=1", "asks"}
+    assert reasons["unheard-of>=1"] == "no such project: unheard-of"
+    assert "for-what-is-not was not found" in reasons["asks"]
+    assert (await run(here, "ready", "one", "two", "three", *LINUX)).status == 0
+    lacking = await run(here, "ready", source, *LINUX)
+    assert "missing: asks\n" in lacking.err and "missing: one\n" not in lacking.err
+
+
+async def test_an_upstream_that_cannot_be_reached_is_the_reason(here: Site) -> None:
     here.wheel("top", requires=["dep"])
     here.wheel("dep")
-    lacking = await run(here, "ready", "top", *LINUX)
-    assert (lacking.status, lacking.out) == (1, "top\n")
-    done = await run(here, "warm", "-", *LINUX, given=lacking.out)
-    assert done.status == 0, done.err
-    assert "could not have 0" in done.out
-    here.store.path(sorted(here.held())[0]).unlink()
-    lacking = await run(here, "ready", "top", *LINUX)
-    assert lacking.status == 1 and lacking.out.count("\n") == 1 and "#" in lacking.out
-    assert (await run(here, "warm", "-", *LINUX, given=lacking.out)).status == 0
+    here.upstream.fault("/simple/dep/", Fault(status=500))
+    report = json.loads((await run(here, "warm", "top", *LINUX, "--json", "-q")).out)
+    (lack,) = report["missing"]
+    assert lack["line"] == "top" and lack["reason"].endswith(
+        ": it answered 500 Internal Server Error"
+    )
     await here.upstream.stop()
-    done = await run(here, "ready", "top", *LINUX)
-    assert (done.status, done.out) == (0, "")
+    names = here.source("requirements.txt", "".join(f"name{n}\n" for n in range(30)))
+    report = json.loads((await run(here, "warm", names, *LINUX, "--json", "-q")).out)
+    assert {each["reason"] for each in report["missing"]} == {
+        "upstream upstream: cannot be reached"
+    }
+    assert len(report["missing"]) == 30
 
 
 async def test_the_report_for_machines(here: Site) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.installers import Place
-from tests.support.running import running
+from tests.support.running import running, waystation
 from tests.support.upstream import Fault, Upstream
 
 New = Callable[[], Place]
@@ -145,6 +145,23 @@ async def test_p12_time_filters_see_the_same_times_through_us(
         until = ("--uploaded-prior-to", "2999-01-01T00:00:00Z")
         (await with_pip.install("pip", server.index, *until, "private")).succeeded()
         assert with_pip.installed()["private"] == "1.0"
+
+
+async def test_what_was_warmed_answers_time_filters_offline(
+    tmp_path: Path, upstream: Upstream, place: New
+) -> None:
+    for version, day in (("1.0", "2024-01-01"), ("2.0", "2024-06-01")):
+        wheel = make_wheel(tmp_path / "dist", "aaa", version)
+        upstream.add(wheel, uploaded=f"{day}T00:00:00.000000Z")
+    options = ("--upstream", upstream.url, "--cache-dir", tmp_path / "cache")
+    (await waystation("warm", "aaa", "--latest", "2", *options, cwd=tmp_path)).succeeded()
+    await upstream.stop()
+    async with running(tmp_path, *options, "--offline") as server:
+        for until, version in (("2024-03-01", "1.0"), ("2024-07-01", "2.0")):
+            there = place()
+            done = await there.install("uv", server.index, "--exclude-newer", until, "aaa")
+            done.succeeded()
+            assert there.installed() == {"aaa": version}
 
 
 async def test_p20_uv_goes_on_to_its_next_index_where_a_project_is_unknown(

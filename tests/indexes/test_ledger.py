@@ -9,6 +9,7 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile
 from proxy.events import ChangeOutcome, FileChanged
+from proxy.storage.changed import ChangedFile, ChangedFiles
 from proxy.upkeep import purge
 from tests.support.mirrors import DEMO, Opened, Site
 from tests.support.rig import sha256
@@ -111,6 +112,32 @@ async def test_a_change_is_announced_to_those_who_count(site: Site) -> None:
     assert [each for each in it.heard if isinstance(each, FileChanged)] == [
         FileChanged(DEMO, NAME, "pypi", old_digest, new_digest, ChangeOutcome.REFUSED)
     ]
+
+
+@pytest.mark.parametrize("choice", ["refuse", "warn", "accept"])
+async def test_changes_are_counted_across_restarts_and_each_once(site: Site, choice: str) -> None:
+    _, old_digest = listed(site.add().content)
+    async with site.open() as it:
+        await it.page()
+    site.clock.advance(601)
+    _, new_digest = listed(site.add(files={"news.py": b""}).content)
+    noticed = site.clock()
+    for _ in range(3):
+        async with site.open(on_changed_file=choice) as it:
+            await it.page()
+            site.clock.advance(601)
+            await it.page()
+            changed = ChangedFiles(it.cache.records)
+            assert await changed.count() == 1
+            (only,) = await changed.all()
+            assert only == (DEMO, NAME, ChangedFile(old_digest, new_digest, noticed))
+    site.add(files={"other.py": b""})
+    site.clock.advance(601)
+    async with site.open() as it:
+        await it.page()
+        assert await ChangedFiles(it.cache.records).count() == 2
+        await purge(it.cache, [DEMO])
+        assert await ChangedFiles(it.cache.records).count() == 0
 
 
 async def test_a_purge_forgets_what_was_seen(site: Site) -> None:

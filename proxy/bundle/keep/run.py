@@ -27,7 +27,7 @@ from proxy.model import METADATA, ProjectName
 from proxy.storage.base import Blob
 from proxy.storage.disk import BytesBlob, DiskBlob, DiskStore
 
-LOST = "it did not stay in the cache: is the disk full?"
+LOST = "it did not stay in the cache: is the disk full or read-only?"
 SETTLE = 5.0
 """Seconds that what has been read gets to be stored."""
 AGAIN = 0.05
@@ -37,7 +37,7 @@ _STORED = re.compile(r"[0-9a-f]{64}\Z")
 UNCONFIRMED = "upstream could not be asked whether its page is still the same"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Ran:
     keep: Keep
     needs: Needs = field(default_factory=Needs)
@@ -79,7 +79,9 @@ class Runner:
         index = Current(self.proxy.index, began, limit=self.limit, turn=self.turn)
         try:
             wants = keep.wants(self.variables)
-            found = await needed(index, wants, keep.choice, jobs=self.jobs, say=self.display.say)
+            found = await needed(
+                index, wants, keep.choice, rest=True, jobs=self.jobs, say=self.display.say
+            )
         except ProxyError as error:
             state = State(began, (await States(self.proxy.cache.records).get(keep.owner)).files)
             return Ran(keep, missing=(Missing(str(keep), str(error)),), state=state)

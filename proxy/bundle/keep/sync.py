@@ -25,10 +25,11 @@ BUSY = 5.0
 
 
 class Busy(ProxyError):
-    """Another process runs keep tables on this cache."""
+    """Another process runs keep tables on this cache, or it cannot be written."""
 
     def __str__(self) -> str:
-        return "another process runs the keep tables on this cache; try again later"
+        told = "another process runs the keep tables on this cache, or it cannot be written"
+        return f"{told}; try again later"
 
 
 async def sync(

@@ -43,7 +43,8 @@ def local_project(document: Document, text: str, number: int) -> tuple[str, Want
     for each in extras:
         document.project(each, number)
     line = f"{local_line(folder, extras)} {written['marker'] or ''}".strip()
-    return line, local_build(document, folder, folder.resolve().name)
+    there = folder.resolve()
+    return line, local_build(document, there, there.name)
 
 
 def local_build(document: Document, folder: str | Path, name: str) -> Wants:

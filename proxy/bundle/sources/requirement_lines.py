@@ -11,13 +11,14 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from proxy.bundle.sources.document import Document
+from proxy.bundle.sources.options import Parser
 
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTIONS = re.compile(r"(?:^|\s)-")
+_QUOTED = re.compile(r"""['"\\]""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,8 @@ class Line:
     options: argparse.Namespace = field(repr=False)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ValueError(message)
-
-
-def _parser() -> _Parser:
-    parser = _Parser(add_help=False, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(add_help=False, allow_abbrev=False)
     add = parser.add_argument
     add("-r", "--requirement", action="append", default=[])
     add("-c", "--constraint", action="append", default=[])
@@ -92,7 +88,7 @@ def _line(document: Document, number: int, text: str) -> Line:
     found = _OPTIONS.search(text)
     cut = found.start() if found else len(text)
     try:
-        options, unknown = _PARSER.parse_known_args(shlex.split(text[cut:]))
+        options, unknown = _PARSER.parse_known_args(_words(text[cut:]))
     except ValueError as error:
         # The values of options are not told: addresses of indexes hold passwords.
         told = str(error) if "expected one argument" in str(error) else "options cannot be read"
@@ -100,3 +96,8 @@ def _line(document: Document, number: int, text: str) -> Line:
     if unknown:
         raise document.unreadable(f"unknown option {unknown[0].partition('=')[0][:40]}", number)
     return Line(number, text[:cut].strip(), options)
+
+
+def _words(text: str) -> list[str]:
+    """As a shell takes it apart, which is slow, and seldom more than what lies between spaces."""
+    return shlex.split(text) if _QUOTED.search(text) else text.split()

@@ -146,6 +146,17 @@ def test_local_project_is_read_by_the_resolver_and_its_build_is_prepared(
     assert build.text == "flit_core\n"
 
 
+def test_local_project_lies_where_the_command_is_given_whatever_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "deep" / "proj"
+    folder.mkdir(parents=True)
+    (folder / "pyproject.toml").write_text('[build-system]\nrequires = ["flit_core"]\n')
+    own, build = read("-e ./deep/proj", Path("deep")).requirements
+    assert (own.text, build.text) == (f"{folder.as_uri()}\n", "flit_core\n")
+
+
 def test_local_file_is_told_and_a_missing_path_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "foo-1.0.zip").touch()
     (skipped,) = read(f"{tmp_path}/foo-1.0.zip").skipped

@@ -1,0 +1,128 @@
+"""diskcache as it is used here: bytes under text keys, and a folder that may be read alone.
+
+Nothing is pickled, in neither direction: who can write to the folder still cannot run code here.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import diskcache
+from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
+
+TROUBLES = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
+"""What reading and writing may raise."""
+
+_KEYS = """
+    SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ?
+    AND (expire_time IS NULL OR expire_time > ?) ORDER BY key
+"""
+_SETTINGS = {
+    "eviction_policy": "least-recently-stored",
+    "cull_limit": 10,
+    "statistics": 0,
+    "tag_index": 0,
+    "sqlite_synchronous": 1,
+}
+
+
+def connected(folder: Path, size_limit: int) -> Any:
+    """The cache in the folder, made if need be. ``size_limit`` in bytes.
+
+    Where nothing can be written it is what the folder holds, and nothing more is kept. Raises as
+    ``TROUBLES`` says.
+    """
+    file = folder / DBNAME
+    if all(os.access(each, os.W_OK) for each in (folder, file) if each.exists()):
+        return diskcache.Cache(
+            str(folder), timeout=1, disk=RawDisk, size_limit=size_limit, **_SETTINGS
+        )
+    return Unwritable(folder)
+
+
+def keys(cache: Any, prefix: str) -> list[str]:
+    """By the index on keys; the library itself could only walk through all of them."""
+    rows = cache._sql(_KEYS, (prefix, prefix + chr(0x10FFFF), time.time()))
+    return [key for (key,) in rows]
+
+
+class RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
+    """Text keys and bytes as they are; everything that the library would pickle is refused."""
+
+    def put(self, key: str) -> Any:
+        if type(key) is not str:
+            raise TypeError("a key is text")
+        return super().put(key)
+
+    def get(self, key: object, raw: bool) -> str:
+        if not raw or type(key) is not str:
+            raise ValueError("a key that was not written here")
+        return key
+
+    def store(self, value: bytes, read: bool, key: object = diskcache.UNKNOWN) -> Any:
+        if type(value) is not bytes or read:
+            raise TypeError("a value is bytes")
+        return super().store(value, False, key=key)
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:
+        if mode == MODE_RAW and type(value) is bytes:
+            return value
+        if mode != MODE_BINARY or not filename or read:
+            raise ValueError("a value that was not written here")
+        if Path(filename).is_absolute() or ".." in Path(filename).parts:
+            raise ValueError("a value outside of the folder")
+        return Path(self._directory, filename).read_bytes()
+
+    def _write(self, full_path: str, *content: Any, **options: Any) -> Any:
+        try:
+            return super()._write(full_path, *content, **options)
+        except OSError:  # a full disk is not to be filled with halves
+            Path(full_path).unlink(missing_ok=True)
+            raise
+
+
+class Unwritable(diskcache.Cache):  # type: ignore[misc]  # the library has no types
+    """What lies in a folder on a read-only disk, say: the library itself writes when it opens."""
+
+    eviction_policy = _SETTINGS["eviction_policy"]
+    statistics = _SETTINGS["statistics"]
+
+    def __init__(self, folder: Path) -> None:
+        self._directory = str(folder)
+        self._disk = RawDisk(self._directory)
+        self._local = threading.local()
+
+    def set(self, key: str, value: bytes, **_: Any) -> bool:
+        return False
+
+    def delete(self, key: str) -> bool:
+        return False
+
+    @property
+    def _con(self) -> sqlite3.Connection:
+        con: sqlite3.Connection | None = getattr(self._local, "con", None)
+        if con is None:
+            con = self._local.con = _read_only(Path(self._directory, DBNAME))
+        return con
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    """Raises ``sqlite3.Error``.
+
+    A database whose last user was killed has its newest rows in a log beside it, which is read
+    with the help of a third file. Where that is not there, it can only be opened as one that
+    nobody changes, and without the log.
+    """
+    address = f"{file.absolute().as_uri()}?mode=ro"
+    con = sqlite3.connect(address, uri=True, isolation_level=None)
+    try:
+        con.execute("SELECT 1 FROM Settings LIMIT 1")
+    except sqlite3.OperationalError:
+        con.close()
+        con = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
+    return con
