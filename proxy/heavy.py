@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import hashlib
 import sys
 from collections.abc import Callable
@@ -45,9 +46,14 @@ def sha256_beside(data: bytes) -> Callable[[], str]:
 
 
 def _done(size: int, work: Callable[[], T]) -> T:
+    """Such work makes much that stays, and no garbage that would have to be looked for."""
+    looking = gc.isenabled()
+    gc.disable()
     try:
         return work()
     finally:
+        if looking:
+            gc.enable()
         if size > HUGE:
             _give_back()()
 

@@ -7,12 +7,14 @@ the time and outside the garbage collector's sight, which large projects need.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from abc import ABCMeta
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, Annotated, Any, NewType
 
 import msgspec
+from msgspec import Meta, StructMeta
 
 from proxy.errors import NoSuchFile
 
@@ -29,6 +31,44 @@ METADATA = ".metadata"
 PROVENANCE = ".provenance"
 
 _NOTHING: Mapping[str, Any] = {}
+
+
+class _StructAndMapping(StructMeta, ABCMeta):
+    """The two kinds of class that ``Sha256`` is of."""
+
+
+class Sha256(
+    msgspec.Struct,
+    Mapping[str, str],
+    frozen=True,
+    gc=False,
+    forbid_unknown_fields=True,
+    metaclass=_StructAndMapping,
+):
+    """The hashes of a file that has this one only, as most have.
+
+    Two dictionaries a file would be the larger part of a page in memory, and of its making.
+    """
+
+    sha256: Annotated[str, Meta(min_length=64, max_length=64)]
+
+    def __getitem__(self, algorithm: str) -> str:
+        if algorithm != "sha256":
+            raise KeyError(algorithm)
+        return self.sha256
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("sha256",))
+
+    def __len__(self) -> int:
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Sha256):
+            return self.sha256 == other.sha256
+        return isinstance(other, Mapping) and {"sha256": self.sha256} == other
+
+    __hash__ = None  # type: ignore[assignment]  # as dictionaries have none
 
 
 class File(msgspec.Struct, frozen=True, gc=False):
@@ -55,12 +95,16 @@ class File(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def sha256(self) -> str | None:
-        return self.hashes.get("sha256")
+        hashes = self.hashes
+        return hashes.sha256 if type(hashes) is Sha256 else hashes.get("sha256")
 
     @property
     def digest(self) -> str:
         """How addresses name these bytes: the sha256, else ``<algorithm>-<hex>``, else ``-``."""
-        if found := self.hashes.get("sha256"):
+        hashes = self.hashes
+        if type(hashes) is Sha256:  # without a further call: this is asked for every file of a page
+            return hashes.sha256
+        if found := hashes.get("sha256"):
             return found
         name = next((name for name in STRENGTH if name in self.hashes), None)
         return f"{name}-{self.hashes[name]}" if name else "-"

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from proxy.singleflight import SingleFlight
 from proxy.storage.pages import Pages, StoredPage, pack, unpack
 
 log = logging.getLogger(__name__)
+LATER = 0.1
+"""Seconds until a page is stored: first the answer that waits for it is made."""
 PER_FILE = 600
 """Bytes of a document for each file, roughly."""
 UNFOLDS = 5
@@ -63,6 +66,7 @@ class PageMemory:
         self._known: OrderedDict[ProjectName, Known] = OrderedDict()
         self._loads: SingleFlight[ProjectName, Known | None] = SingleFlight()
         self._writes: dict[ProjectName, asyncio.Task[None]] = {}
+        self._closing = asyncio.Event()
 
     def get(self, project: ProjectName) -> Known | None:
         if known := self._known.get(project):
@@ -136,7 +140,9 @@ class PageMemory:
 
     def store(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
         async def write() -> None:
-            # Not where the answer is made meanwhile: this has time, and needs no lock.
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), LATER)
+            # Not where answers are made: this has time, and needs no lock.
             packed = await asyncio.to_thread(pack, document)
             await self._pages.put(self._key(project), head, packed)
 
@@ -170,6 +176,7 @@ class PageMemory:
 
     async def close(self) -> None:
         await self._loads.close()
+        self._closing.set()
         await asyncio.gather(*self._writes.values(), return_exceptions=True)
 
     def _key(self, project: ProjectName) -> str:

@@ -20,8 +20,17 @@ _PLAIN = (string.ascii_letters + string.digits + "._~!$&'()*+,;=:@%/?-").encode(
 
 def are_plain(links: Sequence[str]) -> bool:
     """Whether ``resolve`` gives all of these back as they are; quick for many of few servers."""
-    servers = {link[: link.find("/", len("https://")) + 1] for link in links}
-    return all(map(_plain, servers)) and not "".join(links).encode().translate(None, _PLAIN)
+    plain = all(_plain(f"{server}/") for server in origins(links))
+    return plain and not "".join(links).encode().translate(None, _PLAIN)
+
+
+def origins(urls: Sequence[str]) -> set[str]:
+    """The origin of each address; quick for many of few servers."""
+    if not urls:
+        return set()
+    first = origin(urls[0])
+    others = [url for url in urls if not url.startswith(f"{first}/")]
+    return {first, *map(origin, others)}
 
 
 def resolve(base: str, link: str) -> tuple[str, str] | None:

@@ -81,7 +81,7 @@ def _decode(project: ProjectName, body: bytes, base: str) -> tuple[dict[str, Any
     def examine(file: TypedFile) -> File | None:
         return _examined(project, msgspec.to_builtins(file), base)
 
-    return top, [file for file in taken(project, page.files, examine) if file]
+    return top, taken(project, page.files, examine)
 
 
 def _is_named(name: Any, project: ProjectName) -> bool:

@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from proxy.model import File, ProjectPage
-from proxy.simple.addresses import origin
+from proxy.simple.addresses import origin, origins
 
 
 def screen(page: ProjectPage, allowed: Callable[[str], bool]) -> tuple[ProjectPage, list[File]]:
@@ -18,9 +18,8 @@ def screen(page: ProjectPage, allowed: Callable[[str], bool]) -> tuple[ProjectPa
     provenance on a refused server is taken off its file.
     """
     ask = lru_cache(maxsize=None)(allowed)
-    servers = {*map(origin, (file.url for file in page.files))}
-    servers |= {origin(file.provenance) for file in page.files if file.provenance}
-    if all(map(ask, servers)):
+    provenance = [file.provenance for file in page.files if file.provenance]
+    if all(map(ask, origins([*(file.url for file in page.files), *provenance]))):
         return page, []
     kept: list[File] = []
     refused: list[File] = []

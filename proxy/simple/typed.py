@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from proxy.model import File, ProjectName
+from proxy.model import File, ProjectName, Sha256
 from proxy.simple import names, sanitize
 from proxy.simple.addresses import are_plain
 
@@ -23,10 +23,6 @@ TOGETHER = 256
 """Files that are judged at a time: one that is not ordinary costs its neighbours a second look."""
 MANY = 300
 """Files of a page from which on a search made for its project is worth the making."""
-
-
-class Sha256(msgspec.Struct, gc=False, forbid_unknown_fields=True):
-    sha256: str
 
 
 class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="kebab"):
@@ -50,47 +46,45 @@ class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="ke
 Examine = Callable[[TypedFile], File | None]
 
 
-def taken(
-    project: ProjectName, files: Sequence[TypedFile], examine: Examine
-) -> Iterator[File | None]:
+def taken(project: ProjectName, files: Sequence[TypedFile], examine: Examine) -> list[File]:
     """Ordinary files as they are, and what ``examine`` makes of the others."""
     named = _search(project) if len(files) >= MANY else _two_steps(project)
     shared: dict[str, str] = {}  # a page has few different texts, thousands of times
+    found: list[File] = []
     for start in range(0, len(files), TOGETHER):
-        yield from _sorted_out(files[start : start + TOGETHER], named, shared, examine)
+        for part in _sorted_out(files[start : start + TOGETHER], named):
+            if isinstance(part, TypedFile):
+                found.extend(filter(None, [examine(part)]))
+            else:
+                found.extend([_file(file, shared) for file in part])
+    return found
 
 
 def _sorted_out(
-    files: Sequence[TypedFile],
-    named: Callable[[str], object],
-    shared: dict[str, str],
-    examine: Examine,
-) -> Iterator[File | None]:
-    """Halves what is not ordinary as a whole, until what is not stands alone."""
+    files: Sequence[TypedFile], named: Callable[[str], object]
+) -> Iterator[Sequence[TypedFile] | TypedFile]:
+    """Ordinary files, as many as stand together, and others one by one."""
     if _are_ordinary(files, named):
-        yield from [_file(file, shared) for file in files]
+        yield files
     elif len(files) == 1:
-        yield examine(files[0])
+        yield files[0]
     else:
         half = len(files) // 2
-        yield from _sorted_out(files[:half], named, shared, examine)
-        yield from _sorted_out(files[half:], named, shared, examine)
+        yield from _sorted_out(files[:half], named)
+        yield from _sorted_out(files[half:], named)
 
 
 def _file(file: TypedFile, shared: dict[str, str]) -> File:
     metadata, python = file.metadata, file.requires_python
-    beside: bool | dict[str, str] = False
-    if metadata and file.filename.endswith(".whl"):
-        beside = metadata is True or {"sha256": metadata.sha256}
     return File(
         file.filename,
         file.url,
-        {"sha256": file.hashes.sha256},
+        file.hashes,
         file.size,
         shared.setdefault(python, python) if python else None,
         file.upload_time or None,
         file.yanked or False,
-        beside,
+        (metadata or False) if file.filename.endswith(".whl") else False,
         file.provenance or None,
     )
 
@@ -109,10 +103,8 @@ def _are_ordinary(files: Sequence[TypedFile], named: Callable[[str], object]) ->
 
 
 def _are_digests(texts: Sequence[str]) -> bool:
-    """Whether all are sha256 in lowercase hex."""
-    return set(map(len, texts)) == {64} and not "".join(texts).encode().translate(
-        None, b"0123456789abcdef"
-    )
+    """Whether all, whose length is right, are lowercase hex."""
+    return not "".join(texts).encode().translate(None, b"0123456789abcdef")
 
 
 _AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
