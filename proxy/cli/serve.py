@@ -52,7 +52,7 @@ def command(config: Path | None, **flags: Any) -> None:
         raise SystemExit(asyncio.run(Supervisor(settings).run()))
     if worker:
         settings = settings.model_copy(update={"port": worker.port})
-    gc.disable()  # until it listens: a start makes much that stays, and hardly garbage
+    gc.freeze()  # what is imported stays: no search for garbage has to go through it
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))
 
@@ -69,8 +69,6 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
         server = _server(settings, proxy, finished, hits, counters)
         async with hits.running(), _keeping(settings, proxy):
             await server.start()
-            gc.freeze()  # no search for garbage has to go through what is here by now
-            gc.enable()
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()

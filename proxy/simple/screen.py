@@ -8,7 +8,7 @@ from functools import lru_cache
 import msgspec
 
 from proxy.model import File, ProjectPage
-from proxy.simple.addresses import origin, origins
+from proxy.simple.addresses import origin, roots
 
 
 def screen(page: ProjectPage, allowed: Callable[[str], bool]) -> tuple[ProjectPage, list[File]]:
@@ -19,7 +19,8 @@ def screen(page: ProjectPage, allowed: Callable[[str], bool]) -> tuple[ProjectPa
     """
     ask = lru_cache(maxsize=None)(allowed)
     provenance = [file.provenance for file in page.files if file.provenance]
-    if all(map(ask, origins([*(file.url for file in page.files), *provenance]))):
+    servers = roots([*(file.url for file in page.files), *provenance])
+    if all(ask(server.rstrip("/")) for server in servers):
         return page, []
     kept: list[File] = []
     refused: list[File] = []
