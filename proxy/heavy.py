@@ -23,6 +23,8 @@ BIG = 128 * 1024
 HUGE = 2**20
 """Bytes of input above which what it leaves is given back to the system at once."""
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
 _beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest")
 
@@ -56,6 +58,16 @@ def _done(size: int, work: Callable[[], T]) -> T:
             gc.enable()
         if size > HUGE:
             _give_back()()
+
+
+def return_large_memory() -> None:
+    """From now on memory of a megabyte and more goes back to the system as soon as it is free.
+
+    glibc would learn from the first large page to keep such pieces, in each thread's arena.
+    """
+    if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)):
+        set_option(_M_MMAP_THRESHOLD, HUGE)
+        set_option(_M_TRIM_THRESHOLD, 4 * HUGE)  # what is smaller comes and goes without the system
 
 
 @lru_cache(maxsize=1)

@@ -20,6 +20,7 @@ from proxy.compose import Proxy, open_proxy
 from proxy.counters import COLUMNS as COUNTED
 from proxy.counters import Counters
 from proxy.events import Events
+from proxy.heavy import return_large_memory
 from proxy.logs import set_up
 from proxy.plan import describe
 from proxy.settings import Settings
@@ -52,6 +53,7 @@ def command(config: Path | None, **flags: Any) -> None:
         raise SystemExit(asyncio.run(Supervisor(settings).run()))
     if worker:
         settings = settings.model_copy(update={"port": worker.port})
+    return_large_memory()
     gc.freeze()  # what is imported stays: no search for garbage has to go through it
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))

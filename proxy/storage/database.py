@@ -48,6 +48,10 @@ class Database:
                     self._reopen()
         return self._open
 
+    def settled(self) -> Any:
+        """What ``current`` would return at once; None if it would have to do something."""
+        return self._open if self._identity() == self._file else None
+
     def set_aside(self) -> None:
         """It is damaged. Of all that notice one acts; the others find another file by then."""
         aside = self._folder.with_name(self._folder.name + ".damaged")

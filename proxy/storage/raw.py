@@ -15,6 +15,8 @@ from typing import Any
 import diskcache
 from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
 
+__all__ = ["DBNAME", "MODE_RAW", "TROUBLES", "Unwritable", "connected", "keys"]
+
 TROUBLES = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
 """What reading and writing may raise."""
 

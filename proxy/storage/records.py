@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from proxy.storage.database import Database, Lane
 from proxy.storage.folders import private_folder, require_local
+from proxy.storage.glance import CannotTell, Glance
 from proxy.storage.raw import TROUBLES, connected, keys
 
 T = TypeVar("T")
@@ -21,8 +22,9 @@ class DiskRecords:
     """Records in one folder, which several processes on one machine may share.
 
     Beyond the size limit those that were written longest ago go first. Nothing here waits on
-    the loop: one thread reads and another writes, so that no large value that is being written
-    holds up a read. In a folder that cannot be written is what it holds, and nothing is added.
+    the loop: what is not there at a glance is read in one thread, and another writes, so that no
+    large value that is being written holds up a read. In a folder that cannot be written is
+    what it holds, and nothing is added.
     """
 
     def __init__(
@@ -38,10 +40,13 @@ class DiskRecords:
             private_folder(directory)
         require_local(directory)
         database = Database(directory, lambda: connected(directory, size_limit))
+        self._glance = Glance(directory, database)
         self._reader = Lane("records-read", database)
         self._writer = Lane("records-write", database)
 
     async def get(self, key: str) -> bytes | None:
+        with suppress(CannotTell):
+            return _unsealed(self._glance.get(key))
         return await self._read(lambda cache: _unsealed(cache.get(key)), None)
 
     async def keys(self, prefix: str) -> list[str]:
@@ -55,6 +60,7 @@ class DiskRecords:
 
     async def close(self) -> None:
         """After what was begun. Nothing may be asked any more."""
+        self._glance.close()
         await self._writer.close()
         await self._reader.close()
 

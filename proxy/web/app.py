@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -33,6 +33,9 @@ TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that whoever runs the server should know of."""
 
 LOGGED = web.AppKey("logged", bool)
+After = Callable[[web.Request, web.StreamResponse], None]
+AFTER = web.AppKey("after", list[After])
+"""What is done once an answer has been sent, so that nobody waits for it."""
 EVENTS: web.AppKey[Observer] = web.AppKey("events")
 
 
@@ -89,10 +92,8 @@ def create_app(
 
     app.on_cleanup.append(close)
     app.on_response_prepare.append(_sign)
-    if finished:
-        app.on_response_prepare.append(_keeper(finished))
-    if asked:
-        app.on_response_prepare.append(teller(asked))
+    app[AFTER] = [_keeper(finished)] if finished else []
+    app[AFTER] += [teller(asked)] if asked else []
     return app
 
 
@@ -102,10 +103,10 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
         handled.status = response.status
 
 
-def _keeper(finished: FinishedAnswers) -> Callable[..., Awaitable[None]]:
-    """Keeps marked answers with the bytes of their request, when their headers are complete."""
+def _keeper(finished: FinishedAnswers) -> After:
+    """Keeps marked answers with the bytes of their request."""
 
-    async def keep(request: web.Request, response: web.StreamResponse) -> None:
+    def keep(request: web.Request, response: web.StreamResponse) -> None:
         key = getattr(request.protocol, "request_bytes", None)
         if key is not None and isinstance(response, web.Response):
             finished.keep(key, request, response)
@@ -133,14 +134,29 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
         await response.prepare(request)
         await response.write_eof()
         handled.sent += len(body_of(request, response))
+        _soon(_follow, request, response)
     except (asyncio.CancelledError, ConnectionError):
         handled.trouble = handled.trouble or "the client was gone, or the server stopped"
         raise
     finally:
-        if request.app[LOGGED]:
-            write_line(request, handled)
-        request.app[EVENTS](answered(request, handled))
+        _soon(_tell, request, handled)
     return response
+
+
+def _soon(work: Callable[..., None], *given: object) -> None:
+    """After what was written has been sent, which uvloop does when all that is due is done."""
+    asyncio.get_running_loop().call_soon(work, *given)
+
+
+def _follow(request: web.Request, response: web.StreamResponse) -> None:
+    for follow in request.app[AFTER]:
+        follow(request, response)
+
+
+def _tell(request: web.Request, handled: Handled) -> None:
+    if request.app[LOGGED]:
+        write_line(request, handled)
+    request.app[EVENTS](answered(request, handled))
 
 
 async def _answer(request: web.Request, handler: Handler, handled: Handled) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from aiohttp import web
 
@@ -14,10 +14,12 @@ from proxy.web.simple import PAGE
 ANSWERS = (200, 206, 304)
 
 
-def teller(told: Callable[[Asked], None]) -> Callable[..., Awaitable[None]]:
-    """A signal for when the head of an answer is ready. ``told`` must not block or raise."""
+def teller(
+    told: Callable[[Asked], None],
+) -> Callable[[web.Request, web.StreamResponse], None]:
+    """For when an answer has been sent. ``told`` must not block or raise."""
 
-    async def tell(request: web.Request, response: web.StreamResponse) -> None:
+    def tell(request: web.Request, response: web.StreamResponse) -> None:
         page = request.get(PAGE)
         filename = request.match_info.get("filename", "")
         if response.status not in ANSWERS or request.method != "GET" or not (page or filename):

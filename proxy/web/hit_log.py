@@ -73,9 +73,10 @@ class HitLog:
             await self._flush()
 
     async def _flush(self) -> None:
-        hits, self._hits = self._hits, []
-        for start in range(0, len(hits), SLICE):
-            self._write(hits[start : start + SLICE])
+        for _ in range(0, len(self._hits), SLICE):
+            hits = self._hits[:SLICE]
+            del self._hits[:SLICE]  # what is left when it is cancelled is written at the end
+            self._write(hits)
             await asyncio.sleep(0)
 
     def _write(self, hits: list[Hit]) -> None:

@@ -21,8 +21,8 @@ from proxy.web.repeatable import Finished
 
 log = logging.getLogger(__name__)
 
-JOINED = 64 * 1024
-"""Bytes up to which head and body are sent as one."""
+JOINED = 4096
+"""Bytes up to which head and body are joined: to copy more costs more than to send two pieces."""
 _NEEDED = (
     "_close",
     "_force_close",
@@ -40,7 +40,7 @@ OnHit = Callable[["FastProtocol", Finished, float], None]
 class FastProtocol(Connection):
     """aiohttp's protocol, asked second."""
 
-    __slots__ = ("_clean", "_finished", "_on_hit", "request_bytes")
+    __slots__ = ("_clean", "_finished", "_on_hit", "client", "request_bytes")
 
     def __init__(
         self, finished: FinishedAnswers, on_hit: OnHit, *arguments: Any, **options: Any
@@ -49,6 +49,8 @@ class FastProtocol(Connection):
         self._finished = finished
         self._on_hit = on_hit
         self._clean = True
+        self.client = "-"
+        """The address of who is connected."""
         self.request_bytes: bytes | None = None
         """Of the request that is being handled, if an answer to it may be kept."""
 
@@ -62,10 +64,9 @@ class FastProtocol(Connection):
             self.request_bytes = data if idle and self._clean else None
         super().data_received(data)
 
-    @property
-    def client(self) -> str:
-        """The address of who is connected."""
-        return self.peername[0] if isinstance(self.peername, tuple) else "-"
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.client = self.peername[0] if isinstance(self.peername, tuple) else "-"
 
     def _is_idle(self) -> bool:
         """No request waits or is being handled."""
@@ -76,13 +77,14 @@ class FastProtocol(Connection):
 
     def _answer(self, finished: Finished) -> None:
         started = time.perf_counter()
-        assert self.transport is not None
+        transport = self.transport
+        assert transport is not None
         head = finished.head(self._finished.clock())
         body = finished.body
         if len(body) <= JOINED:
-            self.transport.write(head + body)
+            transport.write(head + body)
         else:
-            self.transport.writelines((head, body))
+            transport.writelines((head, body))
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._on_hit(self, finished, started)
 

@@ -57,6 +57,7 @@ class Finished:
         "alike",
         "body",
         "fields",
+        "is_stale",
         "line",
         "mark",
         "until",
@@ -75,6 +76,7 @@ class Finished:
     def renew(self, mark: Repeatable) -> None:
         """From now on other times hold for it."""
         self.mark = mark
+        self.is_stale = False
         self.until = -math.inf if mark.vouched else math.inf
         """Unix time in seconds until which it is given as what it is now."""
         self._head = b""
@@ -105,15 +107,12 @@ class Finished:
 
     def _give_as(self, outcome: Outcome, until: float) -> None:
         self.until = until
+        self.is_stale = outcome is Outcome.STALE
         if self.fields["outcome"] != outcome:
             self.fields["outcome"] = outcome
             kind, _, status = self.alike
             self.alike = (kind, outcome, status)
             self.line = None
-
-    @property
-    def is_stale(self) -> bool:
-        return self.fields["outcome"] is Outcome.STALE
 
 
 _DATE, _CONTROL = "\n(date)", "\n(control)"  # no header holds a line break
