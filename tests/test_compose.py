@@ -268,6 +268,7 @@ async def test_what_another_process_purges_is_forgotten(place: Place) -> None:
     async with place.open() as proxy:
         data = await get(proxy, BAR)
         await remembered(proxy, "held/")
+        await remembered(proxy, "page/")
         heard = Heard()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:

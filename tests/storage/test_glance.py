@@ -1,0 +1,87 @@
+"""What is read without a thread, and what is left to one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from proxy.storage.database import Database
+from proxy.storage.glance import CannotTell, Glance
+from proxy.storage.raw import connected
+
+LARGE = bytes(100_000)
+"""Lies in a file of its own."""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "records", lambda: connected(tmp_path / "records", 2**30))
+
+
+@pytest.fixture
+def glance(tmp_path: Path, database: Database) -> Glance:
+    return Glance(tmp_path / "records", database)
+
+
+def test_it_opens_nothing_by_itself(glance: Glance, tmp_path: Path) -> None:
+    with pytest.raises(CannotTell):
+        glance.get("a")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_small_values_are_there_at_once(glance: Glance, database: Database) -> None:
+    cache = database.current()
+    assert glance.get("a") is None
+    for value in (b"one", b"", b"another"):
+        cache.set("a", value)
+        assert glance.get("a") == value
+    cache.delete("a")
+    assert glance.get("a") is None
+    cache.set("a", b"past", expire=-1)
+    assert glance.get("a") is None
+    glance.close()
+    cache.close()
+
+
+def test_large_values_are_left_to_a_thread(glance: Glance, database: Database) -> None:
+    cache = database.current()
+    cache.set("a", LARGE)
+    with pytest.raises(CannotTell):
+        glance.get("a")
+    cache.set("a", b"small")
+    assert glance.get("a") == b"small"
+    glance.close()
+    cache.close()
+
+
+def test_it_waits_for_nobody(glance: Glance, database: Database) -> None:
+    cache = database.current()
+    cache.set("a", b"one")
+    with cache.transact():  # another is writing
+        cache.set("a", b"two")
+        assert glance.get("a") == b"one"
+    assert glance.get("a") == b"two"
+    glance.close()
+    cache.close()
+
+
+@pytest.mark.parametrize("gone", [shutil.rmtree, lambda folder: folder.rename(f"{folder}.damaged")])
+def test_a_database_that_was_made_anew_is_looked_into(
+    glance: Glance, database: Database, tmp_path: Path, gone: Callable[[Path], object]
+) -> None:
+    first = database.current()
+    first.set("a", b"former")
+    assert glance.get("a") == b"former"
+    gone(tmp_path / "records")
+    with pytest.raises(CannotTell):
+        glance.get("a")
+    second = database.current()
+    assert glance.get("a") is None
+    second.set("a", b"new")
+    assert glance.get("a") == b"new"
+    glance.close()
+    for cache in (first, second):
+        cache.close()
