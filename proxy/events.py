@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
     HIT = "hit"  # from what is stored, nobody asked
     REVALIDATED = "revalidated"  # upstream said "not modified"
-    STALE = "stale"  # past its freshness, since upstream is slow or failing
+    STALE = "stale"  # past its freshness: it is checked behind, or upstream is slow or failing
     MISS = "miss"  # fetched from upstream for this request
     JOINED = "joined"  # fetched from upstream for another request that was under way
     LOCAL = "local"  # from a local directory
@@ -50,6 +50,8 @@ class PageVouched(msgspec.Struct, frozen=True):
     """The index vouches anew for a page that is still the same: other times hold for it."""
 
     project: ProjectName
+    source: str
+    """The name of the index."""
     fresh_until: float
     """This and the others as in ``ProjectPage``."""
     stale_until: float

@@ -68,6 +68,9 @@ class Sha256(
             return self.sha256 == other.sha256
         return isinstance(other, Mapping) and {"sha256": self.sha256} == other
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     __hash__ = None  # type: ignore[assignment]  # as dictionaries have none
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+
+log = logging.getLogger(__name__)
 
 LATER = 0.5
 """Seconds in which most of what one client asks for at once has been answered."""
@@ -35,10 +38,14 @@ class Behind(Generic[K]):
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        await asyncio.sleep(self._later)
-        while self._waiting:
-            keys = list(self._waiting)[:AT_ONCE]
-            for key in keys:
-                del self._waiting[key]
-            await asyncio.gather(*map(self._work, keys))
-        self._task = None
+        try:
+            await asyncio.sleep(self._later)
+            while self._waiting:
+                keys = list(self._waiting)[:AT_ONCE]
+                for key in keys:
+                    del self._waiting[key]
+                for done in await asyncio.gather(*map(self._work, keys), return_exceptions=True):
+                    if isinstance(done, Exception):  # a mistake of ours; the others go on
+                        log.error("what was to be done behind failed", exc_info=done)
+        finally:
+            self._task = None

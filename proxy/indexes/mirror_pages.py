@@ -91,7 +91,8 @@ class MirrorPages:
         await self._flights.close()
 
     async def _recheck(self, project: ProjectName) -> None:
-        await asyncio.wait({self._anew(project)})
+        if self._freshness(await self._memory.load(project)) is not Freshness.FRESH:
+            await asyncio.wait({self._anew(project)})  # no other process has done it
 
     def _anew(self, project: ProjectName) -> asyncio.Task[Answer]:
         async def work() -> Answer:

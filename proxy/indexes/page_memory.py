@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
@@ -114,8 +115,12 @@ class PageMemory:
         return self._reader.read(project, url, content_type, document)
 
     async def reviewed(self, page: ProjectPage) -> ProjectPage:
-        """The page as it may be shown."""
-        return await self._review(page) if self._review else page
+        """The page as it may be shown; of another version than what was sent, if it differs."""
+        shown = await self._review(page) if self._review else page
+        if shown.files is page.files:
+            return shown
+        version = hashlib.sha256(msgspec.msgpack.encode(shown.files)).hexdigest()
+        return msgspec.structs.replace(shown, version=f" as {version}")
 
     def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
         """Remember the page under this head, in memory."""
@@ -125,17 +130,22 @@ class PageMemory:
         self._size += _weight(known)
         while self._size > self._budget and len(self._known) > 1:
             self.drop(next(iter(self._known)))
-        same = former is not None and former.page.files is page.files
+        same = (
+            former is not None
+            and former.head.document == head.document
+            and former.page.files is page.files
+        )
         self._events(_vouched(known.page) if same else PageChanged(project))
         return known
 
     def _timed(self, head: StoredPage, page: ProjectPage) -> ProjectPage:
+        own = page.version.startswith(head.digest)  # it was timed before
         return msgspec.structs.replace(
             page,
             fresh_until=0.0 if head.doubtful else self._lifetimes.fresh_until(head),
             stale_until=0.0 if head.doubtful else self._lifetimes.stale_until(head),
             checked=head.checked,
-            version=head.digest,
+            version=page.version if own else head.digest + page.version,
         )
 
     def store(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
@@ -154,6 +164,10 @@ class PageMemory:
     def forget(self, project: ProjectName) -> None:
         self.drop(project)
         self._write(project, self._pages.forget(self._key(project)))
+        self._events(PageChanged(project))
+
+    def is_absent(self, project: ProjectName) -> None:
+        """Nothing is known of it any more that would have to be forgotten."""
         self._events(PageChanged(project))
 
     def make_room(self, size: int) -> None:
@@ -202,7 +216,9 @@ class PageMemory:
 
 
 def _vouched(page: ProjectPage) -> PageVouched:
-    return PageVouched(page.project, page.fresh_until or 0.0, page.stale_until, page.checked)
+    return PageVouched(
+        page.project, page.source, page.fresh_until or 0.0, page.stale_until, page.checked
+    )
 
 
 def _weight(known: Known) -> int:

@@ -120,6 +120,8 @@ class Refresh:
             return self._keep_doubting(project, known, gone_since=since or now)
         if known:
             self._memory.forget(project)
+        else:
+            self._memory.is_absent(project)
         raise NoSuchProject(project)
 
     def _keep_doubting(self, project: ProjectName, known: Known, **since: Any) -> Answer:

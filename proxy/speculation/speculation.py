@@ -62,7 +62,7 @@ class Speculation:
         return self._runner.idle
 
     def asked(self, asked: Asked) -> None:
-        """A client has its answer, or is about to get it. Costs next to nothing.
+        """A client has its answer, or a streamed one has begun. Costs next to nothing.
 
         What came from the cache leads to no guess: then the rest is likely there, too.
         """

@@ -43,7 +43,7 @@ async def decoded(data: bytes, coding: str | None, limit: int) -> bytes:
 def _inflated(data: bytes, limit: int) -> bytes:
     left = min(limit, max(HARMLESS, RATIO * len(data)))
     parts: list[bytes] = []
-    told = int.from_bytes(data[-4:], "little")  # a gzip ends in the size of its content
+    told = int.from_bytes(data[-4:], "little")  # a hint: most often the size of the content
     for _ in range(_MEMBERS):  # one after the other: RFC 1952, section 2.2
         if not data:
             return b"".join(parts)

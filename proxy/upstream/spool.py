@@ -26,6 +26,7 @@ class Spool:
         self._folder = folder
         self._path: Path | None = None
         self._close: weakref.finalize[[int], Spool] | None = None
+        self._removed = False
         self.fd = -1
         self.written = 0
 
@@ -48,6 +49,8 @@ class Spool:
         if self._path is not None:
             return
         self.fd, self._path = open_spool(self._folder)
+        if self._removed:  # while a thread was about to make it
+            self.remove()
         self._close = weakref.finalize(self, os.close, self.fd)
 
     def restart(self) -> None:
@@ -62,6 +65,7 @@ class Spool:
 
     def remove(self) -> None:
         """Take away the name of a file that nobody took over; who is reading may go on."""
+        self._removed = True
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -35,7 +35,9 @@ TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
 LOGGED = web.AppKey("logged", bool)
 After = Callable[[web.Request, web.StreamResponse], None]
 AFTER = web.AppKey("after", list[After])
-"""What is done once an answer has been sent, so that nobody waits for it."""
+"""What is done once a whole answer has been sent, so that nobody waits for it."""
+KEY = web.RequestKey("key", object)
+"""The bytes of the request, if an answer to it may be kept."""
 EVENTS: web.AppKey[Observer] = web.AppKey("events")
 
 
@@ -93,7 +95,9 @@ def create_app(
     app.on_cleanup.append(close)
     app.on_response_prepare.append(_sign)
     app[AFTER] = [_keeper(finished)] if finished else []
-    app[AFTER] += [teller(asked)] if asked else []
+    if asked:
+        app[AFTER].append(teller(asked))
+        app.on_response_prepare.append(_at_the_start(teller(asked)))
     return app
 
 
@@ -103,12 +107,22 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
         handled.status = response.status
 
 
+def _at_the_start(tell: After) -> Callable[..., Awaitable[None]]:
+    """Of what is streamed it is told when it begins: it may take long, and break off."""
+
+    async def prepared(request: web.Request, response: web.StreamResponse) -> None:
+        if not isinstance(response, web.Response):
+            tell(request, response)
+
+    return prepared
+
+
 def _keeper(finished: FinishedAnswers) -> After:
     """Keeps marked answers with the bytes of their request."""
 
     def keep(request: web.Request, response: web.StreamResponse) -> None:
-        key = getattr(request.protocol, "request_bytes", None)
-        if key is not None and isinstance(response, web.Response):
+        key = request.get(KEY)
+        if isinstance(key, bytes) and isinstance(response, web.Response):
             finished.keep(key, request, response)
 
     return keep
@@ -129,12 +143,15 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
     An error is told while the head of the answer is not out, and breaks the answer off after.
     """
     handled = begin(request)
+    # Taken now: the connection's next request may be here before this one has been followed.
+    request[KEY] = getattr(request.protocol, "request_bytes", None)
     try:
         response = await _answer(request, handler, handled)
         await response.prepare(request)
         await response.write_eof()
         handled.sent += len(body_of(request, response))
-        _soon(_follow, request, response)
+        if isinstance(response, web.Response):
+            _soon(_follow, request, response)
     except (asyncio.CancelledError, ConnectionError):
         handled.trouble = handled.trouble or "the client was gone, or the server stopped"
         raise

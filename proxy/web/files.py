@@ -28,7 +28,7 @@ FOR_EVER = "public, max-age=31536000, immutable"
 FOR_NOW = "public, max-age=600"
 NO_BODY = (304, 412, 416)
 CHANGES = web.RequestKey("changes", int)
-"""How often the page had changed when the file was found on it."""
+"""How often the page had changed before the file was looked for on it."""
 
 
 class Files:
@@ -44,8 +44,8 @@ class Files:
         digest, filename = request.match_info["digest"], request.match_info["filename"]
         if not _DIGEST.match(digest) or not safe_filename(filename):
             raise NoSuchFile(project, "of that name")
-        artifact = await self._index.file(project, filename, digest)
         request[CHANGES] = self._changes(project)
+        artifact = await self._index.file(project, filename, digest)
         size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
         if size is None:  # nobody knows: no ranges, and the end shows in the chunked coding

@@ -67,7 +67,7 @@ class FinishedAnswers:
         return finished
 
     def keep(self, key: bytes, request: web.Request, response: web.Response) -> None:
-        """Remember the answer, which is about to be sent, if it is marked."""
+        """Remember the answer, which has been sent, if it is marked."""
         mark = response.get(REPEATABLE)
         if mark is None or len(key) > LONGEST_REQUEST or response.status not in (200, 304):
             return
@@ -88,9 +88,10 @@ class FinishedAnswers:
         if isinstance(event, PageChanged):
             self._change(event.project)
         elif isinstance(event, PageVouched):
+            self._count(event.project)  # what is being made has the former times
             for request in self._by_project.get(event.project, ()):
                 finished = self._answers[request]
-                if finished.mark.vouched:
+                if finished.mark.vouched and finished.mark.vouched.source == event.source:
                     finished.renew(msgspec.structs.replace(finished.mark, vouched=event))
 
     def _change(self, project: ProjectName | None) -> None:
@@ -100,9 +101,12 @@ class FinishedAnswers:
             self._by_project.clear()
             self._size = 0
             return
-        self._changed[project] = self._changed.get(project, 0) + 1
+        self._count(project)
         for request in list(self._by_project.get(project, ())):
             self._drop(request)
+
+    def _count(self, project: ProjectName) -> None:
+        self._changed[project] = self._changed.get(project, 0) + 1
 
     def _drop(self, request: bytes) -> None:
         finished = self._answers.pop(request, None)

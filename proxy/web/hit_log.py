@@ -82,8 +82,10 @@ class HitLog:
     def _write(self, hits: list[Hit]) -> None:
         self._count(hits)
         if self._handler and log.isEnabledFor(logging.INFO):
-            self._handler.stream.write("".join(map(self._line, hits)))
-            self._handler.flush()
+            lines = "".join(map(self._line, hits))
+            with suppress(OSError, ValueError):  # a full disk, a closed pipe: as logging does
+                self._handler.stream.write(lines)
+                self._handler.flush()
 
     def _count(self, hits: list[Hit]) -> None:
         """What differs between hits costs little, and few differ in what they are counted as."""

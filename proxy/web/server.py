@@ -115,8 +115,7 @@ class Server:
 
     async def stop(self) -> None:
         """Listen no more; let running answers finish for as long as they may."""
-        if self._listener:
-            self._listener.close()
+        self._listen_no_more()
         await self._runner.cleanup()
 
     async def until_stopped(self) -> None:
@@ -129,8 +128,13 @@ class Server:
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop)
         await self.stopping.wait()
+        self._listen_no_more()  # before it is said
         log.info("stopping; running downloads may finish")
         await self.stop()
+
+    def _listen_no_more(self) -> None:
+        if self._listener:
+            self._listener.close()
 
     def _stop(self) -> None:
         for number in SIGNALS:

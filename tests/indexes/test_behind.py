@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from proxy.indexes.behind import AT_ONCE, Behind
 from tests.support.waiting import until
 
@@ -63,3 +65,19 @@ async def test_closing_drops_what_has_not_begun() -> None:
     await asyncio.wait_for(behind.close(), 5)
     assert work.begun == []
     await Behind(work).close()
+
+
+async def test_a_mistake_with_one_key_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[int] = []
+
+    async def work(key: int) -> None:
+        done.append(10 // key)
+
+    behind = Behind(work, later=0.0)
+    behind.add(0)
+    behind.add(5)
+    await until(lambda: done == [2])
+    await until(lambda: "ZeroDivisionError" in caplog.text)
+    behind.add(2)
+    await until(lambda: done == [2, 5])
+    await behind.close()

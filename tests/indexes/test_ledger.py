@@ -174,3 +174,21 @@ async def test_what_is_seen_is_written_down_at_the_next_look_or_at_the_end(site:
         await it.page("other")
     async with site.open() as it:
         assert len(await it.cache.records.keys("seen/")) == 2
+
+
+async def test_a_page_with_a_refused_change_is_another_version_than_the_page_itself(
+    site: Site,
+) -> None:
+    site.add()
+    async with site.open() as it:
+        await it.page()
+        await it.settled()
+        site.clock.advance(601)
+        site.add(files={"news.py": b""})
+        refused = (await it.page()).version
+        site.clock.advance(601)
+        assert (await it.page()).version == refused  # upstream's page is the same
+        await it.settled()
+        await purge(it.cache, [DEMO])
+        it.mirror.forget(DEMO)
+        assert (await it.page()).version != refused

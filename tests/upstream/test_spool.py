@@ -16,7 +16,7 @@ import pytest
 from proxy.errors import DigestMismatch, UpstreamError
 from proxy.storage.disk import DiskStore
 from proxy.storage.leftovers import clean_spool
-from proxy.upstream.spool import Window
+from proxy.upstream.spool import Spool, Window
 from tests.support.mounts import mounted
 from tests.support.processes import ROOT
 from tests.support.rig import Rig, noise, read, received, rig, sha256
@@ -215,3 +215,11 @@ async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remo
         assert (it.spooled(), it.stored()) == ([], [])
         it.serve(CONTENT)
         assert await read(it.start(CONTENT)) == CONTENT
+
+
+def test_a_file_that_is_made_when_nobody_wants_it_any_more_does_not_stay(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.remove()
+    spool.open()
+    assert list(tmp_path.iterdir()) == []
+    spool.close()

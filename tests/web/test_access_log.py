@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import logging
@@ -159,3 +160,31 @@ async def test_lines_of_answers_before_parsing_look_like_all_others(
         told = json.loads(lines[-1])
         assert (told["path"], told["outcome"], told["tool"]) == (path, "hit", "pip/26.3")
     assert set(used) == {path.split("/")[3]}
+
+
+class Full(io.StringIO):
+    """As a file on a full disk, for as long as it is."""
+
+    full = True
+
+    def write(self, text: str) -> int:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+async def test_a_log_that_cannot_be_written_for_a_while_goes_on_after(
+    stock: Stock, path: str
+) -> None:
+    stream = Full()
+    hits = HitLog(logging.StreamHandler(stream), lambda key: None)
+    async with serving(stock, fast=True, on_hit=hits.hit) as site:
+        for _ in range(2):
+            await site.get(path)
+        async with hits.running():
+            pass
+        stream.full = False
+        await site.get(path)
+        async with hits.running():
+            pass
+    assert len(stream.getvalue().splitlines()) == 1

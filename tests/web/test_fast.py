@@ -9,14 +9,15 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from proxy.compose import Proxy, open_proxy
-from proxy.events import Outcome
-from proxy.model import ProjectName, ProjectStatus
+from proxy.events import Outcome, PageVouched
+from proxy.model import Artifact, ProjectName, ProjectStatus
 from proxy.settings import Settings
 from proxy.upkeep import purge
 from proxy.web.app import create_app
@@ -26,6 +27,7 @@ from proxy.web.repeatable import REPEATABLE, Finished, Repeatable
 from proxy.web.server import Server
 from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel
+from tests.support.site import serving
 from tests.support.sockets import connected
 from tests.support.stock import Stock
 from tests.support.upstream import Upstream
@@ -37,6 +39,7 @@ FORMS = (
     "Accept: */*\r\n",
     f"Accept: {JSON}\r\nCache-Control: max-age=0\r\n",
 )
+FOO = ProjectName("foo")
 PROJECTS = ("private", "public", "other", "nowhere")
 
 Reply = tuple[bytes, dict[bytes, bytes], bytes]
@@ -297,16 +300,91 @@ async def test_past_its_grace_a_page_is_not_answered_fast(tmp_path: Path, clock:
 
 
 async def test_an_answer_whose_page_changed_while_it_was_made_is_not_kept() -> None:
-    stock, finished, foo = Stock(), FinishedAnswers(), ProjectName("foo")
+    stock, finished = Stock(), FinishedAnswers()
     stock.events.subscribe(finished.observe)
     stock.page_of("foo")
     for changed in (False, True):
-        answer = web.Response(body=b"of this page")
-        answer[REPEATABLE] = Repeatable(foo, Outcome.LOCAL, finished.changes(foo))
+        answer = marked(finished)
         if changed:
             stock.describe("foo", status=ProjectStatus("archived"))
         finished.keep(b"request", make_mocked_request("GET", "/simple/foo/"), answer)
         assert (finished.find(b"request") is None) is changed
+
+
+def marked(finished: FinishedAnswers, **more: Any) -> web.Response:
+    answer = web.Response(body=b"of this page", headers={"Cache-Control": ""})
+    answer[REPEATABLE] = Repeatable(FOO, Outcome.HIT, finished.changes(FOO), **more)
+    return answer
+
+
+def vouched(fresh_until: float, source: str = "upstream") -> PageVouched:
+    return PageVouched(FOO, source, fresh_until, fresh_until, 1000.0)
+
+
+def test_who_vouches_for_a_page_gives_time_to_answers_from_that_page_alone() -> None:
+    finished = FinishedAnswers(clock=lambda: 1000.0)
+    finished.keep(b"x", make_mocked_request("GET", "/"), marked(finished, vouched=vouched(1060)))
+    found = finished.find(b"x")
+    assert found
+    for source, left in (("another", 60), ("upstream", 600)):
+        finished.observe(vouched(1600, source))
+        assert f"max-age={left}".encode() in found.head(1000.0)
+
+
+def test_times_that_changed_while_an_answer_was_made_are_not_forgotten() -> None:
+    finished = FinishedAnswers(clock=lambda: 1000.0)
+    answer = marked(finished, vouched=vouched(1600))
+    finished.observe(vouched(1000))
+    finished.keep(b"x", make_mocked_request("GET", "/"), answer)
+    assert finished.find(b"x") is None
+
+
+class Fetching(Stock):
+    """Its page changes while a file of it is fetched."""
+
+    async def file(
+        self, project: ProjectName, filename: str, digest: str | None = None
+    ) -> Artifact:
+        found = await super().file(project, filename, digest)
+        self.page_of(project)
+        return found
+
+
+async def test_a_file_that_vanished_while_it_was_fetched_is_not_given_again() -> None:
+    stock = Fetching()
+    file = stock.add("foo", "foo-1.0.zip", b"bytes")
+    async with serving(stock, fast=True) as site:
+        path = f"/files/foo/{file.sha256}/foo-1.0.zip"
+        statuses = [(await site.get(path)).status for _ in range(3)]
+    assert statuses == [200, 404, 404]
+
+
+async def test_a_page_without_files_that_becomes_quarantined_is_another(world: World) -> None:
+    world.upstream.page_keys["empty"] = {}
+    request = world.request("/simple/empty/", FORMS[2])
+    async with world.connection() as wire:
+        await warm(world, wire, request)
+        status = {"status": "quarantined", "reason": "malware"}
+        world.upstream.page_keys["empty"] = {"project-status": status}
+        world.clock.advance(601)
+        await wire.ask(world.request("/simple/empty/", FORMS[2] + "X-Another: 1\r\n"))
+        assert b"quarantined" in (await wire.ask(request))[2]
+
+
+async def test_an_answer_is_kept_for_its_own_request_however_soon_the_next_one_comes(
+    world: World,
+) -> None:
+    known, absent = world.request("/simple/private/"), world.request("/simple/nowhere/")
+    for _ in range(20):
+        async with connected(world.port) as (reader, writer):
+            writer.write(known)
+            await asyncio.sleep(0)
+            writer.write(absent)
+            wire = Wire(reader, writer)
+            assert (await wire.reply())[0].endswith(b"200 OK")
+            assert b" 404 " in (await wire.reply())[0]
+        async with world.connection() as wire:
+            assert b" 404 " in (await wire.ask(absent))[0]
 
 
 async def test_requests_split_anywhere_get_the_same_answer(world: World) -> None:

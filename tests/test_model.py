@@ -1,0 +1,29 @@
+"""Values that stand for others have to be equal to them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from proxy.model import File, Sha256
+
+DIGEST = "a" * 64
+
+
+def test_a_sha256_is_a_mapping_like_any_other() -> None:
+    one = Sha256(DIGEST)
+    assert one == {"sha256": DIGEST} == one
+    assert not one != {"sha256": DIGEST}  # noqa: SIM202 (that operator is meant)
+    assert one != {"sha256": "b" * 64}
+    assert one != {"sha256": DIGEST, "md5": "c" * 32}
+    assert dict(one) == {**one} == {"sha256": DIGEST}
+    assert (one.get("md5"), "sha256" in one, "md5" in one, len(one)) == (None, True, False, 1)
+    with pytest.raises(KeyError):
+        one["md5"]
+
+
+def test_files_are_the_same_however_their_hashes_are_kept() -> None:
+    files = [File("a.whl", "https://x/", hashes) for hashes in (Sha256(DIGEST), {"sha256": DIGEST})]
+    assert files[0] == files[1]
+    assert files[0].digest == files[1].digest == files[0].sha256 == DIGEST
+    assert len({msgspec.msgpack.encode(file) for file in files}) == 1
