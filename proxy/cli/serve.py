@@ -15,7 +15,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.options import serving_options, settings_options
-from proxy.cli.workers import Supervisor, board, count, post
+from proxy.cli.workers import Supervisor, board, count, post, when_orphaned
 from proxy.compose import Proxy, open_proxy
 from proxy.counters import COLUMNS as COUNTED
 from proxy.counters import Counters
@@ -71,6 +71,8 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
         server = _server(settings, proxy, finished, hits, counters)
         async with hits.running(), _keeping(settings, proxy):
             await server.start()
+            if post():
+                when_orphaned(server.stopping.set)
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()

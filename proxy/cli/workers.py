@@ -14,7 +14,8 @@ import signal
 import socket
 import sys
 import time
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from proxy.board import Board, new_memory
 from proxy.errors import ConfigurationError
@@ -114,6 +115,7 @@ class Supervisor:
             *sys.argv[1:],
             env={**os.environ, WORKER: str(post)},
             pass_fds=[post.memory],
+            stdin=asyncio.subprocess.PIPE,  # whose end tells that we are gone, however we went
             stdout=None if post.number == 0 else asyncio.subprocess.DEVNULL,
         )
         if self._stopping.is_set():
@@ -135,16 +137,39 @@ class Supervisor:
                 worker.send_signal(signal.SIGTERM)
 
 
+def when_orphaned(stop: Callable[[], None]) -> None:
+    """In a worker: call ``stop`` when its supervisor has ended, were it by SIGKILL."""
+    loop, pipe = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def ended() -> None:
+        loop.remove_reader(pipe)
+        stop()
+
+    loop.add_reader(pipe, ended)
+
+
 def _reserved(settings: Settings) -> socket.socket:
     """The port, bound and not listened on: it stays ours while a worker is being replaced."""
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        reserved = socket.socket(found[0], socket.SOCK_STREAM)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(found[4])
+        # Alone first: the workers of another server would let us share their port.
+        with _bound(found[0], found[4], shared=False):
+            pass
+        return _bound(found[0], found[4], shared=True)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         problem = f"cannot listen on {where}: {error.strerror or error}"
         raise ConfigurationError("port", problem, "choose a free one") from error
-    return reserved
+
+
+def _bound(family: int, address: Any, *, shared: bool) -> socket.socket:
+    """Raises ``OSError``."""
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, int(shared))
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound

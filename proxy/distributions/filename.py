@@ -11,7 +11,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
 from proxy.model import ProjectName
-from proxy.simple.names import normalize, safe_filename
+from proxy.simple.names import LONGEST, normalize, safe_filename
 
 
 class Kind(StrEnum):
@@ -45,6 +45,13 @@ _ALPHABET = re.compile(r"[A-Za-z0-9._+!-]+\Z")
 _INSTALLER = re.compile(r"(.+?)-([^-]+)\.win(?:32|-[a-z0-9]+)(?:-py\d(?:\.\d+)?)?\Z")
 
 
+# A wheel's name of which nothing has to be worked out: the parts, and a plain release as version.
+_PLAIN_WHEEL = re.compile(
+    r"([A-Za-z0-9]+(?:_[A-Za-z0-9]+)*)-((?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*)"
+    r"-[a-z0-9.]+-[a-z0-9_.]*[a-z0-9]-[a-z0-9_.]*[a-z0-9]\.whl\Z"
+)
+
+
 def kind_of(filename: str) -> Kind | None:
     """The kind by extension; None for all that is not a distribution. Case matters."""
     return _KINDS.get(_extension(filename))
@@ -56,6 +63,8 @@ def identify(filename: str) -> Identity | None:
     Wheels follow the binary distribution format, sdists PEP 625. The name of an older sdist
     that can be split at several dashes gives the likeliest reading, as not ``certain``.
     """
+    if (plain := _PLAIN_WHEEL.match(filename)) and len(filename) <= LONGEST:
+        return Identity(normalize(plain[1]), plain[2], certain=True)
     kind = kind_of(filename)
     if kind is None or not _ALPHABET.match(filename) or not safe_filename(filename):
         return None

@@ -68,8 +68,19 @@ async def test_auto_is_one_for_each_processor(tmp_path: Path) -> None:
         await until(lambda: len(workers(server)) == (wanted if wanted > 1 else 0))
 
 
-async def test_a_port_that_is_taken_is_told_once_and_ends_with_2(tmp_path: Path) -> None:
-    async with running(tmp_path, *OFFLINE) as server:
+async def test_workers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
+    async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: len(workers(server)) == 2)
+        both = workers(server)
+        server.send(signal.SIGKILL)
+        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in both))
+
+
+@pytest.mark.parametrize("others", ["1", "2"])
+async def test_a_port_that_is_taken_is_told_once_and_ends_with_2(
+    tmp_path: Path, others: str
+) -> None:
+    async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS=others) as server:
         with pytest.raises(EOFError, match="port: cannot listen"):
             async with running(
                 tmp_path, *OFFLINE, "--port", str(server.port), WAYSTATION_WORKERS="2"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from packaging.utils import parse_wheel_filename
 
 from proxy.distributions.filename import (
     Kind,
@@ -13,6 +16,7 @@ from proxy.distributions.filename import (
     version_for,
 )
 from proxy.model import ProjectName
+from proxy.simple.names import normalize, safe_filename
 
 
 @pytest.mark.parametrize(
@@ -130,3 +134,23 @@ def test_versions_are_compared_by_meaning_where_they_have_one() -> None:
     assert same_version("1.0-1", "1.0.post1")
     assert same_version("2004d", "2004d")
     assert not same_version("2004d", "2004")
+
+
+PARTS = st.text("aZ09_.+!-", max_size=5)
+
+
+@given(st.tuples(PARTS, PARTS, st.sampled_from(["py3-none-any", "py2.py3-none-any", "x-y", "-"])))
+@example(("foo", "1.00", "py3-none-any"))
+@example(("foo_", "1", "py3-none-any"))
+@example(("foo", "1.2.0", "cp312-cp312-manylinux_2_28_x86_64.manylinux2014_x86_64"))
+def test_plain_wheels_are_read_as_all_others(parts: tuple[str, str, str]) -> None:
+    filename = f"{'-'.join(parts)}.whl"
+    if not safe_filename(filename):
+        return
+    try:
+        name, version, _, _ = parse_wheel_filename(filename)
+        expected = normalize(name), str(version), True
+    except ValueError:
+        assert identify(filename) is None
+    else:
+        assert identify(filename) == expected
