@@ -103,6 +103,8 @@ def _file(project: ProjectName, link: Link, base: str) -> File | None:
     if resolved is None or name is None or not (safe_filename(name) and belongs(name, project)):
         return None
     url, fragment = resolved
+    if sanitize.unusable(fragment):
+        return None
     attributes = link.attrs
     provenance = resolve(base, str(attributes.get("data-provenance", "")))
     return File(

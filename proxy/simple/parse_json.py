@@ -102,6 +102,8 @@ def _examined(project: ProjectName, item: Any, base: str) -> File | None:
         name = last_segment(url) if url else None
     if url is None or name is None or not _wanted(name, project):
         return None
+    if sanitize.unusable(item.get("hashes")):
+        return None
     candidates = (item.get(key) for key in _METADATA_KEYS)
     return File(
         name,

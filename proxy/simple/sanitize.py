@@ -23,6 +23,7 @@ _DIGITS = {
 }
 _HEX = re.compile(r"[0-9a-f]+\Z")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z\Z")
+_PAIRS = re.compile(r"(?:\A|&)([A-Za-z0-9]+)=([^&]*)")
 _FRAGMENT = re.compile(r"(?:\A|&)([a-z0-9]+)=([0-9a-fA-F]+)(?=&|\Z)")
 _MAJOR_ONE = re.compile(r"0*1(?:\.[0-9]+)*\Z")
 
@@ -49,6 +50,19 @@ def hashes(value: Any) -> dict[str, str]:
         for name, digits in found.items()
         if _HEX.match(digits) and len(digits) == _DIGITS.get(name, len(digits))
     }
+
+
+def unusable(told: Any) -> bool:
+    """Whether the digests that are told cannot be checked, since none of them is one.
+
+    A file without any is taken at its index's word; one with these is not to be trusted.
+    """
+    if isinstance(told, str):
+        told = dict(_PAIRS.findall(told))
+    if not isinstance(told, Mapping):
+        return False
+    known = {name: digits for name, digits in told.items() if digits and name.lower() in _DIGITS}
+    return bool(known) and not hashes(known)
 
 
 def fragment_hashes(fragment: str) -> dict[str, str]:

@@ -137,7 +137,6 @@ def test_p11_presence_means_yanked() -> None:
         ("md5=" + "a" * 32, {"md5": "a" * 32}),
         ("sha1=" + "a" * 40, {"sha1": "a" * 40}),
         (f"egg=holy-grail&sha256={SHA256}", {"sha256": SHA256}),
-        ("sha256=abc", {}),
         ("whirlpool=abc", {}),
         ("main", {}),
         ("", {}),
@@ -147,6 +146,11 @@ def test_p14_p15_hashes_of_fragments(fragment: str, hashes: dict[str, str]) -> N
     file = read_file(href=f"{WHEEL}#{fragment}")
     assert file.hashes == hashes
     assert file.url == URL + WHEEL
+
+
+def test_a_file_whose_digest_is_none_is_not_taken_as_one_without() -> None:
+    page = read_html(f'<a href="{WHEEL}#sha256=abc">a</a> <a href="{SDIST}#egg=x">b</a>')
+    assert [file.filename for file in page.files] == [SDIST]
 
 
 def test_metadata_is_said_by_two_attributes() -> None:

@@ -203,6 +203,13 @@ def test_p15_hashes_are_kept_if_they_can_be() -> None:
     assert read_file(hashes={"SHA256": SHA256.upper()}).hashes == {"sha256": SHA256}
 
 
+@pytest.mark.parametrize(
+    "hashes", [{"sha256": "../../x"}, {"md5": "", "sha256": "a" * 63}, {"SHA512": "z" * 128}]
+)
+def test_a_file_whose_digests_are_none_is_not_taken_as_one_without(hashes: dict[str, str]) -> None:
+    assert names(AS_PYPI | {"hashes": hashes}, item(SDIST)) == [SDIST]
+
+
 def test_metadata_has_three_names_and_the_standard_one_wins() -> None:
     theirs, ours = {"sha256": SHA256}, {"sha256": METADATA_SHA256}
     assert read_file(core_metadata=ours, dist_info_metadata=theirs).metadata == ours
