@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.errors import IndexUnavailable, NoSuchFile, NoSuchProject
@@ -154,6 +155,24 @@ async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: 
     rewritten(root / W1, new)
     async with opened(root, records) as directory:
         assert (await directory.page(FOO)).files[0].digest == hashlib.sha256(new).hexdigest()
+
+
+async def test_what_a_former_version_remembered_is_read_anew_and_keeps_its_times(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, records = tmp_path / "root", MemoryRecords()
+    wheel = make_wheel(root, "foo", "1.0")
+    async with opened(root, records) as directory:
+        (file,) = (await directory.page(FOO)).files
+    remembered = msgspec.msgpack.decode(records.content[f"local/{root}"])
+    (details,) = remembered["files"].values()
+    details[0] = details[0][:3]  # identities were without the time of the last change
+    records.content[f"local/{root}"] = msgspec.msgpack.encode(remembered)
+    os.utime(wheel, (1_500_000_000, 1_500_000_000))
+    async with opened(root, records) as directory:
+        (again,) = (await directory.page(FOO)).files
+    assert (again.digest, again.uploaded) == (file.digest, file.uploaded)
+    assert "cannot be read" not in caplog.text
 
 
 async def test_a_file_that_is_replaced_after_the_answer_is_not_sent_as_the_old_one(
