@@ -32,6 +32,8 @@ class Stats(msgspec.Struct, frozen=True):
     """Bytes."""
     changed: int = 0
     """Files that upstream has listed with other bytes than before, so far."""
+    released: Sequence[str] = ()
+    """Names of projects that were recorded as private until now."""
 
 
 class Holding(msgspec.Struct, frozen=True, order=True):
@@ -92,13 +94,14 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
         if project not in wanted
         for each in held
     }
+    released = {_project(key) for key in await cache.records.keys(f"{CLAIM}/")} & wanted
     for kind in (*CACHED, TOGETHER, CLAIM):
         for key in await cache.records.keys(f"{kind}/"):
             if _project(key) in wanted:
                 await cache.records.forget(key)
     done = await _delete(cache, mine - others, len(wanted))
     cache.purges.note(sorted(wanted))
-    return done
+    return msgspec.structs.replace(done, released=tuple(sorted(released)))
 
 
 async def purge_everything(cache: Cache) -> Stats:

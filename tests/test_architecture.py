@@ -123,7 +123,7 @@ READS_SETTINGS = (
     *("proxy.settings", "proxy.sources", "proxy.plan", "proxy.cache", "proxy.compose*"),
     "proxy.cli.*",
     # They open a whole proxy of their own, as the command line does.
-    *("proxy.bundle.ready", "proxy.bundle.warm"),
+    *("proxy.bundle.ready", "proxy.bundle.warm", "proxy.bundle.keep.aside"),
 )
 """Everything else takes paths, seconds and texts, and can be used and tested without settings."""
 

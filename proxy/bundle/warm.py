@@ -25,6 +25,7 @@ from proxy.model import METADATA
 from proxy.settings import MirrorTable, Settings
 from proxy.storage.disk import DiskBlob
 from proxy.storage.held import Held, HeldFile
+from proxy.upstream.credentials import mask
 
 _ROOM = ByteSize(64 * 2**20)
 """Bytes that are kept for a moment of what is fetched for another Waystation."""
@@ -114,16 +115,17 @@ def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
         password=settings.upstream_password,
         file_hosts=settings.file_hosts,
     )
+    name = mask(str(url))  # so that what goes wrong is told of the address
     plain = {
-        name: Settings.model_fields[name].default
-        for name in ("packages", "reserved", "upstream", "upstream_username", "upstream_password")
+        each: Settings.model_fields[each].default
+        for each in ("packages", "reserved", "upstream", "upstream_username", "upstream_password")
     }
     return settings.model_copy(
         update={
             **plain,
             "file_hosts": [],
-            "indexes": {"remote": table},
-            "index": "remote",
+            "indexes": {name: table},
+            "index": name,
             "cache_dir": folder,
             "max_size": _ROOM,
             "offline": False,

@@ -128,6 +128,8 @@ def purge_command(
     async def work(cache: Cache) -> int:
         done = await (purge_everything(cache) if everything else purge(cache, wanted))
         click.echo(f"purged {done.files} files, {size_text(done.size)}")
+        for name in done.released:
+            click.echo(f"{name} is private no more, unless files or a folder of it are still there")
         return 0
 
     _with_cache(work, config, flags)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import click
 
 from proxy.bundle.gather import JOBS
+from proxy.bundle.keep.aside import aside
 from proxy.bundle.keep.run import Ran, Runner
 from proxy.bundle.keep.sync import all_changes, sync
 from proxy.bundle.progress import display
@@ -76,10 +78,13 @@ async def _sync(
     settings: Settings, changes: Path | None, jobs: int, quiet: bool, dry: bool
 ) -> list[Ran]:
     keeps = tables(settings)
-    patient = {"soft_deadline": settings.page_timeout, "speculate": "off"}
-    async with open_proxy(settings.model_copy(update=patient)) as proxy:
+    plain = {"soft_deadline": settings.page_timeout, "speculate": "off"}
+    patient = settings.model_copy(update=plain)
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(open_proxy(patient))
+        other = await stack.enter_async_context(aside(patient)) if dry else None
         bars, remembered = display(quiet=quiet), partial(remember, proxy, settings)
-        runner = Runner(proxy, bars, os.environ, jobs, QUESTIONS, remembered, dry=dry)
+        runner = Runner(proxy, bars, os.environ, jobs, QUESTIONS, remembered, aside=other)
         return await sync(keeps, runner, keeps, changes)
 
 

@@ -18,12 +18,14 @@ from proxy.storage.reading import PIECE, in_thread, read_piece
 
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
-Identity = tuple[int, int, int]
-"""``st_size``, ``st_mtime_ns``, ``st_ino``: a file that was replaced or rewritten has another."""
+Identity = tuple[int, ...]
+"""``st_size``, ``st_mtime_ns``, ``st_ino``, ``st_ctime_ns``: a file that was replaced or rewritten
+has another. Nobody can set back the last; records of former versions, without it, match nothing.
+"""
 
 
 def identity_of(found: os.stat_result) -> Identity:
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
 
 
 class BytesBlob:
@@ -84,7 +86,7 @@ class DiskBlob:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size != self._size:
             raise self._changed()
-        if self._identity is not None and identity_of(found) != self._identity:
+        if self._identity is not None and _told(found, self._identity) != self._identity:
             raise self._changed()
 
     async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
@@ -168,6 +170,12 @@ class DiskStore:
             found = _file(path) if _KEY.fullmatch(path.name) else None
             if found is not None:  # else it has vanished meanwhile
                 yield BlobEntry(path.name, found.st_size, found.st_mtime)
+
+
+def _told(found: os.stat_result, before: Identity) -> Identity:
+    """The identity now; of a file that has been deleted or renamed over, as it was before that."""
+    now = identity_of(found)
+    return now if found.st_nlink else (*now[:3], *before[3:])
 
 
 def _file(path: Path) -> os.stat_result | None:

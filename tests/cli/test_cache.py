@@ -118,6 +118,17 @@ def test_purge_a_project(run: Run, wheel: Path, tmp_path: Path) -> None:
     assert (tmp_path / "cache" / "purged").read_text() == "other\ndemo\n"
 
 
+def test_purge_says_which_names_are_given_up(run: Run, tmp_path: Path) -> None:
+    async def claim() -> None:
+        async with open_cache(Settings(cache_dir=tmp_path / "cache")) as cache:
+            await cache.records.put("claim/%2Fsrv%2Fpackages/acme-tool", b"acme-tool")
+
+    asyncio.run(claim())
+    assert "acme-tool" not in run("purge", "demo").output
+    assert "\nacme-tool is private no more" in run("purge", "Acme_Tool").output
+    assert "acme-tool" not in run("purge", "acme-tool").output
+
+
 def test_purge_everything(run: Run, wheel: Path, tmp_path: Path) -> None:
     assert run("purge", "--all").output.startswith("purged 1 files, ")
     assert not held(tmp_path, wheel).exists()

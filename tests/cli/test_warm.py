@@ -124,6 +124,18 @@ async def test_an_upstream_that_cannot_be_reached_is_the_reason(here: Site) -> N
     assert len(report["missing"]) == 30
 
 
+async def test_a_waystation_that_cannot_be_reached_is_named_without_its_password(
+    here: Site,
+) -> None:
+    origin = here.upstream.origin
+    await here.upstream.stop()
+    via = origin.replace("http://", "http://user:secret@")
+    done = await run(here, "warm", "top", *LINUX, "--via", via)
+    shown = origin.replace("http://", "http://***@")
+    assert done.status == 1 and f"upstream {shown}/simple/: cannot be reached" in done.err
+    assert "secret" not in done.out + done.err
+
+
 async def test_the_report_for_machines(here: Site) -> None:
     here.wheel("top")
     done = await run(here, "warm", "top", "unheard-of", *LINUX, "--json", "--quiet")

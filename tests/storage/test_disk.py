@@ -99,6 +99,29 @@ async def test_a_file_changed_while_it_is_sent_never_gets_its_last_piece(path: P
     assert 0 < got < len(CONTENT)
 
 
+async def test_a_file_changed_while_it_is_sent_is_noticed_though_its_times_are_set_back(
+    path: Path,
+) -> None:
+    blob, before = foreign(path), path.stat()
+    with pytest.raises(IndexUnavailable):
+        async for _ in blob.chunks():
+            while path.stat().st_ctime_ns == before.st_ctime_ns:  # clocks of disks are coarse
+                path.write_bytes(CONTENT[::-1])
+                os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("how", ["deleted", "renamed over"])
+async def test_a_file_that_is_gone_from_its_folder_is_sent_to_its_end(path: Path, how: str) -> None:
+    pieces, other = foreign(path).chunks(), path.with_name("other")
+    got = await anext(pieces)
+    other.write_bytes(b"new")
+    if how == "deleted":
+        path.unlink()
+    else:
+        other.replace(path)
+    assert got + b"".join([piece async for piece in pieces]) == CONTENT
+
+
 async def test_a_stored_file_of_another_length_is_damaged(path: Path) -> None:
     blob = DiskBlob(path, len(CONTENT))
     pieces = blob.chunks()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Set
+from contextlib import suppress
 
-from proxy.errors import NoSuchProject
+from proxy.bundle.held import is_here
+from proxy.errors import NoSuchProject, ProxyError
 from proxy.indexes.base import Index
-from proxy.model import Artifact, ProjectName, ProjectPage
+from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 
 
 async def at_once() -> None:
@@ -24,11 +26,13 @@ class Current:
         *,
         limit: int,
         turn: Callable[[], Awaitable[None]] = at_once,
+        aside: Index | None = None,
     ) -> None:
         """``since``: Unix time in seconds; ``limit``: questions at once; ``turn`` is awaited
-        before each.
+        before each; ``aside`` reads what is not here, so that ``index`` does not keep it.
         """
         self._index = index
+        self._aside = aside or index
         self._since = since
         self._turn = turn
         self._slots = asyncio.Semaphore(limit)
@@ -36,6 +40,8 @@ class Current:
         """Those that upstream confirmed. None: there is no such project."""
         self.unconfirmed: set[ProjectName] = set()
         """Projects of which only an older page could be had."""
+        self.new: set[tuple[ProjectName, str]] = set()
+        """Distributions that were not here when they, or their metadata, were asked for."""
 
     @property
     def name(self) -> str:
@@ -64,4 +70,14 @@ class Current:
     ) -> Artifact:
         async with self._slots:
             await self._turn()
-            return await self._index.file(project, filename, digest)
+            asked = await self._reader(project, filename, digest)
+            return await asked.file(project, filename, digest)
+
+    async def _reader(self, project: ProjectName, filename: str, digest: str | None) -> Index:
+        """Metadata goes with its wheel, which has to be fetched where upstream has none."""
+        owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+        with suppress(ProxyError):  # whoever is asked will tell
+            if not is_here((await self._index.file(project, owner, digest)).blob):
+                self.new.add((project, owner))
+                return self._aside
+        return self._index

@@ -69,14 +69,20 @@ class Runner:
     """Told what is held, see ``warm.remember``."""
     turn: Callable[[], Awaitable[None]] = at_once
     """Awaited before each question and download."""
-    dry: bool = False
-    """Look what there is to fetch, and leave everything as it is."""
+    aside: Index | None = None
+    """For a dry run, which looks what there is to fetch and leaves everything as it is: reads
+    what is not here, and keeps it elsewhere.
+    """
     clock: Callable[[], float] = time.time
+
+    @property
+    def dry(self) -> bool:
+        return self.aside is not None
 
     async def run(self, keep: Keep) -> Ran:
         """What goes wrong is in ``missing``."""
         began = self.clock()
-        index = Current(self.proxy.index, began, limit=self.limit, turn=self.turn)
+        index = Current(self.proxy.index, began, limit=self.limit, turn=self.turn, aside=self.aside)
         try:
             wants = keep.wants(self.variables)
             found = await needed(
@@ -87,8 +93,12 @@ class Runner:
             return Ran(keep, missing=(Missing(str(keep), str(error)),), state=state)
         needs = keep.only(found)
         distributions = [need for need in needs.files if is_distribution(need)]
-        held = await self._held(index, distributions)
-        new = tuple(need for need in distributions if need not in held)
+        held = await self._held(self.proxy.index, distributions)
+        new = tuple(
+            need
+            for need in distributions
+            if need not in held or (need.project, need.filename) in index.new
+        )
         if self.dry:
             return Ran(keep, needs, new, (*needs.missing, *_unconfirmed(index)))
         return await self._fetched(keep, index, needs, new, began)

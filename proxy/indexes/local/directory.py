@@ -126,6 +126,7 @@ class LocalDirectory:
         """Give up the claim on a project, unless files or a folder of it are here."""
         with contextlib.suppress(IndexUnavailable):
             await self._follower.settle(project)  # it may have lost them a moment ago
+            await self._follower.release(project)
         if self._follower.table.claims(project, certainly=True):
             self._claims.add([project])
             self._claims.renew([project])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -97,6 +98,13 @@ class Follower:
         """Notice another root, or none, in the old one's place. Raises ``IndexUnavailable``."""
         self._marks.add(await self._checked({}, ()))
         await self.settle()
+
+    async def release(self, project: ProjectName) -> None:
+        """Give up what was claimed by files that could not be listed, once none is here."""
+        marks = Marks(files=self.skipped.places(project))
+        with suppress(OSError):  # what cannot be looked at may still be there
+            seen = await asyncio.to_thread(self._tree.look, marks, (), None)
+            self.skipped.forget(project, [at for at, found in seen.files.items() if found is None])
 
     def doubt(self, entry: Entry) -> None:
         """Look at it again before the next answer, and keep none that is made now."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from proxy.distributions.filename import identify
@@ -40,7 +41,23 @@ class SkipLog:
             return set()
         self._reasons[place] = reason
         _log.warning("%s: %r is not listed: %s", self._index, "/".join(filter(None, place)), reason)
-        said = identify(place[1])
-        new = {said.project} - self.claims if said else set()
+        project = _project_of(place)
+        new = {project} - self.claims if project else set()
         self.claims |= new
         return new
+
+    def places(self, project: ProjectName) -> set[Place]:
+        """Where the files are, or were, that claim the project."""
+        return {place for place in self._reasons if _project_of(place) == project}
+
+    def forget(self, project: ProjectName, gone: Iterable[Place]) -> None:
+        """These of its files are no more; with the last of them goes the claim."""
+        for place in gone:
+            self._reasons.pop(place, None)
+        if not self.places(project):
+            self.claims.discard(project)
+
+
+def _project_of(place: Place) -> ProjectName | None:
+    said = identify(place[1])
+    return said.project if said else None

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from proxy.bundle.keep.aside import aside
 from proxy.bundle.keep.run import Ran, Runner
 from proxy.bundle.keep.sync import all_changes, sync
 from proxy.bundle.keep.table import Keep
 from proxy.bundle.needs import Need
 from proxy.bundle.progress import Silence
 from proxy.compose import Proxy, open_proxy
+from proxy.indexes.base import Index
+from proxy.settings import Settings
 from tests.bundle.support import choice
 from tests.bundle.warming import LIMIT, Site
 from tests.support.clock import Clock
@@ -30,18 +33,24 @@ async def opened(here: Site, clock: Clock, **settings: Any) -> AsyncIterator[Pro
         yield proxy
 
 
-def runner(proxy: Proxy, clock: Clock, *, dry: bool = False) -> Runner:
+def runner(proxy: Proxy, clock: Clock, other: Index | None = None) -> Runner:
     async def remember(_: Iterable[Need]) -> None:
         """Bundles have their own tests."""
 
-    return Runner(proxy, Silence(), {}, 4, 8, remember, dry=dry, clock=clock)
+    return Runner(proxy, Silence(), {}, 4, 8, remember, aside=other, clock=clock)
 
 
 async def run(
-    proxy: Proxy, clock: Clock, *keeps: Keep, dry: bool = False, changes: Path | None = None
+    proxy: Proxy,
+    clock: Clock,
+    *keeps: Keep,
+    dry: Settings | None = None,
+    changes: Path | None = None,
 ) -> list[Ran]:
-    async with asyncio.timeout(LIMIT):
-        return await sync(keeps, runner(proxy, clock, dry=dry), keeps, changes)
+    """``dry``: what the proxy was made of."""
+    async with AsyncExitStack() as stack, asyncio.timeout(LIMIT):
+        other = await stack.enter_async_context(aside(dry)) if dry else None
+        return await sync(keeps, runner(proxy, clock, other), keeps, changes)
 
 
 def told(ran: list[Ran]) -> list[tuple[str, str]]:

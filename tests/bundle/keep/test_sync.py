@@ -20,6 +20,7 @@ from tests.bundle.keep.keeping import keep, opened, run, runner, told
 from tests.bundle.support import LINUX, WINDOWS, choice
 from tests.bundle.warming import Site, names, site
 from tests.support.clock import Clock
+from tests.support.distributions import make_wheel
 from tests.support.faults import Fault
 from tests.support.rig import read
 
@@ -108,19 +109,42 @@ async def test_a_dry_run_lists_and_changes_nothing(
     one = here.wheel("top")
     table, changes = keep("top"), tmp_path / "changes.jsonl"
     async with opened(here, clock) as proxy:
-        ran = await run(proxy, clock, table, dry=True, changes=changes)
+        ran = await run(proxy, clock, table, dry=here.settings(), changes=changes)
         assert [need.filename for need in ran[0].fetched] == [ONE]
         assert not here.store.has(digest(one)) and not changes.exists()
         assert await proxy.cache.pins.all() == set()
         assert here.upstream.count(f"{ONE}", "GET") == here.upstream.count(f"{ONE}.metadata")
+        assert here.held() == set()
         await run(proxy, clock, table)
-        assert (await run(proxy, clock, table, dry=True))[0].fetched == ()
+        assert (await run(proxy, clock, table, dry=here.settings()))[0].fetched == ()
         here.wheel("top", "2.0")
         pins = await proxy.cache.pins.all()
         clock.advance(1)
-        assert len((await run(proxy, clock, table, dry=True))[0].fetched) == 1
+        assert len((await run(proxy, clock, table, dry=here.settings()))[0].fetched) == 1
         assert await proxy.cache.pins.all() == pins
         assert told(await run(proxy, clock, table)) == [("added", TWO)]
+
+
+@pytest.mark.parametrize("how", ["not listed", "not there", "no wheel"])
+async def test_what_has_to_be_read_for_its_metadata_is_new_all_the_same(
+    here: Site, clock: Clock, how: str
+) -> None:
+    files = {here.sdist("top")}
+    if how != "no wheel":
+        files |= {make_wheel(here.index, "top", "1.0", requires=["dep"]), here.wheel("dep")}
+        here.list(here.index / ONE, metadata=how == "not there")
+        here.upstream.fault(f"{ONE}.metadata", Fault(status=404))
+    wanted = {file.name for file in files}
+    async with opened(here, clock) as proxy:
+        for _ in range(2):
+            (ran,) = await run(proxy, clock, keep("top"), dry=here.settings())
+            assert {need.filename for need in ran.fetched} == wanted and ran.complete
+            assert here.held() == set()
+        (ran,) = await run(proxy, clock, keep("top"))
+        assert {need.filename for need in ran.fetched} == wanted
+        assert {digest(file) for file in files} <= here.held()
+        (ran,) = await run(proxy, clock, keep("top"))
+        assert ran.complete and ran.fetched == ()
 
 
 async def test_pinned_files_are_spared_until_nobody_wants_them(here: Site, clock: Clock) -> None:
@@ -146,7 +170,7 @@ async def test_filters_by_name_version_target_kind_and_size(here: Site, clock: C
     async with opened(here, clock) as proxy:
 
         async def found(*sources: str, **more: object) -> set[str]:
-            (ran,) = await run(proxy, clock, keep(*sources, **more), dry=True)
+            (ran,) = await run(proxy, clock, keep(*sources, **more), dry=here.settings())
             return names(ran)  # type: ignore[arg-type]
 
         dep = "dep-1.0-py3-none-any.whl"

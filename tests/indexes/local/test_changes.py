@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.errors import IndexUnavailable, NoSuchFile, NoSuchProject
@@ -112,6 +113,66 @@ async def test_replaced_bytes_have_another_digest_and_the_old_one_is_gone(
             await local.file(FOO, name, old)
     artifact = await local.file(FOO, W1, hashlib.sha256(content).hexdigest())
     assert await read(artifact.blob) == content
+
+
+def rewritten(path: Path, content: bytes) -> None:
+    """As ``cp -p`` does it: with the size, the inode and the time of before."""
+    before = path.stat()
+    assert len(content) == before.st_size
+    while path.stat().st_ctime_ns == before.st_ctime_ns:  # the clocks of file systems are coarse
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def alike(folder: Path) -> tuple[bytes, bytes]:
+    """Two wheels of one name and size."""
+    made: dict[int, bytes] = {}
+    for number in range(100):
+        wheel = make_wheel(folder, "foo", "1.0", files={"foo.py": b"A = %d" % number}).read_bytes()
+        if (other := made.setdefault(len(wheel), wheel)) is not wheel:
+            return other, wheel
+    raise AssertionError("no two of them have one size")
+
+
+async def test_bytes_replaced_with_the_size_and_time_of_before_have_another_digest(
+    local: LocalDirectory, root: Path, tmp_path: Path
+) -> None:
+    old, new = alike(tmp_path)
+    (root / W1).write_bytes(old)
+    assert (await local.page(FOO)).files[0].digest == hashlib.sha256(old).hexdigest()
+    rewritten(root / W1, new)
+    assert (await local.page(FOO)).files[0].digest == hashlib.sha256(new).hexdigest()
+    assert await read((await local.file(FOO, W1)).blob) == new
+
+
+async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: Path) -> None:
+    old, new = alike(tmp_path / "made")
+    root, records = tmp_path / "root", MemoryRecords()
+    root.mkdir()
+    (root / W1).write_bytes(old)
+    async with opened(root, records) as directory:
+        assert (await directory.page(FOO)).files[0].digest == hashlib.sha256(old).hexdigest()
+    rewritten(root / W1, new)
+    async with opened(root, records) as directory:
+        assert (await directory.page(FOO)).files[0].digest == hashlib.sha256(new).hexdigest()
+
+
+async def test_what_a_former_version_remembered_is_read_anew_and_keeps_its_times(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root, records = tmp_path / "root", MemoryRecords()
+    wheel = make_wheel(root, "foo", "1.0")
+    async with opened(root, records) as directory:
+        (file,) = (await directory.page(FOO)).files
+    remembered = msgspec.msgpack.decode(records.content[f"local/{root}"])
+    (details,) = remembered["files"].values()
+    details[0] = details[0][:3]  # identities were without the time of the last change
+    records.content[f"local/{root}"] = msgspec.msgpack.encode(remembered)
+    os.utime(wheel, (1_500_000_000, 1_500_000_000))
+    async with opened(root, records) as directory:
+        (again,) = (await directory.page(FOO)).files
+    assert (again.digest, again.uploaded) == (file.digest, file.uploaded)
+    assert "cannot be read" not in caplog.text
 
 
 async def test_a_file_that_is_replaced_after_the_answer_is_not_sent_as_the_old_one(

@@ -1,0 +1,20 @@
+"""Reading without keeping: for what a resolver has to look into before anybody wants it here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from proxy.compose import open_proxy
+from proxy.indexes.base import Index
+from proxy.settings import Settings
+
+
+@asynccontextmanager
+async def aside(settings: Settings) -> AsyncIterator[Index]:
+    """The index of these settings on a cache of a moment. Raises ``ConfigurationError``."""
+    with TemporaryDirectory(prefix="waystation-", ignore_cleanup_errors=True) as folder:
+        async with open_proxy(settings.model_copy(update={"cache_dir": Path(folder)})) as proxy:
+            yield proxy.index
