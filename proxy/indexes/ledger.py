@@ -35,8 +35,8 @@ PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
 
 
-MOST = 15_000
-"""Files of the pages that may wait to be written down at the same time."""
+LARGE = 3_000
+"""Files of a page from which on it counts in memory."""
 
 
 class _News(NamedTuple):
@@ -95,9 +95,15 @@ class Ledger:
         return msgspec.structs.replace(page, files=files)
 
     async def _make_room(self, files: int) -> None:
-        """Pages that wait to be written down are in memory until then."""
-        while self._news and files + sum(len(it.page.files) for it in self._news.values()) > MOST:
-            await self._written(next(iter(self._news)))
+        """Large pages that wait to be written down are in memory until then: one is enough.
+
+        Of others any number may wait. Nobody who asks is to wait for the disk.
+        """
+        if files < LARGE:
+            return
+        for project, news in list(self._news.items()):
+            if len(news.page.files) >= LARGE:
+                await self._written(project)
 
     async def _seen(self, project: ProjectName, size: int) -> Seen:
         record = await self._records.get(key(self._namespace, project))
