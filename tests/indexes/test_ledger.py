@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile
 from proxy.events import ChangeOutcome, FileChanged
+from proxy.indexes.ledger import Ledger
+from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.changed import ChangedFile, ChangedFiles
 from proxy.upkeep import purge
 from tests.support.mirrors import DEMO, Opened, Site
+from tests.support.records import MemoryRecords
 from tests.support.rig import sha256
 
 NAME = "demo-1.0-py3-none-any.whl"
@@ -192,3 +196,27 @@ async def test_a_page_with_a_refused_change_is_another_version_than_the_page_its
         await purge(it.cache, [DEMO])
         it.mirror.forget(DEMO)
         assert (await it.page()).version != refused
+
+
+class Busy(MemoryRecords):
+    """Writes only when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = asyncio.Event()
+
+    async def put(self, key: str, value: bytes) -> None:
+        await self.free.wait()
+        await super().put(key, value)
+
+
+async def test_nobody_waits_for_the_records_of_other_pages() -> None:
+    records = Busy()
+    ledger = Ledger("upstream", "here", records, lambda event: None, "refuse")
+    files = tuple(File(f"a-{n}.whl", "https://x/", {"sha256": "a" * 64}) for n in range(100))
+    async with asyncio.timeout(20):
+        for number in range(300):
+            await ledger.review(ProjectPage(ProjectName(f"a{number}"), files))
+    records.free.set()
+    await ledger.close()
+    assert len(await records.keys("seen/")) == 300
