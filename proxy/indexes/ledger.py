@@ -33,8 +33,6 @@ OUTCOMES: Mapping[OnChange, ChangeOutcome] = {
 }
 PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
-
-
 LARGE = 3_000
 """Files of a page from which on it counts in memory."""
 
