@@ -46,7 +46,9 @@ async def test_p48_a_failing_upstream_fails_the_install_and_heals(
         failed = [
             each for each in server.requests() if each["status"] in (502, 504) or "trouble" in each
         ]
-        assert status in {each["status"] for each in failed}
+        statuses = {each["status"] for each in failed}
+        # No answer has begun where the break is noticed before the first bytes are read.
+        assert status in statuses or (fault == "file: cut short" and statuses == {502})
         assert 404 not in {each["status"] for each in server.requests()}
         assert list((tmp_path / "cache" / "blob").glob("??/*")) == []
 

@@ -190,6 +190,16 @@ async def test_changed_files_that_were_refused_are_counted(
                 await asyncio.sleep(0.1)
 
 
+async def from_a_survivor(server: Running) -> Shown:
+    """A connection that the kernel deals to a worker in its last moment is refused."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await metrics(server.address)
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0)
+
+
 async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:
@@ -205,7 +215,7 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
             before = counted(await metrics(server.address))
             os.kill(victim, signal.SIGKILL)
             await until(lambda victim=victim: victim not in workers(server))  # type: ignore[misc]
-            assert counted(await metrics(server.address)) == before
+            assert counted(await from_a_survivor(server)) == before
             await until(lambda: listening(server) == 3)
             for _ in range(20):
                 await client.get("/simple/demo/")
