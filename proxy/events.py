@@ -57,6 +57,13 @@ class PageVouched(msgspec.Struct, frozen=True):
     stale_until: float
     checked: float | None
 
+    @classmethod
+    def of(cls, page: ProjectPage) -> PageVouched:
+        """What the page says of itself; for one that has times."""
+        return cls(
+            page.project, page.source, page.fresh_until or 0.0, page.stale_until, page.checked
+        )
+
 
 class UpstreamFailed(msgspec.Struct, frozen=True):
     index: str

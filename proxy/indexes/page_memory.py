@@ -135,7 +135,7 @@ class PageMemory:
             and former.head.document == head.document
             and former.page.files is page.files
         )
-        self._events(_vouched(known.page) if same else PageChanged(project))
+        self._events(PageVouched.of(known.page) if same else PageChanged(project))
         return known
 
     def _timed(self, head: StoredPage, page: ProjectPage) -> ProjectPage:
@@ -213,12 +213,6 @@ class PageMemory:
             del self._writes[project]
         if not task.cancelled() and (error := task.exception()):
             log.error("page of %s was not stored: %r", project, error)
-
-
-def _vouched(page: ProjectPage) -> PageVouched:
-    return PageVouched(
-        page.project, page.source, page.fresh_until or 0.0, page.stale_until, page.checked
-    )
 
 
 def _weight(known: Known) -> int:

@@ -90,9 +90,7 @@ def _insists(request: web.Request) -> bool:
 def _repeatable(request: web.Request, page: ProjectPage, changes: int) -> Repeatable:
     if page.fresh_until is None:
         return Repeatable(page.project, Outcome.LOCAL, changes)
-    vouched = PageVouched(
-        page.project, page.source, page.fresh_until, page.stale_until, page.checked
-    )
+    vouched = PageVouched.of(page)
     return Repeatable(page.project, Outcome.HIT, changes, vouched, insists=_insists(request))
 
 
