@@ -1,6 +1,7 @@
-"""Bytes of a file to a client's socket without passing through Python (``sendfile``).
+"""Bytes of a file to a client's socket past the transport's buffer: read and written in turns.
 
-uvloop has no sendfile of its own, and reading pieces to write them costs half as much again.
+The socket gets from one buffer, over and over, what the page cache holds. On loopback that is
+twice as fast as ``sendfile``, which hands the page cache's own small pages to the socket.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ import os
 
 from proxy.errors import StoreDamaged
 from proxy.storage.base import Span
-from proxy.storage.reading import PIECE, in_thread
+from proxy.storage.reading import TURN, held_in_memory, in_thread
 from proxy.web.access_log import Handled
-
-_NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
 
 class Sending:
@@ -39,32 +38,31 @@ class Sending:
         """Raises ``ConnectionError``, and ``StoreDamaged`` if the file is shorter than that."""
         at = span.start
         while at < span.stop:
-            done = await self._send(span.fd, at, min(PIECE, span.stop - at))
+            done = await self._send(span.fd, at, min(TURN, span.stop - at))
             at += done
             self._handled.sent += done
             await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
 
     async def _send(self, fd: int, at: int, size: int) -> int:
         """How many of the bytes the socket took, at least one."""
-        await _in_memory(fd, at, size)
         while not self._transport.is_closing():
+            if (piece := held_in_memory(fd, at, size)) is None:
+                piece = memoryview(await in_thread(os.pread, fd, size, at))
+            if not piece:
+                raise StoreDamaged("a file that is being sent")
             try:
-                if done := os.sendfile(self._out, fd, at, size):
-                    return done
+                return os.write(self._out, piece)
             except BlockingIOError:
                 await _writable(self._out)
             except OSError as error:
                 raise ConnectionResetError from error
-            else:
-                raise StoreDamaged("a file that is being sent")
         raise ConnectionResetError
 
 
 def can_send(transport: asyncio.BaseTransport | None) -> bool:
     """Whether bytes may go past the transport: not where it encrypts them."""
     return (
-        hasattr(os, "sendfile")
-        and transport is not None
+        transport is not None
         and transport.get_extra_info("socket") is not None
         and transport.get_extra_info("sslcontext") is None
     )
@@ -84,15 +82,3 @@ async def _writable(out: int) -> None:
 def _set(ready: asyncio.Future[None]) -> None:
     if not ready.done():
         ready.set_result(None)
-
-
-async def _in_memory(fd: int, at: int, size: int) -> None:
-    """Let a thread wait for the disk if the page cache does not hold these bytes."""
-    if _NOWAIT is None:
-        return
-    try:
-        os.preadv(fd, [bytearray(1)], at + size - 1, _NOWAIT)
-    except BlockingIOError:
-        await in_thread(os.pread, fd, size, at)
-    except OSError:  # a file system that cannot tell
-        return
