@@ -34,6 +34,8 @@ class Span(msgspec.Struct, frozen=True):
     """Stays open until the next span is asked for."""
     start: int
     stop: int
+    content: object = None
+    """If given, the same for all spans of the same bytes at the same offsets."""
 
 
 @runtime_checkable

@@ -12,12 +12,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PIECE = 256 * 1024
-"""Bytes read or written in one go."""
-TURN = 512 * 1024
-"""Bytes sent to one client before another has its turn; with fewer, large files go more slowly."""
+"""Bytes read, written or sent in one go."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
-_own = threading.local()
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -38,23 +35,37 @@ async def read_piece(fd: int, at: int, size: int) -> bytes:
 
     What the page cache holds is read in the loop; a thread is used only where the disk is needed.
     """
-    if (held := held_in_memory(fd, at, size)) is not None:
+    if (held := BUFFER.read(fd, at, size)) is not None:
         return bytes(held)
     return await in_thread(os.pread, fd, size, at)
 
 
-def held_in_memory(fd: int, at: int, size: int) -> memoryview | None:
-    """As ``read_piece``, without waiting; None where the disk is needed.
+class _Buffer(threading.local):
+    """One for all that a thread reads: the processor's cache keeps it, no connection needs one."""
 
-    Valid until the next call in the same thread: all use one buffer, which the processor's cache
-    holds by then.
-    """
-    if _NOWAIT is None:
-        return None
-    if not hasattr(_own, "buffer"):
-        _own.buffer = memoryview(bytearray(TURN))
-    buffer: memoryview = _own.buffer[:size]
-    try:
-        return buffer[: os.preadv(fd, [buffer], at, _NOWAIT)]
-    except OSError:  # not in memory, or a file system that cannot tell
-        return None
+    def __init__(self) -> None:
+        self._all = memoryview(bytearray(PIECE))
+        self._piece = self._all[:0]
+        self._holds: tuple[object, int, int] | None = None
+
+    def read(self, fd: int, at: int, size: int, content: object = None) -> memoryview | None:
+        """As ``read_piece``, but valid until the next call; None where the disk is needed.
+
+        ``content``: the same for all who read the same bytes. Of a crowd that waits for one
+        download, one reads, and the others have what it has read.
+        """
+        if _NOWAIT is None:
+            return None
+        wanted = (content, at, size)
+        if content is None or self._holds != wanted:
+            self._holds = None
+            buffer = self._all[:size]
+            try:
+                self._piece = buffer[: os.preadv(fd, [buffer], at, _NOWAIT)]
+            except OSError:  # not in memory, or a file system that cannot tell
+                return None
+            self._holds = wanted
+        return self._piece
+
+
+BUFFER = _Buffer()

@@ -34,6 +34,7 @@ class Download:
         self.spool = spool
         self.window: Window | None = None
         """Continues the spool where that could not be written any more."""
+        self._content = object()  # what readers have seen of it stays as it is
         self._shown = 0  # bytes that readers may know of
         self._safe = 0  # those of them that are not the newest: cannot be the end of the file
         self._total: int | None = expected.size
@@ -82,7 +83,7 @@ class Download:
             while (end := await self._file_reach(reader, stop)) is not None:
                 if fd < 0:
                     fd = os.dup(self.spool.fd)  # ours, should the download fail meanwhile
-                yield Span(fd, reader.at, end)
+                yield Span(fd, reader.at, end, self._content)
                 reader.at = end
         finally:
             if fd >= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from contextlib import aclosing
 from email.utils import format_datetime
@@ -90,7 +91,9 @@ class Files:
             return await self._at_once(request, artifact, headers)
         at = chosen.start if chosen else 0
         if chosen and can_send(request.transport) and isinstance(artifact.blob, FileBlob):
-            at = await _send_from_file(request, response, artifact.blob, at, chosen.stop)
+            sending = _send_from_file(request, response, artifact.blob, at, chosen.stop)
+            # A task of its own, as each turn would go through all the frames above this one.
+            at = await asyncio.create_task(sending)
         if chosen is None or at < chosen.stop:
             await _send_pieces(
                 request, response, artifact.blob, at, chosen.stop if chosen else None
