@@ -467,6 +467,22 @@ async def test_p29_all_clients_get_all_bytes_from_one_download(
         assert upstream.upstream.count(NAME) == 1
 
 
+async def test_two_files_that_arrive_at_once_are_not_mixed_up(stock: Stock, tmp_path: Path) -> None:
+    """Their readers come to the same offsets at the same time."""
+    contents = {f"foo-{number}.tar.gz": noise(900_000, seed=number) for number in range(2)}
+    async with rig(tmp_path) as upstream, serving(stock) as site:
+        paths = {}
+        for name, content in contents.items():
+            upstream.serve(content, Fault(rate=(200_000, 0.005)), name=name)
+            blob = upstream.start(content, name=name, size=len(content))
+            digest = sha256(content)
+            stock.add("foo", name, blob, hashes={"sha256": digest}, size=len(content))
+            paths[f"/files/foo/{digest}/{name}"] = digest
+        asked = list(paths) * 10
+        answers = await asyncio.gather(*(site.get(path) for path in asked))
+        assert [sha256(answer.body) for answer in answers] == [paths[path] for path in asked]
+
+
 async def test_a_client_that_leaves_frees_what_was_read_and_is_logged(stock: Stock) -> None:
     blob = Scripted(b"first", asyncio.Event(), size=1000)
     path = listed(stock, SMALL, blob)
