@@ -1,0 +1,44 @@
+"""One piece of work per key."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.singleflight import SingleFlight
+
+
+async def nothing() -> None:
+    return
+
+
+async def test_all_who_ask_while_it_runs_share_the_work() -> None:
+    flights: SingleFlight[str, int] = SingleFlight()
+    gate = asyncio.Event()
+    runs = 0
+
+    async def work() -> int:
+        nonlocal runs
+        runs += 1
+        await gate.wait()
+        return runs
+
+    asking = [asyncio.create_task(flights.do("a", work)) for _ in range(5)]
+    await asyncio.sleep(0)
+    assert flights.under_way("a")
+    gate.set()
+    assert await asyncio.gather(*asking) == [1] * 5
+    assert not flights.under_way("a")
+
+
+async def test_what_has_ended_is_not_under_way_any_more() -> None:
+    """Not even in the moment before the loop tells so: who waits for its end would not end."""
+    flights: SingleFlight[str, None] = SingleFlight()
+
+    async def look() -> tuple[bool, bool, bool]:
+        former = ended.done(), flights.under_way("a")
+        return *former, flights.start("a", nothing) is ended
+
+    ended = flights.start("a", nothing)
+    assert await asyncio.create_task(look()) == (True, False, False)  # runs right after it
+    await flights.do("a", nothing)
+    await flights.close()
