@@ -24,7 +24,7 @@ from proxy.heavy import return_large_memory
 from proxy.logs import set_up
 from proxy.plan import describe
 from proxy.settings import Settings
-from proxy.simple.links import Link, absolute_link
+from proxy.simple.links import Links, absolute_links
 from proxy.sources import load
 from proxy.speculation.siblings import COLUMNS as ASKED
 from proxy.speculation.siblings import Siblings
@@ -133,9 +133,9 @@ def _server(
     return server
 
 
-def _provenance(settings: Settings) -> Link | None:
+def _provenance(settings: Settings) -> Links | None:
     root = str(settings.public_url or "")
-    return absolute_link(f"{root.rstrip('/')}/") if root.startswith("https:") else None
+    return absolute_links(f"{root.rstrip('/')}/") if root.startswith("https:") else None
 
 
 def _index_url(settings: Settings, port: int) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import quote, urlsplit
 
 from proxy.errors import ConfigurationError
 from proxy.model import File, ProjectName
-from proxy.simple.links import Link, relative_link
+from proxy.simple.links import Links, relative_links
 
 _KEY = "--base-url"
 _CLEAN = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/\[\]-]*\Z")
@@ -31,25 +32,27 @@ def base_address(text: str) -> str:
     return text.rstrip("/") + "/"
 
 
-def in_tree(base: str | None) -> Link:
+def in_tree(base: str | None) -> Links:
     """Files that are written: beside the pages, or below ``base`` once they are moved there."""
     if base is None:
-        return relative_link
-    return lambda project, file: base + relative_link(project, file).removeprefix(_OURS)
+        return relative_links
+    return lambda project, files: [
+        base + link.removeprefix(_OURS) for link in relative_links(project, files)
+    ]
 
 
-def flat(base: str) -> Link:
+def flat(base: str) -> Links:
     """Files that all lie in one folder elsewhere."""
-    return lambda project, file: flat_address(base, file.filename)
+    return lambda project, files: [flat_address(base, file.filename) for file in files]
 
 
 def flat_address(base: str, filename: str) -> str:
     return base + quote(filename, safe="")
 
 
-def as_listed(project: ProjectName, file: File) -> str:
+def as_listed(project: ProjectName, files: Sequence[File]) -> list[str]:
     """Files whose list names their addresses."""
-    return file.url
+    return [file.url for file in files]
 
 
 def _wrong(text: str, problem: str) -> ConfigurationError:

@@ -9,7 +9,7 @@ from proxy.export.description import Description
 from proxy.export.document import document
 from proxy.export.releases import Release, newest
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.simple.links import Link
+from proxy.simple.links import Links
 from proxy.sizes import size_text
 
 _HOME = "../../index.html"
@@ -26,7 +26,7 @@ def project_page(
     found: list[Release],
     description: Description,
     readme: str,
-    link: Link,
+    links: Links,
     site: str,
 ) -> bytes:
     """``readme`` is HTML that can be trusted; all the rest is escaped here."""
@@ -42,7 +42,7 @@ def project_page(
         f'<article class="card readme">{readme or _NO_README}</article>\n'
         f'<aside class="card facts">{"".join(_facts(page.project, latest, description))}</aside>\n'
         "</div>\n"
-        f'<h2 class="files" id="files">Files</h2>\n{_files(page.project, found, latest, link)}'
+        f'<h2 class="files" id="files">Files</h2>\n{_files(page.project, found, latest, links)}'
     )
     title = f"{description.name or page.project} {latest.version}".strip()
     return document(f"{title} · {site}", site, _HOME, body)
@@ -84,24 +84,24 @@ def _fact(title: str, values: Iterable[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>\n" if items else ""
 
 
-def _files(project: ProjectName, found: list[Release], latest: Release, link: Link) -> str:
+def _files(project: ProjectName, found: list[Release], latest: Release, links: Links) -> str:
     return "".join(
         f'<details class="release"{" open" if place < _OPEN or each is latest else ""}>'
         f"<summary><strong>{escape(each.version or 'other files')}</strong>"
         f'<span class="muted">{escape(each.uploaded)}</span>'
         f"{_yanked(True) if each.yanked else ''}</summary>\n"
-        f'<table class="files">\n{"".join(_row(project, file, link) for file in each.files)}'
+        f'<table class="files">\n{"".join(map(_row, each.files, links(project, each.files)))}'
         "</table></details>\n"
         for place, each in enumerate(found)
     )
 
 
-def _row(project: ProjectName, file: File, link: Link) -> str:
+def _row(file: File, link: str) -> str:
     fragment = f"#sha256={file.sha256}" if file.sha256 else ""
     digest = f'<span class="hash">sha256 {escape(file.sha256)}</span>' if file.sha256 else ""
     size = size_text(file.size) if file.size is not None else ""
     return (
-        f'<tr><td><a href="{escape(link(project, file))}{escape(fragment)}" rel="nofollow">'
+        f'<tr><td><a href="{escape(link)}{escape(fragment)}" rel="nofollow">'
         f"{escape(file.filename)}</a>{_yanked(file.yanked)}{digest}</td>"
         f"<td>{escape((file.uploaded or '')[:10])}</td><td>{size}</td></tr>\n"
     )

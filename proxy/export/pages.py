@@ -8,7 +8,7 @@ import msgspec
 
 from proxy.distributions.filename import normal_version
 from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
-from proxy.simple.links import Link
+from proxy.simple.links import Links
 from proxy.simple.names import version_of
 from proxy.simple.render import page_html, page_json, projects_html, projects_json
 
@@ -33,13 +33,13 @@ def file_paths(project: ProjectName, file: File) -> tuple[str, ...]:
     return path, path + METADATA, path + PROVENANCE
 
 
-def pages(page: ProjectPage, files: Sequence[File], link: Link) -> dict[str, bytes]:
+def pages(page: ProjectPage, files: Sequence[File], links: Links) -> dict[str, bytes]:
     """The page with these files, by path."""
     project = page.project
     shown = msgspec.structs.replace(
         page, files=tuple(files), versions=tuple(_versions(page, files))
     )
-    texts = page_html(shown, link), page_json(shown, link)
+    texts = page_html(shown, links), page_json(shown, links)
     return dict(zip(page_paths(project), texts, strict=True))
 
 

@@ -20,7 +20,7 @@ from proxy.export.selection import Exhibit, Selection, choose
 from proxy.export.tree import Changes, Tree
 from proxy.indexes.base import Index
 from proxy.model import ProjectName
-from proxy.simple.links import Link, relative_link
+from proxy.simple.links import Links, relative_links
 from proxy.simple.names import normalize
 from proxy.storage.reading import in_thread
 
@@ -31,7 +31,7 @@ class Form:
 
     how: How | None = How.HARD
     """None: files are not written, and are elsewhere."""
-    link: Link = relative_link
+    links: Links = relative_links
     site: str = "Package index"
     """The title of the pages for people."""
 
@@ -91,9 +91,9 @@ async def _project(index: Index, tree: Tree, form: Form, exhibit: Exhibit, readm
     latest = newest(found)
     told = await in_thread(_description, exhibit, latest)
     text = await readme.html(told.text, told.content_type)
-    written = pages(page, [each.file for each in files], form.link)
+    written = pages(page, [each.file for each in files], form.links)
     written[project_path(page.project)] = project_page(
-        page, found, told, text, form.link, form.site
+        page, found, told, text, form.links, form.site
     )
     await in_thread(_write, tree, form, page.project, files, written)
     return Card(page.project, told.name or page.project, latest.version, told.summary)

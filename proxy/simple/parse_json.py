@@ -16,7 +16,7 @@ from proxy.model import File, ProjectName, ProjectPage
 from proxy.simple import names, sanitize
 from proxy.simple.addresses import last_segment, resolve
 from proxy.simple.page import make_page
-from proxy.simple.typed import TypedFile, taken
+from proxy.simple.typed import TypedFile, taken, with_metadata
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
@@ -65,6 +65,7 @@ def _decode(project: ProjectName, body: bytes, base: str) -> tuple[dict[str, Any
     """The page's keys and its files. Raises ``ValueError`` and ``RecursionError``."""
     try:
         page = _TYPED.decode(body)
+        with_metadata(page.files)
     except msgspec.ValidationError:
         top = msgspec.json.decode(body)
         if not isinstance(top, dict) or not isinstance(top.get("files"), list):
@@ -79,7 +80,7 @@ def _decode(project: ProjectName, body: bytes, base: str) -> tuple[dict[str, Any
     }
 
     def examine(file: TypedFile) -> File | None:
-        return _examined(project, msgspec.to_builtins(file), base)
+        return _examined(project, msgspec.json.decode(msgspec.json.encode(file)), base)
 
     return top, taken(project, page.files, examine)
 

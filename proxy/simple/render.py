@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
-from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.simple.links import Link, absolute_link, relative_link
-from proxy.simple.render_html import page_html, projects_html
+from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus, Sha256
+from proxy.simple.links import Links, absolute_links, batches, relative_links
+from proxy.simple.render_html import html_pieces, page_html, projects_html
 
 __all__ = [
-    "Link",
-    "absolute_link",
+    "Links",
+    "absolute_links",
+    "html_pieces",
+    "json_pieces",
     "page_html",
     "page_json",
     "projects_html",
     "projects_json",
-    "relative_link",
+    "relative_links",
 ]
 
 API_VERSION = "1.4"
@@ -51,11 +53,30 @@ def _plainly(value: Any) -> Any:
 _ENCODER = msgspec.json.Encoder(enc_hook=_plainly)
 
 
-def page_json(page: ProjectPage, link: Link, provenance: Link | None = None) -> bytes:
+def page_json(page: ProjectPage, links: Links, provenance: Links | None = None) -> bytes:
     """The page in JSON. Optional keys are left out where unknown: ``null`` breaks clients.
 
-    ``provenance``: the link that provenance addresses are made from, if not ``link``.
+    ``provenance``: the links that provenance addresses are made from, if not ``links``.
     """
+    return b"".join(json_pieces(page, links, provenance))
+
+
+def json_pieces(
+    page: ProjectPage, links: Links, provenance: Links | None = None
+) -> Iterator[bytes]:
+    """The same in pieces that are small, of however many files: the start, files, the end."""
+    yield _ENCODER.encode(_start(page))[:-1] + b',"files":['
+    between = b""
+    for files in batches(page.files):
+        urls = links(page.project, files)
+        proofs = provenance(page.project, files) if provenance else urls
+        yield between + _ENCODER.encode(list(map(_file, files, urls, proofs)))[1:-1]
+        between = b","
+    extra = _beside(page.extra, _PAGE_KEYS)
+    yield b"]," + _ENCODER.encode(extra)[1:] if extra else b"]}"
+
+
+def _start(page: ProjectPage) -> dict[str, Any]:
     sized = all(file.size is not None for file in page.files)
     body: dict[str, Any] = {
         "meta": {"api-version": API_VERSION if sized else _WITHOUT_SIZES},
@@ -65,24 +86,21 @@ def page_json(page: ProjectPage, link: Link, provenance: Link | None = None) -> 
     body["meta"] |= _beside(page.meta, body["meta"])
     if page.status is not None:
         body["project-status"] = _status(page.status)
-    body["files"] = [_file(page.project, file, link, provenance) for file in page.files]
-    return _ENCODER.encode(body | _beside(page.extra, _PAGE_KEYS))
+    return body
 
 
-def _file(
-    project: ProjectName, file: File, link: Link, provenance: Link | None
-) -> _File | dict[str, Any]:
-    url = link(project, file)
+def _file(file: File, url: str, proof: str) -> _File | dict[str, Any]:
+    metadata = file.metadata
     known = _File(
         file.filename,
         url,
         file.hashes,
         file.requires_python,
-        file.metadata or False,
+        metadata if type(metadata) is Sha256 else metadata or False,
         file.size,
         file.uploaded,
         file.yanked or False,
-        (provenance or link)(project, file) + PROVENANCE if file.provenance else None,
+        proof + PROVENANCE if file.provenance else None,
     )
     if not file.extra:
         return known

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.simple.links import Link
+from proxy.simple.links import Links, batches
 
 API_VERSION = "1.4"
 """For good: what came later is in JSON only."""
@@ -24,24 +24,34 @@ _ESCAPES = {
 """Line breaks too: some clients read anchors by regular expression, line by line."""
 
 
-def page_html(page: ProjectPage, link: Link, provenance: Link | None = None) -> bytes:
+def page_html(page: ProjectPage, links: Links, provenance: Links | None = None) -> bytes:
     """The page in HTML, one anchor per line. What only JSON has is left out.
 
     ``provenance`` as in ``page_json``.
     """
-    anchors = [_anchor(page.project, file, link, provenance) for file in page.files]
-    return _document(f"Links for {page.project}", anchors, _metas(page.status))
+    return b"".join(html_pieces(page, links, provenance))
+
+
+def html_pieces(
+    page: ProjectPage, links: Links, provenance: Links | None = None
+) -> Iterator[bytes]:
+    """The same in pieces that are small, of however many files: the start, files, the end."""
+    yield _bytes(_start(f"Links for {page.project}", _metas(page.status)))
+    for files in batches(page.files):
+        urls = links(page.project, files)
+        proofs = provenance(page.project, files) if provenance else urls
+        yield _bytes("".join(map(_anchor, files, urls, proofs)))
+    yield _bytes(_END)
 
 
 def projects_html(names: Iterable[ProjectName]) -> bytes:
     """The list of projects in HTML, sorted, with addresses relative to the list."""
-    anchors = [f'    <a href="{name}/">{name}</a><br>\n' for name in sorted(names)]
-    return _document("Simple index", anchors)
+    anchors = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in sorted(names))
+    return _bytes(_start("Simple index") + anchors + _END)
 
 
-def _anchor(project: ProjectName, file: File, link: Link, provenance: Link | None) -> str:
-    url = _escape(link(project, file))
-    proof = _escape(provenance(project, file)) if provenance and file.provenance else url
+def _anchor(file: File, url: str, proof: str) -> str:
+    url = _escape(url)
     known = _checksum(file.hashes)
     href = f"{url}#{known}" if known else url
     return f'    <a href="{href}"{_attributes(file, proof)}>{_escape(file.filename)}</a><br>\n'
@@ -58,7 +68,7 @@ def _attributes(file: File, proof: str) -> str:
         reason = "" if file.yanked is True else _escape(file.yanked)
         text += f' data-yanked="{reason}"'
     if file.provenance:
-        text += f' data-provenance="{proof}{PROVENANCE}"'
+        text += f' data-provenance="{_escape(proof + PROVENANCE)}"'
     if file.size is not None:
         text += f' data-size="{file.size}"'
     if file.uploaded:
@@ -95,7 +105,7 @@ def _meta(name: str, content: str) -> str:
     return f'    <meta name="pypi:{name}" content="{_escape(content)}">\n'
 
 
-def _document(title: str, anchors: Iterable[str], metas: str = "") -> bytes:
+def _start(title: str, metas: str = "") -> str:
     return (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n'
@@ -105,7 +115,11 @@ def _document(title: str, anchors: Iterable[str], metas: str = "") -> bytes:
         "  </head>\n"
         "  <body>\n"
         f"    <h1>{_escape(title)}</h1>\n"
-        f"{''.join(anchors)}"
-        "  </body>\n"
-        "</html>\n"
-    ).encode("utf-8", "replace")
+    )
+
+
+_END = "  </body>\n</html>\n"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")

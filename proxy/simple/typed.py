@@ -31,19 +31,23 @@ class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="ke
     hashes: Sha256
     requires_python: str | None = None
     core_metadata: bool | Sha256 | None = None
-    data_dist_info_metadata: bool | Sha256 | None = None
+    data_dist_info_metadata: msgspec.Raw = msgspec.Raw(b"null")
+    """Says the same for older clients, and is not looked into if the one above is there."""
     size: Annotated[int, Meta(ge=0, le=sanitize.LARGEST)] | None = None
     upload_time: str | None = None
     yanked: bool | str | None = None
     provenance: str | None = None
 
-    @property
-    def metadata(self) -> bool | Sha256 | None:
-        older = self.core_metadata is None
-        return self.data_dist_info_metadata if older else self.core_metadata
 
-
+_older = msgspec.json.Decoder(bool | Sha256 | None).decode
 Examine = Callable[[TypedFile], File | None]
+
+
+def with_metadata(files: Sequence[TypedFile]) -> None:
+    """Let ``core_metadata`` say what only its older name does. Raises ``ValidationError``."""
+    for file in files:
+        if file.core_metadata is None:
+            file.core_metadata = _older(file.data_dist_info_metadata)
 
 
 def taken(project: ProjectName, files: Sequence[TypedFile], examine: Examine) -> list[File]:
@@ -75,7 +79,7 @@ def _sorted_out(
 
 
 def _file(file: TypedFile, shared: dict[str, str]) -> File:
-    metadata, python = file.metadata, file.requires_python
+    metadata, python = file.core_metadata, file.requires_python
     return File(
         file.filename,
         file.url,
@@ -84,20 +88,20 @@ def _file(file: TypedFile, shared: dict[str, str]) -> File:
         shared.setdefault(python, python) if python else None,
         file.upload_time or None,
         file.yanked or False,
-        (metadata or False) if file.filename.endswith(".whl") else False,
+        False if metadata is None or not file.filename.endswith(".whl") else metadata,
         file.provenance or None,
     )
 
 
 def _are_ordinary(files: Sequence[TypedFile], named: Callable[[str], object]) -> bool:
     """Whether nothing of these files has to be looked into."""
-    metadata = [file.metadata for file in files]
-    digests = [each.sha256 for each in metadata if isinstance(each, Sha256)]
+    metadata = [file.core_metadata for file in files]
+    digests = [each.sha256 for each in metadata if type(each) is Sha256]
     provenance = [file.provenance for file in files if file.provenance]
     return (
-        all(named(file.filename) for file in files)
-        and are_plain([*(file.url for file in files), *provenance])
-        and _are_digests([*(file.hashes.sha256 for file in files), *digests])
+        all(map(named, [file.filename for file in files]))
+        and are_plain([*[file.url for file in files], *provenance])
+        and _are_digests([*[file.hashes.sha256 for file in files], *digests])
         and _are_times([file.upload_time for file in files if file.upload_time])
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
+from itertools import chain
 
 import msgspec
 
-from proxy.compression import compress
+from proxy.compression import compress_pieces
 from proxy.heavy import off_loop
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.negotiate import MediaType
@@ -32,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 Key = tuple[ProjectName, MediaType, bool]
-Render = Callable[[ProjectPage, MediaType], bytes]
+Render = Callable[[ProjectPage, MediaType], Iterable[bytes]]
 RenderList = Callable[[Set[ProjectName], MediaType], bytes]
 
 
@@ -68,7 +69,7 @@ class Answers:
         if names != self._names:
             self._names, self._lists = frozenset(names), {}
         if (media, gzip) not in self._lists:
-            self._lists[media, gzip] = finish(self._render_list(names, media), media, gzip)
+            self._lists[media, gzip] = finish([self._render_list(names, media)], media, gzip)
         return self._lists[media, gzip]
 
     async def close(self) -> None:
@@ -95,10 +96,17 @@ class Answers:
         return answer
 
 
-def finish(body: bytes, media: MediaType, gzip: bool, version: str = "") -> Answer:
-    """Compress if the client takes it and it is worth it; tag it."""
-    encoding = "gzip" if gzip and len(body) >= WORTH_COMPRESSING else None
-    sent = compress(body) if encoding else body
+def finish(pieces: Iterable[bytes], media: MediaType, gzip: bool, version: str = "") -> Answer:
+    """Compress if the client takes it and it is worth it; tag it.
+
+    Compressed piece by piece, a large page never lies in memory as a whole: to ask the system
+    for so much takes as long as to render it.
+    """
+    pieces, start = iter(pieces), b""
+    while len(start) < WORTH_COMPRESSING and (piece := next(pieces, b"")):
+        start += piece
+    encoding = "gzip" if gzip and len(start) >= WORTH_COMPRESSING else None
+    sent = (compress_pieces if encoding else b"".join)(chain((start,), pieces))
     tag = hashlib.sha256(f"{media.content_type} {encoding} ".encode())
     tag.update(sent)  # a tenth of the bytes that it stands for, where they are many
     return Answer(version, media, sent, f'"{tag.hexdigest()[:32]}"', encoding)

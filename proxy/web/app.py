@@ -15,7 +15,7 @@ from proxy.counters import Counters
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
 from proxy.events import Asked, Observer
 from proxy.indexes.base import Index
-from proxy.simple.links import Link
+from proxy.simple.links import Links
 from proxy.web.access_log import HANDLED, Handled, begin, body_of, write_line
 from proxy.web.asked import teller
 from proxy.web.connection import cut
@@ -46,7 +46,7 @@ def create_app(
     *,
     index_url: Callable[[], str],
     prefix: str = "",
-    provenance: Link | None = None,
+    provenance: Links | None = None,
     ready: Callable[[], bool] = lambda: True,
     finished: FinishedAnswers | None = None,
     asked: Callable[[Asked], None] | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Set
 
 from aiohttp import web
 
@@ -12,7 +12,7 @@ from proxy.events import Outcome, PageVouched
 from proxy.indexes.base import Index
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple import negotiate, render
-from proxy.simple.links import Link, relative_link
+from proxy.simple.links import Links, relative_links
 from proxy.simple.names import normalize
 from proxy.simple.negotiate import MediaType
 from proxy.web.answers import Answer, Answers
@@ -43,7 +43,7 @@ class SimplePages:
     def __init__(
         self,
         index: Index,
-        provenance: Link | None = None,
+        provenance: Links | None = None,
         changes: Changes = no_changes,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -116,9 +116,9 @@ def redirect(request: web.Request, target: str) -> web.Response:
     return web.Response(status=301, headers=headers)
 
 
-def _rendered(page: ProjectPage, media: MediaType, provenance: Link | None) -> bytes:
-    form = render.page_json if media.is_json else render.page_html
-    return form(page, relative_link, provenance)
+def _rendered(page: ProjectPage, media: MediaType, provenance: Links | None) -> Iterable[bytes]:
+    form = render.json_pieces if media.is_json else render.html_pieces
+    return form(page, relative_links, provenance)
 
 
 def _rendered_list(names: Set[ProjectName], media: MediaType) -> bytes:

@@ -52,6 +52,6 @@ def test_credentials_are_refused_and_not_repeated() -> None:
 
 
 def test_where_files_are() -> None:
-    assert in_tree(None)(FOO, FILE) == f"../../files/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"
-    assert in_tree("https://x/")(FOO, FILE) == f"https://x/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"
-    assert flat("https://x/")(FOO, FILE) == "https://x/foo-1.0%2Ba.tar.gz"
+    assert in_tree(None)(FOO, [FILE]) == [f"../../files/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
+    assert in_tree("https://x/")(FOO, [FILE]) == [f"https://x/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
+    assert flat("https://x/")(FOO, [FILE]) == ["https://x/foo-1.0%2Ba.tar.gz"]

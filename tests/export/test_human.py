@@ -16,7 +16,7 @@ from proxy.export.human_start import Card, start_page
 from proxy.export.releases import releases
 from proxy.export.run import Form
 from proxy.model import File, ProjectPage, ProjectStatus
-from proxy.simple.links import relative_link
+from proxy.simple.links import relative_links
 from tests.export.support import FOO, described, export_folder
 from tests.support.distributions import make_sdist, make_wheel
 
@@ -54,7 +54,7 @@ def page(*files: File, status: ProjectStatus | None = None) -> ProjectPage:
 def rendered(shown: ProjectPage, description: Description | None = None) -> Page:
     told = description or Description()
     found = releases(FOO, shown.files)
-    return Page(project_page(shown, found, told, "", relative_link, "Site"))
+    return Page(project_page(shown, found, told, "", relative_links, "Site"))
 
 
 def file(name: str = "foo-1.0-py3-none-any.whl", **more: object) -> File:
@@ -93,7 +93,7 @@ def test_hostile_fields_are_text() -> None:
     )
     hostile = file(yanked=EVIL, requires_python=EVIL, uploaded=EVIL)
     shown = page(hostile, status=ProjectStatus("archived", EVIL))
-    found = Page(project_page(shown, releases(FOO, [hostile]), told, "", relative_link, EVIL))
+    found = Page(project_page(shown, releases(FOO, [hostile]), told, "", relative_links, EVIL))
     assert found.tags <= TAGS
     assert not {name for name in found.attributes if name.startswith("on")}
     assert found.text.count("alert(1)") > 10

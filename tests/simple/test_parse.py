@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -21,8 +22,8 @@ ANCHOR = f'<a href="{WHEEL}">{WHEEL}</a>'
 PAGE_JSON = json.dumps({"files": [{"filename": WHEEL, "url": WHEEL, "hashes": {}}]})
 
 
-def own_address(_: ProjectName, file: File) -> str:
-    return file.url
+def own_addresses(_: ProjectName, files: Sequence[File]) -> list[str]:
+    return [file.url for file in files]
 
 
 @pytest.mark.parametrize(
@@ -99,20 +100,20 @@ def test_any_bytes_are_a_page_or_unreadable(body: bytes, content_type: str) -> N
     except UnreadablePage:
         return
     assert page.project == PROJECT
-    assert page_json(page, own_address)
-    assert page_html(page, own_address)
+    assert page_json(page, own_addresses)
+    assert page_html(page, own_addresses)
 
 
 @given(pages(with_extra=True))
 def test_json_comes_back_as_it_went(page: ProjectPage) -> None:
-    again = parse_page(PROJECT, page_json(page, own_address), VENDOR_JSON, URL, "")
+    again = parse_page(PROJECT, page_json(page, own_addresses), VENDOR_JSON, URL, "")
     assert again == msgspec.structs.replace(page, files=again.files)
     assert [simplified(file) for file in again.files] == [simplified(file) for file in page.files]
 
 
 @given(pages(with_extra=False))
 def test_html_comes_back_as_far_as_it_can_say(page: ProjectPage) -> None:
-    again = parse_page(PROJECT, page_html(page, own_address), "text/html", URL, "")
+    again = parse_page(PROJECT, page_html(page, own_addresses), "text/html", URL, "")
     assert again.status == page.status
     assert [in_html(file) for file in again.files] == [in_html(file) for file in page.files]
 
@@ -145,9 +146,9 @@ def test_the_html_parser_is_loaded_only_for_html() -> None:
 import sys
 from proxy.simple.names import normalize
 from proxy.simple.parse import parse_page, screen
-from proxy.simple.render import page_html, relative_link
+from proxy.simple.render import page_html, relative_links
 page = parse_page(normalize("holy-grail"), {PAGE_JSON.encode()!r}, "", {URL!r}, "")
-assert page_html(page, relative_link)
+assert page_html(page, relative_links)
 assert not {{"bs4", "pypi_simple"}} & set(sys.modules)
 parse_page(normalize("holy-grail"), {ANCHOR.encode()!r}, "", {URL!r}, "")
 assert {{"bs4", "pypi_simple"}} <= set(sys.modules)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +21,7 @@ from proxy.simple.render import (
     page_json,
     projects_html,
     projects_json,
-    relative_link,
+    relative_links,
 )
 from tests.simple.pages import (
     GRAIL,
@@ -92,11 +93,11 @@ class Anchors(HTMLParser):
 
 
 def as_json(*files: File, **keys: Any) -> Any:
-    return json.loads(page_json(ProjectPage(PROJECT, files, **keys), relative_link))
+    return json.loads(page_json(ProjectPage(PROJECT, files, **keys), relative_links))
 
 
 def as_html(*files: File, **keys: Any) -> bytes:
-    return page_html(ProjectPage(PROJECT, files, **keys), relative_link)
+    return page_html(ProjectPage(PROJECT, files, **keys), relative_links)
 
 
 def anchor(file: File) -> dict[str, str | None]:
@@ -105,19 +106,19 @@ def anchor(file: File) -> dict[str, str | None]:
 
 
 def test_the_html_of_the_documented_example() -> None:
-    assert page_html(PAGE, relative_link).decode() == GOLDEN_HTML
+    assert page_html(PAGE, relative_links).decode() == GOLDEN_HTML
 
 
 def test_the_json_of_the_documented_example() -> None:
-    body = page_json(PAGE, relative_link)
+    body = page_json(PAGE, relative_links)
     assert json.loads(body) == GOLDEN_JSON
     assert body == json.dumps(GOLDEN_JSON, separators=(",", ":")).encode()  # keys in this order
 
 
 def test_the_same_page_is_the_same_bytes() -> None:
     again = msgspec.structs.replace(PAGE)
-    assert page_json(again, relative_link) == page_json(PAGE, relative_link)
-    assert page_html(again, relative_link) == page_html(PAGE, relative_link)
+    assert page_json(again, relative_links) == page_json(PAGE, relative_links)
+    assert page_html(again, relative_links) == page_html(PAGE, relative_links)
 
 
 def test_p13_unknown_values_are_left_out() -> None:
@@ -186,7 +187,7 @@ def test_metadata_is_true_or_hashed_in_html_and_under_one_key_in_json() -> None:
         found = anchor(file)
         assert found["data-core-metadata"] == found["data-dist-info-metadata"] == in_html
         assert as_json(file)["files"][0]["core-metadata"] == metadata
-        assert b"dist-info-metadata" not in page_json(ProjectPage(PROJECT, (file,)), relative_link)
+        assert b"dist-info-metadata" not in page_json(ProjectPage(PROJECT, (file,)), relative_links)
     assert "core-metadata" not in as_json(File(WHEEL, "u", metadata={}))["files"][0]
 
 
@@ -204,32 +205,34 @@ def test_p16_attributes_are_one_space_apart_on_the_line_of_their_anchor() -> Non
 
 
 def test_p37_a_plus_is_percent_encoded_in_addresses() -> None:
-    assert relative_link(PROJECT, GRAIL) == ADDRESS
-    assert relative_link(PROJECT, File("a b%@ö.zip", "u")).endswith("/-/a%20b%25%40%C3%B6.zip")
+    assert relative_links(PROJECT, [GRAIL]) == [ADDRESS]
+    odd, plain = relative_links(PROJECT, [File("a b%@ö.zip", "u"), File("a-1.0~.zip", "u")])
+    assert odd.endswith("/-/a%20b%25%40%C3%B6.zip")
+    assert plain.endswith("/-/a-1.0~.zip")
 
 
 def test_a_link_names_the_best_digest_there_is() -> None:
     md5 = {"md5": "b" * 32}
-    assert (
-        relative_link(PROJECT, File("a", "u", md5)) == f"../../files/holy-grail/md5-{md5['md5']}/a"
-    )
+    (link,) = relative_links(PROJECT, [File("a", "u", md5)])
+    assert link == f"../../files/holy-grail/md5-{md5['md5']}/a"
 
 
 def test_p01_p03_no_address_of_upstream_is_on_the_page() -> None:
-    for body in (page_html(PAGE, relative_link), page_json(PAGE, relative_link)):
+    for body in (page_html(PAGE, relative_links), page_json(PAGE, relative_links)):
         assert b"example.org" not in body
-    assert "base" not in Anchors(page_html(PAGE, relative_link)).tags
+    assert "base" not in Anchors(page_html(PAGE, relative_links)).tags
 
 
 def test_the_caller_may_make_addresses_absolute() -> None:
-    def link(project: ProjectName, file: File) -> str:
-        return f"https://proxy.example.com/{project}?a=1&b='{file.filename}'"
+    def links(project: ProjectName, files: Sequence[File]) -> list[str]:
+        return [f"https://proxy.example.com/{project}?a=1&b='{file.filename}'" for file in files]
 
     page = ProjectPage(PROJECT, (GRAIL,))
-    (found,) = Anchors(page_html(page, link)).found
-    (file,) = json.loads(page_json(page, link))["files"]
-    assert found["href"] == link(PROJECT, GRAIL) + f"#sha256={SHA256}"
-    assert found["data-provenance"] == file["provenance"] == link(PROJECT, GRAIL) + ".provenance"
+    (found,) = Anchors(page_html(page, links)).found
+    (file,) = json.loads(page_json(page, links))["files"]
+    (link,) = links(PROJECT, [GRAIL])
+    assert found["href"] == f"{link}#sha256={SHA256}"
+    assert found["data-provenance"] == file["provenance"] == f"{link}.provenance"
 
 
 @given(st.text(st.characters(codec="utf-8")))
@@ -287,8 +290,8 @@ def test_an_empty_page_is_still_a_page() -> None:
 
 @given(pages(with_extra=False))
 def test_html_and_json_list_the_same_files(page: ProjectPage) -> None:
-    files = json.loads(page_json(page, relative_link))["files"]
-    found = Anchors(page_html(page, relative_link)).found
+    files = json.loads(page_json(page, relative_links))["files"]
+    found = Anchors(page_html(page, relative_links)).found
     assert [str(each["href"]).partition("#")[0] for each in found] == [f["url"] for f in files]
     assert [each.get("data-requires-python") for each in found] == [
         file.get("requires-python") for file in files

@@ -24,10 +24,10 @@ class Rendering:
         self.done: list[tuple[str, MediaType]] = []
         self.threads: set[int] = set()
 
-    def page(self, page: ProjectPage, media: MediaType) -> bytes:
+    def page(self, page: ProjectPage, media: MediaType) -> list[bytes]:
         self.threads.add(threading.get_ident())
         self.done.append((page.version, media))
-        return f"{page.project} {page.version} ".encode() * self.times
+        return [f"{page.project} {page.version} ".encode()] * self.times
 
     def names(self, names: object, media: MediaType) -> bytes:
         self.done.append(("list", media))
