@@ -113,6 +113,7 @@ async def _assembled(
         events,
         allows=allows,
         review=_review(ledger, vanished) if settings.vanished_files == "show" else ledger.review,
+        also_make_room=ledger.make_room,
     )
     pages: PageSource
     if remote:

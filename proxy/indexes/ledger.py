@@ -78,7 +78,7 @@ class Ledger:
         """
         size = PER_FILE * len(page.files)
         await self._written(page.project)
-        await self._make_room(len(page.files))
+        await self.make_room(len(page.files))
         seen = await self._seen(page.project, size)
         changed = await off_loop(size, lambda: _changed(seen, page))
         for old, new in changed:
@@ -92,7 +92,7 @@ class Ledger:
         files = tuple(shown.get(file.filename, file) for file in page.files)
         return msgspec.structs.replace(page, files=files)
 
-    async def _make_room(self, files: int) -> None:
+    async def make_room(self, files: int) -> None:
         """Large pages that wait to be written down are in memory until then: one is enough.
 
         Of others any number may wait. Nobody who asks is to wait for the disk.

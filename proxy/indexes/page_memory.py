@@ -48,12 +48,14 @@ class PageMemory:
         *,
         allows: Callable[[str], bool] = lambda origin: True,
         review: Callable[[ProjectPage], Awaitable[ProjectPage]] | None = None,
+        also_make_room: Callable[[int], Awaitable[None]] | None = None,
         budget: int = 12_000,
     ) -> None:
         """``namespace`` keys what is stored: it changes with the upstream's configuration.
 
         ``allows`` as in ``PageReader``. ``review`` has the last word on a page that was read:
-        see ``Ledger``. ``budget`` bounds the parsed pages by the number of their files, at
+        see ``Ledger``; ``also_make_room`` lets go of pages that are held elsewhere, before one of
+        so many files is read. ``budget`` bounds the parsed pages by the number of their files, at
         about 1 kB each; a page counts as one more.
         """
         self._namespace = namespace
@@ -62,6 +64,7 @@ class PageMemory:
         self._events = events
         self._reader = PageReader(name, allows)
         self._review = review
+        self._also_make_room = also_make_room
         self._budget = budget
         self._size = 0
         self._known: OrderedDict[ProjectName, Known] = OrderedDict()
@@ -98,7 +101,7 @@ class PageMemory:
         if packed is None:
             return None
         size = UNFOLDS * len(packed)
-        self.make_room(size)
+        await self.make_room(size)
         try:
             page = await off_loop(
                 size, lambda: self.read(project, head.url, head.content_type, unpack(packed))
@@ -170,10 +173,13 @@ class PageMemory:
         """Nothing is known of it any more that would have to be forgotten."""
         self._events(PageChanged(project))
 
-    def make_room(self, size: int) -> None:
+    async def make_room(self, size: int) -> None:
         """For a document of so many bytes, before it is read: two large pages are too many."""
-        while self._known and self._size + size // PER_FILE > self._budget:
+        files = size // PER_FILE
+        while self._known and self._size + files > self._budget:
             self.drop(next(iter(self._known)))
+        if self._also_make_room:
+            await self._also_make_room(files)
 
     def drop(self, project: ProjectName) -> None:
         """Out of memory; the store keeps it."""

@@ -67,7 +67,7 @@ class Refresh:
         trusted = known if self._is_usable(known) else None
         if trusted and (since := self._older_since(trusted.head, document)):
             return self._keep_doubting(project, trusted, older_since=since)
-        self._memory.make_room(len(document.body))
+        await self._memory.make_room(len(document.body))
         head, page = await off_loop(len(document.body), lambda: self._read(project, document))
         if trusted and _lost_every_link(trusted.page, page, head):
             # A portal or an error page, not news.
