@@ -43,11 +43,14 @@ class Lazy(click.Group):
 
 
 def _imported(module: str) -> ModuleType:
-    """An import makes many objects and hardly garbage; to look for it costs a tenth of a start."""
+    """An import makes many objects, which stay: to look for garbage among them, now or later,
+    costs a tenth of a start.
+    """
     gc.disable()
     try:
         return importlib.import_module(module)
     finally:
+        gc.freeze()
         gc.enable()
 
 

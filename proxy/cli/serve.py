@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 from collections.abc import Iterator
@@ -54,7 +53,6 @@ def command(config: Path | None, **flags: Any) -> None:
     if worker:
         settings = settings.model_copy(update={"port": worker.port})
     return_large_memory()
-    gc.freeze()  # what is imported stays: no search for garbage has to go through it
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))
 
