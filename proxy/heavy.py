@@ -23,7 +23,7 @@ BIG = 128 * 1024
 HUGE = 2**20
 """Bytes of input above which what it leaves is given back to the system at once."""
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of mallopt(3)
 
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
 _beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest")
@@ -63,9 +63,11 @@ def _done(size: int, work: Callable[[], T]) -> T:
 def return_large_memory() -> None:
     """From now on memory of a megabyte and more goes back to the system as soon as it is free.
 
-    glibc would learn from the first large page to keep such pieces, in each thread's arena.
+    glibc would learn from the first large page to keep such pieces, and give each thread an
+    arena of its own to keep them in, where one thread runs at a time.
     """
     if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)):
+        set_option(_M_ARENA_MAX, 2)
         set_option(_M_MMAP_THRESHOLD, HUGE)
         set_option(_M_TRIM_THRESHOLD, 4 * HUGE)  # what is smaller comes and goes without the system
 
