@@ -80,7 +80,7 @@ class Ledger:
         await self._written(page.project)
         await self.make_room(len(page.files))
         seen = await self._seen(page.project, size)
-        changed = await off_loop(size, lambda: _changed(seen, page))
+        changed = await off_loop(size, lambda: _changed(seen, page)) if seen else []
         for old, new in changed:
             await self._tell(page.project, old, new)
         refused = changed if self._on_change == "refuse" else []

@@ -17,11 +17,11 @@ def screen(page: ProjectPage, allowed: Callable[[str], bool]) -> tuple[ProjectPa
     ``allowed`` is given ``https://host[:port]``, once for each that occurs. An address of
     provenance on a refused server is taken off its file.
     """
-    ask = lru_cache(maxsize=None)(allowed)
     provenance = [file.provenance for file in page.files if file.provenance]
     servers = roots([*(file.url for file in page.files), *provenance])
-    if all(ask(server.rstrip("/")) for server in servers):
+    if all(allowed(server.rstrip("/")) for server in servers):
         return page, []
+    ask = lru_cache(maxsize=None)(allowed)
     kept: list[File] = []
     refused: list[File] = []
     for file in page.files:

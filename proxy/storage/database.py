@@ -34,6 +34,7 @@ class Database:
     def __init__(self, folder: Path, connect: Callable[[], Any]) -> None:
         """``connect`` makes the database if need be; threads of what it returns are apart."""
         self._folder = folder
+        self._path = str(folder / _FILE)
         self._connect = connect
         self._one_at_a_time = threading.Lock()
         self._open: Any = None
@@ -83,7 +84,7 @@ class Database:
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = (self._folder / _FILE).stat()
+            found = os.stat(self._path)  # noqa: PTH116 (each glance asks, and a path is slow to make)
         except OSError:
             return None
         return found.st_dev, found.st_ino

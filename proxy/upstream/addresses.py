@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 _URL = re.compile(
@@ -60,7 +61,13 @@ def origin_of(url: str) -> Origin:
     port = int(parts["port"] or DEFAULT_PORTS[scheme])
     if not 0 < port < 2**16:
         raise ValueError("has no such port")
-    return Origin(scheme, str(ip_literal(host) or host), port)
+    return Origin(scheme, _spelled(host), port)
+
+
+@lru_cache(maxsize=1024)
+def _spelled(host: str) -> str:
+    """Hosts are few, and each request asks several times."""
+    return str(ip_literal(host) or host)
 
 
 def ip_literal(host: str) -> IPAddress | None:

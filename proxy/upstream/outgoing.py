@@ -31,6 +31,8 @@ class Outgoing:
         self.hosts = frozenset(origin_of(proxy).host for proxy in self._proxies.values())
 
     def proxy_for(self, url: str) -> URL | None:
+        if not self._proxies:
+            return None
         scheme, host, port = origin_of(url)
         proxy = self._proxies.get(scheme)
         if proxy is None or proxy_bypass_environment(f"{host}:{port}", self._direct):

@@ -95,7 +95,7 @@ class Remote:
         etag = answer.headers.get("ETag")
         if validators and validators.etag and etag and not read.same_tag(etag, validators.etag):
             return await self.page(project)  # it speaks of a page that is not ours
-        return NotModified(**self._facts(answer))
+        return NotModified(**_facts(answer, read.grant(answer.headers, self._clock())))
 
     async def size(self, url: str) -> int | None:
         """Bytes of a file; None if upstream does not tell. Raises ``GoneUpstream`` and the like."""
@@ -159,24 +159,25 @@ class Remote:
         except Undecodable as error:
             raise UnreadablePage(self.name, f"its page {error}") from None
         content_type = answer.headers.get("Content-Type", "")
-        storable = read.grant(answer.headers, self._clock()).storable
-        return Document(body, content_type, answer.url, storable=storable, **self._facts(answer))
-
-    def _facts(self, answer: Answer) -> dict[str, Any]:
         grant = read.grant(answer.headers, self._clock())
-        return {
-            "lifetime": grant.lifetime,
-            "must_revalidate": grant.must_revalidate,
-            "etag": answer.headers.get("ETag"),
-            "last_modified": answer.headers.get("Last-Modified"),
-            "serial": read.serial(answer.headers),
-        }
+        facts = _facts(answer, grant)
+        return Document(body, content_type, answer.url, storable=grant.storable, **facts)
 
     def _unexpected(self, answer: Answer) -> GoneUpstream | UpstreamError:
         if answer.status in _GONE:
             return GoneUpstream(self.name)
         wait = read.retry_after(answer.headers, self._clock())
         return status_error(self.name, answer.status, wait)
+
+
+def _facts(answer: Answer, grant: read.Grant) -> dict[str, Any]:
+    return {
+        "lifetime": grant.lifetime,
+        "must_revalidate": grant.must_revalidate,
+        "etag": answer.headers.get("ETag"),
+        "last_modified": answer.headers.get("Last-Modified"),
+        "serial": read.serial(answer.headers),
+    }
 
 
 def _index_url(url: str) -> str:

@@ -80,11 +80,11 @@ class Transport:
 
         async def once() -> tuple[Answer, bytes]:
             answer, response = await self._hops.follow(method, url, headers, deadline, named)
-            async with response:
-                if answer.status != 200:
-                    await use_up(response)
-                    return answer, b""
+            if answer.status == 200:
                 return answer, await self._whole(response, limit)
+            async with response:
+                await use_up(response)
+                return answer, b""
 
         with self._traffic:
             return await self._tried(once, deadline)
@@ -111,12 +111,17 @@ class Transport:
             raise told(self._name, trouble)[0] from None
 
     async def _whole(self, response: ClientResponse, limit: int) -> bytes:
+        """The body, at whose end the connection is free again without being released."""
         parts, left = [], limit
-        async for chunk in response.content.iter_any():
-            parts.append(chunk)
-            left -= len(chunk)
-            if left < 0:
-                raise UpstreamError(self._name, f"the answer is larger than {limit} bytes")
+        try:
+            async for chunk in response.content.iter_any():
+                parts.append(chunk)
+                left -= len(chunk)
+                if left < 0:
+                    raise UpstreamError(self._name, f"the answer is larger than {limit} bytes")
+        except BaseException:
+            response.close()
+            raise
         return b"".join(parts)
 
     async def _tried(self, once: Callable[[], Awaitable[T]], deadline: float | None) -> T:
