@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard
 
 import msgspec
 
@@ -38,7 +38,6 @@ class Span(msgspec.Struct, frozen=True):
     """If given, the same for all spans of the same bytes at the same offsets."""
 
 
-@runtime_checkable
 class FileBlob(Blob, Protocol):
     """A blob in a file, which can be sent without being read."""
 
@@ -49,12 +48,20 @@ class FileBlob(Blob, Protocol):
         """
 
 
-@runtime_checkable
 class OnDemandBlob(Blob, Protocol):
     """A blob that is not here yet, and is fetched when its length is asked for or it is read."""
 
     async def announced(self) -> int | None:
         """Bytes, as far as can be told without fetching it."""
+
+
+def in_file(blob: Blob) -> TypeGuard[FileBlob]:
+    """Quicker than ``isinstance``, which compares a protocol's members one by one each time."""
+    return hasattr(blob, "spans")
+
+
+def on_demand(blob: Blob) -> TypeGuard[OnDemandBlob]:
+    return hasattr(blob, "announced")
 
 
 class BlobEntry(msgspec.Struct, frozen=True):

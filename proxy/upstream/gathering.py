@@ -35,8 +35,9 @@ class Gathering:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._reading.cancel()
-        await asyncio.wait({self._reading})
+        if not self._reading.done():
+            self._reading.cancel()
+            await asyncio.wait({self._reading})
         if not self._reading.cancelled():
             self._reading.exception()  # seen, or of no interest any more
 

@@ -93,7 +93,8 @@ class Receiver:
         """Nobody has seen a byte yet."""
         if body.start:
             raise self._error("answered with another part of it")
-        await asyncio.wait({self._opening})
+        if not self._opening.done():
+            await asyncio.wait({self._opening})
         self._begun = True
         self._encoding, self._total = body.encoding, body.total
         self._etag = None if body.encoding else body.etag

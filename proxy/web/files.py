@@ -14,7 +14,7 @@ from proxy.events import Outcome
 from proxy.indexes.base import Index
 from proxy.model import PROVENANCE, Artifact
 from proxy.simple.names import safe_filename
-from proxy.storage.base import Blob, FileBlob, OnDemandBlob
+from proxy.storage.base import Blob, FileBlob, in_file, on_demand
 from proxy.storage.disk import BytesBlob
 from proxy.web.access_log import HANDLED
 from proxy.web.ranges import Plan, plan
@@ -86,12 +86,13 @@ class Files:
         if request.method == "HEAD":
             await response.prepare(request)
             return response
-        whole = isinstance(artifact.blob, FileBlob | BytesBlob)  # such give no half of a little
+        blob = artifact.blob
+        whole = in_file(blob) or isinstance(blob, BytesBlob)  # such give no half of a little
         if whole and chosen and chosen.status == 200 and chosen.stop <= SMALL:
             return await self._at_once(request, artifact, headers)
         at = chosen.start if chosen else 0
-        if chosen and can_send(request.transport) and isinstance(artifact.blob, FileBlob):
-            sending = _send_from_file(request, response, artifact.blob, at, chosen.stop)
+        if chosen and can_send(request.transport) and in_file(blob):
+            sending = _send_from_file(request, response, blob, at, chosen.stop)
             # A task of its own, as each turn would go through all the frames above this one.
             at = await asyncio.create_task(sending)
         if chosen is None or at < chosen.stop:
@@ -120,7 +121,7 @@ class Files:
 
 async def _size(request: web.Request, blob: Blob) -> int | None:
     """To say how long a file is, it need not be fetched; to send it, only its sender knows."""
-    if request.method == "HEAD" and isinstance(blob, OnDemandBlob):
+    if request.method == "HEAD" and on_demand(blob):
         return await blob.announced()
     return await blob.length()
 
