@@ -40,6 +40,7 @@ class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="ke
 
 
 _older = msgspec.json.Decoder(bool | Sha256 | None).decode
+Named = Callable[[Sequence[str]], bool]
 Examine = Callable[[TypedFile], File | None]
 
 
@@ -65,7 +66,7 @@ def taken(project: ProjectName, files: Sequence[TypedFile], examine: Examine) ->
 
 
 def _sorted_out(
-    files: Sequence[TypedFile], named: Callable[[str], object]
+    files: Sequence[TypedFile], named: Named
 ) -> Iterator[Sequence[TypedFile] | TypedFile]:
     """Ordinary files, as many as stand together, and others one by one."""
     if _are_ordinary(files, named):
@@ -93,13 +94,13 @@ def _file(file: TypedFile, shared: dict[str, str]) -> File:
     )
 
 
-def _are_ordinary(files: Sequence[TypedFile], named: Callable[[str], object]) -> bool:
+def _are_ordinary(files: Sequence[TypedFile], named: Named) -> bool:
     """Whether nothing of these files has to be looked into."""
     metadata = [file.core_metadata for file in files]
     digests = [each.sha256 for each in metadata if type(each) is Sha256]
     provenance = [file.provenance for file in files if file.provenance]
     return (
-        all(map(named, [file.filename for file in files]))
+        named([file.filename for file in files])
         and are_plain([*[file.url for file in files], *provenance])
         and _are_digests([*[file.hashes.sha256 for file in files], *digests])
         and _are_times([file.upload_time for file in files if file.upload_time])
@@ -131,11 +132,17 @@ def _are_times(texts: Sequence[str]) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _search(project: ProjectName) -> Callable[[str], object]:
-    """Whether a file name is plainly the project's."""
-    return re.compile(rf"{names.ordinary(project)}\Z").match
+def _search(project: ProjectName) -> Named:
+    """Whether file names are plainly the project's."""
+    match = re.compile(rf"(?:{names.ordinary(project)}\n)*\Z").match
+
+    def named(filenames: Sequence[str]) -> bool:
+        lines = "\n".join([*filenames, ""])
+        return bool(match(lines)) and lines.count("\n") == len(filenames)
+
+    return named
 
 
-def _two_steps(project: ProjectName) -> Callable[[str], object]:
+def _two_steps(project: ProjectName) -> Named:
     """The same without making a search for the project, which takes longer than for a few."""
-    return lambda name: names.is_ordinary(name, project)
+    return lambda filenames: all(names.is_ordinary(name, project) for name in filenames)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectStatus
+from proxy.simple.typed import MANY
 from tests.simple.pages import (
     FILES,
     HEX64,
@@ -375,10 +376,14 @@ def test_the_filename_is_the_last_of_the_address_if_unsaid() -> None:
 @pytest.mark.parametrize(
     "name",
     ["bbb-1.0-py3-none-any.whl", "holy_grail_x-1.0.zip", "../holy-grail-1.0.zip", "holy-grail",
-     ".holy-grail-1.0.zip", "holy-grail-1.0.zip\n", "holy-grail-1.0.zip.", "x" * 300, '"><script>']
+     ".holy-grail-1.0.zip", "holy-grail-1.0.zip\n", "holy-grail-1.0.zip.", "x" * 300, '"><script>',
+     "holy-grail-1.0.zip\nholy-grail-1.1.zip", "\nholy-grail-1.0.zip"]
 )  # fmt: skip
-def test_p71_p76_files_of_others_and_unsafe_names_are_dropped(name: str) -> None:
-    assert names({**AS_PYPI, "filename": name}, item(SDIST)) == [SDIST]
+@pytest.mark.parametrize("others", [1, 2 * MANY])
+def test_p71_p76_files_of_others_and_unsafe_names_are_dropped(name: str, others: int) -> None:
+    good = [f"holy-grail-1.{number}.tar.gz" for number in range(others)]
+    beside = [{**AS_PYPI, "filename": each} for each in good]
+    assert names({**AS_PYPI, "filename": name}, *beside) == good
 
 
 def test_what_no_client_installs_is_still_listed() -> None:
