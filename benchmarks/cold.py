@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
 from benchmarks.agents import UV, UV_FILE
+from benchmarks.bare import BARE, bare
 from benchmarks.clients import Answer, Client, get
 from benchmarks.lab import Lab, Scenario
 from benchmarks.made import project
@@ -23,14 +24,17 @@ def _run(lab: Lab) -> None:
     with (
         stand_in(folder / "upstream") as upstream,
         waystation(folder / "ours", upstream.url) as ours,
+        bare(folder / "bare", upstream.url) as least,
     ):
         clients = {DIRECT: Client(upstream.url), OURS: Client(ours.url)}
+        floor = Client(least.url)
+        floor.get(_page(project(1, serial=999_999)), UV)
         for client in clients.values():  # from now on there is a connection to upstream
             client.get(_page(project(1, serial=999_999)), UV)
         for number in lab.each_round():
             for i in range(lab.sizes.cold):
                 name = project(30, serial=number * 1_000 + i)
-                for who, page, file in _asked(lab, upstream, clients, name):
+                for who, page, file in _asked(lab, upstream, clients | {BARE: floor}, name):
                     lab.record("cold-page", who, page.seconds * 1e3)
                     lab.record("cold-file", who, file.seconds * 1e3)
             name = project(1, lab.sizes.cold_size, serial=number)
@@ -39,7 +43,7 @@ def _run(lab: Lab) -> None:
             name = project(lab.sizes.pages[-1], serial=number)
             for who, page, _ in _asked(lab, upstream, clients, name):
                 lab.record("cold-large-page", who, page.seconds * 1e3)
-        for client in clients.values():
+        for client in (*clients.values(), floor):
             client.close()
 
 
@@ -69,6 +73,10 @@ def first_file(page: Answer, path: str) -> str:
     return str(urlsplit(urljoin(path, files[0]["url"])).path)
 
 
+def _least(key: str, work: str) -> Row:
+    return Row(key, f"{work}: bare aiohttp between", "ms", against=DIRECT, ours=BARE)
+
+
 SCENARIOS = (
     Scenario(
         "cold",
@@ -76,7 +84,9 @@ SCENARIOS = (
         _run,
         [
             Row("cold-page", "cold page, 30 files", "ms", 1.05, most=True, against=DIRECT),
+            _least("cold-page", "cold page, 30 files"),
             Row("cold-file", "cold wheel, 11 kB", "ms", 1.05, most=True, against=DIRECT),
+            _least("cold-file", "cold wheel, 11 kB"),
             Row(
                 "cold-first-byte",
                 "cold file of 20 MB, first byte",

@@ -28,10 +28,12 @@ def make_page(
     """
     if status is not None and status.status == QUARANTINED:
         files = ()
-    by_name: dict[str, File] = {}
-    for file in files:
-        by_name.setdefault(file.filename, file)
-    listed = tuple(by_name.values())
+    listed = tuple(files)
+    if len({file.filename for file in listed}) < len(listed):
+        by_name: dict[str, File] = {}
+        for file in listed:
+            by_name.setdefault(file.filename, file)
+        listed = tuple(by_name.values())
     if not isinstance(versions, list) or not set(map(type, versions)) <= {str}:
         told = (version_of(file.filename, project) for file in listed)
         versions = dict.fromkeys(version for version in told if version)
