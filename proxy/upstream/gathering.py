@@ -46,7 +46,8 @@ class Gathering:
         linger = 0.0
         while not self._reading.done() or self._parts:
             await self._some.wait()
-            await self._more(linger)
+            if linger:
+                await self._more(linger)
             if piece := self._take():
                 yield piece
             linger = _LINGER

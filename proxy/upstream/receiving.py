@@ -55,12 +55,16 @@ class Receiver:
         try:
             return await self._persist(pauses)
         finally:
-            await asyncio.wait({self._opening})
+            await self._opened()
 
     async def _open(self) -> None:
         """Make the spool's file while upstream is asked; where that fails, writing will too."""
         with suppress(OSError):
             await in_thread(self._download.spool.open)
+
+    async def _opened(self) -> None:
+        if not self._opening.done():  # to wait for what has ended takes as long as to write it
+            await asyncio.wait({self._opening})
 
     async def _persist(self, pauses: Sequence[float]) -> str:
         for pause in (*pauses, None):
@@ -93,8 +97,7 @@ class Receiver:
         """Nobody has seen a byte yet."""
         if body.start:
             raise self._error("answered with another part of it")
-        if not self._opening.done():
-            await asyncio.wait({self._opening})
+        await self._opened()
         self._begun = True
         self._encoding, self._total = body.encoding, body.total
         self._etag = None if body.encoding else body.etag
