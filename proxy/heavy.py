@@ -1,7 +1,7 @@
 """Work too long for the loop: done in one thread of its own, whose memory is given back.
 
-One thread, since such work holds the interpreter's lock anyway, and since each thread that
-allocates keeps an arena of its own.
+One thread, since such work holds the interpreter's lock anyway, and two large pages at once are
+too many for memory.
 """
 
 from __future__ import annotations

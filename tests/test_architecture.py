@@ -62,7 +62,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("proxy.bundle.targets", "proxy.indexes.base", "proxy.simple.names", "proxy.storage.base"),
     ),
     # HTTP in, HTTP out: it knows indexes by their contract alone. Of storage it knows what lies
-    # in one file, as such bytes go to a socket without being read.
+    # in one file, as such bytes go to a socket from there.
     "proxy.web*": (
         *FOUNDATION,
         *("proxy.counters", "proxy.indexes.base", "proxy.logs", "proxy.simple", "proxy.simple.*"),

@@ -176,10 +176,10 @@ class PageMemory:
     async def make_room(self, size: int) -> None:
         """For a document of so many bytes, before it is read: two large pages are too many."""
         files = size // PER_FILE
-        while self._known and self._size + files > self._budget:
-            self.drop(next(iter(self._known)))
         if self._also_make_room:
             await self._also_make_room(files)
+        while self._known and self._size + files > self._budget:
+            self.drop(next(iter(self._known)))
 
     def drop(self, project: ProjectName) -> None:
         """Out of memory; the store keeps it."""

@@ -25,6 +25,9 @@ BUSY_FOR_FILES = 1 / 2
 """... and none about a file."""
 LATER = 0.01
 """Seconds after which it is looked again whether upstream has less to do."""
+PAUSE = 0.002
+"""Seconds in which a client asks for the next thing at once, which is not to meet with guesses:
+their answers would come together, and one would wait for the other to be dealt with."""
 REST = 10.0
 """Seconds for which an upstream that failed is left alone."""
 MOST = 5_000
@@ -59,6 +62,7 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.Handle | None = None
+        self._due = 0.0
         self._rests_until = 0.0
         self._closed = False
 
@@ -67,13 +71,13 @@ class Runner:
         """Whether nothing runs and nothing waits."""
         return not self._tasks and not any(lane.waiting for lane in self._lanes)
 
-    def add(self, urgency: int, work: Work, *, file: bool = False) -> None:
-        """Lower is more urgent; among equals the first comes first."""
+    def add(self, urgency: int, work: Work, *, file: bool = False, pause: float = 0.0) -> None:
+        """Lower is more urgent; among equals the first comes first. ``pause``: seconds."""
         lane = self._lanes[file]
         if len(lane.waiting) < MOST and not self._closed:
             self._number += 1
             heapq.heappush(lane.waiting, (urgency, self._number, work))
-            self._soon(0.0)
+            self._soon(pause)
 
     async def close(self) -> None:
         self._closed = True
@@ -85,10 +89,12 @@ class Runner:
 
     def _soon(self, seconds: float) -> None:
         """Look what may begin: not now, as somebody is about to be answered."""
-        if self._closed:
+        due = self._loop.time() + seconds
+        if self._closed or (self._again and self._due <= due):
             return
         if self._again:
             self._again.cancel()
+        self._due = due
         if seconds:
             self._again = self._loop.call_later(seconds, self._begin)
         else:

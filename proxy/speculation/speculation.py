@@ -16,7 +16,7 @@ from proxy.model import METADATA, File, ProjectName, ProjectPage
 from proxy.speculation.candidates import choose
 from proxy.speculation.fetching import LARGEST, Fetching
 from proxy.speculation.requirements import needs
-from proxy.speculation.runner import Runner
+from proxy.speculation.runner import PAUSE, Runner, Work
 from proxy.speculation.sessions import MANY, Session, Sessions
 from proxy.speculation.tally import Counts
 from proxy.speculation.together import Together
@@ -74,13 +74,16 @@ class Speculation:
             self._in_use(asked.page)
             session.ask(asked.project)
             if new:
-                self._runner.add(0, partial(self._follow_page, session, asked.page))
+                self._soon(partial(self._follow_page, session, asked.page))
             if asked.outcome is Outcome.MISS and not foreseen and session.client:
-                self._runner.add(0, partial(self._recall, session, asked.project))
+                self._soon(partial(self._recall, session, asked.project))
         elif asked.filename.endswith(METADATA):
             session.take(asked.project, asked.filename.removesuffix(METADATA))
             if new or foreseen or asked.outcome is Outcome.LOCAL:
-                self._runner.add(0, partial(self._follow_metadata, session, asked))
+                self._soon(partial(self._follow_metadata, session, asked))
+
+    def _soon(self, work: Work) -> None:
+        self._runner.add(0, work, pause=PAUSE)
 
     async def sweep(self) -> None:
         """Put down what is over: sessions, and things nobody asked for."""

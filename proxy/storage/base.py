@@ -39,7 +39,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class FileBlob(Blob, Protocol):
-    """A blob in a file, which can be sent without being read."""
+    """A blob whose bytes lie in a file, from where they go to a socket past all of our buffers."""
 
     def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
         """Where the bytes lie that ``chunks`` would give, under the same rules.

@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 PIECE = 256 * 1024
 """Bytes read, written or sent in one go."""
+MOST = 2 * PIECE
+"""Bytes that may be sent in one go."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
@@ -44,7 +46,7 @@ class _Buffer(threading.local):
     """One for all that a thread reads: the processor's cache keeps it, no connection needs one."""
 
     def __init__(self) -> None:
-        self._all = memoryview(bytearray(PIECE))
+        self._all = memoryview(bytearray(MOST))
         self._piece = self._all[:0]
         self._holds: tuple[object, int, int] | None = None
 

@@ -20,6 +20,8 @@ _URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _GRAPHIC = re.compile(r"[\x21-\x7e]*")
+_LONGEST = 253
+"""Characters of a host name (RFC 1035, section 2.3.4), without the dot at its end."""
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PATTERN = re.compile(r"(?P<any>\*\.)?(?P<host>[^*/?#@]+)")
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -59,6 +61,8 @@ def origin_of(url: str) -> Origin:
         raise ValueError("is not an http address")
     scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")
     port = int(parts["port"] or DEFAULT_PORTS[scheme])
+    if len(host) > _LONGEST:
+        raise ValueError("has a host name that is longer than names can be")
     if not 0 < port < 2**16:
         raise ValueError("has no such port")
     return Origin(scheme, _spelled(host), port)

@@ -82,7 +82,7 @@ class Hops:
         deadline: float | None,
         named: bool,
     ) -> tuple[Answer, ClientResponse]:
-        """The first answer that is no redirect; the response has to be closed.
+        """The first answer that is no redirect; the response has to be closed, or read.
 
         ``deadline`` in the loop's time. ``named``: only hosts that the settings name. Raises
         ``UpstreamError``, and what ``TROUBLES`` lists.

@@ -103,8 +103,10 @@ def finish(pieces: Iterable[bytes], media: MediaType, gzip: bool, version: str =
     for so much takes as long as to render it.
     """
     pieces, start = iter(pieces), b""
-    while len(start) < WORTH_COMPRESSING and (piece := next(pieces, b"")):
+    for piece in pieces:
         start += piece
+        if len(start) >= WORTH_COMPRESSING:
+            break
     encoding = "gzip" if gzip and len(start) >= WORTH_COMPRESSING else None
     sent = (compress_pieces if encoding else b"".join)(chain((start,), pieces))
     tag = hashlib.sha256(f"{media.content_type} {encoding} ".encode())

@@ -144,7 +144,7 @@ async def _send_pieces(
 async def _send_from_file(
     request: web.Request, response: web.StreamResponse, blob: FileBlob, start: int, stop: int
 ) -> int:
-    """Send what lies in a file without reading it; the offset up to which that went."""
+    """Send what lies in a file from there; the offset up to which that went."""
     assert request.transport
     sending: Sending | None = None
     spans = blob.spans(start, stop)

@@ -11,12 +11,18 @@ import os
 
 from proxy.errors import StoreDamaged
 from proxy.storage.base import Span
-from proxy.storage.reading import BUFFER, PIECE, in_thread
+from proxy.storage.reading import BUFFER, MOST, PIECE, in_thread
 from proxy.web.access_log import Handled
+
+FEW = 8
+"""Connections up to which each gets more at a time: its reader is woken less often. Of many, what
+they get must not be more than the processor's cache holds until it is read."""
 
 
 class Sending:
     """Sends spans on the connection of a plain TCP transport, past its buffer."""
+
+    _open = 0
 
     def __init__(self, transport: asyncio.Transport, handled: Handled) -> None:
         """``handled`` is told of the bytes that are on their way."""
@@ -24,9 +30,11 @@ class Sending:
         self._handled = handled
         # A descriptor of our own: the transport may close its one at any time.
         self._out = os.dup(transport.get_extra_info("socket").fileno())
+        Sending._open += 1
 
     def close(self) -> None:
         os.close(self._out)
+        Sending._open -= 1
 
     async def flushed(self) -> None:
         """Wait until what was written before, the head, has left the transport."""
@@ -38,16 +46,25 @@ class Sending:
         """Raises ``ConnectionError``, and ``StoreDamaged`` if the file is shorter than that."""
         at = span.start
         while at < span.stop:
-            size = min(PIECE, span.stop - at)
-            if (piece := BUFFER.read(span.fd, at, size, span.content)) is None:
-                piece = memoryview(await in_thread(os.pread, span.fd, size, at))
-            if not piece:
-                raise StoreDamaged("a file that is being sent")
-            done = self._write(piece)
-            at += done
-            self._handled.sent += done
-            # A fast reader never waits, and others want the loop too.
-            await (asyncio.sleep(0) if done else _writable(self._out))
+            size = min(MOST if Sending._open <= FEW else PIECE, span.stop - at)
+            piece = BUFFER.read(span.fd, at, size, span.content)
+            if piece is not None:
+                at += await self._turn(piece)
+                continue
+            left = memoryview(await in_thread(os.pread, span.fd, size, at))
+            at += len(left)
+            while left := left[await self._turn(left) :]:
+                pass  # it is ours, and was too dear to be read again
+
+    async def _turn(self, piece: memoryview) -> int:
+        """How many of the bytes the socket took. ``piece`` may have changed when it returns."""
+        if not piece:
+            raise StoreDamaged("a file that is being sent")
+        done = self._write(piece)
+        self._handled.sent += done
+        # A fast reader never waits, and others want the loop too.
+        await (asyncio.sleep(0) if done else _writable(self._out))
+        return done
 
     def _write(self, piece: memoryview) -> int:
         """How many of the bytes the socket took."""

@@ -44,6 +44,7 @@ def test_origin(url: str, origin: tuple[str, str, int]) -> None:
         "/x",
         "https:///x",
         "https://",
+        f"https://{'a.' * 127}example.org/",
         "https://example.org:0/",
         "https://example.org:65536/",
         "https://example.org:1e3/",

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -465,6 +466,18 @@ async def test_p29_all_clients_get_all_bytes_from_one_download(
         answers = await asyncio.gather(*(site.get(path) for _ in range(20)))
         assert {sha256(answer.body) for answer in answers} == {sha256(LARGE)}
         assert upstream.upstream.count(NAME) == 1
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a memory file system")
+async def test_a_file_is_sent_from_where_nobody_can_tell_what_waits_for_a_disk(
+    site: Site, stock: Stock
+) -> None:
+    """Such file systems refuse to read without waiting: a thread reads."""
+    content = noise(3_000_000)
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        path = listed(stock, content, on_disk(Path(folder), content))
+        answers = await asyncio.gather(*(site.get(path) for _ in range(3)))
+    assert [sha256(answer.body) for answer in answers] == [sha256(content)] * 3
 
 
 async def test_two_files_that_arrive_at_once_are_not_mixed_up(stock: Stock, tmp_path: Path) -> None:
