@@ -23,8 +23,10 @@ class Guesses:
         self.begun: list[object] = []
         self.gate = asyncio.Event()
 
-    def add(self, name: object, urgency: int = 0, *, file: bool = False) -> None:
-        self.runner.add(urgency, partial(self._wait, name), file=file)
+    def add(
+        self, name: object, urgency: int = 0, *, file: bool = False, pause: float = 0.0
+    ) -> None:
+        self.runner.add(urgency, partial(self._wait, name), file=file, pause=pause)
 
     def fail(self, error: Exception) -> None:
         self.runner.add(0, partial(self._raise, error))
@@ -52,6 +54,19 @@ async def test_nothing_begins_before_whoever_asked_had_its_turn(guesses: Guesses
     guesses.add("a")
     assert guesses.begun == []
     await until(lambda: guesses.begun == ["a"])
+
+
+async def test_a_pause_is_not_made_longer_by_what_comes_meanwhile(guesses: Guesses) -> None:
+    guesses.add("first", pause=0.01)
+    for number in range(20):
+        guesses.add(number, pause=600.0)
+    await until(lambda: "first" in guesses.begun)
+
+
+async def test_what_need_not_pause_begins_at_once(guesses: Guesses) -> None:
+    guesses.add("paused", pause=600.0)
+    guesses.add("now")
+    await until(lambda: "now" in guesses.begun)
 
 
 async def test_only_so_many_run_at_once_and_files_apart(guesses: Guesses) -> None:
