@@ -1,4 +1,7 @@
-"""Small chunks become bigger pieces, since each piece costs a thread; none waits long for it."""
+"""Small chunks become bigger pieces, since each piece costs a thread; none waits long for it.
+
+The first is given as it comes: somebody waits for it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ _LINGER = 0.02
 
 
 class Gathering:
-    """Iterates over pieces of what has come meanwhile; while entered, a task of its own reads.
+    """Iterates over pieces of what has come meanwhile, which a task of its own reads.
 
     At most a piece and a chunk are held: then reading pauses, and with it upstream.
     """
@@ -26,36 +29,37 @@ class Gathering:
         self._some = asyncio.Event()
         self._enough = asyncio.Event()
         self._taken = asyncio.Event()
-        self._reading: asyncio.Task[None]
+        self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._reading = asyncio.create_task(self._read())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        if not self._reading.done():
-            self._reading.cancel()
-            await asyncio.wait({self._reading})
-        if not self._reading.cancelled():
-            self._reading.exception()  # seen, or of no interest any more
+        if (reading := self._reading) is None:
+            return
+        if not reading.done():
+            reading.cancel()
+            await asyncio.wait({reading})
+        if not reading.cancelled():
+            reading.exception()  # seen, or of no interest any more
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Raises what the chunks raise, after all that came before."""
-        linger = 0.0
-        while not self._reading.done() or self._parts:
+        if first := await anext(self._chunks, b""):
+            yield first
+        reading = self._reading = asyncio.create_task(self._read())
+        while not reading.done() or self._parts:
             await self._some.wait()
-            if linger:
-                await self._more(linger)
+            await self._more()
             if piece := self._take():
                 yield piece
-            linger = _LINGER
-        self._reading.result()
+        reading.result()
 
-    async def _more(self, linger: float) -> None:
+    async def _more(self) -> None:
         try:
-            async with asyncio.timeout(linger):
+            async with asyncio.timeout(_LINGER):
                 await self._enough.wait()
         except TimeoutError:
             pass
@@ -65,7 +69,7 @@ class Gathering:
         self._parts.clear()
         self._size = 0
         self._taken.set()
-        if not self._reading.done():
+        if self._reading and not self._reading.done():
             self._some.clear()
             self._enough.clear()
         return piece

@@ -127,6 +127,7 @@ class Receiver:
     async def _keep(self, data: bytes) -> None:
         if not self._download.arrived and len(data) > SMALL:  # no reader waits for more than this
             await self._keep(data[:SMALL])
+            await asyncio.sleep(0)  # it is sent before a thread has the rest
             data = data[SMALL:]
         if self._seen is not None and self._seen.left:
             data = await in_thread(self._skip, self._seen, data)
