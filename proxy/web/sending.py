@@ -48,34 +48,34 @@ class Sending:
         while at < span.stop:
             size = min(MOST if Sending._open <= FEW else PIECE, span.stop - at)
             piece = BUFFER.read(span.fd, at, size, span.content)
-            if piece is not None:
-                at += await self._turn(piece)
+            if piece is None:
+                at += await self._send_from_disk(span.fd, at, size)
                 continue
-            left = memoryview(await in_thread(os.pread, span.fd, size, at))
-            at += len(left)
-            while left := left[await self._turn(left) :]:
-                pass  # it is ours, and was too dear to be read again
+            at += (done := self._write(piece))
+            # A fast reader never waits, and others want the loop too.
+            await (asyncio.sleep(0) if done else _writable(self._out))
 
-    async def _turn(self, piece: memoryview) -> int:
-        """How many of the bytes the socket took. ``piece`` may have changed when it returns."""
-        if not piece:
-            raise StoreDamaged("a file that is being sent")
-        done = self._write(piece)
-        self._handled.sent += done
-        # A fast reader never waits, and others want the loop too.
-        await (asyncio.sleep(0) if done else _writable(self._out))
-        return done
+    async def _send_from_disk(self, fd: int, at: int, size: int) -> int:
+        """All that a thread reads, which is too dear to be read again; how much that is."""
+        piece = left = memoryview(await in_thread(os.pread, fd, size, at))
+        while left := left[(done := self._write(left)) :]:
+            await (asyncio.sleep(0) if done else _writable(self._out))
+        return len(piece)
 
     def _write(self, piece: memoryview) -> int:
         """How many of the bytes the socket took."""
+        if not piece:
+            raise StoreDamaged("a file that is being sent")
         if self._transport.is_closing():
             raise ConnectionResetError
         try:
-            return os.write(self._out, piece)
+            done = os.write(self._out, piece)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise ConnectionResetError from error
+        self._handled.sent += done
+        return done
 
 
 def can_send(transport: asyncio.BaseTransport | None) -> bool:
