@@ -16,7 +16,8 @@ from proxy.web.access_log import Handled
 
 FEW = 8
 """Connections up to which each gets more at a time: its reader is woken less often. Of many, what
-they get must not be more than the processor's cache holds until it is read."""
+they get must not be more than the processor's cache holds until it is read, and those that share
+what one has read must stay in step."""
 
 
 class Sending:
@@ -46,7 +47,8 @@ class Sending:
         """Raises ``ConnectionError``, and ``StoreDamaged`` if the file is shorter than that."""
         at = span.start
         while at < span.stop:
-            size = min(MOST if Sending._open <= FEW else PIECE, span.stop - at)
+            few = span.content is None and Sending._open <= FEW
+            size = min(MOST if few else PIECE, span.stop - at)
             piece = BUFFER.read(span.fd, at, size, span.content)
             if piece is None:
                 at += await self._send_from_disk(span.fd, at, size)
