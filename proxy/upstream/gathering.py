@@ -47,9 +47,11 @@ class Gathering:
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Raises what the chunks raise, after all that came before."""
-        if first := await anext(self._chunks, b""):
-            yield first
+        first = await anext(self._chunks, b"")
+        # At once: what has come but was not read is lost where the connection breaks.
         reading = self._reading = asyncio.create_task(self._read())
+        if first:
+            yield first
         while not reading.done() or self._parts:
             await self._some.wait()
             await self._more()
