@@ -99,7 +99,7 @@ async def test_p65_a_lock_file_is_enough_for_a_server_without_pages(
         other = place()
         await _uv(other, project, "sync", "--frozen", "--no-install-project", "--active")
         assert other.installed() == chain
-        assert not any(each["path"].startswith("/simple/") for each in server.requests())
+    assert not any(each["path"].startswith("/simple/") for each in server.requests())
 
     shutil.rmtree(tmp_path / "cache")  # a fresh one, even: the address is enough to find the file
     async with running(tmp_path, "--upstream", upstream.url, "--port", port):
@@ -184,4 +184,4 @@ async def test_p20_uv_goes_on_to_its_next_index_where_a_project_is_unknown(
             )
             done.succeeded()
             assert there.installed() == {"elsewhere": "1.0"}
-            assert any(each["status"] == 404 for each in server.requests())
+        assert any(each["status"] == 404 for each in server.requests())

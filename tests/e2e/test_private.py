@@ -57,8 +57,8 @@ async def test_private_files_of_both_layouts_and_kinds_install(
         wanted = ("flat-wheel", "nested-sdist", "zipped")
         (await there.install(tool, server.index, *wanted)).succeeded()
         assert there.installed() == {"flat_wheel": "1.0", "nested_sdist": "1.0", "zipped": "1.0"}
-        outcomes = {each["outcome"] for each in server.requests() if each["path"] != "/simple/pip/"}
-        assert outcomes == {"local"}
+    outcomes = {each["outcome"] for each in server.requests() if each["path"] != "/simple/pip/"}
+    assert outcomes == {"local"}
 
 
 async def _upgraded(server: Running, place: Place, *options: str) -> None:
@@ -92,7 +92,7 @@ async def test_p40_p42_what_installers_keep_is_confirmed_and_not_sent_again(
         for _ in range(2):
             await _upgraded(server, there, "--trusted-host", "127.0.0.1", "--force-reinstall")
             (await there.install("uv", server.index, "--reinstall", "corp-x")).succeeded()
-        pages = [each for each in server.requests() if each["path"] == "/simple/corp-x/"]
-        told = {(each["tool"].partition("/")[0], each["status"]) for each in pages}
+    pages = [each for each in server.requests() if each["path"] == "/simple/corp-x/"]
+    told = {(each["tool"].partition("/")[0], each["status"]) for each in pages}
     assert told >= {("pip", 200), ("pip", 304), ("uv", 200), ("uv", 304)}
     assert sum(each["status"] == 200 for each in pages) == 2  # nobody had to ask twice

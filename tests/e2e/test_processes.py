@@ -110,7 +110,7 @@ async def test_p29_fifty_clients_of_one_file_are_one_fetch(
     ):
         url = await address(client, server, "large")
         digests = await asyncio.gather(*(digest(client, url) for _ in range(50)))
-        outcomes = [each["outcome"] for each in server.requests() if each["bytes"] == 50 * MB]
+    outcomes = [each["outcome"] for each in server.requests() if each["bytes"] == 50 * MB]
     assert set(digests) == {sha256}
     assert upstream.count("large-1.0", "GET") == 1
     assert outcomes.count("miss") == 1

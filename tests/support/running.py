@@ -114,7 +114,7 @@ class Running:
         return int(self.address.rpartition(":")[2])
 
     def requests(self) -> list[dict[str, Any]]:
-        """The fields of the access log's lines so far."""
+        """The fields of the access log's lines so far; all of them once the server has ended."""
         told = [json.loads(line) for line in self.err.lines if line.startswith("{")]
         return [each for each in told if each["message"] == "request"]
 
