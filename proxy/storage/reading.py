@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 PIECE = 256 * 1024
 """Bytes read, written or sent in one go."""
-MOST = 2 * PIECE
+MOST = 4 * PIECE
 """Bytes that may be sent in one go."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
@@ -48,7 +48,8 @@ class _Buffer(threading.local):
     def __init__(self) -> None:
         self._all = memoryview(bytearray(MOST))
         self._piece = self._all[:0]
-        self._holds: tuple[object, int, int] | None = None
+        self._content: object = None
+        self._at = 0
 
     def read(self, fd: int, at: int, size: int, content: object = None) -> memoryview | None:
         """As ``read_piece``, but valid until the next call; None where the disk is needed.
@@ -56,17 +57,22 @@ class _Buffer(threading.local):
         ``content``: the same for all who read the same bytes. Of a crowd that waits for one
         download, one reads, and the others have what it has read.
         """
+        if content is not None and content is self._content and at >= self._at:
+            start = at - self._at
+            if start + min(size, PIECE) <= len(self._piece):
+                return self._piece[start : start + size]
+        return self._fill(fd, at, size, content)
+
+    def _fill(self, fd: int, at: int, size: int, content: object) -> memoryview | None:
+        self._content = None
         if _NOWAIT is None:
             return None
-        wanted = (content, at, size)
-        if content is None or self._holds != wanted:
-            self._holds = None
-            buffer = self._all[:size]
-            try:
-                self._piece = buffer[: os.preadv(fd, [buffer], at, _NOWAIT)]
-            except OSError:  # not in memory, or a file system that cannot tell
-                return None
-            self._holds = wanted
+        buffer = self._all[:size]
+        try:
+            self._piece = buffer[: os.preadv(fd, [buffer], at, _NOWAIT)]
+        except OSError:  # not in memory, or a file system that cannot tell
+            return None
+        self._content, self._at = content, at
         return self._piece
 
 

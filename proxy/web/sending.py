@@ -15,9 +15,7 @@ from proxy.storage.reading import BUFFER, MOST, PIECE, in_thread
 from proxy.web.access_log import Handled
 
 FEW = 8
-"""Connections up to which each gets more at a time: its reader is woken less often. Of many, what
-they get must not be more than the processor's cache holds until it is read, and those that share
-what one has read must stay in step."""
+"""Connections up to which each gets more at a time: its reader is woken less often."""
 
 
 class Sending:
@@ -47,8 +45,7 @@ class Sending:
         """Raises ``ConnectionError``, and ``StoreDamaged`` if the file is shorter than that."""
         at = span.start
         while at < span.stop:
-            few = span.content is None and Sending._open <= FEW
-            size = min(MOST if few else PIECE, span.stop - at)
+            size = min(self._most(span), span.stop - at)
             piece = BUFFER.read(span.fd, at, size, span.content)
             if piece is None:
                 at += await self._send_from_disk(span.fd, at, size)
@@ -56,6 +53,15 @@ class Sending:
             at += (done := self._write(piece))
             # A fast reader never waits, and others want the loop too.
             await (asyncio.sleep(0) if done else _writable(self._out))
+
+    @staticmethod
+    def _most(span: Span) -> int:
+        """Bytes to be sent in one go. More wakes the client less often, but what is read for one
+        client alone has to stay in the processor's cache until the kernel has taken it.
+        """
+        if span.content is not None:
+            return MOST
+        return 2 * PIECE if Sending._open <= FEW else PIECE
 
     async def _send_from_disk(self, fd: int, at: int, size: int) -> int:
         """All that a thread reads, which is too dear to be read again; how much that is."""
