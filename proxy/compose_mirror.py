@@ -18,6 +18,7 @@ from proxy.indexes.mirror_metadata import MirrorMetadata
 from proxy.indexes.mirror_pages import MirrorPages
 from proxy.indexes.offline_pages import OfflinePages
 from proxy.indexes.page_memory import PageMemory
+from proxy.indexes.page_store import PageStore
 from proxy.indexes.vanished import Vanished
 from proxy.model import ProjectPage
 from proxy.settings import MirrorTable, Settings
@@ -107,8 +108,7 @@ async def _assembled(
     vanished = Vanished(namespace, cache.records, held, cache.store)
     memory = PageMemory(
         name,
-        namespace,
-        cache.pages,
+        PageStore(namespace, cache.pages),
         lifetimes,
         events,
         allows=allows,

@@ -49,7 +49,7 @@ class MirrorMetadata:
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``namespace`` as in ``PageMemory``; ``spool`` is a folder on the store's file system."""
+        """``namespace`` as in ``PageStore``; ``spool`` is a folder on the store's file system."""
         self._name = name
         self._remote = remote
         self._files = files

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -17,13 +14,12 @@ from proxy.events import Observer, PageChanged, PageVouched
 from proxy.heavy import off_loop
 from proxy.indexes.freshness import Lifetimes
 from proxy.indexes.page_reading import PageReader
+from proxy.indexes.page_store import PageStore
 from proxy.model import ProjectName, ProjectPage
 from proxy.singleflight import SingleFlight
-from proxy.storage.pages import Pages, StoredPage, pack, unpack
+from proxy.storage.pages import StoredPage, unpack
 
 log = logging.getLogger(__name__)
-LATER = 0.1
-"""Seconds until a page is stored: first the answer that waits for it is made."""
 PER_FILE = 600
 """Bytes of a document for each file, roughly."""
 UNFOLDS = 5
@@ -41,8 +37,7 @@ class PageMemory:
     def __init__(
         self,
         name: str,
-        namespace: str,
-        pages: Pages,
+        store: PageStore,
         lifetimes: Lifetimes,
         events: Observer,
         *,
@@ -51,15 +46,12 @@ class PageMemory:
         also_make_room: Callable[[int], Awaitable[None]] | None = None,
         budget: int = 12_000,
     ) -> None:
-        """``namespace`` keys what is stored: it changes with the upstream's configuration.
-
-        ``allows`` as in ``PageReader``. ``review`` has the last word on a page that was read:
+        """``allows`` as in ``PageReader``. ``review`` has the last word on a page that was read:
         see ``Ledger``; ``also_make_room`` lets go of pages that are held elsewhere, before one of
         so many files is read. ``budget`` bounds the parsed pages by the number of their files, at
         about 1 kB each; a page counts as one more.
         """
-        self._namespace = namespace
-        self._pages = pages
+        self._store = store
         self._lifetimes = lifetimes
         self._events = events
         self._reader = PageReader(name, allows)
@@ -69,8 +61,6 @@ class PageMemory:
         self._size = 0
         self._known: OrderedDict[ProjectName, Known] = OrderedDict()
         self._loads: SingleFlight[ProjectName, Known | None] = SingleFlight()
-        self._writes: dict[ProjectName, asyncio.Task[None]] = {}
-        self._closing = asyncio.Event()
 
     def get(self, project: ProjectName) -> Known | None:
         if known := self._known.get(project):
@@ -84,9 +74,9 @@ class PageMemory:
 
     async def _load(self, project: ProjectName) -> Known | None:
         known = self.get(project)
-        if known is None and (writing := self._writes.get(project)):
-            await asyncio.wait({writing})
-        head = await self._pages.head(self._key(project))
+        if known is None:
+            await self._store.settled(project)
+        head = await self._store.head(project)
         if head is None or (known and head.checked <= known.head.checked):
             return self.get(project)
         same = known is not None and known.head.document == head.document
@@ -97,7 +87,7 @@ class PageMemory:
         return self.keep(project, head, page)
 
     async def _stored(self, project: ProjectName, head: StoredPage) -> ProjectPage | None:
-        packed = await self._pages.document(self._key(project), head.digest)
+        packed = await self._store.document(project, head.digest)
         if packed is None:
             return None
         size = UNFOLDS * len(packed)
@@ -152,21 +142,14 @@ class PageMemory:
         )
 
     def store(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
-        async def write() -> None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), LATER)
-            # Not where answers are made: this has time, and needs no lock.
-            packed = await asyncio.to_thread(pack, document)
-            await self._pages.put(self._key(project), head, packed)
-
-        self._write(project, write())
+        self._store.put(project, head, document)
 
     def touch(self, project: ProjectName, head: StoredPage) -> None:
-        self._write(project, self._pages.touch(self._key(project), head))
+        self._store.touch(project, head)
 
     def forget(self, project: ProjectName) -> None:
         self.drop(project)
-        self._write(project, self._pages.forget(self._key(project)))
+        self._store.forget(project)
         self._events(PageChanged(project))
 
     def is_absent(self, project: ProjectName) -> None:
@@ -191,34 +174,11 @@ class PageMemory:
         self._size = 0
 
     async def projects(self) -> set[ProjectName]:
-        keys = await self._pages.keys(f"{self._namespace}/")
-        return {ProjectName(key.rpartition("/")[2]) for key in keys}
+        return await self._store.projects()
 
     async def close(self) -> None:
         await self._loads.close()
-        self._closing.set()
-        await asyncio.gather(*self._writes.values(), return_exceptions=True)
-
-    def _key(self, project: ProjectName) -> str:
-        return f"{self._namespace}/{project}"
-
-    def _write(self, project: ProjectName, work: Coroutine[Any, Any, None]) -> None:
-        """Behind the answer, and one after the other for a project."""
-        before = self._writes.get(project)
-
-        async def in_turn() -> None:
-            if before:
-                await asyncio.wait({before})
-            await work
-
-        task = self._writes[project] = asyncio.create_task(in_turn())
-        task.add_done_callback(lambda done: self._written(project, done))
-
-    def _written(self, project: ProjectName, task: asyncio.Task[None]) -> None:
-        if self._writes.get(project) is task:
-            del self._writes[project]
-        if not task.cancelled() and (error := task.exception()):
-            log.error("page of %s was not stored: %r", project, error)
+        await self._store.close()
 
 
 def _weight(known: Known) -> int:

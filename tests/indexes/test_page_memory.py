@@ -11,6 +11,7 @@ import pytest
 
 from proxy.indexes.freshness import Lifetimes
 from proxy.indexes.page_memory import PageMemory
+from proxy.indexes.page_store import PageStore
 from proxy.model import ProjectName
 from proxy.storage.pages import Pages, StoredPage, pack
 from tests.support.directories import Heard
@@ -47,8 +48,8 @@ class Rig:
         self.memory = self.make()
 
     def make(self, **options: Any) -> PageMemory:
-        pages = Pages(self.records)
-        return PageMemory("pypi", "index", pages, Lifetimes(), self.heard, **options)
+        store = PageStore("index", Pages(self.records))
+        return PageMemory("pypi", store, Lifetimes(), self.heard, **options)
 
     def page(self, count: int, project: str = DEMO, **more: Any) -> tuple[StoredPage, bytes]:
         names = [f"{project}-1.{number}.tar.gz" for number in range(count)]
