@@ -1,29 +1,24 @@
-"""One file on its way from upstream, as its readers see it: a blob that is still growing.
+"""One file on its way from upstream: a blob that is still growing, and what of it may be given.
 
-How it is brought here is in ``receiving``, who owns it in ``downloads``.
+How it is brought here is in ``receiving``, how it is read in ``reader``, who owns it in
+``downloads``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
-from proxy.errors import ProxyError, StoreDamaged, UpstreamError
+from proxy.errors import ProxyError, UpstreamError
 from proxy.storage.base import Span
-from proxy.storage.reading import PIECE
+from proxy.upstream.reader import Reader
 from proxy.upstream.spool import Spool, Window
 from proxy.upstream.verify import Expected
 
 TAIL = 64 * 1024
 """Bytes at the end of an answer that are given only once the whole file is known to be right,
 so that no complete answer ever has wrong bytes. Smaller files are never begun in vain."""
-
-
-class _Reader:
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.has_all = False
 
 
 class Download:
@@ -34,18 +29,20 @@ class Download:
         self.spool = spool
         self.window: Window | None = None
         """Continues the spool where that could not be written any more."""
-        self._content = object()  # what readers have seen of it stays as it is
+        self.content = object()
+        """Stands for its bytes: what readers have seen of them stays as it is."""
+        self.verified = False
+        """All bytes are there, and right."""
         self._shown = 0  # bytes that readers may know of
         self._safe = 0  # those of them that are not the newest: cannot be the end of the file
         self._total: int | None = expected.size
         self._opened = False
-        self._verified = False
         self._error: ProxyError | None = None
-        self._readers: set[_Reader] = set()
+        self._readers: set[Reader] = set()
         self._was_read = False
         self._news = asyncio.Event()
 
-    # What readers use.
+    # What who wants it uses.
 
     @property
     def size(self) -> int | None:
@@ -54,51 +51,15 @@ class Download:
     async def length(self) -> int | None:
         """Asks upstream, where the index does not tell. Raises ``UpstreamError``."""
         while self._total is None and not self._opened:
-            await self._next_news()
+            await self.news()
         return self._total
 
-    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        reader = _Reader(start)
-        self._readers.add(reader)
-        self._was_read = True
-        self._tell()
-        try:
-            while piece := await self._next(reader, stop):
-                yield piece
-                if self._verified and reader.at >= self._reach(stop):
-                    return
-                await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
-        finally:
-            self._readers.discard(reader)
-            self._tell()
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        return Reader(self, start, stop).chunks()
 
-    async def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
         """As ``FileBlob``; ends where the download goes on in memory."""
-        reader = _Reader(start)
-        self._readers.add(reader)
-        self._was_read = True
-        self._tell()
-        fd = -1
-        try:
-            while (end := await self._file_reach(reader, stop)) is not None:
-                if fd < 0:
-                    fd = os.dup(self.spool.fd)  # ours, should the download fail meanwhile
-                yield Span(fd, reader.at, end, self._content)
-                reader.at = end
-        finally:
-            if fd >= 0:
-                os.close(fd)
-            self._readers.discard(reader)
-            self._tell()
-
-    async def _file_reach(self, reader: _Reader, stop: int | None) -> int | None:
-        """The offset up to which the reader can go on in the file; None at the end of that."""
-        while (reach := self._reach(stop)) <= reader.at:
-            if self._verified or self.window is not None:
-                return None
-            await self._next_news()
-        self._raise_error()
-        return reach if self.window is None else None
+        return Reader(self, start, stop).spans()
 
     @property
     def joinable(self) -> bool:
@@ -106,54 +67,34 @@ class Download:
         whole = self.window is None or self.window.base == self.spool.written
         return whole and self._error is None
 
-    async def _next(self, reader: _Reader, stop: int | None) -> bytes:
-        while (reach := self._reach(stop)) <= reader.at:
-            if self._verified:
-                return b""
-            if (end := self._in_memory_up_to(stop)) is not None and end > reader.at:
-                return await self._withheld(reader, end)
-            await self._next_news()
-        return await self._read(reader, reach)
+    # What readers use.
 
-    def _end(self, stop: int | None) -> int | None:
-        known = [each for each in (stop, self._total) if each is not None]
-        return min(known, default=None)
+    @contextmanager
+    def read_by(self, reader: Reader) -> Iterator[None]:
+        self._readers.add(reader)
+        self._was_read = True
+        self._tell()
+        try:
+            yield
+        finally:
+            self._readers.discard(reader)
+            self._tell()
 
-    def _reach(self, stop: int | None) -> int:
+    def reach(self, stop: int | None) -> int:
         """The offset up to which a reader that stops at ``stop`` may have bytes by now."""
         end = self._end(stop)
-        if self._verified and end is not None:
+        if self.verified and end is not None:
             return end
         given = self._safe if self._total is None else self._shown
         return given if end is None else min(given, end - TAIL)
 
-    def _in_memory_up_to(self, stop: int | None) -> int | None:
+    def in_memory_up_to(self, stop: int | None) -> int | None:
         """The end of an answer that is all there, but must not wait in the window."""
         end = self._end(stop)
         return end if self.window and end is not None and self._shown >= end else None
 
-    async def _withheld(self, reader: _Reader, end: int) -> bytes:
-        """The last piece: taken at once, so that the window can move on, and given when right."""
-        pieces = []
-        while reader.at < end:
-            pieces.append(await self._read(reader, end))
-        reader.has_all = True
-        while not self._verified:
-            await self._next_news()
-        return b"".join(pieces)
-
-    async def _read(self, reader: _Reader, end: int) -> bytes:
-        self._raise_error()
-        piece = await self._held(reader.at, min(PIECE, end - reader.at))
-        self._raise_error()
-        if not piece:
-            raise StoreDamaged(self.expected.what)
-        reader.at += len(piece)
-        if self.window is not None:
-            self._tell()
-        return piece
-
-    async def _held(self, at: int, size: int) -> bytes:
+    async def held(self, at: int, size: int) -> bytes:
+        """Some of the bytes from ``at`` on; none where they are lost."""
         if self.window is not None and at >= self.spool.written:
             return self.window.read(at, size)
         try:
@@ -161,14 +102,24 @@ class Download:
         except OSError:
             return b""
 
-    async def _next_news(self) -> None:
-        self._raise_error()
-        await self._news.wait()
-        self._raise_error()
+    def moved(self) -> None:
+        """A reader has read on."""
+        if self.window is not None:
+            self._tell()
 
-    def _raise_error(self) -> None:
+    async def news(self) -> None:
+        """Wait until anything has changed. Raises why no more will come."""
+        self.raise_error()
+        await self._news.wait()
+        self.raise_error()
+
+    def raise_error(self) -> None:
         if self._error is not None:
             raise self._error.with_traceback(None)
+
+    def _end(self, stop: int | None) -> int | None:
+        known = [each for each in (stop, self._total) if each is not None]
+        return min(known, default=None)
 
     def _tell(self) -> None:
         self._news.set()
@@ -199,12 +150,12 @@ class Download:
         """All bytes are there, in ``spool`` or beyond it in the window, and they are right."""
         self.spool = spool
         self._total = self.arrived
-        self._opened = self._verified = True
+        self._opened = self.verified = True
         self._tell()
 
     def fail(self, error: ProxyError) -> None:
         """No more will come, unless all has come already."""
-        if not self._verified:
+        if not self.verified:
             self._error = error
             self.spool.close()
             self._tell()
