@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from proxy.upstream.body import Body, Fetch
 from proxy.upstream.download import Download
 from proxy.upstream.gathering import Gathering
 from proxy.upstream.mislabelled import raw_check, settle
+from proxy.upstream.resuming import Resuming
 from proxy.upstream.spool import Spool, Window
 from proxy.upstream.verify import Check
 
@@ -38,11 +38,7 @@ class Receiver:
         self._memory = memory
         self._patience = patience
         self._check = Check(self._expected)
-        self._begun = False
-        self._total: int | None = None
-        self._etag: str | None = None
-        self._encoding: str | None = None
-        self._seen: _Seen | None = None
+        self._resuming = Resuming(self._expected)
         self._opening: asyncio.Task[None]
 
     async def receive(self, pauses: Sequence[float]) -> str:
@@ -74,33 +70,27 @@ class Receiver:
             except DigestMismatch:
                 raise
             except UpstreamError as error:
-                if pause is None or not self._begun:
+                if pause is None or not self._resuming.begun:
                     raise
                 log.info("%s; going on in %g s", error, pause)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
     async def _attempt(self) -> None:
-        start = self._download.arrived if self._etag else 0
-        async with self._fetch(start, self._etag if start else None) as body:
-            self._seen = None
-            if self._download.arrived == 0 or self._encoding:
+        have = self._download.arrived
+        async with self._fetch(*self._resuming.question(have)) as body:
+            if have == 0 or self._resuming.encoding:
                 await self._begin(body)
             else:
-                self._go_on(body)
+                self._resuming.go_on(body, have, self._check.sha256)
             async with Gathering(body.chunks) as pieces:
                 async for piece in pieces:
                     await self._keep(piece)
-        self._require_all()
+        self._resuming.require_all(self._check.length)
 
     async def _begin(self, body: Body) -> None:
-        """Nobody has seen a byte yet."""
-        if body.start:
-            raise self._error("answered with another part of it")
+        self._resuming.begin(body)
         await self._opened()
-        self._begun = True
-        self._encoding, self._total = body.encoding, body.total
-        self._etag = None if body.encoding else body.etag
         self._check = (raw_check if body.encoding else Check)(self._expected)
         if self._download.spool.written:
             await in_thread(self._download.spool.restart)
@@ -110,39 +100,25 @@ class Receiver:
         self._check.foresee(body.total)
         self._download.open(self._expected.size if body.total is None else body.total)
 
-    def _go_on(self, body: Body) -> None:
-        """Readers have seen bytes, which must stay right."""
-        have = self._download.arrived
-        asked, self._etag = self._etag, None
-        if body.encoding or (None not in (self._total, body.total) and body.total != self._total):
-            raise self._error("was answered otherwise than before")
-        if body.start == 0:
-            self._seen = _Seen(have, self._check.sha256, body.etag)
-        elif body.start == have and body.etag in (asked, None):
-            self._etag = asked
-        else:
-            raise self._error("was not resumed where it broke off")
-        self._total = self._total if body.total is None else body.total
-
     async def _keep(self, data: bytes) -> None:
         if not self._download.arrived and len(data) > SMALL:  # no reader waits for more than this
             await self._keep(data[:SMALL])
             await asyncio.sleep(0)  # it is sent before a thread has the rest
             data = data[SMALL:]
-        if self._seen is not None and self._seen.left:
-            data = await in_thread(self._skip, self._seen, data)
+        if self._resuming.repeats:
+            data = await in_thread(self._resuming.new, data)
         if not data:
             return
         if self._download.window is None and not await self._written(data):
-            if self._encoding:
-                raise self._error("cannot be decoded without room on the disk")
+            if self._resuming.encoding:
+                raise self._resuming.error("cannot be decoded without room on the disk")
             self._download.window = Window(self._download.spool.written, self._memory)
         elif self._download.window is not None:
             await in_thread(self._check.update, data)
         if self._download.window is not None:
             await self._download.room(self._patience)
             self._download.window.append(data)
-        if not self._encoding:
+        if not self._resuming.encoding:
             self._download.progress(len(data))
 
     async def _written(self, data: bytes) -> bool:
@@ -150,15 +126,6 @@ class Receiver:
         if len(data) <= SMALL:
             return self._write(data)
         return await in_thread(self._write, data)
-
-    def _skip(self, seen: _Seen, data: bytes) -> bytes:
-        """What is new in ``data``, where upstream sends all of it once more."""
-        new = seen.skip(data)
-        if not seen.left:
-            if not seen.same:
-                raise self._check.mismatch("changed while it was fetched")
-            self._etag = seen.etag
-        return new
 
     def _write(self, data: bytes) -> bool:
         self._check.update(data)
@@ -169,19 +136,12 @@ class Receiver:
             return False
         return True
 
-    def _require_all(self) -> None:
-        total = self._total
-        if total is None and not self._encoding:
-            total = self._expected.size
-        if (self._seen and self._seen.left) or (total is not None and self._check.length < total):
-            raise self._error("ended early")
-
     async def _verify(self) -> str:
         spool = self._download.spool
-        if self._encoding is None:
+        if self._resuming.encoding is None:
             sha256 = self._check.finish()
         else:
-            spool, sha256 = await in_thread(self._settle, self._encoding)
+            spool, sha256 = await in_thread(self._settle, self._resuming.encoding)
         self._download.finish(spool)
         return sha256
 
@@ -192,31 +152,7 @@ class Receiver:
             kept, sha256 = settle(raw, self._check, self._expected, encoding, decoded)
             return kept, sha256
         except OSError:
-            raise self._error("cannot be decoded without room on the disk") from None
+            raise self._resuming.error("cannot be decoded without room on the disk") from None
         finally:
             for spool in {raw, decoded} - {kept}:
                 spool.close()
-
-    def _error(self, problem: str) -> UpstreamError:
-        return UpstreamError(self._expected.index, f"{self._expected.what} {problem}")
-
-
-class _Seen:
-    """Bytes that came before a break, recognised when they all come again."""
-
-    def __init__(self, length: int, sha256: str, etag: str | None) -> None:
-        self.left = length
-        self.etag = etag
-        """Of the answer they come in; worth something once they are the same."""
-        self._sha256 = sha256
-        self._again = hashlib.sha256()
-
-    @property
-    def same(self) -> bool:
-        return self._again.hexdigest() == self._sha256
-
-    def skip(self, data: bytes) -> bytes:
-        old, new = data[: self.left], data[self.left :]
-        self._again.update(old)
-        self.left -= len(old)
-        return new
