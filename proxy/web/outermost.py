@@ -1,0 +1,113 @@
+"""What is around every request: its answer or error is sent, its end is seen and told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
+from proxy.events import Observer
+from proxy.web.access_log import Handled, begin, body_of, write_line
+from proxy.web.connection import cut
+from proxy.web.errors import INTERNAL, plain, response_for
+from proxy.web.metrics import answered
+
+log = logging.getLogger(__name__)
+
+TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
+"""Errors that whoever runs the server should know of."""
+
+LOGGED = web.AppKey("logged", bool)
+After = Callable[[web.Request, web.StreamResponse], None]
+AFTER = web.AppKey("after", list[After])
+"""What is done once a whole answer has been sent, so that nobody waits for it."""
+KEY = web.RequestKey("key", object)
+"""The bytes of the request, if an answer to it may be kept."""
+EVENTS: web.AppKey[Observer] = web.AppKey("events")
+
+
+@web.middleware
+async def outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Sends the answer, here and not behind our back, so that every end of it is seen.
+
+    An error is told while the head of the answer is not out, and breaks the answer off after.
+    """
+    handled = begin(request)
+    # Taken now: the connection's next request may be here before this one has been followed.
+    request[KEY] = getattr(request.protocol, "request_bytes", None)
+    try:
+        response = await _answer(request, handler, handled)
+        await response.prepare(request)
+        await response.write_eof()
+        handled.sent += len(body_of(request, response))
+        if isinstance(response, web.Response):
+            _soon(_follow, request, response)
+    except (asyncio.CancelledError, ConnectionError):
+        handled.trouble = handled.trouble or "the client was gone, or the server stopped"
+        raise
+    finally:
+        _soon(_tell, request, handled)
+    return response
+
+
+def _soon(work: Callable[..., None], *given: object) -> None:
+    """After what was written has been sent, which uvloop does when all that is due is done."""
+    asyncio.get_running_loop().call_soon(work, *given)
+
+
+def _follow(request: web.Request, response: web.StreamResponse) -> None:
+    for follow in request.app[AFTER]:
+        follow(request, response)
+
+
+def _tell(request: web.Request, handled: Handled) -> None:
+    if request.app[LOGGED]:
+        write_line(request, handled)
+    request.app[EVENTS](answered(request, handled))
+
+
+async def _answer(request: web.Request, handler: Handler, handled: Handled) -> web.StreamResponse:
+    """Raises ``ConnectionError`` where the answer had begun and cannot be ended."""
+    try:
+        return _refusal(request) or await handler(request)
+    except ConnectionError:
+        raise
+    except Exception as error:
+        response = _told(request, error)
+        if handled.status is None:
+            return response
+        handled.trouble = str(error) if isinstance(error, ProxyError) else "internal error"
+        cut(request.transport)
+        raise ConnectionAbortedError from error
+
+
+def _told(request: web.Request, error: Exception) -> web.Response:
+    """The error as an answer; a client never sees a traceback."""
+    if isinstance(error, ProxyError):
+        level = logging.WARNING if isinstance(error, TROUBLES) else logging.INFO
+        log.log(level, "%s", error)
+        return response_for(error)
+    if isinstance(error, web.HTTPException):
+        response = plain(error.status, f"{error.status} {error.reason}")
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    log.error("%s %r failed", request.method, request.raw_path, exc_info=error)
+    return plain(500, INTERNAL)
+
+
+def _refusal(request: web.Request) -> web.Response | None:
+    """Requests whose authority is ambiguous are not for us (RFC 9112 section 3.2)."""
+    hosts = request.headers.getall("Host", [])
+    if len(hosts) > 1 or (request.version >= (1, 1) and not any(hosts)):
+        return plain(400, "one Host header is needed")
+    if request.raw_path.startswith("/"):
+        return None
+    if not hosts or urlsplit(request.raw_path).netloc.lower() != hosts[0].lower():
+        return plain(400, "the target names another host")
+    return None
