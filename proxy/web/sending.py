@@ -38,8 +38,9 @@ class Sending:
     async def flushed(self) -> None:
         """Wait until what was written before, the head, has left the transport."""
         transport = self._transport
-        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # in which the loop sends what the socket takes
+        while transport.get_write_buffer_size() and not transport.is_closing():
+            await _writable(self._out)  # others may be before it that a slow client has not read
 
     async def send(self, span: Span) -> None:
         """Raises ``ConnectionError``, and ``StoreDamaged`` if the file is shorter than that."""
