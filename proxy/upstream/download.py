@@ -41,6 +41,7 @@ class Download:
         self._readers: set[Reader] = set()
         self._was_read = False
         self._news = asyncio.Event()
+        self._moved = asyncio.Event()  # of its own: not all readers are to wake for each of them
 
     # What who wants it uses.
 
@@ -73,12 +74,12 @@ class Download:
     def read_by(self, reader: Reader) -> Iterator[None]:
         self._readers.add(reader)
         self._was_read = True
-        self._tell()
+        self._moved.set()
         try:
             yield
         finally:
             self._readers.discard(reader)
-            self._tell()
+            self._moved.set()
 
     def reach(self, stop: int | None) -> int:
         """The offset up to which a reader that stops at ``stop`` may have bytes by now."""
@@ -104,8 +105,7 @@ class Download:
 
     def moved(self) -> None:
         """A reader has read on."""
-        if self.window is not None:
-            self._tell()
+        self._moved.set()
 
     async def news(self) -> None:
         """Wait until anything has changed. Raises why no more will come."""
@@ -168,6 +168,7 @@ class Download:
         """
         assert self.window is not None
         while True:
+            self._moved.clear()
             wanted = [reader.at for reader in self._readers if not reader.has_all]
             self.window.forget(min(wanted, default=self.window.end if self._readers else 0))
             if self._was_read and not self._readers:
@@ -176,7 +177,7 @@ class Download:
                 return
             try:
                 async with asyncio.timeout(None if self._readers else patience):
-                    await self._news.wait()
+                    await self._moved.wait()
             except TimeoutError:
                 break
         raise UpstreamError(self.expected.index, f"{self.expected.what} cannot be kept")

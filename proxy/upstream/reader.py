@@ -76,6 +76,7 @@ class Reader:
         while self.at < end:
             pieces.append(await self._read(end))
         self.has_all = True
+        self._download.moved()
         while not self._download.verified:
             await self._download.news()
         return b"".join(pieces)
