@@ -1,7 +1,8 @@
 """Work too long for the loop: done in one thread of its own, whose memory is given back.
 
 One thread, since such work holds the interpreter's lock anyway, and two large pages at once are
-too many for memory.
+too many for memory. For the same reason what has begun with a page comes before what begins with
+another one, however many wait.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import gc
 import hashlib
 import sys
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import TypeVar
+from itertools import count
+from queue import PriorityQueue
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -29,11 +32,31 @@ _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heavy")
 _beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="digest")
 
 
-async def off_loop(size: int, work: Callable[[], T]) -> T:
-    """The result of ``work``, which takes long if ``size`` bytes of input are many."""
+_waiting: PriorityQueue[tuple[bool, int, Future[Any], Callable[[], Any]]] = PriorityQueue()
+_number = count()
+
+
+async def off_loop(size: int, work: Callable[[], T], *, begins: bool = False) -> T:
+    """The result of ``work``, which takes long if ``size`` bytes of input are many.
+
+    ``begins``: it makes much that is in memory until more such work has been done with it.
+    """
     if size <= BIG:
         return work()
-    return await asyncio.get_running_loop().run_in_executor(_thread, _done, size, work)
+    future: Future[T] = Future()
+    _waiting.put((begins, next(_number), future, lambda: _done(size, work)))
+    _thread.submit(_do_next)
+    return await asyncio.wrap_future(future)
+
+
+def _do_next() -> None:
+    _, _, future, work = _waiting.get_nowait()
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - whoever waits for it gets it
+        future.set_exception(error)
 
 
 def sha256_beside(data: bytes) -> Callable[[], str]:

@@ -94,7 +94,9 @@ class PageMemory:
         await self.make_room(size)
         try:
             page = await off_loop(
-                size, lambda: self.read(project, head.url, head.content_type, unpack(packed))
+                size,
+                lambda: self.read(project, head.url, head.content_type, unpack(packed)),
+                begins=True,
             )
         except UnreadablePage as error:  # another version of the proxy could read it
             log.info("the stored page of %s is of no use: %s", project, error)

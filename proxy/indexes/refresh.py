@@ -68,7 +68,9 @@ class Refresh:
         if trusted and (since := self._older_since(trusted.head, document)):
             return self._keep_doubting(project, trusted, older_since=since)
         await self._memory.make_room(len(document.body))
-        head, page = await off_loop(len(document.body), lambda: self._read(project, document))
+        head, page = await off_loop(
+            len(document.body), lambda: self._read(project, document), begins=True
+        )
         if trusted and _lost_every_link(trusted.page, page, head):
             # A portal or an error page, not news.
             raise UnreadablePage(self._name, "its page, which had files, came without a link")

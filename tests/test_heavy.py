@@ -1,0 +1,62 @@
+"""Work off the loop: in which order it is done, and what becomes of results and errors."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from proxy.heavy import BIG, off_loop
+
+MUCH = BIG + 1
+
+
+async def test_what_has_begun_with_a_page_comes_before_what_begins_with_another() -> None:
+    done: list[str] = []
+    held = threading.Event()
+    order = []
+    first = asyncio.create_task(off_loop(MUCH, lambda: held.wait(20)))
+    await asyncio.sleep(0)
+    for name, begins in (("a", True), ("b", True), ("c", False), ("d", True), ("e", False)):
+        order.append(asyncio.create_task(off_loop(MUCH, _note(done, name), begins=begins)))
+    await asyncio.sleep(0)
+    held.set()
+    assert await asyncio.gather(first, *order) == [True, "a", "b", "c", "d", "e"]
+    assert done == ["c", "e", "a", "b", "d"]
+
+
+def _note(done: list[str], name: str) -> Callable[[], str]:
+    def work() -> str:
+        done.append(name)
+        return name
+
+    return work
+
+
+async def test_little_is_done_at_once() -> None:
+    loop = threading.get_ident()
+    assert await off_loop(BIG, threading.get_ident) == loop
+    assert await off_loop(MUCH, threading.get_ident) != loop
+
+
+async def test_an_error_reaches_who_waits_and_the_next_work_is_done() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await off_loop(MUCH, lambda: 1 / 0)
+    assert await off_loop(MUCH, lambda: "next") == "next"
+
+
+async def test_work_that_nobody_waits_for_any_more_is_left_out() -> None:
+    done: list[str] = []
+    held = threading.Event()
+    first = asyncio.create_task(off_loop(MUCH, lambda: held.wait(20)))
+    await asyncio.sleep(0)
+    given_up = asyncio.create_task(off_loop(MUCH, _note(done, "given up")))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait({given_up})
+    held.set()
+    await first
+    assert await off_loop(MUCH, _note(done, "next")) == "next"
+    assert done == ["next"]
