@@ -84,7 +84,7 @@ class OnDemand:
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         return self._watched(lambda blob: blob.chunks(start, stop))
 
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
         return self._watched(lambda blob: blob.spans(start, stop))
 
     async def _watched(self, read: Callable[[FileBlob], AsyncIterator[T]]) -> AsyncIterator[T]:

@@ -41,10 +41,10 @@ class Span(msgspec.Struct, frozen=True):
 class FileBlob(Blob, Protocol):
     """A blob whose bytes lie in a file, from where they go to a socket past all of our buffers."""
 
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
         """Where the bytes lie that ``chunks`` would give, under the same rules.
 
-        May end early, where the rest is in no file: ``chunks`` has it.
+        What lies in no file comes as it is.
         """
 
 

@@ -107,7 +107,7 @@ class DiskBlob:
         finally:
             os.close(fd)
 
-    async def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
+    async def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
         """As ``FileBlob``; the last span comes after a last look at the file."""
         end = self._size if stop is None else min(stop, self._size)
         fd = self.open()

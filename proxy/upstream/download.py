@@ -58,8 +58,7 @@ class Download:
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         return Reader(self, start, stop).chunks()
 
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span]:
-        """As ``FileBlob``; ends where the download goes on in memory."""
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
         return Reader(self, start, stop).spans()
 
     @property
@@ -163,21 +162,36 @@ class Download:
     async def room(self, patience: float) -> None:
         """Wait until the slowest reader lets the window move on.
 
-        ``patience``: seconds for the first reader to come. Raises ``UpstreamError`` where
-        nobody reads any more: it would be for nothing.
+        ``patience``: seconds for the first reader to come, and for one that does not read while
+        others wait: it is left behind. Raises ``UpstreamError`` where nobody reads any more: it
+        would be for nothing.
         """
         assert self.window is not None
         while True:
             self._moved.clear()
-            wanted = [reader.at for reader in self._readers if not reader.has_all]
-            self.window.forget(min(wanted, default=self.window.end if self._readers else 0))
+            self.window.forget(self._wanted(self.window))
             if self._was_read and not self._readers:
                 break
             if not self.window.full:
                 return
             try:
-                async with asyncio.timeout(None if self._readers else patience):
+                async with asyncio.timeout(patience):
                     await self._moved.wait()
             except TimeoutError:
-                break
+                if not self._readers:
+                    break
+                self._leave_behind(self._wanted(self.window))
         raise UpstreamError(self.expected.index, f"{self.expected.what} cannot be kept")
+
+    def _wanted(self, window: Window) -> int:
+        """The offset before which nobody needs the window."""
+        wanted = [reader.at for reader in self._readers if not reader.has_all]
+        return min(wanted, default=window.end if self._readers else 0)
+
+    def _leave_behind(self, slowest: int) -> None:
+        """Readers that are no further than that, for the sake of those that are."""
+        left = {reader for reader in self._readers if reader.at <= slowest}
+        if left != self._readers:
+            for reader in left:
+                reader.left_behind = True
+            self._readers -= left

@@ -7,12 +7,16 @@ import os
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from proxy.errors import StoreDamaged
+from proxy.errors import StoreDamaged, UpstreamError
 from proxy.storage.base import Span
 from proxy.storage.reading import PIECE
 
 if TYPE_CHECKING:
     from proxy.upstream.download import Download
+
+
+STRETCH = 2 * 2**20
+"""Bytes of the file that are given in one go: more would hide whether it still reads."""
 
 
 class Reader:
@@ -25,6 +29,8 @@ class Reader:
         """Offset of the next byte."""
         self.has_all = False
         """It needs no more than to be told that what it has is right."""
+        self.left_behind = False
+        """Others could not wait for it any longer, and what it needs is gone."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """As ``Blob``."""
@@ -35,8 +41,8 @@ class Reader:
                     return
                 await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
 
-    async def spans(self) -> AsyncIterator[Span]:
-        """As ``FileBlob``; ends where the download goes on in memory."""
+    async def spans(self) -> AsyncIterator[Span | bytes]:
+        """As ``FileBlob``."""
         fd = -1
         with self._download.read_by(self):
             try:
@@ -46,19 +52,23 @@ class Reader:
                         fd = os.dup(self._download.spool.fd)
                     yield Span(fd, self.at, end, self._download.content)
                     self.at = end
+                    self._download.moved()
+                while piece := await self._next():
+                    yield piece
             finally:
                 if fd >= 0:
                     os.close(fd)
 
     async def _file_reach(self) -> int | None:
-        """The offset up to which it can go on in the file; None at the end of that."""
+        """The offset up to which it can go on in the file for now; None at the end of that."""
         download = self._download
         while (reach := download.reach(self._stop)) <= self.at:
             if download.verified or download.window is not None:
-                return None
+                return None  # what is left, if anything, lies in memory
             await download.news()
         download.raise_error()
-        return reach if download.window is None else None
+        end = reach if download.window is None else min(reach, download.spool.written)
+        return min(end, self.at + STRETCH) if end > self.at else None
 
     async def _next(self) -> bytes:
         download = self._download
@@ -84,6 +94,9 @@ class Reader:
     async def _read(self, end: int) -> bytes:
         download = self._download
         download.raise_error()
+        if self.left_behind:
+            what = f"{download.expected.what} cannot be kept, and was read too slowly"
+            raise UpstreamError(download.expected.index, what)
         piece = await download.held(self.at, min(PIECE, end - self.at))
         download.raise_error()
         if not piece:

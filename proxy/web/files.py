@@ -14,7 +14,7 @@ from proxy.events import Outcome
 from proxy.indexes.base import Index
 from proxy.model import PROVENANCE, Artifact
 from proxy.simple.names import safe_filename
-from proxy.storage.base import Blob, FileBlob, in_file, on_demand
+from proxy.storage.base import Blob, FileBlob, Span, in_file, on_demand
 from proxy.storage.disk import BytesBlob
 from proxy.web.access_log import HANDLED
 from proxy.web.ranges import Plan, plan
@@ -94,11 +94,9 @@ class Files:
         if chosen and can_send(request.transport) and in_file(blob):
             sending = _send_from_file(request, response, blob, at, chosen.stop)
             # A task of its own, as each turn would go through all the frames above this one.
-            at = await asyncio.create_task(sending)
-        if chosen is None or at < chosen.stop:
-            await _send_pieces(
-                request, response, artifact.blob, at, chosen.stop if chosen else None
-            )
+            await asyncio.create_task(sending)
+        else:
+            await _send_pieces(request, response, blob, at, chosen.stop if chosen else None)
         return response
 
     async def _at_once(
@@ -143,8 +141,7 @@ async def _send_pieces(
 
 async def _send_from_file(
     request: web.Request, response: web.StreamResponse, blob: FileBlob, start: int, stop: int
-) -> int:
-    """Send what lies in a file from there; the offset up to which that went."""
+) -> None:
     assert request.transport
     sending: Sending | None = None
     spans = blob.spans(start, stop)
@@ -154,13 +151,14 @@ async def _send_from_file(
                 await response.prepare(request)
                 sending = Sending(request.transport, request[HANDLED])
                 await sending.flushed()
-            await sending.send(span)
-            start = span.stop
+            if isinstance(span, Span):
+                await sending.send(span)
+            else:
+                await sending.send_bytes(span)
     finally:
         await spans.aclose()  # type: ignore[attr-defined]  # they are generators
         if sending:
             sending.close()
-    return start
 
 
 def _headers(artifact: Artifact, digest: str) -> dict[str, str]:

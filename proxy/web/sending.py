@@ -19,7 +19,7 @@ FEW = 8
 
 
 class Sending:
-    """Sends spans on the connection of a plain TCP transport, past its buffer."""
+    """Sends bytes on the connection of a plain TCP transport, past its buffer."""
 
     _open = 0
 
@@ -43,7 +43,7 @@ class Sending:
             await _writable(self._out)  # others may be before it that a slow client has not read
 
     async def send(self, span: Span) -> None:
-        """Raises ``ConnectionError``, and ``StoreDamaged`` if the file is shorter than that."""
+        """Bytes in a file. Raises ``ConnectionError``, and ``StoreDamaged`` if it has fewer."""
         at = span.start
         while at < span.stop:
             size = min(self._most(span), span.stop - at)
@@ -66,10 +66,15 @@ class Sending:
 
     async def _send_from_disk(self, fd: int, at: int, size: int) -> int:
         """All that a thread reads, which is too dear to be read again; how much that is."""
-        piece = left = memoryview(await in_thread(os.pread, fd, size, at))
+        piece = await in_thread(os.pread, fd, size, at)
+        await self.send_bytes(piece)
+        return len(piece)
+
+    async def send_bytes(self, piece: bytes) -> None:
+        """Raises ``ConnectionError``."""
+        left = memoryview(piece)
         while left := left[(done := self._write(left)) :]:
             await (asyncio.sleep(0) if done else _writable(self._out))
-        return len(piece)
 
     def _write(self, piece: memoryview) -> int:
         """How many of the bytes the socket took."""

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import DigestMismatch, UpstreamError
+from proxy.storage.base import Span
 from proxy.storage.disk import DiskStore
 from proxy.storage.leftovers import clean_spool
+from proxy.upstream.download import Download
 from proxy.upstream.spool import Spool, Window
 from tests.support.mounts import mounted
 from tests.support.processes import ROOT
@@ -57,6 +60,26 @@ async def test_a_disk_that_takes_nothing_costs_no_reader_a_byte(
     assert "without being kept" in caplog.text
     assert (useless.stored(), useless.done) == ([], [])
     assert useless.upstream.count("x-1.0") == 1
+
+
+async def spans(download: Download, start: int = 0, stop: int | None = None) -> bytes:
+    """As ``read``, from the file where it lies in one; the others come first each time."""
+    got = b""
+    async for part in download.spans(start, stop):
+        if isinstance(part, Span):
+            part = os.pread(part.fd, part.stop - part.start, part.start)  # noqa: PLW2901
+        got += part
+        await asyncio.sleep(0.005)
+    return got
+
+
+async def test_a_reader_goes_on_from_the_file_to_memory(useless: Rig) -> None:
+    useless.serve(CONTENT)
+    download = useless.start(CONTENT)
+    parts = [(0, None), (0, 10), (500_000, 2_500_000), (len(CONTENT) - 3, None)]
+    slow = [spans(download, *part) for part in parts]
+    got = await asyncio.gather(*slow, read(download), read(download))
+    assert got == [*(CONTENT[slice(*part)] for part in parts), CONTENT, CONTENT]
 
 
 async def test_wrong_bytes_are_no_complete_answer_from_memory_either(useless: Rig) -> None:
@@ -105,6 +128,28 @@ async def test_memory_is_bounded_by_the_slowest_reader(it: Rig) -> None:
         assert not fast.done()
         assert first + b"".join([piece async for piece in slow]) == CONTENT
     assert await fast == CONTENT
+
+
+async def test_one_that_does_not_read_is_left_behind_by_the_others(it: Rig) -> None:
+    it.downloads = it.make(memory=MIB, patience=0.2)
+    it.spool.write_text("in the way")
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    async with aclosing(download.chunks()) as stalled:
+        await anext(stalled)
+        assert await asyncio.gather(read(download), spans(download)) == [CONTENT, CONTENT]
+        with pytest.raises(UpstreamError, match="read too slowly"):
+            await anext(stalled)
+
+
+async def test_one_that_reads_alone_may_take_its_time(it: Rig) -> None:
+    it.downloads = it.make(memory=MIB, patience=0.05)
+    it.spool.write_text("in the way")
+    it.serve(CONTENT)
+    async with aclosing(it.start(CONTENT).chunks()) as slow:
+        got = await anext(slow)
+        await asyncio.sleep(0.3)
+        assert got + b"".join([piece async for piece in slow]) == CONTENT
 
 
 async def test_who_comes_too_late_for_the_first_byte_gets_a_download_of_his_own(it: Rig) -> None:
