@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import unquote, urljoin, urlsplit
 
 _HOST = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
@@ -15,6 +16,9 @@ _plain = re.compile(
     r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*\Z"
 ).match
 """Whether ``resolve`` gives the address back as it is."""
+_SEGMENT = r"[A-Za-z0-9_~%-][A-Za-z0-9._~%!$&'()*+,=@-]*"
+_relative = re.compile(rf"(/|(?:\.\./)+)((?:{_SEGMENT}/)*{_SEGMENT})\Z").match
+"""A path from the root, or some levels up and down again, with nothing in it to be resolved."""
 _PLAIN = (string.ascii_letters + string.digits + "._~!$&'()*+,;=:@%/?-").encode()
 
 
@@ -44,7 +48,25 @@ def resolve(base: str, link: str) -> tuple[str, str] | None:
     """
     if _plain(link):
         return link, ""
-    link = link.strip()
+    if found := joined(base, link):
+        return found, ""
+    return _resolved(base, link.strip())
+
+
+def joined(base: str, link: str) -> str | None:
+    """What ``resolve`` gives for a relative link as other indexes write them; None for others."""
+    match = _relative(link)
+    root = match and _above(base, match[1])
+    return root + match[2] if match and root else None
+
+
+@lru_cache(maxsize=64)
+def _above(base: str, up: str) -> str | None:
+    found = _resolved(base, f"{up}x")
+    return found[0][:-1] if found else None
+
+
+def _resolved(base: str, link: str) -> tuple[str, str] | None:
     if not link or _UNCLEAN.search(link):
         return None
     try:

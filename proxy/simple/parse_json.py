@@ -16,7 +16,7 @@ from proxy.model import File, ProjectName, ProjectPage
 from proxy.simple import names, sanitize
 from proxy.simple.addresses import last_segment, resolve
 from proxy.simple.page import make_page
-from proxy.simple.typed import TypedFile, taken, with_metadata
+from proxy.simple.typed import TypedFile, taken, with_addresses, with_metadata
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
@@ -66,6 +66,7 @@ def _decode(project: ProjectName, body: bytes, base: str) -> tuple[dict[str, Any
     try:
         page = _TYPED.decode(body)
         with_metadata(page.files)
+        with_addresses(page.files, base)
     except msgspec.ValidationError:
         top = msgspec.json.decode(body)
         if not isinstance(top, dict) or not isinstance(top.get("files"), list):

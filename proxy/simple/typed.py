@@ -17,7 +17,7 @@ from msgspec import Meta
 
 from proxy.model import File, ProjectName, Sha256
 from proxy.simple import names, sanitize
-from proxy.simple.addresses import are_plain
+from proxy.simple.addresses import are_plain, joined
 
 TOGETHER = 256
 """Files that are judged at a time: one that is not ordinary costs its neighbours a second look."""
@@ -49,6 +49,16 @@ def with_metadata(files: Sequence[TypedFile]) -> None:
     for file in files:
         if file.core_metadata is None:
             file.core_metadata = _older(file.data_dist_info_metadata)
+
+
+def with_addresses(files: Sequence[TypedFile], base: str) -> None:
+    """Let relative addresses be absolute, where a page has such."""
+    if not files or files[0].url.startswith("http"):
+        return
+    for file in files:
+        file.url = joined(base, file.url) or file.url
+        if file.provenance:
+            file.provenance = joined(base, file.provenance) or file.provenance
 
 
 def taken(project: ProjectName, files: Sequence[TypedFile], examine: Examine) -> list[File]:

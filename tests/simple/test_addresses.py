@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urljoin, urlsplit
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.simple.addresses import are_plain, last_segment, origin, resolve
+from proxy.simple.addresses import are_plain, joined, last_segment, origin, resolve
 from tests.simple.pages import URL
 
 PIECES = st.sampled_from(
@@ -52,6 +53,35 @@ def test_plain_addresses_are_those_that_stay_as_they_are(links: list[str]) -> No
 @given(st.lists(PLAIN_LINKS, max_size=5))
 def test_addresses_as_pages_have_them_are_plain(links: list[str]) -> None:
     assert are_plain(links)
+
+
+BASES = st.sampled_from(
+    [URL, "http://h:8080/root/pypi/+simple/foo/", "https://h.example.org", "http://h/a;b/c?d=../e#f",
+     "https://user:pw@h.example.org/simple/foo", "http://H/../x/./y//z", "ftp://h/x/", "http://[::1]/"]
+)  # fmt: skip
+RELATIVE = st.tuples(
+    st.sampled_from(["/", "../", "../../", "../../../../"]),
+    st.lists(PIECES | st.sampled_from(["files", "a_b-1.0.whl", "x+y"]), max_size=6).map("".join),
+).map("".join)
+
+
+@given(BASES, RELATIVE)
+@example(URL, "../../files/foo/0123/foo-1.0-py3-none-any.whl")
+@example(URL, "//evil.example/a.whl")
+@example(URL, "/a//b")
+@example(URL, "../a/../b")
+@example(URL, "/a\n")
+def test_relative_links_mean_what_the_standard_says(base: str, link: str) -> None:
+    short = joined(base, link)
+    assert short is None or resolve(base, f" {link}") == (short, "")  # this one takes all steps
+    if short:
+        host = urlsplit(base).netloc.rpartition("@")[2].lower()
+        assert short == urljoin(base, link).replace(urlsplit(base).netloc, host, 1)
+
+
+def test_relative_links_as_indexes_write_them_take_no_steps() -> None:
+    for link in ("../../files/foo/01/foo-1.0.whl", "/packages/ab/cd/foo-1.0%2Bx.tar.gz"):
+        assert joined(URL, link) == urljoin(URL, link)
 
 
 def test_the_last_segment_is_decoded_once() -> None:
