@@ -66,7 +66,7 @@ class GoneUpstream(NotFound):
         self.index = index
 
     def __str__(self) -> str:
-        return f"upstream {self.index} no longer has this file"
+        return f"{_upstream(self.index)} no longer has this file"
 
 
 class Denied(ProxyError):
@@ -104,7 +104,7 @@ class UpstreamError(ProxyError):
         """Seconds after which asking again makes sense, where upstream or the breaker said."""
 
     def __str__(self) -> str:
-        return f"upstream {self.index}: {self.reason}"
+        return f"{_upstream(self.index)}: {self.reason}"
 
 
 class UpstreamTimeout(UpstreamError):
@@ -141,3 +141,8 @@ class ConfigurationError(ProxyError):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")
+
+
+def _upstream(index: str) -> str:
+    """The name that an index has without being given one says what it is."""
+    return index if index == "upstream" else f"upstream {index}"

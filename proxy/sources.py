@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union, get_origin
 
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
@@ -88,18 +88,22 @@ def _environment() -> dict[str, Any]:
 
 
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> ConfigurationError:
-    first = error.errors(include_url=False, include_input=False)[0]
+    first, *others = error.errors(include_url=False, include_input=False)
     parts = [str(part) for part in first["loc"]]
     name = parts[0]
     if name == "indexes":
         del parts[2:3]  # the kind, which is no part of the key
+    field = Settings.model_fields.get(name)
+    if field and get_origin(field.annotation) is Union:
+        del parts[1:]  # which of several types it could have been
+        first["msg"] += "".join(f", or: {each['msg']}" for each in others if each["loc"][0] == name)
     key = ".".join(parts)
     where = f" (from {origins[name]})" if name in origins else ""
     if first["type"] == "extra_forbidden":
         remedy = "see settings.example.toml for all there are"
         return ConfigurationError(key, f"there is no such setting{where}", remedy)
-    default = Settings.model_fields[name].default
-    usual = f"the default is {default}; " if default and len(parts) == 1 else ""
+    default = field.default if field and len(parts) == 1 else None
+    usual = f"the default is {default}; " if default else ""
     return ConfigurationError(
         key, first["msg"] + where, f"{usual}settings.example.toml explains it"
     )

@@ -108,6 +108,7 @@ class Supervisor:
         return max(status, 0)
 
     async def _one(self, post: Post) -> int:
+        shows = post.number == 0 and not self._workers.get(0)  # where it listens, once
         worker = self._workers[post.number] = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -116,7 +117,7 @@ class Supervisor:
             env={**os.environ, WORKER: str(post)},
             pass_fds=[post.memory],
             stdin=asyncio.subprocess.PIPE,  # whose end tells that we are gone, however we went
-            stdout=None if post.number == 0 else asyncio.subprocess.DEVNULL,
+            stdout=None if shows else asyncio.subprocess.DEVNULL,
         )
         if self._stopping.is_set():
             worker.terminate()

@@ -72,7 +72,7 @@ class Receiver:
             except UpstreamError as error:
                 if pause is None or not self._resuming.begun:
                     raise
-                log.info("%s; going on in %g s", error, pause)
+                log.info("%s: %s; going on in %g s", self._expected.what, error, pause)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 

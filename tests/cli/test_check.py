@@ -106,6 +106,8 @@ async def test_no_secret_is_shown(tmp_path: Path) -> None:
 WRONG = [
     ("port = 99999", "port: "),
     ("port = 'x'", "port: "),
+    ("workers = 0", "workers: Input should be greater than 0, or: Input should be 'auto'"),
+    ("workers = 'many'", "workers: "),
     ("page_ttl = -1", "page_ttl: "),
     ("page_ttl = inf", "page_ttl: "),
     ("page_ttl = 5\npage_ttl_min = 6", "page_ttl_min: "),

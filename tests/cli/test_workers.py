@@ -62,6 +62,16 @@ async def test_a_worker_that_dies_is_replaced_while_the_other_serves(tmp_path: P
         assert {await ready(server) for _ in range(20)} == {200}
 
 
+async def test_where_it_listens_is_said_once_whichever_worker_dies(tmp_path: Path) -> None:
+    async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: len(workers(server)) == 2)
+        for pid in (both := workers(server)):
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(workers(server) - both) == 2)
+        await until(lambda: server.listening() == 2)
+    assert sum("listens on" in line for line in server.out.lines) == 1
+
+
 async def test_auto_is_one_for_each_processor(tmp_path: Path) -> None:
     wanted = len(os.sched_getaffinity(0))
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="auto") as server:

@@ -68,13 +68,6 @@ class Client:
                     await answer.read()
 
 
-def listening(server: Running) -> int:
-    """How many workers take connections by now."""
-    sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    port = f":{server.port:04X}"
-    return sum(state == "0A" and local.endswith(port) for _, local, _, state, *_ in sockets)
-
-
 def told(server: Running) -> Counter[tuple[str, str, str]]:
     """What the access log says of pages and files."""
     lines = [each for each in server.requests() if each["path"].count("/") > 2]
@@ -209,7 +202,7 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
 ) -> None:
     more = {"WAYSTATION_WORKERS": "3", "WAYSTATION_SPECULATE": "off"}
     async with running(tmp_path, "--upstream", upstream.url, **more) as server:
-        await until(lambda: listening(server) == 3)
+        await until(lambda: server.listening() == 3)
         client = Client(server)
         asked = 60
         for _ in range(asked):
@@ -220,7 +213,7 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
             os.kill(victim, signal.SIGKILL)
             await until(lambda victim=victim: victim not in workers(server))  # type: ignore[misc]
             assert counted(await from_a_survivor(server)) == before
-            await until(lambda: listening(server) == 3)
+            await until(lambda: server.listening() == 3)
             for _ in range(20):
                 await client.get("/simple/demo/")
             asked += 20
@@ -254,7 +247,7 @@ async def test_whoever_watches_while_workers_die_sees_numbers_that_only_grow(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:
     async with running(tmp_path, "--upstream", upstream.url, WAYSTATION_WORKERS="2") as server:
-        await until(lambda: listening(server) == 2)
+        await until(lambda: server.listening() == 2)
         client = Client(server)
         async with watched(server) as seen:
             for number in range(40):

@@ -113,6 +113,12 @@ class Running:
     def port(self) -> int:
         return int(self.address.rpartition(":")[2])
 
+    def listening(self) -> int:
+        """How many of its processes take connections by now."""
+        sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        port = f":{self.port:04X}"
+        return sum(state == "0A" and local.endswith(port) for _, local, _, state, *_ in sockets)
+
     def requests(self) -> list[dict[str, Any]]:
         """The fields of the access log's lines so far; all of them once the server has ended."""
         told = [json.loads(line) for line in self.err.lines if line.startswith("{")]
