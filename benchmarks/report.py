@@ -85,6 +85,8 @@ def tables(scenarios: Iterable[Scenario], results: dict[str, Result]) -> str:
         if (result := results.get(scenario.name)) is None:
             continue
         told = f"**{scenario.name}**: {scenario.about} ({result.date}; rounds: {result.rounds})"
+        if not result.judged:
+            told += " - in short, with less work and a nearer upstream: nothing to compare"
         if scenario.compared:
             parts.append(f"{told}\n\n" + "\n".join(_table(_compared(scenario, result))))
             continue
