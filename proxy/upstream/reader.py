@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from proxy.upstream.download import Download
 
 
-STRETCH = 2 * 2**20
+STRETCH = 4 * 2**20
 """Bytes of the file that are given in one go: more would hide whether it still reads."""
 
 
