@@ -37,10 +37,14 @@ class Sending:
 
     async def flushed(self) -> None:
         """Wait until what was written before, the head, has left the transport."""
-        transport = self._transport
-        await asyncio.sleep(0)  # in which the loop sends what the socket takes
-        while transport.get_write_buffer_size() and not transport.is_closing():
+        if self._waits():
+            await asyncio.sleep(0)  # in which the loop sends what the socket takes
+        while self._waits():
             await _writable(self._out)  # others may be before it that a slow client has not read
+
+    def _waits(self) -> bool:
+        transport = self._transport
+        return transport.get_write_buffer_size() > 0 and not transport.is_closing()
 
     async def send(self, span: Span) -> None:
         """Bytes in a file. Raises ``ConnectionError``, and ``StoreDamaged`` if it has fewer."""
