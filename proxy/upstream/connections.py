@@ -25,6 +25,9 @@ from proxy.upstream.transport import Transport
 
 KEPT = 60.0
 """Seconds for which a connection is kept that nobody uses: the next install need not make it."""
+READ_AHEAD = 64 * 1024
+"""Bytes of an answer from which on no more are read until some are taken: the first ones are not
+to wait until many others have been read too."""
 _TIMEOUTS = Timeouts()
 
 
@@ -67,6 +70,7 @@ async def open_transport(
         headers={"User-Agent": f"waystation/{__version__}"},
         cookie_jar=DummyCookieJar(),
         auto_decompress=False,
+        read_bufsize=READ_AHEAD,
         requote_redirect_url=False,
         trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
     ) as session:
