@@ -78,7 +78,7 @@ def _resolved(base: str, link: str) -> tuple[str, str] | None:
         return None
     if not parts.path.startswith("/"):
         return None
-    query = f"?{parts.query}" if parts.query else ""
+    query = f"?{parts.query}" if parts.query.strip() else ""
     return f"{parts.scheme}://{authority}{parts.path}{query}", parts.fragment
 
 

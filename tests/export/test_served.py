@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -167,7 +168,8 @@ async def test_waystation_takes_it_as_upstream(tmp_path: Path, tree: Path, serve
     assert by_name.keys() == {path.name for path in source.parent.glob("foo-*.whl")}
     assert wheel.size == source.stat().st_size
     assert wheel.uploaded == "2023-11-14T22:13:20.000000Z"
-    assert isinstance(wheel.metadata, dict)
+    assert isinstance(wheel.metadata, Mapping)
+    assert dict(wheel.metadata) == {"sha256": hashlib.sha256(wheel_metadata(source)).hexdigest()}
     assert by_name["foo-3.0-py3-none-any.whl"].requires_python == ">=4"
     assert by_name["foo-2.5-py3-none-any.whl"].yanked == "broken"
     assert sdist.metadata is False

@@ -20,6 +20,7 @@ LINKS = st.lists(PIECES, max_size=10).map("".join) | st.text()
 
 
 @given(LINKS)
+@example("? #")
 @example("https://h.example.org?/x/a.whl")
 @example("https://h.example.org#/x/a.whl")
 @example("https://user@evil.example@h.example.org/a.whl")
