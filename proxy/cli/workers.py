@@ -108,7 +108,7 @@ class Supervisor:
         return max(status, 0)
 
     async def _one(self, post: Post) -> int:
-        shows = post.number == 0 and not self._workers.get(0)  # where it listens, once
+        shows = post.number == 0 and 0 not in self._workers  # where it listens, once
         worker = self._workers[post.number] = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",

@@ -73,12 +73,12 @@ class Download:
     def read_by(self, reader: Reader) -> Iterator[None]:
         self._readers.add(reader)
         self._was_read = True
-        self._moved.set()
+        self.moved()
         try:
             yield
         finally:
             self._readers.discard(reader)
-            self._moved.set()
+            self.moved()
 
     def reach(self, stop: int | None) -> int:
         """The offset up to which a reader that stops at ``stop`` may have bytes by now."""
@@ -103,7 +103,7 @@ class Download:
             return b""
 
     def moved(self) -> None:
-        """A reader has read on."""
+        """A reader has come, has read on, or has left."""
         self._moved.set()
 
     async def news(self) -> None:
@@ -189,8 +189,8 @@ class Download:
         return min(wanted, default=window.end if self._readers else 0)
 
     def _leave_behind(self, slowest: int) -> None:
-        """Readers that are no further than that, for the sake of those that are."""
-        left = {reader for reader in self._readers if reader.at <= slowest}
+        """Readers that are no further than that, for the sake of those that are, or have all."""
+        left = {each for each in self._readers if each.at <= slowest and not each.has_all}
         if left != self._readers:
             for reader in left:
                 reader.left_behind = True

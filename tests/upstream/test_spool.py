@@ -142,6 +142,17 @@ async def test_one_that_does_not_read_is_left_behind_by_the_others(it: Rig) -> N
             await anext(stalled)
 
 
+async def test_nor_does_it_keep_waiting_who_has_all_of_a_part(it: Rig) -> None:
+    it.downloads = it.make(memory=MIB, patience=0.2)
+    it.spool.write_text("in the way")
+    it.serve(CONTENT)
+    download = it.start(CONTENT)
+    async with aclosing(download.chunks()) as stalled:
+        await anext(stalled)
+        async with asyncio.timeout(20):
+            assert await read(download, 0, 10) == CONTENT[:10]
+
+
 async def test_one_that_reads_alone_may_take_its_time(it: Rig) -> None:
     it.downloads = it.make(memory=MIB, patience=0.05)
     it.spool.write_text("in the way")
