@@ -34,8 +34,9 @@ class Span(msgspec.Struct, frozen=True):
     """Stays open until the next span is asked for."""
     start: int
     stop: int
-    content: object = None
-    """If given, the same for all spans of the same bytes at the same offsets."""
+    lasting: bool = False
+    """Nobody writes there any more: the kernel may also take the bytes some time after it is
+    told to send them, with no copy of them made before."""
 
 
 class FileBlob(Blob, Protocol):

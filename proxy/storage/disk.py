@@ -110,14 +110,15 @@ class DiskBlob:
     async def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
         """As ``FileBlob``; the last span comes after a last look at the file."""
         end = self._size if stop is None else min(stop, self._size)
+        ours = self._identity is None
         fd = self.open()
         try:
             last = max(start, end - PIECE)
             if start < last:
-                yield Span(fd, start, last)
+                yield Span(fd, start, last, ours)
             self.check(fd)
             if last < end:
-                yield Span(fd, last, end)
+                yield Span(fd, last, end, ours)
         finally:
             os.close(fd)
 

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 PIECE = 256 * 1024
 """Bytes read, written or sent in one go."""
-MOST = 4 * PIECE
+MOST = 2 * PIECE
 """Bytes that may be sent in one go."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
@@ -47,33 +47,21 @@ class _Buffer(threading.local):
 
     def __init__(self) -> None:
         self._all = memoryview(bytearray(MOST))
-        self._piece = self._all[:0]
-        self._content: object = None
-        self._at = 0
 
-    def read(self, fd: int, at: int, size: int, content: object = None) -> memoryview | None:
-        """As ``read_piece``, but valid until the next call; None where the disk is needed.
-
-        ``content``: the same for all who read the same bytes. Of a crowd that waits for one
-        download, one reads, and the others have what it has read.
-        """
-        if content is not None and content is self._content and at >= self._at:
-            start = at - self._at
-            if start + min(size, PIECE) <= len(self._piece):
-                return self._piece[start : start + size]
-        return self._fill(fd, at, size, content)
-
-    def _fill(self, fd: int, at: int, size: int, content: object) -> memoryview | None:
-        self._content = None
+    def read(self, fd: int, at: int, size: int) -> memoryview | None:
+        """As ``read_piece``, but valid until the next call; None where the disk is needed."""
         if _NOWAIT is None:
             return None
-        buffer = self._all[:size]
+        piece = self._all[:size]
         try:
-            self._piece = buffer[: os.preadv(fd, [buffer], at, _NOWAIT)]
+            return piece[: os.preadv(fd, [piece], at, _NOWAIT)]
         except OSError:  # not in memory, or a file system that cannot tell
             return None
-        self._content, self._at = content, at
-        return self._piece
 
 
 BUFFER = _Buffer()
+
+
+def in_memory(fd: int, start: int, stop: int) -> bool:
+    """Whether the page cache holds the bytes, as far as the first and the last of them tell."""
+    return BUFFER.read(fd, start, 1) is not None and BUFFER.read(fd, stop - 1, 1) is not None

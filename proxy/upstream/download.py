@@ -29,8 +29,6 @@ class Download:
         self.spool = spool
         self.window: Window | None = None
         """Continues the spool where that could not be written any more."""
-        self.content = object()
-        """Stands for its bytes: what readers have seen of them stays as it is."""
         self.verified = False
         """All bytes are there, and right."""
         self._shown = 0  # bytes that readers may know of

@@ -50,7 +50,7 @@ class Reader:
                     if fd < 0:
                         # Ours, should the download fail meanwhile.
                         fd = os.dup(self._download.spool.fd)
-                    yield Span(fd, self.at, end, self._download.content)
+                    yield Span(fd, self.at, end, lasting=True)
                     self.at = end
                     self._download.moved()
                 while piece := await self._next():

@@ -6,13 +6,14 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from proxy.errors import StoreDamaged
 from proxy.storage.base import Span
 from proxy.web.access_log import Handled
 from proxy.web.sending import Sending
@@ -27,6 +28,11 @@ class Pair:
     def __init__(self, transport: asyncio.Transport, client: socket.socket) -> None:
         self.transport = transport
         self.client = client
+
+    @property
+    def corked(self) -> bool:
+        sock = self.transport.get_extra_info("socket")
+        return bool(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
 
     async def fill(self) -> bytes:
         """Write more than the socket takes; what was written."""
@@ -112,3 +118,71 @@ async def test_a_client_that_leaves_ends_the_waiting(pair: Pair) -> None:
     pair.client.close()
     await asyncio.wait_for(flushed, 20)
     sending.close()
+
+
+@pytest.fixture
+async def crowd() -> AsyncIterator[list[Pair]]:
+    """More than one: what they get need not be copied."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(connected()) for _ in range(3)]
+
+
+@contextmanager
+def opened(path: Path, data: bytes) -> Iterator[int]:
+    path.write_bytes(data)
+    fd = os.open(path, os.O_RDWR)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def sendings(crowd: list[Pair]) -> Iterator[list[Sending]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(Sending(each.transport, Handled()))) for each in crowd]
+
+
+async def test_a_crowd_gets_what_lies_in_the_file(crowd: list[Pair], tmp_path: Path) -> None:
+    data = os.urandom(8 * MB + 1)
+    with opened(tmp_path / "file", data) as fd, sendings(crowd) as all_of_them:
+        span = Span(fd, 5, len(data), lasting=True)
+        running = [asyncio.create_task(each.send(span)) for each in all_of_them]
+        async with asyncio.timeout(20):
+            while not all(each.corked for each in crowd):
+                await asyncio.sleep(0)
+        got = await asyncio.gather(*(each.received(len(data) - 5) for each in crowd[:-1]))
+        assert set(got) == {data[5:]}
+        assert not running[-1].done()  # it has waited for its client alone
+        assert await crowd[-1].received(len(data) - 5) == data[5:]
+        await asyncio.gather(*running)
+    assert not any(each.corked for each in crowd)
+    for each in crowd:
+        each.transport.write(b"next")
+        assert await each.received(4) == b"next"
+
+
+async def test_what_may_change_is_copied_at_once(crowd: list[Pair], tmp_path: Path) -> None:
+    data = os.urandom(50_000)
+    with opened(tmp_path / "file", data) as fd, sendings(crowd) as all_of_them:
+        for each in all_of_them:
+            await each.send(Span(fd, 0, len(data)))
+        os.pwrite(fd, bytes(len(data)), 0)
+        for pair in crowd:
+            assert await pair.received(len(data)) == data
+
+
+async def test_a_file_that_is_too_short_for_a_crowd(crowd: list[Pair], tmp_path: Path) -> None:
+    with opened(tmp_path / "file", bytes(1000)) as fd, sendings(crowd) as all_of_them:
+        for each in all_of_them:
+            with pytest.raises(StoreDamaged):
+                await each.send(Span(fd, 0, 1001, lasting=True))
+
+
+async def test_one_of_a_crowd_leaves(crowd: list[Pair], tmp_path: Path) -> None:
+    with opened(tmp_path / "file", bytes(32 * MB)) as fd, sendings(crowd) as all_of_them:
+        sending = asyncio.create_task(all_of_them[0].send(Span(fd, 0, 32 * MB, lasting=True)))
+        await asyncio.sleep(0)
+        crowd[0].client.close()
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(sending, 20)
