@@ -35,8 +35,8 @@ class Span(msgspec.Struct, frozen=True):
     start: int
     stop: int
     lasting: bool = False
-    """Nobody writes there any more: the kernel may also take the bytes some time after it is
-    told to send them, with no copy of them made before."""
+    """Nobody writes there any more: no copy need be made of what is sent. Whoever does so all the
+    same changes also what is on its way."""
 
 
 class FileBlob(Blob, Protocol):

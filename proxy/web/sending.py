@@ -1,14 +1,15 @@
 """Bytes of a file to a client's socket past the transport's buffer: as much as it takes, in turns.
 
-To one client alone they go through one buffer, over and over; to several, the kernel sends them
-from where they lie in its page cache. On loopback the one is as fast as the other at best, and
-steadier, as long as there is one client; with 50, the other takes half the time. Both can tell
-when they would wait for the disk.
+To one client alone they go through one buffer, over and over. To several, the kernel sends much
+of a file that nobody changes from where it lies in the page cache. On loopback one client gets as
+much either way, and more steadily by the first; for 50, the second takes half the time. What is
+not in memory is read by a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from proxy.storage.base import Span
 from proxy.storage.reading import BUFFER, MOST, PIECE, in_memory, in_thread
 from proxy.web.access_log import Handled
 
+_OF_THE_FILE = (errno.EIO, errno.EINVAL)
+"""Errors of ``sendfile`` that the client has no part in."""
 _CORK: int | None = getattr(socket, "TCP_CORK", None)
 
 
@@ -57,14 +60,16 @@ class Sending:
     async def send(self, span: Span) -> None:
         """Bytes in a file. Raises ``ConnectionError``, and ``StoreDamaged`` if it has fewer."""
         at = span.start
+        much = span.stop - at >= PIECE and span.lasting and _CORK is not None
         while at < span.stop:
-            alone = Sending._open == 1
-            splice = not alone and span.lasting and _CORK is not None
-            # What is copied for several has to stay in the processor's cache until it is taken.
-            size = min(MOST if alone or splice else PIECE, span.stop - at)
-            done = (self._splice if splice else self._copy)(span.fd, at, size)
+            alone, left = Sending._open == 1, span.stop - at
+            if much and not alone:
+                done = self._splice(span.fd, at, min(MOST, left))
+            else:
+                # For several, a copy has to stay in the processor's cache until it is taken.
+                done = self._copy(span.fd, at, min(MOST if alone else PIECE, left))
             if done is None:
-                done = await self._send_from_disk(span.fd, at, size)
+                done = await self._send_from_disk(span.fd, at, min(PIECE, left))
             else:
                 # A fast reader never waits, and others want the loop too.
                 await (asyncio.sleep(0) if done else _writable(self._out))
@@ -72,6 +77,7 @@ class Sending:
 
     def _copy(self, fd: int, at: int, size: int) -> int | None:
         """How many of the bytes the socket took; None where they are not in memory."""
+        self._cork(on=False)
         piece = BUFFER.read(fd, at, size)
         return None if piece is None else self._give(os.write, piece)
 
@@ -80,12 +86,17 @@ class Sending:
         if not in_memory(fd, at, at + size):
             return None
         self._cork(on=True)
-        return self._give(os.sendfile, fd, at, size)
+        try:
+            return self._give(os.sendfile, fd, at, size)
+        except ConnectionError:
+            raise
+        except OSError:  # a thread will find out what is wrong
+            return None
 
     def _cork(self, *, on: bool) -> None:
-        """Whether only full packets are sent. Without, ``sendfile`` sends one for each 64 kB that
-        it takes, and wakes the client for each: three times the work. The kernel holds back
-        what fills no packet for 0.2 s at most.
+        """Whether only full packets are sent; else ``sendfile`` has three times the work with
+        each piece. What fills no packet then waits for more, 0.2 s or the time in which the
+        client's answers come. So where little comes from upstream at a time it is not done.
         """
         if _CORK is not None and on is not self._corked:
             self._corked = on
@@ -99,6 +110,7 @@ class Sending:
 
     async def send_bytes(self, piece: bytes) -> None:
         """Raises ``ConnectionError``."""
+        self._cork(on=False)
         left = memoryview(piece)
         while left := left[(done := self._give(os.write, left)) :]:
             await (asyncio.sleep(0) if done else _writable(self._out))
@@ -112,6 +124,8 @@ class Sending:
         except BlockingIOError:
             return 0
         except OSError as error:
+            if error.errno in _OF_THE_FILE:
+                raise
             raise ConnectionResetError from error
         if not taken:
             raise StoreDamaged("a file that is being sent")
