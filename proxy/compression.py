@@ -17,7 +17,7 @@ try:
     from isal import igzip, isal_zlib  # at zlib's ratio, in a tenth of the time
 
     _compressor: Callable[[int, int, int], _Packer] = isal_zlib.compressobj
-    _decompress, _LEVEL = igzip.decompress, 2
+    _decompress, _LEVEL = igzip.decompress, 1  # of pages, 2 makes more bytes in more time
 except ImportError:  # no wheel for this platform
     _compressor, _decompress, _LEVEL = zlib.compressobj, gzip.decompress, 5
 _GZIP = 31

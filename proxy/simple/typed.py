@@ -7,6 +7,7 @@ one look for each file and property would take ten times as long.
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
@@ -134,8 +135,7 @@ def _are_times(texts: Sequence[str]) -> bool:
     if texts and not _SHAPES.issuperset(shapes):
         return False
     try:
-        for text in texts:
-            datetime.fromisoformat(text)
+        deque(map(datetime.fromisoformat, texts), maxlen=0)  # a loop for C alone
     except ValueError:
         return False
     return True
