@@ -13,7 +13,6 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 
 from proxy.errors import StoreDamaged
 from proxy.storage.base import Span
@@ -22,7 +21,7 @@ from proxy.web.access_log import Handled
 
 _OF_THE_FILE = (errno.EIO, errno.EINVAL)
 """Errors of ``sendfile`` that the client has no part in."""
-_CORK: int | None = getattr(socket, "TCP_CORK", None)
+_CORK: int = getattr(socket, "TCP_CORK", 0)
 
 
 class Sending:
@@ -42,8 +41,7 @@ class Sending:
 
     def close(self) -> None:
         Sending._open -= 1
-        with suppress(OSError):  # the connection may be no more
-            self._cork(on=False)
+        self._cork(on=False)
         self._socket.close()
 
     async def flushed(self) -> None:
@@ -60,7 +58,7 @@ class Sending:
     async def send(self, span: Span) -> None:
         """Bytes in a file. Raises ``ConnectionError``, and ``StoreDamaged`` if it has fewer."""
         at = span.start
-        much = span.stop - at >= PIECE and span.lasting and _CORK is not None
+        much = span.stop - at >= PIECE and span.lasting and _CORK > 0
         while at < span.stop:
             alone, left = Sending._open == 1, span.stop - at
             if much and not alone:
@@ -98,7 +96,7 @@ class Sending:
         each piece. What fills no packet then waits for more, 0.2 s or the time in which the
         client's answers come. So where little comes from upstream at a time it is not done.
         """
-        if _CORK is not None and on is not self._corked:
+        if on is not self._corked:
             self._corked = on
             self._socket.setsockopt(socket.IPPROTO_TCP, _CORK, on)
 

@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -130,25 +130,27 @@ async def test_memory_is_bounded_by_the_slowest_reader(it: Rig) -> None:
     assert await fast == CONTENT
 
 
-async def test_one_that_does_not_read_is_left_behind_by_the_others(it: Rig) -> None:
+@asynccontextmanager
+async def stalled_reader(it: Rig) -> AsyncIterator[tuple[Download, AsyncIterator[bytes]]]:
+    """A download that goes through memory, and a reader that has taken one piece of it."""
     it.downloads = it.make(memory=MIB, patience=0.2)
     it.spool.write_text("in the way")
     it.serve(CONTENT)
     download = it.start(CONTENT)
     async with aclosing(download.chunks()) as stalled:
         await anext(stalled)
+        yield download, stalled
+
+
+async def test_one_that_does_not_read_is_left_behind_by_the_others(it: Rig) -> None:
+    async with stalled_reader(it) as (download, stalled):
         assert await asyncio.gather(read(download), spans(download)) == [CONTENT, CONTENT]
         with pytest.raises(UpstreamError, match="read too slowly"):
             await anext(stalled)
 
 
 async def test_nor_does_it_keep_waiting_who_has_all_of_a_part(it: Rig) -> None:
-    it.downloads = it.make(memory=MIB, patience=0.2)
-    it.spool.write_text("in the way")
-    it.serve(CONTENT)
-    download = it.start(CONTENT)
-    async with aclosing(download.chunks()) as stalled:
-        await anext(stalled)
+    async with stalled_reader(it) as (download, _):
         async with asyncio.timeout(20):
             assert await read(download, 0, 10) == CONTENT[:10]
 
