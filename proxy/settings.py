@@ -144,6 +144,7 @@ class Settings(BaseSettings):
     max_page_size: ByteSize = ByteSize(64 * 2**20)
 
     # Clients
+    client_refresh: Literal["never", "no-cache", "always"] = "no-cache"
     max_connections: Count = 1000
     keepalive_timeout: Positive = 75.0
     write_timeout: Positive = 60.0

@@ -34,6 +34,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # Tools that know nothing of packages.
     "proxy.board": (),
     "proxy.bounded": (),
+    "proxy.cache_control": (),
     "proxy.compression": (),
     "proxy.heavy": (),
     "proxy.purges": (),
@@ -51,7 +52,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "proxy.storage*": ("proxy.errors", "proxy.compression"),
     # Bytes in motion know where they are put, but not what decides about them.
     "proxy.upstream*": (
-        *("proxy", "proxy.errors", "proxy.model"),
+        *("proxy", "proxy.cache_control", "proxy.errors", "proxy.model"),
         *("proxy.storage.base", "proxy.storage.leftovers", "proxy.storage.reading"),
     ),
     # The heart: no HTTP server, no settings, no command line.
@@ -65,7 +66,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     # in one file, as such bytes go to a socket from there.
     "proxy.web*": (
         *FOUNDATION,
-        *("proxy.counters", "proxy.indexes.base", "proxy.logs", "proxy.simple", "proxy.simple.*"),
+        *("proxy.cache_control", "proxy.counters", "proxy.indexes.base", "proxy.logs"),
+        *("proxy.simple", "proxy.simple.*"),
         *("proxy.storage.base", "proxy.storage.disk", "proxy.storage.reading"),
     ),
     # Settings are types without behaviour; who turns them into things is named further below.

@@ -114,6 +114,7 @@ def _server(
         asked=proxy.speculation.asked if proxy.speculation else None,
         events=proxy.events,
         counters=counters,
+        client_refresh=settings.client_refresh,
     )
     server = Server(
         app,

@@ -11,12 +11,10 @@ from email.utils import parsedate_to_datetime
 import msgspec
 from multidict import MultiMapping
 
+from proxy.cache_control import LONGEST, delta_seconds, directives
+
 Headers = MultiMapping[str]
 
-LONGEST = 2**31
-"""Seconds; a larger number counts as this one (RFC 9111, section 1.2.2)."""
-
-_DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
 
@@ -39,12 +37,12 @@ def grant(headers: Headers, now: float) -> Grant:
     not apply, and ``Vary`` only forbids what nobody can key on. The age is what ``Age`` says:
     comparing ``Date`` with our clock as well would make each page stale where clocks differ.
     """
-    control = cache_control(headers)
+    control = directives(headers.getall("Cache-Control", []))
     vary = {name.strip().lower() for name in _joined(headers, "Vary").split(",")}
     forbidden = {"no-store", "private"} & control.keys() or {"*", "cookie"} & vary
     lifetime = _lifetime(headers, control, now)
     if lifetime is not None:
-        lifetime = max(0.0, lifetime - (seconds(headers.get("Age")) or 0.0))
+        lifetime = max(0.0, lifetime - (delta_seconds(headers.get("Age")) or 0.0))
     # s-maxage implies proxy-revalidate: section 5.2.2.10
     strict = {"no-cache", "must-revalidate", "proxy-revalidate", "s-maxage"} & control.keys()
     return Grant(lifetime, must_revalidate=bool(strict), storable=not forbidden)
@@ -55,28 +53,12 @@ def _lifetime(headers: Headers, control: dict[str, str], now: float) -> float | 
         return 0.0
     for directive in ("s-maxage", "max-age"):
         if directive in control:
-            return seconds(control[directive]) or 0.0  # malformed: stale, section 4.2.1
+            return delta_seconds(control[directive]) or 0.0  # malformed: stale, section 4.2.1
     if "Expires" in headers:
         expires, date = http_date(headers["Expires"]), http_date(headers.get("Date"))
         # "0" and other non-dates mean that it has expired: section 5.3
         return 0.0 if expires is None else expires - (now if date is None else date)
     return None
-
-
-def cache_control(headers: Headers) -> dict[str, str]:
-    """The directives of all ``Cache-Control`` lines; of one given twice, the first counts."""
-    found: dict[str, str] = {}
-    for name, value in _DIRECTIVE.findall(_joined(headers, "Cache-Control")):
-        found.setdefault(name.lower(), value.strip('"'))
-    return found
-
-
-def seconds(text: str | None) -> float | None:
-    """Delta-seconds (RFC 9111, section 1.2.2); None for anything else."""
-    text = (text or "").strip()
-    if not _NUMBER.fullmatch(text):
-        return None
-    return float(LONGEST if len(text) > 10 else min(int(text), LONGEST))
 
 
 def http_date(text: str | None) -> float | None:
@@ -90,7 +72,7 @@ def http_date(text: str | None) -> float | None:
 def retry_after(headers: Headers, now: float) -> int | None:
     """Seconds to wait, from a number or a date (RFC 9110, section 10.2.3), at most a day."""
     text = headers.get("Retry-After")
-    wait = seconds(text)
+    wait = delta_seconds(text)
     if wait is None and (date := http_date(text)) is not None:
         wait = max(0.0, date - now)
     return None if wait is None else int(min(wait, 86_400))
@@ -98,7 +80,7 @@ def retry_after(headers: Headers, now: float) -> int | None:
 
 def serial(headers: Headers) -> int | None:
     """PyPI's serial of the last change to what the page is about."""
-    number = seconds(headers.get("X-PyPI-Last-Serial"))
+    number = delta_seconds(headers.get("X-PyPI-Last-Serial"))
     return None if number is None or number == LONGEST else int(number)
 
 

@@ -16,6 +16,7 @@ from proxy.web.asked import teller
 from proxy.web.files import Files
 from proxy.web.finished import FinishedAnswers
 from proxy.web.home import Home
+from proxy.web.lifetime import ClientRefresh
 from proxy.web.metrics import Metrics
 from proxy.web.outermost import AFTER, EVENTS, KEY, LOGGED, After, outermost
 from proxy.web.repeatable import no_changes
@@ -35,6 +36,7 @@ def create_app(
     counters: Counters | None = None,
     logged: bool = True,
     clock: Callable[[], float] = time.time,
+    client_refresh: ClientRefresh = "no-cache",
 ) -> web.Application:
     """An application that answers for one index.
 
@@ -42,13 +44,14 @@ def create_app(
     too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``.
     ``finished`` gets the answers that may be given again, ``asked`` is told of pages and files
     that clients get, ``events`` of every request at its end. ``counters`` are those to show.
-    ``logged``: requests have their lines in the access log.
+    ``logged``: requests have their lines in the access log. ``client_refresh``: which requests
+    have a page revalidated, see ``max_page_age``.
     """
     app = web.Application(middlewares=[outermost])
     app[LOGGED] = logged
     app[EVENTS] = events
     changes = finished.changes if finished else no_changes
-    pages = SimplePages(index, provenance, changes, clock)
+    pages = SimplePages(index, provenance, changes, clock, client_refresh)
     files = Files(index, changes)
     home = Home(index_url, ready)
     for root in dict.fromkeys(("", prefix)):

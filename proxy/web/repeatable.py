@@ -34,8 +34,8 @@ class Repeatable(msgspec.Struct, frozen=True):
     """How often the page had changed when the answer was found: it may have since."""
     vouched: PageVouched | None = None
     """Where the answer does not hold for ever: for how long."""
-    insists: bool = False
-    """Whether the client wants news."""
+    max_age: float = math.inf
+    """Seconds since its last revalidation that the page may have for this request."""
     key: str = ""
     """Of the stored file that it shows, which is used again with it."""
 
@@ -85,7 +85,7 @@ class Finished:
     def holds(self, now: float) -> bool:
         """Whether it may still be given, if need be as something else: as stale."""
         if self.mark.vouched:
-            for outcome, until in phases(self.mark.vouched, self.mark.insists):
+            for outcome, until in phases(self.mark.vouched, self.mark.max_age):
                 if now < until:
                     self._give_as(outcome, until)
                     return True

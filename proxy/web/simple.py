@@ -16,7 +16,7 @@ from proxy.simple.links import Links, relative_links
 from proxy.simple.names import normalize
 from proxy.simple.negotiate import MediaType
 from proxy.web.answers import Answer, Answers
-from proxy.web.lifetime import NEWS_AFTER, cache_control
+from proxy.web.lifetime import ClientRefresh, cache_control, max_page_age
 from proxy.web.ranges import not_modified
 from proxy.web.repeatable import REPEATABLE, Changes, Repeatable, no_changes
 
@@ -46,13 +46,15 @@ class SimplePages:
         provenance: Links | None = None,
         changes: Changes = no_changes,
         clock: Callable[[], float] = time.time,
+        client_refresh: ClientRefresh = "no-cache",
     ) -> None:
         """``provenance``: the link that provenance addresses are made from, if not relative.
-        ``changes``: see ``FinishedAnswers``.
+        ``changes``: see ``FinishedAnswers``; ``client_refresh``: see ``max_page_age``.
         """
         self._index = index
         self._changes = changes
         self._clock = clock
+        self._client_refresh = client_refresh
         self.answers = Answers(
             lambda page, media: _rendered(page, media, provenance), _rendered_list
         )
@@ -66,32 +68,24 @@ class SimplePages:
         project = project_of(request)
         if request.match_info["project"] != project:
             return redirect(request, f"../{project}/")
-        page = await self._index.page(project, self._checked_after(request))
+        max_age = max_page_age(request.headers, self._client_refresh)
+        page = await self._index.page(project, max(0.0, self._clock() - max_age))
         request[PAGE], changes = page, self._changes(project)
         answer = await self.answers.get(page, _media(request), _gzip(request))
         response = _respond(request, answer, cache_control(page.fresh_until, self._clock()))
         if page.version:
-            response[REPEATABLE] = _repeatable(request, page, changes)
+            response[REPEATABLE] = _repeatable(page, changes, max_age)
         return response
 
     async def add_slash(self, request: web.Request) -> web.Response:
         return redirect(request, f"{project_of(request)}/")
 
-    def _checked_after(self, request: web.Request) -> float:
-        return self._clock() - NEWS_AFTER if _insists(request) else 0.0
 
-
-def _insists(request: web.Request) -> bool:
-    """On news (RFC 9111 section 5.2.1)."""
-    directives = request.headers.get("Cache-Control", "").lower()
-    return "no-cache" in directives or "max-age=0" in directives
-
-
-def _repeatable(request: web.Request, page: ProjectPage, changes: int) -> Repeatable:
+def _repeatable(page: ProjectPage, changes: int, max_age: float) -> Repeatable:
     if page.fresh_until is None:
         return Repeatable(page.project, Outcome.LOCAL, changes)
     vouched = PageVouched.of(page)
-    return Repeatable(page.project, Outcome.HIT, changes, vouched, insists=_insists(request))
+    return Repeatable(page.project, Outcome.HIT, changes, vouched, max_age)
 
 
 def project_of(request: web.Request) -> ProjectName:

@@ -31,6 +31,7 @@ from tests.support.site import serving
 from tests.support.sockets import connected
 from tests.support.stock import Stock
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 JSON = "application/vnd.pypi.simple.v1+json"
 FORMS = (
@@ -38,6 +39,7 @@ FORMS = (
     "Accept: text/html\r\nAccept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n",
     "Accept: */*\r\n",
     f"Accept: {JSON}\r\nCache-Control: max-age=0\r\n",
+    f"Accept: {JSON}\r\nCache-Control: no-cache\r\n",
 )
 FOO = ProjectName("foo")
 PROJECTS = ("private", "public", "other", "nowhere")
@@ -287,6 +289,33 @@ async def test_a_page_past_its_time_is_answered_fast_and_checked_behind(
         assert world.outcomes[-1] == "hit"
         asked = world.upstream.count("/simple/public/")
         assert (world.hits - before, asked) == (len(world.outcomes) - 1, 2)
+
+
+async def test_an_old_pip_gets_a_page_fast_and_later_checked_in_the_background(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with open_world(tmp_path, clock, grace=90) as world, world.connection() as wire:
+        request = world.request("/simple/public/", FORMS[3])
+        fresh = await warm(world, wire, request)
+        clock.advance(599)
+        assert (await wire.ask(request))[2] == fresh[2]
+        assert (world.outcomes[-1], world.upstream.count("/simple/public/")) == ("hit", 1)
+        clock.advance(2)
+        assert (await wire.ask(request))[2] == fresh[2]
+        assert world.outcomes[-1] == "stale"
+        await until(lambda: world.upstream.count("/simple/public/") == 2)
+
+
+async def test_a_client_that_refreshes_never_gets_an_older_page_fast(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with open_world(tmp_path, clock, grace=90) as world, world.connection() as wire:
+        request = world.request("/simple/public/", FORMS[4])
+        await warm(world, wire, request)
+        clock.advance(2)
+        before = world.hits
+        await wire.ask(request)
+        assert (world.hits, world.upstream.count("/simple/public/")) == (before, 2)
 
 
 async def test_past_its_grace_a_page_is_not_answered_fast(tmp_path: Path, clock: Clock) -> None:

@@ -349,22 +349,46 @@ async def test_p44_p47_cache_control_tells_what_freshness_is_left(
         assert again.headers["Cache-Control"] == expected
 
 
+NEW, ANY = 1, None
+"""Seconds since its revalidation that a page may have; None: as many as its lifetime allows."""
+
+
 @pytest.mark.parametrize(
-    ("directive", "insists"),
+    ("headers", "never", "no_cache", "always"),
     [
-        ("no-cache", True),
-        ("max-age=0", True),
-        ("max-age=60", False),
-        ("No-Cache", True),
-        ("", False),
+        ({}, ANY, ANY, ANY),
+        ({"Cache-Control": ""}, ANY, ANY, ANY),
+        ({"Cache-Control": "no-cache"}, ANY, NEW, NEW),
+        ({"Cache-Control": "No-Cache"}, ANY, NEW, NEW),
+        ({"Cache-Control": "max-age=0, no-cache"}, ANY, NEW, NEW),
+        ({"Cache-Control": "max-age=0"}, ANY, ANY, NEW),
+        ({"Cache-Control": "Max-Age=00"}, ANY, ANY, NEW),
+        ({"Cache-Control": 'max-age="0"'}, ANY, ANY, NEW),
+        ({"Cache-Control": "max-age=0, must-revalidate"}, ANY, ANY, NEW),
+        ({"Cache-Control": "max-age=60"}, ANY, 60, 60),
+        ({"Cache-Control": "max-age=99999999999999999999"}, ANY, ANY, ANY),
+        ({"Cache-Control": "max-age=-1"}, ANY, ANY, ANY),
+        ({"Cache-Control": "max-age"}, ANY, ANY, ANY),
+        ({"Cache-Control": "x-no-cache, s-max-age=0"}, ANY, ANY, ANY),
+        ({"Cache-Control": "no-store"}, ANY, ANY, ANY),
+        ({"Cache-Control": "max-stale=60, min-fresh=60"}, ANY, ANY, ANY),
+        ({"Cache-Control": "only-if-cached"}, ANY, ANY, ANY),
+        ({"Pragma": "no-cache"}, ANY, NEW, NEW),
+        ({"Pragma": "no-cache", "Cache-Control": "max-age=0"}, ANY, ANY, NEW),
     ],
 )
-async def test_a_client_can_insist_on_news(
-    stock: Stock, clock: Clock, directive: str, insists: bool
+async def test_how_old_a_page_may_be_is_up_to_the_client_and_the_setting(
+    stock: Stock,
+    clock: Clock,
+    headers: dict[str, str],
+    never: int | None,
+    no_cache: int | None,
+    always: int | None,
 ) -> None:
-    async with serving(stock, clock=clock) as site:
-        await site.get("/simple/foo/", headers={"Cache-Control": directive})
-    assert stock.checked_after == (clock() - 10 if insists else 0.0)
+    for setting, age in (("never", never), ("no-cache", no_cache), ("always", always)):
+        async with serving(stock, clock=clock, client_refresh=setting) as site:
+            await site.get("/simple/foo/", headers=headers)
+        assert stock.checked_after == (0.0 if age is None else clock() - age), setting
 
 
 async def test_p11_yanks_come_and_go(site: Site, stock: Stock) -> None:
