@@ -17,9 +17,9 @@ from proxy.model import ProjectName, ProjectPage
 class Outcome(StrEnum):
     """Where an answer came from."""
 
-    HIT = "hit"  # from what is stored, nobody asked
-    REVALIDATED = "revalidated"  # upstream said "not modified"
-    STALE = "stale"  # past its freshness: it is checked behind, or upstream is slow or failing
+    HIT = "hit"  # from what is stored; upstream was not asked
+    REVALIDATED = "revalidated"  # upstream was asked, and it is what is stored
+    STALE = "stale"  # expired: revalidated in the background, or upstream is slow or fails
     MISS = "miss"  # fetched from upstream for this request
     JOINED = "joined"  # fetched from upstream for another request that was under way
     LOCAL = "local"  # from a local directory

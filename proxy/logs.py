@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TextIO
 
+SHOWN_DIGITS = 12
+"""Of a long digest in a plain line."""
+_DIGEST = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHOWN_DIGITS}}})[0-9a-f]{{28,116}}(?![0-9a-f])")
+"""SHA-1 and longer ones, in hexadecimal digits."""
+
+_RED, _GREEN, _YELLOW, _BLUE = 31, 32, 33, 34
+_COLOURS = {
+    **{"hit": _GREEN, "local": _GREEN, "revalidated": _BLUE, "miss": _BLUE, "joined": _BLUE},
+    **{"stale": _YELLOW, "warning": _YELLOW, "error": _RED, "critical": _RED},
+    **{"4": _YELLOW, "5": _RED},
+}
+"""By outcome, level, and the first digit of a status."""
+
 
 def set_up(
-    form: Literal["plain", "json"], level: str, *, access: bool = True
+    form: Literal["plain", "json"], level: str, *, access: bool = True, colour: bool = False
 ) -> logging.StreamHandler[TextIO]:
     """Send all logs to standard error. ``access`` switches the line per request."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter())
+    handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter(colour=colour))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -24,21 +38,40 @@ def set_up(
 
 
 class PlainFormatter(logging.Formatter):
-    """``2026-01-02T03:04:05.678Z info message key=value …``.
+    """``2026-01-02T03:04:05.678Z warning message key=value …``.
 
-    Always one line, and below it what an exception says, indented: nobody can write a line of
-    their own into the log.
+    A record with a ``lead`` has the values of these fields instead of level and message: a
+    request has its outcome first. Digests are cut short. Always one line, and below it an
+    exception, indented: nobody can write a line of their own into the log.
     """
 
+    def __init__(self, *, colour: bool = False) -> None:
+        """``colour``: for a terminal."""
+        super().__init__()
+        self._colour = colour
+
     def format(self, record: logging.LogRecord) -> str:
-        line = " ".join([stamp(record.created), record.levelname.lower(), record.getMessage()])
-        for key, value in _fields(record).items():
+        fields = dict(_fields(record))
+        lead = [str(fields.pop(name)) for name in getattr(record, "lead", ())]
+        first, *others = lead or [record.levelname.lower(), record.getMessage()]
+        line = " ".join([first.ljust(11) if lead else first, *others])
+        for key, value in fields.items():
             text = str(value)
             line += f" {key}={text if text.isprintable() and ' ' not in text else repr(text)}"
+        line = _DIGEST.sub(r"\1…", _printable(line))
+        if self._colour:
+            line = _coloured(line, first, others[0] if lead else "")
+        line = f"{stamp(record.created)} {line}"
         if record.exc_info:
             below = self.formatException(record.exc_info).split("\n")
-            return "\n    ".join(map(_printable, (line, *below)))
-        return _printable(line)
+            return "\n    ".join([line, *map(_printable, below)])
+        return line
+
+
+def _coloured(line: str, first: str, status: str) -> str:
+    """With the first word in its colour, or in that of an error status."""
+    colour = _COLOURS.get(status[:1]) or _COLOURS.get(first)
+    return f"\x1b[{colour}m{first}\x1b[0m{line[len(first) :]}" if colour else line
 
 
 class JsonFormatter(logging.Formatter):

@@ -16,9 +16,10 @@ HOSTILE = "x\r\n2026-01-01T00:00:00.000Z info all is well\x1b[31m\u2028\x85\x00\
 
 
 def formatted(formatter: logging.Formatter, message: str, **options: Any) -> str:
-    fields = options.pop("fields", None)
+    fields, lead = options.pop("fields", None), options.pop("lead", ())
     record = logging.LogRecord("n", logging.WARNING, "", 0, message, (), options.get("exc"))
     record.created = 1_767_323_045.678
+    record.__dict__["lead"] = lead
     if fields is not None:
         record.__dict__["fields"] = fields
     return formatter.format(record)
@@ -27,6 +28,49 @@ def formatted(formatter: logging.Formatter, message: str, **options: Any) -> str
 def test_plain_is_time_level_message_and_fields() -> None:
     line = formatted(PlainFormatter(), "request", fields={"path": "/a", "ms": 1.5, "tool": "-"})
     assert line == "2026-01-02T03:04:05.678Z warning request path=/a ms=1.5 tool=-"
+
+
+def test_a_request_has_its_outcome_first_and_columns() -> None:
+    fields = {"client": "::1", "method": "GET", "path": "/simple/six/", "status": 200}
+    lead = ("outcome", "status", "method", "path")
+    line = formatted(PlainFormatter(), "request", fields=fields | {"outcome": "hit"}, lead=lead)
+    assert line == "2026-01-02T03:04:05.678Z hit         200 GET /simple/six/ client=::1"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/files/a/" + "0" * 64 + "/a.whl", "/files/a/000000000000…/a.whl"),
+        ("sha512-" + "f" * 128, "sha512-ffffffffffff…"),
+        ("a" * 39, "a" * 39),
+        ("b" * 40, "bbbbbbbbbbbb…"),
+        ("c" * 200, "c" * 200),
+    ],
+)
+def test_digests_are_short_in_plain_and_whole_in_json(text: str, shown: str) -> None:
+    for place in ({"fields": {"path": text}}, {}):
+        message = "x" if place else text
+        assert shown in formatted(PlainFormatter(), message, **place).split("=")[-1]
+        assert text in formatted(JsonFormatter(), message, **place)
+
+
+@pytest.mark.parametrize(
+    ("fields", "start"),
+    [
+        (None, "\x1b[33mwarning\x1b[0m m"),
+        ({"outcome": "hit", "status": 200}, "\x1b[32mhit\x1b[0m         200"),
+        ({"outcome": "miss", "status": 200}, "\x1b[34mmiss\x1b[0m        200"),
+        ({"outcome": "-", "status": 404}, "\x1b[33m-\x1b[0m           404"),
+        ({"outcome": "stale", "status": 502}, "\x1b[31mstale\x1b[0m       502"),
+        ({"outcome": "-", "status": 200}, "-           200"),
+    ],
+)
+def test_a_terminal_shows_the_first_word_in_colour(
+    fields: dict[str, object] | None, start: str
+) -> None:
+    lead = tuple(fields or ())
+    line = formatted(PlainFormatter(colour=True), "m", fields=fields, lead=lead)
+    assert line.partition(" ")[2].startswith(start)
 
 
 def test_json_is_one_object_with_typed_fields() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,12 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
     settings = load(flags, config).settings
-    handler = set_up(settings.log_format, settings.log_level, access=settings.access_log)
+    handler = set_up(
+        settings.log_format,
+        settings.log_level,
+        access=settings.access_log,
+        colour=_shows_colour(os.environ),
+    )
     worker = post()
     if worker is None and count(settings) > 1:
         raise SystemExit(asyncio.run(Supervisor(settings).run()))
@@ -55,6 +61,12 @@ def command(config: Path | None, **flags: Any) -> None:
     return_large_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, handler))
+
+
+def _shows_colour(environ: Mapping[str, str]) -> bool:
+    """Whether standard error is a terminal with colours (https://no-color.org)."""
+    plain = environ.get("NO_COLOR") or environ.get("TERM") == "dumb"
+    return sys.stderr.isatty() and not plain
 
 
 async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:

@@ -108,11 +108,14 @@ class MirrorFiles:
             await self._downloads.settled(download)
         return await self.stored(project, file, digest)
 
-    def download(self, project: ProjectName, file: File, digest: str) -> tuple[Download, bool]:
-        """The running download of the file, and whether it had been under way already."""
+    def download(self, project: ProjectName, file: File, digest: str) -> tuple[Download, Outcome]:
+        """The running download of the file, and what the answer is that reads it.
+
+        One that has ended, and whose file is not in the store yet, is a hit.
+        """
         key = self._key(project, file, digest)
         if download := self._downloads.join(key):
-            return download, True
+            return download, Outcome.HIT if download.verified else Outcome.JOINED
         expected = Expected(
             self._name, f"{file.filename} of {project}", file.hashes, file.size, self._limit
         )
@@ -120,7 +123,7 @@ class MirrorFiles:
         async def keep(sha256: str, size: int) -> None:
             await self.remember(project, file, digest, sha256, size)
 
-        return self._downloads.start(key, expected, self._fetch(file), keep), False
+        return self._downloads.start(key, expected, self._fetch(file), keep), Outcome.MISS
 
     async def remember(
         self, project: ProjectName, file: File, digest: str, sha256: str, size: int

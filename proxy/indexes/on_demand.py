@@ -17,7 +17,9 @@ T = TypeVar("T")
 class Files(Protocol):
     """What is needed of ``MirrorFiles``."""
 
-    def download(self, project: ProjectName, file: File, digest: str) -> tuple[FileBlob, bool]: ...
+    def download(
+        self, project: ProjectName, file: File, digest: str
+    ) -> tuple[FileBlob, Outcome]: ...
 
     async def ask_size(self, file: File) -> int | None: ...
 
@@ -102,8 +104,7 @@ class OnDemand:
             self._files.answered(self._project, self._file, Outcome.STALE)
             return self._instead
         if self._download is None:
-            self._download, joined = self._files.download(self._project, self._file, self._digest)
-            outcome = Outcome.JOINED if joined else Outcome.MISS
+            self._download, outcome = self._files.download(self._project, self._file, self._digest)
             self._files.answered(self._project, self._file, outcome)
         return self._download
 

@@ -77,6 +77,8 @@ class Refresh:
         kept = self._memory.keep(project, head, await self._memory.reviewed(page))
         if self._may_store(document):
             self._memory.store(project, head, document.body)
+            if known and known.head.digest == head.digest:  # sent again, for want of validators
+                return kept.page, Outcome.REVALIDATED
         return kept.page, Outcome.MISS
 
     def _read(self, project: ProjectName, document: Document) -> tuple[StoredPage, ProjectPage]:

@@ -23,17 +23,26 @@ LEFT = 499
 class Handled:
     """What became of one request."""
 
-    __slots__ = ("outcome", "sent", "started", "status", "trouble")
+    __slots__ = ("length", "outcome", "reason", "sent", "started", "status", "trouble")
 
     def __init__(self) -> None:
         self.started = perf_counter()
         self.status: int | None = None
         """None until the head of the answer is on its way."""
+        self.length: int | None = None
+        """Bytes of the body that is sent piece by piece, if they are known beforehand."""
         self.sent = 0
         """Bytes of the body."""
         self.outcome: Outcome | None = None
         self.trouble: str | None = None
         """Why the answer broke off."""
+        self.reason: str | None = None
+        """Why the client got an error."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the whole body is known to be sent."""
+        return self.length is not None and self.sent >= self.length
 
 
 _current: ContextVar[Handled] = ContextVar("handled")
@@ -64,9 +73,16 @@ def write_line(request: web.BaseRequest, handled: Handled) -> None:
         **log_fields(request, handled.status or LEFT, handled.outcome, handled.sent),
         "ms": round((perf_counter() - handled.started) * 1000, 2),
     }
+    if handled.reason:
+        fields["reason"] = handled.reason
     if handled.trouble:
         fields["trouble"] = handled.trouble
-    log.info("request", extra={"fields": fields})
+    log.info("request", extra=log_extra(fields))
+
+
+def log_extra(fields: dict[str, object]) -> dict[str, object]:
+    """What the formatters get of a line."""
+    return {"fields": fields, "lead": ("outcome", "status", "method", "path")}
 
 
 def log_fields(

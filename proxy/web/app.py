@@ -89,6 +89,8 @@ async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "waystation"
     if (handled := request.get(HANDLED)) is not None:
         handled.status = response.status
+        if not isinstance(response, web.Response):
+            handled.length = 0 if request.method == "HEAD" else response.content_length
 
 
 def _at_the_start(tell: After) -> Callable[..., Awaitable[None]]:

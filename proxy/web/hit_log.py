@@ -17,7 +17,7 @@ from typing import Any
 
 from proxy.events import Answered, Observer
 from proxy.logs import stamp
-from proxy.web.access_log import log
+from proxy.web.access_log import log, log_extra
 from proxy.web.protocol import FastProtocol
 from proxy.web.repeatable import Alike, Finished, Line
 
@@ -112,7 +112,7 @@ def _template(handler: logging.Handler, finished: Finished) -> Line:
     """The line that the handler would write, in pieces around what differs between hits."""
     fields = {"client": _CLIENT, **finished.fields, "ms": _MS}
     record = log.makeRecord(
-        log.name, logging.INFO, "", 0, "request", (), None, extra={"fields": fields}
+        log.name, logging.INFO, "", 0, "request", (), None, extra=log_extra(fields)
     )
     record.created = _WHEN
     head, _, rest = handler.format(record).partition(stamp(_WHEN))

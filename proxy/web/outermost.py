@@ -48,7 +48,8 @@ async def outermost(request: web.Request, handler: Handler) -> web.StreamRespons
         if isinstance(response, web.Response):
             _soon(_follow, request, response)
     except (asyncio.CancelledError, ConnectionError):
-        handled.trouble = handled.trouble or "the client was gone, or the server stopped"
+        if not handled.whole:
+            handled.trouble = handled.trouble or "the client left, or the server stopped"
         raise
     finally:
         _soon(_tell, request, handled)
@@ -78,7 +79,7 @@ async def _answer(request: web.Request, handler: Handler, handled: Handled) -> w
     except ConnectionError:
         raise
     except Exception as error:
-        response = _told(request, error)
+        response = _error_response(request, error, handled)
         if handled.status is None:
             return response
         handled.trouble = str(error) if isinstance(error, ProxyError) else "internal error"
@@ -86,11 +87,13 @@ async def _answer(request: web.Request, handler: Handler, handled: Handled) -> w
         raise ConnectionAbortedError from error
 
 
-def _told(request: web.Request, error: Exception) -> web.Response:
+def _error_response(request: web.Request, error: Exception, handled: Handled) -> web.Response:
     """The error as an answer; a client never sees a traceback."""
-    if isinstance(error, ProxyError):
-        level = logging.WARNING if isinstance(error, TROUBLES) else logging.INFO
-        log.log(level, "%s", error)
+    if isinstance(error, TROUBLES):
+        log.warning("%s", error)
+        return response_for(error)
+    if isinstance(error, ProxyError):  # the line of the request is enough
+        handled.reason = str(error)
         return response_for(error)
     if isinstance(error, web.HTTPException):
         response = plain(error.status, f"{error.status} {error.reason}")

@@ -50,6 +50,27 @@ async def test_p55_a_chain_installs_cold_warm_without_upstream_and_offline(
     assert upstream.count() == before
 
 
+@pytest.mark.parametrize("ttl", ["600", "0"])
+async def test_a_second_install_waits_for_no_page_whatever_the_installer_sends(
+    tmp_path: Path,
+    upstream: Upstream,
+    chain: dict[str, str],
+    place: New,
+    tool: str,
+    ttl: str,
+) -> None:
+    upstream.form = "html" if tool == "old pip" else "json"
+    options = ("--upstream", upstream.url, "--page-ttl", ttl)
+    async with running(tmp_path, *options) as server:
+        (await place().install(tool, server.index, "aaa")).succeeded()
+        first, before = len(server.requests()), upstream.count("/simple/")
+        (await place().install(tool, server.index, "aaa")).succeeded()
+        if ttl == "600":
+            assert upstream.count("/simple/") == before
+    pages = [each for each in server.requests()[first:] if each["path"].startswith("/simple/")]
+    assert {each["outcome"] for each in pages if each["status"] == 200} <= {"hit", "stale"}
+
+
 async def test_an_sdist_is_built(tmp_path: Path, upstream: Upstream, place: New, tool: str) -> None:
     upstream.add(make_sdist(tmp_path / "dist", "source", "1.0"))
     upstream.fault("source-1.0.tar.gz", Fault(encoding="gzip"))  # p27: only a label

@@ -135,6 +135,19 @@ async def test_who_insists_on_news_gets_what_there_is_while_upstream_fails(site:
     assert site.upstream.count(PAGE) == 2
 
 
+async def test_a_page_that_is_sent_again_unchanged_counts_as_revalidated(site: Site) -> None:
+    site.add()
+    site.upstream.etags = False
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(601)
+        await it.page()
+        site.add("2.0")
+        site.clock.advance(601)
+        await it.page()
+        assert it.outcomes == [MISS, REVALIDATED, MISS]
+
+
 async def test_p49_names_that_do_not_exist_leave_no_trace(site: Site) -> None:
     async with site.open() as it:
         for number in range(50):

@@ -91,6 +91,45 @@ async def test_errors_are_logged_with_their_status(stock: Stock) -> None:
             assert (await site.lines.next())["status"] == status
 
 
+@pytest.mark.parametrize("path", ["/simple/x/", f"/files/x/{'0' * 64}/x-1.0.tar.gz"])
+async def test_a_404_has_one_line_with_its_reason(
+    stock: Stock, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving(stock) as site:
+        await site.get(path)
+        line = await site.lines.next()
+    assert (line["status"], [each.message for each in caplog.records]) == (404, ["request"])
+    assert line["reason"].startswith(("no such project", "project x has no file"))
+
+
+@pytest.mark.parametrize("close", ["", "Connection: close\r\n"])
+async def test_a_client_that_closes_once_it_has_all_is_no_trouble(stock: Stock, close: str) -> None:
+    data = bytes(3_000_000)
+    digest = stock.add("foo", "foo-1.0.tar.gz", data).digest
+    asked = f"GET /files/foo/{digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n{close}\r\n"
+    async with serving(stock) as site:
+        for _ in range(30):
+            async with site.connection() as (reader, writer):
+                writer.write(asked.encode())
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(len(data))
+                writer.transport.abort()
+            line = await site.lines.next()
+            assert (line["bytes"], line.get("trouble")) == (len(data), None)
+
+
+async def test_a_client_that_closes_before_it_has_all_is_told_of(stock: Stock) -> None:
+    digest = stock.add("foo", "foo-1.0.tar.gz", bytes(50_000_000)).digest
+    asked = f"GET /files/foo/{digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with serving(stock) as site:
+        async with site.connection() as (reader, writer):
+            writer.write(asked.encode())
+            await reader.readexactly(1000)
+            writer.transport.abort()
+        assert "client left" in (await site.lines.next())["trouble"]
+
+
 async def test_no_secret_is_logged(stock: Stock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = "hunter2"

@@ -507,7 +507,7 @@ async def test_a_client_that_leaves_frees_what_was_read_and_is_logged(stock: Sto
             await blob.closed.wait()
         line = await site.lines.next()
     assert (line["status"], line["bytes"]) == (200, 5)
-    assert line["trouble"] == "the client was gone, or the server stopped"
+    assert line["trouble"] == "the client left, or the server stopped"
 
 
 async def test_a_client_that_leaves_before_there_is_an_answer_is_logged(stock: Stock) -> None:

@@ -279,7 +279,7 @@ async def test_stopping_has_an_end(stock: Stock) -> None:
         writer.transport.pause_reading()
         await site.server.stop()
         line = await site.lines.next()
-    assert line["trouble"] == "the client was gone, or the server stopped"
+    assert line["trouble"] == "the client left, or the server stopped"
 
 
 ENCRYPTED = """-----BEGIN ENCRYPTED PRIVATE KEY-----
