@@ -16,7 +16,7 @@ from proxy import __version__
 from proxy.errors import ConfigurationError
 from proxy.upstream.addresses import Addresses
 from proxy.upstream.credentials import Credentials, mask
-from proxy.upstream.hops import Hops, Timeouts
+from proxy.upstream.hops import Hops, Timeouts, head_timer
 from proxy.upstream.outgoing import Outgoing
 from proxy.upstream.resolver import CheckedResolver
 from proxy.upstream.tls import tls_context
@@ -72,6 +72,7 @@ async def open_transport(
         auto_decompress=False,
         read_bufsize=READ_AHEAD,
         requote_redirect_url=False,
+        trace_configs=[head_timer(timeouts)],
         trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
     ) as session:
         hops = Hops(
@@ -88,7 +89,7 @@ async def open_transport(
             hops,
             addresses,
             credentials=credentials,
-            page_timeout=timeouts.page,
+            timeouts=timeouts,
             retries=retries,
             sleep=sleep,
             jitter=jitter,

@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from string import punctuation
+from types import SimpleNamespace
 from urllib.parse import quote, urljoin
 
 import msgspec
-from aiohttp import ClientResponse, ClientSession, ClientTimeout
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, TraceConfig
 from yarl import URL
 
 from proxy.errors import UpstreamError
@@ -24,6 +25,7 @@ from proxy.upstream.breaker import Breaker
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
 from proxy.upstream.headers import Headers, retry_after
 from proxy.upstream.outgoing import Outgoing
+from proxy.upstream.pieces import Pieces
 from proxy.upstream.troubles import TEMPORARY, TROUBLES, Busy
 
 MOST = 5
@@ -42,6 +44,11 @@ class Timeouts(msgspec.Struct, frozen=True):
     """Between two pieces of an answer."""
     page: float = 30.0
     """For everything about a small answer: connecting, redirects, tries, reading."""
+
+    @property
+    def head(self) -> float:
+        """From the request to the end of the headers, however they come: see ``head_timer``."""
+        return self.connect + self.read
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -119,14 +126,16 @@ class Hops:
         """One request and its headers. Raises what ``TROUBLES`` lists."""
         own = origin_of(url).host == self._addresses.index.host
         with self._breaker.attempt() if own else nullcontext():
-            response = await self._session.request(
-                method,
-                URL(url, encoded=True),  # signed queries and odd spellings have to stay
-                headers={**headers, **self._authorization(url)},
-                allow_redirects=False,
-                timeout=self._timeout(deadline),
-                proxy=self._outgoing.proxy_for(url),
-            )
+            async with asyncio.timeout(self._timeouts.head) as head:
+                response = await self._session.request(
+                    method,
+                    URL(url, encoded=True),  # signed queries and odd spellings have to stay
+                    headers={**headers, **self._authorization(url)},
+                    allow_redirects=False,
+                    timeout=self._timeout(deadline),
+                    proxy=self._outgoing.proxy_for(url),
+                    trace_request_ctx=head,
+                )
         if response.status in TEMPORARY:
             async with response:
                 await use_up(response)
@@ -145,12 +154,28 @@ class Hops:
         )
 
 
+def head_timer(timeouts: Timeouts) -> TraceConfig:
+    """Stops the time for a head while its request waits for one of the connections to be free."""
+
+    async def queued(session: ClientSession, context: SimpleNamespace, _: object) -> None:
+        context.trace_request_ctx.reschedule(None)
+
+    async def started(session: ClientSession, context: SimpleNamespace, _: object) -> None:
+        now = asyncio.get_running_loop().time()
+        context.trace_request_ctx.reschedule(now + timeouts.head)
+
+    config = TraceConfig()
+    config.on_connection_queued_start.append(queued)
+    config.on_connection_queued_end.append(started)
+    return config
+
+
 async def use_up(response: ClientResponse) -> None:
     """Read a short rest, so that the connection can be used again; a long one is not worth it."""
     left = _SHORT
     with suppress(*TROUBLES):
         async with asyncio.timeout(1):
-            async for chunk in response.content.iter_any():
+            async for chunk in Pieces(response, 1):
                 left -= len(chunk)
                 if left < 0:
                     return

@@ -17,6 +17,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream.addresses import Addresses
 from proxy.upstream.credentials import Credentials
 from proxy.upstream.hops import Answer, Hops, Timeouts, use_up
+from proxy.upstream.pieces import Pieces
 from proxy.upstream.traffic import Traffic
 from proxy.upstream.troubles import TROUBLES, told
 
@@ -38,13 +39,13 @@ class Transport:
         addresses: Addresses,
         *,
         credentials: Credentials | None,
-        page_timeout: float,
+        timeouts: Timeouts,
         retries: int,
         sleep: Callable[[float], Awaitable[object]],
         jitter: Callable[[], float],
         traffic: Traffic,
     ) -> None:
-        """``page_timeout`` in seconds. ``jitter`` returns numbers from 0 to 1.
+        """``jitter`` returns numbers from 0 to 1.
 
         ``traffic`` counts the requests.
         """
@@ -52,7 +53,8 @@ class Transport:
         self._name = name
         self._hops = hops
         self._addresses = addresses
-        self._page_timeout = page_timeout
+        self._page_timeout = timeouts.page
+        self._read_timeout = timeouts.read
         self._retries = retries
         self._sleep = sleep
         self._jitter = jitter
@@ -105,7 +107,7 @@ class Transport:
 
     async def _chunks(self, response: ClientResponse) -> AsyncIterator[bytes]:
         try:
-            async for chunk in response.content.iter_any():
+            async for chunk in Pieces(response, self._read_timeout):
                 yield chunk
         except TROUBLES as trouble:
             raise told(self._name, trouble)[0] from None
@@ -114,7 +116,7 @@ class Transport:
         """The body, at whose end the connection is free again without being released."""
         parts, left = [], limit
         try:
-            async for chunk in response.content.iter_any():
+            async for chunk in Pieces(response, self._read_timeout):
                 parts.append(chunk)
                 left -= len(chunk)
                 if left < 0:
