@@ -10,6 +10,7 @@ ProxyError
 ├─ IndexUnavailable      a local index that cannot be read             503   stops
 ├─ UpstreamError                                                       502   stops
 │  ├─ UpstreamTimeout                                                  504   stops
+│  ├─ UpstreamRefused    400, 401 or 403 for a file: an expired link?  502   stops
 │  ├─ UnreadablePage     not the Simple API, or a newer major version  502   stops
 │  └─ DigestMismatch     bytes are not what the index says             502   stops
 ├─ StoreDamaged          a stored file is not what its name says       500   stops
@@ -109,6 +110,10 @@ class UpstreamError(ProxyError):
 
 class UpstreamTimeout(UpstreamError):
     """Upstream did not answer in time."""
+
+
+class UpstreamRefused(UpstreamError):
+    """Upstream answered 400, 401 or 403: a signed link that has expired is answered so, too."""
 
 
 class UnreadablePage(UpstreamError):

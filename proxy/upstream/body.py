@@ -17,6 +17,8 @@ class Body(msgspec.Struct, frozen=True):
     """Bytes of the complete representation, also where only a part of it was asked for."""
     start: int = 0
     """Offset of the first byte: 0 for the whole (200), else that of the part (206)."""
+    stop: int | None = None
+    """Where a part (206) ends, which may be before the end of the file."""
     etag: str | None = None
     """Strong ones only, quotes included: it is sent back as ``If-Range``."""
     encoding: str | None = None

@@ -16,7 +16,7 @@ from proxy.cache_control import LONGEST, delta_seconds, directives
 Headers = MultiMapping[str]
 
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -94,13 +94,14 @@ def same_tag(one: str, other: str) -> bool:
     return one.removeprefix("W/") == other.removeprefix("W/")
 
 
-def content_range(headers: Headers) -> tuple[int, int, int] | None:
-    """First byte, last byte, bytes in all (RFC 9110, section 14.4); None if not stated soundly."""
+def content_range(headers: Headers) -> tuple[int, int, int | None] | None:
+    """First byte, last byte, bytes in all if told (RFC 9110, section 14.4); None if not sound."""
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
     if not found:
         return None
-    first, last, total = (int(number) for number in found.groups())
-    return (first, last, total) if first <= last < total else None
+    first, last = int(found[1]), int(found[2])
+    total = None if found[3] == "*" else int(found[3])
+    return (first, last, total) if first <= last and (total is None or last < total) else None
 
 
 def content_length(headers: Headers) -> int | None:

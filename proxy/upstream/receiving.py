@@ -65,18 +65,22 @@ class Receiver:
     async def _persist(self, pauses: Sequence[float]) -> str:
         for pause in (*pauses, None):
             try:
-                await self._attempt()
+                while not await self._attempt():
+                    pass
                 return await self._verify()
             except DigestMismatch:
                 raise
             except UpstreamError as error:
+                if self._has_all():
+                    return await self._verify()
                 if pause is None or not self._resuming.begun:
                     raise
                 log.info("%s: %s; going on in %g s", self._expected.what, error, pause)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
-    async def _attempt(self) -> None:
+    async def _attempt(self) -> bool:
+        """Whether the answer brought the file to its end; else it was a part of it."""
         have = self._download.arrived
         async with self._fetch(*self._resuming.question(have)) as body:
             if have == 0 or self._resuming.encoding:
@@ -86,7 +90,11 @@ class Receiver:
             async with Gathering(body.chunks) as pieces:
                 async for piece in pieces:
                     await self._keep(piece)
-        self._resuming.require_all(self._check.length)
+        return self._resuming.is_whole(body, have, self._check.length)
+
+    def _has_all(self) -> bool:
+        """Whether only the end of the answer was missing: the digest shows it."""
+        return self._resuming.begun and not self._resuming.encoding and self._check.proven
 
     async def _begin(self, body: Body) -> None:
         self._resuming.begin(body)

@@ -40,7 +40,6 @@ _PAGE = {
 }
 _FILE = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _GONE = frozenset({404, 410})
-_NO_HEAD = frozenset({405, 501})
 
 
 class Remote:
@@ -98,14 +97,20 @@ class Remote:
         return NotModified(**_facts(answer, read.grant(answer.headers, self._clock())))
 
     async def size(self, url: str) -> int | None:
-        """Bytes of a file; None if upstream does not tell. Raises ``GoneUpstream`` and the like."""
+        """Bytes of a file; None if upstream does not tell. Raises ``GoneUpstream`` and the like.
+
+        Where HEAD tells no length, one byte is asked for: links may be signed for GET alone.
+        """
         answer, _ = await self._transport.fetch(url, _FILE, limit=0, method="HEAD")
-        if answer.status in _NO_HEAD:
-            return None
-        if answer.status != 200:
-            raise self._unexpected(answer)
-        coded = read.content_encoding(answer.headers)
-        return None if coded else read.content_length(answer.headers)
+        if answer.status == 200 and not read.content_encoding(answer.headers):
+            size = read.content_length(answer.headers)
+            if size is not None:
+                return size
+        async with self._transport.stream(url, {**_FILE, "Range": "bytes=0-0"}) as (answer, chunks):
+            body = self._body(answer, chunks, 0, None)
+            if body is None:
+                raise self._unexpected(answer)
+            return None if body.encoding else body.total
 
     async def read(self, url: str, limit: int) -> bytes:
         """A small file, at most ``limit`` bytes. Raises ``GoneUpstream`` and ``UpstreamError``."""
@@ -124,33 +129,39 @@ class Remote:
         """A file as it arrives, its bytes exactly as upstream sends them.
 
         From ``start`` on if upstream still has the very bytes that ``etag`` stands for, which
-        only a strong one can tell; otherwise the body starts at 0. Raises ``GoneUpstream`` and
-        ``UpstreamError``, the latter also from the chunks.
+        only a strong one can tell; otherwise the body starts at 0. An answer that cannot be used
+        is followed by one request without a range. Raises ``GoneUpstream`` and ``UpstreamError``,
+        the latter also from the chunks.
         """
         condition = read.strong(etag) if start else None
         part = {"Range": f"bytes={start}-", "If-Range": condition} if condition else {}
         async with self._transport.stream(url, {**_FILE, **part}) as (answer, chunks):
-            if not (part and answer.status == 416):
-                yield self._body(answer, chunks, start if part else 0)
+            body = self._body(answer, chunks, start if part else 0, condition)
+            if body is not None:
+                yield body
                 return
+            if not part:
+                raise self._unexpected(answer)
         async with self.open(url) as body:
             yield body
 
-    def _body(self, answer: Answer, chunks: AsyncIterator[bytes], start: int) -> Body:
-        total = read.content_length(answer.headers)
-        if answer.status == 206 and start:
-            first, last, total = read.content_range(answer.headers) or (-1, -1, 0)
-            if (first, last) != (start, total - 1):
-                raise UpstreamError(self.name, "it sent another part than it was asked for")
-        elif answer.status != 200:
-            raise self._unexpected(answer)
-        return Body(
-            chunks,
-            total=total,
-            start=start if answer.status == 206 else 0,
-            etag=read.strong(answer.headers.get("ETag")),
-            encoding=read.content_encoding(answer.headers),
-        )
+    def _body(
+        self, answer: Answer, chunks: AsyncIterator[bytes], start: int, condition: str | None
+    ) -> Body | None:
+        """What can be used of the answer to a request for the bytes from ``start`` on, if any."""
+        etag = read.strong(answer.headers.get("ETag"))
+        encoding = read.content_encoding(answer.headers)
+        if answer.status == 200:
+            total = read.content_length(answer.headers)
+            return Body(chunks, total=total, etag=etag, encoding=encoding)
+        found = read.content_range(answer.headers) if answer.status == 206 else None
+        if found is None or encoding or (condition and etag not in (condition, None)):
+            return None
+        first, last, total = found
+        if not first <= start <= last:
+            return None
+        part = _cut(chunks, start - first, last + 1 - start)
+        return Body(part, total=total, start=start, stop=last + 1, etag=etag)
 
     async def _document(self, answer: Answer, data: bytes) -> Document:
         coding = read.content_encoding(answer.headers)
@@ -168,6 +179,18 @@ class Remote:
             return GoneUpstream(self.name)
         wait = read.retry_after(answer.headers, self._clock())
         return status_error(self.name, answer.status, wait)
+
+
+async def _cut(chunks: AsyncIterator[bytes], skip: int, size: int) -> AsyncIterator[bytes]:
+    """The ``size`` bytes after the first ``skip``."""
+    async for chunk in chunks:
+        wanted = chunk[skip : skip + size]
+        skip -= min(skip, len(chunk))
+        size -= len(wanted)
+        if wanted:
+            yield wanted
+        if not size:
+            return
 
 
 def _facts(answer: Answer, grant: read.Grant) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from proxy.errors import DigestMismatch, UpstreamError
 from proxy.upstream.body import Body
 from proxy.upstream.verify import Expected
 
+PART = 16 * 1024
+"""Bytes that a part has to bring, if the next one is to be asked for."""
+
 
 class Resuming:
     """Follows the answers of one download, the first and those that go on with it.
@@ -45,6 +48,8 @@ class Resuming:
             raise self.error("was answered otherwise than before")
         if body.start == 0:
             self._seen = _Seen(have, sha256, body.etag)
+        elif self._total is None and body.total is None:
+            raise self.error("was resumed without its length")
         elif body.start == have and body.etag in (asked, None):
             self._etag = asked
         else:
@@ -69,13 +74,22 @@ class Resuming:
             self._etag = seen.etag
         return data
 
-    def require_all(self, length: int) -> None:
-        """The answer has ended, after so many bytes of the file in all."""
+    def is_whole(self, body: Body, have: int, length: int) -> bool:
+        """Whether the file has ended with this answer, which brought the bytes from ``have`` on.
+
+        False: it was a part, and the next one can be asked for.
+        """
         total = self._total
         if total is None and not self.encoding:
             total = self._expected.size
-        if self.repeats or (total is not None and length < total):
+        if not self.repeats and (total is None or length >= total):
+            return True
+        if body.stop != length:
             raise self.error("ended early")
+        if length - have < PART:
+            self._etag = None  # such parts lead nowhere: the next request has no range
+            raise self.error("came in very small parts")
+        return False
 
     def error(self, problem: str) -> UpstreamError:
         return UpstreamError(self._expected.index, f"{self._expected.what} {problem}")

@@ -7,11 +7,13 @@ from http import HTTPStatus
 
 import aiohttp
 
-from proxy.errors import UpstreamError, UpstreamTimeout
+from proxy.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from proxy.upstream.addresses import AddressRefused
 
 TEMPORARY = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request is worth another try."""
+
+REFUSALS = frozenset({400, 401, 403})
 
 
 class Busy(Exception):
@@ -67,4 +69,5 @@ def told(index: str, trouble: Trouble) -> tuple[UpstreamError, bool]:
 
 def status_error(index: str, status: int, retry_after: int | None = None) -> UpstreamError:
     phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
-    return UpstreamError(index, f"it answered {status} {phrase}".rstrip(), retry_after=retry_after)
+    kind = UpstreamRefused if status in REFUSALS else UpstreamError
+    return kind(index, f"it answered {status} {phrase}".rstrip(), retry_after=retry_after)

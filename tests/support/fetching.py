@@ -37,10 +37,10 @@ def _body(response: aiohttp.ClientResponse) -> Body:
         total, start = int(whole), int(span.partition("-")[0])
     return Body(
         _chunks(response),
-        total,
-        start,
-        etag if etag and etag.startswith('"') else None,
-        response.headers.get("Content-Encoding"),
+        total=total,
+        start=start,
+        etag=etag if etag and etag.startswith('"') else None,
+        encoding=response.headers.get("Content-Encoding"),
     )
 
 

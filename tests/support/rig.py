@@ -111,7 +111,14 @@ class Script:
     async def __call__(self, start: int, etag: str | None) -> AsyncIterator[Body]:
         self.asked.append((start, etag))
         answer = self._answers.pop(0)
-        yield Body(answer.chunks(), answer.total, answer.start, answer.etag, answer.encoding)
+        yield Body(
+            answer.chunks(),
+            total=answer.total,
+            start=answer.start,
+            stop=answer.stop,
+            etag=answer.etag,
+            encoding=answer.encoding,
+        )
 
 
 class Answer(NamedTuple):
@@ -121,6 +128,7 @@ class Answer(NamedTuple):
     etag: str | None = '"a"'
     encoding: str | None = None
     breaks: bool = False
+    stop: int | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         for at in range(0, len(self.data), 100_000):

@@ -271,6 +271,61 @@ async def test_a_part_that_does_not_fit_exactly_is_not_used(it: Rig, wrong: Answ
     assert script.asked == [(0, None), (1_500_000, '"a"'), (0, None)]
 
 
+HALF, TOTAL = 1_500_000, len(CONTENT)
+
+
+async def test_a_part_of_unknown_length_is_gone_on_with(it: Rig) -> None:
+    script = Script(
+        Answer(CONTENT[:HALF], TOTAL, breaks=True),
+        Answer(CONTENT[HALF:], None, start=HALF, stop=TOTAL),
+    )
+    assert await read(it.start(CONTENT, fetch=script)) == CONTENT
+
+
+async def test_after_a_part_that_ends_before_the_file_the_next_one_is_asked_for(it: Rig) -> None:
+    starts = range(0, TOTAL, 100_000)  # many more than a broken connection is resumed
+    script = Script(*(_part(start, start + 100_000) for start in starts))
+    assert await read(it.start(CONTENT, fetch=script)) == CONTENT
+    assert [start for start, _ in script.asked] == list(starts)
+
+
+async def test_parts_of_a_few_bytes_are_followed_by_a_request_for_all(it: Rig) -> None:
+    script = Script(
+        Answer(CONTENT[:HALF], TOTAL, breaks=True),
+        _part(HALF, HALF + 10),
+        Answer(CONTENT, TOTAL),
+    )
+    assert await read(it.start(CONTENT, fetch=script)) == CONTENT
+    assert [start for start, _ in script.asked] == [0, HALF, 0]
+
+
+async def test_parts_without_an_end_are_given_up(it: Rig) -> None:
+    script = Script(*[Answer(CONTENT[:HALF], TOTAL, etag=None, stop=HALF)] * 3)
+    got = await received(it.start(CONTENT, fetch=script).chunks(), UpstreamError)
+    assert got == CONTENT[: len(got)]
+
+
+async def test_a_file_of_unknown_length_does_not_end_with_a_part_of_unknown_length(
+    it: Rig,
+) -> None:
+    script = Script(
+        Answer(CONTENT[:HALF], None, breaks=True),
+        Answer(CONTENT[HALF:-1], None, start=HALF, stop=TOTAL - 1),
+        Answer(CONTENT, None),
+    )
+    assert await read(it.start(fetch=script)) == CONTENT
+
+
+async def test_a_file_of_which_only_the_end_of_the_answer_is_missing_is_whole(it: Rig) -> None:
+    script = Script(Answer(CONTENT, None, breaks=True))
+    assert await read(it.start(CONTENT, fetch=script)) == CONTENT
+    assert len(script.asked) == 1
+
+
+def _part(start: int, stop: int) -> Answer:
+    return Answer(CONTENT[start:stop], TOTAL, start=start, stop=min(stop, TOTAL))
+
+
 async def test_nothing_of_an_interrupted_encoded_body_stays_in_the_file(it: Rig) -> None:
     small = CONTENT[:500_000]
     script = Script(

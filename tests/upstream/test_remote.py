@@ -16,6 +16,7 @@ from proxy.errors import (
     NoSuchProject,
     UnreadablePage,
     UpstreamError,
+    UpstreamRefused,
     UpstreamTimeout,
 )
 from proxy.model import ProjectName
@@ -279,18 +280,28 @@ async def test_p38_file_that_vanished(upstream: Upstream, status: int) -> None:
                 pass
 
 
-async def test_size_asks_by_head(upstream: Upstream, wheel: Path) -> None:
-    url = upstream.url_of(WHEEL)
+async def test_size_asks_by_head_and_then_for_one_byte(upstream: Upstream, wheel: Path) -> None:
+    url, size = upstream.url_of(WHEEL), wheel.stat().st_size
     async with open_remote(upstream.url) as remote:
-        assert await remote.size(url) == wheel.stat().st_size
-        upstream.fault("/files/", Fault(encoding="gzip"), times=1)
+        assert await remote.size(url) == size
+        assert [each.method for each in upstream.requests] == ["HEAD"]
+        chunked = Fault(chunked=True)
+        for fault in (Fault(encoding="gzip"), Fault(status=405), Fault(status=403), chunked):
+            upstream.fault("/files/", fault, times=1)
+            assert await remote.size(url) == size
+            assert upstream.requests[-1].headers["Range"] == "bytes=0-0"
+        upstream.fault("/files/", chunked, times=1)
+        upstream.fault("/files/", Fault(ranges=False), times=1)
+        assert await remote.size(url) == size
+        upstream.fault("/files/", chunked)
+        assert await remote.size(url) == size  # the part says it
+        upstream.heal()
+        upstream.fault("/files/", Fault(chunked=True, ranges=False))
         assert await remote.size(url) is None
-        upstream.fault("/files/", Fault(status=405), times=1)
-        assert await remote.size(url) is None
-        upstream.fault("/files/", Fault(status=403), times=1)
-        with pytest.raises(UpstreamError, match="403 Forbidden"):
+        upstream.heal()
+        upstream.fault("/files/", Fault(status=403))
+        with pytest.raises(UpstreamRefused, match="403 Forbidden"):
             await remote.size(url)
-    assert {each.method for each in upstream.requests} == {"HEAD"}
 
 
 # files
@@ -370,14 +381,65 @@ async def test_resuming_behind_the_end_starts_at_zero(upstream: Upstream, wheel:
 
 
 @pytest.mark.parametrize(
-    "told", ["bytes 0-9/100", "bytes 700-699/9999", "bytes 700-800/*", "pages 700-9/9", ""]
+    "headers",
+    [
+        {"Content-Range": "bytes 0-9/100"},
+        {"Content-Range": "bytes 701-800/9999"},
+        {"Content-Range": "bytes 700-699/9999"},
+        {"Content-Range": "bytes 700-9999/9999"},
+        {"Content-Range": "pages 700-9/9"},
+        {"Content-Range": "bytes */9999"},
+        {"Content-Range": ""},
+        {"Content-Range": "bytes 700-800/9999", "Content-Encoding": "gzip"},
+        {"Content-Range": "bytes 700-800/9999", "ETag": '"other"'},
+        {"Content-Type": "multipart/byteranges; boundary=x"},
+    ],
 )
-async def test_another_part_than_asked_for_is_an_error(upstream: Upstream, told: str) -> None:
-    upstream.fault("/files/", Fault(status=206, body=b"x", headers={"Content-Range": told}))
-    async with open_remote(upstream.url) as remote:
-        with pytest.raises(UpstreamError, match="another part"):
-            async with remote.open(upstream.url_of(WHEEL), start=700, etag='"a"'):
-                pass
+async def test_a_part_that_cannot_be_used_is_followed_by_a_request_for_all(
+    upstream: Upstream, wheel: Path, headers: dict[str, str]
+) -> None:
+    upstream.fault("/files/", Fault(status=206, body=b"x", headers=headers), times=1)
+    async with (
+        open_remote(upstream.url) as remote,
+        remote.open(upstream.url_of(WHEEL), start=700, etag='"a"') as body,
+    ):
+        assert (body.start, body.stop) == (0, None)
+        assert await everything(body) == wheel.read_bytes()
+    assert ["Range" in each.headers for each in upstream.requests] == [True, False]
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 416, 501])
+async def test_a_refused_range_is_followed_by_a_request_for_all(
+    upstream: Upstream, wheel: Path, status: int
+) -> None:
+    upstream.fault("/files/", Fault(status=status), times=1)
+    async with (
+        open_remote(upstream.url) as remote,
+        remote.open(upstream.url_of(WHEEL), start=700, etag='"a"') as body,
+    ):
+        assert await everything(body) == wheel.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("told", "sent", "wanted", "total"),
+    [
+        ("bytes 700-709/5000", b"0123456789", b"0123456789", 5000),
+        ("bytes 700-709/*", b"0123456789", b"0123456789", None),
+        ("bytes 690-709/5000", b"before the" + b"0123456789", b"0123456789", 5000),
+        ("bytes 700-709/5000", b"0123456789 and more", b"0123456789", 5000),
+    ],
+)
+async def test_a_part_says_which_bytes_it_has(
+    upstream: Upstream, told: str, sent: bytes, wanted: bytes, total: int | None
+) -> None:
+    fault = Fault(status=206, body=sent, headers={"Content-Range": told}, chunked=True)
+    upstream.fault("/files/", fault)
+    async with (
+        open_remote(upstream.url) as remote,
+        remote.open(upstream.url_of(WHEEL), start=700, etag='"a"') as body,
+    ):
+        assert (body.start, body.stop, body.total) == (700, 710, total)
+        assert await everything(body) == wanted
 
 
 async def test_part_that_nobody_asked_for_is_an_error(upstream: Upstream) -> None:
