@@ -49,7 +49,7 @@ async def needed(
     """
     witness, collected = Witness(index), Collected()
     async with Resolver(witness, choice.sdists) as resolver:
-        naming = Naming(witness, choice, collected, {})
+        naming = Naming(witness, index, choice, collected, {})
         unresolved = Unresolved(witness, collected, resolver, jobs, rest)
         gathering = _Gathering(witness, collected, naming, resolver, unresolved, jobs, say)
         await gathering.named(wants)
@@ -82,8 +82,7 @@ class _Gathering:
         )
         for file in wants.files:
             await self.naming.file(file)
-        for version in wants.versions:
-            await self.naming.pinned(version)
+        await each(wants.versions, self.naming.pinned, self.jobs)
         for named in wants.named:
             await self.naming.newest(named)
         for touched in wants.touched:

@@ -51,6 +51,15 @@ async def proven(need: Need, pieces: AsyncIterator[bytes]) -> AsyncIterator[byte
             raise Wrong(need.filename, name)
 
 
+async def computed(pieces: AsyncIterator[bytes], algorithms: Iterable[str]) -> dict[str, str]:
+    """The digests of the bytes, in lowercase hex; algorithms that are not known are left out."""
+    running = {name: _hash(name) for name in algorithms if name in STRENGTH}
+    async for piece in pieces:
+        for each_hash in running.values():
+            each_hash.update(piece)
+    return {name: each_hash.hexdigest() for name, each_hash in running.items()}
+
+
 async def missing(
     index: Index, store: BlobStore, needs: Iterable[Need], *, verify: bool = False
 ) -> list[Missing]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from proxy.bundle.choice import Choice
 from proxy.bundle.collected import Collected
+from proxy.bundle.held import computed
 from proxy.bundle.listing import newest, of_version
 from proxy.bundle.needs import Need
 from proxy.bundle.targets import Target
@@ -21,6 +22,8 @@ class Naming:
     """Looks up on pages what is named, and collects it."""
 
     index: Index
+    files: Index
+    """The same, but nothing that is read here is noted as needed."""
     choice: Choice
     collected: Collected
     pages: dict[ProjectName, ProjectPage | ProxyError]
@@ -60,15 +63,41 @@ class Naming:
             self.collected.lock(install, frozenset(digests))
 
     async def pinned(self, wanted: PinnedVersion) -> None:
-        """The files of the version that have one of the digests."""
+        """The files of the version that have one of the digests.
+
+        Where the index names other digests than the lock, files are read, as pip does it.
+        """
         hashes = "".join(f" --hash={each}" for each in sorted(wanted.digests))
+        line = f"{wanted.project}=={wanted.version}{hashes}"
+        computed = await self._computed(wanted)
         for target in wanted.targets:
             install = (wanted.project, wanted.version, target)
-            line = f"{wanted.project}=={wanted.version}"
             self.collected.lock(install, wanted.digests)
             await self.version(
-                *install, lambda file: wanted.allows(file.hashes), line=line + hashes
+                *install,
+                lambda file: wanted.allows({**file.hashes, **computed.get(file.filename, {})}),
+                line=line,
             )
+
+    async def _computed(self, wanted: PinnedVersion) -> dict[str, dict[str, str]]:
+        """By file name, the digests of the bytes of files that only their bytes can prove."""
+        try:
+            page = await self.page(wanted.project)
+        except ProxyError:
+            return {}  # reported where the page is needed
+        files = of_version(page, wanted.version, self.choice, wanted.targets)
+        if any(wanted.allows(file.hashes) for file in files):
+            return {}
+        found = {}
+        for file in files:
+            if algorithms := wanted.unproven(file.hashes):
+                need = Need(wanted.project, file.filename, file.digest)
+                try:
+                    artifact = await self.files.file(need.project, need.filename, need.digest)
+                    found[file.filename] = await computed(artifact.blob.chunks(), algorithms)
+                except ProxyError as error:
+                    self.collected.miss(need.line, str(error))
+        return found
 
     async def version(
         self,

@@ -65,6 +65,11 @@ class PinnedVersion:
         """Whether a file with these hashes, as in ``model.File``, is one of those locked."""
         return any(f"{name}:{digest}" in self.digests for name, digest in hashes.items())
 
+    def unproven(self, hashes: Mapping[str, str]) -> frozenset[str]:
+        """The algorithms of the digests, where none is one of the hashes: only bytes tell."""
+        algorithms = frozenset(each.partition(":")[0] for each in self.digests)
+        return frozenset() if algorithms & hashes.keys() else algorithms
+
 
 @dataclass(frozen=True, slots=True)
 class Requirements:

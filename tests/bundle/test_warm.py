@@ -203,6 +203,33 @@ async def test_a_digest_that_the_page_does_not_tell_is_checked_on_the_bytes(here
         assert here.store.has(right), "a wrong lock is no reason to drop a file"
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
+async def test_a_pin_by_another_digest_than_the_index_names_is_met_by_bytes(
+    here: Site, algorithm: str
+) -> None:
+    wheel, sdist = here.wheel("alpha"), here.sdist("alpha")
+    digests = {
+        each: hashlib.new(algorithm, each.read_bytes()).hexdigest() for each in (wheel, sdist)
+    }
+    wrong = here.source("wrong.txt", f"alpha==1.0 --hash={algorithm}:{'0' * 128}\n")
+    assert [lack.line[:10] for lack in (await here.warm(wrong)).missing] == ["alpha==1.0"]
+    for each, digest in digests.items():
+        source = here.source("r.txt", f"alpha==1.0 --hash={algorithm}:{digest}\n")
+        report = await here.warm(source)
+        assert (report.missing, names(report)) == ((), {each.name})
+        assert (await here.ready(source)).complete
+
+
+async def test_what_a_local_wheel_requires_is_fetched(here: Site) -> None:
+    here.wheel("dep")
+    local = make_wheel(here.root / "local", "mine", "1.0", requires=["dep"])
+    source = here.source("r.txt", f"mine @ {local.as_uri()}\n")
+    report = await here.warm(source)
+    assert report.complete
+    assert names(report) == {"dep-1.0-py3-none-any.whl"}
+    assert (await here.ready(source)).complete
+
+
 async def test_an_access_log_is_warmed(here: Site) -> None:
     digest = hashlib.sha256(here.wheel("top").read_bytes()).hexdigest()
     here.wheel("other")

@@ -24,6 +24,7 @@ from proxy.bundle.sources import (
     uv_lock,
 )
 from proxy.bundle.sources.document import Document, open_document, read_document
+from proxy.bundle.sources.local import path_of
 from proxy.bundle.sources.pyproject import Some
 from proxy.bundle.wants import Wants
 
@@ -50,8 +51,9 @@ def read_source(
 ) -> Wants:
     """What one argument of the command line asks for.
 
-    An argument is a file, a directory with a ``pyproject.toml``, a project's name with
-    specifiers, or ``-`` for standard input: requirements, and files as ``ready`` lists them.
+    An argument is a file or its ``file:`` address, a directory with a ``pyproject.toml``, a
+    project's name with specifiers, or ``-`` for standard input: requirements, and files as
+    ``ready`` lists them.
     ``extras`` and ``groups`` are for ``pyproject.toml``: lock files are taken whole.
     ``environ`` is what ``${NAME}`` in requirements files refers to; ``latest`` is for names.
     Raises ``UnreadableSource``.
@@ -59,7 +61,7 @@ def read_source(
     if argument == "-":
         document = read_document("standard input", Path(), sys.stdin.buffer)
         return missing.read(document, choice, environ or {})
-    path = Path(argument)
+    path = path_of(argument)
     if _is_name(argument, path):
         return names.read(argument, latest)
     if path.is_dir():

@@ -5,16 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from proxy.bundle.sources.document import Document, open_document
-from proxy.bundle.sources.pyproject import FALLBACK, Pyproject, build_requirements, local_line
-from proxy.bundle.wants import Requirements, Wants
+from msgspec import Struct
 
+from proxy.bundle.sources.document import Document, open_document
+from proxy.bundle.sources.pyproject import (
+    FALLBACK,
+    BuildSystem,
+    Pyproject,
+    build_requirements,
+    local_line,
+)
+from proxy.bundle.wants import Requirements, UnreadableSource, Wants
+from proxy.distributions.archive import UnusableArchive, read_sdist_file
+
+LEGACY = "setuptools>=40.8.0\nwheel\n"
+"""What builds an sdist that does not say what builds it (PEP 518)."""
 _WRITTEN = re.compile(r"(?P<path>[^;\[]+?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*(?P<marker>;.*)?\Z")
 _NAMED = re.compile(r"[\w.-]+\s*(?:\[[^\]]*\]\s*)?@\s*[a-z]")
 _ARCHIVE = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tgz", ".tar.xz")
+
+
+class _Shape(Struct, rename="kebab"):
+    build_system: BuildSystem | None = None
 
 
 def names_path(text: str) -> bool:
@@ -28,22 +44,25 @@ def names_path(text: str) -> bool:
 def local_project(document: Document, text: str, number: int) -> tuple[str, Wants] | None:
     """For ``path[extras]; marker``: the line a resolver reads, and what building takes.
 
-    The path starts from the working directory, as for pip and uv. None if it is not a
-    directory but a file. Raises ``UnreadableSource``.
+    The path starts from the working directory, as for pip and uv. None if it is a file that
+    is no distribution. Raises ``UnreadableSource``.
     """
     written = _WRITTEN.match(text)
     if written is None:
         raise document.unreadable("not a requirement, nor a path", number)
-    folder = _path(written["path"])
-    if exists(folder.is_file):
+    folder = path_of(written["path"])
+    is_file = exists(folder.is_file)
+    if is_file and not folder.name.endswith(_ARCHIVE):
         return None
-    if not exists(folder.is_dir):
+    if not is_file and not exists(folder.is_dir):
         raise document.unreadable("a local path that does not exist", number)
     extras = [each.strip() for each in (written["extras"] or "").split(",") if each.strip()]
     for each in extras:
         document.project(each, number)
     line = f"{local_line(folder, extras)} {written['marker'] or ''}".strip()
     there = folder.resolve()
+    if is_file:
+        return line, _archive_build(there)
     return line, local_build(document, there, there.name)
 
 
@@ -60,6 +79,31 @@ def local_build(document: Document, folder: str | Path, name: str) -> Wants:
     return build_requirements(there, there.shaped(Pyproject, there.toml()))
 
 
+def _archive_build(file: Path) -> Wants:
+    if file.name.endswith(".whl"):
+        return Wants()
+    with file.open("rb") as opened:
+        return sdist_build(opened, file.name)
+
+
+def sdist_build(file: BinaryIO, filename: str) -> Wants:
+    """The build requirements of an sdist."""
+    file.seek(0)
+    legacy = Requirements(f"{filename}, build requirements", LEGACY)
+    try:
+        content = read_sdist_file(file, filename, "pyproject.toml")
+    except UnusableArchive:
+        return Wants(requirements=(legacy,))
+    document = Document(filename, Path(), content)
+    try:
+        system = document.shaped(_Shape, document.toml()).build_system
+        if system is None:
+            return Wants(requirements=(legacy,))
+        return build_requirements(document, Pyproject(build_system=system))
+    except UnreadableSource as error:
+        return Wants(requirements=(legacy,), notes=(str(error),))
+
+
 def exists(test: Callable[[], bool]) -> bool:
     """What ``Path.is_file`` or ``is_dir`` says, and no for what cannot be a path at all."""
     try:
@@ -68,7 +112,8 @@ def exists(test: Callable[[], bool]) -> bool:
         return False
 
 
-def _path(text: str) -> Path:
+def path_of(text: str) -> Path:
+    """The path that a ``file:`` address names, or the text is."""
     if text.startswith("file:"):
         return Path(url2pathname(urlsplit(text).path))
     return Path(text)

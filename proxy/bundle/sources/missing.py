@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from proxy.bundle.choice import Choice
 from proxy.bundle.sources import names, requirements
 from proxy.bundle.sources.document import Document
 from proxy.bundle.sources.options import Parser
+from proxy.bundle.sources.requirement_lines import decoded
 from proxy.bundle.targets import parse_targets
 from proxy.bundle.wants import Touched, Wants, joined
 from proxy.errors import ConfigurationError
@@ -35,7 +37,8 @@ def read(document: Document, choice: Choice, environ: Mapping[str, str]) -> Want
     """
     touched = []
     rest = []
-    for line in document.text().splitlines():
+    text, _ = decoded(document)
+    for line in text.splitlines():
         exact = _exact(line)
         touched += [exact] if exact else []
         rest.append("" if exact else line)  # lines keep their numbers
@@ -56,7 +59,12 @@ def _parts(document: Document, lines: list[str]) -> Iterator[Document]:
     heads = [number for number, line in enumerate(lines) if line.startswith(_HEAD)]
     for begin, end in zip([0, *heads], [*heads, len(lines)], strict=True):
         content = "\n".join([*[""] * begin, *lines[begin:end]])
-        yield replace(document, content=content.encode())
+        yield replace(document, content=_encoded(content))
+
+
+def _encoded(text: str) -> bytes:
+    """With a byte order mark: a comment in the text may name the encoding that it once had."""
+    return BOM_UTF8 + text.encode(errors="surrogatepass")
 
 
 def _part(document: Document, choice: Choice, environ: Mapping[str, str]) -> Wants:
@@ -70,7 +78,7 @@ def _part(document: Document, choice: Choice, environ: Mapping[str, str]) -> Wan
     if options.latest:
         every = joined(names.read(line, options.latest) for line in body.splitlines() if line)
     else:
-        rest = replace(document, content=f"{text[:before]}\n{body}".encode())
+        rest = replace(document, content=_encoded(f"{text[:before]}\n{body}"))
         every = requirements.read(rest, own, environ)
     constraints = "".join(f"{line}\n" for line in options.constrain)
     return replace(

@@ -7,6 +7,7 @@ a requirement itself looks like is left to ``packaging``.
 from __future__ import annotations
 
 import argparse
+import codecs
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,16 @@ from dataclasses import dataclass, field
 from proxy.bundle.sources.document import Document
 from proxy.bundle.sources.options import Parser
 
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as that of UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CODING = re.compile(rb"#.*?coding[:=]\s*([-\w.]+)")
+"""A comment that names the encoding (PEP 263), in one of the first two lines."""
+_FALLBACK = "latin-1"
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTIONS = re.compile(r"(?:^|\s)-")
@@ -30,10 +41,12 @@ class Line:
     requirement: str
     """Empty where there are only options."""
     options: argparse.Namespace = field(repr=False)
+    unknown: tuple[str, ...] = ()
+    """Names of options that are not known, without their values."""
 
 
 def _parser() -> Parser:
-    parser = Parser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False)  # options may be cut short, as pip's may
     add = parser.add_argument
     add("-r", "--requirement", action="append", default=[])
     add("-c", "--constraint", action="append", default=[])
@@ -42,7 +55,10 @@ def _parser() -> Parser:
     add("--no-binary", action="append", default=[])
     add("--only-binary", action="append", default=[])
     add("--pre", action="store_true")
-    add("--require-hashes", action="store_true")
+    add("--all-releases", action="append", default=[])
+    add("--only-final", action="append", default=[])
+    for name in ("--require-hashes", "--no-require-hashes"):
+        add(name, dest="require_hashes", action="store_true")
     for names in (("-i", "--index-url", "--pypi-url"), ("-f", "--find-links"), ("--trusted-host",)):
         add(*names, dest="index", action="append", default=[])
     add("--extra-index-url", dest="index", action="append")
@@ -57,14 +73,43 @@ def _parser() -> Parser:
 _PARSER = _parser()
 
 
-def lines(document: Document, environ: Mapping[str, str]) -> Iterator[Line]:
-    """The logical lines that say something. Raises ``UnreadableSource``.
+def decoded(document: Document) -> tuple[str, bool]:
+    """The text, and whether its encoding had to be guessed. Raises ``UnreadableSource``.
+
+    The encoding is that of a byte order mark, of a PEP 263 comment, or UTF-8. Where the bytes
+    are not UTF-8, pip takes the encoding of its machine; here it is Latin-1, in which no
+    byte is wrong and what names and versions consist of is the same.
+    """
+    content = document.content
+    for mark, encoding in _BOMS:
+        if content.startswith(mark):
+            return _decoded(document, content.removeprefix(mark), encoding), False
+    for line in content.split(b"\n", 2)[:2]:
+        if found := _CODING.match(line):
+            return _decoded(document, content, found[1].decode("ascii")), False
+    try:
+        return content.decode(), False
+    except UnicodeDecodeError:
+        return content.decode(_FALLBACK), True
+
+
+def _decoded(document: Document, content: bytes, encoding: str) -> str:
+    try:
+        return content.decode(encoding)
+    except LookupError:
+        raise document.unreadable(f"its encoding {encoding[:40]} is not known") from None
+    except ValueError:
+        raise document.unreadable(f"not text in {encoding[:40]}, as its beginning says") from None
+
+
+def lines(text: str, document: Document, environ: Mapping[str, str]) -> Iterator[Line]:
+    """The logical lines that say something. Raises ``UnreadableSource`` about the document.
 
     ``${NAME}`` stands for a variable of ``environ``, and for itself if there is none.
     """
-    for number, text in _logical(document.text()):
-        bare = _COMMENT.sub("", text).strip()
-        bare = _VARIABLE.sub(lambda found: environ.get(found[1], found[0]), bare)
+    for number, logical in _logical(text):
+        bare = _COMMENT.sub("", logical).strip()
+        bare = _VARIABLE.sub(lambda found: environ.get(found[1]) or found[0], bare)
         if bare:
             yield _line(document, number, bare)
 
@@ -93,9 +138,8 @@ def _line(document: Document, number: int, text: str) -> Line:
         # The values of options are not told: addresses of indexes hold passwords.
         told = str(error) if "expected one argument" in str(error) else "options cannot be read"
         raise document.unreadable(told, number) from None
-    if unknown:
-        raise document.unreadable(f"unknown option {unknown[0].partition('=')[0][:40]}", number)
-    return Line(number, text[:cut].strip(), options)
+    names = tuple(each.partition("=")[0][:40] for each in unknown if each.startswith("-"))
+    return Line(number, text[:cut].strip(), options, names)
 
 
 def _words(text: str) -> list[str]:

@@ -11,9 +11,9 @@ from packaging.requirements import Requirement
 
 from proxy.bundle.choice import Choice
 from proxy.bundle.sources.document import Document, open_document
-from proxy.bundle.sources.local import local_project, names_path
+from proxy.bundle.sources.local import local_project, names_path, path_of
 from proxy.bundle.sources.locked import digests, version
-from proxy.bundle.sources.requirement_lines import Line, lines
+from proxy.bundle.sources.requirement_lines import Line, decoded, lines
 from proxy.bundle.wants import PinnedVersion, Requirements, Skipped, Wants, joined
 from proxy.simple.names import normalize
 
@@ -22,6 +22,7 @@ _FORMAT = re.compile(r"[A-Za-z0-9._-]+|:all:|:none:")
 _MOST = 200
 """Included files; each may be included by the one before."""
 
+_NAME_ENCODING = "Name its encoding in the first line: # -*- coding: cp1252 -*-"
 _NOT_INDEXED = "comes from an address, not from an index"
 
 
@@ -61,15 +62,19 @@ class _Reading:
         return joined((Wants(requirements=(asked,)), *self.others))
 
     def file(self, document: Document, *, constraint: bool) -> None:
-        for line in lines(document, self.environ):
+        text, guessed = decoded(document)
+        if guessed:
+            self.say(f"{document.name}: not UTF-8, so read as Latin-1. {_NAME_ENCODING}")
+        for line in lines(text, document, self.environ):
             if line.requirement:
                 self.requirement(document, line, line.requirement, constraint=constraint)
-            for text in line.options.editable:
-                self.requirement(document, line, text, constraint=constraint)
-            for name in line.options.requirement:
-                self.include(document, line, name, constraint=False)
-            for name in line.options.constraint:
-                self.include(document, line, name, constraint=True)
+            for editable in line.options.editable:
+                self.requirement(document, line, editable, constraint=constraint)
+            if not (line.requirement or line.options.editable):  # beside one, pip ignores them
+                for name in line.options.requirement:
+                    self.include(document, line, name, constraint=False)
+                for name in line.options.constraint:
+                    self.include(document, line, name, constraint=True)
             self.options(document, line)
 
     def requirement(self, document: Document, line: Line, text: str, *, constraint: bool) -> None:
@@ -108,7 +113,7 @@ class _Reading:
     def local(self, document: Document, line: Line, text: str) -> None:
         found = local_project(document, text, line.number)
         if found is None:
-            self.skip(document, f"line {line.number}", "names a local file, not an index's")
+            self.skip(document, f"line {line.number}", "names a local file that is no distribution")
             return
         written, build = found
         self.to_resolve = True
@@ -119,7 +124,7 @@ class _Reading:
         if _ADDRESS.match(name):
             self.skip(document, f"line {line.number}", "includes a file from an address")
             return
-        path = document.folder / name
+        path = document.folder / (path_of(name) if name.startswith("file:") else name)
         # A file counts once, however often it is included: so circles end, too.
         key = (path.absolute(), constraint)
         if key in self.seen:
@@ -134,14 +139,26 @@ class _Reading:
         for name in ("no_binary", "only_binary"):
             for value in _FORMAT.findall(" ".join(getattr(options, name))):
                 self.required.append(f"--{name.replace('_', '-')} {value}")
-        self.prereleases |= options.pre
+        every = _FORMAT.findall(" ".join(options.all_releases))
+        self.prereleases |= options.pre or ":all:" in every
+        if {*every, *_FORMAT.findall(" ".join(options.only_final))} - {":all:", ":none:"}:
+            self.note(document, line, "allows pre-releases of some projects only: not followed")
+        for name in line.unknown:
+            self.note(document, line, f"the option {name} is not known and is ignored")
         if options.index:
-            self.note(document, line, "names an index; not followed, this one stands for all")
+            self.note(
+                document,
+                line,
+                "names an index or files elsewhere; not used, this index stands for all",
+            )
         if options.other:
             self.note(document, line, "has an option that matters only when installing")
 
     def note(self, document: Document, line: Line, text: str) -> None:
-        self.others.append(Wants(notes=(f"{document.name}, line {line.number}: {text}",)))
+        self.say(f"{document.name}, line {line.number}: {text}")
+
+    def say(self, text: str) -> None:
+        self.others.append(Wants(notes=(text,)))
 
     def skip(self, document: Document, what: str, reason: str = _NOT_INDEXED) -> None:
         self.others.append(Wants(skipped=(Skipped(document.name, what, reason),)))

@@ -2,13 +2,54 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.sources.requirement_lines import lines
+from proxy.bundle.sources.requirement_lines import Line, decoded, lines
 from proxy.bundle.wants import UnreadableSource
 from tests.bundle.support import document
 
 
-def read(text: str, **environ: str) -> list[tuple[int, str]]:
-    return [(line.number, line.requirement) for line in lines(document(text), environ)]
+def parsed(text: str | bytes, **environ: str) -> list[Line]:
+    given = document(text)
+    return list(lines(decoded(given)[0], given, environ))
+
+
+def read(text: str | bytes, **environ: str) -> list[tuple[int, str]]:
+    return [(line.number, line.requirement) for line in parsed(text, **environ)]
+
+
+@pytest.mark.parametrize(
+    ("content", "guessed"),
+    [
+        ("é==1\r\n".encode(), False),
+        ("é==1".encode("utf-8-sig"), False),
+        ("é==1".encode("utf-16"), False),
+        (b"\xfe\xff" + "é==1".encode("utf-16-be"), False),
+        ("é==1".encode("utf-32"), False),
+        (b"\x00\x00\xfe\xff" + "é==1".encode("utf-32-be"), False),
+        ("# -*- coding: latin-1 -*-\né==1".encode("latin-1"), False),
+        ("#!x\n# vim: set fileencoding=cp1252 :\né==1".encode("cp1252"), False),
+        ("é==1".encode("latin-1"), True),
+        ("\n\n# coding: cp437\né==1".encode("latin-1"), True),
+        ("x # coding: cp437\né==1".encode("latin-1"), True),
+    ],
+)
+def test_the_encoding_is_that_of_a_mark_or_comment_or_utf_8(content: bytes, guessed: bool) -> None:
+    assert decoded(document(content))[1] is guessed
+    assert read(content)[-1][1] == "é==1"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"# coding: klingon\na", "its encoding klingon is not known"),
+        (b"# coding: hex\na", "its encoding hex is not known"),
+        (b"# coding: ascii\n\xff", "not text in ascii, as its beginning says"),
+        (b"\xff\xfea", "not text in utf-16-le, as its beginning says"),
+        (b"\xef\xbb\xbf\xff", "not text in utf-8, as its beginning says"),
+    ],
+)
+def test_a_text_in_another_encoding_than_it_says_is_refused(content: bytes, told: str) -> None:
+    with pytest.raises(UnreadableSource, match=told):
+        decoded(document(content))
 
 
 @pytest.mark.parametrize(
@@ -30,37 +71,49 @@ def test_logical_lines_and_comments(text: str, found: list[tuple[int, str]]) -> 
     assert read(text) == found
 
 
-def test_variables_are_replaced_where_they_exist() -> None:
-    text = "${A}-x ${B} $A ${a}"
-    assert read(text, A="a", a="no") == [(1, "a-x ${B} $A ${a}")]
+def test_variables_are_replaced_where_they_say_something() -> None:
+    text = "${A}-x ${B} $A ${a} ${C}"
+    assert read(text, A="a", a="no", C="") == [(1, "a-x ${B} $A ${a} ${C}")]
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("a --use-pep517", ("--use-pep517",)),
+        ("--unknown=secret --other secret", ("--unknown", "--other")),
+        ("--pre x", ()),
+        ("a --all-releases x --only-final=y --no-require-hashes -C x=y", ()),
+    ],
+)
+def test_unknown_options_are_named_without_their_values(text: str, unknown: tuple[str]) -> None:
+    (line,) = parsed(text)
+    assert line.unknown == unknown
 
 
 def test_hashes_belong_to_the_requirement_they_follow() -> None:
-    (line,) = lines(document("a==1 \\\n  --hash=sha256:1 \\\n  --hash sha256:2 # x"), {})
+    (line,) = parsed("a==1 \\\n  --hash=sha256:1 \\\n  --hash sha256:2 # x")
     assert line.requirement == "a==1"
     assert line.options.hash == ["sha256:1", "sha256:2"]
 
 
 @pytest.mark.parametrize(
-    "text", ["-r x.txt", "-rx.txt", "--requirement x.txt", "--requirement=x.txt"]
+    "text",
+    ["-r x.txt", "-rx.txt", "--requirement x.txt", "--requirement=x.txt", "--requirem x.txt"],
 )
 def test_options_may_be_spelled_in_every_way(text: str) -> None:
-    (line,) = lines(document(text), {})
+    (line,) = parsed(text)
     assert (line.requirement, line.options.requirement) == ("", ["x.txt"])
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("a\n--unknown=secret", "line 2: unknown option --unknown"),
         ("-r", "line 1: argument -r/--requirement: expected one argument"),
         ("a --hash='secret", "line 1: options cannot be read"),
         ("a --pre=secret", "line 1: options cannot be read"),
-        (b"a\nb\xff".decode("latin-1"), None),
     ],
 )
-def test_broken_line_is_told_without_values(text: str, told: str | None) -> None:
-    content = text.encode() if told else text.encode("latin-1")
+def test_broken_line_is_told_without_values(text: str, told: str) -> None:
     with pytest.raises(UnreadableSource) as caught:
-        list(lines(document(content), {}))
-    assert str(caught.value) == f"given, {told or 'line 2: not text in UTF-8'}"
+        parsed(text)
+    assert str(caught.value) == f"given, {told}"

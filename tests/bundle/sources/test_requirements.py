@@ -8,6 +8,7 @@ from proxy.bundle.sources import read_source, requirements
 from proxy.bundle.wants import PinnedVersion, Requirements, UnreadableSource, Wants
 from proxy.simple.names import normalize
 from tests.bundle.support import LINUX, WINDOWS, choice, document
+from tests.support.distributions import make_sdist, make_wheel
 
 A, B = "sha256:" + "a1" * 32, "sha256:" + "b2" * 32
 
@@ -158,12 +159,62 @@ def test_local_project_lies_where_the_command_is_given_whatever_names_it(
 
 
 def test_local_file_is_told_and_a_missing_path_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "foo-1.0.zip").touch()
-    (skipped,) = read(f"{tmp_path}/foo-1.0.zip").skipped
+    (tmp_path / "foo.egg").touch()
+    (skipped,) = read(f"{tmp_path}/foo.egg").skipped
     assert "local file" in skipped.reason
     for line in (f"{tmp_path}/none", "./none", "none.whl", "-e none/x", "x\0/y", "/" + "x" * 5000):
         with pytest.raises(UnreadableSource, match="line 1: a local path that does not exist"):
             read(line)
+
+
+@pytest.mark.parametrize("line", ["{}", "{}[x]", "foo @ {}", "foo[x] @ {}", "{}#sha256=00"])
+def test_a_local_distribution_is_read_by_the_resolver(line: str, tmp_path: Path) -> None:
+    extras = "[x]" if "[x]" in line else ""
+    wheel = make_wheel(tmp_path / "a folder", "foo", "1.0")
+    (own,) = read(line.format(wheel.as_uri())).requirements
+    assert own.text == f"{wheel.as_uri()}{extras}\n"
+    sdist = make_sdist(tmp_path, "foo", "1.0")
+    own = read(line.format(sdist.as_uri())).requirements[0]
+    assert own.text == f"{sdist.as_uri()}{extras}\n"
+
+
+def test_includes_and_sources_may_be_file_addresses(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    (folder / "b.txt").write_text("b\n")
+    (folder / "c.txt").write_text("b<2\n")
+    text = f"-r {(folder / 'b.txt').as_uri()}\n-c file://localhost{folder}/c.txt\n"
+    found = asked(read(text.replace(" folder", "%20folder")))
+    assert (found.text, found.constraints) == ("b\n", "b<2\n")
+    assert asked(read_source((folder / "b.txt").as_uri(), choice())).text == "b\n"
+
+
+def test_what_pip_ignores_beside_a_requirement_is_ignored(tmp_path: Path) -> None:
+    assert asked(read("a -r none.txt -c none.txt", tmp_path)).text == "a\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "prereleases", "notes"),
+    [
+        ("--pre", True, 0),
+        ("--all-releases :all:", True, 0),
+        ("--all-releases=:none:", False, 0),
+        ("--only-final :all:", False, 0),
+        ("--all-releases a,b", False, 1),
+        ("--no-require-hashes", False, 0),
+        ("--unheard-of=x", False, 1),
+    ],
+)
+def test_options_of_the_newest_pip(options: str, prereleases: bool, notes: int) -> None:
+    wants = read(f"a\n{options}")
+    assert (asked(wants).text, asked(wants).prereleases) == ("a\n", prereleases)
+    assert len(wants.notes) == notes
+
+
+def test_a_guessed_encoding_is_noted() -> None:
+    wants = requirements.read(document(b"a # f\xfcr\n"), choice(), {})
+    assert asked(wants).text == "a\n"
+    assert "not UTF-8" in wants.notes[0]
 
 
 def test_variables_count_everywhere(tmp_path: Path) -> None:
