@@ -14,7 +14,7 @@ ProxyError
 │  ├─ UnreadablePage     not the Simple API, or a newer major version  502   stops
 │  └─ DigestMismatch     bytes are not what the index says             502   stops
 ├─ StoreDamaged          a stored file is not what its name says       500   stops
-└─ ConfigurationError    raised only while composing                   exit 2
+└─ ConfigurationError    raised only while composing; several in one   exit 2
 ```
 
 Errors carry facts as attributes, word them in ``__str__`` for whoever asked, and know
@@ -23,6 +23,8 @@ credential, an internal address or a piece of an upstream answer.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class ProxyError(Exception):
@@ -146,6 +148,48 @@ class ConfigurationError(ProxyError):
 
     def __str__(self) -> str:
         return f"{self.key}: {self.problem}" + (f"; {self.remedy}" if self.remedy else "")
+
+    @property
+    def parts(self) -> Sequence[ConfigurationError]:
+        """The errors that this one is made of, at least itself."""
+        return [self]
+
+
+class ConfigurationErrors(ConfigurationError):
+    """Several settings are wrong. ``key``, ``problem`` and ``remedy`` are those of the first."""
+
+    def __init__(self, parts: Sequence[ConfigurationError]) -> None:
+        super().__init__(parts[0].key, parts[0].problem, parts[0].remedy)
+        self._parts = parts
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._parts))
+
+    @property
+    def parts(self) -> Sequence[ConfigurationError]:
+        return self._parts
+
+
+def refuse(problems: Sequence[ConfigurationError]) -> None:
+    """Raise one ``ConfigurationError`` for all of the problems; return if there are none."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        raise ConfigurationErrors(problems)
+
+
+def reason(error: BaseException) -> str:
+    """Why it failed, in the words of the system or library; never the type or ``repr``."""
+    words = getattr(error, "strerror", None) or str(error)
+    return words or ("it took too long" if "Timeout" in type(error).__name__ else "unknown")
+
+
+def how_to_add(extra: str) -> str:
+    """How to install an optional part of Waystation, which is on no public index."""
+    return (
+        f"add the extra {extra!r}: in the checkout of Waystation run"
+        f" pip install '.[{extra}]', or name its wheel: pip install 'FILE.whl[{extra}]'"
+    )
 
 
 def _upstream(index: str) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator
 
 from proxy.errors import ConfigurationError
 from proxy.policies.names import matcher
+from proxy.sizes import seconds
 
 
 class KeepTable(BaseModel):
@@ -19,13 +21,21 @@ class KeepTable(BaseModel):
     sources: Annotated[list[str], Field(min_length=1)]
     python: list[Annotated[str, Field(pattern=r"^3\.\d{1,2}(\.\d{1,2})?$")]] = []
     platform: list[str] = []
-    every: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3600.0
+    every: Annotated[float, BeforeValidator(seconds), Field(ge=1, allow_inf_nan=False)] = 3600.0
     names: list[str] = []
     versions: str = ""
     latest: Annotated[int, Field(gt=0)] | None = None
     sdists: Literal["also", "none", "only"] = "also"
     all_files: bool = False
     max_file_size: ByteSize | None = None
+
+    @field_validator("sources")
+    @classmethod
+    def _home(cls, value: list[str]) -> list[str]:
+        try:
+            return [str(Path(each).expanduser()) if each[:1] == "~" else each for each in value]
+        except RuntimeError:
+            raise ValueError("the home directory in one of them is not known") from None
 
     @field_validator("names")
     @classmethod

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ByteSize,
     ConfigDict,
     Field,
@@ -18,15 +20,24 @@ from pydantic import (
     UrlConstraints,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from proxy.keep_table import KeepTable
 from proxy.policies.names import Reserved
+from proxy.sizes import seconds
 
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+def _expanded(path: Path) -> Path:
+    """With ``~`` as the home directory of the user."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home directory in {path} is not known") from None
+
+
+UserPath = Annotated[Path, AfterValidator(_expanded)]
+Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
-Names = Annotated[list[str], NoDecode]
 Status = Annotated[int, Field(ge=400, le=499)]
 
 DAY = 86400.0
@@ -40,7 +51,7 @@ class LocalTable(Table):
     """A directory of private distributions."""
 
     kind: Literal["local"]
-    path: Path
+    path: UserPath
     legacy_files: bool = False
     watch: bool = True
 
@@ -73,14 +84,8 @@ class FallthroughTable(Table):
 IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discriminator="kind")]
 
 
-class Settings(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix="WAYSTATION_",
-        extra="forbid",
-        frozen=True,
-        env_ignore_empty=True,
-        defer_build=True,  # only what ``proxy.sources`` makes of it is ever built
-    )
+class Settings(Table):
+    """All settings, as ``settings.example.toml`` lists them."""
 
     # Where it listens
     host: str = "127.0.0.1"
@@ -88,25 +93,25 @@ class Settings(BaseSettings):
     prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
     public_url: HttpUrl | None = None
     workers: Count | Literal["auto"] = 1
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
+    tls_certificate: UserPath | None = None
+    tls_key: UserPath | None = None
 
     # What it serves, in short
-    packages: Path | None = None
+    packages: UserPath | None = None
     legacy_files: bool = False
     watch: bool = True
-    reserved: Names = []
+    reserved: list[str] = []
     upstream: HttpUrl | None = None
     upstream_username: str | None = None
     upstream_password: SecretStr | None = None
-    upstream_missing_statuses: Annotated[list[Status], NoDecode] = [404, 410]
-    file_hosts: Names = []
+    upstream_missing_statuses: list[Status] = [404, 410]
+    file_hosts: list[str] = []
     # ... and in full
     indexes: dict[str, IndexTable] = {}
     index: str = "main"
 
     # The cache
-    cache_dir: Path | None = None
+    cache_dir: UserPath | None = None
     max_size: ByteSize = ByteSize(20 * 10**9)
     page_ttl: Seconds = 600.0
     page_ttl_min: Seconds = 0.0
@@ -121,19 +126,19 @@ class Settings(BaseSettings):
 
     # What is kept warm
     keep: list[KeepTable] = []
-    change_lists: Path | None = None
+    change_lists: UserPath | None = None
 
     # Without a network
     offline: bool = False
     offline_list_all: bool = False
-    trusted_keys: Annotated[list[Path], NoDecode] = []
+    trusted_keys: list[UserPath] = []
 
     # How upstream is asked
     netrc: bool = True
     outgoing_proxy: Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])] | None = None
-    ca_bundle: Path | None = None
-    client_certificate: Path | None = None
-    client_key: Path | None = None
+    ca_bundle: UserPath | None = None
+    client_certificate: UserPath | None = None
+    client_key: UserPath | None = None
     connect_timeout: Positive = 10.0
     read_timeout: Positive = 60.0
     page_timeout: Positive = 30.0

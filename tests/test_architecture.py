@@ -71,9 +71,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
         *("proxy.storage.base", "proxy.storage.disk", "proxy.storage.reading"),
     ),
     # Settings are types without behaviour; who turns them into things is named further below.
-    "proxy.settings": ("proxy.keep_table", "proxy.policies.names"),
-    "proxy.keep_table": ("proxy.bundle.platforms", "proxy.errors", "proxy.policies.names"),
-    "proxy.sources": ("proxy.errors", "proxy.settings"),
+    "proxy.settings": ("proxy.keep_table", "proxy.policies.names", "proxy.sizes"),
+    "proxy.keep_table": (
+        *("proxy.bundle.platforms", "proxy.errors", "proxy.policies.names", "proxy.sizes"),
+    ),
+    "proxy.mistakes": ("proxy.errors", "proxy.keep_table", "proxy.settings"),
+    "proxy.sources": ("proxy.errors", "proxy.mistakes", "proxy.settings"),
     # ... and of what they may lead to, by rules without I/O.
     "proxy.plan": ("proxy.errors", "proxy.settings", "proxy.upstream.addresses"),
     "proxy.cache": (*FOUNDATION, "proxy.settings", "proxy.storage.*"),
@@ -108,8 +111,6 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # It pickles what it can: one module sees to it that it cannot.
     "diskcache": ("proxy.storage.raw",),
     "sqlite3": ("proxy.storage.*",),
-    # Values from outside are checked where they come in, and are plain after that.
-    "pydantic_settings": ("proxy.settings", "proxy.sources"),
     "click": ("proxy.cli", "proxy.cli.*"),
     "uvloop": ("proxy.cli.*",),
     "cryptography": ("proxy.bundle.archive.signing",),
@@ -122,7 +123,14 @@ SLOW = ("bs4", "pypi_simple", "cryptography", "uvloop")
 """Libraries that most starts do not need: they are imported where they are used."""
 
 READS_SETTINGS = (
-    *("proxy.settings", "proxy.sources", "proxy.plan", "proxy.cache", "proxy.compose*"),
+    *(
+        "proxy.settings",
+        "proxy.mistakes",
+        "proxy.sources",
+        "proxy.plan",
+        "proxy.cache",
+        "proxy.compose*",
+    ),
     "proxy.cli.*",
     # They open a whole proxy of their own, as the command line does.
     *("proxy.bundle.ready", "proxy.bundle.warm", "proxy.bundle.keep.aside"),

@@ -80,4 +80,4 @@ def test_a_wrong_keep_table_is_told_by_its_key(key: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load({"keep": [{"sources": ["top"], key: value}]})
     assert caught.value.key.startswith(f"keep.0.{key}")
-    assert "settings.example.toml" in caught.value.remedy
+    assert "waystation settings" in caught.value.remedy

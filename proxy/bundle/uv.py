@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.errors import ConfigurationError, ProxyError
+from proxy.errors import ConfigurationError, ProxyError, how_to_add
 
 _KEPT = ("PATH", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LANG", "LC_ALL")
 _TOLD = 4000
@@ -41,7 +41,7 @@ def find_uv() -> str:
     raise ConfigurationError(
         "uv",
         "something has to be resolved, and the resolver is not installed",
-        "pip install 'waystation[warm]', or name lock files whose projects all have wheels",
+        f"{how_to_add('warm')}; or name lock files whose projects all have wheels",
     )
 
 

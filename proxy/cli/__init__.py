@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
+from difflib import get_close_matches
 from types import ModuleType
 
 import click
@@ -17,6 +18,7 @@ COMMANDS = {
     "warm": "Fetch all that a build needs, for any platform.",
     "sync": "Fetch what is new of what the settings keep warm.",
     "ready": "Say whether all that a build needs is held.",
+    "settings": "Print every setting with its default, explained.",
     "check": "Validate the settings and show what they mean.",
     "cache": "Look at the cache, verify it, purge it.",
     "export": "Write a static tree that any web server can serve.",
@@ -32,7 +34,9 @@ class Lazy(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            close = get_close_matches(cmd_name, COMMANDS, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"No such command {cmd_name!r}.{hint}")
         command = _imported(f"proxy.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
@@ -65,7 +69,8 @@ def main() -> None:
     try:
         group(prog_name="waystation")
     except ConfigurationError as error:
-        click.echo(f"waystation: {error}", err=True)
+        for part in error.parts:
+            click.echo(f"waystation: {part}", err=True)
         sys.exit(2)
     except ProxyError as error:
         click.echo(f"waystation: {error}", err=True)

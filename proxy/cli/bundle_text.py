@@ -11,6 +11,7 @@ from proxy.bundle.archive.creating import Created
 from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest
 from proxy.bundle.archive.reading import Bundle
 from proxy.bundle.archive.survey import Survey
+from proxy.errors import how_to_add
 from proxy.sizes import size_text
 
 
@@ -18,7 +19,7 @@ def facts(bundle: Bundle) -> list[str]:
     """Whose it is, and how much."""
     signed = "not signed"
     if bundle.head.signer:
-        checked = "" if bundle.verified else ", which was not checked: install waystation[sign]"
+        checked = "" if bundle.verified else f", which was not checked: {how_to_add('sign')}"
         signed = f"by ed25519:{bundle.head.signer}{checked}"
     return [f"manifest   sha256:{bundle.digest}", f"signed     {signed}", *amounts(bundle.manifest)]
 

@@ -11,6 +11,7 @@ import click
 from proxy.cli.export_source import Asked, check_place, opened
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import given, source_options
+from proxy.errors import how_to_add
 from proxy.export.addresses import as_listed, base_address, flat, in_tree
 from proxy.export.placing import How
 from proxy.export.readme import can_render
@@ -111,4 +112,4 @@ def _report(folder: Path, done: Exported) -> None:
         f"{changes.written} files written, {changes.unchanged} unchanged, {changes.removed} removed"
     )
     if not can_render():
-        click.echo("descriptions are plain text: to render them, install waystation[export]")
+        click.echo(f"descriptions are plain text; to render them, {how_to_add('export')}")

@@ -42,12 +42,30 @@ _SERVING = (
     click.option("--host", metavar="ADDRESS", help="Listen here. Default: 127.0.0.1."),
     click.option("--port", type=int, metavar="N", help="Listen on this port. Default: 8080."),
     click.option(
-        "--page-ttl",
-        type=float,
-        metavar="SECONDS",
-        help="Upper bound of a page's freshness. Default: 600.",
+        "--public-url", metavar="URL", help="The address that clients use, if it is another one."
+    ),
+    click.option("--tls-certificate", metavar="FILE", help="Serve HTTPS with this chain (PEM)."),
+    click.option("--tls-key", metavar="FILE", help="The key of the certificate (PEM)."),
+    click.option("--workers", metavar="N", help='Processes, or "auto". Default: 1.'),
+    click.option(
+        "--reserved",
+        metavar="NAMES",
+        multiple=True,
+        callback=lambda context, option, value: " ".join(value) if value else None,
+        help="Names, or patterns such as acme-*, that are never asked upstream. Repeatable.",
+    ),
+    click.option(
+        "--max-size", metavar="SIZE", help="How much the cache keeps, such as 50GB. Default: 20GB."
+    ),
+    click.option(
+        "--page-ttl", metavar="TIME", help="Upper bound of a page's freshness. Default: 10m."
     ),
     click.option("--log-format", type=click.Choice(["plain", "json"]), help="Default: plain."),
+    click.option(
+        "--log-level",
+        type=click.Choice(["debug", "info", "warning", "error"]),
+        help="Default: info.",
+    ),
 )
 
 

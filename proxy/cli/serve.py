@@ -22,7 +22,7 @@ from proxy.counters import Counters
 from proxy.events import Events
 from proxy.heavy import return_large_memory
 from proxy.logs import set_up
-from proxy.plan import describe
+from proxy.plan import describe, plan
 from proxy.settings import Settings
 from proxy.simple.links import Links, absolute_links
 from proxy.sources import load
@@ -46,7 +46,7 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 @serving_options
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
-    settings = load(flags, config).settings
+    settings = load(flags, config, plan).settings
     handler = set_up(
         settings.log_format,
         settings.log_level,

@@ -1,6 +1,6 @@
 """Long descriptions as HTML that is safe to show, whoever wrote them.
 
-Rendering needs the extra ``waystation[export]``; without it the text is shown as it is.
+Rendering needs the extra ``export``; without it the text is shown as it is.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Self
 
 import msgspec
+
+from proxy.errors import reason
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class Readme:
                 await process.stdin.drain()
                 return msgspec.json.decode(await process.stdout.readline(), type=str | None)
         except (OSError, ValueError, TimeoutError) as error:
-            _log.warning("a description is shown as plain text: %r", error)
+            _log.warning("a description is shown as plain text: %s", reason(error))
             await self._end()
             return None
         except asyncio.CancelledError:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
+from proxy.errors import reason
 from proxy.model import ProjectName
 from proxy.storage.pages import Pages, StoredPage, pack
 
@@ -82,4 +83,4 @@ class PageStore:
         if self._writes.get(project) is task:
             del self._writes[project]
         if not task.cancelled() and (error := task.exception()):
-            log.error("page of %s was not stored: %r", project, error)
+            log.error("page of %s was not stored: %s", project, reason(error))

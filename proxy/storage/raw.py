@@ -9,6 +9,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ __all__ = ["DBNAME", "MODE_RAW", "TROUBLES", "Unwritable", "connected", "keys"]
 
 TROUBLES = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
 """What reading and writing may raise."""
+
+LOCKED_FOR = 1.0
+"""Seconds after which a database that another process has locked counts as unreadable."""
 
 _KEYS = """
     SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ?
@@ -40,11 +44,26 @@ def connected(folder: Path, size_limit: int) -> Any:
     ``TROUBLES`` says.
     """
     file = folder / DBNAME
-    if all(os.access(each, os.W_OK) for each in (folder, file) if each.exists()):
-        return diskcache.Cache(
-            str(folder), timeout=1, disk=RawDisk, size_limit=size_limit, **_SETTINGS
-        )
-    return Unwritable(folder)
+    if not all(os.access(each, os.W_OK) for each in (folder, file) if each.exists()):
+        return Unwritable(folder)
+    if file.exists():
+        _require_unlocked(file)
+    return Bounded(
+        str(folder), timeout=LOCKED_FOR, disk=RawDisk, size_limit=size_limit, **_SETTINGS
+    )
+
+
+def _require_unlocked(file: Path) -> None:
+    """Raises ``sqlite3.OperationalError`` if another process keeps the database locked.
+
+    The library would wait for a minute before it gives up.
+    """
+    con = sqlite3.connect(file, timeout=LOCKED_FOR, isolation_level=None)
+    try:
+        con.execute("BEGIN IMMEDIATE")
+        con.execute("ROLLBACK")
+    finally:
+        con.close()
 
 
 def keys(cache: Any, prefix: str) -> list[str]:
@@ -86,6 +105,31 @@ class RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
         except OSError:  # a full disk is not to be filled with halves
             Path(full_path).unlink(missing_ok=True)
             raise
+
+
+class Bounded(diskcache.Cache):  # type: ignore[misc]  # the library has no types
+    """A cache that waits for a lock of another process no longer than its time-out.
+
+    The library retries for a minute, while it opens a database and in some later calls.
+    """
+
+    @property
+    def _sql_retry(self) -> Callable[..., Any]:
+        sql, end = self._sql, time.monotonic() + LOCKED_FOR
+
+        def execute(*statement: Any) -> Any:
+            while True:
+                try:
+                    return sql(*statement)
+                except sqlite3.OperationalError as error:
+                    if str(error) != "database is locked":
+                        raise
+                    if time.monotonic() > end:
+                        self.close()
+                        raise
+                time.sleep(0.001)
+
+        return execute
 
 
 class Unwritable(diskcache.Cache):  # type: ignore[misc]  # the library has no types

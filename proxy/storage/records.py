@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from proxy.errors import reason
 from proxy.storage.database import Database, Lane
 from proxy.storage.folders import private_folder, require_local
 from proxy.storage.glance import CannotTell, Glance
@@ -82,7 +83,7 @@ class DiskRecords:
         """Once, until something could be written again."""
         if not self._failing:
             self._failing = True
-            log.warning("what is remembered cannot be read or written: %r", error)
+            log.warning("what is remembered cannot be read or written: %s", reason(error))
 
 
 def _sealed(value: bytes) -> bytes:

@@ -43,7 +43,7 @@ async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) 
         )
     )
     assert shown["port"] == "1  (w.toml)"
-    assert shown["page_ttl"] == "2.0  (environment)"
+    assert shown["page_ttl"] == "2  (environment)"
     assert shown["upstream"] == "https://flag.example.com/simple/  (flag)"
     assert shown["offline"] == "true  (environment)"
     assert shown["reserved"] == "['b-*', 'c']  (environment)"
@@ -106,7 +106,7 @@ async def test_no_secret_is_shown(tmp_path: Path) -> None:
 WRONG = [
     ("port = 99999", "port: "),
     ("port = 'x'", "port: "),
-    ("workers = 0", "workers: Input should be greater than 0, or: Input should be 'auto'"),
+    ("workers = 0", 'workers: 0 is neither a whole number from 1 on nor "auto" (from w.toml)'),
     ("workers = 'many'", "workers: "),
     ("page_ttl = -1", "page_ttl: "),
     ("page_ttl = inf", "page_ttl: "),
@@ -152,7 +152,7 @@ async def test_a_wrong_setting_ends_with_2_the_key_and_the_remedy(
     done = await waystation("check", "--config", "w.toml", cwd=tmp_path)
     assert done.status == 2
     assert done.err.startswith(f"waystation: {expected}")
-    assert len(done.err.splitlines()) == 1
+    assert all(line.startswith("waystation: ") for line in done.err.splitlines())
     assert ";" in done.err or expected == "config: "  # problem; remedy
     assert "Traceback" not in done.err
 
@@ -163,7 +163,7 @@ async def test_a_wrong_setting_ends_with_2_the_key_and_the_remedy(
         ({"WAYSTATION_PRT": "1"}, "waystation: WAYSTATION_PRT: there is no such setting"),
         ({"waystation_prt": "1"}, "waystation: waystation_prt: there is no such setting"),
         ({"WAYSTATION_PORT": "x"}, "waystation: port: "),
-        ({"WAYSTATION_INDEXES": "{"}, "waystation: environment: "),
+        ({"WAYSTATION_INDEXES": "{"}, "waystation: WAYSTATION_INDEXES: it is not JSON"),
         ({"WAYSTATION_CONFIG": "nowhere.toml"}, "waystation: config: nowhere.toml cannot be read"),
     ],
 )

@@ -171,7 +171,7 @@ async def test_without_the_resolver_the_remedy_is_told(here: Site, tmp_path: Pat
     environ = {"PYTHONPATH": f"{hidden}:{ROOT}", "PATH": "/nowhere"}
     done = await run(here, "warm", "top", *LINUX, **environ)
     assert done.status == 2
-    assert "waystation[warm]" in done.err
+    assert "pip install '.[warm]'" in done.err
 
 
 async def test_interrupted_it_says_so(here: Site) -> None:

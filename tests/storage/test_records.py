@@ -156,6 +156,38 @@ async def test_a_write_that_waits_holds_up_no_read_and_is_a_log_line(
     assert await records.get("page/a") == b"newest"
 
 
+@pytest.mark.parametrize(
+    "lock",
+    [
+        ("BEGIN IMMEDIATE",),
+        ("BEGIN EXCLUSIVE",),
+        ("PRAGMA locking_mode=EXCLUSIVE", "BEGIN IMMEDIATE"),
+        ("PRAGMA journal_mode=DELETE", "BEGIN EXCLUSIVE"),
+    ],
+)
+async def test_a_locked_database_holds_up_the_first_use_for_a_second_not_a_minute(
+    tmp_path: Path, lock: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = DiskRecords(tmp_path / "records")
+    await before.put("page/a", b"kept")
+    await before.close()
+    other = database(tmp_path / "records")
+    for statement in lock:
+        other.execute(statement)
+    records = DiskRecords(tmp_path / "records")
+    async with asyncio.timeout(20):
+        await records.get("page/a")
+        await records.put("page/b", b"lost")
+    await records.close()
+    assert [each.getMessage() for each in caplog.records] == [
+        "what is remembered cannot be read or written: database is locked"
+    ]
+    other.close()
+    again = DiskRecords(tmp_path / "records")
+    assert await again.get("page/a") == b"kept"
+    await again.close()
+
+
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_a_damaged_database_is_moved_aside_and_made_anew(
     tmp_path: Path, when: str, caplog: pytest.LogCaptureFixture

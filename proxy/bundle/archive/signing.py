@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.bundle.archive.refused import BadBundle
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, how_to_add
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -127,5 +127,5 @@ def _require(key: str) -> None:
     try:
         import cryptography  # noqa: F401
     except ImportError:
-        problem = "signatures need the package cryptography"
-        raise ConfigurationError(key, problem, "pip install 'waystation[sign]'") from None
+        problem = "signatures need the package cryptography, which is not installed"
+        raise ConfigurationError(key, problem, how_to_add("sign")) from None

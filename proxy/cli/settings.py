@@ -1,0 +1,107 @@
+"""``waystation settings``: all settings, explained; and those in force as TOML."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from proxy.cache import cache_folder
+from proxy.plan import PACKAGES, plan
+from proxy.settings import MirrorTable, Settings
+
+EXAMPLE = "settings.example.toml"
+_USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
+
+
+@click.command("settings")
+def command() -> None:
+    """Print every setting with its default and its meaning: an example file in TOML.
+
+    Save it, change what you need, and start with: waystation serve --config FILE
+    """
+    click.echo(example(), nl=False)
+
+
+def example() -> str:
+    """The example file: it is in the wheel, and beside the package in a checkout."""
+    packed = files("proxy") / EXAMPLE
+    if packed.is_file():
+        return packed.read_text(encoding="utf-8")
+    return (Path(__file__).parents[2] / EXAMPLE).read_text(encoding="utf-8")
+
+
+def in_force(settings: Settings) -> dict[str, Any]:
+    """Every setting as it works, with secrets masked; None where it has no effect."""
+    values: dict[str, Any] = _plain(settings)
+    values["cache_dir"] = str(cache_folder(settings))
+    return values
+
+
+def as_toml(settings: Settings) -> Iterator[str]:
+    """The settings in force as lines of TOML that can be read again. Secrets are masked."""
+    values = in_force(settings) | _implied(settings)
+    indexes, keep = values.pop("indexes"), values.pop("keep")
+    yield from _assignments(values)
+    for name, table in indexes.items():
+        yield f"\n[indexes.{_text(name)}]"
+        yield from _assignments({key: each for key, each in table.items() if each is not None})
+    for table in keep:
+        yield "\n[[keep]]"
+        yield from _assignments({key: each for key, each in table.items() if each is not None})
+
+
+def _implied(settings: Settings) -> dict[str, Any]:
+    """What the short form takes where it is not set: ``./packages`` if it exists, and PyPI."""
+    if settings.indexes:
+        return {}
+    implied: dict[str, Any] = {}
+    if settings.packages is None and PACKAGES.is_dir():
+        implied["packages"] = str(PACKAGES.absolute())
+    if settings.upstream is None:
+        upstream = next(each for each in plan(settings).children if each.name == "upstream").table
+        assert isinstance(upstream, MirrorTable)
+        implied["upstream"] = str(upstream.url)
+    return implied
+
+
+def _plain(value: Any) -> Any:
+    """Text, numbers, lists and tables; addresses without credentials, secrets as asterisks."""
+    if isinstance(value, BaseModel):
+        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value) if value == int(value) else value
+    return value if value is None or isinstance(value, bool) else _masked(str(value))
+
+
+def _masked(text: str) -> str:
+    """Without the credentials of an address in it."""
+    return _USERINFO.sub("***@", text)
+
+
+def _assignments(values: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        yield f"# {name} is not set" if value is None else f"{name} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _text(value) if isinstance(value, str) else str(value)
+
+
+def _text(text: str) -> str:
+    """A string of TOML; JSON's are the same, but for DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
