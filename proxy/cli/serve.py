@@ -119,6 +119,7 @@ def _server(
     app = create_app(
         proxy.index,
         index_url=lambda: _index_url(settings, server.port),
+        fixed_url=settings.public_url is not None,
         prefix=settings.prefix,
         provenance=_provenance(settings),
         ready=lambda: not server.stopping.is_set(),
@@ -172,6 +173,8 @@ def _greeting(settings: Settings, proxy: Proxy, port: int) -> Iterator[str]:
     for line in describe(proxy.tree):
         yield f"    {line}"
     yield f"  cache: {proxy.cache.folder} (up to {limit} of files)"
+    if settings.host in ANY_ADDRESS and not settings.public_url:
+        yield "  elsewhere write the name of this one in the address, or set public_url to show it:"
     yield f"  pip:   pip install --index-url {url} NAME"
     yield f"  uv:    uv pip install --index-url {url} NAME"
 

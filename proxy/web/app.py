@@ -27,6 +27,7 @@ def create_app(
     index: Index,
     *,
     index_url: Callable[[], str],
+    fixed_url: bool = True,
     prefix: str = "",
     provenance: Links | None = None,
     ready: Callable[[], bool] = lambda: True,
@@ -40,7 +41,8 @@ def create_app(
 ) -> web.Application:
     """An application that answers for one index.
 
-    ``index_url`` is shown to people. ``prefix`` is a path under which everything is answered
+    ``index_url`` is shown to people; without ``fixed_url``, the address of their request is.
+    ``prefix`` is a path under which everything is answered
     too, for a server in front that passes it on. ``provenance`` is as in ``SimplePages``.
     ``finished`` gets the answers that may be given again, ``asked`` is told of pages and files
     that clients get, ``events`` of every request at its end. ``counters`` are those to show.
@@ -53,7 +55,7 @@ def create_app(
     changes = finished.changes if finished else no_changes
     pages = SimplePages(index, provenance, changes, clock, client_refresh)
     files = Files(index, changes)
-    home = Home(index_url, ready)
+    home = Home(index_url, ready, fixed=fixed_url)
     for root in dict.fromkeys(("", prefix)):
         app.add_routes(
             [

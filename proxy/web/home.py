@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from html import escape
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -47,8 +49,11 @@ export UV_DEFAULT_INDEX={url}</pre>
   </body>
 </html>
 """
+_HOST = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
+)
+"""What may be shown of a request's authority: a name or address, and a port."""
 _HEADERS = {
-    "Cache-Control": "max-age=300",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
     " frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -57,14 +62,20 @@ _HEADERS = {
 
 
 class Home:
-    def __init__(self, index_url: Callable[[], str], ready: Callable[[], bool]) -> None:
-        """``index_url``: as clients are to write it; configured, never taken from a request."""
+    def __init__(
+        self, index_url: Callable[[], str], ready: Callable[[], bool], *, fixed: bool
+    ) -> None:
+        """``index_url``: the address that is shown; not ``fixed``, only if a request has none."""
         self._index_url = index_url
         self._ready = ready
+        self._fixed = fixed
 
     async def page(self, request: web.Request) -> web.Response:
-        text = _PAGE.format(url=escape(self._index_url()), version=__version__)
-        return web.Response(text=text, content_type="text/html", headers=_HEADERS)
+        """No cache may store an address that a client's ``Host`` chose and show it to others."""
+        asked = None if self._fixed else _address(request)
+        text = _PAGE.format(url=escape(asked or self._index_url()), version=__version__)
+        headers = _HEADERS | {"Cache-Control": "max-age=300" if self._fixed else "no-store"}
+        return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def alive(self, request: web.Request) -> web.Response:
         """The event loop answers; depends on nothing."""
@@ -73,3 +84,13 @@ class Home:
     async def ready(self, request: web.Request) -> web.Response:
         """Started, and not about to stop."""
         return plain(200, "ready") if self._ready() else plain(503, "not ready")
+
+
+def _address(request: web.Request) -> str | None:
+    """The index at the address by which the client came; None if that has an odd form.
+
+    The authority of an absolute target counts, else ``Host`` (RFC 9112 section 3.2.2).
+    """
+    target = request.raw_path
+    host = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
+    return f"{request.scheme}://{host}{request.path}simple/" if _HOST.fullmatch(host) else None

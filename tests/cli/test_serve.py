@@ -82,6 +82,8 @@ async def test_installers_are_told_an_address_that_can_be_reached(
 ) -> None:
     async with running(tmp_path, *NOWHERE, "--host", host) as server:
         assert f"--index-url http://{shown}:{server.port}/simple/ NAME" in server.out.lines[-1]
+        note = any("name of this one" in line for line in server.out.lines)
+        assert note == (host == "0.0.0.0")  # where others can come, theirs is another address
         assert "alive" in await body(f"http://{shown}:{server.port}/healthz")
 
 
@@ -90,7 +92,14 @@ async def test_the_public_address_is_what_installers_are_told(tmp_path: Path) ->
     async with running(tmp_path, *NOWHERE, WAYSTATION_PUBLIC_URL=public) as server:
         assert server.address.startswith("http://127.0.0.1:")
         assert server.out.lines[-1].endswith(f"--index-url {public}/simple/ NAME")
-        assert f"{public}/simple/" in await body(server.address)
+        home = await body(server.address)
+        assert f"{public}/simple/" in home and server.address not in home
+
+
+async def test_the_page_for_people_shows_the_address_that_they_came_by(tmp_path: Path) -> None:
+    async with running(tmp_path, *NOWHERE, "--host", "0.0.0.0") as server:
+        home = await body(f"http://127.0.0.2:{server.port}/")
+        assert f"pip install --index-url http://127.0.0.2:{server.port}/simple/ NAME" in home
 
 
 async def test_no_secret_is_printed_or_logged(tmp_path: Path) -> None:
@@ -157,7 +166,7 @@ async def test_the_access_log_is_as_set(tmp_path: Path, form: str) -> None:
     async with running(tmp_path, *NOWHERE, "--log-format", form) as server:
         await body(f"{server.address}/healthz")
         line = await server.err.until(lambda line: "healthz" in line)
-    fragment = '"path":"/healthz","status":200' if form == "json" else "path=/healthz status=200"
+    fragment = '"path":"/healthz","status":200' if form == "json" else " 200 GET /healthz "
     assert fragment in line
 
 

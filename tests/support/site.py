@@ -23,7 +23,16 @@ from tests.support.stock import Stock
 
 LIMIT = 30.0
 """Seconds in which everything here has to end."""
-APP = ("prefix", "provenance", "ready", "clock", "client_refresh", "events", "counters")
+APP = (
+    "fixed_url",
+    "prefix",
+    "provenance",
+    "ready",
+    "clock",
+    "client_refresh",
+    "events",
+    "counters",
+)
 
 
 class Answer(NamedTuple):
