@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import time
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, reason
 from proxy.events import Evicted, Observer
 from proxy.purges import Purges
 from proxy.settings import Settings
@@ -67,8 +68,8 @@ class Cache:
         try:
             fd, path = open_spool(self.spool)
         except OSError as error:
-            reason = error.strerror or str(error)
-            log.warning("%s cannot be written (%s): nothing new is kept", self.folder, reason)
+            why = reason(error)
+            log.warning("%s cannot be written (%s): nothing new is kept", self.folder, why)
         else:
             path.unlink(missing_ok=True)
             os.close(fd)
@@ -84,6 +85,28 @@ def cache_folder(settings: Settings) -> Path:
         raise ConfigurationError("cache_dir", problem, "set an absolute path") from None
 
 
+def require_folder(folder: Path) -> None:
+    """Make the folder if need be; one that exists may be read-only.
+
+    Raises ``ConfigurationError`` where it cannot be made or read, or is something else.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        problem = f"{folder} is not a folder, or lies below a file"
+        raise ConfigurationError("cache_dir", problem, "name another one") from None
+    except OSError as error:
+        problem = f"{folder} cannot be made: {reason(error)}"
+        raise ConfigurationError("cache_dir", problem, "name one that can be written") from None
+    if not os.access(folder, os.R_OK | os.X_OK):
+        problem = f"{folder} cannot be read: {os.strerror(errno.EACCES)}"
+        raise ConfigurationError("cache_dir", problem, "let the user of the proxy read it")
+    for part in (folder / "records", folder / "blob", folder / "spool"):
+        if os.path.lexists(part) and not part.is_dir():
+            problem = f"{part} is not a folder"
+            raise ConfigurationError("cache_dir", problem, "name another cache folder")
+
+
 @asynccontextmanager
 async def open_cache(
     settings: Settings,
@@ -95,6 +118,7 @@ async def open_cache(
     Raises ``ConfigurationError`` where the folder cannot serve as a cache.
     """
     folder = cache_folder(settings)
+    require_folder(folder)
     records = DiskRecords(folder / "records")
     try:
         store = DiskStore(folder / "blob")

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.distributions.archive import UnusableArchive, read_wheel_metadata
-from proxy.errors import NoSuchFile, NotFound, UpstreamError
+from proxy.errors import NoSuchFile, NotFound, UpstreamError, reason
 from proxy.events import Outcome
 from proxy.indexes.mirror_files import MirrorFiles
 from proxy.model import Artifact, File, ProjectName
@@ -143,7 +143,7 @@ class MirrorMetadata:
             await in_thread(spool.write, data)
             await self._store.put(sha256, spool.path)
         except OSError as error:
-            log.warning("%s is not stored: %s", sibling.filename, error)
+            log.warning("%s is not stored: %s", sibling.filename, reason(error))
         else:
             await self._files.remember(project, sibling, digest, sha256, len(data))
         finally:

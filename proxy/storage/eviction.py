@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from proxy.errors import reason
 from proxy.storage.alone import alone
 from proxy.storage.base import BlobEntry, BlobStore, Records
 
@@ -152,7 +153,7 @@ class Evictor:
             try:
                 await self._store.delete(entry.key)
             except OSError as error:
-                log.warning("nothing can be deleted from the store: %s", error)
+                log.warning("nothing can be deleted from the store: %s", reason(error))
                 break
             await self._last_used.forget(entry.key)
             freed, count = freed + entry.size, count + 1

@@ -28,6 +28,7 @@ _KEYS = """
     SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ?
     AND (expire_time IS NULL OR expire_time > ?) ORDER BY key
 """
+_EMPTY = "CREATE TABLE Cache (key, raw, store_time, expire_time, tag, mode, filename, value)"
 _SETTINGS = {
     "eviction_policy": "least-recently-stored",
     "cull_limit": 10,
@@ -168,7 +169,11 @@ def _read_only(file: Path) -> sqlite3.Connection:
     con = sqlite3.connect(address, uri=True, isolation_level=None)
     try:
         con.execute("SELECT 1 FROM Settings LIMIT 1")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         con.close()
-        con = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
+        if "no such table" in str(error):  # it was never written
+            con = sqlite3.connect(":memory:", isolation_level=None)
+            con.execute(_EMPTY)
+        else:
+            con = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
     return con

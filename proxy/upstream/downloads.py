@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from proxy.errors import ProxyError, UpstreamError
+from proxy.errors import ProxyError, UpstreamError, reason
 from proxy.storage.base import BlobStore
 from proxy.storage.reading import in_thread
 from proxy.upstream.body import Body, Fetch
@@ -115,7 +115,7 @@ class Downloads:
                 await in_thread(download.spool.open)
             await self._store.put(sha256, download.spool.path)
         except OSError as error:
-            log.warning("%s is not kept: %s", download.expected.what, error)
+            log.warning("%s is not kept: %s", download.expected.what, reason(error))
             return
         await done(sha256, download.size or 0)
         if self._on_stored is not None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from proxy.errors import DigestMismatch, UpstreamError
+from proxy.errors import DigestMismatch, UpstreamError, reason
 from proxy.storage.reading import in_thread
 from proxy.upstream.body import Body, Fetch
 from proxy.upstream.download import Download
@@ -140,7 +141,10 @@ class Receiver:
         try:
             self._download.spool.write(data)
         except OSError as error:
-            log.warning("%s is passed on without being kept: %s", self._expected.what, error)
+            # Of a folder that can only be read the log says so at the start, once.
+            level = logging.DEBUG if error.errno in (errno.EROFS, errno.EACCES) else logging.WARNING
+            what = self._expected.what
+            log.log(level, "%s is passed on without being kept: %s", what, reason(error))
             return False
         return True
 
