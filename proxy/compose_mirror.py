@@ -117,9 +117,15 @@ async def _assembled(
     )
     pages: PageSource
     if remote:
-        soft = settings.soft_deadline
         pages = MirrorPages(
-            name, remote, memory, events, lifetimes, soft_deadline=soft, clock=clock
+            name,
+            remote,
+            memory,
+            events,
+            lifetimes,
+            soft_deadline=settings.soft_deadline,
+            honour_no_store=settings.honour_no_store,
+            clock=clock,
         )
     else:
         pages = OfflinePages(memory, cache.store, held, clock, list_all=settings.offline_list_all)

@@ -115,6 +115,7 @@ class Settings(Table):
     max_size: ByteSize = ByteSize(20 * 10**9)
     page_ttl: Seconds = 600.0
     page_ttl_min: Seconds = 0.0
+    honour_no_store: bool = False
     absence_ttl: Seconds = 30.0
     stale_while_revalidate: Seconds = 600.0
     stale_if_error: Seconds = 7 * DAY

@@ -21,7 +21,8 @@ from proxy.bundle.wants import Wants
 from proxy.compose import Proxy, open_proxy
 from proxy.compose_bundle import mirrored
 from proxy.errors import ProxyError
-from proxy.model import METADATA
+from proxy.indexes.base import Index
+from proxy.model import METADATA, ProjectName
 from proxy.settings import MirrorTable, Settings
 from proxy.storage.disk import DiskBlob
 from proxy.storage.held import Held, HeldFile
@@ -61,10 +62,23 @@ async def warm(
     rest = [need for need in report.needs.files if need.line not in failed]
     async with open_proxy(offline) as proxy:
         unkept = await missing(proxy.index, proxy.cache.store, rest)
+        unstored = await _unstored(proxy.index, report.needs.pages)
         await remember(proxy, offline, rest)
     reason = "it did not stay in the cache: is the disk full or read-only, or max_size too small?"
     lost = tuple(Missing(lack.line, reason) for lack in unkept)
-    return replace(report, missing=(*report.missing, *lost))
+    return replace(report, missing=(*report.missing, *unstored, *lost))
+
+
+async def _unstored(index: Index, projects: Iterable[ProjectName]) -> list[Missing]:
+    """Pages that cannot be answered offline; ``index`` is offline."""
+    reason = "its page was not stored: does honour_no_store forbid it, or is the disk full?"
+    found = []
+    for project in projects:
+        try:
+            await index.page(project)
+        except ProxyError:
+            found.append(Missing(project, reason))
+    return found
 
 
 async def warm_remote(

@@ -42,16 +42,20 @@ class MirrorPages:
         lifetimes: Lifetimes,
         *,
         soft_deadline: float = 3.0,
+        honour_no_store: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """After ``soft_deadline`` seconds a stale page is answered; the refresh goes on."""
+        """After ``soft_deadline`` seconds a stale page is answered; the refresh goes on.
+
+        ``honour_no_store`` as in ``Refresh``.
+        """
         self._name = name
         self._memory = memory
         self._events = events
         self._lifetimes = lifetimes
         self._soft_deadline = soft_deadline
         self._clock = clock
-        self._ask = Refresh(name, remote, memory, lifetimes, clock)
+        self._ask = Refresh(name, remote, memory, lifetimes, clock, honour_no_store=honour_no_store)
         self._absent: BoundedDict[ProjectName, float] = BoundedDict(ABSENCES)
         self._resting: BoundedDict[ProjectName, float] = BoundedDict(ABSENCES)
         self._flights: SingleFlight[ProjectName, Answer] = SingleFlight()

@@ -149,6 +149,10 @@ class PageMemory:
     def touch(self, project: ProjectName, head: StoredPage) -> None:
         self._store.touch(project, head)
 
+    def unstore(self, project: ProjectName) -> None:
+        """Out of the store; memory keeps it."""
+        self._store.forget(project)
+
     def forget(self, project: ProjectName) -> None:
         self.drop(project)
         self._store.forget(project)

@@ -42,12 +42,16 @@ class Refresh:
         memory: PageMemory,
         lifetimes: Lifetimes,
         clock: Callable[[], float] = time.time,
+        *,
+        honour_no_store: bool = False,
     ) -> None:
+        """``honour_no_store``: do not store a page that upstream forbids to be stored."""
         self._name = name
         self._remote = remote
         self._memory = memory
         self._lifetimes = lifetimes
         self._clock = clock
+        self._honour_no_store = honour_no_store
 
     async def __call__(self, project: ProjectName, known: Known | None) -> Answer:
         """The page as it is to be answered. Raises ``NoSuchProject`` and ``UpstreamError``."""
@@ -75,14 +79,17 @@ class Refresh:
             # A portal or an error page, not news.
             raise UnreadablePage(self._name, "its page, which had files, came without a link")
         kept = self._memory.keep(project, head, await self._memory.reviewed(page))
-        if self._may_store(document):
+        if document.storable or not self._honour_no_store:
             self._memory.store(project, head, document.body)
-            if known and known.head.digest == head.digest:  # sent again, for want of validators
-                return kept.page, Outcome.REVALIDATED
+        else:
+            self._memory.unstore(project)
+        if known and known.head.digest == head.digest:  # sent again, for want of validators
+            return kept.page, Outcome.REVALIDATED
         return kept.page, Outcome.MISS
 
     def _read(self, project: ProjectName, document: Document) -> tuple[StoredPage, ProjectPage]:
-        storable = self._may_store(document)
+        # Stored for use offline; online it is asked for each time, as upstream wants it.
+        reusable = document.storable or self._lifetimes.minimum > 0
         digest = sha256_beside(document.body)
         page = self._memory.read(project, document.url, document.content_type, document.body)
         head = StoredPage(
@@ -90,17 +97,13 @@ class Refresh:
             content_type=document.content_type,
             checked=self._clock(),
             lifetime=document.lifetime if document.storable else 0.0,
-            must_revalidate=document.must_revalidate or not storable,
-            etag=document.etag if storable else None,
-            last_modified=document.last_modified if storable else None,
+            must_revalidate=document.must_revalidate or not reusable,
+            etag=document.etag if reusable else None,
+            last_modified=document.last_modified if reusable else None,
             serial=document.serial,
             digest=digest(),
         )
         return head, page
-
-    def _may_store(self, document: Document) -> bool:
-        """What may not be stored is kept for the addresses of its files, and asked for anew."""
-        return document.storable or self._lifetimes.minimum > 0
 
     def _confirm(self, project: ProjectName, known: Known, answer: NotModified) -> Answer:
         head = msgspec.structs.replace(

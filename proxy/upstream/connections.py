@@ -54,7 +54,7 @@ async def open_transport(
     """A transport for the index at ``url``, with connections of its own, closed at the end.
 
     ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``Outgoing``. ``ca_bundle`` (PEM)
-    replaces the system's authorities. ``traffic`` counts the requests.
+    is trusted beside the system's authorities. ``traffic`` counts the requests.
     Raises ``ConfigurationError``.
     """
     outgoing = Outgoing(proxies or {})

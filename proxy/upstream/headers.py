@@ -9,7 +9,7 @@ import re
 from email.utils import parsedate_to_datetime
 
 import msgspec
-from multidict import MultiMapping
+from multidict import CIMultiDict, MultiMapping
 
 from proxy.cache_control import LONGEST, delta_seconds, directives
 
@@ -27,6 +27,21 @@ class Grant(msgspec.Struct, frozen=True):
     must_revalidate: bool
     """It must never be given once it is no longer fresh."""
     storable: bool
+
+
+def readable(headers: Headers) -> Headers:
+    """The headers as text that can be stored and sent back.
+
+    Values may hold control characters, and bytes outside UTF-8 (as surrogates): U+FFFD replaces
+    these, so that such an entity tag matches no other.
+    """
+    if all(map(str.isprintable, headers.values())):
+        return headers
+    return CIMultiDict((name, _printable(value)) for name, value in headers.items())
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
 def grant(headers: Headers, now: float) -> Grant:

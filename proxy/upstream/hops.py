@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from string import punctuation
 from types import SimpleNamespace
-from urllib.parse import quote, urljoin
+from urllib.parse import quote_from_bytes, urljoin
 
 import msgspec
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, TraceConfig
@@ -23,12 +23,13 @@ from proxy.errors import UpstreamError
 from proxy.upstream.addresses import Addresses, AddressRefused, origin_of
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
-from proxy.upstream.headers import Headers, retry_after
+from proxy.upstream.headers import Headers, readable, retry_after
 from proxy.upstream.outgoing import Outgoing
 from proxy.upstream.pieces import Pieces
 from proxy.upstream.troubles import TEMPORARY, TROUBLES, Busy
 
-MOST = 5
+MOST = 30
+"""Redirects, as many as pip follows."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _SHORT = 64 * 2**10
@@ -94,13 +95,17 @@ class Hops:
         ``deadline`` in the loop's time. ``named``: only hosts that the settings name. Raises
         ``UpstreamError``, and what ``TROUBLES`` lists.
         """
-        for _ in range(MOST + 1):
-            url = quote(without_userinfo(url).partition("#")[0], safe=punctuation)
+        seen: set[str] = set()
+        while len(seen) <= MOST:
+            url = _quoted(without_userinfo(url).partition("#")[0])
+            if url in seen:
+                raise UpstreamError(self._name, "redirects in a circle")
+            seen.add(url)
             self._check(url, named)
             response = await self._ask(method, url, headers, deadline)
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or target is None:
-                return Answer(response.status, response.headers, url), response
+                return Answer(response.status, readable(response.headers), url), response
             async with response:
                 await use_up(response)
             url = self._next(url, target)
@@ -108,7 +113,10 @@ class Hops:
 
     def _next(self, url: str, target: str) -> str:
         """Where a redirect leads; an absolute address is left as it is, spelling and all."""
-        following = target if _ABSOLUTE.match(target) else urljoin(url, target)
+        try:
+            following = target if _ABSOLUTE.match(target) else urljoin(url, target)
+        except ValueError:  # such as //[
+            raise UpstreamError(self._name, "redirects to what is no address") from None
         if url.lower().startswith("https:") and not following.lower().startswith("https:"):
             raise UpstreamError(self._name, "redirects from https to something else")
         return following
@@ -168,6 +176,11 @@ def head_timer(timeouts: Timeouts) -> TraceConfig:
     config.on_connection_queued_start.append(queued)
     config.on_connection_queued_end.append(started)
     return config
+
+
+def _quoted(url: str) -> str:
+    """The address in ASCII; bytes that are not UTF-8 arrive as surrogates and stay as they are."""
+    return quote_from_bytes(url.encode("utf-8", "surrogateescape"), safe=punctuation)
 
 
 async def use_up(response: ClientResponse) -> None:

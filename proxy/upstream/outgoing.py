@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # no stub
 
 from yarl import URL
 
 from proxy.errors import ConfigurationError
 from proxy.upstream.addresses import origin_of
 from proxy.upstream.credentials import mask
+from proxy.upstream.no_proxy import NoProxy
 
 
 class Outgoing:
     """Proxies by scheme, as ``urllib.request.getproxies`` returns them from the environment.
 
-    The keys are ``https``, ``http``, ``all`` and ``no``; the last is the ``NO_PROXY`` list of
-    hosts to be asked directly. A proxy is an ``http://[user:password@]host:port`` address; user
-    and password are sent to it and to nobody else.
+    The keys are ``https``, ``http``, ``all`` and ``no``; the last is the ``NO_PROXY`` list
+    of hosts to be asked directly: see ``NoProxy``. A proxy is an
+    ``http://[user:password@]host:port`` address; user and password are sent to it alone.
     """
 
     def __init__(self, proxies: Mapping[str, str]) -> None:
@@ -27,7 +27,7 @@ class Outgoing:
             for scheme in ("https", "http")
             if proxies.get(scheme) or proxies.get("all")
         }
-        self._direct = {"no": proxies.get("no", "")}
+        self._direct = NoProxy(proxies.get("no", ""))
         self.hosts = frozenset(origin_of(proxy).host for proxy in self._proxies.values())
 
     def proxy_for(self, url: str) -> URL | None:
@@ -35,7 +35,7 @@ class Outgoing:
             return None
         scheme, host, port = origin_of(url)
         proxy = self._proxies.get(scheme)
-        if proxy is None or proxy_bypass_environment(f"{host}:{port}", self._direct):
+        if proxy is None or self._direct.matches(host, port):
             return None
         return URL(proxy)
 

@@ -276,3 +276,19 @@ async def test_metadata_that_wheels_have_alike_is_known_for_each(here: Site) -> 
         (known,) = [files for _, files in await holdings(cache)]
     assert {each.filename for each in known} == {need.filename for need in report.needs.files}
     assert len({each.sha256 for each in known}) == 3
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Cache-Control": "private, max-age=0"}, {"Vary": "Cookie, Accept"}]
+)
+@pytest.mark.parametrize("honour", [False, True])
+async def test_warm_ready_and_offline_agree_on_pages_that_upstream_forbids_to_store(
+    here: Site, headers: dict[str, str], honour: bool
+) -> None:
+    here.wheel("top")
+    here.upstream.page_headers = headers
+    report = await here.warm("top", honour_no_store=honour)
+    assert report.complete is not honour
+    assert [lack.line for lack in report.missing] == (["top"] if honour else [])
+    verdict = await here.ready("top")
+    assert verdict.complete is not honour

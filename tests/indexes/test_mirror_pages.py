@@ -101,15 +101,49 @@ async def test_upstream_says_how_long_a_page_holds_within_bounds(
         assert site.upstream.count(PAGE) == (2 if lifetime else 3)
 
 
-async def test_what_must_not_be_stored_is_not(site: Site) -> None:
+FORBIDDEN = [
+    {"Cache-Control": "no-store"},
+    {"Cache-Control": "no-cache, no-store, max-age=0"},
+    {"Cache-Control": "max-age=300, private"},
+    {"Cache-Control": "private=set-cookie, max-age=300"},
+    {"Vary": "Accept, Cookie"},
+    {"Vary": "*"},
+]
+
+
+@pytest.mark.parametrize("headers", FORBIDDEN)
+async def test_pages_that_upstream_forbids_to_store_are_there_offline_and_never_fresh(
+    site: Site, headers: dict[str, str]
+) -> None:
+    wheel = site.add()
+    site.upstream.page_headers = headers
+    async with site.open() as it:
+        assert await it.names() == [ONE]
+        assert await it.names() == [ONE]
+        assert it.outcomes == [MISS, REVALIDATED]
+        await it.get(ONE, wheel.entry["hashes"]["sha256"])
+    async with site.open() as it:  # started anew, with that page in the store
+        assert await it.names() == [ONE]
+        assert it.outcomes == [REVALIDATED]
+    async with site.open(offline=True) as it:
+        assert await it.names() == [ONE]
+
+
+@pytest.mark.parametrize("headers", FORBIDDEN)
+async def test_honour_no_store_keeps_such_pages_out_of_the_store(
+    site: Site, headers: dict[str, str]
+) -> None:
     site.add()
-    site.upstream.cache_control = "no-store"
+    async with site.open(honour_no_store=True, page_ttl=0) as it:
+        await it.page()  # stored: upstream forbids it later
+        site.upstream.page_headers = headers
+        site.upstream.etags = False
+        site.add("2.0")
+        assert await it.names() == [ONE, TWO]
+        assert await it.names() == [ONE, TWO]
     async with site.open() as it:
-        assert await it.names() == [ONE]
-        assert await it.names() == [ONE]
-        assert it.outcomes == [MISS, MISS]
-    async with site.open() as it:
-        assert [kind.partition("/")[0] for kind in await it.cache.records.keys("")] == ["seen"]
+        kinds = {kind.partition("/")[0] for kind in await it.cache.records.keys("")}
+        assert kinds == {"seen"}
 
 
 async def test_who_insists_on_news_gets_a_page_checked_since(site: Site) -> None:

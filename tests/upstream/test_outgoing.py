@@ -42,6 +42,43 @@ def test_p62_by_scheme_and_not_for_hosts_to_be_asked_directly(url: str, proxy: s
     assert (str(found) if found else None) == proxy
 
 
+@pytest.mark.parametrize(
+    ("entry", "direct", "proxied"),
+    [
+        ("127.0.0.0/8", ["127.0.0.1", "127.255.1.2"], ["128.0.0.1", "localhost", "[::1]"]),
+        ("127.0.0.1/8", ["127.9.9.9"], ["126.0.0.1"]),
+        ("10.0.0.0/255.0.0.0", ["10.1.2.3"], ["11.1.2.3"]),
+        ("192.0.2.7/32", ["192.0.2.7"], ["192.0.2.8"]),
+        ("0.0.0.0/0", ["192.0.2.7"], ["[2001:db8::1]", "a.example"]),
+        ("192.0.2.7", ["192.0.2.7", "192.0.2.7:81"], ["1.192.0.2.7.example", "192.0.2.77"]),
+        ("192.0.2.7:81", ["192.0.2.7:81"], ["192.0.2.7", "192.0.2.7:82"]),
+        ("2.7", [], ["192.0.2.7"]),
+        ("::1", ["[::1]", "[0:0::1]:81"], ["[::2]", "127.0.0.1"]),
+        ("[::1]", ["[::1]"], ["[::2]"]),
+        ("[::1]:81", ["[::1]:81"], ["[::1]", "[::2]:81"]),
+        ("0:0:0:0:0:0:0:1", ["[::1]"], []),
+        ("2001:DB8::/32", ["[2001:db8:1::2]"], ["[2001:db9::1]", "192.0.2.7"]),
+        ("[fd00::]/8", ["[fd12::1]"], ["[fe80::1]"]),
+        ("example", ["example", "a.example", "EXAMPLE", "example."], ["anexample"]),
+        (".Example.", ["example", "a.b.example", "a.example."], ["example.org"]),
+        ("a.example:81", ["a.example:81", "b.a.example:81"], ["a.example", "a.example:811"]),
+        ("a.example:80", ["a.example"], []),
+        ("*", ["a.example", "192.0.2.7", "[::1]"], []),
+        ("*.example", [], ["a.example"]),
+        ("no/where, 1.2.3.4/99, :81, ., /8", [], ["where", "1.2.3.4", "a:81", "[::1]"]),
+        ("intern\t10.0.0.0/8 , *", ["a.example"], []),
+        ("intern 10.0.0.0/8,,b", ["intern", "10.9.9.9", "b"], ["intern10", "c"]),
+        ("", [], ["a.example", "192.0.2.7"]),
+    ],
+)
+def test_hosts_and_networks_in_no_proxy(entry: str, direct: list[str], proxied: list[str]) -> None:
+    outgoing = Outgoing({"http": "http://p.example:1", "no": entry})
+    for host in direct:
+        assert outgoing.proxy_for(f"http://{host}/x") is None, host
+    for host in proxied:
+        assert outgoing.proxy_for(f"http://{host}/x") is not None, host
+
+
 def test_one_proxy_for_all() -> None:
     outgoing = Outgoing({"all": "http://u:p@proxy.example:3128"})
     assert outgoing.hosts == {"proxy.example"}

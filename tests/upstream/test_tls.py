@@ -42,6 +42,18 @@ async def test_certificate_for_another_host_is_not_trusted(authority: Authority)
             await remote.page(DEMO)
 
 
+async def test_ca_bundle_is_trusted_beside_the_authorities_of_the_system(
+    authority: Authority, tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Authority(tmp_path, "other")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    for trusted in (authority, other):
+        async with Upstream(tls=trusted.server("127.0.0.1")) as upstream:
+            upstream.add(wheel)
+            async with open_remote(upstream.url, ca_bundle=other.bundle) as remote:
+                assert isinstance(await remote.page(DEMO), Document)
+
+
 async def test_another_authority_is_not_trusted(authority: Authority, tmp_path: Path) -> None:
     other = Authority(tmp_path, "other")
     async with (

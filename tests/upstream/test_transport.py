@@ -169,8 +169,8 @@ async def test_redirects_are_followed(upstream: Upstream, wheel: Path, status: i
         assert await remote.size(upstream.files_url + "moved") == wheel.stat().st_size
 
 
-@pytest.mark.parametrize(("hops", "works"), [(5, True), (6, False)])
-async def test_at_most_five_redirects(upstream: Upstream, hops: int, works: bool) -> None:
+@pytest.mark.parametrize(("hops", "works"), [(30, True), (31, False)])
+async def test_at_most_thirty_redirects(upstream: Upstream, hops: int, works: bool) -> None:
     for hop in range(hops):
         upstream.fault(f"/simple/hop{hop}/", Fault(redirect=f"../hop{hop + 1}/"))
     upstream.fault(f"/simple/hop{hops}/", Fault(body=b"{}"))
@@ -178,9 +178,19 @@ async def test_at_most_five_redirects(upstream: Upstream, hops: int, works: bool
         if works:
             await remote.page(ProjectName("hop0"))
         else:
-            with pytest.raises(UpstreamError, match="more than 5 times"):
+            with pytest.raises(UpstreamError, match="more than 30 times"):
                 await remote.page(ProjectName("hop0"))
-    assert upstream.count() == 6
+    assert upstream.count() == 31
+
+
+@pytest.mark.parametrize("target", ["", "#top", "/simple/demo/", "../other/"])
+async def test_a_circle_of_redirects_ends_where_it_closes(upstream: Upstream, target: str) -> None:
+    upstream.fault("/simple/demo/", Fault(redirect=target, headers={"Location": target or "#"}))
+    upstream.fault("/simple/other/", Fault(redirect="/simple/demo/"))
+    async with open_remote(upstream.url) as remote:
+        with pytest.raises(UpstreamError, match="in a circle"):
+            await remote.page(ProjectName("demo"))
+    assert upstream.count() <= 2
 
 
 async def test_p39_signed_address_of_a_redirect_is_asked_for_letter_by_letter(
