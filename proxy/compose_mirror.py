@@ -139,13 +139,14 @@ async def _assembled(
         events,
         used=cache.used.note,
         suspect=pages.recheck,
+        renew=pages.renewed,
         limit=int(settings.max_file_size),
         clock=clock,
     )
     metadata = MirrorMetadata(
         name, remote, files, cache.store, cache.records, namespace, cache.spool, clock=clock
     )
-    mirror = Mirror(name, pages, memory, files, metadata, events)
+    mirror = Mirror(name, pages, memory, files, metadata, events, clock)
     try:
         yield mirror
     finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+import time
+from collections.abc import Callable, Set
 from typing import Protocol
 
 from proxy.errors import NoSuchFile, NotFound, UpstreamError
@@ -24,6 +25,8 @@ class PageSource(Protocol):
         self, project: ProjectName, checked_after: float = 0.0
     ) -> tuple[ProjectPage, Outcome]: ...
 
+    async def renewed(self, project: ProjectName, since: float) -> tuple[ProjectPage, Outcome]: ...
+
     def recheck(self, project: ProjectName) -> None: ...
 
     def forget(self, project: ProjectName | None) -> None: ...
@@ -42,6 +45,7 @@ class Mirror:
         files: MirrorFiles,
         metadata: MirrorMetadata,
         events: Observer,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._pages = pages
@@ -49,6 +53,7 @@ class Mirror:
         self._files = files
         self._metadata = metadata
         self._events = events
+        self._clock = clock
 
     async def projects(self) -> Set[ProjectName]:
         """Those whose pages are stored: upstream's own list is huge, and lags behind."""
@@ -63,9 +68,10 @@ class Mirror:
         self, project: ProjectName, filename: str, digest: str | None = None
     ) -> Artifact:
         wanted = None if digest == "-" else digest
+        asked = self._clock()
         try:
             page = await self._listing(project, filename, wanted)
-            return await self._artifact(page, filename, wanted)
+            return await self._artifact(page, filename, wanted, asked)
         except (NotFound, UpstreamError):
             if wanted is None or await self._is_quarantined(project):
                 raise
@@ -106,15 +112,17 @@ class Mirror:
         page, _ = await self._pages.page(project)
         return page
 
-    async def _artifact(self, page: ProjectPage, filename: str, digest: str | None) -> Artifact:
-        file = page.file(filename, digest)
+    async def _artifact(
+        self, page: ProjectPage, filename: str, digest: str | None, asked: float
+    ) -> Artifact:
+        project, file = page.project, page.file(filename, digest)
         for suffix in (METADATA, PROVENANCE):
             if filename.endswith(suffix):
                 owner = page.file(filename.removesuffix(suffix), digest)
                 if suffix is PROVENANCE:
-                    return await self._metadata.provenance(page.project, file, owner.digest)
-                return await self._metadata.metadata(page.project, owner, file, owner.digest)
-        return await self._files.artifact(page.project, file, file.digest)
+                    return await self._metadata.provenance(project, file, owner.digest, asked)
+                return await self._metadata.metadata(project, owner, file, owner.digest, asked)
+        return await self._files.artifact(project, file, file.digest, asked)
 
     async def _is_quarantined(self, project: ProjectName) -> bool:
         """Files of a quarantined project (PEP 792) are not to be had, held or not."""

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
 from proxy.errors import NoSuchFile
 from proxy.events import FileAnswered, Observer, Outcome
+from proxy.indexes.links import Link, Renew
 from proxy.indexes.on_demand import OnDemand
 from proxy.model import Artifact, File, ProjectName
 from proxy.storage.base import BlobStore, FileBlob
 from proxy.storage.held import Held, HeldFile
 from proxy.storage.seen import VANISHED
-from proxy.upstream.body import Body
 from proxy.upstream.downloads import Download, Downloads, Expected
 from proxy.upstream.remote import Remote
 
@@ -46,12 +45,13 @@ class MirrorFiles:
         *,
         used: Callable[[str], None],
         suspect: Callable[[ProjectName], None],
+        renew: Renew,
         limit: int = 5 * 2**30,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``used`` is told the key of each stored file that is asked for, ``suspect`` the
-        project whose page turns out to be wrong about a file. ``limit``: bytes of a file whose
-        size its index does not tell.
+        project whose page turns out to be wrong about a file; ``renew`` as in ``Link``.
+        ``limit``: bytes of a file whose size its index does not tell.
         """
         self._name = name
         self._remote = remote
@@ -61,6 +61,7 @@ class MirrorFiles:
         self._events = events
         self._used = used
         self.suspect = suspect
+        self._renew = renew
         self._limit = limit
         self._clock = clock
 
@@ -85,34 +86,50 @@ class MirrorFiles:
         self.answered(project, file, Outcome.HIT)
         return Artifact(file, blob)
 
-    async def artifact(self, project: ProjectName, file: File, digest: str) -> Artifact:
-        """The file with its bytes, which are fetched when they are first read."""
+    async def artifact(
+        self, project: ProjectName, file: File, digest: str, asked: float
+    ) -> Artifact:
+        """The file with its bytes, which are fetched when they are first read.
+
+        ``asked`` as in ``Link``.
+        """
         found = await self._find(project, file, digest)
         if found and not found.outdated:
             self._used(found.key)
             self.answered(project, file, Outcome.HIT)
             return Artifact(file, found.blob)
         outdated = found.blob if found else None
-        return Artifact(file, self._on_demand(project, file, digest, outdated))
+        return Artifact(file, OnDemand(self, self.link(project, file, digest, asked), outdated))
 
-    async def fetched(self, project: ProjectName, file: File, digest: str) -> FileBlob | None:
+    async def fetched(
+        self, project: ProjectName, file: File, digest: str, asked: float
+    ) -> FileBlob | None:
         """The file out of the store, brought there first; None if that cannot keep it.
 
         Raises ``NoSuchFile`` and ``UpstreamError``.
         """
         if blob := await self.stored(project, file, digest):
             return blob
-        async for _ in self._on_demand(project, file, digest).chunks():
+        async for _ in OnDemand(self, self.link(project, file, digest, asked)).chunks():
             pass
         if download := self._downloads.join(self._key(project, file, digest)):
             await self._downloads.settled(download)
         return await self.stored(project, file, digest)
 
-    def download(self, project: ProjectName, file: File, digest: str) -> tuple[Download, Outcome]:
+    def link(self, project: ProjectName, file: File, digest: str, asked: float) -> Link:
+        """Raises ``NoSuchFile`` where nobody can be asked for the file."""
+        if self._remote is None:
+            raise NoSuchFile(project, file.filename, "not in the offline cache")
+        if not file.url:
+            raise NoSuchFile(project, file.filename, VANISHED)
+        return Link(self._remote, self._renew, project, file, digest, asked, self._clock)
+
+    def download(self, link: Link) -> tuple[Download, Outcome]:
         """The running download of the file, and what the answer is that reads it.
 
         One that has ended, and whose file is not in the store yet, is a hit.
         """
+        project, file, digest = link.project, link.file, link.digest
         key = self._key(project, file, digest)
         if download := self._downloads.join(key):
             return download, Outcome.HIT if download.verified else Outcome.JOINED
@@ -123,7 +140,7 @@ class MirrorFiles:
         async def keep(sha256: str, size: int) -> None:
             await self.remember(project, file, digest, sha256, size)
 
-        return self._downloads.start(key, expected, self._fetch(file), keep), Outcome.MISS
+        return self._downloads.start(key, expected, link.open, keep), Outcome.MISS
 
     async def remember(
         self, project: ProjectName, file: File, digest: str, sha256: str, size: int
@@ -133,25 +150,12 @@ class MirrorFiles:
         held = HeldFile(sha256, size, self._clock(), file.uploaded)
         await self._held.put(project, digest, file.filename, held)
 
-    async def ask_size(self, file: File) -> int | None:
-        assert self._remote is not None
-        return await self._remote.size(file.url)
-
     def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None:
         self._events(FileAnswered(project, file.filename, self._name, outcome))
 
     async def close(self, grace: float) -> None:
         """Running downloads get ``grace`` seconds to finish."""
         await self._downloads.close(grace)
-
-    def _on_demand(
-        self, project: ProjectName, file: File, digest: str, outdated: FileBlob | None = None
-    ) -> OnDemand:
-        if self._remote is None:
-            raise NoSuchFile(project, file.filename, "not in the offline cache")
-        if not file.url:
-            raise NoSuchFile(project, file.filename, VANISHED)
-        return OnDemand(self, project, file, digest, outdated)
 
     async def _find(self, project: ProjectName, file: File, digest: str) -> _Found | None:
         """In the store. Of a file without a digest only time tells that it may be outdated."""
@@ -169,8 +173,3 @@ class MirrorFiles:
     def _key(self, project: ProjectName, file: File, digest: str) -> str:
         """Of the download: what has the same is the same file."""
         return file.sha256 or f"{project}/{digest}/{file.filename}"
-
-    def _fetch(self, file: File) -> Callable[[int, str | None], AbstractAsyncContextManager[Body]]:
-        remote = self._remote
-        assert remote is not None
-        return lambda start, etag: remote.open(file.url, start=start, etag=etag)

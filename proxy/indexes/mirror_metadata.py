@@ -51,7 +51,7 @@ class MirrorMetadata:
     ) -> None:
         """``namespace`` as in ``PageStore``; ``spool`` is a folder on the store's file system."""
         self._name = name
-        self._remote = remote
+        self._offline = remote is None
         self._files = files
         self._store = store
         self._records = records
@@ -63,9 +63,12 @@ class MirrorMetadata:
         self._unwritten: dict[str, bytes] = {}
 
     async def metadata(
-        self, project: ProjectName, wheel: File, sibling: File, digest: str
+        self, project: ProjectName, wheel: File, sibling: File, digest: str, asked: float
     ) -> Artifact:
-        """The ``.metadata`` of a wheel; ``digest`` is the wheel's. Raises as ``Index.file``."""
+        """The ``.metadata`` of a wheel; ``digest`` is the wheel's, ``asked`` as in ``Link``.
+
+        Raises as ``Index.file``.
+        """
         if blob := await self._files.stored(project, sibling, digest):
             self._files.answered(project, sibling, Outcome.HIT)
             return Artifact(sibling, blob)
@@ -75,15 +78,19 @@ class MirrorMetadata:
             return Artifact(sibling, BytesBlob(data))
         joined = self._flights.under_way(key)
         data, outcome = await self._flights.do(
-            key, lambda: self._obtain(key, project, wheel, sibling, digest)
+            key, lambda: self._obtain(key, project, wheel, sibling, digest, asked)
         )
         self._files.answered(project, sibling, Outcome.JOINED if joined else outcome)
         return Artifact(sibling, BytesBlob(data))
 
-    async def provenance(self, project: ProjectName, sibling: File, digest: str) -> Artifact:
+    async def provenance(
+        self, project: ProjectName, sibling: File, digest: str, asked: float
+    ) -> Artifact:
         """The provenance as upstream has it now, at most ten minutes old, or the last known."""
         key = f"provenance/{self._namespace}/{project}/{digest}/{sibling.filename}"
-        data, outcome = await self._flights.do(key, lambda: self._attested(project, sibling, key))
+        data, outcome = await self._flights.do(
+            key, lambda: self._attested(project, sibling, digest, asked, key)
+        )
         self._files.answered(project, sibling, outcome)
         return Artifact(sibling, BytesBlob(data))
 
@@ -92,13 +99,19 @@ class MirrorMetadata:
         await asyncio.gather(*self._writes, return_exceptions=True)
 
     async def _obtain(
-        self, key: str, project: ProjectName, wheel: File, sibling: File, digest: str
+        self,
+        key: str,
+        project: ProjectName,
+        wheel: File,
+        sibling: File,
+        digest: str,
+        asked: float,
     ) -> Document:
         try:
-            data = await self._fetched(sibling)
+            data = await self._fetched(project, sibling, digest, asked)
         except (UpstreamError, NotFound) as error:
             log.info("%s: %s; reading it from the wheel", sibling.filename, error)
-            data = await self._extracted(project, wheel, digest)
+            data = await self._extracted(project, wheel, digest, asked)
             self._verify(sibling, data)
         self._unwritten[key] = data
         task = asyncio.create_task(self._keep(project, sibling, digest, data))
@@ -106,18 +119,20 @@ class MirrorMetadata:
         task.add_done_callback(lambda done: self._written(key, done))
         return data, Outcome.MISS
 
-    async def _fetched(self, sibling: File) -> bytes:
-        if self._remote is None:
-            raise NotFound("offline")
-        data = await self._remote.read(sibling.url, LIMIT)
+    async def _fetched(
+        self, project: ProjectName, sibling: File, digest: str, asked: float
+    ) -> bytes:
+        data = await self._files.link(project, sibling, digest, asked).read(LIMIT)
         self._verify(sibling, data)
         if not sibling.hashes and b"Metadata-Version:" not in data:  # a page of a portal, perhaps
             raise UpstreamError(self._name, f"{sibling.filename} is not core metadata")
         return data
 
-    async def _extracted(self, project: ProjectName, wheel: File, digest: str) -> bytes:
+    async def _extracted(
+        self, project: ProjectName, wheel: File, digest: str, asked: float
+    ) -> bytes:
         """Out of the wheel, which is fetched for it if need be."""
-        blob = await self._files.fetched(project, wheel, digest)
+        blob = await self._files.fetched(project, wheel, digest, asked)
         if not isinstance(blob, DiskBlob):
             raise UpstreamError(self._name, f"the metadata of {wheel.filename} cannot be had")
         try:
@@ -149,12 +164,16 @@ class MirrorMetadata:
         finally:
             spool.close()
 
-    async def _attested(self, project: ProjectName, sibling: File, key: str) -> Document:
+    async def _attested(
+        self, project: ProjectName, sibling: File, digest: str, asked: float, key: str
+    ) -> Document:
         stored, data = _aged(await self._records.get(key))
-        if data and (self._remote is None or 0 <= self._clock() - stored < PROVENANCE_TTL):
+        if data and (self._offline or 0 <= self._clock() - stored < PROVENANCE_TTL):
             return data, Outcome.HIT
         try:
-            data = await self._proof(sibling)
+            data = await self._proof(project, sibling, digest, asked)
+        except NoSuchFile:
+            raise
         except NotFound as error:
             raise NoSuchFile(project, sibling.filename, str(error)) from error
         except UpstreamError:
@@ -164,10 +183,8 @@ class MirrorMetadata:
         await self._records.put(key, f"{self._clock()}\n".encode() + data)
         return data, Outcome.MISS
 
-    async def _proof(self, sibling: File) -> bytes:
-        if self._remote is None:
-            raise NotFound("not in the offline cache")
-        data = await self._remote.read(sibling.url, LIMIT)
+    async def _proof(self, project: ProjectName, sibling: File, digest: str, asked: float) -> bytes:
+        data = await self._files.link(project, sibling, digest, asked).read(LIMIT)
         try:
             msgspec.json.decode(data)
         except (msgspec.DecodeError, RecursionError) as error:

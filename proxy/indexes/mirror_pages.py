@@ -80,6 +80,18 @@ class MirrorPages:
                 return stale(known)
         return await self._refreshed(project, known, state)
 
+    async def renewed(self, project: ProjectName, since: float) -> Answer:
+        """The page as upstream has had it since then, in Unix time; raises as ``page``.
+
+        It is asked for without validators: links may have been signed again although the page
+        is still called the same.
+        """
+        known = await self._memory.load(project)
+        if known and known.head.checked >= since:
+            return known.page, Outcome.HIT
+        flight = self._flights.start(project, lambda: self._refresh(project, known, whole=True))
+        return await asyncio.shield(flight)
+
     def recheck(self, project: ProjectName) -> None:
         """Upstream's page is likely out of date (a file vanished or changed): ask it anew."""
         self._anew(project)
@@ -117,11 +129,13 @@ class MirrorPages:
         page, outcome = await asyncio.shield(flight)
         return page, Outcome.JOINED if joined and outcome is Outcome.MISS else outcome
 
-    async def _refresh(self, project: ProjectName, known: Known | None) -> Answer:
+    async def _refresh(
+        self, project: ProjectName, known: Known | None, *, whole: bool = False
+    ) -> Answer:
         if known and self._rests(project, self._freshness(known)):
             return stale(known)
         try:
-            answer = await self._ask(project, known)
+            answer = await self._ask(project, known, whole=whole)
         except NoSuchProject:
             self._absent[project] = self._clock()
             raise

@@ -50,6 +50,10 @@ class OfflinePages:
         now = self._clock()
         return msgspec.structs.replace(page, fresh_until=now + RECOUNT, checked=now), Outcome.HIT
 
+    async def renewed(self, project: ProjectName, since: float) -> tuple[ProjectPage, Outcome]:
+        """As ``page``: there can be no newer one."""
+        return await self.page(project)
+
     def recheck(self, project: ProjectName) -> None:
         """Nobody can be asked."""
 

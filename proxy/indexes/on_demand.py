@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import Outcome
+from proxy.indexes.links import Link
 from proxy.model import File, ProjectName
 from proxy.storage.base import FileBlob, Span
 
@@ -17,11 +18,7 @@ T = TypeVar("T")
 class Files(Protocol):
     """What is needed of ``MirrorFiles``."""
 
-    def download(
-        self, project: ProjectName, file: File, digest: str
-    ) -> tuple[FileBlob, Outcome]: ...
-
-    async def ask_size(self, file: File) -> int | None: ...
+    def download(self, link: Link) -> tuple[FileBlob, Outcome]: ...
 
     def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None: ...
 
@@ -31,19 +28,12 @@ class Files(Protocol):
 class OnDemand:
     """A blob whose readers share one download; asking for its size alone starts none."""
 
-    def __init__(
-        self,
-        files: Files,
-        project: ProjectName,
-        file: File,
-        digest: str,
-        outdated: FileBlob | None = None,
-    ) -> None:
+    def __init__(self, files: Files, link: Link, outdated: FileBlob | None = None) -> None:
         """``outdated``: bytes that the file once had, for when upstream does not answer."""
         self._files = files
-        self._project = project
-        self._file = file
-        self._digest = digest
+        self._link = link
+        self._project = link.project
+        self._file = link.file
         self._outdated = outdated
         self._instead: FileBlob | None = None
         self._download: FileBlob | None = None
@@ -66,22 +56,23 @@ class OnDemand:
     async def _choose(self, outdated: FileBlob) -> None:
         """Whether upstream can be asked for news of a file that is here, if old."""
         try:
-            await self._files.ask_size(self._file)
+            await self._link.size()
         except NotFound as error:
             raise self._suspicious(error) from error
         except UpstreamError:
             self._instead = outdated
 
     async def announced(self) -> int | None:
-        """Bytes, as far as can be told without fetching them; upstream may be asked."""
+        """Bytes, without fetching them: upstream is asked where the index does not tell.
+
+        None where upstream does not tell either. Raises as ``chunks`` does.
+        """
         if self._file.size is not None:
             return self._file.size
         try:
-            return await self._files.ask_size(self._file)
+            return await self._link.size()
         except NotFound as error:
             raise self._suspicious(error) from error
-        except UpstreamError:  # many servers answer HEAD otherwise than GET, or not at all
-            return None
 
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
         return self._watched(lambda blob: blob.chunks(start, stop))
@@ -104,13 +95,14 @@ class OnDemand:
             self._files.answered(self._project, self._file, Outcome.STALE)
             return self._instead
         if self._download is None:
-            self._download, outcome = self._files.download(self._project, self._file, self._digest)
+            self._download, outcome = self._files.download(self._link)
             self._files.answered(self._project, self._file, outcome)
         return self._download
 
     def _suspicious(self, error: NotFound | DigestMismatch) -> NotFound | DigestMismatch:
-        """The page and the file disagree, so the page is likely out of date."""
-        self._files.suspect(self._project)
+        """The page and the file disagree, so the page is likely out of date, unless it is new."""
+        if not self._link.renewed:
+            self._files.suspect(self._project)
         if isinstance(error, NotFound):
             return NoSuchFile(self._project, self._file.filename, "upstream no longer has it")
         return error

@@ -53,9 +53,16 @@ class Refresh:
         self._clock = clock
         self._honour_no_store = honour_no_store
 
-    async def __call__(self, project: ProjectName, known: Known | None) -> Answer:
-        """The page as it is to be answered. Raises ``NoSuchProject`` and ``UpstreamError``."""
-        validators = Validators(known.head.etag, known.head.last_modified) if known else None
+    async def __call__(
+        self, project: ProjectName, known: Known | None, *, whole: bool = False
+    ) -> Answer:
+        """The page as it is to be answered. Raises ``NoSuchProject`` and ``UpstreamError``.
+
+        ``whole``: it is sent also if it has not changed.
+        """
+        validators = None
+        if known and not whole:
+            validators = Validators(known.head.etag, known.head.last_modified)
         try:
             answer = await self._remote.page(project, validators)
         except NoSuchProject:

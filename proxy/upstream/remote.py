@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +21,7 @@ from proxy.errors import (
     NoSuchProject,
     UnreadablePage,
     UpstreamError,
+    UpstreamTimeout,
 )
 from proxy.model import ProjectName
 from proxy.upstream import headers as read
@@ -32,6 +34,8 @@ from proxy.upstream.transport import Answer, Transport
 from proxy.upstream.troubles import status_error
 
 __all__ = ["Document", "NotModified", "Remote", "Validators"]
+
+log = logging.getLogger(__name__)
 
 _PAGE = {
     "Accept": "application/vnd.pypi.simple.v1+json,"
@@ -101,10 +105,16 @@ class Remote:
 
         Where HEAD tells no length, one byte is asked for: links may be signed for GET alone.
         """
-        answer, _ = await self._transport.fetch(url, _FILE, limit=0, method="HEAD")
-        if answer.status == 200 and not read.content_encoding(answer.headers):
+        try:
+            answer, _ = await self._transport.fetch(url, _FILE, limit=0, method="HEAD")
+        except UpstreamTimeout:
+            raise
+        except UpstreamError as error:
+            log.debug("no answer to HEAD: %s", error)
+        else:
             size = read.content_length(answer.headers)
-            if size is not None:
+            coded = read.content_encoding(answer.headers)
+            if answer.status == 200 and not coded and size is not None:
                 return size
         async with self._transport.stream(url, {**_FILE, "Range": "bytes=0-0"}) as (answer, chunks):
             body = self._body(answer, chunks, 0, None)

@@ -63,17 +63,30 @@ async def test_p34_a_size_that_no_page_tells_is_asked_for_without_fetching(site:
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD"]
 
 
-@pytest.mark.parametrize("fault", [Fault(status=403), Fault(status=500)])
-async def test_an_upstream_that_answers_no_head_tells_no_size_and_gives_the_file(
+@pytest.mark.parametrize(
+    "fault", [Fault(status=403), Fault(status=405), Fault(status=500), Fault(chunked=True)]
+)
+async def test_a_size_that_no_answer_to_head_tells_is_asked_for_with_one_byte(
     site: Site, fault: Fault
 ) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
         assert isinstance(artifact.blob, OnDemand)
-        site.upstream.fault(FILES, fault)
-        assert await artifact.blob.announced() is None
-        site.upstream.heal()
+        site.upstream.fault(FILES, fault, times=1)
+        assert await artifact.blob.announced() == len(data)
+        assert [each.method for each in site.upstream.of(FILES)] == ["HEAD", "GET"]
+
+
+async def test_a_size_that_cannot_be_had_is_the_error_that_the_file_would_be(site: Site) -> None:
+    data, digest = listed(site.add(size=False).content)
+    async with site.open() as it:
+        artifact = await it.mirror.file(DEMO, NAME, digest)
+        assert isinstance(artifact.blob, OnDemand)
+        for status in (403, 500):
+            site.upstream.fault(FILES, Fault(status=status), times=2)
+            with pytest.raises(UpstreamError, match=str(status)):
+                await artifact.blob.announced()
         assert await artifact.blob.length() == len(data)
         assert await read(artifact.blob) == data
 
