@@ -1,4 +1,4 @@
-"""Sizes and times as people read and write them."""
+"""Sizes, counts and times as people read and write them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,8 @@ def size_text(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
+
+
+def count_text(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``, for a noun whose plural ends in s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

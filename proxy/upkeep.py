@@ -34,6 +34,8 @@ class Stats(msgspec.Struct, frozen=True):
     """Files that upstream has listed with other bytes than before, so far."""
     released: Sequence[str] = ()
     """Names of projects that were recorded as private until now."""
+    unknown: Sequence[str] = ()
+    """Names of projects that there was nothing of."""
 
 
 class Holding(msgspec.Struct, frozen=True, order=True):
@@ -54,6 +56,12 @@ async def stats(cache: Cache) -> Stats:
     size = sum(entry.size for entry in entries)
     changed = await ChangedFiles(cache.records).count()
     return Stats(len({_project(key) for key in pages}), len(entries), size, changed)
+
+
+async def projects_in(cache: Cache) -> set[str]:
+    """The names of projects of which the cache has a page or a file."""
+    keys = [key for kind in ("page", "held") for key in await cache.records.keys(f"{kind}/")]
+    return {_project(key) for key in keys}
 
 
 async def holdings(cache: Cache, projects: Sequence[str] = ()) -> list[tuple[str, list[Holding]]]:
@@ -95,13 +103,17 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
         for each in held
     }
     released = {_project(key) for key in await cache.records.keys(f"{CLAIM}/")} & wanted
+    unknown = set(wanted)
     for kind in (*CACHED, TOGETHER, CLAIM):
         for key in await cache.records.keys(f"{kind}/"):
-            if _project(key) in wanted:
+            if (project := _project(key)) in wanted:
+                unknown.discard(project)
                 await cache.records.forget(key)
     done = await _delete(cache, mine - others, len(wanted))
     cache.purges.note(sorted(wanted))
-    return msgspec.structs.replace(done, released=tuple(sorted(released)))
+    return msgspec.structs.replace(
+        done, released=tuple(sorted(released)), unknown=tuple(sorted(unknown))
+    )
 
 
 async def purge_everything(cache: Cache) -> Stats:

@@ -62,7 +62,7 @@ async def test_an_empty_cache_has_nothing(tmp_path: Path, clock: Clock) -> None:
         assert await stats(cache) == Stats(0, 0, 0)
         assert await holdings(cache) == []
         assert (await verify(cache)).sound == 0
-        assert await purge(cache, ["demo"]) == Stats(1, 0, 0)
+        assert await purge(cache, ["demo"]) == Stats(1, 0, 0, unknown=("demo",))
         assert await purge_everything(cache) == Stats(0, 0, 0)
 
 

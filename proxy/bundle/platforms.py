@@ -110,6 +110,19 @@ def parse_platform(text: str) -> Platform:
     return platform
 
 
+def described(tag: str) -> str:
+    """The tag with what it means for a machine: ``win_amd64 (Windows on AMD64)``."""
+    platform = parse_platform(tag)
+    major, minor = platform.version
+    systems = {
+        "manylinux": f"Linux with glibc {major}.{minor} or newer",
+        "musllinux": f"Linux with musl {major}.{minor} or newer",
+        "macosx": f"macOS {major}.{minor} or newer",
+    }
+    arch = platform.markers()["platform_machine"]
+    return f"{platform} ({systems.get(platform.family, 'Windows')} on {arch})"
+
+
 def this_platform() -> Platform:
     """That of the machine this runs on. Raises ``ConfigurationError`` if wheels have no word."""
     for tag in platform_tags():
@@ -137,6 +150,6 @@ def _musl(platform: Platform) -> Iterator[str]:
 
 def _wrong(text: str, problem: str) -> ConfigurationError:
     remedy = "give a tag such as manylinux_2_28_x86_64, or one of " + ", ".join(
-        name for name in SHORT if "-" not in name
+        f"{name} ({tag})" for name, tag in SHORT.items() if "-" not in name
     )
     return ConfigurationError(KEY, f"{text}: {problem}", remedy)

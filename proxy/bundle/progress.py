@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from proxy.bundle.needs import Need
-from proxy.sizes import size_text
+from proxy.sizes import count_text, size_text
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -112,7 +112,7 @@ class Lines:
         known = (min(each, need.size) for need, each in self._partly.items() if need.size)
         came = self._came + sum(known)
         elapsed = self._clock() - self._started
-        line = f"{self._ended} of {self._files} files"
+        line = f"{self._ended} of {count_text(self._files, 'file')}"
         line += f", {size_text(came)} of {size_text(self._size)}"
         if self._fetched and elapsed > 0:
             rate = self._fetched / elapsed
@@ -147,7 +147,7 @@ class Bars:
         )
         with rich.Progress(*columns, console=self._console) as self._bars:
             total = sum(each.size or 0 for each in needs)
-            self._all = self._bars.add_task(f"{len(needs)} files", total=total)
+            self._all = self._bars.add_task(count_text(len(needs), "file"), total=total)
             yield
         self._bars = None
 

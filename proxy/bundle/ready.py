@@ -64,7 +64,7 @@ async def ready(
     async with open_proxy(offline) as proxy:
         proxy.events.subscribe(rebuilt)
         needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
-        display.say("looking whether everything is held")
+        display.say("checking that every file is in the cache")
         unheld = await missing(proxy.index, proxy.cache.store, needs.files, verify=verify)
     lacking = (*needs.missing, *unheld, *rebuilt.missing(needs))
     found = {lack.line: lack for lack in lacking}

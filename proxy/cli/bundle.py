@@ -36,7 +36,9 @@ command.add_command(import_command)
 @click.option("--manifest", is_flag=True, help="Print the manifest, as JSON, and nothing else.")
 @json_option
 def show_command(file: Path, manifest: bool, as_json: bool) -> None:
-    """List what FILE holds. Only its beginning is read, so this proves nothing.
+    """List what FILE holds: totals, then one line a file with bytes, sha256, name, upload time.
+
+    Only the list at the beginning of FILE is read: "verify" checks the files themselves.
 
     What --manifest prints can be given to `create --since` in place of the bundle.
     """

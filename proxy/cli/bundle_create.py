@@ -24,7 +24,7 @@ from proxy.cli.bundle_files import DASH, READABLE, WRITABLE, progress
 from proxy.cli.bundle_json import json_option, made, tell
 from proxy.cli.bundle_text import created_lines
 from proxy.cli.options import settings_options
-from proxy.cli.reporting import quiet_logs, tell_missing
+from proxy.cli.reporting import list_missing, quiet_logs, tell_missing
 from proxy.cli.source_options import given, read_sources, source_options
 from proxy.compose import open_proxy
 from proxy.compose_bundle import mirrored
@@ -60,12 +60,12 @@ def create_command(
     config: Path | None,
     **flags: Any,
 ) -> None:
-    """Write into FILE what is held of all that the sources need, or --all, or a --project.
+    """Write into FILE what the sources need, or with --all or --project what the cache has.
 
     Sources and targets are those of "warm", which has to be run before: nothing is fetched. Of
     each project there are its page as upstream sent it, files, metadata and provenance. The
-    same content gives the same bytes. Exit status 1 if something that is needed is not held:
-    then nothing is written. With "-" for FILE the report goes to standard error.
+    same content gives the same bytes. Exit status 1 if something that is needed is not in the
+    cache: then nothing is written. With "-" for FILE the report goes to standard error.
     """
     wanted = given(flags)
     to = None if file == DASH else file
@@ -107,7 +107,7 @@ async def _selected(
     if [sources, everything, bool(projects)].count(True) != 1:
         raise click.UsageError("name sources, or projects with --project, or say --all")
     if not sources and any(wanted.values()):
-        raise click.UsageError("targets and choices are for sources, and there are none")
+        raise click.UsageError("options such as --platform are for sources, and none is named")
     if sources:
         return await _needed(settings, origins, wanted)
     namespaces = [origin.namespace for origin in origins.values()]
@@ -128,10 +128,10 @@ async def _needed(
         needs = await needed(proxy.index, wants, choice)
         unheld = await missing(proxy.index, proxy.cache.store, needs.files)
     lacks = [*needs.missing, *unheld]
-    tell_missing(lacks, needs.skipped)
-    for lack in lacks:
-        click.echo(lack.line)
-    if lacks or needs.skipped:
+    if count := len(lacks) + len(needs.skipped):
+        click.echo(f"nothing is written: {count} missing; `waystation warm` fetches", err=True)
+        tell_missing(lacks, needs.skipped)
+        list_missing(lack.line for lack in lacks)
         raise SystemExit(1)
     return await _held(settings, origins, needs)
 

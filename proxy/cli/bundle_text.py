@@ -12,7 +12,7 @@ from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest
 from proxy.bundle.archive.reading import Bundle
 from proxy.bundle.archive.survey import Survey
 from proxy.errors import how_to_add
-from proxy.sizes import size_text
+from proxy.sizes import count_text, size_text
 
 
 def facts(bundle: Bundle) -> list[str]:
@@ -26,14 +26,15 @@ def facts(bundle: Bundle) -> list[str]:
 
 def amounts(manifest: Manifest) -> list[str]:
     projects = projects_of(manifest)
-    counts = f"{len(manifest.pages)} pages and {len(manifest.files)} files"
+    pages, files = count_text(len(manifest.pages), "page"), count_text(len(manifest.files), "file")
+    of = count_text(len(projects), "project")
     lines = [f"index      {origin.url}" for origin in manifest.indexes]
-    lines.append(f"lists      {counts} of {len(projects)} projects, {size_text(manifest.total)}")
+    lines.append(f"lists      {pages} and {files} of {of}, {size_text(manifest.total)}")
     if manifest.base:
         lines.append(f"since      sha256:{manifest.base}")
         lines.append(
             f"carries    {len(manifest.documents)} pages or provenance and"
-            f" {len(manifest.blobs)} files, {size_text(manifest.load)}"
+            f" {count_text(len(manifest.blobs), 'file')}, {size_text(manifest.load)}"
         )
     return lines
 
@@ -45,7 +46,10 @@ def projects_of(manifest: Manifest) -> set[tuple[int, str]]:
 
 
 def listing(manifest: Manifest) -> Iterator[str]:
-    """Project by project; a star marks what a delta carries."""
+    """Project by project, one line an entry: bytes, sha256, name, and when it was uploaded.
+
+    A star marks what a delta carries.
+    """
     entries: list[BundledPage | BundledFile] = [*manifest.pages, *manifest.provenance]
     entries = sorted([*entries, *manifest.files], key=_order)
     for (index, project), found in groupby(entries, lambda each: (each.index, each.project)):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ from proxy.cache import Cache, open_cache
 from proxy.cli.options import settings_options
 from proxy.logs import stamp
 from proxy.simple.names import normalize
-from proxy.sizes import size_text
+from proxy.sizes import count_text, size_text
 from proxy.sources import load
 from proxy.storage.changed import ChangedFiles
-from proxy.upkeep import holdings, purge, purge_everything, stats, verify
+from proxy.upkeep import holdings, projects_in, purge, purge_everything, stats, verify
 
 
 @click.group("cache")
@@ -63,10 +64,16 @@ def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -
     wanted = _names(projects)
 
     async def work(cache: Cache) -> int:
-        for project, files in await holdings(cache, wanted):
+        found = await holdings(cache, wanted)
+        files = [file for _, held in found for file in held]
+        size = size_text(sum(file.size for file in files))
+        projects = count_text(len(found), "project")
+        click.echo(f"{projects}, {count_text(len(files), 'file')}, {size}", err=True)
+        for project, held in found:
             click.echo(project)
-            for file in files:
+            for file in held:
                 click.echo(f"  {file.size:>12}  {file.sha256}  {file.filename}")
+        await _tell_unknown(cache, set(wanted) - {project for project, _ in found})
         return 0
 
     _with_cache(work, config, flags)
@@ -82,7 +89,10 @@ def changed_command(config: Path | None, **flags: Any) -> None:
     """
 
     async def work(cache: Cache) -> int:
-        for project, filename, change in await ChangedFiles(cache.records).all():
+        found = await ChangedFiles(cache.records).all()
+        if not found:
+            click.echo("no file has changed upstream since it was first seen", err=True)
+        for project, filename, change in found:
             click.echo(f"{stamp(change.noticed)}  {project}  {filename}")
             click.echo(f"  {change.seen} -> {change.now}")
         return 0
@@ -101,8 +111,8 @@ def verify_command(config: Path | None, **flags: Any) -> None:
     async def work(cache: Cache) -> int:
         found = await verify(cache)
         for key in found.damaged:
-            click.echo(f"damaged, dropped: {key}")
-        click.echo(f"{found.sound} sound, {len(found.damaged)} damaged")
+            click.echo(f"damaged, deleted: {key}")
+        click.echo(f"{count_text(found.sound, 'file')} sound, {len(found.damaged)} damaged")
         return 1 if found.damaged else 0
 
     _with_cache(work, config, flags)
@@ -122,17 +132,27 @@ def purge_command(
     A private name that has no files any more is given up only by naming it here.
     """
     if bool(projects) == everything:
-        raise click.UsageError("name the projects to purge, or say --all")
+        raise click.UsageError("name the projects to purge, or give --all, not both")
     wanted = _names(projects)
 
     async def work(cache: Cache) -> int:
         done = await (purge_everything(cache) if everything else purge(cache, wanted))
-        click.echo(f"purged {done.files} files, {size_text(done.size)}")
+        click.echo(f"purged {count_text(done.files, 'file')}, {size_text(done.size)}")
+        await _tell_unknown(cache, done.unknown)
         for name in done.released:
             click.echo(f"{name} is private no more, unless files or a folder of it are still there")
         return 0
 
     _with_cache(work, config, flags)
+
+
+async def _tell_unknown(cache: Cache, names: Iterable[str]) -> None:
+    """Of a name that the cache does not know, the nearest that it knows."""
+    known = await projects_in(cache) if names else set()
+    for name in sorted(names):
+        near = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        click.echo(f"{name}: the cache has nothing of it{hint}", err=True)
 
 
 def _names(projects: tuple[str, ...]) -> list[str]:

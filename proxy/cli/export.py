@@ -18,6 +18,7 @@ from proxy.export.readme import can_render
 from proxy.export.run import Exported, Form, export
 from proxy.export.tree import Tree
 from proxy.settings import Settings
+from proxy.sizes import count_text
 from proxy.sources import load
 
 _FILE_OR_DASH = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
@@ -30,7 +31,11 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--all", "everything", is_flag=True, help="All that the cache holds, and --local.")
 @click.option("--local", is_flag=True, help="The private distributions.")
 @click.option(
-    "--project", "projects", multiple=True, metavar="NAME", help="All that is held of a project."
+    "--project",
+    "projects",
+    multiple=True,
+    metavar="NAME",
+    help="All that the cache has of a project.",
 )
 @click.option("--from", "bare", type=_FOLDER, metavar="DIR", help="A directory of distributions.")
 @click.option(
@@ -72,7 +77,7 @@ def command(
 
     Sources and targets are those of "warm", which has to be run before: nothing is fetched.
     Run again, it writes what has changed and removes what is not exported any more. Exit
-    status 1 if something is not held: then nothing is written.
+    status 1 if something is not in the cache: then nothing is written.
     """
     names = Path("/dev/stdin") if names == Path("-") else names
     asked = Asked(everything, local, bare, names, projects, given(flags))
@@ -107,9 +112,9 @@ async def _export(
 
 def _report(folder: Path, done: Exported) -> None:
     changes = done.changes
-    click.echo(f"{folder}: {done.files} distributions of {done.projects} projects")
-    click.echo(
-        f"{changes.written} files written, {changes.unchanged} unchanged, {changes.removed} removed"
-    )
+    files, projects = count_text(done.files, "distribution"), count_text(done.projects, "project")
+    click.echo(f"{folder}: {files} of {projects}")
+    written = count_text(changes.written, "file")
+    click.echo(f"{written} written, {changes.unchanged} unchanged, {changes.removed} removed")
     if not can_render():
         click.echo(f"descriptions are plain text; to render them, {how_to_add('export')}")

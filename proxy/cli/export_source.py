@@ -49,7 +49,7 @@ class Asked:
                 "name sources, or give one of --all, --local, --project, --from and --names"
             )
         if not by_source and any(self.sources.values()):
-            raise click.UsageError("targets and choices are for sources, and there are none")
+            raise click.UsageError("options such as --platform are for sources, and none is named")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,9 @@ def check_place(folder: Path, settings: Settings, asked: Asked) -> None:
 
 def _private(proxy: Proxy) -> Index:
     if not proxy.directories:
-        raise ConfigurationError("packages", "there is no private directory", "name one")
+        raise ConfigurationError(
+            "packages", "there is no private directory", "name one with --packages"
+        )
     return Fallthrough("local", proxy.directories)
 
 
@@ -106,8 +108,9 @@ async def _selection(index: Index, asked: Asked) -> Selection:
     needs = await needed(index, wants, choice, say=display().say)
     for note in needs.notes:
         click.echo(f"note: {note}", err=True)
-    tell_missing(needs.missing, needs.skipped)
-    if needs.missing or needs.skipped:
+    if lacks := len(needs.missing) + len(needs.skipped):
+        click.echo(f"nothing is exported: {lacks} missing; `waystation warm` fetches", err=True)
+        tell_missing(needs.missing, needs.skipped)
         raise SystemExit(1)
     return of_files((need.project, need.filename) for need in needs.files)
 

@@ -15,29 +15,31 @@ from proxy.bundle.progress import display
 from proxy.bundle.ready import Readiness, ready
 from proxy.bundle.wants import Wants
 from proxy.cli.options import settings_options
-from proxy.cli.reporting import facts, quiet_logs, tell_missing
+from proxy.cli.reporting import facts, list_missing, quiet_logs, tell_missing
 from proxy.cli.source_options import given, read_sources, source_options
-from proxy.sizes import size_text
+from proxy.sizes import count_text, size_text
 from proxy.sources import load
 
 
 @click.command("ready")
 @source_options
 @settings_options
-@click.option("--verify", is_flag=True, help="Hash every file again; drop what is damaged.")
+@click.option("--verify", is_flag=True, help="Hash every file again; delete what is damaged.")
 @click.option(
-    "--install", is_flag=True, help="Install it for this machine too, into a scratch environment."
+    "--install",
+    is_flag=True,
+    help="Also install it for this machine, into a temporary environment.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="Report on standard output as JSON.")
 def command(
     config: Path | None, verify: bool, install: bool, quiet: bool, as_json: bool, **flags: Any
 ) -> None:
-    """Say, without a network, whether all that the sources need is held for every target.
+    """Say, without a network, whether the cache has all that the sources need, for every target.
 
-    Sources and targets are those of "warm". What is missing goes to standard output, with the
-    targets where they matter: "waystation ready ... | waystation warm -" fetches it. Then the
-    exit status is 1.
+    Sources and targets are those of "warm". Exit status 1 if something is missing. A list of
+    that goes to standard output where that is no terminal: "waystation ready ... |
+    waystation warm -" fetches it.
     """
     wanted = given(flags)
     settings = load(flags, config).settings
@@ -54,12 +56,22 @@ def _tell(verdict: Readiness, wants: Wants, choice: Choice, *, quiet: bool, as_j
     if as_json:
         told = {"complete": verdict.complete, "installed": verdict.installed}
         click.echo(msgspec.json.encode(told | facts(needs, choice, verdict.missing)))
-    for each in () if quiet else needs.notes:
-        click.echo(f"note: {each}", err=True)
-    tell_missing(verdict.missing, needs.skipped)
-    for line in () if as_json else lines(needs, verdict.missing, wants, choice):
-        click.echo(line)
-    if not quiet and verdict.complete:
-        click.echo(f"ready: {len(needs.files)} files, {size_text(needs.size)}, for", err=True)
+    if not quiet:
+        click.echo(_total(verdict), err=True)
         for target in choice.targets:
             click.echo(f"  {target}", err=True)
+        for each in needs.notes:
+            click.echo(f"note: {each}", err=True)
+    tell_missing(verdict.missing, needs.skipped)
+    if not as_json:
+        list_missing(lines(needs, verdict.missing, wants, choice))
+    if verdict.missing and not quiet:
+        click.echo("`waystation warm` with the same arguments fetches what is missing", err=True)
+
+
+def _total(verdict: Readiness) -> str:
+    files = verdict.needs.files
+    if verdict.complete:
+        size = size_text(verdict.needs.size)
+        return f"ready: {count_text(len(files), 'file')}, {size}, all in the cache, for"
+    return f"not ready: {len(verdict.missing) + len(verdict.needs.skipped)} missing, for"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,16 +16,28 @@ from proxy.settings import Settings
 
 
 def tell_missing(missing: Iterable[Missing], skipped: Iterable[Skipped]) -> None:
-    """What cannot be had and why, on standard error; a reason that many share comes once."""
+    """What cannot be had and why, on standard error, one line each.
+
+    A reason of several lines comes once, below all that have it.
+    """
     for each in skipped:
-        click.echo(f"not to be had from an index: {each}", err=True)
+        click.echo(f"cannot be fetched from an index: {each}", err=True)
     by_reason: dict[str, list[str]] = {}
     for lack in missing:
         by_reason.setdefault(lack.reason, []).append(lack.line)
     for reason, lines in by_reason.items():
+        is_long = "\n" in reason
         for line in lines:
-            click.echo(f"missing: {line}", err=True)
-        click.echo("  " + reason.replace("\n", "\n  "), err=True)
+            click.echo(f"missing: {line}" + ("" if is_long else f": {reason}"), err=True)
+        if is_long:
+            click.echo("  " + reason.replace("\n", "\n  "), err=True)
+
+
+def list_missing(lines: Iterable[str]) -> None:
+    """For ``warm -``, on standard output, unless people read that."""
+    if not sys.stdout.isatty():
+        for line in lines:
+            click.echo(line)
 
 
 def facts(needs: Needs, choice: Choice, missing: Iterable[Missing]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from proxy.bundle.choice import Choice
+from proxy.bundle.platforms import SHORT, described
 from proxy.bundle.sources import access_log, read_source
 from proxy.bundle.sources.pyproject import Some
 from proxy.bundle.targets import parse_targets
@@ -32,8 +33,9 @@ _OPTIONS = (
         "platforms",
         multiple=True,
         metavar="TAG",
-        help="For this platform, such as linux, macos, windows or manylinux_2_28_x86_64; may be"
-        " repeated. Default: this machine's.",
+        help="For this platform: a wheel tag, or "
+        + ", ".join(f"{name} ({tag})" for name, tag in SHORT.items() if "-" not in name)
+        + ", or one of these with -x86_64 or -arm64. May be repeated. Default: this machine's.",
     ),
     click.option("--no-sdists", is_flag=True, help="Wheels only."),
     click.option("--only-sdists", is_flag=True, help="Sdists only."),
@@ -44,7 +46,8 @@ _OPTIONS = (
         "--latest",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Also the newest N versions of each project that is named as a source.",
+        help="Also the newest N versions of each project that is itself named as a SOURCE, such"
+        " as requests or 'django<5'.",
     ),
     click.option(
         "--from-log",
@@ -121,7 +124,16 @@ def read_sources(
             )
             for each in sources
         ]
-        return joined([*read, *map(access_log.read, logs)]), choice
+        found = joined([*read, *map(access_log.read, logs), _platform_notes(platforms)])
     except UnreadableSource as error:
         where = f"{error.source}, line {error.line}" if error.line else error.source
         raise ConfigurationError(where, error.problem) from error
+    if latest and not found.named:
+        raise click.UsageError("--latest is for projects that are named, and no SOURCE is a name")
+    return found, choice
+
+
+def _platform_notes(platforms: Sequence[str]) -> Wants:
+    """What short names of platforms stand for."""
+    short = dict.fromkeys(each.lower() for each in platforms if each.lower() in SHORT)
+    return Wants(notes=tuple(f"{name} stands for {described(SHORT[name])}" for name in short))

@@ -23,9 +23,16 @@ from proxy.cli.reporting import quiet_logs, tell_missing
 from proxy.compose import open_proxy
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
-from proxy.sizes import size_text
+from proxy.sizes import count_text, size_text
 from proxy.sources import load
 
+_NO_TABLES = """\
+add one to the settings file that --config names, such as
+
+    [[keep]]
+    sources = ["requirements.txt"]
+
+or fetch something once with `waystation warm`"""
 QUESTIONS = 32
 """Questions at once."""
 
@@ -58,9 +65,9 @@ def command(
     settings = load(flags, config).settings
     quiet_logs(settings)
     if settings.offline:
-        raise ConfigurationError("offline", "nothing can be fetched", "leave it out")
+        raise ConfigurationError("offline", "nothing can be fetched", "give --online")
     if not settings.keep:
-        raise ConfigurationError("keep", "there is no such table", "add a [[keep]] to the settings")
+        raise ConfigurationError("keep", "no table says what to keep warm", _NO_TABLES)
     try:
         to = None if dry_run else changes or change_lists(settings)
         ran = asyncio.run(_sync(settings, to, jobs, quiet, dry_run))
@@ -89,15 +96,18 @@ async def _sync(
 
 
 def _tell(ran: list[Ran], *, quiet: bool, dry: bool) -> None:
+    for one in () if quiet else ran:
+        click.echo(_total(one, dry=dry), err=True)
     for one in ran:
         tell_missing(one.missing, one.needs.skipped)
     for need in dict.fromkeys(need for one in ran if dry for need in one.fetched):
         click.echo(need.line)
-    if quiet:
-        return
-    for one in ran:
-        size = size_text(sum(need.size or 0 for need in one.fetched))
-        verb = "would fetch" if dry else "fetched"
-        click.echo(f"{one.keep}: {verb} {len(one.fetched)} files ({size})", err=True)
-    for change in () if dry else all_changes(ran):
+    for change in () if dry or quiet else all_changes(ran):
         click.echo(f"{change.change} {change.project}/{change.filename}")
+
+
+def _total(ran: Ran, *, dry: bool) -> str:
+    size = size_text(sum(need.size or 0 for need in ran.fetched))
+    missing = len(ran.missing) + len(ran.needs.skipped)
+    done = f"{'would fetch' if dry else 'fetched'} {count_text(len(ran.fetched), 'file')} ({size})"
+    return f"{ran.keep}: {done}" + (f", missing {missing}" if missing else "")

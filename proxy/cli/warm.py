@@ -20,7 +20,7 @@ from proxy.cli.reporting import facts, quiet_logs, tell_missing
 from proxy.cli.source_options import given, read_sources, source_options
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
-from proxy.sizes import size_text
+from proxy.sizes import count_text, size_text
 from proxy.sources import load
 
 
@@ -44,7 +44,7 @@ def command(
     settings = load(flags, config).settings
     quiet_logs(settings)
     if settings.offline:
-        raise ConfigurationError("offline", "nothing can be fetched", "leave it out")
+        raise ConfigurationError("offline", "nothing can be fetched", "give --online")
     wants, choice = read_sources(**wanted)
     try:
         report = asyncio.run(_warm(settings, via, wants, choice, jobs, quiet))
@@ -81,12 +81,14 @@ def _tell(report: Report, choice: Choice, *, quiet: bool, as_json: bool) -> None
         told = {"complete": report.complete, "fetched": report.fetched}
         told |= {"fetched_bytes": report.fetched_bytes, **facts(needs, choice, report.missing)}
         click.echo(msgspec.json.encode(told))
+    if not quiet and not as_json:
+        projects, files = len(needs.pages), len(needs.files)
+        click.echo(
+            f"{count_text(projects, 'project')}, {count_text(files, 'file')},"
+            f" {size_text(needs.size)}:"
+            f" fetched {report.fetched} ({size_text(report.fetched_bytes)}),"
+            f" missing {len(report.missing) + len(needs.skipped)}"
+        )
     for each in () if quiet else needs.notes:
         click.echo(f"note: {each}", err=True)
     tell_missing(report.missing, needs.skipped)
-    if not quiet and not as_json:
-        click.echo(
-            f"{len(needs.pages)} projects, {len(needs.files)} files, {size_text(needs.size)}:"
-            f" fetched {report.fetched} ({size_text(report.fetched_bytes)}),"
-            f" could not have {len(report.missing) + len(needs.skipped)}"
-        )

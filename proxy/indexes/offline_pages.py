@@ -45,7 +45,7 @@ class OfflinePages:
         """Raises ``NoSuchProject`` for what is not stored."""
         known = await self._memory.load(project)
         if known is None:
-            raise NoSuchProject(project, "offline, and its page is not stored")
+            raise NoSuchProject(project, "offline, and the cache has no page of it")
         page = known.page if self._list_all else await self._only_held(known.page)
         now = self._clock()
         return msgspec.structs.replace(page, fresh_until=now + RECOUNT, checked=now), Outcome.HIT

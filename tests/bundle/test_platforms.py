@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.platforms import SHORT, parse_platform, this_platform
+from proxy.bundle.platforms import SHORT, described, parse_platform, this_platform
 from proxy.errors import ConfigurationError
 
 
@@ -92,6 +92,19 @@ def test_markers_are_what_python_says_there(text: str, values: tuple[str, ...]) 
     markers = parse_platform(text).markers()
     names = ("os_name", "sys_platform", "platform_system", "platform_machine")
     assert tuple(markers[name] for name in names) == values
+
+
+@pytest.mark.parametrize(
+    ("tag", "meaning"),
+    [
+        ("manylinux_2_28_x86_64", "Linux with glibc 2.28 or newer on x86_64"),
+        ("musllinux_1_2_aarch64", "Linux with musl 1.2 or newer on aarch64"),
+        ("macosx_14_0_arm64", "macOS 14.0 or newer on arm64"),
+        ("win_amd64", "Windows on AMD64"),
+    ],
+)
+def test_tags_are_described(tag: str, meaning: str) -> None:
+    assert described(tag) == f"{tag} ({meaning})"
 
 
 def test_this_machine_has_a_platform_that_is_understood() -> None:

@@ -78,7 +78,11 @@ async def change(folder: Path) -> None:
 
 
 def test_files_that_changed_upstream_are_counted_and_listed(run: Run, tmp_path: Path) -> None:
-    assert run("changed").output == ""
+    done = run("changed")
+    assert (done.stdout, done.stderr) == (
+        "",
+        "no file has changed upstream since it was first seen\n",
+    )
     asyncio.run(change(tmp_path / "cache"))
     assert run("stats").output.endswith("changed   1 (waystation cache changed lists them)\n")
     assert run("changed").output == (
@@ -88,33 +92,39 @@ def test_files_that_changed_upstream_are_counted_and_listed(run: Run, tmp_path: 
 
 def test_list(run: Run, wheel: Path) -> None:
     line = f"  {wheel.stat().st_size:>12}  {sha256(wheel.read_bytes())}  {NAME}\n"
-    assert run("list").output == f"demo\n{line}"
-    assert run("list", "Demo").output == f"demo\n{line}"
-    assert run("list", "other").output == ""
+    done = run("list")
+    assert done.stdout == f"demo\n{line}"
+    assert done.stderr.startswith("1 project, 1 file, ")
+    assert run("list", "Demo").stdout == f"demo\n{line}"
+    done = run("list", "demos")
+    assert done.stdout == ""
+    assert "demos: the cache has nothing of it; did you mean demo?\n" in done.stderr
 
 
 def test_verify_says_by_its_exit_status_whether_anything_was_damaged(
     run: Run, wheel: Path, tmp_path: Path
 ) -> None:
     done = run("verify")
-    assert (done.exit_code, done.output) == (0, "1 sound, 0 damaged\n")
+    assert (done.exit_code, done.output) == (0, "1 file sound, 0 damaged\n")
     file = held(tmp_path, wheel)
     file.write_bytes(b"damaged")
     done = run("verify")
     assert done.exit_code == 1
-    assert done.output == f"damaged, dropped: {file.name}\n0 sound, 1 damaged\n"
+    assert done.output == f"damaged, deleted: {file.name}\n0 files sound, 1 damaged\n"
     assert not file.exists()
     assert run("verify").exit_code == 0
 
 
 def test_purge_a_project(run: Run, wheel: Path, tmp_path: Path) -> None:
-    assert run("purge", "other").output == "purged 0 files, 0 bytes\n"
+    done = run("purge", "other")
+    assert done.stdout == "purged 0 files, 0 bytes\n"
+    assert done.stderr == "other: the cache has nothing of it\n"
     assert held(tmp_path, wheel).exists()
     done = run("purge", "DEMO")
     assert done.exit_code == 0
-    assert done.output.startswith("purged 1 files, ")
+    assert done.output.startswith("purged 1 file, ")
     assert not held(tmp_path, wheel).exists()
-    assert run("list").output == ""
+    assert run("list").stdout == ""
     assert (tmp_path / "cache" / "purged").read_text() == "other\ndemo\n"
 
 
@@ -126,11 +136,11 @@ def test_purge_says_which_names_are_given_up(run: Run, tmp_path: Path) -> None:
     asyncio.run(claim())
     assert "acme-tool" not in run("purge", "demo").output
     assert "\nacme-tool is private no more" in run("purge", "Acme_Tool").output
-    assert "acme-tool" not in run("purge", "acme-tool").output
+    assert "acme-tool" not in run("purge", "acme-tool").stdout
 
 
 def test_purge_everything(run: Run, wheel: Path, tmp_path: Path) -> None:
-    assert run("purge", "--all").output.startswith("purged 1 files, ")
+    assert run("purge", "--all").output.startswith("purged 1 file, ")
     assert not held(tmp_path, wheel).exists()
 
 

@@ -43,7 +43,7 @@ async def test_a_bare_directory(tmp_path: Path) -> None:
     make_wheel(tmp_path / "source", "foo", "1.0")
     done = await export(tmp_path, "tree", "--from", "source", "--title", "Acme <index>")
     assert done.succeeded().out.splitlines() == [
-        "tree: 1 distributions of 1 projects",
+        "tree: 1 distribution of 1 project",
         "8 files written, 0 unchanged, 0 removed",
     ]
     assert "Acme &lt;index&gt;" in (tmp_path / "tree/index.html").read_text()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,11 @@ async def here(tmp_path: Path) -> AsyncIterator[Site]:
 
 
 async def started(
-    here: Site, command: str, *arguments: str, **more: str
+    here: Site,
+    command: str,
+    *arguments: str,
+    stdout: int = asyncio.subprocess.PIPE,
+    **more: str,
 ) -> asyncio.subprocess.Process:
     options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
     return await asyncio.create_subprocess_exec(
@@ -33,7 +39,7 @@ async def started(
         cwd=here.folder,
         env=environment(here.root / "home", PYTHONPATH=str(ROOT)) | more,
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
     )
 
@@ -57,7 +63,7 @@ async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: Sit
     assert (lacking.status, lacking.out) == (1, f"{head}\ntop\n")
     done = await run(here, "warm", "-", given=lacking.out)
     assert done.status == 0, done.err
-    assert "fetched 6 (" in done.out and "could not have 0" in done.out
+    assert "fetched 6 (" in done.out and "missing 0" in done.out
     here.store.path(sorted(here.held())[0]).unlink()
     lacking = await run(here, "ready", *asked)
     assert lacking.status == 1 and lacking.out.count("\n") == 1 and "#" in lacking.out
@@ -69,6 +75,38 @@ async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: Sit
     assert done.status == 0, "nothing was missing, and nothing is to be done"
 
 
+async def test_totals_come_first_and_then_one_line_for_each_thing(here: Site) -> None:
+    here.wheel("top")
+    source = here.source("requirements.txt", "top\nnone>=1\n")
+    for command in ("ready", "warm", "ready"):
+        done = await run(here, command, source, *LINUX)
+        told = (done.err if command == "ready" else done.out + done.err).splitlines()
+        totals = [line for line in told if line.startswith(("not ready: ", "1 project, 2 files"))]
+        missing = [line for line in told if line.startswith("missing: none>=1: ")]
+        assert (done.status, len(totals), len(missing)) == (1, 1, 1)
+        assert told.index(totals[0]) < told.index(missing[0])
+        note = "note: linux stands for manylinux_2_28_x86_64 (Linux with glibc 2.28 or newer"
+        assert note in done.err
+    done = await run(here, "ready", "top", *LINUX)
+    assert "ready: 2 files, " in done.err
+
+
+async def test_the_list_for_warm_is_not_for_a_terminal(here: Site) -> None:
+    ours, theirs = os.openpty()
+    process = await started(here, "ready", "none", *LINUX, stdout=theirs)
+    _, told = await asyncio.wait_for(process.communicate(), LIMIT)
+    os.close(theirs)
+    with os.fdopen(ours, "rb", buffering=0) as terminal, suppress(OSError):
+        assert terminal.read(1) == b""
+    assert b"missing: none: " in told and b"`waystation warm`" in told
+
+
+async def test_latest_without_a_named_project_is_an_error(here: Site) -> None:
+    source = here.source("requirements.txt", "top\n")
+    done = await run(here, "warm", source, "--latest", "2")
+    assert (done.status, "no SOURCE is a name" in done.err) == (2, True)
+
+
 async def test_files_that_failed_are_not_counted_as_fetched(here: Site) -> None:
     here.wheel("good")
     bad = here.wheel("bad")
@@ -76,7 +114,7 @@ async def test_files_that_failed_are_not_counted_as_fetched(here: Site) -> None:
     here.upstream.fault(bad.name, Fault(corrupt=True))
     done = await run(here, "warm", "good", "bad", *LINUX)
     assert done.status == 1
-    assert "4 files" in done.out and "fetched 3 (" in done.out and "could not have 1" in done.out
+    assert "4 files" in done.out and "fetched 3 (" in done.out and "missing 1" in done.out
 
 
 async def test_a_file_that_is_not_there_hides_no_other_trouble(here: Site) -> None:
@@ -103,7 +141,7 @@ async def test_each_name_has_its_own_reason_and_the_others_are_had(here: Site) -
     assert "for-what-is-not was not found" in reasons["asks"]
     assert (await run(here, "ready", "one", "two", "three", *LINUX)).status == 0
     lacking = await run(here, "ready", source, *LINUX)
-    assert "missing: asks\n" in lacking.err and "missing: one\n" not in lacking.err
+    assert "missing: asks" in lacking.err and "missing: one" not in lacking.err
 
 
 async def test_an_upstream_that_cannot_be_reached_is_the_reason(here: Site) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.errors import ProxyError
+from proxy.sizes import count_text
 
 _SHOWN = 20
 
@@ -33,7 +34,7 @@ class BaseMissing(ProxyError):
     def __str__(self) -> str:
         return (
             f"this bundle holds only what changed since the one with manifest sha256:{self.base},"
-            f" and {len(self.missing)} things of that one are not here; import that one first:"
+            f" and {len(self.missing)} of what that one holds is not here; import that one first:"
             + listed(self.missing)
         )
 
@@ -47,9 +48,9 @@ class Conflicting(ProxyError):
 
     def __str__(self) -> str:
         return (
-            f"{len(self.conflicts)} files are held here with other bytes under the same name;"
-            " nothing was imported; if those of the bundle are right, say --accept-changed:"
-            + listed(self.conflicts)
+            f"{count_text(len(self.conflicts), 'file')} here with other bytes than in the bundle"
+            " under the same name; nothing was imported; if the bundle is right, give"
+            " --accept-changed:" + listed(self.conflicts)
         )
 
 
@@ -61,7 +62,7 @@ class Incomplete(ProxyError):
         self.missing = missing
 
     def __str__(self) -> str:
-        return f"{len(self.missing)} files are not in the cache:" + listed(self.missing)
+        return f"not in the cache: {count_text(len(self.missing), 'file')}:" + listed(self.missing)
 
 
 class Busy(ProxyError):
@@ -90,7 +91,10 @@ class NothingHeld(ProxyError):
         self.upstreams = upstreams
 
     def __str__(self) -> str:
-        return f"nothing of {', '.join(self.upstreams)} is held in {self.folder}"
+        return (
+            f"the cache {self.folder} has nothing of {', '.join(self.upstreams)};"
+            " `waystation warm` fills it"
+        )
 
 
 class Failed(ProxyError):

@@ -28,7 +28,7 @@ class Source:
         while size:
             piece = self._read(min(size, PIECE))
             if not piece:
-                raise BadBundle("it ends too early")
+                raise BadBundle("it ends too early: it is cut off, or no bundle at all")
             size -= len(piece)
             yield piece
 

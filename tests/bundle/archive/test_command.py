@@ -142,7 +142,7 @@ def test_a_source_that_needs_what_no_index_has_makes_no_bundle(near: Near, tmp_p
     requirements.write_text("alpha\ndelta @ git+https://example.com/delta.git\n")
     file = tmp_path / "b"
     done = run("create", file, requirements, *of(near), status=1)
-    assert "not to be had from an index: " in done.stderr and "delta" in done.stderr
+    assert "cannot be fetched from an index: " in done.stderr and "delta" in done.stderr
     assert not file.exists()
 
 

@@ -92,7 +92,7 @@ def test_of_an_altered_bundle_nothing_is_seen(
 def test_a_truncated_bundle_is_refused_wherever_it_ends(near: Near) -> None:
     size = len(near.data)
     for end in range(size):
-        assert refused(near.data[:end]) == "it ends too early"
+        assert refused(near.data[:end]).startswith("it ends too early")
 
 
 @pytest.mark.parametrize("more", [b"\0", b"x", bytes(512), bytes(10240)])
