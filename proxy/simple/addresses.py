@@ -17,8 +17,8 @@ _plain = re.compile(
 ).match
 """Whether ``resolve`` gives the address back as it is."""
 _SEGMENT = r"[A-Za-z0-9_~%-][A-Za-z0-9._~%!$&'()*+,=@-]*"
-_relative = re.compile(rf"(/|(?:\.\./)+)((?:{_SEGMENT}/)*{_SEGMENT})\Z").match
-"""A path from the root, or some levels up and down again, with nothing in it to be resolved."""
+_relative = re.compile(rf"(/|(?:\.\./)*)((?:{_SEGMENT}/)*{_SEGMENT})\Z").match
+"""A path from the root, or from some levels up, with nothing else in it to be resolved."""
 _PLAIN = (string.ascii_letters + string.digits + "._~!$&'()*+,;=:@%/?-").encode()
 
 

@@ -9,6 +9,9 @@ from proxy.model import File, ProjectName, ProjectPage, ProjectStatus
 from proxy.simple.names import version_of
 from proxy.simple.sanitize import QUARANTINED
 
+MAX_FILES = 250_000
+"""Files of a page; the largest projects of PyPI have some 30,000."""
+
 
 def make_page(
     project: ProjectName,

@@ -1,29 +1,57 @@
-"""Project pages in HTML (PEP 503), and the directory listings that stand in for them."""
+"""Project pages in HTML (PEP 503), and directory listings of web servers."""
 
 from __future__ import annotations
 
 import codecs
 import re
-import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
 
 from proxy.errors import UnreadablePage
-from proxy.model import File, ProjectName, ProjectPage
+from proxy.model import File, ProjectName, ProjectPage, Sha256
 from proxy.simple import sanitize
 from proxy.simple.addresses import last_segment, resolve
-from proxy.simple.names import belongs, safe_filename
-from proxy.simple.page import make_page
+from proxy.simple.markup import Tag, TooManyTags, attributes_of, plain_text, tags
+from proxy.simple.names import belongs, normalize, safe_filename
+from proxy.simple.page import MAX_FILES, make_page
 
-if TYPE_CHECKING:
-    from pypi_simple import Link, RepositoryPage
+MAX_LINKS = 500_000
+"""Links of a page: directory listings have two for each file."""
 
-_TITLE = re.compile(r"\b(?:links for|index of|directory listing)\b", re.IGNORECASE)
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([a-z0-9._:-]+)")
 _CHARSETS = ("utf-8", "utf-16", "ascii", "iso8859", "cp125", "koi8", "gb", "big5", "euc_", "shift")
 """Starts of the names of what web servers send; Python knows others that are traps."""
-_ANCHOR = re.compile(r"<(/?)a\b", re.IGNORECASE | re.ASCII)
-_DEEPEST = 1000
+_BASE = re.compile(rb"<base[\s/]", re.IGNORECASE)
+_SHA256 = re.compile(r"sha256=([0-9a-f]{64})\Z")
 _METADATA_ATTRIBUTES = ("data-core-metadata", "data-dist-info-metadata")
+_ANCHOR = frozenset(
+    (
+        *(b"href", b"data-provenance", b"data-requires-python", b"data-size"),
+        *(b"data-upload-time", b"data-yanked"),
+        *(name.encode() for name in _METADATA_ATTRIBUTES),
+    )
+)
+_META = frozenset((b"name", b"content"))
+
+_OTHER_ROOTS = frozenset(
+    b"svg math rss feed urlset sitemapindex rdf:rdf error errors multistatus d:multistatus".split()
+)
+"""First elements of documents that may hold links and are no HTML."""
+_FRAME = frozenset(
+    b"html head meta base title link body br hr p div main section h1 h2 pre ul ol table".split()
+)
+"""Elements of an empty listing that has no text."""
+_NO_TEXT = re.compile(rb"<!--(?:-?>|.*?-->)|<[!?/][^>]*>", re.DOTALL)
+"""What may stand between two tags and is no text."""
+MAX_HEADING = 4096
+"""Bytes of a heading that are looked at."""
+_LINKS_FOR = re.compile(r"\blinks for\s+(\S+)", re.IGNORECASE)
+_DIRECTORY = re.compile(  # of Apache, nginx, lighttpd, Python, Tomcat, Jetty
+    r"\b(?:index of|directory listing (?:for|of)|directory:)\s+\S*/", re.IGNORECASE
+)
+
+
+class _NoListing(ValueError):
+    """The document is something else than a list of files."""
 
 
 def parse_html(
@@ -31,86 +59,96 @@ def parse_html(
 ) -> ProjectPage:
     """The page in ``body``; ``parameters`` are those of its content type, in lower case.
 
-    Raises ``UnreadablePage``, also for what has no files and is no page of a project either:
-    the login form of a network, the apology of a server.
+    Raises ``UnreadablePage``, also for documents that list no files and are no listing: a login
+    form, an error page, XML of another kind.
     """
-    text = _without_stump(_decode(body, parameters))
-    if _nests(text):
-        raise UnreadablePage(source, "its page is HTML with too many links inside each other")
-    found = _read(text, url, source)
-    if not sanitize.first_major(found.repository_version):
-        raise UnreadablePage(source, "its page is of an API version that is not known here")
-    files = [file for link in found.links if (file := _file(project, link, url))]
-    if not files and found.repository_version is None and not _is_listing(text):
+    document = _as_utf8(body, parameters)
+    try:
+        metas, files = _read(project, document, url)
+        listed = bool(files) or "repository-version" in metas or _is_listing(project, document)
+    except TooManyTags as error:
+        raise UnreadablePage(source, f"its page has {error}") from None
+    except _NoListing:
+        listed = False
+    if not listed:
         raise UnreadablePage(source, "its answer is HTML, but no page of a project")
-    metas = found.pypi_meta
-    words = (metas.get(key, [None])[0] for key in ("project-status", "project-status-reason"))
+    if not sanitize.first_major(metas.get("repository-version")):
+        raise UnreadablePage(source, "its page is of an API version that is not known here")
+    words = (metas.get(key) for key in ("project-status", "project-status-reason"))
     return make_page(project, files, status=sanitize.status(*words), source=source)
 
 
-def _decode(body: bytes, parameters: str) -> str:
+def _as_utf8(body: bytes, parameters: str) -> bytes:
     named = _CHARSET.search(parameters)
     try:
         codec = codecs.lookup(named[1] if named else "utf-8").name
     except (LookupError, ValueError):
         codec = "utf-8"
-    codec = codec if codec.startswith(_CHARSETS) else "utf-8"
-    return body.decode(codec, "replace").removeprefix("\ufeff")
+    if codec not in ("utf-8", "ascii") and codec.startswith(_CHARSETS):
+        body = body.decode(codec, "replace").encode()
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
-def _without_stump(text: str) -> str:
-    """Without a tag cut short at the end, which the parser takes quadratic time to give up on."""
-    start = text.find("<", text.rfind(">") + 1)
-    return text if start < 0 else text[:start]
+def _read(project: ProjectName, document: bytes, url: str) -> tuple[dict[str, str], list[File]]:
+    """Its ``pypi:`` metas and files. Raises ``TooManyTags`` and ``_NoListing``."""
+    base = _base(document, url)
+    metas: dict[str, str] = {}
+    files: list[File] = []
+    links = 0
+    for tag in _html_tags(document):
+        if tag.name == b"a":
+            links += 1
+            if file := _file(project, attributes_of(tag, _ANCHOR), base):
+                files.append(file)
+            if links > MAX_LINKS or len(files) > MAX_FILES:
+                raise TooManyTags(f"more than {MAX_LINKS:,} links or {MAX_FILES:,} files")
+        elif tag.name == b"meta":
+            said = attributes_of(tag, _META)
+            name = said.get("name", "")
+            if name.startswith("pypi:") and "content" in said:
+                metas.setdefault(name.removeprefix("pypi:"), said["content"])
+    return metas, files
 
 
-def _nests(text: str) -> bool:
-    """Whether so many anchors are never closed that collecting their texts takes for ever."""
-    depth = 0
-    for tag in _ANCHOR.finditer(text):
-        depth = max(depth - 1, 0) if tag[1] else depth + 1
-        if depth > _DEEPEST:
-            return True
-    return False
+def _html_tags(document: bytes) -> Iterator[Tag]:
+    """Its tags. Raises ``_NoListing`` for XML of another kind."""
+    is_xml = document.lstrip()[:5].lower() == b"<?xml"
+    found = tags(document)
+    for tag in found:
+        if tag.name in _OTHER_ROOTS or (is_xml and tag.name != b"html"):
+            raise _NoListing
+        yield tag
+        break
+    yield from found
 
 
-def _read(text: str, url: str, source: str) -> RepositoryPage:
-    """Its links and ``pypi:`` metas. Imports the parser, which costs 200 ms, at first use."""
-    import bs4
-    import pypi_simple
-
-    for idle in (
-        bs4.MarkupResemblesLocatorWarning,
-        bs4.XMLParsedAsHTMLWarning,
-        pypi_simple.UnexpectedRepoVersionWarning,
-    ):
-        warnings.simplefilter("ignore", idle)
-    for base in (url, None):  # without one, a link that cannot be joined to it does no harm
-        try:
-            return pypi_simple.RepositoryPage.from_html(text, base)
-        except pypi_simple.UnsupportedRepoVersionError:
-            raise UnreadablePage(
-                source, "its page is of an API version that is not known here"
-            ) from None
-        except (ValueError, bs4.ParserRejectedMarkup, RecursionError):
-            continue
-    raise UnreadablePage(source, "its page is HTML that cannot be read")
+def _base(document: bytes, url: str) -> str:
+    """What links are relative to: the first ``base`` counts, wherever it is."""
+    if not _BASE.search(document):
+        return url
+    for tag in tags(document):
+        if tag.name == b"base":
+            href = attributes_of(tag, (b"href",)).get("href")
+            resolved = resolve(url, href) if href else None
+            if href:
+                return resolved[0] if resolved else url
+    return url
 
 
-def _file(project: ProjectName, link: Link, base: str) -> File | None:
-    resolved = resolve(base, link.url)
+def _file(project: ProjectName, attributes: dict[str, str], base: str) -> File | None:
+    link, _, fragment = attributes.get("href", "").strip().partition("#")
+    resolved = resolve(base, link)
     name = last_segment(resolved[0]) if resolved else None
     if resolved is None or name is None or not (safe_filename(name) and belongs(name, project)):
         return None
-    url, fragment = resolved
-    if sanitize.unusable(fragment):
+    hashes = _hashes(fragment)
+    if not hashes and sanitize.unusable(fragment):
         return None
-    attributes = link.attrs
-    provenance = resolve(base, str(attributes.get("data-provenance", "")))
+    provenance = resolve(base, attributes.get("data-provenance", ""))
     return File(
         name,
-        url,
-        sanitize.fragment_hashes(fragment),
+        resolved[0],
+        hashes,
         _size(attributes.get("data-size")),
         _specifier(attributes.get("data-requires-python")),
         sanitize.upload_time(attributes.get("data-upload-time")),
@@ -120,36 +158,69 @@ def _file(project: ProjectName, link: Link, base: str) -> File | None:
     )
 
 
-def _yanked(attributes: dict[str, Any]) -> bool | str:
+def _hashes(fragment: str) -> Mapping[str, str]:
+    if found := _SHA256.match(fragment):
+        return Sha256(found[1])
+    return sanitize.fragment_hashes(fragment) if fragment else {}
+
+
+def _yanked(attributes: dict[str, str]) -> bool | str:
     """The attribute means yanked by being there, whatever it says (PEP 592)."""
     return "data-yanked" in attributes and (sanitize.text(attributes["data-yanked"]) or True)
 
 
-def _metadata(attributes: dict[str, Any]) -> bool | dict[str, str]:
-    values = (str(attributes.get(key, "")) for key in _METADATA_ATTRIBUTES)
-    words = {"true": True, "false": False}
-    return sanitize.metadata(words.get(v.lower(), sanitize.fragment_hashes(v)) for v in values)
+def _metadata(attributes: dict[str, str]) -> bool | Mapping[str, str]:
+    """PEP 714: the first of the two attributes that is well-formed."""
+    for value in filter(None, map(attributes.get, _METADATA_ATTRIBUTES)):
+        if value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        if hashes := _hashes(value):
+            return hashes
+    return False
 
 
-def _size(value: Any) -> int | None:
-    digits = isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20
-    return sanitize.size(int(value)) if digits else None
+def _size(value: str | None) -> int | None:
+    digits = value if value and value.isascii() and value.isdigit() and len(value) < 20 else None
+    return sanitize.size(int(digits)) if digits else None
 
 
-def _specifier(value: Any) -> str | None:
+def _specifier(value: str | None) -> str | None:
     """Escaped twice, as some servers do, no client understands it; it never has a real ``&``."""
     known = sanitize.text(value)
     return known.replace("&gt;", ">").replace("&lt;", "<") if known else None
 
 
-def _is_listing(text: str) -> bool:
-    """Whether a page without files says that it lists files, or says nothing whatsoever."""
-    import bs4
+def _is_listing(project: ProjectName, document: bytes) -> bool:
+    """Whether a document without files is the list of a project that has none.
 
-    soup = bs4.BeautifulSoup(text, "html.parser")
-    heads = (soup.find(name) for name in ("title", "h1"))
-    if any(head and _TITLE.search(head.get_text()) for head in heads):
+    Either its title or heading says so, or it is an empty frame: no text, no image, no script.
+    """
+    heading, parts, end = b"", [b""], 0
+    has_elements, is_frame = False, True
+    for tag in _html_tags(document):
+        text = _NO_TEXT.sub(b"", document[end : tag.start])
+        end, has_elements = tag.end, True
+        is_frame = is_frame and tag.name.removeprefix(b"/") in _FRAME and not text.strip()
+        is_frame = is_frame and not (tag.name == b"meta" and _leads_away(tag))
+        parts.append(text if heading else b"")
+        if heading and tag.name == b"/" + heading:
+            if _names_a_listing(project, plain_text(b"".join(parts)[:MAX_HEADING])):
+                return True
+            heading = b""
+        elif tag.name in (b"title", b"h1"):
+            heading, parts = tag.name, []
+    return has_elements and is_frame and not _NO_TEXT.sub(b"", document[end:]).strip()
+
+
+def _leads_away(meta: Tag) -> bool:
+    return attributes_of(meta, (b"http-equiv",)).get("http-equiv", "").lower() == "refresh"
+
+
+def _names_a_listing(project: ProjectName, heading: str) -> bool:
+    if _DIRECTORY.search(heading):
         return True
-    active = soup.find(["script", "form", "iframe", "frame", "object", "embed"])
-    refresh = soup.find("meta", attrs={"http-equiv": True})
-    return soup.find() is not None and not (active or refresh or soup.get_text().strip())
+    found = _LINKS_FOR.search(heading)
+    try:
+        return found is not None and normalize(found[1]) == project
+    except ValueError:
+        return False
