@@ -64,7 +64,7 @@ def sha256_beside(data: bytes) -> Callable[[], str]:
 
     Hashing many bytes does not hold the interpreter's lock.
     """
-    if len(data) <= HUGE:
+    if len(data) <= BIG:
         return hashlib.sha256(data).hexdigest
     hashing = _beside.submit(hashlib.sha256, data)
     return lambda: hashing.result().hexdigest()

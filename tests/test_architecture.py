@@ -105,9 +105,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # One library for HTTP, on the two sides where there is some.
     "aiohttp": ("proxy.upstream.*", "proxy.web.*", "proxy.compose*", "proxy.cli.*"),
     "yarl": ("proxy.upstream.*",),
-    # The parser of strangers' HTML; and where PyPI is.
-    "bs4": ("proxy.simple.*",),
-    "pypi_simple": ("proxy.simple.*", "proxy.plan"),
+    # It says where PyPI is.
+    "pypi_simple": ("proxy.plan",),
     # It pickles what it can: one module sees to it that it cannot.
     "diskcache": ("proxy.storage.raw",),
     "sqlite3": ("proxy.storage.*",),
@@ -119,7 +118,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pickle": (),
 }
 
-SLOW = ("bs4", "pypi_simple", "cryptography", "uvloop")
+SLOW = ("pypi_simple", "cryptography", "uvloop")
 """Libraries that most starts do not need: they are imported where they are used."""
 
 READS_SETTINGS = (
@@ -255,7 +254,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
         name: each for name, each in project["optional-dependencies"].items() if name != "test"
     }
     declared = " ".join([*project["dependencies"], *chain(*groups.values())]).lower()
-    distribution = {"bs4": "beautifulsoup4", "yarl": "aiohttp", "multidict": "aiohttp"}
+    distribution = {"yarl": "aiohttp", "multidict": "aiohttp"}
     used = {name.split(".")[0] for names in IMPORTS.values() for name in names}
     newer = {"compression"}  # of the standard library since Python 3.14
     foreign = used - set(sys.stdlib_module_names) - newer - {"proxy"}

@@ -93,21 +93,18 @@ class PageMemory:
         size = UNFOLDS * len(packed)
         await self.make_room(size)
         try:
-            page = await off_loop(
-                size,
-                lambda: self.read(project, head.url, head.content_type, unpack(packed)),
-                begins=True,
-            )
+            document = await off_loop(size, lambda: unpack(packed), begins=True)
+            page = await self.read(project, head.url, head.content_type, document)
         except UnreadablePage as error:  # another version of the proxy could read it
             log.info("the stored page of %s is of no use: %s", project, error)
             return None
         return await self.reviewed(page)
 
-    def read(
+    async def read(
         self, project: ProjectName, url: str, content_type: str, document: bytes
     ) -> ProjectPage:
         """The page that a document means. Raises ``UnreadablePage``."""
-        return self._reader.read(project, url, content_type, document)
+        return await self._reader.read(project, url, content_type, document)
 
     async def reviewed(self, page: ProjectPage) -> ProjectPage:
         """The page as it may be shown; of another version than what was sent, if it differs."""

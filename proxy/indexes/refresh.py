@@ -13,7 +13,7 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UnreadablePage
 from proxy.events import Outcome
-from proxy.heavy import off_loop, sha256_beside
+from proxy.heavy import sha256_beside
 from proxy.indexes.freshness import Freshness, Lifetimes, freshness
 from proxy.indexes.page_memory import Known, PageMemory
 from proxy.model import ProjectName, ProjectPage
@@ -79,9 +79,9 @@ class Refresh:
         if trusted and (since := self._older_since(trusted.head, document)):
             return self._keep_doubting(project, trusted, older_since=since)
         await self._memory.make_room(len(document.body))
-        head, page = await off_loop(
-            len(document.body), lambda: self._read(project, document), begins=True
-        )
+        digest = sha256_beside(document.body)
+        page = await self._memory.read(project, document.url, document.content_type, document.body)
+        head = self._head(document, digest())
         if trusted and _lost_every_link(trusted.page, page, head):
             # A portal or an error page, not news.
             raise UnreadablePage(self._name, "its page, which had files, came without a link")
@@ -94,12 +94,10 @@ class Refresh:
             return kept.page, Outcome.REVALIDATED
         return kept.page, Outcome.MISS
 
-    def _read(self, project: ProjectName, document: Document) -> tuple[StoredPage, ProjectPage]:
+    def _head(self, document: Document, digest: str) -> StoredPage:
         # Stored for use offline; online it is asked for each time, as upstream wants it.
         reusable = document.storable or self._lifetimes.minimum > 0
-        digest = sha256_beside(document.body)
-        page = self._memory.read(project, document.url, document.content_type, document.body)
-        head = StoredPage(
+        return StoredPage(
             url=document.url,
             content_type=document.content_type,
             checked=self._clock(),
@@ -108,9 +106,8 @@ class Refresh:
             etag=document.etag if reusable else None,
             last_modified=document.last_modified if reusable else None,
             serial=document.serial,
-            digest=digest(),
+            digest=digest,
         )
-        return head, page
 
     def _confirm(self, project: ProjectName, known: Known, answer: NotModified) -> Answer:
         head = msgspec.structs.replace(

@@ -22,9 +22,13 @@ def parse_page(
     cannot be trusted, are left out, and so is every value that is malformed. Raises
     ``UnreadablePage``, and nothing else whatever the bytes.
     """
-    media_type, _, parameters = content_type.lower().partition(";")
-    body = body.removeprefix(codecs.BOM_UTF8)
-    unnamed_json = "html" not in media_type and body.lstrip()[:1] == b"{"
-    if "json" in media_type or unnamed_json:
+    if is_json(content_type, body):
         return parse_json(project, body, url, source)
-    return parse_html(project, body, parameters, url, source)
+    return parse_html(project, body, content_type.lower().partition(";")[2], url, source)
+
+
+def is_json(content_type: str, body: bytes) -> bool:
+    """By the type that the server names; where this is neither, by the first character."""
+    media_type = content_type.lower().partition(";")[0]
+    first = body[:1024].removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    return "json" in media_type or ("html" not in media_type and first == b"{")

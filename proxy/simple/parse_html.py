@@ -42,6 +42,8 @@ _FRAME = frozenset(
 """Elements of an empty listing that has no text."""
 _NO_TEXT = re.compile(rb"<!--(?:-?>|.*?-->)|<[!?/][^>]*>", re.DOTALL)
 """What may stand between two tags and is no text."""
+MAX_FRAME = 64
+"""Tags of an empty frame."""
 MAX_HEADING = 4096
 """Bytes of a heading that are looked at."""
 _LINKS_FOR = re.compile(r"\blinks for\s+(\S+)", re.IGNORECASE)
@@ -71,7 +73,7 @@ def parse_html(
     except _NoListing:
         listed = False
     if not listed:
-        raise UnreadablePage(source, "its answer is HTML, but no page of a project")
+        raise UnreadablePage(source, "its answer is no page of a project")
     if not sanitize.first_major(metas.get("repository-version")):
         raise UnreadablePage(source, "its page is of an API version that is not known here")
     words = (metas.get(key) for key in ("project-status", "project-status-reason"))
@@ -193,27 +195,38 @@ def _specifier(value: str | None) -> str | None:
 def _is_listing(project: ProjectName, document: bytes) -> bool:
     """Whether a document without files is the list of a project that has none.
 
-    Either its title or heading says so, or it is an empty frame: no text, no image, no script.
+    Either its title or heading says so, or it is an empty frame: a few elements from ``html``
+    on, without text, image or script.
     """
     heading, parts, end = b"", [b""], 0
-    has_elements, is_frame = False, True
-    for tag in _html_tags(document):
-        text = _NO_TEXT.sub(b"", document[end : tag.start])
-        end, has_elements = tag.end, True
-        is_frame = is_frame and tag.name.removeprefix(b"/") in _FRAME and not text.strip()
-        is_frame = is_frame and not (tag.name == b"meta" and _leads_away(tag))
+    names: set[bytes] = set()
+    is_frame = True
+    for number, tag in enumerate(_html_tags(document)):
+        text = _text(document[end : tag.start]) if heading or is_frame else b""
+        end = tag.end
+        names.add(tag.name)
+        is_frame = is_frame and number < MAX_FRAME and tag.name.removeprefix(b"/") in _FRAME
+        is_frame = is_frame and not text and not _leads_away(tag)
         parts.append(text if heading else b"")
         if heading and tag.name == b"/" + heading:
-            if _names_a_listing(project, plain_text(b"".join(parts)[:MAX_HEADING])):
+            if _names_a_listing(project, plain_text(b" ".join(parts)[:MAX_HEADING])):
                 return True
             heading = b""
         elif tag.name in (b"title", b"h1"):
             heading, parts = tag.name, []
-    return has_elements and is_frame and not _NO_TEXT.sub(b"", document[end:]).strip()
+    if not is_frame or len(document) - end > MAX_HEADING or _text(document[end:]):
+        return False
+    return not names.isdisjoint((b"html", b"head", b"body"))
 
 
-def _leads_away(meta: Tag) -> bool:
-    return attributes_of(meta, (b"http-equiv",)).get("http-equiv", "").lower() == "refresh"
+def _text(between_tags: bytes) -> bytes:
+    return _NO_TEXT.sub(b"", between_tags).strip()
+
+
+def _leads_away(tag: Tag) -> bool:
+    if tag.name != b"meta":
+        return False
+    return attributes_of(tag, (b"http-equiv",)).get("http-equiv", "").lower() == "refresh"
 
 
 def _names_a_listing(project: ProjectName, heading: str) -> bool:

@@ -6,26 +6,30 @@ other is decoded untyped and each value examined; both ways mean the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import codecs
+from itertools import count
 from typing import Any
 
 import msgspec
+from msgspec import Raw
 
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.simple import names, sanitize
 from proxy.simple.addresses import last_segment, resolve
-from proxy.simple.page import make_page
+from proxy.simple.page import MAX_FILES, make_page
 from proxy.simple.typed import TypedFile, taken, with_addresses, with_metadata
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
+    """Values that may be of any shape are decoded later, where they are small enough."""
+
     files: list[TypedFile]
-    meta: Any = None
-    name: Any = None
-    versions: Any = None
-    project_status: Any = None
-    alternate_locations: Any = None
+    meta: Raw = Raw()
+    name: Raw = Raw()
+    versions: Raw = Raw()
+    project_status: Raw = Raw()
+    alternate_locations: Raw = Raw()
 
 
 _TYPED = msgspec.json.Decoder(_Page)
@@ -36,13 +40,80 @@ _METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadat
 _FILE_KEYS = frozenset((*TypedFile.__struct_encode_fields__, *_METADATA_KEYS, *_DROPPED))
 
 
+MAX_EXAMINED = 2_000
+"""Files of an ordinary page that are not ordinary: the oldest projects have some hundreds."""
+MAX_META = 256 * 1024
+MAX_VERSIONS = 8 * 2**20
+"""Bytes of these values in an ordinary page."""
+_NOT_JSON = "its page is not the JSON of the Simple API"
+_TOO_MANY_FILES = f"its page lists more than {MAX_FILES:,} files"
+
+
+class _NotOrdinary(ValueError):
+    """The page is not written as PyPI writes its own."""
+
+
 def parse_json(project: ProjectName, body: bytes, url: str, source: str) -> ProjectPage:
     """The page in ``body``. Raises ``UnreadablePage``."""
+    return parse_ordinary(project, body, url, source) or _examine_all(project, body, url, source)
+
+
+def parse_ordinary(project: ProjectName, body: bytes, url: str, source: str) -> ProjectPage | None:
+    """The page in ``body`` if it is written as PyPI writes it; time and memory are bounded by
+    its length. Raises ``UnreadablePage``.
+    """
+    examined = count()
+
+    def examine(file: TypedFile) -> File | None:
+        if next(examined) >= MAX_EXAMINED:
+            raise _NotOrdinary
+        return _examined(project, msgspec.json.decode(msgspec.json.encode(file)), url)
+
     try:
-        top, files = _decode(project, body, url)
+        page = _TYPED.decode(body.removeprefix(codecs.BOM_UTF8))
+        if len(page.files) > MAX_FILES:
+            raise UnreadablePage(source, _TOO_MANY_FILES)
+        with_metadata(page.files)
+        with_addresses(page.files, url)
+        files = taken(project, page.files, examine)
+        top = {
+            "meta": _decoded(page.meta, MAX_META),
+            "name": _decoded(page.name, MAX_META),
+            "versions": _decoded(page.versions, MAX_VERSIONS),
+            "project-status": _decoded(page.project_status, MAX_META),
+        }
+    except (msgspec.ValidationError, _NotOrdinary):
+        return None
     except (ValueError, RecursionError):  # msgspec's errors and those of UTF-8 are ValueErrors
-        raise UnreadablePage(source, "its page is not the JSON of the Simple API") from None
+        raise UnreadablePage(source, _NOT_JSON) from None
+    return _page(project, top, files, source)
+
+
+def _decoded(value: Raw, limit: int) -> Any:
+    if len(memoryview(value)) > limit:
+        raise _NotOrdinary
+    return msgspec.json.decode(value) if value else None
+
+
+def _examine_all(project: ProjectName, body: bytes, url: str, source: str) -> ProjectPage:
+    try:
+        top = msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8), type=dict[str, Raw])
+        items = msgspec.json.decode(top.pop("files"), type=list[Raw])
+        if len(items) > MAX_FILES:
+            raise UnreadablePage(source, _TOO_MANY_FILES)
+        found = (_examined(project, msgspec.json.decode(item), url) for item in items)
+        files = [file for file in found if file]
+        rest = {key: msgspec.json.decode(value) for key, value in top.items()}
+    except (KeyError, ValueError, RecursionError):
+        raise UnreadablePage(source, _NOT_JSON) from None
+    return _page(project, rest, files, source)
+
+
+def _page(project: ProjectName, top: dict[str, Any], files: list[File], source: str) -> ProjectPage:
     meta = top.get("meta")
+    is_anonymous = not isinstance(meta, dict) and top.get("name") is None
+    if not files and is_anonymous and not _PAGE_KEYS.issuperset(top):
+        raise UnreadablePage(source, _NOT_JSON)  # other JSON may have a list of "files", too
     meta = meta if isinstance(meta, dict) else {}
     if not sanitize.first_major(meta.get("api-version")):
         raise UnreadablePage(source, "its page is of an API version that is not known here")
@@ -59,31 +130,6 @@ def parse_json(project: ProjectName, body: bytes, url: str, source: str) -> Proj
         meta=sanitize.unknown(meta, _META_KEYS),
         extra=sanitize.unknown(top, _PAGE_KEYS),
     )
-
-
-def _decode(project: ProjectName, body: bytes, base: str) -> tuple[dict[str, Any], Iterable[File]]:
-    """The page's keys and its files. Raises ``ValueError`` and ``RecursionError``."""
-    try:
-        page = _TYPED.decode(body)
-        with_metadata(page.files)
-        with_addresses(page.files, base)
-    except msgspec.ValidationError:
-        top = msgspec.json.decode(body)
-        if not isinstance(top, dict) or not isinstance(top.get("files"), list):
-            raise ValueError("no files") from None
-        found = (_examined(project, item, base) for item in top["files"])
-        return top, [file for file in found if file]
-    top = {
-        "meta": page.meta,
-        "name": page.name,
-        "versions": page.versions,
-        "project-status": page.project_status,
-    }
-
-    def examine(file: TypedFile) -> File | None:
-        return _examined(project, msgspec.json.decode(msgspec.json.encode(file)), base)
-
-    return top, taken(project, page.files, examine)
 
 
 def _is_named(name: Any, project: ProjectName) -> bool:

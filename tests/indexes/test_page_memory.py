@@ -58,11 +58,12 @@ class Rig:
         head = StoredPage(url=f"{URL}{project}/", content_type="text/html", **known | more)
         return head, body
 
-    def keep(self, count: int, project: str = DEMO, **more: Any) -> None:
+    async def keep(self, count: int, project: str = DEMO, **more: Any) -> None:
         """As if upstream had just sent a page of so many files."""
         head, body = self.page(count, project, **more)
         name = ProjectName(project)
-        self.memory.keep(name, head, self.memory.read(name, head.url, head.content_type, body))
+        page = await self.memory.read(name, head.url, head.content_type, body)
+        self.memory.keep(name, head, page)
         self.memory.store(name, head, body)
 
     async def count(self, project: str = DEMO) -> int | None:
@@ -78,7 +79,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def test_a_page_outlives_the_memory(rig: Rig) -> None:
-    rig.keep(3)
+    await rig.keep(3)
     await rig.memory.close()
     rig.memory = rig.make()
     assert rig.memory.get(DEMO) is None
@@ -88,7 +89,7 @@ async def test_a_page_outlives_the_memory(rig: Rig) -> None:
 
 
 async def test_all_who_ask_at_once_share_one_read(rig: Rig) -> None:
-    rig.keep(3)
+    await rig.keep(3)
     await rig.memory.close()
     rig.memory, before = rig.make(), rig.records.reads
     known = await asyncio.gather(*(rig.memory.load(DEMO) for _ in range(100)))
@@ -100,7 +101,7 @@ async def test_what_is_in_memory_is_bounded(rig: Rig) -> None:
     rig.memory = rig.make(budget=10)
     projects = [ProjectName(name) for name in "abcd"]
     for project in projects:
-        rig.keep(3, project)
+        await rig.keep(3, project)
     assert [bool(rig.memory.get(project)) for project in projects] == [False, False, True, True]
     assert await rig.count("a") == 3
 
@@ -109,36 +110,36 @@ async def test_pages_without_files_are_bounded_too(rig: Rig) -> None:
     rig.memory = rig.make(budget=10)
     projects = [ProjectName(name) for name in "abcdefghijklmnopqrst"]
     for project in projects:
-        rig.keep(0, project)
+        await rig.keep(0, project)
     assert sum(bool(rig.memory.get(project)) for project in projects) == 10
 
 
 async def test_a_page_larger_than_the_bound_is_kept_alone(rig: Rig) -> None:
     rig.memory = rig.make(budget=10)
-    rig.keep(1, "small")
-    rig.keep(50, "large")
+    await rig.keep(1, "small")
+    await rig.keep(50, "large")
     assert rig.memory.get(ProjectName("large"))
     assert rig.memory.get(ProjectName("small")) is None
 
 
 async def test_what_was_used_last_stays_longest(rig: Rig) -> None:
     rig.memory = rig.make(budget=10)
-    rig.keep(3, "one")
-    rig.keep(3, "two")
+    await rig.keep(3, "one")
+    await rig.keep(3, "two")
     rig.memory.get(ProjectName("one"))
-    rig.keep(3, "three")
+    await rig.keep(3, "three")
     assert rig.memory.get(ProjectName("one"))
     assert rig.memory.get(ProjectName("two")) is None
 
 
 async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Rig) -> None:
-    rig.keep(1)
+    await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()
     rig.records.go_on.clear()
     loading = asyncio.create_task(rig.count())
     await asyncio.wait_for(rig.records.reading.wait(), 10)
-    rig.keep(2, checked=NOW + 1)
+    await rig.keep(2, checked=NOW + 1)
     rig.records.go_on.set()
     assert await loading == 2
     known = rig.memory.get(DEMO)
@@ -146,7 +147,7 @@ async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Rig)
 
 
 async def test_nor_by_one_that_was_read_a_moment_before(rig: Rig) -> None:
-    rig.keep(1)
+    await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()
     loading = asyncio.create_task(rig.count())
@@ -154,12 +155,12 @@ async def test_nor_by_one_that_was_read_a_moment_before(rig: Rig) -> None:
         while rig.memory.get(DEMO) is None:
             await asyncio.sleep(0)
     assert not loading.done()
-    rig.keep(2, checked=NOW + 1)
+    await rig.keep(2, checked=NOW + 1)
     assert await loading == 2
 
 
 async def test_what_is_being_forgotten_is_not_read_again(rig: Rig) -> None:
-    rig.keep(1)
+    await rig.keep(1)
     await rig.memory.close()
     rig.memory.forget(DEMO)
     assert await rig.count() is None
@@ -168,7 +169,7 @@ async def test_what_is_being_forgotten_is_not_read_again(rig: Rig) -> None:
 
 async def test_writes_come_one_after_the_other(rig: Rig) -> None:
     for count in range(20):
-        rig.keep(count, checked=NOW + count)
+        await rig.keep(count, checked=NOW + count)
     rig.memory.touch(DEMO, rig.page(19, checked=NOW + 50)[0])
     await rig.memory.close()
     rig.memory = rig.make()
@@ -197,7 +198,7 @@ async def test_files_on_refused_servers_are_left_out_and_told_once(
 ) -> None:
     rig.memory = rig.make(allows=lambda origin: origin != "https://example.com")
     for _ in range(3):
-        rig.keep(1)
+        await rig.keep(1)
     known = rig.memory.get(DEMO)
     assert known and known.page.files == ()
     assert caplog.text.count("demo-1.0.tar.gz") == 1

@@ -223,6 +223,12 @@ def test_the_charset_is_that_of_the_content_type(body: bytes, content_type: str)
         "<html><body><h1>Index of /pypi/holy-grail</h1><a href='../'>..</a></body></html>",
         "<meta name='pypi:repository-version' content='1.0'><p>No files.</p>",
         "<!DOCTYPE html><html><body>\n</body></html>",
+        "<html><head><meta charset=utf-8><base href='/'></head><body><!-- none --></body></html>",
+        "<?xml version='1.0'?><!DOCTYPE html><html xmlns='x'><body></body></html>",
+        "<body></body>",
+        "<title>Simple API - links for Holy_Grail</title><form></form>",
+        "<title>Index of pypi-local/holy-grail/</title>",
+        "<h1>Directory: /simple/holy-grail/</h1>",
     ],
 )
 def test_a_page_may_have_no_files(body: str) -> None:
@@ -242,12 +248,49 @@ def test_a_page_may_have_no_files(body: str) -> None:
         "<html><body><iframe src='https://portal.example.com'></iframe></body></html>",
         "<title>Just a moment...</title>",
         "<h1>503 Backend fetch failed</h1><p>Guru Meditation</p>",
+        "<?xml version='1.0'?><error code='quota' retry='60'/>",
+        "<?xml version='1.0'?><html2><body/></html2>",
+        "<?xml version='1.0'?><html><body>Error</body></html>",
+        f"<?xml version='1.0'?><rss><channel><item>{anchor()}</item></channel></rss>",
+        f"<svg xmlns='http://www.w3.org/2000/svg'><title>Index of /x/</title>{anchor()}</svg>",
+        f"<urlset><url><loc>https://example.com/{WHEEL}</loc></url></urlset>",
+        f"<feed><title>Links for holy-grail</title><entry><link href='{WHEEL}'/></entry></feed>",
+        "<svg xmlns='http://www.w3.org/2000/svg'><path d='M0 0'/></svg>",
+        "<html><body><img src='/maintenance.png'></body></html>",
+        "<html><body><a href='/login'><img src='/logo.png' alt='Sign in'></a></body></html>",
+        "<html><body><div id=app></div><script src=/app.js></script></body></html>",
+        "<title>Quick links for guests</title><a href='/login'>Log in</a>",
+        "<title>Index of our services</title><a href='/login'>Log in</a>",
+        "<title>Links for other</title><a href='other-1.0.zip'>other-1.0.zip</a>",
+        "<!DOCTYPE html>",
+        "<p></p>",
+        "\x89PNG\r\n\x1a\n\x00\x00<a>\x00",
+        f"see {WHEEL} for more",
+        f"<!-- {anchor()} -->",
+        f"<script>{anchor()}</script>",
+        f"<p title='{anchor().replace(chr(39), '')}'>x</p>",
         "<h1>Welcome</h1><a href='/docs/'>Documentation</a><a href='setup-1.0.zip'>Download</a>",
     ],
 )
 def test_p17_what_is_not_a_page_of_files_is_unreadable(body: str) -> None:
     with pytest.raises(UnreadablePage, match="no page of a project"):
         read_html(body)
+
+
+def test_names_without_a_semicolon_are_no_references_within_an_address() -> None:
+    assert read_file(href=f"{WHEEL}?a=1&region=x&copy=2&amp;b=3&lt").url == (
+        f"{URL}{WHEEL}?a=1&region=x&copy=2&b=3<"
+    )
+
+
+def test_a_greater_sign_in_quotes_ends_no_tag() -> None:
+    assert read_file("data-requires-python=\">=3.9\" title='>'").requires_python == ">=3.9"
+    (file,) = read_html(f"<img alt='>' title=it's><A\nHREF = {WHEEL} data-yanked>x</A>").files
+    assert file.yanked is True
+
+
+def test_the_first_attribute_of_a_name_counts() -> None:
+    assert read_file(f'href="{SDIST}"').filename == WHEEL
 
 
 @pytest.mark.parametrize("version", ["2.0", "0.1", "x", "1!1.0"])

@@ -1,0 +1,140 @@
+"""Documents of any size and shape: pages are read, the rest ends soon in an error, alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import UnreadablePage
+from proxy.indexes.page_reading import ORDINARY, OTHER, PageReader
+from proxy.model import ProjectName, ProjectPage
+from tests.support.waiting import until
+
+DEMO = ProjectName("demo")
+URL = "https://example.com/simple/demo/"
+JSON = "application/vnd.pypi.simple.v1+json"
+SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+DENSE = b"<a href=x>y</a>" * 400_000
+
+
+async def read(document: bytes, content_type: str = "text/html") -> ProjectPage:
+    return await PageReader("upstream", lambda origin: True).read(DEMO, URL, content_type, document)
+
+
+def links(count: int) -> bytes:
+    title = "<!DOCTYPE html><title>Links for demo</title>"
+    link = '<a href="../../f/demo-{}.zip#sha256={}" data-requires-python="&gt;=3.9">x</a><br>\n'
+    return (title + "".join(link.format(number, SHA256) for number in range(count))).encode()
+
+
+def listed(count: int, **keys: object) -> bytes:
+    url = "https://example.com/f/demo-{}.zip"
+    files = [
+        {"filename": f"demo-{n}.zip", "url": url.format(n), "hashes": {"sha256": SHA256}} | keys
+        for n in range(count)
+    ]
+    return json.dumps({"meta": {"api-version": "1.1"}, "name": "demo", "files": files}).encode()
+
+
+@pytest.mark.parametrize(
+    ("document", "content_type", "count"),
+    [
+        (links(10), "text/html", 10),
+        (links(2_000), "text/html", 2_000),
+        (links(100_000), "text/html", 100_000),
+        (links(10).decode().encode("utf-16"), "text/html; charset=utf-16", 10),
+        (listed(10), JSON, 10),
+        (listed(120_000), JSON, 120_000),
+        (listed(10, other=1), JSON, 10),
+        (listed(6_000, other=1), JSON, 6_000),
+        (listed(6_000, url="f/demo-1.zip "), JSON, 6_000),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else None,
+)
+async def test_pages_of_all_sizes_are_read(document: bytes, content_type: str, count: int) -> None:
+    page = await read(document, content_type)
+    assert len(page.files) == count
+    assert page.files[1].filename == "demo-1.zip"
+    assert page.files[1].sha256 == SHA256
+
+
+def test_both_ways_of_reading_are_tried_with_large_pages() -> None:
+    assert len(links(10)) < OTHER < len(links(100_000))
+    assert OTHER < len(listed(6_000, other=1)) < ORDINARY < len(listed(120_000))
+
+
+HOSTILE = {
+    "anchors": DENSE,
+    "open anchors": b"<a href=x>" * 600_000,
+    "files": b"".join(b"<a href=demo-%d.zip>" % number for number in range(300_000)),
+    "paragraphs": b"<p>" * 3_100_000,
+    "divisions": b"<div>" * 500_000,
+    "attributes": b"<a " + b"".join(b"a%d=b " % number for number in range(500_000)) + b">",
+    "equals signs": b"<a " + b"=" * 5_000_000 + b">",
+    "entities": b"<a href='" + b"&#x10ffff;&notin" * 300_000 + b"'>",
+    "digits": b"<a href='&#" + b"9" * 5_000_000 + b";'>",
+    "angles": b"<" * 5_000_000,
+    "open tags": b"<a " * 1_500_000,
+    "open quotes": b"<a b=\"' " * 600_000,
+    "comments": b"<!--" * 1_000_000,
+    "end tags": b"</a " * 1_000_000,
+    "processing": b"<?" * 2_000_000,
+    "sections": b"<![CDATA[" * 500_000,
+    "scripts": b"<script>" * 500_000,
+    "titles": b"<title>links for " * 300_000,
+    "bases": b"<base>" * 500_000,
+    "levels": b"<a href='" + b"../" * 20_000 + b"x'>",
+}
+
+
+@pytest.mark.parametrize("document", HOSTILE.values(), ids=HOSTILE)
+async def test_html_made_to_be_slow_is_an_error(document: bytes) -> None:
+    with pytest.raises(UnreadablePage):
+        await read(document)
+
+
+HOSTILE_JSON = {
+    "files": listed(260_000),
+    "empty files": b'{"files":[' + b"{}," * 5_000_000 + b"{}]}",
+    "lists": b'{"files":[' + b"[]," * 5_000_000 + b"[]]}",
+    "depth": b'{"files":' + b"[" * 5_000_000,
+    "unknown values": b'{"files":[],"meta":{},"x":[' + b"[]," * 16_000_000 + b"[]]}",
+    "a number": b'{"files":[],"meta":{"api-version":' + b"9" * 5_000_000 + b"}}",
+    "a name": b'{"files":[],"name":"' + b"\\u0061" * 2_000_000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("document", HOSTILE_JSON.values(), ids=HOSTILE_JSON)
+async def test_json_made_to_be_slow_is_an_error(document: bytes) -> None:
+    with pytest.raises(UnreadablePage):
+        await read(document, JSON)
+
+
+async def test_other_pages_are_read_while_a_dense_one_is() -> None:
+    reader = PageReader("upstream", lambda origin: True)
+    dense = asyncio.create_task(reader.read(DEMO, URL, "text/html", DENSE))
+    await until(lambda: bool(_processes()), 10)
+    for document in (links(1_000), listed(1_000)):
+        kind = JSON if document[:1] == b"{" else "text/html"
+        assert len((await reader.read(DEMO, URL, kind, document)).files) == 1_000
+    assert not dense.done()
+    with pytest.raises(UnreadablePage, match="no page of a project"):
+        await dense
+    assert not _processes()
+
+
+async def test_a_page_that_nobody_waits_for_any_more_is_not_read_on() -> None:
+    reading = asyncio.create_task(read(DENSE))
+    await until(lambda: bool(_processes()), 10)
+    reading.cancel()
+    await asyncio.wait({reading})
+    assert not _processes()
+
+
+def _processes() -> list[str]:
+    """Numbers of the processes that this one has started and not ended."""
+    tasks = Path("/proc/self/task").iterdir()
+    return [number for task in tasks for number in (task / "children").read_text().split()]
