@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from urllib.request import getproxies
 
@@ -28,7 +29,7 @@ from proxy.upstream.credentials import Credentials, find_credentials
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, fingerprint
 from proxy.upstream.traffic import Traffic
-from proxy.upstream.transport import Timeouts
+from proxy.upstream.transport import Timeouts, Transport
 
 
 @asynccontextmanager
@@ -51,7 +52,30 @@ async def open_mirror(
         async with _assembled(name, namespace, None, settings, cache, events, clock) as mirror:
             yield mirror
         return
-    async with open_transport(
+    async with open_upstream(name, table, settings, traffic, clock) as transport:
+        remote = Remote(
+            name,
+            url,
+            transport,
+            missing_statuses=frozenset(table.missing_statuses),
+            page_limit=int(settings.max_page_size),
+            clock=clock,
+        )
+        async with _assembled(name, namespace, remote, settings, cache, events, clock) as mirror:
+            yield mirror
+
+
+def open_upstream(
+    name: str,
+    table: MirrorTable,
+    settings: Settings,
+    traffic: Traffic | None = None,
+    clock: Callable[[], float] = time.time,
+) -> AbstractAsyncContextManager[Transport]:
+    """The connections to an upstream. ``traffic`` counts requests. May raise
+    ``ConfigurationError``."""
+    url, credentials = address(table, settings)
+    return open_transport(
         name,
         url,
         credentials=credentials,
@@ -65,17 +89,7 @@ async def open_mirror(
         client_key=settings.client_key,
         traffic=traffic,
         clock=clock,
-    ) as transport:
-        remote = Remote(
-            name,
-            url,
-            transport,
-            missing_statuses=frozenset(table.missing_statuses),
-            page_limit=int(settings.max_page_size),
-            clock=clock,
-        )
-        async with _assembled(name, namespace, remote, settings, cache, events, clock) as mirror:
-            yield mirror
+    )
 
 
 def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | None]:

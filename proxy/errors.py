@@ -105,6 +105,8 @@ class UpstreamError(ProxyError):
         self.reason = reason
         self.retry_after = retry_after
         """Seconds after which asking again makes sense, where upstream or the breaker said."""
+        self.address = ""
+        """What was asked for, without credentials. For the log, not for clients."""
 
     def __str__(self) -> str:
         return f"{_upstream(self.index)}: {self.reason}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import click
 
+from proxy.cli.attempts import attempts
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
 from proxy.plan import describe, plan
+from proxy.settings import Settings
 from proxy.sources import load
 
 
@@ -17,10 +20,12 @@ from proxy.sources import load
 @settings_options
 @serving_options
 @click.option("--toml", is_flag=True, help="Print the settings in force as a settings file.")
-def command(config: Path | None, toml: bool, **flags: Any) -> None:
+@click.option("--no-network", is_flag=True, help="Try neither the port nor upstream.")
+def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> None:
     """Validate the settings; show the indexes they make and where each value comes from.
 
-    Exit status 2 if a setting is wrong.
+    Then try the cache folder, the directories, the port and upstream. Exit status 2 if a
+    setting is wrong, 1 if something that was tried failed.
     """
     loaded = load(flags, config, plan)
     if toml:
@@ -33,6 +38,22 @@ def command(config: Path | None, toml: bool, **flags: Any) -> None:
     click.echo("\nSettings:")
     for name, value in in_force(loaded.settings).items():
         click.echo(f"  {name} = {_shown(value)}  ({loaded.origins.get(name, 'default')})")
+    if not asyncio.run(_try_all(loaded.settings, network=not no_network)):
+        raise SystemExit(1)
+
+
+async def _try_all(settings: Settings, *, network: bool) -> bool:
+    """Say what was tried, and what came of it; whether all of it is well."""
+    well = True
+    click.echo("\nTried:")
+    async for what, problem in attempts(settings, network=network):
+        click.echo(f"  {what}: {problem or 'ok'}")
+        well = well and problem is None
+    if not network:
+        click.echo("  not the port, and no upstream (--no-network)")
+    elif settings.offline:
+        click.echo("  no upstream (offline)")
+    return well
 
 
 def _shown(value: Any) -> str:

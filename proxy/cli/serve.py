@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from proxy import __version__
+from proxy.cli.attempts import probing
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.workers import Supervisor, board, count, post, when_orphaned
 from proxy.compose import Proxy, open_proxy
@@ -87,7 +88,10 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
                 click.echo(line)
             sys.stdout.flush()
             await _tell_changed(proxy)
-            await server.until_stopped()
+            worker = post()
+            alone = worker is None or worker.number == 0  # one of the workers asks for all
+            async with probing(settings, proxy.tree) if alone else nullcontext():
+                await server.until_stopped()
 
 
 async def _tell_changed(proxy: Proxy) -> None:

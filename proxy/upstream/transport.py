@@ -7,15 +7,15 @@ in ``connections``.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 from aiohttp import ClientResponse
 
 from proxy.errors import UpstreamError
 from proxy.upstream.addresses import Addresses
-from proxy.upstream.credentials import Credentials
+from proxy.upstream.credentials import Credentials, mask
 from proxy.upstream.hops import Answer, Hops, Timeouts, use_up
 from proxy.upstream.pieces import Pieces
 from proxy.upstream.traffic import Traffic
@@ -27,6 +27,16 @@ T = TypeVar("T")
 
 PATIENCE = 5
 """Seconds; who asks for a longer pause is not asked again here."""
+
+
+@contextmanager
+def _noting(url: str) -> Iterator[None]:
+    """Errors from within know the address that was asked for, for the log."""
+    try:
+        yield
+    except UpstreamError as error:
+        error.address = error.address or mask(url)
+        raise
 
 
 class Transport:
@@ -88,7 +98,7 @@ class Transport:
                 await use_up(response)
                 return answer, b""
 
-        with self._traffic:
+        with self._traffic, _noting(url):
             return await self._tried(once, deadline)
 
     @asynccontextmanager
@@ -100,7 +110,7 @@ class Transport:
         async def once() -> tuple[Answer, ClientResponse]:
             return await self._hops.follow("GET", url, headers, None, named=False)
 
-        with self._traffic:
+        with self._traffic, _noting(url):
             answer, response = await self._tried(once, None)
             async with response:
                 yield answer, self._chunks(response)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from http import HTTPStatus
 
@@ -50,10 +52,22 @@ _WORDS: tuple[tuple[type[BaseException], str, bool], ...] = (
 )
 
 
+def _system_reason(trouble: BaseException) -> str:
+    """What the system says, such as ``Connection refused``; empty if that may name an address."""
+    cause = getattr(trouble, "certificate_error", None) or getattr(trouble, "os_error", trouble)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return str(cause.verify_message).partition(",")[0]
+    if isinstance(cause, socket.gaierror):
+        return str(cause.strerror or "")
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else ""
+    return ""
+
+
 def told(index: str, trouble: Trouble) -> tuple[UpstreamError, bool]:
     """The error to raise, and whether another try makes sense.
 
-    The words are ours alone: those of the trouble may hold addresses and hosts.
+    The words are ours and the system's: those of the library may hold addresses and hosts.
     """
     if isinstance(trouble, Busy):
         return status_error(index, trouble.status, trouble.retry_after), True
@@ -64,7 +78,8 @@ def told(index: str, trouble: Trouble) -> tuple[UpstreamError, bool]:
         (words, again) for kind, words, again in _WORDS if isinstance(trouble, kind)
     )
     kind = UpstreamTimeout if isinstance(trouble, TimeoutError) else UpstreamError
-    return kind(index, words), again
+    system = _system_reason(trouble)
+    return kind(index, f"{words} ({system})" if system else words), again
 
 
 def status_error(index: str, status: int, retry_after: int | None = None) -> UpstreamError:

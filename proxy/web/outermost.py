@@ -90,7 +90,12 @@ async def _answer(request: web.Request, handler: Handler, handled: Handled) -> w
 def _error_response(request: web.Request, error: Exception, handled: Handled) -> web.Response:
     """The error as an answer; a client never sees a traceback."""
     if isinstance(error, TROUBLES):
-        log.warning("%s", error)
+        fields = {
+            "project": request.match_info.get("project"),
+            "address": getattr(error, "address", None),
+        }
+        known = {name: value for name, value in fields.items() if value}
+        log.warning("%s", error, extra={"fields": known})
         return response_for(error)
     if isinstance(error, ProxyError):  # the line of the request is enough
         handled.reason = str(error)

@@ -14,15 +14,21 @@ from tests.support.running import ROOT, Done, command, environment, waystation
 SECRET = "hunter2"
 
 
+async def check(*arguments: str, cwd: Path, **variables: str) -> Done:
+    """What the settings mean, with nothing on the network tried."""
+    return await waystation("check", "--no-network", *arguments, cwd=cwd, **variables)
+
+
 def told(done: Done) -> dict[str, str]:
     """The settings as printed."""
     assert done.status == 0, done.err
-    lines = done.out.partition("\nSettings:\n")[2].splitlines()
+    settings = done.out.partition("\nSettings:\n")[2].partition("\n\nTried:")[0]
+    lines = settings.splitlines()
     return {line.split(" = ")[0].strip(): line.split(" = ", 1)[1] for line in lines}
 
 
 async def test_every_setting_is_shown_with_where_it_comes_from(tmp_path: Path) -> None:
-    shown = told(await waystation("check", cwd=tmp_path))
+    shown = told(await check(cwd=tmp_path))
     assert list(shown) == list(Settings.model_fields)
     assert all(value.endswith("  (default)") for value in shown.values())
 
@@ -33,7 +39,14 @@ async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) 
     )
     shown = told(
         await waystation(
-            *("check", "--config", "w.toml", "--upstream", "https://flag.example.com/simple/"),
+            *(
+                "check",
+                "--no-network",
+                "--config",
+                "w.toml",
+                "--upstream",
+                "https://flag.example.com/simple/",
+            ),
             cwd=tmp_path,
             WAYSTATION_PAGE_TTL="2",
             WAYSTATION_UPSTREAM="https://env.example.com/simple/",
@@ -53,19 +66,21 @@ async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) 
 
 async def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_text("port = 1")
-    shown = told(await waystation("check", cwd=tmp_path, WAYSTATION_CONFIG="w.toml"))
+    shown = told(await check(cwd=tmp_path, WAYSTATION_CONFIG="w.toml"))
     assert shown["port"] == "1  (w.toml)"
 
 
 async def test_online_on_the_command_line_outweighs_offline(tmp_path: Path) -> None:
-    shown = told(await waystation("check", "--online", cwd=tmp_path, WAYSTATION_OFFLINE="1"))
+    shown = told(await check("--online", cwd=tmp_path, WAYSTATION_OFFLINE="1"))
     assert shown["offline"] == "false  (flag)"
 
 
 async def test_the_tree_is_shown_in_the_order_of_resolution(tmp_path: Path) -> None:
     (tmp_path / "packages").mkdir()
     given = ("--upstream", "https://index.example.org/simple/")
-    done = await waystation("check", *given, cwd=tmp_path, WAYSTATION_RESERVED="acme-*")
+    done = await waystation(
+        "check", "--no-network", *given, cwd=tmp_path, WAYSTATION_RESERVED="acme-*"
+    )
     assert done.out.splitlines()[:4] == [
         "Indexes, in the order of resolution:",
         "  main: the first of these that has the project",
@@ -80,7 +95,9 @@ async def test_named_indexes_make_their_own_tree(tmp_path: Path) -> None:
         "two": {"kind": "mirror", "url": f"https://user:{SECRET}@two.example.org/"},
         "main": {"kind": "fallthrough", "of": ["one", "two"]},
     }
-    done = await waystation("check", cwd=tmp_path, WAYSTATION_INDEXES=json.dumps(tables))
+    done = await waystation(
+        "check", "--no-network", cwd=tmp_path, WAYSTATION_INDEXES=json.dumps(tables)
+    )
     assert "    two: mirror of https://***@two.example.org/" in done.succeeded().out.splitlines()
     assert SECRET not in done.out + done.err
 
@@ -88,6 +105,7 @@ async def test_named_indexes_make_their_own_tree(tmp_path: Path) -> None:
 async def test_no_secret_is_shown(tmp_path: Path) -> None:
     done = await waystation(
         "check",
+        "--no-network",
         cwd=tmp_path,
         WAYSTATION_UPSTREAM=f"https://user:{SECRET}@index.example.org/simple/",
         WAYSTATION_UPSTREAM_USERNAME="builder",
@@ -149,7 +167,7 @@ async def test_a_wrong_setting_ends_with_2_the_key_and_the_remedy(
     tmp_path: Path, text: str, expected: str
 ) -> None:
     (tmp_path / "w.toml").write_text(text)
-    done = await waystation("check", "--config", "w.toml", cwd=tmp_path)
+    done = await check("--config", "w.toml", cwd=tmp_path)
     assert done.status == 2
     assert done.err.startswith(f"waystation: {expected}")
     assert all(line.startswith("waystation: ") for line in done.err.splitlines())
@@ -170,14 +188,14 @@ async def test_a_wrong_setting_ends_with_2_the_key_and_the_remedy(
 async def test_a_wrong_variable_ends_with_2_and_its_name(
     tmp_path: Path, variables: dict[str, str], expected: str
 ) -> None:
-    done = await waystation("check", cwd=tmp_path, **variables)
+    done = await check(cwd=tmp_path, **variables)
     assert done.status == 2
     assert done.err.startswith(expected)
 
 
 async def test_a_wrong_secret_is_not_in_the_message(tmp_path: Path) -> None:
     for wrong in (f"https://user:{SECRET}@", f"//user:{SECRET}@x/", f"ftp://u:{SECRET}@x/"):
-        done = await waystation("check", cwd=tmp_path, WAYSTATION_UPSTREAM=wrong)
+        done = await check(cwd=tmp_path, WAYSTATION_UPSTREAM=wrong)
         assert done.status == 2
         assert SECRET not in done.out + done.err
 

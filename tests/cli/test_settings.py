@@ -19,7 +19,9 @@ SECRET = "hunter2"
 
 async def check(folder: Path, text: str, *flags: str, **variables: str) -> Done:
     (folder / "w.toml").write_text(text)
-    return await waystation("check", "--config", "w.toml", *flags, cwd=folder, **variables)
+    return await waystation(
+        "check", "--no-network", "--config", "w.toml", *flags, cwd=folder, **variables
+    )
 
 
 async def in_force(folder: Path, text: str, *flags: str, **variables: str) -> dict[str, object]:
@@ -161,7 +163,7 @@ async def test_the_home_directory_is_meant_by_a_tilde_everywhere(tmp_path: Path)
     assert shown["tls_key"] == str(key)
     assert shown["cache_dir"] == str(home / "c")
     tables = json.dumps({"main": {"kind": "local", "path": "~/p"}})
-    done = await waystation("check", cwd=tmp_path, WAYSTATION_INDEXES=tables)
+    done = await waystation("check", "--no-network", cwd=tmp_path, WAYSTATION_INDEXES=tables)
     assert f"directory {home / 'p'}" in done.succeeded().out
     done = await waystation("check", "--packages=~nobody-here/p", cwd=tmp_path)
     assert done.status == 2 and "home directory" in done.err

@@ -59,6 +59,8 @@ class Upstream:
     ) -> None:
         """``latency`` in seconds before every answer; ``rate`` as in ``Fault``."""
         self.requests: list[Request] = []
+        """All, but the one HEAD of the index itself by which a server looks if it is there."""
+        self.probes: list[Request] = []
         self.shelf = Shelf()
         self.pages = self.shelf.pages
         self.page_keys = self.shelf.keys
@@ -145,7 +147,9 @@ class Upstream:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         headers = CIMultiDictProxy(CIMultiDict(request.headers))
-        self.requests.append(Request(request.method, request.raw_path, headers))
+        probe = request.method == "HEAD" and request.raw_path == "/simple/"
+        seen = self.probes if probe else self.requests
+        seen.append(Request(request.method, request.raw_path, headers))
         fault = self._fault_for(request.raw_path)
         await asyncio.sleep(fault.delay)
         if fault.hang:

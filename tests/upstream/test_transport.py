@@ -282,7 +282,7 @@ async def test_errors_tell_the_index_and_no_address(upstream: Upstream) -> None:
     async with open_remote(upstream.url, name="mirror") as remote:
         with pytest.raises(UpstreamError) as caught:
             await remote.page(DEMO)
-    assert str(caught.value) == "upstream mirror: no connection"
+    assert str(caught.value) == "upstream mirror: no connection (Connection refused)"
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
 
