@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks import graph
 from benchmarks.cold import DIRECT
-from benchmarks.installers import Tool, install
+from benchmarks.installers import OLD_PIP, Tool, install, old_pip_python
 from benchmarks.lab import Lab, Scenario
 from benchmarks.processes import Server, clean_environment
 from benchmarks.rows import OURS, Row
@@ -23,7 +23,7 @@ GRACE = {"stale_while_revalidate": "86400"}
 """Pages that are stored may be answered while they are checked behind."""
 EXPIRY = 1.0
 """Seconds until pages expire, where that is measured."""
-ROUNDS = {"pip": 3, "uv": 5}
+ROUNDS = {"pip": 3, "old-pip": 3, "uv": 5}
 
 
 def _pip(lab: Lab) -> None:
@@ -46,6 +46,21 @@ def _first_and_second(lab: Lab, upstream: StandIn) -> None:
         _timed(lab, "pip-second", OURS, upstream, ours.url, similar=True)
 
 
+def _old_pip(lab: Lab) -> None:
+    """Everything is stored: pages are fresh, or past their time."""
+    with _upstream(lab) as upstream, _static(lab, upstream) as static:
+        upstream.pace(lab.sizes.latency)
+        for _ in lab.each_round(ROUNDS["old-pip"]):
+            folder = lab.folder("old-pip")
+            _timed(lab, "old-pip-warm", DIRECT, upstream, upstream.url)
+            lab.record("old-pip-expired", DIRECT, lab.samples["old-pip-warm"][DIRECT][-1])
+            with waystation(folder, upstream.url, settings=GRACE) as ours:
+                _install(lab, "old-pip", ours.url)
+                _timed(lab, "old-pip-warm", OURS, upstream, ours.url)
+                lab.record("old-pip-warm", "nginx", _install(lab, "old-pip", static.url))
+            _expired(lab, "old-pip", folder, upstream, static, "old-pip")
+
+
 def _uv(lab: Lab) -> None:
     with _upstream(lab) as upstream, _static(lab, upstream) as static:
         for _ in lab.each_round(ROUNDS["uv"]):
@@ -57,18 +72,20 @@ def _uv(lab: Lab) -> None:
                     _timed(lab, f"{key}-cold", OURS, upstream, ours.url)
                     lab.record(f"{key}-warm", OURS, _install(lab, "uv", ours.url))
                     lab.record(f"{key}-warm", "nginx", _install(lab, "uv", static.url))
-                _expired(lab, key, folder, upstream, static)
+                _expired(lab, key, folder, upstream, static, "uv")
 
 
-def _expired(lab: Lab, key: str, folder: Path, upstream: StandIn, static: Server) -> None:
+def _expired(
+    lab: Lab, key: str, folder: Path, upstream: StandIn, static: Server, tool: Tool
+) -> None:
     """All pages are stored and past their time: just after a restart, and later."""
     brief = GRACE | {"page_ttl": str(EXPIRY)}
     with waystation(folder, upstream.url, settings=brief) as ours:
         for state in ("restarted", "expired"):
             time.sleep(EXPIRY)
-            lab.record(f"{key}-{state}", OURS, _install(lab, "uv", ours.url))
+            lab.record(f"{key}-{state}", OURS, _install(lab, tool, ours.url))
             upstream.settled(lab.sizes.rest)
-            lab.record(f"{key}-{state}", "nginx", _install(lab, "uv", static.url))
+            lab.record(f"{key}-{state}", "nginx", _install(lab, tool, static.url))
 
 
 def _timed(
@@ -76,7 +93,8 @@ def _timed(
 ) -> None:
     """The time of an install, and how often upstream was asked because of it."""
     before = upstream.settled(lab.sizes.rest)["requests"]
-    tool: Tool = "pip" if key.startswith("pip") else "uv"
+    tools: tuple[Tool, ...] = ("pip", "old-pip", "uv")
+    tool = next(each for each in tools if key.startswith(each))
     lab.record(key, who, _install(lab, tool, url, similar))
     lab.record(f"{key}-requests", who, upstream.settled(lab.sizes.rest)["requests"] - before)
 
@@ -84,7 +102,8 @@ def _timed(
 def _install(lab: Lab, tool: Tool, url: str, similar: bool = False) -> float:
     names = graph.roots(similar)[: lab.sizes.roots]
     lab.calm()
-    return install(tool, f"{url}/simple/", names, lab.folder("target", fast=True))
+    python = old_pip_python(lab.work / "old-pip") if tool == "old-pip" else sys.executable
+    return install(tool, f"{url}/simple/", names, lab.folder("target", fast=True), python)
 
 
 @contextmanager
@@ -139,6 +158,17 @@ SCENARIOS = (
             _row("pip-warm", "pip install, warm", None),
             _row("pip-second", "pip install of a similar set, emptied cache with memory", 0.25),
             _requests("pip-second", "pip install of a similar set", None),
+        ],
+    ),
+    Scenario(
+        "old-pip-install",
+        f"the same by {OLD_PIP}, which asks for a refresh of every page",
+        _old_pip,
+        [
+            _row("old-pip-warm", "old pip install, warm", 1.05, "nginx"),
+            _requests("old-pip-warm", "old pip install, warm", 0.0),
+            _row("old-pip-expired", "old pip install, all pages expired", 1.05, "nginx"),
+            _row("old-pip-restarted", "the same, also just restarted", None, "nginx"),
         ],
     ),
     Scenario(
