@@ -5,6 +5,7 @@
 <cache>/records/             pages, what is held, last-used times (diskcache)
 <cache>/spool/               files that are still arriving
 <cache>/import/              what a bundle has brought so far, until all of it is checked
+<cache>/private-names        names that never go upstream, and the directories they are from
 <cache>/purged               what was purged, so that running servers forget it too
 <cache>/keep                 held by the one process that runs keep tables
 <cache>/lock                 held by the one process that deletes what was used longest ago
@@ -29,6 +30,7 @@ from proxy.errors import ConfigurationError, reason
 from proxy.events import Evicted, Observer
 from proxy.purges import Purges
 from proxy.settings import Settings
+from proxy.storage.claims import Claims
 from proxy.storage.disk import DiskStore
 from proxy.storage.eviction import Evictor, LastUsed
 from proxy.storage.leftovers import clean_spool, open_spool
@@ -37,6 +39,8 @@ from proxy.storage.pins import Pins
 from proxy.storage.records import DiskRecords
 
 log = logging.getLogger(__name__)
+
+PRIVATE_NAMES = "private-names"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Cache:
     evictor: Evictor
     purges: Purges
     pins: Pins
+    claims: Claims
 
     @property
     def spool(self) -> Path:
@@ -134,6 +139,7 @@ async def open_cache(
                 clock=clock,
             )
             purges = Purges(folder / "purged")
-            yield Cache(folder, store, records, Pages(records), used, evictor, purges, pins)
+            claims = Claims(folder / PRIVATE_NAMES)
+            yield Cache(folder, store, records, Pages(records), used, evictor, purges, pins, claims)
     finally:
         await records.close()

@@ -11,6 +11,7 @@ acts at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -20,7 +21,7 @@ from functools import partial
 from proxy.cache import Cache, open_cache
 from proxy.compose_mirror import open_mirror
 from proxy.errors import ProxyError
-from proxy.events import Events, UpstreamAsked
+from proxy.events import Events, PageChanged, UpstreamAsked
 from proxy.indexes.base import Index
 from proxy.indexes.behind import Behind
 from proxy.indexes.fallthrough import Fallthrough
@@ -28,17 +29,21 @@ from proxy.indexes.guarded import Guarded
 from proxy.indexes.local import LocalDirectory
 from proxy.indexes.mirror import Mirror
 from proxy.model import ProjectName
-from proxy.plan import Node, plan
-from proxy.policies.names import Reserved
+from proxy.plan import DefaultDirectory, Node, plan
+from proxy.policies.base import Policy
+from proxy.policies.names import Reserved, Withheld
 from proxy.purges import EVERYTHING
 from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
 from proxy.speculation.running import open_speculation
 from proxy.speculation.siblings import Siblings
 from proxy.speculation.speculation import Speculation
+from proxy.storage.claims import Claims, some_of
 from proxy.upstream.traffic import Traffic
 
-WATCH_PURGES = 1.0
-"""Seconds after which a purge by another process is noticed, at most."""
+log = logging.getLogger(__name__)
+
+WATCH_OTHERS = 1.0
+"""Seconds after which purges and new private names of other processes are noticed, at most."""
 
 
 @dataclass(slots=True)
@@ -94,7 +99,9 @@ async def open_proxy(
         traffic = Traffic(lambda failed: events(UpstreamAsked(failed)))
         proxy = Proxy(tree, events, cache, traffic)
         builder = _Builder(settings, proxy, stack, clock)
+        await cache.claims.load(cache.records)
         proxy.index = await builder.build(tree)
+        _warn_of_withheld(cache.claims)
         proxy.recheck = Behind(partial(_recheck, proxy.index))
         stack.push_async_callback(proxy.recheck.close)
         if settings.speculate != "off" and not settings.offline:
@@ -110,7 +117,7 @@ async def open_proxy(
                     clock=clock,
                 )
             )
-        watcher = asyncio.create_task(_watch_purges(proxy))
+        watcher = asyncio.create_task(_watch_others(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
 
@@ -121,11 +128,28 @@ async def _recheck(index: Index, project: ProjectName) -> None:
         await index.page(project)
 
 
-async def _watch_purges(proxy: Proxy) -> None:
+async def _watch_others(proxy: Proxy) -> None:
+    claims = proxy.cache.claims
     while True:
-        await asyncio.sleep(WATCH_PURGES)
-        for project in proxy.cache.purges.news():
+        await asyncio.sleep(WATCH_OTHERS)
+        claimed, given_up = claims.refresh()
+        for project in claimed:
+            proxy.events(PageChanged(ProjectName(project)))
+        for project in dict.fromkeys([*given_up, *proxy.cache.purges.news()]):
             await proxy.forget(None if project == EVERYTHING else ProjectName(project))
+        if claims.unsaved:
+            await claims.save()
+
+
+def _warn_of_withheld(claims: Claims) -> None:
+    for directory, names in claims.withheld().items():
+        log.warning(
+            "%s is not served now, and the cache remembers private names of it: %s; they are "
+            "answered with 503 and never asked for upstream. Serve the directory again, or give "
+            "a name up with `waystation cache purge NAME`",
+            directory,
+            some_of(names),
+        )
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
@@ -169,7 +193,9 @@ class _Builder:
             table.path.absolute(),
             self._proxy.cache.records,
             self._proxy.events,
+            claims=self._proxy.cache.claims,
             legacy=table.legacy_files,
+            optional=isinstance(table, DefaultDirectory),
             watch=table.watch,
             clock=self._clock,
         )
@@ -191,4 +217,7 @@ class _Builder:
             )
         )
         self._proxy.mirrors.append(mirror)
-        return Guarded(mirror, [Reserved(table.reserved)]) if table.reserved else mirror
+        policies: list[Policy] = [Withheld(self._proxy.cache.claims.is_withheld)]
+        if table.reserved:
+            policies.insert(0, Reserved(table.reserved))
+        return Guarded(mirror, policies)

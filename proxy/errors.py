@@ -8,6 +8,7 @@ ProxyError
 │  └─ GoneUpstream       listed, but no longer at its address          404   stops
 ├─ Denied                a policy refused, with its reason             403   stops
 ├─ IndexUnavailable      a local index that cannot be read             503   stops
+│  └─ PrivateNameWithheld  its directory is not served now             503   stops
 ├─ UpstreamError                                                       502   stops
 │  ├─ UpstreamTimeout                                                  504   stops
 │  ├─ UpstreamRefused    400, 401 or 403 for a file: an expired link?  502   stops
@@ -94,6 +95,20 @@ class IndexUnavailable(ProxyError):
 
     def __str__(self) -> str:
         return f"index {self.index} cannot be read: {self.reason}"
+
+
+class PrivateNameWithheld(IndexUnavailable):
+    """The cache remembers the name as private, and the directory it is from is not served now."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__("private", "a directory that is not served now claims the name")
+        self.project = project
+
+    def __str__(self) -> str:
+        return (
+            f"{self.project} is a private name of a directory that is not served now; serve that "
+            f"directory again, or give the name up with `waystation cache purge {self.project}`"
+        )
 
 
 class UpstreamError(ProxyError):

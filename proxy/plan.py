@@ -19,7 +19,7 @@ from proxy.settings import (
 from proxy.upstream.addresses import Addresses
 
 PACKAGES = Path("packages")
-"""The directory of private distributions that is served if it is there."""
+"""The directory of private distributions that is served without a setting."""
 SHORT = (
     "packages",
     "legacy_files",
@@ -31,6 +31,10 @@ SHORT = (
     "upstream_missing_statuses",
     "file_hosts",
 )
+
+
+class DefaultDirectory(LocalTable):
+    """The directory that is served without a setting: it may also be made later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +78,13 @@ def leaves(node: Node) -> Iterator[Node]:
 def _expanded(settings: Settings) -> dict[str, IndexTable]:
     """The short form as the tables it stands for."""
     tables: dict[str, IndexTable] = {}
-    if settings.packages is not None or PACKAGES.is_dir():
-        tables["private"] = LocalTable(
-            kind="local",
-            path=settings.packages or PACKAGES,
-            legacy_files=settings.legacy_files,
-            watch=settings.watch,
-        )
+    kind = DefaultDirectory if settings.packages is None else LocalTable
+    tables["private"] = kind(
+        kind="local",
+        path=settings.packages or PACKAGES,
+        legacy_files=settings.legacy_files,
+        watch=settings.watch,
+    )
     tables["upstream"] = MirrorTable(
         kind="mirror",
         url=settings.upstream or _pypi(),
@@ -108,7 +112,8 @@ def _node(name: str, key: str, tables: Mapping[str, IndexTable], path: tuple[str
         circle = " -> ".join((*path, name))
         raise ConfigurationError(key, f"indexes in a circle: {circle}", "leave one out")
     table = tables[name]
-    if isinstance(table, LocalTable) and not table.path.is_dir():
+    optional = isinstance(table, DefaultDirectory)
+    if isinstance(table, LocalTable) and not optional and not table.path.is_dir():
         key = "packages" if path == ("main",) and "upstream" in tables else f"indexes.{name}.path"
         remedy = "create it, or name a directory that exists"
         raise ConfigurationError(key, f"{table.path} is not a directory", remedy)
@@ -138,7 +143,8 @@ def _check(name: str, table: MirrorTable, *, short: bool) -> None:
 
 def _words(table: IndexTable) -> str:
     if isinstance(table, LocalTable):
-        return f"directory {table.path.absolute()}"
+        missing = "" if table.path.is_dir() else " (there is none yet; it is read once it is made)"
+        return f"directory {table.path.absolute()}{missing}"
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
         return f"mirror of {without_credentials(table.url)}{reserved}"

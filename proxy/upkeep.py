@@ -15,14 +15,13 @@ import msgspec
 from proxy.cache import Cache
 from proxy.purges import EVERYTHING
 from proxy.storage.changed import ChangedFiles
+from proxy.storage.claims import OLD_PREFIX
 from proxy.storage.held import HeldFile
 
 CACHED = ("page", "document", "held", "provenance", "seen", "changed")
 """Kinds of records of what upstream has; keys are ``<kind>/<index>/<project>[/...]``."""
 TOGETHER = "together"
 """The kind of what is known of projects that are asked for together; see ``speculation``."""
-CLAIM = "claim"
-"""The kind, with keys of the same form, that keeps a name private; see ``indexes.local.claims``."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -102,10 +101,11 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
         if project not in wanted
         for each in held
     }
-    released = {_project(key) for key in await cache.records.keys(f"{CLAIM}/")} & wanted
-    unknown = set(wanted)
-    for kind in (*CACHED, TOGETHER, CLAIM):
-        for key in await cache.records.keys(f"{kind}/"):
+    released = {_project(key) for key in await cache.records.keys(OLD_PREFIX)} & wanted
+    released |= await cache.claims.give_up(wanted)
+    unknown = wanted - released
+    for prefix in (*(f"{kind}/" for kind in (*CACHED, TOGETHER)), OLD_PREFIX):
+        for key in await cache.records.keys(prefix):
             if (project := _project(key)) in wanted:
                 unknown.discard(project)
                 await cache.records.forget(key)

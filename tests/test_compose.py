@@ -113,13 +113,14 @@ async def test_p56_ours_first_and_upstream_behind(place: Place) -> None:
         assert await proxy.index.projects() == {FOO, BAR}
 
 
-async def test_without_a_directory_there_is_only_upstream(
+async def test_without_a_directory_upstream_answers_until_one_appears(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.root / "theirs")
     async with place.open(packages=None) as proxy:
         assert await names(proxy, FOO) == [FOO_2]
-        assert proxy.directories == []
+        make_wheel(place.root / "theirs" / "packages", FOO, "1.0")
+        assert await names(proxy, FOO) == [FOO_1]
 
 
 async def test_the_directory_called_packages_is_taken_if_it_is_there(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Set
 
-from proxy.errors import Denied, NoSuchProject
+from proxy.errors import Denied, IndexUnavailable, NoSuchProject
 from proxy.indexes.base import Index
 from proxy.model import Artifact, File, ProjectName, ProjectPage
 from proxy.policies.base import Policy
@@ -49,7 +49,7 @@ class Guarded:
     def _admits(self, project: ProjectName) -> bool:
         try:
             self._admit(project)
-        except (NoSuchProject, Denied):
+        except (NoSuchProject, Denied, IndexUnavailable):
             return False
         return True
 

@@ -19,6 +19,6 @@ class Policy(Protocol):
         """False: every file of an admitted project is allowed, so none need be looked at."""
 
     def admit(self, project: ProjectName) -> None:
-        """Raises ``NoSuchProject`` or ``Denied``; then nobody is asked about the project."""
+        """Raises ``NoSuchProject``, ``Denied`` or ``IndexUnavailable``; then no index is asked."""
 
     def allows(self, project: ProjectName, file: File) -> bool: ...

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import translate
 
-from proxy.errors import NoSuchProject
+from proxy.errors import NoSuchProject, PrivateNameWithheld
 from proxy.model import File, ProjectName
 
 _RUNS = re.compile(r"[-_.]+")
@@ -52,3 +52,22 @@ class Reserved:
 
     def __str__(self) -> str:
         return f"reserved: {', '.join(self._patterns)}"
+
+
+class Withheld:
+    """Keeps the remembered private names of directories that are not served now from an upstream.
+
+    They are no absent projects: an error stops the search, so that no other index is asked.
+    """
+
+    judges_files = False
+
+    def __init__(self, is_withheld: Callable[[ProjectName], bool]) -> None:
+        self._is_withheld = is_withheld
+
+    def admit(self, project: ProjectName) -> None:
+        if self._is_withheld(project):
+            raise PrivateNameWithheld(project)
+
+    def allows(self, project: ProjectName, file: File) -> bool:
+        return True

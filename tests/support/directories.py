@@ -48,7 +48,9 @@ async def opened(
     root: Path, records: MemoryRecords | None = None, heard: Heard | None = None, **options: Any
 ) -> AsyncIterator[LocalDirectory]:
     events = Heard() if heard is None else heard
-    directory = LocalDirectory("private", root, records or MemoryRecords(), events, **options)
+    records = records or MemoryRecords()
+    options = {"claims": records.claims} | options
+    directory = LocalDirectory("private", root, records, events, **options)
     await directory.open()
     try:
         yield directory

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from proxy.storage.claims import Claims
+
 
 class MemoryRecords:
     """Counts what is asked of it; its content survives whoever used it."""
 
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
+        self.claims = Claims()
+        """Of a cache with these records."""
         self.reads = 0
         self.writes = 0
 

@@ -35,7 +35,7 @@ class Contents:
         table = self._follower.table
         for place in table.hidden(project):
             reason = "a file of the same name lies in another folder"
-            self._follower.skipped.add(Skipped(place, reason))
+            self._follower.skip(Skipped(place, reason))
         found = await asyncio.gather(
             *map(self._with_details, table.entries(project)), return_exceptions=True
         )
@@ -89,6 +89,6 @@ class Contents:
         if details.project is not None:
             self._follower.confirm(entry, details.project)
         if details.problem:
-            self._follower.skipped.add(Skipped(entry.place, details.problem))
+            self._follower.skip(Skipped(entry.place, details.problem))
             return None
         return Listed(entry, details, self._catalogue.uploaded(details))

@@ -17,13 +17,13 @@ from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.local.answer import Answer, answer
 from proxy.indexes.local.catalogue import Catalogue
-from proxy.indexes.local.claims import Claims
 from proxy.indexes.local.contents import Contents
 from proxy.indexes.local.follow import Follower
 from proxy.indexes.local.table import Changes
 from proxy.indexes.local.tree import Tree
 from proxy.model import METADATA, Artifact, ProjectName, ProjectPage
 from proxy.storage.base import Blob, Records
+from proxy.storage.claims import Claims, some_of
 from proxy.storage.disk import BytesBlob, DiskBlob
 
 _log = logging.getLogger(__name__)
@@ -33,10 +33,11 @@ _MANY = 1000  # projects that are announced one by one
 
 
 class LocalDirectory:
-    """Files in ``root`` and one level below it; a folder there claims the project of its name.
+    """Files in ``root`` and in folders at any depth; a folder in the root claims its name.
 
-    A project that was ever here stays claimed, with an empty page, until ``release``. As long
-    as the directory cannot be read, every question raises ``IndexUnavailable``.
+    A project that was ever here stays claimed, with an empty page, until ``release``. No answer
+    rests on a claim that is not stored. As long as the directory cannot be read, every question
+    raises ``IndexUnavailable``.
 
     Where the kernel tells about changes, pages hold until ``PageChanged``, which ``poll``
     emits; elsewhere each has to be asked for anew, and ``fresh_until`` has passed.
@@ -49,23 +50,33 @@ class LocalDirectory:
         records: Records,
         events: Observer,
         *,
+        claims: Claims | None = None,
         legacy: bool = False,
         watch: bool = True,
+        optional: bool = False,
         rescan: float = 300.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``rescan``: seconds between full comparisons; ``clock``: Unix time in seconds."""
+        """``claims``: of the cache; without them names stay private as long as this object lives.
+
+        ``optional``: until ``root`` is there for the first time, it counts as empty.
+        ``rescan``: seconds between full comparisons; ``clock``: Unix time in seconds.
+        """
         root = Path(os.path.abspath(root))  # noqa: PTH100 (links are followed each time anew)
         self._name = name
         self._events = events
         self._rescan = rescan
         self._catalogue = Catalogue(f"local/{root}", records, clock)
-        self._claims = Claims(str(root), records)
+        self._root = str(root)
+        self._claims = claims or Claims()
+        if not optional:
+            self._claims.served.add(self._root)
         self._follower = Follower(
             name,
             Tree(root, legacy=legacy, named=self._catalogue.named, clock=clock),
             watch=watch,
             announce=self._forget,
+            optional=optional,
         )
         self._contents = Contents(name, self._follower, self._catalogue, records)
         self._answers: dict[ProjectName, Answer] = {}
@@ -78,10 +89,11 @@ class LocalDirectory:
     async def open(self) -> None:
         """Read names, and begin to read files. A directory that cannot be read is no error yet."""
         await self._catalogue.load()
-        await self._claims.load()
         with contextlib.suppress(IndexUnavailable):
             await self._follower.settle()
-            self._warn()
+            if not self._follower.awaited:
+                self._warn()
+        await self._claims.save()
         self._task = asyncio.create_task(self._tend())
         self._task.add_done_callback(_report)
 
@@ -99,8 +111,9 @@ class LocalDirectory:
 
     async def projects(self) -> Set[ProjectName]:
         await self._follower.settle()
+        await self._store_claims()
         follower = self._follower
-        return follower.table.claimed() | follower.skipped.claims | self._claims.names
+        return follower.table.claimed() | follower.skipped.claims | self._remembered()
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         """``checked_after`` changes nothing: each answer is checked when it is given."""
@@ -127,11 +140,10 @@ class LocalDirectory:
         with contextlib.suppress(IndexUnavailable):
             await self._follower.settle(project)  # it may have lost them a moment ago
             await self._follower.release(project)
-        if self._follower.table.claims(project, certainly=True):
-            self._claims.add([project])
-            self._claims.renew([project])
-        else:
-            await self._claims.release(project)
+        self._claims.forget(self._root, project)
+        if self._claims_certainly(project):
+            self._claims.add(self._root, [project])
+            await self._claims.save()
         self._answers.pop(project, None)
         self._events(PageChanged(project))
 
@@ -140,6 +152,7 @@ class LocalDirectory:
         if (found := self._answers.get(project)) is None:
             generation = self._follower.generation
             found = await self._build(project)
+            await self._store_claims()
             if generation == self._follower.generation:
                 self._answers[project] = found
         return found
@@ -153,21 +166,38 @@ class LocalDirectory:
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower
         return (
-            project in self._claims.names
+            (self._claims.is_claimed(project, self._root) and not follower.awaited)
             or project in follower.skipped.claims
             or follower.table.claims(project)
         )
 
+    def _claims_certainly(self, project: ProjectName) -> bool:
+        """Whether it claims the name for good; what only its content will tell may be another's."""
+        follower = self._follower
+        return follower.table.claims(project, certainly=True) or project in follower.skipped.claims
+
+    def _remembered(self) -> set[ProjectName]:
+        """Not while the directory is missing: the names are then withheld, and not empty."""
+        if self._follower.awaited:
+            return set()
+        return {ProjectName(name) for name in self._claims.of(self._root)}
+
+    async def _store_claims(self) -> None:
+        """Before an answer that may rest on them: a process can be killed right after it."""
+        if self._claims.unsaved:
+            await self._claims.save()
+
     def _forget(self, changes: Changes) -> None:
         """Drop what was answered of these projects, remember that they are here, and tell."""
         table = self._follower.table
+        self._claims.served.add(self._root)  # if it was awaited, it has just appeared
         if changes is None or len(changes) > _MANY:
-            self._claims.add(table.claimed(certainly=True))
+            found = table.claimed(certainly=True) | self._follower.skipped.claims
+            self._claims.add(self._root, found)
             self._answers.clear()
             self._events(PageChanged(None))
             return
-        self._claims.add(one for one in changes if table.claims(one, certainly=True))
-        self._claims.renew(one for one in changes if not table.claims(one))
+        self._claims.add(self._root, [one for one in changes if self._claims_certainly(one)])
         for project in changes:
             self._answers.pop(project, None)
             self._events(PageChanged(project))
@@ -189,14 +219,14 @@ class LocalDirectory:
         await self._catalogue.save(self._follower.table.all())
 
     def _warn(self) -> None:
-        empty = sorted(self._claims.names - self._follower.table.claimed())
-        self._claims.renew(empty)
-        if empty:
+        follower = self._follower
+        here = follower.table.claimed() | follower.skipped.claims
+        if empty := sorted(self._remembered() - here):
             _log.warning(
-                "%s has no files of %s any more, and still does not let anybody else answer for "
-                "them; `waystation cache purge PROJECT` gives a name up",
+                "%s has no files of %s any more; these names stay private, and their pages are "
+                "empty; `waystation cache purge PROJECT` gives a name up",
                 self._name,
-                ", ".join(empty),
+                some_of(empty),
             )
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from proxy.errors import IndexUnavailable
 from proxy.indexes.local.scan import Entry
-from proxy.indexes.local.skipped import SkipLog
+from proxy.indexes.local.skipped import SkipLog, Skipped
 from proxy.indexes.local.table import Changes, Table
 from proxy.indexes.local.tree import Seen, Tree
 from proxy.indexes.local.watch import CannotWatch, Marks, Watch
@@ -34,11 +34,15 @@ class Follower:
         *,
         watch: bool,
         announce: Callable[[Changes], None],
+        optional: bool = False,
     ) -> None:
+        """``optional``: until the root is there for the first time, it counts as empty."""
         self.table = Table()
         self.watching = watch
         """Whether the kernel tells about changes; else each request has to look."""
-        self.skipped = SkipLog(name)
+        self.skipped = SkipLog(name, self.table.claims)
+        self.awaited = optional
+        """Whether there has been no root so far, and need not be one."""
         self.generation = 0
         """Goes up whenever an answer that was made before may be wrong."""
         self._name = name
@@ -55,6 +59,9 @@ class Follower:
 
     def poll(self) -> None:
         """Take note of what has changed; reads a queue, never waits."""
+        if self.awaited and self._tree.exists():
+            self.awaited = False
+            self._tell(None)
         if self._watch and (marks := self._watch.read()):
             self._marks.add(marks)
             self._meanwhile.add(marks)
@@ -66,6 +73,8 @@ class Follower:
         Raises ``IndexUnavailable``, and from then on until the directory can be read again.
         """
         self.poll()
+        if self.awaited:
+            return
         if not self.watching and not self._marks.everything:
             entries = self.table.entries(project) if project else ()
             self._marks.add(await self._checked(self.table.stamps(project), entries))
@@ -79,6 +88,8 @@ class Follower:
         Raises ``IndexUnavailable``.
         """
         await self.settle()
+        if self.awaited:
+            return
         surveys, self._meanwhile = self._surveys, Marks()
         try:
             async with self._survey_lock:
@@ -96,6 +107,9 @@ class Follower:
 
     async def check_root(self) -> None:
         """Notice another root, or none, in the old one's place. Raises ``IndexUnavailable``."""
+        if self.awaited:
+            await self.settle()
+            return
         self._marks.add(await self._checked({}, ()))
         await self.settle()
 
@@ -116,6 +130,10 @@ class Follower:
         if not entry.certain and self.table.get(entry.place) == entry:
             confirmed = msgspec.structs.replace(entry, project=project, certain=True)
             self._tell(self.table.put(entry.place, confirmed))
+
+    def skip(self, skipped: Skipped) -> None:
+        """The file is not listed, and still claims its projects."""
+        self._tell(self.skipped.add(skipped))
 
     def being_written(self, entry: Entry) -> bool:
         return self._watch is not None and entry.place in self._watch.writing
@@ -181,8 +199,8 @@ class Follower:
             self._trouble = ""
 
     def _take(self, seen: Seen, *, everything: bool = False) -> None:
-        claimed = {project for skipped in seen.skipped() for project in self.skipped.add(skipped)}
         changes = self.table.take(seen, everything=everything)
+        claimed = {project for skipped in seen.skipped() for project in self.skipped.add(skipped)}
         self._tell(changes if changes is None else changes | claimed)
 
     def _forget_writers(self) -> None:

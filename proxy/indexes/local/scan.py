@@ -1,12 +1,11 @@
 """What lies in a local directory: names and stats. Everything blocks, and opens no distribution.
 
-Files lie in the root or one level below it; deeper ones are not looked for. Paths are plain
-text here: a path object for each of thousands of files costs more than asking the disk.
+Folders are read at any depth, links to folders are not followed. Paths are plain text here: a
+path object for each of thousands of files costs more than asking the disk.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import msgspec
 
 from proxy.distributions import filename as names
 from proxy.distributions.filename import Kind, kind_of, readings
+from proxy.distributions.possible_projects import looks_like_distribution
 from proxy.indexes.local.skipped import Place, Skipped
 from proxy.model import ProjectName
 from proxy.storage.disk import Identity, identity_of
@@ -64,7 +64,7 @@ class Folder(msgspec.Struct):
     entries: dict[str, Entry] = {}
     skipped: list[Skipped] = []
     folders: list[str] = []
-    """Only in the root: the folders below."""
+    """The folders directly below, by their paths from the root."""
     stamp: int = 0
     """Modification time, by which a later change is noticed; 0 where it would not be."""
 
@@ -77,9 +77,15 @@ def root_identity(root: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def joined(folder: str, name: str) -> str:
+    """The path from the root of what lies in a folder."""
+    return f"{folder}/{name}" if folder else name
+
+
 def counts(folder: str) -> bool:
-    """Whether a folder of that name in the root is looked into."""
-    return folder.isprintable() and not folder.startswith(".") and folder not in _NO_PROJECTS
+    """Whether a folder of that path from the root is looked into."""
+    name = folder.rpartition("/")[2]
+    return name.isprintable() and not name.startswith(".") and name not in _NO_PROJECTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +100,17 @@ class Scan:
     """What the name of a file says of it; None if that is neither project nor version."""
 
     def folder(self, folder: str, stamp: int) -> Folder:
-        """What is in the root or in a folder of it, which must be no link."""
+        """What is in the root or in a folder below it, which must be no link."""
         found = Folder(stamp=stamp)
         with os.scandir(self.root + folder) as items:
             listed = {item.name: item for item in items}
         for name, item in listed.items():
-            if folder == ROOT and _is_folder(item):
+            if self._is_folder(folder, item):
                 if counts(name):
-                    found.folders.append(name)
-                continue
+                    found.folders.append(joined(folder, name))
+                elif not name.isprintable():
+                    reason = "nothing in a folder of such a name is read"
+                    found.skipped.append(Skipped((folder, name), reason))
             seen = self.file(folder, name, yanked=name + SIDECAR in listed)
             if isinstance(seen, Entry):
                 found.entries[name] = seen
@@ -110,20 +118,27 @@ class Scan:
                 found.skipped.append(seen)
         return found
 
+    def _is_folder(self, folder: str, item: os.DirEntry[str]) -> bool:
+        """Whether to look into it. Of links only those in the root, as their names claim."""
+        if not item.is_symlink():
+            return item.is_dir()
+        return folder == ROOT and kind_of(item.name) is None and leads_to_folder(item.path)
+
     def file(self, folder: str, filename: str, *, yanked: bool = True) -> Entry | Skipped | None:
         """One file; None if there is none. ``yanked``: it may have a sidecar."""
         kind = kind_of(filename)
+        place = (folder, filename)
         if kind is None or filename.startswith("."):
-            return None
+            return self._other(place, kind is not None or looks_like_distribution(filename))
         shown = self._path(folder, filename)
-        if (there := _regular(shown)) is None:
+        try:
+            there = _regular(shown)
+        except FileNotFoundError:
             return None
-        path, found = there
-        place, identity = (folder, filename), identity_of(found)
-        if not path.startswith(self.root):
-            return Skipped(place, "it is a link that leaves the directory")
-        if kind is Kind.LEGACY and not self.legacy:
-            return Skipped(place, "its format is one of those that are not listed")
+        refused = there if isinstance(there, str) else self._refused(there[0], kind)
+        if isinstance(there, str) or refused:
+            return Skipped(place, refused)
+        path, identity = there[0], identity_of(there[1])
         if (said := self.named(place, identity)) is None:
             return Skipped(place, "its name tells no project and version")
         mark = _yanked(shown + SIDECAR) if yanked else _NOT_YANKED
@@ -138,32 +153,48 @@ class Scan:
             or _identity(Path(path + SIDECAR)) != entry.sidecar
         )
 
+    def _refused(self, path: str, kind: Kind) -> str:
+        """Why a regular file is not listed, as far as that needs no look at its name."""
+        if not path.startswith(self.root):
+            return "it is a link that leaves the directory"
+        if kind is Kind.LEGACY and not self.legacy:
+            return "its format is one of those that are not listed"
+        return ""
+
     def _path(self, folder: str, filename: str) -> str:
         return f"{self.root}{folder}/{filename}" if folder else self.root + filename
 
+    def _other(self, place: Place, similar: bool) -> Skipped | None:
+        """What is no distribution by its suffix, but may claim a name."""
+        path = self._path(*place)
+        if similar and os.path.lexists(path):
+            return Skipped(place, "it only looks like a distribution", is_expected=True)
+        if place[1][0] != "." and Path(path).is_symlink() and leads_to_folder(path):
+            return Skipped(place, "it is a link to a folder, which is not followed")
+        return None
 
-def _is_folder(item: os.DirEntry[str]) -> bool:
+
+def leads_to_folder(path: str) -> bool:
+    """Whether a link is for a folder, or leads nowhere, as to a share that is not mounted."""
     try:
-        return item.is_dir()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link that leads to itself leads nowhere
-            return False
-        raise
+        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
+    except OSError:
+        return True
 
 
 _NOT_YANKED = False, None
 
 
-def _regular(path: str) -> tuple[str, os.stat_result] | None:
-    """The file, or the one that a link leads to; None if that is none."""
-    try:
-        found = os.lstat(path)
-        if stat.S_ISLNK(found.st_mode):
-            path = os.path.realpath(path)
+def _regular(path: str) -> tuple[str, os.stat_result] | str:
+    """The file, or the one that a link leads to, or why there is none. Raises ``OSError``."""
+    found = os.lstat(path)
+    if stat.S_ISLNK(found.st_mode):
+        path = os.path.realpath(path)
+        try:
             found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return (path, found) if stat.S_ISREG(found.st_mode) else None
+        except OSError as error:
+            return f"it is a link that leads nowhere ({error.strerror})"
+    return (path, found) if stat.S_ISREG(found.st_mode) else "it is not a regular file"
 
 
 def _yanked(path: str) -> tuple[bool | str, Identity | None]:

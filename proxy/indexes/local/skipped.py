@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from proxy.distributions.filename import identify
+from proxy.distributions.possible_projects import possible_projects
 from proxy.model import ProjectName
 
 _log = logging.getLogger(__name__)
@@ -20,44 +20,51 @@ class Skipped(NamedTuple):
 
     place: Place
     reason: str
+    is_expected: bool = False
+    """Signatures, metadata and unfinished uploads lie beside distributions: no reason to warn."""
 
 
 class SkipLog:
-    """Says once of each file that it is not listed, and why; remembers whose name it claims.
+    """Logs once of each file why it is not listed and which names it keeps private.
 
-    A file that cannot be served still tells that its project is a private one: whoever put
-    it there would not want a public project to stand in.
+    A file that cannot be served still shows that its project is private: a public project of
+    that name must not be served in its place.
     """
 
-    def __init__(self, index: str) -> None:
+    def __init__(self, index: str, is_listed: Callable[[ProjectName], bool]) -> None:
+        """``is_listed``: whether listed files or folders claim the project."""
+        self._is_listed = is_listed
         self.claims: set[ProjectName] = set()
         self._reasons: dict[Place, str] = {}
+        self._claimed: dict[ProjectName, set[Place]] = {}
         self._index = index
 
     def add(self, skipped: Skipped) -> set[ProjectName]:
-        """The project that is claimed by this, if it was not before."""
-        place, reason = skipped
+        """The projects that this file claims and no other skipped file did before."""
+        place, reason, is_expected = skipped
         if self._reasons.get(place) == reason:
             return set()
         self._reasons[place] = reason
-        _log.warning("%s: %r is not listed: %s", self._index, "/".join(filter(None, place)), reason)
-        project = _project_of(place)
-        new = {project} - self.claims if project else set()
+        projects = possible_projects(place[1])
+        for project in projects:
+            self._claimed.setdefault(project, set()).add(place)
+        new = set(projects) - self.claims
         self.claims |= new
+        if not is_expected or any(not self._is_listed(project) for project in new):
+            path, names = "/".join(filter(None, place)), ", ".join(projects)
+            kept = f"; it keeps these names private: {names}" if names else ""
+            _log.warning("%s: %r is not listed: %s%s", self._index, path, reason, kept)
         return new
 
     def places(self, project: ProjectName) -> set[Place]:
         """Where the files are, or were, that claim the project."""
-        return {place for place in self._reasons if _project_of(place) == project}
+        return self._claimed.get(project, set()).copy()
 
     def forget(self, project: ProjectName, gone: Iterable[Place]) -> None:
         """These of its files are no more; with the last of them goes the claim."""
         for place in gone:
             self._reasons.pop(place, None)
-        if not self.places(project):
+            self._claimed.get(project, set()).discard(place)
+        if not self._claimed.get(project):
+            self._claimed.pop(project, None)
             self.claims.discard(project)
-
-
-def _project_of(place: Place) -> ProjectName | None:
-    said = identify(place[1])
-    return said.project if said else None

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.distributions.filename import identify
+from proxy.distributions.possible_projects import (
+    possible_projects,
+    possible_projects_of_folder,
+)
 from proxy.indexes.local.scan import ROOT, Entry
 from proxy.indexes.local.skipped import Place
 from proxy.indexes.local.tree import Seen
 from proxy.indexes.local.watch import Marks
 from proxy.model import ProjectName
-from proxy.simple.names import normalize
 
 Changes = set[ProjectName] | None
 """Whose pages are no longer what they were; None: nobody knows."""
@@ -52,16 +55,18 @@ class Table:
         return self._places.get(project, set()) - shown
 
     def folders_of(self, project: ProjectName) -> set[str]:
-        """The folders that are named for the project, or hold files of it."""
+        """The folders that are named for the project, or hold files of it; if none, all.
+
+        So a new file in any folder is found before another index is asked for its project.
+        """
         holding = {folder for folder, _ in self._places.get(project, ())}
-        return holding | self._named.get(project, set())
+        return holding | self._named.get(project, set()) or self.folders
 
     def claims(self, project: ProjectName, *, certainly: bool = False) -> bool:
-        """Whether a folder is named for it, or a file is most likely its, or ``certainly``."""
+        """Whether a folder is named for it, or a file can well be its, or ``certainly`` is."""
         return project in self._named or any(
-            entry.project == project and (entry.certain or not certainly)
+            _claims(self._folders[folder][filename], project, certainly=certainly)
             for folder, filename in self._places.get(project, ())
-            if (entry := self._folders[folder][filename])
         )
 
     def claimed(self, *, certainly: bool = False) -> set[ProjectName]:
@@ -129,18 +134,16 @@ class Table:
         return changes
 
     def _name(self, folder: str, *, there: bool) -> set[ProjectName]:
-        """Note the claim of a folder that comes or goes."""
-        if (folder in self._folders) is there:
+        """Note the claim of a folder that comes or goes; only those in the root claim names."""
+        if (folder in self._folders) is there or folder == ROOT or "/" in folder:
             return set()
-        try:
-            project = normalize(folder)
-        except ValueError:  # as the root's, and of folders not named for a project
-            return set()
-        folders = self._named.setdefault(project, set())
-        (folders.add if there else folders.discard)(folder)
-        if not folders:
-            del self._named[project]
-        return {project}
+        projects = possible_projects_of_folder(folder)
+        for project in projects:
+            folders = self._named.setdefault(project, set())
+            (folders.add if there else folders.discard)(folder)
+            if not folders:
+                del self._named[project]
+        return set(projects)
 
     def _unlink(self, entry: Entry) -> None:
         self.links.discard(entry.place)
@@ -149,3 +152,9 @@ class Table:
             places.discard(entry.place)
             if not places:
                 del self._places[project]
+
+
+def _claims(entry: Entry, project: ProjectName, *, certainly: bool) -> bool:
+    if entry.certain:
+        return entry.project == project
+    return not certainly and project in possible_projects(entry.filename)

@@ -5,12 +5,21 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
 from proxy.distributions import filename as names
-from proxy.indexes.local.scan import ROOT, Entry, Folder, Scan, counts, root_identity
+from proxy.distributions.filename import kind_of
+from proxy.indexes.local.scan import (
+    ROOT,
+    Entry,
+    Folder,
+    Scan,
+    counts,
+    leads_to_folder,
+    root_identity,
+)
 from proxy.indexes.local.skipped import Place, Skipped
 from proxy.indexes.local.watch import Marks, Watch
 from proxy.storage.disk import Identity
@@ -49,6 +58,10 @@ class Tree:
         self._mounted = False
         self._scan = self._scan_of(root)
 
+    def exists(self) -> bool:
+        """Whether there is a root, or a link for one, even if it cannot be read. Does not block."""
+        return os.path.lexists(self._given) and not os.path.isfile(self._given)  # noqa: PTH113
+
     def identity(self) -> tuple[int, int]:
         return root_identity(self._given)
 
@@ -64,19 +77,35 @@ class Tree:
         root = self._list(ROOT, watch)
         if root is None:
             raise FileNotFoundError("the root has vanished")
-        below = {name: self._list(name, watch) for name in root.folders}
+        folders: dict[str, Folder | None] = {ROOT: root}
+        self._descend(folders, root.folders, watch)
         if self.identity() != identity:
             raise OSError("the root was replaced while it was read")
-        return identity, Seen({ROOT: root, **below}, {})
+        return identity, Seen(folders, {})
 
     def look(self, marks: Marks, known: Iterable[str], watch: Watch | None) -> Seen:
         """What is marked. Raises ``CannotWatch``."""
-        folders = {name: self._list(name, watch) for name in marks.folders}
-        if root := folders.get(ROOT):
-            new = (name for name in root.folders if name not in known)
-            folders |= {name: self._list(name, watch) for name in new}
-            folders |= dict.fromkeys(set(known) - {ROOT, *root.folders})
+        known = set(known)
+        folders: dict[str, Folder | None] = {}
+        links = {name for folder, name in marks.files if folder == ROOT and self._is_link(name)}
+        for name in sorted(marks.folders | links):
+            found = folders[name] = self._list(name, watch)
+            inside = set(found.folders) if found else set()
+            # A folder that was replaced has other folders below it, of the same names.
+            kept = inside & known if name == ROOT else set()
+            self._descend(folders, inside - kept, watch)
+            folders |= dict.fromkeys(_below(name, known, kept) - set(folders))
         return Seen(folders, {place: self._scan.file(*place) for place in marks.files})
+
+    def _descend(
+        self, folders: dict[str, Folder | None], names: Iterable[str], watch: Watch | None
+    ) -> None:
+        """List these folders and all below them."""
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            found = folders[name] = self._list(name, watch)
+            waiting += found.folders if found else ()
 
     def check(
         self, identity: tuple[int, int], stamps: Mapping[str, int], entries: Iterable[Entry]
@@ -88,13 +117,18 @@ class Tree:
         changed = {entry.place for entry in entries if self._scan.changed(entry)}
         return Marks(folders=moved, files=changed)
 
+    def _is_link(self, name: str) -> bool:
+        """Whether it is a link in the root that claims its name as a folder does."""
+        path = self._scan.root + name
+        return not kind_of(name) and Path(path).is_symlink() and leads_to_folder(path)
+
     def _scan_of(self, root: Path) -> Scan:
         return Scan(f"{root}/".replace("//", "/"), self._legacy, self._named)
 
     def _list(self, folder: str, watch: Watch | None) -> Folder | None:
         """Watched before it is read, so that nothing comes between.
 
-        A linked folder counts as an empty one, and is not watched.
+        A link to a folder, or to nothing, counts as an empty folder, and is not watched.
         """
         path = self._scan.root + folder
         if not counts(folder):
@@ -102,7 +136,7 @@ class Tree:
         try:
             found = os.lstat(path)
             if folder and stat.S_ISLNK(found.st_mode):
-                return Folder() if Path(path).is_dir() else None
+                return Folder() if "/" not in folder and leads_to_folder(path) else None
             if not stat.S_ISDIR(found.st_mode):
                 return None
             if watch:
@@ -120,3 +154,10 @@ class Tree:
             return Path(self._scan.root, folder).stat().st_mtime_ns == stamp
         except FileNotFoundError:
             return False
+
+
+def _below(folder: str, known: Iterable[str], kept: Set[str]) -> set[str]:
+    """The known folders below this one, without the kept ones in it and all below these."""
+    start = f"{folder}/" if folder else ""
+    below = (name for name in known if name.startswith(start) and name != folder)
+    return {name for name in below if start + name[len(start) :].partition("/")[0] not in kept}

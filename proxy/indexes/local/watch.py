@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from proxy.distributions.filename import kind_of
-from proxy.indexes.local.scan import ROOT, SIDECAR
+from proxy.distributions.possible_projects import looks_like_distribution
+from proxy.indexes.local.scan import ROOT, SIDECAR, joined
 from proxy.indexes.local.skipped import Place
 
 _BUFFER = 64 * 1024  # bytes
@@ -112,16 +113,17 @@ class Watch:
         elif folder is None or not name:
             return  # of a folder that is gone; the event in the root tells what has become of it
         elif mask & flags.ISDIR:
-            if folder == ROOT:
-                marks.folders.add(name)
+            marks.folders.add(joined(folder, name))
+            if looks_like_distribution(name):
+                marks.files.add((folder, name))
         elif name.endswith(SIDECAR):
             marks.files.add((folder, name.removesuffix(SIDECAR)))
-        elif kind_of(name):
+        elif kind_of(name) or looks_like_distribution(name):
             self._mark_file(marks, (folder, name), mask)
-        elif folder == ROOT and "." not in name and mask & (flags.CREATE | flags.MOVED_TO):
-            marks.folders.add(name)  # perhaps a link to a directory, which claims its name
         else:
             marks.others = True
+            if folder == ROOT and mask & (flags.CREATE | flags.MOVED_TO):
+                marks.files.add((folder, name))  # a link to a folder claims its name
 
     def _mark_file(self, marks: Marks, place: Place, mask: int) -> None:
         marks.files.add(place)

@@ -409,7 +409,7 @@ async def test_uninteresting_files_change_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, heard=heard) as directory:
         heard.clear()
         (tmp_path / "notes.txt").write_text("x")
-        (tmp_path / f"{W1}.part").write_text("x")
+        (tmp_path / "notes.txt.part").write_text("x")
         with pytest.raises(NoSuchProject):
             await directory.page(FOO)
         assert heard == []

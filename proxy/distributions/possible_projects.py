@@ -1,0 +1,124 @@
+"""Every project that the name of a file in a private directory could mean. No file is opened.
+
+``filename.identify`` gives the one reading by the standards. A name that no standard explains
+still tells whose file it probably is, and its project must not be looked for anywhere else.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from proxy.distributions.filename import identify
+from proxy.model import ProjectName
+from proxy.simple.names import normalize
+
+_ARCHIVES = r"whl|zip|tgz|tbz2?|txz|tlz|tar|conda|egg(?!-)|7z"
+_SYSTEM_PACKAGES = r"exe|msi|rpm|deb|dmg|pkg"
+
+# More endings may follow: of signatures and digests, of metadata (PEP 658), of unfinished uploads,
+# of second copies ("name.tar (1).gz"). ``.egg-info`` and ``.dist-info`` are no distributions.
+_SUFFIX = re.compile(rf"\.(?:(?:{_ARCHIVES})|(?P<system>{_SYSTEM_PACKAGES}))(?![a-z0-9])", re.I)
+_LONGEST_NAME = 255  # characters: no file system has longer names
+
+_VERSION_START = re.compile(r"v?[0-9]", re.I)
+_VERSION_INSIDE = re.compile(r"[._ ]v?(?=[0-9])", re.I)
+_WHEEL_TAGS = 3  # Python, ABI, platform
+_PYTHON_TAG = re.compile(r"(?:py|cp|pp|ip|jy)[0-9]", re.I)
+_NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_DASHES = re.compile(r"\s*[\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d]\s*|\s+-\s*|-\s+")
+
+
+def looks_like_distribution(filename: str) -> bool:
+    """Whether a suffix of distributions is anywhere in the name, in either case."""
+    return _suffix_of(filename) is not None
+
+
+def possible_projects(filename: str) -> tuple[ProjectName, ...]:
+    """The projects, likeliest first; none if the name does not look like a distribution's.
+
+    A name that the standards explain means one project. Else each part of the name before
+    something that can be a version (it begins with a digit, or is the last part) may be the
+    project, for wheels also that before a version and a build tag; and all of it, if nothing in
+    it begins with a digit: a file need not have a version. So ``acme-dash-1.0-py3-none-any.whl``
+    may be of ``acme-dash`` or ``acme``, but ``acme-big-tool-1.0-py3-none-any.whl`` not of
+    ``acme``: one file must not claim every short name that it begins with.
+    """
+    found = _suffix_of(filename)
+    if found is None:
+        return ()
+    said = identify(filename[: found.end()])
+    if said and said.certain:
+        return (said.project,)
+    stem = _plain(filename[: found.start()])
+    parts = stem.split("-")
+    wheel = filename[found.start() : found.end()].lower() == ".whl"
+    if wheel:
+        parts = _without_tags(parts)
+    if found["system"] and len(parts) == 1:
+        return ()  # "setup.exe" is a program, as "setup-1.0.exe" need not be
+    names = (_project(name) for name in _names(parts, wheel=wheel))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def possible_projects_of_folder(folder: str) -> tuple[ProjectName, ...]:
+    """Of a folder in the root: its name, also without a version, as an unpacked sdist has one."""
+    if looks_like_distribution(folder):
+        return possible_projects(folder)
+    stem = _plain(folder)
+    parts = stem.split("-")
+    before = ["-".join(parts[:end]) for end in _version_parts(parts)]
+    names = (_project(name) for name in (stem, *before))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def _suffix_of(filename: str) -> re.Match[str] | None:
+    """The first suffix that has a name in front of it."""
+    if len(filename) > _LONGEST_NAME or "." not in filename:
+        return None
+    return _SUFFIX.search(filename, 1)
+
+
+def _names(parts: list[str], *, wheel: bool) -> Iterator[str]:
+    versions = list(_version_parts(parts))
+    ends = {*versions, len(parts) - 1}
+    if wheel and versions and versions[-1] == len(parts) - 1:
+        ends.add(len(parts) - 2)  # what begins with a digit can be the build tag after a version
+    if not versions:
+        ends.add(len(parts))
+    for end in sorted(ends, reverse=True):
+        yield "-".join(parts[:end])
+    if not versions:  # "acme_tool_1.0": the version may stand after another mark than a dash
+        stem = "-".join(parts)
+        yield from (stem[: found.start()] for found in _VERSION_INSIDE.finditer(stem))
+
+
+def _version_parts(parts: list[str]) -> Iterator[int]:
+    return (at for at, part in enumerate(parts) if at and _VERSION_START.match(part))
+
+
+def _without_tags(parts: list[str]) -> list[str]:
+    """Without the tags of a wheel, where there are some."""
+    tagged = next((at for at, part in enumerate(parts) if at and _PYTHON_TAG.match(part)), None)
+    if tagged is not None and len(parts) - tagged <= _WHEEL_TAGS:
+        return parts[:tagged]
+    return parts[:-_WHEEL_TAGS] if len(parts) > _WHEEL_TAGS else parts
+
+
+def _project(name: str) -> ProjectName | None:
+    try:
+        return normalize(_NO_NAME.sub("-", name).strip("-_."))
+    except ValueError:
+        return None
+
+
+def _plain(name: str) -> str:
+    """With the letters of project names in the place of those that look or mean the same."""
+    if name.isascii() and "%" not in name:
+        return _DASHES.sub("-", name).lstrip("-_.~ ")
+    decoded = unquote(name, errors="ignore")
+    letters = unicodedata.normalize("NFKD", _DASHES.sub("-", decoded))
+    shown = "".join(c for c in letters if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
+    return shown.lstrip("-_.~ ")
