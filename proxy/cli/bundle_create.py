@@ -146,7 +146,7 @@ async def _held(settings: Settings, origins: Mapping[str, Origin], needs: Needs)
 
 def _tell_private(settings: Settings) -> None:
     for leaf in leaves(plan(settings)):
-        if isinstance(leaf.table, LocalTable):
+        if isinstance(leaf.table, LocalTable) and leaf.table.path.is_dir():
             click.echo(f"private, so not in the bundle: the directory {leaf.table.path}", err=True)
 
 

@@ -94,11 +94,12 @@ def check_place(folder: Path, settings: Settings, asked: Asked) -> None:
 
 
 def _private(proxy: Proxy) -> Index:
-    if not proxy.directories:
+    there = [directory for directory in proxy.directories if directory.is_there]
+    if not there:
         raise ConfigurationError(
             "packages", "there is no private directory", "name one with --packages"
         )
-    return Fallthrough("local", proxy.directories)
+    return Fallthrough("local", there)
 
 
 async def _selection(index: Index, asked: Asked) -> Selection:

@@ -181,7 +181,7 @@ class Claims:
             data = text.encode("ascii")
             if os.write(fd, data) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(fd)
+            _sync(fd)
             if self._file == _NO_FILE:
                 self._file, _ = self._found()
         finally:
@@ -211,6 +211,15 @@ def some_of(names: Sequence[str], most: int = 20) -> str:
     """The first names, for a message, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def _sync(fd: int) -> None:
+    """Where the file system can do that; some for networks cannot."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def _unquoted(directory: str) -> str:

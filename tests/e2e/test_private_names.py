@@ -10,8 +10,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from pydantic import HttpUrl
 
+from proxy.bundle.keep.aside import aside
 from proxy.cache import open_cache
+from proxy.errors import PrivateNameWithheld
+from proxy.model import ProjectName
 from proxy.settings import Settings
 from tests.support.distributions import make_wheel
 from tests.support.running import Running, running, waystation
@@ -231,6 +235,51 @@ async def test_a_claim_by_one_server_soon_binds_the_others_on_its_cache(
         heard = len(stranger.requests)
         assert await status(two, "acme-tool") == 503
     assert len(stranger.requests) == heard
+
+
+async def test_workers_of_one_server_share_their_claims(tmp_path: Path, stranger: Upstream) -> None:
+    (tmp_path / "packages").mkdir()
+    given = ("--upstream", stranger.url)
+    async with running(tmp_path, *given, WAYSTATION_WORKERS="2") as server:
+        make_wheel(tmp_path / "packages", "acme-tool", "1.0")
+        assert [await status(server, "acme-tool") for _ in range(12)] == [200] * 12
+        server.send(signal.SIGTERM)
+        await server.ended()
+    shutil.rmtree(tmp_path / "packages")
+    async with running(tmp_path, *given, WAYSTATION_WORKERS="2") as server:
+        assert [await status(server, "acme-tool") for _ in range(12)] == [503] * 12
+    assert stranger.requests == []
+
+
+async def test_other_commands_on_the_cache_honour_its_private_names(
+    tmp_path: Path, first: Path, stranger: Upstream
+) -> None:
+    given = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
+    async with running(first, *given):
+        pass
+    done = await waystation("warm", "acme-tool", *given, cwd=tmp_path)
+    assert done.status != 0
+    assert "acme-tool" in done.out + done.err
+    settings = Settings(cache_dir=tmp_path / "cache", upstream=HttpUrl(stranger.url))
+    async with aside(settings) as index:  # what a resolver looks into, on a cache of its own
+        with pytest.raises(PrivateNameWithheld):
+            await index.page(ProjectName("acme-tool"))
+    assert stranger.requests == []
+
+
+@pytest.mark.parametrize("folder", ["", "team", "team/linux"])
+async def test_without_notifications_a_new_file_in_any_folder_is_found(
+    tmp_path: Path, stranger: Upstream, folder: str
+) -> None:
+    packages = tmp_path / "packages"
+    (packages / "team" / "linux").mkdir(parents=True)
+    for path in (packages, packages / "team", packages / "team" / "linux"):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    given = ("--upstream", stranger.url)
+    async with running(tmp_path, *given, WAYSTATION_WATCH="false") as server:
+        make_wheel(packages / folder, "acme-tool", "1.0")
+        assert NAME in (await page(server, "acme-tool"))[1]
+    assert stranger.requests == []
 
 
 async def test_files_at_any_depth_are_served_and_followed(

@@ -86,6 +86,11 @@ class LocalDirectory:
     def name(self) -> str:
         return self._name
 
+    @property
+    def is_there(self) -> bool:
+        """False only for an optional directory that has not appeared so far."""
+        return not self._follower.awaited
+
     async def open(self) -> None:
         """Read names, and begin to read files. A directory that cannot be read is no error yet."""
         await self._catalogue.load()
