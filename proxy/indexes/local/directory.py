@@ -153,6 +153,8 @@ class LocalDirectory:
         self._events(PageChanged(project))
 
     async def _answer(self, project: ProjectName) -> Answer:
+        if self._follower.awaited and not self._follower.poll():
+            raise NoSuchProject(project)
         await self._follower.settle(project)
         if (found := self._answers.get(project)) is None:
             generation = self._follower.generation
@@ -171,7 +173,7 @@ class LocalDirectory:
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower
         return (
-            (self._claims.is_claimed(project, self._root) and not follower.awaited)
+            self._claims.is_claimed(project, self._root)
             or project in follower.skipped.claims
             or follower.table.claims(project)
         )

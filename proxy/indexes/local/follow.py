@@ -57,23 +57,25 @@ class Follower:
         self._lock = asyncio.Lock()  # whoever holds it changes the table
         self._survey_lock = asyncio.Lock()  # taken inside the other one, or alone
 
-    def poll(self) -> None:
-        """Take note of what has changed; reads a queue, never waits."""
-        if self.awaited and self._tree.exists():
+    def poll(self) -> bool:
+        """Take note of what has changed; reads a queue, never waits. False: there is no root."""
+        if self.awaited:
+            if not self._tree.exists():
+                return False
             self.awaited = False
             self._tell(None)
         if self._watch and (marks := self._watch.read()):
             self._marks.add(marks)
             self._meanwhile.add(marks)
             self._tell(self.table.affected(marks))
+        return True
 
     async def settle(self, project: ProjectName | None = None) -> None:
         """Bring the table up to date for a project; None: for the list of projects.
 
         Raises ``IndexUnavailable``, and from then on until the directory can be read again.
         """
-        self.poll()
-        if self.awaited:
+        if not self.poll():
             return
         if not self.watching and not self._marks.everything:
             entries = self.table.entries(project) if project else ()
