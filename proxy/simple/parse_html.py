@@ -86,6 +86,10 @@ def _as_utf8(body: bytes, parameters: str) -> bytes:
         codec = codecs.lookup(named[1] if named else "utf-8").name
     except (LookupError, ValueError):
         codec = "utf-8"
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        codec = "utf-16"
+    elif codec.startswith("utf-16") and b"\0" not in body:  # a wrong label: ASCII would have NULs
+        codec = "utf-8"
     if codec not in ("utf-8", "ascii") and codec.startswith(_CHARSETS):
         body = body.decode(codec, "replace").encode()
     return body.removeprefix(codecs.BOM_UTF8)

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from aiohttp import ClientSession, DummyCookieJar, TCPConnector, ThreadedResolver
+from aiohttp import ClientSession, DummyCookieJar, ThreadedResolver
 from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
 from proxy.errors import ConfigurationError
 from proxy.upstream.addresses import Addresses
 from proxy.upstream.credentials import Credentials, mask
+from proxy.upstream.heads import LONGEST_LINE, LenientConnector
 from proxy.upstream.hops import Hops, Timeouts, head_timer
 from proxy.upstream.outgoing import Outgoing
 from proxy.upstream.resolver import CheckedResolver
@@ -59,7 +60,7 @@ async def open_transport(
     """
     outgoing = Outgoing(proxies or {})
     addresses = _addresses(url, file_hosts, outgoing)
-    connector = TCPConnector(
+    connector = LenientConnector(
         limit=connections,
         keepalive_timeout=KEPT,
         ssl=tls_context(ca_bundle, client_certificate, client_key),
@@ -72,6 +73,8 @@ async def open_transport(
         auto_decompress=False,
         read_bufsize=READ_AHEAD,
         requote_redirect_url=False,
+        max_line_size=LONGEST_LINE,
+        max_field_size=LONGEST_LINE,
         trace_configs=[head_timer(timeouts)],
         trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
     ) as session:

@@ -15,6 +15,8 @@ from proxy.cache_control import LONGEST, delta_seconds, directives
 
 Headers = MultiMapping[str]
 
+DECODABLE = frozenset({"gzip", "x-gzip", "deflate"})
+
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 
@@ -128,6 +130,16 @@ def content_encoding(headers: Headers) -> str | None:
     """Lowercase; None for ``identity`` as well."""
     coding = _joined(headers, "Content-Encoding").strip().lower()
     return None if coding in {"", "identity"} else coding
+
+
+def codings(label: str | None) -> list[str]:
+    """Those of a ``Content-Encoding`` that can be taken off, the last applied first.
+
+    Other words there are no codings (``aws-chunked``, ``utf-8``, ``none``), or some that are not
+    asked for; installers read the bytes as they are, too.
+    """
+    words = (word.partition(";")[0].strip(" \t\"'") for word in (label or "").split(","))
+    return [word for word in words if word in DECODABLE][::-1]
 
 
 def _joined(headers: Headers, name: str) -> str:

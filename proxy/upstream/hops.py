@@ -23,7 +23,7 @@ from proxy.errors import UpstreamError
 from proxy.upstream.addresses import Addresses, AddressRefused, origin_of
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
-from proxy.upstream.headers import Headers, readable, retry_after
+from proxy.upstream.headers import Headers, content_range, readable, retry_after
 from proxy.upstream.outgoing import Outgoing
 from proxy.upstream.pieces import Pieces
 from proxy.upstream.troubles import TEMPORARY, TROUBLES, Busy
@@ -105,7 +105,8 @@ class Hops:
             response = await self._ask(method, url, headers, deadline)
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or target is None:
-                return Answer(response.status, readable(response.headers), url), response
+                status = _meant(response, headers, is_page=named)
+                return Answer(status, readable(response.headers), url), response
             async with response:
                 await use_up(response)
             url = self._next(url, target)
@@ -160,6 +161,25 @@ class Hops:
             sock_connect=self._timeouts.connect,
             sock_read=self._timeouts.read,
         )
+
+
+def _meant(response: ClientResponse, asked: Mapping[str, str], *, is_page: bool) -> int:
+    """The status as pip and uv take it: 200 where the whole of what was asked for follows.
+
+    That is any success, and for a page also a redirect that leads nowhere: the page is read.
+    """
+    status = response.status
+    if status == 206:
+        part = "Range" in asked or "Content-Range" in response.headers
+        return 206 if part and not (is_page and _is_whole(response)) else 200
+    if 200 < status < 300 and status not in (204, 205):
+        return 200
+    return 200 if is_page and 300 <= status < 400 and status != 304 else status
+
+
+def _is_whole(response: ClientResponse) -> bool:
+    first, last, total = content_range(response.headers) or (1, 0, 0)
+    return first == 0 and last + 1 == total
 
 
 def head_timer(timeouts: Timeouts) -> TraceConfig:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Iterator
+from itertools import chain
 
 import msgspec
 
 from proxy.storage.reading import PIECE
+from proxy.upstream.decoding import more_members, window_bits
+from proxy.upstream.headers import codings
 from proxy.upstream.spool import Spool
 from proxy.upstream.verify import Check, Expected
-
-_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 _MAGIC = {
     (".gz", ".tgz"): b"\x1f\x8b",
@@ -60,18 +61,34 @@ def _is_archive(raw: Spool, what: str) -> bool:
 
 def _decode(raw: Spool, encoding: str) -> Iterator[bytes]:
     """Pieces of bounded size, whatever they were compressed to. Raises ``zlib.error``."""
-    if encoding not in _WINDOW_BITS:
-        raise zlib.error(f"no decoder for {encoding!r}")
-    engine, at = zlib.decompressobj(_WINDOW_BITS[encoding]), 0
-    while at < raw.written:
-        data = os.pread(raw.fd, PIECE, at)
-        at += len(data)
+    pieces = _pieces(raw)
+    for coding in codings(encoding):
+        pieces = _inflated(pieces, coding)
+    return pieces
+
+
+def _pieces(raw: Spool) -> Iterator[bytes]:
+    for at in range(0, raw.written, PIECE):
+        yield os.pread(raw.fd, PIECE, at)
+
+
+def _inflated(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
+    first = next(pieces, b"")
+    if not (bits := window_bits(coding, first)):
+        yield first
+        yield from pieces
+        return
+    engine = zlib.decompressobj(bits)
+    for piece in chain([first], pieces):
+        data = piece
         while data:
             if engine.eof:  # gzip may consist of several members (RFC 1952, 2.2)
-                engine = zlib.decompressobj(_WINDOW_BITS[encoding])
+                if not more_members(data):
+                    return
+                engine = zlib.decompressobj(bits)
             yield engine.decompress(data, PIECE)
             data = engine.unused_data if engine.eof else engine.unconsumed_tail
     while not engine.eof:
-        if not (piece := engine.decompress(b"", PIECE)):
+        if not (data := engine.decompress(b"", PIECE)):
             raise zlib.error("ends early")
-        yield piece
+        yield data

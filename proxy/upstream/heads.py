@@ -1,0 +1,112 @@
+"""The head of each answer, rewritten before aiohttp's parser sees it.
+
+That parser refuses what pip and uv accept from an index: two equal lengths, a length beside
+chunks, a transfer coding that is none. Framing stays strict where a mistake could change bytes:
+lengths that differ are refused, and so is everything wrong within chunks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from aiohttp import ClientPayloadError, TCPConnector
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.http_exceptions import HttpProcessingError
+
+LONGEST_LINE = 128 * 1024
+"""Bytes of one line of a head: pip takes 64 KiB, uv more."""
+LARGEST = 512 * 1024
+"""Bytes of a head: uv takes about 400 kB."""
+
+_END = re.compile(rb"\r?\n\r?\n")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_START = re.compile(rb"HTTP/1\.([0-9])[ \t]+([0-9]{3})(?![0-9])")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class LenientConnector(TCPConnector):
+    """A connector whose connections read heads leniently."""
+
+    def __init__(self, **options: Any) -> None:
+        """As ``TCPConnector``."""
+        super().__init__(**options)
+        self._factory = lambda: LenientHandler(loop=self._loop)  # type: ignore[assignment]
+
+
+class LenientHandler(ResponseHandler):
+    """Collects each head, and passes it on as the parser wants it; then the body as it comes."""
+
+    _head: bytes | None = None
+
+    def set_response_params(self, **options: Any) -> None:
+        self._head = b""
+        super().set_response_params(**options)
+
+    def data_received(self, data: bytes) -> None:
+        if self._head is None or self._parser is None:
+            self._body_received(data)
+            return
+        self._reschedule_timeout()
+        data = (self._head + data).lstrip(b"\r\n")
+        while end := _END.search(data):
+            head, data = data[: end.start()], data[end.end() :]
+            if not _is_interim(head):
+                self._head = None
+                # Apart from the body: the answer counts, even if bytes that are wrong follow it.
+                super().data_received(rewritten(head))
+                if data:
+                    self._body_received(data)
+                return
+        self._head = data
+        if len(data) > LARGEST:
+            self.set_exception(HttpProcessingError(message="the head is too large"))
+            self.close()
+
+    def _body_received(self, data: bytes) -> None:
+        payload = self._payload
+        super().data_received(data)
+        if self._exception is None or payload is None or payload.is_eof():
+            return
+        if payload.exception() is None:  # else its reader would wait for more
+            payload.set_exception(ClientPayloadError("broken framing"))
+
+
+def _is_interim(head: bytes) -> bool:
+    """Another head follows (RFC 9110, section 15.2)."""
+    start = _START.match(head)
+    return start is not None and start[2].startswith(b"1") and start[2] != b"101"
+
+
+def rewritten(head: bytes) -> bytes:
+    """The head without lines that are no fields, and with framing that is stated once.
+
+    Without the reason phrase. What is not HTTP at all stays as it is, for the parser to refuse.
+    """
+    start = _START.match(head)
+    if not start:
+        return head + b"\r\n\r\n"
+    lines = _FOLD.sub(b" ", head).replace(b"\r\n", b"\n").split(b"\n")[1:]
+    found = [(it[1], it[2]) for line in lines if (it := _FIELD.fullmatch(line))]
+    fields = [(name, value) for name, value in found if name.lower() not in _FRAMING]
+    fields += _framing(*(_values(found, name) for name in _FRAMING))
+    version = b"HTTP/1.0 " if start[1] == b"0" else b"HTTP/1.1 "
+    text = [version + start[2] + b" ", *(name + b": " + _clean(value) for name, value in fields)]
+    return b"\r\n".join([*text, b"", b""])
+
+
+def _framing(lengths: list[bytes], codings: list[bytes]) -> list[tuple[bytes, bytes]]:
+    """RFC 9112, section 6.3: chunks count more than a length, and equal lengths are one."""
+    if b"chunked" in codings:
+        return [(b"Transfer-Encoding", b"chunked")]
+    return [(b"Content-Length", length) for length in dict.fromkeys(lengths) if length.isdigit()]
+
+
+def _values(fields: list[tuple[bytes, bytes]], wanted: bytes) -> list[bytes]:
+    joined = b",".join(value for name, value in fields if name.lower() == wanted)
+    return [value.strip().lower() for value in joined.split(b",") if value.strip()]
+
+
+def _clean(value: bytes) -> bytes:
+    return value.replace(b"\0", b" ").replace(b"\r", b" ")
