@@ -38,10 +38,10 @@ class LenientConnector(TCPConnector):
 class LenientHandler(ResponseHandler):
     """Collects each head, and passes it on as the parser wants it; then the body as it comes."""
 
-    _head: bytes | None = None
+    _head: bytearray | None = None
 
     def set_response_params(self, **options: Any) -> None:
-        self._head = b""
+        self._head = bytearray()
         super().set_response_params(**options)
 
     def data_received(self, data: bytes) -> None:
@@ -49,20 +49,25 @@ class LenientHandler(ResponseHandler):
             self._body_received(data)
             return
         self._reschedule_timeout()
-        data = (self._head + data).lstrip(b"\r\n")
-        while end := _END.search(data):
-            head, data = data[: end.start()], data[end.end() :]
-            if not _is_interim(head):
-                self._head = None
-                # Apart from the body: the answer counts, even if bytes that are wrong follow it.
-                super().data_received(rewritten(head))
-                if data:
-                    self._body_received(data)
+        searched = max(0, len(self._head) - 3)
+        self._head += data
+        while end := _END.search(self._head, searched):
+            head = bytes(self._head[: end.start()]).lstrip(b"\r\n")
+            del self._head[: end.end()]
+            searched = 0
+            if head and not _is_interim(head):
+                self._pass_on(head, bytes(self._head))
                 return
-        self._head = data
-        if len(data) > LARGEST:
-            self.set_exception(HttpProcessingError(message="the head is too large"))
+        if len(self._head) > LARGEST:
             self.close()
+            self.set_exception(HttpProcessingError(message="the head is too large"))
+
+    def _pass_on(self, head: bytes, rest: bytes) -> None:
+        """One after the other: the answer counts, even if bytes that are wrong follow it."""
+        self._head = None
+        super().data_received(rewritten(head))
+        if rest:
+            self._body_received(rest)
 
     def _body_received(self, data: bytes) -> None:
         payload = self._payload

@@ -67,6 +67,7 @@ HEADS: dict[str, Make] = {
     "206 without a range": status(b"206 Part"),
     "206 of all": whole_part,
     "100 first": plain(start=b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + OK),
+    "empty lines first": plain(start=b"\r\n\r\n\n" + OK),
     "102 and 103 first": plain(
         start=b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early\r\nLink: <x>\r\n\r\n" + OK
     ),

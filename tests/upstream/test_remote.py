@@ -201,7 +201,6 @@ async def test_page_larger_than_the_limit(upstream: Upstream, coding: str) -> No
     [
         (b"\x1f\x8b rubbish", "gzip"),
         (gzip.compress(b"x" * 999, mtime=0)[:-9], "gzip"),
-        (b"x", "br"),
     ],
 )
 async def test_page_that_cannot_be_decoded(upstream: Upstream, body: bytes, coding: str) -> None:
