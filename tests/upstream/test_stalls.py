@@ -39,7 +39,7 @@ DRIPS = {
 FRAMING = {
     "a size that is none": CHUNKS + b"zz\r\n",
     "a trailer without an end": CHUNKS + b"0\r\nX: " + b"y" * 100_000,
-    "a trailer that is too long": CHUNKS + b"0\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+    "a trailer that is too long": CHUNKS + b"0\r\nX: " + b"y" * 200_000 + b"\r\n\r\n",
     "zeros in the middle": CHUNKS[:150_000] + bytes(3) + CHUNKS[150_000:],
     "no end": CHUNKS,
     "an end in the middle": CHUNKS[:150_000],

@@ -296,7 +296,7 @@ async def test_name_that_does_not_exist() -> None:
 
 
 async def test_answer_that_is_not_http(upstream: Upstream) -> None:
-    upstream.fault("/demo/", Fault(headers={"X-Long": "x" * 100_000}))
+    upstream.fault("/demo/", Fault(headers={"X-Long": "x" * 200_000}))
     async with open_remote(upstream.url) as remote:
         with pytest.raises(UpstreamError, match="not HTTP"):
             await remote.page(DEMO)
