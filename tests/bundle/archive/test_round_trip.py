@@ -141,7 +141,7 @@ async def test_files_one_by_one_with_what_lies_beside_them(near: Near, tmp_path:
 async def test_a_named_file_that_is_not_held_is_told(near: Near, tmp_path: Path) -> None:
     (origin,) = near.created.manifest.indexes
     selection = of_files([(origin.namespace, BETA, WHEEL, "0" * 64)])
-    with pytest.raises(Incomplete, match=f"(?s)1 files.*{WHEEL} of beta"):
+    with pytest.raises(Incomplete, match=f"(?s)1 file.*{WHEEL} of beta"):
         await create(near.cache, near.upstream, tmp_path / "b", selection=selection)
     assert not list(tmp_path.iterdir())
 
@@ -320,7 +320,7 @@ async def test_changed_bytes_under_a_known_name_are_refused_and_nothing_is_impor
 ) -> None:
     await other_bytes(near, tmp_path)
     before = await seen(tmp_path / "far")
-    with pytest.raises(Conflicting, match=f"(?s)1 files .*nothing was imported.*{WHEEL} of beta"):
+    with pytest.raises(Conflicting, match=f"(?s)1 file .*nothing was imported.*{WHEEL} of beta"):
         await take(tmp_path / "far", near.upstream, near.bundle)
     assert await seen(tmp_path / "far") == before
     assert sorted(path.name for path in (tmp_path / "far" / "import").iterdir()) == ["lock"]
