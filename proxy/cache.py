@@ -127,19 +127,21 @@ async def open_cache(
     records = DiskRecords(folder / "records")
     try:
         store = DiskStore(folder / "blob")
+        pins = Pins(records)
         async with LastUsed(records, clock=clock) as used:
-            pins = Pins(records)
             evictor = Evictor(
                 store,
                 used,
                 int(settings.max_size) or None,
                 lock=folder / "lock",
+                busy=store.busy,
                 pinned=pins.all,
                 deleted=lambda files, size: events(Evicted(files, size)),
-                clock=clock,
             )
             purges = Purges(folder / "purged")
             claims = Claims(folder / PRIVATE_NAMES)
-            yield Cache(folder, store, records, Pages(records), used, evictor, purges, pins, claims)
+            pages = Pages(records)
+            async with evictor:
+                yield Cache(folder, store, records, pages, used, evictor, purges, pins, claims)
     finally:
         await records.close()

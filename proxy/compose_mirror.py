@@ -143,7 +143,7 @@ async def _assembled(
         )
     else:
         pages = OfflinePages(memory, cache.store, held, clock, list_all=settings.offline_list_all)
-    downloads = Downloads(cache.store, cache.spool, on_stored=cache.evictor.enforce)
+    downloads = Downloads(cache.store, cache.spool, room=cache.evictor.room)
     files = MirrorFiles(
         name,
         remote,
@@ -158,7 +158,15 @@ async def _assembled(
         clock=clock,
     )
     metadata = MirrorMetadata(
-        name, remote, files, cache.store, cache.records, namespace, cache.spool, clock=clock
+        name,
+        remote,
+        files,
+        cache.store,
+        cache.records,
+        namespace,
+        cache.spool,
+        room=cache.evictor.room,
+        clock=clock,
     )
     mirror = Mirror(name, pages, memory, files, metadata, events, clock)
     try:

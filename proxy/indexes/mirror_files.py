@@ -5,6 +5,7 @@ Whether a file may be had at all is decided by the page, in ``mirror``.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from proxy.storage.held import Held, HeldFile
 from proxy.storage.seen import VANISHED
 from proxy.upstream.downloads import Download, Downloads, Expected
 from proxy.upstream.remote import Remote
+
+log = logging.getLogger(__name__)
 
 UNHASHED = 3600.0
 """Seconds for which a stored file without any digest in its index is taken for the current one."""
@@ -78,7 +81,7 @@ class MirrorFiles:
     ) -> Artifact | None:
         """A held file that the page does not list, or not with this digest, any more."""
         held = await self._held.get(project, digest, filename)
-        blob = await self._store.get(held.sha256) if held else None
+        blob = await self._intact(held.sha256, held.size) if held else None
         if held is None or blob is None:
             return None
         self._used(held.sha256)
@@ -159,16 +162,25 @@ class MirrorFiles:
 
     async def _find(self, project: ProjectName, file: File, digest: str) -> _Found | None:
         """In the store. Of a file without a digest only time tells that it may be outdated."""
-        key, outdated = file.sha256, False
-        if key is None:
+        key, size, outdated = file.sha256, file.size, False
+        if key is None or size is None:
             held = await self._held.get(project, digest, file.filename)
-            if held is None:
-                return None
-            key = held.sha256
-            recent = 0 <= self._clock() - held.stored < UNHASHED
-            outdated = digest == "-" and self._remote is not None and not recent
+            if size is None and held:
+                size = held.size
+            if key is None and held:
+                key = held.sha256
+                recent = 0 <= self._clock() - held.stored < UNHASHED
+                outdated = digest == "-" and self._remote is not None and not recent
+        blob = await self._intact(key, size) if key else None
+        return _Found(key, blob, outdated) if key and blob else None
+
+    async def _intact(self, key: str, size: int | None) -> FileBlob | None:
+        """A stored file that can be read and has its size; any other counts as not held."""
         blob = await self._store.get(key)
-        return _Found(key, blob, outdated) if blob else None
+        if blob is None or size in (None, blob.size):
+            return blob
+        log.warning("the stored copy of %s has %s bytes instead of %d", key, blob.size, size)
+        return None
 
     def _key(self, project: ProjectName, file: File, digest: str) -> str:
         """Of the download: what has the same is the same file."""

@@ -17,7 +17,7 @@ from proxy.events import Outcome
 from proxy.indexes.mirror_files import MirrorFiles
 from proxy.model import Artifact, File, ProjectName
 from proxy.singleflight import SingleFlight
-from proxy.storage.base import BlobStore, Records
+from proxy.storage.base import BlobStore, Records, Room, no_limit
 from proxy.storage.disk import BytesBlob, DiskBlob
 from proxy.storage.reading import in_thread
 from proxy.upstream.remote import Remote
@@ -47,6 +47,7 @@ class MirrorMetadata:
         namespace: str,
         spool: Path,
         *,
+        room: Room = no_limit,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``namespace`` as in ``PageStore``; ``spool`` is a folder on the store's file system."""
@@ -57,6 +58,7 @@ class MirrorMetadata:
         self._records = records
         self._namespace = namespace
         self._spool = spool
+        self._room = room
         self._clock = clock
         self._flights: SingleFlight[str, Document] = SingleFlight()
         self._writes: set[asyncio.Task[None]] = set()
@@ -156,7 +158,8 @@ class MirrorMetadata:
         spool = Spool(self._spool)
         try:
             await in_thread(spool.write, data)
-            await self._store.put(sha256, spool.path)
+            async with self._room(len(data)):
+                await self._store.put(sha256, spool.path)
         except OSError as error:
             log.warning("%s is not stored: %s", sibling.filename, reason(error))
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, TypeGuard
 
@@ -87,6 +88,15 @@ class BlobStore(Protocol):
     def has(self, key: str) -> bool: ...
 
     def entries(self) -> Iterator[BlobEntry]: ...
+
+
+Room = Callable[[int], AbstractAsyncContextManager[None]]
+"""Makes room for a file of so many bytes, which is put into the store while it is entered."""
+
+
+def no_limit(size: int) -> AbstractAsyncContextManager[None]:
+    """The ``Room`` of a store without a limit."""
+    return nullcontext()
 
 
 class Records(Protocol):

@@ -6,6 +6,7 @@ What is still arriving is in ``upstream.downloads``; what may be deleted, in ``e
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import stat
@@ -17,6 +18,7 @@ from proxy.storage.base import BlobEntry, Span
 from proxy.storage.reading import PIECE, in_thread, read_piece
 
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 Identity = tuple[int, ...]
 """``st_size``, ``st_mtime_ns``, ``st_ino``, ``st_ctime_ns``: a file that was replaced or rewritten
@@ -71,7 +73,7 @@ class DiskBlob:
         Raises as ``chunks`` does.
         """
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = os.open(self.path, _READ)
         except OSError as error:
             raise self._changed() from error
         try:
@@ -79,6 +81,8 @@ class DiskBlob:
         except ProxyError:
             os.close(fd)
             raise
+        if self._identity is None:
+            _try_lock(fd, fcntl.LOCK_SH)  # until it is closed: see ``DiskStore.busy``
         return fd
 
     def check(self, fd: int) -> None:
@@ -144,9 +148,31 @@ class DiskStore:
         return self.root / key[:2] / key
 
     async def get(self, key: str) -> DiskBlob | None:
+        """None also for a file that cannot be opened."""
         path = self.path(key)
-        found = _file(path)
-        return None if found is None else DiskBlob(path, found.st_size)
+        try:
+            fd = os.open(path, _READ)
+        except OSError:
+            return None
+        try:
+            found = os.fstat(fd)
+        finally:
+            os.close(fd)
+        return DiskBlob(path, found.st_size) if stat.S_ISREG(found.st_mode) else None
+
+    def busy(self, key: str) -> bool:
+        """Whether the file is being sent, or still arriving, in this process or another one.
+
+        The kernel drops a lock with the process, however it ends.
+        """
+        try:
+            fd = os.open(self.path(key), _READ)
+        except OSError:
+            return False
+        try:
+            return not _try_lock(fd, fcntl.LOCK_EX)
+        finally:
+            os.close(fd)
 
     async def put(self, key: str, spool: Path) -> None:
         await in_thread(self.adopt, key, spool)
@@ -185,6 +211,17 @@ def _file(path: Path) -> os.stat_result | None:
     except OSError:
         return None
     return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _try_lock(fd: int, kind: int) -> bool:
+    """False only where another one holds the file; some file systems know no locks."""
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _sync(path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Set
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Set
+from contextlib import asynccontextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,9 +18,9 @@ from proxy.storage.base import BlobEntry, BlobStore, Records
 
 log = logging.getLogger(__name__)
 
-JUST_USED = 60.0
-"""Seconds for which nothing is deleted after its last use; other processes tell theirs late."""
 _DOWN_TO = 0.9
+_PAUSES = (1.0, 60.0)
+"""Seconds before the store is looked through again for files that were busy: first, and most."""
 _PREFIX = "used/"
 
 
@@ -85,9 +86,10 @@ class LastUsed:
 
 
 class Evictor:
-    """Deletes from a store, and from nothing else, once it holds more than it may.
+    """Deletes from a store, and from nothing else, before it holds more than it may.
 
-    Several processes may share the store: one at a time deletes.
+    Several processes may share the store: one at a time deletes. While entered, a task of its
+    own deletes files later that were busy.
     """
 
     def __init__(
@@ -100,7 +102,6 @@ class Evictor:
         busy: Callable[[str], bool] = lambda key: False,
         pinned: Callable[[], Awaitable[Set[str]]] = _nothing,
         deleted: Callable[[int, int], None] = lambda files, size: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         """``max_size`` in bytes, None: no limit. ``lock`` is a file outside of the store.
 
@@ -115,40 +116,90 @@ class Evictor:
         self._busy = busy
         self._pinned = pinned
         self._deleted = deleted
-        self._clock = clock
+        self._turn = asyncio.Lock()
         self._total = 0
+        self._coming = 0  # bytes of the files for which there is to be room
         self._look_at = 0  # the total at which the store is looked through again
+        self._over = asyncio.Event()  # busy files are all that keeps it over the limit
+        self._retrying: asyncio.Task[None]
+
+    async def __aenter__(self) -> Self:
+        self._retrying = asyncio.create_task(self._retry())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self._retrying.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._retrying
+
+    async def _retry(self) -> None:
+        while True:
+            await self._over.wait()
+            pause, longest = _PAUSES
+            while self._over.is_set():
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+                await self.enforce()
+
+    @asynccontextmanager
+    async def room(self, size: int) -> AsyncIterator[None]:
+        """Make room for a file of so many bytes, which is put into the store meanwhile."""
+        self._coming += size
+        try:
+            await self.enforce()
+            yield
+            self._total += size
+        finally:
+            self._coming -= size
 
     async def enforce(self, added: int = 0) -> None:
-        """To be called at start, and with the bytes added after each file that was stored.
+        """To be called at start, and with the bytes of files that were put without ``room``.
 
         Looks through the store only if it may be too large, or a twentieth of the limit was
         added: other processes add to it too.
         """
         self._total += added
-        if self._max_size is None or self._total < self._look_at:
+        if self._max_size is None or not self._is_due():
             return
-        with alone(self._lock) as mine:
-            if mine:
-                await self._look_through(self._max_size)
+        async with self._turn:
+            if self._is_due():  # else another file has made room for this one
+                with alone(self._lock) as mine:
+                    if mine:
+                        await self._look_through(self._max_size)
+
+    def _is_due(self) -> bool:
+        return self._total + self._coming >= self._look_at
 
     async def _look_through(self, max_size: int) -> None:
+        before = self._total
         entries = await asyncio.to_thread(lambda: list(self._store.entries()))
         total = sum(entry.size for entry in entries)
-        if total > max_size:
-            total -= await self._free(total - int(max_size * _DOWN_TO), entries)
+        if total + self._coming > max_size:
+            total -= await self._free(total + self._coming - int(max_size * _DOWN_TO), entries)
+        self._total = total + self._total - before  # others were put meanwhile
         step = max_size // 20 + 1
-        self._total = total
         self._look_at = total + step if total > max_size else min(max_size + 1, total + step)
+        if total <= max_size:
+            self._over.clear()
+        elif self._over.is_set():
+            self._look_at = 0
 
     async def _free(self, wanted: int, entries: list[BlobEntry]) -> int:
         """Delete until that many bytes are gone; how many were."""
         pinned = await self._pinned()
         freed = count = 0
+        self._over.clear()
         for entry, used in await self._oldest_first(entries):
             if freed >= wanted:
                 break
-            if entry.key in pinned or self._needed(entry.key, used):
+            if entry.key in pinned:
+                continue
+            if self._busy(entry.key):
+                self._over.set()
+                continue
+            if await self._when_used(entry) > used:  # it was asked for a moment ago
                 continue
             try:
                 await self._store.delete(entry.key)
@@ -163,10 +214,7 @@ class Evictor:
 
     async def _oldest_first(self, entries: list[BlobEntry]) -> list[tuple[BlobEntry, float]]:
         used = [(entry, await self._when_used(entry)) for entry in entries]
-        return sorted(used, key=lambda pair: pair[1])
+        return sorted(used, key=itemgetter(1))
 
     async def _when_used(self, entry: BlobEntry) -> float:
         return max(entry.stored, await self._last_used.get(entry.key) or 0.0)
-
-    def _needed(self, key: str, used: float) -> bool:
-        return used > self._clock() - JUST_USED or self._busy(key)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from proxy.errors import ProxyError, UpstreamError, reason
-from proxy.storage.base import BlobStore
+from proxy.storage.base import BlobStore, Room, no_limit
 from proxy.storage.reading import in_thread
 from proxy.upstream.body import Body, Fetch
 from proxy.upstream.download import Download
@@ -35,13 +35,14 @@ class Downloads:
         store: BlobStore,
         spool: Path,
         *,
-        on_stored: Callable[[int], Awaitable[None]] | None = None,
+        room: Room = no_limit,
         retries: int = 2,
         backoff: float = 0.5,
         memory: int = 8 * 2**20,
         patience: float = 10.0,
     ) -> None:
-        """``spool`` is a folder on the store's file system. ``on_stored`` gets the bytes added.
+        """``spool`` is a folder on the store's file system. ``room`` is entered with
+        the bytes of each file while it is put into the store.
 
         A body that breaks off is resumed ``retries`` times, the first time after ``backoff``
         seconds and then after four times as many. ``memory``: bytes per download that are held
@@ -49,7 +50,7 @@ class Downloads:
         """
         self._store = store
         self._spool = spool
-        self._on_stored = on_stored
+        self._room = room
         self._pauses = [backoff * 4**number for number in range(retries)]
         self._memory = memory
         self._patience = patience
@@ -113,13 +114,12 @@ class Downloads:
         try:
             if download.size == 0:
                 await in_thread(download.spool.open)
-            await self._store.put(sha256, download.spool.path)
+            async with self._room(download.size or 0):
+                await self._store.put(sha256, download.spool.path)
         except OSError as error:
             log.warning("%s is not kept: %s", download.expected.what, reason(error))
             return
         await done(sha256, download.size or 0)
-        if self._on_stored is not None:
-            await self._on_stored(download.size or 0)
 
     def _ended(self, key: str, download: Download, task: asyncio.Task[None]) -> None:
         del self._tasks[task]

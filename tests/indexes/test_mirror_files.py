@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +16,7 @@ from proxy.indexes.on_demand import OnDemand
 from proxy.model import File
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page
-from tests.support.mirrors import DEMO, PAGE, Site
+from tests.support.mirrors import DEMO, PAGE, Opened, Site
 from tests.support.mounts import mounted
 from tests.support.rig import read, sha256
 from tests.support.upstream import Fault
@@ -457,3 +460,84 @@ async def test_p25_other_files_of_the_version_have_their_own_bytes(site: Site) -
         for content in (one, two):
             data, digest = listed(content)
             assert await it.get(content.name, digest) == data
+
+
+@pytest.mark.parametrize("told", ["size", "no size", "no sha256", "nothing"])
+@pytest.mark.parametrize("damage", ["shorter", "longer", "empty", "a folder", "a link", "a pipe"])
+async def test_a_stored_file_that_is_not_what_it_was_is_fetched_again(
+    site: Site, damage: str, told: str
+) -> None:
+    listing: dict[str, dict[str, Any]] = {
+        "size": {},
+        "no size": {"size": False},
+        "no sha256": {"hashes": ("md5",)},
+        "nothing": {"hashes": (), "size": False},
+    }
+    data = site.add(padding=300_000, **listing[told]).content.read_bytes()
+    async with site.open() as it:
+        (file,) = (await it.page()).files
+        await it.read(file)
+        await it.settled()
+        spoil(it.cache.store.path(sha256(data)), damage)
+        assert await it.read(file) == data
+        assert it.last is MISS
+        await it.settled()
+        if damage != "a folder":
+            assert await it.read(file) == data
+            assert it.last is HIT
+
+
+def spoil(path: Path, damage: str) -> None:
+    if damage in ("shorter", "longer", "empty"):
+        os.truncate(path, {"shorter": 1000, "longer": 900_000, "empty": 0}[damage])
+        return
+    path.unlink()
+    if damage == "a folder":
+        path.mkdir()
+    elif damage == "a link":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+
+
+async def test_a_damaged_file_that_upstream_does_not_give_is_upstreams_error(site: Site) -> None:
+    _, digest = listed(site.add().content)
+    async with site.open() as it:
+        await it.get(NAME, digest)
+        await it.settled()
+        os.truncate(it.cache.store.path(digest), 10)
+        site.upstream.fault(FILES, DOWN)
+        with pytest.raises(UpstreamError):
+            await it.get(NAME, digest)
+
+
+async def test_the_store_never_holds_more_than_it_may_while_files_arrive(site: Site) -> None:
+    for number in range(12):
+        made = site.add(f"{number}.0", padding=200_000).content
+    limit = 4 * made.stat().st_size + 1000
+    async with site.open(max_size=limit) as it:
+        for file in (await it.page()).files:
+            await it.read(file)
+            await it.settled()
+            assert 0 < held(it) <= limit
+
+
+async def test_what_was_being_sent_goes_when_it_has_been_sent(site: Site) -> None:
+    for number in range(4):
+        made = site.add(f"{number}.0", padding=200_000).content
+    limit = 2 * made.stat().st_size + 1000
+    async with site.open(max_size=limit) as it, AsyncExitStack() as stack:
+        for file in (await it.page()).files:
+            artifact = await it.mirror.file(DEMO, file.filename, file.digest)
+            spans = artifact.blob.spans()
+            await anext(spans)
+            stack.push_async_callback(spans.aclose)
+            await it.settled()
+        assert held(it) > limit
+        await stack.aclose()
+        await until(lambda: 0 < held(it) <= limit)
+
+
+def held(it: Opened) -> int:
+    """Bytes of all files in the store."""
+    return sum(entry.size for entry in it.cache.store.entries())

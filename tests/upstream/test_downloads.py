@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import os
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -482,17 +482,20 @@ async def test_closing_ends_what_hangs_and_tells_its_readers(it: Rig) -> None:
     assert (it.stored(), it.spooled()) == ([], [])
 
 
-async def test_what_was_stored_is_told_with_its_size(it: Rig) -> None:
-    sizes: list[int] = []
+async def test_there_is_room_for_a_file_before_it_is_stored(it: Rig) -> None:
+    stored: list[tuple[int, list[str]]] = []
 
-    async def on_stored(size: int) -> None:
-        sizes.append(size)
+    @asynccontextmanager
+    async def room(size: int) -> AsyncIterator[None]:
+        stored.append((size, it.stored()))
+        yield
 
-    it.downloads = it.make(on_stored=on_stored)
+    it.downloads = it.make(room=room)
     it.serve(CONTENT)
     it.start(CONTENT)
     await it.settled()
-    assert sizes == [len(CONTENT)]
+    assert stored == [(len(CONTENT), [])]
+    assert it.stored() == [sha256(CONTENT)]
 
 
 async def test_no_descriptor_outlives_its_download(it: Rig) -> None:

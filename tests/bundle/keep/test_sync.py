@@ -15,7 +15,6 @@ import pytest
 from proxy.bundle.keep.run import UNCONFIRMED
 from proxy.bundle.keep.sync import Busy, Schedule, lock
 from proxy.model import ProjectName
-from proxy.storage.eviction import JUST_USED
 from tests.bundle.keep.keeping import keep, opened, run, runner, told
 from tests.bundle.support import LINUX, WINDOWS, choice
 from tests.bundle.warming import Site, names, site
@@ -79,9 +78,9 @@ async def test_what_is_removed_upstream_stays_to_be_had_by_its_digest(
         await run(proxy, clock, table)
         here.wheel("top", "2.0")
         here.upstream.remove(ONE)
-        clock.advance(JUST_USED * 10)
+        clock.advance(600)
         assert ("removed", ONE) in told(await run(proxy, clock, table))
-        clock.advance(JUST_USED * 10)
+        clock.advance(600)
         await proxy.cache.evictor.enforce(10**6)
         artifact = await proxy.index.file(ProjectName("top"), ONE, digest(one))
         assert await read(artifact.blob) == one.read_bytes()
@@ -151,11 +150,11 @@ async def test_pinned_files_are_spared_until_nobody_wants_them(here: Site, clock
     one, other = here.wheel("top"), here.wheel("other")
     async with opened(here, clock, max_size=1) as proxy:
         await run(proxy, clock, keep("top"), keep("other"))
-        clock.advance(JUST_USED * 10)
+        clock.advance(600)
         await proxy.cache.evictor.enforce(10**6)
         assert here.store.has(digest(one)) and here.store.has(digest(other))
         await run(proxy, clock, keep("top"))  # the other table is gone
-        clock.advance(JUST_USED * 10)
+        clock.advance(600)
         await proxy.cache.evictor.enforce(10**6)
         assert here.store.has(digest(one)) and not here.store.has(digest(other))
 
