@@ -392,13 +392,11 @@ async def test_p1_p3_links_of_html_pages_lead_to_the_files(site: Site) -> None:
 
 async def test_a_read_only_store_passes_files_on(site: Site) -> None:
     data, digest = listed(site.add(padding=300_000).content)
-    site.cache_dir.mkdir()
-    (site.cache_dir / "blob").write_text("a file in its place")
-    (site.cache_dir / "spool").write_text("a file in its place")
-    async with site.open() as it:
-        for _ in range(2):
-            assert await it.get(NAME, digest) == data
-        assert it.stored == set()
+    with mounted(site.cache_dir / "blob", "ro"), mounted(site.cache_dir / "spool", "ro"):
+        async with site.open() as it:
+            for _ in range(2):
+                assert await it.get(NAME, digest) == data
+            assert it.stored == set()
 
 
 async def test_a_full_disk_passes_pages_and_files_on(
