@@ -40,6 +40,7 @@ ERRORS: list[tuple[errors.ProxyError, int, str | None]] = [
     (errors.GoneUpstream("u"), 404, None),
     (errors.Denied("foo", "malware"), 403, None),
     (errors.IndexUnavailable("private", "gone"), 503, "5"),
+    (errors.PrivateNameWithheld("acme"), 503, "5"),
     (errors.UpstreamError("u", "HTTP 500"), 502, "5"),
     (errors.UpstreamError("u", "HTTP 429", retry_after=120), 502, "120"),
     (errors.UpstreamError("u", "soon", retry_after=0), 502, "0"),
@@ -79,7 +80,8 @@ def test_every_kind_of_error_is_tried_here() -> None:
     tried = {type(error) for error, *_ in ERRORS}
     classes = [each for each in vars(errors).values() if isinstance(each, type)]
     kinds = {each for each in classes if issubclass(each, errors.ProxyError)}
-    assert kinds - tried == {errors.NotFound, errors.ConfigurationError}
+    for_the_start = {errors.ConfigurationError, errors.ConfigurationErrors}
+    assert kinds - tried == {errors.NotFound, *for_the_start}
 
 
 async def test_a_bug_is_500_without_a_word_of_it(
