@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable
 
@@ -21,6 +22,8 @@ from proxy.web.metrics import Metrics
 from proxy.web.outermost import AFTER, EVENTS, KEY, LOGGED, After, outermost
 from proxy.web.repeatable import no_changes
 from proxy.web.simple import SimplePages, redirect
+
+_SLASHES = re.compile("/{2,}")
 
 
 def create_app(
@@ -64,6 +67,9 @@ def create_app(
                 web.get(f"{root}/readyz", home.ready),
                 web.get(f"{root}/simple", _to_list),
                 web.get(f"{root}/simple/", pages.projects),
+                web.get(f"{root}/simple{{tail:(?:/.*)?//.*}}", _without_empty_segments),
+                web.get(f"{root}/simple/index.html", _to_directory),
+                web.get(f"{root}/simple/{{project}}/index.html", _to_directory),
                 web.get(f"{root}/simple/{{project}}", pages.add_slash),
                 web.get(f"{root}/simple/{{project}}/", pages.page),
                 web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", files.file),
@@ -118,6 +124,18 @@ def _keeper(finished: FinishedAnswers) -> After:
 
 async def _to_home(request: web.Request) -> web.Response:
     return redirect(request, request.path.rpartition("/")[2] + "/")
+
+
+async def _to_directory(request: web.Request) -> web.Response:
+    return redirect(request, "./")
+
+
+async def _without_empty_segments(request: web.Request) -> web.Response:
+    """``/simple//six/`` means ``/simple/six/``: a slash was written twice somewhere."""
+    path = request.rel_url.raw_path
+    start = path.index("//")
+    rest = path[start:]
+    return redirect(request, "../" * (rest.count("/") - 1) + _SLASHES.sub("/", rest)[1:])
 
 
 async def _to_list(request: web.Request) -> web.Response:

@@ -9,12 +9,16 @@ import struct
 from typing import cast
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.web.access_log import Handled, body_of, write_line
 from proxy.web.errors import INTERNAL, RETRY_AFTER, plain
 
 log = logging.getLogger(__name__)
+
+MAX_TARGET = 8191
+"""Bytes of a request's target; not the limit of header lines, 8190, so errors tell which it was."""
 
 _RESET = struct.pack("ii", 1, 0)
 _BUSY = (
@@ -39,8 +43,9 @@ class Connection(RequestHandler):
         """Called for what no handler has seen, or has ended: echoes nothing, logs one line."""
         if isinstance(exc, ConnectionError):
             raise exc
-        if status == 400:
-            response = plain(400, "that is not a well-formed request")
+        if status == 400 or isinstance(exc, UnicodeError):  # aiohttp echoes what is no UTF-8
+            status, text = _refusal(exc)
+            response = plain(status, text)
         else:
             log.error("request failed", exc_info=exc)
             response = plain(500, INTERNAL)
@@ -50,6 +55,17 @@ class Connection(RequestHandler):
         handled.sent = len(body_of(request, response))
         write_line(request, handled)
         return response
+
+
+def _refusal(error: BaseException | None) -> tuple[int, str]:
+    """What a request that cannot be parsed is answered (RFC 9112, 3; RFC 6585, 5)."""
+    if isinstance(error, LineTooLong):
+        if error.args[1] == MAX_TARGET:
+            return 414, "the address is too long"
+        return 431, "a header line is too long"
+    if "Too many headers" in str(error):
+        return 431, "there are too many header lines"
+    return 400, "that is not a well-formed request"
 
 
 class Refusal(asyncio.Protocol):

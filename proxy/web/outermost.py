@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -18,6 +18,8 @@ from proxy.web.errors import INTERNAL, plain, response_for
 from proxy.web.metrics import answered
 
 log = logging.getLogger(__name__)
+
+_ABSOLUTE = re.compile(r"https?://[^/?#\s]+(?:[/?#]|\Z)", re.IGNORECASE)
 
 TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that whoever runs the server should know of."""
@@ -110,12 +112,13 @@ def _error_response(request: web.Request, error: Exception, handled: Handled) ->
 
 
 def _refusal(request: web.Request) -> web.Response | None:
-    """Requests whose authority is ambiguous are not for us (RFC 9112 section 3.2)."""
+    """Requests whose authority is ambiguous are refused (RFC 9112, section 3.2).
+
+    An absolute target names the authority itself; ``Host`` is irrelevant then (3.2.2).
+    """
     hosts = request.headers.getall("Host", [])
     if len(hosts) > 1 or (request.version >= (1, 1) and not any(hosts)):
         return plain(400, "one Host header is needed")
-    if request.raw_path.startswith("/"):
+    if request.raw_path.startswith("/") or _ABSOLUTE.match(request.raw_path):
         return None
-    if not hosts or urlsplit(request.raw_path).netloc.lower() != hosts[0].lower():
-        return plain(400, "the target names another host")
-    return None
+    return plain(400, "the target is no path and no address of HTTP")

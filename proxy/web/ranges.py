@@ -94,11 +94,14 @@ def _matches(tags: str, etag: str | None) -> bool:
 
 
 def _date(value: str | None) -> datetime | None:
+    """An HTTP date in UTC; None for what is none (RFC 9110, 13.1.3: then it is ignored)."""
     try:
         found = parsedate_to_datetime(value) if value else None
-    except ValueError:
+        if found is None or found.tzinfo is None:
+            return found.replace(tzinfo=UTC) if found else None
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, IndexError):  # of impossible zones and numbers
         return None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _seconds(moment: datetime) -> datetime:

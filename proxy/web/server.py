@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
-from proxy.web.connection import Refusal
+from proxy.web.connection import MAX_TARGET, Refusal
 from proxy.web.finished import FinishedAnswers
 from proxy.web.protocol import OnHit, factory
 
@@ -56,6 +56,7 @@ class Server:
         self._options: dict[str, Any] = {
             "access_log": None,  # the application writes its own lines
             "keepalive_timeout": keepalive_timeout,
+            "max_line_size": MAX_TARGET,
         }
         self._runner = web.AppRunner(
             app,

@@ -255,7 +255,6 @@ async def test_a_query_that_is_no_text_is_not_http(site: Site) -> None:
         "//evil.example/%2e%2e",
         "//evil.example",
         "//evil.example/simple/foo",
-        "/simple//evil.example",
     ],
 )
 async def test_p67_no_redirect_to_another_authority(site: Site, path: str) -> None:
