@@ -23,6 +23,10 @@ _END = re.compile(rb"\r?\n\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _START = re.compile(rb"HTTP/1\.([0-9])[ \t]+([0-9]{3})(?![0-9])")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
+_SOUND = re.compile(
+    rb"HTTP/1\.[01] [0-9]{3}[^\r\n]{0,99}(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)*+"
+)
+_FRAME = re.compile(rb"\n(?:content-length|transfer-encoding):[ \t]*([^\r\n]*)", re.IGNORECASE)
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -90,7 +94,7 @@ def rewritten(head: bytes) -> bytes:
     Without the reason phrase. What is not HTTP at all stays as it is, for the parser to refuse.
     """
     start = _START.match(head)
-    if not start:
+    if not start or _is_sound(head):
         return head + b"\r\n\r\n"
     lines = _FOLD.sub(b" ", head).replace(b"\r\n", b"\n").split(b"\n")[1:]
     found = [(it[1], it[2]) for line in lines if (it := _FIELD.fullmatch(line))]
@@ -99,6 +103,14 @@ def rewritten(head: bytes) -> bytes:
     version = b"HTTP/1.0 " if start[1] == b"0" else b"HTTP/1.1 "
     text = [version + start[2] + b" ", *(name + b": " + _clean(value) for name, value in fields)]
     return b"\r\n".join([*text, b"", b""])
+
+
+def _is_sound(head: bytes) -> bool:
+    """Whether there is nothing to rewrite, as in nearly all answers."""
+    if not _SOUND.fullmatch(head):
+        return False
+    frame = _FRAME.findall(head)
+    return not frame or (len(frame) == 1 and (frame[0] == b"chunked" or frame[0].isdigit()))
 
 
 def _framing(lengths: list[bytes], codings: list[bytes]) -> list[tuple[bytes, bytes]]:
