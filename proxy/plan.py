@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ SHORT = (
 
 class DefaultDirectory(LocalTable):
     """The directory that is served without a setting: it may also be made later."""
+
+    def is_missing(self) -> bool:
+        """Whether there is none so far; a link that leads nowhere is one that cannot be read."""
+        return self.path.is_file() or not os.path.lexists(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +148,9 @@ def _check(name: str, table: MirrorTable, *, short: bool) -> None:
 
 def _words(table: IndexTable) -> str:
     if isinstance(table, LocalTable):
-        missing = "" if table.path.is_dir() else " (there is none yet; it is read once it is made)"
-        return f"directory {table.path.absolute()}{missing}"
+        missing = isinstance(table, DefaultDirectory) and table.is_missing()
+        note = " (there is none yet; it is read once it is made)" if missing else ""
+        return f"directory {table.path.absolute()}{note}"
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
         return f"mirror of {without_credentials(table.url)}{reserved}"

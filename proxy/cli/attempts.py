@@ -14,7 +14,7 @@ from typing import NamedTuple
 from proxy.cache import cache_folder
 from proxy.compose_mirror import open_upstream
 from proxy.errors import ConfigurationError, reason
-from proxy.plan import Node, leaves, plan, without_credentials
+from proxy.plan import DefaultDirectory, Node, leaves, plan, without_credentials
 from proxy.settings import LocalTable, MirrorTable, Settings
 from proxy.storage.folders import private_folder, require_local
 from proxy.upstream.probe import probe
@@ -93,6 +93,9 @@ def _directories(tree: Node) -> Iterator[Attempt]:
     for each in leaves(tree):
         if isinstance(each.table, LocalTable):
             folder = each.table.path.absolute()
+            if isinstance(each.table, DefaultDirectory) and each.table.is_missing():
+                yield Attempt(f"directory {folder} (there is none yet)", None)
+                continue
             try:
                 found = os.listdir(folder)  # noqa: PTH208 (of a folder that may be large)
             except OSError as error:

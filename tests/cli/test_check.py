@@ -33,6 +33,16 @@ async def test_every_setting_is_shown_with_where_it_comes_from(tmp_path: Path) -
     assert all(value.endswith("  (default)") for value in shown.values())
 
 
+async def test_a_default_directory_may_be_missing_unless_a_link_names_it(tmp_path: Path) -> None:
+    done = await check(cwd=tmp_path)
+    assert done.status == 0
+    assert f"directory {tmp_path / 'packages'} (there is none yet" in done.out
+    (tmp_path / "packages").symlink_to("share")
+    done = await check(cwd=tmp_path)
+    assert done.status == 1
+    assert f"directory {tmp_path / 'packages'}: cannot be read" in done.out
+
+
 async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_text(
         'port = 1\npage_ttl = 1\nlog_format = "json"\nreserved = ["a-*"]'
