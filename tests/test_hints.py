@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import how_to_add
+from proxy.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 FROM_AN_INDEX = re.compile(
@@ -38,6 +39,22 @@ def test_nobody_is_told_to_install_the_name_from_an_index() -> None:
         for line in text.splitlines()
         if FROM_AN_INDEX.search(line) and "--no-index" not in line
     ]
+    assert told == []
+
+
+def test_every_variable_that_people_copy_is_a_setting() -> None:
+    copied = {
+        variable
+        for name, text in texts().items()
+        if name.startswith("deploy/") or name in ("README.md", "settings.example.toml")
+        for variable in re.findall(r"\bWAYSTATION_([A-Z_]+)", text)
+    }
+    assert copied and copied - {"CONFIG"} <= {name.upper() for name in Settings.model_fields}
+
+
+def test_files_that_people_copy_do_not_tell_how_they_were_tried() -> None:
+    deployed = {name: text for name, text in texts().items() if name.startswith("deploy/")}
+    told = [name for name, text in deployed.items() if re.search(r"was tried|Tried with", text)]
     assert told == []
 
 

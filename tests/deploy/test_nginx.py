@@ -1,4 +1,8 @@
-"""The shipped site for nginx, in a real nginx, in front of a real server."""
+"""The shipped site for nginx, in a real nginx, in front of a real server.
+
+Only names, ports and certificates are put in. pip and uv install through it; ranges, entity tags,
+the prefix, and requests that can be read in two ways are looked at.
+"""
 
 from __future__ import annotations
 

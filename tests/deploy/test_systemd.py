@@ -1,4 +1,8 @@
-"""The shipped unit, as far as it can be judged without a running systemd."""
+"""The shipped unit, as far as it can be judged without a running systemd.
+
+systemd-analyze verifies it and rates its exposure. All system calls that strace saw the server make
+are in its filter. It was not run under systemd.
+"""
 
 from __future__ import annotations
 
