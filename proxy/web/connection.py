@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 MAX_TARGET = 8191
 """Bytes of a request's target; not the limit of header lines, 8190, so errors tell which it was."""
 
+PROBE_AFTER = 20
+"""Seconds after which the kernel asks whether a client that sends no more is still there."""
+
 _RESET = struct.pack("ii", 1, 0)
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: waystation\r\nRetry-After: %d\r\n"
@@ -32,6 +35,23 @@ class Connection(RequestHandler):
     """aiohttp's protocol, but for what it says to clients that do not speak HTTP."""
 
     __slots__ = ()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more. An answer that is under way is sent before we close, too.
+
+        A client that is gone altogether looks the same until something is sent to it; the kernel
+        finds out where there is nothing to send. TLS has no such half of a connection.
+        """
+        waiter, transport = self._waiter, self.transport
+        busy = self._messages or (self._request_count if waiter is None else waiter.done())
+        if not busy or transport is None or transport.get_extra_info("sslcontext"):
+            return None
+        if (sock := transport.get_extra_info("socket")) and hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_AFTER)
+        if not self._messages:
+            self.close()  # once the answer has been sent
+        return True
 
     def handle_error(
         self,

@@ -19,7 +19,7 @@ from proxy.web.metrics import answered
 
 log = logging.getLogger(__name__)
 
-_ABSOLUTE = re.compile(r"https?://[^/?#\s]+(?:[/?#]|\Z)", re.IGNORECASE)
+_ABSOLUTE = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|\Z)", re.IGNORECASE)
 
 TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that whoever runs the server should know of."""

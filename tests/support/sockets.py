@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -23,6 +25,13 @@ async def connected(
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Leave as a process does that ends with bytes unread: nothing can be sent to it any more."""
+    sock = writer.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
 
 
 async def exchange(port: int, sent: bytes, host: str = "127.0.0.1") -> bytes:

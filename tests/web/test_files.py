@@ -17,6 +17,7 @@ from proxy.storage.base import Blob
 from proxy.storage.disk import BytesBlob, DiskBlob
 from tests.support.rig import noise, rig
 from tests.support.site import Answer, Site, serving
+from tests.support.sockets import reset
 from tests.support.stock import Stock
 from tests.support.upstream import Fault
 
@@ -503,7 +504,7 @@ async def test_a_client_that_leaves_frees_what_was_read_and_is_logged(stock: Sto
         async with site.connection() as (reader, writer):
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert (await reader.readuntil(b"first")).startswith(b"HTTP/1.1 200 OK\r\n")
-            writer.close()
+            reset(writer)
             await blob.closed.wait()
         line = await site.lines.next()
     assert (line["status"], line["bytes"]) == (200, 5)
@@ -518,7 +519,7 @@ async def test_a_client_that_leaves_before_there_is_an_answer_is_logged(stock: S
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             while not stock.asked:
                 await asyncio.sleep(0)
-            writer.close()
+            reset(writer)
             await blob.closed.wait()
         line = await site.lines.next()
     assert (line["status"], line["bytes"]) == (499, 0)
@@ -535,6 +536,7 @@ async def test_a_client_that_leaves_does_not_end_the_download_of_others(
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             await reader.readexactly(1000)
             other: asyncio.Task[Answer] = asyncio.create_task(site.get(path))
+            reset(writer)
         await site.lines.next()
         gate.set()
         assert (await other).body == LARGE

@@ -108,3 +108,22 @@ async def test_other_targets_are_refused(site: Site, target: str) -> None:
         f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
     )
     assert received.split(b" ", 2)[1] == b"400"
+
+
+async def test_a_client_that_has_ended_its_side_gets_its_answers(site: Site, stock: Stock) -> None:
+    file = stock.add("foo", "foo-1.0.zip", bytes(5_000_000))
+    for path, length in ((f"/files/foo/{file.digest}/foo-1.0.zip", 5_000_000), ("/simple/foo/", 1)):
+        for _ in range(2):
+            async with connected(site.port) as (reader, writer):
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                writer.write_eof()
+                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 ") and len(body) >= length
+
+
+async def test_all_that_was_asked_before_the_end_is_answered(site: Site) -> None:
+    async with connected(site.port) as (reader, writer):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        writer.write_eof()
+        assert (await reader.read()).count(b"alive\n") == 2
