@@ -22,6 +22,7 @@ from proxy.upkeep import purge, purge_everything
 from tests.support.clock import Clock
 from tests.support.directories import Heard
 from tests.support.distributions import make_wheel
+from tests.support.mounts import mounted
 from tests.support.network import connections
 from tests.support.rig import read, sha256
 from tests.support.upstream import Fault, Upstream
@@ -369,7 +370,7 @@ def test_what_serve_would_refuse_is_refused_before(settings: dict[str, Any], key
 async def test_a_cache_that_cannot_be_written_is_told_at_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").touch()
-    async with open_cache(Settings(cache_dir=tmp_path / "file" / "cache")) as cache:
-        await cache.tidy(evict=True)
+    with mounted(tmp_path / "cache" / "spool", "ro"):
+        async with open_cache(Settings(cache_dir=tmp_path / "cache")) as cache:
+            await cache.tidy(evict=True)
     assert "nothing new is kept" in caplog.text

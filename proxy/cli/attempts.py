@@ -98,8 +98,6 @@ def _directories(tree: Node) -> Iterator[Attempt]:
                 continue
             try:
                 found = os.listdir(folder)  # noqa: PTH208 (of a folder that may be large)
-            except FileNotFoundError:  # only ./packages may be missing
-                yield Attempt(f"directory {folder} (there is none yet)", None)
             except OSError as error:
                 yield Attempt(f"directory {folder}", f"cannot be read: {reason(error)}")
             else:
