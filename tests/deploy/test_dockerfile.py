@@ -109,10 +109,10 @@ def _fetch_wheels(folder: Path, python: str) -> None:
         each.unlink()
 
 
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Buildah, str]]:
+@pytest.fixture
+def image(tmp_path: Path) -> Iterator[tuple[Buildah, str]]:
     """The image that the file makes, and a container of it."""
-    folder = tmp_path_factory.mktemp("image")
+    folder = tmp_path
     buildah = Buildah(folder)
     context = folder / "base"
     context.mkdir()
@@ -179,8 +179,16 @@ def _asked(url: str) -> str:
         return str(answer.read().decode())
 
 
-def test_a_container_serves_as_a_user_without_rights(image: tuple[Buildah, str]) -> None:
+def test_the_image_serves_as_a_user_without_rights_and_has_the_extras(
+    image: tuple[Buildah, str],
+) -> None:
+    """One test, so that workers of pytest build one image."""
     buildah, container = image
+    _serves(buildah, container)
+    _has_all(buildah, container)
+
+
+def _serves(buildah: Buildah, container: str) -> None:
     assert buildah("run", container, "--", "id", "-u").strip() == "10001"
     with _serving(buildah, container, "--offline") as address:
         assert _asked(f"{address}/readyz") == "ready\n"
@@ -191,10 +199,7 @@ def test_a_container_serves_as_a_user_without_rights(image: tuple[Buildah, str])
         buildah("run", container, "--", *health)
 
 
-def test_the_extras_and_the_explained_settings_are_in_the_image(
-    image: tuple[Buildah, str],
-) -> None:
-    buildah, container = image
+def _has_all(buildah: Buildah, container: str) -> None:
     extras = "import cryptography, readme_renderer, rich, uv; print(uv.find_uv_bin())"
     assert buildah("run", container, "--", "python", "-c", extras).strip().endswith("/uv")
     example = (ROOT / "settings.example.toml").read_text()
