@@ -14,12 +14,12 @@ import tempfile
 from collections.abc import Sequence
 from typing import Self
 
-WIDTH = 16_384
+ROW_COLUMNS = 16_384
 """Numbers of a row; those that nobody writes cost nothing."""
-_ROW = WIDTH * 8
+_ROW = ROW_COLUMNS * 8
 
 
-class Board:
+class SharedCounters:
     def __init__(self, rows: Sequence[memoryview], number: int = 0) -> None:
         """``rows``: unsigned 64-bit numbers, as many in each; that of ``number`` is ours."""
         self.mine = rows[number]
@@ -34,11 +34,11 @@ class Board:
     def shared(cls, memory: int, number: int) -> Self:
         """``memory``: the descriptor that ``new_memory`` gave, here or in a parent process."""
         view = memoryview(mmap.mmap(memory, 0)).cast("Q")
-        return cls([view[at : at + WIDTH] for at in range(0, len(view), WIDTH)], number)
+        return cls([view[at : at + ROW_COLUMNS] for at in range(0, len(view), ROW_COLUMNS)], number)
 
-    def columns(self, start: int, stop: int) -> Board:
+    def columns(self, start: int, stop: int) -> SharedCounters:
         """A part of each row."""
-        return Board([row[start:stop] for row in (self.mine, *self.others)])
+        return SharedCounters([row[start:stop] for row in (self.mine, *self.others)])
 
     def sums(self) -> list[int]:
         """Over all processes, column by column."""

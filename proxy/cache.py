@@ -28,13 +28,13 @@ from platformdirs import user_cache_path
 
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Evicted, Observer
-from proxy.purges import Purges
+from proxy.purges import PurgeLog
 from proxy.settings import Settings
 from proxy.storage.claims import Claims
 from proxy.storage.disk import DiskStore
 from proxy.storage.eviction import Evictor, LastUsed
-from proxy.storage.leftovers import clean_spool, open_spool
-from proxy.storage.pages import Pages
+from proxy.storage.leftovers import open_spool, remove_abandoned
+from proxy.storage.pages import StoredPages
 from proxy.storage.pins import Pins
 from proxy.storage.records import DiskRecords
 
@@ -48,10 +48,10 @@ class Cache:
     folder: Path
     store: DiskStore
     records: DiskRecords
-    pages: Pages
+    pages: StoredPages
     used: LastUsed
     evictor: Evictor
-    purges: Purges
+    purges: PurgeLog
     pins: Pins
     claims: Claims
 
@@ -64,7 +64,7 @@ class Cache:
 
         If the folder cannot be written, that is told now, and not with the first file.
         """
-        await asyncio.to_thread(clean_spool, self.spool)
+        await asyncio.to_thread(remove_abandoned, self.spool)
         await asyncio.to_thread(self._try_to_write)
         if evict:
             await self.evictor.enforce()
@@ -138,9 +138,9 @@ async def open_cache(
                 pinned=pins.all,
                 deleted=lambda files, size: events(Evicted(files, size)),
             )
-            purges = Purges(folder / "purged")
+            purges = PurgeLog(folder / "purged")
             claims = Claims(folder / PRIVATE_NAMES)
-            pages = Pages(records)
+            pages = StoredPages(records)
             async with evictor:
                 yield Cache(folder, store, records, pages, used, evictor, purges, pins, claims)
     finally:

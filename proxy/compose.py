@@ -23,22 +23,22 @@ from proxy.compose_mirror import open_mirror
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
 from proxy.indexes.base import Index
-from proxy.indexes.behind import Behind
+from proxy.indexes.behind import BackgroundQueue
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.local import LocalDirectory
 from proxy.indexes.mirror import Mirror
 from proxy.model import ProjectName
-from proxy.plan import DefaultDirectory, Node, plan
+from proxy.plan import DefaultDirectory, IndexNode, resolve_tree
 from proxy.policies.base import Policy
 from proxy.policies.names import Reserved, Withheld
 from proxy.purges import EVERYTHING
 from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
-from proxy.speculation.running import open_speculation
-from proxy.speculation.siblings import Siblings
-from proxy.speculation.speculation import Speculation
+from proxy.speculation.running import open_prefetcher
+from proxy.speculation.siblings import WorkerMarks
+from proxy.speculation.speculation import Prefetcher
 from proxy.storage.claims import Claims, some_of
-from proxy.upstream.traffic import Traffic
+from proxy.upstream.traffic import InFlight
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +50,16 @@ WATCH_OTHERS = 1.0
 class Proxy:
     """What is running: the index that is served, and what it is made of."""
 
-    tree: Node
+    tree: IndexNode
     events: Events
     cache: Cache
-    traffic: Traffic
+    traffic: InFlight
     directories: list[LocalDirectory] = field(default_factory=list)
     mirrors: list[Mirror] = field(default_factory=list)
     index: Index = field(init=False)
-    speculation: Speculation | None = None
+    speculation: Prefetcher | None = None
 
-    recheck: Behind[ProjectName] = field(init=False)
+    recheck: BackgroundQueue[ProjectName] = field(init=False)
     """Of pages that were answered although they are not fresh any more."""
 
     def poll(self) -> None:
@@ -84,29 +84,29 @@ async def open_proxy(
     settings: Settings,
     clock: Callable[[], float] = time.time,
     events: Events | None = None,
-    siblings: Siblings | None = None,
+    siblings: WorkerMarks | None = None,
 ) -> AsyncIterator[Proxy]:
     """The running tree; closed at the end, after downloads had time to finish.
 
-    ``events`` may have observers already; ``siblings`` are as in ``open_speculation``. Raises
+    ``events`` may have observers already; ``siblings`` are as in ``open_prefetcher``. Raises
     ``ConfigurationError``.
     """
-    tree = plan(settings)
+    tree = resolve_tree(settings)
     async with AsyncExitStack() as stack:
         events = events or Events()
         cache = await stack.enter_async_context(open_cache(settings, clock, events))
         await cache.tidy(evict=not settings.offline)
-        traffic = Traffic(lambda failed: events(UpstreamAsked(failed)))
+        traffic = InFlight(lambda failed: events(UpstreamAsked(failed)))
         proxy = Proxy(tree, events, cache, traffic)
         builder = _Builder(settings, proxy, stack, clock)
         await cache.claims.load(cache.records)
         proxy.index = await builder.build(tree)
         _warn_of_withheld(cache.claims)
-        proxy.recheck = Behind(partial(_recheck, proxy.index))
+        proxy.recheck = BackgroundQueue(partial(_recheck, proxy.index))
         stack.push_async_callback(proxy.recheck.close)
         if settings.speculate != "off" and not settings.offline:
             proxy.speculation = await stack.enter_async_context(
-                open_speculation(
+                open_prefetcher(
                     proxy.index,
                     cache.records,
                     proxy.events,
@@ -135,7 +135,7 @@ async def _watch_others(proxy: Proxy) -> None:
         claimed, given_up = claims.refresh()
         for project in claimed:
             proxy.events(PageChanged(ProjectName(project)))
-        for project in dict.fromkeys([*given_up, *proxy.cache.purges.news()]):
+        for project in dict.fromkeys([*given_up, *proxy.cache.purges.read_new()]):
             await proxy.forget(None if project == EVERYTHING else ProjectName(project))
         if claims.unsaved:
             await claims.save()
@@ -173,7 +173,7 @@ class _Builder:
         self._clock = clock
         self._built: dict[str, Index] = {}
 
-    async def build(self, node: Node) -> Index:
+    async def build(self, node: IndexNode) -> Index:
         """The index of that name; one that is named twice is one index."""
         if node.name not in self._built:
             table = node.table

@@ -12,23 +12,23 @@ from urllib.request import getproxies
 from proxy.cache import Cache
 from proxy.events import Observer
 from proxy.indexes.freshness import Lifetimes
-from proxy.indexes.ledger import Ledger
+from proxy.indexes.ledger import DigestHistory
 from proxy.indexes.mirror import Mirror, PageSource
 from proxy.indexes.mirror_files import MirrorFiles
-from proxy.indexes.mirror_metadata import MirrorMetadata
+from proxy.indexes.mirror_metadata import MirrorSiblings
 from proxy.indexes.mirror_pages import MirrorPages
 from proxy.indexes.offline_pages import OfflinePages
-from proxy.indexes.page_memory import PageMemory
+from proxy.indexes.page_memory import PageCache
 from proxy.indexes.page_store import PageStore
-from proxy.indexes.vanished import Vanished
+from proxy.indexes.vanished import RemovedFiles
 from proxy.model import ProjectPage
 from proxy.settings import MirrorTable, Settings
-from proxy.storage.held import Held
+from proxy.storage.held import CachedFiles
 from proxy.upstream.connections import open_transport
 from proxy.upstream.credentials import Credentials, find_credentials
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, fingerprint
-from proxy.upstream.traffic import Traffic
+from proxy.upstream.traffic import InFlight
 from proxy.upstream.transport import Timeouts, Transport
 
 
@@ -40,7 +40,7 @@ async def open_mirror(
     cache: Cache,
     events: Observer,
     clock: Callable[[], float],
-    traffic: Traffic | None = None,
+    traffic: InFlight | None = None,
 ) -> AsyncIterator[Mirror]:
     """At the end running downloads get ``shutdown_grace`` seconds. ``traffic`` counts requests.
 
@@ -69,7 +69,7 @@ def open_upstream(
     name: str,
     table: MirrorTable,
     settings: Settings,
-    traffic: Traffic | None = None,
+    traffic: InFlight | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AbstractAsyncContextManager[Transport]:
     """The connections to an upstream. ``traffic`` counts requests. May raise
@@ -116,11 +116,13 @@ async def _assembled(
     clock: Callable[[], float],
 ) -> AsyncIterator[Mirror]:
     lifetimes = _lifetimes(settings)
-    held = Held(cache.records, namespace)
+    held = CachedFiles(cache.records, namespace)
     allows = remote.allows if remote else _any
-    ledger = Ledger(name, namespace, cache.records, events, settings.on_changed_file, clock=clock)
-    vanished = Vanished(namespace, cache.records, held, cache.store)
-    memory = PageMemory(
+    ledger = DigestHistory(
+        name, namespace, cache.records, events, settings.on_changed_file, clock=clock
+    )
+    vanished = RemovedFiles(namespace, cache.records, held, cache.store)
+    memory = PageCache(
         name,
         PageStore(namespace, cache.pages),
         lifetimes,
@@ -157,7 +159,7 @@ async def _assembled(
         limit=int(settings.max_file_size),
         clock=clock,
     )
-    metadata = MirrorMetadata(
+    metadata = MirrorSiblings(
         name,
         remote,
         files,
@@ -176,7 +178,9 @@ async def _assembled(
         await ledger.close()
 
 
-def _review(ledger: Ledger, vanished: Vanished) -> Callable[[ProjectPage], Awaitable[ProjectPage]]:
+def _review(
+    ledger: DigestHistory, vanished: RemovedFiles
+) -> Callable[[ProjectPage], Awaitable[ProjectPage]]:
     async def review(page: ProjectPage) -> ProjectPage:
         return await vanished.shown(await ledger.review(page))
 

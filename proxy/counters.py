@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from proxy.board import Board
+from proxy.board import SharedCounters
 from proxy.events import (
     Answered,
     ChangeOutcome,
@@ -23,13 +23,13 @@ from proxy.events import (
     UpstreamAsked,
 )
 
-NONE = "none"
+NO_LABEL = "none"
 """Stands for the outcome of requests that are about no page or file, or did not get one."""
-OTHER = "other"
+OTHER_LABEL = "other"
 """Stands for statuses that are not expected."""
-STATUSES = (
+COUNTED_STATUSES = (
     *("200", "206", "301", "304", "400", "403", "404", "405", "406", "412", "416", "499"),
-    *("500", "502", "503", "504", OTHER),
+    *("500", "502", "503", "504", OTHER_LABEL),
 )
 
 
@@ -47,7 +47,7 @@ REQUESTS = Family(
     "waystation_requests_total",
     "Requests of clients, by what was asked for, where the answer came from, and its status"
     " (499: the client left before there was one).",
-    {"kind": tuple(Kind), "outcome": (*Outcome, NONE), "status": STATUSES},
+    {"kind": tuple(Kind), "outcome": (*Outcome, NO_LABEL), "status": COUNTED_STATUSES},
 )
 SENT = Family(
     "waystation_sent_bytes_total", "Bytes of bodies sent to clients.", {"kind": tuple(Kind)}
@@ -80,15 +80,15 @@ FAMILIES = (
 
 _SERIES = [(each.name, *values) for each in FAMILIES for values in product(*each.labels.values())]
 _PLACES = {series: at for at, series in enumerate(_SERIES)}
-COLUMNS = len(_SERIES)
+COUNTER_COLUMNS = len(_SERIES)
 """Of the board."""
 
 
 class Counters:
     """Counts events in this process's row, and adds up the rows of all."""
 
-    def __init__(self, board: Board) -> None:
-        """``board``: of ``COLUMNS`` columns."""
+    def __init__(self, board: SharedCounters) -> None:
+        """``board``: of ``COUNTER_COLUMNS`` columns."""
         self._board = board
 
     def observe(self, event: Event) -> None:
@@ -115,8 +115,8 @@ class Counters:
 
     def _answered(self, event: Answered) -> None:
         status = str(event.status)
-        known = status if status in STATUSES else OTHER
-        self._add(event.times, REQUESTS, event.kind, event.outcome or NONE, known)
+        known = status if status in COUNTED_STATUSES else OTHER_LABEL
+        self._add(event.times, REQUESTS, event.kind, event.outcome or NO_LABEL, known)
         self._add(event.sent, SENT, event.kind)
 
     def _add(self, number: int, family: Family, *labels: str) -> None:

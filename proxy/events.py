@@ -46,7 +46,7 @@ class PageChanged(msgspec.Struct, frozen=True):
     project: ProjectName | None
 
 
-class PageVouched(msgspec.Struct, frozen=True):
+class PageRevalidated(msgspec.Struct, frozen=True):
     """The index vouches anew for a page that is still the same: other times hold for it."""
 
     project: ProjectName
@@ -58,7 +58,7 @@ class PageVouched(msgspec.Struct, frozen=True):
     checked: float | None
 
     @classmethod
-    def of(cls, page: ProjectPage) -> PageVouched:
+    def of(cls, page: ProjectPage) -> PageRevalidated:
         """What the page says of itself; for one that has times."""
         return cls(
             page.project, page.source, page.fresh_until or 0.0, page.stale_until, page.checked
@@ -143,7 +143,7 @@ class Answered(msgspec.Struct, frozen=True):
     times: int = 1
 
 
-class Asked(msgspec.Struct, frozen=True):
+class AnswerDelivered(msgspec.Struct, frozen=True):
     """A client has got an answer: a page, or a file. Told to those who foresee what comes next."""
 
     client: str
@@ -164,7 +164,7 @@ Event = (
     PageAnswered
     | FileAnswered
     | PageChanged
-    | PageVouched
+    | PageRevalidated
     | UpstreamFailed
     | FileChanged
     | UpstreamAsked

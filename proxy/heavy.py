@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-BIG = 128 * 1024
+OFFLOAD_ABOVE = 128 * 1024
 """Bytes of input above which work is not done on the loop."""
-HUGE = 2**20
+TRIM_ABOVE = 2**20
 """Bytes of input above which what it leaves is given back to the system at once."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of mallopt(3)
@@ -36,12 +36,12 @@ _waiting: PriorityQueue[tuple[bool, int, Future[Any], Callable[[], Any]]] = Prio
 _number = count()
 
 
-async def off_loop(size: int, work: Callable[[], T], *, begins: bool = False) -> T:
+async def run_in_worker(size: int, work: Callable[[], T], *, begins: bool = False) -> T:
     """The result of ``work``, which takes long if ``size`` bytes of input are many.
 
     ``begins``: it makes much that is in memory until more such work has been done with it.
     """
-    if size <= BIG:
+    if size <= OFFLOAD_ABOVE:
         return work()
     future: Future[T] = Future()
     _waiting.put((begins, next(_number), future, lambda: _done(size, work)))
@@ -59,12 +59,12 @@ def _do_next() -> None:
         future.set_exception(error)
 
 
-def sha256_beside(data: bytes) -> Callable[[], str]:
+def sha256_in_background(data: bytes) -> Callable[[], str]:
     """The digest in hex, by calling what is returned; other work can be done meanwhile.
 
     Hashing many bytes does not hold the interpreter's lock.
     """
-    if len(data) <= BIG:
+    if len(data) <= OFFLOAD_ABOVE:
         return hashlib.sha256(data).hexdigest
     hashing = _beside.submit(hashlib.sha256, data)
     return lambda: hashing.result().hexdigest()
@@ -79,8 +79,8 @@ def _done(size: int, work: Callable[[], T]) -> T:
     finally:
         if looking:
             gc.enable()
-        if size > HUGE:
-            _give_back()()
+        if size > TRIM_ABOVE:
+            _malloc_trim()()
 
 
 def return_large_memory() -> None:
@@ -91,12 +91,14 @@ def return_large_memory() -> None:
     """
     if sys.platform == "linux" and (set_option := getattr(ctypes.CDLL(None), "mallopt", None)):
         set_option(_M_ARENA_MAX, 2)
-        set_option(_M_MMAP_THRESHOLD, HUGE)
-        set_option(_M_TRIM_THRESHOLD, 4 * HUGE)  # what is smaller comes and goes without the system
+        set_option(_M_MMAP_THRESHOLD, TRIM_ABOVE)
+        set_option(
+            _M_TRIM_THRESHOLD, 4 * TRIM_ABOVE
+        )  # what is smaller comes and goes without the system
 
 
 @lru_cache(maxsize=1)
-def _give_back() -> Callable[[], object]:
+def _malloc_trim() -> Callable[[], object]:
     """glibc keeps freed memory for later; after a large page that is tens of megabytes."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     return (lambda: trim(0)) if trim else (lambda: None)

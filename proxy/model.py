@@ -7,24 +7,22 @@ the time and outside the garbage collector's sight, which large projects need.
 from __future__ import annotations
 
 import hashlib
+import re
 from abc import ABCMeta
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, NewType
+from typing import Annotated, Any, NewType, Protocol
 
 import msgspec
 from msgspec import Meta, StructMeta
 
 from proxy.errors import NoSuchFile
 
-if TYPE_CHECKING:
-    from proxy.storage.base import Blob
-
 ProjectName = NewType("ProjectName", str)
 """A normalized project name (PEP 503); only ``simple.names.normalize`` makes one."""
 
-STRENGTH = ("sha512", "sha384", "sha256", "sha224", "blake2b", "sha1", "md5")
+HASHES_BY_STRENGTH = ("sha512", "sha384", "sha256", "sha224", "blake2b", "sha1", "md5")
 """Hash algorithms that can be checked, strongest first; ``blake2b`` means 32-byte digests."""
 
 METADATA = ".metadata"
@@ -102,14 +100,14 @@ class File(msgspec.Struct, frozen=True, gc=False):
         return hashes.sha256 if type(hashes) is Sha256 else hashes.get("sha256")
 
     @property
-    def digest(self) -> str:
+    def address_digest(self) -> str:
         """How addresses name these bytes: the sha256, else ``<algorithm>-<hex>``, else ``-``."""
         hashes = self.hashes
         if type(hashes) is Sha256:  # without a further call: this is asked for every file of a page
             return hashes.sha256
         if found := hashes.get("sha256"):
             return found
-        name = next((name for name in STRENGTH if name in self.hashes), None)
+        name = next((name for name in HASHES_BY_STRENGTH if name in self.hashes), None)
         return f"{name}-{self.hashes[name]}" if name else "-"
 
     @property
@@ -156,7 +154,7 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     def file(self, filename: str, digest: str | None = None) -> File:
         """The file of that name, or the ``.metadata`` or ``.provenance`` sibling of one.
 
-        With ``digest``, as in ``File.digest``, only if the distribution is these very bytes.
+        With ``address_digest``, as in ``File.address_digest``, only if the distribution is these very bytes.
         Raises ``NoSuchFile``.
         """
         for suffix, make in (("", _itself), (METADATA, _metadata), (PROVENANCE, _provenance)):
@@ -167,7 +165,7 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
             )
             found = make(owner) if owner else None
             if owner and found:
-                if digest is not None and digest != owner.digest:
+                if digest is not None and digest != owner.address_digest:
                     raise NoSuchFile(self.project, filename, "the index now lists other bytes")
                 return found
         raise NoSuchFile(self.project, filename)
@@ -204,3 +202,34 @@ class Artifact(msgspec.Struct, frozen=True):
     file: File
     """What the page says about it."""
     blob: Blob
+
+
+class Blob(Protocol):
+    """A way to read bytes, not an open handle: nothing to close, safe to drop unread."""
+
+    @property
+    def size(self) -> int | None:
+        """Bytes, if known without asking anybody."""
+
+    async def length(self) -> int | None:
+        """Bytes, by whoever sends them; None if nobody knows before the end."""
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from ``start`` up to, not including, ``stop``.
+
+        The last chunk comes only once all bytes are known to be right. Raises
+        ``UpstreamError`` where they are not, or cannot be had.
+        """
+
+
+_VALID = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
+
+
+_RUNS = re.compile(r"[-_.]+")
+
+
+def normalize(name: str) -> ProjectName:
+    """The normalized form of a project name. Raises ``ValueError`` if it is not one."""
+    if not _VALID.match(name):
+        raise ValueError(f"not a project name: {name!r}")
+    return ProjectName(_RUNS.sub("-", name).lower())

@@ -19,9 +19,9 @@ from proxy.settings import (
 )
 from proxy.upstream.addresses import Addresses
 
-PACKAGES = Path("packages")
+DEFAULT_PACKAGES = Path("packages")
 """The directory of private distributions that is served without a setting."""
-SHORT = (
+SHORT_SETTINGS = (
     "packages",
     "legacy_files",
     "watch",
@@ -43,17 +43,17 @@ class DefaultDirectory(LocalTable):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class IndexNode:
     name: str
     table: IndexTable
-    children: tuple[Node, ...] = ()
+    children: tuple[IndexNode, ...] = ()
 
 
-def plan(settings: Settings) -> Node:
+def resolve_tree(settings: Settings) -> IndexNode:
     """The index that is served, with those it is made of. Raises ``ConfigurationError``."""
     tables = settings.indexes or _expanded(settings)
     if settings.indexes:
-        for name in SHORT:
+        for name in SHORT_SETTINGS:
             if getattr(settings, name) != Settings.model_fields[name].default:
                 raise ConfigurationError(
                     name, "it has no meaning beside [indexes]", "set it in an index's own table"
@@ -65,14 +65,14 @@ def plan(settings: Settings) -> Node:
     return _node(settings.index, "index", tables, ())
 
 
-def describe(node: Node, depth: int = 0) -> Iterator[str]:
+def describe(node: IndexNode, depth: int = 0) -> Iterator[str]:
     """The tree in lines, in the order of resolution."""
     yield "  " * depth + f"{node.name}: {_words(node.table)}"
     for child in node.children:
         yield from describe(child, depth + 1)
 
 
-def leaves(node: Node) -> Iterator[Node]:
+def leaves(node: IndexNode) -> Iterator[IndexNode]:
     """The indexes that hold something themselves, in the order in which they are asked."""
     if not node.children:
         yield node
@@ -86,7 +86,7 @@ def _expanded(settings: Settings) -> dict[str, IndexTable]:
     kind = DefaultDirectory if settings.packages is None else LocalTable
     tables["private"] = kind(
         kind="local",
-        path=settings.packages or PACKAGES,
+        path=settings.packages or DEFAULT_PACKAGES,
         legacy_files=settings.legacy_files,
         watch=settings.watch,
     )
@@ -109,7 +109,9 @@ def _pypi() -> HttpUrl:
     return HttpUrl(PYPI_SIMPLE_ENDPOINT)
 
 
-def _node(name: str, key: str, tables: Mapping[str, IndexTable], path: tuple[str, ...]) -> Node:
+def _node(
+    name: str, key: str, tables: Mapping[str, IndexTable], path: tuple[str, ...]
+) -> IndexNode:
     if name not in tables:
         known = ", ".join(sorted(tables))
         raise ConfigurationError(key, f"there is no index {name!r}", f"the indexes are: {known}")
@@ -125,9 +127,9 @@ def _node(name: str, key: str, tables: Mapping[str, IndexTable], path: tuple[str
     if isinstance(table, MirrorTable):
         _check(name, table, short="upstream" in tables and path == ("main",))
     if not isinstance(table, FallthroughTable):
-        return Node(name, table)
+        return IndexNode(name, table)
     below = (*path, name)
-    return Node(
+    return IndexNode(
         name, table, tuple(_node(each, f"indexes.{name}.of", tables, below) for each in table.of)
     )
 

@@ -8,19 +8,19 @@ from pathlib import Path
 EVERYTHING = "*"
 
 
-class Purges:
+class PurgeLog:
     """One line a project in a file that is only appended to; each reader reads on."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = self._size()
 
-    def note(self, projects: Iterable[str]) -> None:
+    def append(self, projects: Iterable[str]) -> None:
         """Tell that these were purged. Raises ``OSError``."""
         with self._path.open("a", encoding="ascii") as file:
             file.write("".join(f"{project}\n" for project in projects))
 
-    def news(self) -> list[str]:
+    def read_new(self) -> list[str]:
         """The projects, or ``EVERYTHING``, that were purged since the last call, or since made."""
         size = self._size()
         if size < self._read:  # somebody emptied the cache folder by hand

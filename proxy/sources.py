@@ -16,9 +16,9 @@ from proxy.errors import ConfigurationError, refuse
 from proxy.mistakes import mistakes, unknown
 from proxy.settings import Settings
 
-PREFIX = "WAYSTATION_"
-CONFIG = PREFIX + "CONFIG"
-_KNOWN = {PREFIX + name.upper(): name for name in Settings.model_fields}
+VARIABLE_PREFIX = "WAYSTATION_"
+CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
+_KNOWN = {VARIABLE_PREFIX + name.upper(): name for name in Settings.model_fields}
 _TABLES = ("indexes", "keep")
 _PATHS = [name for name, each in Settings.model_fields.items() if "Path" in str(each.annotation)]
 _PATH_ENDINGS = (".txt", ".in", ".toml", ".lock", ".json", ".jsonl", ".log")
@@ -43,7 +43,9 @@ def load(
     ``ConfigurationError`` too; it gets settings without those that are wrong.
     """
     problems: list[ConfigurationError] = []
-    config = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
+    config = config or (
+        Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None
+    )
     layers = [
         (str(config), _file(config, problems) if config else {}),
         ("environment", _environment(problems)),
@@ -149,9 +151,9 @@ def _is_path(folder: Path, source: str) -> bool:
 def _environment(problems: list[ConfigurationError]) -> dict[str, Any]:
     """The settings in variables, in capitals or not; an empty variable counts as not set."""
     values: dict[str, Any] = {}
-    for variable in sorted(name for name in os.environ if name.upper().startswith(PREFIX)):
+    for variable in sorted(name for name in os.environ if name.upper().startswith(VARIABLE_PREFIX)):
         name = _KNOWN.get(variable.upper())
-        if variable.upper() == CONFIG or (name and not os.environ[variable]):
+        if variable.upper() == CONFIG_VARIABLE or (name and not os.environ[variable]):
             continue
         if name is None:
             problems.append(unknown(variable, _KNOWN))

@@ -16,7 +16,7 @@ from proxy.cache import Cache
 from proxy.purges import EVERYTHING
 from proxy.storage.changed import ChangedFiles
 from proxy.storage.claims import OLD_PREFIX
-from proxy.storage.held import HeldFile
+from proxy.storage.held import CachedFileRecord
 
 CACHED = ("page", "document", "held", "provenance", "seen", "changed")
 """Kinds of records of what upstream has; keys are ``<kind>/<index>/<project>[/...]``."""
@@ -37,7 +37,7 @@ class Stats(msgspec.Struct, frozen=True):
     """Names of projects that there was nothing of."""
 
 
-class Holding(msgspec.Struct, frozen=True, order=True):
+class CachedFile(msgspec.Struct, frozen=True, order=True):
     filename: str
     sha256: str
     size: int
@@ -63,9 +63,11 @@ async def projects_in(cache: Cache) -> set[str]:
     return {_project(key) for key in keys}
 
 
-async def holdings(cache: Cache, projects: Sequence[str] = ()) -> list[tuple[str, list[Holding]]]:
+async def cached_files(
+    cache: Cache, projects: Sequence[str] = ()
+) -> list[tuple[str, list[CachedFile]]]:
     """The files held, by project; of all projects if none are named."""
-    found: dict[str, set[Holding]] = {}
+    found: dict[str, set[CachedFile]] = {}
     for key in await cache.records.keys("held/"):
         project = _project(key)
         if projects and project not in projects:
@@ -73,7 +75,7 @@ async def holdings(cache: Cache, projects: Sequence[str] = ()) -> list[tuple[str
         held = _held(await cache.records.get(key))
         if held and cache.store.has(held.sha256):
             filename = key.rpartition("/")[2]
-            found.setdefault(project, set()).add(Holding(filename, held.sha256, held.size))
+            found.setdefault(project, set()).add(CachedFile(filename, held.sha256, held.size))
     return [(project, sorted(files)) for project, files in sorted(found.items())]
 
 
@@ -94,10 +96,10 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
     Files that other projects have too are kept. Raises ``OSError``, as the others that delete.
     """
     wanted = set(projects)
-    mine = {each.sha256 for _, held in await holdings(cache, sorted(wanted)) for each in held}
+    mine = {each.sha256 for _, held in await cached_files(cache, sorted(wanted)) for each in held}
     others = {
         each.sha256
-        for project, held in await holdings(cache)
+        for project, held in await cached_files(cache)
         if project not in wanted
         for each in held
     }
@@ -110,7 +112,7 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
                 unknown.discard(project)
                 await cache.records.forget(key)
     done = await _delete(cache, mine - others, len(wanted))
-    cache.purges.note(sorted(wanted))
+    cache.purges.append(sorted(wanted))
     return msgspec.structs.replace(
         done, released=tuple(sorted(released)), unknown=tuple(sorted(unknown))
     )
@@ -123,7 +125,7 @@ async def purge_everything(cache: Cache) -> Stats:
         await cache.records.forget(key)
     entries = await asyncio.to_thread(lambda: {entry.key for entry in cache.store.entries()})
     done = await _delete(cache, entries, len({_project(key) for key in keys}))
-    cache.purges.note([EVERYTHING])
+    cache.purges.append([EVERYTHING])
     return done
 
 
@@ -142,9 +144,9 @@ def _project(key: str) -> str:
     return key.split("/")[2]
 
 
-def _held(record: bytes | None) -> HeldFile | None:
+def _held(record: bytes | None) -> CachedFileRecord | None:
     try:
-        return msgspec.json.decode(record, type=HeldFile) if record else None
+        return msgspec.json.decode(record, type=CachedFileRecord) if record else None
     except msgspec.MsgspecError:
         return None
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from proxy.board import WIDTH, Board, new_memory
+from proxy.board import ROW_COLUMNS, SharedCounters, new_memory
 
 ADD = """
 import os, sys
@@ -27,8 +27,8 @@ def add(memory: int, number: int, times: int) -> None:
 
 
 def test_alone_there_is_one_row_of_zeros() -> None:
-    board = Board.alone()
-    assert board.sums() == [0] * WIDTH
+    board = SharedCounters.alone()
+    assert board.sums() == [0] * ROW_COLUMNS
     board.mine[3] += 2
     assert board.sums()[:5] == [0, 0, 0, 2, 0]
     assert board.others == []
@@ -37,8 +37,8 @@ def test_alone_there_is_one_row_of_zeros() -> None:
 def test_what_killed_processes_have_counted_stays_and_their_successors_go_on() -> None:
     memory = new_memory(3)
     try:
-        board = Board.shared(memory, 0)
-        assert board.sums() == [0] * WIDTH
+        board = SharedCounters.shared(memory, 0)
+        assert board.sums() == [0] * ROW_COLUMNS
         add(memory, 1, 100)
         add(memory, 2, 10)
         add(memory, 1, 1)
@@ -52,11 +52,11 @@ def test_what_killed_processes_have_counted_stays_and_their_successors_go_on() -
 def test_columns_are_a_part_of_each_row() -> None:
     memory = new_memory(2)
     try:
-        part = Board.shared(memory, 0).columns(5, 8)
+        part = SharedCounters.shared(memory, 0).columns(5, 8)
         add(memory, 1, 4)
         part.mine[0] = 9
         assert part.sums() == [9, 0, 4]
-        assert Board.shared(memory, 1).columns(5, 8).sums() == [9, 0, 4]
+        assert SharedCounters.shared(memory, 1).columns(5, 8).sums() == [9, 0, 4]
         with pytest.raises(IndexError):
             part.mine[3] += 1
     finally:

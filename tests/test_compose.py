@@ -16,7 +16,7 @@ from proxy.compose import Proxy, open_proxy
 from proxy.errors import ConfigurationError, NoSuchFile, NoSuchProject, UpstreamError
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.model import ProjectName
-from proxy.plan import describe, plan
+from proxy.plan import describe, resolve_tree
 from proxy.settings import Settings
 from proxy.upkeep import purge, purge_everything
 from tests.support.clock import Clock
@@ -88,7 +88,7 @@ async def names(proxy: Proxy, project: ProjectName) -> list[str]:
 
 async def get(proxy: Proxy, project: ProjectName) -> bytes:
     (file,) = (await proxy.index.page(project)).files
-    artifact = await proxy.index.file(project, file.filename, file.digest)
+    artifact = await proxy.index.file(project, file.filename, file.address_digest)
     return await read(artifact.blob)
 
 
@@ -186,7 +186,7 @@ async def test_named_indexes_make_the_tree_they_describe(place: Place, tmp_path:
         "idle": place.mirror(url="http://127.0.0.1:9/simple/"),
     }
     settings = place.settings(indexes=indexes)
-    assert list(describe(plan(settings))) == [
+    assert list(describe(resolve_tree(settings))) == [
         "main: the first of these that has the project",
         "  ours: the first of these that has the project",
         f"    one: directory {place.packages}",
@@ -363,7 +363,7 @@ async def test_several_processes_share_one_cache(place: Place) -> None:
 )
 def test_what_serve_would_refuse_is_refused_before(settings: dict[str, Any], key: str) -> None:
     with pytest.raises(ConfigurationError) as error:
-        plan(Settings(**settings))
+        resolve_tree(Settings(**settings))
     assert error.value.key == key
 
 

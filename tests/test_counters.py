@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.board import Board
-from proxy.counters import COLUMNS, FAMILIES, Counters
+from proxy.board import SharedCounters
+from proxy.counters import COUNTER_COLUMNS, FAMILIES, Counters
 from proxy.events import (
     Answered,
     ChangeOutcome,
@@ -28,7 +28,7 @@ Counted = dict[tuple[str, ...], int]
 
 def counted(*events: Event) -> Counted:
     """All that is not zero after these, by name and values of labels."""
-    counters = Counters(Board.alone().columns(0, COLUMNS))
+    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
     for event in events:
         counters.observe(event)
     return {

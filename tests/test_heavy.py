@@ -8,19 +8,19 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.heavy import BIG, off_loop
+from proxy.heavy import OFFLOAD_ABOVE, run_in_worker
 
-MUCH = BIG + 1
+MUCH = OFFLOAD_ABOVE + 1
 
 
 async def test_what_has_begun_with_a_page_comes_before_what_begins_with_another() -> None:
     done: list[str] = []
     held = threading.Event()
     order = []
-    first = asyncio.create_task(off_loop(MUCH, lambda: held.wait(20)))
+    first = asyncio.create_task(run_in_worker(MUCH, lambda: held.wait(20)))
     await asyncio.sleep(0)
     for name, begins in (("a", True), ("b", True), ("c", False), ("d", True), ("e", False)):
-        order.append(asyncio.create_task(off_loop(MUCH, _note(done, name), begins=begins)))
+        order.append(asyncio.create_task(run_in_worker(MUCH, _note(done, name), begins=begins)))
     await asyncio.sleep(0)
     held.set()
     assert await asyncio.gather(first, *order) == [True, "a", "b", "c", "d", "e"]
@@ -37,26 +37,26 @@ def _note(done: list[str], name: str) -> Callable[[], str]:
 
 async def test_little_is_done_at_once() -> None:
     loop = threading.get_ident()
-    assert await off_loop(BIG, threading.get_ident) == loop
-    assert await off_loop(MUCH, threading.get_ident) != loop
+    assert await run_in_worker(OFFLOAD_ABOVE, threading.get_ident) == loop
+    assert await run_in_worker(MUCH, threading.get_ident) != loop
 
 
 async def test_an_error_reaches_who_waits_and_the_next_work_is_done() -> None:
     with pytest.raises(ZeroDivisionError):
-        await off_loop(MUCH, lambda: 1 / 0)
-    assert await off_loop(MUCH, lambda: "next") == "next"
+        await run_in_worker(MUCH, lambda: 1 / 0)
+    assert await run_in_worker(MUCH, lambda: "next") == "next"
 
 
 async def test_work_that_nobody_waits_for_any_more_is_left_out() -> None:
     done: list[str] = []
     held = threading.Event()
-    first = asyncio.create_task(off_loop(MUCH, lambda: held.wait(20)))
+    first = asyncio.create_task(run_in_worker(MUCH, lambda: held.wait(20)))
     await asyncio.sleep(0)
-    given_up = asyncio.create_task(off_loop(MUCH, _note(done, "given up")))
+    given_up = asyncio.create_task(run_in_worker(MUCH, _note(done, "given up")))
     await asyncio.sleep(0)
     given_up.cancel()
     await asyncio.wait({given_up})
     held.set()
     await first
-    assert await off_loop(MUCH, _note(done, "next")) == "next"
+    assert await run_in_worker(MUCH, _note(done, "next")) == "next"
     assert done == ["next"]

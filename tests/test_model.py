@@ -25,5 +25,5 @@ def test_a_sha256_is_a_mapping_like_any_other() -> None:
 def test_files_are_the_same_however_their_hashes_are_kept() -> None:
     files = [File("a.whl", "https://x/", hashes) for hashes in (Sha256(DIGEST), {"sha256": DIGEST})]
     assert files[0] == files[1]
-    assert files[0].digest == files[1].digest == files[0].sha256 == DIGEST
+    assert files[0].address_digest == files[1].address_digest == files[0].sha256 == DIGEST
     assert len({msgspec.msgpack.encode(file) for file in files}) == 1

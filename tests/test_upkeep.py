@@ -10,8 +10,8 @@ import pytest
 
 from proxy.cache import Cache, open_cache
 from proxy.settings import Settings
-from proxy.storage.held import Held, HeldFile
-from proxy.upkeep import Holding, Stats, holdings, purge, purge_everything, stats, verify
+from proxy.storage.held import CachedFileRecord, CachedFiles
+from proxy.upkeep import CachedFile, Stats, cached_files, purge, purge_everything, stats, verify
 from tests.support.clock import Clock
 from tests.support.mirrors import DEMO, PAGE, Site
 from tests.support.rig import noise, sha256
@@ -60,31 +60,31 @@ async def test_stats_count_what_is_there(cache: Cache) -> None:
 async def test_an_empty_cache_has_nothing(tmp_path: Path, clock: Clock) -> None:
     async with open_cache(Settings(cache_dir=tmp_path / "new"), clock) as cache:
         assert await stats(cache) == Stats(0, 0, 0)
-        assert await holdings(cache) == []
+        assert await cached_files(cache) == []
         assert (await verify(cache)).sound == 0
         assert await purge(cache, ["demo"]) == Stats(1, 0, 0, unknown=("demo",))
         assert await purge_everything(cache) == Stats(0, 0, 0)
 
 
 async def test_holdings_are_listed_by_project(site: Site, cache: Cache) -> None:
-    found = dict(await holdings(cache))
+    found = dict(await cached_files(cache))
     assert list(found) == [DEMO, "other"]
     assert [file.filename for file in found[DEMO]] == [ONE, ONE + ".metadata"]
     data = content(site)
-    assert found[DEMO][0] == Holding(ONE, sha256(data), len(data))
-    assert await holdings(cache, ["other"]) == [("other", found["other"])]
-    assert await holdings(cache, ["nothing"]) == []
+    assert found[DEMO][0] == CachedFile(ONE, sha256(data), len(data))
+    assert await cached_files(cache, ["other"]) == [("other", found["other"])]
+    assert await cached_files(cache, ["nothing"]) == []
 
 
 async def test_what_was_deleted_is_no_holding(site: Site, cache: Cache) -> None:
     await cache.store.delete(sha256(content(site)))
-    ((_, files),) = await holdings(cache, [DEMO])
+    ((_, files),) = await cached_files(cache, [DEMO])
     assert [file.filename for file in files] == [ONE + ".metadata"]
 
 
 async def test_a_record_that_cannot_be_read_is_no_holding(cache: Cache) -> None:
     await cache.records.put("held/x/odd/-/odd-1.0.zip", b"{")
-    assert [project for project, _ in await holdings(cache)] == [DEMO, "other"]
+    assert [project for project, _ in await cached_files(cache)] == [DEMO, "other"]
 
 
 async def test_verify_drops_what_is_damaged_and_it_is_fetched_anew(
@@ -118,7 +118,7 @@ async def test_purging_a_project_leaves_nothing_of_it(site: Site, cache: Cache) 
     assert (after.projects, after.files, after.size) == (1, 1, before.size - done.size)
     left = await cache.records.keys("")
     assert [key for key in left if "demo" in key or sha256(content(site)) in key] == []
-    assert [project for project, _ in await holdings(cache)] == ["other"]
+    assert [project for project, _ in await cached_files(cache)] == ["other"]
 
 
 async def test_a_purged_project_is_fetched_anew(site: Site, cache: Cache) -> None:
@@ -140,7 +140,9 @@ async def test_a_running_mirror_forgets_what_is_purged(site: Site, cache: Cache)
 
 async def test_files_that_other_projects_have_too_are_kept(site: Site, cache: Cache) -> None:
     digest = sha256(content(site))
-    await Held(cache.records, "x").put("other", digest, "o.zip", HeldFile(digest, 5, 1.0))
+    await CachedFiles(cache.records, "x").put(
+        "other", digest, "o.zip", CachedFileRecord(digest, 5, 1.0)
+    )
     await purge(cache, [DEMO])
     assert digest in keys(cache)
     await purge(cache, ["other"])
@@ -176,4 +178,4 @@ async def test_files_that_nobody_remembers_are_purged_with_everything(cache: Cac
 async def test_purges_are_told(cache: Cache) -> None:
     await purge(cache, ["b", "a"])
     await purge_everything(cache)
-    assert cache.purges.news() == ["a", "b", "*"]
+    assert cache.purges.read_new() == ["a", "b", "*"]

@@ -10,14 +10,16 @@ import asyncio
 import tempfile
 
 from proxy.bundle.sources.local import sdist_build
-from proxy.bundle.wants import Wants
+from proxy.bundle.wants import SourceRequirements
 from proxy.indexes.base import Index
 from proxy.model import ProjectName
 
 _IN_MEMORY = 4 * 2**20
 
 
-async def to_build(index: Index, project: ProjectName, filename: str, digest: str) -> Wants:
+async def sdist_build_requirements(
+    index: Index, project: ProjectName, filename: str, digest: str
+) -> SourceRequirements:
     """The build requirements of an sdist. Raises what ``Index.file`` and its blob raise."""
     artifact = await index.file(project, filename, digest)
     with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:

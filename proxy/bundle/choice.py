@@ -8,11 +8,11 @@ from typing import Literal
 
 from proxy.bundle.targets import Target
 
-SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
+SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FileFilter:
     targets: tuple[Target, ...]
     sdists: Literal["also", "none", "only"] = "also"
     """``none`` is ``--no-sdists``, ``only`` is ``--only-sdists``."""
@@ -21,7 +21,7 @@ class Choice:
 
     def takes(self, filename: str, targets: Iterable[Target] | None = None) -> bool:
         """Whether the file is wanted for any of these targets; None: for any of the choice's."""
-        if filename.endswith(SDISTS):
+        if filename.endswith(SDIST_SUFFIXES):
             return self.sdists != "none"
         if self.sdists == "only":
             return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from proxy.bundle.needs import Lock, Missing, Need
+from proxy.bundle.needs import LockedVersion, Missing, NeededFile
 from proxy.bundle.targets import Target
 from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
 
@@ -16,15 +16,15 @@ _NOTHING: Mapping[str, str] = {}
 
 
 @dataclass(slots=True)
-class Collected:
+class GatheredFiles:
     installs: dict[Install, list[File]] = field(default_factory=dict)
     """The files that each can be installed from."""
-    _files: dict[tuple[ProjectName, str, str], Need] = field(default_factory=dict)
+    _files: dict[tuple[ProjectName, str, str], NeededFile] = field(default_factory=dict)
     _missing: dict[str, str] = field(default_factory=dict)
     _locked: dict[Install, frozenset[str]] = field(default_factory=dict)
 
     @property
-    def files(self) -> tuple[Need, ...]:
+    def files(self) -> tuple[NeededFile, ...]:
         return tuple(sorted(self._files.values(), key=lambda each: each.line))
 
     @property
@@ -32,18 +32,22 @@ class Collected:
         return tuple(Missing(*each) for each in self._missing.items())
 
     @property
-    def locked(self) -> tuple[Lock, ...]:
-        return tuple(Lock(*key, found) for key, found in self._locked.items())
+    def locked(self) -> tuple[LockedVersion, ...]:
+        return tuple(LockedVersion(*key, found) for key, found in self._locked.items())
 
     def take(self, page: ProjectPage, file: File, proofs: Mapping[str, str] = _NOTHING) -> None:
         """A file of the page with what the page says lies beside it."""
-        self.add(Need(page.project, file.filename, file.digest, file.size, page.source, proofs))
+        self.add(
+            NeededFile(
+                page.project, file.filename, file.address_digest, file.size, page.source, proofs
+            )
+        )
         for suffix, there in ((METADATA, file.metadata), (PROVENANCE, file.provenance)):
             if there:
                 filename = file.filename + suffix
-                self.add(Need(page.project, filename, file.digest, None, page.source))
+                self.add(NeededFile(page.project, filename, file.address_digest, None, page.source))
 
-    def add(self, need: Need) -> None:
+    def add(self, need: NeededFile) -> None:
         self._files.setdefault((need.project, need.filename, need.digest), need)
 
     def miss(self, line: str, reason: str) -> None:
@@ -53,7 +57,7 @@ class Collected:
         self.installs.setdefault(install, []).extend(files)
 
     def lock(self, install: Install, digests: frozenset[str]) -> None:
-        """``digests`` as in ``Lock``; targets share what is one."""
+        """``digests`` as in ``LockedVersion``; targets share what is one."""
         known = self._locked.setdefault(install, digests)
         if not digests <= known:
             self._locked[install] = known | digests

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from proxy.bundle.uv import UvFailed
 from proxy.bundle.wants import Requirements
 
-LOOKS = 64
+MAX_TRIES = 64
 """Questions to the resolver, at most: enough for three at fault among five hundred."""
 
 Resolve = Callable[[Requirements], Awaitable[object]]
 """Raises ``UvFailed``."""
 
 
-async def at_fault(
+async def find_conflicting(
     asked: Requirements,
     resolve: Resolve,
     known: Collection[str] = (),
@@ -46,7 +46,7 @@ class _Search:
 
     asked: Requirements
     resolve: Resolve
-    left: int = LOOKS
+    left: int = MAX_TRIES
 
     async def among(self, lines: Sequence[str], error: UvFailed) -> dict[str, UvFailed]:
         found: dict[str, UvFailed] = {}

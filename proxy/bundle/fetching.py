@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from proxy.bundle.held import check, is_here, proven
-from proxy.bundle.needs import Missing, Need
-from proxy.bundle.parallel import each
+from proxy.bundle.held import checked_against_lock, is_local, verify_needed
+from proxy.bundle.needs import Missing, NeededFile
+from proxy.bundle.parallel import for_each
 from proxy.bundle.progress import Display
 from proxy.errors import ProxyError, StoreDamaged
 from proxy.events import Event, FileAnswered, Outcome
@@ -28,27 +28,27 @@ class Counting:
 
 
 @dataclass(slots=True)
-class Fetching:
+class NeededFetcher:
     index: Index
     store: BlobStore
     display: Display
     jobs: int
     failed: list[Missing] = field(default_factory=list)
 
-    async def all(self, needs: tuple[Need, ...]) -> None:
+    async def all(self, needs: tuple[NeededFile, ...]) -> None:
         """Every one that is not held, some at once."""
         with self.display.fetching(needs):
-            await each(needs, self._one, self.jobs)
+            await for_each(needs, self._one, self.jobs)
 
-    async def _one(self, need: Need) -> None:
+    async def _one(self, need: NeededFile) -> None:
         try:
             artifact = await self.index.file(need.project, need.filename, need.digest)
-            if is_here(artifact.blob):
+            if is_local(artifact.blob):
                 with suppress(StoreDamaged):
-                    return await check(need, artifact, self.store)
+                    return await verify_needed(need, artifact, self.store)
                 artifact = await self.index.file(need.project, need.filename, need.digest)
             self.display.begin(need)
-            async for piece in proven(need, artifact.blob.chunks()):
+            async for piece in checked_against_lock(need, artifact.blob.chunks()):
                 self.display.advance(need, len(piece))
         except ProxyError as error:
             self.failed.append(Missing(need.line, str(error)))

@@ -9,23 +9,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from proxy.bundle.builds import to_build
-from proxy.bundle.choice import Choice
-from proxy.bundle.collected import Collected, Install
+from proxy.bundle.builds import sdist_build_requirements
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.collected import GatheredFiles, Install
 from proxy.bundle.listing import to_be_built
-from proxy.bundle.named import Naming
-from proxy.bundle.needs import Need, Needs
-from proxy.bundle.parallel import each
+from proxy.bundle.named import PageLookup
+from proxy.bundle.needs import NeededFile, ResolvedFiles
+from proxy.bundle.parallel import for_each
 from proxy.bundle.resolve import Resolver
-from proxy.bundle.unresolved import Asked, Unresolved
+from proxy.bundle.unresolved import Asked, ConflictReport
 from proxy.bundle.uv import UvFailed
-from proxy.bundle.wants import Wants, joined
-from proxy.bundle.witness import Witness
+from proxy.bundle.wants import SourceRequirements, joined
+from proxy.bundle.witness import RecordingIndex
 from proxy.errors import ProxyError
 from proxy.indexes.base import Index
 from proxy.model import File, ProjectName
 
-JOBS = 8
+DEFAULT_JOBS = 8
 """Questions at once, and downloads."""
 
 Say = Callable[[str], None]
@@ -34,23 +34,23 @@ Say = Callable[[str], None]
 
 async def needed(
     index: Index,
-    wants: Wants,
-    choice: Choice,
+    wants: SourceRequirements,
+    choice: FileFilter,
     *,
     rest: bool = False,
-    jobs: int = JOBS,
+    jobs: int = DEFAULT_JOBS,
     say: Say = lambda _: None,
-) -> Needs:
+) -> ResolvedFiles:
     """What the wants come down to, by the pages that the index answers with.
 
     What cannot be had is in ``missing``; with ``rest``, what can be had without it is needed all
     the same. Raises ``ConfigurationError`` where something has to be resolved and nothing is
     there to do it, or it cannot do it for a target.
     """
-    witness, collected = Witness(index), Collected()
+    witness, collected = RecordingIndex(index), GatheredFiles()
     async with Resolver(witness, choice.sdists) as resolver:
-        naming = Naming(witness, index, choice, collected, {})
-        unresolved = Unresolved(witness, collected, resolver, jobs, rest)
+        naming = PageLookup(witness, index, choice, collected, {})
+        unresolved = ConflictReport(witness, collected, resolver, jobs, rest)
         gathering = _Gathering(witness, collected, naming, resolver, unresolved, jobs, say)
         await gathering.named(wants)
         await gathering.resolved(wants, choice)
@@ -59,55 +59,55 @@ async def needed(
 
 @dataclass(slots=True)
 class _Gathering:
-    witness: Witness
-    collected: Collected
-    naming: Naming
+    witness: RecordingIndex
+    collected: GatheredFiles
+    naming: PageLookup
     resolver: Resolver
-    unresolved: Unresolved
+    unresolved: ConflictReport
     jobs: int
     say: Say
     asked: dict[Asked, None] = field(default_factory=dict)
     failed: dict[Asked, UvFailed] = field(default_factory=dict)
     """In this round."""
     looked_into: set[Install] = field(default_factory=set)
-    builds: dict[tuple[ProjectName, str], Wants] = field(default_factory=dict)
+    builds: dict[tuple[ProjectName, str], SourceRequirements] = field(default_factory=dict)
     """By project and digest of the sdist."""
 
-    async def named(self, wants: Wants) -> None:
+    async def named(self, wants: SourceRequirements) -> None:
         """What needs no resolver."""
         self.say("reading pages")
         groups = (wants.files, wants.versions, wants.named, wants.touched)
-        await each(
+        await for_each(
             dict.fromkeys(one.project for group in groups for one in group), self._read, self.jobs
         )
         for file in wants.files:
             await self.naming.file(file)
-        await each(wants.versions, self.naming.pinned, self.jobs)
+        await for_each(wants.versions, self.naming.pinned, self.jobs)
         for named in wants.named:
             await self.naming.newest(named)
         for touched in wants.touched:
             await self.naming.touched(touched)
 
-    async def resolved(self, wants: Wants, choice: Choice) -> None:
+    async def resolved(self, wants: SourceRequirements, choice: FileFilter) -> None:
         """What a resolver makes of requirements, and of what builds what has to be built."""
         asked = [
             (one, target) for one in wants.requirements for target in (one.choice or choice).targets
         ]
         asked += await self._to_build()
         while asked:
-            await each(asked, self._resolve, self.jobs)
+            await for_each(asked, self._resolve, self.jobs)
             failed, self.failed = self.failed, {}
             asked = await self.unresolved.told(failed) if failed else []
             asked += await self._to_build()
 
-    def needs(self, wants: Wants) -> Needs:
+    def needs(self, wants: SourceRequirements) -> ResolvedFiles:
         for touched, file in self.witness.files.items():
             page = self.witness.pages.get(touched.project)
             source = page.source if page else ""
             key = (touched.project, touched.filename, touched.digest)
-            self.collected.add(Need(*key, file.size, source))
+            self.collected.add(NeededFile(*key, file.size, source))
         every = joined([wants, *self.builds.values()])
-        return Needs(
+        return ResolvedFiles(
             pages=tuple(sorted(self.witness.pages)),
             files=self.collected.files,
             missing=self.collected.missing,
@@ -149,16 +149,16 @@ class _Gathering:
                 found |= dict.fromkeys((one, target) for one in wants.requirements)
         return [one for one in found if one not in self.asked]
 
-    async def _looked_into(self, project: ProjectName, sdist: File) -> Wants:
-        key = (project, sdist.digest)
+    async def _looked_into(self, project: ProjectName, sdist: File) -> SourceRequirements:
+        key = (project, sdist.address_digest)
         if key not in self.builds:
             self.say(f"looking into {sdist.filename}")
             try:
-                self.builds[key] = await to_build(
-                    self.naming.index, project, sdist.filename, sdist.digest
+                self.builds[key] = await sdist_build_requirements(
+                    self.naming.index, project, sdist.filename, sdist.address_digest
                 )
             except ProxyError as error:
-                self.builds[key] = Wants()
-                line = Need(project, sdist.filename, sdist.digest).line
+                self.builds[key] = SourceRequirements()
+                line = NeededFile(project, sdist.filename, sdist.address_digest).line
                 self.collected.miss(line, str(error))
         return self.builds[key]

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from proxy.bundle.needs import Missing, Need
-from proxy.bundle.parallel import each
+from proxy.bundle.needs import Missing, NeededFile
+from proxy.bundle.parallel import for_each
 from proxy.errors import NoSuchFile, ProxyError, StoreDamaged
 from proxy.indexes.base import Index
-from proxy.model import STRENGTH, Artifact
-from proxy.storage.base import Blob, BlobStore
+from proxy.model import HASHES_BY_STRENGTH, Artifact, Blob
+from proxy.storage.base import BlobStore
 from proxy.storage.disk import BytesBlob, DiskBlob
 
 _AT_ONCE = 4
@@ -22,7 +22,7 @@ _BLAKE2B = 32
 """Bytes of the digests that indexes call ``blake2b``."""
 
 
-class Wrong(ProxyError):
+class LockMismatch(ProxyError):
     """Bytes that are not those a lock names."""
 
     def __init__(self, filename: str, algorithm: str) -> None:
@@ -34,34 +34,27 @@ class Wrong(ProxyError):
         return f"{self.filename} does not have the {self.algorithm} that the lock names"
 
 
-def is_here(blob: Blob) -> bool:
+def is_local(blob: Blob) -> bool:
     """Whether its bytes are on this machine already."""
     return isinstance(blob, DiskBlob | BytesBlob)
 
 
-async def proven(need: Need, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def checked_against_lock(
+    need: NeededFile, pieces: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
     """The pieces, and an error at the end unless they are what the lock names."""
-    checks = {name: _hash(name) for name in need.proofs if name in STRENGTH}
+    checks = {name: _hash(name) for name in need.proofs if name in HASHES_BY_STRENGTH}
     async for piece in pieces:
         for running in checks.values():
             running.update(piece)
         yield piece
     for name, running in checks.items():
         if running.hexdigest() != need.proofs[name]:
-            raise Wrong(need.filename, name)
-
-
-async def computed(pieces: AsyncIterator[bytes], algorithms: Iterable[str]) -> dict[str, str]:
-    """The digests of the bytes, in lowercase hex; algorithms that are not known are left out."""
-    running = {name: _hash(name) for name in algorithms if name in STRENGTH}
-    async for piece in pieces:
-        for each_hash in running.values():
-            each_hash.update(piece)
-    return {name: each_hash.hexdigest() for name, each_hash in running.items()}
+            raise LockMismatch(need.filename, name)
 
 
 async def missing(
-    index: Index, store: BlobStore, needs: Iterable[Need], *, verify: bool = False
+    index: Index, store: BlobStore, needs: Iterable[NeededFile], *, verify: bool = False
 ) -> list[Missing]:
     """Those that are not held or not whole; with ``verify`` every byte is hashed again.
 
@@ -69,21 +62,23 @@ async def missing(
     """
     found = []
 
-    async def look(need: Need) -> None:
+    async def look(need: NeededFile) -> None:
         try:
             artifact = await index.file(need.project, need.filename, need.digest)
-            if not is_here(artifact.blob):
+            if not is_local(artifact.blob):
                 raise NoSuchFile(need.project, need.filename, "it is not held")
-            await check(need, artifact, store, verify=verify)
+            await verify_needed(need, artifact, store, verify=verify)
         except ProxyError as error:
             found.append(Missing(need.line, str(error)))
 
-    await each(needs, look, _AT_ONCE)
+    await for_each(needs, look, _AT_ONCE)
     return sorted(found)
 
 
-async def check(need: Need, artifact: Artifact, store: BlobStore, *, verify: bool = False) -> None:
-    """Raises ``StoreDamaged`` if it is not whole, and ``Wrong``; what is damaged is dropped.
+async def verify_needed(
+    need: NeededFile, artifact: Artifact, store: BlobStore, *, verify: bool = False
+) -> None:
+    """Raises ``StoreDamaged`` if it is not whole, and ``LockMismatch``; what is damaged is dropped.
 
     ``verify``: every byte is hashed again.
     """
@@ -102,7 +97,7 @@ async def check(need: Need, artifact: Artifact, store: BlobStore, *, verify: boo
         raise StoreDamaged(need.filename)
     wrong = await asyncio.to_thread(_differing, blob.path, need.proofs)
     if wrong:
-        raise Wrong(need.filename, wrong)
+        raise LockMismatch(need.filename, wrong)
 
 
 def _is_key(path: Path) -> bool:
@@ -111,7 +106,7 @@ def _is_key(path: Path) -> bool:
 
 def _differing(path: Path, hashes: Mapping[str, str]) -> str:
     """The first algorithm by which the file is another one; empty if there is none."""
-    for name in STRENGTH:
+    for name in HASHES_BY_STRENGTH:
         if name in hashes:
             running = _hash(name)
             with path.open("rb") as file:

@@ -18,15 +18,17 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.needs import Missing, Needs
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.needs import Missing, ResolvedFiles
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Requirements, Wants
+from proxy.bundle.wants import Requirements, SourceRequirements
 
 _SDISTS = {"also": (), "none": ("--no-sdists",), "only": ("--only-sdists",)}
 
 
-def lines(needs: Needs, missing: Iterable[Missing], wants: Wants, choice: Choice) -> Iterator[str]:
+def missing_lines(
+    needs: ResolvedFiles, missing: Iterable[Missing], wants: SourceRequirements, choice: FileFilter
+) -> Iterator[str]:
     """``wants`` and ``choice`` are what was asked for, ``needs`` what was found of it."""
     every = [lack.line for lack in missing]
     exact = [line for line in every if "#" in line]
@@ -49,14 +51,14 @@ def lines(needs: Needs, missing: Iterable[Missing], wants: Wants, choice: Choice
         yield from others
 
 
-def _by_target(needs: Needs) -> dict[Requirements, list[Target]]:
+def _by_target(needs: ResolvedFiles) -> dict[Requirements, list[Target]]:
     found: dict[Requirements, list[Target]] = {}
     for asked, target in needs.unresolved:
         found.setdefault(asked, []).append(target)
     return found
 
 
-def _head(choice: Choice, constraints: str = "") -> str:
+def _head(choice: FileFilter, constraints: str = "") -> str:
     """Every Python on every platform, as choices are made."""
     words = [word for each in choice.targets for word in ("--python", each.python)]
     words += [word for each in choice.targets for word in ("--platform", each.platform)]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from proxy.bundle.choice import SDISTS, Choice
+from proxy.bundle.choice import SDIST_SUFFIXES, FileFilter
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Named
+from proxy.bundle.wants import LatestVersions
 from proxy.model import File, ProjectPage
 from proxy.simple.names import version_of
 
@@ -17,7 +17,7 @@ from proxy.simple.names import version_of
 def of_version(
     page: ProjectPage,
     version: str,
-    choice: Choice,
+    choice: FileFilter,
     targets: Iterable[Target],
     test: Callable[[File], bool] = lambda _: True,
 ) -> list[File]:
@@ -32,7 +32,7 @@ def of_version(
     ]
 
 
-def newest(page: ProjectPage, named: Named, choice: Choice) -> list[str]:
+def newest(page: ProjectPage, named: LatestVersions, choice: FileFilter) -> list[str]:
     """The newest versions that the specifier allows and some target can use, best first.
 
     Versions of which every file is yanked do not count (PEP 592).
@@ -47,10 +47,10 @@ def to_be_built(files: Iterable[File], target: Target) -> File | None:
     every = list(files)
     if any(each.filename.endswith(".whl") and target.fits(each.filename) for each in every):
         return None
-    return next((each for each in every if each.filename.endswith(SDISTS)), None)
+    return next((each for each in every if each.filename.endswith(SDIST_SUFFIXES)), None)
 
 
-def _usable(page: ProjectPage, choice: Choice) -> Iterator[str]:
+def _usable(page: ProjectPage, choice: FileFilter) -> Iterator[str]:
     for file in page.files:
         version = version_of(file.filename, page.project)
         if version is None or file.yanked is not False or not choice.takes(file.filename):

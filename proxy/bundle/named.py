@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.collected import Collected
-from proxy.bundle.held import computed
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.collected import GatheredFiles
 from proxy.bundle.listing import newest, of_version
-from proxy.bundle.needs import Need
+from proxy.bundle.needs import NeededFile
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Named, Pinned, PinnedVersion, Touched
+from proxy.bundle.wants import LatestVersions, LoggedRequest, Pinned, PinnedVersion
 from proxy.errors import NoSuchFile, ProxyError
 from proxy.indexes.base import Index
 from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
+from proxy.upstream.verify import computed
 
 
 @dataclass(slots=True)
-class Naming:
+class PageLookup:
     """Looks up on pages what is named, and collects it."""
 
     index: Index
     files: Index
     """The same, but nothing that is read here is noted as needed."""
-    choice: Choice
-    collected: Collected
+    choice: FileFilter
+    collected: GatheredFiles
     pages: dict[ProjectName, ProjectPage | ProxyError]
     """Those that have been read, with what went wrong."""
 
@@ -44,7 +44,7 @@ class Naming:
     async def file(self, pinned: Pinned) -> None:
         """The file of these bytes, also if the page does not list it any more."""
         unlisted = File(pinned.filename, "", pinned.hashes)
-        need = Need(pinned.project, pinned.filename, unlisted.digest)
+        need = NeededFile(pinned.project, pinned.filename, unlisted.address_digest)
         try:
             page = await self.page(pinned.project)
         except ProxyError as error:
@@ -91,7 +91,7 @@ class Naming:
         found = {}
         for file in files:
             if algorithms := wanted.unproven(file.hashes):
-                need = Need(wanted.project, file.filename, file.digest)
+                need = NeededFile(wanted.project, file.filename, file.address_digest)
                 try:
                     artifact = await self.files.file(need.project, need.filename, need.digest)
                     found[file.filename] = await computed(artifact.blob.chunks(), algorithms)
@@ -107,7 +107,7 @@ class Naming:
         test: Callable[[File], bool] = lambda _: True,
         *,
         line: str | None = None,
-        choice: Choice | None = None,
+        choice: FileFilter | None = None,
     ) -> None:
         """The wanted files of a version that pass the test; ``line`` is what to call it."""
         line = line or f"{project}=={version}"
@@ -123,7 +123,7 @@ class Naming:
         if not found:
             self.collected.miss(line, f"the index has no wanted file of it for {target}")
 
-    async def newest(self, named: Named) -> None:
+    async def newest(self, named: LatestVersions) -> None:
         try:
             page = await self.page(named.project)
         except ProxyError as error:
@@ -137,9 +137,9 @@ class Naming:
         if not versions:
             self.collected.miss(named.line, "no version fits")
 
-    async def touched(self, touched: Touched) -> None:
+    async def touched(self, touched: LoggedRequest) -> None:
         """A page or a file that somebody asked for, whatever the targets."""
-        need = Need(touched.project, touched.filename or "", touched.digest or "-")
+        need = NeededFile(touched.project, touched.filename or "", touched.digest or "-")
         try:
             page = await self.page(touched.project)
         except ProxyError as error:
@@ -156,7 +156,9 @@ class Naming:
         if owner == need.filename:
             self.collected.take(page, file)
         else:
-            need = Need(touched.project, need.filename, file.digest, None, page.source)
+            need = NeededFile(
+                touched.project, need.filename, file.address_digest, None, page.source
+            )
             self.collected.add(need)
 
 

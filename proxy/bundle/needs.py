@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Requirements, Skipped
+from proxy.bundle.wants import Requirements, SkippedRequirement
 from proxy.model import ProjectName
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class NeededFile:
     """A distribution, or the ``.metadata`` or ``.provenance`` beside one."""
 
     project: ProjectName
@@ -42,7 +42,7 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
-class Lock:
+class LockedVersion:
     """A version that a lock names, for a target it names it for."""
 
     project: ProjectName
@@ -53,17 +53,17 @@ class Lock:
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class ResolvedFiles:
     pages: tuple[ProjectName, ...] = ()
-    files: tuple[Need, ...] = ()
+    files: tuple[NeededFile, ...] = ()
     missing: tuple[Missing, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
+    skipped: tuple[SkippedRequirement, ...] = ()
     notes: tuple[str, ...] = ()
     resolved: tuple[tuple[Requirements, Target], ...] = ()
     """What was given to the resolver, build requirements included."""
     unresolved: tuple[tuple[Requirements, Target], ...] = ()
     """What of that it could not resolve, where no single file would have been enough."""
-    locked: tuple[Lock, ...] = ()
+    locked: tuple[LockedVersion, ...] = ()
 
     @property
     def size(self) -> int:

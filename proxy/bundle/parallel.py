@@ -9,7 +9,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-async def each(items: Iterable[T], work: Callable[[T], Awaitable[object]], at_once: int) -> None:
+async def for_each(
+    items: Iterable[T], work: Callable[[T], Awaitable[object]], at_once: int
+) -> None:
     """Begins in the order of the items. The first error ends all, and is raised."""
     slots = asyncio.Semaphore(at_once)
 

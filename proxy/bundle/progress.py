@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from proxy.bundle.needs import Need
+from proxy.bundle.needs import NeededFile
 from proxy.sizes import count_text, size_text
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-EVERY = 2.0
+REPORT_INTERVAL = 2.0
 """Seconds between two lines."""
 
 
@@ -24,16 +24,16 @@ class Display(Protocol):
     def say(self, what: str) -> None:
         """What is being done, in a few words."""
 
-    def fetching(self, needs: Sequence[Need]) -> AbstractContextManager[None]:
+    def fetching(self, needs: Sequence[NeededFile]) -> AbstractContextManager[None]:
         """While entered, these are fetched."""
 
-    def begin(self, need: Need) -> None:
+    def begin(self, need: NeededFile) -> None:
         """It is not held and is being fetched."""
 
-    def advance(self, need: Need, size: int) -> None:
+    def advance(self, need: NeededFile, size: int) -> None:
         """So many more bytes have come."""
 
-    def end(self, need: Need) -> None:
+    def end(self, need: NeededFile) -> None:
         """It is held, or was fetched, or failed."""
 
 
@@ -41,34 +41,34 @@ def display(stream: TextIO | None = None, *, quiet: bool = False) -> Display:
     """The one that suits the stream (standard error)."""
     to = stream or sys.stderr
     if quiet:
-        return Silence()
+        return NoDisplay()
     if to.isatty():
         try:
-            return Bars(to)
+            return BarDisplay(to)
         except ImportError:
             pass
-    return Lines(to)
+    return LineDisplay(to)
 
 
-class Silence:
+class NoDisplay:
     def say(self, what: str) -> None:
         pass
 
     @contextmanager
-    def fetching(self, needs: Sequence[Need]) -> Iterator[None]:
+    def fetching(self, needs: Sequence[NeededFile]) -> Iterator[None]:
         yield
 
-    def begin(self, need: Need) -> None:
+    def begin(self, need: NeededFile) -> None:
         pass
 
-    def advance(self, need: Need, size: int) -> None:
+    def advance(self, need: NeededFile, size: int) -> None:
         pass
 
-    def end(self, need: Need) -> None:
+    def end(self, need: NeededFile) -> None:
         pass
 
 
-class Lines:
+class LineDisplay:
     """A line for each thing that is said, and one every other second while files come."""
 
     def __init__(self, to: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -76,35 +76,35 @@ class Lines:
         self._clock = clock
         self._files = self._size = self._ended = self._came = self._fetched = 0
         self._started = self._told = 0.0
-        self._partly: dict[Need, int] = {}
+        self._partly: dict[NeededFile, int] = {}
 
     def say(self, what: str) -> None:
         print(what, file=self._to, flush=True)
 
     @contextmanager
-    def fetching(self, needs: Sequence[Need]) -> Iterator[None]:
+    def fetching(self, needs: Sequence[NeededFile]) -> Iterator[None]:
         self._files, self._size = len(needs), sum(each.size or 0 for each in needs)
         self._started = self._told = self._clock()
         self._tell()
         yield
         self._tell()
 
-    def begin(self, need: Need) -> None:
+    def begin(self, need: NeededFile) -> None:
         self._partly[need] = 0
 
-    def advance(self, need: Need, size: int) -> None:
+    def advance(self, need: NeededFile, size: int) -> None:
         self._partly[need] += size
         self._fetched += size
         self._now_and_then()
 
-    def end(self, need: Need) -> None:
+    def end(self, need: NeededFile) -> None:
         self._partly.pop(need, None)
         self._ended += 1
         self._came += need.size or 0
         self._now_and_then()
 
     def _now_and_then(self) -> None:
-        if self._clock() - self._told >= EVERY:
+        if self._clock() - self._told >= REPORT_INTERVAL:
             self._told = self._clock()
             self._tell()
 
@@ -120,7 +120,7 @@ class Lines:
         self.say(line)
 
 
-class Bars:
+class BarDisplay:
     """One bar for all and one for each file that is coming. Raises ``ImportError`` without rich."""
 
     def __init__(self, to: TextIO) -> None:
@@ -128,14 +128,14 @@ class Bars:
 
         self._console = Console(file=to)
         self._bars: Progress | None = None
-        self._tasks: dict[Need, TaskID] = {}
+        self._tasks: dict[NeededFile, TaskID] = {}
         self._all: TaskID | None = None
 
     def say(self, what: str) -> None:
         self._console.print(what, markup=False, highlight=False, style="dim")
 
     @contextmanager
-    def fetching(self, needs: Sequence[Need]) -> Iterator[None]:
+    def fetching(self, needs: Sequence[NeededFile]) -> Iterator[None]:
         from rich import progress as rich
 
         columns = (
@@ -151,17 +151,17 @@ class Bars:
             yield
         self._bars = None
 
-    def begin(self, need: Need) -> None:
+    def begin(self, need: NeededFile) -> None:
         if self._bars:
             self._tasks[need] = self._bars.add_task(need.filename, total=need.size)
 
-    def advance(self, need: Need, size: int) -> None:
+    def advance(self, need: NeededFile, size: int) -> None:
         if self._bars and self._all is not None:
             self._bars.advance(self._tasks[need], size)
             if need.size:
                 self._bars.advance(self._all, size)
 
-    def end(self, need: Need) -> None:
+    def end(self, need: NeededFile) -> None:
         if self._bars is None or self._all is None:
             return
         task = self._tasks.pop(need, None)

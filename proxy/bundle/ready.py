@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.gather import JOBS, needed
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.gather import DEFAULT_JOBS, needed
 from proxy.bundle.held import missing
-from proxy.bundle.needs import Lock, Missing, Need, Needs
-from proxy.bundle.parallel import each
+from proxy.bundle.needs import LockedVersion, Missing, NeededFile, ResolvedFiles
+from proxy.bundle.parallel import for_each
 from proxy.bundle.progress import Display
 from proxy.bundle.resolve import Resolver
-from proxy.bundle.rounds import rounds
+from proxy.bundle.rounds import lock_rounds
 from proxy.bundle.targets import Target, parse_targets
 from proxy.bundle.uv import UvFailed
-from proxy.bundle.wants import Requirements, Wants
-from proxy.bundle.witness import Witness
+from proxy.bundle.wants import Requirements, SourceRequirements
+from proxy.bundle.witness import RecordingIndex
 from proxy.compose import open_proxy
 from proxy.errors import ConfigurationError
 from proxy.events import Event, FileAnswered, Outcome
@@ -27,7 +27,7 @@ from proxy.simple.names import version_of
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Readiness:
-    needs: Needs
+    needs: ResolvedFiles
     missing: tuple[Missing, ...]
     installed: int = 0
     """Sets of requirements that a real installer installed."""
@@ -44,13 +44,13 @@ def runs_here(target: Target) -> bool:
 
 async def ready(
     settings: Settings,
-    wants: Wants,
-    choice: Choice,
+    wants: SourceRequirements,
+    choice: FileFilter,
     display: Display,
     *,
     verify: bool = False,
     install: bool = False,
-    jobs: int = JOBS,
+    jobs: int = DEFAULT_JOBS,
 ) -> Readiness:
     """What of the wants is not held; if all is, whether tools can do with it.
 
@@ -73,7 +73,7 @@ async def ready(
         return verdict
     lists_held = settings.model_copy(update={"offline": True, "offline_list_all": False})
     async with open_proxy(lists_held) as proxy:
-        witness = Witness(proxy.index)
+        witness = RecordingIndex(proxy.index)
         async with Resolver(witness, choice.sdists) as resolver:
             proof = _Proof(needs, witness, resolver, display, jobs)
             await proof.resolved(choice)
@@ -93,7 +93,7 @@ class _Rebuilt:
         if isinstance(event, FileAnswered) and event.outcome in (Outcome.MISS, Outcome.JOINED):
             self.files.add((event.project, event.filename))
 
-    def missing(self, needs: Needs) -> list[Missing]:
+    def missing(self, needs: ResolvedFiles) -> list[Missing]:
         reason = "it was not held any more; it has been taken out of the wheel anew"
         return [
             Missing(need.line, reason)
@@ -102,7 +102,7 @@ class _Rebuilt:
         ]
 
 
-def _own(choice: Choice) -> Target:
+def _own(choice: FileFilter) -> Target:
     for target in choice.targets:
         if runs_here(target):
             return target
@@ -112,7 +112,7 @@ def _own(choice: Choice) -> Target:
     )
 
 
-def _for(own: Target, wants: Wants, choice: Choice) -> list[Requirements]:
+def _for(own: Target, wants: SourceRequirements, choice: FileFilter) -> list[Requirements]:
     return [one for one in wants.requirements if own in (one.choice or choice).targets]
 
 
@@ -120,19 +120,19 @@ def _for(own: Target, wants: Wants, choice: Choice) -> list[Requirements]:
 class _Proof:
     """Tools at work on an instance that lists what is held and nothing else."""
 
-    needs: Needs
-    witness: Witness
+    needs: ResolvedFiles
+    witness: RecordingIndex
     resolver: Resolver
     display: Display
     jobs: int
     failed: dict[str, str] = field(default_factory=dict)
     installs: int = 0
 
-    async def resolved(self, choice: Choice) -> None:
+    async def resolved(self, choice: FileFilter) -> None:
         locked = [
             (asked, target)
             for target in choice.targets
-            for asked in rounds(self._without_builds(target), target)
+            for asked in lock_rounds(self._without_builds(target), target)
         ]
 
         async def one(asked: Requirements, target: Target, *, dependencies: bool) -> None:
@@ -140,18 +140,18 @@ class _Proof:
             work = self.resolver.resolve(asked, target, dependencies=dependencies)
             await self._try(asked, work)
 
-        await each(self.needs.resolved, lambda pair: one(*pair, dependencies=True), self.jobs)
-        await each(locked, lambda pair: one(*pair, dependencies=False), self.jobs)
+        await for_each(self.needs.resolved, lambda pair: one(*pair, dependencies=True), self.jobs)
+        await for_each(locked, lambda pair: one(*pair, dependencies=False), self.jobs)
 
     async def installed(self, resolved: Iterable[Requirements], own: Target) -> None:
-        locked = rounds(self.needs.locked, own)
+        locked = lock_rounds(self.needs.locked, own)
         for asked in (*resolved, *locked):
             self.display.say(f"installing {asked.title} into a folder that is deleted again")
             work = self.resolver.install(asked, dependencies=asked not in locked)
             if await self._try(asked, work):
                 self.installs += 1
 
-    def _without_builds(self, target: Target) -> list[Lock]:
+    def _without_builds(self, target: Target) -> list[LockedVersion]:
         """Locked versions; for other machines, only those that have a wheel.
 
         A resolver that meets an sdist may build it, which nobody prepared for on this machine.
@@ -172,7 +172,7 @@ class _Proof:
         except UvFailed as error:
             reason = f"{asked.title}: {error}"
             for file in self.witness.missed_files():
-                need = Need(file.project, file.filename, file.digest)
+                need = NeededFile(file.project, file.filename, file.digest)
                 self.failed.setdefault(need.line, reason)
             names = sorted(self.witness.missed_pages) or asked.lines
             for line in names:

@@ -18,8 +18,7 @@ from proxy.bundle.targets import Target
 from proxy.bundle.uv import Uv, find_uv
 from proxy.bundle.wants import Requirements
 from proxy.indexes.base import Index
-from proxy.model import ProjectName
-from proxy.simple.names import normalize
+from proxy.model import ProjectName, normalize
 
 Version = tuple[ProjectName, str]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import count
 
-from proxy.bundle.needs import Lock
+from proxy.bundle.needs import LockedVersion
 from proxy.bundle.targets import Target
 from proxy.bundle.wants import Requirements
 
 
-def rounds(locked: Iterable[Lock], target: Target) -> list[Requirements]:
+def lock_rounds(locked: Iterable[LockedVersion], target: Target) -> list[Requirements]:
     """Every version that is locked for the target.
 
     A lock may hold several of one project, for extras that exclude each other: one a round.
@@ -26,7 +26,7 @@ def rounds(locked: Iterable[Lock], target: Target) -> list[Requirements]:
     return [Requirements("what is locked", "".join(each.values())) for each in made]
 
 
-def _line(lock: Lock) -> str:
+def _line(lock: LockedVersion) -> str:
     hashes = "".join(f" --hash={each}" for each in sorted(lock.digests) if _usable(each))
     return f"{lock.project}=={lock.version}{hashes}\n"
 

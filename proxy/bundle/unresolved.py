@@ -8,27 +8,26 @@ from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from proxy.bundle.collected import Collected
-from proxy.bundle.fault import at_fault
-from proxy.bundle.needs import Need
-from proxy.bundle.parallel import each
+from proxy.bundle.collected import GatheredFiles
+from proxy.bundle.fault import find_conflicting
+from proxy.bundle.needs import NeededFile
+from proxy.bundle.parallel import for_each
 from proxy.bundle.resolve import Resolver
 from proxy.bundle.targets import Target
 from proxy.bundle.uv import UvFailed
 from proxy.bundle.wants import Requirements
-from proxy.bundle.witness import Asked as File
-from proxy.bundle.witness import Witness
+from proxy.bundle.witness import RecordingIndex
+from proxy.bundle.witness import RequestedFile as File
 from proxy.errors import ProxyError
-from proxy.model import METADATA, ProjectName
-from proxy.simple.names import normalize
+from proxy.model import METADATA, ProjectName, normalize
 
 Asked = tuple[Requirements, Target]
 
 
 @dataclass(slots=True)
-class Unresolved:
-    witness: Witness
-    collected: Collected
+class ConflictReport:
+    witness: RecordingIndex
+    collected: GatheredFiles
     resolver: Resolver
     jobs: int
     rest: bool
@@ -43,7 +42,7 @@ class Unresolved:
         files = self.witness.missed_files()
         for file in files:
             about = max(failed, key=lambda asked: _explained(failed[asked], [file]))
-            line = Need(file.project, file.filename, file.digest).line
+            line = NeededFile(file.project, file.filename, file.digest).line
             self.collected.miss(line, _reason(about, failed[about]))
         # The file that was not there tells all, if it is but one.
         only = files if not self.witness.missed_pages else ()
@@ -51,7 +50,7 @@ class Unresolved:
         self.asked |= dict.fromkeys(asked for asked in failed if asked not in told)
         if not self.rest:
             failed = {asked: error for asked, error in failed.items() if asked not in told}
-        with self.witness.looking_away():
+        with self.witness.paused():
             return await self._instead(failed, told)
 
     async def _instead(
@@ -71,7 +70,7 @@ class Unresolved:
                 if good and self.rest:
                     instead[requirements.only(good), asked[1]] = None
 
-        await each(dict.fromkeys(requirements for requirements, _ in failed), look, self.jobs)
+        await for_each(dict.fromkeys(requirements for requirements, _ in failed), look, self.jobs)
         return list(instead)
 
     async def _faults(
@@ -83,7 +82,7 @@ class Unresolved:
         if not absent and self.witness.troubles:  # to ask again and again would not help
             told = "\n".join((_reason(asked, error), *self.witness.troubles.values()))
             return dict.fromkeys(requirements.lines, told)
-        found = await at_fault(
+        found = await find_conflicting(
             requirements,
             lambda part: self.resolver.resolve(part, target),
             absent,
@@ -93,7 +92,7 @@ class Unresolved:
 
     async def _without_page(self, lines: Iterable[str], target: Target) -> dict[str, str]:
         projects = {line: _project(line, target) for line in lines}
-        await each(
+        await for_each(
             dict.fromkeys(p for p in projects.values() if p and p not in self._absent),
             self._look_for,
             self.jobs,

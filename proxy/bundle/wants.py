@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from packaging.specifiers import SpecifierSet
 
-from proxy.bundle.choice import Choice
+from proxy.bundle.choice import FileFilter
 from proxy.bundle.targets import Target
 from proxy.errors import ProxyError
 from proxy.model import ProjectName
@@ -83,7 +83,7 @@ class Requirements:
     """A constraints file of the same kind."""
     prereleases: bool = False
     """Whether pre-releases are asked for everywhere (``--pre``)."""
-    choice: Choice | None = None
+    choice: FileFilter | None = None
     """What it is for, where that is not for the command to say."""
 
     @property
@@ -98,13 +98,13 @@ class Requirements:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class LatestVersions:
     """The newest ``latest`` versions of a project that the specifier allows, nothing they need."""
 
     project: ProjectName
     specifier: SpecifierSet
     latest: int
-    choice: Choice | None = None
+    choice: FileFilter | None = None
     """As of ``Requirements``."""
 
     @property
@@ -113,7 +113,7 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class LoggedRequest:
     """What an access log says was asked for: a project's page, or a file."""
 
     project: ProjectName
@@ -124,7 +124,7 @@ class Touched:
 
 
 @dataclass(frozen=True, slots=True)
-class Skipped:
+class SkippedRequirement:
     """Something a source needs that cannot be had from an index."""
 
     source: str
@@ -136,27 +136,27 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
-class Wants:
+class SourceRequirements:
     """All that one or more sources ask for."""
 
     files: tuple[Pinned, ...] = ()
     versions: tuple[PinnedVersion, ...] = ()
     requirements: tuple[Requirements, ...] = ()
-    named: tuple[Named, ...] = ()
-    touched: tuple[Touched, ...] = ()
-    skipped: tuple[Skipped, ...] = ()
+    named: tuple[LatestVersions, ...] = ()
+    touched: tuple[LoggedRequest, ...] = ()
+    skipped: tuple[SkippedRequirement, ...] = ()
     notes: tuple[str, ...] = ()
     """What was read but not followed, one line each, for people."""
 
 
-def joined(wants: Iterable[Wants]) -> Wants:
+def joined(wants: Iterable[SourceRequirements]) -> SourceRequirements:
     """One for all, each thing once."""
     every = tuple(wants)
     files = {
         (each.project, each.filename, *sorted(each.hashes.items()), each.targets): each
         for each in chain.from_iterable(one.files for one in every)
     }
-    return Wants(
+    return SourceRequirements(
         files=tuple(files.values()),
         versions=_once(one.versions for one in every),
         requirements=_once(one.requirements for one in every),

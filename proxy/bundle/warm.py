@@ -11,13 +11,13 @@ from time import time
 
 from pydantic import ByteSize, HttpUrl
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.fetching import Counting, Fetching
-from proxy.bundle.gather import JOBS, needed
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.fetching import Counting, NeededFetcher
+from proxy.bundle.gather import DEFAULT_JOBS, needed
 from proxy.bundle.held import missing
-from proxy.bundle.needs import Missing, Need, Needs
+from proxy.bundle.needs import Missing, NeededFile, ResolvedFiles
 from proxy.bundle.progress import Display
-from proxy.bundle.wants import Wants
+from proxy.bundle.wants import SourceRequirements
 from proxy.compose import Proxy, open_proxy
 from proxy.compose_bundle import mirrored
 from proxy.errors import ProxyError
@@ -25,7 +25,7 @@ from proxy.indexes.base import Index
 from proxy.model import METADATA, ProjectName
 from proxy.settings import MirrorTable, Settings
 from proxy.storage.disk import DiskBlob
-from proxy.storage.held import Held, HeldFile
+from proxy.storage.held import CachedFileRecord, CachedFiles
 from proxy.upstream.credentials import mask
 
 _ROOM = ByteSize(64 * 2**20)
@@ -34,7 +34,7 @@ _ROOM = ByteSize(64 * 2**20)
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
 class Report:
-    needs: Needs
+    needs: ResolvedFiles
     missing: tuple[Missing, ...]
     fetched: int
     """Files."""
@@ -46,7 +46,12 @@ class Report:
 
 
 async def warm(
-    settings: Settings, wants: Wants, choice: Choice, display: Display, *, jobs: int = JOBS
+    settings: Settings,
+    wants: SourceRequirements,
+    choice: FileFilter,
+    display: Display,
+    *,
+    jobs: int = DEFAULT_JOBS,
 ) -> Report:
     """Everything that is wanted, in the cache of these settings.
 
@@ -84,11 +89,11 @@ async def _unstored(index: Index, projects: Iterable[ProjectName]) -> list[Missi
 async def warm_remote(
     settings: Settings,
     url: HttpUrl,
-    wants: Wants,
-    choice: Choice,
+    wants: SourceRequirements,
+    choice: FileFilter,
     display: Display,
     *,
-    jobs: int = JOBS,
+    jobs: int = DEFAULT_JOBS,
 ) -> Report:
     """As ``warm``, for the cache of the Waystation at ``url``: it fetches what it is asked for.
 
@@ -99,13 +104,13 @@ async def warm_remote(
             return await _fetched(proxy, wants, choice, display, jobs)
 
 
-async def remember(proxy: Proxy, settings: Settings, needs: Iterable[Need]) -> None:
+async def remember(proxy: Proxy, settings: Settings, needs: Iterable[NeededFile]) -> None:
     """Notes that metadata is held which came with another wheel that has the same.
 
     It is found by its digest without that; to be carried elsewhere it has to be known.
     """
     held = {
-        name: Held(proxy.cache.records, origin.namespace)
+        name: CachedFiles(proxy.cache.records, origin.namespace)
         for name, origin in mirrored(settings).items()
     }
     for need in needs:
@@ -116,7 +121,9 @@ async def remember(proxy: Proxy, settings: Settings, needs: Iterable[Need]) -> N
             with suppress(ProxyError):
                 artifact = await proxy.index.file(need.project, need.filename, need.digest)
                 if isinstance(blob := artifact.blob, DiskBlob):
-                    known = HeldFile(blob.path.name, blob.size, time(), artifact.file.uploaded)
+                    known = CachedFileRecord(
+                        blob.path.name, blob.size, time(), artifact.file.uploaded
+                    )
                     await held[need.index].put(*key, known)
 
 
@@ -149,12 +156,12 @@ def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
 
 
 async def _fetched(
-    proxy: Proxy, wants: Wants, choice: Choice, display: Display, jobs: int
+    proxy: Proxy, wants: SourceRequirements, choice: FileFilter, display: Display, jobs: int
 ) -> Report:
     counting = Counting()
     proxy.events.subscribe(counting)
     needs = await needed(proxy.index, wants, choice, rest=True, jobs=jobs, say=display.say)
-    fetching = Fetching(proxy.index, proxy.cache.store, display, jobs)
+    fetching = NeededFetcher(proxy.index, proxy.cache.store, display, jobs)
     await fetching.all(needs.files)
     missing = {lack.line: lack for lack in (*fetching.failed, *needs.missing)}
     fetched = [

@@ -12,7 +12,7 @@ from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestedFile:
     """A file that was asked for."""
 
     project: ProjectName
@@ -22,21 +22,21 @@ class Asked:
 
 
 @dataclass(slots=True)
-class Witness:
+class RecordingIndex:
     """Answers as ``index`` does, and notes."""
 
     index: Index
     pages: dict[ProjectName, ProjectPage] = field(default_factory=dict)
-    files: dict[Asked, File] = field(default_factory=dict)
+    files: dict[RequestedFile, File] = field(default_factory=dict)
     missed_pages: set[ProjectName] = field(default_factory=set)
     """Projects that were asked for and are not there."""
     troubles: dict[ProjectName, str] = field(default_factory=dict)
     """Why nobody knows whether these projects are there."""
-    _missed: set[Asked] = field(default_factory=set)
+    _missed: set[RequestedFile] = field(default_factory=set)
     _looks_away: bool = False
 
     @contextmanager
-    def looking_away(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """While entered nothing is noted: what is asked for is only tried."""
         self._looks_away = True
         try:
@@ -70,7 +70,7 @@ class Witness:
     ) -> Artifact:
         if self._looks_away:
             return await self.index.file(project, filename, digest)
-        asked = Asked(project, filename, digest or "-")
+        asked = RequestedFile(project, filename, digest or "-")
         try:
             artifact = await self.index.file(project, filename, digest)
         except ProxyError:
@@ -79,7 +79,7 @@ class Witness:
         self.files[asked] = artifact.file
         return artifact
 
-    def missed_files(self) -> set[Asked]:
+    def missed_files(self) -> set[RequestedFile]:
         """Files that were asked for and are not there.
 
         A wheel that was only tried because its ``.metadata`` is not there does not count.

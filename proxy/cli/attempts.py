@@ -14,7 +14,7 @@ from typing import NamedTuple
 from proxy.cache import cache_folder
 from proxy.compose_mirror import open_upstream
 from proxy.errors import ConfigurationError, reason
-from proxy.plan import DefaultDirectory, Node, leaves, plan, without_credentials
+from proxy.plan import DefaultDirectory, IndexNode, leaves, resolve_tree, without_credentials
 from proxy.settings import LocalTable, MirrorTable, Settings
 from proxy.storage.folders import private_folder, require_local
 from proxy.upstream.probe import probe
@@ -28,7 +28,7 @@ class Attempt(NamedTuple):
 
 
 @asynccontextmanager
-async def probing(settings: Settings, tree: Node) -> AsyncIterator[None]:
+async def probing(settings: Settings, tree: IndexNode) -> AsyncIterator[None]:
     """In the background: a log line for each upstream where there is no index, with the reason.
 
     Nothing waits for it. Offline nothing is asked. The requests are not in the metrics.
@@ -41,13 +41,13 @@ async def probing(settings: Settings, tree: Node) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _probe_all(settings: Settings, tree: Node) -> None:
+async def _probe_all(settings: Settings, tree: IndexNode) -> None:
     async for what, problem in upstreams(settings, tree):
         if problem:
             log.warning("%s: %s", what, problem)
 
 
-async def upstreams(settings: Settings, tree: Node) -> AsyncIterator[Attempt]:
+async def upstreams(settings: Settings, tree: IndexNode) -> AsyncIterator[Attempt]:
     """One after the other, each index of another address once."""
     mirrors = {each.name: each.table for each in leaves(tree)}
     for name, table in mirrors.items():
@@ -61,7 +61,7 @@ async def upstreams(settings: Settings, tree: Node) -> AsyncIterator[Attempt]:
 
 async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attempt]:
     """What a server with these settings needs; without ``network`` neither port nor upstream."""
-    tree = plan(settings)
+    tree = resolve_tree(settings)
     yield Attempt(f"cache {cache_folder(settings)}", _cache(cache_folder(settings)))
     for attempt in _directories(tree):
         yield attempt
@@ -89,7 +89,7 @@ def _cache(folder: Path) -> str | None:
     return None
 
 
-def _directories(tree: Node) -> Iterator[Attempt]:
+def _directories(tree: IndexNode) -> Iterator[Attempt]:
     for each in leaves(tree):
         if isinstance(each.table, LocalTable):
             folder = each.table.path.absolute()

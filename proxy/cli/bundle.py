@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.refused import Failed
+from proxy.bundle.archive.refused import BundleFailed
 from proxy.bundle.archive.signing import make_keys
 from proxy.cli.bundle_create import create_command
 from proxy.cli.bundle_files import READABLE_OR_DASH, WRITABLE, opened
 from proxy.cli.bundle_import import import_command, verify_command
-from proxy.cli.bundle_json import about, json_option, tell
+from proxy.cli.bundle_json import about, json_option, print_json
 from proxy.cli.bundle_text import facts, listing
 
 
@@ -47,7 +47,7 @@ def show_command(file: Path, manifest: bool, as_json: bool) -> None:
     if manifest:
         click.echo(bundle.content, nl=False)
     elif as_json:
-        tell(about(bundle))
+        print_json(about(bundle))
     else:
         click.echo("\n".join([*facts(bundle), *listing(bundle.manifest)]))
 
@@ -59,5 +59,5 @@ def key_command(file: Path) -> None:
     try:
         public = make_keys(file)
     except OSError as error:
-        raise Failed(f"{error.filename or file} cannot be written", error) from error
+        raise BundleFailed(f"{error.filename or file} cannot be written", error) from error
     click.echo(f"{file} is for you alone; give {public} to those who import")

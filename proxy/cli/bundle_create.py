@@ -12,26 +12,31 @@ import click
 
 from proxy.bundle.archive.creating import Created, create_bundle
 from proxy.bundle.archive.delta import read_base
-from proxy.bundle.archive.manifest import Origin
-from proxy.bundle.archive.refused import NothingHeld
-from proxy.bundle.archive.selection import Selection, of_everything, of_needs, of_projects
+from proxy.bundle.archive.refused import NothingCached
+from proxy.bundle.archive.selection import (
+    BundleSelection,
+    select_everything,
+    select_needed,
+    select_projects,
+)
 from proxy.bundle.archive.signing import load_signer
 from proxy.bundle.gather import needed
 from proxy.bundle.held import missing
-from proxy.bundle.needs import Needs
+from proxy.bundle.needs import ResolvedFiles
 from proxy.cache import cache_folder, open_cache
 from proxy.cli.bundle_files import DASH, READABLE, WRITABLE, progress
-from proxy.cli.bundle_json import json_option, made, tell
+from proxy.cli.bundle_json import json_option, made, print_json
 from proxy.cli.bundle_text import created_lines
 from proxy.cli.options import settings_options
 from proxy.cli.reporting import list_missing, quiet_logs, tell_missing
 from proxy.cli.source_options import given, read_sources, source_options
 from proxy.compose import open_proxy
 from proxy.compose_bundle import mirrored
-from proxy.plan import leaves, plan
+from proxy.model import normalize
+from proxy.plan import leaves, resolve_tree
 from proxy.settings import LocalTable, Settings
-from proxy.simple.names import normalize
 from proxy.sources import load
+from proxy.upstream.documents import UpstreamOrigin
 
 
 @click.command("create")
@@ -76,7 +81,7 @@ def create_command(
     origins = mirrored(settings)
     selection = asyncio.run(_selected(settings, origins, wanted, everything, projects))
     if not any(selection.files.values()):
-        raise NothingHeld(cache_folder(settings), [origin.url for origin in origins.values()])
+        raise NothingCached(cache_folder(settings), [origin.url for origin in origins.values()])
     base = read_base(since) if since else None
     signer = load_signer(sign) if sign else None
 
@@ -91,18 +96,18 @@ def create_command(
     for line in done.left_out:
         click.echo(f"left out, not there any more: {line}", err=True)
     if as_json:
-        tell(made(done), err=to is None)
+        print_json(made(done), err=to is None)
     else:
         click.echo("\n".join(created_lines(done, file)), err=to is None)
 
 
 async def _selected(
     settings: Settings,
-    origins: Mapping[str, Origin],
+    origins: Mapping[str, UpstreamOrigin],
     wanted: dict[str, Any],
     everything: bool,
     projects: tuple[str, ...],
-) -> Selection:
+) -> BundleSelection:
     sources = bool(wanted["sources"] or wanted["logs"])
     if [sources, everything, bool(projects)].count(True) != 1:
         raise click.UsageError("name sources, or projects with --project, or say --all")
@@ -114,13 +119,13 @@ async def _selected(
     async with open_cache(settings) as cache:
         if everything:
             _tell_private(settings)
-            return await of_everything(cache.records, namespaces)
-        return await of_projects(cache.records, namespaces, _names(projects))
+            return await select_everything(cache.records, namespaces)
+        return await select_projects(cache.records, namespaces, _names(projects))
 
 
 async def _needed(
-    settings: Settings, origins: Mapping[str, Origin], wanted: dict[str, Any]
-) -> Selection:
+    settings: Settings, origins: Mapping[str, UpstreamOrigin], wanted: dict[str, Any]
+) -> BundleSelection:
     """By what is held, without a network: so the far side comes to the same."""
     wants, choice = read_sources(**wanted)
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
@@ -136,16 +141,18 @@ async def _needed(
     return await _held(settings, origins, needs)
 
 
-async def _held(settings: Settings, origins: Mapping[str, Origin], needs: Needs) -> Selection:
+async def _held(
+    settings: Settings, origins: Mapping[str, UpstreamOrigin], needs: ResolvedFiles
+) -> BundleSelection:
     async with open_cache(settings) as cache:
-        selection, private = await of_needs(cache.records, origins, needs)
+        selection, private = await select_needed(cache.records, origins, needs)
     for need in private:
         click.echo(f"private, so not in the bundle: {need.filename}", err=True)
     return selection
 
 
 def _tell_private(settings: Settings) -> None:
-    for leaf in leaves(plan(settings)):
+    for leaf in leaves(resolve_tree(settings)):
         if isinstance(leaf.table, LocalTable) and leaf.table.path.is_dir():
             click.echo(f"private, so not in the bundle: the directory {leaf.table.path}", err=True)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from proxy.bundle.archive.refused import Failed
-from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.refused import BundleFailed
+from proxy.bundle.archive.source import ByteSource
 
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 READABLE_OR_DASH = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
@@ -21,14 +21,14 @@ DASH = Path("-")
 
 
 @contextmanager
-def opened(file: Path, *, hashed: bool = False) -> Iterator[Source]:
-    """Raises ``Failed``."""
+def opened(file: Path, *, hashed: bool = False) -> Iterator[ByteSource]:
+    """Raises ``BundleFailed``."""
     try:
         stream = _standard_input() if file == DASH else file.open("rb", buffering=0)
     except OSError as error:
-        raise Failed(f"{file} cannot be read", error) from error
+        raise BundleFailed(f"{file} cannot be read", error) from error
     with stream:
-        yield Source(stream, hashed=hashed)
+        yield ByteSource(stream, hashed=hashed)
 
 
 def _standard_input() -> FileIO:

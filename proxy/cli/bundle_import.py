@@ -10,13 +10,13 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.bundle.archive.importing import Rules, import_bundle, strange
+from proxy.bundle.archive.importing import ImportRules, import_bundle, unknown_upstreams
 from proxy.bundle.archive.reading import Bundle, drop
 from proxy.bundle.archive.signing import load_trusted
-from proxy.bundle.archive.survey import Survey
+from proxy.bundle.archive.survey import Comparison
 from proxy.cache import open_cache
 from proxy.cli.bundle_files import READABLE, READABLE_OR_DASH, opened, progress
-from proxy.cli.bundle_json import about, imported, json_option, tell
+from proxy.cli.bundle_json import about, imported, json_option, print_json
 from proxy.cli.bundle_text import facts, imported_lines
 from proxy.cli.options import settings_options
 from proxy.cli.reporting import quiet_logs
@@ -77,7 +77,7 @@ def verify_command(
                 advance(step)
         bundle.require(expect)
     if as_json:
-        tell({"archive": bundle.archive_digest, **about(bundle)})
+        print_json({"archive": bundle.archive_digest, **about(bundle)})
         return
     lines = ["sound", f"archive    sha256:{bundle.archive_digest}", *facts(bundle)]
     click.echo("\n".join(lines))
@@ -110,9 +110,9 @@ def import_command(
     settings = _settings(flags, config, trust)
     quiet_logs(settings)
     here = list(mirrored(settings).values())
-    rules = Rules(here, int(settings.max_size), expect, accept_changed)
+    rules = ImportRules(here, int(settings.max_size), expect, accept_changed)
 
-    async def run(bundle: Bundle) -> Survey:
+    async def run(bundle: Bundle) -> Comparison:
         with progress(bundle.manifest.load) as advance:
             async with open_cache(settings) as cache:
                 return await import_bundle(cache, bundle, rules, advance)
@@ -121,10 +121,10 @@ def import_command(
         bundle = Bundle(source, load_trusted(settings.trusted_keys))
         found = asyncio.run(run(bundle))
     if as_json:
-        tell(imported(found))
+        print_json(imported(found))
     else:
         click.echo("\n".join(imported_lines(found)))
-    for url in strange(bundle.manifest, here):
+    for url in unknown_upstreams(bundle.manifest, here):
         click.echo(f"these settings do not serve its pages: set upstream to {url}", err=True)
 
 

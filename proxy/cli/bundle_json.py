@@ -10,13 +10,13 @@ import msgspec
 from proxy.bundle.archive.creating import Created
 from proxy.bundle.archive.manifest import BundledFile, Manifest
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.survey import Survey
+from proxy.bundle.archive.survey import Comparison
 from proxy.cli.bundle_text import projects_of
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Report in JSON.")
 
 
-def tell(report: dict[str, Any], *, err: bool = False) -> None:
+def print_json(report: dict[str, Any], *, err: bool = False) -> None:
     click.echo(msgspec.json.encode(report), err=err)
 
 
@@ -31,7 +31,7 @@ def made(done: Created) -> dict[str, Any]:
     return {**archive, "left_out": done.left_out, **_amounts(done.manifest)}
 
 
-def imported(found: Survey) -> dict[str, Any]:
+def imported(found: Comparison) -> dict[str, Any]:
     """What became of each page, by project, and of each file."""
     pages = {
         "new": found.new_pages,
@@ -46,7 +46,7 @@ def imported(found: Survey) -> dict[str, Any]:
     }
     return {
         "pages": {kind: [each.project for each in which] for kind, which in pages.items()},
-        "files": {kind: [_told(each) for each in which] for kind, which in files.items()},
+        "files": {kind: [_as_json(each) for each in which] for kind, which in files.items()},
         "completed": found.completed,
     }
 
@@ -67,5 +67,5 @@ def _amounts(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _told(file: BundledFile) -> dict[str, str]:
+def _as_json(file: BundledFile) -> dict[str, str]:
     return {"project": file.project, "filename": file.filename, "sha256": file.sha256}

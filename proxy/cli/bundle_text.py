@@ -10,7 +10,7 @@ from pathlib import Path
 from proxy.bundle.archive.creating import Created
 from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.survey import Survey
+from proxy.bundle.archive.survey import Comparison
 from proxy.errors import how_to_add
 from proxy.sizes import count_text, size_text
 
@@ -70,7 +70,7 @@ def created_lines(done: Created, path: Path) -> list[str]:
     ]
 
 
-def imported_lines(found: Survey) -> list[str]:
+def imported_lines(found: Comparison) -> list[str]:
     pages = (
         f"pages  {len(found.new_pages)} new, {len(found.changed_pages)} changed,"
         f" {len(found.same_pages) + len(found.confirmed_pages)} same,"

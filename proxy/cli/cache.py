@@ -13,11 +13,11 @@ import click
 from proxy.cache import Cache, open_cache
 from proxy.cli.options import settings_options
 from proxy.logs import stamp
-from proxy.simple.names import normalize
+from proxy.model import normalize
 from proxy.sizes import count_text, size_text
 from proxy.sources import load
 from proxy.storage.changed import ChangedFiles
-from proxy.upkeep import holdings, projects_in, purge, purge_everything, stats, verify
+from proxy.upkeep import cached_files, projects_in, purge, purge_everything, stats, verify
 
 
 @click.group("cache")
@@ -64,7 +64,7 @@ def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -
     wanted = _names(projects)
 
     async def work(cache: Cache) -> int:
-        found = await holdings(cache, wanted)
+        found = await cached_files(cache, wanted)
         files = [file for _, held in found for file in held]
         size = size_text(sum(file.size for file in files))
         projects = count_text(len(found), "project")

@@ -11,7 +11,7 @@ import click
 from proxy.cli.attempts import attempts
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
-from proxy.plan import describe, plan
+from proxy.plan import describe, resolve_tree
 from proxy.settings import Settings
 from proxy.sources import load
 
@@ -27,11 +27,11 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
     Then try the cache folder, the directories, the port and upstream. Exit status 2 if a
     setting is wrong, 1 if something that was tried failed.
     """
-    loaded = load(flags, config, plan)
+    loaded = load(flags, config, resolve_tree)
     if toml:
         click.echo("\n".join(as_toml(loaded.settings)))
         return
-    tree = plan(loaded.settings)
+    tree = resolve_tree(loaded.settings)
     click.echo("Indexes, in the order of resolution:")
     for line in describe(tree):
         click.echo(f"  {line}")

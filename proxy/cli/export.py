@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from proxy.cli.export_source import Asked, check_place, opened
+from proxy.cli.export_source import ExportRequest, check_place, opened
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import given, source_options
 from proxy.errors import how_to_add
@@ -80,7 +80,7 @@ def command(
     status 1 if something is not in the cache: then nothing is written.
     """
     names = Path("/dev/stdin") if names == Path("-") else names
-    asked = Asked(everything, local, bare, names, projects, given(flags))
+    asked = ExportRequest(everything, local, bare, names, projects, given(flags))
     asked.check()
     if names and link:
         raise click.UsageError("--link is of no use: the files of --names are elsewhere")
@@ -104,7 +104,7 @@ def _form(base: str | None, link: str | None, title: str, names: Path | None) ->
 
 
 async def _export(
-    tree: Tree, form: Form, settings: Settings, asked: Asked, base: str | None
+    tree: Tree, form: Form, settings: Settings, asked: ExportRequest, base: str | None
 ) -> Exported:
     async with opened(asked, settings, base) as source:
         return await export(source.index, tree, form, source.selection, store=source.store)

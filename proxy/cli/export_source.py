@@ -20,16 +20,16 @@ from proxy.compose import Proxy, open_proxy
 from proxy.errors import ConfigurationError
 from proxy.export.directory import open_directory
 from proxy.export.names import read_names
-from proxy.export.selection import Selection, of_files
+from proxy.export.selection import ExportSelection, of_files
 from proxy.indexes.base import Index
 from proxy.indexes.fallthrough import Fallthrough
-from proxy.plan import leaves, plan
+from proxy.model import normalize
+from proxy.plan import leaves, resolve_tree
 from proxy.settings import LocalTable, Settings
-from proxy.simple.names import normalize
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ExportRequest:
     """What the command line says is to be exported; one of these is set."""
 
     everything: bool = False
@@ -55,14 +55,16 @@ class Asked:
 @dataclass(frozen=True, slots=True)
 class Opened:
     index: Index
-    selection: Selection | None = None
+    selection: ExportSelection | None = None
     """None: all of the index."""
     store: Path | None = None
     """The folder of our own store, if files come from there."""
 
 
 @asynccontextmanager
-async def opened(asked: Asked, settings: Settings, base: str | None) -> AsyncIterator[Opened]:
+async def opened(
+    asked: ExportRequest, settings: Settings, base: str | None
+) -> AsyncIterator[Opened]:
     """No connection is opened, whatever the settings say. ``base``: where names are found.
 
     Raises ``ConfigurationError``, ``UnreadableNames`` and ``SystemExit`` once it is told what
@@ -82,9 +84,9 @@ async def opened(asked: Asked, settings: Settings, base: str | None) -> AsyncIte
             yield Opened(index, selection, proxy.cache.store.root)
 
 
-def check_place(folder: Path, settings: Settings, asked: Asked) -> None:
+def check_place(folder: Path, settings: Settings, asked: ExportRequest) -> None:
     """Raises ``ConfigurationError`` where the tree would be its own source."""
-    tables = (node.table for node in leaves(plan(settings)))
+    tables = (node.table for node in leaves(resolve_tree(settings)))
     taken = {"the cache": cache_folder(settings)}
     taken |= {f"the directory {t.path}": t.path for t in tables if isinstance(t, LocalTable)}
     taken |= {f"the directory {asked.bare}": asked.bare} if asked.bare else {}
@@ -102,7 +104,7 @@ def _private(proxy: Proxy) -> Index:
     return Fallthrough("local", there)
 
 
-async def _selection(index: Index, asked: Asked) -> Selection:
+async def _selection(index: Index, asked: ExportRequest) -> ExportSelection:
     if asked.projects:
         return _by_name(asked.projects)
     wants, choice = read_sources(**asked.sources)
@@ -116,7 +118,7 @@ async def _selection(index: Index, asked: Asked) -> Selection:
     return of_files((need.project, need.filename) for need in needs.files)
 
 
-def _by_name(projects: Iterable[str]) -> Selection:
+def _by_name(projects: Iterable[str]) -> ExportSelection:
     try:
         return {normalize(each): None for each in projects}
     except ValueError as error:

@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.keep.run import Runner
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.keep.run import KeepRunner
 from proxy.bundle.keep.sync import Schedule
 from proxy.bundle.keep.table import Keep
-from proxy.bundle.progress import Silence
+from proxy.bundle.progress import NoDisplay
 from proxy.bundle.targets import parse_targets
 from proxy.bundle.warm import remember
 from proxy.compose import Proxy
@@ -24,15 +24,15 @@ from proxy.settings import Settings
 
 log = logging.getLogger(__name__)
 
-JOBS = 2
+KEEP_JOBS = 2
 """Downloads at once beside a server ..."""
-QUESTIONS = 4
+KEEP_UPSTREAM_REQUESTS = 4
 """... and questions at once."""
-BUSY = 8
+BUSY_REQUESTS = 8
 """Requests to upstream, of whoever, beside which no further question begins ..."""
-PATIENCE = 10.0
+STOP_TIMEOUT = 10.0
 """... for so many seconds: it has to get on."""
-LATER = 0.05
+TURN_PAUSE = 0.05
 
 
 def tables(settings: Settings) -> list[Keep]:
@@ -55,7 +55,7 @@ def change_lists(settings: Settings) -> Path | None:
 def _keep(table: KeepTable) -> Keep:
     return Keep(
         tuple(table.sources),
-        Choice(parse_targets(table.python, table.platform), table.sdists, table.all_files),
+        FileFilter(parse_targets(table.python, table.platform), table.sdists, table.all_files),
         table.every,
         tuple(table.names),
         table.versions,
@@ -69,13 +69,15 @@ async def keeping(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
     """While entered, the tables are run on schedule, behind what clients wait for."""
 
     async def turn() -> None:
-        for _ in range(int(PATIENCE / LATER)):
-            if proxy.traffic.under_way <= BUSY:
+        for _ in range(int(STOP_TIMEOUT / TURN_PAUSE)):
+            if proxy.traffic.under_way <= BUSY_REQUESTS:
                 return
-            await asyncio.sleep(LATER)
+            await asyncio.sleep(TURN_PAUSE)
 
     remembered = partial(remember, proxy, settings)
-    runner = Runner(proxy, Silence(), os.environ, JOBS, QUESTIONS, remembered, turn)
+    runner = KeepRunner(
+        proxy, NoDisplay(), os.environ, KEEP_JOBS, KEEP_UPSTREAM_REQUESTS, remembered, turn
+    )
     schedule = Schedule(tables(settings), runner, change_lists(settings))
     task = asyncio.create_task(schedule.go_on())
     task.add_done_callback(_ended)

@@ -9,11 +9,11 @@ from typing import Any
 import click
 import msgspec
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.lacking import lines
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.lacking import missing_lines
 from proxy.bundle.progress import display
 from proxy.bundle.ready import Readiness, ready
-from proxy.bundle.wants import Wants
+from proxy.bundle.wants import SourceRequirements
 from proxy.cli.options import settings_options
 from proxy.cli.reporting import facts, list_missing, quiet_logs, tell_missing
 from proxy.cli.source_options import given, read_sources, source_options
@@ -51,7 +51,9 @@ def command(
     raise SystemExit(0 if verdict.complete else 1)
 
 
-def _tell(verdict: Readiness, wants: Wants, choice: Choice, *, quiet: bool, as_json: bool) -> None:
+def _tell(
+    verdict: Readiness, wants: SourceRequirements, choice: FileFilter, *, quiet: bool, as_json: bool
+) -> None:
     needs = verdict.needs
     if as_json:
         told = {"complete": verdict.complete, "installed": verdict.installed}
@@ -64,7 +66,7 @@ def _tell(verdict: Readiness, wants: Wants, choice: Choice, *, quiet: bool, as_j
             click.echo(f"note: {each}", err=True)
     tell_missing(verdict.missing, needs.skipped)
     if not as_json:
-        list_missing(lines(needs, verdict.missing, wants, choice))
+        list_missing(missing_lines(needs, verdict.missing, wants, choice))
     if verdict.missing and not quiet:
         click.echo("`waystation warm` with the same arguments fetches what is missing", err=True)
 

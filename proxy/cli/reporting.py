@@ -8,14 +8,14 @@ from typing import Any
 
 import click
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.needs import Missing, Needs
-from proxy.bundle.wants import Skipped
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.needs import Missing, ResolvedFiles
+from proxy.bundle.wants import SkippedRequirement
 from proxy.logs import set_up
 from proxy.settings import Settings
 
 
-def tell_missing(missing: Iterable[Missing], skipped: Iterable[Skipped]) -> None:
+def tell_missing(missing: Iterable[Missing], skipped: Iterable[SkippedRequirement]) -> None:
     """What cannot be had and why, on standard error, one line each.
 
     A reason of several lines comes once, below all that have it.
@@ -40,7 +40,7 @@ def list_missing(lines: Iterable[str]) -> None:
             click.echo(line)
 
 
-def facts(needs: Needs, choice: Choice, missing: Iterable[Missing]) -> dict[str, Any]:
+def facts(needs: ResolvedFiles, choice: FileFilter, missing: Iterable[Missing]) -> dict[str, Any]:
     """For reports in JSON. Sizes are in bytes."""
     return {
         "targets": [str(each) for each in choice.targets],

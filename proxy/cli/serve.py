@@ -18,22 +18,22 @@ from proxy.cli.attempts import probing
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.workers import Supervisor, board, count, post, when_orphaned
 from proxy.compose import Proxy, open_proxy
-from proxy.counters import COLUMNS as COUNTED
+from proxy.counters import COUNTER_COLUMNS as COUNTED
 from proxy.counters import Counters
 from proxy.events import Events
 from proxy.heavy import return_large_memory
 from proxy.logs import set_up
-from proxy.plan import describe, plan
+from proxy.plan import describe, resolve_tree
 from proxy.settings import Settings
 from proxy.simple.links import Links, absolute_links
 from proxy.sources import load
-from proxy.speculation.siblings import COLUMNS as ASKED
-from proxy.speculation.siblings import Siblings
+from proxy.speculation.siblings import MARK_COLUMNS as ASKED
+from proxy.speculation.siblings import WorkerMarks
 from proxy.storage.changed import ChangedFiles
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
-from proxy.web.finished import FinishedAnswers
-from proxy.web.hit_log import HitLog
+from proxy.web.finished import ResponseCache
+from proxy.web.hit_log import CachedResponseLog
 from proxy.web.server import Server, tls_context
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 @serving_options
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
-    settings = load(flags, config, plan).settings
+    settings = load(flags, config, resolve_tree).settings
     handler = set_up(
         settings.log_format,
         settings.log_level,
@@ -72,13 +72,13 @@ def _shows_colour(environ: Mapping[str, str]) -> bool:
 
 async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
     shared = board()
-    siblings = Siblings(shared.columns(0, ASKED))
+    siblings = WorkerMarks(shared.columns(0, ASKED))
     counters = Counters(shared.columns(ASKED, ASKED + COUNTED))
     events = Events(observe, counters.observe)
     async with open_proxy(settings, events=events, siblings=siblings) as proxy:
-        finished = FinishedAnswers(poll=proxy.poll, recheck=proxy.recheck.add)
+        finished = ResponseCache(poll=proxy.poll, recheck=proxy.recheck.add)
         events.subscribe(finished.observe)
-        hits = HitLog(handler, proxy.cache.used.note, events)
+        hits = CachedResponseLog(handler, proxy.cache.used.note, events)
         server = _server(settings, proxy, finished, hits, counters)
         async with hits.running(), _keeping(settings, proxy):
             await server.start()
@@ -112,8 +112,8 @@ def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[No
 def _server(
     settings: Settings,
     proxy: Proxy,
-    finished: FinishedAnswers,
-    hits: HitLog,
+    finished: ResponseCache,
+    hits: CachedResponseLog,
     counters: Counters,
 ) -> Server:
     tls = None

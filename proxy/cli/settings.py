@@ -13,7 +13,7 @@ import click
 from pydantic import BaseModel
 
 from proxy.cache import cache_folder
-from proxy.plan import PACKAGES, plan
+from proxy.plan import DEFAULT_PACKAGES, resolve_tree
 from proxy.settings import MirrorTable, Settings
 
 EXAMPLE = "settings.example.toml"
@@ -62,10 +62,12 @@ def _implied(settings: Settings) -> dict[str, Any]:
     if settings.indexes:
         return {}
     implied: dict[str, Any] = {}
-    if settings.packages is None and PACKAGES.is_dir():
-        implied["packages"] = str(PACKAGES.absolute())
+    if settings.packages is None and DEFAULT_PACKAGES.is_dir():
+        implied["packages"] = str(DEFAULT_PACKAGES.absolute())
     if settings.upstream is None:
-        upstream = next(each for each in plan(settings).children if each.name == "upstream").table
+        upstream = next(
+            each for each in resolve_tree(settings).children if each.name == "upstream"
+        ).table
         assert isinstance(upstream, MirrorTable)
         implied["upstream"] = str(upstream.url)
     return implied

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.bundle.choice import Choice
+from proxy.bundle.choice import FileFilter
 from proxy.bundle.platforms import SHORT, described
-from proxy.bundle.sources import access_log, read_source
-from proxy.bundle.sources.pyproject import Some
+from proxy.bundle.sources import read_source
+from proxy.bundle.sources.access_log import read_access_log
+from proxy.bundle.sources.pyproject import GroupSelection
 from proxy.bundle.targets import parse_targets
-from proxy.bundle.wants import UnreadableSource, Wants, joined
+from proxy.bundle.wants import SourceRequirements, UnreadableSource, joined
 from proxy.errors import ConfigurationError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,16 +103,18 @@ def read_sources(
     logs: Sequence[Path],
     extras: Sequence[str],
     groups: Sequence[str],
-) -> tuple[Wants, Choice]:
+) -> tuple[SourceRequirements, FileFilter]:
     """What is wanted, and for what. Raises ``ConfigurationError``."""
     if not sources and not logs:
         raise click.UsageError("name at least one source")
     if no_sdists and only_sdists:
         raise click.UsageError("--no-sdists and --only-sdists exclude each other")
     targets = parse_targets(pythons, platforms)
-    choice = Choice(targets, "none" if no_sdists else "only" if only_sdists else "also", all_files)
-    some_extras: Some = extras or "all"
-    some_groups: Some = groups or "all"
+    choice = FileFilter(
+        targets, "none" if no_sdists else "only" if only_sdists else "also", all_files
+    )
+    some_extras: GroupSelection = extras or "all"
+    some_groups: GroupSelection = groups or "all"
     try:
         read = [
             read_source(
@@ -124,7 +127,7 @@ def read_sources(
             )
             for each in sources
         ]
-        found = joined([*read, *map(access_log.read, logs), _platform_notes(platforms)])
+        found = joined([*read, *map(read_access_log, logs), _platform_notes(platforms)])
     except UnreadableSource as error:
         where = f"{error.source}, line {error.line}" if error.line else error.source
         raise ConfigurationError(where, error.problem) from error
@@ -133,7 +136,9 @@ def read_sources(
     return found, choice
 
 
-def _platform_notes(platforms: Sequence[str]) -> Wants:
+def _platform_notes(platforms: Sequence[str]) -> SourceRequirements:
     """What short names of platforms stand for."""
     short = dict.fromkeys(each.lower() for each in platforms if each.lower() in SHORT)
-    return Wants(notes=tuple(f"{name} stands for {described(SHORT[name])}" for name in short))
+    return SourceRequirements(
+        notes=tuple(f"{name} stands for {described(SHORT[name])}" for name in short)
+    )

@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
-from proxy.bundle.gather import JOBS
-from proxy.bundle.keep.aside import aside
-from proxy.bundle.keep.run import Ran, Runner
+from proxy.bundle.gather import DEFAULT_JOBS
+from proxy.bundle.keep.aside import temporary_cache
+from proxy.bundle.keep.run import KeepResult, KeepRunner
 from proxy.bundle.keep.sync import all_changes, sync
 from proxy.bundle.progress import display
 from proxy.bundle.warm import remember
@@ -33,7 +33,7 @@ add one to the settings file that --config names, such as
     sources = ["requirements.txt"]
 
 or fetch something once with `waystation warm`"""
-QUESTIONS = 32
+UPSTREAM_REQUESTS = 32
 """Questions at once."""
 
 
@@ -47,7 +47,12 @@ QUESTIONS = 32
     help="Write what was added, removed or yanked since the last run there, as JSON lines. A"
     " folder gets a new file. Default: the setting change_lists.",
 )
-@click.option("--jobs", type=click.IntRange(1, 64), default=JOBS, help=f"At once. Default: {JOBS}.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=DEFAULT_JOBS,
+    help=f"At once. Default: {DEFAULT_JOBS}.",
+)
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but what could not be had.")
 def command(
     config: Path | None,
@@ -83,19 +88,21 @@ def command(
 
 async def _sync(
     settings: Settings, changes: Path | None, jobs: int, quiet: bool, dry: bool
-) -> list[Ran]:
+) -> list[KeepResult]:
     keeps = tables(settings)
     plain = {"soft_deadline": settings.page_timeout, "speculate": "off"}
     patient = settings.model_copy(update=plain)
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(open_proxy(patient))
-        other = await stack.enter_async_context(aside(patient)) if dry else None
+        other = await stack.enter_async_context(temporary_cache(patient)) if dry else None
         bars, remembered = display(quiet=quiet), partial(remember, proxy, settings)
-        runner = Runner(proxy, bars, os.environ, jobs, QUESTIONS, remembered, aside=other)
+        runner = KeepRunner(
+            proxy, bars, os.environ, jobs, UPSTREAM_REQUESTS, remembered, aside=other
+        )
         return await sync(keeps, runner, keeps, changes)
 
 
-def _tell(ran: list[Ran], *, quiet: bool, dry: bool) -> None:
+def _tell(ran: list[KeepResult], *, quiet: bool, dry: bool) -> None:
     for one in () if quiet else ran:
         click.echo(_total(one, dry=dry), err=True)
     for one in ran:
@@ -106,7 +113,7 @@ def _tell(ran: list[Ran], *, quiet: bool, dry: bool) -> None:
         click.echo(f"{change.change} {change.project}/{change.filename}")
 
 
-def _total(ran: Ran, *, dry: bool) -> str:
+def _total(ran: KeepResult, *, dry: bool) -> str:
     size = size_text(sum(need.size or 0 for need in ran.fetched))
     missing = len(ran.missing) + len(ran.needs.skipped)
     done = f"{'would fetch' if dry else 'fetched'} {count_text(len(ran.fetched), 'file')} ({size})"

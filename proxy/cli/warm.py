@@ -10,10 +10,10 @@ import click
 import msgspec
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.gather import JOBS
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.gather import DEFAULT_JOBS
 from proxy.bundle.progress import display
-from proxy.bundle.wants import Wants
+from proxy.bundle.wants import SourceRequirements
 from proxy.bundle.warm import Report, warm, warm_remote
 from proxy.cli.options import settings_options
 from proxy.cli.reporting import facts, quiet_logs, tell_missing
@@ -27,7 +27,12 @@ from proxy.sources import load
 @click.command("warm")
 @source_options
 @settings_options
-@click.option("--jobs", type=click.IntRange(1, 64), default=JOBS, help=f"At once. Default: {JOBS}.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=DEFAULT_JOBS,
+    help=f"At once. Default: {DEFAULT_JOBS}.",
+)
 @click.option("--via", metavar="URL", help="Warm the Waystation at this address, not this machine.")
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing but what could not be had.")
 @click.option("--json", "as_json", is_flag=True, help="Report on standard output as JSON.")
@@ -56,7 +61,12 @@ def command(
 
 
 async def _warm(
-    settings: Settings, via: str | None, wants: Wants, choice: Choice, jobs: int, quiet: bool
+    settings: Settings,
+    via: str | None,
+    wants: SourceRequirements,
+    choice: FileFilter,
+    jobs: int,
+    quiet: bool,
 ) -> Report:
     bars = display(quiet=quiet)
     if via:
@@ -75,7 +85,7 @@ def _url(text: str) -> HttpUrl:
         ) from None
 
 
-def _tell(report: Report, choice: Choice, *, quiet: bool, as_json: bool) -> None:
+def _tell(report: Report, choice: FileFilter, *, quiet: bool, as_json: bool) -> None:
     needs = report.needs
     if as_json:
         told = {"complete": report.complete, "fetched": report.fetched}

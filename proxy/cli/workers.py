@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from proxy.board import Board, new_memory
+from proxy.board import SharedCounters, new_memory
 from proxy.errors import ConfigurationError
 from proxy.settings import Settings
 
@@ -60,10 +60,10 @@ def post() -> Post | None:
     return Post(*map(int, told.split(":"))) if told else None
 
 
-def board() -> Board:
+def board() -> SharedCounters:
     """Ours, beside those of all other workers of the server."""
     worker = post()
-    return Board.shared(worker.memory, worker.number) if worker else Board.alone()
+    return SharedCounters.shared(worker.memory, worker.number) if worker else SharedCounters.alone()
 
 
 class Supervisor:

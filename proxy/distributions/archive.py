@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from proxy.distributions import tars, zips
 from proxy.distributions.core_metadata import requires_python_of
-from proxy.distributions.filename import identify, same_version, version_for
+from proxy.distributions.filename import parse_filename, same_version, version_for
+from proxy.distributions.tars import check_stream, read_at_depth_two
 from proxy.distributions.unusable import UnusableArchive
+from proxy.distributions.zips import check_end, opened, read_member
 
 __all__ = [
     "UnusableArchive",
@@ -33,38 +34,38 @@ _TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
 def read_wheel_metadata(source: Path | BinaryIO, filename: str) -> bytes:
     """METADATA of the wheel, byte for byte (PEP 658)."""
-    with _opened(source) as file, zips.opened(file) as archive:
+    with _opened(source) as file, opened(file) as archive:
         names = [info.orig_filename for info in archive.infolist()]
         tops = {name.partition("/")[0] for name in names}
         folders = [top for top in tops if top.lower().endswith(".dist-info")]
         if len(folders) != 1 or any("\\" in name and ".dist-info" in name for name in names):
             raise UnusableArchive("it has no single .dist-info directory")
         _check_folder(folders[0], filename)
-        return zips.read_member(archive, _present(names, f"{folders[0]}/METADATA"))
+        return read_member(archive, _present(names, f"{folders[0]}/METADATA"))
 
 
 def read_sdist_metadata(source: Path | BinaryIO, filename: str) -> bytes:
     """PKG-INFO of the sdist or egg. It describes what building gives only from 2.2 on (PEP 643)."""
     if not filename.endswith(".egg"):
         return read_sdist_file(source, filename, "PKG-INFO")
-    with _opened(source) as file, zips.opened(file) as archive:
+    with _opened(source) as file, opened(file) as archive:
         names = [info.orig_filename for info in archive.infolist()]
-        return zips.read_member(archive, _present(names, "EGG-INFO/PKG-INFO"))
+        return read_member(archive, _present(names, "EGG-INFO/PKG-INFO"))
 
 
 def read_sdist_file(source: Path | BinaryIO, filename: str, name: str) -> bytes:
     """The file of that name at the top of the sdist, ``pyproject.toml`` for example."""
     with _opened(source) as file:
         if filename.endswith(_TARS):
-            return tars.read_at_depth_two(file, filename, name)
+            return read_at_depth_two(file, filename, name)
         if not filename.endswith(_ZIPS):
             raise UnusableArchive("nothing is known of what is inside such files")
-        with zips.opened(file) as archive:
+        with opened(file) as archive:
             names = [info.orig_filename for info in archive.infolist()]
             tops = {name.partition("/")[0] for name in names}
             if len(tops) != 1:
                 raise UnusableArchive("it has several top-level directories")
-            return zips.read_member(archive, _present(names, f"{tops.pop()}/{name}"))
+            return read_member(archive, _present(names, f"{tops.pop()}/{name}"))
 
 
 def check_whole(source: Path | BinaryIO, filename: str) -> None:
@@ -74,9 +75,9 @@ def check_whole(source: Path | BinaryIO, filename: str) -> None:
     """
     with _opened(source) as file:
         if filename.endswith(_ZIPS):
-            zips.check_end(file)
+            check_end(file)
         elif filename.endswith(_TARS):
-            tars.check_stream(file, filename)
+            check_stream(file, filename)
 
 
 def is_whole(source: Path | BinaryIO, filename: str) -> bool:
@@ -99,7 +100,7 @@ def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 def _check_folder(folder: str, filename: str) -> None:
     """Installers refuse a wheel whose .dist-info belongs to another name or version."""
-    said = identify(filename)
+    said = parse_filename(filename)
     stem = folder[: -len(".dist-info")]
     version = version_for(f"{stem}.zip", said.project) if said else None
     if said is None or version is None or not same_version(version, said.version):

@@ -12,8 +12,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from proxy.distributions.filename import normal_version, same_version
 from proxy.distributions.unusable import UnusableArchive
-from proxy.model import ProjectName
-from proxy.simple.names import normalize
+from proxy.model import ProjectName, normalize
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class CoreMetadata(NamedTuple):
             raise UnusableArchive(f"its metadata say that it is {self.project} {self.version}")
 
 
-def parse(metadata: bytes, *, sdist: bool = False) -> CoreMetadata:
+def parse_metadata(metadata: bytes, *, sdist: bool = False) -> CoreMetadata:
     """Read the fields. An sdist's Requires-Python counts only where it is static (PEP 643).
 
     Raises ``UnusableArchive`` if the name or the version is missing, repeated or not text.
@@ -56,7 +55,7 @@ def requires_python_of(
 
     Raises ``UnusableArchive`` if the metadata are another distribution's.
     """
-    found = parse(metadata, sdist=sdist)
+    found = parse_metadata(metadata, sdist=sdist)
     found.check(project, version)
     return found.requires_python
 

@@ -10,11 +10,11 @@ from typing import NamedTuple
 from packaging.utils import parse_sdist_filename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from proxy.model import ProjectName
-from proxy.simple.names import LONGEST, normalize, safe_filename
+from proxy.model import ProjectName, normalize
+from proxy.simple.names import MAX_NAME, safe_filename
 
 
-class Kind(StrEnum):
+class DistributionKind(StrEnum):
     """What sort of distribution an extension announces."""
 
     WHEEL = "wheel"
@@ -22,7 +22,7 @@ class Kind(StrEnum):
     LEGACY = "legacy"  # nothing makes these any more, and hardly anything installs them
 
 
-class Identity(NamedTuple):
+class DistributionName(NamedTuple):
     """Whose file a name says it is."""
 
     project: ProjectName
@@ -32,9 +32,13 @@ class Identity(NamedTuple):
     """False: several readings are possible, and only the archive's own metadata can tell."""
 
 
-_KINDS = {".whl": Kind.WHEEL, ".tar.gz": Kind.SDIST, ".zip": Kind.SDIST} | dict.fromkeys(
+_KINDS = {
+    ".whl": DistributionKind.WHEEL,
+    ".tar.gz": DistributionKind.SDIST,
+    ".zip": DistributionKind.SDIST,
+} | dict.fromkeys(
     (".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar", ".egg", ".exe", ".msi", ".rpm", ".deb"),
-    Kind.LEGACY,
+    DistributionKind.LEGACY,
 )
 
 # No name, version or tag of any standard needs more; what looks like one of these letters
@@ -52,32 +56,36 @@ _PLAIN_WHEEL = re.compile(
 )
 
 
-def kind_of(filename: str) -> Kind | None:
+def kind_of(filename: str) -> DistributionKind | None:
     """The kind by extension; None for all that is not a distribution. Case matters."""
     return _KINDS.get(_extension(filename))
 
 
-def identify(filename: str) -> Identity | None:
+def parse_filename(filename: str) -> DistributionName | None:
     """Project and version as the name tells them; None if it names neither.
 
     Wheels follow the binary distribution format, sdists PEP 625. The name of an older sdist
     that can be split at several dashes gives the likeliest reading, as not ``certain``.
     """
-    if (plain := _PLAIN_WHEEL.match(filename)) and len(filename) <= LONGEST:
-        return Identity(normalize(plain[1]), plain[2], certain=True)
+    if (plain := _PLAIN_WHEEL.match(filename)) and len(filename) <= MAX_NAME:
+        return DistributionName(normalize(plain[1]), plain[2], certain=True)
     kind = kind_of(filename)
     if kind is None or not _ALPHABET.match(filename) or not safe_filename(filename):
         return None
     try:
-        if kind is Kind.WHEEL:
+        if kind is DistributionKind.WHEEL:
             name, version, _, _ = parse_wheel_filename(filename)
-            return Identity(normalize(name), str(version), certain=True)
-        return _identify_sdist(filename) if kind is Kind.SDIST else _identify_legacy(filename)
+            return DistributionName(normalize(name), str(version), certain=True)
+        return (
+            _identify_sdist(filename)
+            if kind is DistributionKind.SDIST
+            else _identify_legacy(filename)
+        )
     except ValueError:
         return None
 
 
-def readings(filename: str) -> Iterator[tuple[ProjectName, str]]:
+def split_readings(filename: str) -> Iterator[tuple[ProjectName, str]]:
     """Every project the name can be meant for, with what then is left as the version."""
     stem = stem_of(filename)
     for dash in (place for place, letter in enumerate(stem) if letter == "-"):
@@ -89,7 +97,7 @@ def readings(filename: str) -> Iterator[tuple[ProjectName, str]]:
 
 def version_for(filename: str, project: ProjectName) -> str | None:
     """What follows a spelling of ``project`` and a dash; None if there is no such."""
-    return next((rest for name, rest in readings(filename) if name == project and rest), None)
+    return next((rest for name, rest in split_readings(filename) if name == project and rest), None)
 
 
 def stem_of(filename: str) -> str:
@@ -120,29 +128,33 @@ def _extension(filename: str) -> str:
     return ""
 
 
-def _identify_sdist(filename: str) -> Identity | None:
+def _identify_sdist(filename: str) -> DistributionName | None:
     try:
         name, version = parse_sdist_filename(filename)
     except ValueError:
         return _likeliest(filename)
-    return Identity(normalize(name), str(version), certain=filename.count("-") == 1)
+    return DistributionName(normalize(name), str(version), certain=filename.count("-") == 1)
 
 
-def _identify_legacy(filename: str) -> Identity | None:
+def _identify_legacy(filename: str) -> DistributionName | None:
     stem = stem_of(filename)
     if filename.endswith(".egg"):
         # An egg's name and version have underscores for dashes: only tags follow the second.
         name, version = (*stem.split("-"), "")[:2]
         found = normal_version(version.replace("_", "-"))
-        return Identity(normalize(name), found, certain=True) if found else None
+        return DistributionName(normalize(name), found, certain=True) if found else None
     if filename.endswith((".exe", ".msi")):
         parts = _INSTALLER.match(stem)
-        return parts and Identity(normalize(parts[1]), normal_version(parts[2]), certain=True)
+        return parts and DistributionName(
+            normalize(parts[1]), normal_version(parts[2]), certain=True
+        )
     if filename.endswith((".rpm", ".deb")):
         return None  # named by the rules, and often with the name, of another world
     return _likeliest(filename)
 
 
-def _likeliest(filename: str) -> Identity | None:
-    found = [(name, rest) for name, rest in readings(filename) if rest[:1].isdigit()]
-    return Identity(found[0][0], normal_version(found[0][1]), certain=False) if found else None
+def _likeliest(filename: str) -> DistributionName | None:
+    found = [(name, rest) for name, rest in split_readings(filename) if rest[:1].isdigit()]
+    return (
+        DistributionName(found[0][0], normal_version(found[0][1]), certain=False) if found else None
+    )

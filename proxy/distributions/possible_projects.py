@@ -11,9 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from proxy.distributions.filename import identify
-from proxy.model import ProjectName
-from proxy.simple.names import normalize
+from proxy.distributions.filename import parse_filename
+from proxy.model import ProjectName, normalize
 
 _ARCHIVES = r"whl|zip|tgz|tbz2?|txz|tlz|tar|conda|egg(?!-)|7z"
 _SYSTEM_PACKAGES = r"exe|msi|rpm|deb|dmg|pkg"
@@ -49,7 +48,7 @@ def possible_projects(filename: str) -> tuple[ProjectName, ...]:
     found = _suffix_of(filename)
     if found is None:
         return ()
-    said = identify(filename[: found.end()])
+    said = parse_filename(filename[: found.end()])
     if said and said.certain:
         return (said.project,)
     stem = _plain(filename[: found.start()])

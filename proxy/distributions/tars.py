@@ -20,7 +20,7 @@ from proxy.distributions.unusable import (
 UNPACKED_LIMIT = 200 * 1024 * 1024
 """Unpacked bytes in which the members are looked for."""
 
-HARMLESS = 2 * 1024 * 1024 * 1024
+MAX_UNPACKED = 2 * 1024 * 1024 * 1024
 """Bytes that may come out of any stream, however small: a few seconds of work."""
 
 _CHUNK = 256 * 1024
@@ -47,7 +47,7 @@ def check_stream(file: BinaryIO, filename: str) -> None:
     unpacked = 0
     for chunk in _unpacked(file, filename):
         unpacked += len(chunk)
-        check_ratio(file.tell(), unpacked, HARMLESS)
+        check_ratio(file.tell(), unpacked, MAX_UNPACKED)
 
 
 def read_at_depth_two(file: BinaryIO, filename: str, name: str) -> bytes:

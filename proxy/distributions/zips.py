@@ -27,7 +27,7 @@ _LOCATOR_64 = struct.Struct("<4sLQL")
 _LONGEST_COMMENT = 65_535
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800
-HARMLESS = 64 * 1024 * 1024
+MAX_DIRECTORY = 64 * 1024 * 1024
 """Bytes that the members may have, unpacked, however small the archive is."""
 
 _DESCRIPTOR = 24  # bytes at most between a member's data and the next header
@@ -128,7 +128,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
             raise UnusableArchive("it has a member with an unsafe name")
     packed = sum(info.compress_size for info in members)
-    check_ratio(packed, sum(info.file_size for info in members), HARMLESS)
+    check_ratio(packed, sum(info.file_size for info in members), MAX_DIRECTORY)
 
 
 def _check_local_headers(file: BinaryIO, archive: zipfile.ZipFile) -> None:

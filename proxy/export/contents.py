@@ -15,13 +15,13 @@ from proxy.distributions.archive import (
     read_wheel_metadata,
     requires_python_of,
 )
-from proxy.distributions.filename import Kind, identify, kind_of
+from proxy.distributions.filename import DistributionKind, kind_of, parse_filename
 from proxy.errors import NoSuchFile
 from proxy.export.placing import Content
 from proxy.export.selection import Chosen
 from proxy.indexes.base import Index
 from proxy.model import METADATA, PROVENANCE, File, ProjectName
-from proxy.simple.names import LONGEST
+from proxy.simple.names import MAX_NAME
 from proxy.storage.reading import in_thread
 
 _log = logging.getLogger(__name__)
@@ -68,9 +68,11 @@ def elsewhere(chosen: Chosen) -> Shown:
 
 def metadata_of(path: Path, filename: str) -> bytes | None:
     """METADATA of a wheel; None for other files, and where there is none that can be served."""
-    if kind_of(filename) is not Kind.WHEEL or len(filename.encode()) > LONGEST - len(PROVENANCE):
+    if kind_of(filename) is not DistributionKind.WHEEL or len(filename.encode()) > MAX_NAME - len(
+        PROVENANCE
+    ):
         return None
-    said = identify(filename)
+    said = parse_filename(filename)
     try:
         metadata = read_wheel_metadata(path, filename)
         if said is not None:
@@ -86,7 +88,7 @@ def description_source(chosen: Chosen) -> bytes | None:
     if chosen.content is None:
         return None
     name, path = chosen.file.filename, chosen.content.source
-    read = read_wheel_metadata if kind_of(name) is Kind.WHEEL else read_sdist_metadata
+    read = read_wheel_metadata if kind_of(name) is DistributionKind.WHEEL else read_sdist_metadata
     try:
         return read(path, name)
     except (UnusableArchive, OSError):
@@ -95,10 +97,10 @@ def description_source(chosen: Chosen) -> bytes | None:
 
 async def _provenance(index: Index, project: ProjectName, file: File) -> bytes | None:
     """The object (PEP 740) if it is held; it is worth having, and nothing depends on it."""
-    if not file.provenance or len(file.filename.encode()) > LONGEST - len(PROVENANCE):
+    if not file.provenance or len(file.filename.encode()) > MAX_NAME - len(PROVENANCE):
         return None
     try:
-        artifact = await index.file(project, file.filename + PROVENANCE, file.digest)
+        artifact = await index.file(project, file.filename + PROVENANCE, file.address_digest)
     except NoSuchFile:
         return None
     return b"".join([piece async for piece in artifact.blob.chunks()])

@@ -11,7 +11,7 @@ from email.utils import parseaddr
 _LINK = re.compile(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
 _INDENT = re.compile(r"^(?: {8}| {7}\|)", re.MULTILINE)
 _UNKNOWN = "UNKNOWN"
-_NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ def describe(metadata: bytes) -> Description:
 
 
 def _lines(message: Message, field: str) -> tuple[str, ...]:
-    values = (" ".join(_NO_TEXT.sub(" ", str(v)).split()) for v in message.get_all(field, []))
+    values = (
+        " ".join(_CONTROL_CHARACTERS.sub(" ", str(v)).split()) for v in message.get_all(field, [])
+    )
     return tuple(value for value in values if value and value != _UNKNOWN)
 
 
@@ -67,7 +69,7 @@ def _license(message: Message) -> str:
     """The field may hold the whole text of a licence, whose first line then says which."""
     first = str(message.get("License", "")).strip().partition("\n")[0].strip()
     if first and first != _UNKNOWN:
-        return _NO_TEXT.sub(" ", first)
+        return _CONTROL_CHARACTERS.sub(" ", first)
     told = (each for each in _lines(message, "Classifier") if each.startswith("License ::"))
     return ", ".join(each.rpartition(":: ")[2] for each in told)
 
@@ -85,4 +87,8 @@ def _long(message: Message) -> str:
     body = str(message.get_payload()).strip("\n")
     if not body.strip():
         body = _INDENT.sub("", str(message.get("Description", "")))
-    return "" if body.strip() == _UNKNOWN else _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", body)
+    return (
+        ""
+        if body.strip() == _UNKNOWN
+        else _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", body)
+    )

@@ -10,7 +10,7 @@ from proxy.export.document import document
 from proxy.export.human_project import project_path
 from proxy.model import ProjectName
 
-START = "index.html"
+START_PAGE = "index.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def start_page(cards: Sequence[Card], site: str) -> bytes:
         ' for installers is at <a href="simple/index.html">simple/</a>.</p>\n'
         f'<ul class="projects">\n{"".join(map(_card, cards))}</ul>\n'
     )
-    return document(site, site, START, body)
+    return document(site, site, START_PAGE, body)
 
 
 def _card(card: Card) -> str:

@@ -10,20 +10,20 @@ import msgspec
 
 from proxy.errors import ConfigurationError
 
-FOLDER = ".waystation"
+STATE_FOLDER = ".waystation"
 """Below the root: the manifest, a lock, and the one file that is not finished yet."""
 
-PART = f"{FOLDER}/part"
-_MANIFEST = f"{FOLDER}/manifest.json"
+PART_FOLDER = f"{STATE_FOLDER}/part"
+_MANIFEST = f"{STATE_FOLDER}/manifest.json"
 _FORMAT = 1
 
 
-class _Record(msgspec.Struct):
+class _ExportedFile(msgspec.Struct):
     format: int
     paths: list[str]
 
 
-def load(root: Path) -> Set[str] | None:
+def load_manifest(root: Path) -> Set[str] | None:
     """The paths below ``root`` that are ours; None if nothing is known.
 
     Raises ``ConfigurationError`` for a list that we cannot have written.
@@ -33,7 +33,7 @@ def load(root: Path) -> Set[str] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        record = msgspec.json.decode(data, type=_Record)
+        record = msgspec.json.decode(data, type=_ExportedFile)
     except msgspec.MsgspecError as error:
         raise _unreadable(root) from error
     if record.format != _FORMAT or not all(map(_is_inside, record.paths)):
@@ -41,10 +41,10 @@ def load(root: Path) -> Set[str] | None:
     return set(record.paths)
 
 
-def save(root: Path, paths: Iterable[str]) -> None:
+def save_manifest(root: Path, paths: Iterable[str]) -> None:
     """Replace the list. Raises ``OSError``."""
-    record = msgspec.json.encode(_Record(_FORMAT, sorted(paths)))
-    part = root / PART
+    record = msgspec.json.encode(_ExportedFile(_FORMAT, sorted(paths)))
+    part = root / PART_FOLDER
     part.write_bytes(msgspec.json.format(record, indent=1))
     os.replace(part, root / _MANIFEST)  # noqa: PTH105 (both sides are paths already)
 
@@ -52,7 +52,7 @@ def save(root: Path, paths: Iterable[str]) -> None:
 def _is_inside(path: str) -> bool:
     """Files that are listed get removed, so a path must not lead out of the tree."""
     pure = PurePosixPath(path)
-    return bool(pure.parts) and pure.parts[0] not in ("/", FOLDER) and ".." not in pure.parts
+    return bool(pure.parts) and pure.parts[0] not in ("/", STATE_FOLDER) and ".." not in pure.parts
 
 
 def _unreadable(root: Path) -> ConfigurationError:

@@ -15,14 +15,14 @@ from typing import Any, TypeVar
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from proxy.distributions.filename import identify
+from proxy.distributions.filename import parse_filename
 from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.addresses import flat_address
 from proxy.export.releases import rank
 from proxy.model import Artifact, File, ProjectName, ProjectPage
-from proxy.simple import sanitize
 from proxy.simple.addresses import last_segment, resolve
 from proxy.simple.page import make_page
+from proxy.simple.sanitize import clean_hashes, clean_size, clean_upload_time, clean_yanked
 
 T = TypeVar("T")
 
@@ -108,17 +108,17 @@ def _read(line: bytes, base: str | None) -> tuple[ProjectName, str, File]:
     if line.lstrip().startswith(b"{"):
         keys = msgspec.json.decode(line, type=dict[str, Any])
     said = msgspec.convert({key.replace("-", "_"): keys[key] for key in keys}, _Line)
-    identity = identify(said.filename)
+    identity = parse_filename(said.filename)
     if identity is None:
         raise ValueError(f"{said.filename!r} names no project and version")
     file = File(
         said.filename,
         _address(said, base),
         _hashes("hash", {**said.hashes, **_pair(said.hash or "")}),
-        _checked("size", said.size, sanitize.size(said.size)),
+        _checked("size", said.size, clean_size(said.size)),
         _specifier(said.requires_python),
         _moment(said),
-        sanitize.yanked(said.yanked_reason or said.yanked),
+        clean_yanked(said.yanked_reason or said.yanked),
         _metadata(said.core_metadata),
     )
     return identity.project, identity.version, file
@@ -157,7 +157,7 @@ def _moment(said: _Line) -> str | None:
         except (OverflowError, OSError, ValueError):
             raise ValueError("upload_timestamp is not a Unix time in seconds") from None
         return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return _checked("upload-time", said.upload_time, sanitize.upload_time(said.upload_time))
+    return _checked("upload-time", said.upload_time, clean_upload_time(said.upload_time))
 
 
 def _metadata(value: bool | str | dict[str, str] | None) -> bool | Mapping[str, str]:
@@ -167,7 +167,7 @@ def _metadata(value: bool | str | dict[str, str] | None) -> bool | Mapping[str, 
 
 
 def _hashes(key: str, told: Mapping[str, str]) -> Mapping[str, str]:
-    found = sanitize.hashes(told)
+    found = clean_hashes(told)
     if len(found) < len(told):
         raise ValueError(f"{key} is malformed: {dict(told)}")
     return found

@@ -12,7 +12,7 @@ from proxy.simple.links import Links
 from proxy.simple.names import version_of
 from proxy.simple.render import page_html, page_json, projects_html, projects_json
 
-LISTS = ("simple/index.html", "simple/index.json")
+PROJECT_LISTS = ("simple/index.html", "simple/index.json")
 
 
 def page_paths(project: ProjectName) -> tuple[str, str]:
@@ -24,7 +24,7 @@ def file_path(project: ProjectName, file: File) -> str:
 
     The same as in the addresses of a running server, so that relative links are the same too.
     """
-    return f"files/{project}/{file.digest}/{file.filename}"
+    return f"files/{project}/{file.address_digest}/{file.filename}"
 
 
 def file_paths(project: ProjectName, file: File) -> tuple[str, ...]:
@@ -45,7 +45,7 @@ def pages(page: ProjectPage, files: Sequence[File], links: Links) -> dict[str, b
 
 def lists(projects: Sequence[ProjectName]) -> dict[str, bytes]:
     """The list of projects, by path."""
-    return dict(zip(LISTS, (projects_html(projects), projects_json(projects)), strict=True))
+    return dict(zip(PROJECT_LISTS, (projects_html(projects), projects_json(projects)), strict=True))
 
 
 def _versions(page: ProjectPage, files: Iterable[File]) -> Iterable[str]:

@@ -20,7 +20,7 @@ from proxy.errors import reason
 
 _log = logging.getLogger(__name__)
 
-LONGEST = 300_000
+MAX_README = 300_000
 """Characters that are rendered; what is longer is shown as it is."""
 _LONGEST_ANSWER = 32 * 2**20
 _COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("rendering.py")))
@@ -50,7 +50,7 @@ class Readme:
         if not text.strip():
             return ""
         found = None
-        if can_render() and len(text) <= LONGEST:
+        if can_render() and len(text) <= MAX_README:
             found = await self._rendered(text, content_type)
         return f'<pre class="plain">{escape(text)}</pre>' if found is None else found
 

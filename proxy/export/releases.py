@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from packaging.version import InvalidVersion, Version
 
-from proxy.distributions.filename import identify
+from proxy.distributions.filename import parse_filename
 from proxy.model import File, ProjectName
 from proxy.simple.names import version_of
 
@@ -57,7 +57,7 @@ def rank(version: str) -> tuple[int, Version | str]:
 def _version(project: ProjectName, filename: str) -> str:
     if version := version_of(filename, project):
         return version
-    said = identify(filename)
+    said = parse_filename(filename)
     return said.version if said and said.project == project else ""
 
 

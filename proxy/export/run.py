@@ -11,17 +11,16 @@ import msgspec
 from proxy.export.contents import Shown, description_source, elsewhere, shown, siblings
 from proxy.export.description import Description, describe
 from proxy.export.human_project import project_page, project_path
-from proxy.export.human_start import START, Card, start_page
-from proxy.export.pages import LISTS, file_path, file_paths, lists, page_paths, pages
+from proxy.export.human_start import START_PAGE, Card, start_page
+from proxy.export.pages import PROJECT_LISTS, file_path, file_paths, lists, page_paths, pages
 from proxy.export.placing import How
 from proxy.export.readme import Readme
 from proxy.export.releases import Release, newest, releases
-from proxy.export.selection import Exhibit, Selection, choose
+from proxy.export.selection import Exhibit, ExportSelection, choose
 from proxy.export.tree import Changes, Tree
 from proxy.indexes.base import Index
-from proxy.model import ProjectName
+from proxy.model import ProjectName, normalize
 from proxy.simple.links import Links, relative_links
-from proxy.simple.names import normalize
 from proxy.storage.reading import in_thread
 
 
@@ -48,7 +47,7 @@ async def export(
     index: Index,
     tree: Tree,
     form: Form,
-    selection: Selection | None = None,
+    selection: ExportSelection | None = None,
     *,
     store: Path | None = None,
 ) -> Exported:
@@ -70,7 +69,7 @@ async def export(
 
 def _paths(exhibits: Sequence[Exhibit], form: Form) -> Iterator[str]:
     """All that may be written."""
-    yield from (START, *LISTS)
+    yield from (START_PAGE, *PROJECT_LISTS)
     for exhibit in exhibits:
         project = exhibit.page.project
         yield from (*page_paths(project), project_path(project))
@@ -130,6 +129,6 @@ def _write(
 
 
 def _write_lists(tree: Tree, cards: Sequence[Card], form: Form) -> None:
-    tree.write(START, start_page(cards, form.site))
+    tree.write(START_PAGE, start_page(cards, form.site))
     for path, data in lists([card.project for card in cards]).items():
         tree.write(path, data)

@@ -17,7 +17,7 @@ from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.disk import DiskBlob
 from proxy.storage.reading import in_thread
 
-Selection = Mapping[ProjectName, Set[str] | None]
+ExportSelection = Mapping[ProjectName, Set[str] | None]
 """Projects, and which of their files by name; None: all that the index has."""
 
 _TOLD = 10
@@ -25,7 +25,7 @@ _PAUSE = 0.1
 """Seconds."""
 
 
-def of_files(files: Iterable[tuple[ProjectName, str]]) -> Selection:
+def of_files(files: Iterable[tuple[ProjectName, str]]) -> ExportSelection:
     """The distributions among these files; what lies beside one comes along anyway."""
     found: dict[ProjectName, set[str]] = {}
     for project, filename in files:
@@ -69,7 +69,7 @@ class Exhibit:
 
 
 async def choose(
-    index: Index, selection: Selection | None, *, store: Path | None = None, held: bool = True
+    index: Index, selection: ExportSelection | None, *, store: Path | None = None, held: bool = True
 ) -> list[Exhibit]:
     """What is exported, by project; everything that the index has if nothing is selected.
 
@@ -114,12 +114,12 @@ def _absent(project: ProjectName, files: Sequence[File], names: Set[str] | None)
 
 
 def _line(project: ProjectName, file: File) -> str:
-    return f"{project}/{file.filename}#{file.digest}"
+    return f"{project}/{file.filename}#{file.address_digest}"
 
 
 async def _chosen(index: Index, project: ProjectName, file: File, store: Path | None) -> Chosen:
     try:
-        blob = (await index.file(project, file.filename, file.digest)).blob
+        blob = (await index.file(project, file.filename, file.address_digest)).blob
     except NoSuchFile:
         return Chosen(file, None)
     if not isinstance(blob, DiskBlob):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 from proxy.errors import ConfigurationError, ProxyError
-from proxy.export import manifest
+from proxy.export.manifest import PART_FOLDER, STATE_FOLDER, load_manifest, save_manifest
 from proxy.export.placing import Content, How, is_placed, is_right, place
 
 
@@ -70,8 +70,8 @@ class Tree:
     def __enter__(self) -> Self:
         """Raises ``ConfigurationError`` for a folder that is not empty and not ours."""
         self._check()
-        (self.root / manifest.FOLDER).mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.root / manifest.FOLDER / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        (self.root / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.root / STATE_FOLDER / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -79,8 +79,8 @@ class Tree:
             raise ConfigurationError(
                 "DIR", f"another process is writing to {self.root}", "wait for it to end"
             ) from None
-        self._known = set(manifest.load(self.root) or ())
-        self._part = self.root / manifest.PART
+        self._known = set(load_manifest(self.root) or ())
+        self._part = self.root / PART_FOLDER
         self._part.unlink(missing_ok=True)
         self._part.touch()
         self._readable = self._part.stat().st_mode & 0o444
@@ -98,7 +98,7 @@ class Tree:
             self._check_parents(target)
             if os.path.lexists(target):
                 raise ForeignFile(target)
-        manifest.save(self.root, self._known | new)
+        save_manifest(self.root, self._known | new)
         self._known |= new
 
     def write(self, path: str, data: bytes) -> None:
@@ -121,15 +121,15 @@ class Tree:
     def finish(self) -> Changes:
         """Remove what was not written again."""
         gone = sum(self._remove(self.root / path) for path in sorted(self._known - self._done))
-        manifest.save(self.root, self._done)
+        save_manifest(self.root, self._done)
         return Changes(self._written, len(self._done) - self._written, gone)
 
     def _check(self) -> None:
-        state = self.root / manifest.FOLDER
+        state = self.root / STATE_FOLDER
         if self.root.exists() and not self.root.is_dir():
             raise ConfigurationError("DIR", f"{self.root} is not a directory", "name another one")
         others = self.root.is_dir() and any(each != state for each in self.root.iterdir())
-        if state.is_symlink() or (others and manifest.load(self.root) is None):
+        if state.is_symlink() or (others and load_manifest(self.root) is None):
             problem = f"{self.root} is not empty, and not a tree that this command wrote"
             raise ConfigurationError("DIR", problem, "name an empty or new directory")
 

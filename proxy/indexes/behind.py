@@ -11,15 +11,17 @@ K = TypeVar("K", bound=Hashable)
 
 log = logging.getLogger(__name__)
 
-LATER = 0.5
+RECHECK_DELAY = 0.5
 """Seconds in which most of what one client asks for at once has been answered."""
-AT_ONCE = 4
+MAX_RUNNING = 4
 
 
-class Behind(Generic[K]):
+class BackgroundQueue(Generic[K]):
     """Does something for each key, once however often it was added meanwhile."""
 
-    def __init__(self, work: Callable[[K], Awaitable[object]], *, later: float = LATER) -> None:
+    def __init__(
+        self, work: Callable[[K], Awaitable[object]], *, later: float = RECHECK_DELAY
+    ) -> None:
         """``work`` raises nothing; ``later``: seconds until it begins."""
         self._work = work
         self._later = later
@@ -41,7 +43,7 @@ class Behind(Generic[K]):
         try:
             await asyncio.sleep(self._later)
             while self._waiting:
-                keys = list(self._waiting)[:AT_ONCE]
+                keys = list(self._waiting)[:MAX_RUNNING]
                 for key in keys:
                     del self._waiting[key]
                 for done in await asyncio.gather(*map(self._work, keys), return_exceptions=True):

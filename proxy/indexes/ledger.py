@@ -15,38 +15,44 @@ import msgspec
 
 from proxy.bounded import BoundedDict
 from proxy.events import ChangeOutcome, FileChanged, Observer
-from proxy.heavy import off_loop
-from proxy.indexes.behind import Behind
+from proxy.heavy import run_in_worker
+from proxy.indexes.behind import BackgroundQueue
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.singleflight import SingleFlight
 from proxy.storage.base import Records
 from proxy.storage.changed import ChangedFile, ChangedFiles
-from proxy.storage.seen import Seen, SeenFile, decode, encode, key
+from proxy.storage.seen import (
+    DigestHistoryRecord,
+    FirstSeenFile,
+    decode_digest_history,
+    digest_history_key,
+    encode_digest_history,
+)
 
 log = logging.getLogger(__name__)
 
 OnChange = Literal["refuse", "warn", "accept"]
-OUTCOMES: Mapping[OnChange, ChangeOutcome] = {
+CHANGE_OUTCOMES: Mapping[OnChange, ChangeOutcome] = {
     "refuse": ChangeOutcome.REFUSED,
     "warn": ChangeOutcome.SHOWN,
     "accept": ChangeOutcome.ACCEPTED,
 }
-PER_FILE = 600
+HISTORY_BYTES_PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
-LARGE = 3_000
+LARGE_PAGE = 3_000
 """Files of a page from which on it counts in memory."""
 
 
 class _News(NamedTuple):
     """A page that was reviewed, and what is not written down of it yet."""
 
-    seen: Seen
+    seen: DigestHistoryRecord
     page: ProjectPage
     keep: Container[str]
     """Names of files that stay as they were seen."""
 
 
-class Ledger:
+class DigestHistory:
     """Remembers every file of every page, by project and file name."""
 
     def __init__(
@@ -69,18 +75,18 @@ class Ledger:
         self._told: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
         self._news: dict[ProjectName, _News] = {}
         self._writes: SingleFlight[ProjectName, None] = SingleFlight()
-        self._behind = Behind(self._written)
+        self._behind = BackgroundQueue(self._written)
 
     async def review(self, page: ProjectPage) -> ProjectPage:
         """The page as it may be shown: what changed is refused, told, or taken for good.
 
         What is new in it is written down behind the answer.
         """
-        size = PER_FILE * len(page.files)
+        size = HISTORY_BYTES_PER_FILE * len(page.files)
         await self._written(page.project)
         await self.make_room(len(page.files))
         seen = await self._seen(page.project, size)
-        changed = await off_loop(size, lambda: _changed(seen, page)) if seen else []
+        changed = await run_in_worker(size, lambda: _changed(seen, page)) if seen else []
         for old, new in changed:
             await self._tell(page.project, old, new)
         refused = changed if self._on_change == "refuse" else []
@@ -97,15 +103,15 @@ class Ledger:
 
         Of others any number may wait. Nobody who asks is to wait for the disk.
         """
-        if files < LARGE:
+        if files < LARGE_PAGE:
             return
         for project, news in list(self._news.items()):
-            if len(news.page.files) >= LARGE:
+            if len(news.page.files) >= LARGE_PAGE:
                 await self._written(project)
 
-    async def _seen(self, project: ProjectName, size: int) -> Seen:
-        record = await self._records.get(key(self._namespace, project))
-        return await off_loop(size, lambda: decode(record)) if record else {}
+    async def _seen(self, project: ProjectName, size: int) -> DigestHistoryRecord:
+        record = await self._records.get(digest_history_key(self._namespace, project))
+        return await run_in_worker(size, lambda: decode_digest_history(record)) if record else {}
 
     async def close(self) -> None:
         """Write down what is left to be written."""
@@ -121,39 +127,39 @@ class Ledger:
 
     async def _write(self, project: ProjectName) -> None:
         news = self._news.pop(project)
-        size = PER_FILE * len(news.page.files)
-        packed = await off_loop(size, lambda: _learned(news))
+        size = HISTORY_BYTES_PER_FILE * len(news.page.files)
+        packed = await run_in_worker(size, lambda: _learned(news))
         if packed is not None:
-            await self._records.put(key(self._namespace, project), packed)
+            await self._records.put(digest_history_key(self._namespace, project), packed)
 
-    async def _tell(self, project: ProjectName, old: SeenFile, new: File) -> None:
+    async def _tell(self, project: ProjectName, old: FirstSeenFile, new: File) -> None:
         """Loudly, but once: pages are read often. It is counted for good."""
-        if (project, new.filename, new.digest) in self._told:
+        if (project, new.filename, new.address_digest) in self._told:
             return
-        self._told[project, new.filename, new.digest] = None
-        outcome = OUTCOMES[self._on_change]
+        self._told[project, new.filename, new.address_digest] = None
+        outcome = CHANGE_OUTCOMES[self._on_change]
         log.error(
             "%s lists other bytes for %s of %s: %s instead of %s; the change is %s",
             self._name,
             new.filename,
             project,
-            new.digest,
+            new.address_digest,
             old.digest,
             outcome,
         )
         self._events(
-            FileChanged(project, new.filename, self._name, old.digest, new.digest, outcome)
+            FileChanged(project, new.filename, self._name, old.digest, new.address_digest, outcome)
         )
-        change = ChangedFile(old.digest, new.digest, self._clock())
+        change = ChangedFile(old.digest, new.address_digest, self._clock())
         await self._count.note(self._namespace, project, new.filename, change)
 
 
-def _changed(seen: Seen, page: ProjectPage) -> list[tuple[SeenFile, File]]:
+def _changed(seen: DigestHistoryRecord, page: ProjectPage) -> list[tuple[FirstSeenFile, File]]:
     """Files whose digest is another one now, by the algorithm that was seen."""
     found = []
     for file in page.files:
         old = seen.get(file.filename)
-        if old is not None and old.digest != file.digest and _is_other(old.digest, file):
+        if old is not None and old.digest != file.address_digest and _is_other(old.digest, file):
             found.append((old, file))
     return found
 
@@ -168,16 +174,16 @@ def _learned(news: _News) -> bytes | None:
     """The record with what is new in it, if anything is."""
     seen = news.seen
     fresh = {
-        file.filename: SeenFile(file.digest, file.uploaded, file.size, file.metadata)
+        file.filename: FirstSeenFile(file.address_digest, file.uploaded, file.size, file.metadata)
         for file in news.page.files
-        if file.digest != "-" and file.filename not in news.keep
+        if file.address_digest != "-" and file.filename not in news.keep
     }
     if all(seen.get(name) == file for name, file in fresh.items()):
         return None
-    return encode(seen | fresh)
+    return encode_digest_history(seen | fresh)
 
 
-def _as_seen(old: SeenFile, new: File) -> File:
+def _as_seen(old: FirstSeenFile, new: File) -> File:
     """The file with the bytes that were seen first; where these are not held they cannot be had."""
     algorithm, _, value = old.digest.rpartition("-")
     return msgspec.structs.replace(

@@ -9,8 +9,8 @@ from typing import Protocol
 from proxy.errors import NoSuchFile, NotFound, UpstreamError
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.mirror_files import MirrorFiles
-from proxy.indexes.mirror_metadata import MirrorMetadata
-from proxy.indexes.page_memory import Known, PageMemory
+from proxy.indexes.mirror_metadata import MirrorSiblings
+from proxy.indexes.page_memory import LoadedPage, PageCache
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 
 
@@ -41,9 +41,9 @@ class Mirror:
         self,
         name: str,
         pages: PageSource,
-        memory: PageMemory,
+        memory: PageCache,
         files: MirrorFiles,
-        metadata: MirrorMetadata,
+        metadata: MirrorSiblings,
         events: Observer,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -120,9 +120,13 @@ class Mirror:
             if filename.endswith(suffix):
                 owner = page.file(filename.removesuffix(suffix), digest)
                 if suffix is PROVENANCE:
-                    return await self._metadata.provenance(project, file, owner.digest, asked)
-                return await self._metadata.metadata(project, owner, file, owner.digest, asked)
-        return await self._files.artifact(project, file, file.digest, asked)
+                    return await self._metadata.provenance(
+                        project, file, owner.address_digest, asked
+                    )
+                return await self._metadata.metadata(
+                    project, owner, file, owner.address_digest, asked
+                )
+        return await self._files.artifact(project, file, file.address_digest, asked)
 
     async def _is_quarantined(self, project: ProjectName) -> bool:
         """Files of a quarantined project (PEP 792) are not to be had, held or not."""
@@ -131,7 +135,7 @@ class Mirror:
         return status is not None and status.status == "quarantined"
 
 
-def _lists(known: Known | None, filename: str, digest: str | None) -> bool:
+def _lists(known: LoadedPage | None, filename: str, digest: str | None) -> bool:
     try:
         return known is not None and bool(known.page.file(filename, digest))
     except NoSuchFile:

@@ -13,21 +13,21 @@ from typing import NamedTuple
 from proxy.errors import NoSuchFile
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.links import Link, Renew
-from proxy.indexes.on_demand import OnDemand
+from proxy.indexes.on_demand import LazyDownload
 from proxy.model import Artifact, File, ProjectName
 from proxy.storage.base import BlobStore, FileBlob
-from proxy.storage.held import Held, HeldFile
-from proxy.storage.seen import VANISHED
+from proxy.storage.held import CachedFileRecord, CachedFiles
+from proxy.storage.seen import NO_LONGER_LISTED
 from proxy.upstream.downloads import Download, Downloads, Expected
 from proxy.upstream.remote import Remote
 
 log = logging.getLogger(__name__)
 
-UNHASHED = 3600.0
+UNHASHED_LIFETIME = 3600.0
 """Seconds for which a stored file without any digest in its index is taken for the current one."""
 
 
-class _Found(NamedTuple):
+class _FoundFile(NamedTuple):
     key: str
     blob: FileBlob
     outdated: bool
@@ -42,7 +42,7 @@ class MirrorFiles:
         name: str,
         remote: Remote | None,
         store: BlobStore,
-        held: Held,
+        held: CachedFiles,
         downloads: Downloads,
         events: Observer,
         *,
@@ -102,7 +102,7 @@ class MirrorFiles:
             self.answered(project, file, Outcome.HIT)
             return Artifact(file, found.blob)
         outdated = found.blob if found else None
-        return Artifact(file, OnDemand(self, self.link(project, file, digest, asked), outdated))
+        return Artifact(file, LazyDownload(self, self.link(project, file, digest, asked), outdated))
 
     async def fetched(
         self, project: ProjectName, file: File, digest: str, asked: float
@@ -113,7 +113,7 @@ class MirrorFiles:
         """
         if blob := await self.stored(project, file, digest):
             return blob
-        async for _ in OnDemand(self, self.link(project, file, digest, asked)).chunks():
+        async for _ in LazyDownload(self, self.link(project, file, digest, asked)).chunks():
             pass
         if download := self._downloads.join(self._key(project, file, digest)):
             await self._downloads.settled(download)
@@ -124,7 +124,7 @@ class MirrorFiles:
         if self._remote is None:
             raise NoSuchFile(project, file.filename, "not in the offline cache")
         if not file.url:
-            raise NoSuchFile(project, file.filename, VANISHED)
+            raise NoSuchFile(project, file.filename, NO_LONGER_LISTED)
         return Link(self._remote, self._renew, project, file, digest, asked, self._clock)
 
     def download(self, link: Link) -> tuple[Download, Outcome]:
@@ -150,7 +150,7 @@ class MirrorFiles:
     ) -> None:
         """That the store has these bytes of the file now."""
         self._used(sha256)
-        held = HeldFile(sha256, size, self._clock(), file.uploaded)
+        held = CachedFileRecord(sha256, size, self._clock(), file.uploaded)
         await self._held.put(project, digest, file.filename, held)
 
     def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None:
@@ -160,7 +160,7 @@ class MirrorFiles:
         """Running downloads get ``grace`` seconds to finish."""
         await self._downloads.close(grace)
 
-    async def _find(self, project: ProjectName, file: File, digest: str) -> _Found | None:
+    async def _find(self, project: ProjectName, file: File, digest: str) -> _FoundFile | None:
         """In the store. Of a file without a digest only time tells that it may be outdated."""
         key, size, outdated = file.sha256, file.size, False
         if key is None or size is None:
@@ -169,10 +169,10 @@ class MirrorFiles:
                 size = held.size
             if key is None and held:
                 key = held.sha256
-                recent = 0 <= self._clock() - held.stored < UNHASHED
+                recent = 0 <= self._clock() - held.stored < UNHASHED_LIFETIME
                 outdated = digest == "-" and self._remote is not None and not recent
         blob = await self._intact(key, size) if key else None
-        return _Found(key, blob, outdated) if key and blob else None
+        return _FoundFile(key, blob, outdated) if key and blob else None
 
     async def _intact(self, key: str, size: int | None) -> FileBlob | None:
         """A stored file that can be read and has its size; any other counts as not held."""

@@ -22,11 +22,11 @@ from proxy.storage.disk import BytesBlob, DiskBlob
 from proxy.storage.reading import in_thread
 from proxy.upstream.remote import Remote
 from proxy.upstream.spool import Spool
-from proxy.upstream.verify import Check, Expected
+from proxy.upstream.verify import DigestCheck, Expected
 
 log = logging.getLogger(__name__)
 
-LIMIT = 8 * 2**20
+MAX_METADATA = 8 * 2**20
 """Bytes of a document beside a file."""
 PROVENANCE_TTL = 600.0
 """Seconds; attestations may be added to a file at any time."""
@@ -34,7 +34,7 @@ PROVENANCE_TTL = 600.0
 Document = tuple[bytes, Outcome]
 
 
-class MirrorMetadata:
+class MirrorSiblings:
     """Has every ``.metadata`` that a page lists: stored, fetched, or taken out of the wheel."""
 
     def __init__(
@@ -124,7 +124,7 @@ class MirrorMetadata:
     async def _fetched(
         self, project: ProjectName, sibling: File, digest: str, asked: float
     ) -> bytes:
-        data = await self._files.link(project, sibling, digest, asked).read(LIMIT)
+        data = await self._files.link(project, sibling, digest, asked).read(MAX_METADATA)
         self._verify(sibling, data)
         if not sibling.hashes and b"Metadata-Version:" not in data:  # a page of a portal, perhaps
             raise UpstreamError(self._name, f"{sibling.filename} is not core metadata")
@@ -145,7 +145,9 @@ class MirrorMetadata:
             ) from error
 
     def _verify(self, sibling: File, data: bytes) -> None:
-        check = Check(Expected(self._name, sibling.filename, sibling.hashes, None, LIMIT))
+        check = DigestCheck(
+            Expected(self._name, sibling.filename, sibling.hashes, None, MAX_METADATA)
+        )
         check.update(data)
         check.finish()
 
@@ -187,7 +189,7 @@ class MirrorMetadata:
         return data, Outcome.MISS
 
     async def _proof(self, project: ProjectName, sibling: File, digest: str, asked: float) -> bytes:
-        data = await self._files.link(project, sibling, digest, asked).read(LIMIT)
+        data = await self._files.link(project, sibling, digest, asked).read(MAX_METADATA)
         try:
             msgspec.json.decode(data)
         except (msgspec.DecodeError, RecursionError) as error:

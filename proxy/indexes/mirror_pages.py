@@ -14,17 +14,17 @@ import msgspec
 from proxy.bounded import BoundedDict
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Observer, Outcome, UpstreamFailed
-from proxy.indexes.behind import Behind
+from proxy.indexes.behind import BackgroundQueue
 from proxy.indexes.freshness import Freshness, Lifetimes, freshness
-from proxy.indexes.page_memory import Known, PageMemory
+from proxy.indexes.page_memory import LoadedPage, PageCache
 from proxy.indexes.refresh import Answer, Refresh
 from proxy.model import ProjectName
 from proxy.singleflight import SingleFlight
 from proxy.upstream.remote import Remote
 
-REST = 5.0
+ABSENCE_PAUSE = 5.0
 """Seconds in which a failing or slow upstream is not asked again while a stale page stands in."""
-ABSENCES = 10_000
+MAX_ABSENCES = 10_000
 """Names remembered as absent; anybody may ask for names that do not exist."""
 
 
@@ -37,7 +37,7 @@ class MirrorPages:
         self,
         name: str,
         remote: Remote,
-        memory: PageMemory,
+        memory: PageCache,
         events: Observer,
         lifetimes: Lifetimes,
         *,
@@ -56,10 +56,10 @@ class MirrorPages:
         self._soft_deadline = soft_deadline
         self._clock = clock
         self._ask = Refresh(name, remote, memory, lifetimes, clock, honour_no_store=honour_no_store)
-        self._absent: BoundedDict[ProjectName, float] = BoundedDict(ABSENCES)
-        self._resting: BoundedDict[ProjectName, float] = BoundedDict(ABSENCES)
+        self._absent: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
+        self._resting: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._flights: SingleFlight[ProjectName, Answer] = SingleFlight()
-        self._behind = Behind(self._recheck)
+        self._behind = BackgroundQueue(self._recheck)
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> Answer:
         """Raises ``NoSuchProject`` and ``UpstreamError``."""
@@ -117,20 +117,22 @@ class MirrorPages:
         return self._flights.start(project, work)
 
     async def _refreshed(
-        self, project: ProjectName, known: Known | None, state: Freshness
+        self, project: ProjectName, known: LoadedPage | None, state: Freshness
     ) -> Answer:
         joined = self._flights.under_way(project)
         flight = self._flights.start(project, lambda: self._refresh(project, known))
         if known and state is not Freshness.UNUSABLE:
             await asyncio.wait({flight}, timeout=self._soft_deadline)
             if not flight.done():
-                self._resting[project] = self._clock() + REST  # others need not wait as well
+                self._resting[project] = (
+                    self._clock() + ABSENCE_PAUSE
+                )  # others need not wait as well
                 return stale(known)
         page, outcome = await asyncio.shield(flight)
         return page, Outcome.JOINED if joined and outcome is Outcome.MISS else outcome
 
     async def _refresh(
-        self, project: ProjectName, known: Known | None, *, whole: bool = False
+        self, project: ProjectName, known: LoadedPage | None, *, whole: bool = False
     ) -> Answer:
         if known and self._rests(project, self._freshness(known)):
             return stale(known)
@@ -143,13 +145,13 @@ class MirrorPages:
             self._events(UpstreamFailed(self._name, project, error.reason))
             if known is None or self._freshness(known) is Freshness.UNUSABLE:
                 raise
-            self._resting[project] = self._clock() + REST
+            self._resting[project] = self._clock() + ABSENCE_PAUSE
             return stale(known)
         self._absent.pop(project, None)
         self._resting.pop(project, None)
         return answer
 
-    def _freshness(self, known: Known | None) -> Freshness:
+    def _freshness(self, known: LoadedPage | None) -> Freshness:
         return freshness(known.head if known else None, self._clock(), self._lifetimes)
 
     def _rests(self, project: ProjectName, state: Freshness) -> bool:
@@ -162,5 +164,5 @@ class MirrorPages:
         return checked >= checked_after and 0 <= self._clock() - checked < self._lifetimes.absence
 
 
-def stale(known: Known) -> Answer:
+def stale(known: LoadedPage) -> Answer:
     return msgspec.structs.replace(known.page, fresh_until=0.0), Outcome.STALE

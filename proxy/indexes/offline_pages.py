@@ -9,12 +9,12 @@ import msgspec
 
 from proxy.errors import NoSuchProject
 from proxy.events import Outcome
-from proxy.indexes.page_memory import PageMemory
+from proxy.indexes.page_memory import PageCache
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.base import BlobStore
-from proxy.storage.held import Held
+from proxy.storage.held import CachedFiles
 
-RECOUNT = 10.0
+RECOUNT_INTERVAL = 10.0
 """Seconds for which a list of held files may be repeated."""
 
 
@@ -25,9 +25,9 @@ class OfflinePages:
 
     def __init__(
         self,
-        memory: PageMemory,
+        memory: PageCache,
         store: BlobStore,
-        held: Held,
+        held: CachedFiles,
         clock: Callable[[], float],
         *,
         list_all: bool = False,
@@ -48,7 +48,9 @@ class OfflinePages:
             raise NoSuchProject(project, "offline, and the cache has no page of it")
         page = known.page if self._list_all else await self._only_held(known.page)
         now = self._clock()
-        return msgspec.structs.replace(page, fresh_until=now + RECOUNT, checked=now), Outcome.HIT
+        return msgspec.structs.replace(
+            page, fresh_until=now + RECOUNT_INTERVAL, checked=now
+        ), Outcome.HIT
 
     async def renewed(self, project: ProjectName, since: float) -> tuple[ProjectPage, Outcome]:
         """As ``page``: there can be no newer one."""
@@ -79,7 +81,7 @@ class OfflinePages:
         return {
             file.filename
             for file in files
-            if (file.digest, file.filename) in names
-            and (held := await self._held.get(page.project, file.digest, file.filename))
+            if (file.address_digest, file.filename) in names
+            and (held := await self._held.get(page.project, file.address_digest, file.filename))
             and self._store.has(held.sha256)
         }

@@ -15,7 +15,7 @@ from proxy.storage.base import FileBlob, Span
 T = TypeVar("T")
 
 
-class Files(Protocol):
+class DownloadSource(Protocol):
     """What is needed of ``MirrorFiles``."""
 
     def download(self, link: Link) -> tuple[FileBlob, Outcome]: ...
@@ -25,10 +25,10 @@ class Files(Protocol):
     def suspect(self, project: ProjectName) -> None: ...
 
 
-class OnDemand:
+class LazyDownload:
     """A blob whose readers share one download; asking for its size alone starts none."""
 
-    def __init__(self, files: Files, link: Link, outdated: FileBlob | None = None) -> None:
+    def __init__(self, files: DownloadSource, link: Link, outdated: FileBlob | None = None) -> None:
         """``outdated``: bytes that the file once had, for when upstream does not answer."""
         self._files = files
         self._link = link

@@ -10,28 +10,28 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from proxy.errors import UnreadablePage
-from proxy.events import Observer, PageChanged, PageVouched
-from proxy.heavy import off_loop
+from proxy.events import Observer, PageChanged, PageRevalidated
+from proxy.heavy import run_in_worker
 from proxy.indexes.freshness import Lifetimes
 from proxy.indexes.page_reading import PageReader
 from proxy.indexes.page_store import PageStore
 from proxy.model import ProjectName, ProjectPage
 from proxy.singleflight import SingleFlight
-from proxy.storage.pages import StoredPage, unpack
+from proxy.storage.pages import StoredPage, unpack_page
 
 log = logging.getLogger(__name__)
-PER_FILE = 600
+BYTES_PER_FILE = 600
 """Bytes of a document for each file, roughly."""
-UNFOLDS = 5
+MEMORY_FACTOR = 5
 """How many times larger than compressed a page is, roughly."""
 
 
-class Known(msgspec.Struct, frozen=True):
+class LoadedPage(msgspec.Struct, frozen=True):
     head: StoredPage
     page: ProjectPage
 
 
-class PageMemory:
+class PageCache:
     """Finds and keeps the pages of one mirror; announces each page that is another one now."""
 
     def __init__(
@@ -59,20 +59,20 @@ class PageMemory:
         self._also_make_room = also_make_room
         self._budget = budget
         self._size = 0
-        self._known: OrderedDict[ProjectName, Known] = OrderedDict()
-        self._loads: SingleFlight[ProjectName, Known | None] = SingleFlight()
+        self._known: OrderedDict[ProjectName, LoadedPage] = OrderedDict()
+        self._loads: SingleFlight[ProjectName, LoadedPage | None] = SingleFlight()
 
-    def get(self, project: ProjectName) -> Known | None:
+    def get(self, project: ProjectName) -> LoadedPage | None:
         if known := self._known.get(project):
             self._known.move_to_end(project)
         return known
 
-    async def load(self, project: ProjectName) -> Known | None:
+    async def load(self, project: ProjectName) -> LoadedPage | None:
         """What the store has, if another process stored news; else what memory has."""
         found = await self._loads.do(project, lambda: self._load(project))
         return self.get(project) or found  # it may have been refreshed since
 
-    async def _load(self, project: ProjectName) -> Known | None:
+    async def _load(self, project: ProjectName) -> LoadedPage | None:
         known = self.get(project)
         if known is None:
             await self._store.settled(project)
@@ -90,10 +90,10 @@ class PageMemory:
         packed = await self._store.document(project, head.digest)
         if packed is None:
             return None
-        size = UNFOLDS * len(packed)
+        size = MEMORY_FACTOR * len(packed)
         await self.make_room(size)
         try:
-            document = await off_loop(size, lambda: unpack(packed), begins=True)
+            document = await run_in_worker(size, lambda: unpack_page(packed), begins=True)
             page = await self.read(project, head.url, head.content_type, document)
         except UnreadablePage as error:  # another version of the proxy could read it
             log.info("the stored page of %s is of no use: %s", project, error)
@@ -114,11 +114,11 @@ class PageMemory:
         version = hashlib.sha256(msgspec.msgpack.encode(shown.files)).hexdigest()
         return msgspec.structs.replace(shown, version=f" as {version}")
 
-    def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> Known:
+    def keep(self, project: ProjectName, head: StoredPage, page: ProjectPage) -> LoadedPage:
         """Remember the page under this head, in memory."""
         former = self._known.get(project)
         self.drop(project)
-        known = self._known[project] = Known(head, self._timed(head, page))
+        known = self._known[project] = LoadedPage(head, self._timed(head, page))
         self._size += _weight(known)
         while self._size > self._budget and len(self._known) > 1:
             self.drop(next(iter(self._known)))
@@ -127,7 +127,7 @@ class PageMemory:
             and former.head.document == head.document
             and former.page.files is page.files
         )
-        self._events(PageVouched.of(known.page) if same else PageChanged(project))
+        self._events(PageRevalidated.of(known.page) if same else PageChanged(project))
         return known
 
     def _timed(self, head: StoredPage, page: ProjectPage) -> ProjectPage:
@@ -161,7 +161,7 @@ class PageMemory:
 
     async def make_room(self, size: int) -> None:
         """For a document of so many bytes, before it is read: two large pages are too many."""
-        files = size // PER_FILE
+        files = size // BYTES_PER_FILE
         if self._also_make_room:
             await self._also_make_room(files)
         while self._known and self._size + files > self._budget:
@@ -184,5 +184,5 @@ class PageMemory:
         await self._store.close()
 
 
-def _weight(known: Known) -> int:
+def _weight(known: LoadedPage) -> int:
     return 1 + len(known.page.files)

@@ -14,23 +14,23 @@ import sys
 from collections.abc import Callable
 
 from proxy.errors import UnreadablePage
-from proxy.heavy import off_loop
+from proxy.heavy import run_in_worker
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.parse import is_json, parse_page
 from proxy.simple.parse_json import parse_ordinary
 from proxy.simple.parse_process import outcome_of
-from proxy.simple.screen import screen
+from proxy.simple.screen import drop_refused_hosts
 
 log = logging.getLogger(__name__)
 
-TOLD = 10_000
+MAX_REPORTED = 10_000
 """Files that are remembered as told of in the log."""
 ORDINARY = 16 * 2**20
 """Bytes up to which a page as PyPI writes it is parsed in this process."""
 OTHER = 512 * 1024
 """Bytes up to which any other document is parsed in this process."""
 DEARER = 4
-"""How many times as long any other document takes, for ``off_loop``."""
+"""How many times as long any other document takes, for ``run_in_worker``."""
 PROCESSES = 2
 """Documents that are parsed in processes of their own at a time."""
 SECONDS = 15.0
@@ -59,13 +59,13 @@ class PageReader:
         size = len(document)
         found: ProjectPage | None = None
         if size <= ORDINARY and is_json(content_type, document):
-            found = await off_loop(
+            found = await run_in_worker(
                 size,
                 lambda: self._screened(parse_ordinary(project, document, url, self._name)),
                 begins=True,
             )
         if found is None and size <= OTHER:
-            found = await off_loop(
+            found = await run_in_worker(
                 DEARER * size,
                 lambda: self._screened(
                     parse_page(project, document, content_type, url, self._name)
@@ -86,18 +86,18 @@ class PageReader:
                 return page
             raise UnreadablePage(self._name, outcome.reason)
 
-        return await off_loop(len(output), finish, begins=True)
+        return await run_in_worker(len(output), finish, begins=True)
 
     def _screened(self, page: ProjectPage | None) -> ProjectPage | None:
         if page is None:
             return None
-        page, refused = screen(page, self._allows)
+        page, refused = drop_refused_hosts(page, self._allows)
         for file in refused:
             self._tell(page.project, file.filename)
         return page
 
     def _tell(self, project: str, filename: str) -> None:
-        if (project, filename) not in self._told and len(self._told) < TOLD:
+        if (project, filename) not in self._told and len(self._told) < MAX_REPORTED:
             self._told.add((project, filename))
             log.warning(
                 "%s: %r of %s left out, its link leads to a host that is not allowed",

@@ -10,17 +10,17 @@ from typing import Any
 
 from proxy.errors import reason
 from proxy.model import ProjectName
-from proxy.storage.pages import Pages, StoredPage, pack
+from proxy.storage.pages import StoredPage, StoredPages, pack_page
 
 log = logging.getLogger(__name__)
-LATER = 0.1
+WRITE_DELAY = 0.1
 """Seconds until a page is stored: first the answer that waits for it is made."""
 
 
 class PageStore:
     """The raw pages of one mirror. Of a project, one write comes after the other."""
 
-    def __init__(self, namespace: str, pages: Pages) -> None:
+    def __init__(self, namespace: str, pages: StoredPages) -> None:
         """``namespace`` keys what is stored: it changes with the upstream's configuration."""
         self._namespace = namespace
         self._pages = pages
@@ -46,9 +46,9 @@ class PageStore:
     def put(self, project: ProjectName, head: StoredPage, document: bytes) -> None:
         async def write() -> None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), LATER)
+                await asyncio.wait_for(self._closing.wait(), WRITE_DELAY)
             # Not where answers are made: this has time, and needs no lock.
-            packed = await asyncio.to_thread(pack, document)
+            packed = await asyncio.to_thread(pack_page, document)
             await self._pages.put(self._key(project), head, packed)
 
         self._write(project, write())

@@ -13,12 +13,12 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UnreadablePage
 from proxy.events import Outcome
-from proxy.heavy import sha256_beside
+from proxy.heavy import sha256_in_background
 from proxy.indexes.freshness import Freshness, Lifetimes, freshness
-from proxy.indexes.page_memory import Known, PageMemory
+from proxy.indexes.page_memory import LoadedPage, PageCache
 from proxy.model import ProjectName, ProjectPage
 from proxy.storage.pages import StoredPage
-from proxy.upstream.remote import Document, NotModified, Remote, Validators
+from proxy.upstream.remote import NotModified, Remote, UpstreamDocument, Validators
 
 Answer = tuple[ProjectPage, Outcome]
 
@@ -39,7 +39,7 @@ class Refresh:
         self,
         name: str,
         remote: Remote,
-        memory: PageMemory,
+        memory: PageCache,
         lifetimes: Lifetimes,
         clock: Callable[[], float] = time.time,
         *,
@@ -54,7 +54,7 @@ class Refresh:
         self._honour_no_store = honour_no_store
 
     async def __call__(
-        self, project: ProjectName, known: Known | None, *, whole: bool = False
+        self, project: ProjectName, known: LoadedPage | None, *, whole: bool = False
     ) -> Answer:
         """The page as it is to be answered. Raises ``NoSuchProject`` and ``UpstreamError``.
 
@@ -67,19 +67,19 @@ class Refresh:
             answer = await self._remote.page(project, validators)
         except NoSuchProject:
             return self._doubt_absence(project, known)
-        if isinstance(answer, Document):
+        if isinstance(answer, UpstreamDocument):
             return await self._accept(project, known, answer)
         assert known is not None  # only who sends validators is told "not modified"
         return self._confirm(project, known, answer)
 
     async def _accept(
-        self, project: ProjectName, known: Known | None, document: Document
+        self, project: ProjectName, known: LoadedPage | None, document: UpstreamDocument
     ) -> Answer:
         trusted = known if self._is_usable(known) else None
         if trusted and (since := self._older_since(trusted.head, document)):
             return self._keep_doubting(project, trusted, older_since=since)
         await self._memory.make_room(len(document.body))
-        digest = sha256_beside(document.body)
+        digest = sha256_in_background(document.body)
         page = await self._memory.read(project, document.url, document.content_type, document.body)
         head = self._head(document, digest())
         if trusted and _lost_every_link(trusted.page, page, head):
@@ -94,7 +94,7 @@ class Refresh:
             return kept.page, Outcome.REVALIDATED
         return kept.page, Outcome.MISS
 
-    def _head(self, document: Document, digest: str) -> StoredPage:
+    def _head(self, document: UpstreamDocument, digest: str) -> StoredPage:
         # Stored for use offline; online it is asked for each time, as upstream wants it.
         reusable = document.storable or self._lifetimes.minimum > 0
         return StoredPage(
@@ -109,7 +109,7 @@ class Refresh:
             digest=digest,
         )
 
-    def _confirm(self, project: ProjectName, known: Known, answer: NotModified) -> Answer:
+    def _confirm(self, project: ProjectName, known: LoadedPage, answer: NotModified) -> Answer:
         head = msgspec.structs.replace(
             known.head,
             checked=self._clock(),
@@ -122,7 +122,7 @@ class Refresh:
         )
         return self._renew(project, known, head), Outcome.REVALIDATED
 
-    def _doubt_absence(self, project: ProjectName, known: Known | None) -> Answer:
+    def _doubt_absence(self, project: ProjectName, known: LoadedPage | None) -> Answer:
         """One answer "gone" for a page that was there may be a fault; a second is believed."""
         now = self._clock()
         since = known.head.gone_since if known else None
@@ -135,26 +135,26 @@ class Refresh:
             self._memory.is_absent(project)
         raise NoSuchProject(project)
 
-    def _keep_doubting(self, project: ProjectName, known: Known, **since: Any) -> Answer:
+    def _keep_doubting(self, project: ProjectName, known: LoadedPage, **since: Any) -> Answer:
         head = msgspec.structs.replace(
             known.head, checked=self._clock(), lifetime=DOUBT_ABSENCE, **since
         )
         return self._renew(project, known, head), Outcome.STALE
 
-    def _older_since(self, head: StoredPage, document: Document) -> float | None:
+    def _older_since(self, head: StoredPage, document: UpstreamDocument) -> float | None:
         """Since when upstream sends older serials, while the stored page is to be preferred."""
         if document.serial is None or head.serial is None or document.serial >= head.serial:
             return None
         since = head.older_since or self._clock()
         return since if self._clock() - since < DOUBT_SERIAL else None
 
-    def _renew(self, project: ProjectName, known: Known, head: StoredPage) -> ProjectPage:
+    def _renew(self, project: ProjectName, known: LoadedPage, head: StoredPage) -> ProjectPage:
         """The known page under a new head."""
         kept = self._memory.keep(project, head, known.page)
         self._memory.touch(project, head)
         return kept.page
 
-    def _is_usable(self, known: Known | None) -> bool:
+    def _is_usable(self, known: LoadedPage | None) -> bool:
         state = freshness(known.head if known else None, self._clock(), self._lifetimes)
         return state is not Freshness.UNUSABLE
 

@@ -6,20 +6,27 @@ from collections.abc import Mapping
 
 import msgspec
 
-from proxy.heavy import off_loop
+from proxy.heavy import run_in_worker
 from proxy.model import File, ProjectPage
 from proxy.simple.names import version_of
 from proxy.storage.base import BlobStore, Records
-from proxy.storage.held import Held
-from proxy.storage.seen import VANISHED, SeenFile, decode, key
+from proxy.storage.held import CachedFiles
+from proxy.storage.seen import (
+    NO_LONGER_LISTED,
+    FirstSeenFile,
+    decode_digest_history,
+    digest_history_key,
+)
 
 
-class Vanished:
+class RemovedFiles:
     """Knows them by what the ``Ledger`` has seen. For pages that people choose to see so:
     installers take a yanked file only where it is asked for by its very version (PEP 592).
     """
 
-    def __init__(self, namespace: str, records: Records, held: Held, store: BlobStore) -> None:
+    def __init__(
+        self, namespace: str, records: Records, held: CachedFiles, store: BlobStore
+    ) -> None:
         self._namespace = namespace
         self._records = records
         self._held = held
@@ -27,15 +34,19 @@ class Vanished:
 
     async def shown(self, page: ProjectPage) -> ProjectPage:
         """The page with what it does not list any more."""
-        record = await self._records.get(key(self._namespace, page.project))
-        seen = await off_loop(5 * len(record), lambda: decode(record)) if record else {}
+        record = await self._records.get(digest_history_key(self._namespace, page.project))
+        seen = (
+            await run_in_worker(5 * len(record), lambda: decode_digest_history(record))
+            if record
+            else {}
+        )
         listed = {file.filename for file in page.files}
         gone = [(name, file) for name, file in seen.items() if name not in listed]
         found = [await self._file(page, name, file) for name, file in gone]
         files = tuple(file for file in found if file)
         return _with(page, files) if files else page
 
-    async def _file(self, page: ProjectPage, name: str, seen: SeenFile) -> File | None:
+    async def _file(self, page: ProjectPage, name: str, seen: FirstSeenFile) -> File | None:
         held = await self._held.get(page.project, seen.digest, name)
         if held is None or not self._store.has(held.sha256):
             return None
@@ -46,11 +57,11 @@ class Vanished:
             {algorithm or "sha256": value},
             held.size,
             uploaded=seen.uploaded,
-            yanked=VANISHED,
+            yanked=NO_LONGER_LISTED,
             metadata=self._metadata(seen),
         )
 
-    def _metadata(self, seen: SeenFile) -> bool | Mapping[str, str]:
+    def _metadata(self, seen: FirstSeenFile) -> bool | Mapping[str, str]:
         """Only what can be had."""
         if isinstance(seen.metadata, bool):
             return False

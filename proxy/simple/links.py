@@ -14,7 +14,7 @@ Links = Callable[[ProjectName, Sequence[File]], list[str]]
 Of all at once, since one call for each of 10,000 files takes longer than all the rest of it.
 """
 
-TOGETHER = 500
+QUOTE_BATCH = 500
 """Files that are rendered at a time."""
 _UNRESERVED = (string.ascii_letters + string.digits + "-._~").encode()  # RFC 3986, section 2.3
 
@@ -25,12 +25,12 @@ def relative_links(project: ProjectName, files: Sequence[File]) -> list[str]:
     if "".join(names).encode().translate(None, _UNRESERVED):
         names = [quote(name, safe="") for name in names]
     start = f"../../files/{project}/"
-    return [f"{start}{file.digest}/{name}" for file, name in zip(files, names, strict=True)]
+    return [f"{start}{file.address_digest}/{name}" for file, name in zip(files, names, strict=True)]
 
 
 def batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
     """A page's files, as many at a time as make a piece of it."""
-    return (files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER))
+    return (files[start : start + QUOTE_BATCH] for start in range(0, len(files), QUOTE_BATCH))
 
 
 def absolute_links(root: str) -> Links:

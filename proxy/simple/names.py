@@ -17,10 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from proxy.model import ProjectName
 
-_VALID = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
-_RUNS = re.compile(r"[-_.]+")
-
-LONGEST = 255
+MAX_NAME = 255
 """Bytes of a file name that every file system takes."""
 
 _DEVICE = r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)"
@@ -34,32 +31,25 @@ _OF_ANY = re.compile(
 _SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 
-def normalize(name: str) -> ProjectName:
-    """The normalized form of a project name. Raises ``ValueError`` if it is not one."""
-    if not _VALID.match(name):
-        raise ValueError(f"not a project name: {name!r}")
-    return ProjectName(_RUNS.sub("-", name).lower())
-
-
 def safe_filename(name: str) -> bool:
     """Whether a decoded file name can be shown, sent in headers and put on any file system."""
-    if len(name) <= LONGEST and _PLAIN.match(name):
+    if len(name) <= MAX_NAME and _PLAIN.match(name):
         return True
     return (
         name.isprintable()  # which a control character, a surrogate or a bidi mark is not
-        and 0 < len(name.encode()) <= LONGEST
+        and 0 < len(name.encode()) <= MAX_NAME
         and not _UNSAFE.match(name)
         and unicodedata.is_normalized("NFC", name)
     )
 
 
-def belongs(filename: str, project: ProjectName) -> bool:
+def belongs_to(filename: str, project: ProjectName) -> bool:
     """Whether the file name is one of this project, going by its name part.
 
     A name that no standard explains (eggs, installers, dumb archives) belongs to every
     project it starts with a spelling of, followed by a dash.
     """
-    if is_ordinary(filename, project):
+    if is_plain_filename(filename, project):
         return True
     start = _start(project).match(filename)
     if start is None:
@@ -91,22 +81,22 @@ def version_of(filename: str, project: ProjectName) -> str | None:
     return _version(version) if plain_name and len(tags) >= 3 else None
 
 
-def is_ordinary(filename: str, project: ProjectName) -> bool:
-    """Whether ``ordinary`` describes the file name; for a few, without making a pattern."""
+def is_plain_filename(filename: str, project: ProjectName) -> bool:
+    """Whether ``plain_filename_pattern`` describes the file name; for a few, without making a pattern."""
     found = _OF_ANY.match(filename)
-    if found is None or len(filename) > LONGEST or _UNSAFE.match(project.replace("-", ".")):
+    if found is None or len(filename) > MAX_NAME or _UNSAFE.match(project.replace("-", ".")):
         return False
     spelled: str = found[1] or found[2]
     return spelled.lower().replace("_", "-").replace(".", "-") == project
 
 
-def ordinary(project: ProjectName) -> str:
+def plain_filename_pattern(project: ProjectName) -> str:
     """A pattern of file names that are plainly of this project and safe; ends before the end.
 
     A wheel's name ends at its first dash, an sdist's at its last: wherever a spelling of
     the project ends there too, nothing else has to be looked at.
     """
-    room = LONGEST - len(project) - len("-.tar.gz")
+    room = MAX_NAME - len(project) - len("-.tar.gz")
     if room < 0 or _UNSAFE.match(project.replace("-", ".")):
         return "(?!)"
     wheel = _spelling(project, "[_.]") + rf"-[A-Za-z0-9._+!-]{{0,{room}}}\.whl"

@@ -47,7 +47,7 @@ _TOKENS = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+(?:/[a-z0-9!#$%&'*+.^_`|~-]+)?\Z"
 
 
 @lru_cache(maxsize=256)
-def choose(accept: str | None, format: str | None = None) -> MediaType:
+def choose_media(accept: str | None, format: str | None = None) -> MediaType:
     """The form to answer in, by the header ``Accept`` and the query's ``format``.
 
     Never refuses: a client that accepts nothing we have gets ``text/html``, as from PyPI.

@@ -7,9 +7,9 @@ import codecs
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.parse_html import parse_html
 from proxy.simple.parse_json import parse_json
-from proxy.simple.screen import screen
+from proxy.simple.screen import drop_refused_hosts
 
-__all__ = ["parse_page", "screen"]
+__all__ = ["drop_refused_hosts", "parse_page"]
 
 
 def parse_page(

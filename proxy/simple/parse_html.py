@@ -7,12 +7,20 @@ import re
 from collections.abc import Iterator, Mapping
 
 from proxy.errors import UnreadablePage
-from proxy.model import File, ProjectName, ProjectPage, Sha256
-from proxy.simple import sanitize
+from proxy.model import File, ProjectName, ProjectPage, Sha256, normalize
 from proxy.simple.addresses import last_segment, resolve
 from proxy.simple.markup import Tag, TooManyTags, attributes_of, plain_text, tags
-from proxy.simple.names import belongs, normalize, safe_filename
+from proxy.simple.names import belongs_to, safe_filename
 from proxy.simple.page import MAX_FILES, make_page
+from proxy.simple.sanitize import (
+    clean_size,
+    clean_status,
+    clean_text,
+    clean_upload_time,
+    fragment_hashes,
+    is_supported_version,
+    only_bad_hashes,
+)
 
 MAX_LINKS = 500_000
 """Links of a page: directory listings have two for each file."""
@@ -74,10 +82,10 @@ def parse_html(
         listed = False
     if not listed:
         raise UnreadablePage(source, "its answer is no page of a project")
-    if not sanitize.first_major(metas.get("repository-version")):
+    if not is_supported_version(metas.get("repository-version")):
         raise UnreadablePage(source, "its page is of an API version that is not known here")
     words = (metas.get(key) for key in ("project-status", "project-status-reason"))
-    return make_page(project, files, status=sanitize.status(*words), source=source)
+    return make_page(project, files, status=clean_status(*words), source=source)
 
 
 def _as_utf8(body: bytes, parameters: str) -> bytes:
@@ -145,10 +153,10 @@ def _file(project: ProjectName, attributes: dict[str, str], base: str) -> File |
     link, _, fragment = attributes.get("href", "").strip().partition("#")
     resolved = resolve(base, link)
     name = last_segment(resolved[0]) if resolved else None
-    if resolved is None or name is None or not (safe_filename(name) and belongs(name, project)):
+    if resolved is None or name is None or not (safe_filename(name) and belongs_to(name, project)):
         return None
     hashes = _hashes(fragment)
-    if not hashes and sanitize.unusable(fragment):
+    if not hashes and only_bad_hashes(fragment):
         return None
     provenance = resolve(base, attributes.get("data-provenance", ""))
     return File(
@@ -157,7 +165,7 @@ def _file(project: ProjectName, attributes: dict[str, str], base: str) -> File |
         hashes,
         _size(attributes.get("data-size")),
         _specifier(attributes.get("data-requires-python")),
-        sanitize.upload_time(attributes.get("data-upload-time")),
+        clean_upload_time(attributes.get("data-upload-time")),
         _yanked(attributes),
         _metadata(attributes) if name.endswith(".whl") else False,
         provenance[0] if provenance else None,
@@ -167,12 +175,12 @@ def _file(project: ProjectName, attributes: dict[str, str], base: str) -> File |
 def _hashes(fragment: str) -> Mapping[str, str]:
     if found := _SHA256.match(fragment):
         return Sha256(found[1])
-    return sanitize.fragment_hashes(fragment) if fragment else {}
+    return fragment_hashes(fragment) if fragment else {}
 
 
 def _yanked(attributes: dict[str, str]) -> bool | str:
     """The attribute means yanked by being there, whatever it says (PEP 592)."""
-    return "data-yanked" in attributes and (sanitize.text(attributes["data-yanked"]) or True)
+    return "data-yanked" in attributes and (clean_text(attributes["data-yanked"]) or True)
 
 
 def _metadata(attributes: dict[str, str]) -> bool | Mapping[str, str]:
@@ -187,12 +195,12 @@ def _metadata(attributes: dict[str, str]) -> bool | Mapping[str, str]:
 
 def _size(value: str | None) -> int | None:
     digits = value if value and value.isascii() and value.isdigit() and len(value) < 20 else None
-    return sanitize.size(int(digits)) if digits else None
+    return clean_size(int(digits)) if digits else None
 
 
 def _specifier(value: str | None) -> str | None:
     """Escaped twice, as some servers do, no client understands it; it never has a real ``&``."""
-    known = sanitize.text(value)
+    known = clean_text(value)
     return known.replace("&gt;", ">").replace("&lt;", "<") if known else None
 
 

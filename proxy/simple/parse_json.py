@@ -14,17 +14,29 @@ import msgspec
 from msgspec import Raw
 
 from proxy.errors import UnreadablePage
-from proxy.model import File, ProjectName, ProjectPage
-from proxy.simple import names, sanitize
+from proxy.model import File, ProjectName, ProjectPage, normalize
 from proxy.simple.addresses import last_segment, resolve
+from proxy.simple.names import belongs_to, safe_filename
 from proxy.simple.page import MAX_FILES, make_page
-from proxy.simple.typed import TypedFile, taken, with_addresses, with_metadata
+from proxy.simple.sanitize import (
+    clean_hashes,
+    clean_metadata,
+    clean_size,
+    clean_status,
+    clean_text,
+    clean_upload_time,
+    clean_yanked,
+    is_supported_version,
+    only_bad_hashes,
+    unknown_keys,
+)
+from proxy.simple.typed import FileRecord, convert_files, with_addresses, with_metadata
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
     """Values that may be of any shape are decoded later, where they are small enough."""
 
-    files: list[TypedFile]
+    files: list[FileRecord]
     meta: Raw = Raw()
     name: Raw = Raw()
     versions: Raw = Raw()
@@ -37,7 +49,7 @@ _DROPPED = ("tracks", "alternate-locations", "namespaces", "gpg-sig")
 _PAGE_KEYS = frozenset(("meta", "name", "versions", "project-status", "files", *_DROPPED))
 _META_KEYS = frozenset(("api-version", "project-status", "project-status-reason", *_DROPPED))
 _METADATA_KEYS = ("core-metadata", "dist-info-metadata", "data-dist-info-metadata")
-_FILE_KEYS = frozenset((*TypedFile.__struct_encode_fields__, *_METADATA_KEYS, *_DROPPED))
+_FILE_KEYS = frozenset((*FileRecord.__struct_encode_fields__, *_METADATA_KEYS, *_DROPPED))
 
 
 MAX_EXAMINED = 2_000
@@ -64,7 +76,7 @@ def parse_ordinary(project: ProjectName, body: bytes, url: str, source: str) -> 
     """
     examined = count()
 
-    def examine(file: TypedFile) -> File | None:
+    def examine(file: FileRecord) -> File | None:
         if next(examined) >= MAX_EXAMINED:
             raise _NotOrdinary
         return _examined(project, msgspec.json.decode(msgspec.json.encode(file)), url)
@@ -75,7 +87,7 @@ def parse_ordinary(project: ProjectName, body: bytes, url: str, source: str) -> 
             raise UnreadablePage(source, _TOO_MANY_FILES)
         with_metadata(page.files)
         with_addresses(page.files, url)
-        files = taken(project, page.files, examine)
+        files = convert_files(project, page.files, examine)
         top = {
             "meta": _decoded(page.meta, MAX_META),
             "name": _decoded(page.name, MAX_META),
@@ -115,20 +127,19 @@ def _page(project: ProjectName, top: dict[str, Any], files: list[File], source: 
     if not files and is_anonymous and not _PAGE_KEYS.issuperset(top):
         raise UnreadablePage(source, _NOT_JSON)  # other JSON may have a list of "files", too
     meta = meta if isinstance(meta, dict) else {}
-    if not sanitize.first_major(meta.get("api-version")):
+    if not is_supported_version(meta.get("api-version")):
         raise UnreadablePage(source, "its page is of an API version that is not known here")
     if not _is_named(top.get("name"), project):
         raise UnreadablePage(source, "its page is that of another project")
-    found = sanitize.status(top.get("project-status"))
+    found = clean_status(top.get("project-status"))
     return make_page(
         project,
         files,
         versions=top.get("versions"),
-        status=found
-        or sanitize.status(meta.get("project-status"), meta.get("project-status-reason")),
+        status=found or clean_status(meta.get("project-status"), meta.get("project-status-reason")),
         source=source,
-        meta=sanitize.unknown(meta, _META_KEYS),
-        extra=sanitize.unknown(top, _PAGE_KEYS),
+        meta=unknown_keys(meta, _META_KEYS),
+        extra=unknown_keys(top, _PAGE_KEYS),
     )
 
 
@@ -136,7 +147,7 @@ def _is_named(name: Any, project: ProjectName) -> bool:
     if name is None or name == project:
         return True
     try:
-        return isinstance(name, str) and names.normalize(name) == project
+        return isinstance(name, str) and normalize(name) == project
     except ValueError:
         return False
 
@@ -150,25 +161,25 @@ def _examined(project: ProjectName, item: Any, base: str) -> File | None:
         name = last_segment(url) if url else None
     if url is None or name is None or not _wanted(name, project):
         return None
-    if sanitize.unusable(item.get("hashes")):
+    if only_bad_hashes(item.get("hashes")):
         return None
     candidates = (item.get(key) for key in _METADATA_KEYS)
     return File(
         name,
         url,
-        sanitize.hashes(item.get("hashes")),
-        sanitize.size(item.get("size")),
-        sanitize.text(item.get("requires-python")),
-        sanitize.upload_time(item.get("upload-time")),
-        sanitize.yanked(item.get("yanked")),
-        sanitize.metadata(candidates) if name.endswith(".whl") else False,
+        clean_hashes(item.get("hashes")),
+        clean_size(item.get("size")),
+        clean_text(item.get("requires-python")),
+        clean_upload_time(item.get("upload-time")),
+        clean_yanked(item.get("yanked")),
+        clean_metadata(candidates) if name.endswith(".whl") else False,
         _address(base, item.get("provenance")),
-        sanitize.unknown(item, _FILE_KEYS),
+        unknown_keys(item, _FILE_KEYS),
     )
 
 
 def _wanted(name: str, project: ProjectName) -> bool:
-    return names.safe_filename(name) and names.belongs(name, project)
+    return safe_filename(name) and belongs_to(name, project)
 
 
 def _address(base: str, link: Any) -> str | None:

@@ -36,7 +36,7 @@ def html_pieces(
     page: ProjectPage, links: Links, provenance: Links | None = None
 ) -> Iterator[bytes]:
     """The same in pieces that are small, of however many files: the start, files, the end."""
-    yield _bytes(_start(f"Links for {page.project}", _metas(page.status)))
+    yield _bytes(_html_start(f"Links for {page.project}", _metas(page.status)))
     for files in batches(page.files):
         urls = links(page.project, files)
         proofs = provenance(page.project, files) if provenance else urls
@@ -47,7 +47,7 @@ def html_pieces(
 def projects_html(names: Iterable[ProjectName]) -> bytes:
     """The list of projects in HTML, sorted, with addresses relative to the list."""
     anchors = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in sorted(names))
-    return _bytes(_start("Simple index") + anchors + _END)
+    return _bytes(_html_start("Simple index") + anchors + _END)
 
 
 def _anchor(file: File, url: str, proof: str) -> str:
@@ -105,7 +105,7 @@ def _meta(name: str, content: str) -> str:
     return f'    <meta name="pypi:{name}" content="{_escape(content)}">\n'
 
 
-def _start(title: str, metas: str = "") -> str:
+def _html_start(title: str, metas: str = "") -> str:
     return (
         "<!DOCTYPE html>\n"
         '<html lang="en">\n'

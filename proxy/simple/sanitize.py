@@ -27,16 +27,16 @@ _PAIRS = re.compile(r"(?:\A|&)([A-Za-z0-9]+)=([^&]*)")
 _FRAGMENT = re.compile(r"(?:\A|&)([a-z0-9]+)=([0-9a-fA-F]+)(?=&|\Z)")
 _MAJOR_ONE = re.compile(r"0*1(?:\.[0-9]+)*\Z")
 
-LARGEST = 2**63 - 1
+MAX_SIZE = 2**63 - 1
 """Bytes of a file; more is a mistake."""
 _DEEPEST = 32
 
 
-def text(value: Any) -> str | None:
+def clean_text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def hashes(value: Any) -> dict[str, str]:
+def clean_hashes(value: Any) -> dict[str, str]:
     """Algorithm to lowercase hex. Of algorithms we know the length has to be right, too."""
     if not isinstance(value, Mapping):
         return {}
@@ -52,7 +52,7 @@ def hashes(value: Any) -> dict[str, str]:
     }
 
 
-def unusable(told: Any) -> bool:
+def only_bad_hashes(told: Any) -> bool:
     """Whether the digests that are told cannot be checked, since none of them is one.
 
     A file without any is taken at its index's word; one with these is not to be trusted.
@@ -62,38 +62,38 @@ def unusable(told: Any) -> bool:
     if not isinstance(told, Mapping):
         return False
     known = {name: digits for name, digits in told.items() if digits and name.lower() in _DIGITS}
-    return bool(known) and not hashes(known)
+    return bool(known) and not clean_hashes(known)
 
 
 def fragment_hashes(fragment: str) -> dict[str, str]:
     """The hashes of algorithms we know in ``sha256=…``, the fragment of an address."""
     return {
         name: hex
-        for name, hex in hashes(dict(_FRAGMENT.findall(fragment))).items()
+        for name, hex in clean_hashes(dict(_FRAGMENT.findall(fragment))).items()
         if name in _DIGITS
     }
 
 
-def metadata(candidates: Iterable[Any]) -> bool | dict[str, str]:
+def clean_metadata(candidates: Iterable[Any]) -> bool | dict[str, str]:
     """PEP 714: the first of several keys of the same meaning that is well-formed."""
     for value in candidates:
         if isinstance(value, bool):
             return value
-        if known := hashes(value):
+        if known := clean_hashes(value):
             return known
     return False
 
 
-def size(value: Any) -> int | None:
+def clean_size(value: Any) -> int | None:
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value <= LARGEST else None
+    return value if whole and 0 <= value <= MAX_SIZE else None
 
 
-def yanked(value: Any) -> bool | str:
+def clean_yanked(value: Any) -> bool | str:
     return value if isinstance(value, (bool, str)) and value else False
 
 
-def upload_time(value: Any) -> str | None:
+def clean_upload_time(value: Any) -> str | None:
     """PEP 700's ``yyyy-mm-ddThh:mm:ss[.ffffff]Z``, from any ISO 8601 that names its offset."""
     if not isinstance(value, str):
         return None
@@ -107,21 +107,21 @@ def upload_time(value: Any) -> str | None:
     return utc.isoformat().replace("+00:00", "Z") if utc else None
 
 
-def status(value: Any, reason: Any = None) -> ProjectStatus | None:
+def clean_status(value: Any, reason: Any = None) -> ProjectStatus | None:
     """PEP 792, from ``{"status": …, "reason": …}`` or from the two by themselves."""
     if isinstance(value, Mapping):
         value, reason = value.get("status"), value.get("reason")
-    return ProjectStatus(value, text(reason)) if value in STATUSES else None
+    return ProjectStatus(value, clean_text(reason)) if value in STATUSES else None
 
 
-def first_major(version: Any) -> bool:
+def is_supported_version(version: Any) -> bool:
     """Whether an API version (PEP 629) is one we understand; an absent one is 1.0."""
     if isinstance(version, bool) or not isinstance(version, (str, int, float)):
         return True
     return _MAJOR_ONE.match(str(version)) is not None
 
 
-def unknown(found: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+def unknown_keys(found: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """What else there is, but for what is nested so deeply that writing it could fail."""
     return {k: value for k, value in found.items() if k not in known and _shallow(value, _DEEPEST)}
 

@@ -11,7 +11,9 @@ from proxy.model import File, ProjectPage
 from proxy.simple.addresses import origin, roots
 
 
-def screen(page: ProjectPage, allowed: Callable[[str], bool]) -> tuple[ProjectPage, list[File]]:
+def drop_refused_hosts(
+    page: ProjectPage, allowed: Callable[[str], bool]
+) -> tuple[ProjectPage, list[File]]:
     """The page without the files on refused servers, and those files, to be logged.
 
     ``allowed`` is given ``https://host[:port]``, once for each that occurs. An address of

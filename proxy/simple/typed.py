@@ -17,16 +17,17 @@ import msgspec
 from msgspec import Meta
 
 from proxy.model import File, ProjectName, Sha256
-from proxy.simple import names, sanitize
 from proxy.simple.addresses import are_plain, joined
+from proxy.simple.names import is_plain_filename, plain_filename_pattern
+from proxy.simple.sanitize import MAX_SIZE
 
-TOGETHER = 256
+BATCH_SIZE = 256
 """Files that are judged at a time: one that is not ordinary costs its neighbours a second look."""
-MANY = 300
+OFFLOAD_FILES = 300
 """Files of a page from which on a search made for its project is worth the making."""
 
 
-class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="kebab"):
+class FileRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="kebab"):
     filename: str
     url: str
     hashes: Sha256
@@ -34,7 +35,7 @@ class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="ke
     core_metadata: bool | Sha256 | None = None
     data_dist_info_metadata: msgspec.Raw = msgspec.Raw(b"null")
     """Says the same for older clients, and is not looked into if the one above is there."""
-    size: Annotated[int, Meta(ge=0, le=sanitize.LARGEST)] | None = None
+    size: Annotated[int, Meta(ge=0, le=MAX_SIZE)] | None = None
     upload_time: str | None = None
     yanked: bool | str | None = None
     provenance: str | None = None
@@ -42,17 +43,17 @@ class TypedFile(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="ke
 
 _older = msgspec.json.Decoder(bool | Sha256 | None).decode
 Named = Callable[[Sequence[str]], bool]
-Examine = Callable[[TypedFile], File | None]
+Examine = Callable[[FileRecord], File | None]
 
 
-def with_metadata(files: Sequence[TypedFile]) -> None:
+def with_metadata(files: Sequence[FileRecord]) -> None:
     """Let ``core_metadata`` say what only its older name does. Raises ``ValidationError``."""
     for file in files:
         if file.core_metadata is None:
             file.core_metadata = _older(file.data_dist_info_metadata)
 
 
-def with_addresses(files: Sequence[TypedFile], base: str) -> None:
+def with_addresses(files: Sequence[FileRecord], base: str) -> None:
     """Let relative addresses be absolute, where a page has such."""
     if not files or files[0].url.startswith("http"):
         return
@@ -62,14 +63,16 @@ def with_addresses(files: Sequence[TypedFile], base: str) -> None:
             file.provenance = joined(base, file.provenance) or file.provenance
 
 
-def taken(project: ProjectName, files: Sequence[TypedFile], examine: Examine) -> list[File]:
+def convert_files(
+    project: ProjectName, files: Sequence[FileRecord], examine: Examine
+) -> list[File]:
     """Ordinary files as they are, and what ``examine`` makes of the others."""
-    named = _search(project) if len(files) >= MANY else _two_steps(project)
+    named = _search(project) if len(files) >= OFFLOAD_FILES else _two_steps(project)
     shared: dict[str, str] = {}  # a page has few different texts, thousands of times
     found: list[File] = []
-    for start in range(0, len(files), TOGETHER):
-        for part in _sorted_out(files[start : start + TOGETHER], named):
-            if isinstance(part, TypedFile):
+    for start in range(0, len(files), BATCH_SIZE):
+        for part in _sorted_out(files[start : start + BATCH_SIZE], named):
+            if isinstance(part, FileRecord):
                 found.extend(filter(None, [examine(part)]))
             else:
                 found.extend([_file(file, shared) for file in part])
@@ -77,8 +80,8 @@ def taken(project: ProjectName, files: Sequence[TypedFile], examine: Examine) ->
 
 
 def _sorted_out(
-    files: Sequence[TypedFile], named: Named
-) -> Iterator[Sequence[TypedFile] | TypedFile]:
+    files: Sequence[FileRecord], named: Named
+) -> Iterator[Sequence[FileRecord] | FileRecord]:
     """Ordinary files, as many as stand together, and others one by one."""
     if _are_ordinary(files, named):
         yield files
@@ -90,7 +93,7 @@ def _sorted_out(
         yield from _sorted_out(files[half:], named)
 
 
-def _file(file: TypedFile, shared: dict[str, str]) -> File:
+def _file(file: FileRecord, shared: dict[str, str]) -> File:
     metadata, python = file.core_metadata, file.requires_python
     return File(
         file.filename,
@@ -105,7 +108,7 @@ def _file(file: TypedFile, shared: dict[str, str]) -> File:
     )
 
 
-def _are_ordinary(files: Sequence[TypedFile], named: Named) -> bool:
+def _are_ordinary(files: Sequence[FileRecord], named: Named) -> bool:
     """Whether nothing of these files has to be looked into."""
     metadata = [file.core_metadata for file in files]
     digests = [each.sha256 for each in metadata if type(each) is Sha256]
@@ -144,7 +147,7 @@ def _are_times(texts: Sequence[str]) -> bool:
 @lru_cache(maxsize=64)
 def _search(project: ProjectName) -> Named:
     """Whether file names are plainly the project's."""
-    match = re.compile(rf"(?:{names.ordinary(project)}\n)*\Z").match
+    match = re.compile(rf"(?:{plain_filename_pattern(project)}\n)*\Z").match
 
     def named(filenames: Sequence[str]) -> bool:
         lines = "\n".join([*filenames, ""])
@@ -155,4 +158,4 @@ def _search(project: ProjectName) -> Named:
 
 def _two_steps(project: ProjectName) -> Named:
     """The same without making a search for the project, which takes longer than for a few."""
-    return lambda filenames: all(names.is_ordinary(name, project) for name in filenames)
+    return lambda filenames: all(is_plain_filename(name, project) for name in filenames)

@@ -19,9 +19,9 @@ from proxy.bounded import BoundedDict
 from proxy.bundle.targets import Target
 from proxy.model import File, ProjectPage
 
-SLICE = 128
+SLICE_SIZE = 128
 """Files that are looked at in one go."""
-FURTHEST = 2048
+MAX_CANDIDATES = 2048
 """Files after which an older one is not looked for."""
 _SDIST = -1_000_000
 """The fit of a source distribution, worse than that of any wheel of its version."""
@@ -29,7 +29,7 @@ _NONE = _SDIST - 1
 """The fit of what cannot be installed."""
 
 
-class _Found(NamedTuple):
+class _BestCandidate(NamedTuple):
     """Orders by what resolvers prefer."""
 
     final: bool
@@ -39,15 +39,15 @@ class _Found(NamedTuple):
     file: File
 
 
-async def choose(
+async def choose_wheel(
     page: ProjectPage, target: Target, specifiers: Iterable[SpecifierSet] = ()
 ) -> File | None:
     """The wheel that pip or uv would take for the target; None if it is no wheel, or nothing."""
     wanted = tuple(specifiers)
-    best: _Found | None = None
+    best: _BestCandidate | None = None
     end = len(page.files)
-    while end > max(0, len(page.files) - FURTHEST):
-        start = max(0, end - SLICE)
+    while end > max(0, len(page.files) - MAX_CANDIDATES):
+        start = max(0, end - SLICE_SIZE)
         better = _best(page.files[start:end], len(page.project) + 1, target, wanted, best)
         if best is not None and better is best:
             break  # of what is still older nothing will be better
@@ -62,8 +62,8 @@ def _best(
     at: int,
     target: Target,
     wanted: tuple[SpecifierSet, ...],
-    best: _Found | None,
-) -> _Found | None:
+    best: _BestCandidate | None,
+) -> _BestCandidate | None:
     """The best of these and ``best``; ``at``: where the version begins in a file's name."""
     fits = _fits(target)
     prereleases = any(each.prereleases for each in wanted)
@@ -75,7 +75,7 @@ def _best(
         version = _version(text) if fit != _NONE and not file.yanked else None
         if version is None:
             continue
-        found = _Found(prereleases or not version.is_prerelease, version, fit, build, file)
+        found = _BestCandidate(prereleases or not version.is_prerelease, version, fit, build, file)
         if (
             (best is None or found[:4] > best[:4])
             and _allowed(version, wanted)

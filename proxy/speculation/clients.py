@@ -15,7 +15,7 @@ import msgspec
 from proxy.bundle.targets import Target, parse_targets
 from proxy.errors import ConfigurationError
 
-LONGEST = 4096
+MAX_USER_AGENT = 4096
 """Bytes of a User-Agent that is looked at."""
 NEWEST_PYTHON = 40
 """The minor version."""
@@ -45,7 +45,7 @@ class Client:
 @lru_cache(maxsize=256)
 def read_user_agent(text: str) -> Client | None:
     """None if it does not tell, or tells of what no wheels are chosen for here."""
-    head = _HEAD.match(text) if len(text) <= LONGEST else None
+    head = _HEAD.match(text) if len(text) <= MAX_USER_AGENT else None
     if head is None:
         return None
     try:

@@ -12,27 +12,27 @@ from contextvars import ContextVar
 from proxy.events import Event, FileAnswered, Observer, Outcome, PageAnswered
 from proxy.indexes.base import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage
-from proxy.speculation.siblings import Siblings
-from proxy.speculation.tally import Counts, Tally
+from proxy.speculation.siblings import WorkerMarks
+from proxy.speculation.tally import PrefetchStats, PrefetchTally
 
-LARGEST = 64 * 2**20
+MAX_WHEEL = 64 * 2**20
 """Bytes of a wheel that is fetched ahead."""
-AHEAD = 256 * 2**20
+MAX_AHEAD = 256 * 2**20
 """Bytes that may be there, or under way, without anybody having asked for them."""
-LARGEST_METADATA = 2**20
+MAX_PREFETCHED_METADATA = 2**20
 """Bytes of metadata that are looked at."""
 
 _outcomes: ContextVar[list[Outcome]] = ContextVar("outcomes")
 
 
-class Fetching:
+class Fetcher:
     """What guesses do. Raises what the index raises."""
 
     def __init__(
         self,
         index: Index,
         events: Observer,
-        siblings: Siblings,
+        siblings: WorkerMarks,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -40,10 +40,10 @@ class Fetching:
         self._index = index
         self._siblings = siblings
         self._clock = clock
-        self._tally = Tally(events)
+        self._tally = PrefetchTally(events)
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> PrefetchStats:
         return self._tally.counts
 
     def asked(self, project: ProjectName, filename: str = "") -> bool:
@@ -80,8 +80,8 @@ class Fetching:
         outcomes = _watch()
         data = b""
         try:
-            artifact = await self._index.file(project, key[1], wheel.digest)
-            async for piece in artifact.blob.chunks(0, LARGEST_METADATA):
+            artifact = await self._index.file(project, key[1], wheel.address_digest)
+            async for piece in artifact.blob.chunks(0, MAX_PREFETCHED_METADATA):
                 data += piece
         finally:
             if begun:
@@ -91,10 +91,10 @@ class Fetching:
     async def wheel(self, project: ProjectName, wheel: File) -> None:
         """Nothing happens if it is large, or of unknown size, or too much is there unasked."""
         key, size = (project, wheel.filename), wheel.size
-        if not size or size > LARGEST or self._tally.ahead + size > AHEAD:
+        if not size or size > MAX_WHEEL or self._tally.ahead + size > MAX_AHEAD:
             return
         outcomes = _watch()
-        artifact = await self._index.file(project, wheel.filename, wheel.digest)
+        artifact = await self._index.file(project, wheel.filename, wheel.address_digest)
         if outcomes or not self._tally.begin(key, self._clock(), size):
             return  # it is here
         try:

@@ -17,11 +17,11 @@ log = logging.getLogger(__name__)
 
 IN_USE = 3600.0
 """Seconds after it was asked for in which a page is kept fresh."""
-AHEAD = 45.0
+REFRESH_AHEAD = 45.0
 """Seconds before its expiry at which a page is rechecked; those that live no longer are not."""
-PAUSE = 0.25
+REFRESH_PAUSE = 0.25
 """Seconds between two rechecks, so that they are never many at once."""
-MOST = 2_000
+MAX_REFRESHED_PAGES = 2_000
 """Pages that are kept fresh: with that pause more could not be, while they live ten minutes."""
 
 
@@ -34,13 +34,13 @@ class Refresher:
     """Rechecks one page after the other."""
 
     def __init__(
-        self, index: Index, *, pause: float = PAUSE, clock: Callable[[], float] = time.time
+        self, index: Index, *, pause: float = REFRESH_PAUSE, clock: Callable[[], float] = time.time
     ) -> None:
         """``pause``: seconds between two rechecks."""
         self._pause = pause
         self._index = index
         self._clock = clock
-        self._uses: BoundedDict[ProjectName, _Use] = BoundedDict(MOST)
+        self._uses: BoundedDict[ProjectName, _Use] = BoundedDict(MAX_REFRESHED_PAGES)
 
     def asked(self, page: ProjectPage) -> None:
         """The page is in use."""
@@ -49,7 +49,7 @@ class Refresher:
     async def refresh(self) -> None:
         """Recheck what expires soon."""
         now = self._clock()
-        due = [project for project, use in self._uses.items() if use.expires - now <= AHEAD]
+        due = [project for project, use in self._uses.items() if use.expires - now <= REFRESH_AHEAD]
         for project in due:
             use = self._uses.pop(project, None)
             if use and now - use.asked <= IN_USE:
@@ -68,5 +68,5 @@ class Refresher:
     def _note(self, page: ProjectPage, asked: float) -> None:
         """Local pages never expire, others may live too short for this."""
         expires = page.fresh_until
-        if expires is not None and expires - self._clock() > AHEAD:
+        if expires is not None and expires - self._clock() > REFRESH_AHEAD:
             self._uses[page.project] = _Use(asked, expires)

@@ -12,10 +12,9 @@ from packaging.markers import InvalidMarker, UndefinedComparison, UndefinedEnvir
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
-from proxy.model import ProjectName
-from proxy.simple.names import normalize
+from proxy.model import ProjectName, normalize
 
-MOST = 500
+MAX_REQUIREMENTS = 500
 """Requirements of one distribution that are looked at."""
 _SLICE = 8
 """Requirements that are read in one go."""
@@ -23,20 +22,20 @@ _LINE = re.compile(rb"^requires-dist:[ \t]*(.+?)\r?$", re.IGNORECASE | re.MULTIL
 _BODY = re.compile(rb"\r?\n\r?\n")
 
 
-class Need(NamedTuple):
+class RequiredProject(NamedTuple):
     project: ProjectName
     specifier: SpecifierSet
     extras: frozenset[str]
 
 
-async def needs(
+async def required_projects(
     metadata: bytes, markers: Mapping[str, str], extras: Iterable[str] = ()
-) -> list[Need]:
+) -> list[RequiredProject]:
     """What is needed where the markers have these values and the extras are asked for."""
     header = _BODY.split(metadata, maxsplit=1)[0]
     wanted = ("", *extras)
     found = []
-    for number, line in enumerate(_LINE.findall(header)[:MOST]):
+    for number, line in enumerate(_LINE.findall(header)[:MAX_REQUIREMENTS]):
         if number % _SLICE == _SLICE - 1:
             await asyncio.sleep(0)
         if len(wanted) == 1 and b"extra ==" in line:
@@ -46,7 +45,7 @@ async def needs(
     return found
 
 
-def _need(text: str, markers: Mapping[str, str], extras: Iterable[str]) -> Need | None:
+def _need(text: str, markers: Mapping[str, str], extras: Iterable[str]) -> RequiredProject | None:
     try:
         requirement = _parsed(text)
         marker = requirement.marker
@@ -64,7 +63,7 @@ def _need(text: str, markers: Mapping[str, str], extras: Iterable[str]) -> Need 
         ValueError,
     ):
         return None
-    return Need(project, requirement.specifier, frozenset(requirement.extras))
+    return RequiredProject(project, requirement.specifier, frozenset(requirement.extras))
 
 
 @lru_cache(maxsize=2048)

@@ -15,22 +15,22 @@ log = logging.getLogger(__name__)
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
-AT_ONCE = 1 / 3
+SHARE_FOR_PAGES = 1 / 3
 """Guesses about pages and metadata that run at once, as a share of all connections ..."""
-FILES_AT_ONCE = 1 / 8
+SHARE_FOR_FILES = 1 / 8
 """... and about files."""
-BUSY = 3 / 4
+BUSY_SHARE = 3 / 4
 """Requests to upstream, of whoever, beside which no further guess begins, as such a share ..."""
-BUSY_FOR_FILES = 1 / 2
+BUSY_SHARE_FOR_FILES = 1 / 2
 """... and none about a file."""
-LATER = 0.01
+START_DELAY = 0.01
 """Seconds after which it is looked again whether upstream has less to do."""
-PAUSE = 0.002
+BUSY_PAUSE = 0.002
 """Seconds in which a client asks for the next thing at once, which is not to meet with guesses:
 their answers would come together, and one would wait for the other to be dealt with."""
-REST = 10.0
+FAILURE_PAUSE = 10.0
 """Seconds for which an upstream that failed is left alone."""
-MOST = 5_000
+MAX_WAITING_GUESSES = 5_000
 """Guesses that wait; further ones are dropped."""
 _OF_ONE_THING = (DigestMismatch, UnreadablePage)
 """Errors that say nothing about other answers of the same upstream."""
@@ -46,7 +46,7 @@ class _Lane:
         self.waiting: list[tuple[int, int, Work]] = []
 
 
-class Runner:
+class Scheduler:
     """Owns the tasks of all guesses. What fails is a line in the debug log."""
 
     def __init__(self, in_flight: Callable[[], int], connections: int) -> None:
@@ -56,7 +56,10 @@ class Runner:
         self._in_flight = in_flight
         self._lanes = tuple(
             _Lane(max(1, int(at_once * connections)), max(1, int(busy * connections)))
-            for at_once, busy in ((AT_ONCE, BUSY), (FILES_AT_ONCE, BUSY_FOR_FILES))
+            for at_once, busy in (
+                (SHARE_FOR_PAGES, BUSY_SHARE),
+                (SHARE_FOR_FILES, BUSY_SHARE_FOR_FILES),
+            )
         )
         self._number = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -74,7 +77,7 @@ class Runner:
     def add(self, urgency: int, work: Work, *, file: bool = False, pause: float = 0.0) -> None:
         """Lower is more urgent; among equals the first comes first. ``pause``: seconds."""
         lane = self._lanes[file]
-        if len(lane.waiting) < MOST and not self._closed:
+        if len(lane.waiting) < MAX_WAITING_GUESSES and not self._closed:
             self._number += 1
             heapq.heappush(lane.waiting, (urgency, self._number, work))
             self._soon(pause)
@@ -108,7 +111,7 @@ class Runner:
             begun = 0  # these will be in flight, and are not yet
             while lane.waiting and lane.running < lane.at_once:
                 if self._in_flight() + begun >= lane.busy:
-                    self._soon(LATER)
+                    self._soon(START_DELAY)
                     break
                 self._start(lane, heapq.heappop(lane.waiting)[2])
                 begun += 1
@@ -131,6 +134,6 @@ class Runner:
         except ProxyError as error:
             log.debug("a guess came to nothing: %s", error)
             if isinstance(error, UpstreamError) and not isinstance(error, _OF_ONE_THING):
-                self._rests_until = self._loop.time() + REST
+                self._rests_until = self._loop.time() + FAILURE_PAUSE
         except Exception:
             log.exception("a guess failed")

@@ -8,28 +8,28 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from proxy.board import Board
+from proxy.board import SharedCounters
 from proxy.events import Events
 from proxy.indexes.base import Index
-from proxy.speculation.fetching import Fetching
+from proxy.speculation.fetching import Fetcher
 from proxy.speculation.refresher import Refresher
-from proxy.speculation.runner import Runner
-from proxy.speculation.siblings import Siblings
-from proxy.speculation.speculation import Speculation
-from proxy.speculation.tally import Counts
-from proxy.speculation.together import Together
+from proxy.speculation.runner import Scheduler
+from proxy.speculation.siblings import WorkerMarks
+from proxy.speculation.speculation import Prefetcher
+from proxy.speculation.tally import PrefetchStats
+from proxy.speculation.together import InstallHistory
 from proxy.storage.base import Records
 
 log = logging.getLogger(__name__)
 
-EVERY = 5.0
+SWEEP_INTERVAL = 5.0
 """Seconds between two looks at what is over or expires."""
-TOLD_EVERY = 600.0
+REPORT_INTERVAL = 600.0
 """Seconds between two lines in the log, at least."""
 
 
 @asynccontextmanager
-async def open_speculation(
+async def open_prefetcher(
     index: Index,
     records: Records,
     events: Events,
@@ -37,19 +37,19 @@ async def open_speculation(
     *,
     connections: int,
     files: bool,
-    siblings: Siblings | None = None,
+    siblings: WorkerMarks | None = None,
     clock: Callable[[], float] = time.time,
-) -> AsyncIterator[Speculation]:
+) -> AsyncIterator[Prefetcher]:
     """For the index that is served. At the end what was asked together is put down.
 
     ``in_flight``: requests that upstream is answering now, of at most so many ``connections``.
     ``files``: fetch wheels ahead too. ``siblings``: other processes that clients ask as well.
     """
     refresher = Refresher(index, clock=clock)
-    speculation = Speculation(
-        Fetching(index, events, siblings or Siblings(Board.alone()), clock=clock),
-        Together(records, index.name),
-        Runner(in_flight, connections),
+    speculation = Prefetcher(
+        Fetcher(index, events, siblings or WorkerMarks(SharedCounters.alone()), clock=clock),
+        InstallHistory(records, index.name),
+        Scheduler(in_flight, connections),
         files=files,
         in_use=refresher.asked,
         clock=clock,
@@ -70,17 +70,17 @@ async def open_speculation(
             log.info("speculation: %s", speculation.counts)
 
 
-async def _regularly(speculation: Speculation, clock: Callable[[], float]) -> None:
-    told, when = Counts(), clock()
+async def _regularly(speculation: Prefetcher, clock: Callable[[], float]) -> None:
+    told, when = PrefetchStats(), clock()
     while True:
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(SWEEP_INTERVAL)
         await speculation.sweep()
-        if speculation.counts != told and clock() - when >= TOLD_EVERY:
+        if speculation.counts != told and clock() - when >= REPORT_INTERVAL:
             told, when = speculation.counts, clock()
             log.info("speculation: %s", told)
 
 
 async def _refresh(refresher: Refresher) -> None:
     while True:
-        await asyncio.sleep(EVERY)
+        await asyncio.sleep(SWEEP_INTERVAL)
         await refresher.refresh()

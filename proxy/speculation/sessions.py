@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 from packaging.specifiers import SpecifierSet
 
-from proxy.events import Asked
+from proxy.events import AnswerDelivered
 from proxy.model import ProjectName
 from proxy.speculation.clients import Client, read_user_agent
-from proxy.speculation.requirements import Need
+from proxy.speculation.requirements import RequiredProject
 
-QUIET = 30.0
+SESSION_GAP = 30.0
 """Seconds without a request after which a session has ended."""
-MANY = 500
+MAX_PROJECTS = 500
 """Projects of one session; further ones are neither guessed nor remembered."""
-SESSIONS = 500
-PATIENCE = 3
+MAX_SESSIONS = 500
+MAX_MISSES = 3
 """Wrong choices after which a session is taken to pin versions, unless more are right."""
 
 
@@ -59,19 +59,19 @@ class Session:
     @property
     def predictable(self) -> bool:
         """Whether it takes what is chosen here, as far as can be told."""
-        return self._wrong < PATIENCE or self._wrong < self._right
+        return self._wrong < MAX_MISSES or self._wrong < self._right
 
     def ask(self, project: ProjectName) -> None:
-        if len(self.asked) < MANY:
+        if len(self.asked) < MAX_PROJECTS:
             self.asked.setdefault(project, "")
 
     def specifiers(self, project: ProjectName) -> tuple[SpecifierSet, ...]:
         """All that is required of the project's version so far."""
         return tuple(dict.fromkeys(self._specifiers.get(project, {}).values()))
 
-    def need(self, owner: ProjectName, need: Need) -> bool:
+    def need(self, owner: ProjectName, need: RequiredProject) -> bool:
         """Note what ``owner`` needs; whether that is news."""
-        if need.project not in self._specifiers and len(self._specifiers) >= MANY:
+        if need.project not in self._specifiers and len(self._specifiers) >= MAX_PROJECTS:
             return False
         extras = self.extras.setdefault(need.project, set())
         by_owner = self._specifiers.setdefault(need.project, {})
@@ -86,7 +86,7 @@ class Session:
     def choose(self, project: ProjectName, filename: str) -> bool:
         """Note the wheel that is expected to be taken; whether that is news."""
         news = self._choices.get(project) != filename
-        if news and len(self._choices) < MANY:
+        if news and len(self._choices) < MAX_PROJECTS:
             self._choices[project] = filename
         return news
 
@@ -104,14 +104,14 @@ class Sessions:
     def __init__(self) -> None:
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
 
-    def of(self, asked: Asked, now: float) -> Session:
+    def of(self, asked: AnswerDelivered, now: float) -> Session:
         key = (asked.client, asked.user_agent)
         session = self._sessions.get(key)
         if session is None:
             session = self._sessions[key] = Session(read_user_agent(asked.user_agent))
         self._sessions.move_to_end(key)
         session.last = now
-        if len(self._sessions) > SESSIONS:
+        if len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         return session
 
@@ -119,7 +119,7 @@ class Sessions:
         """Forget, one by one, the sessions that have ended by ``now``."""
         while self._sessions:
             key, session = next(iter(self._sessions.items()))
-            if now - session.last < QUIET:
+            if now - session.last < SESSION_GAP:
                 return
             del self._sessions[key]
             yield session

@@ -11,29 +11,29 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from proxy.events import Asked, Outcome
+from proxy.events import AnswerDelivered, Outcome
 from proxy.model import METADATA, File, ProjectName, ProjectPage
-from proxy.speculation.candidates import choose
-from proxy.speculation.fetching import LARGEST, Fetching
-from proxy.speculation.requirements import needs
-from proxy.speculation.runner import PAUSE, Runner, Work
-from proxy.speculation.sessions import MANY, Session, Sessions
-from proxy.speculation.tally import Counts
-from proxy.speculation.together import Together
+from proxy.speculation.candidates import choose_wheel
+from proxy.speculation.fetching import MAX_WHEEL, Fetcher
+from proxy.speculation.requirements import required_projects
+from proxy.speculation.runner import BUSY_PAUSE, Scheduler, Work
+from proxy.speculation.sessions import MAX_PROJECTS, Session, Sessions
+from proxy.speculation.tally import PrefetchStats
+from proxy.speculation.together import InstallHistory
 
-DEEPEST = 20
+MAX_DEPTH = 20
 """Steps from a request to a guess."""
 FROM_UPSTREAM = (Outcome.MISS, Outcome.JOINED)
 
 
-class Speculation:
+class Prefetcher:
     """Told of every answer; fetches what may be asked for next."""
 
     def __init__(
         self,
-        fetching: Fetching,
-        together: Together,
-        runner: Runner,
+        fetching: Fetcher,
+        together: InstallHistory,
+        runner: Scheduler,
         *,
         files: bool,
         in_use: Callable[[ProjectPage], None] = lambda page: None,
@@ -53,7 +53,7 @@ class Speculation:
         self.observe = fetching.observe
 
     @property
-    def counts(self) -> Counts:
+    def counts(self) -> PrefetchStats:
         return self._fetching.counts
 
     @property
@@ -61,7 +61,7 @@ class Speculation:
         """Whether there is nothing left to guess for now."""
         return self._runner.idle
 
-    def asked(self, asked: Asked) -> None:
+    def asked(self, asked: AnswerDelivered) -> None:
         """A client has its answer, or a streamed one has begun. Costs next to nothing.
 
         What came from the cache leads to no guess: then the rest is likely there, too.
@@ -83,7 +83,7 @@ class Speculation:
                 self._soon(partial(self._follow_metadata, session, asked))
 
     def _soon(self, work: Work) -> None:
-        self._runner.add(0, work, pause=PAUSE)
+        self._runner.add(0, work, pause=BUSY_PAUSE)
 
     async def sweep(self) -> None:
         """Put down what is over: sessions, and things nobody asked for."""
@@ -105,7 +105,7 @@ class Speculation:
         """Further than to the metadata it is followed only if something is known of the choice."""
         await self._candidate(session, page, 0, further=bool(session.specifiers(page.project)))
 
-    async def _follow_metadata(self, session: Session, asked: Asked) -> None:
+    async def _follow_metadata(self, session: Session, asked: AnswerDelivered) -> None:
         client = session.client
         if client is None:
             return
@@ -116,7 +116,9 @@ class Speculation:
             self._runner.add(-(wheel.size or 0), work, file=True)  # small ones are soon had later
         await self._metadata(session, page, wheel, 0, further=True)
         if asked.project in session.asked:
-            newest = session.newest.get(page.project) or _name(await choose(page, client.target))
+            newest = session.newest.get(page.project) or _name(
+                await choose_wheel(page, client.target)
+            )
             session.asked[asked.project] = "" if newest == wheel.filename else wheel.filename
 
     async def _recall(self, session: Session, project: ProjectName) -> None:
@@ -148,8 +150,8 @@ class Speculation:
         if session.client is None or not session.predictable:
             return
         specifiers = session.specifiers(page.project)
-        wheel = await choose(page, session.client.target, specifiers)
-        if not specifiers and wheel and len(session.newest) < MANY:
+        wheel = await choose_wheel(page, session.client.target, specifiers)
+        if not specifiers and wheel and len(session.newest) < MAX_PROJECTS:
             session.newest[page.project] = wheel.filename
         if wheel is None or not _worth_guessing(wheel):
             return
@@ -164,18 +166,18 @@ class Speculation:
         if session.known.get(page.project) == wheel.filename:
             return
         data = await self._fetching.metadata(page.project, wheel)
-        if not further or session.client is None or depth >= DEEPEST:
+        if not further or session.client is None or depth >= MAX_DEPTH:
             return
         session.known[page.project] = wheel.filename
         extras = session.extras.get(page.project, ())
-        for need in await needs(data, session.client.markers, extras):
+        for need in await required_projects(data, session.client.markers, extras):
             if session.need(page.project, need):
                 self._runner.add(depth + 1, partial(self._page, session, need.project, depth + 1))
 
 
 def _worth_guessing(wheel: File) -> bool:
     """Whether its metadata can be had, if need be by fetching the wheel: that may have to be."""
-    return bool(wheel.metadata) and (wheel.size or 0) <= LARGEST
+    return bool(wheel.metadata) and (wheel.size or 0) <= MAX_WHEEL
 
 
 def _name(file: File | None) -> str:

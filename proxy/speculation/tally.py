@@ -8,16 +8,16 @@ import msgspec
 
 from proxy.events import Fate, Guessed, Observer
 
-Key = tuple[str, str]
+PrefetchKey = tuple[str, str]
 """Project and filename; the filename is empty for the page."""
 
-WAIT = 600.0
+WASTED_AFTER = 600.0
 """Seconds after which a thing that nobody asked for was fetched in vain."""
-MOST = 20_000
+MAX_TRACKED = 20_000
 """Things that are waited for."""
 
 
-class Counts(msgspec.Struct, frozen=True):
+class PrefetchStats(msgspec.Struct, frozen=True):
     """Since the server started. Sizes in bytes, of files; pages count without their bytes."""
 
     fetched: int = 0
@@ -33,33 +33,33 @@ class Counts(msgspec.Struct, frozen=True):
         )
 
 
-class _Entry(msgspec.Struct):
+class _TallyEntry(msgspec.Struct):
     since: float
     size: int
     fetched: bool = False
     asked: bool = False
 
 
-class Tally:
+class PrefetchTally:
     """Counts a thing once it is known both that a guess fetched it and what became of it."""
 
     def __init__(self, events: Observer = lambda event: None) -> None:
         """``events`` gets the ``Guessed``."""
         self._events = events
-        self.counts = Counts()
+        self.counts = PrefetchStats()
         self.ahead = 0
         """Bytes that are being fetched, or were, and that nobody has asked for yet."""
-        self._entries: dict[Key, _Entry] = {}
+        self._entries: dict[PrefetchKey, _TallyEntry] = {}
 
-    def begin(self, key: Key, now: float, size: int = 0) -> bool:
+    def begin(self, key: PrefetchKey, now: float, size: int = 0) -> bool:
         """A guess is about to fetch it; False if one did before."""
-        if key in self._entries or len(self._entries) >= MOST:
+        if key in self._entries or len(self._entries) >= MAX_TRACKED:
             return False
-        self._entries[key] = _Entry(now, size)
+        self._entries[key] = _TallyEntry(now, size)
         self.ahead += size
         return True
 
-    def done(self, key: Key, fetched: bool, size: int | None = None) -> None:
+    def done(self, key: PrefetchKey, fetched: bool, size: int | None = None) -> None:
         """The guess has ended; ``fetched``: from upstream, and by no one else."""
         entry = self._entries.get(key)
         if entry is None:
@@ -74,7 +74,7 @@ class Tally:
         self._events(Guessed(Fate.FETCHED, entry.size))
         self._settle(key)
 
-    def asked(self, key: Key) -> bool:
+    def asked(self, key: PrefetchKey) -> bool:
         """A client got it; whether a guess had to do with that."""
         entry = self._entries.get(key)
         if entry is None:
@@ -86,14 +86,14 @@ class Tally:
         return True
 
     def sweep(
-        self, now: float, elsewhere: Callable[[Key, float], bool] = lambda key, since: False
+        self, now: float, elsewhere: Callable[[PrefetchKey, float], bool] = lambda key, since: False
     ) -> None:
         """Give up on what nobody asked for; ``elsewhere``: not even there, since that time."""
         waiting = [(key, each.since) for key, each in self._entries.items() if not each.asked]
         for key, since in waiting:
             if elsewhere(key, since):
                 self.asked(key)
-        late = [key for key, entry in self._entries.items() if now - entry.since > WAIT]
+        late = [key for key, entry in self._entries.items() if now - entry.since > WASTED_AFTER]
         for key in late:
             entry = self._entries[key]
             if entry.fetched:
@@ -101,14 +101,14 @@ class Tally:
                 self._events(Guessed(Fate.WASTED, entry.size))
                 self._drop(key)
 
-    def _settle(self, key: Key) -> None:
+    def _settle(self, key: PrefetchKey) -> None:
         entry = self._entries[key]
         if entry.fetched and entry.asked:
             self._count(hits=1, hit_bytes=entry.size)
             self._events(Guessed(Fate.USED, entry.size))
             self._drop(key)
 
-    def _drop(self, key: Key) -> None:
+    def _drop(self, key: PrefetchKey) -> None:
         entry = self._entries.pop(key)
         self.ahead -= 0 if entry.asked else entry.size
 

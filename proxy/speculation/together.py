@@ -14,10 +14,10 @@ from proxy.model import ProjectName
 from proxy.speculation.sessions import Taken
 from proxy.storage.base import Records
 
-KIND = "together"
-MOST = 400
+HISTORY_KIND = "together"
+MAX_MEMBERS = 400
 """Projects of an install that are remembered."""
-TIMES = 3
+MIN_TIMES = 3
 """Installs in a row after which a project that was not part of them is forgotten."""
 
 
@@ -29,17 +29,17 @@ class _Member(msgspec.Struct, frozen=True, array_like=True):
     """Installs since it was asked for."""
 
 
-class _Record(msgspec.Struct, frozen=True):
+class _HistoryRecord(msgspec.Struct, frozen=True):
     opener: ProjectName
     members: tuple[_Member, ...] = ()
     """Of the install that this project opened, itself among them."""
 
 
-class Together:
+class InstallHistory:
     def __init__(self, records: Records, index: str) -> None:
         """``index``: the name of the one that is served."""
         self._records = records
-        self._prefix = f"{KIND}/{index}/"
+        self._prefix = f"{HISTORY_KIND}/{index}/"
 
     async def recall(self, project: ProjectName) -> list[Taken]:
         """What was asked for in the install that the project opened, else was last part of."""
@@ -54,19 +54,19 @@ class Together:
         if len(taken) < 2:
             return
         opener = taken[0].project
-        for project, _ in taken[:MOST]:
+        for project, _ in taken[:MAX_MEMBERS]:
             former = await self._get(project)
             members = former.members if former else ()
             if project == opener:
                 members = _merged(members, taken)
             if former is None or (former.opener, former.members) != (opener, members):
-                record = msgspec.json.encode(_Record(opener, members))
+                record = msgspec.json.encode(_HistoryRecord(opener, members))
                 await self._records.put(self._prefix + project, record)
 
-    async def _get(self, project: ProjectName) -> _Record | None:
+    async def _get(self, project: ProjectName) -> _HistoryRecord | None:
         found = await self._records.get(self._prefix + project)
         try:
-            return msgspec.json.decode(found, type=_Record) if found else None
+            return msgspec.json.decode(found, type=_HistoryRecord) if found else None
         except msgspec.MsgspecError:
             return None
 
@@ -77,6 +77,6 @@ def _merged(former: Sequence[_Member], taken: Sequence[Taken]) -> tuple[_Member,
     kept = [
         msgspec.structs.replace(member, absent=member.absent + 1)
         for member in former
-        if member.project not in now and member.absent + 1 < TIMES
+        if member.project not in now and member.absent + 1 < MIN_TIMES
     ]
-    return (*(_Member(*each) for each in taken), *kept)[:MOST]
+    return (*(_Member(*each) for each in taken), *kept)[:MAX_MEMBERS]

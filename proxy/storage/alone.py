@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[bool]:
+def try_lock(path: Path) -> Iterator[bool]:
     """Whether nobody else, here or in another process, is at it, and one may write at all.
 
     ``path`` is that of the lock, a file that is made if need be.

@@ -9,23 +9,7 @@ from typing import Protocol, TypeGuard
 
 import msgspec
 
-
-class Blob(Protocol):
-    """A way to read bytes, not an open handle: nothing to close, safe to drop unread."""
-
-    @property
-    def size(self) -> int | None:
-        """Bytes, if known without asking anybody."""
-
-    async def length(self) -> int | None:
-        """Bytes, by whoever sends them; None if nobody knows before the end."""
-
-    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from ``start`` up to, not including, ``stop``.
-
-        The last chunk comes only once all bytes are known to be right. Raises
-        ``UpstreamError`` where they are not, or cannot be had.
-        """
+from proxy.model import Blob
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -57,12 +41,12 @@ class OnDemandBlob(Blob, Protocol):
         """Bytes, as far as can be told without fetching it."""
 
 
-def in_file(blob: Blob) -> TypeGuard[FileBlob]:
+def is_in_file(blob: Blob) -> TypeGuard[FileBlob]:
     """Quicker than ``isinstance``, which compares a protocol's members one by one each time."""
     return hasattr(blob, "spans")
 
 
-def on_demand(blob: Blob) -> TypeGuard[OnDemandBlob]:
+def is_on_demand(blob: Blob) -> TypeGuard[OnDemandBlob]:
     return hasattr(blob, "announced")
 
 

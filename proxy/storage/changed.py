@@ -6,7 +6,7 @@ import msgspec
 
 from proxy.storage.base import Records
 
-_PREFIX = "changed/"
+_CHANGED_PREFIX = "changed/"
 
 
 class ChangedFile(msgspec.Struct, frozen=True):
@@ -24,17 +24,17 @@ class ChangedFiles:
         self._records = records
 
     async def note(self, namespace: str, project: str, filename: str, change: ChangedFile) -> None:
-        key = f"{_PREFIX}{namespace}/{project}/{change.now}/{filename}"
+        key = f"{_CHANGED_PREFIX}{namespace}/{project}/{change.now}/{filename}"
         if await self._records.get(key) is None:
             await self._records.put(key, msgspec.json.encode(change))
 
     async def count(self) -> int:
-        return len(await self._records.keys(_PREFIX))
+        return len(await self._records.keys(_CHANGED_PREFIX))
 
     async def all(self) -> list[tuple[str, str, ChangedFile]]:
         """By project and file name."""
         found = []
-        for key in await self._records.keys(_PREFIX):
+        for key in await self._records.keys(_CHANGED_PREFIX):
             _, _, project, _, filename = key.split("/", 4)
             if change := _decoded(await self._records.get(key)):
                 found.append((project, filename, change))

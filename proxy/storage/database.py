@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_FILE = "cache.db"
+_DATABASE_FILE = "cache.db"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_PAUSE = 10.0
+_REOPEN_PAUSE = 10.0
 """Seconds before a database that could not be opened is tried again."""
 
 
@@ -34,7 +34,7 @@ class Database:
     def __init__(self, folder: Path, connect: Callable[[], Any]) -> None:
         """``connect`` makes the database if need be; threads of what it returns are apart."""
         self._folder = folder
-        self._path = str(folder / _FILE)
+        self._path = str(folder / _DATABASE_FILE)
         self._connect = connect
         self._one_at_a_time = threading.Lock()
         self._open: Any = None
@@ -77,7 +77,7 @@ class Database:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._open = self._connect()
         except (sqlite3.Error, OSError) as error:
-            self._refused = time.monotonic() + _PAUSE, error
+            self._refused = time.monotonic() + _REOPEN_PAUSE, error
             raise
         finally:
             self._file = self._identity()
@@ -90,7 +90,7 @@ class Database:
         return found.st_dev, found.st_ino
 
 
-class Lane:
+class DatabaseThread:
     """One thread that does one thing after the other with a database."""
 
     def __init__(self, name: str, database: Database) -> None:

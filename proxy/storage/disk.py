@@ -15,18 +15,18 @@ from pathlib import Path
 
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged
 from proxy.storage.base import BlobEntry, Span
-from proxy.storage.reading import PIECE, in_thread, read_piece
+from proxy.storage.reading import PIECE_SIZE, in_thread, read_piece
 
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
-Identity = tuple[int, ...]
+FileIdentity = tuple[int, ...]
 """``st_size``, ``st_mtime_ns``, ``st_ino``, ``st_ctime_ns``: a file that was replaced or rewritten
 has another. Nobody can set back the last; records of former versions, without it, match nothing.
 """
 
 
-def identity_of(found: os.stat_result) -> Identity:
+def identity_of(found: os.stat_result) -> FileIdentity:
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
 
 
@@ -52,7 +52,7 @@ class DiskBlob:
     """A whole file. With ``identity`` it is not ours, and must still be the one that was seen."""
 
     def __init__(
-        self, path: Path, size: int, *, identity: Identity | None = None, index: str = "local"
+        self, path: Path, size: int, *, identity: FileIdentity | None = None, index: str = "local"
     ) -> None:
         """``index`` names the owner of a file with ``identity`` in errors."""
         self.path = path
@@ -99,7 +99,7 @@ class DiskBlob:
         fd = self.open()
         try:
             while start < end:
-                piece = await read_piece(fd, start, min(PIECE, end - start))
+                piece = await read_piece(fd, start, min(PIECE_SIZE, end - start))
                 start += len(piece)
                 if not piece or start >= end:
                     self.check(fd)
@@ -117,7 +117,7 @@ class DiskBlob:
         ours = self._identity is None
         fd = self.open()
         try:
-            last = max(start, end - PIECE)
+            last = max(start, end - PIECE_SIZE)
             if start < last:
                 yield Span(fd, start, last, ours)
             self.check(fd)
@@ -199,7 +199,7 @@ class DiskStore:
                 yield BlobEntry(path.name, found.st_size, found.st_mtime)
 
 
-def _told(found: os.stat_result, before: Identity) -> Identity:
+def _told(found: os.stat_result, before: FileIdentity) -> FileIdentity:
     """The identity now; of a file that has been deleted or renamed over, as it was before that."""
     now = identity_of(found)
     return now if found.st_nlink else (*now[:3], *before[3:])

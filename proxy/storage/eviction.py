@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from proxy.errors import reason
-from proxy.storage.alone import alone
+from proxy.storage.alone import try_lock
 from proxy.storage.base import BlobEntry, BlobStore, Records
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _DOWN_TO = 0.9
 _PAUSES = (1.0, 60.0)
 """Seconds before the store is looked through again for files that were busy: first, and most."""
-_PREFIX = "used/"
+_USED_PREFIX = "used/"
 
 
 async def _nothing() -> Set[str]:
@@ -64,18 +64,18 @@ class LastUsed:
         """Unix time in seconds; None if nobody knows."""
         if (noted := self._noted.get(key)) is not None:
             return noted
-        record = await self._records.get(_PREFIX + key)
+        record = await self._records.get(_USED_PREFIX + key)
         return float(record) if record and record.isdigit() else None
 
     async def forget(self, key: str) -> None:
         self._noted.pop(key, None)
-        await self._records.forget(_PREFIX + key)
+        await self._records.forget(_USED_PREFIX + key)
 
     async def flush(self) -> None:
         """Write down what was noted."""
         noted = dict(self._noted)
         for key, when in noted.items():
-            await self._records.put(_PREFIX + key, str(int(when)).encode())
+            await self._records.put(_USED_PREFIX + key, str(int(when)).encode())
             if self._noted.get(key) == when:
                 del self._noted[key]
 
@@ -165,7 +165,7 @@ class Evictor:
             return
         async with self._turn:
             if self._is_due():  # else another file has made room for this one
-                with alone(self._lock) as mine:
+                with try_lock(self._lock) as mine:
                     if mine:
                         await self._look_through(self._max_size)
 

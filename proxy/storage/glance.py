@@ -9,17 +9,17 @@ from pathlib import Path
 from proxy.storage.database import Database
 from proxy.storage.raw import DBNAME, MODE_RAW, Unwritable
 
-_VALUE = """
+_SELECT_VALUE = """
     SELECT mode, value FROM Cache
     WHERE key = ? AND raw = 1 AND (expire_time IS NULL OR expire_time > ?)
 """
 
 
-class CannotTell(Exception):
+class NeedsThread(Exception):
     """It would take longer; whoever asks has to use a thread."""
 
 
-class Glance:
+class InlineReader:
     """Looks into the database of a folder from the loop. It waits for nobody, and opens nothing
     that is not open already.
 
@@ -34,17 +34,17 @@ class Glance:
         self._connection: sqlite3.Connection | None = None
 
     def get(self, key: str) -> bytes | None:
-        """The value. Raises ``CannotTell``."""
+        """The value. Raises ``NeedsThread``."""
         try:
-            row = self._connected().execute(_VALUE, (key, time.time())).fetchone()
+            row = self._connected().execute(_SELECT_VALUE, (key, time.time())).fetchone()
         except sqlite3.Error as error:
             self.close()
-            raise CannotTell from error
+            raise NeedsThread from error
         if row is None:
             return None
         mode, value = row
         if mode != MODE_RAW or type(value) is not bytes:  # a large one lies in a file of its own
-            raise CannotTell
+            raise NeedsThread
         return value
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ class Glance:
     def _connected(self) -> sqlite3.Connection:
         current = self._database.settled()
         if current is None or isinstance(current, Unwritable):
-            raise CannotTell
+            raise NeedsThread
         if self._connection is None or self._of is not current:
             self.close()
             self._of = current

@@ -7,7 +7,7 @@ import msgspec
 from proxy.storage.base import Records
 
 
-class HeldFile(msgspec.Struct, frozen=True):
+class CachedFileRecord(msgspec.Struct, frozen=True):
     sha256: str
     """The key of its bytes in the store."""
     size: int
@@ -17,7 +17,7 @@ class HeldFile(msgspec.Struct, frozen=True):
     uploaded: str | None = None
 
 
-class Held:
+class CachedFiles:
     """Remembers files by project, filename and the digest in their address.
 
     So a file that upstream no longer lists, or lists with other bytes now, can still be had by
@@ -28,14 +28,14 @@ class Held:
         self._records = records
         self._prefix = f"held/{namespace}"
 
-    async def get(self, project: str, digest: str, filename: str) -> HeldFile | None:
+    async def get(self, project: str, digest: str, filename: str) -> CachedFileRecord | None:
         record = await self._records.get(f"{self._prefix}/{project}/{digest}/{filename}")
         try:
-            return msgspec.json.decode(record, type=HeldFile) if record else None
+            return msgspec.json.decode(record, type=CachedFileRecord) if record else None
         except msgspec.MsgspecError:
             return None
 
-    async def put(self, project: str, digest: str, filename: str, held: HeldFile) -> None:
+    async def put(self, project: str, digest: str, filename: str, held: CachedFileRecord) -> None:
         key = f"{self._prefix}/{project}/{digest}/{filename}"
         await self._records.put(key, msgspec.json.encode(held))
 

@@ -36,7 +36,7 @@ def open_spool(folder: Path) -> tuple[int, Path]:
         os.close(fd)  # a process that has just started took it for a leftover
 
 
-def clean_spool(folder: Path) -> int:
+def remove_abandoned(folder: Path) -> int:
     """Remove the unfinished files of dead processes; how many those were.
 
     Other processes may be writing to the same folder. What was not made by ``open_spool``

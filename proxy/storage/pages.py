@@ -7,7 +7,7 @@ import msgspec
 from proxy.compression import compress, decompress
 from proxy.storage.base import Records
 
-SCHEMA = 1
+PAGE_SCHEMA = 1
 
 
 class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
         return self.gone_since is not None or self.older_since is not None
 
 
-class Pages:
+class StoredPages:
     """Stored pages by key: the head in one record, the gzipped document in another.
 
     Two records, since most refreshes change the head alone. The document carries its digest,
@@ -57,7 +57,7 @@ class Pages:
         return _decode(record) if record else None
 
     async def document(self, key: str, digest: str) -> bytes | None:
-        """The document with that sha256, still compressed: see ``unpack``."""
+        """The document with that sha256, still compressed: see ``unpack_page``."""
         record = await self._records.get(f"document/{key}")
         mark = bytes.fromhex(digest)
         return record[len(mark) :] if record and record.startswith(mark) else None
@@ -68,7 +68,7 @@ class Pages:
 
     async def touch(self, key: str, head: StoredPage) -> None:
         """A new head for the document that is stored."""
-        record = msgspec.json.encode(_Record(schema=SCHEMA, page=head))
+        record = msgspec.json.encode(_PageRecord(schema=PAGE_SCHEMA, page=head))
         await self._records.put(f"page/{key}", record)
 
     async def forget(self, key: str) -> None:
@@ -80,15 +80,15 @@ class Pages:
         return [key.removeprefix("page/") for key in found]
 
 
-def pack(document: bytes) -> bytes:
+def pack_page(document: bytes) -> bytes:
     return compress(document)
 
 
-def unpack(packed: bytes) -> bytes:
+def unpack_page(packed: bytes) -> bytes:
     return decompress(packed)
 
 
-class _Record(msgspec.Struct, frozen=True):
+class _PageRecord(msgspec.Struct, frozen=True):
     schema: int
     page: StoredPage
 
@@ -96,7 +96,7 @@ class _Record(msgspec.Struct, frozen=True):
 def _decode(record: bytes) -> StoredPage | None:
     """None for records of another schema: they are as good as absent."""
     try:
-        found = msgspec.json.decode(record, type=_Record)
+        found = msgspec.json.decode(record, type=_PageRecord)
     except msgspec.MsgspecError:
         return None
-    return found.page if found.schema == SCHEMA else None
+    return found.page if found.schema == PAGE_SCHEMA else None

@@ -9,7 +9,7 @@ import msgspec
 from proxy.compression import compress, decompress
 from proxy.storage.base import Records
 
-_PREFIX = "pin/"
+_PIN_PREFIX = "pin/"
 
 
 class Pins:
@@ -21,22 +21,22 @@ class Pins:
     async def all(self) -> set[str]:
         """The keys that somebody wants kept."""
         found: set[str] = set()
-        for key in await self._records.keys(_PREFIX):
+        for key in await self._records.keys(_PIN_PREFIX):
             found |= _decode(await self._records.get(key))
         return found
 
     async def get(self, owner: str) -> set[str]:
-        return _decode(await self._records.get(_PREFIX + owner))
+        return _decode(await self._records.get(_PIN_PREFIX + owner))
 
     async def put(self, owner: str, keys: Collection[str]) -> None:
         """From now on these and no others are the owner's."""
         packed = compress(msgspec.json.encode(sorted(keys)))
-        await self._records.put(_PREFIX + owner, packed)
+        await self._records.put(_PIN_PREFIX + owner, packed)
 
     async def retain(self, owners: Collection[str]) -> None:
         """Let go what is of nobody of these."""
-        for key in await self._records.keys(_PREFIX):
-            if key.removeprefix(_PREFIX) not in owners:
+        for key in await self._records.keys(_PIN_PREFIX):
+            if key.removeprefix(_PIN_PREFIX) not in owners:
                 await self._records.forget(key)
 
 

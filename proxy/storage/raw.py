@@ -16,9 +16,9 @@ from typing import Any
 import diskcache
 from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
 
-__all__ = ["DBNAME", "MODE_RAW", "TROUBLES", "Unwritable", "connected", "keys"]
+__all__ = ["DATABASE_ERRORS", "DBNAME", "MODE_RAW", "Unwritable", "connected", "keys"]
 
-TROUBLES = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
+DATABASE_ERRORS = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
 """What reading and writing may raise."""
 
 LOCKED_FOR = 1.0
@@ -42,7 +42,7 @@ def connected(folder: Path, size_limit: int) -> Any:
     """The cache in the folder, made if need be. ``size_limit`` in bytes.
 
     Where nothing can be written it is what the folder holds, and nothing more is kept. Raises as
-    ``TROUBLES`` says.
+    ``DATABASE_ERRORS`` says.
     """
     file = folder / DBNAME
     if not all(os.access(each, os.W_OK) for each in (folder, file) if each.exists()):
@@ -50,7 +50,7 @@ def connected(folder: Path, size_limit: int) -> Any:
     if file.exists():
         _require_unlocked(file)
     return Bounded(
-        str(folder), timeout=LOCKED_FOR, disk=RawDisk, size_limit=size_limit, **_SETTINGS
+        str(folder), timeout=LOCKED_FOR, disk=BytesDisk, size_limit=size_limit, **_SETTINGS
     )
 
 
@@ -73,7 +73,7 @@ def keys(cache: Any, prefix: str) -> list[str]:
     return [key for (key,) in rows]
 
 
-class RawDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
+class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
     """Text keys and bytes as they are; everything that the library would pickle is refused."""
 
     def put(self, key: str) -> Any:
@@ -141,7 +141,7 @@ class Unwritable(diskcache.Cache):  # type: ignore[misc]  # the library has no t
 
     def __init__(self, folder: Path) -> None:
         self._directory = str(folder)
-        self._disk = RawDisk(self._directory)
+        self._disk = BytesDisk(self._directory)
         self._local = threading.local()
 
     def set(self, key: str, value: bytes, **_: Any) -> bool:

@@ -11,9 +11,9 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-PIECE = 256 * 1024
+PIECE_SIZE = 256 * 1024
 """Bytes read, written or sent in one go."""
-MOST = 2 * PIECE
+MAX_READ = 2 * PIECE_SIZE
 """Bytes that may be sent in one go."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
@@ -37,7 +37,7 @@ async def read_piece(fd: int, at: int, size: int) -> bytes:
 
     What the page cache holds is read in the loop; a thread is used only where the disk is needed.
     """
-    if (held := BUFFER.read(fd, at, size)) is not None:
+    if (held := read_buffer.read(fd, at, size)) is not None:
         return bytes(held)
     return await in_thread(os.pread, fd, size, at)
 
@@ -46,7 +46,7 @@ class _Buffer(threading.local):
     """One for all that a thread reads: the processor's cache keeps it, no connection needs one."""
 
     def __init__(self) -> None:
-        self._all = memoryview(bytearray(MOST))
+        self._all = memoryview(bytearray(MAX_READ))
 
     def read(self, fd: int, at: int, size: int) -> memoryview | None:
         """As ``read_piece``, but valid until the next call; None where the disk is needed."""
@@ -59,9 +59,11 @@ class _Buffer(threading.local):
             return None
 
 
-BUFFER = _Buffer()
+read_buffer = _Buffer()
 
 
 def in_memory(fd: int, start: int, stop: int) -> bool:
     """Whether the page cache holds the bytes, as far as the first and the last of them tell."""
-    return BUFFER.read(fd, start, 1) is not None and BUFFER.read(fd, stop - 1, 1) is not None
+    return (
+        read_buffer.read(fd, start, 1) is not None and read_buffer.read(fd, stop - 1, 1) is not None
+    )

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from proxy.errors import reason
-from proxy.storage.database import Database, Lane
+from proxy.storage.database import Database, DatabaseThread
 from proxy.storage.folders import private_folder, require_local
-from proxy.storage.glance import CannotTell, Glance
-from proxy.storage.raw import TROUBLES, connected, keys
+from proxy.storage.glance import InlineReader, NeedsThread
+from proxy.storage.raw import DATABASE_ERRORS, connected, keys
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -41,20 +41,20 @@ class DiskRecords:
             private_folder(directory)
         require_local(directory)
         database = Database(directory, lambda: connected(directory, size_limit))
-        self._glance = Glance(directory, database)
-        self._reader = Lane("records-read", database)
-        self._writer = Lane("records-write", database)
+        self._glance = InlineReader(directory, database)
+        self._reader = DatabaseThread("records-read", database)
+        self._writer = DatabaseThread("records-write", database)
 
     async def get(self, key: str) -> bytes | None:
-        with suppress(CannotTell):
-            return _unsealed(self._glance.get(key))
-        return await self._read(lambda cache: _unsealed(cache.get(key)), None)
+        with suppress(NeedsThread):
+            return _without_checksum(self._glance.get(key))
+        return await self._read(lambda cache: _without_checksum(cache.get(key)), None)
 
     async def keys(self, prefix: str) -> list[str]:
         return await self._read(lambda cache: keys(cache, prefix), [])
 
     async def put(self, key: str, value: bytes) -> None:
-        await self._write(lambda cache: cache.set(key, _sealed(value), expire=self._keep))
+        await self._write(lambda cache: cache.set(key, _with_checksum(value), expire=self._keep))
 
     async def forget(self, key: str) -> None:
         await self._write(lambda cache: cache.delete(key))
@@ -68,7 +68,7 @@ class DiskRecords:
     async def _read(self, work: Callable[[Any], T], otherwise: T) -> T:
         try:
             return await self._reader.run(work)
-        except TROUBLES as error:
+        except DATABASE_ERRORS as error:
             self._tell(error)
             return otherwise
 
@@ -76,7 +76,7 @@ class DiskRecords:
         try:
             if await self._writer.run(work):
                 self._failing = False
-        except TROUBLES as error:
+        except DATABASE_ERRORS as error:
             self._tell(error)
 
     def _tell(self, error: Exception) -> None:
@@ -86,12 +86,12 @@ class DiskRecords:
             log.warning("what is remembered cannot be read or written: %s", reason(error))
 
 
-def _sealed(value: bytes) -> bytes:
+def _with_checksum(value: bytes) -> bytes:
     """With a checksum: after a power cut a large value may be there without its bytes."""
     return zlib.crc32(value).to_bytes(4, "big") + value
 
 
-def _unsealed(value: bytes | None) -> bytes | None:
+def _without_checksum(value: bytes | None) -> bytes | None:
     if value is None or zlib.crc32(memoryview(value)[4:]).to_bytes(4, "big") != value[:4]:
         return None
     return value[4:]

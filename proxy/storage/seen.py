@@ -8,11 +8,11 @@ import msgspec
 
 from proxy.compression import compress, decompress
 
-VANISHED = "no longer listed upstream"
+NO_LONGER_LISTED = "no longer listed upstream"
 """The reason by which a file is shown as yanked that upstream's page does not show any more."""
 
 
-class SeenFile(msgspec.Struct, frozen=True, array_like=True):
+class FirstSeenFile(msgspec.Struct, frozen=True, array_like=True):
     """A file as it was listed first."""
 
     digest: str
@@ -22,22 +22,22 @@ class SeenFile(msgspec.Struct, frozen=True, array_like=True):
     metadata: bool | Mapping[str, str] = False
 
 
-Seen = dict[str, SeenFile]
+DigestHistoryRecord = dict[str, FirstSeenFile]
 """By file name."""
 
 
-def key(namespace: str, project: str) -> str:
+def digest_history_key(namespace: str, project: str) -> str:
     """Of the record of a project."""
     return f"seen/{namespace}/{project}"
 
 
-def decode(record: bytes) -> Seen:
+def decode_digest_history(record: bytes) -> DigestHistoryRecord:
     """Nothing for a record that is of another version, or damaged."""
     try:
-        return msgspec.json.decode(decompress(record), type=Seen)
+        return msgspec.json.decode(decompress(record), type=DigestHistoryRecord)
     except (msgspec.MsgspecError, OSError, EOFError):
         return {}
 
 
-def encode(seen: Seen) -> bytes:
+def encode_digest_history(seen: DigestHistoryRecord) -> bytes:
     return compress(msgspec.json.encode(seen))

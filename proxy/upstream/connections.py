@@ -17,14 +17,14 @@ from proxy.errors import ConfigurationError
 from proxy.upstream.addresses import Addresses
 from proxy.upstream.credentials import Credentials, mask
 from proxy.upstream.heads import LONGEST_LINE, LenientConnector
-from proxy.upstream.hops import Hops, Timeouts, head_timer
-from proxy.upstream.outgoing import Outgoing
+from proxy.upstream.hops import Redirects, Timeouts, head_timer
+from proxy.upstream.outgoing import OutgoingProxies
 from proxy.upstream.resolver import CheckedResolver
 from proxy.upstream.tls import tls_context
-from proxy.upstream.traffic import Traffic
+from proxy.upstream.traffic import InFlight
 from proxy.upstream.transport import Transport
 
-KEPT = 60.0
+KEEPALIVE = 60.0
 """Seconds for which a connection is kept that nobody uses: the next install need not make it."""
 READ_AHEAD = 64 * 1024
 """Bytes of an answer from which on no more are read until some are taken: the first ones are not
@@ -47,22 +47,22 @@ async def open_transport(
     client_certificate: Path | None = None,
     client_key: Path | None = None,
     resolver: AbstractResolver | None = None,
-    traffic: Traffic | None = None,
+    traffic: InFlight | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncIterator[Transport]:
     """A transport for the index at ``url``, with connections of its own, closed at the end.
 
-    ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``Outgoing``. ``ca_bundle`` (PEM)
+    ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``OutgoingProxies``. ``ca_bundle`` (PEM)
     is trusted beside the system's authorities. ``traffic`` counts the requests.
     Raises ``ConfigurationError``.
     """
-    outgoing = Outgoing(proxies or {})
+    outgoing = OutgoingProxies(proxies or {})
     addresses = _addresses(url, file_hosts, outgoing)
     connector = LenientConnector(
         limit=connections,
-        keepalive_timeout=KEPT,
+        keepalive_timeout=KEEPALIVE,
         ssl=tls_context(ca_bundle, client_certificate, client_key),
         resolver=CheckedResolver(addresses, resolver or ThreadedResolver()),
     )
@@ -78,7 +78,7 @@ async def open_transport(
         trace_configs=[head_timer(timeouts)],
         trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
     ) as session:
-        hops = Hops(
+        hops = Redirects(
             name,
             session,
             addresses,
@@ -96,11 +96,11 @@ async def open_transport(
             retries=retries,
             sleep=sleep,
             jitter=jitter,
-            traffic=traffic or Traffic(),
+            traffic=traffic or InFlight(),
         )
 
 
-def _addresses(url: str, file_hosts: Iterable[str] | None, outgoing: Outgoing) -> Addresses:
+def _addresses(url: str, file_hosts: Iterable[str] | None, outgoing: OutgoingProxies) -> Addresses:
     try:
         return Addresses(url, file_hosts or (), outgoing.hosts)
     except ValueError as error:

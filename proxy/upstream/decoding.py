@@ -18,8 +18,8 @@ except ImportError:  # no wheel for this platform
     inflate = zlib  # type: ignore[misc]
     _BROKEN = (zlib.error,)
 
-RATIO = 200
-HARMLESS = 8 * 2**20
+MAX_RATIO = 200
+RATIO_FREE_SIZE = 8 * 2**20
 """Bytes up to which the ratio does not matter: short texts repeat themselves a lot."""
 _QUICK = 64 * 2**10
 _EITHER = 47  # window bits: gzip or zlib, as the header says
@@ -70,7 +70,7 @@ def more_members(rest: bytes) -> bool:
 
 
 def _inflated(data: bytes, bits: int, limit: int) -> bytes:
-    left = min(limit, max(HARMLESS, RATIO * len(data)))
+    left = min(limit, max(RATIO_FREE_SIZE, MAX_RATIO * len(data)))
     parts: list[bytes] = []
     told = int.from_bytes(data[-4:], "little")  # a hint: most often the size of the content
     for _ in range(_MEMBERS):  # one after the other: RFC 1952, section 2.2

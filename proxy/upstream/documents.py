@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -30,7 +32,7 @@ class NotModified(msgspec.Struct, frozen=True):
     """PyPI's number of the last change."""
 
 
-class Document(msgspec.Struct, frozen=True):
+class UpstreamDocument(msgspec.Struct, frozen=True):
     """A page as upstream sent it, content coding removed, unread otherwise."""
 
     body: bytes
@@ -44,3 +46,12 @@ class Document(msgspec.Struct, frozen=True):
     etag: str | None
     last_modified: str | None
     serial: int | None
+
+
+class UpstreamOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An upstream index."""
+
+    url: str
+    """Without credentials."""
+    namespace: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
+    """What keys its pages and files in a cache."""

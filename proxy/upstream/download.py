@@ -16,7 +16,7 @@ from proxy.upstream.reader import Reader
 from proxy.upstream.spool import Spool, Window
 from proxy.upstream.verify import Expected
 
-TAIL = 64 * 1024
+WITHHELD = 64 * 1024
 """Bytes at the end of an answer that are given only once the whole file is known to be right,
 so that no complete answer ever has wrong bytes. Smaller files are never begun in vain."""
 
@@ -84,7 +84,7 @@ class Download:
         if self.verified and end is not None:
             return end
         given = self._safe if self._total is None else self._shown
-        return given if end is None else min(given, end - TAIL)
+        return given if end is None else min(given, end - WITHHELD)
 
     def in_memory_up_to(self, stop: int | None) -> int | None:
         """The end of an answer that is all there, but must not wait in the window."""

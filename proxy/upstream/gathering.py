@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from proxy.storage.reading import PIECE
+from proxy.storage.reading import PIECE_SIZE
 
 _LINGER = 0.02
 """Seconds that bytes may wait for more, except the first."""
 
 
-class Gathering:
+class Chunking:
     """Iterates over pieces of what has come meanwhile, which a task of its own reads.
 
     At most a piece and a chunk are held: then reading pauses, and with it upstream.
@@ -82,7 +82,7 @@ class Gathering:
                 self._parts.append(chunk)
                 self._size += len(chunk)
                 self._some.set()
-                if self._size >= PIECE:
+                if self._size >= PIECE_SIZE:
                     self._enough.set()
                     self._taken.clear()
                     await self._taken.wait()

@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"[0-9]+", re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 
 
-class Grant(msgspec.Struct, frozen=True):
+class CacheLifetime(msgspec.Struct, frozen=True):
     """What a shared cache may do with an answer (RFC 9111)."""
 
     lifetime: float | None
@@ -46,7 +46,7 @@ def _printable(text: str) -> str:
     return "".join(each if each.isprintable() else "\ufffd" for each in text)
 
 
-def grant(headers: Headers, now: float) -> Grant:
+def cache_lifetime(headers: Headers, now: float) -> CacheLifetime:
     """How long and under which conditions the answer may be kept.
 
     Ours are pages that every client may see, asked for with one fixed set of headers and with
@@ -62,7 +62,7 @@ def grant(headers: Headers, now: float) -> Grant:
         lifetime = max(0.0, lifetime - (delta_seconds(headers.get("Age")) or 0.0))
     # s-maxage implies proxy-revalidate: section 5.2.2.10
     strict = {"no-cache", "must-revalidate", "proxy-revalidate", "s-maxage"} & control.keys()
-    return Grant(lifetime, must_revalidate=bool(strict), storable=not forbidden)
+    return CacheLifetime(lifetime, must_revalidate=bool(strict), storable=not forbidden)
 
 
 def _lifetime(headers: Headers, control: dict[str, str], now: float) -> float | None:
@@ -95,13 +95,13 @@ def retry_after(headers: Headers, now: float) -> int | None:
     return None if wait is None else int(min(wait, 86_400))
 
 
-def serial(headers: Headers) -> int | None:
+def last_serial(headers: Headers) -> int | None:
     """PyPI's serial of the last change to what the page is about."""
     number = delta_seconds(headers.get("X-PyPI-Last-Serial"))
     return None if number is None or number == LONGEST else int(number)
 
 
-def strong(etag: str | None) -> str | None:
+def is_strong_tag(etag: str | None) -> str | None:
     """The entity tag if it vouches for every byte (RFC 9110, section 8.8.1)."""
     return etag if etag and etag[0] == '"' == etag[-1] and len(etag) > 1 else None
 

@@ -24,11 +24,11 @@ from proxy.upstream.addresses import Addresses, AddressRefused, origin_of
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
 from proxy.upstream.headers import Headers, content_range, readable, retry_after
-from proxy.upstream.outgoing import Outgoing
+from proxy.upstream.outgoing import OutgoingProxies
 from proxy.upstream.pieces import Pieces
-from proxy.upstream.troubles import TEMPORARY, TROUBLES, Busy
+from proxy.upstream.troubles import TEMPORARY_STATUSES, TRANSPORT_ERRORS, RetryableStatus
 
-MOST = 30
+MAX_REDIRECTS = 30
 """Redirects, as many as pip follows."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
@@ -52,14 +52,14 @@ class Timeouts(msgspec.Struct, frozen=True):
         return self.connect + self.read
 
 
-class Answer(msgspec.Struct, frozen=True):
+class UpstreamAnswer(msgspec.Struct, frozen=True):
     status: int
     headers: Headers
     url: str
     """Where it came from, after redirects."""
 
 
-class Hops:
+class Redirects:
     """Asks with what it is given, credentials, and nothing of a client's."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Hops:
         name: str,
         session: ClientSession,
         addresses: Addresses,
-        outgoing: Outgoing,
+        outgoing: OutgoingProxies,
         *,
         credentials: Credentials | None = None,
         timeouts: Timeouts,
@@ -89,14 +89,14 @@ class Hops:
         headers: Mapping[str, str],
         deadline: float | None,
         named: bool,
-    ) -> tuple[Answer, ClientResponse]:
+    ) -> tuple[UpstreamAnswer, ClientResponse]:
         """The first answer that is no redirect; the response has to be closed, or read.
 
         ``deadline`` in the loop's time. ``named``: only hosts that the settings name. Raises
-        ``UpstreamError``, and what ``TROUBLES`` lists.
+        ``UpstreamError``, and what ``TRANSPORT_ERRORS`` lists.
         """
         seen: set[str] = set()
-        while len(seen) <= MOST:
+        while len(seen) <= MAX_REDIRECTS:
             url = _quoted(without_userinfo(url).partition("#")[0])
             if url in seen:
                 raise UpstreamError(self._name, "redirects in a circle")
@@ -106,11 +106,11 @@ class Hops:
             target = response.headers.get("Location")
             if response.status not in _REDIRECTS or target is None:
                 status = _meant(response, headers, is_page=named)
-                return Answer(status, readable(response.headers), url), response
+                return UpstreamAnswer(status, readable(response.headers), url), response
             async with response:
                 await use_up(response)
             url = self._next(url, target)
-        raise UpstreamError(self._name, f"redirects more than {MOST} times")
+        raise UpstreamError(self._name, f"redirects more than {MAX_REDIRECTS} times")
 
     def _next(self, url: str, target: str) -> str:
         """Where a redirect leads; an absolute address is left as it is, spelling and all."""
@@ -132,7 +132,7 @@ class Hops:
     async def _ask(
         self, method: str, url: str, headers: Mapping[str, str], deadline: float | None
     ) -> ClientResponse:
-        """One request and its headers. Raises what ``TROUBLES`` lists."""
+        """One request and its headers. Raises what ``TRANSPORT_ERRORS`` lists."""
         own = origin_of(url).host == self._addresses.index.host
         with self._breaker.attempt() if own else nullcontext():
             async with asyncio.timeout(self._timeouts.head) as head:
@@ -145,10 +145,10 @@ class Hops:
                     proxy=self._outgoing.proxy_for(url),
                     trace_request_ctx=head,
                 )
-        if response.status in TEMPORARY:
+        if response.status in TEMPORARY_STATUSES:
             async with response:
                 await use_up(response)
-            raise Busy(response.status, retry_after(response.headers, self._clock()))
+            raise RetryableStatus(response.status, retry_after(response.headers, self._clock()))
         return response
 
     def _authorization(self, url: str) -> dict[str, str]:
@@ -206,7 +206,7 @@ def _quoted(url: str) -> str:
 async def use_up(response: ClientResponse) -> None:
     """Read a short rest, so that the connection can be used again; a long one is not worth it."""
     left = _SHORT
-    with suppress(*TROUBLES):
+    with suppress(*TRANSPORT_ERRORS):
         async with asyncio.timeout(1):
             async for chunk in Pieces(response, 1):
                 left -= len(chunk)

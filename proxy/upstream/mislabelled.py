@@ -13,11 +13,11 @@ from itertools import chain
 
 import msgspec
 
-from proxy.storage.reading import PIECE
+from proxy.storage.reading import PIECE_SIZE
 from proxy.upstream.decoding import more_members, window_bits
 from proxy.upstream.headers import codings
 from proxy.upstream.spool import Spool
-from proxy.upstream.verify import Check, Expected
+from proxy.upstream.verify import DigestCheck, Expected
 
 _MAGIC = {
     (".gz", ".tgz"): b"\x1f\x8b",
@@ -28,22 +28,22 @@ _MAGIC = {
 }
 
 
-def raw_check(expected: Expected) -> Check:
+def raw_check(expected: Expected) -> DigestCheck:
     """A check for bytes whose length says nothing about the file yet."""
-    return Check(msgspec.structs.replace(expected, size=None))
+    return DigestCheck(msgspec.structs.replace(expected, size=None))
 
 
-def settle(
-    raw: Spool, check: Check, expected: Expected, encoding: str, decoded: Spool
+def choose_bytes(
+    raw: Spool, check: DigestCheck, expected: Expected, encoding: str, decoded: Spool
 ) -> tuple[Spool, str]:
     """The spool that holds the file, and its sha256: ``raw`` as it came, or ``decoded``.
 
     ``check``, a ``raw_check``, has seen the raw bytes. Blocks: for a thread. Raises
     ``DigestMismatch`` where neither is right, ``OSError`` where the disk takes no more.
     """
-    if check.proven or (not check.named and _is_archive(raw, expected.what)):
+    if check.proven or (not check.has_digest and _is_archive(raw, expected.what)):
         return raw, check.sha256
-    plain = Check(expected)
+    plain = DigestCheck(expected)
     try:
         for piece in _decode(raw, encoding):
             plain.update(piece)
@@ -63,16 +63,16 @@ def _decode(raw: Spool, encoding: str) -> Iterator[bytes]:
     """Pieces of bounded size, whatever they were compressed to. Raises ``zlib.error``."""
     pieces = _pieces(raw)
     for coding in codings(encoding):
-        pieces = _inflated(pieces, coding)
+        pieces = _inflated_pieces(pieces, coding)
     return pieces
 
 
 def _pieces(raw: Spool) -> Iterator[bytes]:
-    for at in range(0, raw.written, PIECE):
-        yield os.pread(raw.fd, PIECE, at)
+    for at in range(0, raw.written, PIECE_SIZE):
+        yield os.pread(raw.fd, PIECE_SIZE, at)
 
 
-def _inflated(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
+def _inflated_pieces(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
     first = next(pieces, b"")
     if not (bits := window_bits(coding, first)):
         yield first
@@ -86,9 +86,9 @@ def _inflated(pieces: Iterator[bytes], coding: str) -> Iterator[bytes]:
                 if not more_members(data):
                     return
                 engine = zlib.decompressobj(bits)
-            yield engine.decompress(data, PIECE)
+            yield engine.decompress(data, PIECE_SIZE)
             data = engine.unused_data if engine.eof else engine.unconsumed_tail
     while not engine.eof:
-        if not (data := engine.decompress(b"", PIECE)):
+        if not (data := engine.decompress(b"", PIECE_SIZE)):
             raise zlib.error("ends early")
         yield data

@@ -12,7 +12,7 @@ from proxy.upstream.credentials import mask
 from proxy.upstream.no_proxy import NoProxy
 
 
-class Outgoing:
+class OutgoingProxies:
     """Proxies by scheme, as ``urllib.request.getproxies`` returns them from the environment.
 
     The keys are ``https``, ``http``, ``all`` and ``no``; the last is the ``NO_PROXY`` list

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from proxy.errors import UpstreamError
-from proxy.upstream.transport import Answer, Transport
+from proxy.upstream.transport import Transport, UpstreamAnswer
 
 _ACCEPT = {
     "Accept": "application/vnd.pypi.simple.v1+json,"
@@ -41,11 +41,11 @@ async def probe(transport: Transport, url: str) -> str | None:
     return f"there is {'' if sure else 'perhaps '}an index at {below}; is that the address?"
 
 
-async def _head(transport: Transport, url: str) -> Answer:
+async def _head(transport: Transport, url: str) -> UpstreamAnswer:
     answer, _ = await transport.fetch(url, _ACCEPT, limit=0, method="HEAD", named=True)
     return answer
 
 
-def _is_index(answer: Answer) -> bool:
+def _is_index(answer: UpstreamAnswer) -> bool:
     kind = answer.headers.get("Content-Type", "").lower()
     return answer.status == 200 and kind.startswith("application/vnd.pypi.simple.")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from proxy.errors import StoreDamaged, UpstreamError
 from proxy.storage.base import Span
-from proxy.storage.reading import PIECE
+from proxy.storage.reading import PIECE_SIZE
 
 if TYPE_CHECKING:
     from proxy.upstream.download import Download
 
 
-STRETCH = 4 * 2**20
+MAX_SPAN = 4 * 2**20
 """Bytes of the file that are given in one go: more would hide whether it still reads."""
 
 
@@ -68,7 +68,7 @@ class Reader:
             await download.news()
         download.raise_error()
         end = reach if download.window is None else min(reach, download.spool.written)
-        return min(end, self.at + STRETCH) if end > self.at else None
+        return min(end, self.at + MAX_SPAN) if end > self.at else None
 
     async def _next(self) -> bytes:
         download = self._download
@@ -97,7 +97,7 @@ class Reader:
         if self.left_behind:
             what = f"{download.expected.what} cannot be kept, and was read too slowly"
             raise UpstreamError(download.expected.index, what)
-        piece = await download.held(self.at, min(PIECE, end - self.at))
+        piece = await download.held(self.at, min(PIECE_SIZE, end - self.at))
         download.raise_error()
         if not piece:
             raise StoreDamaged(download.expected.what)

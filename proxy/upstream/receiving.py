@@ -13,15 +13,15 @@ from proxy.errors import DigestMismatch, UpstreamError, reason
 from proxy.storage.reading import in_thread
 from proxy.upstream.body import Body, Fetch
 from proxy.upstream.download import Download
-from proxy.upstream.gathering import Gathering
-from proxy.upstream.mislabelled import raw_check, settle
-from proxy.upstream.resuming import Resuming
+from proxy.upstream.gathering import Chunking
+from proxy.upstream.mislabelled import choose_bytes, raw_check
+from proxy.upstream.resuming import ResumeState
 from proxy.upstream.spool import Spool, Window
-from proxy.upstream.verify import Check
+from proxy.upstream.verify import DigestCheck
 
 log = logging.getLogger(__name__)
 
-SMALL = 64 * 1024
+SMALL_FILE = 64 * 1024
 """Bytes that are hashed and written where they arrive."""
 
 
@@ -38,8 +38,8 @@ class Receiver:
         self._folder = folder
         self._memory = memory
         self._patience = patience
-        self._check = Check(self._expected)
-        self._resuming = Resuming(self._expected)
+        self._check = DigestCheck(self._expected)
+        self._resuming = ResumeState(self._expected)
         self._opening: asyncio.Task[None]
 
     async def receive(self, pauses: Sequence[float]) -> str:
@@ -83,12 +83,12 @@ class Receiver:
     async def _attempt(self) -> bool:
         """Whether the answer brought the file to its end; else it was a part of it."""
         have = self._download.arrived
-        async with self._fetch(*self._resuming.question(have)) as body:
+        async with self._fetch(*self._resuming.next_range(have)) as body:
             if have == 0 or self._resuming.encoding:
                 await self._begin(body)
             else:
-                self._resuming.go_on(body, have, self._check.sha256)
-            async with Gathering(body.chunks) as pieces:
+                self._resuming.accept(body, have, self._check.sha256)
+            async with Chunking(body.chunks) as pieces:
                 async for piece in pieces:
                     await self._keep(piece)
         return self._resuming.is_whole(body, have, self._check.length)
@@ -100,20 +100,22 @@ class Receiver:
     async def _begin(self, body: Body) -> None:
         self._resuming.begin(body)
         await self._opened()
-        self._check = (raw_check if body.encoding else Check)(self._expected)
+        self._check = (raw_check if body.encoding else DigestCheck)(self._expected)
         if self._download.spool.written:
             await in_thread(self._download.spool.restart)
         if body.encoding:
             self._download.open(self._expected.size)
             return
-        self._check.foresee(body.total)
+        self._check.check_announced_length(body.total)
         self._download.open(self._expected.size if body.total is None else body.total)
 
     async def _keep(self, data: bytes) -> None:
-        if not self._download.arrived and len(data) > SMALL:  # no reader waits for more than this
-            await self._keep(data[:SMALL])
+        if (
+            not self._download.arrived and len(data) > SMALL_FILE
+        ):  # no reader waits for more than this
+            await self._keep(data[:SMALL_FILE])
             await asyncio.sleep(0)  # it is sent before a thread has the rest
-            data = data[SMALL:]
+            data = data[SMALL_FILE:]
         if self._resuming.repeats:
             data = await in_thread(self._resuming.new, data)
         if not data:
@@ -132,7 +134,7 @@ class Receiver:
 
     async def _written(self, data: bytes) -> bool:
         """A thread for little would cost more time than it is worth."""
-        if len(data) <= SMALL:
+        if len(data) <= SMALL_FILE:
             return self._write(data)
         return await in_thread(self._write, data)
 
@@ -161,7 +163,7 @@ class Receiver:
         raw, decoded = self._download.spool, Spool(self._folder)
         kept: Spool | None = None
         try:
-            kept, sha256 = settle(raw, self._check, self._expected, encoding, decoded)
+            kept, sha256 = choose_bytes(raw, self._check, self._expected, encoding, decoded)
             return kept, sha256
         except OSError:
             raise self._resuming.error("cannot be decoded without room on the disk") from None

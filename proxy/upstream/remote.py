@@ -24,16 +24,26 @@ from proxy.errors import (
     UpstreamTimeout,
 )
 from proxy.model import ProjectName
-from proxy.upstream import headers as read
 from proxy.upstream.addresses import origin_of
 from proxy.upstream.body import Body
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
 from proxy.upstream.decoding import Undecodable, decoded
-from proxy.upstream.documents import Document, NotModified, Validators
-from proxy.upstream.transport import Answer, Transport
+from proxy.upstream.documents import NotModified, UpstreamDocument, Validators
+from proxy.upstream.headers import (
+    CacheLifetime,
+    cache_lifetime,
+    content_encoding,
+    content_length,
+    content_range,
+    is_strong_tag,
+    last_serial,
+    retry_after,
+    same_tag,
+)
+from proxy.upstream.transport import Transport, UpstreamAnswer
 from proxy.upstream.troubles import status_error
 
-__all__ = ["Document", "NotModified", "Remote", "Validators"]
+__all__ = ["NotModified", "Remote", "UpstreamDocument", "Validators"]
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +92,7 @@ class Remote:
 
     async def page(
         self, project: ProjectName, validators: Validators | None = None
-    ) -> Document | NotModified:
+    ) -> UpstreamDocument | NotModified:
         """The project's page. Raises ``NoSuchProject``, ``UnreadablePage``, ``UpstreamError``."""
         conditions = validators.conditions if validators else {}
         async with self._turns:
@@ -96,9 +106,9 @@ class Remote:
         if answer.status != 304 or not conditions:
             raise self._unexpected(answer)
         etag = answer.headers.get("ETag")
-        if validators and validators.etag and etag and not read.same_tag(etag, validators.etag):
+        if validators and validators.etag and etag and not same_tag(etag, validators.etag):
             return await self.page(project)  # it speaks of a page that is not ours
-        return NotModified(**_facts(answer, read.grant(answer.headers, self._clock())))
+        return NotModified(**_facts(answer, cache_lifetime(answer.headers, self._clock())))
 
     async def size(self, url: str) -> int | None:
         """Bytes of a file; None if upstream does not tell. Raises ``GoneUpstream`` and the like.
@@ -112,8 +122,8 @@ class Remote:
         except UpstreamError as error:
             log.debug("no answer to HEAD: %s", error)
         else:
-            size = read.content_length(answer.headers)
-            coded = read.content_encoding(answer.headers)
+            size = content_length(answer.headers)
+            coded = content_encoding(answer.headers)
             if answer.status == 200 and not coded and size is not None:
                 return size
         async with self._transport.stream(url, {**_FILE, "Range": "bytes=0-0"}) as (answer, chunks):
@@ -128,7 +138,7 @@ class Remote:
         if answer.status != 200:
             raise self._unexpected(answer)
         try:
-            return await decoded(data, read.content_encoding(answer.headers), limit)
+            return await decoded(data, content_encoding(answer.headers), limit)
         except Undecodable as error:
             raise UpstreamError(self.name, f"the file {error}") from None
 
@@ -143,7 +153,7 @@ class Remote:
         is followed by one request without a range. Raises ``GoneUpstream`` and ``UpstreamError``,
         the latter also from the chunks.
         """
-        condition = read.strong(etag) if start else None
+        condition = is_strong_tag(etag) if start else None
         part = {"Range": f"bytes={start}-", "If-Range": condition} if condition else {}
         async with self._transport.stream(url, {**_FILE, **part}) as (answer, chunks):
             body = self._body(answer, chunks, start if part else 0, condition)
@@ -156,15 +166,19 @@ class Remote:
             yield body
 
     def _body(
-        self, answer: Answer, chunks: AsyncIterator[bytes], start: int, condition: str | None
+        self,
+        answer: UpstreamAnswer,
+        chunks: AsyncIterator[bytes],
+        start: int,
+        condition: str | None,
     ) -> Body | None:
         """What can be used of the answer to a request for the bytes from ``start`` on, if any."""
-        etag = read.strong(answer.headers.get("ETag"))
-        encoding = read.content_encoding(answer.headers)
+        etag = is_strong_tag(answer.headers.get("ETag"))
+        encoding = content_encoding(answer.headers)
         if answer.status == 200:
-            total = read.content_length(answer.headers)
+            total = content_length(answer.headers)
             return Body(chunks, total=total, etag=etag, encoding=encoding)
-        found = read.content_range(answer.headers) if answer.status == 206 else None
+        found = content_range(answer.headers) if answer.status == 206 else None
         if found is None or encoding or (condition and etag not in (condition, None)):
             return None
         first, last, total = found
@@ -173,21 +187,21 @@ class Remote:
         part = _cut(chunks, start - first, last + 1 - start)
         return Body(part, total=total, start=start, stop=last + 1, etag=etag)
 
-    async def _document(self, answer: Answer, data: bytes) -> Document:
-        coding = read.content_encoding(answer.headers)
+    async def _document(self, answer: UpstreamAnswer, data: bytes) -> UpstreamDocument:
+        coding = content_encoding(answer.headers)
         try:
             body = await decoded(data, coding, self._page_limit)
         except Undecodable as error:
             raise UnreadablePage(self.name, f"its page {error}") from None
         content_type = answer.headers.get("Content-Type", "")
-        grant = read.grant(answer.headers, self._clock())
+        grant = cache_lifetime(answer.headers, self._clock())
         facts = _facts(answer, grant)
-        return Document(body, content_type, answer.url, storable=grant.storable, **facts)
+        return UpstreamDocument(body, content_type, answer.url, storable=grant.storable, **facts)
 
-    def _unexpected(self, answer: Answer) -> GoneUpstream | UpstreamError:
+    def _unexpected(self, answer: UpstreamAnswer) -> GoneUpstream | UpstreamError:
         if answer.status in _GONE:
             return GoneUpstream(self.name)
-        wait = read.retry_after(answer.headers, self._clock())
+        wait = retry_after(answer.headers, self._clock())
         return status_error(self.name, answer.status, wait)
 
 
@@ -203,13 +217,13 @@ async def _cut(chunks: AsyncIterator[bytes], skip: int, size: int) -> AsyncItera
             return
 
 
-def _facts(answer: Answer, grant: read.Grant) -> dict[str, Any]:
+def _facts(answer: UpstreamAnswer, grant: CacheLifetime) -> dict[str, Any]:
     return {
         "lifetime": grant.lifetime,
         "must_revalidate": grant.must_revalidate,
         "etag": answer.headers.get("ETag"),
         "last_modified": answer.headers.get("Last-Modified"),
-        "serial": read.serial(answer.headers),
+        "serial": last_serial(answer.headers),
     }
 
 

@@ -12,7 +12,7 @@ PART = 16 * 1024
 """Bytes that a part has to bring, if the next one is to be asked for."""
 
 
-class Resuming:
+class ResumeState:
     """Follows the answers of one download, the first and those that go on with it.
 
     Its methods raise ``UpstreamError`` where an answer is none to go on with.
@@ -28,7 +28,7 @@ class Resuming:
         self._etag: str | None = None
         self._seen: _Seen | None = None
 
-    def question(self, have: int) -> tuple[int, str | None]:
+    def next_range(self, have: int) -> tuple[int, str | None]:
         """As ``Fetch`` takes it, where so many bytes are here."""
         return (have, self._etag) if have and self._etag else (0, None)
 
@@ -41,7 +41,7 @@ class Resuming:
         self._etag = None if body.encoding else body.etag
         self._seen = None
 
-    def go_on(self, body: Body, have: int, sha256: str) -> None:
+    def accept(self, body: Body, have: int, sha256: str) -> None:
         """Readers have seen so many bytes with that sha256, which must stay right."""
         asked, self._etag, self._seen = self._etag, None, None
         if body.encoding or (None not in (self._total, body.total) and body.total != self._total):

@@ -9,7 +9,7 @@ from collections import deque
 from pathlib import Path
 
 from proxy.storage.leftovers import open_spool
-from proxy.storage.reading import PIECE, read_piece
+from proxy.storage.reading import PIECE_SIZE, read_piece
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Spool:
 
     async def read(self, at: int, size: int) -> bytes:
         """Some of the bytes from ``at`` on, at least one where there are any."""
-        return await read_piece(self.fd, at, min(size, PIECE))
+        return await read_piece(self.fd, at, min(size, PIECE_SIZE))
 
     def remove(self) -> None:
         """Take away the name of a file that nobody took over; who is reading may go on."""

@@ -8,7 +8,7 @@ from types import TracebackType
 from proxy.errors import UpstreamError
 
 
-class Traffic:
+class InFlight:
     """Counts requests from their first byte to the end of their answer."""
 
     def __init__(self, ended: Callable[[bool], None] = lambda failed: None) -> None:

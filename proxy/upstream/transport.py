@@ -16,16 +16,16 @@ from aiohttp import ClientResponse
 from proxy.errors import UpstreamError
 from proxy.upstream.addresses import Addresses
 from proxy.upstream.credentials import Credentials, mask
-from proxy.upstream.hops import Answer, Hops, Timeouts, use_up
+from proxy.upstream.hops import Redirects, Timeouts, UpstreamAnswer, use_up
 from proxy.upstream.pieces import Pieces
-from proxy.upstream.traffic import Traffic
-from proxy.upstream.troubles import TROUBLES, told
+from proxy.upstream.traffic import InFlight
+from proxy.upstream.troubles import TRANSPORT_ERRORS, as_upstream_error
 
-__all__ = ["Answer", "Timeouts", "Transport"]
+__all__ = ["Timeouts", "Transport", "UpstreamAnswer"]
 
 T = TypeVar("T")
 
-PATIENCE = 5
+MAX_RETRY_WAIT = 5
 """Seconds; who asks for a longer pause is not asked again here."""
 
 
@@ -45,7 +45,7 @@ class Transport:
     def __init__(
         self,
         name: str,
-        hops: Hops,
+        hops: Redirects,
         addresses: Addresses,
         *,
         credentials: Credentials | None,
@@ -53,7 +53,7 @@ class Transport:
         retries: int,
         sleep: Callable[[float], Awaitable[object]],
         jitter: Callable[[], float],
-        traffic: Traffic,
+        traffic: InFlight,
     ) -> None:
         """``jitter`` returns numbers from 0 to 1.
 
@@ -82,7 +82,7 @@ class Transport:
         limit: int,
         method: str = "GET",
         named: bool = False,
-    ) -> tuple[Answer, bytes]:
+    ) -> tuple[UpstreamAnswer, bytes]:
         """A small answer as a whole; of one whose status is not 200, no body.
 
         ``limit`` in bytes. ``named``: not even a redirect leaves the hosts that the settings
@@ -90,7 +90,7 @@ class Transport:
         """
         deadline = asyncio.get_running_loop().time() + self._page_timeout
 
-        async def once() -> tuple[Answer, bytes]:
+        async def once() -> tuple[UpstreamAnswer, bytes]:
             answer, response = await self._hops.follow(method, url, headers, deadline, named)
             if answer.status == 200:
                 return answer, await self._whole(response, limit)
@@ -104,10 +104,10 @@ class Transport:
     @asynccontextmanager
     async def stream(
         self, url: str, headers: Mapping[str, str]
-    ) -> AsyncIterator[tuple[Answer, AsyncIterator[bytes]]]:
+    ) -> AsyncIterator[tuple[UpstreamAnswer, AsyncIterator[bytes]]]:
         """An answer whose bytes come as they arrive. Raises ``UpstreamError``, also from them."""
 
-        async def once() -> tuple[Answer, ClientResponse]:
+        async def once() -> tuple[UpstreamAnswer, ClientResponse]:
             return await self._hops.follow("GET", url, headers, None, named=False)
 
         with self._traffic, _noting(url):
@@ -119,8 +119,8 @@ class Transport:
         try:
             async for chunk in Pieces(response, self._read_timeout):
                 yield chunk
-        except TROUBLES as trouble:
-            raise told(self._name, trouble)[0] from None
+        except TRANSPORT_ERRORS as trouble:
+            raise as_upstream_error(self._name, trouble)[0] from None
 
     async def _whole(self, response: ClientResponse, limit: int) -> bytes:
         """The body, at whose end the connection is free again without being released."""
@@ -141,11 +141,11 @@ class Transport:
         for tries in range(1, self._retries + 2):
             try:
                 return await once()
-            except TROUBLES as trouble:
-                error, again = told(self._name, trouble)
+            except TRANSPORT_ERRORS as trouble:
+                error, again = as_upstream_error(self._name, trouble)
             pause = self._pause(tries, error.retry_after)
             late = deadline is not None and asyncio.get_running_loop().time() + pause > deadline
-            if not again or late or pause > PATIENCE or tries > self._retries:
+            if not again or late or pause > MAX_RETRY_WAIT or tries > self._retries:
                 break
             await self._sleep(pause)
         raise error

@@ -12,13 +12,13 @@ import aiohttp
 from proxy.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from proxy.upstream.addresses import AddressRefused
 
-TEMPORARY = frozenset({429, 500, 502, 503, 504})
+TEMPORARY_STATUSES = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request is worth another try."""
 
 REFUSALS = frozenset({400, 401, 403})
 
 
-class Busy(Exception):
+class RetryableStatus(Exception):
     """Upstream answered with a temporary status; ``retry_after`` in seconds, if it said so."""
 
     def __init__(self, status: int, retry_after: int | None) -> None:
@@ -27,8 +27,8 @@ class Busy(Exception):
         self.retry_after = retry_after
 
 
-Trouble = aiohttp.ClientError | OSError | Busy
-TROUBLES = (aiohttp.ClientError, OSError, Busy)
+TransportError = aiohttp.ClientError | OSError | RetryableStatus
+TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RetryableStatus)
 """What asking and reading may raise; time-outs are among the ``OSError``."""
 
 _UNTRUSTED = "its TLS certificate is not trusted"
@@ -64,12 +64,12 @@ def _system_reason(trouble: BaseException) -> str:
     return ""
 
 
-def told(index: str, trouble: Trouble) -> tuple[UpstreamError, bool]:
+def as_upstream_error(index: str, trouble: TransportError) -> tuple[UpstreamError, bool]:
     """The error to raise, and whether another try makes sense.
 
     The words are ours and the system's: those of the library may hold addresses and hosts.
     """
-    if isinstance(trouble, Busy):
+    if isinstance(trouble, RetryableStatus):
         return status_error(index, trouble.status, trouble.retry_after), True
     cause = getattr(trouble, "os_error", trouble)
     if isinstance(cause, AddressRefused):

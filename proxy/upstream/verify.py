@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy.errors import DigestMismatch
-from proxy.model import STRENGTH
+from proxy.model import HASHES_BY_STRENGTH
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -30,7 +30,7 @@ class Expected(msgspec.Struct, frozen=True):
     """Bytes that are taken at most where the size is not known."""
 
 
-class Check:
+class DigestCheck:
     """Counts and hashes bytes in passing; not for two threads at once.
 
     Of the hashes the strongest counts. The sha256 is always made: it is the key of the store,
@@ -41,7 +41,7 @@ class Check:
         self.expected = expected
         self.length = 0
         self._bound = expected.limit if expected.size is None else expected.size
-        self._name = next((name for name in STRENGTH if name in expected.hashes), "")
+        self._name = next((name for name in HASHES_BY_STRENGTH if name in expected.hashes), "")
         self._sha256 = hashlib.sha256()
         other = self._name not in ("", "sha256")
         self._strongest = _hash(self._name) if other else self._sha256
@@ -55,14 +55,14 @@ class Check:
         if self._strongest is not self._sha256:
             self._strongest.update(data)
 
-    def foresee(self, total: int | None) -> None:
+    def check_announced_length(self, total: int | None) -> None:
         """Raises ``DigestMismatch`` where upstream's own length rules the right bytes out."""
         exact = self.expected.size is not None
         if total is not None and (total != self._bound if exact else total > self._bound):
             raise self.mismatch(f"is announced with {total} bytes instead of {self._bound}")
 
     @property
-    def named(self) -> bool:
+    def has_digest(self) -> bool:
         """Whether a hash is known that can be checked."""
         return bool(self._name)
 
@@ -74,13 +74,13 @@ class Check:
     @property
     def proven(self) -> bool:
         """Whether a hash is known, and the bytes so far have it."""
-        return self.named and self._strongest.hexdigest() == self.expected.hashes[self._name]
+        return self.has_digest and self._strongest.hexdigest() == self.expected.hashes[self._name]
 
     def finish(self) -> str:
         """The sha256 of all bytes. Raises ``DigestMismatch`` unless they are what was named."""
         if self._bound != self.length and self.expected.size is not None:
             raise self.mismatch(f"has {self.length} bytes instead of {self._bound}")
-        if self.named and not self.proven:
+        if self.has_digest and not self.proven:
             raise self.mismatch(f"does not have the {self._name} that the index names")
         return self.sha256
 
@@ -92,3 +92,12 @@ def _hash(name: str) -> _Hash | hashlib.blake2b:
     if name == "blake2b":
         return hashlib.blake2b(digest_size=32)
     return hashlib.new(name, usedforsecurity=False)
+
+
+async def computed(pieces: AsyncIterator[bytes], algorithms: Iterable[str]) -> dict[str, str]:
+    """The digests of the bytes, in lowercase hex; algorithms that are not known are left out."""
+    running = {name: _hash(name) for name in algorithms if name in HASHES_BY_STRENGTH}
+    async for piece in pieces:
+        for each_hash in running.values():
+            each_hash.update(piece)
+    return {name: each_hash.hexdigest() for name, each_hash in running.items()}

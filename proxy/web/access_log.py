@@ -16,7 +16,7 @@ log = logging.getLogger("waystation.access")
 _TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 
 
-LEFT = 499
+CLIENT_CLOSED = 499
 """Stands for the status where the client left before there was one."""
 
 
@@ -46,12 +46,12 @@ class Handled:
 
 
 _current: ContextVar[Handled] = ContextVar("handled")
-HANDLED = web.RequestKey("handled", Handled)
+HANDLED_KEY = web.RequestKey("handled", Handled)
 
 
 def begin(request: web.Request) -> Handled:
     """Note what happens from now on in this task as part of the request."""
-    handled = request[HANDLED] = Handled()
+    handled = request[HANDLED_KEY] = Handled()
     _current.set(handled)
     return handled
 
@@ -70,7 +70,7 @@ def write_line(request: web.BaseRequest, handled: Handled) -> None:
         return
     fields = {
         "client": request.remote or "-",
-        **log_fields(request, handled.status or LEFT, handled.outcome, handled.sent),
+        **log_fields(request, handled.status or CLIENT_CLOSED, handled.outcome, handled.sent),
         "ms": round((perf_counter() - handled.started) * 1000, 2),
     }
     if handled.reason:

@@ -10,18 +10,18 @@ from itertools import chain
 import msgspec
 
 from proxy.compression import compress_pieces
-from proxy.heavy import off_loop
+from proxy.heavy import run_in_worker
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.negotiate import MediaType
 from proxy.singleflight import SingleFlight
 
 WORTH_COMPRESSING = 256
 """Bytes."""
-MANY = 300
+OFFLOAD_FILES = 300
 """Files of a page from which on it is rendered off the loop."""
 
 
-class Answer(msgspec.Struct, frozen=True):
+class RenderedPage(msgspec.Struct, frozen=True):
     """One representation of one page, ready to be sent."""
 
     version: str
@@ -32,12 +32,12 @@ class Answer(msgspec.Struct, frozen=True):
     encoding: str | None = None
 
 
-Key = tuple[ProjectName, MediaType, bool]
+RenderedKey = tuple[ProjectName, MediaType, bool]
 Render = Callable[[ProjectPage, MediaType], Iterable[bytes]]
 RenderList = Callable[[Set[ProjectName], MediaType], bytes]
 
 
-class Answers:
+class RenderedPages:
     """Keeps finished pages under a budget of bytes, the least recently used go first."""
 
     def __init__(self, render: Render, render_list: RenderList, budget: int = 64 * 2**20) -> None:
@@ -45,12 +45,12 @@ class Answers:
         self._render_list = render_list
         self._budget = budget
         self._size = 0
-        self._answers: OrderedDict[Key, Answer] = OrderedDict()
-        self._flights: SingleFlight[tuple[Key, str], Answer] = SingleFlight()
+        self._answers: OrderedDict[RenderedKey, RenderedPage] = OrderedDict()
+        self._flights: SingleFlight[tuple[RenderedKey, str], RenderedPage] = SingleFlight()
         self._names: Set[ProjectName] = frozenset()
-        self._lists: dict[tuple[MediaType, bool], Answer] = {}
+        self._lists: dict[tuple[MediaType, bool], RenderedPage] = {}
 
-    async def get(self, page: ProjectPage, media: MediaType, gzip: bool) -> Answer:
+    async def get(self, page: ProjectPage, media: MediaType, gzip: bool) -> RenderedPage:
         """The page in this form; rendered now if it was not yet, once for all who ask."""
         key = (page.project, media, gzip)
         version = f"{page.source}/{page.version}"
@@ -58,13 +58,13 @@ class Answers:
         if answer and answer.version == version and page.version:
             self._answers.move_to_end(key)
             return answer
-        if len(page.files) < MANY or not page.version:
+        if len(page.files) < OFFLOAD_FILES or not page.version:
             return self._keep(key, self._make(page, media, gzip, version))
         return await self._flights.do(
             (key, version), lambda: self._made_in_thread(key, page, version)
         )
 
-    def of_list(self, names: Set[ProjectName], media: MediaType, gzip: bool) -> Answer:
+    def of_list(self, names: Set[ProjectName], media: MediaType, gzip: bool) -> RenderedPage:
         """The list of all projects in this form; made anew only when they are others."""
         if names != self._names:
             self._names, self._lists = frozenset(names), {}
@@ -75,17 +75,19 @@ class Answers:
     async def close(self) -> None:
         await self._flights.close()
 
-    async def _made_in_thread(self, key: Key, page: ProjectPage, version: str) -> Answer:
+    async def _made_in_thread(
+        self, key: RenderedKey, page: ProjectPage, version: str
+    ) -> RenderedPage:
         _, media, gzip = key
-        answer = await off_loop(
+        answer = await run_in_worker(
             len(page.files) * 1000, lambda: self._make(page, media, gzip, version)
         )
         return self._keep(key, answer)
 
-    def _make(self, page: ProjectPage, media: MediaType, gzip: bool, version: str) -> Answer:
+    def _make(self, page: ProjectPage, media: MediaType, gzip: bool, version: str) -> RenderedPage:
         return finish(self._render(page, media), media, gzip, version)
 
-    def _keep(self, key: Key, answer: Answer) -> Answer:
+    def _keep(self, key: RenderedKey, answer: RenderedPage) -> RenderedPage:
         if former := self._answers.pop(key, None):
             self._size -= len(former.body)
         self._answers[key] = answer
@@ -96,7 +98,9 @@ class Answers:
         return answer
 
 
-def finish(pieces: Iterable[bytes], media: MediaType, gzip: bool, version: str = "") -> Answer:
+def finish(
+    pieces: Iterable[bytes], media: MediaType, gzip: bool, version: str = ""
+) -> RenderedPage:
     """Compress if the client takes it and it is worth it; tag it.
 
     Compressed piece by piece, a large page never lies in memory as a whole: to ask the system
@@ -111,4 +115,4 @@ def finish(pieces: Iterable[bytes], media: MediaType, gzip: bool, version: str =
     sent = (compress_pieces if encoding else b"".join)(chain((start,), pieces))
     tag = hashlib.sha256(f"{media.content_type} {encoding} ".encode())
     tag.update(sent)  # a tenth of the bytes that it stands for, where they are many
-    return Answer(version, media, sent, f'"{tag.hexdigest()[:32]}"', encoding)
+    return RenderedPage(version, media, sent, f'"{tag.hexdigest()[:32]}"', encoding)

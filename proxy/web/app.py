@@ -9,17 +9,24 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from proxy.counters import Counters
-from proxy.events import Asked, Observer
+from proxy.events import AnswerDelivered, Observer
 from proxy.indexes.base import Index
 from proxy.simple.links import Links
-from proxy.web.access_log import HANDLED
-from proxy.web.asked import teller
-from proxy.web.files import Files
-from proxy.web.finished import FinishedAnswers
+from proxy.web.access_log import HANDLED_KEY
+from proxy.web.asked import prefetch_notifier
+from proxy.web.files import FileHandler
+from proxy.web.finished import ResponseCache
 from proxy.web.home import Home
 from proxy.web.lifetime import ClientRefresh
 from proxy.web.metrics import Metrics
-from proxy.web.outermost import AFTER, EVENTS, KEY, LOGGED, After, outermost
+from proxy.web.outermost import (
+    AFTER_RESPONSE,
+    EVENT_SINK,
+    IS_LOGGED,
+    REQUEST_BYTES,
+    After,
+    handle_request,
+)
 from proxy.web.repeatable import no_changes
 from proxy.web.simple import SimplePages, redirect
 
@@ -34,8 +41,8 @@ def create_app(
     prefix: str = "",
     provenance: Links | None = None,
     ready: Callable[[], bool] = lambda: True,
-    finished: FinishedAnswers | None = None,
-    asked: Callable[[Asked], None] | None = None,
+    finished: ResponseCache | None = None,
+    asked: Callable[[AnswerDelivered], None] | None = None,
     events: Observer = lambda event: None,
     counters: Counters | None = None,
     logged: bool = True,
@@ -52,12 +59,12 @@ def create_app(
     ``logged``: requests have their lines in the access log. ``client_refresh``: which requests
     have a page revalidated, see ``max_page_age``.
     """
-    app = web.Application(middlewares=[outermost])
-    app[LOGGED] = logged
-    app[EVENTS] = events
+    app = web.Application(middlewares=[handle_request])
+    app[IS_LOGGED] = logged
+    app[EVENT_SINK] = events
     changes = finished.changes if finished else no_changes
     pages = SimplePages(index, provenance, changes, clock, client_refresh)
-    files = Files(index, changes)
+    files = FileHandler(index, changes)
     home = Home(index_url, ready, fixed=fixed_url)
     for root in dict.fromkeys(("", prefix)):
         app.add_routes(
@@ -86,16 +93,16 @@ def create_app(
 
     app.on_cleanup.append(close)
     app.on_response_prepare.append(_sign)
-    app[AFTER] = [_keeper(finished)] if finished else []
+    app[AFTER_RESPONSE] = [_keeper(finished)] if finished else []
     if asked:
-        app[AFTER].append(teller(asked))
-        app.on_response_prepare.append(_at_the_start(teller(asked)))
+        app[AFTER_RESPONSE].append(prefetch_notifier(asked))
+        app.on_response_prepare.append(_at_the_start(prefetch_notifier(asked)))
     return app
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "waystation"
-    if (handled := request.get(HANDLED)) is not None:
+    if (handled := request.get(HANDLED_KEY)) is not None:
         handled.status = response.status
         if not isinstance(response, web.Response):
             handled.length = 0 if request.method == "HEAD" else response.content_length
@@ -111,11 +118,11 @@ def _at_the_start(tell: After) -> Callable[..., Awaitable[None]]:
     return prepared
 
 
-def _keeper(finished: FinishedAnswers) -> After:
+def _keeper(finished: ResponseCache) -> After:
     """Keeps marked answers with the bytes of their request."""
 
     def keep(request: web.Request, response: web.StreamResponse) -> None:
-        key = request.get(KEY)
+        key = request.get(REQUEST_BYTES)
         if isinstance(key, bytes) and isinstance(response, web.Response):
             finished.keep(key, request, response)
 

@@ -6,30 +6,34 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from proxy.events import Asked
-from proxy.simple.names import normalize
-from proxy.web.access_log import HANDLED
-from proxy.web.simple import PAGE
+from proxy.events import AnswerDelivered
+from proxy.model import normalize
+from proxy.web.access_log import HANDLED_KEY
+from proxy.web.simple import PAGE_KEY
 
-ANSWERS = (200, 206, 304)
+DELIVERED_STATUSES = (200, 206, 304)
 
 
-def teller(
-    told: Callable[[Asked], None],
+def prefetch_notifier(
+    told: Callable[[AnswerDelivered], None],
 ) -> Callable[[web.Request, web.StreamResponse], None]:
     """For when an answer has been sent. ``told`` must not block or raise."""
 
     def tell(request: web.Request, response: web.StreamResponse) -> None:
-        page = request.get(PAGE)
+        page = request.get(PAGE_KEY)
         filename = request.match_info.get("filename", "")
-        if response.status not in ANSWERS or request.method != "GET" or not (page or filename):
+        if (
+            response.status not in DELIVERED_STATUSES
+            or request.method != "GET"
+            or not (page or filename)
+        ):
             return
         told(
-            Asked(
+            AnswerDelivered(
                 client=request.headers.get("X-Forwarded-For") or request.remote or "",
                 user_agent=request.headers.get("User-Agent", ""),
                 project=normalize(request.match_info["project"]),
-                outcome=request[HANDLED].outcome,
+                outcome=request[HANDLED_KEY].outcome,
                 page=page,
                 filename=filename,
                 digest=request.match_info.get("digest", ""),

@@ -13,7 +13,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from proxy.web.access_log import Handled, body_of, write_line
-from proxy.web.errors import INTERNAL, RETRY_AFTER, plain
+from proxy.web.errors import INTERNAL_ERROR, RETRY_AFTER, plain
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ PROBE_AFTER = 20
 """Seconds after which the kernel asks whether a client that sends no more is still there."""
 
 _RESET = struct.pack("ii", 1, 0)
-_BUSY = (
+_TOO_MANY_CONNECTIONS = (
     b"HTTP/1.1 503 Service Unavailable\r\nServer: waystation\r\nRetry-After: %d\r\n"
     b"Cache-Control: no-store\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: 21\r\nConnection: close\r\n\r\ntoo many connections\n" % RETRY_AFTER
@@ -68,7 +68,7 @@ class Connection(RequestHandler):
             response = plain(status, text)
         else:
             log.error("request failed", exc_info=exc)
-            response = plain(500, INTERNAL)
+            response = plain(500, INTERNAL_ERROR)
         response.force_close()
         handled = Handled()
         handled.status, handled.trouble = status, type(exc).__name__
@@ -88,7 +88,7 @@ def _refusal(error: BaseException | None) -> tuple[int, str]:
     return 400, "that is not a well-formed request"
 
 
-class Refusal(asyncio.Protocol):
+class TooManyConnections(asyncio.Protocol):
     """Says that there are too many connections, and reads nothing."""
 
     LINGER = 2.0
@@ -96,11 +96,11 @@ class Refusal(asyncio.Protocol):
     reset it, and the client might not see the answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast(asyncio.Transport, transport).write(_BUSY)
+        cast(asyncio.Transport, transport).write(_TOO_MANY_CONNECTIONS)
         asyncio.get_running_loop().call_later(self.LINGER, transport.close)
 
 
-def cut(transport: asyncio.BaseTransport | None) -> None:
+def reset_connection(transport: asyncio.BaseTransport | None) -> None:
     """Reset the connection, so that what was sent cannot look whole.
 
     Closing is not enough: for an answer without a length, as HTTP/1.0 has it, the end of the

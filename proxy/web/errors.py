@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from proxy import errors
+from proxy.errors import (
+    Denied,
+    IndexUnavailable,
+    NotFound,
+    ProxyError,
+    UpstreamError,
+    UpstreamTimeout,
+)
 
-STATUS: dict[type[Exception], int] = {
-    errors.NotFound: 404,
-    errors.Denied: 403,
-    errors.IndexUnavailable: 503,
-    errors.UpstreamError: 502,
-    errors.UpstreamTimeout: 504,
-    errors.ProxyError: 500,
+STATUS_BY_ERROR: dict[type[Exception], int] = {
+    NotFound: 404,
+    Denied: 403,
+    IndexUnavailable: 503,
+    UpstreamError: 502,
+    UpstreamTimeout: 504,
+    ProxyError: 500,
 }
 RETRY_AFTER = 5
 """Seconds after which a client may try again where nobody knows better."""
 
-INTERNAL = "internal error; the log of the server says more"
+INTERNAL_ERROR = "internal error; the log of the server says more"
 
 
-def status_of(error: errors.ProxyError) -> int:
+def status_of(error: ProxyError) -> int:
     """By the most specific class in the table."""
-    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return next(STATUS_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_BY_ERROR)
 
 
-def response_for(error: errors.ProxyError) -> web.Response:
+def response_for(error: ProxyError) -> web.Response:
     """A short plain message; nobody may store it (uv would keep a 404 for a while)."""
     status = status_of(error)
     response = plain(status, str(error))

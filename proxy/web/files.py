@@ -12,30 +12,30 @@ from aiohttp import web
 from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes.base import Index
-from proxy.model import PROVENANCE, Artifact
+from proxy.model import PROVENANCE, Artifact, Blob
 from proxy.simple.names import safe_filename
-from proxy.storage.base import Blob, FileBlob, Span, in_file, on_demand
+from proxy.storage.base import FileBlob, Span, is_in_file, is_on_demand
 from proxy.storage.disk import BytesBlob
-from proxy.web.access_log import HANDLED
-from proxy.web.ranges import Plan, plan
-from proxy.web.repeatable import REPEATABLE, Changes, Repeatable, no_changes
-from proxy.web.sending import Sending, can_send
+from proxy.web.access_log import HANDLED_KEY
+from proxy.web.ranges import RangeResult, evaluate
+from proxy.web.repeatable import CACHEABLE, Cacheable, ChangeCounter, no_changes
+from proxy.web.sending import FileSender, can_send
 from proxy.web.simple import project_of
 
 _DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
-SMALL = 64 * 1024
+SMALL_FILE = 64 * 1024
 """Bytes of a file that is sent from memory."""
-FOR_EVER = "public, max-age=31536000, immutable"
-FOR_NOW = "public, max-age=600"
+IMMUTABLE = "public, max-age=31536000, immutable"
+REVALIDATE = "public, max-age=600"
 NO_BODY = (304, 412, 416)
-CHANGES = web.RequestKey("changes", int)
+CHANGES_KEY = web.RequestKey("changes", int)
 """How often the page had changed before the file was looked for on it."""
 
 
-class Files:
+class FileHandler:
     """Handler of ``/files/<project>/<digest>/<filename>`` for one index."""
 
-    def __init__(self, index: Index, changes: Changes = no_changes) -> None:
+    def __init__(self, index: Index, changes: ChangeCounter = no_changes) -> None:
         """``changes``: see ``FinishedAnswers``."""
         self._index = index
         self._changes = changes
@@ -45,14 +45,14 @@ class Files:
         digest, filename = request.match_info["digest"], request.match_info["filename"]
         if not _DIGEST.match(digest) or not safe_filename(filename):
             raise NoSuchFile(project, "of that name")
-        request[CHANGES] = self._changes(project)
+        request[CHANGES_KEY] = self._changes(project)
         artifact = await self._index.file(project, filename, digest)
         size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
         if size is None:  # nobody knows: no ranges, and the end shows in the chunked coding
             return await self._send(request, artifact, headers, None)
         etag, modified = headers.get("ETag"), artifact.file.uploaded_at
-        chosen = plan(request.method, request.headers, size, etag, modified)
+        chosen = evaluate(request.method, request.headers, size, etag, modified)
         headers["Accept-Ranges"] = "bytes"
         return await self._answer(request, artifact, headers, chosen, size)
 
@@ -61,7 +61,7 @@ class Files:
         request: web.Request,
         artifact: Artifact,
         headers: dict[str, str],
-        chosen: Plan,
+        chosen: RangeResult,
         size: int,
     ) -> web.StreamResponse:
         if chosen.status == 206:
@@ -78,7 +78,7 @@ class Files:
         request: web.Request,
         artifact: Artifact,
         headers: dict[str, str],
-        chosen: Plan | None,
+        chosen: RangeResult | None,
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=chosen.status if chosen else 200, headers=headers)
         if chosen:
@@ -87,11 +87,11 @@ class Files:
             await response.prepare(request)
             return response
         blob = artifact.blob
-        whole = in_file(blob) or isinstance(blob, BytesBlob)  # such give no half of a little
-        if whole and chosen and chosen.status == 200 and chosen.stop <= SMALL:
+        whole = is_in_file(blob) or isinstance(blob, BytesBlob)  # such give no half of a little
+        if whole and chosen and chosen.status == 200 and chosen.stop <= SMALL_FILE:
             return await self._at_once(request, artifact, headers)
         at = chosen.start if chosen else 0
-        if chosen and can_send(request.transport) and in_file(blob):
+        if chosen and can_send(request.transport) and is_in_file(blob):
             sending = _send_from_file(request, response, blob, at, chosen.stop)
             # A task of its own, as each turn would go through all the frames above this one.
             await asyncio.create_task(sending)
@@ -105,13 +105,13 @@ class Files:
         """A small file, as a whole: it may be given again as long as its page lists it."""
         body = b"".join([piece async for piece in artifact.blob.chunks()])
         response = web.Response(body=body, headers=headers)
-        outcome = request[HANDLED].outcome
+        outcome = request[HANDLED_KEY].outcome
         if headers.get("ETag") and not artifact.file.filename.endswith(PROVENANCE):
             local = outcome is Outcome.LOCAL
-            response[REPEATABLE] = Repeatable(
+            response[CACHEABLE] = Cacheable(
                 project_of(request),
                 Outcome.LOCAL if local else Outcome.HIT,
-                request[CHANGES],
+                request[CHANGES_KEY],
                 key="" if local else artifact.file.sha256 or "",
             )
         return response
@@ -119,7 +119,7 @@ class Files:
 
 async def _size(request: web.Request, blob: Blob) -> int | None:
     """To say how long a file is, it need not be fetched; to send it, only its sender knows."""
-    if request.method == "HEAD" and on_demand(blob):
+    if request.method == "HEAD" and is_on_demand(blob):
         return await blob.announced()
     return await blob.length()
 
@@ -133,23 +133,23 @@ async def _send_pieces(
         first = await anext(pieces, b"")
         await response.prepare(request)
         await response.write(first)
-        request[HANDLED].sent += len(first)
+        request[HANDLED_KEY].sent += len(first)
         async for piece in pieces:
             await response.write(piece)
-            request[HANDLED].sent += len(piece)
+            request[HANDLED_KEY].sent += len(piece)
 
 
 async def _send_from_file(
     request: web.Request, response: web.StreamResponse, blob: FileBlob, start: int, stop: int
 ) -> None:
     assert request.transport
-    sending: Sending | None = None
+    sending: FileSender | None = None
     spans = blob.spans(start, stop)
     try:
         async for span in spans:
             if sending is None:  # until now an error could be told
                 await response.prepare(request)
-                sending = Sending(request.transport, request[HANDLED])
+                sending = FileSender(request.transport, request[HANDLED_KEY])
                 await sending.flushed()
             if isinstance(span, Span):
                 await sending.send(span)
@@ -166,11 +166,11 @@ def _headers(artifact: Artifact, digest: str) -> dict[str, str]:
     provenance = file.filename.endswith(PROVENANCE)
     headers = {
         "Content-Type": "application/json" if provenance else "application/octet-stream",
-        "Cache-Control": FOR_NOW if provenance or digest == "-" else FOR_EVER,
+        "Cache-Control": REVALIDATE if provenance or digest == "-" else IMMUTABLE,
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }
-    if (tag := file.digest) != "-":
+    if (tag := file.address_digest) != "-":
         headers["ETag"] = f'"{tag}"' if "-" in tag else f'"sha256-{tag}"'
     if file.uploaded_at:
         headers["Last-Modified"] = format_datetime(

@@ -16,15 +16,15 @@ import msgspec
 from aiohttp import web
 
 from proxy.bounded import BoundedDict
-from proxy.events import Event, PageChanged, PageVouched
+from proxy.events import Event, PageChanged, PageRevalidated
 from proxy.model import ProjectName
-from proxy.web.repeatable import REPEATABLE, Finished
+from proxy.web.repeatable import CACHEABLE, CachedResponse
 
 LONGEST_REQUEST = 4096
 """Bytes; requests of pip and uv have about 600."""
 
 
-class FinishedAnswers:
+class ResponseCache:
     """The answers by request. An observer: it wants to be told of every event."""
 
     def __init__(
@@ -45,12 +45,12 @@ class FinishedAnswers:
         self._entries = entries
         self._budget = budget
         self._size = 0
-        self._answers: OrderedDict[bytes, Finished] = OrderedDict()
+        self._answers: OrderedDict[bytes, CachedResponse] = OrderedDict()
         self._by_project: dict[ProjectName, set[bytes]] = {}
         self._changed: BoundedDict[ProjectName, int] = BoundedDict(10_000)
         self._all_changed = 0
 
-    def find(self, request: bytes) -> Finished | None:
+    def find(self, request: bytes) -> CachedResponse | None:
         """The answer to the request, if it is one that may be given again by now."""
         if request not in self._answers:
             return None
@@ -68,13 +68,13 @@ class FinishedAnswers:
 
     def keep(self, key: bytes, request: web.Request, response: web.Response) -> None:
         """Remember the answer, which has been sent, if it is marked."""
-        mark = response.get(REPEATABLE)
+        mark = response.get(CACHEABLE)
         if mark is None or len(key) > LONGEST_REQUEST or response.status not in (200, 304):
             return
         if mark.changes != self.changes(mark.project):
             return  # while it was made
         self._drop(key)
-        finished = self._answers[key] = Finished(request, response, mark)
+        finished = self._answers[key] = CachedResponse(request, response, mark)
         self._by_project.setdefault(mark.project, set()).add(key)
         self._size += len(finished.body)
         while len(self._answers) > self._entries or self._size > self._budget:
@@ -87,7 +87,7 @@ class FinishedAnswers:
     def observe(self, event: Event) -> None:
         if isinstance(event, PageChanged):
             self._change(event.project)
-        elif isinstance(event, PageVouched):
+        elif isinstance(event, PageRevalidated):
             self._count(event.project)  # what is being made has the former times
             for request in self._by_project.get(event.project, ()):
                 finished = self._answers[request]

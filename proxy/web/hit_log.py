@@ -19,14 +19,14 @@ from proxy.events import Answered, Observer
 from proxy.logs import stamp
 from proxy.web.access_log import log, log_extra
 from proxy.web.protocol import FastProtocol
-from proxy.web.repeatable import Alike, Finished, Line
+from proxy.web.repeatable import CachedResponse, CounterKey, Line
 
-EVERY = 0.2
+FLUSH_INTERVAL = 0.2
 """Seconds between two batches."""
-SLICE = 100
+LINES_PER_SLICE = 100
 """Lines that are made in one go: more would show in the latency of others."""
 
-Hit = tuple[Finished, str, float, float]
+Hit = tuple[CachedResponse, str, float, float]
 """The answer, the client's address, when (Unix time), and how long it took (seconds)."""
 
 # Values that are found again in a formatted line.
@@ -35,7 +35,7 @@ _CLIENT = secrets.token_hex(16)
 _MS = 9876543210123.5
 
 
-class HitLog:
+class CachedResponseLog:
     """Collects hits; ``running`` writes them down."""
 
     def __init__(
@@ -52,7 +52,7 @@ class HitLog:
         self._events = events
         self._hits: list[Hit] = []
 
-    def hit(self, protocol: FastProtocol, finished: Finished, started: float) -> None:
+    def hit(self, protocol: FastProtocol, finished: CachedResponse, started: float) -> None:
         seconds = time.perf_counter() - started
         self._hits.append((finished, protocol.client, time.time(), seconds))
 
@@ -69,13 +69,15 @@ class HitLog:
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(FLUSH_INTERVAL)
             await self._flush()
 
     async def _flush(self) -> None:
-        for _ in range(0, len(self._hits), SLICE):
-            hits = self._hits[:SLICE]
-            del self._hits[:SLICE]  # what is left when it is cancelled is written at the end
+        for _ in range(0, len(self._hits), LINES_PER_SLICE):
+            hits = self._hits[:LINES_PER_SLICE]
+            del self._hits[
+                :LINES_PER_SLICE
+            ]  # what is left when it is cancelled is written at the end
             self._write(hits)
             await asyncio.sleep(0)
 
@@ -89,8 +91,8 @@ class HitLog:
 
     def _count(self, hits: list[Hit]) -> None:
         """What differs between hits costs little, and few differ in what they are counted as."""
-        times: defaultdict[Alike, int] = defaultdict(int)
-        sent: defaultdict[Alike, int] = defaultdict(int)
+        times: defaultdict[CounterKey, int] = defaultdict(int)
+        sent: defaultdict[CounterKey, int] = defaultdict(int)
         for finished, number in Counter(map(itemgetter(0), hits)).items():
             times[finished.alike] += number
             sent[finished.alike] += number * len(finished.body)
@@ -108,7 +110,7 @@ class HitLog:
         return f"{head}{stamp(when)}{between}{client}{middle}{seconds * 1000:.2f}{tail}"
 
 
-def _template(handler: logging.Handler, finished: Finished) -> Line:
+def _template(handler: logging.Handler, finished: CachedResponse) -> Line:
     """The line that the handler would write, in pieces around what differs between hits."""
     fields = {"client": _CLIENT, **finished.fields, "ms": _MS}
     record = log.makeRecord(

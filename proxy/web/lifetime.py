@@ -9,7 +9,7 @@ from typing import Literal
 from multidict import MultiMapping
 
 from proxy.cache_control import delta_seconds, directives
-from proxy.events import Outcome, PageVouched
+from proxy.events import Outcome, PageRevalidated
 
 LONGEST_FRESHNESS = 600
 """Seconds a client may keep a page without asking; pip obeys since 26.2."""
@@ -55,7 +55,7 @@ def cache_control(fresh_until: float | None, now: float) -> str:
     return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
 
 
-def phases(vouched: PageVouched, max_age: float) -> Iterator[tuple[Outcome, float]]:
+def freshness_phases(vouched: PageRevalidated, max_age: float) -> Iterator[tuple[Outcome, float]]:
     """As what the page may be given, and until which Unix time, one phase after the other.
 
     ``max_age`` is as ``max_page_age`` says of the request.

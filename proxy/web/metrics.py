@@ -10,7 +10,7 @@ from proxy import __version__
 from proxy.counters import FAMILIES, REQUESTS, Counters
 from proxy.events import Answered, Kind
 from proxy.model import METADATA
-from proxy.web.access_log import LEFT, Handled
+from proxy.web.access_log import CLIENT_CLOSED, Handled
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -45,7 +45,7 @@ def kind_of(request: web.Request) -> Kind:
 
 def answered(request: web.Request, handled: Handled) -> Answered:
     """To be called at the end of the request."""
-    status = handled.status or LEFT
+    status = handled.status or CLIENT_CLOSED
     return Answered(kind_of(request), handled.outcome, status, handled.sent)
 
 

@@ -13,35 +13,35 @@ from aiohttp.typedefs import Handler
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
 from proxy.events import Observer
 from proxy.web.access_log import Handled, begin, body_of, write_line
-from proxy.web.connection import cut
-from proxy.web.errors import INTERNAL, plain, response_for
+from proxy.web.connection import reset_connection
+from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.metrics import answered
 
 log = logging.getLogger(__name__)
 
 _ABSOLUTE = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|\Z)", re.IGNORECASE)
 
-TROUBLES = (UpstreamError, IndexUnavailable, StoreDamaged)
+LOGGED_ERRORS = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that whoever runs the server should know of."""
 
-LOGGED = web.AppKey("logged", bool)
+IS_LOGGED = web.AppKey("logged", bool)
 After = Callable[[web.Request, web.StreamResponse], None]
-AFTER = web.AppKey("after", list[After])
+AFTER_RESPONSE = web.AppKey("after", list[After])
 """What is done once a whole answer has been sent, so that nobody waits for it."""
-KEY = web.RequestKey("key", object)
+REQUEST_BYTES = web.RequestKey("key", object)
 """The bytes of the request, if an answer to it may be kept."""
-EVENTS: web.AppKey[Observer] = web.AppKey("events")
+EVENT_SINK: web.AppKey[Observer] = web.AppKey("events")
 
 
 @web.middleware
-async def outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def handle_request(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Sends the answer, here and not behind our back, so that every end of it is seen.
 
     An error is told while the head of the answer is not out, and breaks the answer off after.
     """
     handled = begin(request)
     # Taken now: the connection's next request may be here before this one has been followed.
-    request[KEY] = getattr(request.protocol, "request_bytes", None)
+    request[REQUEST_BYTES] = getattr(request.protocol, "request_bytes", None)
     try:
         response = await _answer(request, handler, handled)
         await response.prepare(request)
@@ -64,14 +64,14 @@ def _soon(work: Callable[..., None], *given: object) -> None:
 
 
 def _follow(request: web.Request, response: web.StreamResponse) -> None:
-    for follow in request.app[AFTER]:
+    for follow in request.app[AFTER_RESPONSE]:
         follow(request, response)
 
 
 def _tell(request: web.Request, handled: Handled) -> None:
-    if request.app[LOGGED]:
+    if request.app[IS_LOGGED]:
         write_line(request, handled)
-    request.app[EVENTS](answered(request, handled))
+    request.app[EVENT_SINK](answered(request, handled))
 
 
 async def _answer(request: web.Request, handler: Handler, handled: Handled) -> web.StreamResponse:
@@ -85,13 +85,13 @@ async def _answer(request: web.Request, handler: Handler, handled: Handled) -> w
         if handled.status is None:
             return response
         handled.trouble = str(error) if isinstance(error, ProxyError) else "internal error"
-        cut(request.transport)
+        reset_connection(request.transport)
         raise ConnectionAbortedError from error
 
 
 def _error_response(request: web.Request, error: Exception, handled: Handled) -> web.Response:
     """The error as an answer; a client never sees a traceback."""
-    if isinstance(error, TROUBLES):
+    if isinstance(error, LOGGED_ERRORS):
         fields = {
             "project": request.match_info.get("project"),
             "address": getattr(error, "address", None),
@@ -108,7 +108,7 @@ def _error_response(request: web.Request, error: Exception, handled: Handled) ->
             response.headers["Allow"] = error.headers["Allow"]
         return response
     log.error("%s %r failed", request.method, request.raw_path, exc_info=error)
-    return plain(500, INTERNAL)
+    return plain(500, INTERNAL_ERROR)
 
 
 def _refusal(request: web.Request) -> web.Response | None:

@@ -16,12 +16,12 @@ from typing import Any
 from aiohttp import web
 
 from proxy.web.connection import Connection
-from proxy.web.finished import FinishedAnswers
-from proxy.web.repeatable import Finished
+from proxy.web.finished import ResponseCache
+from proxy.web.repeatable import CachedResponse
 
 log = logging.getLogger(__name__)
 
-JOINED = 4096
+MAX_JOINED = 4096
 """Bytes up to which head and body are joined: to copy more costs more than to send two pieces."""
 _NEEDED = (
     "_close",
@@ -33,7 +33,7 @@ _NEEDED = (
     "_waiter",
 )
 
-OnHit = Callable[["FastProtocol", Finished, float], None]
+OnHit = Callable[["FastProtocol", CachedResponse, float], None]
 """Told of each answer given here, with the moment by ``time.perf_counter`` at which it came."""
 
 
@@ -43,7 +43,7 @@ class FastProtocol(Connection):
     __slots__ = ("_clean", "_finished", "_on_hit", "client", "request_bytes")
 
     def __init__(
-        self, finished: FinishedAnswers, on_hit: OnHit, *arguments: Any, **options: Any
+        self, finished: ResponseCache, on_hit: OnHit, *arguments: Any, **options: Any
     ) -> None:
         super().__init__(*arguments, **options)
         self._finished = finished
@@ -75,13 +75,13 @@ class FastProtocol(Connection):
         waiter = self._waiter
         return self._request_count == 0 if waiter is None else not waiter.done()
 
-    def _answer(self, finished: Finished) -> None:
+    def _answer(self, finished: CachedResponse) -> None:
         started = time.perf_counter()
         transport = self.transport
         assert transport is not None
         head = finished.head(self._finished.clock())
         body = finished.body
-        if len(body) <= JOINED:
+        if len(body) <= MAX_JOINED:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
@@ -105,7 +105,7 @@ _NOT_PLAIN = (b"\r\ncontent-length", b"\r\ntransfer-encoding", b"\r\nexpect", b"
 
 
 def factory(
-    server: web.Server, options: dict[str, Any], finished: FinishedAnswers | None, on_hit: OnHit
+    server: web.Server, options: dict[str, Any], finished: ResponseCache | None, on_hit: OnHit
 ) -> Callable[[], asyncio.Protocol]:
     """Makes a protocol per connection; without fast answers where aiohttp has changed inside."""
     loop = asyncio.get_running_loop()

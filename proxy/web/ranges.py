@@ -14,7 +14,7 @@ _RANGE = re.compile(rf"bytes=\s*{_OFFSET}\s*-\s*{_OFFSET}\s*\Z", re.IGNORECASE |
 _TAG = re.compile(r'\s*(?:W/)?("[^"]*")\s*(?:,|\Z)')
 
 
-class Plan(msgspec.Struct, frozen=True):
+class RangeResult(msgspec.Struct, frozen=True):
     """The answer's status and, where it has a body, which bytes: ``start`` up to ``stop``."""
 
     status: int
@@ -22,23 +22,23 @@ class Plan(msgspec.Struct, frozen=True):
     stop: int = 0
 
 
-def plan(
+def evaluate(
     method: str,
     headers: Mapping[str, str],
     size: int,
     etag: str | None = None,
     modified: datetime | None = None,
-) -> Plan:
+) -> RangeResult:
     """How to answer GET or HEAD for ``size`` bytes with this strong tag and date (RFC 9110).
 
     Several ranges, unknown units and malformed ranges are ignored, as 14.2 allows; a Range
     means nothing to HEAD.
     """
     if _fails(headers, etag, modified):
-        return Plan(412)
+        return RangeResult(412)
     if not_modified(headers, etag, modified):
-        return Plan(304)
-    whole = Plan(200, 0, size)
+        return RangeResult(304)
+    whole = RangeResult(200, 0, size)
     wanted = headers.get("Range")
     if method != "GET" or wanted is None or not _if_range(headers, etag, modified):
         return whole
@@ -55,18 +55,20 @@ def not_modified(
     return since is not None and modified is not None and _seconds(modified) <= since
 
 
-def _part(wanted: str, size: int) -> Plan | None:
+def _part(wanted: str, size: int) -> RangeResult | None:
     found = _RANGE.match(wanted.strip())
     if found is None or not (found[1] or found[2]):
         return None
     if not found[1]:  # the last so many bytes
         length = int(found[2])
-        return Plan(206, max(0, size - length), size) if length and size else Plan(416)
+        return (
+            RangeResult(206, max(0, size - length), size) if length and size else RangeResult(416)
+        )
     first = int(found[1])
     last = int(found[2]) if found[2] else size - 1
     if found[2] and last < first:
         return None
-    return Plan(206, first, min(last + 1, size)) if first < size else Plan(416)
+    return RangeResult(206, first, min(last + 1, size)) if first < size else RangeResult(416)
 
 
 def _fails(headers: Mapping[str, str], etag: str | None, modified: datetime | None) -> bool:

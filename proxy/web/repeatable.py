@@ -9,13 +9,13 @@ from email.utils import formatdate
 import msgspec
 from aiohttp import web
 
-from proxy.events import Kind, Outcome, PageVouched
+from proxy.events import Kind, Outcome, PageRevalidated
 from proxy.model import ProjectName
 from proxy.web.access_log import body_of, log_fields
-from proxy.web.lifetime import cache_control, phases
+from proxy.web.lifetime import cache_control, freshness_phases
 from proxy.web.metrics import kind_of
 
-Changes = Callable[[ProjectName], int]
+ChangeCounter = Callable[[ProjectName], int]
 """How often it was announced so far that a project's page has changed."""
 
 
@@ -24,7 +24,7 @@ def no_changes(project: ProjectName) -> int:
     return 0
 
 
-class Repeatable(msgspec.Struct, frozen=True):
+class Cacheable(msgspec.Struct, frozen=True):
     """The mark of an answer that holds until its project's page changes."""
 
     project: ProjectName
@@ -32,7 +32,7 @@ class Repeatable(msgspec.Struct, frozen=True):
     """How a repetition is logged."""
     changes: int
     """How often the page had changed when the answer was found: it may have since."""
-    vouched: PageVouched | None = None
+    vouched: PageRevalidated | None = None
     """Where the answer does not hold for ever: for how long."""
     max_age: float = math.inf
     """Seconds since its last revalidation that the page may have for this request."""
@@ -41,13 +41,13 @@ class Repeatable(msgspec.Struct, frozen=True):
 
 
 Line = tuple[str, str, str, str]
-Alike = tuple[Kind, Outcome, int]
+CounterKey = tuple[Kind, Outcome, int]
 """With the status."""
 
-REPEATABLE = web.ResponseKey("repeatable", Repeatable)
+CACHEABLE = web.ResponseKey("repeatable", Cacheable)
 
 
-class Finished:
+class CachedResponse:
     """An answer ready to be sent, but for what changes with the clock."""
 
     __slots__ = (
@@ -63,17 +63,17 @@ class Finished:
         "until",
     )
 
-    def __init__(self, request: web.Request, response: web.Response, mark: Repeatable) -> None:
+    def __init__(self, request: web.Request, response: web.Response, mark: Cacheable) -> None:
         self.body = body_of(request, response)
         self.fields = log_fields(request, response.status, mark.outcome, len(self.body))
-        self.alike: Alike = (kind_of(request), mark.outcome, response.status)
+        self.alike: CounterKey = (kind_of(request), mark.outcome, response.status)
         """What it is counted as."""
         self.line: Line | None = None
         """The line of the access log, once it has been made."""
         self._pieces = _pieces(response, mark)
         self.renew(mark)
 
-    def renew(self, mark: Repeatable) -> None:
+    def renew(self, mark: Cacheable) -> None:
         """From now on other times hold for it."""
         self.mark = mark
         self.is_stale = False
@@ -85,7 +85,7 @@ class Finished:
     def holds(self, now: float) -> bool:
         """Whether it may still be given, if need be as something else: as stale."""
         if self.mark.vouched:
-            for outcome, until in phases(self.mark.vouched, self.mark.max_age):
+            for outcome, until in freshness_phases(self.mark.vouched, self.mark.max_age):
                 if now < until:
                     self._give_as(outcome, until)
                     return True
@@ -118,7 +118,7 @@ class Finished:
 _DATE, _CONTROL = "\n(date)", "\n(control)"  # no header holds a line break
 
 
-def _pieces(response: web.Response, mark: Repeatable) -> list[str]:
+def _pieces(response: web.Response, mark: Cacheable) -> list[str]:
     """The head as aiohttp writes it, in pieces around the values that change with time."""
     pieces = [f"HTTP/1.1 {response.status} {response.reason}\r\n"]
     for name, value in response.headers.items():

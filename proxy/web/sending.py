@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from proxy.errors import StoreDamaged
 from proxy.storage.base import Span
-from proxy.storage.reading import BUFFER, MOST, PIECE, in_memory, in_thread
+from proxy.storage.reading import MAX_READ, PIECE_SIZE, in_memory, in_thread, read_buffer
 from proxy.web.access_log import Handled
 
 _OF_THE_FILE = (errno.EIO, errno.EINVAL)
@@ -24,7 +24,7 @@ _OF_THE_FILE = (errno.EIO, errno.EINVAL)
 _CORK: int = getattr(socket, "TCP_CORK", 0)
 
 
-class Sending:
+class FileSender:
     """Sends bytes on the connection of a plain TCP transport, past its buffer."""
 
     _open = 0
@@ -37,10 +37,10 @@ class Sending:
         self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         self._out = self._socket.fileno()
         self._corked = False
-        Sending._open += 1
+        FileSender._open += 1
 
     def close(self) -> None:
-        Sending._open -= 1
+        FileSender._open -= 1
         self._cork(on=False)
         self._socket.close()
 
@@ -58,16 +58,16 @@ class Sending:
     async def send(self, span: Span) -> None:
         """Bytes in a file. Raises ``ConnectionError``, and ``StoreDamaged`` if it has fewer."""
         at = span.start
-        much = span.stop - at >= PIECE and span.lasting and _CORK > 0
+        much = span.stop - at >= PIECE_SIZE and span.lasting and _CORK > 0
         while at < span.stop:
-            alone, left = Sending._open == 1, span.stop - at
+            alone, left = FileSender._open == 1, span.stop - at
             if much and not alone:
-                done = self._splice(span.fd, at, min(MOST, left))
+                done = self._splice(span.fd, at, min(MAX_READ, left))
             else:
                 # For several, a copy has to stay in the processor's cache until it is taken.
-                done = self._copy(span.fd, at, min(MOST if alone else PIECE, left))
+                done = self._copy(span.fd, at, min(MAX_READ if alone else PIECE_SIZE, left))
             if done is None:
-                done = await self._send_from_disk(span.fd, at, min(PIECE, left))
+                done = await self._send_from_disk(span.fd, at, min(PIECE_SIZE, left))
             else:
                 # A fast reader never waits, and others want the loop too.
                 await (asyncio.sleep(0) if done else _writable(self._out))
@@ -76,7 +76,7 @@ class Sending:
     def _copy(self, fd: int, at: int, size: int) -> int | None:
         """How many of the bytes the socket took; None where they are not in memory."""
         self._cork(on=False)
-        piece = BUFFER.read(fd, at, size)
+        piece = read_buffer.read(fd, at, size)
         return None if piece is None else self._give(os.write, piece)
 
     def _splice(self, fd: int, at: int, size: int) -> int | None:

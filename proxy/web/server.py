@@ -15,8 +15,8 @@ from typing import Any
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
-from proxy.web.connection import MAX_TARGET, Refusal
-from proxy.web.finished import FinishedAnswers
+from proxy.web.connection import MAX_TARGET, TooManyConnections
+from proxy.web.finished import ResponseCache
 from proxy.web.protocol import OnHit, factory
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Server:
         write_timeout: float = 60.0,
         grace: float = 60.0,
         shared_port: bool = False,
-        finished: FinishedAnswers | None = None,
+        finished: ResponseCache | None = None,
         on_hit: OnHit | None = None,
     ) -> None:
         """All times in seconds.
@@ -104,7 +104,9 @@ class Server:
         server = self._runner.server
         assert server
         make = factory(server, self._options, self._finished, self._on_hit)
-        return lambda: Refusal() if len(server.connections) >= self._max_connections else make()
+        return lambda: (
+            TooManyConnections() if len(server.connections) >= self._max_connections else make()
+        )
 
     def _cannot_listen(self, error: OSError) -> ConfigurationError:
         number = error.errno or 0  # negative where the host could not be resolved

@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterable, Set
 from aiohttp import web
 
 from proxy.errors import NotFound
-from proxy.events import Outcome, PageVouched
+from proxy.events import Outcome, PageRevalidated
 from proxy.indexes.base import Index
-from proxy.model import ProjectName, ProjectPage
-from proxy.simple import negotiate, render
+from proxy.model import ProjectName, ProjectPage, normalize
 from proxy.simple.links import Links, relative_links
-from proxy.simple.names import normalize
-from proxy.simple.negotiate import MediaType
-from proxy.web.answers import Answer, Answers
+from proxy.simple.negotiate import MediaType, accepts_gzip, choose_media
+from proxy.simple.render import html_pieces, json_pieces, projects_html, projects_json
+from proxy.web.answers import RenderedPage, RenderedPages
 from proxy.web.lifetime import ClientRefresh, cache_control, max_page_age
 from proxy.web.ranges import not_modified
-from proxy.web.repeatable import REPEATABLE, Changes, Repeatable, no_changes
+from proxy.web.repeatable import CACHEABLE, Cacheable, ChangeCounter, no_changes
 
 VARY = "Accept, Accept-Encoding"
 HTML_HEADERS = {
@@ -28,7 +27,7 @@ HTML_HEADERS = {
 }
 
 
-PAGE = web.RequestKey("page", ProjectPage)
+PAGE_KEY = web.RequestKey("page", ProjectPage)
 """The page that a request was answered with."""
 
 
@@ -44,7 +43,7 @@ class SimplePages:
         self,
         index: Index,
         provenance: Links | None = None,
-        changes: Changes = no_changes,
+        changes: ChangeCounter = no_changes,
         clock: Callable[[], float] = time.time,
         client_refresh: ClientRefresh = "no-cache",
     ) -> None:
@@ -55,7 +54,7 @@ class SimplePages:
         self._changes = changes
         self._clock = clock
         self._client_refresh = client_refresh
-        self.answers = Answers(
+        self.answers = RenderedPages(
             lambda page, media: _rendered(page, media, provenance), _rendered_list
         )
 
@@ -70,22 +69,22 @@ class SimplePages:
             return redirect(request, f"../{project}/")
         max_age = max_page_age(request.headers, self._client_refresh)
         page = await self._index.page(project, max(0.0, self._clock() - max_age))
-        request[PAGE], changes = page, self._changes(project)
+        request[PAGE_KEY], changes = page, self._changes(project)
         answer = await self.answers.get(page, _media(request), _gzip(request))
         response = _respond(request, answer, cache_control(page.fresh_until, self._clock()))
         if page.version:
-            response[REPEATABLE] = _repeatable(page, changes, max_age)
+            response[CACHEABLE] = _repeatable(page, changes, max_age)
         return response
 
     async def add_slash(self, request: web.Request) -> web.Response:
         return redirect(request, f"{project_of(request)}/")
 
 
-def _repeatable(page: ProjectPage, changes: int, max_age: float) -> Repeatable:
+def _repeatable(page: ProjectPage, changes: int, max_age: float) -> Cacheable:
     if page.fresh_until is None:
-        return Repeatable(page.project, Outcome.LOCAL, changes)
-    vouched = PageVouched.of(page)
-    return Repeatable(page.project, Outcome.HIT, changes, vouched, max_age)
+        return Cacheable(page.project, Outcome.LOCAL, changes)
+    vouched = PageRevalidated.of(page)
+    return Cacheable(page.project, Outcome.HIT, changes, vouched, max_age)
 
 
 def project_of(request: web.Request) -> ProjectName:
@@ -111,23 +110,23 @@ def redirect(request: web.Request, target: str) -> web.Response:
 
 
 def _rendered(page: ProjectPage, media: MediaType, provenance: Links | None) -> Iterable[bytes]:
-    form = render.json_pieces if media.is_json else render.html_pieces
+    form = json_pieces if media.is_json else html_pieces
     return form(page, relative_links, provenance)
 
 
 def _rendered_list(names: Set[ProjectName], media: MediaType) -> bytes:
-    return render.projects_json(names) if media.is_json else render.projects_html(names)
+    return projects_json(names) if media.is_json else projects_html(names)
 
 
 def _media(request: web.Request) -> MediaType:
-    return negotiate.choose(request.headers.get("Accept"), request.query.get("format"))
+    return choose_media(request.headers.get("Accept"), request.query.get("format"))
 
 
 def _gzip(request: web.Request) -> bool:
-    return negotiate.accepts_gzip(request.headers.get("Accept-Encoding"))
+    return accepts_gzip(request.headers.get("Accept-Encoding"))
 
 
-def _respond(request: web.Request, answer: Answer, cache_control: str) -> web.Response:
+def _respond(request: web.Request, answer: RenderedPage, cache_control: str) -> web.Response:
     headers = {"ETag": answer.etag, "Cache-Control": cache_control, "Vary": VARY}
     if not_modified(request.headers, answer.etag):
         return web.Response(status=304, headers=headers)

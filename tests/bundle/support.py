@@ -7,10 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources.document import Document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument
 from proxy.bundle.targets import parse_targets
-from proxy.bundle.wants import Wants
+from proxy.bundle.wants import SourceRequirements
 from tests.support.distributions import make_sdist, make_wheel
 
 LINUX = "manylinux_2_28_x86_64"
@@ -38,16 +38,16 @@ build-backend = "hatchling.build"
 
 def choice(
     pythons: tuple[str, ...] = ("3.12",), platforms: tuple[str, ...] = (LINUX,), **more: object
-) -> Choice:
-    return Choice(parse_targets(pythons, platforms), **more)  # type: ignore[arg-type]
+) -> FileFilter:
+    return FileFilter(parse_targets(pythons, platforms), **more)  # type: ignore[arg-type]
 
 
-def document(text: str | bytes, folder: Path | None = None, name: str = "given") -> Document:
+def document(text: str | bytes, folder: Path | None = None, name: str = "given") -> SourceDocument:
     content = text if isinstance(text, bytes) else text.encode()
-    return Document(name, folder or Path(), content)
+    return SourceDocument(name, folder or Path(), content)
 
 
-def filenames(wants: Wants) -> set[str]:
+def filenames(wants: SourceRequirements) -> set[str]:
     return {each.filename for each in wants.files}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.fault import LOOKS, at_fault
+from proxy.bundle.fault import MAX_TRIES, find_conflicting
 from proxy.bundle.uv import UvFailed
 from proxy.bundle.wants import Requirements
 
@@ -32,7 +32,7 @@ def requirements(*lines: str) -> Requirements:
 async def told(
     asked: Requirements, resolver: Resolver, *, known: str = "", suspects: str = ""
 ) -> dict[str, str]:
-    found = await at_fault(asked, resolver, known.split(), suspects.split())
+    found = await find_conflicting(asked, resolver, known.split(), suspects.split())
     return {line: str(error) for line, error in found.items()}
 
 
@@ -60,7 +60,7 @@ async def test_each_one_is_found_with_its_own_reason() -> None:
     resolver = Resolver("p3", "p77", "p499")
     found = await told(requirements(*names), resolver)
     assert found == {"p3": "no p3", "p77": "no p77", "p499": "no p499"}
-    assert len(resolver.asked) < LOOKS
+    assert len(resolver.asked) < MAX_TRIES
 
 
 async def test_those_that_exclude_each_other_share_their_reason() -> None:
@@ -86,9 +86,9 @@ async def test_options_count_for_every_part() -> None:
     assert {part.text.splitlines()[0] for part in resolver.asked} == {"--no-binary c"}
 
 
-@pytest.mark.parametrize("count", [LOOKS, 1000])
+@pytest.mark.parametrize("count", [MAX_TRIES, 1000])
 async def test_it_is_not_asked_for_ever(count: int) -> None:
     names = [f"p{number}" for number in range(count)]
     resolver = Resolver(*names)
     assert await told(requirements(*names), resolver)
-    assert len(resolver.asked) <= LOOKS
+    assert len(resolver.asked) <= MAX_TRIES

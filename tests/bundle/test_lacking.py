@@ -7,11 +7,18 @@ from dataclasses import replace
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from proxy.bundle.lacking import lines
-from proxy.bundle.needs import Missing, Needs
-from proxy.bundle.sources.missing import read
-from proxy.bundle.wants import Named, PinnedVersion, Requirements, Touched, UnreadableSource, Wants
-from proxy.simple.names import normalize
+from proxy.bundle.lacking import missing_lines
+from proxy.bundle.needs import Missing, ResolvedFiles
+from proxy.bundle.sources.missing import read_missing_list
+from proxy.bundle.wants import (
+    LatestVersions,
+    LoggedRequest,
+    PinnedVersion,
+    Requirements,
+    SourceRequirements,
+    UnreadableSource,
+)
+from proxy.model import normalize
 from tests.bundle.support import LINUX, MAC, choice, document
 
 FOR = choice(("3.11", "3.12"), (LINUX, MAC))
@@ -19,16 +26,23 @@ ELSEWHERE = choice(("3.13",))
 DIGEST = "a" * 64
 
 
-def again(needs: Needs, missing: list[Missing], wants: Wants = Wants()) -> Wants:  # noqa: B008
-    text = "".join(f"{line}\n" for line in lines(needs, missing, wants, FOR))
-    return read(document(text), ELSEWHERE, {})
+def again(
+    needs: ResolvedFiles, missing: list[Missing], wants: SourceRequirements = SourceRequirements()
+) -> SourceRequirements:
+    text = "".join(f"{line}\n" for line in missing_lines(needs, missing, wants, FOR))
+    return read_missing_list(document(text), ELSEWHERE, {})
 
 
 def test_files_and_pages_have_no_targets() -> None:
     missing = [Missing(f"foo/foo-1.tar.gz#{DIGEST}", "gone"), Missing("bar/#-", "gone")]
-    assert [*lines(Needs(), missing, Wants(), FOR)] == [each.line for each in missing]
-    touched = (Touched(normalize("foo"), "foo-1.tar.gz", DIGEST), Touched(normalize("bar")))
-    assert again(Needs(), missing) == Wants(touched=touched)
+    assert [*missing_lines(ResolvedFiles(), missing, SourceRequirements(), FOR)] == [
+        each.line for each in missing
+    ]
+    touched = (
+        LoggedRequest(normalize("foo"), "foo-1.tar.gz", DIGEST),
+        LoggedRequest(normalize("bar")),
+    )
+    assert again(ResolvedFiles(), missing) == SourceRequirements(touched=touched)
 
 
 def test_what_was_to_be_resolved_comes_back_as_it_was() -> None:
@@ -36,7 +50,7 @@ def test_what_was_to_be_resolved_comes_back_as_it_was() -> None:
     asked = Requirements("given", text, "baz<2\n", prereleases=True)
     other = Requirements("given", "foo\n")
     first, *_, last = FOR.targets
-    needs = Needs(unresolved=((asked, last), (asked, first), (other, first)))
+    needs = ResolvedFiles(unresolved=((asked, last), (asked, first), (other, first)))
     one, two = again(needs, [Missing("foo>=1", "no"), Missing("foo", "no")]).requirements
     assert one == replace(asked, choice=FOR)
     assert two == replace(other, choice=choice(("3.11",), (LINUX,)))
@@ -45,26 +59,30 @@ def test_what_was_to_be_resolved_comes_back_as_it_was() -> None:
 @pytest.mark.parametrize("kind", [{"sdists": "none"}, {"sdists": "only"}, {"all_files": True}])
 def test_the_kinds_of_files_come_along(kind: dict[str, object]) -> None:
     wanted = choice(**kind)  # type: ignore[arg-type]
-    text = "\n".join(lines(Needs(), [Missing("foo", "no")], Wants(), wanted))
-    (asked,) = read(document(text), ELSEWHERE, {}).requirements
+    text = "\n".join(
+        missing_lines(ResolvedFiles(), [Missing("foo", "no")], SourceRequirements(), wanted)
+    )
+    (asked,) = read_missing_list(document(text), ELSEWHERE, {}).requirements
     assert asked.choice == wanted
 
 
 def test_the_newest_versions_come_along() -> None:
-    named = Named(normalize("foo"), SpecifierSet(">=2"), 3)
-    found = again(Needs(), [Missing("foo>=2", "no page")], Wants(named=(named,)))
-    assert found.named == (Named(normalize("foo"), SpecifierSet(">=2"), 3, FOR),)
+    named = LatestVersions(normalize("foo"), SpecifierSet(">=2"), 3)
+    found = again(
+        ResolvedFiles(), [Missing("foo>=2", "no page")], SourceRequirements(named=(named,))
+    )
+    assert found.named == (LatestVersions(normalize("foo"), SpecifierSet(">=2"), 3, FOR),)
 
 
 def test_locked_versions_have_their_targets() -> None:
     line = f"foo==1.0 --hash=sha256:{DIGEST}"
-    found = again(Needs(), [Missing(line, "no page")])
+    found = again(ResolvedFiles(), [Missing(line, "no page")])
     digests = frozenset({f"sha256:{DIGEST}"})
     assert found.versions == (PinnedVersion(normalize("foo"), "1.0", digests, FOR.targets),)
 
 
 def test_requirements_before_a_head_are_for_the_command() -> None:
-    found = read(document("foo\n--python 3.11 --platform linux\nbar\n"), ELSEWHERE, {})
+    found = read_missing_list(document("foo\n--python 3.11 --platform linux\nbar\n"), ELSEWHERE, {})
     assert [(one.text, one.choice) for one in found.requirements] == [
         ("foo\n", None),
         ("bar\n", choice(("3.11",))),
@@ -84,5 +102,5 @@ def test_requirements_before_a_head_are_for_the_command() -> None:
 )
 def test_a_list_that_was_spoiled_is_told_by_its_line(text: str, told: str) -> None:
     with pytest.raises(UnreadableSource) as raised:
-        read(document(text), ELSEWHERE, {})
+        read_missing_list(document(text), ELSEWHERE, {})
     assert f"given, {told}" in str(raised.value)

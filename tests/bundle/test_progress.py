@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 
-from proxy.bundle.needs import Need
-from proxy.bundle.progress import Bars, Display, Lines, Silence, display
+from proxy.bundle.needs import NeededFile
+from proxy.bundle.progress import BarDisplay, Display, LineDisplay, NoDisplay, display
 from proxy.model import ProjectName
 
-NEEDS = [Need(ProjectName("top"), f"top-{n}-py3-none-any.whl", "-", 1_000_000) for n in (1, 2)]
+NEEDS = [
+    NeededFile(ProjectName("top"), f"top-{n}-py3-none-any.whl", "-", 1_000_000) for n in (1, 2)
+]
 
 
 class Terminal(io.StringIO):
@@ -29,7 +31,7 @@ def fetch(shown: Display, tick: list[float]) -> None:
 
 def test_lines_tell_files_bytes_rate_and_time_left() -> None:
     to, tick = io.StringIO(), [0.0]
-    fetch(Lines(to, lambda: tick[0]), tick)
+    fetch(LineDisplay(to, lambda: tick[0]), tick)
     lines = to.getvalue().splitlines()
     assert lines[0] == "resolving [top]"
     assert lines[1] == "0 of 2 files, 0 bytes of 2.0 MB"
@@ -40,7 +42,7 @@ def test_lines_tell_files_bytes_rate_and_time_left() -> None:
 
 def test_what_is_held_takes_no_time() -> None:
     to = io.StringIO()
-    shown = Lines(to, lambda: 1.0)
+    shown = LineDisplay(to, lambda: 1.0)
     with shown.fetching(NEEDS):
         for need in NEEDS:
             shown.end(need)
@@ -50,7 +52,7 @@ def test_what_is_held_takes_no_time() -> None:
 def test_a_terminal_gets_bars() -> None:
     to = Terminal()
     shown = display(to)
-    assert isinstance(shown, Bars)
+    assert isinstance(shown, BarDisplay)
     fetch(shown, [0.0])
     assert "2 files" in to.getvalue() and "resolving [top]" in to.getvalue()
 
@@ -58,6 +60,6 @@ def test_a_terminal_gets_bars() -> None:
 def test_quiet_is_silent() -> None:
     to = Terminal()
     shown = display(to, quiet=True)
-    assert isinstance(shown, Silence)
+    assert isinstance(shown, NoDisplay)
     fetch(shown, [0.0])
     assert not to.getvalue()

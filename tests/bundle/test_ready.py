@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.choice import Choice
+from proxy.bundle.choice import FileFilter
 from proxy.bundle.gather import needed
-from proxy.bundle.needs import Need
+from proxy.bundle.needs import NeededFile
 from proxy.bundle.ready import Readiness
 from proxy.bundle.sources import read_source
-from proxy.bundle.sources.document import Document
-from proxy.bundle.sources.missing import read as read_missing
+from proxy.bundle.sources.document import SourceDocument
+from proxy.bundle.sources.missing import read_missing_list as read_missing
 from proxy.bundle.targets import parse_targets
 from proxy.compose import open_proxy
 from proxy.errors import ConfigurationError
@@ -96,7 +96,7 @@ async def test_removing_any_one_blob_of_what_is_resolved_makes_it_name_exactly_t
     await removed_one_by_one(here, source, to=choice())
 
 
-async def removed_one_by_one(here: Site, *sources: str, to: Choice) -> None:
+async def removed_one_by_one(here: Site, *sources: str, to: FileFilter) -> None:
     """Of metadata that several wheels have alike, one blob is kept: any of them is named."""
     whole = await here.ready(*sources, to=to)
     assert whole.complete
@@ -115,7 +115,7 @@ async def removed_one_by_one(here: Site, *sources: str, to: Choice) -> None:
     assert (await here.ready(*sources, to=to)).complete
 
 
-def content_digest(here: Site, need: Need) -> str:
+def content_digest(here: Site, need: NeededFile) -> str:
     if not need.filename.endswith(".metadata"):
         return need.digest
     wheel = here.index / need.filename.removesuffix(".metadata")
@@ -160,7 +160,7 @@ async def test_what_is_missing_can_be_warmed_whatever_the_targets(here: Site) ->
         here.store.path(key).unlink()
     found = await here.ready(lock, to=TARGETS)
     text = "".join(f"{line}\n" for line in sorted(lines(found)))
-    wants = read_missing(Document("standard input", Path(), text.encode()), HERE, {})
+    wants = read_missing(SourceDocument("standard input", Path(), text.encode()), HERE, {})
     assert (await here.warm(wants, to=HERE)).complete
     assert (await here.ready(lock, to=TARGETS)).complete
 
@@ -198,7 +198,7 @@ async def test_what_is_for_another_machine_is_not_installed_on_this(here: Site) 
     far, near = choice((OWN.python,), (WINDOWS,)), choice((OWN.python,), (OWN.platform,))
     text = "--python {} --platform {}\n{}\n"
     listed = text.format(OWN.python, WINDOWS, "top") + text.format(OWN.python, OWN.platform, "dep")
-    wants = read_missing(Document("standard input", Path(), listed.encode()), far, {})
+    wants = read_missing(SourceDocument("standard input", Path(), listed.encode()), far, {})
     assert (await here.warm(wants, to=far)).complete
     found = await here.ready(wants, to=near, install=True)
     assert found.complete and found.installed == 1

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.wants import Pinned, PinnedVersion, UnreadableSource, Wants, joined
-from proxy.simple.names import normalize
+from proxy.bundle.wants import Pinned, PinnedVersion, SourceRequirements, UnreadableSource, joined
+from proxy.model import normalize
 
 FOO = normalize("foo")
 
@@ -13,9 +13,12 @@ def pinned(digest: str) -> Pinned:
 
 
 def test_joined_wants_hold_each_thing_once_in_order() -> None:
-    one, other = Wants(files=(pinned("a"), pinned("b"))), Wants(files=(pinned("b"), pinned("c")))
+    one, other = (
+        SourceRequirements(files=(pinned("a"), pinned("b"))),
+        SourceRequirements(files=(pinned("b"), pinned("c"))),
+    )
     assert joined([one, other]).files == (pinned("a"), pinned("b"), pinned("c"))
-    assert joined([]) == Wants()
+    assert joined([]) == SourceRequirements()
 
 
 def test_pinned_version_allows_a_file_with_any_of_its_digests() -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import access_log
-from proxy.bundle.sources.names import read as read_name
+from proxy.bundle.sources.access_log import read_access_log
+from proxy.bundle.sources.names import read_names as read_name
 from proxy.cache import open_cache
 from proxy.compose import open_proxy
 from proxy.model import ProjectName
-from proxy.upkeep import holdings
+from proxy.upkeep import cached_files
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, fill_index
 from tests.bundle.warming import Site, names, site
 from tests.support.distributions import core_metadata, make_wheel, tarred
@@ -138,7 +138,9 @@ async def test_what_lies_beside_a_file_is_stored_too(here: Site) -> None:
         assert page.files[0].uploaded
         for suffix in ("", ".metadata", ".provenance"):
             name = page.files[0].filename + suffix
-            artifact = await proxy.index.file(ProjectName("top"), name, page.files[0].digest)
+            artifact = await proxy.index.file(
+                ProjectName("top"), name, page.files[0].address_digest
+            )
             assert b"".join([piece async for piece in artifact.blob.chunks()])
 
 
@@ -238,7 +240,7 @@ async def test_an_access_log_is_warmed(here: Site) -> None:
         {"method": "GET", "path": f"/files/top/{digest}/top-1.0-py3-none-any.whl", "status": 200},
     ]
     log = here.source("access.jsonl", "".join(json.dumps(each) + "\n" for each in lines))
-    report = await here.warm(access_log.read(Path(log)))
+    report = await here.warm(read_access_log(Path(log)))
     assert report.complete
     assert report.needs.pages == ("other", "top")
     assert names(report) == {"top-1.0-py3-none-any.whl"}
@@ -273,7 +275,7 @@ async def test_metadata_that_wheels_have_alike_is_known_for_each(here: Site) -> 
         here.wheel("top", tag=f"cp312-cp312-{platform}")
     report = await here.warm("top", to=choice(("3.12",), (LINUX, MAC)))
     async with open_cache(here.settings()) as cache:
-        (known,) = [files for _, files in await holdings(cache)]
+        (known,) = [files for _, files in await cached_files(cache)]
     assert {each.filename for each in known} == {need.filename for need in report.needs.files}
     assert len({each.sha256 for each in known}) == 3
 

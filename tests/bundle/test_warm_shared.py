@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from pydantic import HttpUrl
 
-from proxy.bundle.progress import Silence
+from proxy.bundle.progress import NoDisplay
 from proxy.bundle.serving import serving
 from proxy.bundle.warm import warm_remote
 from proxy.cache import open_cache
@@ -66,7 +66,7 @@ async def test_another_waystation_is_warmed_by_asking_it(
     async with open_proxy(remote) as proxy, serving(proxy.index) as address:
         wants, url = read((source,), choice()), HttpUrl(address)
         async with asyncio.timeout(LIMIT):
-            report = await warm_remote(ours, url, wants, choice(), Silence())
+            report = await warm_remote(ours, url, wants, choice(), NoDisplay())
     assert report.complete and report.fetched == len(report.needs.files)
     assert not (tmp_path / "ours").exists()
     await here.upstream.stop()

@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import HttpUrl
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.progress import Silence
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.progress import NoDisplay
 from proxy.bundle.ready import Readiness, ready
 from proxy.bundle.sources import read_source
-from proxy.bundle.wants import Wants, joined
+from proxy.bundle.wants import SourceRequirements, joined
 from proxy.bundle.warm import Report, warm
 from proxy.settings import Settings
 from proxy.sources import load
@@ -68,28 +68,30 @@ class Site:
         return str(path)
 
     async def warm(
-        self, *sources: str | Wants, to: Choice | None = None, **settings: Any
+        self, *sources: str | SourceRequirements, to: FileFilter | None = None, **settings: Any
     ) -> Report:
         wanted = to or choice()
         wants = read(sources, wanted)
         async with asyncio.timeout(LIMIT):
-            return await warm(self.settings(**settings), wants, wanted, Silence())
+            return await warm(self.settings(**settings), wants, wanted, NoDisplay())
 
     async def ready(
-        self, *sources: str | Wants, to: Choice | None = None, **options: Any
+        self, *sources: str | SourceRequirements, to: FileFilter | None = None, **options: Any
     ) -> Readiness:
         wanted = to or choice()
         wants = read(sources, wanted)
         async with asyncio.timeout(LIMIT):
-            return await ready(self.settings(), wants, wanted, Silence(), **options)
+            return await ready(self.settings(), wants, wanted, NoDisplay(), **options)
 
     def held(self) -> set[str]:
         """The digests of what the store has."""
         return {entry.key for entry in self.store.entries()}
 
 
-def read(sources: tuple[str | Wants, ...], to: Choice) -> Wants:
-    return joined(each if isinstance(each, Wants) else read_source(each, to) for each in sources)
+def read(sources: tuple[str | SourceRequirements, ...], to: FileFilter) -> SourceRequirements:
+    return joined(
+        each if isinstance(each, SourceRequirements) else read_source(each, to) for each in sources
+    )
 
 
 def names(found: Report | Readiness) -> set[str]:

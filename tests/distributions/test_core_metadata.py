@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from proxy.distributions.core_metadata import parse, requires_python_of
+from proxy.distributions.core_metadata import parse_metadata, requires_python_of
 from proxy.distributions.unusable import UnusableArchive
 from proxy.model import ProjectName
 
@@ -24,7 +24,9 @@ def test_the_value_is_passed_on_as_written() -> None:
 
 
 def test_a_folded_value_becomes_one_line() -> None:
-    assert parse(_metadata("Requires-Python: >=3.8,", "  <4")).requires_python == ">=3.8, <4"
+    assert (
+        parse_metadata(_metadata("Requires-Python: >=3.8,", "  <4")).requires_python == ">=3.8, <4"
+    )
 
 
 @pytest.mark.parametrize("value", [">=3.6.*", "3.6", "banana", ">=3\x01", ">=3\udcff"])
@@ -33,12 +35,12 @@ def test_a_value_that_is_no_specifier_set_is_left_out(
 ) -> None:
     caplog.set_level(logging.ERROR)
     raw = _metadata("Requires-Python: @").replace(b"@", value.encode("utf-8", "surrogateescape"))
-    assert parse(raw).requires_python is None
+    assert parse_metadata(raw).requires_python is None
 
 
 def test_none_is_none() -> None:
-    assert parse(_metadata()).requires_python is None
-    assert parse(_metadata("Requires-Python:")).requires_python is None
+    assert parse_metadata(_metadata()).requires_python is None
+    assert parse_metadata(_metadata("Requires-Python:")).requires_python is None
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_metadata_of_another_distribution_are_unusable(project: ProjectName, ver
 )
 def test_without_one_name_and_one_version_they_are_unusable(metadata: bytes) -> None:
     with pytest.raises(UnusableArchive):
-        parse(metadata)
+        parse_metadata(metadata)
 
 
 @pytest.mark.parametrize(
@@ -87,4 +89,8 @@ def test_an_sdist_says_only_what_is_static(
 
 
 def test_an_sdist_without_a_metadata_version_is_still_identified() -> None:
-    assert parse(b"Name: foo\nVersion: 1\nRequires-Python: >=3\n", sdist=True) == ("foo", "1", None)
+    assert parse_metadata(b"Name: foo\nVersion: 1\nRequires-Python: >=3\n", sdist=True) == (
+        "foo",
+        "1",
+        None,
+    )

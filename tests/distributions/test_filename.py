@@ -8,28 +8,28 @@ from hypothesis import strategies as st
 from packaging.utils import parse_wheel_filename
 
 from proxy.distributions.filename import (
-    Kind,
-    identify,
+    DistributionKind,
     kind_of,
-    readings,
+    parse_filename,
     same_version,
+    split_readings,
     version_for,
 )
-from proxy.model import ProjectName
-from proxy.simple.names import normalize, safe_filename
+from proxy.model import ProjectName, normalize
+from proxy.simple.names import safe_filename
 
 
 @pytest.mark.parametrize(
     ("filename", "kind"),
     [
-        ("foo-1.0-py3-none-any.whl", Kind.WHEEL),
-        ("foo-1.0.tar.gz", Kind.SDIST),
-        ("foo-1.0.zip", Kind.SDIST),
-        ("foo-1.0.tar.bz2", Kind.LEGACY),
-        ("foo-1.0.tgz", Kind.LEGACY),
-        ("foo-1.0.tar", Kind.LEGACY),
-        ("foo-1.0.egg", Kind.LEGACY),
-        ("foo-1.0.win32.exe", Kind.LEGACY),
+        ("foo-1.0-py3-none-any.whl", DistributionKind.WHEEL),
+        ("foo-1.0.tar.gz", DistributionKind.SDIST),
+        ("foo-1.0.zip", DistributionKind.SDIST),
+        ("foo-1.0.tar.bz2", DistributionKind.LEGACY),
+        ("foo-1.0.tgz", DistributionKind.LEGACY),
+        ("foo-1.0.tar", DistributionKind.LEGACY),
+        ("foo-1.0.egg", DistributionKind.LEGACY),
+        ("foo-1.0.win32.exe", DistributionKind.LEGACY),
         ("foo-1.0.TAR.GZ", None),
         ("foo-1.0-py3-none-any.WHL", None),
         ("foo-1.0-py3-none-any.whl.metadata", None),
@@ -40,7 +40,7 @@ from proxy.simple.names import normalize, safe_filename
         ("", None),
     ],
 )
-def test_the_extension_tells_the_kind(filename: str, kind: Kind | None) -> None:
+def test_the_extension_tells_the_kind(filename: str, kind: DistributionKind | None) -> None:
     assert kind_of(filename) == kind
 
 
@@ -67,7 +67,7 @@ def test_the_extension_tells_the_kind(filename: str, kind: Kind | None) -> None:
     ],
 )
 def test_names_that_can_be_read(filename: str, identity: tuple[str, str, bool]) -> None:
-    assert identify(filename) == identity
+    assert parse_filename(filename) == identity
 
 
 @pytest.mark.parametrize(
@@ -113,11 +113,11 @@ def test_names_that_can_be_read(filename: str, identity: tuple[str, str, bool]) 
     ],
 )
 def test_names_that_are_refused(filename: str) -> None:
-    assert identify(filename) is None
+    assert parse_filename(filename) is None
 
 
 def test_a_name_with_several_dashes_has_several_readings() -> None:
-    assert list(readings("foo-bar-1.0-1.tar.gz")) == [
+    assert list(split_readings("foo-bar-1.0-1.tar.gz")) == [
         ("foo", "bar-1.0-1"),
         ("foo-bar", "1.0-1"),
         ("foo-bar-1-0", "1"),
@@ -151,6 +151,6 @@ def test_plain_wheels_are_read_as_all_others(parts: tuple[str, str, str]) -> Non
         name, version, _, _ = parse_wheel_filename(filename)
         expected = normalize(name), str(version), True
     except ValueError:
-        assert identify(filename) is None
+        assert parse_filename(filename) is None
     else:
-        assert identify(filename) == expected
+        assert parse_filename(filename) == expected

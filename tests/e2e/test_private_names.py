@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from pydantic import HttpUrl
 
-from proxy.bundle.keep.aside import aside
+from proxy.bundle.keep.aside import temporary_cache
 from proxy.cache import open_cache
 from proxy.errors import PrivateNameWithheld
 from proxy.model import ProjectName
@@ -261,7 +261,9 @@ async def test_other_commands_on_the_cache_honour_its_private_names(
     assert done.status != 0
     assert "acme-tool" in done.out + done.err
     settings = Settings(cache_dir=tmp_path / "cache", upstream=HttpUrl(stranger.url))
-    async with aside(settings) as index:  # what a resolver looks into, on a cache of its own
+    async with temporary_cache(
+        settings
+    ) as index:  # what a resolver looks into, on a cache of its own
         with pytest.raises(PrivateNameWithheld):
             await index.page(ProjectName("acme-tool"))
     assert stranger.requests == []

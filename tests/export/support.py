@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import HttpUrl
 
 from proxy.compose import Proxy, open_proxy
-from proxy.export import manifest
 from proxy.export.directory import open_directory
+from proxy.export.manifest import STATE_FOLDER
 from proxy.export.run import Exported, Form, export
-from proxy.export.selection import Selection
+from proxy.export.selection import ExportSelection
 from proxy.export.tree import Tree
 from proxy.indexes.base import Index
 from proxy.model import ProjectName
@@ -42,7 +42,7 @@ async def export_folder(
     source: Path,
     root: Path,
     form: Form | None = None,
-    selection: Selection | None = None,
+    selection: ExportSelection | None = None,
     *,
     verify: bool = False,
 ) -> Exported:
@@ -51,7 +51,7 @@ async def export_folder(
 
 
 async def export_index(
-    index: Index, root: Path, form: Form | None = None, selection: Selection | None = None
+    index: Index, root: Path, form: Form | None = None, selection: ExportSelection | None = None
 ) -> Exported:
     return await export(index, Tree(root), form or Form(), selection)
 
@@ -61,7 +61,7 @@ def content(root: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes()
         for path in sorted(root.rglob("*"))
-        if path.is_file() and path.relative_to(root).parts[0] != manifest.FOLDER
+        if path.is_file() and path.relative_to(root).parts[0] != STATE_FOLDER
     }
 
 
@@ -84,5 +84,5 @@ async def fetch(proxy: Proxy, project: ProjectName, *suffixes: str) -> None:
     """Have all files of the project in the cache, with these of their siblings."""
     for file in (await proxy.index.page(project)).files:
         for suffix in ("", *suffixes):
-            artifact = await proxy.index.file(project, file.filename + suffix, file.digest)
+            artifact = await proxy.index.file(project, file.filename + suffix, file.address_digest)
             await read(artifact.blob)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxy.export import rendering
-from proxy.export.readme import LONGEST, Readme
+from proxy.export.readme import MAX_README, Readme
 from tests.support.running import ROOT
 
 MARKDOWN = "text/markdown"
@@ -82,7 +82,7 @@ async def test_commonmark_is_not_the_other_markdown() -> None:
         ("*a* <b>\n\n.. include:: /etc/passwd\n", RST),
         ("*a* <b>\n\n.. raw:: html\n\n   <script>x</script>\n", RST),
         ("*a* <b>\n\n.. csv-table::\n   :file: /etc/passwd\n", RST),
-        ("*a* <b>" + "x" * LONGEST, MARKDOWN),
+        ("*a* <b>" + "x" * MAX_README, MARKDOWN),
     ],
 )
 async def test_what_cannot_be_rendered_is_shown_as_it_is(text: str, content_type: str) -> None:

@@ -249,8 +249,8 @@ async def test_all_that_a_cache_holds_with_what_upstream_said_of_it(tmp_path: Pa
             await proxy.index.page(BAR)
             file = (await proxy.index.page(FOO)).file(wheel.name)
             for suffix in ("", PROVENANCE):
-                await proxy.index.file(FOO, wheel.name + suffix, file.digest)
-            artifact = await proxy.index.file(FOO, wheel.name, file.digest)
+                await proxy.index.file(FOO, wheel.name + suffix, file.address_digest)
+            artifact = await proxy.index.file(FOO, wheel.name, file.address_digest)
             assert b"".join([piece async for piece in artifact.blob.chunks()])
     root = tmp_path / "tree"
     async with cached(tmp_path, upstream, offline=True) as proxy:

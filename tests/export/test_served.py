@@ -160,8 +160,8 @@ async def test_waystation_takes_it_as_upstream(tmp_path: Path, tree: Path, serve
             by_name = {file.filename: file for file in page.files}
             wheel = by_name["foo-2.0-py3-none-any.whl"]
             source = tmp_path / "source" / wheel.filename
-            artifact = await proxy.index.file(FOO, wheel.filename, wheel.digest)
-            metadata = await proxy.index.file(FOO, wheel.filename + METADATA, wheel.digest)
+            artifact = await proxy.index.file(FOO, wheel.filename, wheel.address_digest)
+            metadata = await proxy.index.file(FOO, wheel.filename + METADATA, wheel.address_digest)
             assert await read(artifact.blob) == source.read_bytes()
             assert await read(metadata.blob) == wheel_metadata(source)
             (sdist,) = (await proxy.index.page(ProjectName("needed"))).files

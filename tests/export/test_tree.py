@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.export import manifest
+from proxy.export.manifest import PART_FOLDER
 from proxy.export.tree import Changes, ForeignFile, Tree
 from tests.export.support import content, inodes
 
@@ -129,10 +129,10 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> None:
     with Tree(tmp_path) as tree:
         tree.announce(["a", "new", "never"])
         tree.write("new", b"2")
-    (tmp_path / manifest.PART).write_bytes(b"half")
+    (tmp_path / PART_FOLDER).write_bytes(b"half")
     assert fill(tmp_path, {"a": b"1", "b": b"2"}) == Changes(written=1, unchanged=1, removed=2)
     assert content(tmp_path) == {"a": b"1", "b": b"2"}
-    assert not (tmp_path / manifest.PART).exists()
+    assert not (tmp_path / PART_FOLDER).exists()
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.indexes.behind import AT_ONCE, Behind
+from proxy.indexes.behind import MAX_RUNNING, BackgroundQueue
 from tests.support.waiting import until
 
 
@@ -23,7 +23,7 @@ class Work:
 async def test_it_begins_later_and_once_for_each_key() -> None:
     work = Work()
     work.gate.set()
-    behind = Behind(work, later=0.01)
+    behind = BackgroundQueue(work, later=0.01)
     for key in (1, 2, 1):
         behind.add(key)
     await asyncio.sleep(0)
@@ -36,20 +36,20 @@ async def test_it_begins_later_and_once_for_each_key() -> None:
 
 async def test_only_a_few_are_under_way_at_once() -> None:
     work = Work()
-    behind = Behind(work, later=0.0)
-    for key in range(3 * AT_ONCE):
+    behind = BackgroundQueue(work, later=0.0)
+    for key in range(3 * MAX_RUNNING):
         behind.add(key)
-    await until(lambda: len(work.begun) >= AT_ONCE)
+    await until(lambda: len(work.begun) >= MAX_RUNNING)
     await asyncio.sleep(0)
-    assert len(work.begun) == AT_ONCE
+    assert len(work.begun) == MAX_RUNNING
     work.gate.set()
-    await until(lambda: len(work.begun) == 3 * AT_ONCE)
+    await until(lambda: len(work.begun) == 3 * MAX_RUNNING)
     await behind.close()
 
 
 async def test_what_is_added_while_others_are_under_way_is_done_too() -> None:
     work = Work()
-    behind = Behind(work, later=0.0)
+    behind = BackgroundQueue(work, later=0.0)
     behind.add(1)
     await until(lambda: work.begun == [1])
     behind.add(2)
@@ -60,11 +60,11 @@ async def test_what_is_added_while_others_are_under_way_is_done_too() -> None:
 
 async def test_closing_drops_what_has_not_begun() -> None:
     work = Work()
-    behind = Behind(work, later=30.0)
+    behind = BackgroundQueue(work, later=30.0)
     behind.add(1)
     await asyncio.wait_for(behind.close(), 5)
     assert work.begun == []
-    await Behind(work).close()
+    await BackgroundQueue(work).close()
 
 
 async def test_a_mistake_with_one_key_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
@@ -73,7 +73,7 @@ async def test_a_mistake_with_one_key_stops_no_other(caplog: pytest.LogCaptureFi
     async def work(key: int) -> None:
         done.append(10 // key)
 
-    behind = Behind(work, later=0.0)
+    behind = BackgroundQueue(work, later=0.0)
     behind.add(0)
     behind.add(5)
     await until(lambda: done == [2])

@@ -10,7 +10,7 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile
 from proxy.events import ChangeOutcome, FileChanged
-from proxy.indexes.ledger import Ledger
+from proxy.indexes.ledger import DigestHistory
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.changed import ChangedFile, ChangedFiles
 from proxy.upkeep import purge
@@ -28,7 +28,7 @@ def listed(content: Path) -> tuple[bytes, str]:
 
 
 async def digests(it: Opened) -> list[str]:
-    return [file.digest for file in (await it.page()).files]
+    return [file.address_digest for file in (await it.page()).files]
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ class Busy(MemoryRecords):
 
 async def test_nobody_waits_for_the_records_of_other_pages() -> None:
     records = Busy()
-    ledger = Ledger("upstream", "here", records, lambda event: None, "refuse")
+    ledger = DigestHistory("upstream", "here", records, lambda event: None, "refuse")
     files = tuple(File(f"a-{n}.whl", "https://x/", {"sha256": "a" * 64}) for n in range(100))
     async with asyncio.timeout(20):
         for number in range(300):

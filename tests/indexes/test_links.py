@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.errors import NoSuchFile, UpstreamError, UpstreamRefused
-from proxy.indexes.on_demand import OnDemand
+from proxy.indexes.on_demand import LazyDownload
 from proxy.model import File
 from tests.support.distributions import wheel_metadata
 from tests.support.mirrors import DEMO, PAGE, Opened, Site
@@ -55,8 +55,8 @@ async def test_siblings_have_links_as_well(site: Site, status: int, suffix: str)
 async def test_so_does_a_question_for_the_length(site: Site, status: int) -> None:
     async with site.open() as it:
         file, data = await expired(site, it, status, size=False)
-        artifact = await it.mirror.file(DEMO, NAME, file.digest)
-        assert isinstance(artifact.blob, OnDemand)
+        artifact = await it.mirror.file(DEMO, NAME, file.address_digest)
+        assert isinstance(artifact.blob, LazyDownload)
         assert await artifact.blob.announced() == len(data)
         assert site.upstream.count(PAGE) == 2
 

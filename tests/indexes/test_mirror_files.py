@@ -12,7 +12,7 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamError
 from proxy.events import Outcome
-from proxy.indexes.on_demand import OnDemand
+from proxy.indexes.on_demand import LazyDownload
 from proxy.model import File
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page
@@ -38,7 +38,7 @@ async def test_a_file_is_fetched_once_and_then_held(site: Site) -> None:
     data, digest = listed(site.add(padding=300_000).content)
     async with site.open() as it:
         (file,) = (await it.page()).files
-        assert file.digest == digest
+        assert file.address_digest == digest
         assert await it.read(file) == data
         assert it.last is MISS
         await it.settled()
@@ -60,7 +60,7 @@ async def test_p34_a_size_that_no_page_tells_is_asked_for_without_fetching(site:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
-        assert isinstance(artifact.blob, OnDemand)
+        assert isinstance(artifact.blob, LazyDownload)
         assert artifact.blob.size is None
         assert await artifact.blob.announced() == len(data)
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD"]
@@ -75,7 +75,7 @@ async def test_a_size_that_no_answer_to_head_tells_is_asked_for_with_one_byte(
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
-        assert isinstance(artifact.blob, OnDemand)
+        assert isinstance(artifact.blob, LazyDownload)
         site.upstream.fault(FILES, fault, times=1)
         assert await artifact.blob.announced() == len(data)
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD", "GET"]
@@ -85,7 +85,7 @@ async def test_a_size_that_cannot_be_had_is_the_error_that_the_file_would_be(sit
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
-        assert isinstance(artifact.blob, OnDemand)
+        assert isinstance(artifact.blob, LazyDownload)
         for status in (403, 500):
             site.upstream.fault(FILES, Fault(status=status), times=2)
             with pytest.raises(UpstreamError, match=str(status)):
@@ -181,7 +181,7 @@ async def test_p54_replaced_bytes_have_addresses_of_their_own(site: Site) -> Non
         await it.settled()
         site.clock.advance(601)
         new, new_digest = listed(site.add(files={"news.py": b""}).content)
-        assert [file.digest for file in (await it.page()).files] == [new_digest]
+        assert [file.address_digest for file in (await it.page()).files] == [new_digest]
         for _ in range(2):
             assert await it.get(NAME, new_digest) == new
             assert await it.get(NAME, old_digest) == old
@@ -322,7 +322,7 @@ async def test_p15_files_without_sha256_are_verified_and_held(
     data = site.add(hashes=hashes).content.read_bytes()
     async with site.open() as it:
         (file,) = (await it.page()).files
-        algorithm, _, digits = file.digest.partition("-")
+        algorithm, _, digits = file.address_digest.partition("-")
         assert algorithm in hashes and file.hashes[algorithm] == digits
         site.upstream.fault(FILES, Fault(corrupt=True), times=1)
         with pytest.raises(DigestMismatch):
@@ -342,7 +342,7 @@ async def plain(site: Site) -> File:
     site.add(hashes=(), size=False)
     async with site.open() as it:
         (file,) = (await it.page()).files
-        assert file.digest == "-"
+        assert file.address_digest == "-"
         await it.read(file)
         assert site.upstream.count(FILES, "GET") == 1
     return file
@@ -526,7 +526,7 @@ async def test_what_was_being_sent_goes_when_it_has_been_sent(site: Site) -> Non
     limit = 2 * made.stat().st_size + 1000
     async with site.open(max_size=limit) as it, AsyncExitStack() as stack:
         for file in (await it.page()).files:
-            artifact = await it.mirror.file(DEMO, file.filename, file.digest)
+            artifact = await it.mirror.file(DEMO, file.filename, file.address_digest)
             spans = artifact.blob.spans()
             await anext(spans)
             stack.push_async_callback(spans.aclose)

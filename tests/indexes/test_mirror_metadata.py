@@ -167,7 +167,7 @@ async def test_p24_metadata_of_a_wheel_without_any_digest(site: Site) -> None:
     site.upstream.fault(META, Fault(status=404))
     async with site.open() as it:
         file = await listed(it)
-        assert file.digest == "-"
+        assert file.address_digest == "-"
         assert await it.read(file, META) == wheel.metadata
 
 

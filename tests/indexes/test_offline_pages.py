@@ -75,11 +75,11 @@ async def test_what_is_not_held_is_absent_at_once_and_told_why(site: Site) -> No
             with pytest.raises(NoSuchFile, match="not in the offline cache"):
                 await it.read(two, ".metadata")
             with pytest.raises(NoSuchFile):
-                await it.get("demo-3.0-py3-none-any.whl", two.digest)
+                await it.get("demo-3.0-py3-none-any.whl", two.address_digest)
             with pytest.raises(NoSuchProject, match="offline, and its page is not stored"):
                 await it.page("other")
             with pytest.raises(NoSuchProject, match="offline, and its page is not stored"):
-                await it.get("other-1.0-py3-none-any.whl", two.digest, "other")
+                await it.get("other-1.0-py3-none-any.whl", two.address_digest, "other")
     assert seen == []
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from proxy.indexes.freshness import Lifetimes
-from proxy.indexes.page_memory import PageMemory
+from proxy.indexes.page_memory import PageCache
 from proxy.indexes.page_store import PageStore
 from proxy.model import ProjectName
-from proxy.storage.pages import Pages, StoredPage, pack
+from proxy.storage.pages import StoredPage, StoredPages, pack_page
 from tests.support.directories import Heard
 from tests.support.listings import html_page
 from tests.support.mirrors import DEMO
@@ -47,9 +47,9 @@ class Rig:
         self.heard = Heard()
         self.memory = self.make()
 
-    def make(self, **options: Any) -> PageMemory:
-        store = PageStore("index", Pages(self.records))
-        return PageMemory("pypi", store, Lifetimes(), self.heard, **options)
+    def make(self, **options: Any) -> PageCache:
+        store = PageStore("index", StoredPages(self.records))
+        return PageCache("pypi", store, Lifetimes(), self.heard, **options)
 
     def page(self, count: int, project: str = DEMO, **more: Any) -> tuple[StoredPage, bytes]:
         names = [f"{project}-1.{number}.tar.gz" for number in range(count)]
@@ -184,12 +184,12 @@ async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: Rig) -> N
     head = StoredPage(
         url=head.url, content_type="text/html", checked=NOW, lifetime=None, digest=sha256(body)
     )
-    await Pages(rig.records).put(f"index/{DEMO}", head, pack(body))
+    await StoredPages(rig.records).put(f"index/{DEMO}", head, pack_page(body))
     assert await rig.count() is None
 
 
 async def test_a_head_without_its_document_is_absent(rig: Rig) -> None:
-    await Pages(rig.records).touch(f"index/{DEMO}", rig.page(1)[0])
+    await StoredPages(rig.records).touch(f"index/{DEMO}", rig.page(1)[0])
     assert await rig.count() is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import NoSuchFile
-from proxy.storage.seen import VANISHED
+from proxy.storage.seen import NO_LONGER_LISTED
 from tests.support.mirrors import Site
 
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
@@ -28,7 +28,7 @@ async def test_held_files_that_vanished_are_shown_as_yanked_if_set(
         page = await it.page()
         assert [(file.filename, file.yanked) for file in page.files] == [
             (TWO, False),
-            (ONE, VANISHED),
+            (ONE, NO_LONGER_LISTED),
         ]
         assert set(page.versions) >= {"1.0", "2.0"}
         assert await it.read(page.file(ONE)) == old
@@ -44,7 +44,7 @@ async def test_by_default_they_are_hidden_and_still_to_be_had(site: Site) -> Non
         site.upstream.remove(ONE)
         site.clock.advance(601)
         assert await it.names() == [TWO]
-        assert await it.get(ONE, file.digest) == listed.content.read_bytes()
+        assert await it.get(ONE, file.address_digest) == listed.content.read_bytes()
 
 
 async def test_what_is_not_held_is_not_shown(site: Site) -> None:
@@ -67,7 +67,7 @@ async def test_one_that_is_shown_and_then_evicted_is_no_such_file(site: Site) ->
         site.upstream.remove(ONE)
         site.clock.advance(601)
         gone = (await it.page()).file(ONE)
-        assert gone.yanked == VANISHED
-        await it.cache.store.delete(gone.digest)
+        assert gone.yanked == NO_LONGER_LISTED
+        await it.cache.store.delete(gone.address_digest)
         with pytest.raises(NoSuchFile):
             await it.read(gone)

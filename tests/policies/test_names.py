@@ -3,9 +3,8 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import NoSuchProject
-from proxy.model import ProjectName
+from proxy.model import ProjectName, normalize
 from proxy.policies.names import Reserved
-from proxy.simple.names import normalize
 
 
 @pytest.mark.parametrize("asked", ["Corp_Tool", "corp.tool", "corp--tool", "CORP-x", "exact"])

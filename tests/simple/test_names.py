@@ -14,11 +14,11 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
+from proxy.model import normalize
 from proxy.simple.names import (
-    belongs,
-    is_ordinary,
-    normalize,
-    ordinary,
+    belongs_to,
+    is_plain_filename,
+    plain_filename_pattern,
     safe_filename,
     version_of,
 )
@@ -146,12 +146,12 @@ NOT_MINE = [
 
 @pytest.mark.parametrize(("project", "filename"), MINE)
 def test_files_of_the_project_are_kept(project: str, filename: str) -> None:
-    assert belongs(filename, normalize(project))
+    assert belongs_to(filename, normalize(project))
 
 
 @pytest.mark.parametrize(("project", "filename"), NOT_MINE)
 def test_p76_files_of_other_projects_are_not(project: str, filename: str) -> None:
-    assert not belongs(filename, normalize(project))
+    assert not belongs_to(filename, normalize(project))
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,9 @@ PROJECTS = st.sampled_from(["foo", "foo-bar", "foo-2", "foo-2bar", "nul-x"]).map
 @example("nul_x-1.0.zip", "nul-x")
 def test_ordinary_names_are_safe_and_belong(filename: str, project: str) -> None:
     name = normalize(project)
-    if re.fullmatch(ordinary(name), filename):
+    if re.fullmatch(plain_filename_pattern(name), filename):
         assert safe_filename(filename)
-        assert belongs(filename, name)
+        assert belongs_to(filename, name)
 
 
 @given(NAMES | st.text(max_size=12), PROJECTS)
@@ -201,7 +201,9 @@ def test_ordinary_names_are_safe_and_belong(filename: str, project: str) -> None
 @example("foo.bar-1.0-1.tar.gz", "foo-bar")
 def test_a_name_is_ordinary_whichever_way_that_is_found(filename: str, project: str) -> None:
     name = normalize(project)
-    assert is_ordinary(filename, name) == bool(re.fullmatch(ordinary(name), filename))
+    assert is_plain_filename(filename, name) == bool(
+        re.fullmatch(plain_filename_pattern(name), filename)
+    )
 
 
 @given(NAMES, PROJECTS)
@@ -215,10 +217,10 @@ def test_packaging_has_the_first_word(filename: str, project: str) -> None:
     except (InvalidWheelFilename, InvalidSdistFilename):
         return
     if found == name:
-        assert belongs(filename, name)
+        assert belongs_to(filename, name)
         assert version_of(filename, name) == str(version)
     elif filename.endswith(".whl"):
-        assert not belongs(filename, name)
+        assert not belongs_to(filename, name)
 
 
 @pytest.mark.parametrize("length", [*range(240, 258)])
@@ -226,5 +228,7 @@ def test_ordinary_names_are_short_enough_however_long_the_project(length: int) -
     project = normalize("x" * length)
     for rest in range(12):
         filename = f"{project}-{'1' * rest}.zip"
-        if re.fullmatch(ordinary(project), filename) or is_ordinary(filename, project):
+        if re.fullmatch(plain_filename_pattern(project), filename) or is_plain_filename(
+            filename, project
+        ):
             assert safe_filename(filename)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.simple.negotiate import MediaType, accepts_gzip, choose
+from proxy.simple.negotiate import MediaType, accepts_gzip, choose_media
 
 V1 = "application/vnd.pypi.simple.v1"
 LATEST = "application/vnd.pypi.simple.latest"
@@ -57,15 +57,15 @@ def test_p17_the_headers_are_exact() -> None:
     ],
 )
 def test_the_accept_table(accept: str | None, form: MediaType) -> None:
-    assert choose(accept) is form
+    assert choose_media(accept) is form
 
 
 def test_p18_html_only_clients_get_html() -> None:
-    assert choose("*/*") is choose("text/html") is choose(None) is TEXT_HTML
+    assert choose_media("*/*") is choose_media("text/html") is choose_media(None) is TEXT_HTML
 
 
 def test_p23_nothing_acceptable_is_html() -> None:
-    assert choose("application/x-unknown") is TEXT_HTML
+    assert choose_media("application/x-unknown") is TEXT_HTML
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_p23_nothing_acceptable_is_html() -> None:
     ],
 )
 def test_the_format_of_the_query_wins(format: str, form: MediaType) -> None:
-    assert choose(f"{V1}+json;q=0.5, {V1}+html;q=0.4, text/html", format) is form
+    assert choose_media(f"{V1}+json;q=0.5, {V1}+html;q=0.4, text/html", format) is form
 
 
 @pytest.mark.parametrize("format", ["", "json", "*/*", f"{V1}+json;q=1", f"{V1}+json,text/html"])
 def test_an_unknown_format_is_ignored(format: str) -> None:
-    assert choose(f"{V1}+html", format) is HTML_V1
+    assert choose_media(f"{V1}+html", format) is HTML_V1
 
 
 @pytest.mark.parametrize(
@@ -115,5 +115,5 @@ def test_gzip_is_sent_where_it_is_accepted(header: str | None, yes: bool) -> Non
 
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_header_is_too_odd(header: str, format: str) -> None:
-    assert choose(header, format) in MediaType
+    assert choose_media(header, format) in MediaType
     assert accepts_gzip(header) in (True, False)

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.model import File, ProjectName, ProjectPage, ProjectStatus
-from proxy.simple.names import normalize
+from proxy.model import File, ProjectName, ProjectPage, ProjectStatus, normalize
 from proxy.simple.render import (
     page_html,
     page_json,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.model import File, ProjectPage
-from proxy.simple.screen import screen
+from proxy.simple.screen import drop_refused_hosts
 from tests.simple.pages import PROJECT
 
 GOOD, BAD = "https://files.example.org", "https://files.example.org.evil.example:8443"
@@ -15,7 +15,7 @@ def page(*files: File) -> ProjectPage:
 
 def test_p69_files_on_refused_servers_are_dropped_and_told() -> None:
     good, bad = File("a", f"{GOOD}/x/a?b=/c"), File("b", f"{BAD}/x/b")
-    kept, refused = screen(page(good, bad), GOOD.__eq__)
+    kept, refused = drop_refused_hosts(page(good, bad), GOOD.__eq__)
     assert kept == page(good)
     assert refused == [bad]
 
@@ -32,7 +32,7 @@ def test_each_server_is_asked_about_once() -> None:
         asked.append(origin)
         return True
 
-    kept, refused = screen(page(*files), allowed)
+    kept, refused = drop_refused_hosts(page(*files), allowed)
     assert sorted(asked) == sorted([GOOD, BAD])
     assert kept == page(*files)
     assert refused == []
@@ -40,6 +40,6 @@ def test_each_server_is_asked_about_once() -> None:
 
 def test_provenance_on_a_refused_server_is_forgotten() -> None:
     file = File("a", f"{GOOD}/a", {"md5": "x"}, provenance=f"{BAD}/a.provenance")
-    kept, refused = screen(page(file), GOOD.__eq__)
+    kept, refused = drop_refused_hosts(page(file), GOOD.__eq__)
     assert kept.files == (File("a", f"{GOOD}/a", {"md5": "x"}),)
     assert refused == []

@@ -11,7 +11,7 @@ from packaging.specifiers import SpecifierSet
 
 from proxy.bundle.targets import Target
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.speculation.candidates import FURTHEST, SLICE, choose
+from proxy.speculation.candidates import MAX_CANDIDATES, SLICE_SIZE, choose_wheel
 
 TARGET = Target("3.12.4", "manylinux_2_36_x86_64")
 
@@ -28,7 +28,7 @@ def wheel(version: str, tag: str = "py3-none-any") -> str:
 async def chosen(
     files: Sequence[str | File], specifier: str = "", target: Target = TARGET
 ) -> str | None:
-    found = await choose(page(*files), target, [SpecifierSet(specifier)] if specifier else [])
+    found = await choose_wheel(page(*files), target, [SpecifierSet(specifier)] if specifier else [])
     return found.filename if found else None
 
 
@@ -75,9 +75,9 @@ async def test_the_higher_build_number_wins() -> None:
 
 
 async def test_small_pages_may_have_any_order() -> None:
-    files = [wheel(f"1.{number}") for number in range(SLICE)]
+    files = [wheel(f"1.{number}") for number in range(SLICE_SIZE)]
     random.Random(1).shuffle(files)
-    assert await chosen(files) == wheel(f"1.{SLICE - 1}")
+    assert await chosen(files) == wheel(f"1.{SLICE_SIZE - 1}")
 
 
 async def test_a_large_page_is_looked_at_from_its_end_and_no_further_than_it_takes() -> None:
@@ -90,13 +90,13 @@ async def test_a_large_page_is_looked_at_from_its_end_and_no_further_than_it_tak
 
     files = [Told(wheel(f"1.{number}")) for number in range(10_000)]
     assert await chosen(files) == wheel("1.9999")
-    assert len(set(touched)) <= 2 * SLICE
+    assert len(set(touched)) <= 2 * SLICE_SIZE
     touched.clear()
     assert await chosen(files, "<1.9500") == wheel("1.9499")
-    assert len(set(touched)) <= 500 + 2 * SLICE
+    assert len(set(touched)) <= 500 + 2 * SLICE_SIZE
     touched.clear()
     assert await chosen(files, "<1.100") is None
-    assert len(set(touched)) <= FURTHEST + SLICE
+    assert len(set(touched)) <= MAX_CANDIDATES + SLICE_SIZE
 
 
 async def test_others_have_their_turn_after_each_slice() -> None:
@@ -111,4 +111,4 @@ async def test_others_have_their_turn_after_each_slice() -> None:
     task = asyncio.create_task(others())
     await chosen([wheel(f"1.{number}") for number in range(5_000)], "<1")
     task.cancel()
-    assert turns >= FURTHEST / SLICE - 1
+    assert turns >= MAX_CANDIDATES / SLICE_SIZE - 1

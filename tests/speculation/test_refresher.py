@@ -6,7 +6,7 @@ import pytest
 
 from proxy.errors import UpstreamError
 from proxy.model import ProjectName, ProjectPage
-from proxy.speculation.refresher import AHEAD, IN_USE, Refresher
+from proxy.speculation.refresher import IN_USE, REFRESH_AHEAD, Refresher
 from tests.support.clock import Clock
 
 DEMO = ProjectName("demo")
@@ -48,7 +48,7 @@ async def test_a_page_is_rechecked_shortly_before_it_expires_and_not_earlier(
     index: Index, refresher: Refresher, clock: Clock
 ) -> None:
     refresher.asked(index.made())
-    clock.advance(600 - AHEAD - 1)
+    clock.advance(600 - REFRESH_AHEAD - 1)
     await refresher.refresh()
     assert index.asked == []
     clock.advance(1)
@@ -69,13 +69,13 @@ async def test_it_is_kept_fresh_for_an_hour_after_it_was_last_asked_for(
     assert index.asked[-1][1] <= 1_790_000_000 + IN_USE
 
 
-@pytest.mark.parametrize("lifetime", [None, 0.0, AHEAD])
+@pytest.mark.parametrize("lifetime", [None, 0.0, REFRESH_AHEAD])
 async def test_local_pages_and_those_that_live_shortly_are_left_alone(
     index: Index, refresher: Refresher, clock: Clock, lifetime: float | None
 ) -> None:
     index.lifetime = lifetime
     refresher.asked(index.made())
-    clock.advance(AHEAD)
+    clock.advance(REFRESH_AHEAD)
     await refresher.refresh()
     assert index.asked == []
 

@@ -7,16 +7,16 @@ import asyncio
 import pytest
 
 from proxy.speculation.clients import read_user_agent
-from proxy.speculation.requirements import MOST, Need, needs
+from proxy.speculation.requirements import MAX_REQUIREMENTS, RequiredProject, required_projects
 from tests.support.distributions import core_metadata
 from tests.support.speculating import user_agent
 
 CLIENT = read_user_agent(user_agent())
 
 
-async def found(*requires: str, extras: tuple[str, ...] = ()) -> list[Need]:
+async def found(*requires: str, extras: tuple[str, ...] = ()) -> list[RequiredProject]:
     assert CLIENT
-    return await needs(core_metadata("demo", "1.0", requires), CLIENT.markers, extras)
+    return await required_projects(core_metadata("demo", "1.0", requires), CLIENT.markers, extras)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,18 @@ async def test_extras_bring_theirs() -> None:
 async def test_only_the_header_counts() -> None:
     assert CLIENT
     text = core_metadata("demo", "1.0", ["foo"]) + b"\nRequires-Dist: bar\n"
-    assert [need.project for need in await needs(text, CLIENT.markers)] == ["foo"]
-    assert await needs(b"", CLIENT.markers) == []
-    assert await needs(b"\xff\x00Requires-Dist: \xff\n", CLIENT.markers) == []
+    assert [need.project for need in await required_projects(text, CLIENT.markers)] == ["foo"]
+    assert await required_projects(b"", CLIENT.markers) == []
+    assert await required_projects(b"\xff\x00Requires-Dist: \xff\n", CLIENT.markers) == []
 
 
 async def test_line_ends_of_windows_are_line_ends() -> None:
     assert CLIENT
     text = core_metadata("demo", "1.0", ["foo", "bar"]).replace(b"\n", b"\r\n")
-    assert [need.project for need in await needs(text, CLIENT.markers)] == ["foo", "bar"]
+    assert [need.project for need in await required_projects(text, CLIENT.markers)] == [
+        "foo",
+        "bar",
+    ]
 
 
 async def test_there_is_an_end_to_what_is_read_and_others_have_their_turn() -> None:
@@ -72,7 +75,7 @@ async def test_there_is_an_end_to_what_is_read_and_others_have_their_turn() -> N
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    told = await found(*(f"foo{number}" for number in range(5 * MOST)))
+    told = await found(*(f"foo{number}" for number in range(5 * MAX_REQUIREMENTS)))
     task.cancel()
-    assert len(told) == MOST
-    assert turns > MOST / 10
+    assert len(told) == MAX_REQUIREMENTS
+    assert turns > MAX_REQUIREMENTS / 10

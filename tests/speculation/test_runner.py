@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from proxy.errors import NoSuchProject, UnreadablePage, UpstreamError
-from proxy.speculation.runner import LATER, Runner
+from proxy.speculation.runner import START_DELAY, Scheduler
 from tests.support.waiting import until
 
 CONNECTIONS = 32
@@ -19,7 +19,7 @@ AT_ONCE, FILES_AT_ONCE, BUSY, BUSY_FOR_FILES = 10, 4, 24, 16
 class Guesses:
     def __init__(self) -> None:
         self.in_flight = 0
-        self.runner = Runner(lambda: self.in_flight, CONNECTIONS)
+        self.runner = Scheduler(lambda: self.in_flight, CONNECTIONS)
         self.begun: list[object] = []
         self.gate = asyncio.Event()
 
@@ -97,7 +97,7 @@ async def test_while_upstream_is_busy_nothing_begins(guesses: Guesses) -> None:
     await until(lambda: guesses.begun == ["page"])
     guesses.in_flight = BUSY
     guesses.add("later")
-    await asyncio.sleep(3 * LATER)
+    await asyncio.sleep(3 * START_DELAY)
     assert guesses.begun == ["page"]
     guesses.in_flight = 0
     await until(lambda: len(guesses.begun) == 3)
@@ -143,7 +143,7 @@ async def test_closing_ends_what_runs_and_begins_nothing(guesses: Guesses) -> No
 
 async def test_with_one_connection_there_is_still_a_guess_at_a_time() -> None:
     made = Guesses()
-    made.runner = Runner(lambda: made.in_flight, 1)
+    made.runner = Scheduler(lambda: made.in_flight, 1)
     for number in range(3):
         made.add(number)
     await until(lambda: made.begun == [0])

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from packaging.specifiers import SpecifierSet
 
-from proxy.events import Asked, Outcome
+from proxy.events import AnswerDelivered, Outcome
 from proxy.model import ProjectName
-from proxy.speculation.requirements import Need
-from proxy.speculation.sessions import MANY, QUIET, SESSIONS, Session, Sessions, Taken
+from proxy.speculation.requirements import RequiredProject
+from proxy.speculation.sessions import (
+    MAX_PROJECTS,
+    MAX_SESSIONS,
+    SESSION_GAP,
+    Session,
+    Sessions,
+    Taken,
+)
 from tests.support.speculating import user_agent
 
 DEMO, FOO, BAR = ProjectName("demo"), ProjectName("foo"), ProjectName("bar")
 
 
-def asked(client: str = "10.0.0.1", agent: str = "x") -> Asked:
-    return Asked(client, agent, DEMO, Outcome.MISS)
+def asked(client: str = "10.0.0.1", agent: str = "x") -> AnswerDelivered:
+    return AnswerDelivered(client, agent, DEMO, Outcome.MISS)
 
 
-def need(project: ProjectName, specifier: str = "", *extras: str) -> Need:
-    return Need(project, SpecifierSet(specifier), frozenset(extras))
+def need(project: ProjectName, specifier: str = "", *extras: str) -> RequiredProject:
+    return RequiredProject(project, SpecifierSet(specifier), frozenset(extras))
 
 
 def test_a_session_belongs_to_one_address_and_one_tool() -> None:
@@ -33,16 +40,16 @@ def test_a_session_ends_when_it_has_been_quiet() -> None:
     sessions = Sessions()
     early, late = sessions.of(asked("a"), 0.0), sessions.of(asked("b"), 1.0)
     sessions.of(asked("a"), 2.0)
-    assert list(sessions.end(QUIET)) == []
-    assert list(sessions.end(QUIET + 1)) == [late]
-    assert list(sessions.end(QUIET + 2)) == [early]
+    assert list(sessions.end(SESSION_GAP)) == []
+    assert list(sessions.end(SESSION_GAP + 1)) == [late]
+    assert list(sessions.end(SESSION_GAP + 2)) == [early]
 
 
 def test_there_are_only_so_many_sessions() -> None:
     sessions = Sessions()
-    for number in range(SESSIONS + 10):
+    for number in range(MAX_SESSIONS + 10):
         sessions.of(asked(str(number)), 0.0)
-    assert len(list(sessions.end(1e9))) == SESSIONS
+    assert len(list(sessions.end(1e9))) == MAX_SESSIONS
 
 
 def test_what_was_asked_for_is_remembered_in_order_and_in_bounds() -> None:
@@ -51,10 +58,10 @@ def test_what_was_asked_for_is_remembered_in_order_and_in_bounds() -> None:
         session.ask(project)
     session.asked[BAR] = "bar-1.0-py3-none-any.whl"
     assert session.taken == [Taken(FOO), Taken(BAR, "bar-1.0-py3-none-any.whl")]
-    for number in range(2 * MANY):
+    for number in range(2 * MAX_PROJECTS):
         session.ask(ProjectName(f"p{number}"))
         session.need(DEMO, need(ProjectName(f"p{number}")))
-    assert len(session.asked) == MANY
+    assert len(session.asked) == MAX_PROJECTS
     assert not session.need(DEMO, need(ProjectName("one-more")))
 
 

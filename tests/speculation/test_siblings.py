@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.board import Board, new_memory
-from proxy.speculation.siblings import COLUMNS, Siblings
-from proxy.speculation.tally import Counts, Tally
+from proxy.board import SharedCounters, new_memory
+from proxy.speculation.siblings import MARK_COLUMNS, WorkerMarks
+from proxy.speculation.tally import PrefetchStats, PrefetchTally
 
 KEY = ("demo", "demo-1.0-py3-none-any.whl")
 PAGE = ("demo", "")
@@ -17,20 +17,23 @@ NOW = 1_700_000_000.5
 
 
 @pytest.fixture
-def both() -> Iterator[tuple[Siblings, Siblings]]:
+def both() -> Iterator[tuple[WorkerMarks, WorkerMarks]]:
     memory = new_memory(2)
-    yield Siblings(Board.shared(memory, 0)), Siblings(Board.shared(memory, 1))
+    yield (
+        WorkerMarks(SharedCounters.shared(memory, 0)),
+        WorkerMarks(SharedCounters.shared(memory, 1)),
+    )
     os.close(memory)
 
 
-def test_one_knows_what_the_other_was_asked(both: tuple[Siblings, Siblings]) -> None:
+def test_one_knows_what_the_other_was_asked(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, theirs = both
     theirs.note(KEY, NOW)
     assert mine.asked(KEY, NOW - 10)
     assert not mine.asked(PAGE, NOW - 10)
 
 
-def test_what_was_asked_before_does_not_count(both: tuple[Siblings, Siblings]) -> None:
+def test_what_was_asked_before_does_not_count(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, theirs = both
     theirs.note(KEY, NOW)
     assert not mine.asked(KEY, NOW + 1)
@@ -38,33 +41,35 @@ def test_what_was_asked_before_does_not_count(both: tuple[Siblings, Siblings]) -
     assert mine.asked(KEY, NOW + 1)
 
 
-def test_what_it_was_asked_itself_it_knows_better(both: tuple[Siblings, Siblings]) -> None:
+def test_what_it_was_asked_itself_it_knows_better(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, _ = both
     mine.note(KEY, NOW)
     assert not mine.asked(KEY, NOW)
 
 
-def test_many_marks_stay_apart(both: tuple[Siblings, Siblings]) -> None:
+def test_many_marks_stay_apart(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     """As many as may be asked within a few seconds: hardly one is lost, and none made up."""
     mine, theirs = both
-    for number in range(COLUMNS // 20):
+    for number in range(MARK_COLUMNS // 20):
         theirs.note(("asked", str(number)), NOW)
-    known = [mine.asked(("asked", str(number)), NOW) for number in range(COLUMNS // 20)]
+    known = [mine.asked(("asked", str(number)), NOW) for number in range(MARK_COLUMNS // 20)]
     assert known.count(False) < len(known) / 20
-    assert not any(mine.asked(("unasked", str(number)), NOW) for number in range(COLUMNS))
+    assert not any(mine.asked(("unasked", str(number)), NOW) for number in range(MARK_COLUMNS))
 
 
 def test_what_a_guess_fetched_and_another_process_was_asked_for_is_a_hit(
-    both: tuple[Siblings, Siblings],
+    both: tuple[WorkerMarks, WorkerMarks],
 ) -> None:
     mine, theirs = both
-    tally = Tally()
+    tally = PrefetchTally()
     for key in (KEY, PAGE):
         tally.begin(key, NOW, 100)
         tally.done(key, True)
     theirs.note(KEY, NOW + 1)
     tally.sweep(NOW + 2, mine.asked)
-    assert tally.counts == Counts(fetched=2, hits=1, hit_bytes=100)
+    assert tally.counts == PrefetchStats(fetched=2, hits=1, hit_bytes=100)
     assert tally.ahead == 100
     tally.sweep(NOW + 601, mine.asked)
-    assert tally.counts == Counts(fetched=2, hits=1, hit_bytes=100, wasted=1, wasted_bytes=100)
+    assert tally.counts == PrefetchStats(
+        fetched=2, hits=1, hit_bytes=100, wasted=1, wasted_bytes=100
+    )

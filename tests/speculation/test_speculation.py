@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.speculation.tally import Counts
+from proxy.speculation.tally import PrefetchStats
 from proxy.web.access_log import log as access_log
 from tests.support.distributions import make_wheel
 from tests.support.listings import JSON, json_page
@@ -143,7 +143,7 @@ async def test_a_real_request_joins_a_guess_that_is_under_way(world: World) -> N
         assert await asking == demo.metadata
         await it.settled()
         assert world.upstream.count(".metadata") == 1
-        assert it.speculation.counts == Counts(
+        assert it.speculation.counts == PrefetchStats(
             fetched=2, hits=1, hit_bytes=len(demo.metadata or b"")
         )
 
@@ -236,11 +236,11 @@ async def test_things_that_nobody_asks_for_are_counted_as_waste(world: World) ->
         await client.page("demo")
         await it.settled()
         await it.speculation.sweep()
-        assert it.speculation.counts == Counts(fetched=1)
+        assert it.speculation.counts == PrefetchStats(fetched=1)
         world.clock.advance(601)
         await it.speculation.sweep()
         size = len(demo.metadata or b"")
-        assert it.speculation.counts == Counts(fetched=1, wasted=1, wasted_bytes=size)
+        assert it.speculation.counts == PrefetchStats(fetched=1, wasted=1, wasted_bytes=size)
 
 
 async def test_the_outcome_of_a_request_is_its_own_and_no_guess_of_it(world: World) -> None:

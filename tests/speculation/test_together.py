@@ -6,7 +6,7 @@ import pytest
 
 from proxy.model import ProjectName
 from proxy.speculation.sessions import Taken
-from proxy.speculation.together import MOST, TIMES, Together
+from proxy.speculation.together import MAX_MEMBERS, MIN_TIMES, InstallHistory
 from proxy.upkeep import purge, purge_everything
 from tests.support.records import MemoryRecords
 from tests.support.speculating import World
@@ -22,15 +22,15 @@ def records() -> MemoryRecords:
 
 
 @pytest.fixture
-def together(records: MemoryRecords) -> Together:
-    return Together(records, "main")
+def together(records: MemoryRecords) -> InstallHistory:
+    return InstallHistory(records, "main")
 
 
-async def recalled(together: Together, project: str) -> list[str]:
+async def recalled(together: InstallHistory, project: str) -> list[str]:
     return [each.project for each in await together.recall(ProjectName(project))]
 
 
-async def test_each_project_recalls_what_it_was_asked_for_with(together: Together) -> None:
+async def test_each_project_recalls_what_it_was_asked_for_with(together: InstallHistory) -> None:
     await together.remember(taken("aaa", "bbb", "ccc"))
     for name in ("aaa", "bbb", "ccc"):
         assert await recalled(together, name) == ["aaa", "bbb", "ccc"]
@@ -38,7 +38,7 @@ async def test_each_project_recalls_what_it_was_asked_for_with(together: Togethe
 
 
 async def test_what_a_project_opened_itself_goes_before_what_it_was_part_of(
-    together: Together,
+    together: InstallHistory,
 ) -> None:
     await together.remember(taken("bbb", "xxx"))
     await together.remember(taken("aaa", "bbb", "ccc"))
@@ -47,23 +47,25 @@ async def test_what_a_project_opened_itself_goes_before_what_it_was_part_of(
 
 
 async def test_the_last_install_comes_first_and_what_is_missing_time_and_again_goes(
-    together: Together,
+    together: InstallHistory,
 ) -> None:
     await together.remember(taken("aaa", "bbb", "ccc"))
-    for _ in range(TIMES - 1):
+    for _ in range(MIN_TIMES - 1):
         await together.remember(taken("aaa", "ddd"))
         assert await recalled(together, "aaa") == ["aaa", "ddd", "bbb", "ccc"]
     await together.remember(taken("aaa", "ddd"))
     assert await recalled(together, "aaa") == ["aaa", "ddd"]
 
 
-async def test_one_project_alone_is_no_install(together: Together, records: MemoryRecords) -> None:
+async def test_one_project_alone_is_no_install(
+    together: InstallHistory, records: MemoryRecords
+) -> None:
     await together.remember(taken("aaa"))
     assert records.content == {}
 
 
 async def test_the_same_install_again_writes_nothing(
-    together: Together, records: MemoryRecords
+    together: InstallHistory, records: MemoryRecords
 ) -> None:
     await together.remember(taken("aaa", "bbb"))
     writes = records.writes
@@ -72,15 +74,15 @@ async def test_the_same_install_again_writes_nothing(
 
 
 async def test_an_install_is_remembered_up_to_a_size(
-    together: Together, records: MemoryRecords
+    together: InstallHistory, records: MemoryRecords
 ) -> None:
-    await together.remember(taken(*(f"p{number}" for number in range(2 * MOST))))
-    assert len(records.content) == MOST
-    assert len(await recalled(together, "p0")) == MOST
+    await together.remember(taken(*(f"p{number}" for number in range(2 * MAX_MEMBERS))))
+    assert len(records.content) == MAX_MEMBERS
+    assert len(await recalled(together, "p0")) == MAX_MEMBERS
 
 
 async def test_records_that_cannot_be_read_are_as_good_as_absent(
-    together: Together, records: MemoryRecords
+    together: InstallHistory, records: MemoryRecords
 ) -> None:
     await together.remember(taken("aaa", "bbb"))
     records.content["together/main/aaa"] = b"junk"

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import IndexUnavailable, StoreDamaged
-from proxy.storage.base import Blob, BlobStore
+from proxy.model import Blob
+from proxy.storage.base import BlobStore
 from proxy.storage.disk import BytesBlob, DiskBlob, DiskStore, identity_of
-from proxy.storage.reading import PIECE
+from proxy.storage.reading import PIECE_SIZE
 
 CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one
 KEY = hashlib.sha256(CONTENT).hexdigest()
@@ -36,7 +37,14 @@ async def read(blob: Blob, start: int = 0, stop: int | None = None) -> bytes:
 
 @pytest.mark.parametrize(
     ("start", "stop"),
-    [(0, None), (0, 10), (100, None), (PIECE - 1, PIECE + 1), (7, 10**9), (len(CONTENT), None)],
+    [
+        (0, None),
+        (0, 10),
+        (100, None),
+        (PIECE_SIZE - 1, PIECE_SIZE + 1),
+        (7, 10**9),
+        (len(CONTENT), None),
+    ],
 )
 async def test_any_range_of_a_blob_is_the_same_slice_of_its_bytes(
     path: Path, start: int, stop: int | None
@@ -126,7 +134,7 @@ async def test_a_stored_file_of_another_length_is_damaged(path: Path) -> None:
     blob = DiskBlob(path, len(CONTENT))
     pieces = blob.chunks()
     assert await anext(pieces)
-    os.truncate(path, PIECE)
+    os.truncate(path, PIECE_SIZE)
     with pytest.raises(StoreDamaged):
         await anext(pieces)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.storage.database import Database
-from proxy.storage.glance import CannotTell, Glance
+from proxy.storage.glance import InlineReader, NeedsThread
 from proxy.storage.raw import connected
 
 LARGE = bytes(100_000)
@@ -22,17 +22,17 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def glance(tmp_path: Path, database: Database) -> Glance:
-    return Glance(tmp_path / "records", database)
+def glance(tmp_path: Path, database: Database) -> InlineReader:
+    return InlineReader(tmp_path / "records", database)
 
 
-def test_it_opens_nothing_by_itself(glance: Glance, tmp_path: Path) -> None:
-    with pytest.raises(CannotTell):
+def test_it_opens_nothing_by_itself(glance: InlineReader, tmp_path: Path) -> None:
+    with pytest.raises(NeedsThread):
         glance.get("a")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_small_values_are_there_at_once(glance: Glance, database: Database) -> None:
+def test_small_values_are_there_at_once(glance: InlineReader, database: Database) -> None:
     cache = database.current()
     assert glance.get("a") is None
     for value in (b"one", b"", b"another"):
@@ -46,10 +46,10 @@ def test_small_values_are_there_at_once(glance: Glance, database: Database) -> N
     cache.close()
 
 
-def test_large_values_are_left_to_a_thread(glance: Glance, database: Database) -> None:
+def test_large_values_are_left_to_a_thread(glance: InlineReader, database: Database) -> None:
     cache = database.current()
     cache.set("a", LARGE)
-    with pytest.raises(CannotTell):
+    with pytest.raises(NeedsThread):
         glance.get("a")
     cache.set("a", b"small")
     assert glance.get("a") == b"small"
@@ -57,7 +57,7 @@ def test_large_values_are_left_to_a_thread(glance: Glance, database: Database) -
     cache.close()
 
 
-def test_it_waits_for_nobody(glance: Glance, database: Database) -> None:
+def test_it_waits_for_nobody(glance: InlineReader, database: Database) -> None:
     cache = database.current()
     cache.set("a", b"one")
     with cache.transact():  # another is writing
@@ -70,13 +70,13 @@ def test_it_waits_for_nobody(glance: Glance, database: Database) -> None:
 
 @pytest.mark.parametrize("gone", [shutil.rmtree, lambda folder: folder.rename(f"{folder}.damaged")])
 def test_a_database_that_was_made_anew_is_looked_into(
-    glance: Glance, database: Database, tmp_path: Path, gone: Callable[[Path], object]
+    glance: InlineReader, database: Database, tmp_path: Path, gone: Callable[[Path], object]
 ) -> None:
     first = database.current()
     first.set("a", b"former")
     assert glance.get("a") == b"former"
     gone(tmp_path / "records")
-    with pytest.raises(CannotTell):
+    with pytest.raises(NeedsThread):
         glance.get("a")
     second = database.current()
     assert glance.get("a") is None

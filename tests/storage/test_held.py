@@ -2,19 +2,19 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.storage.held import Held, HeldFile
+from proxy.storage.held import CachedFileRecord, CachedFiles
 from tests.support.records import MemoryRecords
 
-FILE = HeldFile("ab" * 32, 100, 1_000_000.5, "2024-01-02T03:04:05Z")
-OTHER = HeldFile("cd" * 32, 5, 2.0)
+FILE = CachedFileRecord("ab" * 32, 100, 1_000_000.5, "2024-01-02T03:04:05Z")
+OTHER = CachedFileRecord("cd" * 32, 5, 2.0)
 
 
 async def test_a_file_is_found_by_project_digest_and_name() -> None:
     records = MemoryRecords()
-    held = Held(records, "pypi")
+    held = CachedFiles(records, "pypi")
     await held.put("demo", "ab" * 32, "demo-1.0.zip", FILE)
     await held.put("demo", "-", "demo-1.0.zip", OTHER)
-    again = Held(records, "pypi")
+    again = CachedFiles(records, "pypi")
     assert await again.get("demo", "ab" * 32, "demo-1.0.zip") == FILE
     assert await again.get("demo", "-", "demo-1.0.zip") == OTHER
     assert await again.get("demo", "-", "demo-2.0.zip") is None
@@ -23,13 +23,13 @@ async def test_a_file_is_found_by_project_digest_and_name() -> None:
 
 async def test_indexes_are_apart() -> None:
     records = MemoryRecords()
-    await Held(records, "pypi").put("demo", "-", "demo-1.0.zip", FILE)
-    assert await Held(records, "other").get("demo", "-", "demo-1.0.zip") is None
-    assert await Held(records, "other").names("demo") == set()
+    await CachedFiles(records, "pypi").put("demo", "-", "demo-1.0.zip", FILE)
+    assert await CachedFiles(records, "other").get("demo", "-", "demo-1.0.zip") is None
+    assert await CachedFiles(records, "other").names("demo") == set()
 
 
 async def test_the_names_are_those_of_the_project_alone() -> None:
-    held = Held(MemoryRecords(), "pypi")
+    held = CachedFiles(MemoryRecords(), "pypi")
     await held.put("demo", "md5-" + "0" * 32, "demo-1.0+cu1.zip", FILE)
     await held.put("demo", "-", "demo-1.0+cu1.zip.metadata", FILE)
     await held.put("demo-more", "-", "demo-more-1.0.zip", FILE)
@@ -43,4 +43,4 @@ async def test_the_names_are_those_of_the_project_alone() -> None:
 async def test_a_record_that_cannot_be_read_is_absent(record: bytes) -> None:
     records = MemoryRecords()
     records.content["held/pypi/demo/-/demo-1.0.zip"] = record
-    assert await Held(records, "pypi").get("demo", "-", "demo-1.0.zip") is None
+    assert await CachedFiles(records, "pypi").get("demo", "-", "demo-1.0.zip") is None

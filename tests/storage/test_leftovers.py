@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.storage.leftovers import clean_spool, open_spool
+from proxy.storage.leftovers import open_spool, remove_abandoned
 from tests.support.processes import ROOT
 
 HOLD = """
@@ -29,9 +29,9 @@ def test_a_file_is_removed_once_nobody_writes_it(tmp_path: Path) -> None:
     assert path.parent == spool
     assert spool.stat().st_mode & 0o777 == 0o700
     assert path.stat().st_mode & 0o777 == 0o600
-    assert clean_spool(spool) == 0
+    assert remove_abandoned(spool) == 0
     os.close(fd)
-    assert clean_spool(spool) == 1
+    assert remove_abandoned(spool) == 1
     assert list(spool.iterdir()) == []
 
 
@@ -42,28 +42,28 @@ def test_the_files_of_a_living_process_stay_and_those_of_a_killed_one_go(tmp_pat
     ) as process:
         assert process.stdout
         assert process.stdout.readline() == "open\n"
-        assert clean_spool(tmp_path) == 0
+        assert remove_abandoned(tmp_path) == 0
         process.kill()
-    assert clean_spool(tmp_path) == 1
+    assert remove_abandoned(tmp_path) == 1
 
 
 def test_a_file_named_for_a_process_number_in_use_is_removed_all_the_same(tmp_path: Path) -> None:
     fd, path = open_spool(tmp_path)
     os.close(fd)
     assert path.name.startswith(f"{os.getpid()}-")
-    assert clean_spool(tmp_path) == 1
+    assert remove_abandoned(tmp_path) == 1
 
 
 def test_foreign_files_links_and_pipes_stay(tmp_path: Path) -> None:
     (tmp_path / "upload.tmp").touch()
     (tmp_path / "link.part").symlink_to("upload.tmp")
     (tmp_path / "folder.part").mkdir()
-    assert clean_spool(tmp_path) == 0
+    assert remove_abandoned(tmp_path) == 0
     assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_folder_that_is_not_there_holds_no_leftovers(tmp_path: Path) -> None:
-    assert clean_spool(tmp_path / "none") == 0
+    assert remove_abandoned(tmp_path / "none") == 0
 
 
 def test_a_spool_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_file_just_opened_is_never_taken_for_a_leftover(tmp_path: Path) -> Non
 
     def clean() -> None:
         while not stop.is_set():
-            clean_spool(tmp_path)
+            remove_abandoned(tmp_path)
 
     cleaner = threading.Thread(target=clean)
     cleaner.start()

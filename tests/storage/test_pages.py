@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.storage.pages import Pages, StoredPage, pack, unpack
+from proxy.storage.pages import StoredPage, StoredPages, pack_page, unpack_page
 from tests.support.records import MemoryRecords
 from tests.support.rig import sha256
 
@@ -37,20 +37,20 @@ FULL = head(
 @pytest.mark.parametrize("page", [head(), FULL])
 async def test_what_was_put_is_there(page: StoredPage) -> None:
     records = MemoryRecords()
-    await Pages(records).put(KEY, page, pack(DOCUMENT))
-    again = Pages(records)
+    await StoredPages(records).put(KEY, page, pack_page(DOCUMENT))
+    again = StoredPages(records)
     assert await again.head(KEY) == page
     packed = await again.document(KEY, page.digest)
     assert packed is not None and len(packed) < len(DOCUMENT) / 10
-    assert unpack(packed) == DOCUMENT
+    assert unpack_page(packed) == DOCUMENT
     assert await again.keys("index/") == [KEY]
     assert await again.keys("other/") == []
 
 
 async def test_a_new_head_leaves_the_document_alone() -> None:
     records = MemoryRecords()
-    pages = Pages(records)
-    await pages.put(KEY, head(), pack(DOCUMENT))
+    pages = StoredPages(records)
+    await pages.put(KEY, head(), pack_page(DOCUMENT))
     document = records.content[f"document/{KEY}"]
     await pages.touch(KEY, FULL)
     assert await pages.head(KEY) == FULL
@@ -58,16 +58,16 @@ async def test_a_new_head_leaves_the_document_alone() -> None:
 
 
 async def test_the_document_of_another_version_is_no_pair_to_a_head() -> None:
-    pages = Pages(MemoryRecords())
-    await pages.put(KEY, head(), pack(DOCUMENT))
+    pages = StoredPages(MemoryRecords())
+    await pages.put(KEY, head(), pack_page(DOCUMENT))
     await pages.touch(KEY, head(b"another"))
     assert await pages.document(KEY, sha256(b"another")) is None
 
 
 async def test_what_is_forgotten_is_gone() -> None:
     records = MemoryRecords()
-    pages = Pages(records)
-    await pages.put(KEY, head(), pack(DOCUMENT))
+    pages = StoredPages(records)
+    await pages.put(KEY, head(), pack_page(DOCUMENT))
     await pages.forget(KEY)
     assert await pages.head(KEY) is None
     assert await pages.document(KEY, head().digest) is None
@@ -81,15 +81,15 @@ async def test_what_is_forgotten_is_gone() -> None:
 async def test_a_head_that_cannot_be_read_is_absent(record: bytes) -> None:
     records = MemoryRecords()
     records.content[f"page/{KEY}"] = record
-    assert await Pages(records).head(KEY) is None
+    assert await StoredPages(records).head(KEY) is None
 
 
 async def test_a_head_of_another_schema_is_absent() -> None:
     records = MemoryRecords()
-    await Pages(records).touch(KEY, head())
+    await StoredPages(records).touch(KEY, head())
     key = f"page/{KEY}"
     records.content[key] = records.content[key].replace(b'"schema":1', b'"schema":2')
-    assert await Pages(records).head(KEY) is None
+    assert await StoredPages(records).head(KEY) is None
 
 
 def test_heads_are_of_the_same_page_only_if_all_that_it_is_read_from_is_the_same() -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.storage.reading import BUFFER, MOST, PIECE, in_memory
+from proxy.storage.reading import MAX_READ, PIECE_SIZE, in_memory, read_buffer
 
-SIZE = 3 * MOST + 12_345
+SIZE = 3 * MAX_READ + 12_345
 
 
 @pytest.fixture(params=[1, 2])
@@ -21,7 +21,7 @@ def file(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[int, 
     path.write_bytes(data := random.Random(request.param).randbytes(SIZE))
     fd = os.open(path, os.O_RDWR)
     try:
-        if BUFFER.read(fd, 0, 1) is None:
+        if read_buffer.read(fd, 0, 1) is None:
             pytest.skip("this file system cannot tell what it holds in memory")
         yield fd, data
     finally:
@@ -33,12 +33,12 @@ def test_the_bytes_that_are_asked_for(file: tuple[int, bytes]) -> None:
     chance = random.Random(1)
     for _ in range(500):
         at = chance.randrange(SIZE)
-        size = chance.randrange(1, MOST + 1)
-        assert BUFFER.read(fd, at, size) == data[at : at + size]
+        size = chance.randrange(1, MAX_READ + 1)
+        assert read_buffer.read(fd, at, size) == data[at : at + size]
 
 
 def test_the_end_of_a_file_is_no_piece(file: tuple[int, bytes]) -> None:
-    assert BUFFER.read(file[0], SIZE, PIECE) == b""
+    assert read_buffer.read(file[0], SIZE, PIECE_SIZE) == b""
 
 
 def test_what_was_just_written_is_in_memory(file: tuple[int, bytes]) -> None:

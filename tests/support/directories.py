@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.events import Event, PageChanged, PageVouched
+from proxy.events import Event, PageChanged, PageRevalidated
 from proxy.indexes.local import LocalDirectory
-from proxy.model import ProjectName
-from proxy.storage.base import Blob
+from proxy.model import Blob, ProjectName
 from tests.support.records import MemoryRecords
 
 FOO = ProjectName("foo")
@@ -33,7 +32,7 @@ class Heard(list[Event]):
         return [event.project for event in self if isinstance(event, PageChanged)]
 
     def vouched(self) -> list[ProjectName]:
-        return [event.project for event in self if isinstance(event, PageVouched)]
+        return [event.project for event in self if isinstance(event, PageRevalidated)]
 
     async def until(self, test: Callable[[], bool], limit: float = 20.0) -> None:
         """Wait for events until the test passes."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from proxy.storage.base import Blob
+from proxy.model import Blob
 from proxy.storage.disk import DiskStore
 from proxy.upstream.downloads import Downloads, Expected
 from tests.support.fetching import fetch

@@ -41,7 +41,7 @@ class Opened:
 
     async def read(self, file: File, suffix: str = "", project: str = DEMO) -> bytes:
         """The bytes behind the address of a file, or of its sibling."""
-        return await self.get(file.filename + suffix, file.digest, project)
+        return await self.get(file.filename + suffix, file.address_digest, project)
 
     async def get(self, filename: str, digest: str, project: str = DEMO) -> bytes:
         artifact = await self.mirror.file(ProjectName(project), filename, digest)

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 
 from proxy.errors import ProxyError, UpstreamError
-from proxy.storage.base import Blob
+from proxy.model import Blob
 from proxy.storage.disk import DiskStore
 from proxy.upstream.downloads import Body, Download, Downloads, Expected, Fetch
 from tests.support.fetching import fetch

@@ -16,7 +16,7 @@ from yarl import URL
 from proxy.web.access_log import log as access_log
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
-from proxy.web.finished import FinishedAnswers
+from proxy.web.finished import ResponseCache
 from proxy.web.server import Server
 from tests.support.sockets import connected, exchange
 from tests.support.stock import Stock
@@ -111,7 +111,7 @@ async def serving(
 
     ``options`` as for ``create_app`` and ``Server``.
     """
-    finished = FinishedAnswers(clock=options.get("clock") or time.time) if fast else None
+    finished = ResponseCache(clock=options.get("clock") or time.time) if fast else None
     index.events.subscribe(observe)
     if finished:
         index.events.subscribe(finished.observe)

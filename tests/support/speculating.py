@@ -15,7 +15,7 @@ from multidict import CIMultiDictProxy
 from proxy.cache import Cache, open_cache
 from proxy.compose import Proxy, open_proxy
 from proxy.settings import Settings
-from proxy.speculation.speculation import Speculation
+from proxy.speculation.speculation import Prefetcher
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.server import Server
@@ -88,7 +88,7 @@ class Running:
         self.port = port
 
     @property
-    def speculation(self) -> Speculation:
+    def speculation(self) -> Prefetcher:
         assert self.proxy.speculation
         return self.proxy.speculation
 

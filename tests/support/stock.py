@@ -10,8 +10,7 @@ import msgspec
 
 from proxy.errors import NoSuchProject
 from proxy.events import Events, FileAnswered, Outcome, PageAnswered, PageChanged
-from proxy.model import Artifact, File, ProjectName, ProjectPage
-from proxy.storage.base import Blob
+from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage
 from proxy.storage.disk import BytesBlob
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.upstream.decoding import HARMLESS, Undecodable, decoded
+from proxy.upstream.decoding import RATIO_FREE_SIZE, Undecodable, decoded
 
 TEXT = b"some text " * 5000
 GZIP = gzip.compress(TEXT, mtime=0)
@@ -93,10 +93,10 @@ async def test_refuses(data: bytes, coding: str, words: str) -> None:
 
 
 async def test_p74_ratio_counts_only_for_what_gets_large() -> None:
-    small = gzip.compress(bytes(HARMLESS), mtime=0)
-    assert len(await decoded(small, "gzip", 2**26)) == HARMLESS
+    small = gzip.compress(bytes(RATIO_FREE_SIZE), mtime=0)
+    assert len(await decoded(small, "gzip", 2**26)) == RATIO_FREE_SIZE
     with pytest.raises(Undecodable, match="larger than allowed"):
-        await decoded(gzip.compress(bytes(HARMLESS + 1), mtime=0), "gzip", 2**26)
+        await decoded(gzip.compress(bytes(RATIO_FREE_SIZE + 1), mtime=0), "gzip", 2**26)
 
 
 @pytest.mark.parametrize("seed", range(64))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import DigestMismatch, UpstreamError
-from proxy.upstream.download import TAIL
+from proxy.upstream.download import WITHHELD
 from tests.support.rig import Answer, Rig, Script, noise, read, received, rig, sha256
 from tests.support.upstream import Fault
 
@@ -44,7 +44,7 @@ async def test_p29_fifty_readers_share_one_fetch(it: Rig) -> None:
 
 async def test_the_first_bytes_do_not_wait_for_the_rest(it: Rig) -> None:
     gate = asyncio.Event()
-    it.serve(CONTENT, Fault(gate=gate, gate_at=1000 + TAIL))
+    it.serve(CONTENT, Fault(gate=gate, gate_at=1000 + WITHHELD))
     async with aclosing(it.start(CONTENT).chunks()) as chunks:
         first = await asyncio.wait_for(anext(chunks), 10)
         gate.set()
@@ -136,8 +136,8 @@ async def test_wrong_bytes_are_never_a_complete_answer_and_never_stored(
 
 
 async def test_a_small_file_is_right_before_its_first_byte(it: Rig) -> None:
-    it.serve(CONTENT[:TAIL], Fault(corrupt=True))
-    assert await received(it.start(CONTENT[:TAIL]).chunks(), DigestMismatch) == b""
+    it.serve(CONTENT[:WITHHELD], Fault(corrupt=True))
+    assert await received(it.start(CONTENT[:WITHHELD]).chunks(), DigestMismatch) == b""
 
 
 async def test_the_end_waits_for_the_check_even_when_all_bytes_are_here(it: Rig) -> None:
@@ -146,7 +146,7 @@ async def test_the_end_waits_for_the_check_even_when_all_bytes_are_here(it: Rig)
     download = it.start(CONTENT, size=len(CONTENT))
     async with aclosing(download.chunks()) as chunks:
         got = await anext(chunks)
-        while len(got) < len(CONTENT) - TAIL:
+        while len(got) < len(CONTENT) - WITHHELD:
             got += await anext(chunks)
         last = asyncio.ensure_future(anext(chunks))
         await asyncio.wait({last}, timeout=0.1)

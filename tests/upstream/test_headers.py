@@ -7,7 +7,14 @@ from email.utils import formatdate
 import pytest
 from multidict import CIMultiDict
 
-from proxy.upstream import headers as read
+from proxy.upstream.headers import (
+    cache_lifetime,
+    content_length,
+    content_range,
+    is_strong_tag,
+    last_serial,
+    retry_after,
+)
 
 NOW = 1_790_000_000.0
 
@@ -53,7 +60,7 @@ def http_date(offset: float) -> str:
     ],
 )
 def test_lifetime(fields: dict[str, str], lifetime: float | None) -> None:
-    assert read.grant(CIMultiDict(fields), NOW).lifetime == lifetime
+    assert cache_lifetime(CIMultiDict(fields), NOW).lifetime == lifetime
 
 
 @pytest.mark.parametrize(
@@ -68,7 +75,7 @@ def test_lifetime(fields: dict[str, str], lifetime: float | None) -> None:
 )
 def test_must_revalidate(control: str, must_revalidate: bool) -> None:
     headers = CIMultiDict({"Cache-Control": control})
-    assert read.grant(headers, NOW).must_revalidate is must_revalidate
+    assert cache_lifetime(headers, NOW).must_revalidate is must_revalidate
 
 
 @pytest.mark.parametrize(
@@ -86,13 +93,13 @@ def test_must_revalidate(control: str, must_revalidate: bool) -> None:
     ],
 )
 def test_storable(fields: dict[str, str], storable: bool) -> None:
-    assert read.grant(CIMultiDict(fields), NOW).storable is storable
+    assert cache_lifetime(CIMultiDict(fields), NOW).storable is storable
 
 
 def test_several_lines_of_a_header_are_one_list() -> None:
     headers = CIMultiDict([("Cache-Control", "public"), ("Cache-Control", "no-store")])
-    assert not read.grant(headers, NOW).storable
-    assert not read.grant(CIMultiDict([("Vary", "Accept"), ("Vary", "Cookie")]), NOW).storable
+    assert not cache_lifetime(headers, NOW).storable
+    assert not cache_lifetime(CIMultiDict([("Vary", "Accept"), ("Vary", "Cookie")]), NOW).storable
 
 
 @pytest.mark.parametrize(
@@ -110,8 +117,8 @@ def test_several_lines_of_a_header_are_one_list() -> None:
     ],
 )
 def test_retry_after(text: str, wait: int | None) -> None:
-    assert read.retry_after(CIMultiDict({"Retry-After": text}), NOW) == wait
-    assert read.retry_after(CIMultiDict(), NOW) is None
+    assert retry_after(CIMultiDict({"Retry-After": text}), NOW) == wait
+    assert retry_after(CIMultiDict(), NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,7 @@ def test_retry_after(text: str, wait: int | None) -> None:
     ],
 )
 def test_content_range(text: str, expected: tuple[int, int, int | None] | None) -> None:
-    assert read.content_range(CIMultiDict({"Content-Range": text})) == expected
+    assert content_range(CIMultiDict({"Content-Range": text})) == expected
 
 
 @pytest.mark.parametrize(
@@ -136,12 +143,12 @@ def test_content_range(text: str, expected: tuple[int, int, int | None] | None) 
     [('"a"', True), ('""', True), ('W/"a"', False), ('"', False), ("a", False), ("", False)],
 )
 def test_strong_tags(tag: str, is_strong: bool) -> None:
-    assert read.strong(tag) == (tag if is_strong else None)
+    assert is_strong_tag(tag) == (tag if is_strong else None)
 
 
 @pytest.mark.parametrize(
     ("text", "number"), [("12", 12), ("", None), ("x", None), ("9" * 30, None), ("-1", None)]
 )
 def test_serial_and_length_are_numbers_or_nothing(text: str, number: int | None) -> None:
-    assert read.serial(CIMultiDict({"X-PyPI-Last-Serial": text})) == number
-    assert read.content_length(CIMultiDict({"Content-Length": text})) == number
+    assert last_serial(CIMultiDict({"X-PyPI-Last-Serial": text})) == number
+    assert content_length(CIMultiDict({"Content-Length": text})) == number

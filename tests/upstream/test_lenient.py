@@ -18,7 +18,7 @@ from proxy.model import ProjectName
 from proxy.simple.parse import parse_page
 from proxy.storage.disk import DiskStore
 from proxy.upstream.downloads import Downloads
-from proxy.upstream.remote import Document, Remote, Validators
+from proxy.upstream.remote import Remote, UpstreamDocument, Validators
 from proxy.upstream.verify import Expected
 from tests.support.raw_upstream import (
     HTML,
@@ -211,7 +211,7 @@ async def upstream(wheel: Path) -> AsyncIterator[RawUpstream]:
 async def page_of(remote: Remote, upstream: RawUpstream) -> list[str]:
     project = ProjectName(upstream.project)
     found = await remote.page(project)
-    assert isinstance(found, Document)
+    assert isinstance(found, UpstreamDocument)
     page = parse_page(project, found.body, found.content_type, found.url, "pypi")
     return [file.sha256 or "" for file in page.files]
 
@@ -268,6 +268,8 @@ async def test_a_tag_that_cannot_be_sent_back_does_no_harm(upstream: RawUpstream
     upstream.page = plain(b'ETag: "\xfc\x01"', b"Last-Modified: \xfc")
     async with open_remote(f"{upstream.origin}/simple/", retries=0) as remote:
         first = await remote.page(ProjectName(upstream.project))
-        assert isinstance(first, Document)
+        assert isinstance(first, UpstreamDocument)
         validators = Validators(first.etag, first.last_modified)
-        assert isinstance(await remote.page(ProjectName(upstream.project), validators), Document)
+        assert isinstance(
+            await remote.page(ProjectName(upstream.project), validators), UpstreamDocument
+        )

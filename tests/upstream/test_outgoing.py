@@ -9,8 +9,8 @@ import pytest
 
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.model import ProjectName
-from proxy.upstream.outgoing import Outgoing
-from proxy.upstream.remote import Document
+from proxy.upstream.outgoing import OutgoingProxies
+from proxy.upstream.remote import UpstreamDocument
 from tests.support.network import ForwardProxy, connections
 from tests.support.pki import Authority
 from tests.support.remotes import Names, open_remote
@@ -38,7 +38,7 @@ def test_p62_by_scheme_and_not_for_hosts_to_be_asked_directly(url: str, proxy: s
         "http": "p.example:2",
         "no": "intern, .corp.example,h.example:81",
     }
-    found = Outgoing(environment).proxy_for(url)
+    found = OutgoingProxies(environment).proxy_for(url)
     assert (str(found) if found else None) == proxy
 
 
@@ -72,7 +72,7 @@ def test_p62_by_scheme_and_not_for_hosts_to_be_asked_directly(url: str, proxy: s
     ],
 )
 def test_hosts_and_networks_in_no_proxy(entry: str, direct: list[str], proxied: list[str]) -> None:
-    outgoing = Outgoing({"http": "http://p.example:1", "no": entry})
+    outgoing = OutgoingProxies({"http": "http://p.example:1", "no": entry})
     for host in direct:
         assert outgoing.proxy_for(f"http://{host}/x") is None, host
     for host in proxied:
@@ -80,11 +80,11 @@ def test_hosts_and_networks_in_no_proxy(entry: str, direct: list[str], proxied: 
 
 
 def test_one_proxy_for_all() -> None:
-    outgoing = Outgoing({"all": "http://u:p@proxy.example:3128"})
+    outgoing = OutgoingProxies({"all": "http://u:p@proxy.example:3128"})
     assert outgoing.hosts == {"proxy.example"}
     for scheme in ("http", "https"):
         assert outgoing.proxy_for(f"{scheme}://example.com/")
-    assert Outgoing({"no": "*"}).proxy_for("https://example.com/") is None
+    assert OutgoingProxies({"no": "*"}).proxy_for("https://example.com/") is None
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_one_proxy_for_all() -> None:
 )
 def test_what_is_no_proxy_is_told_without_its_password(proxy: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Outgoing({"https": proxy})
+        OutgoingProxies({"https": proxy})
     assert "hunter2" not in str(caught.value)
 
 
@@ -105,7 +105,7 @@ async def test_plain_http_goes_through_the_proxy_with_its_password_only(
         url = "http://index.example.org/simple/"
         async with open_remote(url, user="me", password="mine", proxies=proxies) as remote:
             page = await remote.page(DEMO)
-    assert isinstance(page, Document)
+    assert isinstance(page, UpstreamDocument)
     assert page.url == "http://index.example.org/simple/demo/"
     [(line, shown)] = proxy.requests
     assert line == "GET http://index.example.org/simple/demo/ HTTP/1.1"
@@ -131,7 +131,7 @@ async def test_tls_goes_through_a_tunnel_and_the_proxy_looks_names_up(
                 resolver=names,
             ) as remote,
         ):
-            assert isinstance(await remote.page(DEMO), Document)
+            assert isinstance(await remote.page(DEMO), UpstreamDocument)
             with connections() as made, pytest.raises(UpstreamError):
                 await remote.read("https://127.0.0.1/x", 9)  # rules on hosts hold all the same
     assert (names.asked, made) == ([], [])

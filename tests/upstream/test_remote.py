@@ -21,7 +21,7 @@ from proxy.errors import (
 )
 from proxy.model import ProjectName
 from proxy.upstream.body import Body
-from proxy.upstream.remote import Document, NotModified, Remote, Validators
+from proxy.upstream.remote import NotModified, Remote, UpstreamDocument, Validators
 from proxy.upstream.transport import Timeouts
 from tests.support.faults import LOGIN_PAGE
 from tests.support.remotes import open_remote
@@ -32,9 +32,9 @@ DEMO = ProjectName("demo")
 WHEEL = "demo-1.0-py3-none-any.whl"
 
 
-async def document(remote: Remote, validators: Validators | None = None) -> Document:
+async def document(remote: Remote, validators: Validators | None = None) -> UpstreamDocument:
     answer = await remote.page(DEMO, validators)
-    assert isinstance(answer, Document)
+    assert isinstance(answer, UpstreamDocument)
     return answer
 
 
@@ -171,7 +171,7 @@ async def test_p2_url_of_the_page_is_where_redirects_ended(upstream: Upstream) -
     upstream.fault("/simple/old/", Fault(redirect="../demo/"))
     async with open_remote(upstream.url) as remote:
         answer = await remote.page(ProjectName("old"))
-    assert isinstance(answer, Document)
+    assert isinstance(answer, UpstreamDocument)
     assert answer.url == upstream.url + "demo/"
 
 

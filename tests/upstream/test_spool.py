@@ -17,7 +17,7 @@ import pytest
 from proxy.errors import DigestMismatch, UpstreamError
 from proxy.storage.base import Span
 from proxy.storage.disk import DiskStore
-from proxy.storage.leftovers import clean_spool
+from proxy.storage.leftovers import remove_abandoned
 from proxy.upstream.download import Download
 from proxy.upstream.spool import Spool, Window
 from tests.support.mounts import mounted
@@ -265,11 +265,11 @@ async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remo
         process = await _process(it.upstream.files_url + "x-1.0.tar.gz", tmp_path)
         assert process.stdout
         assert await asyncio.wait_for(process.stdout.readline(), 60) == b"arriving\n"
-        assert clean_spool(it.spool) == 0
+        assert remove_abandoned(it.spool) == 0
         assert len(it.spooled()) == 1
         process.kill()
         await process.communicate()
-        assert clean_spool(it.spool) == 1
+        assert remove_abandoned(it.spool) == 1
         assert (it.spooled(), it.stored()) == ([], [])
         it.serve(CONTENT)
         assert await read(it.start(CONTENT)) == CONTENT

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.model import ProjectName
-from proxy.upstream.remote import Document
+from proxy.upstream.remote import UpstreamDocument
 from tests.support.pki import Authority
 from tests.support.remotes import open_remote
 from tests.support.upstream import Fault, Upstream
@@ -30,7 +30,7 @@ async def test_private_authority_has_to_be_given(authority: Authority, wheel: Pa
                 await remote.page(DEMO)
         assert upstream.count() == 0
         async with open_remote(upstream.url, ca_bundle=authority.bundle) as remote:
-            assert isinstance(await remote.page(DEMO), Document)
+            assert isinstance(await remote.page(DEMO), UpstreamDocument)
 
 
 async def test_certificate_for_another_host_is_not_trusted(authority: Authority) -> None:
@@ -51,7 +51,7 @@ async def test_ca_bundle_is_trusted_beside_the_authorities_of_the_system(
         async with Upstream(tls=trusted.server("127.0.0.1")) as upstream:
             upstream.add(wheel)
             async with open_remote(upstream.url, ca_bundle=other.bundle) as remote:
-                assert isinstance(await remote.page(DEMO), Document)
+                assert isinstance(await remote.page(DEMO), UpstreamDocument)
 
 
 async def test_another_authority_is_not_trusted(authority: Authority, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ async def test_client_certificate_is_shown(authority: Authority, wheel: Path) ->
             client_certificate=certificate,
             client_key=key,
         ) as remote:
-            assert isinstance(await remote.page(DEMO), Document)
+            assert isinstance(await remote.page(DEMO), UpstreamDocument)
 
 
 async def test_no_redirect_leads_from_https_to_http(

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.model import ProjectName
-from proxy.upstream.remote import Document, Remote
+from proxy.upstream.remote import Remote, UpstreamDocument
 from proxy.upstream.transport import Timeouts
 from tests.support.clock import Clock
 from tests.support.network import connections
@@ -20,9 +20,9 @@ DEMO = ProjectName("demo")
 WHEEL = "demo-1.0-py3-none-any.whl"
 
 
-async def page(remote: Remote) -> Document:
+async def page(remote: Remote) -> UpstreamDocument:
     answer = await remote.page(DEMO)
-    assert isinstance(answer, Document)
+    assert isinstance(answer, UpstreamDocument)
     return answer
 
 

@@ -15,7 +15,7 @@ from proxy.events import Outcome
 from proxy.logs import JsonFormatter, PlainFormatter
 from proxy.web.access_log import log as access_log
 from proxy.web.access_log import tool
-from proxy.web.hit_log import HitLog
+from proxy.web.hit_log import CachedResponseLog
 from tests.support.site import Site, serving
 from tests.support.stock import Stock
 
@@ -25,7 +25,9 @@ FIELDS = ["client", "method", "path", "status", "outcome", "bytes", "tool", "ms"
 
 @pytest.fixture
 def path(stock: Stock) -> str:
-    return f"/files/foo/{stock.add('foo', 'foo-1.0.tar.gz', b'bytes').digest}/foo-1.0.tar.gz"
+    return (
+        f"/files/foo/{stock.add('foo', 'foo-1.0.tar.gz', b'bytes').address_digest}/foo-1.0.tar.gz"
+    )
 
 
 async def test_a_line_tells_who_asked_what_and_what_came_of_it(stock: Stock, path: str) -> None:
@@ -106,7 +108,7 @@ async def test_a_404_has_one_line_with_its_reason(
 @pytest.mark.parametrize("close", ["", "Connection: close\r\n"])
 async def test_a_client_that_closes_once_it_has_all_is_no_trouble(stock: Stock, close: str) -> None:
     data = bytes(3_000_000)
-    digest = stock.add("foo", "foo-1.0.tar.gz", data).digest
+    digest = stock.add("foo", "foo-1.0.tar.gz", data).address_digest
     asked = f"GET /files/foo/{digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n{close}\r\n"
     async with serving(stock) as site:
         for _ in range(30):
@@ -120,7 +122,7 @@ async def test_a_client_that_closes_once_it_has_all_is_no_trouble(stock: Stock, 
 
 
 async def test_a_client_that_closes_before_it_has_all_is_told_of(stock: Stock) -> None:
-    digest = stock.add("foo", "foo-1.0.tar.gz", bytes(50_000_000)).digest
+    digest = stock.add("foo", "foo-1.0.tar.gz", bytes(50_000_000)).address_digest
     asked = f"GET /files/foo/{digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n"
     async with serving(stock) as site:
         async with site.connection() as (reader, writer):
@@ -180,7 +182,7 @@ async def test_lines_of_answers_before_parsing_look_like_all_others(
     handler.setFormatter(form())
     access_log.addHandler(handler)
     used: list[str] = []
-    hits = HitLog(handler, used.append)
+    hits = CachedResponseLog(handler, used.append)
     try:
         async with (
             serving(stock, fast=True, on_hit=hits.hit) as site,
@@ -216,7 +218,7 @@ async def test_a_log_that_cannot_be_written_for_a_while_goes_on_after(
     stock: Stock, path: str
 ) -> None:
     stream = Full()
-    hits = HitLog(logging.StreamHandler(stream), lambda key: None)
+    hits = CachedResponseLog(logging.StreamHandler(stream), lambda key: None)
     async with serving(stock, fast=True, on_hit=hits.hit) as site:
         for _ in range(2):
             await site.get(path)

@@ -10,7 +10,7 @@ import pytest
 from proxy.compression import decompress
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.simple.negotiate import MediaType
-from proxy.web.answers import MANY, Answers
+from proxy.web.answers import OFFLOAD_FILES, RenderedPages
 
 FOO, BAR = ProjectName("foo"), ProjectName("bar")
 FORMS = [(media, gzip) for media in MediaType for gzip in (True, False)]
@@ -33,8 +33,8 @@ class Rendering:
         self.done.append(("list", media))
         return repr(names).encode()
 
-    def answers(self, budget: int = 2**20) -> Answers:
-        return Answers(self.page, self.names, budget)
+    def answers(self, budget: int = 2**20) -> RenderedPages:
+        return RenderedPages(self.page, self.names, budget)
 
 
 def page(project: ProjectName = FOO, version: str = "1", files: int = 0) -> ProjectPage:
@@ -63,7 +63,7 @@ async def test_the_same_version_of_another_source_is_another_page() -> None:
     assert len(rendering.done) == 2
 
 
-@pytest.mark.parametrize("files", [0, MANY])
+@pytest.mark.parametrize("files", [0, OFFLOAD_FILES])
 async def test_a_page_without_a_version_is_rendered_each_time(files: int) -> None:
     rendering = Rendering()
     answers = rendering.answers()
@@ -77,7 +77,7 @@ async def test_a_page_without_a_version_is_rendered_each_time(files: int) -> Non
 async def test_a_large_page_is_rendered_once_for_all_who_ask_and_off_the_loop() -> None:
     rendering = Rendering()
     answers = rendering.answers()
-    large = page(files=MANY)
+    large = page(files=OFFLOAD_FILES)
     asked = (answers.get(large, MediaType.JSON, True) for _ in range(10))
     found = await asyncio.gather(*asked)
     assert len(rendering.done) == 1

@@ -173,7 +173,7 @@ async def test_p63_with_a_prefix_everything_is_there_twice(stock: Stock) -> None
         "readyz",
         "simple/",
         "simple/foo/",
-        f"files/foo/{file.digest}/foo-1.0.tar.gz",
+        f"files/foo/{file.address_digest}/foo-1.0.tar.gz",
     )
     async with serving(stock, prefix="/a/pypi") as site:
         for path in rest:

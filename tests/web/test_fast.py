@@ -16,14 +16,14 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from proxy.compose import Proxy, open_proxy
-from proxy.events import Outcome, PageVouched
+from proxy.events import Outcome, PageRevalidated
 from proxy.model import Artifact, ProjectName, ProjectStatus
 from proxy.settings import Settings
 from proxy.upkeep import purge
 from proxy.web.app import create_app
-from proxy.web.finished import FinishedAnswers
+from proxy.web.finished import ResponseCache
 from proxy.web.protocol import is_plain
-from proxy.web.repeatable import REPEATABLE, Finished, Repeatable
+from proxy.web.repeatable import CACHEABLE, Cacheable, CachedResponse
 from proxy.web.server import Server
 from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel
@@ -87,7 +87,7 @@ class World:
         self.proxy: Proxy
         self.port = 0
 
-    def hit(self, _: object, finished: Finished, started: float) -> None:
+    def hit(self, _: object, finished: CachedResponse, started: float) -> None:
         self.hits += 1
         self.outcomes.append(finished.fields["outcome"])
 
@@ -125,7 +125,7 @@ async def open_world(tmp_path: Path, clock: Clock, grace: int = 0) -> AsyncItera
             speculate="off",
         )
         found.proxy = await stack.enter_async_context(open_proxy(settings, clock))
-        finished = FinishedAnswers(
+        finished = ResponseCache(
             poll=found.proxy.poll, recheck=found.proxy.recheck.add, clock=clock
         )
         found.proxy.events.subscribe(finished.observe)
@@ -329,7 +329,7 @@ async def test_past_its_grace_a_page_is_not_answered_fast(tmp_path: Path, clock:
 
 
 async def test_an_answer_whose_page_changed_while_it_was_made_is_not_kept() -> None:
-    stock, finished = Stock(), FinishedAnswers()
+    stock, finished = Stock(), ResponseCache()
     stock.events.subscribe(finished.observe)
     stock.page_of("foo")
     for changed in (False, True):
@@ -340,18 +340,18 @@ async def test_an_answer_whose_page_changed_while_it_was_made_is_not_kept() -> N
         assert (finished.find(b"request") is None) is changed
 
 
-def marked(finished: FinishedAnswers, **more: Any) -> web.Response:
+def marked(finished: ResponseCache, **more: Any) -> web.Response:
     answer = web.Response(body=b"of this page", headers={"Cache-Control": ""})
-    answer[REPEATABLE] = Repeatable(FOO, Outcome.HIT, finished.changes(FOO), **more)
+    answer[CACHEABLE] = Cacheable(FOO, Outcome.HIT, finished.changes(FOO), **more)
     return answer
 
 
-def vouched(fresh_until: float, source: str = "upstream") -> PageVouched:
-    return PageVouched(FOO, source, fresh_until, fresh_until, 1000.0)
+def vouched(fresh_until: float, source: str = "upstream") -> PageRevalidated:
+    return PageRevalidated(FOO, source, fresh_until, fresh_until, 1000.0)
 
 
 def test_who_vouches_for_a_page_gives_time_to_answers_from_that_page_alone() -> None:
-    finished = FinishedAnswers(clock=lambda: 1000.0)
+    finished = ResponseCache(clock=lambda: 1000.0)
     finished.keep(b"x", make_mocked_request("GET", "/"), marked(finished, vouched=vouched(1060)))
     found = finished.find(b"x")
     assert found
@@ -361,7 +361,7 @@ def test_who_vouches_for_a_page_gives_time_to_answers_from_that_page_alone() -> 
 
 
 def test_times_that_changed_while_an_answer_was_made_are_not_forgotten() -> None:
-    finished = FinishedAnswers(clock=lambda: 1000.0)
+    finished = ResponseCache(clock=lambda: 1000.0)
     answer = marked(finished, vouched=vouched(1600))
     finished.observe(vouched(1000))
     finished.keep(b"x", make_mocked_request("GET", "/"), answer)

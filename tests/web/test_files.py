@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from proxy.errors import GoneUpstream, StoreDamaged, UpstreamError, UpstreamTimeout
-from proxy.storage.base import Blob
+from proxy.model import Blob
 from proxy.storage.disk import BytesBlob, DiskBlob
 from tests.support.rig import noise, rig
 from tests.support.site import Answer, Site, serving
@@ -41,7 +41,7 @@ def listed(stock: Stock, content: bytes, blob: Blob | None = None, **described: 
         "uploaded": UPLOADED,
     } | described
     file = stock.add("foo", NAME, blob or BytesBlob(content), **described)
-    return f"/files/foo/{file.digest}/{NAME}"
+    return f"/files/foo/{file.address_digest}/{NAME}"
 
 
 def on_disk(folder: Path, content: bytes, name: str = "stored") -> DiskBlob:
@@ -221,7 +221,7 @@ async def test_p36_a_sibling_in_gzip_is_another_file(
 )
 async def test_p37_both_spellings_of_a_plus_work(site: Site, stock: Stock, spelling: str) -> None:
     file = stock.add("foo", "foo-1.0+cu1-py3-none-any.whl", b"plus")
-    assert (await site.get(f"/files/foo/{file.digest}/{spelling}")).body == b"plus"
+    assert (await site.get(f"/files/foo/{file.address_digest}/{spelling}")).body == b"plus"
     assert b"foo-1.0%2Bcu1-py3" in (await site.get("/simple/foo/")).body
 
 
@@ -316,7 +316,7 @@ async def test_metadata_is_sent_as_it_is_and_without_a_coding(site: Site, stock:
     metadata = b"Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n" * 20
     file = stock.add("foo", NAME, b"x", metadata={"sha256": sha256(metadata)})
     stock.blobs["foo", f"{NAME}.metadata"] = BytesBlob(metadata)
-    path = f"/files/foo/{file.digest}/{NAME}.metadata"
+    path = f"/files/foo/{file.address_digest}/{NAME}.metadata"
     answer = await site.get(path, headers={"Accept-Encoding": "zstd,gzip,deflate"})
     assert answer.body == metadata
     assert answer.headers["ETag"] == f'"sha256-{sha256(metadata)}"'
@@ -326,7 +326,7 @@ async def test_metadata_is_sent_as_it_is_and_without_a_coding(site: Site, stock:
 async def test_provenance_is_json_and_may_change(site: Site, stock: Stock) -> None:
     file = stock.add("foo", NAME, b"x", provenance="https://x.example/p")
     stock.blobs["foo", f"{NAME}.provenance"] = BytesBlob(b"{}")
-    answer = await site.get(f"/files/foo/{file.digest}/{NAME}.provenance")
+    answer = await site.get(f"/files/foo/{file.address_digest}/{NAME}.provenance")
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["Cache-Control"] == "public, max-age=600"
 

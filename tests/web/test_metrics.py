@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.board import Board
-from proxy.counters import COLUMNS, Counters
+from proxy.board import SharedCounters
+from proxy.counters import COUNTER_COLUMNS, Counters
 from proxy.events import Kind, Outcome
-from proxy.web.hit_log import HitLog
+from proxy.web.hit_log import CachedResponseLog
 from tests.support.counting import Shown, read, total
 from tests.support.site import Site, serving
 from tests.support.stock import Stock
@@ -20,7 +20,7 @@ SDIST = "foo-1.0.tar.gz"
 
 @pytest.fixture
 async def site(stock: Stock) -> AsyncIterator[Site]:
-    counters = Counters(Board.alone().columns(0, COLUMNS))
+    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
     stock.add("foo", SDIST, b"bytes")
     async with serving(stock, events=counters.observe, counters=counters) as made:
         yield made
@@ -52,7 +52,7 @@ async def test_without_counters_there_is_none(stock: Stock) -> None:
 
 
 async def test_below_a_prefix_it_is_found_too(stock: Stock) -> None:
-    counters = Counters(Board.alone().columns(0, COLUMNS))
+    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
     async with serving(stock, prefix="/pypi", counters=counters) as site:
         assert (await site.get("/pypi/metrics")).status == 200
 
@@ -68,7 +68,7 @@ async def test_every_outcome_is_counted(stock: Stock, site: Site, outcome: Outco
 
 
 async def test_kinds_and_statuses_are_told_apart(stock: Stock, site: Site) -> None:
-    file = f"/files/foo/{stock.pages[next(iter(stock.pages))].files[0].digest}/{SDIST}"
+    file = f"/files/foo/{stock.pages[next(iter(stock.pages))].files[0].address_digest}/{SDIST}"
     await site.get(file)
     await site.get(file, headers={"Range": "bytes=1-2"})
     await site.get(f"{file}.metadata")
@@ -104,8 +104,8 @@ async def test_answers_before_parsing_are_counted_like_all_others(
 ) -> None:
     stock.add("foo", SDIST, b"bytes")
     stock.outcome = Outcome.LOCAL
-    counters = Counters(Board.alone().columns(0, COLUMNS))
-    hits = HitLog(None, lambda key: None, counters.observe)
+    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
+    hits = CachedResponseLog(None, lambda key: None, counters.observe)
     async with serving(
         stock, fast=True, on_hit=hits.hit, events=counters.observe, counters=counters
     ) as site:

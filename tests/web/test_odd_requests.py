@@ -48,7 +48,7 @@ async def test_a_date_that_is_none_is_ignored(
     site: Site, stock: Stock, name: str, value: str
 ) -> None:
     file = stock.add("foo", "foo-1.0.zip", b"content", uploaded="2026-01-01T00:00:00Z")
-    path = f"/files/foo/{file.digest}/foo-1.0.zip"
+    path = f"/files/foo/{file.address_digest}/foo-1.0.zip"
     answer = await site.get(path, headers={name: value, "Range": "bytes=0-2"})
     assert answer.status in (200, 206, 304, 412)
     assert (await site.get("/simple/foo/", headers={name: value})).status == 200
@@ -58,7 +58,13 @@ async def test_no_header_leads_to_an_internal_error(
     site: Site, stock: Stock, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = stock.add("foo", "foo-1.0.zip", b"content", uploaded="2026-01-01T00:00:00Z")
-    paths = ("/", "/simple/", "/simple/foo/", f"/files/foo/{file.digest}/foo-1.0.zip", "/healthz")
+    paths = (
+        "/",
+        "/simple/",
+        "/simple/foo/",
+        f"/files/foo/{file.address_digest}/foo-1.0.zip",
+        "/healthz",
+    )
     chance = random.Random(1)
     for _ in range(300):
         lines = [f"GET {chance.choice(paths)} HTTP/1.1", "Host: x", "Connection: close"]
@@ -112,7 +118,10 @@ async def test_other_targets_are_refused(site: Site, target: str) -> None:
 
 async def test_a_client_that_has_ended_its_side_gets_its_answers(site: Site, stock: Stock) -> None:
     file = stock.add("foo", "foo-1.0.zip", bytes(5_000_000))
-    for path, length in ((f"/files/foo/{file.digest}/foo-1.0.zip", 5_000_000), ("/simple/foo/", 1)):
+    for path, length in (
+        (f"/files/foo/{file.address_digest}/foo-1.0.zip", 5_000_000),
+        ("/simple/foo/", 1),
+    ):
         for _ in range(2):
             async with connected(site.port) as (reader, writer):
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())

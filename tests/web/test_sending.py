@@ -15,9 +15,9 @@ import pytest
 
 from proxy.errors import StoreDamaged
 from proxy.storage.base import Span
-from proxy.storage.reading import PIECE, in_memory
+from proxy.storage.reading import PIECE_SIZE, in_memory
 from proxy.web.access_log import Handled
-from proxy.web.sending import Sending
+from proxy.web.sending import FileSender
 
 MB = 1_000_000
 WAIT = 0.3
@@ -81,7 +81,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 async def test_a_client_that_does_not_read_costs_nothing(pair: Pair) -> None:
     written = await pair.fill()
-    sending = Sending(pair.transport, Handled())
+    sending = FileSender(pair.transport, Handled())
     flushed = asyncio.create_task(sending.flushed())
     await asyncio.sleep(0)
     before = time.thread_time()
@@ -97,7 +97,7 @@ async def test_what_was_written_before_comes_before(pair: Pair, tmp_path: Path) 
     (tmp_path / "file").write_bytes(data := os.urandom(3 * MB))
     written, handled = await pair.fill(), Handled()
     fd = os.open(tmp_path / "file", os.O_RDONLY)
-    sending = Sending(pair.transport, handled)
+    sending = FileSender(pair.transport, handled)
     both = pair.received(len(written) + len(data)), _sent(sending, Span(fd, 0, len(data)))
     got, _ = await asyncio.gather(*both)
     assert got == written + data
@@ -106,14 +106,14 @@ async def test_what_was_written_before_comes_before(pair: Pair, tmp_path: Path) 
     os.close(fd)
 
 
-async def _sent(sending: Sending, span: Span) -> None:
+async def _sent(sending: FileSender, span: Span) -> None:
     await sending.flushed()
     await sending.send(span)
 
 
 async def test_a_client_that_leaves_ends_the_waiting(pair: Pair) -> None:
     await pair.fill()
-    sending = Sending(pair.transport, Handled())
+    sending = FileSender(pair.transport, Handled())
     flushed = asyncio.create_task(sending.flushed())
     await asyncio.sleep(0)
     pair.client.close()
@@ -139,9 +139,11 @@ def opened(path: Path, data: bytes) -> Iterator[int]:
 
 
 @contextmanager
-def sendings(crowd: list[Pair]) -> Iterator[list[Sending]]:
+def sendings(crowd: list[Pair]) -> Iterator[list[FileSender]]:
     with ExitStack() as stack:
-        yield [stack.enter_context(closing(Sending(each.transport, Handled()))) for each in crowd]
+        yield [
+            stack.enter_context(closing(FileSender(each.transport, Handled()))) for each in crowd
+        ]
 
 
 async def test_a_crowd_gets_what_lies_in_the_file(crowd: list[Pair], tmp_path: Path) -> None:
@@ -168,19 +170,19 @@ async def test_a_crowd_gets_what_lies_in_the_file(crowd: list[Pair], tmp_path: P
 async def test_nothing_is_held_back_of_little_or_where_one_is_left(
     crowd: list[Pair], tmp_path: Path
 ) -> None:
-    with opened(tmp_path / "file", bytes(PIECE)) as fd, sendings(crowd[:1]) as (sending,):
-        if not in_memory(fd, 0, PIECE):
+    with opened(tmp_path / "file", bytes(PIECE_SIZE)) as fd, sendings(crowd[:1]) as (sending,):
+        if not in_memory(fd, 0, PIECE_SIZE):
             pytest.skip("this file system cannot tell what it holds in memory")
-        much, little = Span(fd, 0, PIECE, lasting=True), Span(fd, 0, 1000, lasting=True)
+        much, little = Span(fd, 0, PIECE_SIZE, lasting=True), Span(fd, 0, 1000, lasting=True)
         with sendings(crowd[1:]):
             for span, corked in ((much, True), (little, False), (much, True)):
                 await asyncio.gather(sending.send(span), crowd[0].received(span.stop))
                 assert crowd[0].corked is corked
             await asyncio.gather(sending.send_bytes(b"more"), crowd[0].received(4))
             assert not crowd[0].corked
-            await asyncio.gather(sending.send(much), crowd[0].received(PIECE))
+            await asyncio.gather(sending.send(much), crowd[0].received(PIECE_SIZE))
         assert crowd[0].corked
-        await asyncio.gather(sending.send(much), crowd[0].received(PIECE))
+        await asyncio.gather(sending.send(much), crowd[0].received(PIECE_SIZE))
         assert not crowd[0].corked
 
 
@@ -195,10 +197,10 @@ async def test_what_may_change_is_copied_at_once(crowd: list[Pair], tmp_path: Pa
 
 
 async def test_a_file_that_is_too_short_for_a_crowd(crowd: list[Pair], tmp_path: Path) -> None:
-    with opened(tmp_path / "file", bytes(PIECE)) as fd, sendings(crowd) as all_of_them:
+    with opened(tmp_path / "file", bytes(PIECE_SIZE)) as fd, sendings(crowd) as all_of_them:
         for each in all_of_them:
             with pytest.raises(StoreDamaged):
-                await each.send(Span(fd, 0, PIECE + 1, lasting=True))
+                await each.send(Span(fd, 0, PIECE_SIZE + 1, lasting=True))
 
 
 async def test_one_of_a_crowd_leaves(crowd: list[Pair], tmp_path: Path) -> None:

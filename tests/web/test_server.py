@@ -169,7 +169,9 @@ async def test_a_client_that_takes_nothing_is_cut_off(
 
 async def test_a_client_that_is_slow_but_steady_gets_all(stock: Stock) -> None:
     file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
-    sent = f"GET /files/foo/{file.digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    sent = (
+        f"GET /files/foo/{file.address_digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    )
     async with serving(stock, write_timeout=0.5) as site, site.connection() as (reader, writer):
         writer.write(sent)
         await reader.readuntil(b"\r\n\r\n")
@@ -222,7 +224,7 @@ async def test_https_with_certificate_and_key(stock: Stock, tmp_path: Path, fast
             async with client.get(f"{root}/simple/foo/", ssl=client_tls) as page:
                 assert page.status == 200
                 assert b"http:" not in await page.read()
-        address = f"{root}/files/foo/{file.digest}/foo-1.0.tar.gz"
+        address = f"{root}/files/foo/{file.address_digest}/foo-1.0.tar.gz"
         async with client.get(address, ssl=client_tls) as answer:
             assert await answer.read() == LARGE
         assert (await site.raw(HEAD + b"\r\n")) == b""  # plain HTTP is not understood here
@@ -258,7 +260,9 @@ async def test_a_port_in_use_and_a_strange_host_name_their_settings(stock: Stock
 
 async def test_stopping_lets_a_running_answer_finish_and_takes_no_new_one(stock: Stock) -> None:
     file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
-    sent = f"GET /files/foo/{file.digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    sent = (
+        f"GET /files/foo/{file.address_digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    )
     async with serving(stock, grace=LIMIT) as site, site.connection() as (reader, writer):
         writer.write(sent)
         await reader.readuntil(b"\r\n\r\n")
@@ -273,7 +277,9 @@ async def test_stopping_lets_a_running_answer_finish_and_takes_no_new_one(stock:
 
 async def test_stopping_has_an_end(stock: Stock) -> None:
     file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
-    sent = f"GET /files/foo/{file.digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    sent = (
+        f"GET /files/foo/{file.address_digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    )
     async with serving(stock, grace=0.2) as site, site.connection() as (reader, writer):
         writer.write(sent)
         await reader.readuntil(b"\r\n\r\n")

@@ -10,11 +10,11 @@ import msgspec
 
 from proxy.bundle.archive.entries import wrong_file, wrong_index, wrong_page, wrong_place
 from proxy.bundle.archive.manifest import (
+    BUNDLE_SCHEMA,
     FORMAT,
-    SCHEMA,
+    BundledDocument,
     BundledFile,
     BundledPage,
-    Document,
     Head,
     Manifest,
     Member,
@@ -22,7 +22,7 @@ from proxy.bundle.archive.manifest import (
     sha256,
 )
 from proxy.bundle.archive.refused import BadBundle
-from proxy.bundle.archive.zst import most
+from proxy.bundle.archive.zst import max_compressed
 from proxy.model import PROVENANCE
 
 T = TypeVar("T")
@@ -43,8 +43,10 @@ def read_head(data: bytes) -> Head:
     known = _decoded(data, _Schema, "head")
     if known.format != FORMAT:
         raise BadBundle("its head is that of something else")
-    if known.schema != SCHEMA:
-        raise BadBundle(f"its schema is {known.schema}, and only {SCHEMA} is known to this version")
+    if known.schema != BUNDLE_SCHEMA:
+        raise BadBundle(
+            f"its schema is {known.schema}, and only {BUNDLE_SCHEMA} is known to this version"
+        )
     head = _decoded(data, Head, "head")
     if encode(head) != data:
         raise BadBundle("its head is not written as it has to be")
@@ -58,8 +60,8 @@ def read_manifest(data: bytes, expected: str | None = None) -> Manifest:
     if expected is not None and sha256(data) != expected:
         raise BadBundle("its manifest is not the one that its head names")
     manifest = _decoded(data, Manifest, "manifest")
-    if manifest.schema != SCHEMA:
-        raise BadBundle(f"its schema is {manifest.schema}, and only {SCHEMA} is known here")
+    if manifest.schema != BUNDLE_SCHEMA:
+        raise BadBundle(f"its schema is {manifest.schema}, and only {BUNDLE_SCHEMA} is known here")
     for problem in _problems(manifest):
         raise BadBundle(f"its manifest is wrong: {problem}")
     return manifest
@@ -109,7 +111,7 @@ def _wrong_content(manifest: Manifest) -> Iterator[str]:
 
 def _wrong_sizes(
     entries: Sequence[BundledPage | BundledFile],
-    carried: Sequence[Document | Member],
+    carried: Sequence[BundledDocument | Member],
     manifest: Manifest,
 ) -> Iterator[str]:
     """What is carried has to be listed with the same size; without a base, also the reverse."""
@@ -122,8 +124,8 @@ def _wrong_sizes(
         yield "it lists what it does not carry"
 
 
-def _swollen(document: Document) -> bool:
-    return document.packed.size > most(document.size)
+def _swollen(document: BundledDocument) -> bool:
+    return document.packed.size > max_compressed(document.size)
 
 
 def _ascending(keys: Sequence[Any]) -> bool:

@@ -13,14 +13,15 @@ import msgspec
 
 from proxy.bundle.archive.delta import Base
 from proxy.bundle.archive.inventory import Inventory
-from proxy.bundle.archive.manifest import Manifest, Origin, encode, sha256
-from proxy.bundle.archive.refused import Failed, Incomplete
-from proxy.bundle.archive.selection import Selection
+from proxy.bundle.archive.manifest import Manifest, encode, sha256
+from proxy.bundle.archive.refused import BundleFailed, Incomplete
+from proxy.bundle.archive.selection import BundleSelection
 from proxy.bundle.archive.signing import Signer
-from proxy.bundle.archive.steps import run_through
+from proxy.bundle.archive.steps import run_steps
 from proxy.bundle.archive.writing import Writer, output, write_bundle
 from proxy.cache import Cache
 from proxy.storage.leftovers import open_spool
+from proxy.upstream.documents import UpstreamOrigin
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 """Given the bytes there will be, what is told of bytes as they are dealt with."""
@@ -39,8 +40,8 @@ class Created(msgspec.Struct, frozen=True):
 
 async def create_bundle(
     cache: Cache,
-    origins: Sequence[Origin],
-    selection: Selection,
+    origins: Sequence[UpstreamOrigin],
+    selection: BundleSelection,
     path: Path | None,
     progress: Progress,
     *,
@@ -50,7 +51,7 @@ async def create_bundle(
     """With ``base``, a delta. ``path`` as in ``output``: a file replaces one of its name.
 
     Raises ``Incomplete`` where a file that was named is not held, ``StoreDamaged`` and
-    ``Failed``.
+    ``BundleFailed``.
     """
     with _nameless(cache.spool) as documents:
         inventory = Inventory(cache, documents, base)
@@ -63,19 +64,21 @@ async def create_bundle(
         with output(path) as stream, progress(manifest.load) as tell:
             writer = Writer(stream)
             steps = write_bundle(writer, manifest, inventory, documents, cache.store, signer)
-            await run_through(steps, tell)
+            await run_steps(steps, tell)
         digest = sha256(encode(manifest))
         return Created(manifest, digest, writer.digest, writer.size, inventory.left_out)
 
 
 @contextmanager
 def _nameless(folder: Path) -> Iterator[BinaryIO]:
-    """A file that is gone when it is closed, whatever happens. Raises ``Failed``."""
+    """A file that is gone when it is closed, whatever happens. Raises ``BundleFailed``."""
     try:
         with _opened(folder) as file:
             yield file
     except OSError as error:
-        raise Failed("the cache cannot be read, or there is no room beside it", error) from error
+        raise BundleFailed(
+            "the cache cannot be read, or there is no room beside it", error
+        ) from error
 
 
 def _opened(folder: Path) -> BinaryIO:

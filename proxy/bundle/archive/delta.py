@@ -10,8 +10,8 @@ import msgspec
 from proxy.bundle.archive.checking import LARGEST_MANIFEST, read_manifest
 from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest, sha256
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.refused import BadBundle, Failed
-from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.refused import BadBundle, BundleFailed
+from proxy.bundle.archive.source import ByteSource
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Base(msgspec.Struct, frozen=True):
     manifest: Manifest
 
 
-class Known:
+class KnownContent:
     """What may be left out, and importing the delta then requires."""
 
     def __init__(self, base: Base | None) -> None:
@@ -43,7 +43,7 @@ class Known:
 
 
 def read_base(path: Path) -> Base:
-    """From a bundle, or from the manifest of one. Raises ``BadBundle`` and ``Failed``."""
+    """From a bundle, or from the manifest of one. Raises ``BadBundle`` and ``BundleFailed``."""
     try:
         with path.open("rb") as file:
             if file.read(1) == b"{":
@@ -51,9 +51,9 @@ def read_base(path: Path) -> Base:
                 data = file.read(LARGEST_MANIFEST + 1)
                 return Base(sha256(data), read_manifest(data))
             file.seek(0)
-            bundle = Bundle(Source(file))
+            bundle = Bundle(ByteSource(file))
             return Base(bundle.digest, bundle.manifest)
     except BadBundle as error:
         raise BadBundle(f"{path}: {error.problem}") from error
     except OSError as error:
-        raise Failed(f"{path} cannot be read", error) from error
+        raise BundleFailed(f"{path} cannot be read", error) from error

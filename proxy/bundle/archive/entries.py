@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from proxy.bundle.archive.manifest import BundledFile, BundledPage, Origin
+from proxy.bundle.archive.manifest import BundledFile, BundledPage
 from proxy.errors import ConfigurationError
-from proxy.model import METADATA, PROVENANCE
-from proxy.simple import sanitize
-from proxy.simple.names import normalize, safe_filename
+from proxy.model import METADATA, PROVENANCE, normalize
+from proxy.simple.names import safe_filename
+from proxy.simple.sanitize import clean_upload_time
+from proxy.upstream.documents import UpstreamOrigin
 from proxy.upstream.remote import fingerprint
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -18,14 +19,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What no header of HTTP may have (RFC 9110, section 5.5), nor a line on a terminal."""
 
 
-def wrong_index(origin: Origin) -> Iterator[str]:
+def wrong_index(origin: UpstreamOrigin) -> Iterator[str]:
     try:
         fingerprint(origin.url, None)
     except ConfigurationError:
         yield f"an index is no address: {origin.url!r}"
 
 
-def wrong_place(entry: BundledPage | BundledFile, indexes: Sequence[Origin]) -> Iterator[str]:
+def wrong_place(
+    entry: BundledPage | BundledFile, indexes: Sequence[UpstreamOrigin]
+) -> Iterator[str]:
     if entry.index >= len(indexes):
         yield "something is of an index that is not listed"
     try:
@@ -50,7 +53,7 @@ def wrong_file(file: BundledFile) -> Iterator[str]:
         yield f"{file.filename!r} is not the name of a file"
     if not _DIGEST.match(file.digest):
         yield f"{file.digest!r} is not a digest"
-    if file.uploaded is not None and sanitize.upload_time(file.uploaded) != file.uploaded:
+    if file.uploaded is not None and clean_upload_time(file.uploaded) != file.uploaded:
         yield f"{file.uploaded!r} is not an upload-time"
     beside = file.filename.endswith((METADATA, PROVENANCE))
     if not beside and _SHA256.match(file.digest) and file.digest != file.sha256:

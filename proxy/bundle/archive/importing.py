@@ -14,17 +14,24 @@ from dataclasses import dataclass
 
 import msgspec
 
-from proxy.bundle.archive.manifest import Manifest, Origin
+from proxy.bundle.archive.manifest import Manifest
 from proxy.bundle.archive.publishing import publish
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.refused import BadBundle, BaseMissing, Conflicting, Failed, Unwritten
+from proxy.bundle.archive.refused import (
+    BadBundle,
+    BaseMissing,
+    BundleFailed,
+    ConflictingBundle,
+    NotWritten,
+)
 from proxy.bundle.archive.staging import Staged, Staging
-from proxy.bundle.archive.steps import run_through
-from proxy.bundle.archive.survey import Survey, survey
+from proxy.bundle.archive.steps import run_steps
+from proxy.bundle.archive.survey import Comparison, compare
 from proxy.cache import Cache
 from proxy.errors import ConfigurationError
-from proxy.storage.leftovers import clean_spool
+from proxy.storage.leftovers import remove_abandoned
 from proxy.storage.reading import in_thread
+from proxy.upstream.documents import UpstreamOrigin
 from proxy.upstream.remote import fingerprint
 
 _ROOM = 0.9
@@ -32,10 +39,10 @@ _ROOM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ImportRules:
     """What is taken, and how."""
 
-    here: Sequence[Origin] = ()
+    here: Sequence[UpstreamOrigin] = ()
     """The indexes that this configuration mirrors."""
     limit: int = 0
     """Bytes of files that the cache may hold; 0: any number."""
@@ -46,12 +53,12 @@ class Rules:
 
 
 async def import_bundle(
-    cache: Cache, bundle: Bundle, rules: Rules, tell: Callable[[int], None]
-) -> Survey:
+    cache: Cache, bundle: Bundle, rules: ImportRules, tell: Callable[[int], None]
+) -> Comparison:
     """What was new and what was not. ``tell`` is told of bytes as they are read.
 
-    Raises ``BadBundle``, ``BaseMissing``, ``Conflicting``, ``Busy`` and
-    ``ConfigurationError``, and the cache is as before; ``Failed`` and ``Unwritten`` after
+    Raises ``BadBundle``, ``BaseMissing``, ``ConflictingBundle``, ``Busy`` and
+    ``ConfigurationError``, and the cache is as before; ``BundleFailed`` and ``NotWritten`` after
     which the import should be run again.
     """
     manifest = localized(bundle.manifest, rules.here)
@@ -59,35 +66,35 @@ async def import_bundle(
     staging = Staging(cache)
     try:
         with staging.alone():
-            await asyncio.to_thread(clean_spool, cache.spool)
+            await asyncio.to_thread(remove_abandoned, cache.spool)
             completed = await _complete(cache, staging, bundle.digest)
-            _refuse(await survey(cache, manifest), manifest, rules)
+            _refuse(await compare(cache, manifest), manifest, rules)
             staged = staging.of(bundle.digest)
             found = await _imported(cache, staged, bundle, manifest, rules, tell)
             found.completed = completed
             return found
     except OSError as error:
-        raise Failed("the cache cannot be written", error) from error
+        raise BundleFailed("the cache cannot be written", error) from error
 
 
-def localized(manifest: Manifest, here: Sequence[Origin]) -> Manifest:
+def localized(manifest: Manifest, here: Sequence[UpstreamOrigin]) -> Manifest:
     """With the namespaces that its indexes have here: that of the index with the same address.
 
     The user by whom an index is asked is another one here, or none. Raises ``BadBundle``.
     """
-    found = tuple(Origin(each.url, _namespace(each, here)) for each in manifest.indexes)
+    found = tuple(UpstreamOrigin(each.url, _namespace(each, here)) for each in manifest.indexes)
     if len({origin.namespace for origin in found}) < len(found):
         raise BadBundle("it has two indexes that are one here")
     return msgspec.structs.replace(manifest, indexes=found)
 
 
-def strange(manifest: Manifest, here: Sequence[Origin]) -> list[str]:
+def unknown_upstreams(manifest: Manifest, here: Sequence[UpstreamOrigin]) -> list[str]:
     """The addresses of the indexes in a bundle that this configuration does not mirror."""
     known = {fingerprint(origin.url, None) for origin in here}
     return [each.url for each in manifest.indexes if fingerprint(each.url, None) not in known]
 
 
-def _namespace(origin: Origin, here: Sequence[Origin]) -> str:
+def _namespace(origin: UpstreamOrigin, here: Sequence[UpstreamOrigin]) -> str:
     """Only the address counts: what the bundle says of its namespace nobody has checked."""
     plain = fingerprint(origin.url, None)
     found = [each.namespace for each in here if fingerprint(each.url, None) == plain]
@@ -99,13 +106,13 @@ async def _imported(
     staged: Staged,
     bundle: Bundle,
     manifest: Manifest,
-    rules: Rules,
+    rules: ImportRules,
     tell: Callable[[int], None],
-) -> Survey:
+) -> Comparison:
     try:
-        await run_through(bundle.members(staged.take), tell)
+        await run_steps(bundle.members(staged.take), tell)
         bundle.require(rules.expected)
-        found = await survey(cache, manifest)
+        found = await compare(cache, manifest)
         _refuse(found, manifest, rules)
     except BaseException:
         await in_thread(staged.remove)
@@ -114,7 +121,7 @@ async def _imported(
     try:
         await publish(cache, staged, manifest, found)
     except OSError as error:
-        raise Unwritten from error
+        raise NotWritten from error
     for file in manifest.files:  # what was here before is not to go for what has come
         cache.used.note(file.sha256)
     await cache.evictor.enforce(sum(blob.size for blob in manifest.blobs))
@@ -130,20 +137,22 @@ async def _complete(cache: Cache, staging: Staging, digest: str) -> list[str]:
     for staged in staging.left():
         try:
             if manifest := staged.sealed():
-                await publish(cache, staged, manifest, await survey(cache, manifest))
+                await publish(cache, staged, manifest, await compare(cache, manifest))
                 completed.append(staged.folder.name)
-        except (Unwritten, msgspec.MsgspecError):
+        except (NotWritten, msgspec.MsgspecError):
             await asyncio.to_thread(staged.remove)  # it can only come from its bundle again
         if staged.folder.name != digest:
             await asyncio.to_thread(staged.remove)
     return completed
 
 
-def _refuse(found: Survey, manifest: Manifest, rules: Rules) -> None:
+def _refuse(found: Comparison, manifest: Manifest, rules: ImportRules) -> None:
     if found.missing:
         raise BaseMissing(manifest.base or "", found.missing)
     if found.conflicting and not rules.accept_changed:
-        raise Conflicting([f"{each.filename} of {each.project}" for each in found.conflicting])
+        raise ConflictingBundle(
+            [f"{each.filename} of {each.project}" for each in found.conflicting]
+        )
 
 
 def _require_room(manifest: Manifest, limit: int) -> None:

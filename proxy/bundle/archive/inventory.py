@@ -12,25 +12,25 @@ from typing import BinaryIO
 
 import msgspec
 
-from proxy.bundle.archive.delta import Base, Known
+from proxy.bundle.archive.delta import Base, KnownContent
 from proxy.bundle.archive.manifest import (
+    BundledDocument,
     BundledFile,
     BundledPage,
-    Document,
     Manifest,
     Member,
-    Origin,
     sha256,
 )
-from proxy.bundle.archive.selection import Wanted
-from proxy.bundle.archive.settled import settled
-from proxy.bundle.archive.zst import pack
+from proxy.bundle.archive.selection import WantedFiles
+from proxy.bundle.archive.settled import read_consistent_page
+from proxy.bundle.archive.zst import zstd_compress
 from proxy.cache import Cache
 from proxy.errors import StoreDamaged
 from proxy.model import METADATA, PROVENANCE, ProjectName
-from proxy.storage.held import HeldFile
-from proxy.storage.pages import unpack
+from proxy.storage.held import CachedFileRecord
+from proxy.storage.pages import unpack_page
 from proxy.upstream.credentials import without_userinfo
+from proxy.upstream.documents import UpstreamOrigin
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -43,12 +43,12 @@ class Inventory:
         self._cache = cache
         self._to = to
         self._base = base
-        self._known = Known(base)
-        self._origins: list[Origin] = []
+        self._known = KnownContent(base)
+        self._origins: list[UpstreamOrigin] = []
         self.pages: list[BundledPage] = []
         self.provenance: list[BundledFile] = []
         self.files: list[BundledFile] = []
-        self.documents: dict[str, Document] = {}
+        self.documents: dict[str, BundledDocument] = {}
         self.offsets: dict[str, int] = {}
         """Where each document begins in ``to``, by its sha256."""
         self.missing: list[str] = []
@@ -56,7 +56,9 @@ class Inventory:
         self.left_out: list[str] = []
         """What is remembered but not there any more."""
 
-    async def add(self, origin: Origin, selected: Mapping[ProjectName, Wanted]) -> None:
+    async def add(
+        self, origin: UpstreamOrigin, selected: Mapping[ProjectName, WantedFiles]
+    ) -> None:
         """What is selected of one index. Raises ``StoreDamaged``."""
         index, namespace = len(self._origins), origin.namespace
         self._origins.append(origin)
@@ -90,11 +92,11 @@ class Inventory:
     async def _page(self, index: int, project: ProjectName) -> None:
         origin = self._origins[index]
         key = f"{origin.namespace}/{project}"
-        head, packed = await settled(self._cache.pages, key)
+        head, packed = await read_consistent_page(self._cache.pages, key)
         if head is None or packed is None:
             self.left_out.append(f"the page of {project}")
             return
-        document = await asyncio.to_thread(unpack, packed)
+        document = await asyncio.to_thread(unpack_page, packed)
         page = BundledPage(
             index=index,
             project=project,
@@ -115,7 +117,7 @@ class Inventory:
         await self._carry(origin, page, document)
 
     async def _held(
-        self, index: int, project: ProjectName, wanted: Wanted, keys: Iterable[str]
+        self, index: int, project: ProjectName, wanted: WantedFiles, keys: Iterable[str]
     ) -> None:
         found = set()
         for key in keys:
@@ -123,7 +125,7 @@ class Inventory:
                 continue
             digest, filename = key.split("/", 4)[3:]
             record = await self._cache.records.get(key)
-            held = msgspec.json.decode(record, type=HeldFile) if record else None
+            held = msgspec.json.decode(record, type=CachedFileRecord) if record else None
             blob = await self._cache.store.get(held.sha256) if held else None
             if held is None or blob is None:
                 self.left_out.append(f"{filename} of {project}")
@@ -149,7 +151,7 @@ class Inventory:
             key = f"held/-/{project}/{digest}/{filename}"
             self.files.append(_entry(index, key, digest, blob.size, 0.0))
 
-    async def _provenance(self, index: int, key: str, wanted: Wanted) -> None:
+    async def _provenance(self, index: int, key: str, wanted: WantedFiles) -> None:
         record = await self._cache.records.get(key) if _is_wanted(key, wanted) else None
         if record:
             stored, _, document = record.partition(b"\n")
@@ -158,18 +160,18 @@ class Inventory:
             await self._carry(self._origins[index], entry, document)
 
     async def _carry(
-        self, origin: Origin, entry: BundledPage | BundledFile, content: bytes
+        self, origin: UpstreamOrigin, entry: BundledPage | BundledFile, content: bytes
     ) -> None:
         if self._known.has(origin.url, entry) or entry.sha256 in self.documents:
             return
-        packed = await asyncio.to_thread(pack, content)
+        packed = await asyncio.to_thread(zstd_compress, content)
         member = Member(sha256(packed), len(packed))
-        self.documents[entry.sha256] = Document(entry.sha256, entry.size, member)
+        self.documents[entry.sha256] = BundledDocument(entry.sha256, entry.size, member)
         self.offsets[entry.sha256] = self._to.tell()
         await asyncio.to_thread(self._to.write, packed)
 
 
-def _is_wanted(key: str, wanted: Wanted) -> bool:
+def _is_wanted(key: str, wanted: WantedFiles) -> bool:
     """Whether a record is of a file that is wanted, or of what lies beside one."""
     digest, filename = key.split("/", 4)[3:]
     owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)

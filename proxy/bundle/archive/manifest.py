@@ -13,9 +13,10 @@ from typing import Annotated
 import msgspec
 
 from proxy.storage.pages import StoredPage
+from proxy.upstream.documents import UpstreamOrigin
 
 FORMAT = "waystation-bundle"
-SCHEMA = 1
+BUNDLE_SCHEMA = 1
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -24,20 +25,11 @@ Moment = Annotated[float, msgspec.Meta(ge=0, lt=253402300800)]
 """Unix time in seconds, up to the year 9999: what is later no calendar can tell."""
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ManifestStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The fields of this and all that follow are the format: schema 1 has these and no others."""
 
 
-class Origin(Entry, frozen=True):
-    """An upstream index."""
-
-    url: str
-    """Without credentials."""
-    namespace: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
-    """What keys its pages and files in a cache."""
-
-
-class BundledPage(Entry, frozen=True, kw_only=True, gc=False):
+class BundledPage(ManifestStruct, frozen=True, kw_only=True, gc=False):
     """A raw page, as in ``storage.pages.StoredPage``; not whether this cache doubted it."""
 
     index: Size
@@ -72,7 +64,7 @@ class BundledPage(Entry, frozen=True, kw_only=True, gc=False):
         )
 
 
-class BundledFile(Entry, frozen=True, kw_only=True, gc=False):
+class BundledFile(ManifestStruct, frozen=True, kw_only=True, gc=False):
     """A held file: a distribution, its ``.metadata``, or its provenance."""
 
     index: Size
@@ -96,14 +88,14 @@ class BundledFile(Entry, frozen=True, kw_only=True, gc=False):
         return f"{self.project}/{self.digest}/{self.filename}"
 
 
-class Member(Entry, frozen=True, gc=False):
+class Member(ManifestStruct, frozen=True, gc=False):
     """Bytes in the archive."""
 
     sha256: Sha256
     size: Size
 
 
-class Document(Entry, frozen=True, gc=False):
+class BundledDocument(ManifestStruct, frozen=True, gc=False):
     """A page or a provenance in the archive, compressed."""
 
     sha256: Sha256
@@ -111,20 +103,20 @@ class Document(Entry, frozen=True, gc=False):
     packed: Member
 
 
-class Manifest(Entry, frozen=True, kw_only=True, dict=True):
+class Manifest(ManifestStruct, frozen=True, kw_only=True, dict=True):
     """All lists are sorted, and nothing is in them twice.
 
     A delta lists everything too, but carries only what its base did not list.
     """
 
-    schema: int = SCHEMA
+    schema: int = BUNDLE_SCHEMA
     base: Sha256 | None
     """The digest of the manifest of the bundle that a delta builds on."""
-    indexes: tuple[Origin, ...]
+    indexes: tuple[UpstreamOrigin, ...]
     pages: tuple[BundledPage, ...]
     provenance: tuple[BundledFile, ...]
     files: tuple[BundledFile, ...]
-    documents: tuple[Document, ...]
+    documents: tuple[BundledDocument, ...]
     """What the archive carries, in this order: first these, compressed …"""
     blobs: tuple[Member, ...]
     """… then files as they are."""
@@ -135,7 +127,7 @@ class Manifest(Entry, frozen=True, kw_only=True, dict=True):
         return frozenset(blob.sha256 for blob in self.blobs)
 
     @cached_property
-    def documented(self) -> dict[str, Document]:
+    def documented(self) -> dict[str, BundledDocument]:
         """The documents that the archive carries, by sha256."""
         return {document.sha256: document for document in self.documents}
 
@@ -154,12 +146,12 @@ class Manifest(Entry, frozen=True, kw_only=True, dict=True):
         yield from self.blobs
 
 
-class Head(Entry, frozen=True, kw_only=True):
+class Head(ManifestStruct, frozen=True, kw_only=True):
     """The first member of the archive: what the manifest has to be, and whose signature follows."""
 
     format: str = FORMAT
-    schema: int = SCHEMA
-    manifest: Document
+    schema: int = BUNDLE_SCHEMA
+    manifest: BundledDocument
     signer: Sha256 | None
     """The raw Ed25519 public key (RFC 8032) in hex; None: not signed."""
 

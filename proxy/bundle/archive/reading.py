@@ -18,13 +18,13 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 
 from proxy.bundle.archive.checking import read_head, read_manifest
-from proxy.bundle.archive.manifest import Document, Head, Manifest, Member, sha256
+from proxy.bundle.archive.manifest import BundledDocument, Head, Manifest, Member, sha256
 from proxy.bundle.archive.refused import BadBundle
 from proxy.bundle.archive.signing import SIGNATURE, check
-from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.source import ByteSource
 from proxy.bundle.archive.steps import Steps
-from proxy.bundle.archive.tar import BLOCK, END, described, header, padding, size_in
-from proxy.bundle.archive.zst import unpack
+from proxy.bundle.archive.tar import BLOCK, END, described, size_in, tar_header, tar_padding
+from proxy.bundle.archive.zst import zstd_decompress
 
 HEAD_NAME = "waystation-bundle.json"
 SIGNATURE_NAME = "signature.ed25519"
@@ -42,7 +42,7 @@ The iterable raises at its end where they are wrong: only who has got that far h
 class Bundle:
     """The beginning is read when it is made; the rest by ``members``, once."""
 
-    def __init__(self, source: Source, trusted: frozenset[str] = frozenset()) -> None:
+    def __init__(self, source: ByteSource, trusted: frozenset[str] = frozenset()) -> None:
         """``trusted``: raw public keys in hex, see ``signing.check``.
 
         Raises ``BadBundle``, and ``Failed`` where it cannot be read; so do the methods.
@@ -89,7 +89,7 @@ class Bundle:
             size = size_in(block)
         except ValueError:
             size = -1
-        if not 0 <= size <= LARGEST_HEAD or block != header(HEAD_NAME, size):
+        if not 0 <= size <= LARGEST_HEAD or block != tar_header(HEAD_NAME, size):
             raise BadBundle(f"it begins with {described(block)}, so it is not one of Waystation's")
         return self._padded(size)
 
@@ -97,13 +97,13 @@ class Bundle:
         self._expect(name, size)
         return self._padded(size)
 
-    def _unpacked(self, name: str, document: Document) -> tuple[bytes, bytes]:
+    def _unpacked(self, name: str, document: BundledDocument) -> tuple[bytes, bytes]:
         """As it lies in the archive, and its content."""
         packed = self._whole(name, document.packed.size)
         if sha256(packed) != document.packed.sha256:
             raise BadBundle(f"{name} is not what it was")
         try:
-            content = unpack(packed, document.size)
+            content = zstd_decompress(packed, document.size)
         except ValueError as error:
             raise BadBundle(f"{name}: {error}") from None
         if sha256(content) != document.sha256:
@@ -122,7 +122,7 @@ class Bundle:
 
     def _expect(self, name: str, size: int) -> None:
         block = self._source.exactly(BLOCK)
-        if block != header(name, size):
+        if block != tar_header(name, size):
             raise BadBundle(
                 f"where {name} of {size} bytes has to follow, there is {described(block)}"
             )
@@ -133,11 +133,11 @@ class Bundle:
         return data
 
     def _pad(self, size: int) -> None:
-        if any(self._source.exactly(padding(size))):
+        if any(self._source.exactly(tar_padding(size))):
             raise BadBundle("there is something between its members")
 
 
-def document_name(document: Document) -> str:
+def document_name(document: BundledDocument) -> str:
     return f"documents/{document.sha256}.zst"
 
 

@@ -39,7 +39,7 @@ class BaseMissing(ProxyError):
         )
 
 
-class Conflicting(ProxyError):
+class ConflictingBundle(ProxyError):
     """Other bytes under file names that are known here."""
 
     def __init__(self, conflicts: Sequence[str]) -> None:
@@ -65,14 +65,14 @@ class Incomplete(ProxyError):
         return f"not in the cache: {count_text(len(self.missing), 'file')}:" + listed(self.missing)
 
 
-class Busy(ProxyError):
+class ImportRunning(ProxyError):
     """Two imports into one cache at a time."""
 
     def __str__(self) -> str:
         return "another import into this cache is running"
 
 
-class Unwritten(ProxyError):
+class NotWritten(ProxyError):
     """The cache does not have what was put into it."""
 
     def __str__(self) -> str:
@@ -82,7 +82,7 @@ class Unwritten(ProxyError):
         )
 
 
-class NothingHeld(ProxyError):
+class NothingCached(ProxyError):
     """An empty bundle would look like a transfer that went well."""
 
     def __init__(self, folder: Path, upstreams: Sequence[str]) -> None:
@@ -97,7 +97,7 @@ class NothingHeld(ProxyError):
         )
 
 
-class Failed(ProxyError):
+class BundleFailed(ProxyError):
     """The disk did not do its part."""
 
     def __init__(self, what: str, error: OSError) -> None:

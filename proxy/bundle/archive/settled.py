@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.storage.pages import Pages, StoredPage
+from proxy.storage.pages import StoredPage, StoredPages
 
 _PAUSES = (0.0, 0.05, 0.5)
 """Seconds before each look."""
 
 
-async def settled(pages: Pages, key: str) -> tuple[StoredPage | None, bytes | None]:
+async def read_consistent_page(
+    pages: StoredPages, key: str
+) -> tuple[StoredPage | None, bytes | None]:
     """Head and document of one page: while it is replaced, for a moment none has the other."""
     for pause in _PAUSES:
         await asyncio.sleep(pause)

@@ -24,7 +24,7 @@ import msgspec
 
 from proxy.bundle.archive.manifest import Manifest, Member, encode
 from proxy.bundle.archive.reading import drop
-from proxy.bundle.archive.refused import Busy
+from proxy.bundle.archive.refused import ImportRunning
 from proxy.bundle.archive.steps import Steps
 from proxy.cache import Cache
 from proxy.storage.disk import DiskStore
@@ -94,13 +94,13 @@ class Staging:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Raises ``Busy`` while another import runs, and ``OSError``."""
+        """Raises ``ImportRunning`` while another import runs, and ``OSError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._folder / "lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Busy from None
+                raise ImportRunning from None
             yield
 
     def of(self, digest: str) -> Staged:

@@ -9,13 +9,18 @@ from __future__ import annotations
 from itertools import groupby
 
 from proxy.bundle.archive.manifest import BundledFile, Manifest
-from proxy.bundle.archive.survey import Survey
+from proxy.bundle.archive.survey import Comparison
 from proxy.model import METADATA
 from proxy.storage.base import Records
-from proxy.storage.seen import SeenFile, decode, encode, key
+from proxy.storage.seen import (
+    FirstSeenFile,
+    decode_digest_history,
+    digest_history_key,
+    encode_digest_history,
+)
 
 
-async def let_stand(records: Records, manifest: Manifest, found: Survey) -> None:
+async def record_first_seen(records: Records, manifest: Manifest, found: Comparison) -> None:
     """Note the files that are new; those that were conflicting and are taken replace others."""
     metadata = {
         (each.index, each.project, each.filename, each.digest): {"sha256": each.sha256}
@@ -25,18 +30,18 @@ async def let_stand(records: Records, manifest: Manifest, found: Survey) -> None
     changed = {each.key for each in found.conflicting}
     new = _unambiguous(manifest, found)
     for (index, project), files in groupby(new, lambda each: each.key[:2]):
-        name = key(manifest.indexes[index].namespace, project)
+        name = digest_history_key(manifest.indexes[index].namespace, project)
         record = await records.get(name)
-        seen = decode(record) if record else {}
+        seen = decode_digest_history(record) if record else {}
         for file in files:
             if file.filename not in seen or file.key in changed:
                 beside = (file.index, file.project, file.filename + METADATA, file.digest)
                 told = metadata.get(beside, False)
-                seen[file.filename] = SeenFile(file.digest, file.uploaded, file.size, told)
-        await records.put(name, encode(seen))
+                seen[file.filename] = FirstSeenFile(file.digest, file.uploaded, file.size, told)
+        await records.put(name, encode_digest_history(seen))
 
 
-def _unambiguous(manifest: Manifest, found: Survey) -> list[BundledFile]:
+def _unambiguous(manifest: Manifest, found: Comparison) -> list[BundledFile]:
     """New distributions whose names stand for one file in the bundle; of two, the page tells."""
     count: dict[tuple[int, str, str], int] = {}
     for each in manifest.files:

@@ -10,7 +10,7 @@ Steps = Generator[int, None, None]
 """Yields how many bytes each step has dealt with."""
 
 
-async def run_through(steps: Steps, tell: Callable[[int], None]) -> None:
+async def run_steps(steps: Steps, tell: Callable[[int], None]) -> None:
     """All of them; if this is cancelled, the one that runs is the last."""
     try:
         while (step := await in_thread(next, steps, None)) is not None:

@@ -11,13 +11,13 @@ import msgspec
 from proxy.bundle.archive.manifest import BundledFile, BundledPage, Manifest, sha256
 from proxy.cache import Cache
 from proxy.model import METADATA
-from proxy.storage.held import HeldFile
-from proxy.storage.seen import SeenFile, decode, key
+from proxy.storage.held import CachedFileRecord
+from proxy.storage.seen import FirstSeenFile, decode_digest_history, digest_history_key
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
-class Survey:
+class Comparison:
     """What importing a manifest means for a cache. A page that is newer here stays."""
 
     def __init__(self) -> None:
@@ -44,16 +44,16 @@ class Survey:
         return not (files or self.new_pages or self.changed_pages or self.confirmed_pages)
 
 
-async def survey(cache: Cache, manifest: Manifest) -> Survey:
+async def compare(cache: Cache, manifest: Manifest) -> Comparison:
     """The indexes of the manifest have the namespaces that they have in this cache."""
-    found = Survey()
+    found = Comparison()
     for index, entries in groupby(manifest.files, lambda each: each.index):
         namespace = manifest.indexes[index].namespace
         files = list(entries)
         known = await _known(cache, namespace, {(each.project, each.filename) for each in files})
         for project, of_project in groupby(files, lambda each: each.project):
-            record = await cache.records.get(key(namespace, project))
-            seen = decode(record) if record else {}
+            record = await cache.records.get(digest_history_key(namespace, project))
+            seen = decode_digest_history(record) if record else {}
             for file in of_project:
                 names = known.get((project, file.filename), {})
                 await _file(cache, manifest, file, names, seen.get(file.filename), found)
@@ -69,8 +69,8 @@ async def _file(
     manifest: Manifest,
     file: BundledFile,
     names: Mapping[str, str],
-    seen: SeenFile | None,
-    to: Survey,
+    seen: FirstSeenFile | None,
+    to: Comparison,
 ) -> None:
     """``names``: what is remembered of files of this name, see ``_known``."""
     blob = await cache.store.get(file.sha256)
@@ -85,7 +85,7 @@ async def _file(
         to.new_files.append(file)
 
 
-def _is_other(seen: SeenFile | None, file: BundledFile) -> bool:
+def _is_other(seen: FirstSeenFile | None, file: BundledFile) -> bool:
     """Whether a page once listed other bytes, going by the algorithm that both tell."""
     if seen is None or seen.digest == file.digest:
         return False
@@ -104,13 +104,13 @@ async def _known(
         content: str | None = digest
         if not _SHA256.match(digest) or filename.endswith(METADATA):
             record = await cache.records.get(name)
-            content = msgspec.json.decode(record, type=HeldFile).sha256 if record else None
+            content = msgspec.json.decode(record, type=CachedFileRecord).sha256 if record else None
         if content:
             known.setdefault((project, filename), {})[digest] = content
     return known
 
 
-async def _page(cache: Cache, manifest: Manifest, page: BundledPage, to: Survey) -> None:
+async def _page(cache: Cache, manifest: Manifest, page: BundledPage, to: Comparison) -> None:
     name = f"{manifest.indexes[page.index].namespace}/{page.project}"
     head = await cache.pages.head(name)
     whole = head and await cache.pages.document(name, head.digest) is not None
@@ -126,7 +126,7 @@ async def _page(cache: Cache, manifest: Manifest, page: BundledPage, to: Survey)
         to.missing.append(f"the page of {page.project}")
 
 
-async def _provenance(cache: Cache, manifest: Manifest, proof: BundledFile, to: Survey) -> None:
+async def _provenance(cache: Cache, manifest: Manifest, proof: BundledFile, to: Comparison) -> None:
     namespace = manifest.indexes[proof.index].namespace
     record = await cache.records.get(f"provenance/{namespace}/{proof.record}")
     stored, _, data = (record or b"").partition(b"\n")

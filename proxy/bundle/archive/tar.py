@@ -23,7 +23,7 @@ _KINDS = {
 }
 
 
-def header(name: str, size: int) -> bytes:
+def tar_header(name: str, size: int) -> bytes:
     """The block before a member; mode 644, owner and time 0. ``name``: up to 100 bytes of ASCII."""
     before = name.encode("ascii").ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2
     before += _size(size) + b"00000000000\0"
@@ -32,7 +32,7 @@ def header(name: str, size: int) -> bytes:
     return before + f"{checksum:06o}\0 ".encode() + after
 
 
-def padding(size: int) -> int:
+def tar_padding(size: int) -> int:
     """How many zero bytes follow a member of that size."""
     return -size % BLOCK
 

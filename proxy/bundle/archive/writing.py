@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from proxy.bundle.archive.inventory import Inventory
-from proxy.bundle.archive.manifest import Document, Head, Manifest, Member, encode, sha256
+from proxy.bundle.archive.manifest import BundledDocument, Head, Manifest, Member, encode, sha256
 from proxy.bundle.archive.reading import (
     HEAD_NAME,
     MANIFEST_NAME,
@@ -21,12 +21,12 @@ from proxy.bundle.archive.reading import (
     blob_name,
     document_name,
 )
-from proxy.bundle.archive.refused import Failed
+from proxy.bundle.archive.refused import BundleFailed
 from proxy.bundle.archive.signing import Signer
-from proxy.bundle.archive.source import PIECE
+from proxy.bundle.archive.source import READ_SIZE
 from proxy.bundle.archive.steps import Steps
-from proxy.bundle.archive.tar import END, header, padding
-from proxy.bundle.archive.zst import pack
+from proxy.bundle.archive.tar import END, tar_header, tar_padding
+from proxy.bundle.archive.zst import zstd_compress
 from proxy.errors import StoreDamaged
 from proxy.storage.disk import DiskStore
 
@@ -53,7 +53,7 @@ class Writer:
         return len(data)
 
     def member(self, name: str, data: bytes) -> int:
-        return self.write(header(name, len(data)) + data + bytes(padding(len(data))))
+        return self.write(tar_header(name, len(data)) + data + bytes(tar_padding(len(data))))
 
 
 def write_bundle(
@@ -70,8 +70,8 @@ def write_bundle(
     file is not what it has to be, or has been deleted meanwhile, and ``OSError``.
     """
     content = encode(manifest)
-    packed = pack(content)
-    described = Document(sha256(content), len(content), Member(sha256(packed), len(packed)))
+    packed = zstd_compress(content)
+    described = BundledDocument(sha256(content), len(content), Member(sha256(packed), len(packed)))
     head = encode(Head(manifest=described, signer=signer.public if signer else None))
     yield writer.member(HEAD_NAME, head)
     if signer:
@@ -91,7 +91,7 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
     """A stream that becomes the file at its end, whole and on the disk, or never.
 
     Until then it is beside it, as ``<name>.part``; a pipe or device is written as it comes, and
-    so is standard output, which None stands for. Raises ``Failed``.
+    so is standard output, which None stands for. Raises ``BundleFailed``.
     """
     try:
         if path is None:
@@ -113,7 +113,7 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             part.replace(path)
     except OSError as error:
-        raise Failed(f"{path or 'standard output'} cannot be written", error) from error
+        raise BundleFailed(f"{path or 'standard output'} cannot be written", error) from error
 
 
 def _opened_alone(part: Path) -> BinaryIO:
@@ -141,10 +141,10 @@ def _blob(writer: Writer, blob: Member, path: Path) -> Steps:
     with file:
         if os.fstat(file.fileno()).st_size != blob.size:
             raise StoreDamaged(blob.sha256)
-        yield writer.write(header(blob_name(blob), blob.size))
-        while piece := file.read(PIECE):
+        yield writer.write(tar_header(blob_name(blob), blob.size))
+        while piece := file.read(READ_SIZE):
             found.update(piece)
             yield writer.write(piece)
     if found.hexdigest() != blob.sha256:
         raise StoreDamaged(blob.sha256)
-    yield writer.write(bytes(padding(blob.size)))
+    yield writer.write(bytes(tar_padding(blob.size)))

@@ -12,11 +12,11 @@ else:
 _LEVEL = 9
 
 
-def pack(data: bytes) -> bytes:
+def zstd_compress(data: bytes) -> bytes:
     return zstd.compress(data, _LEVEL)
 
 
-def unpack(packed: bytes, size: int) -> bytes:
+def zstd_decompress(packed: bytes, size: int) -> bytes:
     """The content, of exactly ``size`` bytes and in one frame. Raises ``ValueError``."""
     decompressor = zstd.ZstdDecompressor()
     try:
@@ -28,6 +28,6 @@ def unpack(packed: bytes, size: int) -> bytes:
     return content
 
 
-def most(size: int) -> int:
+def max_compressed(size: int) -> int:
     """Bytes that nothing packed is larger than, for content of ``size`` bytes."""
     return size + size // 128 + 1024

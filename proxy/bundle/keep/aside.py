@@ -15,7 +15,7 @@ from proxy.settings import Settings
 
 
 @asynccontextmanager
-async def aside(settings: Settings) -> AsyncIterator[Index]:
+async def temporary_cache(settings: Settings) -> AsyncIterator[Index]:
     """The index of these settings on a temporary cache. Raises ``ConfigurationError``.
 
     What the lasting cache remembers as private stays private.

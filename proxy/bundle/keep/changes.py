@@ -15,7 +15,7 @@ import msgspec
 from proxy.bundle.keep.table import Ident
 from proxy.errors import NoSuchFile
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.storage.seen import VANISHED
+from proxy.storage.seen import NO_LONGER_LISTED
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -98,7 +98,7 @@ def _listed(ident: Ident, pages: Pages) -> File | None:
         file = page.file(filename, digest) if page else None
     except NoSuchFile:
         return None
-    return None if file and file.yanked == VANISHED else file
+    return None if file and file.yanked == NO_LONGER_LISTED else file
 
 
 def write_changes(to: Path, changes: Iterable[Change], now: float) -> Path | None:

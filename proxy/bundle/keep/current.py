@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Set
 from contextlib import suppress
 
-from proxy.bundle.held import is_here
+from proxy.bundle.held import is_local
 from proxy.errors import NoSuchProject, ProxyError
 from proxy.indexes.base import Index
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
@@ -16,7 +16,7 @@ async def at_once() -> None:
     """Nobody else is waiting."""
 
 
-class Current:
+class RevalidatingIndex:
     """Pages are checked with upstream once in a run, however fresh they are."""
 
     def __init__(
@@ -77,7 +77,7 @@ class Current:
         """Metadata goes with its wheel, which has to be fetched where upstream has none."""
         owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
         with suppress(ProxyError):  # whoever is asked will tell
-            if not is_here((await self._index.file(project, owner, digest)).blob):
+            if not is_local((await self._index.file(project, owner, digest)).blob):
                 self.new.add((project, owner))
                 return self._aside
         return self._index

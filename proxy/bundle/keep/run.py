@@ -10,27 +10,26 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from proxy.bundle.fetching import Fetching
+from proxy.bundle.fetching import NeededFetcher
 from proxy.bundle.gather import needed
-from proxy.bundle.held import is_here
+from proxy.bundle.held import is_local
 from proxy.bundle.keep.changes import Change, compare
-from proxy.bundle.keep.current import Current, at_once
+from proxy.bundle.keep.current import RevalidatingIndex, at_once
 from proxy.bundle.keep.state import State, States
 from proxy.bundle.keep.table import Ident, Keep, is_distribution
-from proxy.bundle.needs import Missing, Need, Needs
-from proxy.bundle.parallel import each
+from proxy.bundle.needs import Missing, NeededFile, ResolvedFiles
+from proxy.bundle.parallel import for_each
 from proxy.bundle.progress import Display
 from proxy.compose import Proxy
 from proxy.errors import ProxyError
 from proxy.indexes.base import Index
-from proxy.model import METADATA, ProjectName
-from proxy.storage.base import Blob
+from proxy.model import METADATA, Blob, ProjectName
 from proxy.storage.disk import BytesBlob, DiskBlob, DiskStore
 
-LOST = "it did not stay in the cache: is the disk full or read-only?"
-SETTLE = 5.0
+NOT_STORED = "it did not stay in the cache: is the disk full or read-only?"
+STORE_TIMEOUT = 5.0
 """Seconds that what has been read gets to be stored."""
-AGAIN = 0.05
+STORE_POLL = 0.05
 """Seconds after which it is looked again."""
 _STORED = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -38,10 +37,10 @@ UNCONFIRMED = "upstream could not be asked whether its page is still the same"
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
-class Ran:
+class KeepResult:
     keep: Keep
-    needs: Needs = field(default_factory=Needs)
-    fetched: tuple[Need, ...] = ()
+    needs: ResolvedFiles = field(default_factory=ResolvedFiles)
+    fetched: tuple[NeededFile, ...] = ()
     """Distributions; in a dry run those that would be."""
     missing: tuple[Missing, ...] = ()
     changes: tuple[Change, ...] = ()
@@ -54,7 +53,7 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
-class Runner:
+class KeepRunner:
     """Runs tables through the index of a running proxy."""
 
     proxy: Proxy
@@ -65,7 +64,7 @@ class Runner:
     """Downloads at once."""
     limit: int
     """Questions at once."""
-    remember: Callable[[Iterable[Need]], Awaitable[None]]
+    remember: Callable[[Iterable[NeededFile]], Awaitable[None]]
     """Told what is held, see ``warm.remember``."""
     turn: Callable[[], Awaitable[None]] = at_once
     """Awaited before each question and download."""
@@ -79,10 +78,12 @@ class Runner:
     def dry(self) -> bool:
         return self.aside is not None
 
-    async def run(self, keep: Keep) -> Ran:
+    async def run(self, keep: Keep) -> KeepResult:
         """What goes wrong is in ``missing``."""
         began = self.clock()
-        index = Current(self.proxy.index, began, limit=self.limit, turn=self.turn, aside=self.aside)
+        index = RevalidatingIndex(
+            self.proxy.index, began, limit=self.limit, turn=self.turn, aside=self.aside
+        )
         try:
             wants = keep.wants(self.variables)
             found = await needed(
@@ -90,7 +91,7 @@ class Runner:
             )
         except ProxyError as error:
             state = State(began, (await States(self.proxy.cache.records).get(keep.owner)).files)
-            return Ran(keep, missing=(Missing(str(keep), str(error)),), state=state)
+            return KeepResult(keep, missing=(Missing(str(keep), str(error)),), state=state)
         needs = keep.only(found)
         distributions = [need for need in needs.files if is_distribution(need)]
         held = await self._held(self.proxy.index, distributions)
@@ -100,17 +101,22 @@ class Runner:
             if need not in held or (need.project, need.filename) in index.new
         )
         if self.dry:
-            return Ran(keep, needs, new, (*needs.missing, *_unconfirmed(index)))
+            return KeepResult(keep, needs, new, (*needs.missing, *_unconfirmed(index)))
         return await self._fetched(keep, index, needs, new, began)
 
     async def _fetched(
-        self, keep: Keep, index: Current, needs: Needs, new: Sequence[Need], began: float
-    ) -> Ran:
+        self,
+        keep: Keep,
+        index: RevalidatingIndex,
+        needs: ResolvedFiles,
+        new: Sequence[NeededFile],
+        began: float,
+    ) -> KeepResult:
         cache = self.proxy.cache
         known = (await States(cache.records).get(keep.owner)).files
         before = await cache.pins.get(keep.owner)
         await cache.pins.put(keep.owner, before | _keys(needs.files))  # none goes meanwhile
-        fetching = Fetching(index, cache.store, self.display, self.jobs)
+        fetching = NeededFetcher(index, cache.store, self.display, self.jobs)
         await fetching.all(needs.files)
         failed = {lack.line for lack in fetching.failed}
         had = await self._had(index, [need for need in needs.files if need.line not in failed])
@@ -124,60 +130,60 @@ class Runner:
         missing = (
             *needs.missing,
             *fetching.failed,
-            *(Missing(need.line, LOST) for need in lost),
+            *(Missing(need.line, NOT_STORED) for need in lost),
             *_unconfirmed(index),
         )
         fetched = tuple(need for need in new if need in had)
-        return Ran(keep, needs, fetched, missing, tuple(changes), State(began, now))
+        return KeepResult(keep, needs, fetched, missing, tuple(changes), State(began, now))
 
-    async def _had(self, index: Index, needs: Sequence[Need]) -> dict[Need, str]:
+    async def _had(self, index: Index, needs: Sequence[NeededFile]) -> dict[NeededFile, str]:
         """As ``_held``, once what has just been read is stored too: that takes a moment."""
-        deadline = time.monotonic() + SETTLE
+        deadline = time.monotonic() + STORE_TIMEOUT
         had = await self._held(index, needs)
         while len(had) < len(needs) and time.monotonic() < deadline:
-            await asyncio.sleep(AGAIN)
+            await asyncio.sleep(STORE_POLL)
             had |= await self._held(index, [need for need in needs if need not in had])
         return had
 
-    async def _held(self, index: Index, needs: Iterable[Need]) -> dict[Need, str]:
+    async def _held(self, index: Index, needs: Iterable[NeededFile]) -> dict[NeededFile, str]:
         """Those whose bytes are here, with their keys in the store; "" for what lies elsewhere."""
         store = self.proxy.cache.store
-        found: dict[Need, str] = {}
+        found: dict[NeededFile, str] = {}
 
-        async def look(need: Need) -> None:
+        async def look(need: NeededFile) -> None:
             with suppress(ProxyError):
                 blob = (await index.file(need.project, need.filename, need.digest)).blob
-                if is_here(blob):
+                if is_local(blob):
                     found[need] = _key(need, blob, store)
 
-        await each(needs, look, self.jobs)
+        await for_each(needs, look, self.jobs)
         return found
 
-    async def _ask(self, index: Current, projects: set[ProjectName]) -> None:
+    async def _ask(self, index: RevalidatingIndex, projects: set[ProjectName]) -> None:
         """For the pages of projects of which nothing is wanted any more."""
 
         async def ask(project: ProjectName) -> None:
             with suppress(ProxyError):
                 await index.page(project)
 
-        await each(sorted(projects - index.pages.keys()), ask, self.jobs)
+        await for_each(sorted(projects - index.pages.keys()), ask, self.jobs)
 
 
-def _ident(need: Need) -> Ident:
+def _ident(need: NeededFile) -> Ident:
     return need.project, need.filename, need.digest
 
 
-def _keys(needs: Iterable[Need]) -> set[str]:
+def _keys(needs: Iterable[NeededFile]) -> set[str]:
     """Of distributions, as far as their index tells."""
     return {need.digest for need in needs if is_distribution(need) and "-" not in need.digest}
 
 
-def _key(need: Need, blob: Blob, store: DiskStore) -> str:
+def _key(need: NeededFile, blob: Blob, store: DiskStore) -> str:
     if isinstance(blob, BytesBlob) and need.filename.endswith(METADATA):
         return hashlib.sha256(blob.data).hexdigest()  # about to be stored
     name = blob.path.name if isinstance(blob, DiskBlob) else ""
     return name if _STORED.match(name) and store.has(name) else ""
 
 
-def _unconfirmed(index: Current) -> tuple[Missing, ...]:
+def _unconfirmed(index: RevalidatingIndex) -> tuple[Missing, ...]:
     return tuple(Missing(project, UNCONFIRMED) for project in sorted(index.unconfirmed))

@@ -10,7 +10,7 @@ from proxy.bundle.keep.changes import Kept
 from proxy.compression import compress, decompress
 from proxy.storage.base import Records
 
-_PREFIX = "kept/"
+_STATE_PREFIX = "kept/"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -26,17 +26,17 @@ class States:
         self._records = records
 
     async def get(self, owner: str) -> State:
-        record = await self._records.get(_PREFIX + owner)
+        record = await self._records.get(_STATE_PREFIX + owner)
         try:
             return msgspec.json.decode(decompress(record), type=State) if record else State()
         except (msgspec.MsgspecError, OSError, EOFError):  # of another version, or damaged
             return State()
 
     async def put(self, owner: str, state: State) -> None:
-        await self._records.put(_PREFIX + owner, compress(msgspec.json.encode(state)))
+        await self._records.put(_STATE_PREFIX + owner, compress(msgspec.json.encode(state)))
 
     async def retain(self, owners: Collection[str]) -> None:
         """Forget those of nobody of these."""
-        for key in await self._records.keys(_PREFIX):
-            if key.removeprefix(_PREFIX) not in owners:
+        for key in await self._records.keys(_STATE_PREFIX):
+            if key.removeprefix(_STATE_PREFIX) not in owners:
                 await self._records.forget(key)

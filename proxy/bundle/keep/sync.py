@@ -9,22 +9,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from proxy.bundle.keep.changes import Change, write_changes
-from proxy.bundle.keep.run import Ran, Runner
+from proxy.bundle.keep.run import KeepResult, KeepRunner
 from proxy.bundle.keep.state import States
 from proxy.bundle.keep.table import Keep
 from proxy.cache import Cache
 from proxy.errors import ProxyError
-from proxy.storage.alone import alone
+from proxy.storage.alone import try_lock
 
 log = logging.getLogger(__name__)
 
-LOOK = 60.0
+SCHEDULE_POLL = 60.0
 """Seconds after which it is looked again what is due: another process may have done it."""
-BUSY = 5.0
+LOCK_TIMEOUT = 5.0
 """Seconds after which it is looked again whether another process is at it."""
 
 
-class Busy(ProxyError):
+class SyncRunning(ProxyError):
     """Another process runs keep tables on this cache, or it cannot be written."""
 
     def __str__(self) -> str:
@@ -33,17 +33,17 @@ class Busy(ProxyError):
 
 
 async def sync(
-    keeps: Sequence[Keep], runner: Runner, every: Sequence[Keep], changes: Path | None
-) -> list[Ran]:
+    keeps: Sequence[Keep], runner: KeepRunner, every: Sequence[Keep], changes: Path | None
+) -> list[KeepResult]:
     """Runs these of ``every`` table; the pins of tables that are no more are let go.
 
-    ``changes`` is the file or folder for the list of changes. Raises ``Busy``, and ``OSError``
+    ``changes`` is the file or folder for the list of changes. Raises ``SyncRunning``, and ``OSError``
     where the list cannot be written: then the next run tells of these changes again.
     """
     cache = runner.proxy.cache
-    with alone(lock(cache)) as mine:
+    with try_lock(lock(cache)) as mine:
         if not mine:
-            raise Busy
+            raise SyncRunning
         ran = [await runner.run(keep) for keep in keeps]
         if not runner.dry:
             await _tell(ran, changes, runner.clock())
@@ -55,17 +55,17 @@ def lock(cache: Cache) -> Path:
     return cache.folder / "keep"
 
 
-def all_changes(ran: Sequence[Ran]) -> list[Change]:
+def all_changes(ran: Sequence[KeepResult]) -> list[Change]:
     """Of all tables, each once."""
     return list(dict.fromkeys(change for one in ran for change in one.changes))
 
 
-async def _tell(ran: Sequence[Ran], to: Path | None, now: float) -> None:
+async def _tell(ran: Sequence[KeepResult], to: Path | None, now: float) -> None:
     if to is not None:
         await asyncio.to_thread(write_changes, to, all_changes(ran), now)
 
 
-async def _remember(ran: Sequence[Ran], cache: Cache, owners: Sequence[str]) -> None:
+async def _remember(ran: Sequence[KeepResult], cache: Cache, owners: Sequence[str]) -> None:
     states = States(cache.records)
     for one in ran:
         await states.put(one.keep.owner, one.state)
@@ -79,7 +79,7 @@ class Schedule:
     def __init__(
         self,
         keeps: Sequence[Keep],
-        runner: Runner,
+        runner: KeepRunner,
         changes: Path | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -94,7 +94,7 @@ class Schedule:
         pause = 0.0
         while True:
             await asyncio.sleep(pause)
-            pause = min(LOOK, await self.once())
+            pause = min(SCHEDULE_POLL, await self.once())
 
     async def once(self) -> float:
         """Runs what is due; seconds until something is due again."""
@@ -104,11 +104,11 @@ class Schedule:
             try:
                 for ran in await sync(due, self._runner, self._keeps, self._changes):
                     _log(ran)
-            except Busy:
-                return BUSY
+            except SyncRunning:
+                return LOCK_TIMEOUT
             except (ProxyError, OSError) as error:
                 log.error("keep tables could not be run: %s", error)
-                return LOOK
+                return SCHEDULE_POLL
             self._ran |= {keep.owner: began for keep in due}
         return max(0.0, min([await self._left(keep) for keep in self._keeps]))
 
@@ -119,7 +119,7 @@ class Schedule:
         return keep.every - since if since >= 0 else 0.0  # the clock was set back
 
 
-def _log(ran: Ran) -> None:
+def _log(ran: KeepResult) -> None:
     for lack in ran.missing:
         log.error("keep %s: missing %s: %s", ran.keep, lack.line, lack.reason)
     for skipped in ran.needs.skipped:

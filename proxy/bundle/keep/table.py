@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from packaging.specifiers import SpecifierSet
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.needs import Need, Needs
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.needs import NeededFile, ResolvedFiles
 from proxy.bundle.sources import read_source
-from proxy.bundle.wants import Named, Wants, joined
+from proxy.bundle.wants import LatestVersions, SourceRequirements, joined
 from proxy.model import METADATA, PROVENANCE, ProjectName
 from proxy.policies.names import matcher
 from proxy.simple.names import version_of
@@ -20,7 +20,7 @@ from proxy.simple.names import version_of
 @dataclass(frozen=True)
 class Keep:
     sources: tuple[str, ...]
-    choice: Choice
+    choice: FileFilter
     every: float = 3600.0
     """Seconds between two runs."""
     names: tuple[str, ...] = ()
@@ -41,7 +41,7 @@ class Keep:
         limits = (self.names, self.versions, self.latest, self.max_file_size)
         return hashlib.sha256(repr((self.sources, self.choice, *limits)).encode()).hexdigest()[:32]
 
-    def wants(self, environ: Mapping[str, str]) -> Wants:
+    def wants(self, environ: Mapping[str, str]) -> SourceRequirements:
         """``environ`` is what ``${NAME}`` in sources refers to. Raises ``UnreadableSource``."""
         wants = joined(
             read_source(each, self.choice, environ=environ, latest=self.latest)
@@ -49,7 +49,7 @@ class Keep:
         )
         return replace(wants, named=tuple(map(self._narrowed, wants.named)))
 
-    def only(self, needs: Needs) -> Needs:
+    def only(self, needs: ResolvedFiles) -> ResolvedFiles:
         """Those that pass the filters, with what lies beside them."""
         large = {
             (need.project, need.filename)
@@ -66,7 +66,7 @@ class Keep:
             ),
         )
 
-    def _wanted(self, need: Need) -> bool:
+    def _wanted(self, need: NeededFile) -> bool:
         if self.names and not matcher(self.names)(need.project):
             return False
         if not self.versions:
@@ -74,7 +74,7 @@ class Keep:
         version = version_of(beside(need), need.project)
         return version is not None and self._specifier.contains(version, prereleases=True)
 
-    def _narrowed(self, named: Named) -> Named:
+    def _narrowed(self, named: LatestVersions) -> LatestVersions:
         """So that the newest are counted among those that are wanted."""
         return replace(named, specifier=named.specifier & self._specifier)
 
@@ -83,12 +83,12 @@ class Keep:
         return SpecifierSet(self.versions)
 
 
-def beside(need: Need) -> str:
+def beside(need: NeededFile) -> str:
     """The name of the distribution that it is, or lies beside."""
     return need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
 
 
-def is_distribution(need: Need) -> bool:
+def is_distribution(need: NeededFile) -> bool:
     return beside(need) == need.filename
 
 

@@ -11,44 +11,41 @@ from pathlib import Path
 
 from packaging.pylock import is_valid_pylock_path
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources import (
-    access_log,
-    missing,
-    names,
-    pdm_lock,
-    poetry_lock,
-    pylock,
-    pyproject,
-    requirements,
-    uv_lock,
-)
-from proxy.bundle.sources.document import Document, open_document, read_document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.access_log import read_access_log
+from proxy.bundle.sources.document import SourceDocument, open_document, read_document
 from proxy.bundle.sources.local import path_of
-from proxy.bundle.sources.pyproject import Some
-from proxy.bundle.wants import Wants
+from proxy.bundle.sources.missing import read_missing_list
+from proxy.bundle.sources.names import read_names
+from proxy.bundle.sources.pdm_lock import read_pdm_lock
+from proxy.bundle.sources.poetry_lock import read_poetry_lock
+from proxy.bundle.sources.pylock import read_pylock
+from proxy.bundle.sources.pyproject import GroupSelection, read_pyproject
+from proxy.bundle.sources.requirements import read_requirements
+from proxy.bundle.sources.uv_lock import read_uv_lock
+from proxy.bundle.wants import SourceRequirements
 
 __all__ = ["read_source"]
 
 _FILES = (".txt", ".in", ".toml", ".lock", ".log", ".jsonl", ".json")
 _LOCKS = {
-    "uv_lock": uv_lock.read,
-    "poetry_lock": poetry_lock.read,
-    "pdm_lock": pdm_lock.read,
-    "pylock": pylock.read,
+    "uv_lock": read_uv_lock,
+    "poetry_lock": read_poetry_lock,
+    "pdm_lock": read_pdm_lock,
+    "pylock": read_pylock,
 }
 _LOGS = (".log", ".jsonl", ".json")
 
 
 def read_source(
     argument: str,
-    choice: Choice,
+    choice: FileFilter,
     *,
     environ: Mapping[str, str] | None = None,
-    extras: Some = "all",
-    groups: Some = "all",
+    extras: GroupSelection = "all",
+    groups: GroupSelection = "all",
     latest: int | None = None,
-) -> Wants:
+) -> SourceRequirements:
     """What one argument of the command line asks for.
 
     An argument is a file or its ``file:`` address, a directory with a ``pyproject.toml``, a
@@ -60,20 +57,20 @@ def read_source(
     """
     if argument == "-":
         document = read_document("standard input", Path(), sys.stdin.buffer)
-        return missing.read(document, choice, environ or {})
+        return read_missing_list(document, choice, environ or {})
     path = path_of(argument)
     if _is_name(argument, path):
-        return names.read(argument, latest)
+        return read_names(argument, latest)
     if path.is_dir():
         path /= "pyproject.toml"
     if path.suffix in _LOGS:
-        return access_log.read(path)
+        return read_access_log(path)
     document = open_document(path)
     kind = _kind(path, document)
     if kind == "pyproject":
-        return pyproject.read(document, extras, groups)
+        return read_pyproject(document, extras, groups)
     if kind == "requirements":
-        return requirements.read(document, choice, environ or {})
+        return read_requirements(document, choice, environ or {})
     return _LOCKS[kind](document, choice)
 
 
@@ -91,7 +88,7 @@ def _is_name(argument: str, path: Path) -> bool:
         return True
 
 
-def _kind(path: Path, document: Document) -> str:
+def _kind(path: Path, document: SourceDocument) -> str:
     """Which reader a file is for: by its name, or else by what is in it."""
     if is_valid_pylock_path(path):
         return "pylock"

@@ -10,8 +10,9 @@ from urllib.parse import unquote
 
 import msgspec
 
-from proxy.bundle.wants import Touched, UnreadableSource, Wants
-from proxy.simple.names import normalize, safe_filename
+from proxy.bundle.wants import LoggedRequest, SourceRequirements, UnreadableSource
+from proxy.model import normalize
+from proxy.simple.names import safe_filename
 
 _LONGEST = 256 * 1024
 """Bytes of a line."""
@@ -21,13 +22,13 @@ _FILE = re.compile(r"(?:.*/)?files/(?P<project>[^/]+)/(?P<digest>[^/]+)/(?P<file
 _DIGEST = re.compile(r"(?:[a-z0-9_]+-)?[0-9a-f]{16,256}\Z")
 
 
-class Entry(msgspec.Struct):
+class LogEntry(msgspec.Struct):
     method: str = "GET"
     path: str = ""
     status: int = 200
 
 
-def read(path: Path) -> Wants:
+def read_access_log(path: Path) -> SourceRequirements:
     """Each page and file once, in the order of the first request that was answered well.
 
     Raises ``UnreadableSource``.
@@ -40,8 +41,8 @@ def read(path: Path) -> Wants:
         raise UnreadableSource(str(path), f"cannot be read: {reason}") from None
 
 
-def _read(name: str, file: BinaryIO) -> Wants:
-    touched: dict[Touched, None] = {}
+def _read(name: str, file: BinaryIO) -> SourceRequirements:
+    touched: dict[LoggedRequest, None] = {}
     entries = others = 0
     for number, line in _lines(name, file):
         if not line.startswith(b"{"):
@@ -53,7 +54,7 @@ def _read(name: str, file: BinaryIO) -> Wants:
     if others and not entries:
         raise UnreadableSource(name, 'not a log in JSON form (log_format = "json")')
     notes = (f"{name}: {others} lines are not JSON and were passed over",) if others else ()
-    return Wants(touched=tuple(touched), notes=notes)
+    return SourceRequirements(touched=tuple(touched), notes=notes)
 
 
 def _lines(name: str, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -67,14 +68,14 @@ def _lines(name: str, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def _entry(name: str, number: int, line: bytes) -> Entry:
+def _entry(name: str, number: int, line: bytes) -> LogEntry:
     try:
-        return msgspec.json.decode(line, type=Entry)
+        return msgspec.json.decode(line, type=LogEntry)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UnreadableSource(name, "not a line of the access log", number) from None
 
 
-def _touched(entry: Entry) -> Iterator[Touched]:
+def _touched(entry: LogEntry) -> Iterator[LoggedRequest]:
     """What was asked for, if it was a page or a file; an address makes no other sense here."""
     if entry.method not in ("GET", "HEAD") or entry.status >= 400:
         return
@@ -92,4 +93,4 @@ def _touched(entry: Entry) -> Iterator[Touched]:
         project = normalize(parts["project"])
     except ValueError:
         return
-    yield Touched(project, filename, digest if _DIGEST.match(digest) else None)
+    yield LoggedRequest(project, filename, digest if _DIGEST.match(digest) else None)

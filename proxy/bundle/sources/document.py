@@ -15,12 +15,11 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from proxy.bundle.wants import UnreadableSource
-from proxy.model import ProjectName
-from proxy.simple.names import normalize
+from proxy.model import ProjectName, normalize
 
 T = TypeVar("T")
 
-LIMIT = 64 * 1024 * 1024
+MAX_DOCUMENT = 64 * 1024 * 1024
 """Bytes; the largest lock files in use have ten million."""
 
 _marker = lru_cache(maxsize=4096)(Marker)
@@ -28,7 +27,7 @@ _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class SourceDocument:
     name: str
     """For messages."""
     folder: Path
@@ -96,7 +95,7 @@ class Document:
         return found
 
 
-def open_document(path: Path) -> Document:
+def open_document(path: Path) -> SourceDocument:
     try:
         with path.open("rb") as file:
             return read_document(str(path), path.parent, file)
@@ -105,8 +104,8 @@ def open_document(path: Path) -> Document:
         raise UnreadableSource(str(path), f"cannot be read: {reason}") from None
 
 
-def read_document(name: str, folder: Path, file: BinaryIO) -> Document:
-    content = file.read(LIMIT + 1)
-    if len(content) > LIMIT:
-        raise UnreadableSource(name, f"longer than {LIMIT} bytes")
-    return Document(name, folder, content)
+def read_document(name: str, folder: Path, file: BinaryIO) -> SourceDocument:
+    content = file.read(MAX_DOCUMENT + 1)
+    if len(content) > MAX_DOCUMENT:
+        raise UnreadableSource(name, f"longer than {MAX_DOCUMENT} bytes")
+    return SourceDocument(name, folder, content)

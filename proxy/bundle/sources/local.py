@@ -11,15 +11,15 @@ from urllib.request import url2pathname
 
 from msgspec import Struct
 
-from proxy.bundle.sources.document import Document, open_document
+from proxy.bundle.sources.document import SourceDocument, open_document
 from proxy.bundle.sources.pyproject import (
-    FALLBACK,
+    DEFAULT_BUILD_REQUIREMENTS,
     BuildSystem,
     Pyproject,
     build_requirements,
     local_line,
 )
-from proxy.bundle.wants import Requirements, UnreadableSource, Wants
+from proxy.bundle.wants import Requirements, SourceRequirements, UnreadableSource
 from proxy.distributions.archive import UnusableArchive, read_sdist_file
 
 LEGACY = "setuptools>=40.8.0\nwheel\n"
@@ -41,7 +41,9 @@ def names_path(text: str) -> bool:
     return text.startswith((".", "file:")) or "/" in path or path.endswith(_ARCHIVE)
 
 
-def local_project(document: Document, text: str, number: int) -> tuple[str, Wants] | None:
+def local_project(
+    document: SourceDocument, text: str, number: int
+) -> tuple[str, SourceRequirements] | None:
     """For ``path[extras]; marker``: the line a resolver reads, and what building takes.
 
     The path starts from the working directory, as for pip and uv. None if it is a file that
@@ -66,42 +68,44 @@ def local_project(document: Document, text: str, number: int) -> tuple[str, Want
     return line, local_build(document, there, there.name)
 
 
-def local_build(document: Document, folder: str | Path, name: str) -> Wants:
+def local_build(document: SourceDocument, folder: str | Path, name: str) -> SourceRequirements:
     """What it takes to build the project in a folder, relative to that of ``document``.
 
     Raises ``UnreadableSource`` if its ``pyproject.toml`` cannot be used.
     """
     file = document.folder / folder / "pyproject.toml"
     if not exists(file.is_file):
-        text = "".join(f"{each}\n" for each in FALLBACK)
-        return Wants(requirements=(Requirements(f"{document.name}: to build {name}", text),))
+        text = "".join(f"{each}\n" for each in DEFAULT_BUILD_REQUIREMENTS)
+        return SourceRequirements(
+            requirements=(Requirements(f"{document.name}: to build {name}", text),)
+        )
     there = open_document(file)
     return build_requirements(there, there.shaped(Pyproject, there.toml()))
 
 
-def _archive_build(file: Path) -> Wants:
+def _archive_build(file: Path) -> SourceRequirements:
     if file.name.endswith(".whl"):
-        return Wants()
+        return SourceRequirements()
     with file.open("rb") as opened:
         return sdist_build(opened, file.name)
 
 
-def sdist_build(file: BinaryIO, filename: str) -> Wants:
+def sdist_build(file: BinaryIO, filename: str) -> SourceRequirements:
     """The build requirements of an sdist."""
     file.seek(0)
     legacy = Requirements(f"{filename}, build requirements", LEGACY)
     try:
         content = read_sdist_file(file, filename, "pyproject.toml")
     except UnusableArchive:
-        return Wants(requirements=(legacy,))
-    document = Document(filename, Path(), content)
+        return SourceRequirements(requirements=(legacy,))
+    document = SourceDocument(filename, Path(), content)
     try:
         system = document.shaped(_Shape, document.toml()).build_system
         if system is None:
-            return Wants(requirements=(legacy,))
+            return SourceRequirements(requirements=(legacy,))
         return build_requirements(document, Pyproject(build_system=system))
     except UnreadableSource as error:
-        return Wants(requirements=(legacy,), notes=(str(error),))
+        return SourceRequirements(requirements=(legacy,), notes=(str(error),))
 
 
 def exists(test: Callable[[], bool]) -> bool:

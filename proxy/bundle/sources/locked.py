@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources.document import Document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Pinned, PinnedVersion, Skipped, Wants, joined
+from proxy.bundle.wants import Pinned, PinnedVersion, SkippedRequirement, SourceRequirements, joined
 from proxy.model import ProjectName
 from proxy.simple.addresses import last_segment, resolve
-from proxy.simple.names import belongs, safe_filename, version_of
+from proxy.simple.names import belongs_to, safe_filename, version_of
 
 _HASH = re.compile(r"[a-z][a-z0-9_]{0,31}:[0-9a-f]{16,256}\Z")
 
@@ -46,24 +46,28 @@ class Locked:
 
 
 def for_pythons(
-    document: Document, choice: Choice, pythons: SpecifierSet | None
-) -> tuple[tuple[Target, ...], Wants]:
+    document: SourceDocument, choice: FileFilter, pythons: SpecifierSet | None
+) -> tuple[tuple[Target, ...], SourceRequirements]:
     """The targets a lock is made for, and what to say of the others."""
     meant = tuple(each for each in choice.targets if pythons is None or each.meets(pythons))
     others = (
-        Skipped(document.name, str(each), f"locked for Python {pythons} only")
+        SkippedRequirement(document.name, str(each), f"locked for Python {pythons} only")
         for each in choice.targets
         if each not in meant
     )
-    return meant, Wants(skipped=tuple(others))
+    return meant, SourceRequirements(skipped=tuple(others))
 
 
-def wants(document: Document, choice: Choice, locked: Iterable[Locked]) -> Wants:
+def wants(
+    document: SourceDocument, choice: FileFilter, locked: Iterable[Locked]
+) -> SourceRequirements:
     """The wanted files of what is locked. Raises ``UnreadableSource``."""
     return joined(_of(document, choice, each) for each in locked if each.targets)
 
 
-def digests(document: Document, hashes: Iterable[str], line: int | None = None) -> frozenset[str]:
+def digests(
+    document: SourceDocument, hashes: Iterable[str], line: int | None = None
+) -> frozenset[str]:
     """``<algorithm>:<hex>``, checked and in lower case. Raises ``UnreadableSource``."""
     lowered = frozenset(each.lower() for each in hashes)
     for each in lowered:
@@ -72,7 +76,7 @@ def digests(document: Document, hashes: Iterable[str], line: int | None = None) 
     return lowered
 
 
-def version(document: Document, text: str, line: int | None = None) -> str:
+def version(document: SourceDocument, text: str, line: int | None = None) -> str:
     """The version in its normal form (PEP 440). Raises ``UnreadableSource``."""
     try:
         return str(Version(text))
@@ -80,30 +84,34 @@ def version(document: Document, text: str, line: int | None = None) -> str:
         raise document.unreadable(f"not a version: {text[:40]!r}", line) from None
 
 
-def _of(document: Document, choice: Choice, locked: Locked) -> Wants:
+def _of(document: SourceDocument, choice: FileFilter, locked: Locked) -> SourceRequirements:
     project = document.project(locked.name)
     if locked.elsewhere:
         reason = f"comes from {locked.elsewhere}, not from an index"
-        return Wants(skipped=(Skipped(document.name, project, reason),))
+        return SourceRequirements(skipped=(SkippedRequirement(document.name, project, reason),))
     if bare := [each for each in locked.files if not _filename(each)]:
         number = version(document, locked.version or "")
         known = digests(document, (text for each in bare for text in each.hashes))
-        return Wants(versions=(PinnedVersion(project, number, known, locked.targets),))
+        return SourceRequirements(versions=(PinnedVersion(project, number, known, locked.targets),))
     files = [_pinned(document, project, each, locked) for each in locked.files]
     taken = tuple(each for each in files if choice.takes(each.filename, locked.targets))
     unserved = tuple(_unserved(document, choice, taken, project, locked))
     if locked.certain or not locked.files:
-        return Wants(files=taken, skipped=unserved)
-    return Wants(files=taken, notes=tuple(f"{each}, if it is needed" for each in unserved))
+        return SourceRequirements(files=taken, skipped=unserved)
+    return SourceRequirements(
+        files=taken, notes=tuple(f"{each}, if it is needed" for each in unserved)
+    )
 
 
 def _filename(file: LockedFile) -> str:
     return file.filename or last_segment(file.url or "") or ""
 
 
-def _pinned(document: Document, project: ProjectName, file: LockedFile, locked: Locked) -> Pinned:
+def _pinned(
+    document: SourceDocument, project: ProjectName, file: LockedFile, locked: Locked
+) -> Pinned:
     filename = _filename(file)
-    if not safe_filename(filename) or not belongs(filename, project):
+    if not safe_filename(filename) or not belongs_to(filename, project):
         raise document.unreadable(f"{project}: {filename[:80]!r} is no file name of the project")
     number = version(document, locked.version or version_of(filename, project) or "")
     address = resolve("", file.url) if file.url else None
@@ -114,16 +122,18 @@ def _pinned(document: Document, project: ProjectName, file: LockedFile, locked: 
 
 
 def _unserved(
-    document: Document,
-    choice: Choice,
+    document: SourceDocument,
+    choice: FileFilter,
     taken: Iterable[Pinned],
     project: ProjectName,
     locked: Locked,
-) -> Iterator[Skipped]:
+) -> Iterator[SkippedRequirement]:
     """The targets for which none of the files taken can be installed."""
     names = [each.filename for each in taken]
     what = f"{project} {locked.version or ''}".strip()
     for target in locked.targets:
-        alone = Choice((target,), choice.sdists)
+        alone = FileFilter((target,), choice.sdists)
         if not any(alone.takes(name) for name in names):
-            yield Skipped(document.name, what, f"the lock has no wanted file for {target}")
+            yield SkippedRequirement(
+                document.name, what, f"the lock has no wanted file for {target}"
+            )

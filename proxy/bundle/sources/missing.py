@@ -12,13 +12,14 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources import names, requirements
-from proxy.bundle.sources.document import Document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument
+from proxy.bundle.sources.names import read_names
 from proxy.bundle.sources.options import Parser
 from proxy.bundle.sources.requirement_lines import decoded
+from proxy.bundle.sources.requirements import read_requirements
 from proxy.bundle.targets import parse_targets
-from proxy.bundle.wants import Touched, Wants, joined
+from proxy.bundle.wants import LoggedRequest, SourceRequirements, joined
 from proxy.errors import ConfigurationError
 from proxy.model import ProjectName
 from proxy.simple.names import safe_filename
@@ -30,7 +31,9 @@ _EXACT = re.compile(
 _HEAD = "--python "
 
 
-def read(document: Document, choice: Choice, environ: Mapping[str, str]) -> Wants:
+def read_missing_list(
+    document: SourceDocument, choice: FileFilter, environ: Mapping[str, str]
+) -> SourceRequirements:
     """Files and pages whatever the targets; requirements before the first head for ``choice``.
 
     Raises ``UnreadableSource``.
@@ -43,18 +46,18 @@ def read(document: Document, choice: Choice, environ: Mapping[str, str]) -> Want
         touched += [exact] if exact else []
         rest.append("" if exact else line)  # lines keep their numbers
     parts = (_part(part, choice, environ) for part in _parts(document, rest))
-    return joined((Wants(touched=tuple(touched)), *parts))
+    return joined((SourceRequirements(touched=tuple(touched)), *parts))
 
 
-def _exact(line: str) -> Touched | None:
+def _exact(line: str) -> LoggedRequest | None:
     found = _EXACT.match(line)
     if not found or not safe_filename(found["filename"] or "page"):
         return None
     digest = None if found["digest"] == "-" else found["digest"]
-    return Touched(ProjectName(found["project"]), found["filename"] or None, digest)
+    return LoggedRequest(ProjectName(found["project"]), found["filename"] or None, digest)
 
 
-def _parts(document: Document, lines: list[str]) -> Iterator[Document]:
+def _parts(document: SourceDocument, lines: list[str]) -> Iterator[SourceDocument]:
     """Each but the first begins with a head, after as many empty lines as there are before it."""
     heads = [number for number, line in enumerate(lines) if line.startswith(_HEAD)]
     for begin, end in zip([0, *heads], [*heads, len(lines)], strict=True):
@@ -67,19 +70,21 @@ def _encoded(text: str) -> bytes:
     return BOM_UTF8 + text.encode(errors="surrogatepass")
 
 
-def _part(document: Document, choice: Choice, environ: Mapping[str, str]) -> Wants:
+def _part(
+    document: SourceDocument, choice: FileFilter, environ: Mapping[str, str]
+) -> SourceRequirements:
     text = document.text()
     before = len(text) - len(text.lstrip("\n"))
     head, _, body = text[before:].partition("\n")
     if not head.startswith(_HEAD):
-        return requirements.read(document, choice, environ)
+        return read_requirements(document, choice, environ)
     options = _options(document, head, before + 1)
     own = _choice(document, options, before + 1)
     if options.latest:
-        every = joined(names.read(line, options.latest) for line in body.splitlines() if line)
+        every = joined(read_names(line, options.latest) for line in body.splitlines() if line)
     else:
         rest = replace(document, content=_encoded(f"{text[:before]}\n{body}"))
-        every = requirements.read(rest, own, environ)
+        every = read_requirements(rest, own, environ)
     constraints = "".join(f"{line}\n" for line in options.constrain)
     return replace(
         every,
@@ -91,7 +96,7 @@ def _part(document: Document, choice: Choice, environ: Mapping[str, str]) -> Wan
     )
 
 
-def _options(document: Document, head: str, number: int) -> argparse.Namespace:
+def _options(document: SourceDocument, head: str, number: int) -> argparse.Namespace:
     parser = Parser(add_help=False, allow_abbrev=False)
     for name in ("--python", "--platform", "--constrain"):
         parser.add_argument(name, action="append", default=[])
@@ -104,10 +109,10 @@ def _options(document: Document, head: str, number: int) -> argparse.Namespace:
         raise document.unreadable(error, number) from None
 
 
-def _choice(document: Document, options: argparse.Namespace, number: int) -> Choice:
+def _choice(document: SourceDocument, options: argparse.Namespace, number: int) -> FileFilter:
     try:
         targets = parse_targets(options.python, options.platform)
     except ConfigurationError as error:
         raise document.unreadable(error, number) from None
     sdists = "none" if options.no_sdists else "only" if options.only_sdists else "also"
-    return Choice(targets, sdists, options.all_files)  # type: ignore[arg-type]
+    return FileFilter(targets, sdists, options.all_files)  # type: ignore[arg-type]

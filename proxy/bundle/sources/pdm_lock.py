@@ -6,28 +6,28 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources.document import Document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument
 from proxy.bundle.sources.local import exists, local_build
 from proxy.bundle.sources.locked import Locked, LockedFile, wants
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Wants, joined
+from proxy.bundle.wants import SourceRequirements, joined
 from proxy.model import ProjectName
 
 
-class Distribution(Struct):
+class PdmFile(Struct):
     hash: str
     file: str | None = None
     url: str | None = None
 
 
-class Entry(Struct):
+class PdmPackage(Struct):
     """One version with some of its extras; ``package`` in the file."""
 
     name: str
     version: str | None = None
     marker: str | None = None
-    files: list[Distribution] = []
+    files: list[PdmFile] = []
     git: str | None = None
     hg: str | None = None
     svn: str | None = None
@@ -44,21 +44,21 @@ class Entry(Struct):
         return found or ("a local file" if self.path else None)
 
 
-class Metadata(Struct):
+class PdmMetadata(Struct):
     lock_version: str
     strategy: list[str] = []
-    files: dict[str, list[Distribution]] = {}
+    files: dict[str, list[PdmFile]] = {}
     """Of older formats: by project and version, with a space between."""
 
 
-class Lock(Struct):
-    metadata: Metadata
-    entries: list[Entry] = field(name="package", default_factory=list)
+class PdmLock(Struct):
+    metadata: PdmMetadata
+    entries: list[PdmPackage] = field(name="package", default_factory=list)
 
 
-def read(document: Document, choice: Choice) -> Wants:
+def read_pdm_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
     """All groups. Raises ``UnreadableSource``."""
-    lock = document.shaped(Lock, document.toml())
+    lock = document.shaped(PdmLock, document.toml())
     older = {_spelled(document, key): files for key, files in lock.metadata.files.items()}
     local = {n for n, each in enumerate(lock.entries) if _is_local(document, each)}
     locked = (
@@ -84,16 +84,18 @@ def read(document: Document, choice: Choice) -> Wants:
     return joined((wants(document, choice, locked), *builds))
 
 
-def _is_local(document: Document, entry: Entry) -> bool:
+def _is_local(document: SourceDocument, entry: PdmPackage) -> bool:
     return entry.path is not None and exists((document.folder / entry.path).is_dir)
 
 
-def _spelled(document: Document, key: str) -> tuple[ProjectName, str]:
+def _spelled(document: SourceDocument, key: str) -> tuple[ProjectName, str]:
     """Project and version; the name may be spelled in any way, and have extras."""
     name, _, number = key.rpartition(" ")
     return document.project(name.partition("[")[0]), number
 
 
-def _admitting(document: Document, targets: Iterable[Target], entry: Entry) -> tuple[Target, ...]:
+def _admitting(
+    document: SourceDocument, targets: Iterable[Target], entry: PdmPackage
+) -> tuple[Target, ...]:
     marker = document.marker(entry.marker)
     return tuple(each for each in targets if each.admits(marker))

@@ -6,53 +6,53 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources.document import Document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument
 from proxy.bundle.sources.local import local_build
 from proxy.bundle.sources.locked import Locked, LockedFile, version, wants
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Wants, joined
+from proxy.bundle.wants import SourceRequirements, joined
 from proxy.model import ProjectName
 from proxy.simple.names import version_of
 
 
-class Distribution(Struct):
+class PoetryFile(Struct):
     file: str
     hash: str
 
 
-class Source(Struct):
+class PoetrySource(Struct):
     type: str = "legacy"
     url: str = ""
 
 
-class Entry(Struct):
+class PoetryPackage(Struct):
     """One version; ``package`` in the file."""
 
     name: str
     version: str
-    source: Source = field(default_factory=Source)
+    source: PoetrySource = field(default_factory=PoetrySource)
     markers: str | dict[str, str] | None = None
     marker: str | None = None
-    files: list[Distribution] = []
+    files: list[PoetryFile] = []
 
 
-class Metadata(Struct):
+class PoetryMetadata(Struct):
     lock_version: str = field(name="lock-version", default="0")
-    files: dict[str, list[Distribution]] = {}
+    files: dict[str, list[PoetryFile]] = {}
     """Of formats 1.0 and 1.1: all files of all locked versions of a project."""
     hashes: dict[str, list[str]] = {}
     """Of the first format, which had no file names."""
 
 
-class Lock(Struct):
-    metadata: Metadata
-    entries: list[Entry] = field(name="package", default_factory=list)
+class PoetryLock(Struct):
+    metadata: PoetryMetadata
+    entries: list[PoetryPackage] = field(name="package", default_factory=list)
 
 
-def read(document: Document, choice: Choice) -> Wants:
+def read_poetry_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
     """All groups and extras. Raises ``UnreadableSource``."""
-    lock = document.shaped(Lock, document.toml())
+    lock = document.shaped(PoetryLock, document.toml())
     files = _older_files(document, lock.metadata)
     # Before 2.1, markers were only beside who depends on a version, and in pyproject.toml.
     certain = lock.metadata.lock_version not in ("0", "1.0", "1.1", "2.0")
@@ -76,7 +76,9 @@ def read(document: Document, choice: Choice) -> Wants:
     return joined((wants(document, choice, locked), *builds))
 
 
-def _older_files(document: Document, metadata: Metadata) -> dict[ProjectName, list[LockedFile]]:
+def _older_files(
+    document: SourceDocument, metadata: PoetryMetadata
+) -> dict[ProjectName, list[LockedFile]]:
     """What older formats hold: with file names, or digests (all of them sha256) alone."""
     found = {
         document.project(name): [LockedFile(each.file, (each.hash,)) for each in listed]
@@ -89,7 +91,7 @@ def _older_files(document: Document, metadata: Metadata) -> dict[ProjectName, li
 
 
 def _files(
-    document: Document, older: Mapping[ProjectName, list[LockedFile]], entry: Entry
+    document: SourceDocument, older: Mapping[ProjectName, list[LockedFile]], entry: PoetryPackage
 ) -> Iterable[LockedFile]:
     if entry.files:
         return [LockedFile(each.file, (each.hash,)) for each in entry.files]
@@ -101,7 +103,9 @@ def _files(
     ]
 
 
-def _admitting(document: Document, targets: Iterable[Target], entry: Entry) -> tuple[Target, ...]:
+def _admitting(
+    document: SourceDocument, targets: Iterable[Target], entry: PoetryPackage
+) -> tuple[Target, ...]:
     by_group = entry.markers.values() if isinstance(entry.markers, dict) else (entry.markers,)
     markers = [document.marker(text or entry.marker) for text in by_group]
     return tuple(each for each in targets if any(each.admits(marker) for marker in markers))

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 from packaging.pylock import Package, Pylock, PylockValidationError
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources.document import Document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument
 from proxy.bundle.sources.local import local_build
 from proxy.bundle.sources.locked import Locked, LockedFile, for_pythons, wants
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Wants, joined
+from proxy.bundle.wants import SourceRequirements, joined
 
 
-def read(document: Document, choice: Choice) -> Wants:
+def read_pylock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
     """All extras and dependency groups that are locked. Raises ``UnreadableSource``."""
     try:
         lock = Pylock.from_dict(document.toml())

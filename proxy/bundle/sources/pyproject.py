@@ -10,17 +10,17 @@ from msgspec import Struct, field
 from packaging.dependency_groups import DependencyGroupInclude, DependencyGroupResolver
 from packaging.requirements import Requirement
 
-from proxy.bundle.sources.document import Document
-from proxy.bundle.wants import Requirements, Skipped, Wants, joined
-from proxy.simple.names import normalize
+from proxy.bundle.sources.document import SourceDocument
+from proxy.bundle.wants import Requirements, SkippedRequirement, SourceRequirements, joined
+from proxy.model import normalize
 
 Wanted = Requirement | str
 """A requirement, or a line that stands for a local project."""
 
-Some = Collection[str] | Literal["all"]
+GroupSelection = Collection[str] | Literal["all"]
 """Extras or groups by name, or all there are."""
 
-FALLBACK = ("setuptools>=40.8.0",)
+DEFAULT_BUILD_REQUIREMENTS = ("setuptools>=40.8.0",)
 """What builds a project that does not say what builds it (PEP 518)."""
 
 
@@ -50,7 +50,9 @@ class Pyproject(Struct, rename="kebab"):
     tool: Tool = field(default_factory=Tool)
 
 
-def read(document: Document, extras: Some = "all", groups: Some = "all") -> Wants:
+def read_pyproject(
+    document: SourceDocument, extras: GroupSelection = "all", groups: GroupSelection = "all"
+) -> SourceRequirements:
     """Build requirements and dependencies always. Raises ``UnreadableSource``.
 
     The dependencies are asked for on their own and, if there is more, together with the
@@ -68,7 +70,9 @@ def read(document: Document, extras: Some = "all", groups: Some = "all") -> Want
     asked = [Requirements(document.name, alone)] if alone else []
     if together != alone:
         asked.append(Requirements(f"{document.name}, with extras and groups", together))
-    own = Wants(requirements=tuple(asked), skipped=tuple(_skipped(document, more, foreign)))
+    own = SourceRequirements(
+        requirements=tuple(asked), skipped=tuple(_skipped(document, more, foreign))
+    )
     return joined((build_requirements(document, shape), own))
 
 
@@ -78,18 +82,20 @@ def local_line(folder: Path, extras: Iterable[str] = ()) -> str:
     return folder.resolve().as_uri() + (f"[{wanted}]" if wanted else "")
 
 
-def build_requirements(document: Document, shape: Pyproject) -> Wants:
+def build_requirements(document: SourceDocument, shape: Pyproject) -> SourceRequirements:
     """What it takes to build the project, if anything."""
     if not shape.build_system and not shape.project:
-        return Wants()
-    requires = shape.build_system.requires if shape.build_system else FALLBACK
+        return SourceRequirements()
+    requires = shape.build_system.requires if shape.build_system else DEFAULT_BUILD_REQUIREMENTS
     found = [document.requirement(each) for each in requires]
     text = _text(found)
     asked = (Requirements(f"{document.name}, build requirements", text),) if text else ()
-    return Wants(requirements=asked, skipped=tuple(_skipped(document, found, ())))
+    return SourceRequirements(requirements=asked, skipped=tuple(_skipped(document, found, ())))
 
 
-def _dependencies(document: Document, shape: Pyproject, extras: Some) -> list[Wanted]:
+def _dependencies(
+    document: SourceDocument, shape: Pyproject, extras: GroupSelection
+) -> list[Wanted]:
     """Those of the project with some of its extras."""
     if shape.project is None:
         return []
@@ -114,7 +120,7 @@ def _dependencies(document: Document, shape: Pyproject, extras: Some) -> list[Wa
     return [each for each in found if normalize(each.name) != itself]
 
 
-def _groups(document: Document, shape: Pyproject, groups: Some) -> list[Wanted]:
+def _groups(document: SourceDocument, shape: Pyproject, groups: GroupSelection) -> list[Wanted]:
     """The requirements of dependency groups and of those they include (PEP 735)."""
     try:
         read = DependencyGroupResolver(shape.dependency_groups)
@@ -137,9 +143,9 @@ def _groups(document: Document, shape: Pyproject, groups: Some) -> list[Wanted]:
 
 
 def _chosen(
-    document: Document,
+    document: SourceDocument,
     kind: str,
-    wanted: Some,
+    wanted: GroupSelection,
     known: Mapping[str, object],
     *,
     open_ended: bool = False,
@@ -165,14 +171,16 @@ def _text(wanted: Iterable[Wanted], without: Collection[str] = ()) -> str:
 
 
 def _skipped(
-    document: Document, wanted: Iterable[Wanted], foreign: Collection[str]
-) -> Iterable[Skipped]:
+    document: SourceDocument, wanted: Iterable[Wanted], foreign: Collection[str]
+) -> Iterable[SkippedRequirement]:
     for each in wanted:
         if _url(each):
-            yield Skipped(document.name, _project(each), "comes from an address, not from an index")
+            yield SkippedRequirement(
+                document.name, _project(each), "comes from an address, not from an index"
+            )
         elif _project(each) in foreign:
             reason = "comes from elsewhere, by [tool.uv.sources]"
-            yield Skipped(document.name, _project(each), reason)
+            yield SkippedRequirement(document.name, _project(each), reason)
 
 
 def _project(wanted: Wanted) -> str:

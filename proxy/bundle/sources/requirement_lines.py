@@ -13,7 +13,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from proxy.bundle.sources.document import Document
+from proxy.bundle.sources.document import SourceDocument
 from proxy.bundle.sources.options import Parser
 
 _BOMS = (
@@ -73,7 +73,7 @@ def _parser() -> Parser:
 _PARSER = _parser()
 
 
-def decoded(document: Document) -> tuple[str, bool]:
+def decoded(document: SourceDocument) -> tuple[str, bool]:
     """The text, and whether its encoding had to be guessed. Raises ``UnreadableSource``.
 
     The encoding is that of a byte order mark, of a PEP 263 comment, or UTF-8. Where the bytes
@@ -93,7 +93,7 @@ def decoded(document: Document) -> tuple[str, bool]:
         return content.decode(_FALLBACK), True
 
 
-def _decoded(document: Document, content: bytes, encoding: str) -> str:
+def _decoded(document: SourceDocument, content: bytes, encoding: str) -> str:
     try:
         return content.decode(encoding)
     except LookupError:
@@ -102,7 +102,9 @@ def _decoded(document: Document, content: bytes, encoding: str) -> str:
         raise document.unreadable(f"not text in {encoding[:40]}, as its beginning says") from None
 
 
-def lines(text: str, document: Document, environ: Mapping[str, str]) -> Iterator[Line]:
+def logical_lines(
+    text: str, document: SourceDocument, environ: Mapping[str, str]
+) -> Iterator[Line]:
     """The logical lines that say something. Raises ``UnreadableSource`` about the document.
 
     ``${NAME}`` stands for a variable of ``environ``, and for itself if there is none.
@@ -129,7 +131,7 @@ def _logical(text: str) -> Iterator[tuple[int, str]]:
         yield begun, "".join(parts)
 
 
-def _line(document: Document, number: int, text: str) -> Line:
+def _line(document: SourceDocument, number: int, text: str) -> Line:
     found = _OPTIONS.search(text)
     cut = found.start() if found else len(text)
     try:

@@ -9,13 +9,19 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources.document import Document, open_document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument, open_document
 from proxy.bundle.sources.local import local_project, names_path, path_of
 from proxy.bundle.sources.locked import digests, version
-from proxy.bundle.sources.requirement_lines import Line, decoded, lines
-from proxy.bundle.wants import PinnedVersion, Requirements, Skipped, Wants, joined
-from proxy.simple.names import normalize
+from proxy.bundle.sources.requirement_lines import Line, decoded, logical_lines
+from proxy.bundle.wants import (
+    PinnedVersion,
+    Requirements,
+    SkippedRequirement,
+    SourceRequirements,
+    joined,
+)
+from proxy.model import normalize
 
 _ADDRESS = re.compile(r"(?:(?:git|hg|svn|bzr)\+|(?!file:)[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _FORMAT = re.compile(r"[A-Za-z0-9._-]+|:all:|:none:")
@@ -26,7 +32,9 @@ _NAME_ENCODING = "Name its encoding in the first line: # -*- coding: cp1252 -*-"
 _NOT_INDEXED = "comes from an address, not from an index"
 
 
-def read(document: Document, choice: Choice, environ: Mapping[str, str]) -> Wants:
+def read_requirements(
+    document: SourceDocument, choice: FileFilter, environ: Mapping[str, str]
+) -> SourceRequirements:
     """The file with all it includes. ``environ`` is for ``${NAME}``.
 
     Raises ``UnreadableSource``.
@@ -40,7 +48,7 @@ def read(document: Document, choice: Choice, environ: Mapping[str, str]) -> Want
 class _Reading:
     """What has been read so far of a file and of those it includes."""
 
-    choice: Choice
+    choice: FileFilter
     environ: Mapping[str, str]
     seen: set[tuple[Path, bool]] = field(default_factory=set)
     required: list[str] = field(default_factory=list)
@@ -49,23 +57,23 @@ class _Reading:
     to_resolve: bool = False
     """Whether something required is not pinned with digests."""
     prereleases: bool = False
-    others: list[Wants] = field(default_factory=list)
+    others: list[SourceRequirements] = field(default_factory=list)
 
-    def wants(self, name: str) -> Wants:
+    def wants(self, name: str) -> SourceRequirements:
         if not self.to_resolve:
-            return joined((Wants(versions=tuple(self.pinned)), *self.others))
+            return joined((SourceRequirements(versions=tuple(self.pinned)), *self.others))
         text, constraints = (
             "".join(f"{line}\n" for line in dict.fromkeys(part))
             for part in (self.required, self.constraints)
         )
         asked = Requirements(name, text, constraints, self.prereleases)
-        return joined((Wants(requirements=(asked,)), *self.others))
+        return joined((SourceRequirements(requirements=(asked,)), *self.others))
 
-    def file(self, document: Document, *, constraint: bool) -> None:
+    def file(self, document: SourceDocument, *, constraint: bool) -> None:
         text, guessed = decoded(document)
         if guessed:
             self.say(f"{document.name}: not UTF-8, so read as Latin-1. {_NAME_ENCODING}")
-        for line in lines(text, document, self.environ):
+        for line in logical_lines(text, document, self.environ):
             if line.requirement:
                 self.requirement(document, line, line.requirement, constraint=constraint)
             for editable in line.options.editable:
@@ -77,7 +85,9 @@ class _Reading:
                     self.include(document, line, name, constraint=True)
             self.options(document, line)
 
-    def requirement(self, document: Document, line: Line, text: str, *, constraint: bool) -> None:
+    def requirement(
+        self, document: SourceDocument, line: Line, text: str, *, constraint: bool
+    ) -> None:
         if _ADDRESS.match(text):
             self.skip(document, f"line {line.number}")
         elif names_path(text):
@@ -94,7 +104,7 @@ class _Reading:
                 self.skip(document, found.name)
 
     def named(
-        self, document: Document, line: Line, found: Requirement, *, constraint: bool
+        self, document: SourceDocument, line: Line, found: Requirement, *, constraint: bool
     ) -> None:
         hashes = digests(document, line.options.hash, line.number)
         written = " ".join([str(found), *(f"--hash={each}" for each in sorted(hashes))])
@@ -110,7 +120,7 @@ class _Reading:
         if targets:
             self.pinned.append(PinnedVersion(normalize(found.name), number, hashes, targets))
 
-    def local(self, document: Document, line: Line, text: str) -> None:
+    def local(self, document: SourceDocument, line: Line, text: str) -> None:
         found = local_project(document, text, line.number)
         if found is None:
             self.skip(document, f"line {line.number}", "names a local file that is no distribution")
@@ -120,7 +130,7 @@ class _Reading:
         self.required.append(written)
         self.others.append(build)
 
-    def include(self, document: Document, line: Line, name: str, *, constraint: bool) -> None:
+    def include(self, document: SourceDocument, line: Line, name: str, *, constraint: bool) -> None:
         if _ADDRESS.match(name):
             self.skip(document, f"line {line.number}", "includes a file from an address")
             return
@@ -134,7 +144,7 @@ class _Reading:
             raise document.unreadable(f"includes more than {_MOST} files", line.number)
         self.file(open_document(path), constraint=constraint)
 
-    def options(self, document: Document, line: Line) -> None:
+    def options(self, document: SourceDocument, line: Line) -> None:
         options = line.options
         for name in ("no_binary", "only_binary"):
             for value in _FORMAT.findall(" ".join(getattr(options, name))):
@@ -154,11 +164,13 @@ class _Reading:
         if options.other:
             self.note(document, line, "has an option that matters only when installing")
 
-    def note(self, document: Document, line: Line, text: str) -> None:
+    def note(self, document: SourceDocument, line: Line, text: str) -> None:
         self.say(f"{document.name}, line {line.number}: {text}")
 
     def say(self, text: str) -> None:
-        self.others.append(Wants(notes=(text,)))
+        self.others.append(SourceRequirements(notes=(text,)))
 
-    def skip(self, document: Document, what: str, reason: str = _NOT_INDEXED) -> None:
-        self.others.append(Wants(skipped=(Skipped(document.name, what, reason),)))
+    def skip(self, document: SourceDocument, what: str, reason: str = _NOT_INDEXED) -> None:
+        self.others.append(
+            SourceRequirements(skipped=(SkippedRequirement(document.name, what, reason),))
+        )

@@ -9,12 +9,12 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from proxy.bundle.choice import Choice
-from proxy.bundle.sources.document import Document
+from proxy.bundle.choice import FileFilter
+from proxy.bundle.sources.document import SourceDocument
 from proxy.bundle.sources.local import local_build
 from proxy.bundle.sources.locked import Locked, LockedFile, for_pythons, wants
 from proxy.bundle.targets import Target
-from proxy.bundle.wants import Wants, joined
+from proxy.bundle.wants import SourceRequirements, joined
 
 _KNOWN_VERSION = 1
 _LOCAL = ("editable", "virtual", "directory")
@@ -26,14 +26,14 @@ class Edge(Struct):
     marker: str | None = None
 
 
-class Distribution(Struct):
+class UvFile(Struct):
     url: str | None = None
     path: str | None = None
     filename: str | None = None
     hash: str | None = None
 
 
-class Entry(Struct, rename="kebab"):
+class UvPackage(Struct, rename="kebab"):
     """One version; ``package`` in the file."""
 
     name: str
@@ -43,8 +43,8 @@ class Entry(Struct, rename="kebab"):
     dependencies: list[Edge] = []
     optional_dependencies: dict[str, list[Edge]] = {}
     dev_dependencies: dict[str, list[Edge]] = {}
-    sdist: Distribution | None = None
-    wheels: list[Distribution] = []
+    sdist: UvFile | None = None
+    wheels: list[UvFile] = []
 
     @property
     def edges(self) -> Iterator[Edge]:
@@ -57,21 +57,21 @@ class Entry(Struct, rename="kebab"):
         return next(iter(self.source), "nowhere")
 
 
-class Manifest(Struct, rename="kebab"):
+class UvManifest(Struct, rename="kebab"):
     requirements: list[Edge] = []
     dependency_groups: dict[str, list[Edge]] = {}
 
 
-class Lock(Struct, rename="kebab"):
+class UvLock(Struct, rename="kebab"):
     version: int
     requires_python: str | None = None
-    manifest: Manifest = field(default_factory=Manifest)
-    entries: list[Entry] = field(name="package", default_factory=list)
+    manifest: UvManifest = field(default_factory=UvManifest)
+    entries: list[UvPackage] = field(name="package", default_factory=list)
 
 
-def read(document: Document, choice: Choice) -> Wants:
+def read_uv_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
     """All extras, all groups and all members of the workspace. Raises ``UnreadableSource``."""
-    lock = document.shaped(Lock, document.toml())
+    lock = document.shaped(UvLock, document.toml())
     if lock.version != _KNOWN_VERSION:
         raise document.unreadable(f"version {lock.version} of the format is not known")
     pythons = document.specifier(lock.requires_python) if lock.requires_python else None
@@ -90,7 +90,7 @@ def read(document: Document, choice: Choice) -> Wants:
     return joined((others, wants(document, choice, locked), *builds))
 
 
-def _needed(document: Document, lock: Lock, target: Target) -> set[int]:
+def _needed(document: SourceDocument, lock: UvLock, target: Target) -> set[int]:
     """Which entries can be reached from the projects that the lock is for."""
     by_name: dict[str, list[int]] = defaultdict(list)
     for index, entry in enumerate(lock.entries):
@@ -112,7 +112,7 @@ def _needed(document: Document, lock: Lock, target: Target) -> set[int]:
     return reached
 
 
-def _locked(entry: Entry, targets: tuple[Target, ...]) -> Locked:
+def _locked(entry: UvPackage, targets: tuple[Target, ...]) -> Locked:
     files = (*([entry.sdist] if entry.sdist else []), *entry.wheels)
     return Locked(
         entry.name,
@@ -125,7 +125,7 @@ def _locked(entry: Entry, targets: tuple[Target, ...]) -> Locked:
     )
 
 
-def _elsewhere(entry: Entry) -> str | None:
+def _elsewhere(entry: UvPackage) -> str | None:
     if entry.kind != "registry":
         return entry.kind
     address = entry.source["registry"]

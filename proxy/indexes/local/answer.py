@@ -10,29 +10,29 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from proxy.indexes.local.examine import Details
-from proxy.indexes.local.scan import Entry
+from proxy.indexes.local.scan import DirectoryEntry
 from proxy.model import File, ProjectName, ProjectPage
 
 
 class Listed(msgspec.Struct, frozen=True):
     """A file, and what the page says about it."""
 
-    entry: Entry
+    entry: DirectoryEntry
     details: Details
     uploaded: str
 
 
-class Answer(msgspec.Struct, frozen=True):
+class LocalPage(msgspec.Struct, frozen=True):
     """A page, and where the bytes of its files are."""
 
     page: ProjectPage
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, DirectoryEntry]
     """By filename."""
 
 
-def answer(
+def build_page(
     project: ProjectName, source: str, listed: Iterable[Listed], fresh_until: float | None
-) -> Answer:
+) -> LocalPage:
     """The files by version and filename, and the versions (PEP 700) in the same order."""
     ordered = sorted(listed, key=lambda one: (*_rank(one.details.version), one.entry.filename))
     files = tuple(_file(one) for one in ordered)
@@ -44,7 +44,7 @@ def answer(
         fresh_until=fresh_until,
         version=hashlib.sha256(msgspec.msgpack.encode(files)).hexdigest(),
     )
-    return Answer(page, {one.entry.filename: one.entry for one in ordered})
+    return LocalPage(page, {one.entry.filename: one.entry for one in ordered})
 
 
 def _file(listed: Listed) -> File:

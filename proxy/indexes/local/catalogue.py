@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from proxy.distributions import filename as names
-from proxy.indexes.local.examine import Details, examine
-from proxy.indexes.local.scan import Entry
+from proxy.distributions.filename import DistributionName, parse_filename
+from proxy.indexes.local.examine import Details, read_details
+from proxy.indexes.local.scan import DirectoryEntry
 from proxy.indexes.local.skipped import Place
 from proxy.singleflight import SingleFlight
 from proxy.storage.base import Records
-from proxy.storage.disk import Identity
+from proxy.storage.disk import FileIdentity
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Catalogue:
         self._known = Remembered()
         self._learnt = 0
         self._saved = 0
-        self._flights: SingleFlight[tuple[Place, Identity], Details] = SingleFlight()
+        self._flights: SingleFlight[tuple[Place, FileIdentity], Details] = SingleFlight()
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def load(self) -> None:
@@ -52,7 +52,7 @@ class Catalogue:
         except msgspec.MsgspecError:
             _log.warning("what was remembered of local files cannot be read; they are read anew")
 
-    async def save(self, entries: Iterable[Entry]) -> None:
+    async def save(self, entries: Iterable[DirectoryEntry]) -> None:
         """Remember what has become known, of these entries only."""
         learnt = self._learnt
         if learnt == self._saved:
@@ -66,21 +66,21 @@ class Catalogue:
     async def close(self) -> None:
         await self._flights.close()
 
-    def known(self, entry: Entry) -> Details | None:
+    def known(self, entry: DirectoryEntry) -> Details | None:
         found = self._known.files.get(_name(entry.place))
         return found if found is not None and found.identity == entry.identity else None
 
-    def named(self, place: Place, identity: Identity) -> names.Identity | None:
+    def named(self, place: Place, identity: FileIdentity) -> DistributionName | None:
         """What a file's name says: as its content has confirmed it, else as it reads.
 
         For any thread. Of thousands of files, looking it up takes a tenth of reading the names.
         """
         found = self._known.files.get(_name(place))
         if found is not None and found.identity == identity and found.project:
-            return names.Identity(found.project, found.version, certain=True)
-        return names.identify(place[1])
+            return DistributionName(found.project, found.version, certain=True)
+        return parse_filename(place[1])
 
-    async def details(self, entry: Entry) -> Details:
+    async def details(self, entry: DirectoryEntry) -> Details:
         """Known, or read now, once for all who ask. Raises ``Unstable`` and ``OSError``."""
         if (found := self.known(entry)) is not None:
             return found
@@ -94,9 +94,9 @@ class Catalogue:
         known = self._known.uploaded.get(details.sha256)
         return known or self._moment(details.identity[1])
 
-    async def _read(self, entry: Entry) -> Details:
+    async def _read(self, entry: DirectoryEntry) -> Details:
         async with self._turns:
-            details = await asyncio.to_thread(examine, entry)
+            details = await asyncio.to_thread(read_details, entry)
         self._known.files[_name(entry.place)] = details
         if details.sha256 and details.sha256 not in self._known.uploaded:
             self._known.uploaded[details.sha256] = self._moment(entry.identity[1])

@@ -12,8 +12,8 @@ from proxy.indexes.local.answer import Listed
 from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.examine import Unstable, read_metadata
 from proxy.indexes.local.follow import Follower
-from proxy.indexes.local.scan import Entry
-from proxy.indexes.local.skipped import Skipped
+from proxy.indexes.local.scan import DirectoryEntry
+from proxy.indexes.local.skipped import RejectedFile
 from proxy.model import File, ProjectName
 from proxy.storage.base import Records
 
@@ -35,7 +35,7 @@ class Contents:
         table = self._follower.table
         for place in table.hidden(project):
             reason = "a file of the same name lies in another folder"
-            self._follower.skip(Skipped(place, reason))
+            self._follower.skip(RejectedFile(place, reason))
         found = await asyncio.gather(
             *map(self._with_details, table.entries(project)), return_exceptions=True
         )
@@ -57,7 +57,7 @@ class Contents:
                 await self._with_details(entry)
         self._read = generation
 
-    async def metadata(self, owner: Entry, file: File) -> bytes:
+    async def metadata(self, owner: DirectoryEntry, file: File) -> bytes:
         """METADATA of a wheel, as promised. Raises ``NoSuchFile`` and ``IndexUnavailable``."""
         digest, key = file.hashes["sha256"], f"metadata/{file.hashes['sha256']}"
         data = await self._records.get(key)
@@ -74,7 +74,7 @@ class Contents:
         await self._records.put(key, data)
         return data
 
-    async def _with_details(self, entry: Entry) -> Listed | None:
+    async def _with_details(self, entry: DirectoryEntry) -> Listed | None:
         """None if the file cannot be listed, or not yet."""
         if self._follower.being_written(entry):
             return None
@@ -89,6 +89,6 @@ class Contents:
         if details.project is not None:
             self._follower.confirm(entry, details.project)
         if details.problem:
-            self._follower.skip(Skipped(entry.place, details.problem))
+            self._follower.skip(RejectedFile(entry.place, details.problem))
             return None
         return Listed(entry, details, self._catalogue.uploaded(details))

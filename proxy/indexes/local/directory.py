@@ -15,21 +15,23 @@ from pathlib import Path
 
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
-from proxy.indexes.local.answer import Answer, answer
+from proxy.indexes.local.answer import LocalPage, build_page
 from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.contents import Contents
 from proxy.indexes.local.follow import Follower
 from proxy.indexes.local.table import Changes
-from proxy.indexes.local.tree import Tree
-from proxy.model import METADATA, Artifact, ProjectName, ProjectPage
-from proxy.storage.base import Blob, Records
+from proxy.indexes.local.tree import DirectoryTree
+from proxy.model import METADATA, Artifact, Blob, ProjectName, ProjectPage
+from proxy.storage.base import Records
 from proxy.storage.claims import Claims, some_of
 from proxy.storage.disk import BytesBlob, DiskBlob
 
 _log = logging.getLogger(__name__)
 
-_TICK = 5.0  # seconds between looks at what no event tells of, such as a mount in the root's place
-_MANY = 1000  # projects that are announced one by one
+_POLL_INTERVAL = (
+    5.0  # seconds between looks at what no event tells of, such as a mount in the root's place
+)
+_LOG_ABOVE = 1000  # projects that are announced one by one
 
 
 class LocalDirectory:
@@ -73,13 +75,13 @@ class LocalDirectory:
             self._claims.served.add(self._root)
         self._follower = Follower(
             name,
-            Tree(root, legacy=legacy, named=self._catalogue.named, clock=clock),
+            DirectoryTree(root, legacy=legacy, named=self._catalogue.named, clock=clock),
             watch=watch,
             announce=self._forget,
             optional=optional,
         )
         self._contents = Contents(name, self._follower, self._catalogue, records)
-        self._answers: dict[ProjectName, Answer] = {}
+        self._answers: dict[ProjectName, LocalPage] = {}
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -152,7 +154,7 @@ class LocalDirectory:
         self._answers.pop(project, None)
         self._events(PageChanged(project))
 
-    async def _answer(self, project: ProjectName) -> Answer:
+    async def _answer(self, project: ProjectName) -> LocalPage:
         if self._follower.awaited and not self._follower.poll():
             raise NoSuchProject(project)
         await self._follower.settle(project)
@@ -164,11 +166,11 @@ class LocalDirectory:
                 self._answers[project] = found
         return found
 
-    async def _build(self, project: ProjectName) -> Answer:
+    async def _build(self, project: ProjectName) -> LocalPage:
         listed = await self._contents.listed(project)
         if not (listed or self._is_claimed(project)):
             raise NoSuchProject(project)
-        return answer(project, self._name, listed, None if self._follower.watching else 0.0)
+        return build_page(project, self._name, listed, None if self._follower.watching else 0.0)
 
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower
@@ -198,7 +200,7 @@ class LocalDirectory:
         """Drop what was answered of these projects, remember that they are here, and tell."""
         table = self._follower.table
         self._claims.served.add(self._root)  # if it was awaited, it has just appeared
-        if changes is None or len(changes) > _MANY:
+        if changes is None or len(changes) > _LOG_ABOVE:
             found = table.claimed(certainly=True) | self._follower.skipped.claims
             self._claims.add(self._root, found)
             self._answers.clear()
@@ -211,7 +213,7 @@ class LocalDirectory:
 
     async def _tend(self) -> None:
         """Read new files before they are asked for, and look for what no event tells of."""
-        tick, left = min(_TICK, self._rescan), self._rescan
+        tick, left = min(_POLL_INTERVAL, self._rescan), self._rescan
         while True:
             await self._contents.read_pending()
             await self._save()

@@ -10,14 +10,24 @@ from io import BufferedReader
 
 import msgspec
 
-from proxy.distributions import archive, core_metadata
-from proxy.distributions import filename as names
-from proxy.distributions.archive import UnusableArchive
-from proxy.distributions.core_metadata import requires_python_of
-from proxy.distributions.filename import Kind, identify, kind_of, same_version, version_for
-from proxy.indexes.local.scan import Entry
+from proxy.distributions.archive import (
+    UnusableArchive,
+    check_whole,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
+from proxy.distributions.core_metadata import parse_metadata, requires_python_of
+from proxy.distributions.filename import (
+    DistributionKind,
+    DistributionName,
+    kind_of,
+    parse_filename,
+    same_version,
+    version_for,
+)
+from proxy.indexes.local.scan import DirectoryEntry
 from proxy.model import ProjectName
-from proxy.storage.disk import Identity, identity_of
+from proxy.storage.disk import FileIdentity, identity_of
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +39,7 @@ class Unstable(Exception):
 class Details(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """What is remembered of a file, as long as its identity is the same."""
 
-    identity: Identity
+    identity: FileIdentity
     project: ProjectName | None = None
     """None: it cannot be told."""
     version: str = ""
@@ -41,7 +51,7 @@ class Details(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, 
     """Why the file is not listed; empty if it is."""
 
 
-def examine(entry: Entry) -> Details:
+def read_details(entry: DirectoryEntry) -> Details:
     """Read the whole file. Raises ``Unstable`` if it changes meanwhile, and ``OSError``."""
     try:
         file = _opened(entry)
@@ -59,20 +69,20 @@ def examine(entry: Entry) -> Details:
     return details
 
 
-def read_metadata(entry: Entry) -> bytes:
+def read_metadata(entry: DirectoryEntry) -> bytes:
     """METADATA of a wheel. Raises ``UnusableArchive`` and ``OSError``."""
     with _opened(entry) as file:
-        return archive.read_wheel_metadata(file, entry.filename)
+        return read_wheel_metadata(file, entry.filename)
 
 
-def _opened(entry: Entry) -> BufferedReader:
+def _opened(entry: DirectoryEntry) -> BufferedReader:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     return os.fdopen(os.open(entry.path, flags), "rb")
 
 
-def _describe(file: BufferedReader, entry: Entry) -> Details:
-    archive.check_whole(file, entry.filename)
-    said = identify(entry.filename)
+def _describe(file: BufferedReader, entry: DirectoryEntry) -> Details:
+    check_whole(file, entry.filename)
+    said = parse_filename(entry.filename)
     if said is None:
         raise UnusableArchive("its name tells no project and version")
     file.seek(0)
@@ -89,22 +99,22 @@ def _describe(file: BufferedReader, entry: Entry) -> Details:
 
 
 def _with_metadata(
-    file: BufferedReader, filename: str, said: names.Identity, details: Details
+    file: BufferedReader, filename: str, said: DistributionName, details: Details
 ) -> Details:
     kind = kind_of(filename)
-    if kind is Kind.WHEEL:
-        metadata = archive.read_wheel_metadata(file, filename)
+    if kind is DistributionKind.WHEEL:
+        metadata = read_wheel_metadata(file, filename)
         python = requires_python_of(metadata, said.project, said.version)
         digest = hashlib.sha256(metadata).hexdigest()
         return msgspec.structs.replace(details, requires_python=python, metadata=digest)
-    metadata = archive.read_sdist_metadata(file, filename)
+    metadata = read_sdist_metadata(file, filename)
     python = requires_python_of(metadata, said.project, said.version, sdist=True)
     return msgspec.structs.replace(details, requires_python=python)
 
 
 def _confirmed(file: BufferedReader, filename: str, details: Details) -> Details:
     """Of all readings of the name, the one that the archive itself confirms."""
-    found = core_metadata.parse(archive.read_sdist_metadata(file, filename), sdist=True)
+    found = parse_metadata(read_sdist_metadata(file, filename), sdist=True)
     rest = version_for(filename, found.project)
     if rest is None or not same_version(rest, found.version):
         raise UnusableArchive(f"its name does not say {found.project} {found.version}, as it does")

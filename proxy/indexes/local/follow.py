@@ -14,10 +14,10 @@ from contextlib import suppress
 import msgspec
 
 from proxy.errors import IndexUnavailable
-from proxy.indexes.local.scan import Entry
-from proxy.indexes.local.skipped import SkipLog, Skipped
-from proxy.indexes.local.table import Changes, Table
-from proxy.indexes.local.tree import Seen, Tree
+from proxy.indexes.local.scan import DirectoryEntry
+from proxy.indexes.local.skipped import RejectedFile, SkipLog
+from proxy.indexes.local.table import Changes, DirectoryTable
+from proxy.indexes.local.tree import DirectoryTree, Seen
 from proxy.indexes.local.watch import CannotWatch, Marks, Watch
 from proxy.model import ProjectName
 
@@ -30,14 +30,14 @@ class Follower:
     def __init__(
         self,
         name: str,
-        tree: Tree,
+        tree: DirectoryTree,
         *,
         watch: bool,
         announce: Callable[[Changes], None],
         optional: bool = False,
     ) -> None:
         """``optional``: until the root is there for the first time, it counts as empty."""
-        self.table = Table()
+        self.table = DirectoryTable()
         self.watching = watch
         """Whether the kernel tells about changes; else each request has to look."""
         self.skipped = SkipLog(name, self.table.claims)
@@ -95,7 +95,7 @@ class Follower:
         surveys, self._meanwhile = self._surveys, Marks()
         try:
             async with self._survey_lock:
-                identity, found = await asyncio.to_thread(self._tree.survey, self._watch)
+                identity, found = await asyncio.to_thread(self._tree.scan_all, self._watch)
         except (CannotWatch, OSError):
             self._marks.everything = True  # it is dealt with where requests wait for it
         else:
@@ -119,25 +119,25 @@ class Follower:
         """Give up what was claimed by files that could not be listed, once none is here."""
         marks = Marks(files=self.skipped.places(project))
         with suppress(OSError):  # what cannot be looked at may still be there
-            seen = await asyncio.to_thread(self._tree.look, marks, (), None)
+            seen = await asyncio.to_thread(self._tree.scan_marked, marks, (), None)
             self.skipped.forget(project, [at for at, found in seen.files.items() if found is None])
 
-    def doubt(self, entry: Entry) -> None:
+    def doubt(self, entry: DirectoryEntry) -> None:
         """Look at it again before the next answer, and keep none that is made now."""
         self.generation += 1
         self._marks.files.add(entry.place)
 
-    def confirm(self, entry: Entry, project: ProjectName) -> None:
+    def confirm(self, entry: DirectoryEntry, project: ProjectName) -> None:
         """Give the file to the project that its content, now read, has told."""
         if not entry.certain and self.table.get(entry.place) == entry:
             confirmed = msgspec.structs.replace(entry, project=project, certain=True)
             self._tell(self.table.put(entry.place, confirmed))
 
-    def skip(self, skipped: Skipped) -> None:
+    def skip(self, skipped: RejectedFile) -> None:
         """The file is not listed, and still claims its projects."""
         self._tell(self.skipped.add(skipped))
 
-    def being_written(self, entry: Entry) -> bool:
+    def being_written(self, entry: DirectoryEntry) -> bool:
         return self._watch is not None and entry.place in self._watch.writing
 
     async def close(self) -> None:
@@ -145,7 +145,7 @@ class Follower:
         if watch:
             await asyncio.to_thread(watch.close)
 
-    async def _checked(self, stamps: Mapping[str, int], entries: Iterable[Entry]) -> Marks:
+    async def _checked(self, stamps: Mapping[str, int], entries: Iterable[DirectoryEntry]) -> Marks:
         """Marks for what of the root, these folders and these files is not what it was."""
         try:
             return await asyncio.to_thread(self._tree.check, self._identity, stamps, entries)
@@ -173,7 +173,9 @@ class Follower:
         if not (marks.files or marks.folders):
             return
         try:
-            seen = await asyncio.to_thread(self._tree.look, marks, self.table.folders, self._watch)
+            seen = await asyncio.to_thread(
+                self._tree.scan_marked, marks, self.table.folders, self._watch
+            )
         except CannotWatch as error:
             self._stop_watching(error)
             await self._start_over()
@@ -188,7 +190,7 @@ class Follower:
                 if old:
                     await asyncio.to_thread(old.close)
                 self._watch = await asyncio.to_thread(Watch) if self.watching else None
-                self._identity, found = await asyncio.to_thread(self._tree.survey, self._watch)
+                self._identity, found = await asyncio.to_thread(self._tree.scan_all, self._watch)
         except CannotWatch as error:
             self._stop_watching(error)
             await self._start_over()

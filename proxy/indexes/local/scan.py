@@ -14,37 +14,36 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.distributions import filename as names
-from proxy.distributions.filename import Kind, kind_of, readings
+from proxy.distributions.filename import DistributionKind, DistributionName, kind_of, split_readings
 from proxy.distributions.possible_projects import looks_like_distribution
-from proxy.indexes.local.skipped import Place, Skipped
+from proxy.indexes.local.skipped import Place, RejectedFile
 from proxy.model import ProjectName
-from proxy.storage.disk import Identity, identity_of
+from proxy.storage.disk import FileIdentity, identity_of
 
-ROOT = ""
+ROOT_FOLDER = ""
 """The folder name of the root itself."""
 
-SIDECAR = ".yanked"
+YANKED_SUFFIX = ".yanked"
 """A file of this suffix beside a distribution yanks it (PEP 592); its content is the reason."""
 
 _LONGEST_REASON = 4096
 _NO_PROJECTS = frozenset({"lost+found"})
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class DirectoryEntry(msgspec.Struct, frozen=True, gc=False):
     """A distribution file as the directory shows it."""
 
     folder: str
     filename: str
     path: str
     """Without symbolic links."""
-    identity: Identity
+    identity: FileIdentity
     project: ProjectName
     """The likeliest reading of the name, if not ``certain``."""
     certain: bool
     linked: bool = False
     yanked: bool | str = False
-    sidecar: Identity | None = None
+    sidecar: FileIdentity | None = None
 
     @property
     def place(self) -> Place:
@@ -55,14 +54,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         """Every project whose file this can be."""
         if self.certain:
             return (self.project,)
-        return tuple(name for name, _ in readings(self.filename))
+        return tuple(name for name, _ in split_readings(self.filename))
 
 
 class Folder(msgspec.Struct):
     """All that was found in one folder."""
 
-    entries: dict[str, Entry] = {}
-    skipped: list[Skipped] = []
+    entries: dict[str, DirectoryEntry] = {}
+    skipped: list[RejectedFile] = []
     folders: list[str] = []
     """The folders directly below, by their paths from the root."""
     stamp: int = 0
@@ -96,7 +95,7 @@ class Scan:
     """Without symbolic links, and with a slash at its end."""
     legacy: bool
     """Whether files of ``Kind.LEGACY`` are listed."""
-    named: Callable[[Place, Identity], names.Identity | None]
+    named: Callable[[Place, FileIdentity], DistributionName | None]
     """What the name of a file says of it; None if that is neither project nor version."""
 
     def folder(self, folder: str, stamp: int) -> Folder:
@@ -110,9 +109,9 @@ class Scan:
                     found.folders.append(joined(folder, name))
                 elif not name.isprintable():
                     reason = "nothing in a folder of such a name is read"
-                    found.skipped.append(Skipped((folder, name), reason))
-            seen = self.file(folder, name, yanked=name + SIDECAR in listed)
-            if isinstance(seen, Entry):
+                    found.skipped.append(RejectedFile((folder, name), reason))
+            seen = self.file(folder, name, yanked=name + YANKED_SUFFIX in listed)
+            if isinstance(seen, DirectoryEntry):
                 found.entries[name] = seen
             elif seen:
                 found.skipped.append(seen)
@@ -122,9 +121,11 @@ class Scan:
         """Whether to look into it. Of links only those in the root, as their names claim."""
         if not item.is_symlink():
             return item.is_dir()
-        return folder == ROOT and kind_of(item.name) is None and leads_to_folder(item.path)
+        return folder == ROOT_FOLDER and kind_of(item.name) is None and leads_to_folder(item.path)
 
-    def file(self, folder: str, filename: str, *, yanked: bool = True) -> Entry | Skipped | None:
+    def file(
+        self, folder: str, filename: str, *, yanked: bool = True
+    ) -> DirectoryEntry | RejectedFile | None:
         """One file; None if there is none. ``yanked``: it may have a sidecar."""
         kind = kind_of(filename)
         place = (folder, filename)
@@ -137,40 +138,42 @@ class Scan:
             return None
         refused = there if isinstance(there, str) else self._refused(there[0], kind)
         if isinstance(there, str) or refused:
-            return Skipped(place, refused)
+            return RejectedFile(place, refused)
         path, identity = there[0], identity_of(there[1])
         if (said := self.named(place, identity)) is None:
-            return Skipped(place, "its name tells no project and version")
-        mark = _yanked(shown + SIDECAR) if yanked else _NOT_YANKED
+            return RejectedFile(place, "its name tells no project and version")
+        mark = _yanked(shown + YANKED_SUFFIX) if yanked else _NOT_YANKED
         linked = path != shown
-        return Entry(folder, filename, path, identity, said.project, said.certain, linked, *mark)
+        return DirectoryEntry(
+            folder, filename, path, identity, said.project, said.certain, linked, *mark
+        )
 
-    def changed(self, entry: Entry) -> bool:
+    def changed(self, entry: DirectoryEntry) -> bool:
         """Whether the file or its sidecar is no longer what the entry says."""
         path = self._path(entry.folder, entry.filename)
         return (
             _identity(Path(path)) != entry.identity
-            or _identity(Path(path + SIDECAR)) != entry.sidecar
+            or _identity(Path(path + YANKED_SUFFIX)) != entry.sidecar
         )
 
-    def _refused(self, path: str, kind: Kind) -> str:
+    def _refused(self, path: str, kind: DistributionKind) -> str:
         """Why a regular file is not listed, as far as that needs no look at its name."""
         if not path.startswith(self.root):
             return "it is a link that leaves the directory"
-        if kind is Kind.LEGACY and not self.legacy:
+        if kind is DistributionKind.LEGACY and not self.legacy:
             return "its format is one of those that are not listed"
         return ""
 
     def _path(self, folder: str, filename: str) -> str:
         return f"{self.root}{folder}/{filename}" if folder else self.root + filename
 
-    def _other(self, place: Place, similar: bool) -> Skipped | None:
+    def _other(self, place: Place, similar: bool) -> RejectedFile | None:
         """What is no distribution by its suffix, but may claim a name."""
         path = self._path(*place)
         if similar and os.path.lexists(path):
-            return Skipped(place, "it only looks like a distribution", is_expected=True)
+            return RejectedFile(place, "it only looks like a distribution", is_expected=True)
         if place[1][0] != "." and Path(path).is_symlink() and leads_to_folder(path):
-            return Skipped(place, "it is a link to a folder, which is not followed")
+            return RejectedFile(place, "it is a link to a folder, which is not followed")
         return None
 
 
@@ -197,7 +200,7 @@ def _regular(path: str) -> tuple[str, os.stat_result] | str:
     return (path, found) if stat.S_ISREG(found.st_mode) else "it is not a regular file"
 
 
-def _yanked(path: str) -> tuple[bool | str, Identity | None]:
+def _yanked(path: str) -> tuple[bool | str, FileIdentity | None]:
     sidecar = Path(path)
     identity = _identity(sidecar)
     if identity is None:
@@ -210,7 +213,7 @@ def _yanked(path: str) -> tuple[bool | str, Identity | None]:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or True, identity
 
 
-def _identity(path: Path) -> Identity | None:
+def _identity(path: Path) -> FileIdentity | None:
     try:
         return identity_of(path.stat())
     except FileNotFoundError:

@@ -15,7 +15,7 @@ Place = tuple[str, str]
 """Folder and filename."""
 
 
-class Skipped(NamedTuple):
+class RejectedFile(NamedTuple):
     """A file that looks like a distribution and is not listed."""
 
     place: Place
@@ -39,7 +39,7 @@ class SkipLog:
         self._claimed: dict[ProjectName, set[Place]] = {}
         self._index = index
 
-    def add(self, skipped: Skipped) -> set[ProjectName]:
+    def add(self, skipped: RejectedFile) -> set[ProjectName]:
         """The projects that this file claims and no other skipped file did before."""
         place, reason, is_expected = skipped
         if self._reasons.get(place) == reason:

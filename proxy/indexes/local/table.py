@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from proxy.distributions.filename import identify
+from proxy.distributions.filename import parse_filename
 from proxy.distributions.possible_projects import (
     possible_projects,
     possible_projects_of_folder,
 )
-from proxy.indexes.local.scan import ROOT, Entry
+from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry
 from proxy.indexes.local.skipped import Place
 from proxy.indexes.local.tree import Seen
 from proxy.indexes.local.watch import Marks
@@ -19,11 +19,11 @@ Changes = set[ProjectName] | None
 """Whose pages are no longer what they were; None: nobody knows."""
 
 
-class Table:
+class DirectoryTable:
     """The entries. What changes it tells whose pages are no longer what they were."""
 
     def __init__(self) -> None:
-        self._folders: dict[str, dict[str, Entry]] = {}
+        self._folders: dict[str, dict[str, DirectoryEntry]] = {}
         self._places: dict[ProjectName, set[Place]] = {}
         self._named: dict[ProjectName, set[str]] = {}
         self._stamps: dict[str, int] = {}
@@ -34,13 +34,13 @@ class Table:
     def folders(self) -> set[str]:
         return set(self._folders)
 
-    def get(self, place: Place) -> Entry | None:
+    def get(self, place: Place) -> DirectoryEntry | None:
         return self._folders.get(place[0], {}).get(place[1])
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[DirectoryEntry]:
         return [entry for entries in self._folders.values() for entry in entries.values()]
 
-    def entries(self, project: ProjectName) -> list[Entry]:
+    def entries(self, project: ProjectName) -> list[DirectoryEntry]:
         """All that may be the project's, by place; each filename once.
 
         Of two files of one name, that in the folder that sorts first counts, so the root's.
@@ -84,7 +84,7 @@ class Table:
             return None
         projects: set[ProjectName] = set()
         for place in self.places(marks):
-            entry, said = self.get(place), identify(place[1])
+            entry, said = self.get(place), parse_filename(place[1])
             if entry is None and said and not said.certain:
                 return None  # only its content will tell
             projects.update(entry.candidates if entry else (said.project,) if said else ())
@@ -93,7 +93,7 @@ class Table:
     def stamps(self, project: ProjectName | None) -> dict[str, int]:
         """When the root was last modified, and the folders of the project; None: all folders."""
         folders = self.folders_of(project) if project else self.folders
-        return {name: self._stamps.get(name, 0) for name in {ROOT, *folders}}
+        return {name: self._stamps.get(name, 0) for name in {ROOT_FOLDER, *folders}}
 
     def take(self, seen: Seen, *, everything: bool = False) -> set[ProjectName]:
         """Set what was seen, as far as it is told; ``everything``: and nothing else is there."""
@@ -103,10 +103,10 @@ class Table:
             self._stamps[name] = folder.stamp if folder else 0
             changes |= self.put_folder(name, folder.entries if folder else None)
         for place, found in seen.files.items():
-            changes |= self.put(place, found if isinstance(found, Entry) else None)
+            changes |= self.put(place, found if isinstance(found, DirectoryEntry) else None)
         return changes
 
-    def put(self, place: Place, entry: Entry | None) -> set[ProjectName]:
+    def put(self, place: Place, entry: DirectoryEntry | None) -> set[ProjectName]:
         """Set or remove one entry; nothing happens in a folder that is not there."""
         folder = self._folders.get(place[0])
         old = folder.get(place[1]) if folder is not None else None
@@ -123,7 +123,9 @@ class Table:
                 self._places.setdefault(project, set()).add(place)
         return {project for some in (old, entry) if some for project in some.candidates}
 
-    def put_folder(self, folder: str, entries: Mapping[str, Entry] | None) -> set[ProjectName]:
+    def put_folder(
+        self, folder: str, entries: Mapping[str, DirectoryEntry] | None
+    ) -> set[ProjectName]:
         """Set all entries of a folder; None: the folder is gone."""
         new = entries or {}
         changes = self._name(folder, there=entries is not None)
@@ -135,7 +137,7 @@ class Table:
 
     def _name(self, folder: str, *, there: bool) -> set[ProjectName]:
         """Note the claim of a folder that comes or goes; only those in the root claim names."""
-        if (folder in self._folders) is there or folder == ROOT or "/" in folder:
+        if (folder in self._folders) is there or folder == ROOT_FOLDER or "/" in folder:
             return set()
         projects = possible_projects_of_folder(folder)
         for project in projects:
@@ -145,7 +147,7 @@ class Table:
                 del self._named[project]
         return set(projects)
 
-    def _unlink(self, entry: Entry) -> None:
+    def _unlink(self, entry: DirectoryEntry) -> None:
         self.links.discard(entry.place)
         for project in entry.candidates:
             places = self._places[project]
@@ -154,7 +156,7 @@ class Table:
                 del self._places[project]
 
 
-def _claims(entry: Entry, project: ProjectName, *, certainly: bool) -> bool:
+def _claims(entry: DirectoryEntry, project: ProjectName, *, certainly: bool) -> bool:
     if entry.certain:
         return entry.project == project
     return not certainly and project in possible_projects(entry.filename)

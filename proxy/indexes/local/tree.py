@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.distributions import filename as names
-from proxy.distributions.filename import kind_of
+from proxy.distributions.filename import DistributionName, kind_of
 from proxy.indexes.local.scan import (
-    ROOT,
-    Entry,
+    ROOT_FOLDER,
+    DirectoryEntry,
     Folder,
     Scan,
     counts,
     leads_to_folder,
     root_identity,
 )
-from proxy.indexes.local.skipped import Place, Skipped
+from proxy.indexes.local.skipped import Place, RejectedFile
 from proxy.indexes.local.watch import Marks, Watch
-from proxy.storage.disk import Identity
+from proxy.storage.disk import FileIdentity
 
 _JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 
@@ -31,15 +30,15 @@ class Seen(NamedTuple):
     """What was found where it was looked for; None: nothing is there any more."""
 
     folders: Mapping[str, Folder | None]
-    files: Mapping[Place, Entry | Skipped | None]
+    files: Mapping[Place, DirectoryEntry | RejectedFile | None]
 
-    def skipped(self) -> Iterator[Skipped]:
+    def skipped(self) -> Iterator[RejectedFile]:
         for folder in self.folders.values():
             yield from folder.skipped if folder else ()
-        yield from (found for found in self.files.values() if isinstance(found, Skipped))
+        yield from (found for found in self.files.values() if isinstance(found, RejectedFile))
 
 
-class Tree:
+class DirectoryTree:
     """A root, and how it is looked at. All methods raise ``OSError``."""
 
     def __init__(
@@ -47,7 +46,7 @@ class Tree:
         root: Path,
         *,
         legacy: bool,
-        named: Callable[[Place, Identity], names.Identity | None],
+        named: Callable[[Place, FileIdentity], DistributionName | None],
         clock: Callable[[], float],
     ) -> None:
         """``legacy`` and ``named`` as in ``Scan``; ``clock`` gives Unix time in seconds."""
@@ -70,7 +69,7 @@ class Tree:
     def identity(self) -> tuple[int, int]:
         return root_identity(self._given)
 
-    def survey(self, watch: Watch | None) -> tuple[tuple[int, int], Seen]:
+    def scan_all(self, watch: Watch | None) -> tuple[tuple[int, int], Seen]:
         """The root's identity and everything in it. Raises ``CannotWatch``."""
         identity = self.identity()
         resolved = self._given.resolve(strict=True)
@@ -79,25 +78,27 @@ class Tree:
         if self._mounted and not mounted:  # the empty place it was mounted on tells nothing
             raise OSError("its file system is not mounted any more")
         self._mounted = mounted
-        root = self._list(ROOT, watch)
+        root = self._list(ROOT_FOLDER, watch)
         if root is None:
             raise FileNotFoundError("the root has vanished")
-        folders: dict[str, Folder | None] = {ROOT: root}
+        folders: dict[str, Folder | None] = {ROOT_FOLDER: root}
         self._descend(folders, root.folders, watch)
         if self.identity() != identity:
             raise OSError("the root was replaced while it was read")
         return identity, Seen(folders, {})
 
-    def look(self, marks: Marks, known: Iterable[str], watch: Watch | None) -> Seen:
+    def scan_marked(self, marks: Marks, known: Iterable[str], watch: Watch | None) -> Seen:
         """What is marked. Raises ``CannotWatch``."""
         known = set(known)
         folders: dict[str, Folder | None] = {}
-        links = {name for folder, name in marks.files if folder == ROOT and self._is_link(name)}
+        links = {
+            name for folder, name in marks.files if folder == ROOT_FOLDER and self._is_link(name)
+        }
         for name in sorted(marks.folders | links):
             found = folders[name] = self._list(name, watch)
             inside = set(found.folders) if found else set()
             # A folder that was replaced has other folders below it, of the same names.
-            kept = inside & known if name == ROOT else set()
+            kept = inside & known if name == ROOT_FOLDER else set()
             self._descend(folders, inside - kept, watch)
             folders |= dict.fromkeys(_below(name, known, kept) - set(folders))
         return Seen(folders, {place: self._scan.file(*place) for place in marks.files})
@@ -113,7 +114,10 @@ class Tree:
             waiting += found.folders if found else ()
 
     def check(
-        self, identity: tuple[int, int], stamps: Mapping[str, int], entries: Iterable[Entry]
+        self,
+        identity: tuple[int, int],
+        stamps: Mapping[str, int],
+        entries: Iterable[DirectoryEntry],
     ) -> Marks:
         """Marks for which of these folders and files are no longer what they were."""
         if self.identity() != identity:

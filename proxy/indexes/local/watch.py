@@ -17,7 +17,7 @@ from typing import Any
 
 from proxy.distributions.filename import kind_of
 from proxy.distributions.possible_projects import looks_like_distribution
-from proxy.indexes.local.scan import ROOT, SIDECAR, joined
+from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, joined
 from proxy.indexes.local.skipped import Place
 
 _BUFFER = 64 * 1024  # bytes
@@ -108,7 +108,7 @@ class Watch:
     def _mark(self, marks: Marks, folder: str | None, mask: int, name: str) -> None:
         flags = self._flags
         itself = flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED | flags.ATTRIB
-        if mask & flags.Q_OVERFLOW or (folder == ROOT and not name and mask & itself):
+        if mask & flags.Q_OVERFLOW or (folder == ROOT_FOLDER and not name and mask & itself):
             marks.everything = True
         elif folder is None or not name:
             return  # of a folder that is gone; the event in the root tells what has become of it
@@ -116,13 +116,13 @@ class Watch:
             marks.folders.add(joined(folder, name))
             if looks_like_distribution(name):
                 marks.files.add((folder, name))
-        elif name.endswith(SIDECAR):
-            marks.files.add((folder, name.removesuffix(SIDECAR)))
+        elif name.endswith(YANKED_SUFFIX):
+            marks.files.add((folder, name.removesuffix(YANKED_SUFFIX)))
         elif kind_of(name) or looks_like_distribution(name):
             self._mark_file(marks, (folder, name), mask)
         else:
             marks.others = True
-            if folder == ROOT and mask & (flags.CREATE | flags.MOVED_TO):
+            if folder == ROOT_FOLDER and mask & (flags.CREATE | flags.MOVED_TO):
                 marks.files.add((folder, name))  # a link to a folder claims its name
 
     def _mark_file(self, marks: Marks, place: Place, mask: int) -> None:

@@ -13,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from proxy.bundle.archive.creating import Created, create_bundle
-from proxy.bundle.archive.importing import Rules, import_bundle
-from proxy.bundle.archive.manifest import Origin
+from proxy.bundle.archive.importing import ImportRules, import_bundle
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.selection import Selection, of_everything
-from proxy.bundle.archive.source import Source
-from proxy.bundle.archive.survey import Survey
+from proxy.bundle.archive.selection import BundleSelection, select_everything
+from proxy.bundle.archive.source import ByteSource
+from proxy.bundle.archive.survey import Comparison
 from proxy.cache import open_cache
 from proxy.compose import open_proxy
 from proxy.compose_bundle import mirrored
-from proxy.model import METADATA, PROVENANCE, ProjectName
+from proxy.model import METADATA, PROVENANCE, Blob, ProjectName
 from proxy.settings import Settings
-from proxy.storage.base import Blob
+from proxy.upstream.documents import UpstreamOrigin
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.processes import ROOT
 from tests.support.upstream import Upstream
@@ -88,7 +87,7 @@ async def offline(cache: Path, upstream: str) -> dict[str, bytes]:
                 names += [file.filename + METADATA] if file.metadata else []
                 names += [file.filename + PROVENANCE] if file.provenance else []
                 for name in names:
-                    artifact = await proxy.index.file(project, name, file.digest)
+                    artifact = await proxy.index.file(project, name, file.address_digest)
                     found[name] = await read(artifact.blob)
     return found
 
@@ -104,8 +103,8 @@ async def create(
     path: Path,
     *,
     using: Mapping[str, Any] | None = None,
-    origins: Sequence[Origin] = (),
-    selection: Selection | None = None,
+    origins: Sequence[UpstreamOrigin] = (),
+    selection: BundleSelection | None = None,
     **options: Any,
 ) -> Created:
     """All of the cache, or what is selected. ``using``: more settings."""
@@ -113,7 +112,7 @@ async def create(
     found = origins or list(mirrored(chosen).values())
     async with open_cache(chosen) as opened:
         namespaces = [origin.namespace for origin in found]
-        wanted = selection or await of_everything(opened.records, namespaces)
+        wanted = selection or await select_everything(opened.records, namespaces)
         return await create_bundle(opened, found, wanted, path, quiet, **options)
 
 
@@ -125,14 +124,14 @@ async def take(
     trusted: frozenset[str] = frozenset(),
     tell: Callable[[int], None] = lambda size: None,
     **rules: Any,
-) -> Survey:
+) -> Comparison:
     """Import."""
     chosen = settings(cache, upstream)
     rules = {"here": list(mirrored(chosen).values()), **rules}
     with path.open("rb", buffering=0) as stream:
-        bundle = Bundle(Source(stream, hashed="expected" in rules), trusted)
+        bundle = Bundle(ByteSource(stream, hashed="expected" in rules), trusted)
         async with open_cache(chosen) as opened:
-            return await import_bundle(opened, bundle, Rules(**rules), tell)
+            return await import_bundle(opened, bundle, ImportRules(**rules), tell)
 
 
 @dataclass(frozen=True, repr=False)

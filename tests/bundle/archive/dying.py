@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from proxy.bundle.archive.importing import Rules, import_bundle
+from proxy.bundle.archive.importing import ImportRules, import_bundle
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.source import ByteSource
 from proxy.cache import open_cache
 from proxy.compose_bundle import mirrored
 from proxy.storage.base import Records
 from proxy.storage.disk import DiskStore
-from proxy.storage.pages import Pages
+from proxy.storage.pages import StoredPages
 from tests.bundle.archive.carrying import settings
 
 
@@ -65,10 +65,10 @@ async def main(folder: Path, upstream: str, path: Path, left: int) -> None:
     async with open_cache(chosen) as cache:
         records = DyingRecords(cache.records, write)
         store = DyingStore(cache.store.root, write)
-        dying = replace(cache, records=records, store=store, pages=Pages(records))  # type: ignore[arg-type]
+        dying = replace(cache, records=records, store=store, pages=StoredPages(records))  # type: ignore[arg-type]
         with path.open("rb", buffering=0) as stream:
-            rules = Rules(list(mirrored(chosen).values()))
-            await import_bundle(dying, Bundle(Source(stream)), rules, lambda size: None)
+            rules = ImportRules(list(mirrored(chosen).values()))
+            await import_bundle(dying, Bundle(ByteSource(stream)), rules, lambda size: None)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from proxy.bundle.archive.manifest import sha256
-from proxy.bundle.archive.zst import pack, unpack
+from proxy.bundle.archive.zst import zstd_compress, zstd_decompress
 
 Json = dict[str, Any]
 Members = dict[str, bytes]
@@ -42,13 +42,13 @@ def archive(parts: Members) -> bytes:
 
 def manifest_of(parts: Members) -> Json:
     head = msgspec.json.decode(parts[HEAD])
-    found: Json = msgspec.json.decode(unpack(parts[MANIFEST], head["manifest"]["size"]))
+    found: Json = msgspec.json.decode(zstd_decompress(parts[MANIFEST], head["manifest"]["size"]))
     return found
 
 
 def sealed(parts: Members, manifest: bytes, told: Json | None = None) -> Members:
     """With another manifest, and a head that is right about it, or says what is ``told``."""
-    packed = pack(manifest)
+    packed = zstd_compress(manifest)
     right = {
         "sha256": sha256(manifest),
         "size": len(manifest),

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from proxy.bundle.archive.manifest import sha256
 from proxy.bundle.archive.reading import Bundle, drop
 from proxy.bundle.archive.refused import BadBundle
-from proxy.bundle.archive.source import Source
-from proxy.bundle.archive.zst import pack
+from proxy.bundle.archive.source import ByteSource
+from proxy.bundle.archive.zst import zstd_compress
 from tests.bundle.archive.carrying import Near, offline, seen, take
 from tests.bundle.archive.forging import (
     HEAD,
@@ -37,7 +37,7 @@ from tests.bundle.archive.forging import (
 
 
 def verify(data: bytes) -> Bundle:
-    bundle = Bundle(Source(io.BytesIO(data)))
+    bundle = Bundle(ByteSource(io.BytesIO(data)))
     for _ in bundle.members(drop):
         pass
     return bundle
@@ -189,7 +189,7 @@ def test_headers_are_as_they_have_to_be(near: Near, field: str) -> None:
 
 
 def test_a_compressed_bomb_unpacks_to_no_more_than_was_said(near: Near) -> None:
-    bomb = pack(bytes(64 * 2**20))
+    bomb = zstd_compress(bytes(64 * 2**20))
     for size in (1000, 2**20):
         described = {
             "sha256": "0" * 64,

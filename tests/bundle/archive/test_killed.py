@@ -19,14 +19,14 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.archive.importing import Rules, import_bundle
+from proxy.bundle.archive.importing import ImportRules, import_bundle
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.refused import BadBundle, Busy
-from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.refused import BadBundle, ImportRunning
+from proxy.bundle.archive.source import ByteSource
 from proxy.bundle.archive.staging import Staging
 from proxy.cache import open_cache
 from proxy.model import ProjectName
-from proxy.storage.held import Held, HeldFile
+from proxy.storage.held import CachedFileRecord, CachedFiles
 from tests.bundle.archive.carrying import Near, create, offline, run, seen, settings, take
 from tests.support.processes import ROOT
 
@@ -147,8 +147,8 @@ async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
     async with open_cache(chosen) as opened:  # the wheel's name, once with the sdist's bytes
         (key,) = [k for k in await opened.records.keys("held/") if k.endswith(f"/{WHEEL}")]
         namespace, project, _, name = key.split("/")[1:]
-        twin = HeldFile(sdist.sha256, sdist.size, sdist.stored)
-        held = Held(opened.records, namespace)
+        twin = CachedFileRecord(sdist.sha256, sdist.size, sdist.stored)
+        held = CachedFiles(opened.records, namespace)
         await held.put(ProjectName(project), sdist.sha256, name, twin)
     run("create", tmp_path / "b", "--all", "--cache-dir", cache, "--upstream", near.upstream)
     whole = await seen(cache)
@@ -170,10 +170,10 @@ async def test_an_import_that_is_cancelled_leaves_nothing(near: Near, tmp_path: 
             os.write(writing, near.data[:-1500])
             stream = pipe.open("rb", buffering=0)
             with stream:
-                bundle = Bundle(Source(stream))
+                bundle = Bundle(ByteSource(stream))
                 async with open_cache(settings(tmp_path / "far", near.upstream)) as cache:
                     work = asyncio.create_task(
-                        import_bundle(cache, bundle, Rules(), lambda size: half.set())
+                        import_bundle(cache, bundle, ImportRules(), lambda size: half.set())
                     )
                     await asyncio.wait_for(half.wait(), LIMIT)
                     work.cancel()
@@ -188,7 +188,7 @@ async def test_an_import_that_is_cancelled_leaves_nothing(near: Near, tmp_path: 
 
 async def test_one_import_at_a_time(near: Near, tmp_path: Path) -> None:
     async with open_cache(settings(tmp_path, near.upstream)) as cache:
-        with Staging(cache).alone(), pytest.raises(Busy):
+        with Staging(cache).alone(), pytest.raises(ImportRunning):
             await take(tmp_path, near.upstream, near.bundle)
     await take(tmp_path, near.upstream, near.bundle)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.archive.importing import Rules, import_bundle
+from proxy.bundle.archive.importing import ImportRules, import_bundle
 from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.source import ByteSource
 from proxy.cache import open_cache
 from tests.bundle.archive.carrying import Near, peak, seen, settings
 
@@ -44,7 +44,7 @@ async def test_an_import_moves_what_it_has_checked(large: Near, tmp_path: Path) 
 
     with large.bundle.open("rb", buffering=0) as stream:
         async with open_cache(settings(tmp_path, large.upstream)) as cache:
-            await import_bundle(cache, Bundle(Source(stream)), Rules(), look)
+            await import_bundle(cache, Bundle(ByteSource(stream)), ImportRules(), look)
     look(0)
     assert most < large.created.size + 2**20
     assert len(await seen(tmp_path)) == len(await seen(large.cache))

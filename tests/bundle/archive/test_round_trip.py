@@ -16,16 +16,21 @@ import msgspec
 import pytest
 
 from proxy.bundle.archive.creating import create_bundle
-from proxy.bundle.archive.refused import BadBundle, Conflicting, Failed, Incomplete
-from proxy.bundle.archive.selection import Selection, of_everything, of_files, of_projects
+from proxy.bundle.archive.refused import BadBundle, BundleFailed, ConflictingBundle, Incomplete
+from proxy.bundle.archive.selection import (
+    BundleSelection,
+    select_everything,
+    select_files,
+    select_projects,
+)
 from proxy.cache import open_cache
 from proxy.compose import open_proxy
 from proxy.compose_bundle import mirrored
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName
-from proxy.storage.pages import Pages, pack, unpack
-from proxy.storage.seen import SeenFile, encode, key
+from proxy.storage.pages import StoredPages, pack_page, unpack_page
+from proxy.storage.seen import FirstSeenFile, digest_history_key, encode_digest_history
 from tests.bundle.archive.carrying import (
     Near,
     create,
@@ -108,9 +113,9 @@ def test_tar_reads_the_archive(near: Near, tmp_path: Path) -> None:
 async def test_projects_by_name(near: Near, tmp_path: Path) -> None:
     namespaces = [each.namespace for each in mirrored(settings(near.cache, near.upstream)).values()]
     async with open_cache(settings(near.cache, near.upstream)) as cache:
-        selection = await of_projects(cache.records, namespaces, [BETA])
+        selection = await select_projects(cache.records, namespaces, [BETA])
         with pytest.raises(NoSuchProject):
-            await of_projects(cache.records, namespaces, [BETA, ProjectName("delta")])
+            await select_projects(cache.records, namespaces, [BETA, ProjectName("delta")])
     await create(near.cache, near.upstream, tmp_path / "b", selection=selection)
     await take(tmp_path / "far", near.upstream, tmp_path / "b")
     assert set(await offline(tmp_path / "far", near.upstream)) == {
@@ -120,10 +125,10 @@ async def test_projects_by_name(near: Near, tmp_path: Path) -> None:
     }
 
 
-def files(near: Near, *names: str) -> Selection:
+def files(near: Near, *names: str) -> BundleSelection:
     """The named files, and the pages of all projects."""
     (origin,) = near.created.manifest.indexes
-    return of_files(
+    return select_files(
         (origin.namespace, ProjectName(each.project), each.filename, each.digest)
         for each in near.created.manifest.files
         if each.filename in names
@@ -140,7 +145,7 @@ async def test_files_one_by_one_with_what_lies_beside_them(near: Near, tmp_path:
 
 async def test_a_named_file_that_is_not_held_is_told(near: Near, tmp_path: Path) -> None:
     (origin,) = near.created.manifest.indexes
-    selection = of_files([(origin.namespace, BETA, WHEEL, "0" * 64)])
+    selection = select_files([(origin.namespace, BETA, WHEEL, "0" * 64)])
     with pytest.raises(Incomplete, match=f"(?s)1 file.*{WHEEL} of beta"):
         await create(near.cache, near.upstream, tmp_path / "b", selection=selection)
     assert not list(tmp_path.iterdir())
@@ -181,9 +186,9 @@ async def test_a_page_that_is_just_being_replaced_is_not_left_out(
         document = b"another page"
         other = msgspec.structs.replace(head, digest=hashlib.sha256(document).hexdigest())
         mark = bytes.fromhex(other.digest)
-        await cache.records.put(f"document/{name}", mark + pack(document))
+        await cache.records.put(f"document/{name}", mark + pack_page(document))
 
-        class Server(Pages):
+        class Server(StoredPages):
             async def document(self, key: str, digest: str) -> bytes | None:
                 found = await super().document(key, digest)
                 if key == name and found is None:
@@ -191,7 +196,7 @@ async def test_a_page_that_is_just_being_replaced_is_not_left_out(
                 return found
 
         busy = replace(cache, pages=Server(cache.records))
-        selection = await of_everything(cache.records, [origin.namespace])
+        selection = await select_everything(cache.records, [origin.namespace])
         created = await create_bundle(busy, [origin], selection, tmp_path / "b", quiet)
     assert created.left_out == []
     (page,) = (page for page in created.manifest.pages if page.project == "beta")
@@ -215,7 +220,7 @@ async def test_a_damaged_file_is_not_carried_and_leaves_no_bundle(
 
 
 async def test_a_folder_that_does_not_exist_is_told(near: Near, tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="cannot be written: No such file"):
+    with pytest.raises(BundleFailed, match="cannot be written: No such file"):
         await create(near.cache, near.upstream, tmp_path / "nowhere" / "b")
 
 
@@ -320,7 +325,9 @@ async def test_changed_bytes_under_a_known_name_are_refused_and_nothing_is_impor
 ) -> None:
     await other_bytes(near, tmp_path)
     before = await seen(tmp_path / "far")
-    with pytest.raises(Conflicting, match=f"(?s)1 file .*nothing was imported.*{WHEEL} of beta"):
+    with pytest.raises(
+        ConflictingBundle, match=f"(?s)1 file .*nothing was imported.*{WHEEL} of beta"
+    ):
         await take(tmp_path / "far", near.upstream, near.bundle)
     assert await seen(tmp_path / "far") == before
     assert sorted(path.name for path in (tmp_path / "far" / "import").iterdir()) == ["lock"]
@@ -404,7 +411,7 @@ async def test_what_the_near_side_went_on_with_the_far_side_has_too(tmp_path: Pa
     (page,) = [
         value for name, value in (await seen(tmp_path / "far")).items() if "document" in name
     ]
-    assert changed.encode() in unpack(page[32:])
+    assert changed.encode() in unpack_page(page[32:])
     assert await offline(tmp_path / "far", upstream) == before
 
 
@@ -412,10 +419,12 @@ async def test_bytes_that_contradict_what_was_only_seen_are_a_conflict_too(
     near: Near, tmp_path: Path
 ) -> None:
     (origin,) = near.created.manifest.indexes
-    other = SeenFile("f" * 64, None, 10)
+    other = FirstSeenFile("f" * 64, None, 10)
     async with open_cache(settings(tmp_path, near.upstream)) as cache:
-        await cache.records.put(key(origin.namespace, "beta"), encode({WHEEL: other}))
-    with pytest.raises(Conflicting, match=f"{WHEEL} of beta"):
+        await cache.records.put(
+            digest_history_key(origin.namespace, "beta"), encode_digest_history({WHEEL: other})
+        )
+    with pytest.raises(ConflictingBundle, match=f"{WHEEL} of beta"):
         await take(tmp_path, near.upstream, near.bundle)
     await take(tmp_path, near.upstream, near.bundle, accept_changed=True)
     assert await offline(tmp_path, near.upstream) == near.served

@@ -12,7 +12,7 @@ import pytest
 from proxy.bundle.archive.reading import Bundle, drop
 from proxy.bundle.archive.refused import BadBundle
 from proxy.bundle.archive.signing import load_signer, load_trusted, make_keys
-from proxy.bundle.archive.source import Source
+from proxy.bundle.archive.source import ByteSource
 from proxy.errors import ConfigurationError
 from tests.bundle.archive.carrying import Near, create, offline, take
 from tests.bundle.archive.forging import HEAD, archive, manifest_of, members, sealed
@@ -34,7 +34,7 @@ def trusted(signed: Path) -> frozenset[str]:
 
 
 def verify(data: bytes, keys: frozenset[str] = frozenset()) -> Bundle:
-    bundle = Bundle(Source(io.BytesIO(data)), keys)
+    bundle = Bundle(ByteSource(io.BytesIO(data)), keys)
     for _ in bundle.members(drop):
         pass
     return bundle

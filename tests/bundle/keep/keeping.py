@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.bundle.keep.aside import aside
-from proxy.bundle.keep.run import Ran, Runner
+from proxy.bundle.keep.aside import temporary_cache
+from proxy.bundle.keep.run import KeepResult, KeepRunner
 from proxy.bundle.keep.sync import all_changes, sync
 from proxy.bundle.keep.table import Keep
-from proxy.bundle.needs import Need
-from proxy.bundle.progress import Silence
+from proxy.bundle.needs import NeededFile
+from proxy.bundle.progress import NoDisplay
 from proxy.compose import Proxy, open_proxy
 from proxy.indexes.base import Index
 from proxy.settings import Settings
@@ -33,11 +33,11 @@ async def opened(here: Site, clock: Clock, **settings: Any) -> AsyncIterator[Pro
         yield proxy
 
 
-def runner(proxy: Proxy, clock: Clock, other: Index | None = None) -> Runner:
-    async def remember(_: Iterable[Need]) -> None:
+def runner(proxy: Proxy, clock: Clock, other: Index | None = None) -> KeepRunner:
+    async def remember(_: Iterable[NeededFile]) -> None:
         """Bundles have their own tests."""
 
-    return Runner(proxy, Silence(), {}, 4, 8, remember, aside=other, clock=clock)
+    return KeepRunner(proxy, NoDisplay(), {}, 4, 8, remember, aside=other, clock=clock)
 
 
 async def run(
@@ -46,13 +46,13 @@ async def run(
     *keeps: Keep,
     dry: Settings | None = None,
     changes: Path | None = None,
-) -> list[Ran]:
+) -> list[KeepResult]:
     """``dry``: what the proxy was made of."""
     async with AsyncExitStack() as stack, asyncio.timeout(LIMIT):
-        other = await stack.enter_async_context(aside(dry)) if dry else None
+        other = await stack.enter_async_context(temporary_cache(dry)) if dry else None
         return await sync(keeps, runner(proxy, clock, other), keeps, changes)
 
 
-def told(ran: list[Ran]) -> list[tuple[str, str]]:
+def told(ran: list[KeepResult]) -> list[tuple[str, str]]:
     """What changed, with the file's name."""
     return [(each.change, each.filename) for each in all_changes(ran)]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxy.bundle.keep.run import UNCONFIRMED
-from proxy.bundle.keep.sync import Busy, Schedule, lock
+from proxy.bundle.keep.sync import Schedule, SyncRunning, lock
 from proxy.model import ProjectName
 from tests.bundle.keep.keeping import keep, opened, run, runner, told
 from tests.bundle.support import LINUX, WINDOWS, choice
@@ -240,7 +240,7 @@ async def test_two_runs_are_never_under_way_at_once(here: Site, clock: Clock) ->
     async with opened(here, clock) as proxy:
         with lock(proxy.cache).open("a") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
-            with pytest.raises(Busy):
+            with pytest.raises(SyncRunning):
                 await run(proxy, clock, keep("top"))
             schedule = Schedule([keep("top")], runner(proxy, clock), None, clock)
             assert 0 < await schedule.once() <= 5

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import access_log
-from proxy.bundle.wants import Touched, UnreadableSource, Wants
+from proxy.bundle.sources.access_log import read_access_log
+from proxy.bundle.wants import LoggedRequest, SourceRequirements, UnreadableSource
 from proxy.logs import JsonFormatter
-from proxy.simple.names import normalize
+from proxy.model import normalize
 
 DIGEST = "a1" * 32
 FOO = normalize("foo")
@@ -22,26 +22,29 @@ def logged(path: str, **more: object) -> str:
     return JsonFormatter().format(record) + "\n"
 
 
-def read(tmp_path: Path, *lines: str) -> Wants:
+def read(tmp_path: Path, *lines: str) -> SourceRequirements:
     log = tmp_path / "access.log"
     log.write_text("".join(lines), errors="surrogateescape")
-    return access_log.read(log)
+    return read_access_log(log)
 
 
 @pytest.mark.parametrize(
     ("path", "touched"),
     [
-        ("/simple/foo/", Touched(FOO)),
-        ("/simple/foo/?format=x", Touched(FOO)),
-        ("/some/prefix/simple/Foo", Touched(FOO)),
-        (f"/files/foo/{DIGEST}/foo-1.tar.gz", Touched(FOO, "foo-1.tar.gz", DIGEST)),
-        (f"/p/files/foo/md5-{'0' * 32}/foo-1.zip", Touched(FOO, "foo-1.zip", f"md5-{'0' * 32}")),
-        ("/files/foo/-/foo-1%2Bl.tar.gz", Touched(FOO, "foo-1+l.tar.gz")),
-        (f"/files/foo/{DIGEST}/f.whl.metadata", Touched(FOO, "f.whl.metadata", DIGEST)),
+        ("/simple/foo/", LoggedRequest(FOO)),
+        ("/simple/foo/?format=x", LoggedRequest(FOO)),
+        ("/some/prefix/simple/Foo", LoggedRequest(FOO)),
+        (f"/files/foo/{DIGEST}/foo-1.tar.gz", LoggedRequest(FOO, "foo-1.tar.gz", DIGEST)),
+        (
+            f"/p/files/foo/md5-{'0' * 32}/foo-1.zip",
+            LoggedRequest(FOO, "foo-1.zip", f"md5-{'0' * 32}"),
+        ),
+        ("/files/foo/-/foo-1%2Bl.tar.gz", LoggedRequest(FOO, "foo-1+l.tar.gz")),
+        (f"/files/foo/{DIGEST}/f.whl.metadata", LoggedRequest(FOO, "f.whl.metadata", DIGEST)),
     ],
 )
 def test_pages_and_files_are_found_behind_any_prefix(
-    path: str, touched: Touched, tmp_path: Path
+    path: str, touched: LoggedRequest, tmp_path: Path
 ) -> None:
     assert read(tmp_path, logged(path)).touched == (touched,)
 
@@ -74,7 +77,7 @@ def test_each_is_told_once_in_order(tmp_path: Path) -> None:
 
 def test_lines_of_other_programs_are_noted(tmp_path: Path) -> None:
     wants = read(tmp_path, "starting\n", logged("/simple/foo/"))
-    assert wants.touched == (Touched(FOO),)
+    assert wants.touched == (LoggedRequest(FOO),)
     assert wants.notes == (f"{tmp_path}/access.log: 1 lines are not JSON and were passed over",)
 
 
@@ -96,4 +99,4 @@ def test_broken_log_is_refused(lines: list[str], problem: str, tmp_path: Path) -
 
 def test_missing_log_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnreadableSource, match="cannot be read"):
-        access_log.read(tmp_path / "none")
+        read_access_log(tmp_path / "none")

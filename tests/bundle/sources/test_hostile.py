@@ -13,29 +13,27 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.bundle.sources import (
-    names,
-    pdm_lock,
-    poetry_lock,
-    pylock,
-    pyproject,
-    read_source,
-    requirements,
-    uv_lock,
-)
-from proxy.bundle.sources.document import Document
-from proxy.bundle.wants import UnreadableSource, Wants
+from proxy.bundle.sources import read_source
+from proxy.bundle.sources.document import SourceDocument
+from proxy.bundle.sources.names import read_names
+from proxy.bundle.sources.pdm_lock import read_pdm_lock
+from proxy.bundle.sources.poetry_lock import read_poetry_lock
+from proxy.bundle.sources.pylock import read_pylock
+from proxy.bundle.sources.pyproject import read_pyproject
+from proxy.bundle.sources.requirements import read_requirements
+from proxy.bundle.sources.uv_lock import read_uv_lock
+from proxy.bundle.wants import SourceRequirements, UnreadableSource
 from tests.bundle.support import choice, document
 
 CHOICE = choice()
 
-READERS: dict[str, Callable[[Document], Wants]] = {
-    "uv_lock": lambda each: uv_lock.read(each, CHOICE),
-    "pylock": lambda each: pylock.read(each, CHOICE),
-    "poetry_lock": lambda each: poetry_lock.read(each, CHOICE),
-    "pdm_lock": lambda each: pdm_lock.read(each, CHOICE),
-    "pyproject": pyproject.read,
-    "requirements": lambda each: requirements.read(each, CHOICE, {}),
+READERS: dict[str, Callable[[SourceDocument], SourceRequirements]] = {
+    "uv_lock": lambda each: read_uv_lock(each, CHOICE),
+    "pylock": lambda each: read_pylock(each, CHOICE),
+    "poetry_lock": lambda each: read_poetry_lock(each, CHOICE),
+    "pdm_lock": lambda each: read_pdm_lock(each, CHOICE),
+    "pyproject": read_pyproject,
+    "requirements": lambda each: read_requirements(each, CHOICE, {}),
 }
 LOCKS = ("uv_lock", "pylock", "poetry_lock", "pdm_lock", "pyproject")
 
@@ -145,7 +143,7 @@ LIKELY = st.fixed_dictionaries(
 
 def survives(reader: str, content: bytes) -> None:
     with suppress(UnreadableSource):
-        assert isinstance(READERS[reader](document(content)), Wants)
+        assert isinstance(READERS[reader](document(content)), SourceRequirements)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -178,7 +176,7 @@ def test_any_requirements(parts: list[str]) -> None:
 @settings(max_examples=200, deadline=None)
 def test_any_argument(text: str) -> None:
     with suppress(UnreadableSource):
-        names.read(text)
+        read_names(text)
 
 
 @pytest.mark.parametrize("reader", READERS)

@@ -3,24 +3,24 @@ from __future__ import annotations
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from proxy.bundle.sources import names
-from proxy.bundle.wants import Named, Requirements, UnreadableSource, Wants
-from proxy.simple.names import normalize
+from proxy.bundle.sources.names import read_names
+from proxy.bundle.wants import LatestVersions, Requirements, SourceRequirements, UnreadableSource
+from proxy.model import normalize
 
 
 @pytest.mark.parametrize("text", ["requests", "requests<3,>=2", "requests[socks]==2.*"])
 def test_name_is_resolved_with_all_it_needs(text: str) -> None:
-    assert names.read(text) == Wants(requirements=(Requirements(text, f"{text}\n"),))
+    assert read_names(text) == SourceRequirements(requirements=(Requirements(text, f"{text}\n"),))
 
 
 def test_latest_names_versions_beside_the_one_that_is_resolved() -> None:
-    wants = names.read("Foo_Bar>=2", 3)
-    assert wants.named == (Named(normalize("foo-bar"), SpecifierSet(">=2"), 3),)
+    wants = read_names("Foo_Bar>=2", 3)
+    assert wants.named == (LatestVersions(normalize("foo-bar"), SpecifierSet(">=2"), 3),)
     assert wants.requirements
 
 
 def test_address_is_told() -> None:
-    (skipped,) = names.read("foo @ https://me:secret@example.com/x.zip").skipped
+    (skipped,) = read_names("foo @ https://me:secret@example.com/x.zip").skipped
     assert str(skipped) == "foo: foo: comes from an address, not from an index"
 
 
@@ -29,5 +29,5 @@ def test_address_is_told() -> None:
 )
 def test_other_text_is_refused(text: str) -> None:
     with pytest.raises(UnreadableSource) as caught:
-        names.read(text)
+        read_names(text)
     assert "secret" not in str(caught.value)

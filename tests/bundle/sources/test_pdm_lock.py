@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import pdm_lock
+from proxy.bundle.sources.pdm_lock import read_pdm_lock
 from proxy.bundle.wants import UnreadableSource
 from tests.bundle.support import choice, document, filenames
 
@@ -52,19 +52,19 @@ lock_version = "4.0"
 
 
 def test_new_form_has_files_beside_each_version_each_taken_once() -> None:
-    wants = pdm_lock.read(document(NEW), choice())
+    wants = read_pdm_lock(document(NEW), choice())
     assert [each.filename for each in wants.files] == ["foo-1.0-py3-none-any.whl"]
 
 
 def test_file_may_be_given_by_address() -> None:
-    wants = pdm_lock.read(document(NEW), choice(platforms=("windows",)))
+    wants = read_pdm_lock(document(NEW), choice(platforms=("windows",)))
     (file,) = wants.files
     assert file.filename == "bar-2-py3-none-any.whl"
     assert file.url_hint == "https://example.com/bar-2-py3-none-any.whl"
 
 
 def test_old_form_has_files_by_project_and_version() -> None:
-    (file,) = pdm_lock.read(document(OLD), choice()).files
+    (file,) = read_pdm_lock(document(OLD), choice()).files
     assert (file.filename, file.hashes) == ("foo-1.0.tar.gz", {"sha256": A})
     assert file.url_hint == "https://example.com/foo-1.0.tar.gz"
 
@@ -79,14 +79,14 @@ def test_old_form_has_files_by_project_and_version() -> None:
 )
 def test_what_is_not_from_an_index_is_told(line: str, told: str) -> None:
     text = f'{END}[[package]]\nname = "foo"\nversion = "1"\n{line}\n'
-    (skipped,) = pdm_lock.read(document(text), choice()).skipped
+    (skipped,) = read_pdm_lock(document(text), choice()).skipped
     assert str(skipped) == f"given: foo: comes from {told}, not from an index"
 
 
 def test_what_builds_a_local_directory_is_wanted_too(tmp_path: Path) -> None:
     text = f'{END}[[package]]\nname = "foo"\nversion = "1"\npath = "./here"\n'
     (tmp_path / "here").mkdir()
-    wants = pdm_lock.read(document(text, tmp_path), choice())
+    wants = read_pdm_lock(document(text, tmp_path), choice())
     assert [each.text for each in wants.requirements] == ["setuptools>=40.8.0\n"]
     assert filenames(wants) == set()
 
@@ -103,7 +103,7 @@ def test_what_builds_a_local_directory_is_wanted_too(tmp_path: Path) -> None:
 )
 def test_broken_lock_is_refused(text: str, problem: str) -> None:
     with pytest.raises(UnreadableSource, match="given") as caught:
-        pdm_lock.read(document(text), choice())
+        read_pdm_lock(document(text), choice())
     assert problem in str(caught.value)
 
 
@@ -114,12 +114,12 @@ def test_version_without_a_fitting_file_is_missing_only_if_it_is_surely_needed(
     text = END.replace("[metadata]", f'[metadata]\nstrategy = ["{strategy}"]')
     text += '[[package]]\nname = "foo"\nversion = "1"\n'
     text += f'files = [{{file = "foo-1-cp312-cp312-win_amd64.whl", hash = "{"sha256:" + A}"}}]\n'
-    wants = pdm_lock.read(document(text), choice())
+    wants = read_pdm_lock(document(text), choice())
     assert (len(wants.skipped), len(wants.notes)) == ((1, 0) if certain else (0, 1))
 
 
 def test_version_without_any_file_is_missing() -> None:
-    (skipped,) = pdm_lock.read(
+    (skipped,) = read_pdm_lock(
         document(END + '[[package]]\nname = "foo"\nversion = "1"\n'), choice()
     ).skipped
     assert skipped.what == "foo 1"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import poetry_lock
+from proxy.bundle.sources.poetry_lock import read_poetry_lock
 from proxy.bundle.wants import PinnedVersion, UnreadableSource
-from proxy.simple.names import normalize
+from proxy.model import normalize
 from tests.bundle.support import choice, document, filenames
 
 A, B = "a1" * 32, "b2" * 32
@@ -64,13 +64,13 @@ Foo = [
     ],
 )
 def test_new_form_has_files_beside_each_version(markers: str, needed: bool) -> None:
-    wants = poetry_lock.read(document(NEW.replace("MARKERS", markers)), choice())
+    wants = read_poetry_lock(document(NEW.replace("MARKERS", markers)), choice())
     expected = {"foo-1.0-py3-none-any.whl", "foo-1.0.tar.gz"} if needed else set()
     assert filenames(wants) == expected
 
 
 def test_old_form_has_files_of_all_versions_in_one_list() -> None:
-    wants = poetry_lock.read(document(OLD), choice())
+    wants = read_poetry_lock(document(OLD), choice())
     assert [(each.version, each.filename, each.hashes) for each in wants.files] == [
         ("1.0.0", "foo-1.0.0.tar.gz", {"sha256": A}),
         ("2.0.0", "foo-2.0.0.tar.gz", {"sha256": B}),
@@ -81,7 +81,7 @@ def test_oldest_form_has_digests_without_names() -> None:
     text = '[[package]]\nname = "foo"\nversion = "1.0"\n[metadata]\ncontent-hash = "0"\n'
     text += f'[metadata.hashes]\nfoo = ["{A}", "{B}"]\n'
     chosen = choice()
-    (version,) = poetry_lock.read(document(text), chosen).versions
+    (version,) = read_poetry_lock(document(text), chosen).versions
     known = frozenset({f"sha256:{A}", f"sha256:{B}"})
     assert version == PinnedVersion(normalize("foo"), "1.0", known, chosen.targets)
 
@@ -90,20 +90,20 @@ def test_oldest_form_has_digests_without_names() -> None:
 def test_what_is_not_from_an_index_is_told(kind: str) -> None:
     source = f'[package.source]\ntype = "{kind}"\nurl = "https://me:secret@example.com/x"\n'
     text = f'[[package]]\nname = "foo"\nversion = "1"\n{source}[metadata]\ncontent-hash = "0"\n'
-    (skipped,) = poetry_lock.read(document(text), choice()).skipped
+    (skipped,) = read_poetry_lock(document(text), choice()).skipped
     assert str(skipped) == f"given: foo: comes from {kind}, not from an index"
 
 
 def test_another_index_is_an_index() -> None:
     source = '[package.source]\ntype = "legacy"\nurl = "https://example.com"\nreference = "x"\n'
     text = OLD.replace('category = "main"\n', 'category = "main"\n' + source)
-    assert len(poetry_lock.read(document(text), choice()).files) == 2
+    assert len(read_poetry_lock(document(text), choice()).files) == 2
 
 
 def test_local_directory_is_built_by_setuptools_unless_it_says_otherwise(tmp_path: Path) -> None:
     source = '[package.source]\ntype = "directory"\nurl = "there"\n'
     text = f'[[package]]\nname = "foo"\nversion = "1"\n{source}[metadata]\ncontent-hash = "0"\n'
-    (asked,) = poetry_lock.read(document(text, tmp_path), choice()).requirements
+    (asked,) = read_poetry_lock(document(text, tmp_path), choice()).requirements
     assert asked.text == "setuptools>=40.8.0\n"
 
 
@@ -120,7 +120,7 @@ def test_local_directory_is_built_by_setuptools_unless_it_says_otherwise(tmp_pat
 )
 def test_broken_lock_is_refused(text: str, problem: str) -> None:
     with pytest.raises(UnreadableSource, match="given") as caught:
-        poetry_lock.read(document(text), choice())
+        read_poetry_lock(document(text), choice())
     assert problem in str(caught.value)
 
 
@@ -129,8 +129,8 @@ def test_version_without_a_fitting_file_is_missing_only_if_it_is_surely_needed(
     form: str, certain: bool
 ) -> None:
     text = NEW.replace("markers = MARKERS\n", "").replace('"2.1"', f'"{form}"')
-    wants = poetry_lock.read(document(text.replace("py3-none-any", "py2-none-any")), choice())
+    wants = read_poetry_lock(document(text.replace("py3-none-any", "py2-none-any")), choice())
     assert (wants.skipped, wants.notes) == ((), ())
     text = text.replace("py3-none-any", "py2-none-any").replace("foo-1.0.tar.gz", "foo-1.0.exe")
-    wants = poetry_lock.read(document(text), choice())
+    wants = read_poetry_lock(document(text), choice())
     assert (len(wants.skipped), len(wants.notes)) == ((1, 0) if certain else (0, 1))

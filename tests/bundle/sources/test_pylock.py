@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import pylock, read_source
+from proxy.bundle.sources import read_source
+from proxy.bundle.sources.pylock import read_pylock
 from proxy.bundle.wants import UnreadableSource
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, document, filenames
 
@@ -41,7 +42,7 @@ def test_all_extras_and_groups_are_taken() -> None:
             ("baz", "sys_platform == 'win32'"),
         )
     )
-    wants = pylock.read(document(BEGIN + text), choice())
+    wants = read_pylock(document(BEGIN + text), choice())
     assert {each.project for each in wants.files} == {"foo", "bar"}
 
 
@@ -53,7 +54,7 @@ def test_all_extras_and_groups_are_taken() -> None:
     ],
 )
 def test_what_is_not_from_an_index_is_told(more: str, told: str) -> None:
-    (skipped,) = pylock.read(document(BEGIN + package(more)), choice()).skipped
+    (skipped,) = read_pylock(document(BEGIN + package(more)), choice()).skipped
     assert str(skipped) == f"given: foo: comes from {told}, not from an index"
 
 
@@ -61,13 +62,13 @@ def test_what_builds_a_local_directory_is_wanted_too(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here/pyproject.toml").write_text('[build-system]\nrequires = ["flit_core"]\n')
     text = BEGIN + package('[packages.directory]\npath = "here"\n')
-    (asked,) = pylock.read(document(text, tmp_path), choice()).requirements
+    (asked,) = read_pylock(document(text, tmp_path), choice()).requirements
     assert asked.text == "flit_core\n"
 
 
 def test_version_may_be_that_of_the_file() -> None:
     text = BEGIN + f'[[packages]]\nname = "foo"\n{WHEEL}'
-    (file,) = pylock.read(document(text), choice()).files
+    (file,) = read_pylock(document(text), choice()).files
     assert (file.version, file.filename) == ("1.0", "foo-1.0-py3-none-any.whl")
 
 
@@ -83,5 +84,5 @@ def test_version_may_be_that_of_the_file() -> None:
 )
 def test_broken_lock_is_refused(text: str, problem: str) -> None:
     with pytest.raises(UnreadableSource, match="given") as caught:
-        pylock.read(document(text), choice())
+        read_pylock(document(text), choice())
     assert problem in str(caught.value)

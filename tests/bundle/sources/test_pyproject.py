@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import pyproject, read_source
-from proxy.bundle.sources.pyproject import Some
-from proxy.bundle.wants import UnreadableSource, Wants
+from proxy.bundle.sources import read_source
+from proxy.bundle.sources.pyproject import GroupSelection, read_pyproject
+from proxy.bundle.wants import SourceRequirements, UnreadableSource
 from tests.bundle.conftest import UV
 from tests.bundle.support import WINDOWS, choice, document, fill_index, run
 from tests.support.processes import run_upstream_process
@@ -33,7 +33,7 @@ BUILD = "hatchling>=1\n"
 BASE = 'requests[socks]>=2\ntomli; python_version < "3.11"\n'
 
 
-def texts(wants: Wants) -> list[str]:
+def texts(wants: SourceRequirements) -> list[str]:
     return [each.text for each in wants.requirements]
 
 
@@ -48,30 +48,30 @@ def texts(wants: Wants) -> list[str]:
     ],
 )
 def test_extras_and_groups_are_resolved_together_with_the_dependencies(
-    extras: Some, groups: Some, together: str
+    extras: GroupSelection, groups: GroupSelection, together: str
 ) -> None:
-    build, alone, more = texts(pyproject.read(document(TEXT), extras, groups))
+    build, alone, more = texts(read_pyproject(document(TEXT), extras, groups))
     assert (build, alone) == (BUILD, BASE)
     assert more.startswith(BASE)
     assert sorted(more.removeprefix(BASE).split()) == sorted(together.split())
 
 
 def test_without_extras_and_groups_the_dependencies_are_resolved_once() -> None:
-    assert texts(pyproject.read(document(TEXT), (), ())) == [BUILD, BASE]
+    assert texts(read_pyproject(document(TEXT), (), ())) == [BUILD, BASE]
 
 
 def test_project_that_names_no_build_back_end_is_built_by_setuptools() -> None:
-    wants = pyproject.read(document('[project]\nname = "x"\nversion = "1"\n'))
+    wants = read_pyproject(document('[project]\nname = "x"\nversion = "1"\n'))
     assert texts(wants) == ["setuptools>=40.8.0\n"]
 
 
 def test_groups_alone_need_no_build() -> None:
-    assert texts(pyproject.read(document('[dependency-groups]\na = ["alpha"]\n'))) == ["alpha\n"]
+    assert texts(read_pyproject(document('[dependency-groups]\na = ["alpha"]\n'))) == ["alpha\n"]
 
 
 def test_groups_that_include_each_other_end() -> None:
     text = '[dependency-groups]\na = ["x", {include-group = "b"}]\nb = [{include-group = "a"}]\n'
-    assert texts(pyproject.read(document(text), (), ["b"])) == ["x\n"]
+    assert texts(read_pyproject(document(text), (), ["b"])) == ["x\n"]
 
 
 def test_dynamic_dependencies_are_left_to_the_resolver(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_dynamic_dependencies_are_left_to_the_resolver(tmp_path: Path) -> None:
     text += '[project.optional-dependencies]\nmore = ["beta"]\n'
     folder = tmp_path / "with space"
     folder.mkdir()
-    _, alone, together = texts(pyproject.read(document(text, folder)))
+    _, alone, together = texts(read_pyproject(document(text, folder)))
     assert alone == f"{folder.as_uri()}\n"
     assert together == f"{folder.as_uri()}[more]\n"
 
@@ -88,7 +88,7 @@ def test_what_comes_from_elsewhere_is_told_and_never_asked_of_an_index() -> None
     text = TEXT.replace('"requests', '"there @ https://me:secret@example.com/x.zip", "requests')
     text += '[tool.uv.sources]\nalpha = { path = "../alpha" }\nbeta = [{ index = "x" }]\n'
     text += 'gamma = [{ git = "https://example.com", marker = "x" }]\n'
-    wants = pyproject.read(document(text))
+    wants = read_pyproject(document(text))
     assert sorted(map(str, wants.skipped)) == [
         "given: alpha: comes from elsewhere, by [tool.uv.sources]",
         "given: gamma: comes from elsewhere, by [tool.uv.sources]",
@@ -117,16 +117,18 @@ def test_what_comes_from_elsewhere_is_told_and_never_asked_of_an_index() -> None
 )
 def test_broken_project_is_refused(text: str, problem: str) -> None:
     with pytest.raises(UnreadableSource, match="given") as caught:
-        pyproject.read(document(text))
+        read_pyproject(document(text))
     assert problem.replace("_", "-") in str(caught.value).replace("_", "-")
 
 
 @pytest.mark.parametrize(
     ("extras", "groups", "told"), [(["c"], [], "no extra c"), ([], ["c"], "no group c")]
 )
-def test_unknown_extra_or_group_is_refused(extras: Some, groups: Some, told: str) -> None:
+def test_unknown_extra_or_group_is_refused(
+    extras: GroupSelection, groups: GroupSelection, told: str
+) -> None:
     with pytest.raises(UnreadableSource, match=told):
-        pyproject.read(document(TEXT), extras, groups)
+        read_pyproject(document(TEXT), extras, groups)
 
 
 def test_real_uv_resolves_what_is_asked_for_the_target(house: Path, tmp_path: Path) -> None:

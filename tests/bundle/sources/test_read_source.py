@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.bundle.sources import read_source
-from proxy.bundle.sources.document import LIMIT
+from proxy.bundle.sources.document import MAX_DOCUMENT
 from proxy.bundle.wants import UnreadableSource
 from tests.bundle.support import choice, filenames
 
@@ -91,7 +91,7 @@ def test_unknown_toml_is_refused(tmp_path: Path) -> None:
 
 def test_source_of_unreasonable_size_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "uv.lock").open("wb") as file:
-        file.truncate(LIMIT + 1)
+        file.truncate(MAX_DOCUMENT + 1)
     with pytest.raises(UnreadableSource, match="longer than"):
         read_source(str(tmp_path / "uv.lock"), choice())
 

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.sources.requirement_lines import Line, decoded, lines
+from proxy.bundle.sources.requirement_lines import Line, decoded, logical_lines
 from proxy.bundle.wants import UnreadableSource
 from tests.bundle.support import document
 
 
 def parsed(text: str | bytes, **environ: str) -> list[Line]:
     given = document(text)
-    return list(lines(decoded(given)[0], given, environ))
+    return list(logical_lines(decoded(given)[0], given, environ))
 
 
 def read(text: str | bytes, **environ: str) -> list[tuple[int, str]]:

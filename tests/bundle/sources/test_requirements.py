@@ -4,20 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import read_source, requirements
-from proxy.bundle.wants import PinnedVersion, Requirements, UnreadableSource, Wants
-from proxy.simple.names import normalize
+from proxy.bundle.sources import read_source
+from proxy.bundle.sources.requirements import read_requirements
+from proxy.bundle.wants import PinnedVersion, Requirements, SourceRequirements, UnreadableSource
+from proxy.model import normalize
 from tests.bundle.support import LINUX, WINDOWS, choice, document
 from tests.support.distributions import make_sdist, make_wheel
 
 A, B = "sha256:" + "a1" * 32, "sha256:" + "b2" * 32
 
 
-def read(text: str, folder: Path | None = None, **environ: str) -> Wants:
-    return requirements.read(document(text, folder), choice(), environ)
+def read(text: str, folder: Path | None = None, **environ: str) -> SourceRequirements:
+    return read_requirements(document(text, folder), choice(), environ)
 
 
-def asked(wants: Wants) -> Requirements:
+def asked(wants: SourceRequirements) -> Requirements:
     (one,) = wants.requirements
     return one
 
@@ -57,9 +58,9 @@ def test_file_with_every_line_pinned_and_hashed_is_a_lock() -> None:
     text = f"--require-hashes\nFoo==1.0 --hash={A} --hash={B}\n"
     text += f"bar==2 ; sys_platform == 'win32' --hash={A.upper()}\n"
     text += f"baz==2 ; python_version < '3' --hash={A}\n"
-    wants = requirements.read(document(text), chosen, {})
+    wants = read_requirements(document(text), chosen, {})
     linux, windows = chosen.targets
-    assert wants == Wants(
+    assert wants == SourceRequirements(
         versions=(
             PinnedVersion(normalize("foo"), "1.0", frozenset({A, B}), (linux, windows)),
             PinnedVersion(normalize("bar"), "2", frozenset({A}), (windows,)),
@@ -212,7 +213,7 @@ def test_options_of_the_newest_pip(options: str, prereleases: bool, notes: int) 
 
 
 def test_a_guessed_encoding_is_noted() -> None:
-    wants = requirements.read(document(b"a # f\xfcr\n"), choice(), {})
+    wants = read_requirements(document(b"a # f\xfcr\n"), choice(), {})
     assert asked(wants).text == "a\n"
     assert "not UTF-8" in wants.notes[0]
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import read_source, uv_lock
+from proxy.bundle.sources import read_source
+from proxy.bundle.sources.uv_lock import read_uv_lock
 from proxy.bundle.wants import UnreadableSource
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, document, filenames
 
@@ -109,7 +110,7 @@ def test_python_the_lock_is_not_made_for_is_told(house: Path) -> None:
 def test_what_is_not_from_an_index_is_told_without_its_address(source: str, told: str) -> None:
     entry = f'[[package]]\nname = "foo"\nversion = "1.0"\nsource = {source}\n'
     text = BEGIN + entry + ROOT % '{ name = "foo" }'
-    (skipped,) = uv_lock.read(document(text), choice()).skipped
+    (skipped,) = read_uv_lock(document(text), choice()).skipped
     assert str(skipped) == f"given: foo: comes from {told}, not from an index"
 
 
@@ -124,7 +125,7 @@ def test_conflicting_extras_are_all_kept() -> None:
         f'{{ name = "foo", version = "{n}", marker = "extra == \'extra-5-house-{n}\'" }}'
         for n in (1, 2)
     )
-    wants = uv_lock.read(document(BEGIN + versions + ROOT % edges), choice())
+    wants = read_uv_lock(document(BEGIN + versions + ROOT % edges), choice())
     assert [each.version for each in wants.files] == ["1", "2"]
     assert all(each.hashes == {} for each in wants.files)
 
@@ -138,7 +139,7 @@ def test_requirements_of_a_script_are_roots() -> None:
         '[[package]]\nname = "unreached"\nversion = "1"\n'
         'source = { registry = "https://example.com/simple" }\n'
     )
-    assert filenames(uv_lock.read(document(text), choice())) == {"foo-1-py3-none-any.whl"}
+    assert filenames(read_uv_lock(document(text), choice())) == {"foo-1-py3-none-any.whl"}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_requirements_of_a_script_are_roots() -> None:
 )
 def test_broken_lock_is_refused(text: str, problem: str) -> None:
     with pytest.raises(UnreadableSource, match="given") as caught:
-        uv_lock.read(document(text), choice())
+        read_uv_lock(document(text), choice())
     assert problem in str(caught.value)
 
 
@@ -171,4 +172,4 @@ def test_file_that_is_not_of_the_project_is_refused(url: str) -> None:
         f'sdist = {{ url = "{url}" }}\n'
     )
     with pytest.raises(UnreadableSource, match="is no file name of the project"):
-        uv_lock.read(document(BEGIN + entry + ROOT % '{ name = "foo" }'), choice())
+        read_uv_lock(document(BEGIN + entry + ROOT % '{ name = "foo" }'), choice())

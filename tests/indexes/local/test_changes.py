@@ -139,9 +139,9 @@ async def test_bytes_replaced_with_the_size_and_time_of_before_have_another_dige
 ) -> None:
     old, new = alike(tmp_path)
     (root / W1).write_bytes(old)
-    assert (await local.page(FOO)).files[0].digest == hashlib.sha256(old).hexdigest()
+    assert (await local.page(FOO)).files[0].address_digest == hashlib.sha256(old).hexdigest()
     rewritten(root / W1, new)
-    assert (await local.page(FOO)).files[0].digest == hashlib.sha256(new).hexdigest()
+    assert (await local.page(FOO)).files[0].address_digest == hashlib.sha256(new).hexdigest()
     assert await read((await local.file(FOO, W1)).blob) == new
 
 
@@ -151,10 +151,14 @@ async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: 
     root.mkdir()
     (root / W1).write_bytes(old)
     async with opened(root, records) as directory:
-        assert (await directory.page(FOO)).files[0].digest == hashlib.sha256(old).hexdigest()
+        assert (await directory.page(FOO)).files[0].address_digest == hashlib.sha256(
+            old
+        ).hexdigest()
     rewritten(root / W1, new)
     async with opened(root, records) as directory:
-        assert (await directory.page(FOO)).files[0].digest == hashlib.sha256(new).hexdigest()
+        assert (await directory.page(FOO)).files[0].address_digest == hashlib.sha256(
+            new
+        ).hexdigest()
 
 
 async def test_what_a_former_version_remembered_is_read_anew_and_keeps_its_times(
@@ -171,7 +175,7 @@ async def test_what_a_former_version_remembered_is_read_anew_and_keeps_its_times
     os.utime(wheel, (1_500_000_000, 1_500_000_000))
     async with opened(root, records) as directory:
         (again,) = (await directory.page(FOO)).files
-    assert (again.digest, again.uploaded) == (file.digest, file.uploaded)
+    assert (again.address_digest, again.uploaded) == (file.address_digest, file.uploaded)
     assert "cannot be read" not in caplog.text
 
 

@@ -6,11 +6,11 @@ import asyncio
 import time
 from pathlib import Path
 
-from proxy.distributions.filename import identify
+from proxy.distributions.filename import parse_filename
 from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.contents import Contents
 from proxy.indexes.local.follow import Follower
-from proxy.indexes.local.tree import Tree
+from proxy.indexes.local.tree import DirectoryTree
 from tests.support.distributions import core_metadata, tarred
 from tests.support.records import MemoryRecords
 
@@ -22,8 +22,8 @@ async def test_a_name_is_confirmed_though_its_file_was_read_while_the_directory_
     (tmp_path / "foo-1.0-1.tar.gz").write_bytes(content)
     records = MemoryRecords()
     catalogue = Catalogue("local/x", records, time.time)
-    unread = Tree(
-        tmp_path, legacy=False, named=lambda place, _: identify(place[1]), clock=time.time
+    unread = DirectoryTree(
+        tmp_path, legacy=False, named=lambda place, _: parse_filename(place[1]), clock=time.time
     )
     follower = Follower("private", unread, watch=True, announce=lambda _: None)
     await follower.settle()
