@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from proxy.board import ROW_COLUMNS, SharedCounters, new_memory
+from proxy.runtime.shared_memory import ROW_COLUMNS, SharedCounters, new_memory
 
 ADD = """
 import os, sys
-from proxy.board import Board
+from proxy.runtime.shared_memory import Board
 mine = Board.shared(int(sys.argv[1]), int(sys.argv[2])).mine
 for _ in range(int(sys.argv[3])):
     mine[7] += 1

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from proxy.cache import cache_folder, open_cache
+from proxy.composition.cache import cache_folder, open_cache
+from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
-from proxy.settings import Settings
 from tests.support.clock import Clock
 from tests.support.mounts import mounted
 from tests.support.rig import noise, sha256

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from proxy.cache import Cache, open_cache
-from proxy.compose import Proxy, open_proxy
+from proxy.composition.cache import Cache, open_cache
+from proxy.composition.index_tree import describe, resolve_tree
+from proxy.composition.proxy import Proxy, open_proxy
+from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError, NoSuchFile, NoSuchProject, UpstreamError
 from proxy.indexes.fallthrough import Fallthrough
+from proxy.maintenance import purge, purge_everything
 from proxy.model import ProjectName
-from proxy.plan import describe, resolve_tree
-from proxy.settings import Settings
-from proxy.upkeep import purge, purge_everything
 from tests.support.clock import Clock
 from tests.support.directories import Heard
 from tests.support.distributions import make_wheel

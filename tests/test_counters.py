@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.board import SharedCounters
-from proxy.counters import COUNTER_COLUMNS, FAMILIES, Counters
 from proxy.events import (
     Answered,
     ChangeOutcome,
@@ -20,6 +18,8 @@ from proxy.events import (
     UpstreamAsked,
 )
 from proxy.model import ProjectName
+from proxy.runtime.shared_memory import SharedCounters
+from proxy.web.metrics import COUNTER_COLUMNS, FAMILIES, Counters
 
 DEMO = ProjectName("demo")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.heavy import OFFLOAD_ABOVE, run_in_worker
+from proxy.runtime.heavy_work import OFFLOAD_ABOVE, run_in_worker
 
 MUCH = OFFLOAD_ABOVE + 1
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.config.settings import Settings
 from proxy.errors import how_to_add
-from proxy.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 FROM_AN_INDEX = re.compile(

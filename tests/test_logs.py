@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from proxy.logs import JsonFormatter, PlainFormatter, set_up
+from proxy.runtime.log_format import JsonFormatter, PlainFormatter, set_up
 
 HOSTILE = "x\r\n2026-01-01T00:00:00.000Z info all is well\x1b[31m\u2028\x85\x00\udcff"
 

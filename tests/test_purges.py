@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.purges import EVERYTHING, PurgeLog
+from proxy.storage.purge_log import EVERYTHING, PurgeLog
 
 
 def test_each_reader_is_told_once_of_what_is_purged_from_now_on(tmp_path: Path) -> None:

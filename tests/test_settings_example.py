@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from proxy.config.loading import load
+from proxy.config.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ConfigurationError
-from proxy.keep_table import KeepTable
-from proxy.settings import FallthroughTable, LocalTable, MirrorTable, Settings
-from proxy.sources import load
 
 EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.singleflight import SingleFlight
+from proxy.runtime.single_flight import SingleFlight
 
 
 async def nothing() -> None:

@@ -8,10 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cache import Cache, open_cache
-from proxy.settings import Settings
-from proxy.storage.held import CachedFileRecord, CachedFiles
-from proxy.upkeep import CachedFile, Stats, cached_files, purge, purge_everything, stats, verify
+from proxy.composition.cache import Cache, open_cache
+from proxy.config.settings import Settings
+from proxy.maintenance import (
+    CachedFile,
+    Stats,
+    cached_files,
+    purge,
+    purge_everything,
+    stats,
+    verify,
+)
+from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
 from tests.support.clock import Clock
 from tests.support.mirrors import DEMO, PAGE, Site
 from tests.support.rig import noise, sha256

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import click
 
-from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.refused import BundleFailed
-from proxy.bundle.archive.signing import make_keys
+from proxy.bundle.errors import BundleFailed
+from proxy.bundle.reader import Bundle
+from proxy.bundle.signing import make_keys
 from proxy.cli.bundle_create import create_command
-from proxy.cli.bundle_files import READABLE_OR_DASH, WRITABLE, opened
 from proxy.cli.bundle_import import import_command, verify_command
-from proxy.cli.bundle_json import about, json_option, print_json
-from proxy.cli.bundle_text import facts, listing
+from proxy.cli.bundle_report import (
+    READABLE_OR_DASH,
+    WRITABLE,
+    about,
+    facts,
+    json_option,
+    listing,
+    opened,
+    print_json,
+)
 
 
 @click.group("bundle")

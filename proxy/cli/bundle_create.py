@@ -10,33 +10,46 @@ from typing import Any
 
 import click
 
-from proxy.bundle.archive.creating import Created, create_bundle
-from proxy.bundle.archive.delta import read_base
-from proxy.bundle.archive.refused import NothingCached
-from proxy.bundle.archive.selection import (
+from proxy.bundle.errors import NothingCached
+from proxy.bundle.selection import (
     BundleSelection,
+    read_base,
     select_everything,
     select_needed,
     select_projects,
 )
-from proxy.bundle.archive.signing import load_signer
-from proxy.bundle.gather import needed
-from proxy.bundle.held import missing
-from proxy.bundle.needs import ResolvedFiles
-from proxy.cache import cache_folder, open_cache
-from proxy.cli.bundle_files import DASH, READABLE, WRITABLE, progress
-from proxy.cli.bundle_json import json_option, made, print_json
-from proxy.cli.bundle_text import created_lines
+from proxy.bundle.signing import load_signer
+from proxy.bundle.writer import Created, create_bundle
+from proxy.cli.bundle_report import (
+    DASH,
+    READABLE,
+    WRITABLE,
+    created_lines,
+    json_option,
+    made,
+    print_json,
+    progress,
+)
 from proxy.cli.options import settings_options
-from proxy.cli.reporting import list_missing, quiet_logs, tell_missing
-from proxy.cli.source_options import given, read_sources, source_options
-from proxy.compose import open_proxy
-from proxy.compose_bundle import mirrored
+from proxy.cli.source_options import (
+    given,
+    list_missing,
+    quiet_logs,
+    read_sources,
+    source_options,
+    tell_missing,
+)
+from proxy.composition.cache import cache_folder, open_cache
+from proxy.composition.index_tree import leaves, resolve_tree
+from proxy.composition.mirror import mirrored
+from proxy.composition.proxy import open_proxy
+from proxy.config.loading import load
+from proxy.config.settings import LocalTable, Settings
 from proxy.model import normalize
-from proxy.plan import leaves, resolve_tree
-from proxy.settings import LocalTable, Settings
-from proxy.sources import load
-from proxy.upstream.documents import UpstreamOrigin
+from proxy.requirements.gather import needed
+from proxy.requirements.model import ResolvedFiles
+from proxy.upstream.answers import UpstreamOrigin
+from proxy.warm.fetch import missing
 
 
 @click.command("create")

@@ -10,19 +10,28 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.bundle.archive.importing import ImportRules, import_bundle, unknown_upstreams
-from proxy.bundle.archive.reading import Bundle, drop
-from proxy.bundle.archive.signing import load_trusted
-from proxy.bundle.archive.survey import Comparison
-from proxy.cache import open_cache
-from proxy.cli.bundle_files import READABLE, READABLE_OR_DASH, opened, progress
-from proxy.cli.bundle_json import about, imported, json_option, print_json
-from proxy.cli.bundle_text import facts, imported_lines
+from proxy.bundle.compare import Comparison
+from proxy.bundle.importer import ImportRules, import_bundle, unknown_upstreams
+from proxy.bundle.reader import Bundle, drop
+from proxy.bundle.signing import load_trusted
+from proxy.cli.bundle_report import (
+    READABLE,
+    READABLE_OR_DASH,
+    about,
+    facts,
+    imported,
+    imported_lines,
+    json_option,
+    opened,
+    print_json,
+    progress,
+)
 from proxy.cli.options import settings_options
-from proxy.cli.reporting import quiet_logs
-from proxy.compose_bundle import mirrored
-from proxy.settings import Settings
-from proxy.sources import load
+from proxy.cli.source_options import quiet_logs
+from proxy.composition.cache import open_cache
+from proxy.composition.mirror import mirrored
+from proxy.config.loading import load
+from proxy.config.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,14 +10,13 @@ from typing import Any
 
 import click
 
-from proxy.cache import Cache, open_cache
 from proxy.cli.options import settings_options
-from proxy.logs import stamp
+from proxy.composition.cache import Cache, open_cache
+from proxy.config.loading import load
+from proxy.maintenance import cached_files, projects_in, purge, purge_everything, stats, verify
 from proxy.model import normalize
-from proxy.sizes import count_text, size_text
-from proxy.sources import load
-from proxy.storage.changed import ChangedFiles
-from proxy.upkeep import cached_files, projects_in, purge, purge_everything, stats, verify
+from proxy.runtime.log_format import count_text, size_text, stamp
+from proxy.storage.mirror_records import ChangedFiles
 
 
 @click.group("cache")

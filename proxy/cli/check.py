@@ -1,19 +1,38 @@
-"""``waystation check``: are the settings right, and what do they mean?"""
+"""``waystation check``: are the settings right, and what do they mean?
+
+What can be tried beforehand: upstream for ``serve``, all that it needs for ``check``.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from proxy.cli.attempts import attempts
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
-from proxy.plan import describe, resolve_tree
-from proxy.settings import Settings
-from proxy.sources import load
+from proxy.composition.cache import cache_folder
+from proxy.composition.index_tree import (
+    DefaultDirectory,
+    IndexNode,
+    describe,
+    leaves,
+    resolve_tree,
+    without_credentials,
+)
+from proxy.composition.mirror import open_upstream
+from proxy.config.loading import load
+from proxy.config.settings import LocalTable, MirrorTable, Settings
+from proxy.errors import ConfigurationError, reason
+from proxy.storage.folder_checks import private_folder, require_local
+from proxy.upstream.transport import probe
 
 
 @click.command("check")
@@ -62,3 +81,102 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "unset" if value is None else str(value) or '""'
+
+
+log = logging.getLogger(__name__)
+
+
+class Attempt(NamedTuple):
+    what: str
+    problem: str | None
+
+
+@asynccontextmanager
+async def probing(settings: Settings, tree: IndexNode) -> AsyncIterator[None]:
+    """In the background: a log line for each upstream where there is no index, with the reason.
+
+    Nothing waits for it. Offline nothing is asked. The requests are not in the metrics.
+    """
+    task = asyncio.create_task(_probe_all(settings, tree))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _probe_all(settings: Settings, tree: IndexNode) -> None:
+    async for what, problem in upstreams(settings, tree):
+        if problem:
+            log.warning("%s: %s", what, problem)
+
+
+async def upstreams(settings: Settings, tree: IndexNode) -> AsyncIterator[Attempt]:
+    """One after the other, each index of another address once."""
+    mirrors = {each.name: each.table for each in leaves(tree)}
+    for name, table in mirrors.items():
+        if isinstance(table, MirrorTable) and not settings.offline:
+            shown = without_credentials(table.url)
+            url = shown if shown.endswith("/") else f"{shown}/"
+            async with open_upstream(name, table, settings) as transport:
+                problem = await probe(transport, url)
+            yield Attempt(f"{'' if name == 'upstream' else 'upstream '}{name} {shown}", problem)
+
+
+async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attempt]:
+    """What a server with these settings needs; without ``network`` neither port nor upstream."""
+    tree = resolve_tree(settings)
+    yield Attempt(f"cache {cache_folder(settings)}", _cache(cache_folder(settings)))
+    for attempt in _directories(tree):
+        yield attempt
+    if network:
+        yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
+        async for attempt in upstreams(settings, tree):
+            yield attempt
+
+
+def _cache(folder: Path) -> str | None:
+    """Nothing is made: the nearest folder that exists has to allow it."""
+    existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    if not existing.is_dir():
+        return f"{existing} is not a folder"
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return f"{existing} cannot be written" + ("; nothing new is kept" * (existing == folder))
+    try:
+        if (folder / "records").is_dir():
+            private_folder(folder / "records")
+        require_local(existing)
+    except ConfigurationError as error:
+        return error.problem
+    except OSError as error:
+        return reason(error)
+    return None
+
+
+def _directories(tree: IndexNode) -> Iterator[Attempt]:
+    for each in leaves(tree):
+        if isinstance(each.table, LocalTable):
+            folder = each.table.path.absolute()
+            if isinstance(each.table, DefaultDirectory) and each.table.is_missing():
+                yield Attempt(f"directory {folder} (there is none yet)", None)
+                continue
+            try:
+                found = os.listdir(folder)  # noqa: PTH208 (of a folder that may be large)
+            except OSError as error:
+                yield Attempt(f"directory {folder}", f"cannot be read: {reason(error)}")
+            else:
+                entries = "1 entry" if len(found) == 1 else f"{len(found)} entries"
+                yield Attempt(f"directory {folder} ({entries})", None)
+
+
+def _port(settings: Settings) -> str | None:
+    try:
+        given = socket.getaddrinfo(settings.host or None, settings.port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = given[0]
+        with closing(socket.socket(family, socket.SOCK_STREAM)) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+            tried.listen(1)
+    except OSError as error:
+        return reason(error)
+    return None

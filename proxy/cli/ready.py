@@ -9,16 +9,22 @@ from typing import Any
 import click
 import msgspec
 
-from proxy.bundle.choice import FileFilter
-from proxy.bundle.lacking import missing_lines
-from proxy.bundle.progress import display
-from proxy.bundle.ready import Readiness, ready
-from proxy.bundle.wants import SourceRequirements
 from proxy.cli.options import settings_options
-from proxy.cli.reporting import facts, list_missing, quiet_logs, tell_missing
-from proxy.cli.source_options import given, read_sources, source_options
-from proxy.sizes import count_text, size_text
-from proxy.sources import load
+from proxy.cli.source_options import (
+    facts,
+    given,
+    list_missing,
+    quiet_logs,
+    read_sources,
+    source_options,
+    tell_missing,
+)
+from proxy.config.loading import load
+from proxy.requirements.model import FileFilter, SourceRequirements
+from proxy.requirements.sources.missing_list import missing_lines
+from proxy.runtime.log_format import count_text, size_text
+from proxy.warm.progress import display
+from proxy.warm.ready import Readiness, ready
 
 
 @click.command("ready")

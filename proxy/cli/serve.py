@@ -14,26 +14,26 @@ from typing import Any
 import click
 
 from proxy import __version__
-from proxy.cli.attempts import probing
+from proxy.cli.check import probing
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.workers import Supervisor, board, count, post, when_orphaned
-from proxy.compose import Proxy, open_proxy
-from proxy.counters import COUNTER_COLUMNS as COUNTED
-from proxy.counters import Counters
+from proxy.composition.index_tree import describe, resolve_tree
+from proxy.composition.proxy import Proxy, open_proxy
+from proxy.config.loading import load
+from proxy.config.settings import Settings
 from proxy.events import Events
-from proxy.heavy import return_large_memory
-from proxy.logs import set_up
-from proxy.plan import describe, resolve_tree
-from proxy.settings import Settings
-from proxy.simple.links import Links, absolute_links
-from proxy.sources import load
-from proxy.speculation.siblings import MARK_COLUMNS as ASKED
-from proxy.speculation.siblings import WorkerMarks
-from proxy.storage.changed import ChangedFiles
+from proxy.prefetch.fetcher import MARK_COLUMNS as ASKED
+from proxy.prefetch.fetcher import WorkerMarks
+from proxy.runtime.heavy_work import return_large_memory
+from proxy.runtime.log_format import set_up
+from proxy.simple.render import Links, absolute_links
+from proxy.storage.mirror_records import ChangedFiles
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
-from proxy.web.finished import ResponseCache
-from proxy.web.hit_log import CachedResponseLog
+from proxy.web.fast_path_log import CachedResponseLog
+from proxy.web.metrics import COUNTER_COLUMNS as COUNTED
+from proxy.web.metrics import Counters
+from proxy.web.response_cache import ResponseCache
 from proxy.web.server import Server, tls_context
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ async def _tell_changed(proxy: Proxy) -> None:
 def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[None]:
     if not settings.keep or settings.offline:
         return nullcontext()
-    from proxy.cli.keeping import keeping  # most servers keep nothing warm, and start sooner
+    from proxy.cli.sync import keeping  # most servers keep nothing warm, and start sooner
 
     return keeping(settings, proxy)
 

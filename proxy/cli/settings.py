@@ -12,9 +12,9 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from proxy.cache import cache_folder
-from proxy.plan import DEFAULT_PACKAGES, resolve_tree
-from proxy.settings import MirrorTable, Settings
+from proxy.composition.cache import cache_folder
+from proxy.composition.index_tree import DEFAULT_PACKAGES, resolve_tree
+from proxy.config.settings import MirrorTable, Settings
 
 EXAMPLE = "settings.example.toml"
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")

@@ -1,30 +1,36 @@
-"""``waystation sync``: the keep tables of the settings, run once."""
+"""``waystation sync``: the keep tables of the settings, run once.
+
+``[[keep]]`` tables of the settings as they are run: by ``sync``, and beside a server.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from proxy.bundle.gather import DEFAULT_JOBS
-from proxy.bundle.keep.aside import temporary_cache
-from proxy.bundle.keep.run import KeepResult, KeepRunner
-from proxy.bundle.keep.sync import all_changes, sync
-from proxy.bundle.progress import display
-from proxy.bundle.warm import remember
-from proxy.cli.keeping import change_lists, tables
 from proxy.cli.options import settings_options
-from proxy.cli.reporting import quiet_logs, tell_missing
-from proxy.compose import open_proxy
+from proxy.cli.source_options import quiet_logs, tell_missing
+from proxy.composition.proxy import Proxy, open_proxy
+from proxy.config.loading import load
+from proxy.config.settings import KeepTable, Settings
+from proxy.distributions.targets import parse_targets
 from proxy.errors import ConfigurationError
-from proxy.settings import Settings
-from proxy.sizes import count_text, size_text
-from proxy.sources import load
+from proxy.requirements.gather import DEFAULT_JOBS
+from proxy.requirements.model import FileFilter
+from proxy.runtime.log_format import count_text, size_text
+from proxy.warm.keep.run import KeepResult, KeepRunner, temporary_cache
+from proxy.warm.keep.schedule import Schedule, all_changes, sync
+from proxy.warm.keep.table import Keep
+from proxy.warm.progress import NoDisplay, display
+from proxy.warm.warm import remember
 
 _NO_TABLES = """\
 add one to the settings file that --config names, such as
@@ -118,3 +124,74 @@ def _total(ran: KeepResult, *, dry: bool) -> str:
     missing = len(ran.missing) + len(ran.needs.skipped)
     done = f"{'would fetch' if dry else 'fetched'} {count_text(len(ran.fetched), 'file')} ({size})"
     return f"{ran.keep}: {done}" + (f", missing {missing}" if missing else "")
+
+
+log = logging.getLogger(__name__)
+
+KEEP_JOBS = 2
+"""Downloads at once beside a server ..."""
+KEEP_UPSTREAM_REQUESTS = 4
+"""... and questions at once."""
+BUSY_REQUESTS = 8
+"""Requests to upstream, of whoever, beside which no further question begins ..."""
+STOP_TIMEOUT = 10.0
+"""... for so many seconds: it has to get on."""
+TURN_PAUSE = 0.05
+
+
+def tables(settings: Settings) -> list[Keep]:
+    """Raises ``ConfigurationError``."""
+    return [_keep(table) for table in settings.keep]
+
+
+def change_lists(settings: Settings) -> Path | None:
+    """The folder for them, which is made. Raises ``ConfigurationError``."""
+    folder = settings.change_lists
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"{folder} cannot be made: {error.strerror}"
+        raise ConfigurationError("change_lists", problem, "name a folder") from None
+    return folder
+
+
+def _keep(table: KeepTable) -> Keep:
+    return Keep(
+        tuple(table.sources),
+        FileFilter(parse_targets(table.python, table.platform), table.sdists, table.all_files),
+        table.every,
+        tuple(table.names),
+        table.versions,
+        table.latest,
+        None if table.max_file_size is None else int(table.max_file_size),
+    )
+
+
+@asynccontextmanager
+async def keeping(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
+    """While entered, the tables are run on schedule, behind what clients wait for."""
+
+    async def turn() -> None:
+        for _ in range(int(STOP_TIMEOUT / TURN_PAUSE)):
+            if proxy.traffic.under_way <= BUSY_REQUESTS:
+                return
+            await asyncio.sleep(TURN_PAUSE)
+
+    remembered = partial(remember, proxy, settings)
+    runner = KeepRunner(
+        proxy, NoDisplay(), os.environ, KEEP_JOBS, KEEP_UPSTREAM_REQUESTS, remembered, turn
+    )
+    schedule = Schedule(tables(settings), runner, change_lists(settings))
+    task = asyncio.create_task(schedule.go_on())
+    task.add_done_callback(_ended)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log.error("keep tables are no longer run", exc_info=error)

@@ -10,18 +10,23 @@ import click
 import msgspec
 from pydantic import HttpUrl, TypeAdapter, ValidationError
 
-from proxy.bundle.choice import FileFilter
-from proxy.bundle.gather import DEFAULT_JOBS
-from proxy.bundle.progress import display
-from proxy.bundle.wants import SourceRequirements
-from proxy.bundle.warm import Report, warm, warm_remote
 from proxy.cli.options import settings_options
-from proxy.cli.reporting import facts, quiet_logs, tell_missing
-from proxy.cli.source_options import given, read_sources, source_options
+from proxy.cli.source_options import (
+    facts,
+    given,
+    quiet_logs,
+    read_sources,
+    source_options,
+    tell_missing,
+)
+from proxy.config.loading import load
+from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
-from proxy.settings import Settings
-from proxy.sizes import count_text, size_text
-from proxy.sources import load
+from proxy.requirements.gather import DEFAULT_JOBS
+from proxy.requirements.model import FileFilter, SourceRequirements
+from proxy.runtime.log_format import count_text, size_text
+from proxy.warm.progress import display
+from proxy.warm.warm import Report, warm, warm_remote
 
 
 @click.command("warm")

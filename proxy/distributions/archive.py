@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from proxy.distributions.archive_limits import UnusableArchive
 from proxy.distributions.core_metadata import requires_python_of
-from proxy.distributions.filename import parse_filename, same_version, version_for
-from proxy.distributions.tars import check_stream, read_at_depth_two
-from proxy.distributions.unusable import UnusableArchive
-from proxy.distributions.zips import check_end, opened, read_member
+from proxy.distributions.filenames import parse_filename, same_version, version_for
+from proxy.distributions.tar_reader import check_stream, read_at_depth_two
+from proxy.distributions.zip_reader import check_end, opened, read_member
 
 __all__ = [
     "UnusableArchive",

@@ -1,17 +1,29 @@
-"""The few fields of METADATA and PKG-INFO (core metadata) that an index needs. Pure."""
+"""The few fields of METADATA and PKG-INFO (core metadata) that an index needs. Pure.
+
+What METADATA and PKG-INFO (core metadata) tell people about a version. Pure.
+
+The projects that a distribution needs, as its core metadata tell (PEP 508).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from email.message import Message
 from email.parser import HeaderParser
+from email.utils import parseaddr
+from functools import lru_cache
 from typing import NamedTuple
 
+from packaging.markers import InvalidMarker, UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from proxy.distributions.filename import normal_version, same_version
-from proxy.distributions.unusable import UnusableArchive
+from proxy.distributions.archive_limits import UnusableArchive
+from proxy.distributions.filenames import normal_version, same_version
 from proxy.model import ProjectName, normalize
 
 _log = logging.getLogger(__name__)
@@ -87,3 +99,146 @@ def _is_static(message: Message, field: str) -> bool:
         return False
     major, _, minor = "".join(_texts(message, "Metadata-Version")[:1]).partition(".")
     return major.isdecimal() and minor.isdecimal() and (int(major), int(minor)) >= _STATIC_SINCE
+
+
+_LINK = re.compile(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
+_INDENT = re.compile(r"^(?: {8}| {7}\|)", re.MULTILINE)
+_UNKNOWN = "UNKNOWN"
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Texts as their authors wrote them, to be escaped by whoever shows them."""
+
+    name: str = ""
+    summary: str = ""
+    author: str = ""
+    license: str = ""
+    requires_python: str = ""
+    requires: tuple[str, ...] = ()
+    links: tuple[tuple[str, str], ...] = ()
+    """Labels and http(s) addresses."""
+    text: str = ""
+    """The long description."""
+    content_type: str = ""
+
+
+def describe(metadata: bytes) -> Description:
+    """Read the fields; what is missing or malformed is empty."""
+    text = metadata.decode("utf-8", "replace").replace("\r\n", "\n")
+    message = HeaderParser().parsestr(text)
+    return Description(
+        name=_line(message, "Name"),
+        summary=_line(message, "Summary"),
+        author=_person(message, "Author") or _person(message, "Maintainer"),
+        license=_line(message, "License-Expression") or _license(message),
+        requires_python=_line(message, "Requires-Python"),
+        requires=_lines(message, "Requires-Dist"),
+        links=tuple(dict(_links(message)).items()),
+        text=_long(message),
+        content_type=_line(message, "Description-Content-Type"),
+    )
+
+
+def _lines(message: Message, field: str) -> tuple[str, ...]:
+    values = (
+        " ".join(_CONTROL_CHARACTERS.sub(" ", str(v)).split()) for v in message.get_all(field, [])
+    )
+    return tuple(value for value in values if value and value != _UNKNOWN)
+
+
+def _line(message: Message, field: str) -> str:
+    return next(iter(_lines(message, field)), "")
+
+
+def _person(message: Message, role: str) -> str:
+    """A name; an address only where there is none."""
+    name, address = parseaddr(_line(message, f"{role}-email"))
+    return _line(message, role) or name or address
+
+
+def _license(message: Message) -> str:
+    """The field may hold the whole text of a licence, whose first line then says which."""
+    first = str(message.get("License", "")).strip().partition("\n")[0].strip()
+    if first and first != _UNKNOWN:
+        return _CONTROL_CHARACTERS.sub(" ", first)
+    told = (each for each in _lines(message, "Classifier") if each.startswith("License ::"))
+    return ", ".join(each.rpartition(":: ")[2] for each in told)
+
+
+def _links(message: Message) -> list[tuple[str, str]]:
+    pairs = [("Homepage", _line(message, "Home-page"))]
+    for value in _lines(message, "Project-URL"):
+        label, _, address = value.partition(",")
+        pairs.append((label.strip(), address.strip()))
+    return [(label, address) for label, address in pairs if label and _LINK.match(address)]
+
+
+def _long(message: Message) -> str:
+    """The body; in older files a field, whose further lines are indented."""
+    body = str(message.get_payload()).strip("\n")
+    if not body.strip():
+        body = _INDENT.sub("", str(message.get("Description", "")))
+    return (
+        ""
+        if body.strip() == _UNKNOWN
+        else _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", body)
+    )
+
+
+MAX_REQUIREMENTS = 500
+"""Requirements of one distribution that are looked at."""
+_SLICE = 8
+"""Requirements that are read in one go."""
+_LINE = re.compile(rb"^requires-dist:[ \t]*(.+?)\r?$", re.IGNORECASE | re.MULTILINE)
+_BODY = re.compile(rb"\r?\n\r?\n")
+
+
+class RequiredProject(NamedTuple):
+    project: ProjectName
+    specifier: SpecifierSet
+    extras: frozenset[str]
+
+
+async def required_projects(
+    metadata: bytes, markers: Mapping[str, str], extras: Iterable[str] = ()
+) -> list[RequiredProject]:
+    """What is needed where the markers have these values and the extras are asked for."""
+    header = _BODY.split(metadata, maxsplit=1)[0]
+    wanted = ("", *extras)
+    found = []
+    for number, line in enumerate(_LINE.findall(header)[:MAX_REQUIREMENTS]):
+        if number % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
+        if len(wanted) == 1 and b"extra ==" in line:
+            continue  # most lines of large projects; reading them costs more than a rare miss
+        if (need := _need(line.decode("utf-8", "replace"), markers, wanted)) is not None:
+            found.append(need)
+    return found
+
+
+def _need(text: str, markers: Mapping[str, str], extras: Iterable[str]) -> RequiredProject | None:
+    try:
+        requirement = _parsed(text)
+        marker = requirement.marker
+        if requirement.url or (
+            marker and not any(marker.evaluate({**markers, "extra": extra}) for extra in extras)
+        ):
+            return None
+        project = normalize(requirement.name)
+    except (
+        InvalidRequirement,
+        InvalidMarker,
+        UndefinedComparison,
+        UndefinedEnvironmentName,
+        RecursionError,
+        ValueError,
+    ):
+        return None
+    return RequiredProject(project, requirement.specifier, frozenset(requirement.extras))
+
+
+@lru_cache(maxsize=2048)
+def _parsed(text: str) -> Requirement:
+    return Requirement(text)

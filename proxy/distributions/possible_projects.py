@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote
 
-from proxy.distributions.filename import parse_filename
+from proxy.distributions.filenames import parse_filename
 from proxy.model import ProjectName, normalize
 
 _ARCHIVES = r"whl|zip|tgz|tbz2?|txz|tlz|tar|conda|egg(?!-)|7z"

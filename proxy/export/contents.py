@@ -15,14 +15,13 @@ from proxy.distributions.archive import (
     read_wheel_metadata,
     requires_python_of,
 )
-from proxy.distributions.filename import DistributionKind, kind_of, parse_filename
+from proxy.distributions.filenames import MAX_NAME, DistributionKind, kind_of, parse_filename
 from proxy.errors import NoSuchFile
 from proxy.export.placing import Content
 from proxy.export.selection import Chosen
 from proxy.indexes.base import Index
 from proxy.model import METADATA, PROVENANCE, File, ProjectName
-from proxy.simple.names import MAX_NAME
-from proxy.storage.reading import in_thread
+from proxy.runtime.file_io import in_thread
 
 _log = logging.getLogger(__name__)
 

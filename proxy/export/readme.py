@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 MAX_README = 300_000
 """Characters that are rendered; what is longer is shown as it is."""
 _LONGEST_ANSWER = 32 * 2**20
-_COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("rendering.py")))
+_COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("readme_worker.py")))
 
 
 def can_render() -> bool:

@@ -1,13 +1,20 @@
-"""What all pages have in common once read, from JSON or from HTML."""
+"""What all pages have in common once read, from JSON or from HTML.
+
+Which files of a page are on servers that may be asked; which those are, the caller says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
+import msgspec
+
+from proxy.distributions.filenames import version_of
 from proxy.model import File, ProjectName, ProjectPage, ProjectStatus
-from proxy.simple.names import version_of
-from proxy.simple.sanitize import QUARANTINED
+from proxy.simple.field_values import QUARANTINED
+from proxy.simple.urls import origin, roots
 
 MAX_FILES = 250_000
 """Files of a page; the largest projects of PyPI have some 30,000."""
@@ -49,3 +56,28 @@ def make_page(
         meta=meta or {},
         extra=extra or {},
     )
+
+
+def drop_refused_hosts(
+    page: ProjectPage, allowed: Callable[[str], bool]
+) -> tuple[ProjectPage, list[File]]:
+    """The page without the files on refused servers, and those files, to be logged.
+
+    ``allowed`` is given ``https://host[:port]``, once for each that occurs. An address of
+    provenance on a refused server is taken off its file.
+    """
+    provenance = [file.provenance for file in page.files if file.provenance]
+    servers = roots([*(file.url for file in page.files), *provenance])
+    if all(allowed(server.rstrip("/")) for server in servers):
+        return page, []
+    ask = lru_cache(maxsize=None)(allowed)
+    kept: list[File] = []
+    refused: list[File] = []
+    for file in page.files:
+        if not ask(origin(file.url)):
+            refused.append(file)
+        elif file.provenance and not ask(origin(file.provenance)):
+            kept.append(msgspec.structs.replace(file, provenance=None))
+        else:
+            kept.append(file)
+    return msgspec.structs.replace(page, files=tuple(kept)), refused

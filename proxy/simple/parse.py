@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 
 from proxy.model import ProjectName, ProjectPage
+from proxy.simple.page import drop_refused_hosts
 from proxy.simple.parse_html import parse_html
 from proxy.simple.parse_json import parse_json
-from proxy.simple.screen import drop_refused_hosts
 
 __all__ = ["drop_refused_hosts", "parse_page"]
 

@@ -6,13 +6,10 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 
+from proxy.distributions.filenames import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectName, ProjectPage, Sha256, normalize
-from proxy.simple.addresses import last_segment, resolve
-from proxy.simple.markup import Tag, TooManyTags, attributes_of, plain_text, tags
-from proxy.simple.names import belongs_to, safe_filename
-from proxy.simple.page import MAX_FILES, make_page
-from proxy.simple.sanitize import (
+from proxy.simple.field_values import (
     clean_size,
     clean_status,
     clean_text,
@@ -21,6 +18,9 @@ from proxy.simple.sanitize import (
     is_supported_version,
     only_bad_hashes,
 )
+from proxy.simple.markup import Tag, TooManyTags, attributes_of, plain_text, tags
+from proxy.simple.page import MAX_FILES, make_page
+from proxy.simple.urls import last_segment, resolve
 
 MAX_LINKS = 500_000
 """Links of a page: directory listings have two for each file."""

@@ -13,12 +13,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from proxy.distributions.filenames import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectName, ProjectPage, normalize
-from proxy.simple.addresses import last_segment, resolve
-from proxy.simple.names import belongs_to, safe_filename
-from proxy.simple.page import MAX_FILES, make_page
-from proxy.simple.sanitize import (
+from proxy.simple.field_values import (
     clean_hashes,
     clean_metadata,
     clean_size,
@@ -30,7 +28,9 @@ from proxy.simple.sanitize import (
     only_bad_hashes,
     unknown_keys,
 )
-from proxy.simple.typed import FileRecord, convert_files, with_addresses, with_metadata
+from proxy.simple.file_records import FileRecord, convert_files, with_addresses, with_metadata
+from proxy.simple.page import MAX_FILES, make_page
+from proxy.simple.urls import last_segment, resolve
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):

@@ -35,7 +35,7 @@ def outcome_of(output: bytes) -> Outcome:
 
 
 def main(project: str, content_type: str, url: str, source: str) -> None:
-    """Run by ``proxy.indexes.page_reading``."""
+    """Run by ``proxy.indexes.mirror.page_reading``."""
     _limit()
     gc.disable()  # nothing here is garbage before the end
     body = sys.stdin.buffer.read()

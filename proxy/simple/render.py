@@ -1,15 +1,22 @@
-"""Pages and project lists as JSON (PEP 691); with ``render_html`` all that is rendered."""
+"""Pages and project lists as JSON (PEP 691); with ``render_html`` all that is rendered.
+
+Pages and project lists as HTML (PEP 503, frozen at API version 1.4 by PEP 833).
+
+Under which addresses clients get the files of a page.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
 from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus, Sha256
-from proxy.simple.links import Links, absolute_links, batches, relative_links
-from proxy.simple.render_html import html_pieces, page_html, projects_html
 
 __all__ = [
     "Links",
@@ -121,3 +128,157 @@ def projects_json(names: Iterable[ProjectName]) -> bytes:
     """The list of projects in JSON, sorted."""
     projects = [{"name": name} for name in sorted(names)]
     return _ENCODER.encode({"meta": {"api-version": API_VERSION}, "projects": projects})
+
+
+"""For good: what came later is in JSON only."""
+
+_FRAGMENTS = ("sha256", "sha512", "sha384", "blake2b", "md5")
+"""Best first. Only these: a client rejects the whole page at the sight of a ``#sha1=``."""
+
+_SPECIAL = re.compile(r"[&<>\"'\x00-\x1f]").search
+_ESCAPES = {
+    **{ord(c): f"&#x{ord(c):x};" for c in "'\t\n\r"},
+    **{code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if chr(code) not in "\t\n\r"},
+    **str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}),
+}
+"""Line breaks too: some clients read anchors by regular expression, line by line."""
+
+
+def page_html(page: ProjectPage, links: Links, provenance: Links | None = None) -> bytes:
+    """The page in HTML, one anchor per line. What only JSON has is left out.
+
+    ``provenance`` as in ``page_json``.
+    """
+    return b"".join(html_pieces(page, links, provenance))
+
+
+def html_pieces(
+    page: ProjectPage, links: Links, provenance: Links | None = None
+) -> Iterator[bytes]:
+    """The same in pieces that are small, of however many files: the start, files, the end."""
+    yield _bytes(_html_start(f"Links for {page.project}", _metas(page.status)))
+    for files in batches(page.files):
+        urls = links(page.project, files)
+        proofs = provenance(page.project, files) if provenance else urls
+        yield _bytes("".join(map(_anchor, files, urls, proofs)))
+    yield _bytes(_END)
+
+
+def projects_html(names: Iterable[ProjectName]) -> bytes:
+    """The list of projects in HTML, sorted, with addresses relative to the list."""
+    anchors = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in sorted(names))
+    return _bytes(_html_start("Simple index") + anchors + _END)
+
+
+def _anchor(file: File, url: str, proof: str) -> str:
+    url = _escape(url)
+    known = _checksum(file.hashes)
+    href = f"{url}#{known}" if known else url
+    return f'    <a href="{href}"{_attributes(file, proof)}>{_escape(file.filename)}</a><br>\n'
+
+
+def _attributes(file: File, proof: str) -> str:
+    text = ""
+    if file.requires_python is not None:
+        text += f' data-requires-python="{_escape_again(file.requires_python)}"'
+    if file.metadata:
+        known = "true" if file.metadata is True else _checksum(file.metadata) or "true"
+        text += f' data-core-metadata="{known}" data-dist-info-metadata="{known}"'
+    if file.yanked:
+        reason = "" if file.yanked is True else _escape(file.yanked)
+        text += f' data-yanked="{reason}"'
+    if file.provenance:
+        text += f' data-provenance="{_escape(proof + PROVENANCE)}"'
+    if file.size is not None:
+        text += f' data-size="{file.size}"'
+    if file.uploaded:
+        text += f' data-upload-time="{_escape(file.uploaded)}"'
+    return text
+
+
+def _checksum(hashes: Mapping[str, str]) -> str:
+    """``<algorithm>=<hex>`` of the best hash that all clients can read, or nothing."""
+    for name in _FRAGMENTS:
+        if name in hashes:
+            return f"{name}={_escape(hashes[name])}"
+    return ""
+
+
+def _escape(text: str) -> str:
+    if text.isalnum() or not _SPECIAL(text):
+        return text
+    return text.translate(_ESCAPES)
+
+
+_escape_again = lru_cache(maxsize=1024)(_escape)
+"""For what many files of a page share."""
+
+
+def _metas(status: ProjectStatus | None) -> str:
+    if status is None:
+        return ""
+    metas = _meta("project-status", status.status)
+    return metas + (_meta("project-status-reason", status.reason) if status.reason else "")
+
+
+def _meta(name: str, content: str) -> str:
+    return f'    <meta name="pypi:{name}" content="{_escape(content)}">\n'
+
+
+def _html_start(title: str, metas: str = "") -> str:
+    return (
+        "<!DOCTYPE html>\n"
+        '<html lang="en">\n'
+        "  <head>\n"
+        f"{_meta('repository-version', API_VERSION)}{metas}"
+        f"    <title>{_escape(title)}</title>\n"
+        "  </head>\n"
+        "  <body>\n"
+        f"    <h1>{_escape(title)}</h1>\n"
+    )
+
+
+_END = "  </body>\n</html>\n"
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
+
+
+Links = Callable[[ProjectName, Sequence[File]], list[str]]
+"""The address under which a client gets each of the files, without fragment or query.
+
+Of all at once, since one call for each of 10,000 files takes longer than all the rest of it.
+"""
+
+QUOTE_BATCH = 500
+"""Files that are rendered at a time."""
+_UNRESERVED = (string.ascii_letters + string.digits + "-._~").encode()  # RFC 3986, section 2.3
+
+
+def relative_links(project: ProjectName, files: Sequence[File]) -> list[str]:
+    """The files' addresses relative to their page, so that pages are the same behind any host."""
+    names = [file.filename for file in files]
+    if "".join(names).encode().translate(None, _UNRESERVED):
+        names = [quote(name, safe="") for name in names]
+    start = f"../../files/{project}/"
+    return [f"{start}{file.address_digest}/{name}" for file, name in zip(files, names, strict=True)]
+
+
+def batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
+    """A page's files, as many at a time as make a piece of it."""
+    return (files[start : start + QUOTE_BATCH] for start in range(0, len(files), QUOTE_BATCH))
+
+
+def absolute_links(root: str) -> Links:
+    """Addresses below ``root``, which ends in ``/``.
+
+    For provenance alone, whose address is the file's plus ``.provenance`` and which PEP 740
+    wants absolute. Without a public address in the settings it is relative like all others:
+    better than none, as no address can be told from what clients send.
+    """
+
+    def links(project: ProjectName, files: Sequence[File]) -> list[str]:
+        return [root + link.removeprefix("../../") for link in relative_links(project, files)]
+
+    return links

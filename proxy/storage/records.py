@@ -1,19 +1,37 @@
-"""Small values that survive a restart: records, each sealed with a checksum."""
+"""Small values that survive a restart: records, each sealed with a checksum.
+
+A database in a folder, used from threads of its own, and made anew when it is damaged.
+
+Reads of small values that need no thread: what the system holds in memory is there at once.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import logging
+import os
+import shutil
+import sqlite3
+import threading
+import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from proxy.errors import reason
-from proxy.storage.database import Database, DatabaseThread
-from proxy.storage.folders import private_folder, require_local
-from proxy.storage.glance import InlineReader, NeedsThread
-from proxy.storage.raw import DATABASE_ERRORS, connected, keys
+from proxy.storage.diskcache_bytes import (
+    DATABASE_ERRORS,
+    DBNAME,
+    MODE_RAW,
+    Unwritable,
+    connected,
+    keys,
+)
+from proxy.storage.folder_checks import private_folder, require_local
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -95,3 +113,166 @@ def _without_checksum(value: bytes | None) -> bytes | None:
     if value is None or zlib.crc32(memoryview(value)[4:]).to_bytes(4, "big") != value[:4]:
         return None
     return value[4:]
+
+
+_DATABASE_FILE = "cache.db"
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_REOPEN_PAUSE = 10.0
+"""Seconds before a database that could not be opened is tried again."""
+
+
+class Database:
+    """Opened when it is first needed. What it held can be had again, so damage is no disaster.
+
+    Whoever else has it open, in another process too, notices by the file's identity that there
+    is a new one.
+    """
+
+    def __init__(self, folder: Path, connect: Callable[[], Any]) -> None:
+        """``connect`` makes the database if need be; threads of what it returns are apart."""
+        self._folder = folder
+        self._path = str(folder / _DATABASE_FILE)
+        self._connect = connect
+        self._one_at_a_time = threading.Lock()
+        self._open: Any = None
+        self._file: tuple[int, int] | None = None
+        self._refused: tuple[float, Exception] | None = None
+
+    def current(self) -> Any:
+        """Raises ``sqlite3.Error`` or ``OSError`` where it cannot be opened."""
+        if self._open is None or self._identity() != self._file:
+            with self._one_at_a_time:
+                if self._open is None or self._identity() != self._file:
+                    self._reopen()
+        return self._open
+
+    def settled(self) -> Any:
+        """What ``current`` would return at once; None if it would have to do something."""
+        return self._open if self._identity() == self._file else None
+
+    def set_aside(self) -> None:
+        """It is damaged. Of all that notice one acts; the others find another file by then."""
+        aside = self._folder.with_name(self._folder.name + ".damaged")
+        with (
+            self._one_at_a_time,
+            self._folder.with_name(self._folder.name + ".lock").open("a") as lock,
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if self._identity() == self._file:
+                log.warning("%s is damaged: moved to %s and made anew", self._folder, aside.name)
+                shutil.rmtree(aside, ignore_errors=True)
+                os.replace(self._folder, aside)  # noqa: PTH105 (a rename onto what is not there)
+            self._refused = None
+
+    def _reopen(self) -> None:
+        if self._refused is not None:
+            until, error = self._refused
+            if time.monotonic() < until:
+                raise error.with_traceback(None)
+        self._refused = self._open = None
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._open = self._connect()
+        except (sqlite3.Error, OSError) as error:
+            self._refused = time.monotonic() + _REOPEN_PAUSE, error
+            raise
+        finally:
+            self._file = self._identity()
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 (each glance asks, and a path is slow to make)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+class DatabaseThread:
+    """One thread that does one thing after the other with a database."""
+
+    def __init__(self, name: str, database: Database) -> None:
+        self._database = database
+        self._thread = ThreadPoolExecutor(1, name)
+        self._used: Any = None
+
+    async def run(self, work: Callable[[Any], T]) -> T:
+        """What ``work`` returns, given the database, or raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _run(self, work: Callable[[Any], T]) -> T:
+        try:
+            current = self._database.current()
+            if current is not self._used:
+                self._close()
+                self._used = current
+            return work(current)
+        except (sqlite3.Error, OSError) as error:
+            self._close()  # a transaction that could not be committed must not stay open
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                self._database.set_aside()
+            raise
+
+    def _close(self) -> None:
+        if self._used is not None:
+            self._used.close()  # the connection of this thread; it comes again when needed
+            self._used = None
+
+
+_SELECT_VALUE = """
+    SELECT mode, value FROM Cache
+    WHERE key = ? AND raw = 1 AND (expire_time IS NULL OR expire_time > ?)
+"""
+
+
+class NeedsThread(Exception):
+    """It would take longer; whoever asks has to use a thread."""
+
+
+class InlineReader:
+    """Looks into the database of a folder from the loop. It waits for nobody, and opens nothing
+    that is not open already.
+
+    Handing a question to a thread and waiting for it takes ten times as long as the answer,
+    and several such questions stand before each page that nobody has asked for yet.
+    """
+
+    def __init__(self, folder: Path, database: Database) -> None:
+        self._address = f"{(folder / DBNAME).absolute().as_uri()}?mode=ro"
+        self._database = database
+        self._of: object = None
+        self._connection: sqlite3.Connection | None = None
+
+    def get(self, key: str) -> bytes | None:
+        """The value. Raises ``NeedsThread``."""
+        try:
+            row = self._connected().execute(_SELECT_VALUE, (key, time.time())).fetchone()
+        except sqlite3.Error as error:
+            self.close()
+            raise NeedsThread from error
+        if row is None:
+            return None
+        mode, value = row
+        if mode != MODE_RAW or type(value) is not bytes:  # a large one lies in a file of its own
+            raise NeedsThread
+        return value
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _connected(self) -> sqlite3.Connection:
+        current = self._database.settled()
+        if current is None or isinstance(current, Unwritable):
+            raise NeedsThread
+        if self._connection is None or self._of is not current:
+            self.close()
+            self._of = current
+            self._connection = sqlite3.connect(
+                self._address, uri=True, timeout=0, isolation_level=None
+            )
+        return self._connection

@@ -1,28 +1,34 @@
-"""Opens the pool of connections to one upstream, and the transport over them."""
+"""Opens the pool of connections to one upstream, and the transport over them.
+
+Looks host names up for connections, and refuses names that lead where they must not.
+
+Whom TLS connections to an upstream trust, and what they show.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import logging
 import random
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from aiohttp import ClientSession, DummyCookieJar, ThreadedResolver
-from aiohttp.abc import AbstractResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from proxy import __version__
 from proxy.errors import ConfigurationError
-from proxy.upstream.addresses import Addresses
+from proxy.upstream.address_rules import Addresses, AddressRefused, IPAddress, ip_literal, is_public
 from proxy.upstream.credentials import Credentials, mask
-from proxy.upstream.heads import LONGEST_LINE, LenientConnector
-from proxy.upstream.hops import Redirects, Timeouts, head_timer
-from proxy.upstream.outgoing import OutgoingProxies
-from proxy.upstream.resolver import CheckedResolver
-from proxy.upstream.tls import tls_context
-from proxy.upstream.traffic import InFlight
-from proxy.upstream.transport import Transport
+from proxy.upstream.outgoing_proxies import OutgoingProxies
+from proxy.upstream.redirects import Redirects, Timeouts, head_timer
+from proxy.upstream.response_heads import LONGEST_LINE, LenientConnector
+from proxy.upstream.transport import InFlight, Transport
 
 KEEPALIVE = 60.0
 """Seconds for which a connection is kept that nobody uses: the next install need not make it."""
@@ -105,3 +111,74 @@ def _addresses(url: str, file_hosts: Iterable[str] | None, outgoing: OutgoingPro
         return Addresses(url, file_hosts or (), outgoing.hosts)
     except ValueError as error:
         raise ConfigurationError("file_hosts", f"of {mask(url)}: {error}") from None
+
+
+log = logging.getLogger(__name__)
+
+
+class CheckedResolver(AbstractResolver):
+    """Refuses names with an address that is not public, unless the upstream's rules trust them.
+
+    It sits inside the connector: the addresses that were checked are those that are connected
+    to, so a name that changes its mind in between (DNS rebinding) gains nothing.
+    """
+
+    def __init__(self, addresses: Addresses, inner: AbstractResolver) -> None:
+        self._addresses = addresses
+        self._inner = inner
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Raises ``AddressRefused``, or ``OSError`` where there is no such name."""
+        try:
+            found = await self._inner.resolve(host, port, family)
+        except UnicodeError:  # a label that is empty or too long, as only a hostile page has
+            raise AddressRefused("leads to an address that is no host name") from None
+        if not self._addresses.trusts(host.lower()):
+            internal = {each for each in map(_address, found) if not is_public(each)}
+            if internal and not internal <= await self._of_index(family):
+                log.warning("%s has an address that is not public: see file_hosts", host)
+                raise AddressRefused("leads to an address that is not public")
+        return found
+
+    async def _of_index(self, family: socket.AddressFamily) -> set[IPAddress]:
+        """Where the index itself is, if that is known by name and not on this very machine.
+
+        In a network that sends all names through one gateway, the files are behind it too:
+        nothing is reached by them that the index's own host, on any port, would not reach.
+        """
+        index = self._addresses.index
+        if ip_literal(index.host):
+            return set()
+        found = map(_address, await self._inner.resolve(index.host, index.port, family))
+        return {each for each in found if not (each.is_loopback or each.is_link_local)}
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+def _address(found: ResolveResult) -> IPAddress:
+    return ipaddress.ip_address(found["host"].partition("%")[0])
+
+
+def tls_context(
+    ca_bundle: Path | None, certificate: Path | None, key: Path | None
+) -> ssl.SSLContext | bool:
+    """True: what the system trusts, without a client certificate.
+
+    The authorities in ``ca_bundle`` (PEM) are trusted beside those of the system. Raises
+    ``ConfigurationError``.
+    """
+    if ca_bundle is None and certificate is None:
+        return True
+    try:
+        context = ssl.create_default_context()  # given a file, it would load that alone
+        if ca_bundle is not None:
+            context.load_verify_locations(ca_bundle)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        wrong = "ca_bundle" if certificate is None else "client_certificate"
+        raise ConfigurationError(wrong, f"cannot be used: {error.strerror}") from None
+    return context

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 from proxy.errors import ConfigurationError
-from proxy.upstream.addresses import Origin, origin_of
+from proxy.upstream.address_rules import Origin, origin_of
 
 _USERINFO = re.compile(r"\A(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/?#]*)@")
 

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from proxy.errors import ProxyError, UpstreamError, reason
+from proxy.runtime.file_io import in_thread
 from proxy.storage.base import BlobStore, Room, no_limit
-from proxy.storage.reading import in_thread
-from proxy.upstream.body import Body, Fetch
+from proxy.upstream.answers import Body, Fetch
+from proxy.upstream.digest_check import Expected
 from proxy.upstream.download import Download
-from proxy.upstream.receiving import Receiver
+from proxy.upstream.receiver import Receiver
 from proxy.upstream.spool import Spool
-from proxy.upstream.verify import Expected
 
 __all__ = ["Body", "Download", "Downloads", "Expected", "Fetch"]
 

@@ -24,11 +24,10 @@ from proxy.errors import (
     UpstreamTimeout,
 )
 from proxy.model import ProjectName
-from proxy.upstream.addresses import origin_of
-from proxy.upstream.body import Body
+from proxy.upstream.address_rules import origin_of
+from proxy.upstream.answers import Body, NotModified, UpstreamDocument, Validators
+from proxy.upstream.content_coding import Undecodable, decoded
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
-from proxy.upstream.decoding import Undecodable, decoded
-from proxy.upstream.documents import NotModified, UpstreamDocument, Validators
 from proxy.upstream.headers import (
     CacheLifetime,
     cache_lifetime,
@@ -41,7 +40,7 @@ from proxy.upstream.headers import (
     same_tag,
 )
 from proxy.upstream.transport import Transport, UpstreamAnswer
-from proxy.upstream.troubles import status_error
+from proxy.upstream.transport_errors import status_error
 
 __all__ = ["NotModified", "Remote", "UpstreamDocument", "Validators"]
 

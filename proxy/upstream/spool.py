@@ -8,8 +8,7 @@ import weakref
 from collections import deque
 from pathlib import Path
 
-from proxy.storage.leftovers import open_spool
-from proxy.storage.reading import PIECE_SIZE, read_piece
+from proxy.runtime.file_io import PIECE_SIZE, open_spool, read_piece
 
 log = logging.getLogger(__name__)
 

@@ -2,6 +2,10 @@
 
 Where they may go, and whom they tell the password, is in ``hops``; how connections are made,
 in ``connections``.
+
+How much is being asked of upstream at this moment, and what became of what was.
+
+Is there an index at the address of an upstream? Asked once, with no name of a project.
 """
 
 from __future__ import annotations
@@ -9,17 +13,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from types import TracebackType
 from typing import TypeVar
 
 from aiohttp import ClientResponse
 
 from proxy.errors import UpstreamError
-from proxy.upstream.addresses import Addresses
+from proxy.upstream.address_rules import Addresses
+from proxy.upstream.answer_body import Pieces
 from proxy.upstream.credentials import Credentials, mask
-from proxy.upstream.hops import Redirects, Timeouts, UpstreamAnswer, use_up
-from proxy.upstream.pieces import Pieces
-from proxy.upstream.traffic import InFlight
-from proxy.upstream.troubles import TRANSPORT_ERRORS, as_upstream_error
+from proxy.upstream.redirects import Redirects, Timeouts, UpstreamAnswer, use_up
+from proxy.upstream.transport_errors import TRANSPORT_ERRORS, as_upstream_error
 
 __all__ = ["Timeouts", "Transport", "UpstreamAnswer"]
 
@@ -153,3 +158,65 @@ class Transport:
     def _pause(self, tries: int, asked: int | None) -> float:
         """Seconds before the next try."""
         return asked if asked is not None else 0.2 * 2**tries * (0.5 + self._jitter())
+
+
+class InFlight:
+    """Counts requests from their first byte to the end of their answer."""
+
+    def __init__(self, ended: Callable[[bool], None] = lambda failed: None) -> None:
+        """``ended`` is told of each whether it has failed."""
+        self.under_way = 0
+        self._ended = ended
+
+    def __enter__(self) -> None:
+        self.under_way += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.under_way -= 1
+        self._ended(isinstance(error, UpstreamError))
+
+
+_ACCEPT = {
+    "Accept": "application/vnd.pypi.simple.v1+json,"
+    " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+}
+_REFUSED = {401, 403, 407}
+
+
+async def probe(transport: Transport, url: str) -> str | None:
+    """What is wrong with the index at ``url``, in words for a person; None if nothing is known.
+
+    ``url`` ends with a slash. One HEAD request for the list of projects. If the answer does not
+    show that it is one (PEP 691), and ``url`` does not end with ``/simple/``, one more for
+    ``simple/`` below it. An index need not have a list, so a 404 alone is no fault.
+    """
+    try:
+        answer = await _head(transport, url)
+    except UpstreamError as error:
+        return error.reason
+    if answer.status in _REFUSED:
+        phrase = HTTPStatus(answer.status).phrase
+        return f"it answered {answer.status} {phrase}; are the credentials right?"
+    if _is_index(answer) or url.endswith("/simple/"):
+        return None
+    below = f"{url}simple/"
+    try:
+        found = await _head(transport, below)
+    except UpstreamError:
+        return None
+    if found.status != 200:
+        return None
+    sure = _is_index(found) or answer.status != 200
+    return f"there is {'' if sure else 'perhaps '}an index at {below}; is that the address?"
+
+
+async def _head(transport: Transport, url: str) -> UpstreamAnswer:
+    answer, _ = await transport.fetch(url, _ACCEPT, limit=0, method="HEAD", named=True)
+    return answer
+
+
+def _is_index(answer: UpstreamAnswer) -> bool:
+    kind = answer.headers.get("Content-Type", "").lower()
+    return answer.status == 200 and kind.startswith("application/vnd.pypi.simple.")

@@ -1,4 +1,7 @@
-"""The web application: which address is answered by what."""
+"""The web application: which address is answered by what.
+
+Tells of pages and files that clients get, for whoever foresees what they ask for next.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,15 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from proxy.counters import Counters
 from proxy.events import AnswerDelivered, Observer
 from proxy.indexes.base import Index
-from proxy.simple.links import Links
+from proxy.model import normalize
+from proxy.simple.render import Links
 from proxy.web.access_log import HANDLED_KEY
-from proxy.web.asked import prefetch_notifier
 from proxy.web.files import FileHandler
-from proxy.web.finished import ResponseCache
 from proxy.web.home import Home
-from proxy.web.lifetime import ClientRefresh
-from proxy.web.metrics import Metrics
-from proxy.web.outermost import (
+from proxy.web.metrics import Counters, Metrics
+from proxy.web.middleware import (
     AFTER_RESPONSE,
     EVENT_SINK,
     IS_LOGGED,
@@ -27,8 +27,8 @@ from proxy.web.outermost import (
     After,
     handle_request,
 )
-from proxy.web.repeatable import no_changes
-from proxy.web.simple import SimplePages, redirect
+from proxy.web.pages import PAGE_KEY, SimplePages, redirect
+from proxy.web.response_cache import ClientRefresh, ResponseCache, no_changes
 
 _SLASHES = re.compile("/{2,}")
 
@@ -147,3 +147,36 @@ async def _without_empty_segments(request: web.Request) -> web.Response:
 
 async def _to_list(request: web.Request) -> web.Response:
     return redirect(request, "simple/")
+
+
+DELIVERED_STATUSES = (200, 206, 304)
+
+
+def prefetch_notifier(
+    told: Callable[[AnswerDelivered], None],
+) -> Callable[[web.Request, web.StreamResponse], None]:
+    """For when an answer has been sent. ``told`` must not block or raise."""
+
+    def tell(request: web.Request, response: web.StreamResponse) -> None:
+        page = request.get(PAGE_KEY)
+        filename = request.match_info.get("filename", "")
+        if (
+            response.status not in DELIVERED_STATUSES
+            or request.method != "GET"
+            or not (page or filename)
+        ):
+            return
+        told(
+            AnswerDelivered(
+                client=request.headers.get("X-Forwarded-For") or request.remote or "",
+                user_agent=request.headers.get("User-Agent", ""),
+                project=normalize(request.match_info["project"]),
+                outcome=request[HANDLED_KEY].outcome,
+                page=page,
+                filename=filename,
+                digest=request.match_info.get("digest", ""),
+                held=response.status == 304,
+            )
+        )
+
+    return tell

@@ -9,18 +9,18 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
+from proxy.distributions.filenames import safe_filename
 from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes.base import Index
 from proxy.model import PROVENANCE, Artifact, Blob
-from proxy.simple.names import safe_filename
 from proxy.storage.base import FileBlob, Span, is_in_file, is_on_demand
-from proxy.storage.disk import BytesBlob
+from proxy.storage.disk_store import BytesBlob
 from proxy.web.access_log import HANDLED_KEY
-from proxy.web.ranges import RangeResult, evaluate
-from proxy.web.repeatable import CACHEABLE, Cacheable, ChangeCounter, no_changes
-from proxy.web.sending import FileSender, can_send
-from proxy.web.simple import project_of
+from proxy.web.conditional import RangeResult, evaluate
+from proxy.web.pages import project_of
+from proxy.web.response_cache import CACHEABLE, Cacheable, ChangeCounter, no_changes
+from proxy.web.sendfile import FileSender, can_send
 
 _DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
 SMALL_FILE = 64 * 1024

@@ -15,9 +15,8 @@ from typing import Any
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
-from proxy.web.connection import MAX_TARGET, TooManyConnections
-from proxy.web.finished import ResponseCache
-from proxy.web.protocol import OnHit, factory
+from proxy.web.fast_path import MAX_TARGET, OnHit, TooManyConnections, factory
+from proxy.web.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
 

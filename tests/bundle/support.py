@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from proxy.bundle.choice import FileFilter
-from proxy.bundle.sources.document import SourceDocument
-from proxy.bundle.targets import parse_targets
-from proxy.bundle.wants import SourceRequirements
+from proxy.distributions.targets import parse_targets
+from proxy.requirements.model import FileFilter, SourceRequirements
+from proxy.requirements.sources.document import SourceDocument
 from tests.support.distributions import make_sdist, make_wheel
 
 LINUX = "manylinux_2_28_x86_64"

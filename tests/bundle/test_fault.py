@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.fault import MAX_TRIES, find_conflicting
-from proxy.bundle.uv import UvFailed
-from proxy.bundle.wants import Requirements
+from proxy.requirements.conflicts import MAX_TRIES, find_conflicting
+from proxy.requirements.model import Requirements
+from proxy.requirements.resolver import UvFailed
 
 
 class Resolver:

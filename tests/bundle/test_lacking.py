@@ -7,18 +7,18 @@ from dataclasses import replace
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from proxy.bundle.lacking import missing_lines
-from proxy.bundle.needs import Missing, ResolvedFiles
-from proxy.bundle.sources.missing import read_missing_list
-from proxy.bundle.wants import (
+from proxy.model import normalize
+from proxy.requirements.model import (
     LatestVersions,
     LoggedRequest,
+    Missing,
     PinnedVersion,
     Requirements,
+    ResolvedFiles,
     SourceRequirements,
     UnreadableSource,
 )
-from proxy.model import normalize
+from proxy.requirements.sources.missing_list import missing_lines, read_missing_list
 from tests.bundle.support import LINUX, MAC, choice, document
 
 FOR = choice(("3.11", "3.12"), (LINUX, MAC))

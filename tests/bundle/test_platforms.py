@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.platforms import SHORT, described, parse_platform, this_platform
+from proxy.distributions.platforms import SHORT, described, parse_platform, this_platform
 from proxy.errors import ConfigurationError
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 
-from proxy.bundle.needs import NeededFile
-from proxy.bundle.progress import BarDisplay, Display, LineDisplay, NoDisplay, display
 from proxy.model import ProjectName
+from proxy.requirements.model import NeededFile
+from proxy.warm.progress import BarDisplay, Display, LineDisplay, NoDisplay, display
 
 NEEDS = [
     NeededFile(ProjectName("top"), f"top-{n}-py3-none-any.whl", "-", 1_000_000) for n in (1, 2)

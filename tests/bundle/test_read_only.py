@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cache import open_cache
+from proxy.composition.cache import open_cache
 from proxy.storage.records import DiskRecords
 from tests.bundle.warming import Site, site
 from tests.support.mounts import read_only

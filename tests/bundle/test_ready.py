@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.choice import FileFilter
-from proxy.bundle.gather import needed
-from proxy.bundle.needs import NeededFile
-from proxy.bundle.ready import Readiness
-from proxy.bundle.sources import read_source
-from proxy.bundle.sources.document import SourceDocument
-from proxy.bundle.sources.missing import read_missing_list as read_missing
-from proxy.bundle.targets import parse_targets
-from proxy.compose import open_proxy
+from proxy.composition.proxy import open_proxy
+from proxy.distributions.targets import parse_targets
 from proxy.errors import ConfigurationError
+from proxy.requirements.gather import needed
+from proxy.requirements.model import FileFilter, NeededFile
+from proxy.requirements.sources import read_source
+from proxy.requirements.sources.document import SourceDocument
+from proxy.requirements.sources.missing_list import read_missing_list as read_missing
+from proxy.warm.ready import Readiness
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, run
 from tests.bundle.warming import BACKEND, Site, names, site
 from tests.support.distributions import make_sdist, tarred, wheel_metadata

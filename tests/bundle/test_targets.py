@@ -8,8 +8,8 @@ from packaging.markers import Marker, default_environment
 from packaging.specifiers import SpecifierSet
 from packaging.tags import sys_tags
 
-from proxy.bundle.platforms import SHORT
-from proxy.bundle.targets import Target, parse_targets
+from proxy.distributions.platforms import SHORT
+from proxy.distributions.targets import Target, parse_targets
 from proxy.errors import ConfigurationError
 from tests.bundle.conftest import UV
 from tests.bundle.support import LINUX, MAC, WINDOWS, run

@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.wants import Pinned, PinnedVersion, SourceRequirements, UnreadableSource, joined
 from proxy.model import normalize
+from proxy.requirements.model import (
+    Pinned,
+    PinnedVersion,
+    SourceRequirements,
+    UnreadableSource,
+    joined,
+)
 
 FOO = normalize("foo")
 

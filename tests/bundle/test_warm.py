@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources.access_log import read_access_log
-from proxy.bundle.sources.names import read_names as read_name
-from proxy.cache import open_cache
-from proxy.compose import open_proxy
+from proxy.composition.cache import open_cache
+from proxy.composition.proxy import open_proxy
+from proxy.maintenance import cached_files
 from proxy.model import ProjectName
-from proxy.upkeep import cached_files
+from proxy.requirements.sources.access_log import read_access_log
+from proxy.requirements.sources.document import read_names as read_name
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, fill_index
 from tests.bundle.warming import Site, names, site
 from tests.support.distributions import core_metadata, make_wheel, tarred

@@ -13,12 +13,12 @@ import aiohttp
 import pytest
 from pydantic import HttpUrl
 
-from proxy.bundle.progress import NoDisplay
-from proxy.bundle.serving import serving
-from proxy.bundle.warm import warm_remote
-from proxy.cache import open_cache
-from proxy.compose import open_proxy
-from proxy.upkeep import verify
+from proxy.composition.cache import open_cache
+from proxy.composition.proxy import open_proxy
+from proxy.maintenance import verify
+from proxy.requirements.resolver import serving
+from proxy.warm.progress import NoDisplay
+from proxy.warm.warm import warm_remote
 from tests.bundle.support import choice
 from tests.bundle.warming import LIMIT, Site, read, site
 from tests.support.faults import Fault

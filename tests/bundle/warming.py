@@ -10,15 +10,14 @@ from typing import Any
 
 from pydantic import HttpUrl
 
-from proxy.bundle.choice import FileFilter
-from proxy.bundle.progress import NoDisplay
-from proxy.bundle.ready import Readiness, ready
-from proxy.bundle.sources import read_source
-from proxy.bundle.wants import SourceRequirements, joined
-from proxy.bundle.warm import Report, warm
-from proxy.settings import Settings
-from proxy.sources import load
-from proxy.storage.disk import DiskStore
+from proxy.config.loading import load
+from proxy.config.settings import Settings
+from proxy.requirements.model import FileFilter, SourceRequirements, joined
+from proxy.requirements.sources import read_source
+from proxy.storage.disk_store import DiskStore
+from proxy.warm.progress import NoDisplay
+from proxy.warm.ready import Readiness, ready
+from proxy.warm.warm import Report, warm
 from tests.bundle.support import choice
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.upstream import Upstream

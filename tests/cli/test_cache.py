@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from proxy.cache import open_cache
 from proxy.cli import group
-from proxy.settings import Settings
-from proxy.storage.changed import ChangedFile, ChangedFiles
+from proxy.composition.cache import open_cache
+from proxy.config.settings import Settings
+from proxy.storage.mirror_records import ChangedFile, ChangedFiles
 from tests.support.clock import Clock
 from tests.support.distributions import make_wheel
 from tests.support.mirrors import DEMO, Site

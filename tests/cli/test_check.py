@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy import __version__
-from proxy.settings import Settings
+from proxy.config.settings import Settings
 from tests.support.running import ROOT, Done, command, environment, waystation
 
 SECRET = "hunter2"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.config.loading import load
 from proxy.errors import ConfigurationError
-from proxy.sources import load
 from tests.support.pki import Authority
 from tests.support.running import ROOT, Done, command, environment, running, waystation
 

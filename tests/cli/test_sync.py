@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.cli.serve import _keeping
-from proxy.compose import open_proxy
+from proxy.composition.proxy import open_proxy
 from tests.bundle.warming import Site, site
 from tests.support.faults import Fault
 from tests.support.running import Done, running, waystation

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from proxy.distributions.archive_limits import UnusableArchive
 from proxy.distributions.core_metadata import parse_metadata, requires_python_of
-from proxy.distributions.unusable import UnusableArchive
 from proxy.model import ProjectName
 
 FOO = ProjectName("foo-bar")

@@ -7,16 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.utils import parse_wheel_filename
 
-from proxy.distributions.filename import (
+from proxy.distributions.filenames import (
     DistributionKind,
     kind_of,
     parse_filename,
+    safe_filename,
     same_version,
     split_readings,
     version_for,
 )
 from proxy.model import ProjectName, normalize
-from proxy.simple.names import safe_filename
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 from pydantic import HttpUrl
 
-from proxy.bundle.keep.aside import temporary_cache
-from proxy.cache import open_cache
+from proxy.composition.cache import open_cache
+from proxy.config.settings import Settings
 from proxy.errors import PrivateNameWithheld
 from proxy.model import ProjectName
-from proxy.settings import Settings
+from proxy.warm.keep.run import temporary_cache
 from tests.support.distributions import make_wheel
 from tests.support.running import Running, running, waystation
 from tests.support.upstream import Upstream

@@ -9,15 +9,14 @@ from typing import Any
 
 from pydantic import HttpUrl
 
-from proxy.compose import Proxy, open_proxy
-from proxy.export.directory import open_directory
-from proxy.export.manifest import STATE_FOLDER
-from proxy.export.run import Exported, Form, export
+from proxy.composition.proxy import Proxy, open_proxy
+from proxy.config.loading import load
+from proxy.export.export import Exported, Form, export
+from proxy.export.file_list import open_directory
 from proxy.export.selection import ExportSelection
-from proxy.export.tree import Tree
+from proxy.export.tree import STATE_FOLDER, Tree
 from proxy.indexes.base import Index
 from proxy.model import ProjectName
-from proxy.sources import load
 from tests.support.distributions import make_wheel, spelled
 from tests.support.rig import read
 from tests.support.upstream import Upstream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.export.addresses import base_address, flat, in_tree
+from proxy.export.simple_pages import base_address, flat, in_tree
 from proxy.model import File
 from tests.export.support import FOO
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.export.description import Description, describe
+from proxy.distributions.core_metadata import Description, describe
 
 FULL = b"""Metadata-Version: 2.4
 Name: Foo.Bar

@@ -10,13 +10,12 @@ from urllib.parse import unquote, urldefrag, urljoin
 import msgspec
 import pytest
 
-from proxy.export.description import Description
-from proxy.export.human_project import project_page
-from proxy.export.human_start import Card, start_page
-from proxy.export.releases import releases
-from proxy.export.run import Form
+from proxy.distributions.core_metadata import Description
+from proxy.export.export import Form
+from proxy.export.human_pages import Card, project_page, start_page
+from proxy.export.selection import releases
 from proxy.model import File, ProjectPage, ProjectStatus
-from proxy.simple.links import relative_links
+from proxy.simple.render import relative_links
 from tests.export.support import FOO, described, export_folder
 from tests.support.distributions import make_sdist, make_wheel
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.errors import NoSuchFile, NoSuchProject
-from proxy.export.addresses import as_listed
-from proxy.export.names import UnreadableNames, read_names
-from proxy.export.run import Form
+from proxy.export.export import Form
+from proxy.export.file_list import UnreadableNames, read_names
+from proxy.export.simple_pages import as_listed
 from proxy.model import File, ProjectName
 from tests.export.support import BAR, FOO, content, export_index
 

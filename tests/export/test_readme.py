@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.export import rendering
+from proxy.export import readme_worker as rendering
 from proxy.export.readme import MAX_README, Readme
 from tests.support.running import ROOT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.export.releases import newest, releases
+from proxy.export.selection import newest, releases
 from proxy.model import File, ProjectName
 from tests.export.support import FOO
 

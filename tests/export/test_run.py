@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.export.addresses import flat, in_tree
+from proxy.export.export import Form
 from proxy.export.placing import How
-from proxy.export.run import Form
 from proxy.export.selection import NotHeld
+from proxy.export.simple_pages import flat, in_tree
 from proxy.export.tree import Changes, FileAltered
 from proxy.model import PROVENANCE, ProjectName
 from tests.export.support import (

@@ -12,11 +12,11 @@ import aiohttp
 import pytest
 from pydantic import HttpUrl
 
-from proxy.compose import open_proxy
-from proxy.export.addresses import flat
-from proxy.export.run import Form
+from proxy.composition.proxy import open_proxy
+from proxy.config.loading import load
+from proxy.export.export import Form
+from proxy.export.simple_pages import flat
 from proxy.model import METADATA, ProjectName
-from proxy.sources import load
 from tests.export.serving import http_server, nginx, pip, requests, uv
 from tests.export.support import FOO, export_folder
 from tests.support.distributions import make_sdist, make_wheel, wheel_metadata

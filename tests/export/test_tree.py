@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.export.manifest import PART_FOLDER
-from proxy.export.tree import Changes, ForeignFile, Tree
+from proxy.export.tree import PART_FOLDER, Changes, ForeignFile, Tree
 from tests.export.support import content, inodes
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from proxy.indexes.behind import MAX_RUNNING, BackgroundQueue
+from proxy.runtime.background import MAX_RUNNING, BackgroundQueue
 from tests.support.waiting import until
 
 

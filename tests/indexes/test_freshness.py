@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from proxy.indexes.freshness import Freshness, Lifetimes, freshness
-from proxy.storage.pages import StoredPage
+from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
+from proxy.storage.mirror_records import StoredPage
 
 NOW = 1_000_000.0
 FRESH, GRACE, STALE, UNUSABLE = Freshness

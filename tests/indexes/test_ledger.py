@@ -10,10 +10,10 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile
 from proxy.events import ChangeOutcome, FileChanged
-from proxy.indexes.ledger import DigestHistory
+from proxy.indexes.mirror.history import DigestHistory
+from proxy.maintenance import purge
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.storage.changed import ChangedFile, ChangedFiles
-from proxy.upkeep import purge
+from proxy.storage.mirror_records import ChangedFile, ChangedFiles
 from tests.support.mirrors import DEMO, Opened, Site
 from tests.support.records import MemoryRecords
 from tests.support.rig import sha256
@@ -33,7 +33,7 @@ async def digests(it: Opened) -> list[str]:
 
 @pytest.fixture
 def changes(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.ERROR, "proxy.indexes.ledger")
+    caplog.set_level(logging.ERROR, "proxy.indexes.mirror.history")
     return caplog
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.errors import NoSuchFile, UpstreamError, UpstreamRefused
-from proxy.indexes.on_demand import LazyDownload
+from proxy.indexes.mirror.files import LazyDownload
 from proxy.model import File
 from tests.support.distributions import wheel_metadata
 from tests.support.mirrors import DEMO, PAGE, Opened, Site

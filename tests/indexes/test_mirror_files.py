@@ -12,7 +12,7 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamError
 from proxy.events import Outcome
-from proxy.indexes.on_demand import LazyDownload
+from proxy.indexes.mirror.files import LazyDownload
 from proxy.model import File
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page

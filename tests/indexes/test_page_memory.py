@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from proxy.indexes.freshness import Lifetimes
-from proxy.indexes.page_memory import PageCache
-from proxy.indexes.page_store import PageStore
+from proxy.indexes.mirror.freshness import Lifetimes
+from proxy.indexes.mirror.page_cache import PageCache, PageStore
 from proxy.model import ProjectName
-from proxy.storage.pages import StoredPage, StoredPages, pack_page
+from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page
 from tests.support.directories import Heard
 from tests.support.listings import html_page
 from tests.support.mirrors import DEMO

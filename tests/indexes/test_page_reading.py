@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import UnreadablePage
-from proxy.indexes.page_reading import ORDINARY, OTHER, PageReader
+from proxy.indexes.mirror.page_reading import ORDINARY, OTHER, PageReader
 from proxy.model import ProjectName, ProjectPage
 from tests.support.waiting import until
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import NoSuchFile
-from proxy.storage.seen import NO_LONGER_LISTED
+from proxy.storage.mirror_records import NO_LONGER_LISTED
 from tests.support.mirrors import Site
 
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"

@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.simple.addresses import are_plain, joined, last_segment, origin, resolve
+from proxy.simple.urls import are_plain, joined, last_segment, origin, resolve
 from tests.simple.pages import URL
 
 PIECES = st.sampled_from(

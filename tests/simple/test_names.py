@@ -14,14 +14,14 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from proxy.model import normalize
-from proxy.simple.names import (
+from proxy.distributions.filenames import (
     belongs_to,
     is_plain_filename,
     plain_filename_pattern,
     safe_filename,
     version_of,
 )
+from proxy.model import normalize
 
 
 @pytest.mark.parametrize("spelling", ["Zope.Interface", "zope_interface", "ZOPE-._-interface"])

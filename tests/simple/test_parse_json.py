@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectStatus
-from proxy.simple.typed import OFFLOAD_FILES
+from proxy.simple.file_records import OFFLOAD_FILES
 from tests.simple.pages import (
     FILES,
     HEX64,

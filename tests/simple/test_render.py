@@ -15,13 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.model import File, ProjectName, ProjectPage, ProjectStatus, normalize
-from proxy.simple.render import (
-    page_html,
-    page_json,
-    projects_html,
-    projects_json,
-    relative_links,
-)
+from proxy.simple.render import page_html, page_json, projects_html, projects_json, relative_links
 from tests.simple.pages import (
     GRAIL,
     METADATA_SHA256,

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from proxy.bundle.targets import Target
+from proxy.distributions.targets import Target
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.speculation.candidates import MAX_CANDIDATES, SLICE_SIZE, choose_wheel
+from proxy.prefetch.choose_wheel import MAX_CANDIDATES, SLICE_SIZE, choose_wheel
 
 TARGET = Target("3.12.4", "manylinux_2_36_x86_64")
 

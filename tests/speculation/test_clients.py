@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.speculation.clients import read_user_agent
+from proxy.prefetch.user_agent import read_user_agent
 from tests.support.speculating import user_agent
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.errors import UpstreamError
 from proxy.model import ProjectName, ProjectPage
-from proxy.speculation.refresher import IN_USE, REFRESH_AHEAD, Refresher
+from proxy.prefetch.scheduler import IN_USE, REFRESH_AHEAD, Refresher
 from tests.support.clock import Clock
 
 DEMO = ProjectName("demo")

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from proxy.speculation.clients import read_user_agent
-from proxy.speculation.requirements import MAX_REQUIREMENTS, RequiredProject, required_projects
+from proxy.distributions.core_metadata import MAX_REQUIREMENTS, RequiredProject, required_projects
+from proxy.prefetch.user_agent import read_user_agent
 from tests.support.distributions import core_metadata
 from tests.support.speculating import user_agent
 

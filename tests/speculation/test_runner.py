@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from proxy.errors import NoSuchProject, UnreadablePage, UpstreamError
-from proxy.speculation.runner import START_DELAY, Scheduler
+from proxy.prefetch.scheduler import START_DELAY, Scheduler
 from tests.support.waiting import until
 
 CONNECTIONS = 32

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from packaging.specifiers import SpecifierSet
 
+from proxy.distributions.core_metadata import RequiredProject
 from proxy.events import AnswerDelivered, Outcome
 from proxy.model import ProjectName
-from proxy.speculation.requirements import RequiredProject
-from proxy.speculation.sessions import (
+from proxy.prefetch.sessions import (
     MAX_PROJECTS,
     MAX_SESSIONS,
     SESSION_GAP,

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from proxy.board import SharedCounters, new_memory
-from proxy.speculation.siblings import MARK_COLUMNS, WorkerMarks
-from proxy.speculation.tally import PrefetchStats, PrefetchTally
+from proxy.prefetch.fetcher import MARK_COLUMNS, PrefetchStats, PrefetchTally, WorkerMarks
+from proxy.runtime.shared_memory import SharedCounters, new_memory
 
 KEY = ("demo", "demo-1.0-py3-none-any.whl")
 PAGE = ("demo", "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.speculation.tally import PrefetchStats
+from proxy.prefetch.fetcher import PrefetchStats
 from proxy.web.access_log import log as access_log
 from tests.support.distributions import make_wheel
 from tests.support.listings import JSON, json_page

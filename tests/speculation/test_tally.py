@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.events import Event, Fate, Guessed
-from proxy.speculation.tally import WASTED_AFTER, PrefetchStats, PrefetchTally
+from proxy.prefetch.fetcher import WASTED_AFTER, PrefetchStats, PrefetchTally
 
 KEY = ("demo", "demo-1.0-py3-none-any.whl")
 

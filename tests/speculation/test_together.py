@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from proxy.maintenance import purge, purge_everything
 from proxy.model import ProjectName
-from proxy.speculation.sessions import Taken
-from proxy.speculation.together import MAX_MEMBERS, MIN_TIMES, InstallHistory
-from proxy.upkeep import purge, purge_everything
+from proxy.prefetch.sessions import MAX_MEMBERS, MIN_TIMES, InstallHistory, Taken
 from tests.support.records import MemoryRecords
 from tests.support.speculating import World
 

@@ -12,9 +12,9 @@ import pytest
 
 from proxy.errors import IndexUnavailable, StoreDamaged
 from proxy.model import Blob
+from proxy.runtime.file_io import PIECE_SIZE
 from proxy.storage.base import BlobStore
-from proxy.storage.disk import BytesBlob, DiskBlob, DiskStore, identity_of
-from proxy.storage.reading import PIECE_SIZE
+from proxy.storage.disk_store import BytesBlob, DiskBlob, DiskStore, identity_of
 
 CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one
 KEY = hashlib.sha256(CONTENT).hexdigest()

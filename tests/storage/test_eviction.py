@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from proxy.storage.disk import DiskStore
-from proxy.storage.eviction import Evictor, LastUsed
-from proxy.storage.pins import Pins
+from proxy.storage.disk_store import DiskStore
+from proxy.storage.eviction import Evictor, LastUsed, Pins
 from proxy.storage.records import DiskRecords
 from tests.support.clock import Clock
 

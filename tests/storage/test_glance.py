@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.storage.database import Database
-from proxy.storage.glance import InlineReader, NeedsThread
-from proxy.storage.raw import connected
+from proxy.storage.diskcache_bytes import connected
+from proxy.storage.records import Database, InlineReader, NeedsThread
 
 LARGE = bytes(100_000)
 """Lies in a file of its own."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.storage.held import CachedFileRecord, CachedFiles
+from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
 from tests.support.records import MemoryRecords
 
 FILE = CachedFileRecord("ab" * 32, 100, 1_000_000.5, "2024-01-02T03:04:05Z")

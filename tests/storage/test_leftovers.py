@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from proxy.storage.leftovers import open_spool, remove_abandoned
+from proxy.runtime.file_io import open_spool, remove_abandoned
 from tests.support.processes import ROOT
 
 HOLD = """
 import sys
 from pathlib import Path
-from proxy.storage.leftovers import open_spool
+from proxy.runtime.file_io import open_spool
 open_spool(Path(sys.argv[1]))
 print("open", flush=True)
 sys.stdin.read()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.storage.pages import StoredPage, StoredPages, pack_page, unpack_page
+from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page, unpack_page
 from tests.support.records import MemoryRecords
 from tests.support.rig import sha256
 

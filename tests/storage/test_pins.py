@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.storage.pins import Pins
+from proxy.storage.eviction import Pins
 from proxy.storage.records import DiskRecords
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.storage.reading import MAX_READ, PIECE_SIZE, in_memory, read_buffer
+from proxy.runtime.file_io import MAX_READ, PIECE_SIZE, in_memory, read_buffer
 
 SIZE = 3 * MAX_READ + 12_345
 

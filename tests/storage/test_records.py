@@ -17,7 +17,7 @@ import pytest
 
 from proxy.errors import ConfigurationError
 from proxy.storage.base import Records
-from proxy.storage.folders import file_system, private_folder
+from proxy.storage.folder_checks import file_system, private_folder
 from proxy.storage.records import DiskRecords
 from tests.support.mounts import mounted
 

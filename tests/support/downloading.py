@@ -15,7 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from proxy.model import Blob
-from proxy.storage.disk import DiskStore
+from proxy.storage.disk_store import DiskStore
 from proxy.upstream.downloads import Downloads, Expected
 from tests.support.fetching import fetch
 

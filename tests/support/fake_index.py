@@ -6,7 +6,7 @@ from collections.abc import Set
 
 from proxy.errors import NoSuchProject, ProxyError
 from proxy.model import Artifact, File, ProjectName, ProjectPage
-from proxy.storage.disk import BytesBlob
+from proxy.storage.disk_store import BytesBlob
 
 
 class FakeIndex:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from proxy.errors import UpstreamError
-from proxy.upstream.body import Body, Fetch
+from proxy.upstream.answers import Body, Fetch
 
 
 def fetch(session: aiohttp.ClientSession, url: str) -> Fetch:

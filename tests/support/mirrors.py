@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.cache import Cache, open_cache
-from proxy.compose_mirror import open_mirror
+from proxy.composition.cache import Cache, open_cache
+from proxy.composition.mirror import open_mirror
+from proxy.config.settings import MirrorTable, Settings
 from proxy.events import FileAnswered, Outcome, PageAnswered
-from proxy.indexes.mirror import Mirror
+from proxy.indexes.mirror.mirror import Mirror
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.settings import MirrorTable, Settings
 from tests.support.clock import Clock
 from tests.support.directories import Heard
 from tests.support.distributions import make_wheel

@@ -15,7 +15,7 @@ import pytest
 
 from proxy.errors import ProxyError, UpstreamError
 from proxy.model import Blob
-from proxy.storage.disk import DiskStore
+from proxy.storage.disk_store import DiskStore
 from proxy.upstream.downloads import Body, Download, Downloads, Expected, Fetch
 from tests.support.fetching import fetch
 from tests.support.upstream import Fault, Upstream

@@ -16,7 +16,7 @@ from yarl import URL
 from proxy.web.access_log import log as access_log
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
-from proxy.web.finished import ResponseCache
+from proxy.web.response_cache import ResponseCache
 from proxy.web.server import Server
 from tests.support.sockets import connected, exchange
 from tests.support.stock import Stock

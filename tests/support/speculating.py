@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import aiohttp
 from multidict import CIMultiDictProxy
 
-from proxy.cache import Cache, open_cache
-from proxy.compose import Proxy, open_proxy
-from proxy.settings import Settings
-from proxy.speculation.speculation import Prefetcher
+from proxy.composition.cache import Cache, open_cache
+from proxy.composition.proxy import Proxy, open_proxy
+from proxy.config.settings import Settings
+from proxy.prefetch.prefetcher import Prefetcher
 from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.server import Server

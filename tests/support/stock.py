@@ -11,7 +11,7 @@ import msgspec
 from proxy.errors import NoSuchProject
 from proxy.events import Events, FileAnswered, Outcome, PageAnswered, PageChanged
 from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage
-from proxy.storage.disk import BytesBlob
+from proxy.storage.disk_store import BytesBlob
 
 
 class Stock:

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from proxy.upstream.addresses import (
+from proxy.upstream.address_rules import (
     Addresses,
     AddressRefused,
     HostPattern,

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from proxy.errors import UpstreamError
-from proxy.upstream.breaker import Breaker
+from proxy.upstream.redirects import Breaker
 from tests.support.clock import Clock
 
 

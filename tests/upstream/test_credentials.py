@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.upstream.addresses import origin_of
+from proxy.upstream.address_rules import origin_of
 from proxy.upstream.credentials import Credentials, find_credentials, mask, without_userinfo
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.upstream.decoding import RATIO_FREE_SIZE, Undecodable, decoded
+from proxy.upstream.content_coding import RATIO_FREE_SIZE, Undecodable, decoded
 
 TEXT = b"some text " * 5000
 GZIP = gzip.compress(TEXT, mtime=0)

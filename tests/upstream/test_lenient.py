@@ -16,10 +16,10 @@ import pytest
 from proxy.errors import DigestMismatch, UnreadablePage, UpstreamError
 from proxy.model import ProjectName
 from proxy.simple.parse import parse_page
-from proxy.storage.disk import DiskStore
+from proxy.storage.disk_store import DiskStore
+from proxy.upstream.digest_check import Expected
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, UpstreamDocument, Validators
-from proxy.upstream.verify import Expected
 from tests.support.raw_upstream import (
     HTML,
     LENGTH,

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.model import ProjectName
-from proxy.upstream.outgoing import OutgoingProxies
+from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.remote import UpstreamDocument
 from tests.support.network import ForwardProxy, connections
 from tests.support.pki import Authority

@@ -20,7 +20,7 @@ from proxy.errors import (
     UpstreamTimeout,
 )
 from proxy.model import ProjectName
-from proxy.upstream.body import Body
+from proxy.upstream.answers import Body
 from proxy.upstream.remote import NotModified, Remote, UpstreamDocument, Validators
 from proxy.upstream.transport import Timeouts
 from tests.support.faults import LOGIN_PAGE

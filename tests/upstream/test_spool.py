@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import DigestMismatch, UpstreamError
+from proxy.runtime.file_io import remove_abandoned
 from proxy.storage.base import Span
-from proxy.storage.disk import DiskStore
-from proxy.storage.leftovers import remove_abandoned
+from proxy.storage.disk_store import DiskStore
 from proxy.upstream.download import Download
 from proxy.upstream.spool import Spool, Window
 from tests.support.mounts import mounted

@@ -11,9 +11,9 @@ import pytest
 
 from proxy.errors import UpstreamError
 from proxy.model import ProjectName
-from proxy.upstream.addresses import Addresses, AddressRefused
+from proxy.upstream.address_rules import Addresses, AddressRefused
+from proxy.upstream.connections import CheckedResolver
 from proxy.upstream.remote import Remote
-from proxy.upstream.resolver import CheckedResolver
 from tests.support.network import connections
 from tests.support.remotes import Names, open_remote
 from tests.support.upstream import Fault, Upstream

@@ -12,10 +12,10 @@ import pytest
 
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Outcome
-from proxy.logs import JsonFormatter, PlainFormatter
+from proxy.runtime.log_format import JsonFormatter, PlainFormatter
 from proxy.web.access_log import log as access_log
 from proxy.web.access_log import tool
-from proxy.web.hit_log import CachedResponseLog
+from proxy.web.fast_path_log import CachedResponseLog
 from tests.support.site import Site, serving
 from tests.support.stock import Stock
 

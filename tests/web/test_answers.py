@@ -7,10 +7,10 @@ import threading
 
 import pytest
 
-from proxy.compression import decompress
 from proxy.model import File, ProjectName, ProjectPage
+from proxy.runtime.gzip import decompress
 from proxy.simple.negotiate import MediaType
-from proxy.web.answers import OFFLOAD_FILES, RenderedPages
+from proxy.web.rendered_pages import OFFLOAD_FILES, RenderedPages
 
 FOO, BAR = ProjectName("foo"), ProjectName("bar")
 FORMS = [(media, gzip) for media in MediaType for gzip in (True, False)]

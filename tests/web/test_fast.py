@@ -15,15 +15,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from proxy.compose import Proxy, open_proxy
+from proxy.composition.proxy import Proxy, open_proxy
+from proxy.config.settings import Settings
 from proxy.events import Outcome, PageRevalidated
+from proxy.maintenance import purge
 from proxy.model import Artifact, ProjectName, ProjectStatus
-from proxy.settings import Settings
-from proxy.upkeep import purge
 from proxy.web.app import create_app
-from proxy.web.finished import ResponseCache
-from proxy.web.protocol import is_plain
-from proxy.web.repeatable import CACHEABLE, Cacheable, CachedResponse
+from proxy.web.fast_path import is_plain
+from proxy.web.response_cache import CACHEABLE, Cacheable, CachedResponse, ResponseCache
 from proxy.web.server import Server
 from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel

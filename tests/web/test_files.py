@@ -14,7 +14,7 @@ import pytest
 
 from proxy.errors import GoneUpstream, StoreDamaged, UpstreamError, UpstreamTimeout
 from proxy.model import Blob
-from proxy.storage.disk import BytesBlob, DiskBlob
+from proxy.storage.disk_store import BytesBlob, DiskBlob
 from tests.support.rig import noise, rig
 from tests.support.site import Answer, Site, serving
 from tests.support.sockets import reset

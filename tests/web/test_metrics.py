@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.board import SharedCounters
-from proxy.counters import COUNTER_COLUMNS, Counters
 from proxy.events import Kind, Outcome
-from proxy.web.hit_log import CachedResponseLog
+from proxy.runtime.shared_memory import SharedCounters
+from proxy.web.fast_path_log import CachedResponseLog
+from proxy.web.metrics import COUNTER_COLUMNS, Counters
 from tests.support.counting import Shown, read, total
 from tests.support.site import Site, serving
 from tests.support.stock import Stock

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from multidict import CIMultiDict
 
-from proxy.web.ranges import RangeResult, evaluate
+from proxy.web.conditional import RangeResult, evaluate
 
 TAG = '"sha256-aa"'
 WHEN = datetime(2024, 1, 2, 3, 4, 5, 678, tzinfo=UTC)

@@ -14,10 +14,10 @@ from typing import cast
 import pytest
 
 from proxy.errors import StoreDamaged
+from proxy.runtime.file_io import PIECE_SIZE, in_memory
 from proxy.storage.base import Span
-from proxy.storage.reading import PIECE_SIZE, in_memory
 from proxy.web.access_log import Handled
-from proxy.web.sending import FileSender
+from proxy.web.sendfile import FileSender
 
 MB = 1_000_000
 WAIT = 0.3

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.storage.disk import BytesBlob, DiskBlob
+from proxy.storage.disk_store import BytesBlob, DiskBlob
 from proxy.web.server import Server, tls_context
 from tests.support.pki import Authority
 from tests.support.rig import noise

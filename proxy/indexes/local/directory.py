@@ -15,16 +15,15 @@ from pathlib import Path
 
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
-from proxy.indexes.local.answer import LocalPage, build_page
 from proxy.indexes.local.catalogue import Catalogue
-from proxy.indexes.local.contents import Contents
-from proxy.indexes.local.follow import Follower
+from proxy.indexes.local.follower import Follower
+from proxy.indexes.local.page import Contents, LocalPage, build_page
 from proxy.indexes.local.table import Changes
 from proxy.indexes.local.tree import DirectoryTree
 from proxy.model import METADATA, Artifact, Blob, ProjectName, ProjectPage
 from proxy.storage.base import Records
 from proxy.storage.claims import Claims, some_of
-from proxy.storage.disk import BytesBlob, DiskBlob
+from proxy.storage.disk_store import BytesBlob, DiskBlob
 
 _log = logging.getLogger(__name__)
 

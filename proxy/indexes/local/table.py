@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from proxy.distributions.filename import parse_filename
+from proxy.distributions.filenames import parse_filename
 from proxy.distributions.possible_projects import (
     possible_projects,
     possible_projects_of_folder,
 )
-from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry
-from proxy.indexes.local.skipped import Place
+from proxy.indexes.local.inotify import Marks
+from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry, Place
 from proxy.indexes.local.tree import Seen
-from proxy.indexes.local.watch import Marks
 from proxy.model import ProjectName
 
 Changes = set[ProjectName] | None

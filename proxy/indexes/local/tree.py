@@ -1,5 +1,6 @@
 """Looks at a directory: all of it, or what is marked. All methods block and are for threads;
-they change nothing but what the watch follows."""
+they change nothing but what the watch follows.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +10,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.distributions.filename import DistributionName, kind_of
+from proxy.distributions.filenames import DistributionName, kind_of
+from proxy.indexes.local.inotify import Marks, Watch
 from proxy.indexes.local.scan import (
     ROOT_FOLDER,
     DirectoryEntry,
     Folder,
+    Place,
+    RejectedFile,
     Scan,
     counts,
     leads_to_folder,
     root_identity,
 )
-from proxy.indexes.local.skipped import Place, RejectedFile
-from proxy.indexes.local.watch import Marks, Watch
-from proxy.storage.disk import FileIdentity
+from proxy.storage.disk_store import FileIdentity
 
 _JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from proxy.bundle.archive.creating import Created, create_bundle
-from proxy.bundle.archive.importing import ImportRules, import_bundle
-from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.selection import BundleSelection, select_everything
-from proxy.bundle.archive.source import ByteSource
-from proxy.bundle.archive.survey import Comparison
-from proxy.cache import open_cache
-from proxy.compose import open_proxy
-from proxy.compose_bundle import mirrored
+from proxy.bundle.compare import Comparison
+from proxy.bundle.importer import ImportRules, import_bundle
+from proxy.bundle.reader import Bundle, ByteSource
+from proxy.bundle.selection import BundleSelection, select_everything
+from proxy.bundle.writer import Created, create_bundle
+from proxy.composition.cache import open_cache
+from proxy.composition.mirror import mirrored
+from proxy.composition.proxy import open_proxy
+from proxy.config.settings import Settings
 from proxy.model import METADATA, PROVENANCE, Blob, ProjectName
-from proxy.settings import Settings
-from proxy.upstream.documents import UpstreamOrigin
+from proxy.upstream.answers import UpstreamOrigin
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.processes import ROOT
 from tests.support.upstream import Upstream

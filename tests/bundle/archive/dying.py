@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from proxy.bundle.archive.importing import ImportRules, import_bundle
-from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.source import ByteSource
-from proxy.cache import open_cache
-from proxy.compose_bundle import mirrored
+from proxy.bundle.importer import ImportRules, import_bundle
+from proxy.bundle.reader import Bundle, ByteSource
+from proxy.composition.cache import open_cache
+from proxy.composition.mirror import mirrored
 from proxy.storage.base import Records
-from proxy.storage.disk import DiskStore
-from proxy.storage.pages import StoredPages
+from proxy.storage.disk_store import DiskStore
+from proxy.storage.mirror_records import StoredPages
 from tests.bundle.archive.carrying import settings
 
 

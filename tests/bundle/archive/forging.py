@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.bundle.archive.manifest import sha256
-from proxy.bundle.archive.zst import zstd_compress, zstd_decompress
+from proxy.bundle.format import sha256, zstd_compress, zstd_decompress
 
 Json = dict[str, Any]
 Members = dict[str, bytes]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.archive.creating import Created
-from proxy.bundle.archive.delta import Base, read_base
-from proxy.bundle.archive.manifest import encode
-from proxy.bundle.archive.refused import BadBundle, BaseMissing
+from proxy.bundle.errors import BadBundle, BaseMissing
+from proxy.bundle.format import encode
+from proxy.bundle.selection import Base, read_base
+from proxy.bundle.writer import Created
 from tests.bundle.archive.carrying import Near, create, fill, offline, seen, stock, take
 from tests.bundle.archive.forging import members
 from tests.support.distributions import make_wheel

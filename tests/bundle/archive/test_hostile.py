@@ -17,11 +17,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from proxy.bundle.archive.manifest import sha256
-from proxy.bundle.archive.reading import Bundle, drop
-from proxy.bundle.archive.refused import BadBundle
-from proxy.bundle.archive.source import ByteSource
-from proxy.bundle.archive.zst import zstd_compress
+from proxy.bundle.errors import BadBundle
+from proxy.bundle.format import sha256, zstd_compress
+from proxy.bundle.reader import Bundle, ByteSource, drop
 from tests.bundle.archive.carrying import Near, offline, seen, take
 from tests.bundle.archive.forging import (
     HEAD,

@@ -19,14 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.archive.importing import ImportRules, import_bundle
-from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.refused import BadBundle, ImportRunning
-from proxy.bundle.archive.source import ByteSource
-from proxy.bundle.archive.staging import Staging
-from proxy.cache import open_cache
+from proxy.bundle.errors import BadBundle, ImportRunning
+from proxy.bundle.importer import ImportRules, import_bundle
+from proxy.bundle.reader import Bundle, ByteSource
+from proxy.bundle.staging import Staging
+from proxy.composition.cache import open_cache
 from proxy.model import ProjectName
-from proxy.storage.held import CachedFileRecord, CachedFiles
+from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
 from tests.bundle.archive.carrying import Near, create, offline, run, seen, settings, take
 from tests.support.processes import ROOT
 

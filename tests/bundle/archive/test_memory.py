@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.archive.importing import ImportRules, import_bundle
-from proxy.bundle.archive.reading import Bundle
-from proxy.bundle.archive.source import ByteSource
-from proxy.cache import open_cache
+from proxy.bundle.importer import ImportRules, import_bundle
+from proxy.bundle.reader import Bundle, ByteSource
+from proxy.composition.cache import open_cache
 from tests.bundle.archive.carrying import Near, peak, seen, settings
 
 MORE = 40 * 2**20

@@ -15,22 +15,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxy.bundle.archive.creating import create_bundle
-from proxy.bundle.archive.refused import BadBundle, BundleFailed, ConflictingBundle, Incomplete
-from proxy.bundle.archive.selection import (
-    BundleSelection,
-    select_everything,
-    select_files,
-    select_projects,
-)
-from proxy.cache import open_cache
-from proxy.compose import open_proxy
-from proxy.compose_bundle import mirrored
+from proxy.bundle.errors import BadBundle, BundleFailed, ConflictingBundle, Incomplete
+from proxy.bundle.selection import BundleSelection, select_everything, select_files, select_projects
+from proxy.bundle.writer import create_bundle
+from proxy.composition.cache import open_cache
+from proxy.composition.mirror import mirrored
+from proxy.composition.proxy import open_proxy
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName
-from proxy.storage.pages import StoredPages, pack_page, unpack_page
-from proxy.storage.seen import FirstSeenFile, digest_history_key, encode_digest_history
+from proxy.storage.mirror_records import (
+    FirstSeenFile,
+    StoredPages,
+    digest_history_key,
+    encode_digest_history,
+    pack_page,
+    unpack_page,
+)
 from tests.bundle.archive.carrying import (
     Near,
     create,

@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxy.bundle.archive.reading import Bundle, drop
-from proxy.bundle.archive.refused import BadBundle
-from proxy.bundle.archive.signing import load_signer, load_trusted, make_keys
-from proxy.bundle.archive.source import ByteSource
+from proxy.bundle.errors import BadBundle
+from proxy.bundle.reader import Bundle, ByteSource, drop
+from proxy.bundle.signing import load_signer, load_trusted, make_keys
 from proxy.errors import ConfigurationError
 from tests.bundle.archive.carrying import Near, create, offline, take
 from tests.bundle.archive.forging import HEAD, archive, manifest_of, members, sealed

@@ -8,15 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.bundle.keep.aside import temporary_cache
-from proxy.bundle.keep.run import KeepResult, KeepRunner
-from proxy.bundle.keep.sync import all_changes, sync
-from proxy.bundle.keep.table import Keep
-from proxy.bundle.needs import NeededFile
-from proxy.bundle.progress import NoDisplay
-from proxy.compose import Proxy, open_proxy
+from proxy.composition.proxy import Proxy, open_proxy
+from proxy.config.settings import Settings
 from proxy.indexes.base import Index
-from proxy.settings import Settings
+from proxy.requirements.model import NeededFile
+from proxy.warm.keep.run import KeepResult, KeepRunner, temporary_cache
+from proxy.warm.keep.schedule import all_changes, sync
+from proxy.warm.keep.table import Keep
+from proxy.warm.progress import NoDisplay
 from tests.bundle.support import choice
 from tests.bundle.warming import LIMIT, Site
 from tests.support.clock import Clock

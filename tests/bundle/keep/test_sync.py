@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.keep.run import UNCONFIRMED
-from proxy.bundle.keep.sync import Schedule, SyncRunning, lock
 from proxy.model import ProjectName
+from proxy.warm.keep.run import UNCONFIRMED
+from proxy.warm.keep.schedule import Schedule, SyncRunning, lock
 from tests.bundle.keep.keeping import keep, opened, run, runner, told
 from tests.bundle.support import LINUX, WINDOWS, choice
 from tests.bundle.warming import Site, names, site

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources.access_log import read_access_log
-from proxy.bundle.wants import LoggedRequest, SourceRequirements, UnreadableSource
-from proxy.logs import JsonFormatter
 from proxy.model import normalize
+from proxy.requirements.model import LoggedRequest, SourceRequirements, UnreadableSource
+from proxy.requirements.sources.access_log import read_access_log
+from proxy.runtime.log_format import JsonFormatter
 
 DIGEST = "a1" * 32
 FOO = normalize("foo")

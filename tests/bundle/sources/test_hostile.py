@@ -13,16 +13,15 @@ import tomli_w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.bundle.sources import read_source
-from proxy.bundle.sources.document import SourceDocument
-from proxy.bundle.sources.names import read_names
-from proxy.bundle.sources.pdm_lock import read_pdm_lock
-from proxy.bundle.sources.poetry_lock import read_poetry_lock
-from proxy.bundle.sources.pylock import read_pylock
-from proxy.bundle.sources.pyproject import read_pyproject
-from proxy.bundle.sources.requirements import read_requirements
-from proxy.bundle.sources.uv_lock import read_uv_lock
-from proxy.bundle.wants import SourceRequirements, UnreadableSource
+from proxy.requirements.model import SourceRequirements, UnreadableSource
+from proxy.requirements.sources import read_source
+from proxy.requirements.sources.document import SourceDocument, read_names
+from proxy.requirements.sources.lock_files import read_pylock
+from proxy.requirements.sources.pdm_lock import read_pdm_lock
+from proxy.requirements.sources.poetry_lock import read_poetry_lock
+from proxy.requirements.sources.pyproject import read_pyproject
+from proxy.requirements.sources.requirements_txt import read_requirements
+from proxy.requirements.sources.uv_lock import read_uv_lock
 from tests.bundle.support import choice, document
 
 CHOICE = choice()

@@ -3,9 +3,14 @@ from __future__ import annotations
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from proxy.bundle.sources.names import read_names
-from proxy.bundle.wants import LatestVersions, Requirements, SourceRequirements, UnreadableSource
 from proxy.model import normalize
+from proxy.requirements.model import (
+    LatestVersions,
+    Requirements,
+    SourceRequirements,
+    UnreadableSource,
+)
+from proxy.requirements.sources.document import read_names
 
 
 @pytest.mark.parametrize("text", ["requests", "requests<3,>=2", "requests[socks]==2.*"])

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources.pdm_lock import read_pdm_lock
-from proxy.bundle.wants import UnreadableSource
+from proxy.requirements.model import UnreadableSource
+from proxy.requirements.sources.pdm_lock import read_pdm_lock
 from tests.bundle.support import choice, document, filenames
 
 A, B = "a1" * 32, "b2" * 32

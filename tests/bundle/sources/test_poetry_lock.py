@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources.poetry_lock import read_poetry_lock
-from proxy.bundle.wants import PinnedVersion, UnreadableSource
 from proxy.model import normalize
+from proxy.requirements.model import PinnedVersion, UnreadableSource
+from proxy.requirements.sources.poetry_lock import read_poetry_lock
 from tests.bundle.support import choice, document, filenames
 
 A, B = "a1" * 32, "b2" * 32

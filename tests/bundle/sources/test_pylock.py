@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import read_source
-from proxy.bundle.sources.pylock import read_pylock
-from proxy.bundle.wants import UnreadableSource
+from proxy.requirements.model import UnreadableSource
+from proxy.requirements.sources import read_source
+from proxy.requirements.sources.lock_files import read_pylock
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, document, filenames
 
 BEGIN = 'lock-version = "1.0"\ncreated-by = "tests"\n'

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import read_source
-from proxy.bundle.sources.pyproject import GroupSelection, read_pyproject
-from proxy.bundle.wants import SourceRequirements, UnreadableSource
+from proxy.requirements.model import SourceRequirements, UnreadableSource
+from proxy.requirements.sources import read_source
+from proxy.requirements.sources.pyproject import GroupSelection, read_pyproject
 from tests.bundle.conftest import UV
 from tests.bundle.support import WINDOWS, choice, document, fill_index, run
 from tests.support.processes import run_upstream_process

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.bundle.sources.requirement_lines import Line, decoded, logical_lines
-from proxy.bundle.wants import UnreadableSource
+from proxy.requirements.model import UnreadableSource
+from proxy.requirements.sources.requirements_txt import Line, decoded, logical_lines
 from tests.bundle.support import document
 
 

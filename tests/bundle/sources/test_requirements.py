@@ -4,10 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import read_source
-from proxy.bundle.sources.requirements import read_requirements
-from proxy.bundle.wants import PinnedVersion, Requirements, SourceRequirements, UnreadableSource
 from proxy.model import normalize
+from proxy.requirements.model import (
+    PinnedVersion,
+    Requirements,
+    SourceRequirements,
+    UnreadableSource,
+)
+from proxy.requirements.sources import read_source
+from proxy.requirements.sources.requirements_txt import read_requirements
 from tests.bundle.support import LINUX, WINDOWS, choice, document
 from tests.support.distributions import make_sdist, make_wheel
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.bundle.sources import read_source
-from proxy.bundle.sources.uv_lock import read_uv_lock
-from proxy.bundle.wants import UnreadableSource
+from proxy.requirements.model import UnreadableSource
+from proxy.requirements.sources import read_source
+from proxy.requirements.sources.uv_lock import read_uv_lock
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, document, filenames
 
 PLAIN = {

@@ -6,10 +6,10 @@ import asyncio
 import time
 from pathlib import Path
 
-from proxy.distributions.filename import parse_filename
+from proxy.distributions.filenames import parse_filename
 from proxy.indexes.local.catalogue import Catalogue
-from proxy.indexes.local.contents import Contents
-from proxy.indexes.local.follow import Follower
+from proxy.indexes.local.follower import Follower
+from proxy.indexes.local.page import Contents
 from proxy.indexes.local.tree import DirectoryTree
 from tests.support.distributions import core_metadata, tarred
 from tests.support.records import MemoryRecords

@@ -1,0 +1,139 @@
+"""What goes into a bundle, out of what a cache has remembered.
+
+What a delta leaves out: all that the bundle it builds on lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+
+from proxy.bundle.checks import LARGEST_MANIFEST, read_manifest
+from proxy.bundle.errors import BadBundle, BundleFailed
+from proxy.bundle.format import BundledFile, BundledPage, Manifest, sha256
+from proxy.bundle.reader import Bundle, ByteSource
+from proxy.errors import NoSuchProject
+from proxy.model import ProjectName
+from proxy.requirements.model import NeededFile, ResolvedFiles
+from proxy.storage.base import Records
+from proxy.upstream.answers import UpstreamOrigin
+
+WantedFiles = frozenset[tuple[str, str]] | None
+"""Filename and digest, as in addresses, of files that all have to be held; None: whatever is."""
+
+_KINDS = ("page", "held")
+_NO_FILES: WantedFiles = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSelection:
+    """Projects and files by the namespace of their index."""
+
+    files: Mapping[str, Mapping[ProjectName, WantedFiles]]
+    """The page of a project goes with it, and with a distribution what is held beside it."""
+
+
+def select_files(files: Iterable[tuple[str, ProjectName, str, str]]) -> BundleSelection:
+    """These: namespace, project, filename, digest."""
+    found: dict[str, dict[ProjectName, set[tuple[str, str]]]] = {}
+    for namespace, project, filename, digest in files:
+        found.setdefault(namespace, {}).setdefault(project, set()).add((filename, digest))
+    return BundleSelection(
+        {
+            namespace: {project: frozenset(names) for project, names in projects.items()}
+            for namespace, projects in found.items()
+        }
+    )
+
+
+async def select_needed(
+    records: Records, origins: Mapping[str, UpstreamOrigin], needs: ResolvedFiles
+) -> tuple[BundleSelection, list[NeededFile]]:
+    """What sources need, and of that, what is not in the cache since it is private.
+
+    ``origins``: by the name of the index.
+    """
+    private = [need for need in needs.files if need.index not in origins]
+    found = select_files(
+        (origins[need.index].namespace, need.project, need.filename, need.digest)
+        for need in needs.files
+        if need.index in origins
+    )
+    files: dict[str, dict[ProjectName, WantedFiles]] = {}
+    for namespace in {origin.namespace for origin in origins.values()}:
+        pages = dict.fromkeys(await _projects(records, namespace) & set(needs.pages), _NO_FILES)
+        files[namespace] = {**pages, **found.files.get(namespace, {})}
+    return BundleSelection(files), private
+
+
+async def select_everything(records: Records, namespaces: Sequence[str]) -> BundleSelection:
+    """All that is remembered of these indexes."""
+    return BundleSelection(
+        {each: dict.fromkeys(await _projects(records, each)) for each in namespaces}
+    )
+
+
+async def select_projects(
+    records: Records, namespaces: Sequence[str], projects: Iterable[ProjectName]
+) -> BundleSelection:
+    """All that is remembered of these projects. Raises ``NoSuchProject``."""
+    known = {each: await _projects(records, each) for each in namespaces}
+    wanted = set(projects)
+    for project in sorted(wanted):
+        if not any(project in found for found in known.values()):
+            raise NoSuchProject(project, "nothing of it is in the cache")
+    return BundleSelection({each: dict.fromkeys(known[each] & wanted) for each in namespaces})
+
+
+async def _projects(records: Records, namespace: str) -> set[ProjectName]:
+    keys = [key for kind in _KINDS for key in await records.keys(f"{kind}/{namespace}/")]
+    return {ProjectName(key.split("/")[2]) for key in keys}
+
+
+class Base(msgspec.Struct, frozen=True):
+    digest: str
+    """The sha256 of the manifest."""
+    manifest: Manifest
+
+
+class KnownContent:
+    """What may be left out, and importing the delta then requires."""
+
+    def __init__(self, base: Base | None) -> None:
+        self.files: frozenset[str] = frozenset()
+        """By sha256."""
+        self._documents: frozenset[object] = frozenset()
+        if base is None:
+            return
+        found = base.manifest
+        urls = [origin.url for origin in found.indexes]
+        self.files = frozenset(each.sha256 for each in found.files)
+        self._documents = frozenset(
+            (urls[each.index], each.key[1:], each.sha256)
+            for each in chain[BundledPage | BundledFile](found.pages, found.provenance)
+        )
+
+    def has(self, url: str, entry: BundledPage | BundledFile) -> bool:
+        """Whether it lists this page or provenance, of that index, with the very same content."""
+        return (url, entry.key[1:], entry.sha256) in self._documents
+
+
+def read_base(path: Path) -> Base:
+    """From a bundle, or from the manifest of one. Raises ``BadBundle`` and ``BundleFailed``."""
+    try:
+        with path.open("rb") as file:
+            if file.read(1) == b"{":
+                file.seek(0)
+                data = file.read(LARGEST_MANIFEST + 1)
+                return Base(sha256(data), read_manifest(data))
+            file.seek(0)
+            bundle = Bundle(ByteSource(file))
+            return Base(bundle.digest, bundle.manifest)
+    except BadBundle as error:
+        raise BadBundle(f"{path}: {error.problem}") from error
+    except OSError as error:
+        raise BundleFailed(f"{path} cannot be read", error) from error

@@ -1,0 +1,198 @@
+"""How bundles are told to people: one fact a line.
+
+How bundles are told to programs: one JSON object. Digests are sha256 in hex, sizes in bytes.
+
+Bundles as files on the command line, and how far the work on one has got.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import FileIO
+from itertools import chain, groupby
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from proxy.bundle.compare import Comparison
+from proxy.bundle.errors import BundleFailed
+from proxy.bundle.format import BundledFile, BundledPage, Manifest
+from proxy.bundle.reader import Bundle, ByteSource
+from proxy.bundle.writer import Created
+from proxy.errors import how_to_add
+from proxy.runtime.log_format import count_text, size_text
+
+
+def facts(bundle: Bundle) -> list[str]:
+    """Whose it is, and how much."""
+    signed = "not signed"
+    if bundle.head.signer:
+        checked = "" if bundle.verified else f", which was not checked: {how_to_add('sign')}"
+        signed = f"by ed25519:{bundle.head.signer}{checked}"
+    return [f"manifest   sha256:{bundle.digest}", f"signed     {signed}", *amounts(bundle.manifest)]
+
+
+def amounts(manifest: Manifest) -> list[str]:
+    projects = projects_of(manifest)
+    pages, files = count_text(len(manifest.pages), "page"), count_text(len(manifest.files), "file")
+    of = count_text(len(projects), "project")
+    lines = [f"index      {origin.url}" for origin in manifest.indexes]
+    lines.append(f"lists      {pages} and {files} of {of}, {size_text(manifest.total)}")
+    if manifest.base:
+        lines.append(f"since      sha256:{manifest.base}")
+        lines.append(
+            f"carries    {len(manifest.documents)} pages or provenance and"
+            f" {count_text(len(manifest.blobs), 'file')}, {size_text(manifest.load)}"
+        )
+    return lines
+
+
+def projects_of(manifest: Manifest) -> set[tuple[int, str]]:
+    """By index and name."""
+    entries = chain[BundledPage | BundledFile](manifest.pages, manifest.files)
+    return {(each.index, each.project) for each in entries}
+
+
+def listing(manifest: Manifest) -> Iterator[str]:
+    """Project by project, one line an entry: bytes, sha256, name, and when it was uploaded.
+
+    A star marks what a delta carries.
+    """
+    entries: list[BundledPage | BundledFile] = [*manifest.pages, *manifest.provenance]
+    entries = sorted([*entries, *manifest.files], key=_order)
+    for (index, project), found in groupby(entries, lambda each: (each.index, each.project)):
+        yield ""
+        yield f"{project}  ({manifest.indexes[index].url})"
+        for each in found:
+            carried = each.sha256 in manifest.carried or each.sha256 in manifest.documented
+            mark = "*" if manifest.base and carried else " "
+            yield f"{mark} {each.size:>12}  {each.sha256}  {_told(each)}"
+
+
+def created_lines(done: Created, path: Path) -> list[str]:
+    return [
+        f"{path}: {size_text(done.size)}",
+        f"archive    sha256:{done.archive_digest}",
+        f"manifest   sha256:{done.digest}",
+        *amounts(done.manifest),
+    ]
+
+
+def imported_lines(found: Comparison) -> list[str]:
+    pages = (
+        f"pages  {len(found.new_pages)} new, {len(found.changed_pages)} changed,"
+        f" {len(found.same_pages) + len(found.confirmed_pages)} same,"
+        f" {len(found.older_pages)} older than here"
+    )
+    files = (
+        f"files  {len(found.new_files)} new, {len(found.same_files)} same,"
+        f" {len(found.conflicting)} conflicting"
+    )
+    finished = (f"finished first, as it had been cut off: sha256:{e}" for e in found.completed)
+    return [*finished, pages, files]
+
+
+def _order(entry: BundledPage | BundledFile) -> tuple[object, ...]:
+    return entry.index, entry.project, getattr(entry, "filename", ""), entry.sha256
+
+
+def _told(entry: BundledPage | BundledFile) -> str:
+    if isinstance(entry, BundledFile):
+        return f"{entry.filename}  {entry.uploaded or ''}".rstrip()
+    checked = datetime.fromtimestamp(entry.checked, UTC).isoformat(timespec="seconds")
+    return f"its page as of {checked.replace('+00:00', 'Z')}"
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Report in JSON.")
+
+
+def print_json(report: dict[str, Any], *, err: bool = False) -> None:
+    click.echo(msgspec.json.encode(report), err=err)
+
+
+def about(bundle: Bundle) -> dict[str, Any]:
+    """Whose it is, and how much."""
+    whose = {"signer": bundle.head.signer, "signature_checked": bundle.verified}
+    return {"manifest": bundle.digest, **whose, **_amounts(bundle.manifest)}
+
+
+def made(done: Created) -> dict[str, Any]:
+    archive = {"archive": done.archive_digest, "size": done.size, "manifest": done.digest}
+    return {**archive, "left_out": done.left_out, **_amounts(done.manifest)}
+
+
+def imported(found: Comparison) -> dict[str, Any]:
+    """What became of each page, by project, and of each file."""
+    pages = {
+        "new": found.new_pages,
+        "changed": found.changed_pages,
+        "same": [*found.same_pages, *found.confirmed_pages],
+        "older": found.older_pages,
+    }
+    files = {
+        "new": found.new_files,
+        "same": found.same_files,
+        "conflicting": found.conflicting,
+    }
+    return {
+        "pages": {kind: [each.project for each in which] for kind, which in pages.items()},
+        "files": {kind: [_as_json(each) for each in which] for kind, which in files.items()},
+        "completed": found.completed,
+    }
+
+
+def _amounts(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "base": manifest.base,
+        "indexes": [origin.url for origin in manifest.indexes],
+        "projects": len(projects_of(manifest)),
+        "pages": len(manifest.pages),
+        "files": len(manifest.files),
+        "bytes": manifest.total,
+        "carried": {
+            "documents": len(manifest.documents),
+            "files": len(manifest.blobs),
+            "bytes": manifest.load,
+        },
+    }
+
+
+def _as_json(file: BundledFile) -> dict[str, str]:
+    return {"project": file.project, "filename": file.filename, "sha256": file.sha256}
+
+
+READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+READABLE_OR_DASH = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+WRITABLE = click.Path(dir_okay=False, path_type=Path)
+DASH = Path("-")
+"""Standard input, or standard output."""
+
+
+@contextmanager
+def opened(file: Path, *, hashed: bool = False) -> Iterator[ByteSource]:
+    """Raises ``BundleFailed``."""
+    try:
+        stream = _standard_input() if file == DASH else file.open("rb", buffering=0)
+    except OSError as error:
+        raise BundleFailed(f"{file} cannot be read", error) from error
+    with stream:
+        yield ByteSource(stream, hashed=hashed)
+
+
+def _standard_input() -> FileIO:
+    return FileIO(0, "rb", closefd=False)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[int], None]]:
+    """A bar for people, nothing where there is no terminal; ``total`` in bytes."""
+    if not sys.stderr.isatty():
+        yield lambda size: None
+        return
+    with click.progressbar(length=total, file=sys.stderr) as bar:
+        yield bar.update

@@ -1,0 +1,146 @@
+"""The cache folder opened: store, records and what keeps them in bounds. Needs no network.
+
+```text
+<cache>/blob/<aa>/<sha256>   files, by the sha256 of their content
+<cache>/records/             pages, what is held, last-used times (diskcache)
+<cache>/spool/               files that are still arriving
+<cache>/import/              what a bundle has brought so far, until all of it is checked
+<cache>/private-names        names that never go upstream, and the directories they are from
+<cache>/purged               what was purged, so that running servers forget it too
+<cache>/keep                 held by the one process that runs keep tables
+<cache>/lock                 held by the one process that deletes what was used longest ago
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from proxy.config.settings import Settings
+from proxy.errors import ConfigurationError, reason
+from proxy.events import Evicted, Observer
+from proxy.runtime.file_io import open_spool, remove_abandoned
+from proxy.storage.claims import Claims
+from proxy.storage.disk_store import DiskStore
+from proxy.storage.eviction import Evictor, LastUsed, Pins
+from proxy.storage.mirror_records import StoredPages
+from proxy.storage.purge_log import PurgeLog
+from proxy.storage.records import DiskRecords
+
+log = logging.getLogger(__name__)
+
+PRIVATE_NAMES = "private-names"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    folder: Path
+    store: DiskStore
+    records: DiskRecords
+    pages: StoredPages
+    used: LastUsed
+    evictor: Evictor
+    purges: PurgeLog
+    pins: Pins
+    claims: Claims
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / "spool"
+
+    async def tidy(self, *, evict: bool) -> None:
+        """For a server at its start: remove what a crash left, and with ``evict`` the excess.
+
+        If the folder cannot be written, that is told now, and not with the first file.
+        """
+        await asyncio.to_thread(remove_abandoned, self.spool)
+        await asyncio.to_thread(self._try_to_write)
+        if evict:
+            await self.evictor.enforce()
+
+    def _try_to_write(self) -> None:
+        try:
+            fd, path = open_spool(self.spool)
+        except OSError as error:
+            why = reason(error)
+            log.warning("%s cannot be written (%s): nothing new is kept", self.folder, why)
+        else:
+            path.unlink(missing_ok=True)
+            os.close(fd)
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Raises ``ConfigurationError`` where none is set and the user has no home."""
+    folder = settings.cache_dir or user_cache_path("waystation", appauthor=False)
+    try:
+        return folder.expanduser().absolute()
+    except RuntimeError:
+        problem = f"nobody knows the home directory that {folder} is in"
+        raise ConfigurationError("cache_dir", problem, "set an absolute path") from None
+
+
+def require_folder(folder: Path) -> None:
+    """Make the folder if need be; one that exists may be read-only.
+
+    Raises ``ConfigurationError`` where it cannot be made or read, or is something else.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        problem = f"{folder} is not a folder, or lies below a file"
+        raise ConfigurationError("cache_dir", problem, "name another one") from None
+    except OSError as error:
+        problem = f"{folder} cannot be made: {reason(error)}"
+        raise ConfigurationError("cache_dir", problem, "name one that can be written") from None
+    if not os.access(folder, os.R_OK | os.X_OK):
+        problem = f"{folder} cannot be read: {os.strerror(errno.EACCES)}"
+        raise ConfigurationError("cache_dir", problem, "let the user of the proxy read it")
+    for part in (folder / "records", folder / "blob", folder / "spool"):
+        if os.path.lexists(part) and not part.is_dir():
+            problem = f"{part} is not a folder"
+            raise ConfigurationError("cache_dir", problem, "name another cache folder")
+
+
+@asynccontextmanager
+async def open_cache(
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+    events: Observer = lambda event: None,
+) -> AsyncIterator[Cache]:
+    """As it is: nothing is deleted by opening it. ``events`` gets the ``Evicted``.
+
+    Raises ``ConfigurationError`` where the folder cannot serve as a cache.
+    """
+    folder = cache_folder(settings)
+    require_folder(folder)
+    records = DiskRecords(folder / "records")
+    try:
+        store = DiskStore(folder / "blob")
+        pins = Pins(records)
+        async with LastUsed(records, clock=clock) as used:
+            evictor = Evictor(
+                store,
+                used,
+                int(settings.max_size) or None,
+                lock=folder / "lock",
+                busy=store.busy,
+                pinned=pins.all,
+                deleted=lambda files, size: events(Evicted(files, size)),
+            )
+            purges = PurgeLog(folder / "purged")
+            claims = Claims(folder / PRIVATE_NAMES)
+            pages = StoredPages(records)
+            async with evictor:
+                yield Cache(folder, store, records, pages, used, evictor, purges, pins, claims)
+    finally:
+        await records.close()

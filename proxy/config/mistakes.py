@@ -1,0 +1,114 @@
+"""Wrong settings in words: which key, which value, what would be right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from proxy.config.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
+from proxy.errors import ConfigurationError
+
+EXPLAINED = "`waystation settings` prints all settings and explains them"
+_TABLES: dict[str, type[BaseModel]] = {
+    "local": LocalTable,
+    "mirror": MirrorTable,
+    "fallthrough": FallthroughTable,
+}
+_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
+
+_BY_KEY = {
+    "workers": 'is neither a whole number from 1 on nor "auto"',
+    "prefix": 'is not a path such as "/pypi", without a slash at its end',
+    "python": 'is not a Python version such as "3.12"',
+}
+_BY_TYPE = {
+    "missing": "is needed and not set",
+    "too_short": "is empty",
+    "greater_than": "has to be greater than {gt}",
+    "greater_than_equal": "has to be at least {ge}",
+    "less_than_equal": "has to be at most {le}",
+    "literal_error": "is not {expected}",
+    "union_tag_invalid": "has a kind that is none of {expected_tags}",
+    "union_tag_not_found": "has no kind; kinds are 'local', 'mirror' and 'fallthrough'",
+    "url_scheme": "is not an address that begins with {expected_schemes}",
+    "finite_number": "is not a finite number",
+    "value_error": "{error}",
+}
+_BY_FAMILY = {
+    "int": "is not a whole number",
+    "float": "is not a number",
+    "bool": "is neither true nor false",
+    "string": "is not text",
+    "path": "is not a path",
+    "list": "is not a list",
+    "dict": "is not a table",
+    "model": "is not a table",
+    "url": _ADDRESS,
+    "byte": 'is not a size in bytes, such as 500000000 or "20GB"',
+}
+"""By the first word of the type of an error."""
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+    """``; did you mean …?`` where a known name is close; capitals do not count. Else empty."""
+    by_lower = {each.lower(): each for each in known}
+    close = get_close_matches(name.lower(), by_lower, 1, cutoff=0.7)
+    return f"did you mean {by_lower[close[0]]}? " if close else ""
+
+
+def unknown(key: str, known: Iterable[str], origin: str = "") -> ConfigurationError:
+    """The error for a name that no setting has."""
+    where = f" (from {origin})" if origin else ""
+    hint = similar(key.rpartition(".")[2], known)
+    return ConfigurationError(key, f"there is no such setting{where}", hint + EXPLAINED)
+
+
+def mistakes(error: ValidationError, origins: Mapping[str, str]) -> Iterator[ConfigurationError]:
+    """Each wrong setting once."""
+    seen = set()
+    for each in error.errors(include_url=False):
+        found = _explained(each, origins)
+        if found.key not in seen:
+            seen.add(found.key)
+            yield found
+
+
+def _explained(error: Mapping[str, Any], origins: Mapping[str, str]) -> ConfigurationError:
+    parts = [str(part) for part in error["loc"]]
+    name, known = parts[0], list(Settings.model_fields)
+    if name == "indexes":
+        known = [key for kind in parts[2:3] for key in _TABLES[kind].model_fields]
+        del parts[2:3]  # the kind, which is no part of the key
+    elif name == "keep":
+        known = list(KeepTable.model_fields)
+    elif name == "workers":
+        del parts[1:]  # which of two types was tried
+    key, origin = ".".join(parts), origins.get(name, "")
+    if error["type"] == "extra_forbidden":
+        return unknown(key, known, origin)
+    where = f" (from {origin})" if origin else ""
+    problem = " ".join(filter(None, [_shown(key, error["input"]), _words(parts, error)]))
+    default = Settings.model_fields[name].default if len(parts) == 1 else None
+    usual = f"the default is {default}; " if default else ""
+    return ConfigurationError(key, problem + where, usual + EXPLAINED)
+
+
+def _words(parts: list[str], error: Mapping[str, Any]) -> str:
+    kind, context = error["type"], error.get("ctx", {})
+    by_key = next((_BY_KEY[part] for part in reversed(parts) if part in _BY_KEY), None)
+    if by_key and kind != "missing":
+        return by_key
+    family = _BY_FAMILY.get(kind.split("_")[0], "has a wrong value")
+    return _BY_TYPE.get(kind, family).format_map(context)
+
+
+def _shown(key: str, value: object) -> str:
+    """The value, unless it is long, or may be or hold a secret."""
+    if "password" in key or not isinstance(value, str | int | float):
+        return ""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if "@" not in text and len(text) <= 100 and text.isprintable() else ""

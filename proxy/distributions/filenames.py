@@ -1,0 +1,291 @@
+"""What the name of a distribution file says: its kind, project and version. No file is opened.
+
+Project names (PEP 503, PEP 508) and what file names say about them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion, Version
+
+from proxy.model import ProjectName, normalize
+
+
+class DistributionKind(StrEnum):
+    """What sort of distribution an extension announces."""
+
+    WHEEL = "wheel"
+    SDIST = "sdist"
+    LEGACY = "legacy"  # nothing makes these any more, and hardly anything installs them
+
+
+class DistributionName(NamedTuple):
+    """Whose file a name says it is."""
+
+    project: ProjectName
+    version: str
+    """Normalized (PEP 440) if it can be, else as written."""
+    certain: bool
+    """False: several readings are possible, and only the archive's own metadata can tell."""
+
+
+_KINDS = {
+    ".whl": DistributionKind.WHEEL,
+    ".tar.gz": DistributionKind.SDIST,
+    ".zip": DistributionKind.SDIST,
+} | dict.fromkeys(
+    (".tar.bz2", ".tgz", ".tar.xz", ".tar.Z", ".tar", ".egg", ".exe", ".msi", ".rpm", ".deb"),
+    DistributionKind.LEGACY,
+)
+
+# No name, version or tag of any standard needs more; what looks like one of these letters
+# and is another would only help to deceive.
+_ALPHABET = re.compile(r"[A-Za-z0-9._+!-]+\Z")
+
+# Windows installers carry the platform, and perhaps a Python version, after the version.
+_INSTALLER = re.compile(r"(.+?)-([^-]+)\.win(?:32|-[a-z0-9]+)(?:-py\d(?:\.\d+)?)?\Z")
+
+
+# A wheel's name of which nothing has to be worked out: the parts, and a plain release as version.
+_PLAIN_WHEEL = re.compile(
+    r"([A-Za-z0-9]+(?:_[A-Za-z0-9]+)*)-((?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*)"
+    r"-[a-z0-9.]+-[a-z0-9_.]*[a-z0-9]-[a-z0-9_.]*[a-z0-9]\.whl\Z"
+)
+
+
+def kind_of(filename: str) -> DistributionKind | None:
+    """The kind by extension; None for all that is not a distribution. Case matters."""
+    return _KINDS.get(_extension(filename))
+
+
+def parse_filename(filename: str) -> DistributionName | None:
+    """Project and version as the name tells them; None if it names neither.
+
+    Wheels follow the binary distribution format, sdists PEP 625. The name of an older sdist
+    that can be split at several dashes gives the likeliest reading, as not ``certain``.
+    """
+    if (plain := _PLAIN_WHEEL.match(filename)) and len(filename) <= MAX_NAME:
+        return DistributionName(normalize(plain[1]), plain[2], certain=True)
+    kind = kind_of(filename)
+    if kind is None or not _ALPHABET.match(filename) or not safe_filename(filename):
+        return None
+    try:
+        if kind is DistributionKind.WHEEL:
+            name, version, _, _ = parse_wheel_filename(filename)
+            return DistributionName(normalize(name), str(version), certain=True)
+        return (
+            _identify_sdist(filename)
+            if kind is DistributionKind.SDIST
+            else _identify_legacy(filename)
+        )
+    except ValueError:
+        return None
+
+
+def split_readings(filename: str) -> Iterator[tuple[ProjectName, str]]:
+    """Every project the name can be meant for, with what then is left as the version."""
+    stem = stem_of(filename)
+    for dash in (place for place, letter in enumerate(stem) if letter == "-"):
+        try:
+            yield normalize(stem[:dash]), stem[dash + 1 :]
+        except ValueError:
+            continue
+
+
+def version_for(filename: str, project: ProjectName) -> str | None:
+    """What follows a spelling of ``project`` and a dash; None if there is no such."""
+    return next((rest for name, rest in split_readings(filename) if name == project and rest), None)
+
+
+def stem_of(filename: str) -> str:
+    """The name without its extension."""
+    return filename.removesuffix(_extension(filename))
+
+
+def normal_version(text: str) -> str:
+    """The normalized form (PEP 440), or the text itself where there is none."""
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        return text
+
+
+def same_version(one: str, other: str) -> bool:
+    """Whether two spellings mean one version."""
+    try:
+        return Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
+
+
+def _extension(filename: str) -> str:
+    for ending in _KINDS:
+        if filename.endswith(ending):
+            return ending
+    return ""
+
+
+def _identify_sdist(filename: str) -> DistributionName | None:
+    try:
+        name, version = parse_sdist_filename(filename)
+    except ValueError:
+        return _likeliest(filename)
+    return DistributionName(normalize(name), str(version), certain=filename.count("-") == 1)
+
+
+def _identify_legacy(filename: str) -> DistributionName | None:
+    stem = stem_of(filename)
+    if filename.endswith(".egg"):
+        # An egg's name and version have underscores for dashes: only tags follow the second.
+        name, version = (*stem.split("-"), "")[:2]
+        found = normal_version(version.replace("_", "-"))
+        return DistributionName(normalize(name), found, certain=True) if found else None
+    if filename.endswith((".exe", ".msi")):
+        parts = _INSTALLER.match(stem)
+        return parts and DistributionName(
+            normalize(parts[1]), normal_version(parts[2]), certain=True
+        )
+    if filename.endswith((".rpm", ".deb")):
+        return None  # named by the rules, and often with the name, of another world
+    return _likeliest(filename)
+
+
+def _likeliest(filename: str) -> DistributionName | None:
+    found = [(name, rest) for name, rest in split_readings(filename) if rest[:1].isdigit()]
+    return (
+        DistributionName(found[0][0], normal_version(found[0][1]), certain=False) if found else None
+    )
+
+
+MAX_NAME = 255
+"""Bytes of a file name that every file system takes."""
+
+_DEVICE = r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)"
+_PLAIN = re.compile(rf"(?!{_DEVICE})[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9_+!-])?\Z")
+_UNSAFE = re.compile(rf"[.~-]|{_DEVICE}|.*[/\\:]|.*[. ]\Z")
+
+_OF_ANY = re.compile(
+    r"([A-Za-z0-9._]+)-[A-Za-z0-9._+!-]*\.whl\Z"
+    r"|([A-Za-z0-9._-]+)-[A-Za-z0-9._+!]*\.(?:tar\.gz|zip)\Z"
+)
+_SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
+
+
+def safe_filename(name: str) -> bool:
+    """Whether a decoded file name can be shown, sent in headers and put on any file system."""
+    if len(name) <= MAX_NAME and _PLAIN.match(name):
+        return True
+    return (
+        name.isprintable()  # which a control character, a surrogate or a bidi mark is not
+        and 0 < len(name.encode()) <= MAX_NAME
+        and not _UNSAFE.match(name)
+        and unicodedata.is_normalized("NFC", name)
+    )
+
+
+def belongs_to(filename: str, project: ProjectName) -> bool:
+    """Whether the file name is one of this project, going by its name part.
+
+    A name that no standard explains (eggs, installers, dumb archives) belongs to every
+    project it starts with a spelling of, followed by a dash.
+    """
+    if is_plain_filename(filename, project):
+        return True
+    start = _start(project).match(filename)
+    if start is None:
+        return False
+    try:
+        if _name_of(filename) == project:
+            return True
+    except (InvalidSdistFilename, InvalidWheelFilename):
+        return True
+    # packaging takes "foo-1.0-1.tar.gz" for version 1 of "foo-1-0": PEP 440 allows a
+    # post release to be spelled with a dash, PEP 625 came later.
+    rest = filename[start.end() :]
+    return not filename.endswith(".whl") and _version(_stem(rest)) is not None
+
+
+def version_of(filename: str, project: ProjectName) -> str | None:
+    """The version (PEP 440, normalized) in the name of a wheel or sdist of this project.
+
+    None if the name does not tell.
+    """
+    start = _start(project).match(filename)
+    if start is None:
+        return None
+    rest = filename[start.end() :]
+    if not rest.endswith(".whl"):
+        return _version(_stem(rest)) if rest.endswith(_SDISTS) else None
+    plain_name = "-" not in filename[: start.end() - 1]
+    version, *tags = rest.split("-")
+    return _version(version) if plain_name and len(tags) >= 3 else None
+
+
+def is_plain_filename(filename: str, project: ProjectName) -> bool:
+    """Whether ``plain_filename_pattern`` describes the file name; for a few, without making a pattern."""
+    found = _OF_ANY.match(filename)
+    if found is None or len(filename) > MAX_NAME or _UNSAFE.match(project.replace("-", ".")):
+        return False
+    spelled: str = found[1] or found[2]
+    return spelled.lower().replace("_", "-").replace(".", "-") == project
+
+
+def plain_filename_pattern(project: ProjectName) -> str:
+    """A pattern of file names that are plainly of this project and safe; ends before the end.
+
+    A wheel's name ends at its first dash, an sdist's at its last: wherever a spelling of
+    the project ends there too, nothing else has to be looked at.
+    """
+    room = MAX_NAME - len(project) - len("-.tar.gz")
+    if room < 0 or _UNSAFE.match(project.replace("-", ".")):
+        return "(?!)"
+    wheel = _spelling(project, "[_.]") + rf"-[A-Za-z0-9._+!-]{{0,{room}}}\.whl"
+    sdist = _spelling(project, "[-_.]") + rf"-[A-Za-z0-9._+!]{{0,{room}}}\.(?:tar\.gz|zip)"
+    return f"(?:{wheel}|{sdist})"
+
+
+@lru_cache(maxsize=1024)
+def _start(project: ProjectName) -> re.Pattern[str]:
+    return re.compile(_spelling(project, "[-_.]+") + "-")
+
+
+def _spelling(project: ProjectName, separator: str) -> str:
+    """A pattern for all ways to write the name.
+
+    Both cases of each letter are listed, as ignoring case would let other alphabets' letters
+    in and costs the search its quick start.
+    """
+    letters = (f"[{c}{c.upper()}]" if c.isalpha() else c for c in project)
+    return "".join(separator if c == "-" else c for c in letters)
+
+
+def _name_of(filename: str) -> str:
+    """The name part, normalized; raises packaging's errors."""
+    if filename.endswith(".whl"):
+        return parse_wheel_filename(filename)[0]
+    return canonicalize_name(parse_sdist_filename(filename)[0])
+
+
+def _stem(rest: str) -> str:
+    return next((rest.removesuffix(end) for end in _SDISTS if rest.endswith(end)), rest)
+
+
+@lru_cache(maxsize=4096)
+def _version(text: str) -> str | None:
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        return None

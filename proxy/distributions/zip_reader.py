@@ -1,0 +1,171 @@
+"""Zip archives (wheels, some sdists) read with suspicion: nothing that two readers could
+understand differently is used. What the members mean is decided in ``archive``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+from proxy.distributions.archive_limits import (
+    DIRECTORY_LIMIT,
+    MEMBER_LIMIT,
+    METADATA_LIMIT,
+    UnusableArchive,
+    check_ratio,
+)
+
+_LOCAL = struct.Struct("<4s5H3L2H")
+_END = struct.Struct("<4s4H2LH")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_64 = struct.Struct("<4sLQL")
+_LONGEST_COMMENT = 65_535
+_FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
+_ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800
+MAX_DIRECTORY = 64 * 1024 * 1024
+"""Bytes that the members may have, unpacked, however small the archive is."""
+
+_DESCRIPTOR = 24  # bytes at most between a member's data and the next header
+
+# What zipfile raises on archives that are none, beside OSError, which stays the disk's.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    struct.error,
+)
+
+
+def check_end(file: BinaryIO) -> int:
+    """The number of members, once it is sure that the archive fills its file.
+
+    A file that is still being copied does not; nor does an archive with another one, or
+    anything else, before or behind it. Raises ``UnusableArchive``.
+    """
+    length = file.seek(0, os.SEEK_END)
+    tail_start = max(0, length - _END.size - _LONGEST_COMMENT)
+    tail = _at(file, tail_start, length - tail_start)
+    found = tail.rfind(b"PK\5\6")
+    if found < 0 or found + _END.size > len(tail):
+        raise UnusableArchive("it has no end record; perhaps it is not yet complete")
+    end = tail_start + found
+    facts: tuple[int, ...] = _END.unpack_from(tail, found)[4:]
+    entries, size, offset, comment = facts
+    if end + _END.size + comment != length:
+        raise UnusableArchive("something follows its end record")
+    if entries == _FULL_16 or _FULL_32 in (size, offset):
+        end, entries, size, offset = _end_64(file, end, (entries, size, offset))
+    if offset + size != end:
+        raise UnusableArchive("its central directory is not where its end record says")
+    if entries > MEMBER_LIMIT or size > DIRECTORY_LIMIT:
+        raise UnusableArchive("it has too many members")
+    if entries == 0 or _at(file, 0, 4) != b"PK\3\4" or _at(file, 257, 5) == b"ustar":
+        raise UnusableArchive("it does not start as a zip archive does")
+    return entries
+
+
+@contextmanager
+def opened(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
+    """The archive, once all its headers agree; what breaks while it is read is unusable too."""
+    count = check_end(file)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if len(archive.infolist()) != count:
+                raise UnusableArchive("its end record counts other members than it has")
+            _check_members(archive)
+            _check_local_headers(file, archive)
+            yield archive
+    except UnusableArchive:
+        raise
+    except _BROKEN as error:
+        raise UnusableArchive("it is not a valid zip archive") from error
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """The content of a small member. Raises ``UnusableArchive`` if it is not small."""
+    with archive.open(name) as member:
+        content = member.read(METADATA_LIMIT + 1)
+    if len(content) > METADATA_LIMIT:
+        raise UnusableArchive("its metadata is too large")
+    return content
+
+
+def _end_64(file: BinaryIO, end: int, small: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """The same facts from the 64-bit records, which stand directly before the end record."""
+    start = end - _LOCATOR_64.size
+    locator = _at(file, start, _LOCATOR_64.size) if start > 0 else b""
+    if not locator.startswith(b"PK\6\7"):
+        return (end, *small)  # the numbers are just that large
+    _, _, place, _ = _LOCATOR_64.unpack(locator)
+    record = _at(file, place, _END_64.size) if place + _END_64.size <= start else b""
+    if not record.startswith(b"PK\6\6"):
+        raise UnusableArchive("its 64-bit end record is missing")
+    _, remaining, _, _, _, _, _, entries, size, offset = _END_64.unpack(record)
+    if place + 12 + remaining != start:
+        raise UnusableArchive("something stands between its end records")
+    return place, entries, size, offset
+
+
+def _check_members(archive: zipfile.ZipFile) -> None:
+    members = archive.infolist()
+    if any(count > 1 for count in Counter(info.orig_filename for info in members).values()):
+        raise UnusableArchive("it has two members of one name")
+    for info in members:
+        name = info.orig_filename
+        if info.flag_bits & _ENCRYPTED:
+            raise UnusableArchive("it is encrypted")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnusableArchive("it is compressed in an unusual way")
+        if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
+            raise UnusableArchive("it has a member with an unsafe name")
+    packed = sum(info.compress_size for info in members)
+    check_ratio(packed, sum(info.file_size for info in members), MAX_DIRECTORY)
+
+
+def _check_local_headers(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Readers that stream see only these; they must tell the same as the central directory."""
+    expected, slack = 0, 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        if not expected <= info.header_offset <= expected + slack:
+            raise UnusableArchive("its members overlap or leave gaps")
+        expected = _end_of(file, info)
+        slack = _DESCRIPTOR if info.flag_bits & _SIZES_FOLLOW else 0
+    if not expected <= archive.start_dir <= expected + slack:
+        raise UnusableArchive("its members do not end where its directory begins")
+
+
+def _end_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:
+    """Where the member's data ends, if its local header says so too."""
+    header = _at(file, info.header_offset, _LOCAL.size)
+    magic, _, flags, method, _, _, _, packed, unpacked, length, extra = _LOCAL.unpack(header)
+    name = _at(file, info.header_offset + _LOCAL.size, length)
+    sizes_agree = (
+        (packed, unpacked) == (info.compress_size, info.file_size)
+        or flags & _SIZES_FOLLOW
+        or _FULL_32 in (packed, unpacked)
+    )
+    same = (magic, method, flags & _SIZES_FOLLOW, name.decode(_coding(flags)))
+    told = (b"PK\3\4", info.compress_type, info.flag_bits & _SIZES_FOLLOW, info.orig_filename)
+    if same != told or not sizes_agree:
+        raise UnusableArchive("its headers contradict each other")
+    end: int = info.header_offset + _LOCAL.size + length + extra + info.compress_size
+    return end
+
+
+def _coding(flags: int) -> str:
+    return "utf-8" if flags & _UTF_8 else "cp437"
+
+
+def _at(file: BinaryIO, offset: int, size: int) -> bytes:
+    file.seek(offset)
+    return file.read(size)

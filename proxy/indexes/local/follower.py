@@ -1,0 +1,229 @@
+"""Keeps a table of files in step with a directory: what changed before a request is seen by it.
+
+Where the kernel tells about changes, a request costs one read of a queue, and only what has
+changed is looked at again. Elsewhere it costs the stats of the root and of one project's files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from proxy.errors import IndexUnavailable
+from proxy.indexes.local.inotify import CannotWatch, Marks, Watch
+from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, SkipLog
+from proxy.indexes.local.table import Changes, DirectoryTable
+from proxy.indexes.local.tree import DirectoryTree, Seen
+from proxy.model import ProjectName
+
+_log = logging.getLogger(__name__)
+
+
+class Follower:
+    """The table, marks of what has to be looked at again, and who is told of what has changed."""
+
+    def __init__(
+        self,
+        name: str,
+        tree: DirectoryTree,
+        *,
+        watch: bool,
+        announce: Callable[[Changes], None],
+        optional: bool = False,
+    ) -> None:
+        """``optional``: until the root is there for the first time, it counts as empty."""
+        self.table = DirectoryTable()
+        self.watching = watch
+        """Whether the kernel tells about changes; else each request has to look."""
+        self.skipped = SkipLog(name, self.table.claims)
+        self.awaited = optional
+        """Whether there has been no root so far, and need not be one."""
+        self.generation = 0
+        """Goes up whenever an answer that was made before may be wrong."""
+        self._name = name
+        self._tree = tree
+        self._announce = announce
+        self._watch: Watch | None = None
+        self._marks = Marks(everything=True)
+        self._meanwhile = Marks()
+        self._identity = (0, 0)
+        self._surveys = 0
+        self._trouble = ""
+        self._lock = asyncio.Lock()  # whoever holds it changes the table
+        self._survey_lock = asyncio.Lock()  # taken inside the other one, or alone
+
+    def poll(self) -> bool:
+        """Take note of what has changed; reads a queue, never waits. False: there is no root."""
+        if self.awaited:
+            if not self._tree.exists():
+                return False
+            self.awaited = False
+            self._tell(None)
+        if self._watch and (marks := self._watch.read()):
+            self._marks.add(marks)
+            self._meanwhile.add(marks)
+            self._tell(self.table.affected(marks))
+        return True
+
+    async def settle(self, project: ProjectName | None = None) -> None:
+        """Bring the table up to date for a project; None: for the list of projects.
+
+        Raises ``IndexUnavailable``, and from then on until the directory can be read again.
+        """
+        if not self.poll():
+            return
+        if not self.watching and not self._marks.everything:
+            entries = self.table.entries(project) if project else ()
+            self._marks.add(await self._checked(self.table.stamps(project), entries))
+        if self._marks or self._lock.locked():
+            async with self._lock:
+                await self._catch_up()
+
+    async def recheck(self) -> None:
+        """Compare everything, for what no event told; requests are answered meanwhile.
+
+        Raises ``IndexUnavailable``.
+        """
+        await self.settle()
+        if self.awaited:
+            return
+        surveys, self._meanwhile = self._surveys, Marks()
+        try:
+            async with self._survey_lock:
+                identity, found = await asyncio.to_thread(self._tree.scan_all, self._watch)
+        except (CannotWatch, OSError):
+            self._marks.everything = True  # it is dealt with where requests wait for it
+        else:
+            async with self._lock:
+                if surveys == self._surveys:
+                    self._take(found, everything=True)
+                    self._marks.add(self._meanwhile)  # what was found may be older than these
+                    self._forget_writers()
+            self._marks.everything |= identity != self._identity
+        await self.settle()
+
+    async def check_root(self) -> None:
+        """Notice another root, or none, in the old one's place. Raises ``IndexUnavailable``."""
+        if self.awaited:
+            await self.settle()
+            return
+        self._marks.add(await self._checked({}, ()))
+        await self.settle()
+
+    async def release(self, project: ProjectName) -> None:
+        """Give up what was claimed by files that could not be listed, once none is here."""
+        marks = Marks(files=self.skipped.places(project))
+        with suppress(OSError):  # what cannot be looked at may still be there
+            seen = await asyncio.to_thread(self._tree.scan_marked, marks, (), None)
+            self.skipped.forget(project, [at for at, found in seen.files.items() if found is None])
+
+    def doubt(self, entry: DirectoryEntry) -> None:
+        """Look at it again before the next answer, and keep none that is made now."""
+        self.generation += 1
+        self._marks.files.add(entry.place)
+
+    def confirm(self, entry: DirectoryEntry, project: ProjectName) -> None:
+        """Give the file to the project that its content, now read, has told."""
+        if not entry.certain and self.table.get(entry.place) == entry:
+            confirmed = msgspec.structs.replace(entry, project=project, certain=True)
+            self._tell(self.table.put(entry.place, confirmed))
+
+    def skip(self, skipped: RejectedFile) -> None:
+        """The file is not listed, and still claims its projects."""
+        self._tell(self.skipped.add(skipped))
+
+    def being_written(self, entry: DirectoryEntry) -> bool:
+        return self._watch is not None and entry.place in self._watch.writing
+
+    async def close(self) -> None:
+        watch, self._watch = self._watch, None
+        if watch:
+            await asyncio.to_thread(watch.close)
+
+    async def _checked(self, stamps: Mapping[str, int], entries: Iterable[DirectoryEntry]) -> Marks:
+        """Marks for what of the root, these folders and these files is not what it was."""
+        try:
+            return await asyncio.to_thread(self._tree.check, self._identity, stamps, entries)
+        except OSError:
+            return Marks(everything=True)
+
+    async def _catch_up(self) -> None:
+        """Look at all that is marked; the marks stay where that fails or is given up."""
+        marks, self._marks = self._marks, Marks()
+        try:
+            if marks.everything:
+                await self._start_over()
+            elif marks:
+                await self._look(marks)
+        except OSError as error:
+            self._marks.everything = True
+            self._lose(error.strerror or str(error))
+            raise IndexUnavailable(self._name, self._trouble) from error
+        except BaseException:
+            self._marks.add(marks)
+            raise
+
+    async def _look(self, marks: Marks) -> None:
+        marks.files = self.table.places(marks)
+        if not (marks.files or marks.folders):
+            return
+        try:
+            seen = await asyncio.to_thread(
+                self._tree.scan_marked, marks, self.table.folders, self._watch
+            )
+        except CannotWatch as error:
+            self._stop_watching(error)
+            await self._start_over()
+        else:
+            self._take(seen)
+
+    async def _start_over(self) -> None:
+        """Watch and list everything anew."""
+        old, self._watch = self._watch, None
+        try:
+            async with self._survey_lock:
+                if old:
+                    await asyncio.to_thread(old.close)
+                self._watch = await asyncio.to_thread(Watch) if self.watching else None
+                self._identity, found = await asyncio.to_thread(self._tree.scan_all, self._watch)
+        except CannotWatch as error:
+            self._stop_watching(error)
+            await self._start_over()
+            return
+        self._surveys += 1
+        self._take(found, everything=True)
+        self._tell(None)
+        if self._trouble:
+            _log.info("%s can be read again", self._name)
+            self._trouble = ""
+
+    def _take(self, seen: Seen, *, everything: bool = False) -> None:
+        changes = self.table.take(seen, everything=everything)
+        claimed = {project for skipped in seen.skipped() for project in self.skipped.add(skipped)}
+        self._tell(changes if changes is None else changes | claimed)
+
+    def _forget_writers(self) -> None:
+        """Who has not closed a file for so long may never do; whoever still writes is noticed."""
+        if self._watch and self._watch.writing:
+            written = Marks(files=self._watch.writing.copy())
+            self._watch.writing.clear()
+            self._tell(self.table.affected(written))
+
+    def _tell(self, changes: Changes) -> None:
+        if changes is None or changes:
+            self.generation += 1
+            self._announce(changes)
+
+    def _stop_watching(self, error: CannotWatch) -> None:
+        self.watching = False
+        _log.warning("%s: each request looks for changes by itself, since %s", self._name, error)
+
+    def _lose(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            _log.warning("%s cannot be read: %s", self._name, trouble)
+            self._trouble = trouble
+            self._tell(None)

@@ -1,0 +1,132 @@
+"""What the kernel tells about changes in a directory (inotify), as places to be looked at again.
+
+The kernel queues an event before the change's system call returns, so whoever reads the queue
+afterwards has seen the change. Linux only; elsewhere ``Watch`` raises ``CannotWatch``.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from proxy.distributions.filenames import kind_of
+from proxy.distributions.possible_projects import looks_like_distribution
+from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, Place, joined
+
+_BUFFER = 64 * 1024  # bytes
+_READS = 64  # empty any queue of usual length, and end even if events come faster than that
+_SCARCE = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS}
+
+
+class CannotWatch(Exception):
+    """There is no inotify here, or no more of it."""
+
+
+@dataclass
+class Marks:
+    """What has to be looked at again."""
+
+    everything: bool = False
+    """Events may be lost, or the root is another: watch anew, list anew."""
+    folders: set[str] = field(default_factory=set)
+    files: set[Place] = field(default_factory=set)
+    others: bool = False
+    """Something changed that is no distribution, such as what links lead to."""
+
+    def __bool__(self) -> bool:
+        return self.everything or self.others or bool(self.folders) or bool(self.files)
+
+    def add(self, other: Marks) -> None:
+        self.everything |= other.everything
+        self.folders |= other.folders
+        self.files |= other.files
+        self.others |= other.others
+
+
+class Watch:
+    """Follows folders, one by one."""
+
+    def __init__(self) -> None:
+        self.writing: set[Place] = set()
+        """Files that were written to and are not yet closed."""
+        self._folders: dict[int, str] = {}
+        self._lock = threading.Lock()  # folders are added in threads, events read on the loop
+        if not sys.platform.startswith("linux"):
+            raise CannotWatch("this system has no inotify")
+        try:
+            import inotify_simple
+
+            self._inotify: Any = inotify_simple.INotify(nonblocking=True)
+        except (ImportError, OSError) as error:
+            raise CannotWatch(f"inotify cannot be had ({error})") from error
+        self._parse: Callable[[bytes], Iterable[tuple[int, int, int, str]]]
+        self._parse = inotify_simple.parse_events
+        self._flags = inotify_simple.flags
+        self._fd: int = self._inotify.fileno()
+        queue = select.poll()
+        queue.register(self._fd, select.POLLIN)
+        self._waiting = queue.poll
+
+    def follow(self, folder: str, path: str) -> None:
+        """Watch from now on. Raises ``CannotWatch`` where watches have run out, ``OSError``."""
+        flags = self._flags
+        mask = flags.CREATE | flags.MODIFY | flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM
+        mask |= flags.DELETE | flags.ATTRIB | flags.DELETE_SELF | flags.MOVE_SELF | flags.ONLYDIR
+        with self._lock:  # else an event could be read before it is known whose it is
+            try:
+                self._folders[self._inotify.add_watch(path, mask)] = folder
+            except OSError as error:
+                if error.errno in _SCARCE:
+                    raise CannotWatch(f"the system allows no more watches ({error})") from error
+                raise
+
+    def read(self) -> Marks | None:
+        """What has changed since it was last read; None: nothing. Never waits."""
+        if not self._waiting(0):  # a third of what it costs to read and be told that it would block
+            return None
+        marks = Marks()
+        for _ in range(_READS):
+            with self._lock:
+                for wd, mask, _, name in self._parse(os.read(self._fd, _BUFFER)):
+                    self._mark(marks, self._folders.get(wd), mask, name)
+                    if mask & self._flags.IGNORED:
+                        self._folders.pop(wd, None)
+            if not self._waiting(0):
+                break
+        return marks
+
+    def close(self) -> None:
+        self._inotify.close()
+
+    def _mark(self, marks: Marks, folder: str | None, mask: int, name: str) -> None:
+        flags = self._flags
+        itself = flags.DELETE_SELF | flags.MOVE_SELF | flags.UNMOUNT | flags.IGNORED | flags.ATTRIB
+        if mask & flags.Q_OVERFLOW or (folder == ROOT_FOLDER and not name and mask & itself):
+            marks.everything = True
+        elif folder is None or not name:
+            return  # of a folder that is gone; the event in the root tells what has become of it
+        elif mask & flags.ISDIR:
+            marks.folders.add(joined(folder, name))
+            if looks_like_distribution(name):
+                marks.files.add((folder, name))
+        elif name.endswith(YANKED_SUFFIX):
+            marks.files.add((folder, name.removesuffix(YANKED_SUFFIX)))
+        elif kind_of(name) or looks_like_distribution(name):
+            self._mark_file(marks, (folder, name), mask)
+        else:
+            marks.others = True
+            if folder == ROOT_FOLDER and mask & (flags.CREATE | flags.MOVED_TO):
+                marks.files.add((folder, name))  # a link to a folder claims its name
+
+    def _mark_file(self, marks: Marks, place: Place, mask: int) -> None:
+        marks.files.add(place)
+        if mask & self._flags.MODIFY:
+            self.writing.add(place)
+        elif not mask & self._flags.ATTRIB:
+            self.writing.discard(place)

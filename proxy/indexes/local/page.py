@@ -1,0 +1,154 @@
+"""The page of a project from the details of its local files. Pure.
+
+The files of a local directory together with what is known of their contents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from proxy.distributions.archive import UnusableArchive
+from proxy.errors import IndexUnavailable, NoSuchFile
+from proxy.indexes.local.catalogue import Catalogue, Details, Unstable, read_metadata
+from proxy.indexes.local.follower import Follower
+from proxy.indexes.local.scan import DirectoryEntry, RejectedFile
+from proxy.model import File, ProjectName, ProjectPage
+from proxy.storage.base import Records
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """A file, and what the page says about it."""
+
+    entry: DirectoryEntry
+    details: Details
+    uploaded: str
+
+
+class LocalPage(msgspec.Struct, frozen=True):
+    """A page, and where the bytes of its files are."""
+
+    page: ProjectPage
+    entries: Mapping[str, DirectoryEntry]
+    """By filename."""
+
+
+def build_page(
+    project: ProjectName, source: str, listed: Iterable[Listed], fresh_until: float | None
+) -> LocalPage:
+    """The files by version and filename, and the versions (PEP 700) in the same order."""
+    ordered = sorted(listed, key=lambda one: (*_rank(one.details.version), one.entry.filename))
+    files = tuple(_file(one) for one in ordered)
+    page = ProjectPage(
+        project,
+        files,
+        versions=tuple(dict.fromkeys(one.details.version for one in ordered)),
+        source=source,
+        fresh_until=fresh_until,
+        version=hashlib.sha256(msgspec.msgpack.encode(files)).hexdigest(),
+    )
+    return LocalPage(page, {one.entry.filename: one.entry for one in ordered})
+
+
+def _file(listed: Listed) -> File:
+    entry, details = listed.entry, listed.details
+    return File(
+        entry.filename,
+        Path(entry.path).as_uri(),
+        {"sha256": details.sha256},
+        size=entry.identity[0],
+        requires_python=details.requires_python,
+        uploaded=listed.uploaded,
+        yanked=entry.yanked,
+        metadata={"sha256": details.metadata} if details.metadata else False,
+    )
+
+
+def _rank(version: str) -> tuple[int, Version | str]:
+    """Versions that PEP 440 knows come last, so in their order; installers take no others."""
+    try:
+        return 1, Version(version)
+    except InvalidVersion:
+        return 0, version
+
+
+class Contents:
+    """Joins the table of files, the catalogue of details, and stored METADATA."""
+
+    def __init__(
+        self, name: str, follower: Follower, catalogue: Catalogue, records: Records
+    ) -> None:
+        self._name = name
+        self._follower = follower
+        self._catalogue = catalogue
+        self._records = records
+        self._read = -1
+
+    async def listed(self, project: ProjectName) -> list[Listed]:
+        """The files of the project that can be listed now. Raises ``IndexUnavailable``."""
+        table = self._follower.table
+        for place in table.hidden(project):
+            reason = "a file of the same name lies in another folder"
+            self._follower.skip(RejectedFile(place, reason))
+        found = await asyncio.gather(
+            *map(self._with_details, table.entries(project)), return_exceptions=True
+        )
+        for failure in found:
+            if isinstance(failure, BaseException):
+                raise failure
+        listed = (one for one in found if isinstance(one, Listed))
+        return [one for one in listed if one.details.project == project]
+
+    async def read_pending(self) -> None:
+        """Read, one by one, what nobody has asked for yet, and confirm what names only hint at."""
+        generation = self._follower.generation
+        if generation == self._read:
+            return
+        entries = self._follower.table.all()
+        known = self._catalogue.known
+        for entry in [one for one in entries if not one.certain or known(one) is None]:
+            with contextlib.suppress(IndexUnavailable):
+                await self._with_details(entry)
+        self._read = generation
+
+    async def metadata(self, owner: DirectoryEntry, file: File) -> bytes:
+        """METADATA of a wheel, as promised. Raises ``NoSuchFile`` and ``IndexUnavailable``."""
+        digest, key = file.hashes["sha256"], f"metadata/{file.hashes['sha256']}"
+        data = await self._records.get(key)
+        if data is not None and hashlib.sha256(data).hexdigest() == digest:
+            return data
+        try:
+            data = await asyncio.to_thread(read_metadata, owner)
+        except (OSError, UnusableArchive) as error:
+            self._follower.doubt(owner)
+            raise IndexUnavailable(self._name, f"{owner.filename} cannot be read") from error
+        if hashlib.sha256(data).hexdigest() != digest:
+            self._follower.doubt(owner)
+            raise NoSuchFile(owner.project, file.filename, "it has just been replaced")
+        await self._records.put(key, data)
+        return data
+
+    async def _with_details(self, entry: DirectoryEntry) -> Listed | None:
+        """None if the file cannot be listed, or not yet."""
+        if self._follower.being_written(entry):
+            return None
+        try:
+            details = await self._catalogue.details(entry)
+        except Unstable:
+            self._follower.doubt(entry)
+            return None
+        except OSError as error:
+            self._follower.doubt(entry)
+            raise IndexUnavailable(self._name, f"{entry.filename} cannot be read") from error
+        if details.project is not None:
+            self._follower.confirm(entry, details.project)
+        if details.problem:
+            self._follower.skip(RejectedFile(entry.place, details.problem))
+            return None
+        return Listed(entry, details, self._catalogue.uploaded(details))

@@ -1,0 +1,142 @@
+"""A mirror: an upstream index seen through a memory of its pages and a store of its files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Set
+from typing import Protocol
+
+from proxy.errors import NoSuchFile, NotFound, UpstreamError
+from proxy.events import Observer, Outcome, PageAnswered, PageChanged
+from proxy.indexes.mirror.files import MirrorFiles
+from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
+from proxy.indexes.mirror.siblings import MirrorSiblings
+from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
+
+
+class PageSource(Protocol):
+    """Where a mirror's pages come from: ``MirrorPages``, or ``OfflinePages``."""
+
+    @property
+    def final(self) -> bool:
+        """Whether there can be no news: what is stored is all there is."""
+
+    async def page(
+        self, project: ProjectName, checked_after: float = 0.0
+    ) -> tuple[ProjectPage, Outcome]: ...
+
+    async def renewed(self, project: ProjectName, since: float) -> tuple[ProjectPage, Outcome]: ...
+
+    def recheck(self, project: ProjectName) -> None: ...
+
+    def forget(self, project: ProjectName | None) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Mirror:
+    """An index that answers for an upstream, also while that is slow, down or lying."""
+
+    def __init__(
+        self,
+        name: str,
+        pages: PageSource,
+        memory: PageCache,
+        files: MirrorFiles,
+        metadata: MirrorSiblings,
+        events: Observer,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        self._pages = pages
+        self._memory = memory
+        self._files = files
+        self._metadata = metadata
+        self._events = events
+        self._clock = clock
+
+    async def projects(self) -> Set[ProjectName]:
+        """Those whose pages are stored: upstream's own list is huge, and lags behind."""
+        return await self._memory.projects()
+
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        page, outcome = await self._pages.page(project, checked_after)
+        self._events(PageAnswered(project, self.name, outcome))
+        return page
+
+    async def file(
+        self, project: ProjectName, filename: str, digest: str | None = None
+    ) -> Artifact:
+        wanted = None if digest == "-" else digest
+        asked = self._clock()
+        try:
+            page = await self._listing(project, filename, wanted)
+            return await self._artifact(page, filename, wanted, asked)
+        except (NotFound, UpstreamError):
+            if wanted is None or await self._is_quarantined(project):
+                raise
+            artifact = await self._files.once_listed(project, filename, wanted)
+            if artifact is None:
+                raise
+            return artifact
+
+    def forget(self, project: ProjectName | None = None) -> None:
+        """Drop what is in memory of one project, or of all: what was stored was purged."""
+        self._pages.forget(project)
+        if project is None:
+            self._memory.drop_all()
+        else:
+            self._memory.drop(project)
+        self._events(PageChanged(project))
+
+    async def close(self, grace: float = 0.0) -> None:
+        """Downloads that are running get ``grace`` seconds to finish."""
+        await self._metadata.close()  # it starts downloads, they ask for pages, those are stored
+        await self._files.close(grace)
+        await self._pages.close()
+        await self._memory.close()
+
+    async def _listing(
+        self, project: ProjectName, filename: str, digest: str | None
+    ) -> ProjectPage:
+        """A page that lists the file, else the newest.
+
+        A stored page is enough however old it is: its digest says which bytes are meant.
+        """
+        if digest is not None or self._pages.final:
+            known = self._memory.get(project)
+            if not _lists(known, filename, digest):
+                known = await self._memory.load(project)  # another process may know more
+            if known and _lists(known, filename, digest):
+                return known.page
+        page, _ = await self._pages.page(project)
+        return page
+
+    async def _artifact(
+        self, page: ProjectPage, filename: str, digest: str | None, asked: float
+    ) -> Artifact:
+        project, file = page.project, page.file(filename, digest)
+        for suffix in (METADATA, PROVENANCE):
+            if filename.endswith(suffix):
+                owner = page.file(filename.removesuffix(suffix), digest)
+                if suffix is PROVENANCE:
+                    return await self._metadata.provenance(
+                        project, file, owner.address_digest, asked
+                    )
+                return await self._metadata.metadata(
+                    project, owner, file, owner.address_digest, asked
+                )
+        return await self._files.artifact(project, file, file.address_digest, asked)
+
+    async def _is_quarantined(self, project: ProjectName) -> bool:
+        """Files of a quarantined project (PEP 792) are not to be had, held or not."""
+        known = self._memory.get(project) or await self._memory.load(project)
+        status = known.page.status if known else None
+        return status is not None and status.status == "quarantined"
+
+
+def _lists(known: LoadedPage | None, filename: str, digest: str | None) -> bool:
+    try:
+        return known is not None and bool(known.page.file(filename, digest))
+    except NoSuchFile:
+        return False

@@ -1,0 +1,165 @@
+"""What a mirror makes of upstream's answer to the question for a page, by what it knew before.
+
+When it is asked is in ``mirror_pages``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from proxy.errors import NoSuchProject, UnreadablePage
+from proxy.events import Outcome
+from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
+from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
+from proxy.model import ProjectName, ProjectPage
+from proxy.runtime.heavy_work import sha256_in_background
+from proxy.storage.mirror_records import StoredPage
+from proxy.upstream.remote import NotModified, Remote, UpstreamDocument, Validators
+
+Answer = tuple[ProjectPage, Outcome]
+
+DOUBT_ABSENCE = 60.0
+"""Seconds between two answers "gone" that make a stored page go."""
+DOUBT_SERIAL = 3600.0
+"""Seconds after which an older serial is believed: upstream may have been rebuilt."""
+
+
+class Refresh:
+    """Asks upstream for a page, and remembers what is to be believed of the answer.
+
+    A page that could still stand in for a failing upstream is not given up for one answer
+    that looks wrong; one that could not, is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        remote: Remote,
+        memory: PageCache,
+        lifetimes: Lifetimes,
+        clock: Callable[[], float] = time.time,
+        *,
+        honour_no_store: bool = False,
+    ) -> None:
+        """``honour_no_store``: do not store a page that upstream forbids to be stored."""
+        self._name = name
+        self._remote = remote
+        self._memory = memory
+        self._lifetimes = lifetimes
+        self._clock = clock
+        self._honour_no_store = honour_no_store
+
+    async def __call__(
+        self, project: ProjectName, known: LoadedPage | None, *, whole: bool = False
+    ) -> Answer:
+        """The page as it is to be answered. Raises ``NoSuchProject`` and ``UpstreamError``.
+
+        ``whole``: it is sent also if it has not changed.
+        """
+        validators = None
+        if known and not whole:
+            validators = Validators(known.head.etag, known.head.last_modified)
+        try:
+            answer = await self._remote.page(project, validators)
+        except NoSuchProject:
+            return self._doubt_absence(project, known)
+        if isinstance(answer, UpstreamDocument):
+            return await self._accept(project, known, answer)
+        assert known is not None  # only who sends validators is told "not modified"
+        return self._confirm(project, known, answer)
+
+    async def _accept(
+        self, project: ProjectName, known: LoadedPage | None, document: UpstreamDocument
+    ) -> Answer:
+        trusted = known if self._is_usable(known) else None
+        if trusted and (since := self._older_since(trusted.head, document)):
+            return self._keep_doubting(project, trusted, older_since=since)
+        await self._memory.make_room(len(document.body))
+        digest = sha256_in_background(document.body)
+        page = await self._memory.read(project, document.url, document.content_type, document.body)
+        head = self._head(document, digest())
+        if trusted and _lost_every_link(trusted.page, page, head):
+            # A portal or an error page, not news.
+            raise UnreadablePage(self._name, "its page, which had files, came without a link")
+        kept = self._memory.keep(project, head, await self._memory.reviewed(page))
+        if document.storable or not self._honour_no_store:
+            self._memory.store(project, head, document.body)
+        else:
+            self._memory.unstore(project)
+        if known and known.head.digest == head.digest:  # sent again, for want of validators
+            return kept.page, Outcome.REVALIDATED
+        return kept.page, Outcome.MISS
+
+    def _head(self, document: UpstreamDocument, digest: str) -> StoredPage:
+        # Stored for use offline; online it is asked for each time, as upstream wants it.
+        reusable = document.storable or self._lifetimes.minimum > 0
+        return StoredPage(
+            url=document.url,
+            content_type=document.content_type,
+            checked=self._clock(),
+            lifetime=document.lifetime if document.storable else 0.0,
+            must_revalidate=document.must_revalidate or not reusable,
+            etag=document.etag if reusable else None,
+            last_modified=document.last_modified if reusable else None,
+            serial=document.serial,
+            digest=digest,
+        )
+
+    def _confirm(self, project: ProjectName, known: LoadedPage, answer: NotModified) -> Answer:
+        head = msgspec.structs.replace(
+            known.head,
+            checked=self._clock(),
+            lifetime=answer.lifetime,
+            must_revalidate=answer.must_revalidate,
+            last_modified=answer.last_modified or known.head.last_modified,
+            serial=answer.serial or known.head.serial,
+            gone_since=None,
+            older_since=None,
+        )
+        return self._renew(project, known, head), Outcome.REVALIDATED
+
+    def _doubt_absence(self, project: ProjectName, known: LoadedPage | None) -> Answer:
+        """One answer "gone" for a page that was there may be a fault; a second is believed."""
+        now = self._clock()
+        since = known.head.gone_since if known else None
+        doubted = since is None or now - since < DOUBT_ABSENCE
+        if known and doubted and self._is_usable(known):
+            return self._keep_doubting(project, known, gone_since=since or now)
+        if known:
+            self._memory.forget(project)
+        else:
+            self._memory.is_absent(project)
+        raise NoSuchProject(project)
+
+    def _keep_doubting(self, project: ProjectName, known: LoadedPage, **since: Any) -> Answer:
+        head = msgspec.structs.replace(
+            known.head, checked=self._clock(), lifetime=DOUBT_ABSENCE, **since
+        )
+        return self._renew(project, known, head), Outcome.STALE
+
+    def _older_since(self, head: StoredPage, document: UpstreamDocument) -> float | None:
+        """Since when upstream sends older serials, while the stored page is to be preferred."""
+        if document.serial is None or head.serial is None or document.serial >= head.serial:
+            return None
+        since = head.older_since or self._clock()
+        return since if self._clock() - since < DOUBT_SERIAL else None
+
+    def _renew(self, project: ProjectName, known: LoadedPage, head: StoredPage) -> ProjectPage:
+        """The known page under a new head."""
+        kept = self._memory.keep(project, head, known.page)
+        self._memory.touch(project, head)
+        return kept.page
+
+    def _is_usable(self, known: LoadedPage | None) -> bool:
+        state = freshness(known.head if known else None, self._clock(), self._lifetimes)
+        return state is not Freshness.UNUSABLE
+
+
+def _lost_every_link(before: ProjectPage, now: ProjectPage, head: StoredPage) -> bool:
+    """Whether an HTML page has no files any more and does not say why (PEP 792)."""
+    is_json = "json" in head.content_type
+    return bool(before.files) and not now.files and now.status is None and not is_json

@@ -1,0 +1,205 @@
+"""The small documents beside a mirror's files: ``.metadata`` (PEP 658) and provenance (PEP 740)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from proxy.distributions.archive import UnusableArchive, read_wheel_metadata
+from proxy.errors import NoSuchFile, NotFound, UpstreamError, reason
+from proxy.events import Outcome
+from proxy.indexes.mirror.files import MirrorFiles
+from proxy.model import Artifact, File, ProjectName
+from proxy.runtime.file_io import in_thread
+from proxy.runtime.single_flight import SingleFlight
+from proxy.storage.base import BlobStore, Records, Room, no_limit
+from proxy.storage.disk_store import BytesBlob, DiskBlob
+from proxy.upstream.digest_check import DigestCheck, Expected
+from proxy.upstream.remote import Remote
+from proxy.upstream.spool import Spool
+
+log = logging.getLogger(__name__)
+
+MAX_METADATA = 8 * 2**20
+"""Bytes of a document beside a file."""
+PROVENANCE_TTL = 600.0
+"""Seconds; attestations may be added to a file at any time."""
+
+Document = tuple[bytes, Outcome]
+
+
+class MirrorSiblings:
+    """Has every ``.metadata`` that a page lists: stored, fetched, or taken out of the wheel."""
+
+    def __init__(
+        self,
+        name: str,
+        remote: Remote | None,
+        files: MirrorFiles,
+        store: BlobStore,
+        records: Records,
+        namespace: str,
+        spool: Path,
+        *,
+        room: Room = no_limit,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``namespace`` as in ``PageStore``; ``spool`` is a folder on the store's file system."""
+        self._name = name
+        self._offline = remote is None
+        self._files = files
+        self._store = store
+        self._records = records
+        self._namespace = namespace
+        self._spool = spool
+        self._room = room
+        self._clock = clock
+        self._flights: SingleFlight[str, Document] = SingleFlight()
+        self._writes: set[asyncio.Task[None]] = set()
+        self._unwritten: dict[str, bytes] = {}
+
+    async def metadata(
+        self, project: ProjectName, wheel: File, sibling: File, digest: str, asked: float
+    ) -> Artifact:
+        """The ``.metadata`` of a wheel; ``digest`` is the wheel's, ``asked`` as in ``Link``.
+
+        Raises as ``Index.file``.
+        """
+        if blob := await self._files.stored(project, sibling, digest):
+            self._files.answered(project, sibling, Outcome.HIT)
+            return Artifact(sibling, blob)
+        key = f"{project}/{digest}/{sibling.filename}"
+        if data := self._unwritten.get(key):
+            self._files.answered(project, sibling, Outcome.HIT)
+            return Artifact(sibling, BytesBlob(data))
+        joined = self._flights.under_way(key)
+        data, outcome = await self._flights.do(
+            key, lambda: self._obtain(key, project, wheel, sibling, digest, asked)
+        )
+        self._files.answered(project, sibling, Outcome.JOINED if joined else outcome)
+        return Artifact(sibling, BytesBlob(data))
+
+    async def provenance(
+        self, project: ProjectName, sibling: File, digest: str, asked: float
+    ) -> Artifact:
+        """The provenance as upstream has it now, at most ten minutes old, or the last known."""
+        key = f"provenance/{self._namespace}/{project}/{digest}/{sibling.filename}"
+        data, outcome = await self._flights.do(
+            key, lambda: self._attested(project, sibling, digest, asked, key)
+        )
+        self._files.answered(project, sibling, outcome)
+        return Artifact(sibling, BytesBlob(data))
+
+    async def close(self) -> None:
+        await self._flights.close()
+        await asyncio.gather(*self._writes, return_exceptions=True)
+
+    async def _obtain(
+        self,
+        key: str,
+        project: ProjectName,
+        wheel: File,
+        sibling: File,
+        digest: str,
+        asked: float,
+    ) -> Document:
+        try:
+            data = await self._fetched(project, sibling, digest, asked)
+        except (UpstreamError, NotFound) as error:
+            log.info("%s: %s; reading it from the wheel", sibling.filename, error)
+            data = await self._extracted(project, wheel, digest, asked)
+            self._verify(sibling, data)
+        self._unwritten[key] = data
+        task = asyncio.create_task(self._keep(project, sibling, digest, data))
+        self._writes.add(task)  # behind the answer, which need not wait for the disk
+        task.add_done_callback(lambda done: self._written(key, done))
+        return data, Outcome.MISS
+
+    async def _fetched(
+        self, project: ProjectName, sibling: File, digest: str, asked: float
+    ) -> bytes:
+        data = await self._files.link(project, sibling, digest, asked).read(MAX_METADATA)
+        self._verify(sibling, data)
+        if not sibling.hashes and b"Metadata-Version:" not in data:  # a page of a portal, perhaps
+            raise UpstreamError(self._name, f"{sibling.filename} is not core metadata")
+        return data
+
+    async def _extracted(
+        self, project: ProjectName, wheel: File, digest: str, asked: float
+    ) -> bytes:
+        """Out of the wheel, which is fetched for it if need be."""
+        blob = await self._files.fetched(project, wheel, digest, asked)
+        if not isinstance(blob, DiskBlob):
+            raise UpstreamError(self._name, f"the metadata of {wheel.filename} cannot be had")
+        try:
+            return await asyncio.to_thread(read_wheel_metadata, blob.path, wheel.filename)
+        except UnusableArchive as error:
+            raise UpstreamError(
+                self._name, f"the metadata of {wheel.filename} cannot be read: {error}"
+            ) from error
+
+    def _verify(self, sibling: File, data: bytes) -> None:
+        check = DigestCheck(
+            Expected(self._name, sibling.filename, sibling.hashes, None, MAX_METADATA)
+        )
+        check.update(data)
+        check.finish()
+
+    def _written(self, key: str, task: asyncio.Task[None]) -> None:
+        self._writes.discard(task)
+        self._unwritten.pop(key, None)
+
+    async def _keep(self, project: ProjectName, sibling: File, digest: str, data: bytes) -> None:
+        sha256 = hashlib.sha256(data).hexdigest()
+        spool = Spool(self._spool)
+        try:
+            await in_thread(spool.write, data)
+            async with self._room(len(data)):
+                await self._store.put(sha256, spool.path)
+        except OSError as error:
+            log.warning("%s is not stored: %s", sibling.filename, reason(error))
+        else:
+            await self._files.remember(project, sibling, digest, sha256, len(data))
+        finally:
+            spool.close()
+
+    async def _attested(
+        self, project: ProjectName, sibling: File, digest: str, asked: float, key: str
+    ) -> Document:
+        stored, data = _aged(await self._records.get(key))
+        if data and (self._offline or 0 <= self._clock() - stored < PROVENANCE_TTL):
+            return data, Outcome.HIT
+        try:
+            data = await self._proof(project, sibling, digest, asked)
+        except NoSuchFile:
+            raise
+        except NotFound as error:
+            raise NoSuchFile(project, sibling.filename, str(error)) from error
+        except UpstreamError:
+            if not data:
+                raise
+            return data, Outcome.STALE
+        await self._records.put(key, f"{self._clock()}\n".encode() + data)
+        return data, Outcome.MISS
+
+    async def _proof(self, project: ProjectName, sibling: File, digest: str, asked: float) -> bytes:
+        data = await self._files.link(project, sibling, digest, asked).read(MAX_METADATA)
+        try:
+            msgspec.json.decode(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise UpstreamError(self._name, f"{sibling.filename} is not JSON") from error
+        return data
+
+
+def _aged(record: bytes | None) -> tuple[float, bytes]:
+    """When it was stored, and what: long ago and nothing where there is no record."""
+    if not record:
+        return 0.0, b""
+    stored, _, data = record.partition(b"\n")
+    return float(stored), data

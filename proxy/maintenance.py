@@ -1,0 +1,163 @@
+"""What people do to a cache: count it, list it, verify it, purge it.
+
+Servers may be running on it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hashlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from proxy.composition.cache import Cache
+from proxy.storage.claims import OLD_PREFIX
+from proxy.storage.mirror_records import CachedFileRecord, ChangedFiles
+from proxy.storage.purge_log import EVERYTHING
+
+CACHED = ("page", "document", "held", "provenance", "seen", "changed")
+"""Kinds of records of what upstream has; keys are ``<kind>/<index>/<project>[/...]``."""
+TOGETHER = "together"
+"""The kind of what is known of projects that are asked for together; see ``speculation``."""
+
+
+class Stats(msgspec.Struct, frozen=True):
+    projects: int
+    files: int
+    size: int
+    """Bytes."""
+    changed: int = 0
+    """Files that upstream has listed with other bytes than before, so far."""
+    released: Sequence[str] = ()
+    """Names of projects that were recorded as private until now."""
+    unknown: Sequence[str] = ()
+    """Names of projects that there was nothing of."""
+
+
+class CachedFile(msgspec.Struct, frozen=True, order=True):
+    filename: str
+    sha256: str
+    size: int
+    """Bytes."""
+
+
+class Verified(msgspec.Struct, frozen=True):
+    sound: int
+    damaged: Sequence[str]
+
+
+async def stats(cache: Cache) -> Stats:
+    entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
+    pages = await cache.records.keys("page/")
+    size = sum(entry.size for entry in entries)
+    changed = await ChangedFiles(cache.records).count()
+    return Stats(len({_project(key) for key in pages}), len(entries), size, changed)
+
+
+async def projects_in(cache: Cache) -> set[str]:
+    """The names of projects of which the cache has a page or a file."""
+    keys = [key for kind in ("page", "held") for key in await cache.records.keys(f"{kind}/")]
+    return {_project(key) for key in keys}
+
+
+async def cached_files(
+    cache: Cache, projects: Sequence[str] = ()
+) -> list[tuple[str, list[CachedFile]]]:
+    """The files held, by project; of all projects if none are named."""
+    found: dict[str, set[CachedFile]] = {}
+    for key in await cache.records.keys("held/"):
+        project = _project(key)
+        if projects and project not in projects:
+            continue
+        held = _held(await cache.records.get(key))
+        if held and cache.store.has(held.sha256):
+            filename = key.rpartition("/")[2]
+            found.setdefault(project, set()).add(CachedFile(filename, held.sha256, held.size))
+    return [(project, sorted(files)) for project, files in sorted(found.items())]
+
+
+async def verify(cache: Cache) -> Verified:
+    """Hash every stored file again; those that are damaged are dropped, to be fetched anew."""
+    entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
+    damaged = [
+        entry.key for entry in entries if not await asyncio.to_thread(_is_sound, cache, entry.key)
+    ]
+    for key in damaged:
+        await cache.store.delete(key)
+    return Verified(len(entries) - len(damaged), damaged)
+
+
+async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
+    """Forget the projects' pages and files, and that their names are private.
+
+    Files that other projects have too are kept. Raises ``OSError``, as the others that delete.
+    """
+    wanted = set(projects)
+    mine = {each.sha256 for _, held in await cached_files(cache, sorted(wanted)) for each in held}
+    others = {
+        each.sha256
+        for project, held in await cached_files(cache)
+        if project not in wanted
+        for each in held
+    }
+    released = {_project(key) for key in await cache.records.keys(OLD_PREFIX)} & wanted
+    released |= await cache.claims.give_up(wanted)
+    unknown = wanted - released
+    for prefix in (*(f"{kind}/" for kind in (*CACHED, TOGETHER)), OLD_PREFIX):
+        for key in await cache.records.keys(prefix):
+            if (project := _project(key)) in wanted:
+                unknown.discard(project)
+                await cache.records.forget(key)
+    done = await _delete(cache, mine - others, len(wanted))
+    cache.purges.append(sorted(wanted))
+    return msgspec.structs.replace(
+        done, released=tuple(sorted(released)), unknown=tuple(sorted(unknown))
+    )
+
+
+async def purge_everything(cache: Cache) -> Stats:
+    """Forget all that can be had again. Private names stay private, and what is known of them."""
+    keys = [key for kind in CACHED for key in await cache.records.keys(f"{kind}/")]
+    for key in keys:
+        await cache.records.forget(key)
+    entries = await asyncio.to_thread(lambda: {entry.key for entry in cache.store.entries()})
+    done = await _delete(cache, entries, len({_project(key) for key in keys}))
+    cache.purges.append([EVERYTHING])
+    return done
+
+
+async def _delete(cache: Cache, keys: Iterable[str], projects: int) -> Stats:
+    files = size = 0
+    for key in keys:
+        if blob := await cache.store.get(key):
+            await cache.store.delete(key)
+            await cache.used.forget(key)
+            files += 1
+            size += blob.size
+    return Stats(projects, files, size)
+
+
+def _project(key: str) -> str:
+    return key.split("/")[2]
+
+
+def _held(record: bytes | None) -> CachedFileRecord | None:
+    try:
+        return msgspec.json.decode(record, type=CachedFileRecord) if record else None
+    except msgspec.MsgspecError:
+        return None
+
+
+def _is_sound(cache: Cache, key: str) -> bool:
+    """True also for a file that has vanished meanwhile: it is not damaged."""
+    try:
+        with cache.store.path(key).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == key
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno == errno.EIO:  # the disk has lost it
+            return False
+        raise

@@ -1,0 +1,141 @@
+"""The file that a resolver picks from a page: newest first, in slices, so that no answer waits.
+
+Pages may have 10,000 files and more. They are looked at from the end, where the newest are,
+and no further than it takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import parse_tag
+from packaging.version import InvalidVersion, Version
+
+from proxy.distributions.targets import Target
+from proxy.model import File, ProjectPage
+from proxy.runtime.lru import BoundedDict
+
+SLICE_SIZE = 128
+"""Files that are looked at in one go."""
+MAX_CANDIDATES = 2048
+"""Files after which an older one is not looked for."""
+_SDIST = -1_000_000
+"""The fit of a source distribution, worse than that of any wheel of its version."""
+_NONE = _SDIST - 1
+"""The fit of what cannot be installed."""
+
+
+class _BestCandidate(NamedTuple):
+    """Orders by what resolvers prefer."""
+
+    final: bool
+    version: Version
+    fit: int
+    build: str
+    file: File
+
+
+async def choose_wheel(
+    page: ProjectPage, target: Target, specifiers: Iterable[SpecifierSet] = ()
+) -> File | None:
+    """The wheel that pip or uv would take for the target; None if it is no wheel, or nothing."""
+    wanted = tuple(specifiers)
+    best: _BestCandidate | None = None
+    end = len(page.files)
+    while end > max(0, len(page.files) - MAX_CANDIDATES):
+        start = max(0, end - SLICE_SIZE)
+        better = _best(page.files[start:end], len(page.project) + 1, target, wanted, best)
+        if best is not None and better is best:
+            break  # of what is still older nothing will be better
+        best, end = better, start
+        if end:
+            await asyncio.sleep(0)
+    return best.file if best and best.fit > _SDIST else None
+
+
+def _best(
+    files: Sequence[File],
+    at: int,
+    target: Target,
+    wanted: tuple[SpecifierSet, ...],
+    best: _BestCandidate | None,
+) -> _BestCandidate | None:
+    """The best of these and ``best``; ``at``: where the version begins in a file's name."""
+    fits = _fits(target)
+    prereleases = any(each.prereleases for each in wanted)
+    for file in files:
+        text, build, tags = _parts(file.filename, at)
+        fit = fits.get(tags)
+        if fit is None:
+            fit = fits[tags] = _fit(tags, target)
+        version = _version(text) if fit != _NONE and not file.yanked else None
+        if version is None:
+            continue
+        found = _BestCandidate(prereleases or not version.is_prerelease, version, fit, build, file)
+        if (
+            (best is None or found[:4] > best[:4])
+            and _allowed(version, wanted)
+            and _runs(file.requires_python, target)
+        ):
+            best = found
+    return best
+
+
+def _parts(filename: str, at: int) -> tuple[str, str, str]:
+    """Version, build number and tags; for a source distribution the tags are empty."""
+    if filename.endswith(".whl"):
+        stem, *tags = filename[:-4].rsplit("-", 3)
+        version, _, build = stem[at:].partition("-")
+        return version, build, "-".join(tags)
+    if filename.endswith((".tar.gz", ".zip")):
+        return filename[at:].removesuffix(".zip").removesuffix(".tar.gz"), "", ""
+    return "", "", "none"
+
+
+@lru_cache(maxsize=64)
+def _fits(target: Target) -> BoundedDict[str, int]:
+    """How well tags fit that were looked at before."""
+    return BoundedDict(4096)
+
+
+def _fit(tags: str, target: Target) -> int:
+    """The higher the better; ``_NONE`` if it cannot be installed."""
+    if not tags:
+        return _SDIST
+    try:
+        known = _ranks(target)
+        return max((known.get(str(tag), _NONE) for tag in parse_tag(tags)), default=_NONE)
+    except ValueError:
+        return _NONE
+
+
+@lru_cache(maxsize=64)
+def _ranks(target: Target) -> dict[str, int]:
+    return {str(tag): -rank for rank, tag in reversed(list(enumerate(target.tags())))}
+
+
+@lru_cache(maxsize=4096)
+def _version(text: str) -> Version | None:
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _allowed(version: Version, wanted: tuple[SpecifierSet, ...]) -> bool:
+    return all(each.contains(version, prereleases=True) for each in wanted)
+
+
+@lru_cache(maxsize=1024)
+def _runs(requires_python: str | None, target: Target) -> bool:
+    if not requires_python:
+        return True
+    try:
+        return target.meets(SpecifierSet(requires_python))
+    except InvalidSpecifier:
+        return True

@@ -1,0 +1,114 @@
+"""Sources: what names, requirements, projects, lock files and access logs ask for.
+
+Nothing here goes to a network; ``read_source`` finds the reader for an argument.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from packaging.pylock import is_valid_pylock_path
+
+from proxy.requirements.model import FileFilter, SourceRequirements
+from proxy.requirements.sources.access_log import read_access_log
+from proxy.requirements.sources.document import (
+    SourceDocument,
+    open_document,
+    read_document,
+    read_names,
+)
+from proxy.requirements.sources.local_projects import path_of
+from proxy.requirements.sources.lock_files import read_pylock
+from proxy.requirements.sources.missing_list import read_missing_list
+from proxy.requirements.sources.pdm_lock import read_pdm_lock
+from proxy.requirements.sources.poetry_lock import read_poetry_lock
+from proxy.requirements.sources.pyproject import GroupSelection, read_pyproject
+from proxy.requirements.sources.requirements_txt import read_requirements
+from proxy.requirements.sources.uv_lock import read_uv_lock
+
+__all__ = ["read_source"]
+
+_FILES = (".txt", ".in", ".toml", ".lock", ".log", ".jsonl", ".json")
+_LOCKS = {
+    "uv_lock": read_uv_lock,
+    "poetry_lock": read_poetry_lock,
+    "pdm_lock": read_pdm_lock,
+    "pylock": read_pylock,
+}
+_LOGS = (".log", ".jsonl", ".json")
+
+
+def read_source(
+    argument: str,
+    choice: FileFilter,
+    *,
+    environ: Mapping[str, str] | None = None,
+    extras: GroupSelection = "all",
+    groups: GroupSelection = "all",
+    latest: int | None = None,
+) -> SourceRequirements:
+    """What one argument of the command line asks for.
+
+    An argument is a file or its ``file:`` address, a directory with a ``pyproject.toml``, a
+    project's name with specifiers, or ``-`` for standard input: requirements, and files as
+    ``ready`` lists them.
+    ``extras`` and ``groups`` are for ``pyproject.toml``: lock files are taken whole.
+    ``environ`` is what ``${NAME}`` in requirements files refers to; ``latest`` is for names.
+    Raises ``UnreadableSource``.
+    """
+    if argument == "-":
+        document = read_document("standard input", Path(), sys.stdin.buffer)
+        return read_missing_list(document, choice, environ or {})
+    path = path_of(argument)
+    if _is_name(argument, path):
+        return read_names(argument, latest)
+    if path.is_dir():
+        path /= "pyproject.toml"
+    if path.suffix in _LOGS:
+        return read_access_log(path)
+    document = open_document(path)
+    kind = _kind(path, document)
+    if kind == "pyproject":
+        return read_pyproject(document, extras, groups)
+    if kind == "requirements":
+        return read_requirements(document, choice, environ or {})
+    return _LOCKS[kind](document, choice)
+
+
+def _is_name(argument: str, path: Path) -> bool:
+    """Whether it can only be meant as a project on an index.
+
+    A directory of that name says nothing, unless it is a project itself: then that is meant,
+    whose name may be nobody else's business.
+    """
+    if argument.startswith(".") or "/" in argument.partition("@")[0] or argument.endswith(_FILES):
+        return False
+    try:
+        return not path.exists() or (path.is_dir() and not (path / "pyproject.toml").exists())
+    except (OSError, ValueError):
+        return True
+
+
+def _kind(path: Path, document: SourceDocument) -> str:
+    """Which reader a file is for: by its name, or else by what is in it."""
+    if is_valid_pylock_path(path):
+        return "pylock"
+    if path.name in ("uv.lock", "poetry.lock", "pdm.lock", "pyproject.toml"):
+        return path.name.removesuffix(".toml").replace(".", "_")
+    if path.suffix not in (".lock", ".toml"):
+        return "requirements"
+    keys = document.toml()
+    inner = keys.get("metadata")
+    marks = {
+        "pylock": "packages" in keys and "lock-version" in keys,
+        "poetry_lock": isinstance(inner, dict) and "content-hash" in inner,
+        "pdm_lock": isinstance(inner, dict) and "lock_version" in inner,
+        "uv_lock": isinstance(keys.get("version"), int),
+        "pyproject": bool({"project", "build-system", "dependency-groups"} & keys.keys()),
+    }
+    for kind, found in marks.items():
+        if found:
+            return kind
+    raise document.unreadable("not a project or lock file of a kind that is known")

@@ -1,0 +1,96 @@
+"""Reads our access log in its JSON form: which pages and files a real build asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote
+
+import msgspec
+
+from proxy.distributions.filenames import safe_filename
+from proxy.model import normalize
+from proxy.requirements.model import LoggedRequest, SourceRequirements, UnreadableSource
+
+_LONGEST = 256 * 1024
+"""Bytes of a line."""
+
+_PAGE = re.compile(r"(?:.*/)?simple/(?P<project>[^/]+)/?\Z")
+_FILE = re.compile(r"(?:.*/)?files/(?P<project>[^/]+)/(?P<digest>[^/]+)/(?P<filename>[^/]+)\Z")
+_DIGEST = re.compile(r"(?:[a-z0-9_]+-)?[0-9a-f]{16,256}\Z")
+
+
+class LogEntry(msgspec.Struct):
+    method: str = "GET"
+    path: str = ""
+    status: int = 200
+
+
+def read_access_log(path: Path) -> SourceRequirements:
+    """Each page and file once, in the order of the first request that was answered well.
+
+    Raises ``UnreadableSource``.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read(str(path), file)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a usable path"
+        raise UnreadableSource(str(path), f"cannot be read: {reason}") from None
+
+
+def _read(name: str, file: BinaryIO) -> SourceRequirements:
+    touched: dict[LoggedRequest, None] = {}
+    entries = others = 0
+    for number, line in _lines(name, file):
+        if not line.startswith(b"{"):
+            others += 1
+            continue
+        entries += 1
+        for each in _touched(_entry(name, number, line)):
+            touched[each] = None
+    if others and not entries:
+        raise UnreadableSource(name, 'not a log in JSON form (log_format = "json")')
+    notes = (f"{name}: {others} lines are not JSON and were passed over",) if others else ()
+    return SourceRequirements(touched=tuple(touched), notes=notes)
+
+
+def _lines(name: str, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Finished lines that say something: the last may still be in the writing."""
+    number = 0
+    while line := file.readline(_LONGEST + 1):
+        number += 1
+        if len(line) > _LONGEST:
+            raise UnreadableSource(name, f"longer than {_LONGEST} bytes", number)
+        if line.endswith(b"\n") and line.strip():
+            yield number, line
+
+
+def _entry(name: str, number: int, line: bytes) -> LogEntry:
+    try:
+        return msgspec.json.decode(line, type=LogEntry)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UnreadableSource(name, "not a line of the access log", number) from None
+
+
+def _touched(entry: LogEntry) -> Iterator[LoggedRequest]:
+    """What was asked for, if it was a page or a file; an address makes no other sense here."""
+    if entry.method not in ("GET", "HEAD") or entry.status >= 400:
+        return
+    address = entry.path.partition("?")[0]
+    found = _FILE.match(address) or _PAGE.match(address)
+    if not found:
+        return
+    parts = {
+        name: unquote(text, errors="surrogateescape") for name, text in found.groupdict().items()
+    }
+    filename, digest = parts.get("filename"), parts.get("digest", "-")
+    if filename is not None and not safe_filename(filename):
+        return
+    try:
+        project = normalize(parts["project"])
+    except ValueError:
+        return
+    yield LoggedRequest(project, filename, digest if _DIGEST.match(digest) else None)

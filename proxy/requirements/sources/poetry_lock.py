@@ -1,0 +1,110 @@
+"""Reads ``poetry.lock`` of every generation: digests in ``metadata`` or beside each version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct, field
+
+from proxy.distributions.filenames import version_of
+from proxy.distributions.targets import Target
+from proxy.model import ProjectName
+from proxy.requirements.model import FileFilter, SourceRequirements, joined
+from proxy.requirements.sources.document import SourceDocument
+from proxy.requirements.sources.local_projects import local_build
+from proxy.requirements.sources.lock_files import Locked, LockedFile, version, wants
+
+
+class PoetryFile(Struct):
+    file: str
+    hash: str
+
+
+class PoetrySource(Struct):
+    type: str = "legacy"
+    url: str = ""
+
+
+class PoetryPackage(Struct):
+    """One version; ``package`` in the file."""
+
+    name: str
+    version: str
+    source: PoetrySource = field(default_factory=PoetrySource)
+    markers: str | dict[str, str] | None = None
+    marker: str | None = None
+    files: list[PoetryFile] = []
+
+
+class PoetryMetadata(Struct):
+    lock_version: str = field(name="lock-version", default="0")
+    files: dict[str, list[PoetryFile]] = {}
+    """Of formats 1.0 and 1.1: all files of all locked versions of a project."""
+    hashes: dict[str, list[str]] = {}
+    """Of the first format, which had no file names."""
+
+
+class PoetryLock(Struct):
+    metadata: PoetryMetadata
+    entries: list[PoetryPackage] = field(name="package", default_factory=list)
+
+
+def read_poetry_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
+    """All groups and extras. Raises ``UnreadableSource``."""
+    lock = document.shaped(PoetryLock, document.toml())
+    files = _older_files(document, lock.metadata)
+    # Before 2.1, markers were only beside who depends on a version, and in pyproject.toml.
+    certain = lock.metadata.lock_version not in ("0", "1.0", "1.1", "2.0")
+    locked = (
+        Locked(
+            entry.name,
+            entry.version,
+            tuple(_files(document, files, entry)),
+            _admitting(document, choice.targets, entry),
+            None if entry.source.type == "legacy" else entry.source.type,
+            certain=certain,
+        )
+        for entry in lock.entries
+        if entry.source.type != "directory"
+    )
+    builds = (
+        local_build(document, entry.source.url, entry.name)
+        for entry in lock.entries
+        if entry.source.type == "directory"
+    )
+    return joined((wants(document, choice, locked), *builds))
+
+
+def _older_files(
+    document: SourceDocument, metadata: PoetryMetadata
+) -> dict[ProjectName, list[LockedFile]]:
+    """What older formats hold: with file names, or digests (all of them sha256) alone."""
+    found = {
+        document.project(name): [LockedFile(each.file, (each.hash,)) for each in listed]
+        for name, listed in metadata.files.items()
+    }
+    for name, digests in metadata.hashes.items():
+        hashes = tuple(f"sha256:{each}" for each in digests)
+        found[document.project(name)] = [LockedFile(None, hashes)]
+    return found
+
+
+def _files(
+    document: SourceDocument, older: Mapping[ProjectName, list[LockedFile]], entry: PoetryPackage
+) -> Iterable[LockedFile]:
+    if entry.files:
+        return [LockedFile(each.file, (each.hash,)) for each in entry.files]
+    project, number = document.project(entry.name), version(document, entry.version)
+    return [
+        each
+        for each in older.get(project, [])
+        if version_of(each.filename or "", project) in (None, number)
+    ]
+
+
+def _admitting(
+    document: SourceDocument, targets: Iterable[Target], entry: PoetryPackage
+) -> tuple[Target, ...]:
+    by_group = entry.markers.values() if isinstance(entry.markers, dict) else (entry.markers,)
+    markers = [document.marker(text or entry.marker) for text in by_group]
+    return tuple(each for each in targets if any(each.admits(marker) for marker in markers))

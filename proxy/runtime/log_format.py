@@ -1,0 +1,146 @@
+"""How log lines look: plain for people, or one JSON object a line for machines.
+
+Sizes, counts and times as people read and write them.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Literal, TextIO
+
+SHOWN_DIGITS = 12
+"""Of a long digest in a plain line."""
+_DIGEST = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHOWN_DIGITS}}})[0-9a-f]{{28,116}}(?![0-9a-f])")
+"""SHA-1 and longer ones, in hexadecimal digits."""
+
+_RED, _GREEN, _YELLOW, _BLUE = 31, 32, 33, 34
+_COLOURS = {
+    **{"hit": _GREEN, "local": _GREEN, "revalidated": _BLUE, "miss": _BLUE, "joined": _BLUE},
+    **{"stale": _YELLOW, "warning": _YELLOW, "error": _RED, "critical": _RED},
+    **{"4": _YELLOW, "5": _RED},
+}
+"""By outcome, level, and the first digit of a status."""
+
+
+def set_up(
+    form: Literal["plain", "json"], level: str, *, access: bool = True, colour: bool = False
+) -> logging.StreamHandler[TextIO]:
+    """Send all logs to standard error. ``access`` switches the line per request."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter(colour=colour))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    logging.getLogger("waystation.access").setLevel("INFO" if access else "CRITICAL")
+    return handler
+
+
+class PlainFormatter(logging.Formatter):
+    """``2026-01-02T03:04:05.678Z warning message key=value …``.
+
+    A record with a ``lead`` has the values of these fields instead of level and message: a
+    request has its outcome first. Digests are cut short. Always one line, and below it an
+    exception, indented: nobody can write a line of their own into the log.
+    """
+
+    def __init__(self, *, colour: bool = False) -> None:
+        """``colour``: for a terminal."""
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(_fields(record))
+        lead = [str(fields.pop(name)) for name in getattr(record, "lead", ())]
+        first, *others = lead or [record.levelname.lower(), record.getMessage()]
+        line = " ".join([first.ljust(11) if lead else first, *others])
+        for key, value in fields.items():
+            text = str(value)
+            line += f" {key}={text if text.isprintable() and ' ' not in text else repr(text)}"
+        line = _DIGEST.sub(r"\1…", _printable(line))
+        if self._colour:
+            line = _coloured(line, first, others[0] if lead else "")
+        line = f"{stamp(record.created)} {line}"
+        if record.exc_info:
+            below = self.formatException(record.exc_info).split("\n")
+            return "\n    ".join([line, *map(_printable, below)])
+        return line
+
+
+def _coloured(line: str, first: str, status: str) -> str:
+    """With the first word in its colour, or in that of an error status."""
+    colour = _COLOURS.get(status[:1]) or _COLOURS.get(first)
+    return f"\x1b[{colour}m{first}\x1b[0m{line[len(first) :]}" if colour else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line, all of it ASCII."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": stamp(record.created),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **_fields(record),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str, separators=(",", ":"))
+
+
+def _printable(text: str) -> str:
+    """With escapes for line breaks, and for what could steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, object]:
+    return getattr(record, "fields", {})
+
+
+def stamp(when: float) -> str:
+    """Unix time in seconds as log lines show it."""
+    seconds, milliseconds = divmod(int(when * 1000 + 0.0005), 1000)
+    return f"{_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_TIME = re.compile(r"(?:\s*\d+(?:\.\d+)?\s*[smhdw])+\s*", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*", re.ASCII)
+
+
+def seconds(value: object) -> object:
+    """A time in seconds: text such as ``10m``, ``1h30m`` or ``7d``, or a number of seconds.
+
+    Raises ``ValueError`` for other text; values that are not text are returned as they are.
+    """
+    if isinstance(value, str) and _TIME.fullmatch(value.lower()):
+        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value.lower()))
+    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
+        raise ValueError('is not a time in seconds, such as 600, "10m", "1h" or "7d"')
+    return value
+
+
+def size_text(size: float) -> str:
+    """``size`` in bytes: ``12.3 MB``."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def count_text(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``, for a noun whose plural ends in s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,1 +1,0 @@
-"""What clients will ask for next, fetched before they do: bounded, measured, behind them."""

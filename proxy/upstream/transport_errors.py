@@ -1,0 +1,88 @@
+"""Words for what can go wrong on the wire, and whether it may be over a moment later."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from http import HTTPStatus
+
+import aiohttp
+
+from proxy.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
+from proxy.upstream.address_rules import AddressRefused
+
+TEMPORARY_STATUSES = frozenset({429, 500, 502, 503, 504})
+"""Statuses after which the same request is worth another try."""
+
+REFUSALS = frozenset({400, 401, 403})
+
+
+class RetryableStatus(Exception):
+    """Upstream answered with a temporary status; ``retry_after`` in seconds, if it said so."""
+
+    def __init__(self, status: int, retry_after: int | None) -> None:
+        super().__init__(status, retry_after)
+        self.status = status
+        self.retry_after = retry_after
+
+
+TransportError = aiohttp.ClientError | OSError | RetryableStatus
+TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RetryableStatus)
+"""What asking and reading may raise; time-outs are among the ``OSError``."""
+
+_UNTRUSTED = "its TLS certificate is not trusted"
+_WORDS: tuple[tuple[type[BaseException], str, bool], ...] = (
+    # the first that fits counts; aiohttp's errors inherit from several of these
+    (aiohttp.ConnectionTimeoutError, "no connection in time", True),
+    (TimeoutError, "no answer in time", False),
+    (aiohttp.ClientConnectorCertificateError, _UNTRUSTED, False),
+    (ssl.SSLCertVerificationError, _UNTRUSTED, False),
+    (aiohttp.ClientConnectorSSLError, "no secure connection could be made", False),
+    (ssl.SSLError, "the secure connection broke", True),
+    (aiohttp.ClientProxyConnectionError, "the outgoing proxy cannot be reached", True),
+    (aiohttp.ClientHttpProxyError, "the outgoing proxy refuses", False),
+    (aiohttp.ClientConnectorDNSError, "its name cannot be looked up", True),
+    (aiohttp.ClientConnectorError, "no connection", True),
+    (aiohttp.ClientPayloadError, "the answer broke off", True),
+    (aiohttp.ClientConnectionError, "the connection broke", True),
+    (aiohttp.InvalidURL, "leads to something that is not an address", False),
+    (aiohttp.ClientError, "the answer is not HTTP", False),
+    (OSError, "the connection failed", True),
+)
+
+
+def _system_reason(trouble: BaseException) -> str:
+    """What the system says, such as ``Connection refused``; empty if that may name an address."""
+    cause = getattr(trouble, "certificate_error", None) or getattr(trouble, "os_error", trouble)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return str(cause.verify_message).partition(",")[0]
+    if isinstance(cause, socket.gaierror):
+        return str(cause.strerror or "")
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError):
+        return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else ""
+    return ""
+
+
+def as_upstream_error(index: str, trouble: TransportError) -> tuple[UpstreamError, bool]:
+    """The error to raise, and whether another try makes sense.
+
+    The words are ours and the system's: those of the library may hold addresses and hosts.
+    """
+    if isinstance(trouble, RetryableStatus):
+        return status_error(index, trouble.status, trouble.retry_after), True
+    cause = getattr(trouble, "os_error", trouble)
+    if isinstance(cause, AddressRefused):
+        return UpstreamError(index, str(cause)), False
+    words, again = next(
+        (words, again) for kind, words, again in _WORDS if isinstance(trouble, kind)
+    )
+    kind = UpstreamTimeout if isinstance(trouble, TimeoutError) else UpstreamError
+    system = _system_reason(trouble)
+    return kind(index, f"{words} ({system})" if system else words), again
+
+
+def status_error(index: str, status: int, retry_after: int | None = None) -> UpstreamError:
+    phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
+    kind = UpstreamRefused if status in REFUSALS else UpstreamError
+    return kind(index, f"it answered {status} {phrase}".rstrip(), retry_after=retry_after)

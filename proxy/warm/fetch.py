@@ -1,0 +1,170 @@
+"""Reads what is needed to its end, by which the index stores it; counts what upstream was asked.
+
+Whether what is needed is held, whole, and what it should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.errors import NoSuchFile, ProxyError, StoreDamaged
+from proxy.events import Event, FileAnswered, Outcome
+from proxy.indexes.base import Index
+from proxy.model import HASHES_BY_STRENGTH, Artifact, Blob, ProjectName
+from proxy.requirements.model import Missing, NeededFile
+from proxy.runtime.background import for_each
+from proxy.storage.base import BlobStore
+from proxy.storage.disk_store import BytesBlob, DiskBlob
+from proxy.warm.progress import Display
+
+
+@dataclass(slots=True)
+class Counting:
+    """Notes what upstream was asked for."""
+
+    fetched: set[tuple[ProjectName, str]] = field(default_factory=set)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, FileAnswered) and event.outcome in (Outcome.MISS, Outcome.JOINED):
+            self.fetched.add((event.project, event.filename))
+
+
+@dataclass(slots=True)
+class NeededFetcher:
+    index: Index
+    store: BlobStore
+    display: Display
+    jobs: int
+    failed: list[Missing] = field(default_factory=list)
+
+    async def all(self, needs: tuple[NeededFile, ...]) -> None:
+        """Every one that is not held, some at once."""
+        with self.display.fetching(needs):
+            await for_each(needs, self._one, self.jobs)
+
+    async def _one(self, need: NeededFile) -> None:
+        try:
+            artifact = await self.index.file(need.project, need.filename, need.digest)
+            if is_local(artifact.blob):
+                with suppress(StoreDamaged):
+                    return await verify_needed(need, artifact, self.store)
+                artifact = await self.index.file(need.project, need.filename, need.digest)
+            self.display.begin(need)
+            async for piece in checked_against_lock(need, artifact.blob.chunks()):
+                self.display.advance(need, len(piece))
+        except ProxyError as error:
+            self.failed.append(Missing(need.line, str(error)))
+        finally:
+            self.display.end(need)
+
+
+_AT_ONCE = 4
+_PIECE = 2**20
+_BLAKE2B = 32
+"""Bytes of the digests that indexes call ``blake2b``."""
+
+
+class LockMismatch(ProxyError):
+    """Bytes that are not those a lock names."""
+
+    def __init__(self, filename: str, algorithm: str) -> None:
+        super().__init__(filename, algorithm)
+        self.filename = filename
+        self.algorithm = algorithm
+
+    def __str__(self) -> str:
+        return f"{self.filename} does not have the {self.algorithm} that the lock names"
+
+
+def is_local(blob: Blob) -> bool:
+    """Whether its bytes are on this machine already."""
+    return isinstance(blob, DiskBlob | BytesBlob)
+
+
+async def checked_against_lock(
+    need: NeededFile, pieces: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The pieces, and an error at the end unless they are what the lock names."""
+    checks = {name: _hash(name) for name in need.proofs if name in HASHES_BY_STRENGTH}
+    async for piece in pieces:
+        for running in checks.values():
+            running.update(piece)
+        yield piece
+    for name, running in checks.items():
+        if running.hexdigest() != need.proofs[name]:
+            raise LockMismatch(need.filename, name)
+
+
+async def missing(
+    index: Index, store: BlobStore, needs: Iterable[NeededFile], *, verify: bool = False
+) -> list[Missing]:
+    """Those that are not held or not whole; with ``verify`` every byte is hashed again.
+
+    What is damaged is dropped from the store, so that it can be fetched anew.
+    """
+    found = []
+
+    async def look(need: NeededFile) -> None:
+        try:
+            artifact = await index.file(need.project, need.filename, need.digest)
+            if not is_local(artifact.blob):
+                raise NoSuchFile(need.project, need.filename, "it is not held")
+            await verify_needed(need, artifact, store, verify=verify)
+        except ProxyError as error:
+            found.append(Missing(need.line, str(error)))
+
+    await for_each(needs, look, _AT_ONCE)
+    return sorted(found)
+
+
+async def verify_needed(
+    need: NeededFile, artifact: Artifact, store: BlobStore, *, verify: bool = False
+) -> None:
+    """Raises ``StoreDamaged`` if it is not whole, and ``LockMismatch``; what is damaged is dropped.
+
+    ``verify``: every byte is hashed again.
+    """
+    blob = artifact.blob
+    if not isinstance(blob, DiskBlob):
+        return
+    size = artifact.file.size if need.size is None else need.size
+    whole = size is None or blob.size == size
+    ours = _is_key(blob.path) and store.has(blob.path.name)
+    promised = {"sha256": blob.path.name} if ours else artifact.file.hashes
+    wrong = await asyncio.to_thread(_differing, blob.path, promised if verify else {})
+    if wrong or not whole:
+        if ours:
+            with suppress(OSError):  # where nothing can be deleted, it is told all the same
+                await store.delete(blob.path.name)
+        raise StoreDamaged(need.filename)
+    wrong = await asyncio.to_thread(_differing, blob.path, need.proofs)
+    if wrong:
+        raise LockMismatch(need.filename, wrong)
+
+
+def _is_key(path: Path) -> bool:
+    return len(path.name) == 64 and path.parent.name == path.name[:2]
+
+
+def _differing(path: Path, hashes: Mapping[str, str]) -> str:
+    """The first algorithm by which the file is another one; empty if there is none."""
+    for name in HASHES_BY_STRENGTH:
+        if name in hashes:
+            running = _hash(name)
+            with path.open("rb") as file:
+                while piece := file.read(_PIECE):
+                    running.update(piece)
+            if running.hexdigest() != hashes[name]:
+                return name
+    return ""
+
+
+def _hash(name: str) -> hashlib._Hash:
+    if name == "blake2b":
+        return hashlib.blake2b(digest_size=_BLAKE2B)  # type: ignore[return-value]
+    return hashlib.new(name, usedforsecurity=False)

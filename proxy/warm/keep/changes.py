@@ -1,0 +1,175 @@
+"""What became of kept files upstream since the last run, and how it is written down.
+
+What is remembered of each keep table from one run to the next.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from proxy.errors import NoSuchFile
+from proxy.model import File, ProjectName, ProjectPage
+from proxy.runtime.gzip import compress, decompress
+from proxy.storage.base import Records
+from proxy.storage.mirror_records import NO_LONGER_LISTED
+from proxy.warm.keep.table import Ident
+
+
+class Change(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a change list."""
+
+    change: Literal["added", "removed", "yanked"]
+    project: str
+    filename: str
+    digest: str
+    """As ``File.digest``: the sha256, else ``<algorithm>-<hex>``."""
+    reason: str = ""
+    """Why it is yanked, where upstream says so (PEP 592)."""
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """A file that was had, as it stood after the last run."""
+
+    project: ProjectName
+    filename: str
+    digest: str
+    key: str = ""
+    """In the store; empty for a file that lies elsewhere."""
+    listed: bool = True
+    yanked: bool = False
+
+    @property
+    def ident(self) -> Ident:
+        return self.project, self.filename, self.digest
+
+
+Pages = Mapping[ProjectName, ProjectPage | None]
+"""As upstream has just vouched for them. None: there is no such project any more."""
+
+
+def compare(
+    known: Iterable[Kept], had: Mapping[Ident, str], pages: Pages, held: Callable[[str], bool]
+) -> tuple[list[Change], list[Kept]]:
+    """What changed, and how things stand now.
+
+    ``had`` is what is wanted and could be had, with its key in the store. Earlier files are
+    remembered while they are ``held``. Of projects that have no page here nothing is known.
+    """
+    before = {each.ident: each for each in known}
+    changes: list[Change] = []
+    after: list[Kept] = []
+    for ident in sorted(before.keys() | had.keys()):
+        old, now = before.get(ident), _now(ident, before, had, pages)
+        changes += _changes(old, now, pages)
+        if ident in had or held(now.key):
+            after.append(now)
+    return changes, after
+
+
+def _now(
+    ident: Ident, before: Mapping[Ident, Kept], had: Mapping[Ident, str], pages: Pages
+) -> Kept:
+    old = before.get(ident, Kept(*ident))
+    key = had.get(ident, old.key)
+    if ident[0] not in pages:
+        return msgspec.structs.replace(old, key=key)
+    file = _listed(ident, pages)
+    return Kept(*ident, key, file is not None, bool(file and file.yanked is not False))
+
+
+def _changes(old: Kept | None, now: Kept, pages: Pages) -> Iterator[Change]:
+    if now.listed and (old is None or not old.listed):
+        yield Change("added", *now.ident)
+    if not now.listed and (old is None or old.listed):
+        yield Change("removed", *now.ident)
+    if now.yanked and (old is None or not old.yanked):
+        file = _listed(now.ident, pages)
+        reason = file.yanked if file and isinstance(file.yanked, str) else ""
+        yield Change("yanked", *now.ident, reason)
+
+
+def _listed(ident: Ident, pages: Pages) -> File | None:
+    project, filename, digest = ident
+    page = pages[project]
+    try:
+        file = page.file(filename, digest) if page else None
+    except NoSuchFile:
+        return None
+    return None if file and file.yanked == NO_LONGER_LISTED else file
+
+
+def write_changes(to: Path, changes: Iterable[Change], now: float) -> Path | None:
+    """As JSON lines into a file, or into a new one in a folder; where they are now.
+
+    A file is replaced, also by an empty one; in a folder nothing is written if nothing changed.
+    Raises ``OSError``; then no half of a list is there.
+    """
+    lines = b"".join(msgspec.json.encode(each) + b"\n" for each in changes)
+    if not to.is_dir():
+        _replace(to, lines)
+        return to
+    if not lines:
+        return None
+    path = _unused(to, datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ"))
+    _replace(path, lines)
+    return path
+
+
+def _unused(folder: Path, name: str) -> Path:
+    names = (name + (f"-{number}" if number else "") + ".jsonl" for number in count())
+    return next(path for path in (folder / each for each in names) if not path.exists())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+_STATE_PREFIX = "kept/"
+
+
+class State(msgspec.Struct, frozen=True):
+    ran: float = 0.0
+    """Unix time in seconds at which the last run began."""
+    files: Sequence[Kept] = ()
+
+
+class States:
+    """By owner, see ``Keep``; shared by all processes on the cache."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def get(self, owner: str) -> State:
+        record = await self._records.get(_STATE_PREFIX + owner)
+        try:
+            return msgspec.json.decode(decompress(record), type=State) if record else State()
+        except (msgspec.MsgspecError, OSError, EOFError):  # of another version, or damaged
+            return State()
+
+    async def put(self, owner: str, state: State) -> None:
+        await self._records.put(_STATE_PREFIX + owner, compress(msgspec.json.encode(state)))
+
+    async def retain(self, owners: Collection[str]) -> None:
+        """Forget those of nobody of these."""
+        for key in await self._records.keys(_STATE_PREFIX):
+            if key.removeprefix(_STATE_PREFIX) not in owners:
+                await self._records.forget(key)

@@ -1,0 +1,101 @@
+"""What one ``[[keep]]`` table asks for: sources, targets, and which of that is wanted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from packaging.specifiers import SpecifierSet
+
+from proxy.distributions.filenames import version_of
+from proxy.model import METADATA, PROVENANCE, ProjectName
+from proxy.policies.names import matcher
+from proxy.requirements.model import (
+    FileFilter,
+    LatestVersions,
+    NeededFile,
+    ResolvedFiles,
+    SourceRequirements,
+    joined,
+)
+from proxy.requirements.sources import read_source
+
+
+@dataclass(frozen=True)
+class Keep:
+    sources: tuple[str, ...]
+    choice: FileFilter
+    every: float = 3600.0
+    """Seconds between two runs."""
+    names: tuple[str, ...] = ()
+    """Projects, or patterns with ``*`` and ``?``; empty: all."""
+    versions: str = ""
+    """A specifier (PEP 440) that versions have to fulfil."""
+    latest: int | None = None
+    """Also the newest so many versions of each project that is named as a source."""
+    max_file_size: int | None = None
+    """Bytes."""
+
+    def __str__(self) -> str:
+        return ", ".join(self.sources)
+
+    @property
+    def owner(self) -> str:
+        """Names the table among all: the same for all tables that ask for the same."""
+        limits = (self.names, self.versions, self.latest, self.max_file_size)
+        return hashlib.sha256(repr((self.sources, self.choice, *limits)).encode()).hexdigest()[:32]
+
+    def wants(self, environ: Mapping[str, str]) -> SourceRequirements:
+        """``environ`` is what ``${NAME}`` in sources refers to. Raises ``UnreadableSource``."""
+        wants = joined(
+            read_source(each, self.choice, environ=environ, latest=self.latest)
+            for each in self.sources
+        )
+        return replace(wants, named=tuple(map(self._narrowed, wants.named)))
+
+    def only(self, needs: ResolvedFiles) -> ResolvedFiles:
+        """Those that pass the filters, with what lies beside them."""
+        large = {
+            (need.project, need.filename)
+            for need in needs.files
+            if self.max_file_size is not None and (need.size or 0) > self.max_file_size
+        }
+        wanted = self._wanted
+        return replace(
+            needs,
+            files=tuple(
+                need
+                for need in needs.files
+                if (need.project, beside(need)) not in large and wanted(need)
+            ),
+        )
+
+    def _wanted(self, need: NeededFile) -> bool:
+        if self.names and not matcher(self.names)(need.project):
+            return False
+        if not self.versions:
+            return True
+        version = version_of(beside(need), need.project)
+        return version is not None and self._specifier.contains(version, prereleases=True)
+
+    def _narrowed(self, named: LatestVersions) -> LatestVersions:
+        """So that the newest are counted among those that are wanted."""
+        return replace(named, specifier=named.specifier & self._specifier)
+
+    @property
+    def _specifier(self) -> SpecifierSet:
+        return SpecifierSet(self.versions)
+
+
+def beside(need: NeededFile) -> str:
+    """The name of the distribution that it is, or lies beside."""
+    return need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+
+
+def is_distribution(need: NeededFile) -> bool:
+    return beside(need) == need.filename
+
+
+Ident = tuple[ProjectName, str, str]
+"""Project, file name, digest as in ``File.digest``."""
