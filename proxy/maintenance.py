@@ -12,10 +12,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from proxy.composition.cache import Cache
-from proxy.storage.claims import OLD_PREFIX
-from proxy.storage.mirror_records import CachedFileRecord, ChangedFiles
-from proxy.storage.purge_log import EVERYTHING
+from proxy.composition import Cache
+from proxy.storage import EVERYTHING, OLD_PREFIX, CachedFileRecord, ChangedFiles
 
 CACHED = ("page", "document", "held", "provenance", "seen", "changed")
 """Kinds of records of what upstream has; keys are ``<kind>/<index>/<project>[/...]``."""

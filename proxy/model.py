@@ -154,7 +154,7 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     def file(self, filename: str, digest: str | None = None) -> File:
         """The file of that name, or the ``.metadata`` or ``.provenance`` sibling of one.
 
-        With ``address_digest``, as in ``File.address_digest``, only if the distribution is these very bytes.
+        With ``digest``, as in ``File.address_digest``, only if the bytes are the same.
         Raises ``NoSuchFile``.
         """
         for suffix, make in (("", _itself), (METADATA, _metadata), (PROVENANCE, _provenance)):

@@ -1,229 +1,238 @@
-"""Who may import whom, and who may use which library; each rule with its reason."""
+"""The packages of ``proxy`` and their order: who imports whom, and through which face."""
 
 from __future__ import annotations
 
 import ast
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
-from fnmatch import fnmatch
+from collections import Counter
+from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import Path
+from statistics import median
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "proxy"
 
-FOUNDATION = (
-    *("proxy", "proxy.board", "proxy.bounded", "proxy.compression", "proxy.errors"),
-    *("proxy.events", "proxy.heavy", "proxy.model", "proxy.purges", "proxy.singleflight"),
-    "proxy.sizes",
-)
-PURE = ("proxy.simple.*", "proxy.policies.*", "proxy.distributions*")
+VOCABULARY = {"errors", "model", "events"}
 
-# The first row whose name fits a module says what of ours it may import beside its own package.
-LAYERS: dict[str, tuple[str, ...]] = {
-    # What an index talks about depends on nothing, so that everything can depend on it.
-    "proxy.__main__": ("proxy.cli",),
-    "proxy.errors": (),
-    "proxy.model": ("proxy.errors",),
-    "proxy.events": ("proxy.model",),
-    "proxy.counters": ("proxy.board", "proxy.events"),
-    "proxy.logs": (),
-    # Tools that know nothing of packages.
-    "proxy.board": (),
-    "proxy.bounded": (),
-    "proxy.cache_control": (),
-    "proxy.compression": (),
-    "proxy.heavy": (),
-    "proxy.purges": (),
-    "proxy.singleflight": (),
-    "proxy.sizes": (),
-    "proxy.__init__": (),
-    # Values in, values out: these can be tested, and trusted, without files or a network.
-    "proxy.simple*": ("proxy.errors", "proxy.model"),
-    "proxy.policies*": ("proxy.errors", "proxy.model"),
-    "proxy.distributions*": ("proxy.errors", "proxy.model", "proxy.simple.names"),
-    # Contracts name no implementation.
-    "proxy.storage.base": (),
-    "proxy.indexes.base": ("proxy.model",),
-    # Bytes at rest know nothing of indexes, nor of a network.
-    "proxy.storage*": ("proxy.errors", "proxy.compression"),
-    # Bytes in motion know where they are put, but not what decides about them.
-    "proxy.upstream*": (
-        *("proxy", "proxy.cache_control", "proxy.errors", "proxy.model"),
-        *("proxy.storage.base", "proxy.storage.leftovers", "proxy.storage.reading"),
-    ),
+# One row for each package (or module beside the packages), lowest first: what it may import.
+PACKAGES: dict[str, set[str]] = {
+    # Errors know no HTTP and no index, so that every package can raise them.
+    "errors": set(),
+    # Threads, files and memory: nothing in it knows what a package index is.
+    "runtime": set(),
+    # The vocabulary: projects, pages, files, blobs. Values without I/O.
+    "model": {"errors"},
+    # Bytes and records at rest know neither indexes nor a network.
+    "storage": {"errors", "model", "runtime"},
+    "events": {"model"},
+    # Values in, values out: these need no network, and most need no files.
+    "distributions": {"errors", "model"},
+    "policies": {"errors", "model"},
+    "simple": {"errors", "model", "distributions"},
+    # Bytes in motion know where bytes are stored, but decide nothing about them.
+    "upstream": {"errors", "model", "runtime", "storage"},
+    # Settings are checked values; patterns and platforms are checked by those who own them.
+    "config": {"errors", "runtime", "distributions", "policies"},
     # The heart: no HTTP server, no settings, no command line.
-    "proxy.indexes*": (*FOUNDATION, *PURE, "proxy.storage.*", "proxy.upstream.*"),
-    # It asks indexes as clients do, and could be left out.
-    "proxy.speculation*": (
-        *FOUNDATION,
-        *("proxy.bundle.targets", "proxy.indexes.base", "proxy.simple.names", "proxy.storage.base"),
-    ),
-    # HTTP in, HTTP out: it knows indexes by their contract alone. Of storage it knows what lies
-    # in one file, as such bytes go to a socket from there.
-    "proxy.web*": (
-        *FOUNDATION,
-        *("proxy.cache_control", "proxy.counters", "proxy.indexes.base", "proxy.logs"),
-        *("proxy.simple", "proxy.simple.*"),
-        *("proxy.storage.base", "proxy.storage.disk", "proxy.storage.reading"),
-    ),
-    # Settings are types without behaviour; who turns them into things is named further below.
-    "proxy.settings": ("proxy.keep_table", "proxy.policies.names", "proxy.sizes"),
-    "proxy.keep_table": (
-        *("proxy.bundle.platforms", "proxy.errors", "proxy.policies.names", "proxy.sizes"),
-    ),
-    "proxy.mistakes": ("proxy.errors", "proxy.keep_table", "proxy.settings"),
-    "proxy.sources": ("proxy.errors", "proxy.mistakes", "proxy.settings"),
-    # ... and of what they may lead to, by rules without I/O.
-    "proxy.plan": ("proxy.errors", "proxy.settings", "proxy.upstream.addresses"),
-    "proxy.cache": (*FOUNDATION, "proxy.settings", "proxy.storage.*"),
-    "proxy.upkeep": (*FOUNDATION, "proxy.cache", "proxy.storage.*"),
-    # The one place that names concrete classes; not even it needs a web server.
-    "proxy.compose*": (
-        *(*FOUNDATION, *PURE, "proxy.cache", "proxy.plan", "proxy.settings", "proxy.compose*"),
-        *("proxy.indexes.*", "proxy.storage.*", "proxy.upstream.*", "proxy.speculation.*"),
-        "proxy.bundle.archive.manifest",
-    ),
-    # Both use an index as clients do, through the same objects. Bundles serve one to a resolver.
-    "proxy.bundle*": (
-        *(*FOUNDATION, *PURE, "proxy.cache", "proxy.compose*", "proxy.indexes.base"),
-        *("proxy.settings", "proxy.storage.*", "proxy.web.app", "proxy.web.server"),
-        *("proxy.upstream.credentials", "proxy.upstream.remote"),
-    ),
-    "proxy.export*": (
-        *(*FOUNDATION, *PURE, "proxy.simple", "proxy.indexes.base", "proxy.indexes.local"),
-        "proxy.storage.*",
-    ),
-    # The command line stands on everything, and nothing on it.
-    "proxy.cli*": ("proxy", "proxy.*"),
+    "indexes": VOCABULARY
+    | {"runtime", "storage", "distributions", "policies", "simple", "upstream"},
+    # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
+    "web": VOCABULARY | {"runtime", "storage", "distributions", "simple", "upstream", "indexes"},
+    # A static tree reads an index as a client does.
+    "export": VOCABULARY | {"runtime", "storage", "distributions", "simple", "indexes"},
+    # Prefetching requests pages and files from an index as a client does; it could be left out.
+    "prefetch": VOCABULARY | {"runtime", "storage", "distributions", "indexes"},
+    # What builds need: a resolver runs against an index that is served to it.
+    "requirements": VOCABULARY
+    | {"runtime", "distributions", "simple", "upstream", "indexes", "web"},
+    # The one place that names concrete classes.
+    "composition": VOCABULARY
+    | {"runtime", "storage", "policies", "upstream", "config", "indexes", "prefetch"},
+    # Products on top of a composed proxy.
+    "maintenance": {"storage", "composition"},
+    "warm": VOCABULARY
+    | {"runtime", "storage", "distributions", "policies", "upstream", "config", "indexes"}
+    | {"requirements", "composition"},
+    "bundle": VOCABULARY
+    | {"runtime", "storage", "distributions", "simple", "upstream", "requirements", "composition"},
+    # The command line uses everything, and nothing uses the command line.
+    "cli": VOCABULARY
+    | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
+    | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"},
+    "__main__": {"cli"},
 }
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
-    # One library for HTTP, on the two sides where there is some.
-    "aiohttp": ("proxy.upstream.*", "proxy.web.*", "proxy.compose*", "proxy.cli.*"),
-    "yarl": ("proxy.upstream.*",),
-    # It says where PyPI is.
-    "pypi_simple": ("proxy.plan",),
-    # It pickles what it can: one module sees to it that it cannot.
-    "diskcache": ("proxy.storage.raw",),
-    "sqlite3": ("proxy.storage.*",),
-    "click": ("proxy.cli", "proxy.cli.*"),
-    "uvloop": ("proxy.cli.*",),
-    "cryptography": ("proxy.bundle.archive.signing",),
-    "inotify_simple": ("proxy.indexes.local.watch",),
+    # One library for HTTP, on the two sides that speak HTTP.
+    "aiohttp": ("upstream", "web"),
+    "yarl": ("upstream",),
+    # The address of PyPI is a composed default.
+    "pypi_simple": ("composition",),
+    # Small values at rest.
+    "diskcache": ("storage",),
+    "sqlite3": ("storage",),
+    # Values from outside are checked where they come in, and are plain after that.
+    "pydantic": ("config", "composition", "warm", "cli"),
+    "click": ("cli",),
+    "uvloop": ("cli",),
+    "cryptography": ("bundle",),
+    "inotify_simple": ("indexes",),
     # Never: it runs what it reads.
     "pickle": (),
 }
 
 SLOW = ("pypi_simple", "cryptography", "uvloop")
-"""Libraries that most starts do not need: they are imported where they are used."""
+"""Libraries that most starts do not need: they are imported inside functions."""
 
-READS_SETTINGS = (
-    *(
-        "proxy.settings",
-        "proxy.mistakes",
-        "proxy.sources",
-        "proxy.plan",
-        "proxy.cache",
-        "proxy.compose*",
-    ),
-    "proxy.cli.*",
-    # They open a whole proxy of their own, as the command line does.
-    *("proxy.bundle.ready", "proxy.bundle.warm", "proxy.bundle.keep.aside"),
-)
-"""Everything else takes paths, seconds and texts, and can be used and tested without settings."""
+READS_SETTINGS = {"config", "composition", "warm", "bundle", "cli"}
+"""All other packages take paths, seconds and texts, and can be tested without settings."""
 
-READS_ENVIRONMENT = (
-    *("proxy.sources", "proxy.compose*", "proxy.cli.*"),
-    # What it hands on to a resolver; and variables that a requirements file names.
-    *("proxy.bundle.uv", "proxy.bundle.sources.requirements"),
-)
-"""Nothing else depends on variables that nobody sees."""
+READS_ENVIRONMENT = {"config", "composition", "requirements", "cli"}
+"""``requirements`` starts resolvers, and reads variables that requirements files name."""
+
+LARGEST_FILE = 320
+"""Lines. A file is a topic: what has more lines has two topics."""
+SMALLEST_FILE = 60
+"""Lines. A smaller file is a contract, a face, or has at least three importers."""
+CONTRACTS = {
+    *("proxy.__main__", "proxy.indexes.base", "proxy.indexes.guarded"),
+    *("proxy.policies.base", "proxy.storage.base"),
+}
 
 
 def _modules() -> dict[str, ast.Module]:
     found = {}
-    for path in sorted((ROOT / "proxy").rglob("*.py")):
-        parts = path.relative_to(ROOT).with_suffix("").parts
-        found[".".join(parts)] = ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        found[name.removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
     return found
 
 
 MODULES = _modules()
-NAMES = {name.removesuffix(".__init__") for name in MODULES}
 
 
-def _imports(tree: ast.AST, *, everywhere: bool = True) -> Iterator[str]:
-    """Names imported when the code runs, not only when types are checked.
+def _path(module: str) -> Path:
+    path = ROOT / module.replace(".", "/")
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
-    ``everywhere``: also within functions.
-    """
+
+def _package(module: str) -> str:
+    """The first name below ``proxy``."""
+    return [*module.split("."), ""][1]
+
+
+def _imports(tree: ast.AST, *, inside_functions: bool = True) -> Iterator[tuple[str, str]]:
+    """Modules and names imported from them: for type checkers too, or only when imported."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+        if isinstance(node, ast.If) and not inside_functions and "TYPE_CHECKING" in ast.dump(node):
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield from (_imported(node.module or "", alias.name) for alias in node.names)
-        elif everywhere or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from _imports(node, everywhere=everywhere)
-
-
-def _imported(module: str, name: str) -> str:
-    """The module, where what is imported from a package is one."""
-    inner = f"{module}.{name}"
-    return inner if inner in NAMES else module
+            yield from ((node.module or "", alias.name) for alias in node.names)
+        elif inside_functions or not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _imports(node, inside_functions=inside_functions)
 
 
 IMPORTS = {module: set(_imports(tree)) for module, tree in MODULES.items()}
-AT_ONCE = {module: set(_imports(tree, everywhere=False)) for module, tree in MODULES.items()}
+LIBRARY_USERS = {
+    module: {name.split(".")[0] for name, _ in imports} for module, imports in IMPORTS.items()
+}
 
 
-def _users(library: str, imports: Mapping[str, set[str]]) -> set[str]:
-    return {
-        module.removesuffix(".__init__")
-        for module, names in imports.items()
-        if any(name.split(".")[0] == library for name in names)
+def _foreign(module: str) -> Iterator[tuple[str, str]]:
+    """Imports from other packages of ours. The package ``proxy`` itself holds the version."""
+    for name, what in IMPORTS[module]:
+        if name.startswith("proxy.") and _package(name) != _package(module):
+            yield name, what
+
+
+@pytest.mark.parametrize("package", sorted({_package(module) for module in MODULES} - {""}))
+def test_a_package_imports_only_what_its_row_allows(package: str) -> None:
+    assert package in PACKAGES, f"{package} has no row in PACKAGES: say what it may import"
+    used = {
+        _package(name)
+        for module in MODULES
+        if _package(module) == package
+        for name, _ in _foreign(module)
     }
+    assert used - PACKAGES[package] == set()
+    assert PACKAGES[package] - VOCABULARY - used == set(), "the row allows more than is used"
 
 
-def _fits(name: str, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatch(name, pattern) for pattern in patterns)
+def test_packages_stand_in_one_order() -> None:
+    """Each package imports only packages whose rows are above its own: there is no cycle."""
+    order = list(PACKAGES)
+    for package, allowed in PACKAGES.items():
+        below = set(order[: order.index(package)])
+        assert allowed <= below, package
 
 
-def _layer(module: str) -> str:
-    return next((each for each in LAYERS if fnmatch(module, each)), "")
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_other_packages_are_imported_through_their_face(module: str) -> None:
+    """``from proxy.storage import DiskStore``: what is behind the face can be moved freely."""
+    for name, what in _foreign(module):
+        face = f"proxy.{_package(name)}"
+        assert name == face, f"{name} is behind the face of {face}"
+        if _path(face).name == "__init__.py":
+            assert what in _names_of_face(face), f"{what} is not in __all__ of {face}"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_modules_import_only_what_lies_below_them(module: str) -> None:
-    layer = _layer(module)
-    assert layer, f"{module} has no place yet: say in LAYERS what it may import"
-    package = ".".join(module.split(".")[:2])
-    allowed = LAYERS[layer] if layer != package + "*" else (*LAYERS[layer], package, package + ".*")
-    ours = {name for name in IMPORTS[module] if name.split(".")[0] == "proxy"}
-    assert {name for name in ours if not _fits(name, allowed)} == set()
+def _names_of_face(package: str) -> list[str]:
+    for node in MODULES[package].body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_a_face_says_what_the_package_is_for(package: str) -> None:
+    module = f"proxy.{package}"
+    if _path(module).name == "__init__.py":
+        assert ast.get_docstring(MODULES[module])
+        assert package == "cli" or _names_of_face(module)
+
+
+def test_modules_are_in_no_cycle() -> None:
+    """What is in a cycle can only be understood, tested and changed as one."""
+    graph: dict[str, set[str]] = {}
+    for module, tree in MODULES.items():
+        used = set()
+        for name, what in _imports(tree, inside_functions=False):
+            used |= {f"{name}.{what}"} & MODULES.keys() or {name} & MODULES.keys()
+        graph[module] = used - {"proxy", module}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_used_only_where_it_has_its_place(library: str) -> None:
-    users, allowed = _users(library, IMPORTS), LIBRARIES[library]
-    assert {user for user in users if not _fits(user, allowed)} == set()
-    assert users or not allowed, "nobody uses it: the rule can go"
+    users = {_package(module) for module, names in LIBRARY_USERS.items() if library in names}
+    assert users == set(LIBRARIES[library])
 
 
 @pytest.mark.parametrize("library", SLOW)
-def test_a_slow_library_is_imported_where_it_is_used(library: str) -> None:
-    assert _users(library, AT_ONCE) == set()
+def test_a_slow_library_is_imported_inside_functions(library: str) -> None:
+    for module, tree in MODULES.items():
+        names = {name.split(".")[0] for name, _ in _imports(tree, inside_functions=False)}
+        assert library not in names, module
 
 
 def test_settings_are_read_where_things_are_composed() -> None:
-    readers = {module for module, names in IMPORTS.items() if "proxy.settings" in names}
-    assert {reader for reader in readers if not _fits(reader, READS_SETTINGS)} == set()
+    readers = {
+        _package(module)
+        for module, imports in IMPORTS.items()
+        if any(name.startswith("proxy.config") for name, _ in imports)
+    }
+    assert readers <= READS_SETTINGS
 
 
 def test_the_environment_is_read_where_settings_come_in() -> None:
@@ -231,31 +240,48 @@ def test_the_environment_is_read_where_settings_come_in() -> None:
     for module, tree in MODULES.items():
         used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
         if used & {"environ", "getenv", "environb"}:
-            readers.add(module)
-    assert {reader for reader in readers if not _fits(reader, READS_ENVIRONMENT)} == set()
+            readers.add(_package(module))
+    assert readers <= READS_ENVIRONMENT
 
 
-def test_there_are_no_circles() -> None:
-    """What is in a circle can only be understood, tested and changed as one."""
-    graph = {module.removesuffix(".__init__"): names & NAMES for module, names in AT_ONCE.items()}
-    # Importing anything imports the package "proxy" itself, which holds the version alone.
-    for imports in graph.values():
-        imports.discard("proxy")
-    try:
-        TopologicalSorter(graph).prepare()
-    except CycleError as error:
-        pytest.fail(" -> ".join(error.args[1]))
+def test_a_file_is_a_topic() -> None:
+    lines = {module: len(_path(module).read_text().splitlines()) for module in MODULES}
+    importers = Counter(
+        chain.from_iterable(_imported_modules(imports) for imports in IMPORTS.values())
+    )
+    large = {module for module, count in lines.items() if count > LARGEST_FILE}
+    small = {
+        module
+        for module, count in lines.items()
+        if count < SMALLEST_FILE
+        and module not in CONTRACTS
+        and _path(module).name != "__init__.py"
+        and importers[module] < 3
+    }
+    assert (large, small) == (set(), set())
+    assert 100 <= median(lines.values()) <= 200
+
+
+def _imported_modules(imports: set[tuple[str, str]]) -> set[str]:
+    """A name that comes through a face counts for the module that defines the name."""
+    found = set()
+    for name, what in imports:
+        tree = MODULES.get(name)
+        found.add(name)
+        if tree is not None and _path(name).name == "__init__.py":
+            found |= {module for module, each in _imports(tree) if each == what}
+    return found
 
 
 def test_every_third_party_import_is_a_dependency() -> None:
-    """So that an installation without the tools of tests works."""
+    """An installation without the tools of tests works."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     groups = {
         name: each for name, each in project["optional-dependencies"].items() if name != "test"
     }
     declared = " ".join([*project["dependencies"], *chain(*groups.values())]).lower()
     distribution = {"yarl": "aiohttp", "multidict": "aiohttp"}
-    used = {name.split(".")[0] for names in IMPORTS.values() for name in names}
+    used = set().union(*LIBRARY_USERS.values())
     newer = {"compression"}  # of the standard library since Python 3.14
     foreign = used - set(sys.stdlib_module_names) - newer - {"proxy"}
     wanted = {distribution.get(each, each) for each in foreign}

@@ -26,12 +26,11 @@ from proxy.bundle.format import (
     max_compressed,
     sha256,
 )
-from proxy.distributions.filenames import safe_filename
+from proxy.distributions import safe_filename
 from proxy.errors import ConfigurationError
 from proxy.model import METADATA, PROVENANCE, normalize
-from proxy.simple.field_values import clean_upload_time
-from proxy.upstream.answers import UpstreamOrigin
-from proxy.upstream.remote import fingerprint
+from proxy.simple import clean_upload_time
+from proxy.upstream import UpstreamOrigin, fingerprint
 
 T = TypeVar("T")
 

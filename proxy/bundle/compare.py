@@ -9,14 +9,9 @@ from itertools import groupby
 import msgspec
 
 from proxy.bundle.format import BundledFile, BundledPage, Manifest, sha256
-from proxy.composition.cache import Cache
+from proxy.composition import Cache
 from proxy.model import METADATA
-from proxy.storage.mirror_records import (
-    CachedFileRecord,
-    FirstSeenFile,
-    decode_digest_history,
-    digest_history_key,
-)
+from proxy.storage import CachedFileRecord, FirstSeenFile, decode_digest_history, digest_history_key
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 

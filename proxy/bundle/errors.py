@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.errors import ProxyError
-from proxy.runtime.log_format import count_text
+from proxy.runtime import count_text
 
 _SHOWN = 20
 

@@ -21,8 +21,8 @@ from typing import Annotated
 
 import msgspec
 
-from proxy.storage.mirror_records import StoredPage
-from proxy.upstream.answers import UpstreamOrigin
+from proxy.storage import StoredPage
+from proxy.upstream import UpstreamOrigin
 
 FORMAT = "waystation-bundle"
 BUNDLE_SCHEMA = 1

@@ -20,11 +20,10 @@ from proxy.bundle.format import Manifest
 from proxy.bundle.publish import publish
 from proxy.bundle.reader import Bundle, run_steps
 from proxy.bundle.staging import Staged, Staging
-from proxy.composition.cache import Cache
+from proxy.composition import Cache
 from proxy.errors import ConfigurationError
-from proxy.runtime.file_io import in_thread, remove_abandoned
-from proxy.upstream.answers import UpstreamOrigin
-from proxy.upstream.remote import fingerprint
+from proxy.runtime import in_thread, remove_abandoned
+from proxy.upstream import UpstreamOrigin, fingerprint
 
 _ROOM = 0.9
 """The part of its limit that a cache is brought down to when it is full."""

@@ -24,12 +24,11 @@ from proxy.bundle.format import (
     zstd_compress,
 )
 from proxy.bundle.selection import Base, KnownContent, WantedFiles
-from proxy.composition.cache import Cache
+from proxy.composition import Cache
 from proxy.errors import StoreDamaged
 from proxy.model import METADATA, PROVENANCE, ProjectName
-from proxy.storage.mirror_records import CachedFileRecord, StoredPage, StoredPages, unpack_page
-from proxy.upstream.answers import UpstreamOrigin
-from proxy.upstream.credentials import without_userinfo
+from proxy.storage import CachedFileRecord, StoredPage, StoredPages, unpack_page
+from proxy.upstream import UpstreamOrigin, without_userinfo
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 

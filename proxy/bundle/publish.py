@@ -19,19 +19,19 @@ from proxy.bundle.compare import Comparison, compare
 from proxy.bundle.errors import NotWritten
 from proxy.bundle.format import BundledFile, BundledPage, Manifest, zstd_decompress
 from proxy.bundle.staging import Staged
-from proxy.composition.cache import Cache
+from proxy.composition import Cache
 from proxy.model import METADATA
-from proxy.storage.base import Records
-from proxy.storage.mirror_records import (
+from proxy.storage import (
+    EVERYTHING,
     CachedFileRecord,
     CachedFiles,
     FirstSeenFile,
+    Records,
     decode_digest_history,
     digest_history_key,
     encode_digest_history,
     pack_page,
 )
-from proxy.storage.purge_log import EVERYTHING
 
 
 async def publish(cache: Cache, staged: Staged, manifest: Manifest, found: Comparison) -> None:

@@ -39,7 +39,7 @@ from proxy.bundle.format import (
     zstd_decompress,
 )
 from proxy.bundle.signing import SIGNATURE, check
-from proxy.runtime.file_io import in_thread
+from proxy.runtime import in_thread
 
 Steps = Generator[int, None, None]
 """Yields how many bytes each step has dealt with."""

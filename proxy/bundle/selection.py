@@ -18,9 +18,9 @@ from proxy.bundle.format import BundledFile, BundledPage, Manifest, sha256
 from proxy.bundle.reader import Bundle, ByteSource
 from proxy.errors import NoSuchProject
 from proxy.model import ProjectName
-from proxy.requirements.model import NeededFile, ResolvedFiles
-from proxy.storage.base import Records
-from proxy.upstream.answers import UpstreamOrigin
+from proxy.requirements import NeededFile, ResolvedFiles
+from proxy.storage import Records
+from proxy.upstream import UpstreamOrigin
 
 WantedFiles = frozenset[tuple[str, str]] | None
 """Filename and digest, as in addresses, of files that all have to be held; None: whatever is."""

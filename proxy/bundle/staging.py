@@ -25,9 +25,9 @@ import msgspec
 from proxy.bundle.errors import ImportRunning
 from proxy.bundle.format import Manifest, Member, encode
 from proxy.bundle.reader import Steps, drop
-from proxy.composition.cache import Cache
-from proxy.runtime.file_io import open_spool
-from proxy.storage.disk_store import DiskStore
+from proxy.composition import Cache
+from proxy.runtime import open_spool
+from proxy.storage import DiskStore
 
 _CHECKED = "checked"
 

@@ -44,11 +44,11 @@ from proxy.bundle.reader import (
 )
 from proxy.bundle.selection import Base, BundleSelection
 from proxy.bundle.signing import Signer
-from proxy.composition.cache import Cache
+from proxy.composition import Cache
 from proxy.errors import StoreDamaged
-from proxy.runtime.file_io import open_spool
-from proxy.storage.disk_store import DiskStore
-from proxy.upstream.answers import UpstreamOrigin
+from proxy.runtime import open_spool
+from proxy.storage import DiskStore
+from proxy.upstream import UpstreamOrigin
 
 
 class Writer:

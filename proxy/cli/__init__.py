@@ -13,6 +13,8 @@ import click
 from proxy import __version__
 from proxy.errors import ConfigurationError, ProxyError
 
+__all__ = ["main"]
+
 COMMANDS = {
     "serve": "Serve the index.",
     "warm": "Fetch all that a build needs, for any platform.",

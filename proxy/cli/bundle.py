@@ -6,9 +6,7 @@ from pathlib import Path
 
 import click
 
-from proxy.bundle.errors import BundleFailed
-from proxy.bundle.reader import Bundle
-from proxy.bundle.signing import make_keys
+from proxy.bundle import Bundle, BundleFailed, make_keys
 from proxy.cli.bundle_create import create_command
 from proxy.cli.bundle_import import import_command, verify_command
 from proxy.cli.bundle_report import (

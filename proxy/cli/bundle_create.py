@@ -10,16 +10,17 @@ from typing import Any
 
 import click
 
-from proxy.bundle.errors import NothingCached
-from proxy.bundle.selection import (
+from proxy.bundle import (
     BundleSelection,
+    Created,
+    NothingCached,
+    create_bundle,
+    load_signer,
     read_base,
     select_everything,
     select_needed,
     select_projects,
 )
-from proxy.bundle.signing import load_signer
-from proxy.bundle.writer import Created, create_bundle
 from proxy.cli.bundle_report import (
     DASH,
     READABLE,
@@ -39,17 +40,12 @@ from proxy.cli.source_options import (
     source_options,
     tell_missing,
 )
-from proxy.composition.cache import cache_folder, open_cache
-from proxy.composition.index_tree import leaves, resolve_tree
-from proxy.composition.mirror import mirrored
-from proxy.composition.proxy import open_proxy
-from proxy.config.loading import load
-from proxy.config.settings import LocalTable, Settings
+from proxy.composition import cache_folder, leaves, mirrored, open_cache, open_proxy, resolve_tree
+from proxy.config import LocalTable, Settings, load
 from proxy.model import normalize
-from proxy.requirements.gather import needed
-from proxy.requirements.model import ResolvedFiles
-from proxy.upstream.answers import UpstreamOrigin
-from proxy.warm.fetch import missing
+from proxy.requirements import ResolvedFiles, needed
+from proxy.upstream import UpstreamOrigin
+from proxy.warm import missing
 
 
 @click.command("create")

@@ -10,10 +10,15 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.bundle.compare import Comparison
-from proxy.bundle.importer import ImportRules, import_bundle, unknown_upstreams
-from proxy.bundle.reader import Bundle, drop
-from proxy.bundle.signing import load_trusted
+from proxy.bundle import (
+    Bundle,
+    Comparison,
+    ImportRules,
+    drop,
+    import_bundle,
+    load_trusted,
+    unknown_upstreams,
+)
 from proxy.cli.bundle_report import (
     READABLE,
     READABLE_OR_DASH,
@@ -28,10 +33,8 @@ from proxy.cli.bundle_report import (
 )
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import quiet_logs
-from proxy.composition.cache import open_cache
-from proxy.composition.mirror import mirrored
-from proxy.config.loading import load
-from proxy.config.settings import Settings
+from proxy.composition import mirrored, open_cache
+from proxy.config import Settings, load
 
 F = TypeVar("F", bound=Callable[..., Any])
 

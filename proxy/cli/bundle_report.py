@@ -19,13 +19,18 @@ from typing import Any
 import click
 import msgspec
 
-from proxy.bundle.compare import Comparison
-from proxy.bundle.errors import BundleFailed
-from proxy.bundle.format import BundledFile, BundledPage, Manifest
-from proxy.bundle.reader import Bundle, ByteSource
-from proxy.bundle.writer import Created
+from proxy.bundle import (
+    Bundle,
+    BundledFile,
+    BundledPage,
+    BundleFailed,
+    ByteSource,
+    Comparison,
+    Created,
+    Manifest,
+)
 from proxy.errors import how_to_add
-from proxy.runtime.log_format import count_text, size_text
+from proxy.runtime import count_text, size_text
 
 
 def facts(bundle: Bundle) -> list[str]:

@@ -11,12 +11,12 @@ from typing import Any
 import click
 
 from proxy.cli.options import settings_options
-from proxy.composition.cache import Cache, open_cache
-from proxy.config.loading import load
+from proxy.composition import Cache, open_cache
+from proxy.config import load
 from proxy.maintenance import cached_files, projects_in, purge, purge_everything, stats, verify
 from proxy.model import normalize
-from proxy.runtime.log_format import count_text, size_text, stamp
-from proxy.storage.mirror_records import ChangedFiles
+from proxy.runtime import count_text, size_text, stamp
+from proxy.storage import ChangedFiles
 
 
 @click.group("cache")

@@ -18,21 +18,20 @@ import click
 
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
-from proxy.composition.cache import cache_folder
-from proxy.composition.index_tree import (
+from proxy.composition import (
     DefaultDirectory,
     IndexNode,
+    cache_folder,
     describe,
     leaves,
+    open_upstream,
     resolve_tree,
     without_credentials,
 )
-from proxy.composition.mirror import open_upstream
-from proxy.config.loading import load
-from proxy.config.settings import LocalTable, MirrorTable, Settings
+from proxy.config import LocalTable, MirrorTable, Settings, load
 from proxy.errors import ConfigurationError, reason
-from proxy.storage.folder_checks import private_folder, require_local
-from proxy.upstream.transport import probe
+from proxy.storage import private_folder, require_local
+from proxy.upstream import probe
 
 
 @click.command("check")

@@ -16,25 +16,30 @@ import click
 
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import given, read_sources, source_options, tell_missing
-from proxy.composition.cache import cache_folder
-from proxy.composition.index_tree import leaves, resolve_tree
-from proxy.composition.proxy import Proxy, open_proxy
-from proxy.config.loading import load
-from proxy.config.settings import LocalTable, Settings
+from proxy.composition import Proxy, cache_folder, leaves, open_proxy, resolve_tree
+from proxy.config import LocalTable, Settings, load
 from proxy.errors import ConfigurationError, how_to_add
-from proxy.export.export import Exported, Form, export
-from proxy.export.file_list import open_directory, read_names
-from proxy.export.placing import How
-from proxy.export.readme import can_render
-from proxy.export.selection import ExportSelection, of_files
-from proxy.export.simple_pages import as_listed, base_address, flat, in_tree
-from proxy.export.tree import Tree
-from proxy.indexes.base import Index
-from proxy.indexes.fallthrough import Fallthrough
+from proxy.export import (
+    Exported,
+    ExportSelection,
+    Form,
+    How,
+    Tree,
+    as_listed,
+    base_address,
+    can_render,
+    export,
+    flat,
+    in_tree,
+    of_files,
+    open_directory,
+    read_names,
+)
+from proxy.indexes import Fallthrough, Index
 from proxy.model import normalize
-from proxy.requirements.gather import needed
-from proxy.runtime.log_format import count_text
-from proxy.warm.progress import display
+from proxy.requirements import needed
+from proxy.runtime import count_text
+from proxy.warm import display
 
 _FILE_OR_DASH = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)

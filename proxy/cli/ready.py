@@ -19,12 +19,10 @@ from proxy.cli.source_options import (
     source_options,
     tell_missing,
 )
-from proxy.config.loading import load
-from proxy.requirements.model import FileFilter, SourceRequirements
-from proxy.requirements.sources.missing_list import missing_lines
-from proxy.runtime.log_format import count_text, size_text
-from proxy.warm.progress import display
-from proxy.warm.ready import Readiness, ready
+from proxy.config import load
+from proxy.requirements import FileFilter, SourceRequirements, missing_lines
+from proxy.runtime import count_text, size_text
+from proxy.warm import Readiness, display, ready
 
 
 @click.command("ready")

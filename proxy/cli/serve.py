@@ -17,24 +17,24 @@ from proxy import __version__
 from proxy.cli.check import probing
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.workers import Supervisor, board, count, post, when_orphaned
-from proxy.composition.index_tree import describe, resolve_tree
-from proxy.composition.proxy import Proxy, open_proxy
-from proxy.config.loading import load
-from proxy.config.settings import Settings
+from proxy.composition import Proxy, describe, open_proxy, resolve_tree
+from proxy.config import Settings, load
 from proxy.events import Events
-from proxy.prefetch.fetcher import MARK_COLUMNS as ASKED
-from proxy.prefetch.fetcher import WorkerMarks
-from proxy.runtime.heavy_work import return_large_memory
-from proxy.runtime.log_format import set_up
-from proxy.simple.render import Links, absolute_links
-from proxy.storage.mirror_records import ChangedFiles
-from proxy.web.access_log import observe
-from proxy.web.app import create_app
-from proxy.web.fast_path_log import CachedResponseLog
-from proxy.web.metrics import COUNTER_COLUMNS as COUNTED
-from proxy.web.metrics import Counters
-from proxy.web.response_cache import ResponseCache
-from proxy.web.server import Server, tls_context
+from proxy.prefetch import MARK_COLUMNS as ASKED
+from proxy.prefetch import WorkerMarks
+from proxy.runtime import return_large_memory, set_up
+from proxy.simple import Links, absolute_links
+from proxy.storage import ChangedFiles
+from proxy.web import COUNTER_COLUMNS as COUNTED
+from proxy.web import (
+    CachedResponseLog,
+    Counters,
+    ResponseCache,
+    Server,
+    create_app,
+    observe,
+    tls_context,
+)
 
 log = logging.getLogger(__name__)
 

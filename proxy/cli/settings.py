@@ -12,9 +12,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from proxy.composition.cache import cache_folder
-from proxy.composition.index_tree import DEFAULT_PACKAGES, resolve_tree
-from proxy.config.settings import MirrorTable, Settings
+from proxy.composition import DEFAULT_PACKAGES, cache_folder, resolve_tree
+from proxy.config import MirrorTable, Settings
 
 EXAMPLE = "settings.example.toml"
 _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")

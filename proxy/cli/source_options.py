@@ -13,23 +13,22 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.config.settings import Settings
-from proxy.distributions.platforms import SHORT, described
-from proxy.distributions.targets import parse_targets
+from proxy.config import Settings
+from proxy.distributions import SHORT, described, parse_targets
 from proxy.errors import ConfigurationError
-from proxy.requirements.model import (
+from proxy.requirements import (
     FileFilter,
+    GroupSelection,
     Missing,
     ResolvedFiles,
     SkippedRequirement,
     SourceRequirements,
     UnreadableSource,
     joined,
+    read_access_log,
+    read_source,
 )
-from proxy.requirements.sources import read_source
-from proxy.requirements.sources.access_log import read_access_log
-from proxy.requirements.sources.pyproject import GroupSelection
-from proxy.runtime.log_format import set_up
+from proxy.runtime import set_up
 
 F = TypeVar("F", bound=Callable[..., Any])
 

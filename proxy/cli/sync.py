@@ -18,19 +18,24 @@ import click
 
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import quiet_logs, tell_missing
-from proxy.composition.proxy import Proxy, open_proxy
-from proxy.config.loading import load
-from proxy.config.settings import KeepTable, Settings
-from proxy.distributions.targets import parse_targets
+from proxy.composition import Proxy, open_proxy
+from proxy.config import KeepTable, Settings, load
+from proxy.distributions import parse_targets
 from proxy.errors import ConfigurationError
-from proxy.requirements.gather import DEFAULT_JOBS
-from proxy.requirements.model import FileFilter
-from proxy.runtime.log_format import count_text, size_text
-from proxy.warm.keep.run import KeepResult, KeepRunner, temporary_cache
-from proxy.warm.keep.schedule import Schedule, all_changes, sync
-from proxy.warm.keep.table import Keep
-from proxy.warm.progress import NoDisplay, display
-from proxy.warm.warm import remember
+from proxy.requirements import DEFAULT_JOBS, FileFilter
+from proxy.runtime import count_text, size_text
+from proxy.warm import (
+    Keep,
+    KeepResult,
+    KeepRunner,
+    NoDisplay,
+    Schedule,
+    all_changes,
+    display,
+    remember,
+    sync,
+    temporary_cache,
+)
 
 _NO_TABLES = """\
 add one to the settings file that --config names, such as

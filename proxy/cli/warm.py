@@ -19,14 +19,11 @@ from proxy.cli.source_options import (
     source_options,
     tell_missing,
 )
-from proxy.config.loading import load
-from proxy.config.settings import Settings
+from proxy.config import Settings, load
 from proxy.errors import ConfigurationError
-from proxy.requirements.gather import DEFAULT_JOBS
-from proxy.requirements.model import FileFilter, SourceRequirements
-from proxy.runtime.log_format import count_text, size_text
-from proxy.warm.progress import display
-from proxy.warm.warm import Report, warm, warm_remote
+from proxy.requirements import DEFAULT_JOBS, FileFilter, SourceRequirements
+from proxy.runtime import count_text, size_text
+from proxy.warm import Report, display, warm, warm_remote
 
 
 @click.command("warm")

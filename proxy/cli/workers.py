@@ -17,9 +17,9 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from proxy.config.settings import Settings
+from proxy.config import Settings
 from proxy.errors import ConfigurationError
-from proxy.runtime.shared_memory import SharedCounters, new_memory
+from proxy.runtime import SharedCounters, new_memory
 
 log = logging.getLogger(__name__)
 

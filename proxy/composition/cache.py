@@ -26,16 +26,20 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from proxy.config.settings import Settings
+from proxy.config import Settings
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Evicted, Observer
-from proxy.runtime.file_io import open_spool, remove_abandoned
-from proxy.storage.claims import Claims
-from proxy.storage.disk_store import DiskStore
-from proxy.storage.eviction import Evictor, LastUsed, Pins
-from proxy.storage.mirror_records import StoredPages
-from proxy.storage.purge_log import PurgeLog
-from proxy.storage.records import DiskRecords
+from proxy.runtime import open_spool, remove_abandoned
+from proxy.storage import (
+    Claims,
+    DiskRecords,
+    DiskStore,
+    Evictor,
+    LastUsed,
+    Pins,
+    PurgeLog,
+    StoredPages,
+)
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pydantic import HttpUrl
 
-from proxy.config.settings import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
+from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ConfigurationError
-from proxy.upstream.address_rules import Addresses
+from proxy.upstream import Addresses
 
 DEFAULT_PACKAGES = Path("packages")
 """The directory of private distributions that is served without a setting."""

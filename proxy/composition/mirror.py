@@ -14,23 +14,35 @@ from urllib.request import getproxies
 
 from proxy.composition.cache import Cache
 from proxy.composition.index_tree import leaves, resolve_tree
-from proxy.config.settings import MirrorTable, Settings
+from proxy.config import MirrorTable, Settings
 from proxy.events import Observer
-from proxy.indexes.mirror.files import MirrorFiles
-from proxy.indexes.mirror.freshness import Lifetimes
-from proxy.indexes.mirror.history import DigestHistory, RemovedFiles
-from proxy.indexes.mirror.mirror import Mirror, PageSource
-from proxy.indexes.mirror.page_cache import PageCache, PageStore
-from proxy.indexes.mirror.pages import MirrorPages, OfflinePages
-from proxy.indexes.mirror.siblings import MirrorSiblings
+from proxy.indexes import (
+    DigestHistory,
+    Lifetimes,
+    Mirror,
+    MirrorFiles,
+    MirrorPages,
+    MirrorSiblings,
+    OfflinePages,
+    PageCache,
+    PageSource,
+    PageStore,
+    RemovedFiles,
+)
 from proxy.model import ProjectPage
-from proxy.storage.mirror_records import CachedFiles
-from proxy.upstream.answers import UpstreamOrigin
-from proxy.upstream.connections import open_transport
-from proxy.upstream.credentials import Credentials, find_credentials
-from proxy.upstream.downloads import Downloads
-from proxy.upstream.remote import Remote, fingerprint
-from proxy.upstream.transport import InFlight, Timeouts, Transport
+from proxy.storage import CachedFiles
+from proxy.upstream import (
+    Credentials,
+    Downloads,
+    InFlight,
+    Remote,
+    Timeouts,
+    Transport,
+    UpstreamOrigin,
+    find_credentials,
+    fingerprint,
+    open_transport,
+)
 
 
 @asynccontextmanager

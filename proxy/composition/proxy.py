@@ -21,23 +21,16 @@ from functools import partial
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_tree import DefaultDirectory, IndexNode, resolve_tree
 from proxy.composition.mirror import open_mirror
-from proxy.config.settings import FallthroughTable, LocalTable, MirrorTable, Settings
+from proxy.config import FallthroughTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
-from proxy.indexes.base import Index
-from proxy.indexes.fallthrough import Fallthrough
-from proxy.indexes.guarded import Guarded
-from proxy.indexes.local import LocalDirectory
-from proxy.indexes.mirror.mirror import Mirror
+from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Mirror
 from proxy.model import ProjectName
-from proxy.policies.base import Policy
-from proxy.policies.names import Reserved, Withheld
-from proxy.prefetch.fetcher import WorkerMarks
-from proxy.prefetch.prefetcher import Prefetcher, open_prefetcher
-from proxy.runtime.background import BackgroundQueue
-from proxy.storage.claims import Claims, some_of
-from proxy.storage.purge_log import EVERYTHING
-from proxy.upstream.transport import InFlight
+from proxy.policies import Policy, Reserved, Withheld
+from proxy.prefetch import Prefetcher, WorkerMarks, open_prefetcher
+from proxy.runtime import BackgroundQueue
+from proxy.storage import EVERYTHING, Claims, some_of
+from proxy.upstream import InFlight
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from pydantic import (
 )
 
 from proxy.errors import ConfigurationError
-from proxy.policies.names import Reserved, matcher
-from proxy.runtime.log_format import seconds
+from proxy.policies import Reserved, matcher
+from proxy.runtime import seconds
 
 
 class KeepTable(BaseModel):
@@ -62,7 +62,7 @@ class KeepTable(BaseModel):
     @field_validator("platform")
     @classmethod
     def _platforms(cls, value: list[str]) -> list[str]:
-        from proxy.distributions.platforms import parse_platform  # few settings have such tables
+        from proxy.distributions import parse_platform
 
         try:
             for each in value:

@@ -1,1 +1,83 @@
-"""Distribution files themselves: what their names say and what their archives hold."""
+"""Distributions: file names, archives, core metadata, platforms and targets. No network."""
+
+from proxy.distributions.archive import (
+    UnusableArchive,
+    check_whole,
+    read_sdist_file,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
+from proxy.distributions.core_metadata import (
+    Description,
+    RequiredProject,
+    describe,
+    parse_metadata,
+    required_projects,
+    requires_python_of,
+)
+from proxy.distributions.filenames import (
+    MAX_NAME,
+    DistributionKind,
+    DistributionName,
+    belongs_to,
+    is_plain_filename,
+    kind_of,
+    normal_version,
+    parse_filename,
+    plain_filename_pattern,
+    safe_filename,
+    same_version,
+    split_readings,
+    version_for,
+    version_of,
+)
+from proxy.distributions.platforms import (
+    SHORT,
+    described,
+    parse_platform,
+)
+from proxy.distributions.possible_projects import (
+    looks_like_distribution,
+    possible_projects,
+    possible_projects_of_folder,
+)
+from proxy.distributions.targets import (
+    Target,
+    parse_targets,
+)
+
+__all__ = [
+    "MAX_NAME",
+    "SHORT",
+    "Description",
+    "DistributionKind",
+    "DistributionName",
+    "RequiredProject",
+    "Target",
+    "UnusableArchive",
+    "belongs_to",
+    "check_whole",
+    "describe",
+    "described",
+    "is_plain_filename",
+    "kind_of",
+    "looks_like_distribution",
+    "normal_version",
+    "parse_filename",
+    "parse_metadata",
+    "parse_platform",
+    "parse_targets",
+    "plain_filename_pattern",
+    "possible_projects",
+    "possible_projects_of_folder",
+    "read_sdist_file",
+    "read_sdist_metadata",
+    "read_wheel_metadata",
+    "required_projects",
+    "requires_python_of",
+    "safe_filename",
+    "same_version",
+    "split_readings",
+    "version_for",
+    "version_of",
+]

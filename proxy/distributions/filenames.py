@@ -235,7 +235,7 @@ def version_of(filename: str, project: ProjectName) -> str | None:
 
 
 def is_plain_filename(filename: str, project: ProjectName) -> bool:
-    """Whether ``plain_filename_pattern`` describes the file name; for a few, without making a pattern."""
+    """Whether ``plain_filename_pattern`` matches; for a few names, without compiling a pattern."""
     found = _OF_ANY.match(filename)
     if found is None or len(filename) > MAX_NAME or _UNSAFE.match(project.replace("-", ".")):
         return False

@@ -9,19 +9,22 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.distributions.archive import (
+from proxy.distributions import (
+    MAX_NAME,
+    DistributionKind,
     UnusableArchive,
+    kind_of,
+    parse_filename,
     read_sdist_metadata,
     read_wheel_metadata,
     requires_python_of,
 )
-from proxy.distributions.filenames import MAX_NAME, DistributionKind, kind_of, parse_filename
 from proxy.errors import NoSuchFile
 from proxy.export.placing import Content
 from proxy.export.selection import Chosen
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import METADATA, PROVENANCE, File, ProjectName
-from proxy.runtime.file_io import in_thread
+from proxy.runtime import in_thread
 
 _log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.distributions.core_metadata import Description, describe
+from proxy.distributions import Description, describe
 from proxy.export.contents import Shown, description_source, elsewhere, shown, siblings
 from proxy.export.human_pages import START_PAGE, Card, project_page, project_path, start_page
 from proxy.export.placing import How
@@ -16,10 +16,10 @@ from proxy.export.readme import Readme
 from proxy.export.selection import Exhibit, ExportSelection, Release, choose, newest, releases
 from proxy.export.simple_pages import PROJECT_LISTS, file_path, file_paths, lists, page_paths, pages
 from proxy.export.tree import Changes, Tree
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
-from proxy.runtime.file_io import in_thread
-from proxy.simple.render import Links, relative_links
+from proxy.runtime import in_thread
+from proxy.simple import Links, relative_links
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,22 @@ from typing import Any, TypeVar
 import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from proxy.distributions.filenames import parse_filename
+from proxy.distributions import parse_filename
 from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.events import Events
 from proxy.export.selection import rank
 from proxy.export.simple_pages import flat_address
-from proxy.indexes.local import LocalDirectory
+from proxy.indexes import LocalDirectory
 from proxy.model import Artifact, File, ProjectName, ProjectPage
-from proxy.simple.field_values import clean_hashes, clean_size, clean_upload_time, clean_yanked
-from proxy.simple.page import make_page
-from proxy.simple.urls import last_segment, resolve
+from proxy.simple import (
+    clean_hashes,
+    clean_size,
+    clean_upload_time,
+    clean_yanked,
+    last_segment,
+    make_page,
+    resolve,
+)
 
 T = TypeVar("T")
 

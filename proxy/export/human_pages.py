@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from proxy.distributions.core_metadata import Description
+from proxy.distributions import Description
 from proxy.export.selection import Release, newest
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime.log_format import size_text
-from proxy.simple.render import Links
+from proxy.runtime import size_text
+from proxy.simple import Links
 
 _HOME = "../../index.html"
 _OPEN = 3

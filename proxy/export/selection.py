@@ -15,13 +15,13 @@ from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
-from proxy.distributions.filenames import kind_of, parse_filename, version_of
+from proxy.distributions import kind_of, parse_filename, version_of
 from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.placing import Content
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime.file_io import in_thread
-from proxy.storage.disk_store import DiskBlob
+from proxy.runtime import in_thread
+from proxy.storage import DiskBlob
 
 ExportSelection = Mapping[ProjectName, Set[str] | None]
 """Projects, and which of their files by name; None: all that the index has."""

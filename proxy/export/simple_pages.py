@@ -11,17 +11,10 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from proxy.distributions.filenames import normal_version, version_of
+from proxy.distributions import normal_version, version_of
 from proxy.errors import ConfigurationError
 from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
-from proxy.simple.render import (
-    Links,
-    page_html,
-    page_json,
-    projects_html,
-    projects_json,
-    relative_links,
-)
+from proxy.simple import Links, page_html, page_json, projects_html, projects_json, relative_links
 
 PROJECT_LISTS = ("simple/index.html", "simple/index.json")
 

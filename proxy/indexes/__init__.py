@@ -1,1 +1,43 @@
-"""Indexes, and indexes made of indexes."""
+"""Indexes: each answers which projects, which page, which file. Indexes are made of indexes."""
+
+from proxy.indexes.base import Index
+from proxy.indexes.fallthrough import Fallthrough
+from proxy.indexes.guarded import Guarded
+from proxy.indexes.local import LocalDirectory
+from proxy.indexes.mirror.files import MirrorFiles
+from proxy.indexes.mirror.freshness import Lifetimes
+from proxy.indexes.mirror.history import (
+    DigestHistory,
+    RemovedFiles,
+)
+from proxy.indexes.mirror.mirror import (
+    Mirror,
+    PageSource,
+)
+from proxy.indexes.mirror.page_cache import (
+    PageCache,
+    PageStore,
+)
+from proxy.indexes.mirror.pages import (
+    MirrorPages,
+    OfflinePages,
+)
+from proxy.indexes.mirror.siblings import MirrorSiblings
+
+__all__ = [
+    "DigestHistory",
+    "Fallthrough",
+    "Guarded",
+    "Index",
+    "Lifetimes",
+    "LocalDirectory",
+    "Mirror",
+    "MirrorFiles",
+    "MirrorPages",
+    "MirrorSiblings",
+    "OfflinePages",
+    "PageCache",
+    "PageSource",
+    "PageStore",
+    "RemovedFiles",
+]

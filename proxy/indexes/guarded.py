@@ -7,7 +7,7 @@ from collections.abc import Sequence, Set
 from proxy.errors import Denied, IndexUnavailable, NoSuchProject
 from proxy.indexes.base import Index
 from proxy.model import Artifact, File, ProjectName, ProjectPage
-from proxy.policies.base import Policy
+from proxy.policies import Policy
 
 
 class Guarded:

@@ -15,9 +15,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import parse_tag
 from packaging.version import InvalidVersion, Version
 
-from proxy.distributions.targets import Target
+from proxy.distributions import Target
 from proxy.model import File, ProjectPage
-from proxy.runtime.lru import BoundedDict
+from proxy.runtime import BoundedDict
 
 SLICE_SIZE = 128
 """Files that are looked at in one go."""

@@ -20,9 +20,9 @@ from zlib import crc32
 import msgspec
 
 from proxy.events import Event, Fate, FileAnswered, Guessed, Observer, Outcome, PageAnswered
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage
-from proxy.runtime.shared_memory import SharedCounters
+from proxy.runtime import SharedCounters
 
 MAX_WHEEL = 64 * 2**20
 """Bytes of a wheel that is fetched ahead."""

@@ -16,16 +16,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from proxy.distributions.core_metadata import required_projects
+from proxy.distributions import required_projects
 from proxy.events import AnswerDelivered, Events, Outcome
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage
 from proxy.prefetch.choose_wheel import choose_wheel
 from proxy.prefetch.fetcher import MAX_WHEEL, Fetcher, PrefetchStats, WorkerMarks
 from proxy.prefetch.scheduler import BUSY_PAUSE, Refresher, Scheduler, Work
 from proxy.prefetch.sessions import MAX_PROJECTS, InstallHistory, Session, Sessions
-from proxy.runtime.shared_memory import SharedCounters
-from proxy.storage.base import Records
+from proxy.runtime import SharedCounters
+from proxy.storage import Records
 
 MAX_DEPTH = 20
 """Steps from a request to a guess."""

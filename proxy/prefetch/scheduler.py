@@ -14,9 +14,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from proxy.errors import DigestMismatch, ProxyError, UnreadablePage, UpstreamError
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime.lru import BoundedDict
+from proxy.runtime import BoundedDict
 
 log = logging.getLogger(__name__)
 

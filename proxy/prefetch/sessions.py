@@ -17,11 +17,11 @@ from typing import NamedTuple
 import msgspec
 from packaging.specifiers import SpecifierSet
 
-from proxy.distributions.core_metadata import RequiredProject
+from proxy.distributions import RequiredProject
 from proxy.events import AnswerDelivered
 from proxy.model import ProjectName
 from proxy.prefetch.user_agent import Client, read_user_agent
-from proxy.storage.base import Records
+from proxy.storage import Records
 
 SESSION_GAP = 30.0
 """Seconds without a request after which a session has ended."""

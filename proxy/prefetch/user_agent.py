@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from proxy.distributions.targets import Target, parse_targets
+from proxy.distributions import Target, parse_targets
 from proxy.errors import ConfigurationError
 
 MAX_USER_AGENT = 4096

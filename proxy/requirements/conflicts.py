@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from proxy.distributions.targets import Target
+from proxy.distributions import Target
 from proxy.errors import ProxyError
 from proxy.model import METADATA, ProjectName, normalize
 from proxy.requirements.model import NeededFile, Requirements
@@ -19,7 +19,7 @@ from proxy.requirements.page_lookup import GatheredFiles
 from proxy.requirements.recording_index import RecordingIndex
 from proxy.requirements.recording_index import RequestedFile as File
 from proxy.requirements.resolver import Resolver, UvFailed
-from proxy.runtime.background import for_each
+from proxy.runtime import for_each
 
 Asked = tuple[Requirements, Target]
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from proxy.errors import ProxyError
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import File, ProjectName
 from proxy.requirements.conflicts import Asked, ConflictReport
 from proxy.requirements.model import (
@@ -31,7 +31,7 @@ from proxy.requirements.page_lookup import GatheredFiles, Install, PageLookup, t
 from proxy.requirements.recording_index import RecordingIndex
 from proxy.requirements.resolver import Resolver, UvFailed
 from proxy.requirements.sources.local_projects import sdist_build
-from proxy.runtime.background import for_each
+from proxy.runtime import for_each
 
 DEFAULT_JOBS = 8
 """Questions at once, and downloads."""

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 
 from packaging.specifiers import SpecifierSet
 
-from proxy.distributions.targets import Target
+from proxy.distributions import Target
 from proxy.errors import ProxyError
 from proxy.model import ProjectName
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from proxy.distributions.filenames import version_of
-from proxy.distributions.targets import Target
+from proxy.distributions import Target, version_of
 from proxy.errors import NoSuchFile, ProxyError
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
 from proxy.requirements.model import (
     SDIST_SUFFIXES,
@@ -29,7 +28,7 @@ from proxy.requirements.model import (
     Pinned,
     PinnedVersion,
 )
-from proxy.upstream.digest_check import computed
+from proxy.upstream import computed
 
 
 @dataclass(slots=True)

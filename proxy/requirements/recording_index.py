@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from proxy.errors import NotFound, ProxyError
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
 
 

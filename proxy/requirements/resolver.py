@@ -21,13 +21,12 @@ from typing import Literal, Self
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from proxy.distributions.targets import Target
+from proxy.distributions import Target
 from proxy.errors import ConfigurationError, ProxyError, how_to_add
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
 from proxy.requirements.model import Requirements
-from proxy.web.app import create_app
-from proxy.web.server import Server
+from proxy.web import Server, create_app
 
 Version = tuple[ProjectName, str]
 

@@ -1,0 +1,69 @@
+"""Runtime: threads, files, processes and memory. Knows nothing of packages."""
+
+from proxy.runtime.background import (
+    BackgroundQueue,
+    for_each,
+)
+from proxy.runtime.file_io import (
+    MAX_READ,
+    PIECE_SIZE,
+    in_memory,
+    in_thread,
+    open_spool,
+    read_buffer,
+    read_piece,
+    remove_abandoned,
+)
+from proxy.runtime.file_lock import try_lock
+from proxy.runtime.gzip import (
+    compress,
+    compress_pieces,
+    decompress,
+)
+from proxy.runtime.heavy_work import (
+    return_large_memory,
+    run_in_worker,
+    sha256_in_background,
+)
+from proxy.runtime.log_format import (
+    count_text,
+    seconds,
+    set_up,
+    size_text,
+    stamp,
+)
+from proxy.runtime.lru import BoundedDict
+from proxy.runtime.shared_memory import (
+    SharedCounters,
+    new_memory,
+)
+from proxy.runtime.single_flight import SingleFlight
+
+__all__ = [
+    "MAX_READ",
+    "PIECE_SIZE",
+    "BackgroundQueue",
+    "BoundedDict",
+    "SharedCounters",
+    "SingleFlight",
+    "compress",
+    "compress_pieces",
+    "count_text",
+    "decompress",
+    "for_each",
+    "in_memory",
+    "in_thread",
+    "new_memory",
+    "open_spool",
+    "read_buffer",
+    "read_piece",
+    "remove_abandoned",
+    "return_large_memory",
+    "run_in_worker",
+    "seconds",
+    "set_up",
+    "sha256_in_background",
+    "size_text",
+    "stamp",
+    "try_lock",
+]

@@ -1,1 +1,65 @@
-"""The Simple API on the wire (PEP 503, 691 and what came since): pure functions, no I/O."""
+"""The Simple API on the wire (PEP 503, 691, 700): parse, render, negotiate."""
+
+from proxy.simple.field_values import (
+    clean_hashes,
+    clean_size,
+    clean_upload_time,
+    clean_yanked,
+)
+from proxy.simple.negotiate import (
+    MediaType,
+    accepts_gzip,
+    choose_media,
+)
+from proxy.simple.page import (
+    drop_refused_hosts,
+    make_page,
+)
+from proxy.simple.parse import (
+    is_json,
+    parse_page,
+)
+from proxy.simple.parse_json import parse_ordinary
+from proxy.simple.parse_process import outcome_of
+from proxy.simple.render import (
+    Links,
+    absolute_links,
+    html_pieces,
+    json_pieces,
+    page_html,
+    page_json,
+    projects_html,
+    projects_json,
+    relative_links,
+)
+from proxy.simple.urls import (
+    last_segment,
+    resolve,
+)
+
+__all__ = [
+    "Links",
+    "MediaType",
+    "absolute_links",
+    "accepts_gzip",
+    "choose_media",
+    "clean_hashes",
+    "clean_size",
+    "clean_upload_time",
+    "clean_yanked",
+    "drop_refused_hosts",
+    "html_pieces",
+    "is_json",
+    "json_pieces",
+    "last_segment",
+    "make_page",
+    "outcome_of",
+    "page_html",
+    "page_json",
+    "parse_ordinary",
+    "parse_page",
+    "projects_html",
+    "projects_json",
+    "relative_links",
+    "resolve",
+]

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.distributions.filenames import version_of
+from proxy.distributions import version_of
 from proxy.model import File, ProjectName, ProjectPage, ProjectStatus
 from proxy.simple.field_values import QUARANTINED
 from proxy.simple.urls import origin, roots

@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Iterator, Mapping
 
-from proxy.distributions.filenames import belongs_to, safe_filename
+from proxy.distributions import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectName, ProjectPage, Sha256, normalize
 from proxy.simple.field_values import (

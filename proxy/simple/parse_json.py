@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from proxy.distributions.filenames import belongs_to, safe_filename
+from proxy.distributions import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectName, ProjectPage, normalize
 from proxy.simple.field_values import (

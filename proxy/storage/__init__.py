@@ -1,1 +1,95 @@
-"""Bytes at rest."""
+"""Storage: bytes and records at rest."""
+
+from proxy.storage.base import (
+    BlobStore,
+    FileBlob,
+    Records,
+    Room,
+    Span,
+    is_in_file,
+    is_on_demand,
+    no_limit,
+)
+from proxy.storage.claims import (
+    OLD_PREFIX,
+    Claims,
+    some_of,
+)
+from proxy.storage.disk_store import (
+    BytesBlob,
+    DiskBlob,
+    DiskStore,
+    FileIdentity,
+    identity_of,
+)
+from proxy.storage.eviction import (
+    Evictor,
+    LastUsed,
+    Pins,
+)
+from proxy.storage.folder_checks import (
+    private_folder,
+    require_local,
+)
+from proxy.storage.mirror_records import (
+    NO_LONGER_LISTED,
+    CachedFileRecord,
+    CachedFiles,
+    ChangedFile,
+    ChangedFiles,
+    DigestHistoryRecord,
+    FirstSeenFile,
+    StoredPage,
+    StoredPages,
+    decode_digest_history,
+    digest_history_key,
+    encode_digest_history,
+    pack_page,
+    unpack_page,
+)
+from proxy.storage.purge_log import (
+    EVERYTHING,
+    PurgeLog,
+)
+from proxy.storage.records import DiskRecords
+
+__all__ = [
+    "EVERYTHING",
+    "NO_LONGER_LISTED",
+    "OLD_PREFIX",
+    "BlobStore",
+    "BytesBlob",
+    "CachedFileRecord",
+    "CachedFiles",
+    "ChangedFile",
+    "ChangedFiles",
+    "Claims",
+    "DigestHistoryRecord",
+    "DiskBlob",
+    "DiskRecords",
+    "DiskStore",
+    "Evictor",
+    "FileBlob",
+    "FileIdentity",
+    "FirstSeenFile",
+    "LastUsed",
+    "Pins",
+    "PurgeLog",
+    "Records",
+    "Room",
+    "Span",
+    "StoredPage",
+    "StoredPages",
+    "decode_digest_history",
+    "digest_history_key",
+    "encode_digest_history",
+    "identity_of",
+    "is_in_file",
+    "is_on_demand",
+    "no_limit",
+    "pack_page",
+    "private_folder",
+    "require_local",
+    "some_of",
+    "unpack_page",
+]

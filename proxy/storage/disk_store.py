@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged
-from proxy.runtime.file_io import PIECE_SIZE, in_thread, read_piece
+from proxy.runtime import PIECE_SIZE, in_thread, read_piece
 from proxy.storage.base import BlobEntry, Span
 
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)

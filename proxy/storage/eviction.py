@@ -18,8 +18,7 @@ from typing import Self
 import msgspec
 
 from proxy.errors import reason
-from proxy.runtime.file_lock import try_lock
-from proxy.runtime.gzip import compress, decompress
+from proxy.runtime import compress, decompress, try_lock
 from proxy.storage.base import BlobEntry, BlobStore, Records
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from proxy.runtime.gzip import compress, decompress
+from proxy.runtime import compress, decompress
 from proxy.storage.base import Records
 
 PAGE_SCHEMA = 1

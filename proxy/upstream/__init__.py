@@ -1,1 +1,69 @@
-"""Bytes in motion: from upstream servers to here."""
+"""Upstream: bytes in motion, from other indexes to here."""
+
+from proxy.upstream.address_rules import Addresses
+from proxy.upstream.answers import (
+    Body,
+    UpstreamOrigin,
+)
+from proxy.upstream.connections import open_transport
+from proxy.upstream.credentials import (
+    Credentials,
+    find_credentials,
+    mask,
+    without_userinfo,
+)
+from proxy.upstream.digest_check import (
+    DigestCheck,
+    computed,
+)
+from proxy.upstream.downloads import (
+    Download,
+    Downloads,
+    Expected,
+)
+from proxy.upstream.headers import (
+    delta_seconds,
+    directives,
+)
+from proxy.upstream.remote import (
+    NotModified,
+    Remote,
+    UpstreamDocument,
+    Validators,
+    fingerprint,
+)
+from proxy.upstream.spool import Spool
+from proxy.upstream.transport import (
+    InFlight,
+    Timeouts,
+    Transport,
+    probe,
+)
+
+__all__ = [
+    "Addresses",
+    "Body",
+    "Credentials",
+    "DigestCheck",
+    "Download",
+    "Downloads",
+    "Expected",
+    "InFlight",
+    "NotModified",
+    "Remote",
+    "Spool",
+    "Timeouts",
+    "Transport",
+    "UpstreamDocument",
+    "UpstreamOrigin",
+    "Validators",
+    "computed",
+    "delta_seconds",
+    "directives",
+    "find_credentials",
+    "fingerprint",
+    "mask",
+    "open_transport",
+    "probe",
+    "without_userinfo",
+]

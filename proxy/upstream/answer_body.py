@@ -17,7 +17,7 @@ from typing import Self
 from aiohttp import ClientError, ClientPayloadError, ClientResponse
 from aiohttp.http_exceptions import HttpProcessingError
 
-from proxy.runtime.file_io import PIECE_SIZE
+from proxy.runtime import PIECE_SIZE
 
 ENOUGH = 1024
 """Bytes that have to arrive within the read timeout, unless the body ends before."""

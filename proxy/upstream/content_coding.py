@@ -17,7 +17,7 @@ from itertools import chain
 
 import msgspec
 
-from proxy.runtime.file_io import PIECE_SIZE
+from proxy.runtime import PIECE_SIZE
 from proxy.upstream.digest_check import DigestCheck, Expected
 from proxy.upstream.headers import codings
 from proxy.upstream.spool import Spool

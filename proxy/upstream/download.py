@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from proxy.errors import ProxyError, StoreDamaged, UpstreamError
-from proxy.runtime.file_io import PIECE_SIZE
-from proxy.storage.base import Span
+from proxy.runtime import PIECE_SIZE
+from proxy.storage import Span
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.spool import Spool, Window
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from proxy.errors import ProxyError, UpstreamError, reason
-from proxy.runtime.file_io import in_thread
-from proxy.storage.base import BlobStore, Room, no_limit
+from proxy.runtime import in_thread
+from proxy.storage import BlobStore, Room, no_limit
 from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.download import Download

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from proxy.errors import DigestMismatch, UpstreamError, reason
-from proxy.runtime.file_io import in_thread
+from proxy.runtime import in_thread
 from proxy.upstream.answer_body import Chunking
 from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.content_coding import choose_bytes, raw_check

@@ -8,7 +8,7 @@ import weakref
 from collections import deque
 from pathlib import Path
 
-from proxy.runtime.file_io import PIECE_SIZE, open_spool, read_piece
+from proxy.runtime import PIECE_SIZE, open_spool, read_piece
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,11 @@ from pathlib import Path
 
 from proxy.errors import NoSuchFile, ProxyError, StoreDamaged
 from proxy.events import Event, FileAnswered, Outcome
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import HASHES_BY_STRENGTH, Artifact, Blob, ProjectName
-from proxy.requirements.model import Missing, NeededFile
-from proxy.runtime.background import for_each
-from proxy.storage.base import BlobStore
-from proxy.storage.disk_store import BytesBlob, DiskBlob
+from proxy.requirements import Missing, NeededFile
+from proxy.runtime import for_each
+from proxy.storage import BlobStore, BytesBlob, DiskBlob
 from proxy.warm.progress import Display
 
 

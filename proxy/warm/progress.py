@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from proxy.requirements.model import NeededFile
-from proxy.runtime.log_format import count_text, size_text
+from proxy.requirements import NeededFile
+from proxy.runtime import count_text, size_text
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

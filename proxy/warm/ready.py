@@ -9,26 +9,27 @@ from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from proxy.composition.proxy import open_proxy
-from proxy.config.settings import Settings
-from proxy.distributions.filenames import version_of
-from proxy.distributions.targets import Target, parse_targets
+from proxy.composition import open_proxy
+from proxy.config import Settings
+from proxy.distributions import Target, parse_targets, version_of
 from proxy.errors import ConfigurationError
 from proxy.events import Event, FileAnswered, Outcome
 from proxy.model import ProjectName
-from proxy.requirements.gather import DEFAULT_JOBS, needed
-from proxy.requirements.model import (
+from proxy.requirements import (
+    DEFAULT_JOBS,
     FileFilter,
     LockedVersion,
     Missing,
     NeededFile,
+    RecordingIndex,
     Requirements,
     ResolvedFiles,
+    Resolver,
     SourceRequirements,
+    UvFailed,
+    needed,
 )
-from proxy.requirements.recording_index import RecordingIndex
-from proxy.requirements.resolver import Resolver, UvFailed
-from proxy.runtime.background import for_each
+from proxy.runtime import for_each
 from proxy.warm.fetch import missing
 from proxy.warm.progress import Display
 

@@ -11,23 +11,22 @@ from time import time
 
 from pydantic import ByteSize, HttpUrl
 
-from proxy.composition.mirror import mirrored
-from proxy.composition.proxy import Proxy, open_proxy
-from proxy.config.settings import MirrorTable, Settings
+from proxy.composition import Proxy, mirrored, open_proxy
+from proxy.config import MirrorTable, Settings
 from proxy.errors import ProxyError
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import METADATA, ProjectName
-from proxy.requirements.gather import DEFAULT_JOBS, needed
-from proxy.requirements.model import (
+from proxy.requirements import (
+    DEFAULT_JOBS,
     FileFilter,
     Missing,
     NeededFile,
     ResolvedFiles,
     SourceRequirements,
+    needed,
 )
-from proxy.storage.disk_store import DiskBlob
-from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
-from proxy.upstream.credentials import mask
+from proxy.storage import CachedFileRecord, CachedFiles, DiskBlob
+from proxy.upstream import mask
 from proxy.warm.fetch import Counting, NeededFetcher, missing
 from proxy.warm.progress import Display
 

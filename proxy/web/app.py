@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from proxy.events import AnswerDelivered, Observer
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import normalize
-from proxy.simple.render import Links
+from proxy.simple import Links
 from proxy.web.access_log import HANDLED_KEY
 from proxy.web.files import FileHandler
 from proxy.web.home import Home

@@ -16,7 +16,7 @@ from operator import itemgetter
 from typing import Any
 
 from proxy.events import Answered, Observer
-from proxy.runtime.log_format import stamp
+from proxy.runtime import stamp
 from proxy.web.access_log import log, log_extra
 from proxy.web.fast_path import FastProtocol
 from proxy.web.response_cache import CachedResponse, CounterKey, Line

@@ -9,13 +9,12 @@ from email.utils import format_datetime
 
 from aiohttp import web
 
-from proxy.distributions.filenames import safe_filename
+from proxy.distributions import safe_filename
 from proxy.errors import NoSuchFile
 from proxy.events import Outcome
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import PROVENANCE, Artifact, Blob
-from proxy.storage.base import FileBlob, Span, is_in_file, is_on_demand
-from proxy.storage.disk_store import BytesBlob
+from proxy.storage import BytesBlob, FileBlob, Span, is_in_file, is_on_demand
 from proxy.web.access_log import HANDLED_KEY
 from proxy.web.conditional import RangeResult, evaluate
 from proxy.web.pages import project_of

@@ -27,7 +27,7 @@ from proxy.events import (
     UpstreamAsked,
 )
 from proxy.model import METADATA
-from proxy.runtime.shared_memory import SharedCounters
+from proxy.runtime import SharedCounters
 from proxy.web.access_log import CLIENT_CLOSED, Handled
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -9,11 +9,13 @@ from aiohttp import web
 
 from proxy.errors import NotFound
 from proxy.events import Outcome, PageRevalidated
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import ProjectName, ProjectPage, normalize
-from proxy.simple.negotiate import MediaType, accepts_gzip, choose_media
-from proxy.simple.render import (
+from proxy.simple import (
     Links,
+    MediaType,
+    accepts_gzip,
+    choose_media,
     html_pieces,
     json_pieces,
     projects_html,

@@ -10,10 +10,8 @@ from itertools import chain
 import msgspec
 
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime.gzip import compress_pieces
-from proxy.runtime.heavy_work import run_in_worker
-from proxy.runtime.single_flight import SingleFlight
-from proxy.simple.negotiate import MediaType
+from proxy.runtime import SingleFlight, compress_pieces, run_in_worker
+from proxy.simple import MediaType
 
 WORTH_COMPRESSING = 256
 """Bytes."""

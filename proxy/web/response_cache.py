@@ -25,8 +25,8 @@ from multidict import MultiMapping
 
 from proxy.events import Event, Kind, Outcome, PageChanged, PageRevalidated
 from proxy.model import ProjectName
-from proxy.runtime.lru import BoundedDict
-from proxy.upstream.headers import delta_seconds, directives
+from proxy.runtime import BoundedDict
+from proxy.upstream import delta_seconds, directives
 from proxy.web.access_log import body_of, log_fields
 from proxy.web.metrics import kind_of
 

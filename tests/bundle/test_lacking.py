@@ -26,8 +26,11 @@ ELSEWHERE = choice(("3.13",))
 DIGEST = "a" * 64
 
 
+NOTHING_ASKED = SourceRequirements()
+
+
 def again(
-    needs: ResolvedFiles, missing: list[Missing], wants: SourceRequirements = SourceRequirements()
+    needs: ResolvedFiles, missing: list[Missing], wants: SourceRequirements = NOTHING_ASKED
 ) -> SourceRequirements:
     text = "".join(f"{line}\n" for line in missing_lines(needs, missing, wants, FOR))
     return read_missing_list(document(text), ELSEWHERE, {})

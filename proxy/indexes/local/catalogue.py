@@ -16,26 +16,24 @@ from io import BufferedReader
 
 import msgspec
 
-from proxy.distributions.archive import (
-    UnusableArchive,
-    check_whole,
-    read_sdist_metadata,
-    read_wheel_metadata,
-)
-from proxy.distributions.core_metadata import parse_metadata, requires_python_of
-from proxy.distributions.filenames import (
+from proxy.distributions import (
     DistributionKind,
     DistributionName,
+    UnusableArchive,
+    check_whole,
     kind_of,
     parse_filename,
+    parse_metadata,
+    read_sdist_metadata,
+    read_wheel_metadata,
+    requires_python_of,
     same_version,
     version_for,
 )
 from proxy.indexes.local.scan import DirectoryEntry, Place
 from proxy.model import ProjectName
-from proxy.runtime.single_flight import SingleFlight
-from proxy.storage.base import Records
-from proxy.storage.disk_store import FileIdentity, identity_of
+from proxy.runtime import SingleFlight
+from proxy.storage import FileIdentity, Records, identity_of
 
 _log = logging.getLogger(__name__)
 

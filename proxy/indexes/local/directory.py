@@ -21,9 +21,7 @@ from proxy.indexes.local.page import Contents, LocalPage, build_page
 from proxy.indexes.local.table import Changes
 from proxy.indexes.local.tree import DirectoryTree
 from proxy.model import METADATA, Artifact, Blob, ProjectName, ProjectPage
-from proxy.storage.base import Records
-from proxy.storage.claims import Claims, some_of
-from proxy.storage.disk_store import BytesBlob, DiskBlob
+from proxy.storage import BytesBlob, Claims, DiskBlob, Records, some_of
 
 _log = logging.getLogger(__name__)
 

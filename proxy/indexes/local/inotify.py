@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from proxy.distributions.filenames import kind_of
-from proxy.distributions.possible_projects import looks_like_distribution
+from proxy.distributions import kind_of, looks_like_distribution
 from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, Place, joined
 
 _BUFFER = 64 * 1024  # bytes

@@ -14,13 +14,13 @@ from pathlib import Path
 import msgspec
 from packaging.version import InvalidVersion, Version
 
-from proxy.distributions.archive import UnusableArchive
+from proxy.distributions import UnusableArchive
 from proxy.errors import IndexUnavailable, NoSuchFile
 from proxy.indexes.local.catalogue import Catalogue, Details, Unstable, read_metadata
 from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.scan import DirectoryEntry, RejectedFile
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.storage.base import Records
+from proxy.storage import Records
 
 
 class Listed(msgspec.Struct, frozen=True):

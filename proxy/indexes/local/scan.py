@@ -18,15 +18,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from proxy.distributions.filenames import (
+from proxy.distributions import (
     DistributionKind,
     DistributionName,
     kind_of,
+    looks_like_distribution,
+    possible_projects,
     split_readings,
 )
-from proxy.distributions.possible_projects import looks_like_distribution, possible_projects
 from proxy.model import ProjectName
-from proxy.storage.disk_store import FileIdentity, identity_of
+from proxy.storage import FileIdentity, identity_of
 
 ROOT_FOLDER = ""
 """The folder name of the root itself."""

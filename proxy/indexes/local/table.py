@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from proxy.distributions.filenames import parse_filename
-from proxy.distributions.possible_projects import (
-    possible_projects,
-    possible_projects_of_folder,
-)
+from proxy.distributions import parse_filename, possible_projects, possible_projects_of_folder
 from proxy.indexes.local.inotify import Marks
 from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry, Place
 from proxy.indexes.local.tree import Seen

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from proxy.distributions.filenames import DistributionName, kind_of
+from proxy.distributions import DistributionName, kind_of
 from proxy.indexes.local.inotify import Marks, Watch
 from proxy.indexes.local.scan import (
     ROOT_FOLDER,
@@ -23,7 +23,7 @@ from proxy.indexes.local.scan import (
     leads_to_folder,
     root_identity,
 )
-from proxy.storage.disk_store import FileIdentity
+from proxy.storage import FileIdentity
 
 _JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 

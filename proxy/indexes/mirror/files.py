@@ -17,10 +17,8 @@ from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.mirror.links import Link, Renew
 from proxy.model import Artifact, File, ProjectName
-from proxy.storage.base import BlobStore, FileBlob, Span
-from proxy.storage.mirror_records import NO_LONGER_LISTED, CachedFileRecord, CachedFiles
-from proxy.upstream.downloads import Download, Downloads, Expected
-from proxy.upstream.remote import Remote
+from proxy.storage import NO_LONGER_LISTED, BlobStore, CachedFileRecord, CachedFiles, FileBlob, Span
+from proxy.upstream import Download, Downloads, Expected, Remote
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from enum import Enum
 
 import msgspec
 
-from proxy.storage.mirror_records import StoredPage
+from proxy.storage import StoredPage
 
 
 class Freshness(Enum):

@@ -15,21 +15,19 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from proxy.distributions.filenames import version_of
+from proxy.distributions import version_of
 from proxy.events import ChangeOutcome, FileChanged, Observer
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime.background import BackgroundQueue
-from proxy.runtime.heavy_work import run_in_worker
-from proxy.runtime.lru import BoundedDict
-from proxy.runtime.single_flight import SingleFlight
-from proxy.storage.base import BlobStore, Records
-from proxy.storage.mirror_records import (
+from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight, run_in_worker
+from proxy.storage import (
     NO_LONGER_LISTED,
+    BlobStore,
     CachedFiles,
     ChangedFile,
     ChangedFiles,
     DigestHistoryRecord,
     FirstSeenFile,
+    Records,
     decode_digest_history,
     digest_history_key,
     encode_digest_history,

@@ -10,8 +10,7 @@ from typing import TypeVar
 from proxy.errors import GoneUpstream, NoSuchProject, UpstreamError, UpstreamRefused
 from proxy.events import Outcome
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.upstream.answers import Body
-from proxy.upstream.remote import Remote
+from proxy.upstream import Body, Remote
 
 T = TypeVar("T")
 

@@ -20,9 +20,8 @@ from proxy.events import Observer, PageChanged, PageRevalidated
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.page_reading import PageReader
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime.heavy_work import run_in_worker
-from proxy.runtime.single_flight import SingleFlight
-from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page, unpack_page
+from proxy.runtime import SingleFlight, run_in_worker
+from proxy.storage import StoredPage, StoredPages, pack_page, unpack_page
 
 log = logging.getLogger(__name__)
 BYTES_PER_FILE = 600

@@ -15,11 +15,8 @@ from collections.abc import Callable
 
 from proxy.errors import UnreadablePage
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime.heavy_work import run_in_worker
-from proxy.simple.page import drop_refused_hosts
-from proxy.simple.parse import is_json, parse_page
-from proxy.simple.parse_json import parse_ordinary
-from proxy.simple.parse_process import outcome_of
+from proxy.runtime import run_in_worker
+from proxy.simple import drop_refused_hosts, is_json, outcome_of, parse_ordinary, parse_page
 
 log = logging.getLogger(__name__)
 

@@ -19,12 +19,9 @@ from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.refresh import Answer, Refresh
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime.background import BackgroundQueue
-from proxy.runtime.lru import BoundedDict
-from proxy.runtime.single_flight import SingleFlight
-from proxy.storage.base import BlobStore
-from proxy.storage.mirror_records import CachedFiles
-from proxy.upstream.remote import Remote
+from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
+from proxy.storage import BlobStore, CachedFiles
+from proxy.upstream import Remote
 
 ABSENCE_PAUSE = 5.0
 """Seconds in which a failing or slow upstream is not asked again while a stale page stands in."""

@@ -16,9 +16,9 @@ from proxy.events import Outcome
 from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime.heavy_work import sha256_in_background
-from proxy.storage.mirror_records import StoredPage
-from proxy.upstream.remote import NotModified, Remote, UpstreamDocument, Validators
+from proxy.runtime import sha256_in_background
+from proxy.storage import StoredPage
+from proxy.upstream import NotModified, Remote, UpstreamDocument, Validators
 
 Answer = tuple[ProjectPage, Outcome]
 

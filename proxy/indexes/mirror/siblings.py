@@ -11,18 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.distributions.archive import UnusableArchive, read_wheel_metadata
+from proxy.distributions import UnusableArchive, read_wheel_metadata
 from proxy.errors import NoSuchFile, NotFound, UpstreamError, reason
 from proxy.events import Outcome
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.model import Artifact, File, ProjectName
-from proxy.runtime.file_io import in_thread
-from proxy.runtime.single_flight import SingleFlight
-from proxy.storage.base import BlobStore, Records, Room, no_limit
-from proxy.storage.disk_store import BytesBlob, DiskBlob
-from proxy.upstream.digest_check import DigestCheck, Expected
-from proxy.upstream.remote import Remote
-from proxy.upstream.spool import Spool
+from proxy.runtime import SingleFlight, in_thread
+from proxy.storage import BlobStore, BytesBlob, DiskBlob, Records, Room, no_limit
+from proxy.upstream import DigestCheck, Expected, Remote, Spool
 
 log = logging.getLogger(__name__)
 

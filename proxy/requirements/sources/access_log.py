@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from proxy.distributions.filenames import safe_filename
+from proxy.distributions import safe_filename
 from proxy.model import normalize
 from proxy.requirements.model import LoggedRequest, SourceRequirements, UnreadableSource
 

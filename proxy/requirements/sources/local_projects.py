@@ -11,7 +11,7 @@ from urllib.request import url2pathname
 
 from msgspec import Struct
 
-from proxy.distributions.archive import UnusableArchive, read_sdist_file
+from proxy.distributions import UnusableArchive, read_sdist_file
 from proxy.requirements.model import Requirements, SourceRequirements, UnreadableSource
 from proxy.requirements.sources.document import SourceDocument, open_document
 from proxy.requirements.sources.pyproject import (

@@ -13,8 +13,7 @@ from packaging.pylock import Package, Pylock, PylockValidationError
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from proxy.distributions.filenames import belongs_to, safe_filename, version_of
-from proxy.distributions.targets import Target
+from proxy.distributions import Target, belongs_to, safe_filename, version_of
 from proxy.model import ProjectName
 from proxy.requirements.model import (
     FileFilter,
@@ -26,7 +25,7 @@ from proxy.requirements.model import (
 )
 from proxy.requirements.sources.document import SourceDocument
 from proxy.requirements.sources.local_projects import local_build
-from proxy.simple.urls import last_segment, resolve
+from proxy.simple import last_segment, resolve
 
 _HASH = re.compile(r"[a-z][a-z0-9_]{0,31}:[0-9a-f]{16,256}\Z")
 

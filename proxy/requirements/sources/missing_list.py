@@ -25,8 +25,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from proxy.distributions.filenames import safe_filename
-from proxy.distributions.targets import Target, parse_targets
+from proxy.distributions import Target, parse_targets, safe_filename
 from proxy.errors import ConfigurationError
 from proxy.model import ProjectName
 from proxy.requirements.model import (

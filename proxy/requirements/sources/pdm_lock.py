@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct, field
 
-from proxy.distributions.targets import Target
+from proxy.distributions import Target
 from proxy.model import ProjectName
 from proxy.requirements.model import FileFilter, SourceRequirements, joined
 from proxy.requirements.sources.document import SourceDocument

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from proxy.distributions.filenames import version_of
-from proxy.distributions.targets import Target
+from proxy.distributions import Target, version_of
 from proxy.model import ProjectName
 from proxy.requirements.model import FileFilter, SourceRequirements, joined
 from proxy.requirements.sources.document import SourceDocument

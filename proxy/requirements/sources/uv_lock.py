@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from proxy.distributions.targets import Target
+from proxy.distributions import Target
 from proxy.requirements.model import FileFilter, SourceRequirements, joined
 from proxy.requirements.sources.document import SourceDocument
 from proxy.requirements.sources.local_projects import local_build

@@ -17,9 +17,8 @@ import msgspec
 
 from proxy.errors import NoSuchFile
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime.gzip import compress, decompress
-from proxy.storage.base import Records
-from proxy.storage.mirror_records import NO_LONGER_LISTED
+from proxy.runtime import compress, decompress
+from proxy.storage import NO_LONGER_LISTED, Records
 from proxy.warm.keep.table import Ident
 
 

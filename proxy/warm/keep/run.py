@@ -18,16 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from proxy.composition.cache import PRIVATE_NAMES, cache_folder
-from proxy.composition.proxy import Proxy, open_proxy
-from proxy.config.settings import Settings
+from proxy.composition import PRIVATE_NAMES, Proxy, cache_folder, open_proxy
+from proxy.config import Settings
 from proxy.errors import NoSuchProject, ProxyError
-from proxy.indexes.base import Index
+from proxy.indexes import Index
 from proxy.model import METADATA, PROVENANCE, Artifact, Blob, ProjectName, ProjectPage
-from proxy.requirements.gather import needed
-from proxy.requirements.model import Missing, NeededFile, ResolvedFiles
-from proxy.runtime.background import for_each
-from proxy.storage.disk_store import BytesBlob, DiskBlob, DiskStore
+from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed
+from proxy.runtime import for_each
+from proxy.storage import BytesBlob, DiskBlob, DiskStore
 from proxy.warm.fetch import NeededFetcher, is_local
 from proxy.warm.keep.changes import Change, State, States, compare
 from proxy.warm.keep.table import Ident, Keep, is_distribution

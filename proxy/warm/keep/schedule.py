@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from proxy.composition.cache import Cache
+from proxy.composition import Cache
 from proxy.errors import ProxyError
-from proxy.runtime.file_lock import try_lock
+from proxy.runtime import try_lock
 from proxy.warm.keep.changes import Change, States, write_changes
 from proxy.warm.keep.run import KeepResult, KeepRunner
 from proxy.warm.keep.table import Keep
@@ -36,8 +36,8 @@ async def sync(
 ) -> list[KeepResult]:
     """Runs these of ``every`` table; the pins of tables that are no more are let go.
 
-    ``changes`` is the file or folder for the list of changes. Raises ``SyncRunning``, and ``OSError``
-    where the list cannot be written: then the next run tells of these changes again.
+    ``changes`` is the file or folder for the list of changes. Raises ``SyncRunning``, and
+    ``OSError`` where the list cannot be written: then the next run reports these changes again.
     """
     cache = runner.proxy.cache
     with try_lock(lock(cache)) as mine:

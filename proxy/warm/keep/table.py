@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 
 from packaging.specifiers import SpecifierSet
 
-from proxy.distributions.filenames import version_of
+from proxy.distributions import version_of
 from proxy.model import METADATA, PROVENANCE, ProjectName
-from proxy.policies.names import matcher
-from proxy.requirements.model import (
+from proxy.policies import matcher
+from proxy.requirements import (
     FileFilter,
     LatestVersions,
     NeededFile,
     ResolvedFiles,
     SourceRequirements,
     joined,
+    read_source,
 )
-from proxy.requirements.sources import read_source
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def test_missing_file_is_an_error_and_not_a_name(argument: str) -> None:
 
 def printed(code: str, folder: Path, given: bytes = b"") -> bytes:
     """What a Python prints that works in the folder."""
-    begin = "from proxy.requirements.sources import read_source\nfrom tests.bundle.support import choice\n"
+    begin = "from proxy.requirements import read_source\nfrom tests.bundle.support import choice\n"
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", begin + code]
     done = subprocess.run(
