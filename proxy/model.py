@@ -140,6 +140,9 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     more, by who asks the index for it behind the answer (RFC 5861)."""
     checked: float | None = None
     """Unix time in seconds at which the origin last vouched for the page; None: it always does."""
+    not_after: float | None = None
+    """Unix time in seconds at which a policy's verdict on the page may change: no answer made
+    from the page is given then or later. None: never."""
     version: str = ""
     """Opaque: pages of one project and source with the same version have the same content."""
     meta: Mapping[str, Any] = _NOTHING
