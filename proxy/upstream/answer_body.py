@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from aiohttp import ClientError, ClientPayloadError, ClientResponse
+from aiohttp import ClientError, ClientPayloadError, ClientResponse, StreamReader
 from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.runtime import PIECE_SIZE
@@ -51,7 +51,7 @@ class Pieces:
         """Raises ``TimeoutError``, ``aiohttp.ClientError`` and ``OSError``."""
         began = self._began = self._loop.time()
         try:
-            chunk = await self._content.readany()
+            chunk = _unread(self._content) or await self._content.readany()
         except ClientError:
             if self._stalled:
                 raise TimeoutError from None
@@ -86,6 +86,13 @@ class Pieces:
     def _is_lost(self) -> bool:
         connection = self._response.connection
         return connection is None or connection.transport is None
+
+
+def _unread(content: StreamReader) -> bytes:
+    """Bytes that arrived before an error: ``readany`` would raise that error and drop them."""
+    if content.exception() is None or not content._buffer:
+        return b""
+    return content._read_nowait(-1)
 
 
 _LINGER = 0.02

@@ -28,7 +28,12 @@ from proxy.upstream.answer_body import Pieces
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
 from proxy.upstream.headers import Headers, content_range, readable, retry_after
 from proxy.upstream.outgoing_proxies import OutgoingProxies
-from proxy.upstream.transport_errors import TEMPORARY_STATUSES, TRANSPORT_ERRORS, RetryableStatus
+from proxy.upstream.transport_errors import (
+    TEMPORARY_STATUSES,
+    TRANSPORT_ERRORS,
+    RedirectRefused,
+    RetryableStatus,
+)
 
 MAX_REDIRECTS = 30
 """Redirects, as many as pip follows."""
@@ -101,7 +106,7 @@ class Redirects:
         while len(seen) <= MAX_REDIRECTS:
             url = _quoted(without_userinfo(url).partition("#")[0])
             if url in seen:
-                raise UpstreamError(self._name, "redirects in a circle")
+                raise RedirectRefused(self._name, "redirects in a circle")
             seen.add(url)
             self._check(url, named)
             response = await self._ask(method, url, headers, deadline)
@@ -112,16 +117,16 @@ class Redirects:
             async with response:
                 await use_up(response)
             url = self._next(url, target)
-        raise UpstreamError(self._name, f"redirects more than {MAX_REDIRECTS} times")
+        raise RedirectRefused(self._name, f"redirects more than {MAX_REDIRECTS} times")
 
     def _next(self, url: str, target: str) -> str:
         """Where a redirect leads; an absolute address is left as it is, spelling and all."""
         try:
             following = target if _ABSOLUTE.match(target) else urljoin(url, target)
         except ValueError:  # such as //[
-            raise UpstreamError(self._name, "redirects to what is no address") from None
+            raise RedirectRefused(self._name, "redirects to what is no address") from None
         if url.lower().startswith("https:") and not following.lower().startswith("https:"):
-            raise UpstreamError(self._name, "redirects from https to something else")
+            raise RedirectRefused(self._name, "redirects from https to something else")
         return following
 
     def _check(self, url: str, named: bool) -> None:

@@ -40,7 +40,7 @@ from proxy.upstream.headers import (
     same_tag,
 )
 from proxy.upstream.transport import Transport, UpstreamAnswer
-from proxy.upstream.transport_errors import status_error
+from proxy.upstream.transport_errors import RedirectRefused, status_error
 
 __all__ = ["NotModified", "Remote", "UpstreamDocument", "Validators"]
 
@@ -110,13 +110,14 @@ class Remote:
         return NotModified(**_facts(answer, cache_lifetime(answer.headers, self._clock())))
 
     async def size(self, url: str) -> int | None:
-        """Bytes of a file; None if upstream does not tell. Raises ``GoneUpstream`` and the like.
+        """Bytes of a file; None if upstream names no length.
 
-        Where HEAD tells no length, one byte is asked for: links may be signed for GET alone.
+        Where the answer to HEAD has no length, a GET asks for one byte: links may be signed for
+        GET alone. Raises ``GoneUpstream`` and ``UpstreamError``.
         """
         try:
             answer, _ = await self._transport.fetch(url, _FILE, limit=0, method="HEAD")
-        except UpstreamTimeout:
+        except (UpstreamTimeout, RedirectRefused):
             raise
         except UpstreamError as error:
             log.debug("no answer to HEAD: %s", error)

@@ -18,6 +18,10 @@ TEMPORARY_STATUSES = frozenset({429, 500, 502, 503, 504})
 REFUSALS = frozenset({400, 401, 403})
 
 
+class RedirectRefused(UpstreamError):
+    """A link, or where it redirects to, is not to be followed: no other request would help."""
+
+
 class RetryableStatus(Exception):
     """Upstream answered with a temporary status; ``retry_after`` in seconds, if it said so."""
 
@@ -73,7 +77,7 @@ def as_upstream_error(index: str, trouble: TransportError) -> tuple[UpstreamErro
         return status_error(index, trouble.status, trouble.retry_after), True
     cause = getattr(trouble, "os_error", trouble)
     if isinstance(cause, AddressRefused):
-        return UpstreamError(index, str(cause)), False
+        return RedirectRefused(index, str(cause)), False
     words, again = next(
         (words, again) for kind, words, again in _WORDS if isinstance(trouble, kind)
     )

@@ -247,6 +247,36 @@ async def test_content_codings_come_off_pages_and_files(
         await downloads.close(5)
 
 
+BROKEN_ENDS: dict[str, Make] = {
+    "a size that is no number": chunked(last=b"badsize\r\n"),
+    "no size": chunked(last=b"\r\n\r\n"),
+    "a sign": chunked(last=b"-1\r\n\r\n"),
+    "no last chunk": chunked(last=b""),
+    "a cut last chunk": chunked(last=b"0\r"),
+    "a length that is too large": lambda body: plain()(body).replace(b"Length: ", b"Length: 1"),
+}
+
+
+@pytest.mark.parametrize("make", BROKEN_ENDS.values(), ids=BROKEN_ENDS)
+async def test_a_file_that_its_digest_proves_is_whole_whatever_follows_it(
+    upstream: RawUpstream, make: Make, tmp_path: Path
+) -> None:
+    """The whole answer arrives at once: the error must not overtake the bytes."""
+    upstream.file = make
+    async with open_remote(f"{upstream.origin}/simple/", retries=0) as remote:
+        downloads = Downloads(DiskStore(tmp_path / "store"), tmp_path, retries=0)
+        hashes = {"sha256": upstream.sha256}
+        expected = Expected("pypi", "demo-1.0-py3-none-any.whl", hashes, None, 2**22)
+        url = f"{upstream.origin}/x.whl"
+
+        async def done(key: str, size: int) -> None:
+            assert (key, size) == (upstream.sha256, len(upstream.content))
+
+        download = downloads.start(url, expected, lambda *_: remote.open(url), done)
+        assert await read(download) == upstream.content
+        await downloads.close(5)
+
+
 @pytest.mark.parametrize("make", [pytest.param(it, id=name) for name, it in PAGES.items()])
 async def test_pages_that_are_listings_whatever_they_are_called(
     upstream: RawUpstream, make: Make

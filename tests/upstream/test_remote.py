@@ -303,6 +303,17 @@ async def test_size_asks_by_head_and_then_for_one_byte(upstream: Upstream, wheel
             await remote.size(url)
 
 
+@pytest.mark.parametrize("target", ["/files/x", "http://[", "ftp://example.com/x"])
+async def test_a_refused_redirect_ends_the_question_for_a_size(
+    upstream: Upstream, target: str
+) -> None:
+    upstream.fault("/files/", Fault(redirect=target))
+    async with open_remote(upstream.url) as remote:
+        with pytest.raises(UpstreamError, match=r"redirects|leads to"):
+            await remote.size(upstream.files_url + "x")
+    assert [each.method for each in upstream.requests] == ["HEAD"]
+
+
 # files
 
 
@@ -442,7 +453,8 @@ async def test_a_part_says_which_bytes_it_has(
 
 
 async def test_part_that_nobody_asked_for_is_an_error(upstream: Upstream) -> None:
-    upstream.fault("/files/", Fault(status=206, body=b"x"))
+    part = Fault(status=206, body=b"fghij", headers={"Content-Range": "bytes 5-9/10"})
+    upstream.fault("/files/", part)
     async with open_remote(upstream.url) as remote:
         with pytest.raises(UpstreamError, match="206"):
             async with remote.open(upstream.url_of(WHEEL)):
