@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from proxy.composition.cache import cache_folder, open_cache
 from proxy.config.settings import Settings
@@ -80,9 +81,10 @@ async def test_a_read_only_folder_serves_as_an_empty_cache(tmp_path: Path, clock
         await holds_nothing(tmp_path / "cache", clock)
 
 
-async def test_a_file_in_its_place_serves_as_an_empty_cache(tmp_path: Path, clock: Clock) -> None:
+async def test_a_file_in_its_place_is_refused(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "cache").write_text("not a folder")
-    await holds_nothing(tmp_path / "cache", clock)
+    with pytest.raises(ConfigurationError, match="is not a folder"):
+        await holds_nothing(tmp_path / "cache", clock)
 
 
 def test_the_folder_is_the_users_unless_one_is_set(
@@ -96,9 +98,9 @@ def test_the_folder_is_the_users_unless_one_is_set(
     assert cache_folder(settings(Path("here"))) == tmp_path / "here"
 
 
-def test_without_a_home_the_folder_has_to_be_set(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cache_dir"):
-        cache_folder(settings(Path("~no-such-user-here/cache")))
+def test_a_home_directory_that_is_not_known_is_refused() -> None:
+    with pytest.raises(ValidationError, match="home directory in ~no-such-user-here"):
+        settings(Path("~no-such-user-here/cache"))
 
 
 async def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, clock: Clock) -> None:

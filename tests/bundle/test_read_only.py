@@ -84,14 +84,19 @@ async def test_all_that_reads_a_cache_works(
         assert list((here.folder / "tree").rglob("top-1.0-py3-none-any.whl"))
 
 
-async def test_what_is_damaged_is_told_also_where_it_cannot_be_dropped(here: Site) -> None:
+@pytest.mark.parametrize("size_differs", [True, False])
+async def test_damage_is_reported_in_a_cache_that_cannot_be_written(
+    here: Site, size_differs: bool
+) -> None:
     key = sorted(here.held())[0]
-    here.store.path(key).write_bytes(b"damaged")
+    path = here.store.path(key)
+    path.write_bytes(b"damaged" if size_differs else bytes(path.stat().st_size))
+    reason = "not in the offline cache" if size_differs else "damaged"
     with readable_alone(here.cache) as limited:
-        for more in ((), ("--verify",)):
+        for more in ((), ("--verify",)) if size_differs else (("--verify",),):
             done = await run(here, limited, "-m", "proxy", "ready", "top", *TARGET, "-q", *more)
             assert done.status == 1 and "Traceback" not in done.err
-            assert done.out.count("\n") == 1 and "damaged" in done.err
+            assert done.out.count("\n") == 1 and reason in done.err
     assert here.store.has(key)
 
 

@@ -18,6 +18,7 @@ from proxy.requirements.sources.document import read_names as read_name
 from tests.bundle.support import LINUX, MAC, WINDOWS, choice, fill_index
 from tests.bundle.warming import Site, names, site
 from tests.support.distributions import core_metadata, make_wheel, tarred
+from tests.support.mounts import mounted
 
 PYTHONS = ("3.11", "3.12")
 PLATFORMS = (LINUX, MAC, WINDOWS)
@@ -248,9 +249,8 @@ async def test_an_access_log_is_warmed(here: Site) -> None:
 
 async def test_what_does_not_stay_in_the_cache_is_told(here: Site) -> None:
     here.wheel("top")
-    here.cache.mkdir()
-    (here.cache / "blob").write_text("in the way")
-    report = await here.warm("top")
+    with mounted(here.cache / "blob", "ro"):
+        report = await here.warm("top")
     assert {each.line.partition("#")[0] for each in report.missing} == {
         "top/top-1.0-py3-none-any.whl",
         "top/top-1.0-py3-none-any.whl.metadata",

@@ -195,13 +195,12 @@ async def test_metadata_is_answered_where_nothing_can_be_stored(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     wheel = site.add()
-    site.cache_dir.mkdir()
-    (site.cache_dir / "blob").write_text("a file in its place")
-    async with site.open() as it:
-        for _ in range(2):
-            assert await it.read(await listed(it), META) == wheel.metadata
-        await settled(it)
-        assert list(it.cache.spool.iterdir()) == []
+    with mounted(site.cache_dir / "blob", "ro"):
+        async with site.open() as it:
+            for _ in range(2):
+                assert await it.read(await listed(it), META) == wheel.metadata
+            await settled(it)
+            assert list(it.cache.spool.iterdir()) == []
     assert f"{NAME}.metadata is not stored" in caplog.text
 
 

@@ -76,9 +76,9 @@ async def test_what_is_not_held_is_absent_at_once_and_told_why(site: Site) -> No
                 await it.read(two, ".metadata")
             with pytest.raises(NoSuchFile):
                 await it.get("demo-3.0-py3-none-any.whl", two.address_digest)
-            with pytest.raises(NoSuchProject, match="offline, and its page is not stored"):
+            with pytest.raises(NoSuchProject, match="offline, and the cache has no page of it"):
                 await it.page("other")
-            with pytest.raises(NoSuchProject, match="offline, and its page is not stored"):
+            with pytest.raises(NoSuchProject, match="offline, and the cache has no page of it"):
                 await it.get("other-1.0-py3-none-any.whl", two.address_digest, "other")
     assert seen == []
 

@@ -51,7 +51,7 @@ async def test_a_disk_that_takes_nothing_costs_no_reader_a_byte(
     useless: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     useless.serve(CONTENT)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.DEBUG, "proxy"):
         download = useless.start(CONTENT)
         got = await asyncio.gather(*(read(download) for _ in range(5)))
         await useless.settled()

@@ -14,7 +14,7 @@ from proxy.bundle.errors import BaseMissing
 from proxy.bundle.selection import read_base
 from tests.bundle.archive.carrying import Near, create, fill, offline, run, seen, stock, take
 from tests.support.distributions import make_wheel
-from tests.support.mounts import mounted
+from tests.support.mounts import mounted, read_only
 from tests.support.processes import ROOT
 from tests.support.running import waystation
 from tests.support.upstream import Upstream
@@ -92,8 +92,8 @@ async def test_a_cache_that_can_only_be_read_is_enough_to_make_a_bundle(
 ) -> None:
     cache = tmp_path / "near"
     shutil.copytree(near.cache, cache, ignore=shutil.ignore_patterns("spool"))
-    (cache / "spool").write_bytes(b"in the way of a folder")
-    await create(cache, near.upstream, tmp_path / "b")
+    with read_only(cache):
+        await create(cache, near.upstream, tmp_path / "b")
     assert (tmp_path / "b").read_bytes() == near.data
 
 
