@@ -13,10 +13,10 @@ import pytest
 
 from proxy.cli.serve import _keeping
 from proxy.composition.proxy import open_proxy
-from tests.bundle.warming import Site, site
 from tests.support.faults import Fault
 from tests.support.running import Done, running, waystation
 from tests.support.waiting import until
+from tests.support.warm_site import WarmSite, warm_site
 
 TABLE = """
 [[keep]]
@@ -29,18 +29,18 @@ ONE, TWO = "top-1.0-py3-none-any.whl", "top-2.0-py3-none-any.whl"
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as made:
+async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
+    async with warm_site(tmp_path) as made:
         yield made
 
 
-def options(here: Site, table: str = TABLE) -> tuple[str, ...]:
+def options(here: WarmSite, table: str = TABLE) -> tuple[str, ...]:
     here.source("waystation.toml", table)
     config = str(here.folder / "waystation.toml")
     return ("--config", config, "--upstream", here.upstream.url)
 
 
-async def sync(here: Site, *arguments: str, table: str = TABLE) -> Done:
+async def sync(here: WarmSite, *arguments: str, table: str = TABLE) -> Done:
     given = (*options(here, table), "--cache-dir", str(here.cache), *arguments)
     return await waystation("sync", *given, cwd=here.folder)
 
@@ -49,7 +49,7 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-async def test_a_dry_run_lists_and_a_run_fetches_and_writes_what_changed(here: Site) -> None:
+async def test_a_dry_run_lists_and_a_run_fetches_and_writes_what_changed(here: WarmSite) -> None:
     one = here.wheel("top")
     line = f"top/{ONE}#{digest(one)}\n"
     assert (await sync(here, "--dry-run")).succeeded().out == line
@@ -63,7 +63,7 @@ async def test_a_dry_run_lists_and_a_run_fetches_and_writes_what_changed(here: S
     assert (await sync(here, "--dry-run")).succeeded().out == ""
 
 
-async def test_what_cannot_be_had_is_status_1(here: Site) -> None:
+async def test_what_cannot_be_had_is_status_1(here: WarmSite) -> None:
     here.wheel("top")
     here.upstream.fault(ONE, Fault(status=404))
     done = await sync(here, "--quiet")
@@ -81,21 +81,21 @@ async def test_what_cannot_be_had_is_status_1(here: Site) -> None:
     ],
 )
 async def test_wrong_settings_are_status_2(
-    here: Site, table: str, arguments: tuple[str, ...], key: str
+    here: WarmSite, table: str, arguments: tuple[str, ...], key: str
 ) -> None:
     done = await sync(here, *arguments, table=table)
     assert done.status == 2 and done.err.startswith(f"waystation: {key}"), done.err
     assert here.upstream.count() == 0
 
 
-async def test_a_list_that_cannot_be_written_is_told_again_by_the_next_run(here: Site) -> None:
+async def test_a_list_that_cannot_be_written_is_told_again_by_the_next_run(here: WarmSite) -> None:
     here.wheel("top")
     done = await sync(here, "--changes", "nowhere/changes.jsonl")
     assert done.status == 2 and "--changes: the list cannot be written" in done.err
     assert (await sync(here)).succeeded().out == f"added top/{ONE}\n"
 
 
-async def test_a_server_fetches_what_is_new_by_itself(here: Site) -> None:
+async def test_a_server_fetches_what_is_new_by_itself(here: WarmSite) -> None:
     one = here.wheel("top")
     lists = here.root / "lists"
     settings = {"WAYSTATION_CHANGE_LISTS": str(lists)}
@@ -111,7 +111,7 @@ async def test_a_server_fetches_what_is_new_by_itself(here: Site) -> None:
 
 
 @pytest.mark.parametrize(("offline", "kept"), [(True, False), (False, True)])
-async def test_offline_a_server_fetches_nothing(here: Site, offline: bool, kept: bool) -> None:
+async def test_offline_a_server_fetches_nothing(here: WarmSite, offline: bool, kept: bool) -> None:
     settings = here.settings(keep=[{"sources": ["top"]}], offline=offline)
     async with open_proxy(settings) as proxy:
         assert isinstance(_keeping(settings, proxy), nullcontext) is not kept

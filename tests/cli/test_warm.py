@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.warming import LIMIT, Site, site
 from tests.support.faults import Fault
 from tests.support.running import ROOT, Done, environment
+from tests.support.warm_site import LIMIT, WarmSite, warm_site
 
 LINUX = ("--python", "3.12", "--platform", "linux")
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as made:
+async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
+    async with warm_site(tmp_path) as made:
         yield made
 
 
 async def started(
-    here: Site,
+    here: WarmSite,
     command: str,
     *arguments: str,
     stdout: int = asyncio.subprocess.PIPE,
@@ -44,13 +44,13 @@ async def started(
     )
 
 
-async def run(here: Site, *arguments: str, given: str = "", **more: str) -> Done:
+async def run(here: WarmSite, *arguments: str, given: str = "", **more: str) -> Done:
     process = await started(here, *arguments, **more)
     out, err = await asyncio.wait_for(process.communicate(given.encode()), LIMIT)
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
-async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: Site) -> None:
+async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: WarmSite) -> None:
     here.wheel("top", requires=["dep", "mac ; sys_platform == 'darwin'"])
     here.wheel("dep")
     here.wheel("dep", "2.0")
@@ -75,7 +75,7 @@ async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: Sit
     assert done.status == 0, "nothing was missing, and nothing is to be done"
 
 
-async def test_totals_come_first_and_then_one_line_for_each_thing(here: Site) -> None:
+async def test_totals_come_first_and_then_one_line_for_each_thing(here: WarmSite) -> None:
     here.wheel("top")
     source = here.source("requirements.txt", "top\nnone>=1\n")
     for command in ("ready", "warm", "ready"):
@@ -91,7 +91,7 @@ async def test_totals_come_first_and_then_one_line_for_each_thing(here: Site) ->
     assert "ready: 2 files, " in done.err
 
 
-async def test_the_list_for_warm_is_not_for_a_terminal(here: Site) -> None:
+async def test_the_list_for_warm_is_not_for_a_terminal(here: WarmSite) -> None:
     ours, theirs = os.openpty()
     process = await started(here, "ready", "none", *LINUX, stdout=theirs)
     _, told = await asyncio.wait_for(process.communicate(), LIMIT)
@@ -101,13 +101,13 @@ async def test_the_list_for_warm_is_not_for_a_terminal(here: Site) -> None:
     assert b"missing: none: " in told and b"`waystation warm`" in told
 
 
-async def test_latest_without_a_named_project_is_an_error(here: Site) -> None:
+async def test_latest_without_a_named_project_is_an_error(here: WarmSite) -> None:
     source = here.source("requirements.txt", "top\n")
     done = await run(here, "warm", source, "--latest", "2")
     assert (done.status, "no SOURCE is a name" in done.err) == (2, True)
 
 
-async def test_files_that_failed_are_not_counted_as_fetched(here: Site) -> None:
+async def test_files_that_failed_are_not_counted_as_fetched(here: WarmSite) -> None:
     here.wheel("good")
     bad = here.wheel("bad")
     here.upstream.fault(".metadata", Fault())
@@ -117,7 +117,7 @@ async def test_files_that_failed_are_not_counted_as_fetched(here: Site) -> None:
     assert "4 files" in done.out and "fetched 3 (" in done.out and "missing 1" in done.out
 
 
-async def test_a_file_that_is_not_there_hides_no_other_trouble(here: Site) -> None:
+async def test_a_file_that_is_not_there_hides_no_other_trouble(here: WarmSite) -> None:
     bad = here.wheel("bad")
     here.wheel("good")
     here.upstream.fault(bad.name, Fault(status=404))
@@ -128,7 +128,7 @@ async def test_a_file_that_is_not_there_hides_no_other_trouble(here: Site) -> No
     assert (await run(here, "ready", "good", *LINUX)).status == 0
 
 
-async def test_each_name_has_its_own_reason_and_the_others_are_had(here: Site) -> None:
+async def test_each_name_has_its_own_reason_and_the_others_are_had(here: WarmSite) -> None:
     for name in ("one", "two", "three"):
         here.wheel(name)
     here.wheel("asks", requires=["for-what-is-not"])
@@ -144,7 +144,7 @@ async def test_each_name_has_its_own_reason_and_the_others_are_had(here: Site) -
     assert "missing: asks" in lacking.err and "missing: one" not in lacking.err
 
 
-async def test_an_upstream_that_cannot_be_reached_is_the_reason(here: Site) -> None:
+async def test_an_upstream_that_cannot_be_reached_is_the_reason(here: WarmSite) -> None:
     here.wheel("top", requires=["dep"])
     here.wheel("dep")
     here.upstream.fault("/simple/dep/", Fault(status=500))
@@ -161,7 +161,7 @@ async def test_an_upstream_that_cannot_be_reached_is_the_reason(here: Site) -> N
 
 
 async def test_a_waystation_that_cannot_be_reached_is_named_without_its_password(
-    here: Site,
+    here: WarmSite,
 ) -> None:
     origin = here.upstream.origin
     await here.upstream.stop()
@@ -172,7 +172,7 @@ async def test_a_waystation_that_cannot_be_reached_is_named_without_its_password
     assert "secret" not in done.out + done.err
 
 
-async def test_the_report_for_machines(here: Site) -> None:
+async def test_the_report_for_machines(here: WarmSite) -> None:
     here.wheel("top")
     done = await run(here, "warm", "top", "unheard-of", *LINUX, "--json", "--quiet")
     report = json.loads(done.out)
@@ -184,7 +184,7 @@ async def test_the_report_for_machines(here: Site) -> None:
     assert json.loads(done.out)["complete"] and not json.loads(done.out)["missing"]
 
 
-async def test_wrong_input_is_status_2(here: Site) -> None:
+async def test_wrong_input_is_status_2(here: WarmSite) -> None:
     broken = here.source("uv.lock", "version = 1\n[[package]")
     for arguments in (
         ("warm",),
@@ -202,7 +202,7 @@ async def test_wrong_input_is_status_2(here: Site) -> None:
         assert "Traceback" not in done.err
 
 
-async def test_without_the_resolver_the_remedy_is_told(here: Site, tmp_path: Path) -> None:
+async def test_without_the_resolver_the_remedy_is_told(here: WarmSite, tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "uv.py").write_text("raise ImportError\n")
@@ -212,7 +212,7 @@ async def test_without_the_resolver_the_remedy_is_told(here: Site, tmp_path: Pat
     assert "pip install '.[warm]'" in done.err
 
 
-async def test_interrupted_it_says_so(here: Site) -> None:
+async def test_interrupted_it_says_so(here: WarmSite) -> None:
     path = here.wheel("top")
     here.upstream.fault(path.name, Fault(hang=True))
     process = await started(here, "warm", "top", *LINUX)

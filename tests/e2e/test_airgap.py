@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.bundle.support import LINUX, MAC, WINDOWS
 from tests.support.distributions import core_metadata, make_wheel, tarred
 from tests.support.processes import run_upstream_process
+from tests.support.requirement_sources import LINUX, MAC, WINDOWS
 from tests.support.running import ROOT, environment
 
 pytestmark = pytest.mark.timeout(900)

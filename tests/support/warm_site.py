@@ -1,4 +1,4 @@
-"""An upstream with distributions, a cache beside it, and the two commands as functions."""
+"""An upstream with distributions, a cache, and `warm` and `ready` as functions."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from proxy.storage.disk_store import DiskStore
 from proxy.warm.progress import NoDisplay
 from proxy.warm.ready import Readiness, ready
 from proxy.warm.warm import Report, warm
-from tests.bundle.support import choice
 from tests.support.distributions import make_sdist, make_wheel
+from tests.support.requirement_sources import choice
 from tests.support.upstream import Upstream
 
 LIMIT = 120.0
@@ -35,8 +35,8 @@ def build_wheel(wheel_directory, config_settings=None, metadata_directory=None):
 """
 
 
-class Site:
-    """``folder`` is for sources; what ``stock`` makes is upstream at once."""
+class WarmSite:
+    """``folder`` is for sources; distributions made here are listed upstream at once."""
 
     def __init__(self, root: Path, upstream: Upstream) -> None:
         self.root = root
@@ -100,6 +100,6 @@ def names(found: Report | Readiness) -> set[str]:
 
 
 @asynccontextmanager
-async def site(root: Path) -> AsyncIterator[Site]:
+async def warm_site(root: Path) -> AsyncIterator[WarmSite]:
     async with Upstream() as upstream:
-        yield Site(root, upstream)
+        yield WarmSite(root, upstream)

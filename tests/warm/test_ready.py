@@ -22,10 +22,10 @@ from proxy.requirements.sources import read_source
 from proxy.requirements.sources.document import SourceDocument
 from proxy.requirements.sources.missing_list import read_missing_list as read_missing
 from proxy.warm.ready import Readiness
-from tests.bundle.support import LINUX, MAC, WINDOWS, choice, run
-from tests.bundle.warming import BACKEND, Site, names, site
 from tests.support.distributions import make_sdist, tarred, wheel_metadata
 from tests.support.network import connections
+from tests.support.requirement_sources import LINUX, MAC, WINDOWS, choice, run
+from tests.support.warm_site import BACKEND, WarmSite, names, warm_site
 
 OWN = parse_targets()[0]
 TARGETS = choice(("3.11", "3.12"), (LINUX, MAC, WINDOWS))
@@ -43,8 +43,8 @@ package = false
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as made:
+async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
+    async with warm_site(tmp_path) as made:
         yield made
 
 
@@ -52,7 +52,7 @@ def lines(found: Readiness) -> set[str]:
     return {each.line for each in found.missing}
 
 
-async def locked(here: Site) -> str:
+async def locked(here: WarmSite) -> str:
     """A ``uv.lock`` with an sdist that needs nothing to be built."""
     for python in ("cp311", "cp312"):
         for platform in (LINUX, MAC, WINDOWS):
@@ -65,7 +65,7 @@ async def locked(here: Site) -> str:
     return str(here.folder / "uv.lock")
 
 
-async def test_a_warm_cache_is_ready_without_upstream(here: Site) -> None:
+async def test_a_warm_cache_is_ready_without_upstream(here: WarmSite) -> None:
     lock = await locked(here)
     assert (await here.warm(lock, to=TARGETS)).complete
     await here.upstream.stop()
@@ -76,14 +76,14 @@ async def test_a_warm_cache_is_ready_without_upstream(here: Site) -> None:
     assert here.upstream.port not in {port for _, port in seen}
 
 
-async def test_removing_any_one_blob_makes_it_name_exactly_that(here: Site) -> None:
+async def test_removing_any_one_blob_makes_it_name_exactly_that(here: WarmSite) -> None:
     lock = await locked(here)
     assert (await here.warm(lock, to=TARGETS)).complete
     await removed_one_by_one(here, lock, to=TARGETS)
 
 
 async def test_removing_any_one_blob_of_what_is_resolved_makes_it_name_exactly_that(
-    here: Site,
+    here: WarmSite,
 ) -> None:
     here.wheel("top", requires=["dep<2"])
     here.wheel("dep", "1.0")
@@ -95,7 +95,7 @@ async def test_removing_any_one_blob_of_what_is_resolved_makes_it_name_exactly_t
     await removed_one_by_one(here, source, to=choice())
 
 
-async def removed_one_by_one(here: Site, *sources: str, to: FileFilter) -> None:
+async def removed_one_by_one(here: WarmSite, *sources: str, to: FileFilter) -> None:
     """Of metadata that several wheels have alike, one blob is kept: any of them is named."""
     whole = await here.ready(*sources, to=to)
     assert whole.complete
@@ -114,14 +114,14 @@ async def removed_one_by_one(here: Site, *sources: str, to: FileFilter) -> None:
     assert (await here.ready(*sources, to=to)).complete
 
 
-def content_digest(here: Site, need: NeededFile) -> str:
+def content_digest(here: WarmSite, need: NeededFile) -> str:
     if not need.filename.endswith(".metadata"):
         return need.digest
     wheel = here.index / need.filename.removesuffix(".metadata")
     return hashlib.sha256(wheel_metadata(wheel)).hexdigest()
 
 
-async def test_a_candidate_that_was_not_chosen_is_named_too(here: Site) -> None:
+async def test_a_candidate_that_was_not_chosen_is_named_too(here: WarmSite) -> None:
     here.wheel("top", "1.0")
     here.wheel("top", "2.0", requires=["unheard-of"])
     assert (await here.warm("top")).complete
@@ -129,12 +129,12 @@ async def test_a_candidate_that_was_not_chosen_is_named_too(here: Site) -> None:
     assert candidate.filename.endswith(".metadata")
 
 
-async def test_an_empty_cache_lacks_what_was_asked_for(here: Site) -> None:
+async def test_an_empty_cache_lacks_what_was_asked_for(here: WarmSite) -> None:
     found = await here.ready("top>=1", "other")
     assert lines(found) == {"top>=1", "other"}
 
 
-async def test_damage_is_found_and_dropped(here: Site) -> None:
+async def test_damage_is_found_and_dropped(here: WarmSite) -> None:
     path = here.wheel("top", padding=1000)
     assert (await here.warm("top")).complete
     blob = here.store.path(hashlib.sha256(path.read_bytes()).hexdigest())
@@ -152,7 +152,7 @@ async def test_damage_is_found_and_dropped(here: Site) -> None:
     assert (await here.warm("top")).complete, "by warming, too"
 
 
-async def test_what_is_missing_can_be_warmed_whatever_the_targets(here: Site) -> None:
+async def test_what_is_missing_can_be_warmed_whatever_the_targets(here: WarmSite) -> None:
     lock = await locked(here)
     assert (await here.warm(lock, to=TARGETS)).complete
     for key in here.held():
@@ -164,7 +164,7 @@ async def test_what_is_missing_can_be_warmed_whatever_the_targets(here: Site) ->
     assert (await here.ready(lock, to=TARGETS)).complete
 
 
-async def test_it_installs_what_is_wanted_for_this_machine(here: Site) -> None:
+async def test_it_installs_what_is_wanted_for_this_machine(here: WarmSite) -> None:
     here.wheel("top", requires=["built"])
     here.sdist("built", build_requires=["tool"])
     here.wheel("tool")
@@ -173,7 +173,7 @@ async def test_it_installs_what_is_wanted_for_this_machine(here: Site) -> None:
     assert found.complete and found.installed == 1
 
 
-async def test_what_a_back_end_asks_for_when_it_runs_is_found_by_installing(here: Site) -> None:
+async def test_what_a_back_end_asks_for_when_it_runs_is_found_by_installing(here: WarmSite) -> None:
     backend = BACKEND + b"def get_requires_for_build_wheel(settings=None): return ['late']\n"
     here.list(_sdist(here.index, backend))
     here.wheel("late")
@@ -186,12 +186,12 @@ async def test_what_a_back_end_asks_for_when_it_runs_is_found_by_installing(here
     assert (await here.ready(source, to=HERE, install=True)).complete
 
 
-async def test_it_does_not_install_for_another_machine(here: Site) -> None:
+async def test_it_does_not_install_for_another_machine(here: WarmSite) -> None:
     with pytest.raises(ConfigurationError, match="this machine is none of the targets"):
         await here.ready("top", to=choice(("3.12",), (WINDOWS,)), install=True)
 
 
-async def test_what_is_for_another_machine_is_not_installed_on_this(here: Site) -> None:
+async def test_what_is_for_another_machine_is_not_installed_on_this(here: WarmSite) -> None:
     here.wheel("top", tag="py3-none-win_amd64")
     here.wheel("dep")
     far, near = choice((OWN.python,), (WINDOWS,)), choice((OWN.python,), (OWN.platform,))
@@ -203,7 +203,7 @@ async def test_what_is_for_another_machine_is_not_installed_on_this(here: Site) 
     assert found.complete and found.installed == 1
 
 
-async def test_needs_are_the_same_with_and_without_a_network(here: Site) -> None:
+async def test_needs_are_the_same_with_and_without_a_network(here: WarmSite) -> None:
     lock = await locked(here)
     report = await here.warm(lock, "alpha", to=TARGETS)
     async with open_proxy(here.settings(offline=True, offline_list_all=True)) as proxy:

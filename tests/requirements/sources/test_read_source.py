@@ -12,16 +12,16 @@ import pytest
 from proxy.requirements.model import UnreadableSource
 from proxy.requirements.sources import read_source
 from proxy.requirements.sources.document import MAX_DOCUMENT
-from tests.bundle.support import choice, filenames
+from tests.support.requirement_sources import choice, filenames
 
 
 @pytest.mark.parametrize("name", ["uv.lock", "pylock.toml", "pylock.pip.toml"])
 def test_lock_is_known_by_its_name_and_by_what_is_in_it(
-    name: str, house: Path, tmp_path: Path
+    name: str, locked_project: Path, tmp_path: Path
 ) -> None:
     renamed = tmp_path / "renamed.lock"
-    renamed.write_bytes((house / name).read_bytes())
-    own = read_source(str(house / name), choice())
+    renamed.write_bytes((locked_project / name).read_bytes())
+    own = read_source(str(locked_project / name), choice())
     assert own.files
     assert filenames(read_source(str(renamed), choice())) == filenames(own)
 
@@ -37,8 +37,8 @@ def test_locks_of_poetry_and_pdm_are_known_by_what_is_in_them(key: str, tmp_path
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "."])
-def test_extras_and_groups_of_a_project_are_chosen(name: str, house: Path) -> None:
-    wants = read_source(f"{house}/{name}", choice(), extras=["more"], groups=())
+def test_extras_and_groups_of_a_project_are_chosen(name: str, locked_project: Path) -> None:
+    wants = read_source(f"{locked_project}/{name}", choice(), extras=["more"], groups=())
     assert wants.requirements[-1].text.endswith("epsilon\nzeta\n")
 
 
@@ -50,7 +50,10 @@ def test_missing_file_is_an_error_and_not_a_name(argument: str) -> None:
 
 def printed(code: str, folder: Path, given: bytes = b"") -> bytes:
     """What a Python prints that works in the folder."""
-    begin = "from proxy.requirements import read_source\nfrom tests.bundle.support import choice\n"
+    begin = (
+        "from proxy.requirements import read_source\n"
+        "from tests.support.requirement_sources import choice\n"
+    )
     environ = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     command = [sys.executable, "-c", begin + code]
     done = subprocess.run(

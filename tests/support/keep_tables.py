@@ -16,9 +16,9 @@ from proxy.warm.keep.run import KeepResult, KeepRunner, temporary_cache
 from proxy.warm.keep.schedule import all_changes, sync
 from proxy.warm.keep.table import Keep
 from proxy.warm.progress import NoDisplay
-from tests.bundle.support import choice
-from tests.bundle.warming import LIMIT, Site
 from tests.support.clock import Clock
+from tests.support.requirement_sources import choice
+from tests.support.warm_site import LIMIT, WarmSite
 
 
 def keep(*sources: str, **more: Any) -> Keep:
@@ -26,7 +26,7 @@ def keep(*sources: str, **more: Any) -> Keep:
 
 
 @asynccontextmanager
-async def opened(here: Site, clock: Clock, **settings: Any) -> AsyncIterator[Proxy]:
+async def opened(here: WarmSite, clock: Clock, **settings: Any) -> AsyncIterator[Proxy]:
     known = {"speculate": "off", "retries": 0} | settings
     async with open_proxy(here.settings(**known), clock) as proxy:
         yield proxy

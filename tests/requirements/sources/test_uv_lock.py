@@ -7,7 +7,7 @@ import pytest
 from proxy.requirements.model import UnreadableSource
 from proxy.requirements.sources import read_source
 from proxy.requirements.sources.uv_lock import read_uv_lock
-from tests.bundle.support import LINUX, MAC, WINDOWS, choice, document, filenames
+from tests.support.requirement_sources import LINUX, MAC, WINDOWS, choice, document, filenames
 
 PLAIN = {
     "alpha-1.0-py3-none-any.whl",
@@ -31,38 +31,40 @@ def beta(python: str, platform: str) -> str:
     return f"beta-1.0-{python}-{python}-{platform}.whl"
 
 
-def test_real_lock_gives_the_files_of_one_target(house: Path) -> None:
-    wants = read_source(str(house / "uv.lock"), choice())
+def test_real_lock_gives_the_files_of_one_target(locked_project: Path) -> None:
+    wants = read_source(str(locked_project / "uv.lock"), choice())
     own = {beta("cp312", LINUX), "delta-2.0-py3-none-any.whl"}
     assert filenames(wants) == PLAIN | own
     assert wants.skipped == ()
 
 
-def test_real_lock_gives_the_files_of_all_targets(house: Path) -> None:
-    wants = read_source(str(house / "uv.lock"), choice(("3.10", "3.12"), (LINUX, MAC, WINDOWS)))
+def test_real_lock_gives_the_files_of_all_targets(locked_project: Path) -> None:
+    wants = read_source(
+        str(locked_project / "uv.lock"), choice(("3.10", "3.12"), (LINUX, MAC, WINDOWS))
+    )
     betas = {beta(p, on) for p in ("cp310", "cp312") for on in (LINUX, MAC, WINDOWS)}
     windows = {"gamma-1.0-py3-none-any.whl"}
     deltas = {"delta-1.0-py3-none-any.whl", "delta-2.0-py3-none-any.whl"}
     assert filenames(wants) == PLAIN | betas | windows | deltas
 
 
-def test_version_of_a_fork_is_only_for_the_targets_of_the_fork(house: Path) -> None:
-    wants = read_source(str(house / "uv.lock"), choice(("3.10", "3.12")))
+def test_version_of_a_fork_is_only_for_the_targets_of_the_fork(locked_project: Path) -> None:
+    wants = read_source(str(locked_project / "uv.lock"), choice(("3.10", "3.12")))
     (old,) = (each for each in wants.files if each.filename.startswith("delta-1.0"))
     assert [target.python for target in old.targets] == ["3.10"]
     assert old.version == "1.0"
 
 
-def test_each_file_has_the_digest_and_address_of_the_lock(house: Path) -> None:
-    text = (house / "uv.lock").read_text()
-    for file in read_source(str(house / "uv.lock"), choice()).files:
+def test_each_file_has_the_digest_and_address_of_the_lock(locked_project: Path) -> None:
+    text = (locked_project / "uv.lock").read_text()
+    for file in read_source(str(locked_project / "uv.lock"), choice()).files:
         assert f'hash = "sha256:{file.hashes["sha256"]}"' in text
         assert file.url_hint is not None
         assert f'"{file.url_hint}"' in text
 
 
-def test_what_builds_a_local_member_is_wanted_too(house: Path) -> None:
-    wants = read_source(str(house / "uv.lock"), choice())
+def test_what_builds_a_local_member_is_wanted_too(locked_project: Path) -> None:
+    wants = read_source(str(locked_project / "uv.lock"), choice())
     assert [each.text for each in wants.requirements] == ["hatchling\n"]
 
 
@@ -74,26 +76,26 @@ def test_what_builds_a_local_member_is_wanted_too(house: Path) -> None:
         ("also", {"alpha-1.0-py3-none-any.whl", "alpha-1.0.tar.gz"}),
     ],
 )
-def test_kinds_of_file_are_chosen(house: Path, sdists: str, alphas: set[str]) -> None:
-    wants = read_source(str(house / "uv.lock"), choice(sdists=sdists))
+def test_kinds_of_file_are_chosen(locked_project: Path, sdists: str, alphas: set[str]) -> None:
+    wants = read_source(str(locked_project / "uv.lock"), choice(sdists=sdists))
     assert {name for name in filenames(wants) if name.startswith("alpha")} == alphas
 
 
-def test_version_without_a_wanted_file_for_a_target_is_told(house: Path) -> None:
-    wants = read_source(str(house / "uv.lock"), choice(sdists="none"))
+def test_version_without_a_wanted_file_for_a_target_is_told(locked_project: Path) -> None:
+    wants = read_source(str(locked_project / "uv.lock"), choice(sdists="none"))
     assert [(each.what, each.reason) for each in wants.skipped] == [
         ("epsilon 1.0", f"the lock has no wanted file for Python 3.12 on {LINUX}")
     ]
 
 
-def test_all_files_are_those_of_every_platform_of_the_chosen_versions(house: Path) -> None:
-    wants = read_source(str(house / "uv.lock"), choice(all_files=True))
+def test_all_files_are_those_of_every_platform_of_the_chosen_versions(locked_project: Path) -> None:
+    wants = read_source(str(locked_project / "uv.lock"), choice(all_files=True))
     assert len([name for name in filenames(wants) if name.startswith("beta")]) == 9
     assert not [name for name in filenames(wants) if name.startswith(("gamma", "delta-1"))]
 
 
-def test_python_the_lock_is_not_made_for_is_told(house: Path) -> None:
-    wants = read_source(str(house / "uv.lock"), choice(("3.9", "3.12")))
+def test_python_the_lock_is_not_made_for_is_told(locked_project: Path) -> None:
+    wants = read_source(str(locked_project / "uv.lock"), choice(("3.9", "3.12")))
     assert [each.what for each in wants.skipped] == [f"Python 3.9 on {LINUX}"]
     assert all("3.9" not in [t.python for t in each.targets] for each in wants.files)
 

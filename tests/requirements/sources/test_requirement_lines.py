@@ -4,7 +4,7 @@ import pytest
 
 from proxy.requirements.model import UnreadableSource
 from proxy.requirements.sources.requirements_txt import Line, decoded, logical_lines
-from tests.bundle.support import document
+from tests.support.requirement_sources import document
 
 
 def parsed(text: str | bytes, **environ: str) -> list[Line]:

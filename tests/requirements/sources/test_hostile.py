@@ -22,7 +22,7 @@ from proxy.requirements.sources.poetry_lock import read_poetry_lock
 from proxy.requirements.sources.pyproject import read_pyproject
 from proxy.requirements.sources.requirements_txt import read_requirements
 from proxy.requirements.sources.uv_lock import read_uv_lock
-from tests.bundle.support import choice, document
+from tests.support.requirement_sources import choice, document
 
 CHOICE = choice()
 
@@ -188,8 +188,8 @@ def test_nesting_and_numbers_beyond_use(reader: str, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", ["uv.lock", "pylock.toml", "hashed.txt", "pyproject.toml"])
-def test_real_file_with_a_byte_changed(name: str, house: Path, tmp_path: Path) -> None:
-    content = (house / name).read_bytes()
+def test_real_file_with_a_byte_changed(name: str, locked_project: Path, tmp_path: Path) -> None:
+    content = (locked_project / name).read_bytes()
     chance = random.Random(name)
     for _ in range(150):
         at = chance.randrange(len(content))

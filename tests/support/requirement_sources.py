@@ -1,4 +1,4 @@
-"""Targets, choices and documents as tests of sources need them; distributions; real tools."""
+"""Targets, file filters and documents for tests of sources; distributions; real tools."""
 
 from __future__ import annotations
 

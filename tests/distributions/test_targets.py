@@ -11,8 +11,8 @@ from packaging.tags import sys_tags
 from proxy.distributions.platforms import SHORT
 from proxy.distributions.targets import Target, parse_targets
 from proxy.errors import ConfigurationError
-from tests.bundle.conftest import UV
-from tests.bundle.support import LINUX, MAC, WINDOWS, run
+from tests.support.locked_project import UV
+from tests.support.requirement_sources import LINUX, MAC, WINDOWS, run
 
 TARGET = Target("3.11", LINUX)
 

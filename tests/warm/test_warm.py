@@ -15,28 +15,30 @@ from proxy.maintenance import cached_files
 from proxy.model import ProjectName
 from proxy.requirements.sources.access_log import read_access_log
 from proxy.requirements.sources.document import read_names as read_name
-from tests.bundle.support import LINUX, MAC, WINDOWS, choice, fill_index
-from tests.bundle.warming import Site, names, site
 from tests.support.distributions import core_metadata, make_wheel, tarred
 from tests.support.mounts import mounted
+from tests.support.requirement_sources import LINUX, MAC, WINDOWS, choice, fill_index
+from tests.support.warm_site import WarmSite, names, warm_site
 
 PYTHONS = ("3.11", "3.12")
 PLATFORMS = (LINUX, MAC, WINDOWS)
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as made:
+async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
+    async with warm_site(tmp_path) as made:
         yield made
 
 
-async def test_a_lock_is_taken_file_by_file_for_every_target(here: Site, house: Path) -> None:
+async def test_a_lock_is_taken_file_by_file_for_every_target(
+    here: WarmSite, locked_project: Path
+) -> None:
     fill_index(here.index)
     for file in sorted(here.index.iterdir()):
         here.list(file)
     here.wheel("hatchling", "1.27")
     here.wheel("setuptools", "80.0")
-    report = await here.warm(str(house / "uv.lock"), to=choice(PYTHONS, PLATFORMS))
+    report = await here.warm(str(locked_project / "uv.lock"), to=choice(PYTHONS, PLATFORMS))
     assert not report.missing and report.complete
     beta = {f"beta-1.0-cp3{n}-cp3{n}-{tag}.whl" for n in (11, 12) for tag in PLATFORMS}
     wheels = {f"{name}-1.0-py3-none-any.whl" for name in ("alpha", "gamma", "zeta", "eta")}
@@ -49,7 +51,7 @@ async def test_a_lock_is_taken_file_by_file_for_every_target(here: Site, house: 
         assert here.store.has(digest), name
 
 
-async def test_names_are_resolved_for_each_target(here: Site) -> None:
+async def test_names_are_resolved_for_each_target(here: WarmSite) -> None:
     here.wheel("top", requires=["dep", "win; sys_platform == 'win32'"])
     here.wheel("dep", "1.0", requires_python=">=3.8")
     here.list(make_newer(here), requires_python=">=3.12")
@@ -66,11 +68,11 @@ async def test_names_are_resolved_for_each_target(here: Site) -> None:
     assert "dep-2.0-py3-none-any.whl" not in names(report)
 
 
-def make_newer(here: Site) -> Path:
+def make_newer(here: WarmSite) -> Path:
     return make_wheel(here.index, "dep", "2.0", requires_python=">=3.12")
 
 
-async def test_what_builds_an_sdist_is_followed_and_what_builds_that(here: Site) -> None:
+async def test_what_builds_an_sdist_is_followed_and_what_builds_that(here: WarmSite) -> None:
     here.sdist("top", build_requires=["tool>=1"])
     here.sdist("tool", build_requires=["base"])
     here.wheel("base", requires=["under"])
@@ -85,13 +87,13 @@ async def test_what_builds_an_sdist_is_followed_and_what_builds_that(here: Site)
     }
 
 
-async def test_an_sdist_beside_a_wheel_that_fits_is_not_built(here: Site) -> None:
+async def test_an_sdist_beside_a_wheel_that_fits_is_not_built(here: WarmSite) -> None:
     here.wheel("top")
     here.sdist("top", build_requires=["nowhere-to-be-had"])
     assert (await here.warm("top")).complete
 
 
-async def test_an_sdist_without_pyproject_is_built_by_setuptools(here: Site) -> None:
+async def test_an_sdist_without_pyproject_is_built_by_setuptools(here: WarmSite) -> None:
     path = here.index / "old-1.0.tar.gz"
     here.index.mkdir()
     path.write_bytes(tarred({"old-1.0/PKG-INFO": core_metadata("old", "1.0")}))
@@ -107,7 +109,7 @@ async def test_an_sdist_without_pyproject_is_built_by_setuptools(here: Site) -> 
     }
 
 
-async def test_the_newest_versions_of_a_name(here: Site) -> None:
+async def test_the_newest_versions_of_a_name(here: WarmSite) -> None:
     for version in ("1.0", "1.1", "2.0", "3.0a1"):
         here.wheel("top", version)
     here.list(here.wheel("top", "2.5"), yanked=True)
@@ -115,7 +117,7 @@ async def test_the_newest_versions_of_a_name(here: Site) -> None:
     assert names(report) == {"top-1.1-py3-none-any.whl", "top-2.0-py3-none-any.whl"}
 
 
-async def test_kinds_of_files(here: Site) -> None:
+async def test_kinds_of_files(here: WarmSite) -> None:
     here.wheel("top", tag=f"cp312-cp312-{LINUX}")
     here.wheel("top", tag=f"cp312-cp312-{MAC}")
     here.sdist("top")
@@ -130,7 +132,7 @@ async def test_kinds_of_files(here: Site) -> None:
     assert names(await here.warm("top", to=choice(sdists="only"))) == {"top-1.0.tar.gz"}
 
 
-async def test_what_lies_beside_a_file_is_stored_too(here: Site) -> None:
+async def test_what_lies_beside_a_file_is_stored_too(here: WarmSite) -> None:
     here.list(here.wheel("top"), provenance={"version": 1})
     assert (await here.warm("top")).complete
     await here.upstream.stop()
@@ -145,7 +147,7 @@ async def test_what_lies_beside_a_file_is_stored_too(here: Site) -> None:
             assert b"".join([piece async for piece in artifact.blob.chunks()])
 
 
-async def test_what_is_held_is_not_fetched_again(here: Site) -> None:
+async def test_what_is_held_is_not_fetched_again(here: WarmSite) -> None:
     here.wheel("top", requires=["dep"])
     here.wheel("dep")
     first = await here.warm("top")
@@ -156,7 +158,7 @@ async def test_what_is_held_is_not_fetched_again(here: Site) -> None:
     assert here.upstream.count("/files/") == 0
 
 
-async def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(here: Site) -> None:
+async def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(here: WarmSite) -> None:
     here.wheel("good")
     bad = here.wheel("bad")
     del here.upstream.shelf.contents[here.upstream.shelf.files[bad.name].path]
@@ -171,7 +173,7 @@ async def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(here: Site) ->
     )
 
 
-async def test_a_file_with_other_bytes_than_the_lock_names_is_refused(here: Site) -> None:
+async def test_a_file_with_other_bytes_than_the_lock_names_is_refused(here: WarmSite) -> None:
     here.wheel("top")
     wrong = "sha256:" + "0" * 64
     report = await here.warm(here.source("requirements.txt", f"top==1.0 --hash={wrong}\n"))
@@ -194,7 +196,7 @@ hashes = {{sha256 = "{digest}"}}
 """
 
 
-async def test_a_digest_that_the_page_does_not_tell_is_checked_on_the_bytes(here: Site) -> None:
+async def test_a_digest_that_the_page_does_not_tell_is_checked_on_the_bytes(here: WarmSite) -> None:
     path = here.wheel("top")
     here.list(path, hashes=("md5",))
     right = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -208,7 +210,7 @@ async def test_a_digest_that_the_page_does_not_tell_is_checked_on_the_bytes(here
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])
 async def test_a_pin_by_another_digest_than_the_index_names_is_met_by_bytes(
-    here: Site, algorithm: str
+    here: WarmSite, algorithm: str
 ) -> None:
     wheel, sdist = here.wheel("alpha"), here.sdist("alpha")
     digests = {
@@ -223,7 +225,7 @@ async def test_a_pin_by_another_digest_than_the_index_names_is_met_by_bytes(
         assert (await here.ready(source)).complete
 
 
-async def test_what_a_local_wheel_requires_is_fetched(here: Site) -> None:
+async def test_what_a_local_wheel_requires_is_fetched(here: WarmSite) -> None:
     here.wheel("dep")
     local = make_wheel(here.root / "local", "mine", "1.0", requires=["dep"])
     source = here.source("r.txt", f"mine @ {local.as_uri()}\n")
@@ -233,7 +235,7 @@ async def test_what_a_local_wheel_requires_is_fetched(here: Site) -> None:
     assert (await here.ready(source)).complete
 
 
-async def test_an_access_log_is_warmed(here: Site) -> None:
+async def test_an_access_log_is_warmed(here: WarmSite) -> None:
     digest = hashlib.sha256(here.wheel("top").read_bytes()).hexdigest()
     here.wheel("other")
     lines = [
@@ -247,7 +249,7 @@ async def test_an_access_log_is_warmed(here: Site) -> None:
     assert names(report) == {"top-1.0-py3-none-any.whl"}
 
 
-async def test_what_does_not_stay_in_the_cache_is_told(here: Site) -> None:
+async def test_files_that_cannot_be_stored_are_missing(here: WarmSite) -> None:
     here.wheel("top")
     with mounted(here.cache / "blob", "ro"):
         report = await here.warm("top")
@@ -259,7 +261,7 @@ async def test_what_does_not_stay_in_the_cache_is_told(here: Site) -> None:
 
 
 async def test_private_projects_are_needed_and_upstream_is_not_asked(
-    here: Site, tmp_path: Path
+    here: WarmSite, tmp_path: Path
 ) -> None:
     private = tmp_path / "packages"
     make_wheel(private, "own", "1.0", requires=["dep"])
@@ -270,7 +272,7 @@ async def test_private_projects_are_needed_and_upstream_is_not_asked(
     assert here.upstream.count("own") == 0
 
 
-async def test_metadata_that_wheels_have_alike_is_known_for_each(here: Site) -> None:
+async def test_metadata_that_wheels_have_alike_is_known_for_each(here: WarmSite) -> None:
     for platform in (LINUX, MAC):
         here.wheel("top", tag=f"cp312-cp312-{platform}")
     report = await here.warm("top", to=choice(("3.12",), (LINUX, MAC)))
@@ -285,7 +287,7 @@ async def test_metadata_that_wheels_have_alike_is_known_for_each(here: Site) -> 
 )
 @pytest.mark.parametrize("honour", [False, True])
 async def test_warm_ready_and_offline_agree_on_pages_that_upstream_forbids_to_store(
-    here: Site, headers: dict[str, str], honour: bool
+    here: WarmSite, headers: dict[str, str], honour: bool
 ) -> None:
     here.wheel("top")
     here.upstream.page_headers = headers

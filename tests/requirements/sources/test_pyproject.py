@@ -7,9 +7,9 @@ import pytest
 from proxy.requirements.model import SourceRequirements, UnreadableSource
 from proxy.requirements.sources import read_source
 from proxy.requirements.sources.pyproject import GroupSelection, read_pyproject
-from tests.bundle.conftest import UV
-from tests.bundle.support import WINDOWS, choice, document, fill_index, run
+from tests.support.locked_project import UV
 from tests.support.processes import run_upstream_process
+from tests.support.requirement_sources import WINDOWS, choice, document, fill_index, run
 
 TEXT = """
 [project]
@@ -131,10 +131,12 @@ def test_unknown_extra_or_group_is_refused(
         read_pyproject(document(TEXT), extras, groups)
 
 
-def test_real_uv_resolves_what_is_asked_for_the_target(house: Path, tmp_path: Path) -> None:
+def test_real_uv_resolves_what_is_asked_for_the_target(
+    locked_project: Path, tmp_path: Path
+) -> None:
     fill_index(tmp_path / "index")
     chosen = choice(("3.10",), (WINDOWS,))
-    _, _, together = read_source(str(house / "pyproject.toml"), chosen).requirements
+    _, _, together = read_source(str(locked_project / "pyproject.toml"), chosen).requirements
     (tmp_path / "asked.in").write_text(together.text)
     command = [*UV, "pip", "compile", "asked.in", "-q", "--no-header", "--no-annotate"]
     with run_upstream_process(tmp_path / "index") as upstream:

@@ -13,8 +13,8 @@ from proxy.requirements.model import (
 )
 from proxy.requirements.sources import read_source
 from proxy.requirements.sources.requirements_txt import read_requirements
-from tests.bundle.support import LINUX, WINDOWS, choice, document
 from tests.support.distributions import make_sdist, make_wheel
+from tests.support.requirement_sources import LINUX, WINDOWS, choice, document
 
 A, B = "sha256:" + "a1" * 32, "sha256:" + "b2" * 32
 
@@ -73,9 +73,9 @@ def test_file_with_every_line_pinned_and_hashed_is_a_lock() -> None:
     )
 
 
-def test_real_export_with_hashes_is_a_lock(house: Path) -> None:
-    locked = read_source(str(house / "uv.lock"), choice())
-    exported = read_source(str(house / "hashed.txt"), choice())
+def test_real_export_with_hashes_is_a_lock(locked_project: Path) -> None:
+    locked = read_source(str(locked_project / "uv.lock"), choice())
+    exported = read_source(str(locked_project / "hashed.txt"), choice())
     assert exported.requirements == ()
     pinned = {each.project: each for each in exported.versions}
     assert pinned.keys() == {each.project for each in locked.files}

@@ -15,10 +15,10 @@ import pytest
 
 from proxy.composition.cache import open_cache
 from proxy.storage.records import DiskRecords
-from tests.bundle.warming import Site, site
 from tests.support.mounts import read_only
 from tests.support.rights import readable_alone
 from tests.support.running import OURS, Done, command, environment
+from tests.support.warm_site import WarmSite, warm_site
 
 TARGET = ("--python", "3.12", "--platform", "linux")
 INSTALLED = """
@@ -38,9 +38,9 @@ server.wait()
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Site]:
+async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
     """A warm cache, and no upstream any more."""
-    async with site(tmp_path) as made:
+    async with warm_site(tmp_path) as made:
         made.wheel("top", requires=["dep"])
         made.wheel("dep")
         assert (await made.warm("top")).complete
@@ -58,7 +58,7 @@ def mounted(folder: Path) -> Iterator[tuple[str, ...]]:
         yield ()
 
 
-async def run(here: Site, limited: tuple[str, ...], *arguments: str) -> Done:
+async def run(here: WarmSite, limited: tuple[str, ...], *arguments: str) -> Done:
     options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
     env = environment(here.root / "home", **OURS)
     return await command(*limited, sys.executable, *arguments, *options, env=env, cwd=here.folder)
@@ -66,7 +66,7 @@ async def run(here: Site, limited: tuple[str, ...], *arguments: str) -> Done:
 
 @pytest.mark.parametrize("kept_from_writing", [readable_alone, mounted])
 async def test_all_that_reads_a_cache_works(
-    here: Site,
+    here: WarmSite,
     kept_from_writing: Callable[[Path], AbstractContextManager[tuple[str, ...]]],
 ) -> None:
     with kept_from_writing(here.cache) as limited:
@@ -86,7 +86,7 @@ async def test_all_that_reads_a_cache_works(
 
 @pytest.mark.parametrize("size_differs", [True, False])
 async def test_damage_is_reported_in_a_cache_that_cannot_be_written(
-    here: Site, size_differs: bool
+    here: WarmSite, size_differs: bool
 ) -> None:
     key = sorted(here.held())[0]
     path = here.store.path(key)
@@ -127,7 +127,7 @@ async def test_what_a_killed_process_left_is_read_as_far_as_it_can_be(
 
 
 async def test_the_server_says_that_nothing_is_kept(
-    here: Site, caplog: pytest.LogCaptureFixture
+    here: WarmSite, caplog: pytest.LogCaptureFixture
 ) -> None:
     with read_only(here.cache):
         async with open_cache(here.settings()) as cache:

@@ -15,20 +15,20 @@ import pytest
 from proxy.model import ProjectName
 from proxy.warm.keep.run import UNCONFIRMED
 from proxy.warm.keep.schedule import Schedule, SyncRunning, lock
-from tests.bundle.keep.keeping import keep, opened, run, runner, told
-from tests.bundle.support import LINUX, WINDOWS, choice
-from tests.bundle.warming import Site, names, site
 from tests.support.clock import Clock
 from tests.support.distributions import make_wheel
 from tests.support.faults import Fault
+from tests.support.keep_tables import keep, opened, run, runner, told
+from tests.support.requirement_sources import LINUX, WINDOWS, choice
 from tests.support.rig import read
+from tests.support.warm_site import WarmSite, names, warm_site
 
 ONE, TWO = "top-1.0-py3-none-any.whl", "top-2.0-py3-none-any.whl"
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as made:
+async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
+    async with warm_site(tmp_path) as made:
         yield made
 
 
@@ -44,7 +44,7 @@ def digest(path: Path) -> str:
 
 @pytest.mark.parametrize("vanished", ["hide", "show"])
 async def test_what_upstream_changed_since_the_last_run_is_fetched_and_told(
-    here: Site, clock: Clock, vanished: str
+    here: WarmSite, clock: Clock, vanished: str
 ) -> None:
     one = here.wheel("top")
     table = keep("top", latest=1)
@@ -70,7 +70,7 @@ async def test_what_upstream_changed_since_the_last_run_is_fetched_and_told(
 
 
 async def test_what_is_removed_upstream_stays_to_be_had_by_its_digest(
-    here: Site, clock: Clock
+    here: WarmSite, clock: Clock
 ) -> None:
     one = here.wheel("top")
     table = keep("top")
@@ -86,7 +86,7 @@ async def test_what_is_removed_upstream_stays_to_be_had_by_its_digest(
         assert await read(artifact.blob) == one.read_bytes()
 
 
-async def test_a_vanished_project_is_told_once_it_is_certain(here: Site, clock: Clock) -> None:
+async def test_a_vanished_project_is_told_once_it_is_certain(here: WarmSite, clock: Clock) -> None:
     here.wheel("top")
     here.wheel("dep")
     async with opened(here, clock) as proxy:
@@ -103,7 +103,7 @@ async def test_a_vanished_project_is_told_once_it_is_certain(here: Site, clock: 
 
 
 async def test_a_dry_run_lists_and_changes_nothing(
-    here: Site, clock: Clock, tmp_path: Path
+    here: WarmSite, clock: Clock, tmp_path: Path
 ) -> None:
     one = here.wheel("top")
     table, changes = keep("top"), tmp_path / "changes.jsonl"
@@ -126,7 +126,7 @@ async def test_a_dry_run_lists_and_changes_nothing(
 
 @pytest.mark.parametrize("how", ["not listed", "not there", "no wheel"])
 async def test_what_has_to_be_read_for_its_metadata_is_new_all_the_same(
-    here: Site, clock: Clock, how: str
+    here: WarmSite, clock: Clock, how: str
 ) -> None:
     files = {here.sdist("top")}
     if how != "no wheel":
@@ -146,7 +146,9 @@ async def test_what_has_to_be_read_for_its_metadata_is_new_all_the_same(
         assert ran.complete and ran.fetched == ()
 
 
-async def test_pinned_files_are_spared_until_nobody_wants_them(here: Site, clock: Clock) -> None:
+async def test_pinned_files_are_spared_until_nobody_wants_them(
+    here: WarmSite, clock: Clock
+) -> None:
     one, other = here.wheel("top"), here.wheel("other")
     async with opened(here, clock, max_size=1) as proxy:
         await run(proxy, clock, keep("top"), keep("other"))
@@ -159,7 +161,7 @@ async def test_pinned_files_are_spared_until_nobody_wants_them(here: Site, clock
         assert here.store.has(digest(one)) and not here.store.has(digest(other))
 
 
-async def test_filters_by_name_version_target_kind_and_size(here: Site, clock: Clock) -> None:
+async def test_filters_by_name_version_target_kind_and_size(here: WarmSite, clock: Clock) -> None:
     here.wheel("top", requires=["dep"])
     here.wheel("top", "2.0", requires=["dep"])
     here.sdist("top")
@@ -182,7 +184,9 @@ async def test_filters_by_name_version_target_kind_and_size(here: Site, clock: C
         assert await found("built") == {f"built-1.0-cp312-cp312-{LINUX}.whl"}
 
 
-async def test_what_cannot_be_had_is_told_and_the_rest_goes_on(here: Site, clock: Clock) -> None:
+async def test_what_cannot_be_had_is_told_and_the_rest_goes_on(
+    here: WarmSite, clock: Clock
+) -> None:
     here.wheel("top")
     here.upstream.fault(f"/{ONE}", Fault(status=404))
     one = here.wheel("other")
@@ -195,7 +199,9 @@ async def test_what_cannot_be_had_is_told_and_the_rest_goes_on(here: Site, clock
         assert told(await run(proxy, clock, keep("top"))) == [("added", ONE)]
 
 
-async def test_while_upstream_is_down_nothing_counts_as_removed(here: Site, clock: Clock) -> None:
+async def test_while_upstream_is_down_nothing_counts_as_removed(
+    here: WarmSite, clock: Clock
+) -> None:
     here.wheel("top")
     async with opened(here, clock) as proxy:
         await run(proxy, clock, keep("top"))
@@ -207,7 +213,7 @@ async def test_while_upstream_is_down_nothing_counts_as_removed(here: Site, cloc
 
 
 async def test_change_lists_are_json_lines_in_a_file_or_a_folder(
-    here: Site, clock: Clock, tmp_path: Path
+    here: WarmSite, clock: Clock, tmp_path: Path
 ) -> None:
     one = here.wheel("top")
     file, folder = tmp_path / "changes.jsonl", tmp_path / "lists"
@@ -235,7 +241,7 @@ async def test_change_lists_are_json_lines_in_a_file_or_a_folder(
         assert len(lists) == 2 and all(each.suffix == ".jsonl" for each in lists)
 
 
-async def test_two_runs_are_never_under_way_at_once(here: Site, clock: Clock) -> None:
+async def test_two_runs_are_never_under_way_at_once(here: WarmSite, clock: Clock) -> None:
     here.wheel("top")
     async with opened(here, clock) as proxy:
         with lock(proxy.cache).open("a") as held:
@@ -247,7 +253,9 @@ async def test_two_runs_are_never_under_way_at_once(here: Site, clock: Clock) ->
         assert here.upstream.count("/simple/") == 0
 
 
-async def test_each_table_is_run_at_its_interval_whoever_ran_it(here: Site, clock: Clock) -> None:
+async def test_each_table_is_run_at_its_interval_whoever_ran_it(
+    here: WarmSite, clock: Clock
+) -> None:
     here.wheel("often")
     here.wheel("seldom")
     tables = [keep("often", every=60.0), keep("seldom", every=600.0)]

@@ -19,7 +19,7 @@ from proxy.requirements.model import (
     UnreadableSource,
 )
 from proxy.requirements.sources.missing_list import missing_lines, read_missing_list
-from tests.bundle.support import LINUX, MAC, choice, document
+from tests.support.requirement_sources import LINUX, MAC, choice, document
 
 FOR = choice(("3.11", "3.12"), (LINUX, MAC))
 ELSEWHERE = choice(("3.13",))

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.requirements.model import UnreadableSource
 from proxy.requirements.sources.pdm_lock import read_pdm_lock
-from tests.bundle.support import choice, document, filenames
+from tests.support.requirement_sources import choice, document, filenames
 
 A, B = "a1" * 32, "b2" * 32
 END = '[metadata]\nlock_version = "4.5.0"\ncontent_hash = "sha256:0"\n'

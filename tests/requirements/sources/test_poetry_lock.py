@@ -7,7 +7,7 @@ import pytest
 from proxy.model import normalize
 from proxy.requirements.model import PinnedVersion, UnreadableSource
 from proxy.requirements.sources.poetry_lock import read_poetry_lock
-from tests.bundle.support import choice, document, filenames
+from tests.support.requirement_sources import choice, document, filenames
 
 A, B = "a1" * 32, "b2" * 32
 

@@ -19,23 +19,23 @@ from proxy.maintenance import verify
 from proxy.requirements.resolver import serving
 from proxy.warm.progress import NoDisplay
 from proxy.warm.warm import warm_remote
-from tests.bundle.support import choice
-from tests.bundle.warming import LIMIT, Site, read, site
 from tests.support.faults import Fault
+from tests.support.requirement_sources import choice
 from tests.support.rig import sha256
 from tests.support.running import ROOT, environment, running
+from tests.support.warm_site import LIMIT, WarmSite, read, warm_site
 
 COUNT = 12
 """Projects that are fetched in the tests of kills."""
 
 
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Site]:
-    async with site(tmp_path) as made:
+async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
+    async with warm_site(tmp_path) as made:
         yield made
 
 
-async def test_a_server_on_the_same_cache_has_what_was_warmed(here: Site) -> None:
+async def test_a_server_on_the_same_cache_has_what_was_warmed(here: WarmSite) -> None:
     path = here.wheel("top")
     options = ("--upstream", here.upstream.url, "--cache-dir", here.cache)
     async with running(here.root, *options) as server, aiohttp.ClientSession() as session:
@@ -51,7 +51,7 @@ async def test_a_server_on_the_same_cache_has_what_was_warmed(here: Site) -> Non
 
 @pytest.mark.parametrize("locked", [False, True])
 async def test_another_waystation_is_warmed_by_asking_it(
-    here: Site, tmp_path: Path, locked: bool
+    here: WarmSite, tmp_path: Path, locked: bool
 ) -> None:
     top = here.wheel("top", requires=["built"])
     built = here.sdist("built", build_requires=["tool"])
@@ -76,7 +76,7 @@ async def test_another_waystation_is_warmed_by_asking_it(
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("after", [1, 3, 8, 14, 20])
 async def test_ended_in_the_middle_it_completes_when_run_again(
-    here: Site, after: int, number: signal.Signals
+    here: WarmSite, after: int, number: signal.Signals
 ) -> None:
     names = [f"top{n}" for n in range(COUNT)]
     for name in names:
@@ -108,7 +108,7 @@ async def test_ended_in_the_middle_it_completes_when_run_again(
     assert (await here.ready(source)).complete
 
 
-async def _started(here: Site, source: str) -> asyncio.subprocess.Process:
+async def _started(here: WarmSite, source: str) -> asyncio.subprocess.Process:
     options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
     more = ("--python", "3.12", "--platform", "linux", "--jobs", "3", "--quiet", "--json")
     return await asyncio.create_subprocess_exec(

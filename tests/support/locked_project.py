@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.support import PYPROJECT, fill_index, run
 from tests.support.processes import run_upstream_process
+from tests.support.requirement_sources import PYPROJECT, fill_index, run
 
 UV = [sys.executable, "-m", "uv"]
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def locked_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``uv.lock``, ``pylock.toml`` by uv and by pip, and requirements with hashes."""
-    folder = tmp_path_factory.mktemp("house")
+    folder = tmp_path_factory.mktemp("locked_project")
     index = tmp_path_factory.mktemp("index")
     fill_index(index)
     (folder / "pyproject.toml").write_text(PYPROJECT)

@@ -10,6 +10,7 @@ from proxy.requirements.model import (
     UnreadableSource,
     joined,
 )
+from tests.support.requirement_sources import LINUX, WINDOWS, choice
 
 FOO = normalize("foo")
 
@@ -42,3 +43,31 @@ def test_unreadable_source_says_where(line: int | None, told: str) -> None:
 def test_unreadable_source_keeps_passwords_to_itself() -> None:
     error = UnreadableSource("x.txt", "what is https://me:secret@example.com/x")
     assert "secret" not in str(error) + repr(error)
+
+
+WHEEL = "a-1-cp312-cp312-win_amd64.whl"
+
+
+@pytest.mark.parametrize(
+    ("sdists", "all_files", "taken"),
+    [
+        ("also", False, {"any", "sdist"}),
+        ("none", False, {"any"}),
+        ("only", False, {"sdist"}),
+        ("also", True, {"any", "sdist", "win", "egg"}),
+        ("none", True, {"any", "win", "egg"}),
+        ("only", True, {"sdist"}),
+    ],
+)
+def test_files_are_taken_by_kind_and_target(sdists: str, all_files: bool, taken: set[str]) -> None:
+    names = {"any": "a-1-py3-none-any.whl", "sdist": "a-1.tar.gz", "win": WHEEL, "egg": "a-1.egg"}
+    chosen = choice(sdists=sdists, all_files=all_files)
+    assert {key for key, name in names.items() if chosen.takes(name)} == taken
+
+
+def test_some_of_the_targets_can_be_asked_for() -> None:
+    chosen = choice(platforms=(LINUX, WINDOWS))
+    linux, windows = chosen.targets
+    assert chosen.takes(WHEEL)
+    assert chosen.takes(WHEEL, [windows])
+    assert not chosen.takes(WHEEL, [linux])

@@ -7,7 +7,7 @@ import pytest
 from proxy.requirements.model import UnreadableSource
 from proxy.requirements.sources import read_source
 from proxy.requirements.sources.lock_files import read_pylock
-from tests.bundle.support import LINUX, MAC, WINDOWS, choice, document, filenames
+from tests.support.requirement_sources import LINUX, MAC, WINDOWS, choice, document, filenames
 
 BEGIN = 'lock-version = "1.0"\ncreated-by = "tests"\n'
 HASHES = 'hashes = { sha256 = "%s" }' % ("ab" * 32)
@@ -18,18 +18,18 @@ def package(more: str, name: str = "foo") -> str:
     return f'[[packages]]\nname = "{name}"\nversion = "1.0"\n{more}'
 
 
-def test_real_lock_of_uv_gives_what_its_own_lock_gives(house: Path) -> None:
+def test_real_lock_of_uv_gives_what_its_own_lock_gives(locked_project: Path) -> None:
     for chosen in (choice(), choice(("3.10", "3.12"), (LINUX, MAC, WINDOWS))):
-        own = read_source(str(house / "uv.lock"), chosen)
-        exported = read_source(str(house / "pylock.toml"), chosen)
+        own = read_source(str(locked_project / "uv.lock"), chosen)
+        exported = read_source(str(locked_project / "pylock.toml"), chosen)
         assert filenames(exported) == filenames(own)
         assert {e.filename: e.hashes for e in exported.files} == {
             e.filename: e.hashes for e in own.files
         }
 
 
-def test_real_lock_of_pip_is_read(house: Path) -> None:
-    wants = read_source(str(house / "pylock.pip.toml"), choice())
+def test_real_lock_of_pip_is_read(locked_project: Path) -> None:
+    wants = read_source(str(locked_project / "pylock.pip.toml"), choice())
     assert {each.project for each in wants.files} == {"alpha", "delta"}
 
 
