@@ -1,8 +1,9 @@
-"""What is read from distribution files: their metadata, and whether they are all there.
+"""Reads metadata from distribution files, and checks that the files are whole.
 
-All functions block, and take a path or an open file; the file's own name does not matter,
+All functions block, and take a path or an open file; the name of the path does not matter,
 since stored files are named by digest. All raise ``UnusableArchive``, and ``OSError`` from
-the disk. Nothing is ever unpacked to it.
+the disk. Nothing is ever unpacked to the disk. The readers of zip and tar archives are imported
+inside functions: most processes open no archive.
 """
 
 from __future__ import annotations
@@ -15,13 +16,10 @@ from typing import BinaryIO
 from proxy.distributions.archive_limits import UnusableArchive
 from proxy.distributions.core_metadata import requires_python_of
 from proxy.distributions.filenames import parse_filename, same_version, version_for
-from proxy.distributions.tar_reader import check_stream, read_at_depth_two
-from proxy.distributions.zip_reader import check_end, opened, read_member
 
 __all__ = [
     "UnusableArchive",
     "check_whole",
-    "is_whole",
     "read_sdist_file",
     "read_sdist_metadata",
     "read_wheel_metadata",
@@ -34,6 +32,8 @@ _TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
 def read_wheel_metadata(source: Path | BinaryIO, filename: str) -> bytes:
     """METADATA of the wheel, byte for byte (PEP 658)."""
+    from proxy.distributions.zip_reader import opened, read_member
+
     with _opened(source) as file, opened(file) as archive:
         names = [info.orig_filename for info in archive.infolist()]
         tops = {name.partition("/")[0] for name in names}
@@ -46,6 +46,8 @@ def read_wheel_metadata(source: Path | BinaryIO, filename: str) -> bytes:
 
 def read_sdist_metadata(source: Path | BinaryIO, filename: str) -> bytes:
     """PKG-INFO of the sdist or egg. It describes what building gives only from 2.2 on (PEP 643)."""
+    from proxy.distributions.zip_reader import opened, read_member
+
     if not filename.endswith(".egg"):
         return read_sdist_file(source, filename, "PKG-INFO")
     with _opened(source) as file, opened(file) as archive:
@@ -55,6 +57,9 @@ def read_sdist_metadata(source: Path | BinaryIO, filename: str) -> bytes:
 
 def read_sdist_file(source: Path | BinaryIO, filename: str, name: str) -> bytes:
     """The file of that name at the top of the sdist, ``pyproject.toml`` for example."""
+    from proxy.distributions.tar_reader import read_at_depth_two
+    from proxy.distributions.zip_reader import opened, read_member
+
     with _opened(source) as file:
         if filename.endswith(_TARS):
             return read_at_depth_two(file, filename, name)
@@ -73,20 +78,14 @@ def check_whole(source: Path | BinaryIO, filename: str) -> None:
 
     A zip archive is as long as its end record says; a tar archive unpacks to its end.
     """
+    from proxy.distributions.tar_reader import check_stream
+    from proxy.distributions.zip_reader import check_end
+
     with _opened(source) as file:
         if filename.endswith(_ZIPS):
             check_end(file)
         elif filename.endswith(_TARS):
             check_stream(file, filename)
-
-
-def is_whole(source: Path | BinaryIO, filename: str) -> bool:
-    """``check_whole`` as an answer."""
-    try:
-        check_whole(source, filename)
-    except UnusableArchive:
-        return False
-    return True
 
 
 @contextmanager

@@ -1,41 +1,70 @@
-"""The few fields of METADATA and PKG-INFO (core metadata) that an index needs. Pure.
+"""Core metadata (METADATA and PKG-INFO): what indexes, prefetching and pages for people need.
 
-What METADATA and PKG-INFO (core metadata) tell people about a version. Pure.
-
-The projects that a distribution needs, as its core metadata tell (PEP 508).
+``packaging.metadata`` reads the fields; nothing here reads files. What is slow to import is
+imported inside functions: most processes, and the start of all, read no metadata.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from email.message import Message
-from email.parser import HeaderParser
-from email.utils import parseaddr
 from functools import lru_cache
-from typing import NamedTuple
-
-from packaging.markers import InvalidMarker, UndefinedComparison, UndefinedEnvironmentName
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.distributions.archive_limits import UnusableArchive
 from proxy.distributions.filenames import normal_version, same_version
 from proxy.model import ProjectName, normalize
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from packaging.metadata import RawMetadata
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
 
-_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_STATIC_SINCE = (2, 2)  # PEP 643: from then on, what an sdist says is not changed by building
+log = logging.getLogger(__name__)
+
+MAX_FIELDS = 20_000
+"""Fields of one file; the largest honest files have about 2,000 ``Requires-Dist``."""
+MAX_FIELD_NAMES = 100
+"""Different spellings of field names in one file. The parser's time grows with fields x names."""
+STATIC_SINCE = (2, 2)
+"""Metadata version from which building an sdist does not change what it says (PEP 643)."""
+MAX_REQUIREMENTS = 500
+"""Requirements of one distribution that are read."""
+REQUIREMENTS_PER_TURN = 8
+"""Requirements that are read before other tasks of the event loop have their turn."""
+
+_FIELD_NAME = re.compile(r"^[!-9;-~]*(?=:)", re.MULTILINE)
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LINK = re.compile(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
+_INDENT = re.compile(r"^(?: {8}| {7}\|)", re.MULTILINE)
+_UNKNOWN = "UNKNOWN"
+
+
+def _read(metadata: bytes) -> tuple[RawMetadata, str]:
+    """The fields, and the text after them. Bytes that are not UTF-8 become U+FFFD.
+
+    A field that may stand once and is repeated is left out. Raises ``UnusableArchive`` for more
+    fields than any distribution has.
+    """
+    from packaging.metadata import parse_email
+
+    text = metadata.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    head, _, body = text.partition("\n\n")
+    names = _FIELD_NAME.findall(head)
+    if len(names) > MAX_FIELDS or len(set(names)) > MAX_FIELD_NAMES:
+        raise UnusableArchive("its metadata have too many fields")
+    # The first of several types counts: no field makes the parser look for the parts of a mail.
+    fields, _ = parse_email(f"Content-Type: text/plain\n{head}")
+    return fields, body
 
 
 class CoreMetadata(NamedTuple):
     project: ProjectName
     version: str
-    """Normalized if it can be."""
+    """Normalized (PEP 440) if possible."""
     requires_python: str | None
     """As written, if it is a specifier set (PEP 440) and binding; else None."""
 
@@ -50,14 +79,17 @@ def parse_metadata(metadata: bytes, *, sdist: bool = False) -> CoreMetadata:
 
     Raises ``UnusableArchive`` if the name or the version is missing, repeated or not text.
     """
+    fields, _ = _read(metadata)
     try:
-        message = HeaderParser().parsestr(metadata.decode("utf-8", "surrogateescape"))
-        project = normalize(_single(message, "Name"))
-    except ValueError as error:
-        raise UnusableArchive("its metadata name no project") from error
-    version = normal_version(_single(message, "Version"))
-    binding = not sdist or _is_static(message, "Requires-Python")
-    return CoreMetadata(project, version, _requires_python(message) if binding else None)
+        project = normalize(_one_line(fields.get("name")) or "")
+    except ValueError:
+        raise UnusableArchive("its metadata name no project") from None
+    version = _one_line(fields.get("version"))
+    if version is None:
+        raise UnusableArchive("its metadata have no single Version")
+    binding = not sdist or _is_static("requires-python", fields)
+    specifier = _requires_python(fields) if binding else None
+    return CoreMetadata(project, normal_version(version), specifier)
 
 
 def requires_python_of(
@@ -72,44 +104,34 @@ def requires_python_of(
     return found.requires_python
 
 
-def _texts(message: Message, field: str) -> list[str]:
-    values = (" ".join(str(value).split()) for value in message.get_all(field, []))
-    return [value for value in values if value and not _NO_TEXT.search(value)]
+def _one_line(value: str | None) -> str | None:
+    """The value unfolded; None if it is empty or has characters that are no text."""
+    line = " ".join((value or "").split())
+    return None if not line or _NO_TEXT.search(line) else line
 
 
-def _single(message: Message, field: str) -> str:
-    values = _texts(message, field)
-    if len(values) != 1 or len(message.get_all(field, [])) != 1:
-        raise UnusableArchive(f"its metadata have no single {field}")
-    return values[0]
+def _requires_python(fields: RawMetadata) -> str | None:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-
-def _requires_python(message: Message) -> str | None:
-    values = _texts(message, "Requires-Python")
+    value = _one_line(fields.get("requires_python"))
     try:
-        return str(values[0]) if len(values) == 1 and SpecifierSet(values[0]) else None
+        return value if value and SpecifierSet(value) else None
     except InvalidSpecifier:
         # uv would drop the file for such a value, pip would ignore the value.
-        _log.warning("Requires-Python %r is not a specifier set and is left out", values[0])
+        log.warning("Requires-Python %r is not a specifier set and is left out", value)
         return None
 
 
-def _is_static(message: Message, field: str) -> bool:
-    if field.lower() in (value.lower() for value in _texts(message, "Dynamic")):
+def _is_static(field: str, fields: RawMetadata) -> bool:
+    if field in (value.strip().lower() for value in fields.get("dynamic", ())):
         return False
-    major, _, minor = "".join(_texts(message, "Metadata-Version")[:1]).partition(".")
-    return major.isdecimal() and minor.isdecimal() and (int(major), int(minor)) >= _STATIC_SINCE
-
-
-_LINK = re.compile(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
-_INDENT = re.compile(r"^(?: {8}| {7}\|)", re.MULTILINE)
-_UNKNOWN = "UNKNOWN"
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+    major, _, minor = (_one_line(fields.get("metadata_version")) or "").partition(".")
+    return major.isdecimal() and minor.isdecimal() and (int(major), int(minor)) >= STATIC_SINCE
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """Texts as their authors wrote them, to be escaped by whoever shows them."""
+    """Texts as their authors wrote them; a page has to escape them."""
 
     name: str = ""
     summary: str = ""
@@ -125,77 +147,70 @@ class Description:
 
 
 def describe(metadata: bytes) -> Description:
-    """Read the fields; what is missing or malformed is empty."""
-    text = metadata.decode("utf-8", "replace").replace("\r\n", "\n")
-    message = HeaderParser().parsestr(text)
+    """What a page for people shows of a version; what is missing or malformed is empty."""
+    try:
+        fields, body = _read(metadata)
+    except UnusableArchive:
+        return Description()
     return Description(
-        name=_line(message, "Name"),
-        summary=_line(message, "Summary"),
-        author=_person(message, "Author") or _person(message, "Maintainer"),
-        license=_line(message, "License-Expression") or _license(message),
-        requires_python=_line(message, "Requires-Python"),
-        requires=_lines(message, "Requires-Dist"),
-        links=tuple(dict(_links(message)).items()),
-        text=_long(message),
-        content_type=_line(message, "Description-Content-Type"),
+        name=_shown(fields.get("name")),
+        summary=_shown(fields.get("summary")),
+        author=_author(fields),
+        license=_license(fields),
+        requires_python=_shown(fields.get("requires_python")),
+        requires=tuple(filter(None, map(_shown, fields.get("requires_dist", ())))),
+        links=tuple(_links(fields)),
+        text=_long_description(fields, body),
+        content_type=_shown(fields.get("description_content_type")),
     )
 
 
-def _lines(message: Message, field: str) -> tuple[str, ...]:
-    values = (
-        " ".join(_CONTROL_CHARACTERS.sub(" ", str(v)).split()) for v in message.get_all(field, [])
-    )
-    return tuple(value for value in values if value and value != _UNKNOWN)
+def _shown(value: str | None) -> str:
+    """The value in one line without control characters; older tools wrote UNKNOWN for nothing."""
+    line = " ".join(_CONTROL_CHARACTERS.sub(" ", value or "").split())
+    return "" if line == _UNKNOWN else line
 
 
-def _line(message: Message, field: str) -> str:
-    return next(iter(_lines(message, field)), "")
+def _author(fields: RawMetadata) -> str:
+    """A name; an address only where there is no name."""
+    author = _person(fields.get("author"), fields.get("author_email"))
+    return author or _person(fields.get("maintainer"), fields.get("maintainer_email"))
 
 
-def _person(message: Message, role: str) -> str:
-    """A name; an address only where there is none."""
-    name, address = parseaddr(_line(message, f"{role}-email"))
-    return _line(message, role) or name or address
+def _person(name: str | None, email: str | None) -> str:
+    from email.utils import parseaddr
+
+    beside, address = parseaddr(_shown(email))
+    return _shown(name) or beside or address
 
 
-def _license(message: Message) -> str:
-    """The field may hold the whole text of a licence, whose first line then says which."""
-    first = str(message.get("License", "")).strip().partition("\n")[0].strip()
-    if first and first != _UNKNOWN:
-        return _CONTROL_CHARACTERS.sub(" ", first)
-    told = (each for each in _lines(message, "Classifier") if each.startswith("License ::"))
-    return ", ".join(each.rpartition(":: ")[2] for each in told)
+def _license(fields: RawMetadata) -> str:
+    """An expression, the first line of a licence's text, or what the classifiers say."""
+    first = (fields.get("license") or "").strip().partition("\n")[0]
+    classifiers = map(_shown, fields.get("classifiers", ()))
+    named = (each.rpartition(":: ")[2] for each in classifiers if each.startswith("License ::"))
+    return _shown(fields.get("license_expression")) or _shown(first) or ", ".join(named)
 
 
-def _links(message: Message) -> list[tuple[str, str]]:
-    pairs = [("Homepage", _line(message, "Home-page"))]
-    for value in _lines(message, "Project-URL"):
-        label, _, address = value.partition(",")
-        pairs.append((label.strip(), address.strip()))
-    return [(label, address) for label, address in pairs if label and _LINK.match(address)]
+def _links(fields: RawMetadata) -> Iterator[tuple[str, str]]:
+    links = {"Homepage": fields.get("home_page", ""), **fields.get("project_urls", {})}
+    shown = ((_shown(label), _shown(url)) for label, url in links.items())
+    yield from ((label, url) for label, url in shown if label and _LINK.match(url))
 
 
-def _long(message: Message) -> str:
+def _long_description(fields: RawMetadata, body: str) -> str:
     """The body; in older files a field, whose further lines are indented."""
-    body = str(message.get_payload()).strip("\n")
-    if not body.strip():
-        body = _INDENT.sub("", str(message.get("Description", "")))
-    return (
-        ""
-        if body.strip() == _UNKNOWN
-        else _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", body)
-    )
-
-
-MAX_REQUIREMENTS = 500
-"""Requirements of one distribution that are looked at."""
-_SLICE = 8
-"""Requirements that are read in one go."""
-_LINE = re.compile(rb"^requires-dist:[ \t]*(.+?)\r?$", re.IGNORECASE | re.MULTILINE)
-_BODY = re.compile(rb"\r?\n\r?\n")
+    text = body.strip("\n")
+    if not text.strip():
+        text = _INDENT.sub("", fields.get("description", ""))
+    if text.strip() == _UNKNOWN:
+        return ""
+    return _CONTROL_CHARACTERS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class RequiredProject(NamedTuple):
+    """What a distribution needs of one project (PEP 508)."""
+
     project: ProjectName
     specifier: SpecifierSet
     extras: frozenset[str]
@@ -204,41 +219,47 @@ class RequiredProject(NamedTuple):
 async def required_projects(
     metadata: bytes, markers: Mapping[str, str], extras: Iterable[str] = ()
 ) -> list[RequiredProject]:
-    """What is needed where the markers have these values and the extras are asked for."""
-    header = _BODY.split(metadata, maxsplit=1)[0]
+    """What is needed where the markers have these values and the extras are requested.
+
+    Requirements that cannot be read, and those by address, are left out.
+    """
+    from asyncio import sleep
+
+    try:
+        requirements = _read(metadata)[0].get("requires_dist", [])
+    except UnusableArchive:
+        return []
     wanted = ("", *extras)
     found = []
-    for number, line in enumerate(_LINE.findall(header)[:MAX_REQUIREMENTS]):
-        if number % _SLICE == _SLICE - 1:
-            await asyncio.sleep(0)
-        if len(wanted) == 1 and b"extra ==" in line:
+    for number, text in enumerate(requirements[:MAX_REQUIREMENTS]):
+        if number % REQUIREMENTS_PER_TURN == REQUIREMENTS_PER_TURN - 1:
+            await sleep(0)
+        if len(wanted) == 1 and "extra ==" in text:
             continue  # most lines of large projects; reading them costs more than a rare miss
-        if (need := _need(line.decode("utf-8", "replace"), markers, wanted)) is not None:
+        if (need := _required_project(text, markers, wanted)) is not None:
             found.append(need)
     return found
 
 
-def _need(text: str, markers: Mapping[str, str], extras: Iterable[str]) -> RequiredProject | None:
+def _required_project(
+    text: str, markers: Mapping[str, str], extras: Iterable[str]
+) -> RequiredProject | None:
     try:
-        requirement = _parsed(text)
+        requirement = _requirement(text)
         marker = requirement.marker
         if requirement.url or (
             marker and not any(marker.evaluate({**markers, "extra": extra}) for extra in extras)
         ):
             return None
         project = normalize(requirement.name)
-    except (
-        InvalidRequirement,
-        InvalidMarker,
-        UndefinedComparison,
-        UndefinedEnvironmentName,
-        RecursionError,
-        ValueError,
-    ):
+    except (ValueError, KeyError, RecursionError):  # also markers of names that do not exist
         return None
     return RequiredProject(project, requirement.specifier, frozenset(requirement.extras))
 
 
 @lru_cache(maxsize=2048)
-def _parsed(text: str) -> Requirement:
+def _requirement(text: str) -> Requirement:
+    """Raises ``InvalidRequirement``, a ``ValueError``."""
+    from packaging.requirements import Requirement
+
     return Requirement(text)

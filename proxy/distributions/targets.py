@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from sys import version_info
+from typing import TYPE_CHECKING
 
-from packaging.markers import Marker
-from packaging.specifiers import SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
 from proxy.distributions.platforms import KEY, Platform, parse_platform, this_platform
 from proxy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from packaging.markers import Marker
+    from packaging.specifiers import SpecifierSet
 
 _PYTHON = re.compile(r"3\.(\d{1,2})(?:\.(\d{1,2}))?\Z", re.ASCII)
 _LAST_PATCH = 99
@@ -144,6 +147,8 @@ def _environment(target: Target, patch: int) -> dict[str, str]:
 
 @lru_cache(maxsize=16384)
 def _admits(target: Target, marker: str) -> bool:
+    from packaging.markers import Marker
+
     try:
         # Markers have "and" and "or" but no "not": with more of their parts true, none
         # becomes false, so this never leaves out what some machine and choice of extras needs.

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.distributions.archive import UnusableArchive, is_whole, read_sdist_metadata
-from tests.support.distributions import core_metadata, make_sdist, tarred, zipped
+from proxy.distributions.archive import UnusableArchive, read_sdist_metadata
+from tests.support.distributions import core_metadata, is_whole, make_sdist, tarred, zipped
 
 NAME = "foo_bar-1.0.tar.gz"
 CONTENT = core_metadata("foo-bar", "1.0", metadata_version="2.2")

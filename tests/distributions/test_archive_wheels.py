@@ -12,8 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.distributions.archive import UnusableArchive, check_whole, is_whole, read_wheel_metadata
-from tests.support.distributions import core_metadata, make_wheel, tarred, wheel_metadata, zipped
+from proxy.distributions.archive import UnusableArchive, check_whole, read_wheel_metadata
+from tests.support.distributions import (
+    core_metadata,
+    is_whole,
+    make_wheel,
+    tarred,
+    wheel_metadata,
+    zipped,
+)
 
 NAME = "foo_bar-1.0-py3-none-any.whl"
 METADATA = "foo_bar-1.0.dist-info/METADATA"

@@ -7,7 +7,12 @@ import logging
 import pytest
 
 from proxy.distributions.archive_limits import UnusableArchive
-from proxy.distributions.core_metadata import parse_metadata, requires_python_of
+from proxy.distributions.core_metadata import (
+    Description,
+    describe,
+    parse_metadata,
+    requires_python_of,
+)
 from proxy.model import ProjectName
 
 FOO = ProjectName("foo-bar")
@@ -67,6 +72,32 @@ def test_metadata_of_another_distribution_are_unusable(project: ProjectName, ver
 def test_without_one_name_and_one_version_they_are_unusable(metadata: bytes) -> None:
     with pytest.raises(UnusableArchive):
         parse_metadata(metadata)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "".join(f"Field-{number}: x\n" for number in range(1_000)),
+        "".join(f"{number:b}: x\n".replace("0", "n").replace("1", "N") for number in range(1_000)),
+        "Field-1: x\r" * 30_000,
+        ": x\n" * 30_000,
+    ],
+    ids=["names", "spellings of a name", "fields", "fields without a name"],
+)
+def test_more_fields_than_any_distribution_has_are_not_read(fields: str) -> None:
+    """The parser's time grows with the fields times the spellings of their names."""
+    metadata = f"Name: foo\nVersion: 1\n{fields}".encode()
+    with pytest.raises(UnusableArchive, match="too many fields"):
+        parse_metadata(metadata)
+    assert describe(metadata) == Description()
+
+
+def test_fields_are_not_the_parts_of_a_mail() -> None:
+    parts = "".join(
+        f"Content-Type: multipart/mixed; boundary={n}\nno field\n--{n}\n" for n in range(500)
+    )
+    found = parse_metadata(f"Name: foo\nVersion: 1\n{parts}".encode())
+    assert (found.project, found.version) == ("foo", "1")
 
 
 @pytest.mark.parametrize(

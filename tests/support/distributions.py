@@ -15,7 +15,9 @@ import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
+
+from proxy.distributions import UnusableArchive, check_whole
 
 _LONG_AGO = (2020, 1, 1, 0, 0, 0)
 _MEBIBYTE = 1024 * 1024
@@ -187,3 +189,12 @@ def _written(path: Path, content: bytes) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
+
+
+def is_whole(source: Path | BinaryIO, filename: str) -> bool:
+    """Whether ``check_whole`` finds nothing wrong."""
+    try:
+        check_whole(source, filename)
+    except UnusableArchive:
+        return False
+    return True
