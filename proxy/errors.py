@@ -8,7 +8,8 @@ ProxyError
 │  └─ GoneUpstream       listed, but no longer at its address          404   stops
 ├─ Denied                a policy refused, with its reason             403   stops
 ├─ IndexUnavailable      a local index that cannot be read             503   stops
-│  └─ PrivateNameWithheld  its directory is not served now             503   stops
+│  ├─ PrivateNameWithheld  its directory is not served now             503   stops
+│  └─ PolicyFailed       a policy has a fault, so nothing passes it    503   stops
 ├─ UpstreamError                                                       502   stops
 │  ├─ UpstreamTimeout                                                  504   stops
 │  ├─ UpstreamRefused    400, 401 or 403 for a file: an expired link?  502   stops
@@ -74,12 +75,14 @@ class GoneUpstream(NotFound):
 
 
 class Denied(ProxyError):
-    """A policy refuses this."""
+    """A policy refuses a project or a file of it."""
 
-    def __init__(self, project: str, reason: str) -> None:
-        super().__init__(project, reason)
+    def __init__(self, project: str, reason: str, rule: str = "") -> None:
+        super().__init__(project, reason, rule)
         self.project = project
         self.reason = reason
+        self.rule = rule
+        """The name of the policy's rule that decided, for logs and events."""
 
     def __str__(self) -> str:
         return f"{self.project} is not allowed: {self.reason}"
@@ -108,6 +111,20 @@ class PrivateNameWithheld(IndexUnavailable):
         return (
             f"{self.project} is a private name of a directory that is not served now; serve that "
             f"directory again, or give the name up with `waystation cache purge {self.project}`"
+        )
+
+
+class PolicyFailed(IndexUnavailable):
+    """A policy raised an unexpected error: nothing passes, since nothing was judged."""
+
+    def __init__(self, index: str, policy: str) -> None:
+        super().__init__(index, f"the policy {policy} failed")
+        self.policy = policy
+
+    def __str__(self) -> str:
+        return (
+            f"the policy {self.policy} of index {self.index} failed, so nothing passes it; "
+            "the log of the server says more"
         )
 
 

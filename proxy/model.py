@@ -183,6 +183,14 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
         return msgspec.structs.replace(self, files=kept, version=version)
 
 
+def with_distributions(filename: str) -> Iterator[str]:
+    """The name itself, and those of the files that it lies beside as a sibling."""
+    yield filename
+    for suffix in (METADATA, PROVENANCE):
+        if filename.endswith(suffix):
+            yield from with_distributions(filename.removesuffix(suffix))
+
+
 def _itself(file: File) -> File:
     return file
 
@@ -205,6 +213,8 @@ class Artifact(msgspec.Struct, frozen=True):
     file: File
     """What the page says about it."""
     blob: Blob
+    not_after: float | None = None
+    """As in ``ProjectPage``: no answer made from this artifact is given then or later."""
 
 
 class Blob(Protocol):

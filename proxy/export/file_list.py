@@ -23,7 +23,7 @@ from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.events import Events
 from proxy.export.selection import rank
 from proxy.export.simple_pages import flat_address
-from proxy.indexes import LocalDirectory
+from proxy.indexes import CheckFile, LocalDirectory
 from proxy.model import Artifact, File, ProjectName, ProjectPage
 from proxy.simple import (
     clean_hashes,
@@ -89,7 +89,11 @@ class Listing:
         return self._pages[project]
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
         raise NoSuchFile(project, filename, "it is only listed")
 

@@ -1,8 +1,8 @@
 """Indexes: each answers which projects, which page, which file. Indexes are made of indexes."""
 
-from proxy.indexes.base import Index
+from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.fallthrough import Fallthrough
-from proxy.indexes.guarded import Guarded
+from proxy.indexes.guarded import Guarded, Judged
 from proxy.indexes.local import LocalDirectory
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.freshness import Lifetimes
@@ -25,10 +25,12 @@ from proxy.indexes.mirror.pages import (
 from proxy.indexes.mirror.siblings import MirrorSiblings
 
 __all__ = [
+    "CheckFile",
     "DigestHistory",
     "Fallthrough",
     "Guarded",
     "Index",
+    "Judged",
     "Lifetimes",
     "LocalDirectory",
     "Mirror",

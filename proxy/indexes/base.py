@@ -1,11 +1,17 @@
-"""What an index is: the answers to three questions."""
+"""The contract of an index: which projects, which page, which file.
+
+``tests/contracts`` has the suite that every implementation runs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Awaitable, Callable, Set
 from typing import Protocol
 
 from proxy.model import Artifact, ProjectName, ProjectPage
+
+CheckFile = Callable[[ProjectPage], Awaitable[None]]
+"""Gets the page that lists a file which is asked for; what it raises is the answer."""
 
 
 class Index(Protocol):
@@ -20,21 +26,28 @@ class Index(Protocol):
         """As the settings call it; for people and logs."""
 
     async def projects(self) -> Set[ProjectName]:
-        """The projects it knows of by itself. A mirror lists what it has stored."""
+        """The projects that this index can list. A mirror lists those it has stored."""
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         """The project's page.
 
-        A client may insist on news: the answer is then one that was checked with its origin
-        after ``checked_after`` (Unix time, seconds), if the origin can be reached.
+        ``checked_after``: Unix time in seconds. The answer is a page that was checked with its
+        origin after that time, if the origin can be reached.
         Raises ``NoSuchProject``, ``Denied``, ``IndexUnavailable`` or ``UpstreamError``.
         """
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
-        """The file of that name on the project's page, or its ``.metadata`` sibling.
+        """The file of that name on the project's page, or its ``.metadata`` or ``.provenance``.
 
-        ``digest`` (as ``File.digest``) names the bytes wanted; other bytes under the same
-        name are ``NoSuchFile``. Raises also what ``page`` raises.
+        ``digest`` (as ``File.address_digest``, of the distribution) names the bytes wanted;
+        other bytes under the same name are ``NoSuchFile``. ``check`` is awaited with the page
+        that lists the file before anything of the file is fetched or marked as used; for a
+        stored file that the project's page no longer lists, with a page of that file alone.
+        Raises also what ``page`` and ``check`` raise.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence, Set
 
 from proxy.errors import NoSuchProject
-from proxy.indexes.base import Index
+from proxy.indexes.base import CheckFile, Index
 from proxy.model import Artifact, ProjectName, ProjectPage
 
 
@@ -28,21 +28,25 @@ class Fallthrough:
         return found
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
-        told = NoSuchProject(project)
+        absent = NoSuchProject(project)
         for index in self.indexes:
             try:
                 return await index.page(project, checked_after)
             except NoSuchProject as missing:
-                told = missing
-        raise told
+                absent = missing
+        raise absent
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
-        told = NoSuchProject(project)
+        absent = NoSuchProject(project)
         for index in self.indexes:
             try:
-                return await index.file(project, filename, digest)
+                return await index.file(project, filename, digest, check)
             except NoSuchProject as missing:
-                told = missing
-        raise told
+                absent = missing
+        raise absent

@@ -1,6 +1,6 @@
-"""Policies: rules about what an index may show."""
+"""Policies: rules about which projects and files an index shows."""
 
-from proxy.policies.base import Policy
+from proxy.policies.base import Look, Mode, PageView, Policy, Verdict
 from proxy.policies.names import (
     Reserved,
     Withheld,
@@ -8,8 +8,12 @@ from proxy.policies.names import (
 )
 
 __all__ = [
+    "Look",
+    "Mode",
+    "PageView",
     "Policy",
     "Reserved",
+    "Verdict",
     "Withheld",
     "matcher",
 ]

@@ -1,4 +1,4 @@
-"""Rules by project name."""
+"""Policies that decide by project name alone."""
 
 from __future__ import annotations
 
@@ -7,39 +7,49 @@ from collections.abc import Callable, Iterable
 from fnmatch import translate
 
 from proxy.errors import NoSuchProject, PrivateNameWithheld
-from proxy.model import File, ProjectName
+from proxy.model import ProjectName
+from proxy.policies.base import Look, Mode, PageView, Verdict
 
 _RUNS = re.compile(r"[-_.]+")
 _PATTERN = re.compile(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[ProjectName], object]:
-    """What is true of the projects that one of these names, or patterns with ``*`` and ``?``, fits.
+    """Return a predicate: does a project match any of the names or patterns (``*``, ``?``)?
 
-    Raises ``ValueError`` for what cannot match a project name.
+    Both sides are compared in normalized form. Raises ``ValueError`` for a pattern that cannot
+    match a project name.
     """
-    each = tuple(patterns)
-    wrong = [pattern for pattern in each if not _PATTERN.match(pattern)]
+    given = tuple(patterns)
+    wrong = [pattern for pattern in given if not _PATTERN.match(pattern)]
     if wrong:
         raise ValueError(f"not a project name or pattern: {wrong[0]!r}")
-    normal = [_RUNS.sub("-", pattern).lower() for pattern in each]
+    normal = [_RUNS.sub("-", pattern).lower() for pattern in given]
     return re.compile("|".join(map(translate, normal)) or r"(?!)").match
 
 
-class Reserved:
-    """Names that are private even while no private file of them exists.
+class _NamePolicy:
+    """A policy that refuses projects, never single files."""
 
-    Guards a public index: a reserved name is never so much as mentioned to it, and whoever
-    registers the name there gains nothing (dependency confusion).
-    """
-
+    mode: Mode = "enforce"
+    show: Look = "hide"
     judges_files = False
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        """Names, or patterns with ``*`` and ``?``, compared in normalized form.
+    def judge(self, view: PageView) -> Iterable[tuple[int, Verdict]]:
+        return ()
 
-        Raises ``ValueError`` for what cannot match a project name.
-        """
+
+class Reserved(_NamePolicy):
+    """Names that are private even while no private file of them exists.
+
+    Guards a public index: requests for a reserved name are never sent to it, so that registering
+    the name there gains an attacker nothing (dependency confusion).
+    """
+
+    name = "reserved"
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        """``patterns`` as in ``matcher``, which may raise ``ValueError``."""
         self._patterns = tuple(patterns)
         self._matches = matcher(self._patterns)
 
@@ -47,20 +57,17 @@ class Reserved:
         if self._matches(project):
             raise NoSuchProject(project, "the name is reserved for private projects")
 
-    def allows(self, project: ProjectName, file: File) -> bool:
-        return True
-
     def __str__(self) -> str:
         return f"reserved: {', '.join(self._patterns)}"
 
 
-class Withheld:
-    """Keeps the remembered private names of directories that are not served now from an upstream.
+class Withheld(_NamePolicy):
+    """Refuses private names that the cache remembers of directories that are not served now.
 
-    They are no absent projects: an error stops the search, so that no other index is asked.
+    Such a project is not absent: the error stops the search, so that no other index is asked.
     """
 
-    judges_files = False
+    name = "withheld"
 
     def __init__(self, is_withheld: Callable[[ProjectName], bool]) -> None:
         self._is_withheld = is_withheld
@@ -68,6 +75,3 @@ class Withheld:
     def admit(self, project: ProjectName) -> None:
         if self._is_withheld(project):
             raise PrivateNameWithheld(project)
-
-    def allows(self, project: ProjectName, file: File) -> bool:
-        return True

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from proxy.errors import NotFound, ProxyError
-from proxy.indexes import Index
+from proxy.indexes import CheckFile, Index
 from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
 
 
@@ -66,13 +66,17 @@ class RecordingIndex:
         return page
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
         if self._looks_away:
-            return await self.index.file(project, filename, digest)
+            return await self.index.file(project, filename, digest, check)
         asked = RequestedFile(project, filename, digest or "-")
         try:
-            artifact = await self.index.file(project, filename, digest)
+            artifact = await self.index.file(project, filename, digest, check)
         except ProxyError:
             self._missed.add(asked)
             raise

@@ -48,7 +48,7 @@ async def test_what_the_first_does_not_have_is_asked_of_the_second(index: Fallth
 async def test_p57_an_index_in_trouble_stops_the_search(
     index: Fallthrough, private: FakeIndex, public: FakeIndex, error: Exception
 ) -> None:
-    private.error = error  # type: ignore[assignment]
+    private.error = error
     for ask in (index.page(OPEN), index.file(OPEN, "open_y-1.tar.gz")):
         with pytest.raises(type(error)):
             await ask

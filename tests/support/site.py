@@ -18,8 +18,8 @@ from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.response_cache import ResponseCache
 from proxy.web.server import Server
+from tests.support.fake_index import FakeIndex
 from tests.support.sockets import connected, exchange
-from tests.support.stock import Stock
 
 LIMIT = 30.0
 """Seconds in which everything here has to end."""
@@ -100,7 +100,7 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    index: Stock,
+    index: FakeIndex,
     *,
     fast: bool = False,
     twice: bool = False,

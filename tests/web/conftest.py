@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uvloop
 
+from tests.support.fake_index import FakeIndex
 from tests.support.site import Site, serving
-from tests.support.stock import Stock
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -19,12 +19,12 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 
 @pytest.fixture
-def stock() -> Stock:
-    return Stock()
+def stock() -> FakeIndex:
+    return FakeIndex()
 
 
 @pytest.fixture(params=["parsed", "fast"])
-async def site(request: pytest.FixtureRequest, stock: Stock) -> AsyncIterator[Site]:
+async def site(request: pytest.FixtureRequest, stock: FakeIndex) -> AsyncIterator[Site]:
     """Once with every request parsed, once with those answered before that can be.
 
     Whatever holds of one has to hold of the other; in the second, each request is made twice.

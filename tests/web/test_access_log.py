@@ -16,21 +16,21 @@ from proxy.runtime.log_format import JsonFormatter, PlainFormatter
 from proxy.web.access_log import log as access_log
 from proxy.web.access_log import tool
 from proxy.web.fast_path_log import CachedResponseLog
+from tests.support.fake_index import FakeIndex
 from tests.support.site import Site, serving
-from tests.support.stock import Stock
 
 PIP = 'pip/26.3 {"ci":null,"cpu":"x86_64","implementation":{"name":"CPython"}}'
 FIELDS = ["client", "method", "path", "status", "outcome", "bytes", "tool", "ms"]
 
 
 @pytest.fixture
-def path(stock: Stock) -> str:
+def path(stock: FakeIndex) -> str:
     return (
         f"/files/foo/{stock.add('foo', 'foo-1.0.tar.gz', b'bytes').address_digest}/foo-1.0.tar.gz"
     )
 
 
-async def test_a_line_tells_who_asked_what_and_what_came_of_it(stock: Stock, path: str) -> None:
+async def test_a_line_tells_who_asked_what_and_what_came_of_it(stock: FakeIndex, path: str) -> None:
     async with serving(stock) as site:
         answer = await site.get("/simple/foo/", headers={"User-Agent": PIP})
         line = await site.lines.next()
@@ -49,7 +49,9 @@ async def test_a_line_tells_who_asked_what_and_what_came_of_it(stock: Stock, pat
 
 @pytest.mark.parametrize("outcome", list(Outcome))
 @pytest.mark.parametrize("what", ["page", "file"])
-async def test_every_outcome_is_told(stock: Stock, path: str, outcome: Outcome, what: str) -> None:
+async def test_every_outcome_is_told(
+    stock: FakeIndex, path: str, outcome: Outcome, what: str
+) -> None:
     stock.outcome = outcome
     async with serving(stock) as site:
         await site.get("/simple/foo/" if what == "page" else path)
@@ -77,7 +79,7 @@ async def test_the_outcome_of_one_request_is_not_that_of_the_next(site: Site, pa
     ],
 )
 async def test_status_and_bytes_are_those_that_were_sent(
-    stock: Stock, path: str, method: str, headers: dict[str, str], status: int, sent: int
+    stock: FakeIndex, path: str, method: str, headers: dict[str, str], status: int, sent: int
 ) -> None:
     async with serving(stock) as site:
         await site.get(path, method, headers)
@@ -85,7 +87,7 @@ async def test_status_and_bytes_are_those_that_were_sent(
     assert (line["method"], line["status"], line["bytes"]) == (method, status, sent)
 
 
-async def test_errors_are_logged_with_their_status(stock: Stock) -> None:
+async def test_errors_are_logged_with_their_status(stock: FakeIndex) -> None:
     async with serving(stock) as site:
         for error, status in ((NoSuchProject("x"), 404), (UpstreamError("u", "down"), 502)):
             stock.error = error
@@ -95,7 +97,7 @@ async def test_errors_are_logged_with_their_status(stock: Stock) -> None:
 
 @pytest.mark.parametrize("path", ["/simple/x/", f"/files/x/{'0' * 64}/x-1.0.tar.gz"])
 async def test_a_404_has_one_line_with_its_reason(
-    stock: Stock, path: str, caplog: pytest.LogCaptureFixture
+    stock: FakeIndex, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     async with serving(stock) as site:
@@ -106,7 +108,9 @@ async def test_a_404_has_one_line_with_its_reason(
 
 
 @pytest.mark.parametrize("close", ["", "Connection: close\r\n"])
-async def test_a_client_that_closes_once_it_has_all_is_no_trouble(stock: Stock, close: str) -> None:
+async def test_a_client_that_closes_once_it_has_all_is_no_trouble(
+    stock: FakeIndex, close: str
+) -> None:
     data = bytes(3_000_000)
     digest = stock.add("foo", "foo-1.0.tar.gz", data).address_digest
     asked = f"GET /files/foo/{digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n{close}\r\n"
@@ -121,7 +125,7 @@ async def test_a_client_that_closes_once_it_has_all_is_no_trouble(stock: Stock, 
             assert (line["bytes"], line.get("trouble")) == (len(data), None)
 
 
-async def test_a_client_that_closes_before_it_has_all_is_told_of(stock: Stock) -> None:
+async def test_a_client_that_closes_before_it_has_all_is_told_of(stock: FakeIndex) -> None:
     digest = stock.add("foo", "foo-1.0.tar.gz", bytes(50_000_000)).address_digest
     asked = f"GET /files/foo/{digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n"
     async with serving(stock) as site:
@@ -132,7 +136,7 @@ async def test_a_client_that_closes_before_it_has_all_is_told_of(stock: Stock) -
         assert "client left" in (await site.lines.next())["trouble"]
 
 
-async def test_no_secret_is_logged(stock: Stock, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_secret_is_logged(stock: FakeIndex, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = "hunter2"
     async with serving(stock) as site:
@@ -175,7 +179,7 @@ def test_the_tool_is_the_head_of_the_user_agent(user_agent: str, expected: str) 
 
 @pytest.mark.parametrize("form", [PlainFormatter, JsonFormatter])
 async def test_lines_of_answers_before_parsing_look_like_all_others(
-    stock: Stock, path: str, form: type[logging.Formatter]
+    stock: FakeIndex, path: str, form: type[logging.Formatter]
 ) -> None:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
@@ -215,7 +219,7 @@ class Full(io.StringIO):
 
 
 async def test_a_log_that_cannot_be_written_for_a_while_goes_on_after(
-    stock: Stock, path: str
+    stock: FakeIndex, path: str
 ) -> None:
     stream = Full()
     hits = CachedResponseLog(logging.StreamHandler(stream), lambda key: None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from proxy import __version__, errors
+from tests.support.fake_index import FakeIndex
 from tests.support.site import Site, serving
-from tests.support.stock import Stock
 
 PATHS = ("/", "/healthz", "/readyz", "/simple/", "/simple/foo/", "/simple/Foo", "/files/foo/-/x")
 
@@ -60,7 +60,7 @@ ERRORS: list[tuple[errors.ProxyError, int, str | None]] = [
 @pytest.mark.parametrize("path", ["/simple/foo/", "/files/foo/-/foo-1.0.tar.gz"])
 async def test_p48_every_error_has_its_status(
     site: Site,
-    stock: Stock,
+    stock: FakeIndex,
     path: str,
     error: errors.ProxyError,
     status: int,
@@ -85,7 +85,7 @@ def test_every_kind_of_error_is_tried_here() -> None:
 
 
 async def test_a_bug_is_500_without_a_word_of_it(
-    site: Site, stock: Stock, caplog: pytest.LogCaptureFixture
+    site: Site, stock: FakeIndex, caplog: pytest.LogCaptureFixture
 ) -> None:
     stock.error = RuntimeError("the secret is 42")
     answer = await site.get("/simple/foo/", headers={"Accept": "text/html"})
@@ -95,7 +95,7 @@ async def test_a_bug_is_500_without_a_word_of_it(
 
 
 async def test_trouble_has_a_warning_and_other_errors_only_the_line_of_their_request(
-    site: Site, stock: Stock, caplog: pytest.LogCaptureFixture
+    site: Site, stock: FakeIndex, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     for error, level in (
@@ -139,7 +139,7 @@ async def test_p64_requests_of_unclear_authority_are_refused(
     assert answer.split(b" ", 2)[1] == str(status).encode()
 
 
-async def test_the_home_page_shows_the_real_address(stock: Stock) -> None:
+async def test_the_home_page_shows_the_real_address(stock: FakeIndex) -> None:
     async with serving(stock) as site:
         answer = await site.get("/", headers={"Host": "evil.example"})
         address = f"http://127.0.0.1:{site.port}/simple/".encode()
@@ -152,7 +152,7 @@ async def test_the_home_page_shows_the_real_address(stock: Stock) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_readiness_is_its_own_question(stock: Stock) -> None:
+async def test_readiness_is_its_own_question(stock: FakeIndex) -> None:
     ready = True
     async with serving(stock, ready=lambda: ready) as site:
         assert (await site.get("/readyz")).status == 200
@@ -164,7 +164,7 @@ async def test_readiness_is_its_own_question(stock: Stock) -> None:
     assert stock.asked == []
 
 
-async def test_p63_with_a_prefix_everything_is_there_twice(stock: Stock) -> None:
+async def test_p63_with_a_prefix_everything_is_there_twice(stock: FakeIndex) -> None:
     """A server in front may strip the prefix, or not."""
     file = stock.add("foo", "foo-1.0.tar.gz", b"bytes")
     rest = (
@@ -184,7 +184,7 @@ async def test_p63_with_a_prefix_everything_is_there_twice(stock: Stock) -> None
         assert (await site.get("/b/simple/foo/")).status == 404
 
 
-async def test_a_prefix_that_looks_like_ours_does_not_hide_anything(stock: Stock) -> None:
+async def test_a_prefix_that_looks_like_ours_does_not_hide_anything(stock: FakeIndex) -> None:
     stock.page_of("foo")
     async with serving(stock, prefix="/simple") as site:
         assert (await site.get("/simple/foo/")).status == 200

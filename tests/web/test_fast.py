@@ -18,6 +18,7 @@ from aiohttp.test_utils import make_mocked_request
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.settings import Settings
 from proxy.events import Outcome, PageRevalidated
+from proxy.indexes import CheckFile
 from proxy.maintenance import purge
 from proxy.model import Artifact, ProjectName, ProjectStatus
 from proxy.web.app import create_app
@@ -26,9 +27,9 @@ from proxy.web.response_cache import CACHEABLE, Cacheable, CachedResponse, Respo
 from proxy.web.server import Server
 from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel
+from tests.support.fake_index import FakeIndex
 from tests.support.site import serving
 from tests.support.sockets import connected
-from tests.support.stock import Stock
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -328,7 +329,7 @@ async def test_past_its_grace_a_page_is_not_answered_fast(tmp_path: Path, clock:
 
 
 async def test_an_answer_whose_page_changed_while_it_was_made_is_not_kept() -> None:
-    stock, finished = Stock(), ResponseCache()
+    stock, finished = FakeIndex(), ResponseCache()
     stock.events.subscribe(finished.observe)
     stock.page_of("foo")
     for changed in (False, True):
@@ -367,13 +368,17 @@ def test_times_that_changed_while_an_answer_was_made_are_not_forgotten() -> None
     assert finished.find(b"x") is None
 
 
-class Fetching(Stock):
+class Fetching(FakeIndex):
     """Its page changes while a file of it is fetched."""
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
-        found = await super().file(project, filename, digest)
+        found = await super().file(project, filename, digest, check)
         self.page_of(project)
         return found
 

@@ -15,10 +15,10 @@ import pytest
 from proxy.errors import GoneUpstream, StoreDamaged, UpstreamError, UpstreamTimeout
 from proxy.model import Blob
 from proxy.storage.disk_store import BytesBlob, DiskBlob
+from tests.support.fake_index import FakeIndex
 from tests.support.rig import noise, rig
 from tests.support.site import Answer, Site, serving
 from tests.support.sockets import reset
-from tests.support.stock import Stock
 from tests.support.upstream import Fault
 
 NAME = "foo-1.0.tar.gz"
@@ -33,7 +33,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def listed(stock: Stock, content: bytes, blob: Blob | None = None, **described: Any) -> str:
+def listed(stock: FakeIndex, content: bytes, blob: Blob | None = None, **described: Any) -> str:
     """The address of a file with this content."""
     described = {
         "hashes": {"sha256": sha256(content)},
@@ -51,7 +51,9 @@ def on_disk(folder: Path, content: bytes, name: str = "stored") -> DiskBlob:
 
 
 @pytest.fixture(params=["memory", "disk", "arriving"])
-async def laid(request: pytest.FixtureRequest, stock: Stock, tmp_path: Path) -> AsyncIterator[Laid]:
+async def laid(
+    request: pytest.FixtureRequest, stock: FakeIndex, tmp_path: Path
+) -> AsyncIterator[Laid]:
     """Lays out a file whose bytes are held in memory, on the disk, or are on their way."""
     async with rig(tmp_path) as upstream:
 
@@ -205,7 +207,7 @@ async def test_requests_to_bypass_caches_change_nothing(site: Site, laid: Laid) 
 
 
 async def test_p36_a_sibling_in_gzip_is_another_file(
-    site: Site, stock: Stock, tmp_path: Path
+    site: Site, stock: FakeIndex, tmp_path: Path
 ) -> None:
     plain, packed = b"plain tar" * 100, b"\x1f\x8b another file" * 100
     for name, content in (("a-1.0.tar", plain), ("a-1.0.tar.gz", packed)):
@@ -219,7 +221,9 @@ async def test_p36_a_sibling_in_gzip_is_another_file(
 @pytest.mark.parametrize(
     "spelling", ["foo-1.0+cu1-py3-none-any.whl", "foo-1.0%2Bcu1-py3-none-any.whl"]
 )
-async def test_p37_both_spellings_of_a_plus_work(site: Site, stock: Stock, spelling: str) -> None:
+async def test_p37_both_spellings_of_a_plus_work(
+    site: Site, stock: FakeIndex, spelling: str
+) -> None:
     file = stock.add("foo", "foo-1.0+cu1-py3-none-any.whl", b"plus")
     assert (await site.get(f"/files/foo/{file.address_digest}/{spelling}")).body == b"plus"
     assert b"foo-1.0%2Bcu1-py3" in (await site.get("/simple/foo/")).body
@@ -252,7 +256,9 @@ async def test_p37_both_spellings_of_a_plus_work(site: Site, stock: Stock, spell
         "foo-9.9.tar.gz",
     ],
 )
-async def test_p68_p70_only_listed_names_can_be_had(site: Site, stock: Stock, rest: str) -> None:
+async def test_p68_p70_only_listed_names_can_be_had(
+    site: Site, stock: FakeIndex, rest: str
+) -> None:
     listed(stock, SMALL)
     for digest in (sha256(SMALL), "-"):
         answer = await site.get(f"/files/foo/{digest}/{rest}")
@@ -275,19 +281,21 @@ async def test_p68_p70_only_listed_names_can_be_had(site: Site, stock: Stock, re
         "/etc/passwd",
     ],
 )
-async def test_p70_no_other_address_leads_to_a_file(site: Site, stock: Stock, path: str) -> None:
+async def test_p70_no_other_address_leads_to_a_file(
+    site: Site, stock: FakeIndex, path: str
+) -> None:
     listed(stock, SMALL)
     assert (await site.get(path)).status == 404
 
 
-async def test_raw_traversal_in_the_target_is_404(site: Site, stock: Stock) -> None:
+async def test_raw_traversal_in_the_target_is_404(site: Site, stock: FakeIndex) -> None:
     listed(stock, SMALL)
     sent = b"GET /files/foo/../../../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     assert (await site.raw(sent)).startswith(b"HTTP/1.1 404 ")
 
 
 async def test_p65_a_file_can_be_had_by_any_spelling_of_its_project(
-    site: Site, stock: Stock
+    site: Site, stock: FakeIndex
 ) -> None:
     """Nothing is gained by a redirect: the digest says which bytes are meant."""
     path = listed(stock, SMALL)
@@ -295,7 +303,7 @@ async def test_p65_a_file_can_be_had_by_any_spelling_of_its_project(
 
 
 async def test_a_file_without_sha256_is_addressed_and_tagged_by_what_it_has(
-    site: Site, stock: Stock
+    site: Site, stock: FakeIndex
 ) -> None:
     path = listed(stock, SMALL, hashes={"md5": "0" * 32})
     assert path == f"/files/foo/md5-{'0' * 32}/{NAME}"
@@ -303,7 +311,7 @@ async def test_a_file_without_sha256_is_addressed_and_tagged_by_what_it_has(
     assert answer.headers["ETag"] == f'"md5-{"0" * 32}"'
 
 
-async def test_a_file_without_any_digest_is_not_kept_for_ever(site: Site, stock: Stock) -> None:
+async def test_a_file_without_any_digest_is_not_kept_for_ever(site: Site, stock: FakeIndex) -> None:
     path = listed(stock, SMALL, hashes={})
     assert path == f"/files/foo/-/{NAME}"
     answer = await site.get(path)
@@ -312,7 +320,7 @@ async def test_a_file_without_any_digest_is_not_kept_for_ever(site: Site, stock:
     assert (await site.get(path, headers={"Range": "bytes=1-2"})).body == SMALL[1:3]
 
 
-async def test_metadata_is_sent_as_it_is_and_without_a_coding(site: Site, stock: Stock) -> None:
+async def test_metadata_is_sent_as_it_is_and_without_a_coding(site: Site, stock: FakeIndex) -> None:
     metadata = b"Metadata-Version: 2.1\nName: foo\nVersion: 1.0\n" * 20
     file = stock.add("foo", NAME, b"x", metadata={"sha256": sha256(metadata)})
     stock.blobs["foo", f"{NAME}.metadata"] = BytesBlob(metadata)
@@ -323,7 +331,7 @@ async def test_metadata_is_sent_as_it_is_and_without_a_coding(site: Site, stock:
     assert "Content-Encoding" not in answer.headers
 
 
-async def test_provenance_is_json_and_may_change(site: Site, stock: Stock) -> None:
+async def test_provenance_is_json_and_may_change(site: Site, stock: FakeIndex) -> None:
     file = stock.add("foo", NAME, b"x", provenance="https://x.example/p")
     stock.blobs["foo", f"{NAME}.provenance"] = BytesBlob(b"{}")
     answer = await site.get(f"/files/foo/{file.address_digest}/{NAME}.provenance")
@@ -357,14 +365,14 @@ class Scripted:
             self.closed.set()
 
 
-async def test_p34_head_reads_nothing(site: Site, stock: Stock) -> None:
+async def test_p34_head_reads_nothing(site: Site, stock: FakeIndex) -> None:
     blob = Scripted(b"x", size=1)
     answer = await site.get(listed(stock, b"x", blob), "HEAD")
     assert (answer.status, answer.headers["Content-Length"]) == (200, "1")
     assert blob.given == 0
 
 
-async def test_a_length_that_nobody_knows_is_sent_in_chunks(site: Site, stock: Stock) -> None:
+async def test_a_length_that_nobody_knows_is_sent_in_chunks(site: Site, stock: FakeIndex) -> None:
     answer = await site.get(listed(stock, b"", Scripted(b"abc", b"de", size=None), size=None))
     assert (answer.status, answer.body) == (200, b"abcde")
     assert answer.headers["Transfer-Encoding"] == "chunked"
@@ -373,7 +381,7 @@ async def test_a_length_that_nobody_knows_is_sent_in_chunks(site: Site, stock: S
 
 @pytest.mark.parametrize("error", [UpstreamError("u", "no"), UpstreamTimeout("u", "late")])
 async def test_an_error_before_the_first_byte_is_told(
-    site: Site, stock: Stock, error: Exception
+    site: Site, stock: FakeIndex, error: Exception
 ) -> None:
     answer = await site.get(listed(stock, SMALL, Scripted(error, size=1000)))
     assert answer.status == (504 if isinstance(error, UpstreamTimeout) else 502)
@@ -381,13 +389,13 @@ async def test_an_error_before_the_first_byte_is_told(
     assert "Content-Length" in answer.headers and "ETag" not in answer.headers
 
 
-async def test_p38_a_file_that_is_gone_upstream_is_404(site: Site, stock: Stock) -> None:
+async def test_p38_a_file_that_is_gone_upstream_is_404(site: Site, stock: FakeIndex) -> None:
     answer = await site.get(listed(stock, SMALL, Scripted(GoneUpstream("u"), size=1000)))
     assert answer.status == 404
 
 
 async def test_a_damaged_file_is_500_and_not_wrong_bytes(
-    site: Site, stock: Stock, tmp_path: Path
+    site: Site, stock: FakeIndex, tmp_path: Path
 ) -> None:
     blob = on_disk(tmp_path, LARGE)
     path = listed(stock, LARGE, blob)
@@ -404,7 +412,7 @@ BREAKS = [UpstreamError("u", "broke off"), StoreDamaged("key"), OSError(5, "I/O 
 @pytest.mark.parametrize("size", [1000, None])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_p31_what_breaks_off_never_looks_complete(
-    stock: Stock, error: Exception, size: int | None, version: str
+    stock: FakeIndex, error: Exception, size: int | None, version: str
 ) -> None:
     """Also not to HTTP/1.0, where the end of the connection is the end of the answer."""
     path = listed(stock, SMALL, Scripted(b"half", error, size=size), size=size)
@@ -425,7 +433,7 @@ async def test_p31_what_breaks_off_never_looks_complete(
 
 @pytest.mark.parametrize("size", [True, False])
 async def test_p31_wrong_bytes_are_never_a_complete_answer(
-    stock: Stock, tmp_path: Path, size: bool
+    stock: FakeIndex, tmp_path: Path, size: bool
 ) -> None:
     async with rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(LARGE, Fault(corrupt=True), name=NAME)
@@ -437,14 +445,14 @@ async def test_p31_wrong_bytes_are_never_a_complete_answer(
         assert upstream.stored() == []
 
 
-async def test_p31_small_wrong_bytes_are_an_honest_502(stock: Stock, tmp_path: Path) -> None:
+async def test_p31_small_wrong_bytes_are_an_honest_502(stock: FakeIndex, tmp_path: Path) -> None:
     async with rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(SMALL, Fault(corrupt=True), name=NAME)
         path = listed(stock, SMALL, upstream.start(SMALL, name=NAME, size=len(SMALL)))
         assert (await site.get(path)).status == 502
 
 
-async def test_the_first_bytes_do_not_wait_for_the_last(stock: Stock, tmp_path: Path) -> None:
+async def test_the_first_bytes_do_not_wait_for_the_last(stock: FakeIndex, tmp_path: Path) -> None:
     gate = asyncio.Event()
     async with rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(LARGE, Fault(gate=gate, gate_at=200_000), name=NAME)
@@ -459,7 +467,7 @@ async def test_the_first_bytes_do_not_wait_for_the_last(stock: Stock, tmp_path: 
 
 
 async def test_p29_all_clients_get_all_bytes_from_one_download(
-    stock: Stock, tmp_path: Path
+    stock: FakeIndex, tmp_path: Path
 ) -> None:
     async with rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(LARGE, Fault(rate=(30_000, 0.005)), name=NAME)
@@ -471,7 +479,7 @@ async def test_p29_all_clients_get_all_bytes_from_one_download(
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a memory file system")
 async def test_a_file_is_sent_from_where_nobody_can_tell_what_waits_for_a_disk(
-    site: Site, stock: Stock
+    site: Site, stock: FakeIndex
 ) -> None:
     """Such file systems refuse to read without waiting: a thread reads."""
     content = noise(3_000_000)
@@ -481,7 +489,9 @@ async def test_a_file_is_sent_from_where_nobody_can_tell_what_waits_for_a_disk(
     assert [sha256(answer.body) for answer in answers] == [sha256(content)] * 3
 
 
-async def test_two_files_that_arrive_at_once_are_not_mixed_up(stock: Stock, tmp_path: Path) -> None:
+async def test_two_files_that_arrive_at_once_are_not_mixed_up(
+    stock: FakeIndex, tmp_path: Path
+) -> None:
     """Their readers come to the same offsets at the same time."""
     contents = {f"foo-{number}.tar.gz": noise(900_000, seed=number) for number in range(2)}
     async with rig(tmp_path) as upstream, serving(stock) as site:
@@ -497,7 +507,7 @@ async def test_two_files_that_arrive_at_once_are_not_mixed_up(stock: Stock, tmp_
         assert [sha256(answer.body) for answer in answers] == [paths[path] for path in asked]
 
 
-async def test_a_client_that_leaves_frees_what_was_read_and_is_logged(stock: Stock) -> None:
+async def test_a_client_that_leaves_frees_what_was_read_and_is_logged(stock: FakeIndex) -> None:
     blob = Scripted(b"first", asyncio.Event(), size=1000)
     path = listed(stock, SMALL, blob)
     async with serving(stock) as site:
@@ -511,7 +521,7 @@ async def test_a_client_that_leaves_frees_what_was_read_and_is_logged(stock: Sto
     assert line["trouble"] == "the client left, or the server stopped"
 
 
-async def test_a_client_that_leaves_before_there_is_an_answer_is_logged(stock: Stock) -> None:
+async def test_a_client_that_leaves_before_there_is_an_answer_is_logged(stock: FakeIndex) -> None:
     blob = Scripted(asyncio.Event(), size=1000)
     path = listed(stock, SMALL, blob)
     async with serving(stock) as site:
@@ -526,7 +536,7 @@ async def test_a_client_that_leaves_before_there_is_an_answer_is_logged(stock: S
 
 
 async def test_a_client_that_leaves_does_not_end_the_download_of_others(
-    stock: Stock, tmp_path: Path
+    stock: FakeIndex, tmp_path: Path
 ) -> None:
     gate = asyncio.Event()
     async with rig(tmp_path) as upstream, serving(stock) as site:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.fake_index import FakeIndex
 from tests.support.site import serving
 from tests.support.sockets import exchange
-from tests.support.stock import Stock
 
 
 async def _home(port: int, host: str, target: str = "/", version: str = "1.1") -> tuple[str, str]:
@@ -25,7 +25,7 @@ async def _home(port: int, host: str, target: str = "/", version: str = "1.1") -
     ],
 )
 async def test_the_address_of_the_request_is_shown_and_never_stored(
-    stock: Stock, host: str
+    stock: FakeIndex, host: str
 ) -> None:
     async with serving(stock, fixed_url=False) as site:
         head, body = await _home(site.port, host)
@@ -35,7 +35,7 @@ async def test_the_address_of_the_request_is_shown_and_never_stored(
 
 
 async def test_below_a_prefix_and_for_an_absolute_target_it_is_the_address_too(
-    stock: Stock,
+    stock: FakeIndex,
 ) -> None:
     async with serving(stock, fixed_url=False, prefix="/a/pypi") as site:
         _, body = await _home(site.port, "p.example.com", "/a/pypi/")
@@ -53,7 +53,7 @@ async def test_below_a_prefix_and_for_an_absolute_target_it_is_the_address_too(
         *("xn--\xe4.example.com", "a\x0bb", "a,b", "a\\b", "a#b", "a?b", "*", "a&amp;b"),
     ],
 )
-async def test_a_host_of_an_odd_form_is_not_shown(stock: Stock, host: str) -> None:
+async def test_a_host_of_an_odd_form_is_not_shown(stock: FakeIndex, host: str) -> None:
     """Not even escaped: people copy the line into a shell."""
     async with serving(stock, fixed_url=False) as site:
         version = "1.1" if host else "1.0"
@@ -64,7 +64,7 @@ async def test_a_host_of_an_odd_form_is_not_shown(stock: Stock, host: str) -> No
         assert not host or len(host) < 3 or host not in body
 
 
-async def test_a_fixed_address_is_shown_whatever_the_request_says(stock: Stock) -> None:
+async def test_a_fixed_address_is_shown_whatever_the_request_says(stock: FakeIndex) -> None:
     async with serving(stock, fixed_url=True) as site:
         head, body = await _home(site.port, "elsewhere.example.com")
         assert "elsewhere" not in body

@@ -12,14 +12,14 @@ from proxy.runtime.shared_memory import SharedCounters
 from proxy.web.fast_path_log import CachedResponseLog
 from proxy.web.metrics import COUNTER_COLUMNS, Counters
 from tests.support.counting import Shown, read, total
+from tests.support.fake_index import FakeIndex
 from tests.support.site import Site, serving
-from tests.support.stock import Stock
 
 SDIST = "foo-1.0.tar.gz"
 
 
 @pytest.fixture
-async def site(stock: Stock) -> AsyncIterator[Site]:
+async def site(stock: FakeIndex) -> AsyncIterator[Site]:
     counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
     stock.add("foo", SDIST, b"bytes")
     async with serving(stock, events=counters.observe, counters=counters) as made:
@@ -46,19 +46,19 @@ async def test_it_takes_no_other_method_than_the_rest(site: Site) -> None:
     assert (await site.get("/metrics", "POST")).status == 405
 
 
-async def test_without_counters_there_is_none(stock: Stock) -> None:
+async def test_without_counters_there_is_none(stock: FakeIndex) -> None:
     async with serving(stock) as site:
         assert (await site.get("/metrics")).status == 404
 
 
-async def test_below_a_prefix_it_is_found_too(stock: Stock) -> None:
+async def test_below_a_prefix_it_is_found_too(stock: FakeIndex) -> None:
     counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
     async with serving(stock, prefix="/pypi", counters=counters) as site:
         assert (await site.get("/pypi/metrics")).status == 200
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
-async def test_every_outcome_is_counted(stock: Stock, site: Site, outcome: Outcome) -> None:
+async def test_every_outcome_is_counted(stock: FakeIndex, site: Site, outcome: Outcome) -> None:
     stock.outcome = outcome
     size = len((await site.get("/simple/foo/")).body)
     now = await shown(site)
@@ -67,7 +67,7 @@ async def test_every_outcome_is_counted(stock: Stock, site: Site, outcome: Outco
     assert total(now, "sent_bytes", kind="page") == size
 
 
-async def test_kinds_and_statuses_are_told_apart(stock: Stock, site: Site) -> None:
+async def test_kinds_and_statuses_are_told_apart(stock: FakeIndex, site: Site) -> None:
     file = f"/files/foo/{stock.pages[next(iter(stock.pages))].files[0].address_digest}/{SDIST}"
     await site.get(file)
     await site.get(file, headers={"Range": "bytes=1-2"})
@@ -100,7 +100,7 @@ async def test_kinds_and_statuses_are_told_apart(stock: Stock, site: Site) -> No
 
 @pytest.mark.parametrize("revalidates", [False, True])
 async def test_answers_before_parsing_are_counted_like_all_others(
-    stock: Stock, revalidates: bool
+    stock: FakeIndex, revalidates: bool
 ) -> None:
     stock.add("foo", SDIST, b"bytes")
     stock.outcome = Outcome.LOCAL
@@ -123,7 +123,7 @@ async def test_answers_before_parsing_are_counted_like_all_others(
     assert total(now, "sent_bytes", kind="page") == len(page.body) * (1 if revalidates else 6)
 
 
-async def test_errors_inside_are_counted(stock: Stock, site: Site) -> None:
+async def test_errors_inside_are_counted(stock: FakeIndex, site: Site) -> None:
     stock.error = ZeroDivisionError()
     await site.get("/simple/foo/")
     assert total(await shown(site), "requests", kind="page", status="500", outcome="none") == 1

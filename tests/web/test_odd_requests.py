@@ -6,9 +6,9 @@ import random
 
 import pytest
 
+from tests.support.fake_index import FakeIndex
 from tests.support.site import Site
 from tests.support.sockets import connected
-from tests.support.stock import Stock
 
 DATES = [
     "Mon, 01 Jan 2024 00:00:00 +9999",
@@ -45,7 +45,7 @@ PIECES = (
 
 @pytest.mark.parametrize(("name", "value"), ODD.values(), ids=ODD)
 async def test_a_date_that_is_none_is_ignored(
-    site: Site, stock: Stock, name: str, value: str
+    site: Site, stock: FakeIndex, name: str, value: str
 ) -> None:
     file = stock.add("foo", "foo-1.0.zip", b"content", uploaded="2026-01-01T00:00:00Z")
     path = f"/files/foo/{file.address_digest}/foo-1.0.zip"
@@ -55,7 +55,7 @@ async def test_a_date_that_is_none_is_ignored(
 
 
 async def test_no_header_leads_to_an_internal_error(
-    site: Site, stock: Stock, caplog: pytest.LogCaptureFixture
+    site: Site, stock: FakeIndex, caplog: pytest.LogCaptureFixture
 ) -> None:
     file = stock.add("foo", "foo-1.0.zip", b"content", uploaded="2026-01-01T00:00:00Z")
     paths = (
@@ -91,7 +91,7 @@ async def test_no_header_leads_to_an_internal_error(
     ],
 )
 async def test_what_people_mean_is_redirected_to(
-    site: Site, stock: Stock, target: str, location: str
+    site: Site, stock: FakeIndex, target: str, location: str
 ) -> None:
     stock.page_of("foo")
     head = f"GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -116,7 +116,9 @@ async def test_other_targets_are_refused(site: Site, target: str) -> None:
     assert received.split(b" ", 2)[1] == b"400"
 
 
-async def test_a_client_that_has_ended_its_side_gets_its_answers(site: Site, stock: Stock) -> None:
+async def test_a_client_that_has_ended_its_side_gets_its_answers(
+    site: Site, stock: FakeIndex
+) -> None:
     file = stock.add("foo", "foo-1.0.zip", bytes(5_000_000))
     for path, length in (
         (f"/files/foo/{file.address_digest}/foo-1.0.zip", 5_000_000),

@@ -12,10 +12,10 @@ import pytest
 from proxy.errors import ConfigurationError
 from proxy.storage.disk_store import BytesBlob, DiskBlob
 from proxy.web.server import Server, tls_context
+from tests.support.fake_index import FakeIndex
 from tests.support.pki import Authority
 from tests.support.rig import noise
 from tests.support.site import LIMIT, Site, serving
-from tests.support.stock import Stock
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 LARGE = noise(20_000_000)
@@ -117,13 +117,13 @@ async def test_http_1_0_closes_and_can_keep(site: Site) -> None:
     assert (await site.raw(kept + b"GET /healthz HTTP/1.0\r\n\r\n")).count(b"alive\n") == 2
 
 
-async def test_an_idle_connection_is_closed(stock: Stock) -> None:
+async def test_an_idle_connection_is_closed(stock: FakeIndex) -> None:
     async with serving(stock, keepalive_timeout=0.3) as site:
         assert await site.raw(b"") == b""
         assert (await site.raw(HEAD + b"\r\n")).endswith(b"alive\n")
 
 
-async def test_a_request_that_only_drips_is_cut_off(stock: Stock) -> None:
+async def test_a_request_that_only_drips_is_cut_off(stock: FakeIndex) -> None:
     async with serving(stock, keepalive_timeout=0.5) as site, site.connection() as (read, write):
         with pytest.raises(ConnectionError):
             for byte in HEAD * 1000:
@@ -137,7 +137,7 @@ async def test_a_request_that_only_drips_is_cut_off(stock: Stock) -> None:
                     continue
 
 
-async def test_a_second_request_that_only_drips_is_cut_off(stock: Stock) -> None:
+async def test_a_second_request_that_only_drips_is_cut_off(stock: FakeIndex) -> None:
     async with serving(stock, keepalive_timeout=0.5) as site:
         received = await site.raw(HEAD + b"\r\n" + HEAD)
     assert received.count(b"alive\n") == 1
@@ -145,7 +145,7 @@ async def test_a_second_request_that_only_drips_is_cut_off(stock: Stock) -> None
 
 @pytest.mark.parametrize("what", ["file in memory", "file on disk", "page"])
 async def test_a_client_that_takes_nothing_is_cut_off(
-    stock: Stock, tmp_path: Path, what: str
+    stock: FakeIndex, tmp_path: Path, what: str
 ) -> None:
     on_disk = tmp_path / "stored"
     on_disk.write_bytes(LARGE)
@@ -167,7 +167,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(
                 pass
 
 
-async def test_a_client_that_is_slow_but_steady_gets_all(stock: Stock) -> None:
+async def test_a_client_that_is_slow_but_steady_gets_all(stock: FakeIndex) -> None:
     file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
     sent = (
         f"GET /files/foo/{file.address_digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -184,7 +184,7 @@ async def test_a_client_that_is_slow_but_steady_gets_all(stock: Stock) -> None:
 
 
 async def test_connections_above_the_limit_are_refused_and_later_ones_served(
-    stock: Stock,
+    stock: FakeIndex,
 ) -> None:
     async with serving(stock, max_connections=2) as site:
         async with site.connection() as (one, first), site.connection() as (two, second):
@@ -203,7 +203,7 @@ async def test_connections_above_the_limit_are_refused_and_later_ones_served(
                 pass
 
 
-async def test_a_refused_client_sees_the_answer(stock: Stock) -> None:
+async def test_a_refused_client_sees_the_answer(stock: FakeIndex) -> None:
     async with serving(stock, max_connections=1) as site, site.connection() as (reader, writer):
         writer.write(HEAD + b"\r\n")
         await reader.readuntil(b"alive\n")
@@ -212,7 +212,7 @@ async def test_a_refused_client_sees_the_answer(stock: Stock) -> None:
 
 
 @pytest.mark.parametrize("fast", [True, False])
-async def test_https_with_certificate_and_key(stock: Stock, tmp_path: Path, fast: bool) -> None:
+async def test_https_with_certificate_and_key(stock: FakeIndex, tmp_path: Path, fast: bool) -> None:
     file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
     authority = Authority(tmp_path)
     certificate, key = authority.issue("127.0.0.1")
@@ -246,7 +246,7 @@ def test_a_wrong_certificate_names_the_setting(tmp_path: Path, wrong: str) -> No
     assert caught.value.remedy
 
 
-async def test_a_port_in_use_and_a_strange_host_name_their_settings(stock: Stock) -> None:
+async def test_a_port_in_use_and_a_strange_host_name_their_settings(stock: FakeIndex) -> None:
     async with serving(stock) as site:
         for options, key in (
             ({"host": "127.0.0.1", "port": site.port}, "port"),
@@ -258,7 +258,7 @@ async def test_a_port_in_use_and_a_strange_host_name_their_settings(stock: Stock
             assert caught.value.key == key
 
 
-async def test_stopping_lets_a_running_answer_finish_and_takes_no_new_one(stock: Stock) -> None:
+async def test_stopping_lets_a_running_answer_finish_and_takes_no_new_one(stock: FakeIndex) -> None:
     file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
     sent = (
         f"GET /files/foo/{file.address_digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -275,7 +275,7 @@ async def test_stopping_lets_a_running_answer_finish_and_takes_no_new_one(stock:
         await stopping
 
 
-async def test_stopping_has_an_end(stock: Stock) -> None:
+async def test_stopping_has_an_end(stock: FakeIndex) -> None:
     file = stock.add("foo", "foo-1.0.tar.gz", LARGE)
     sent = (
         f"GET /files/foo/{file.address_digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n".encode()

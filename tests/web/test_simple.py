@@ -13,8 +13,8 @@ from proxy.errors import Denied, IndexUnavailable
 from proxy.model import File
 from proxy.simple.negotiate import MediaType
 from tests.support.clock import Clock
+from tests.support.fake_index import FakeIndex
 from tests.support.site import Answer, Site, serving
-from tests.support.stock import Stock
 
 JSON = "application/vnd.pypi.simple.v1+json"
 V1_HTML = "application/vnd.pypi.simple.v1+html"
@@ -27,7 +27,7 @@ SHA = "a" * 64
 
 
 @pytest.fixture(autouse=True)
-def laid_out(stock: Stock) -> None:
+def laid_out(stock: FakeIndex) -> None:
     stock.add("foo", WHEEL, b"bytes of foo", requires_python=">=3.8,<4")
     for number in range(20):
         stock.add("large", f"large-{number}-py3-none-any.whl", b"%d" % number)
@@ -128,7 +128,7 @@ async def test_p41_tags_are_strong_and_differ_between_all_forms(site: Site) -> N
     assert all(re.fullmatch(r'"[^"]+"', tag) for tag in tags)
 
 
-async def test_tags_are_the_same_after_a_restart(stock: Stock) -> None:
+async def test_tags_are_the_same_after_a_restart(stock: FakeIndex) -> None:
     tags = []
     for _ in range(2):
         async with serving(stock) as site:
@@ -156,7 +156,9 @@ async def test_p40_p42_304_repeats_the_tag_and_has_no_content_type(
     assert "Date" in again.headers
 
 
-async def test_another_tag_or_a_changed_page_is_answered_in_full(site: Site, stock: Stock) -> None:
+async def test_another_tag_or_a_changed_page_is_answered_in_full(
+    site: Site, stock: FakeIndex
+) -> None:
     tag = (await site.get("/simple/foo/")).headers["ETag"]
     assert (await site.get("/simple/foo/", headers={"If-None-Match": '"x"'})).status == 200
     stock.add("foo", "foo-2.0-py3-none-any.whl", b"2")
@@ -201,7 +203,7 @@ def _comparable(answer: Answer) -> dict[str, str]:
     ],
 )
 async def test_p7_redirects_are_one_hop_relative_and_not_to_be_stored(
-    stock: Stock, path: str, location: str
+    stock: FakeIndex, path: str, location: str
 ) -> None:
     async with serving(stock, prefix="/pypi") as site:
         for method in ("GET", "HEAD"):
@@ -212,7 +214,9 @@ async def test_p7_redirects_are_one_hop_relative_and_not_to_be_stored(
             assert answer.headers["Vary"] == "Accept, Accept-Encoding"
 
 
-async def test_p8_dots_runs_and_case_lead_to_the_normalized_page(site: Site, stock: Stock) -> None:
+async def test_p8_dots_runs_and_case_lead_to_the_normalized_page(
+    site: Site, stock: FakeIndex
+) -> None:
     stock.add("jaraco-collections", "jaraco.collections-1.0-py3-none-any.whl", b"1")
     answer = await site.get("/simple/Jaraco..Collections/")
     assert answer.headers["Location"] == "../jaraco-collections/"
@@ -272,7 +276,7 @@ async def test_p20_an_unknown_project_is_404_and_not_an_empty_page(site: Site, a
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
-async def test_a_project_without_files_is_200_and_empty(site: Site, stock: Stock) -> None:
+async def test_a_project_without_files_is_200_and_empty(site: Site, stock: FakeIndex) -> None:
     stock.page_of("claimed")
     answer = await site.get("/simple/claimed/", headers={"Accept": JSON})
     assert (answer.status, json.loads(answer.body)["files"]) == (200, [])
@@ -289,7 +293,7 @@ async def test_p71_an_invalid_name_is_404_and_not_echoed(site: Site, name: str) 
         assert b"<" not in answer.body and b"img" not in answer.body
 
 
-async def test_p71_hostile_texts_are_escaped_and_do_not_run(site: Site, stock: Stock) -> None:
+async def test_p71_hostile_texts_are_escaped_and_do_not_run(site: Site, stock: FakeIndex) -> None:
     hostile = '"><script>alert(1)</script>'
     stock.add("bar", "bar-1.0-py3-none-any.whl", b"1", yanked=hostile, requires_python=hostile)
     answer = await site.get("/simple/bar/")
@@ -310,7 +314,7 @@ async def test_the_list_names_all_projects_in_both_forms(site: Site) -> None:
     assert html.headers["Vary"] == "Accept, Accept-Encoding"
 
 
-async def test_the_list_has_a_tag_and_is_revalidated(site: Site, stock: Stock) -> None:
+async def test_the_list_has_a_tag_and_is_revalidated(site: Site, stock: FakeIndex) -> None:
     tag = (await site.get("/simple/", headers={"Accept": JSON})).headers["ETag"]
     headers = {"Accept": JSON, "If-None-Match": tag}
     assert (await site.get("/simple/", headers=headers)).status == 304
@@ -319,7 +323,7 @@ async def test_the_list_has_a_tag_and_is_revalidated(site: Site, stock: Stock) -
     assert answer.status == 200 and b'"new"' in answer.body
 
 
-async def test_a_large_list_is_compressed(site: Site, stock: Stock) -> None:
+async def test_a_large_list_is_compressed(site: Site, stock: FakeIndex) -> None:
     for number in range(100):
         stock.page_of(f"project-{number}")
     answer = await site.get("/simple/", headers={"Accept": JSON, "Accept-Encoding": "gzip"})
@@ -337,7 +341,7 @@ async def test_a_large_list_is_compressed(site: Site, stock: Stock) -> None:
     ],
 )
 async def test_p44_p47_cache_control_tells_what_freshness_is_left(
-    stock: Stock, clock: Clock, left: float | None, expected: str
+    stock: FakeIndex, clock: Clock, left: float | None, expected: str
 ) -> None:
     stock.describe("foo", fresh_until=None if left is None else clock() + left)
     async with serving(stock, clock=clock) as site:
@@ -377,7 +381,7 @@ NEW, ANY = 1, None
     ],
 )
 async def test_how_old_a_page_may_be_is_up_to_the_client_and_the_setting(
-    stock: Stock,
+    stock: FakeIndex,
     clock: Clock,
     headers: dict[str, str],
     never: int | None,
@@ -390,7 +394,7 @@ async def test_how_old_a_page_may_be_is_up_to_the_client_and_the_setting(
         assert stock.checked_after == (0.0 if age is None else clock() - age), setting
 
 
-async def test_p11_yanks_come_and_go(site: Site, stock: Stock) -> None:
+async def test_p11_yanks_come_and_go(site: Site, stock: FakeIndex) -> None:
     def listed(yanked: bool | str) -> None:
         stock.page_of("bar", File("bar-1.0.tar.gz", "https://x/", {"sha256": SHA}, yanked=yanked))
 
@@ -404,7 +408,7 @@ async def test_p11_yanks_come_and_go(site: Site, stock: Stock) -> None:
     assert b"yanked" not in (await site.get("/simple/bar/", headers={"Accept": JSON})).body
 
 
-async def test_p57_a_local_side_that_cannot_be_read_is_503(site: Site, stock: Stock) -> None:
+async def test_p57_a_local_side_that_cannot_be_read_is_503(site: Site, stock: FakeIndex) -> None:
     stock.error = IndexUnavailable("private", "permission denied")
     for path in ("/simple/foo/", "/simple/", f"/files/foo/-/{WHEEL}"):
         answer = await site.get(path)
@@ -413,12 +417,12 @@ async def test_p57_a_local_side_that_cannot_be_read_is_503(site: Site, stock: St
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_refusal_by_policy_is_403(site: Site, stock: Stock) -> None:
+async def test_a_refusal_by_policy_is_403(site: Site, stock: FakeIndex) -> None:
     stock.error = Denied("foo", "malware")
     assert (await site.get("/simple/foo/")).status == 403
 
 
-async def test_a_page_of_many_files_is_the_same_as_one_of_few(site: Site, stock: Stock) -> None:
+async def test_a_page_of_many_files_is_the_same_as_one_of_few(site: Site, stock: FakeIndex) -> None:
     """It is rendered in a thread."""
     files = [File(f"many-{n}-py3-none-any.whl", "https://x/", {"sha256": SHA}) for n in range(1000)]
     stock.page_of("many", *files)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
+from proxy.indexes.base import CheckFile
 from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.page import Contents, LocalPage, build_page
@@ -126,10 +127,16 @@ class LocalDirectory:
         return found.page
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
         found = await self._answer(project)
         file = found.page.file(filename, digest)
+        if check:
+            await check(found.page)
         if entry := found.entries.get(filename):
             path, identity = Path(entry.path), entry.identity
             blob: Blob = DiskBlob(path, identity[0], identity=identity, index=self._name)

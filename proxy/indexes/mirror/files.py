@@ -78,15 +78,21 @@ class MirrorFiles:
     async def once_listed(
         self, project: ProjectName, filename: str, digest: str
     ) -> Artifact | None:
-        """A held file that the page does not list, or not with this digest, any more."""
+        """A stored file that the page does not list, or not with this digest, any more.
+
+        It counts as used only with ``use``.
+        """
         held = await self._held.get(project, digest, filename)
         blob = await self._intact(held.sha256, held.size) if held else None
         if held is None or blob is None:
             return None
-        self._used(held.sha256)
         file = File(filename, "", {"sha256": held.sha256}, held.size, uploaded=held.uploaded)
-        self.answered(project, file, Outcome.HIT)
         return Artifact(file, blob)
+
+    def use(self, project: ProjectName, stored: Artifact) -> None:
+        """Note that a client gets this stored file."""
+        self._used(stored.file.hashes["sha256"])
+        self.answered(project, stored.file, Outcome.HIT)
 
     async def artifact(
         self, project: ProjectName, file: File, digest: str, asked: float

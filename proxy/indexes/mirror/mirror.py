@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable, Set
 from typing import Protocol
 
+import msgspec
+
 from proxy.errors import NoSuchFile, NotFound, UpstreamError
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
+from proxy.indexes.base import CheckFile
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.siblings import MirrorSiblings
-from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
+from proxy.model import METADATA, PROVENANCE, Artifact, File, ProjectName, ProjectPage
 
 
 class PageSource(Protocol):
@@ -65,17 +68,21 @@ class Mirror:
         return page
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
         wanted = None if digest == "-" else digest
         asked = self._clock()
         try:
             page = await self._listing(project, filename, wanted)
-            return await self._artifact(page, filename, wanted, asked)
+            return await self._artifact(page, filename, wanted, asked, check)
         except (NotFound, UpstreamError):
             if wanted is None or await self._is_quarantined(project):
                 raise
-            artifact = await self._files.once_listed(project, filename, wanted)
+            artifact = await self._once_listed(project, filename, wanted, check)
             if artifact is None:
                 raise
             return artifact
@@ -112,10 +119,30 @@ class Mirror:
         page, _ = await self._pages.page(project)
         return page
 
+    async def _once_listed(
+        self, project: ProjectName, filename: str, digest: str, check: CheckFile | None
+    ) -> Artifact | None:
+        """A stored file that the page does not list, or not with this digest, any more."""
+        found = await self._files.once_listed(project, filename, digest)
+        if found is None:
+            return None
+        if check:
+            page = _page_of_one(project, found.file, digest)
+            await check(msgspec.structs.replace(page, source=self.name))
+        self._files.use(project, found)
+        return found
+
     async def _artifact(
-        self, page: ProjectPage, filename: str, digest: str | None, asked: float
+        self,
+        page: ProjectPage,
+        filename: str,
+        digest: str | None,
+        asked: float,
+        check: CheckFile | None,
     ) -> Artifact:
         project, file = page.project, page.file(filename, digest)
+        if check:
+            await check(page)
         for suffix in (METADATA, PROVENANCE):
             if filename.endswith(suffix):
                 owner = page.file(filename.removesuffix(suffix), digest)
@@ -133,6 +160,16 @@ class Mirror:
         known = self._memory.get(project) or await self._memory.load(project)
         status = known.page.status if known else None
         return status is not None and status.status == "quarantined"
+
+
+def _page_of_one(project: ProjectName, file: File, digest: str) -> ProjectPage:
+    """A page of the distribution that the digest names, for a file or the sibling of one."""
+    owner = file.filename.removesuffix(METADATA)
+    if owner != file.filename:
+        algorithm, _, value = digest.rpartition("-")
+        hashes = {algorithm or "sha256": value}
+        file = File(owner, "", hashes, uploaded=file.uploaded, metadata=file.hashes)
+    return ProjectPage(project, (file,))
 
 
 def _lists(known: LoadedPage | None, filename: str, digest: str | None) -> bool:

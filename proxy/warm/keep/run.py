@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 from proxy.composition import PRIVATE_NAMES, Proxy, cache_folder, open_proxy
 from proxy.config import Settings
 from proxy.errors import NoSuchProject, ProxyError
-from proxy.indexes import Index
+from proxy.indexes import CheckFile, Index
 from proxy.model import METADATA, PROVENANCE, Artifact, Blob, ProjectName, ProjectPage
 from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed
 from proxy.runtime import for_each
@@ -100,18 +100,24 @@ class RevalidatingIndex:
         return page
 
     async def file(
-        self, project: ProjectName, filename: str, digest: str | None = None
+        self,
+        project: ProjectName,
+        filename: str,
+        digest: str | None = None,
+        check: CheckFile | None = None,
     ) -> Artifact:
         async with self._slots:
             await self._turn()
-            asked = await self._reader(project, filename, digest)
-            return await asked.file(project, filename, digest)
+            asked = await self._reader(project, filename, digest, check)
+            return await asked.file(project, filename, digest, check)
 
-    async def _reader(self, project: ProjectName, filename: str, digest: str | None) -> Index:
+    async def _reader(
+        self, project: ProjectName, filename: str, digest: str | None, check: CheckFile | None
+    ) -> Index:
         """Metadata goes with its wheel, which has to be fetched where upstream has none."""
         owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
         with suppress(ProxyError):  # whoever is asked will tell
-            if not is_local((await self._index.file(project, owner, digest)).blob):
+            if not is_local((await self._index.file(project, owner, digest, check)).blob):
                 self.new.add((project, owner))
                 return self._aside
         return self._index

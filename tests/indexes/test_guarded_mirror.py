@@ -1,0 +1,141 @@
+"""Policies over a mirror: they judge before anything is fetched, and also what is only stored."""
+
+from __future__ import annotations
+
+import pytest
+
+from proxy.errors import Denied, NoSuchFile
+from proxy.events import FileAnswered
+from proxy.indexes import Guarded
+from proxy.model import File
+from tests.support.mirrors import DEMO, Opened, Site
+from tests.support.policies import Cooldown, FakePolicy, upload_time
+from tests.support.rig import read
+
+WHEEL = "demo-1.0-py3-none-any.whl"
+SUFFIXES = ["", ".metadata", ".provenance"]
+
+
+def refuse_all() -> FakePolicy:
+    return FakePolicy(lambda file: True)
+
+
+async def get(index: Guarded, file: File, suffix: str = "") -> bytes:
+    artifact = await index.file(DEMO, file.filename + suffix, file.address_digest)
+    return await read(artifact.blob)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+async def test_nothing_of_a_refused_file_is_fetched_or_counted_as_answered(
+    site: Site, suffix: str
+) -> None:
+    site.add(provenance={})
+    async with site.open() as it:
+        (file,) = (await it.page()).files
+        with pytest.raises(Denied):
+            await get(Guarded(it.mirror, [refuse_all()]), file, suffix)
+        assert not any(isinstance(event, FileAnswered) for event in it.heard)
+    assert site.upstream.count("/files/") == 0
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+async def test_a_refused_file_stays_refused_when_it_is_stored(site: Site, suffix: str) -> None:
+    site.add(provenance={})
+    async with site.open() as it:
+        (file,) = (await it.page()).files
+        await it.read(file, suffix)
+        await stored(it)
+        it.heard.clear()
+        with pytest.raises(Denied):
+            await get(Guarded(it.mirror, [refuse_all()]), file, suffix)
+        assert not any(isinstance(event, FileAnswered) for event in it.heard)
+
+
+async def stored(it: Opened) -> None:
+    """Until all that was fetched is stored and remembered."""
+    await it.mirror._metadata.close()
+    await it.settled()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+async def test_the_siblings_of_an_allowed_wheel_can_be_had(site: Site, suffix: str) -> None:
+    """Their names and digests match no rule about distributions."""
+    wheel = site.add(provenance={})
+    async with site.open() as it:
+        index = Guarded(it.mirror, [FakePolicy(lambda file: not file.filename.endswith(".whl"))])
+        (file,) = (await index.page(DEMO)).files
+        expected = {"": wheel.content.read_bytes(), ".metadata": wheel.metadata}
+        assert await get(index, file, suffix) == expected.get(suffix, b"{}")
+
+
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("suffix", ["", ".metadata"])
+async def test_a_stored_file_that_its_page_no_longer_lists_is_judged(
+    site: Site, suffix: str, offline: bool
+) -> None:
+    site.add()
+    site.add("2.0")
+    async with site.open() as it:
+        (file, _) = (await it.page()).files
+        data = await it.read(file, suffix)
+        await stored(it)
+        site.upstream.remove(WHEEL)
+        site.clock.advance(601)
+        await it.page()
+    async with site.open(offline=offline) as it:
+        allowing = FakePolicy(lambda file: False)
+        assert await get(Guarded(it.mirror, [allowing]), file, suffix) == data
+        (judged,) = allowing.judged[-1].page.files
+        assert (judged.filename, judged.sha256) == (WHEEL, file.sha256)
+        for policy in (
+            FakePolicy(lambda file: file.filename == WHEEL),
+            FakePolicy(lambda judged: judged.sha256 == file.sha256),
+        ):
+            it.heard.clear()
+            with pytest.raises(Denied):
+                await get(Guarded(it.mirror, [policy]), file, suffix)
+            assert not any(isinstance(event, FileAnswered) for event in it.heard)
+
+
+async def test_a_file_that_vanished_is_judged_by_its_upload_time(site: Site) -> None:
+    now = site.clock()
+    site.add(uploaded=upload_time(now))
+    site.add("2.0")
+    async with site.open() as it:
+        (file, _) = (await it.page()).files
+        await it.read(file)
+        await stored(it)
+        site.upstream.remove(WHEEL)
+        site.clock.advance(601)
+        await it.page()
+        index = Guarded(it.mirror, [Cooldown(1000)], site.clock)
+        with pytest.raises(Denied):
+            await get(index, file)
+        site.clock.advance(400)
+        assert await get(index, file)
+
+
+async def test_other_bytes_under_a_listed_name_are_judged_as_those_that_are_asked_for(
+    site: Site,
+) -> None:
+    site.add(padding=1)
+    async with site.open(on_changed_file="warn") as it:
+        (old,) = (await it.page()).files
+        data = await it.read(old)
+        await stored(it)
+        site.add(padding=2)
+        site.clock.advance(601)
+        (new,) = (await it.page()).files
+        assert new.sha256 != old.sha256
+        index = Guarded(it.mirror, [FakePolicy(lambda file: file.sha256 == new.sha256)])
+        assert await get(index, old) == data
+        with pytest.raises(Denied):
+            await get(index, new)
+
+
+async def test_a_file_that_nobody_has_is_absent(site: Site) -> None:
+    site.add()
+    async with site.open() as it:
+        index = Guarded(it.mirror, [refuse_all()])
+        with pytest.raises(NoSuchFile):
+            await index.file(DEMO, "demo-9-py3-none-any.whl", "0" * 64)
