@@ -41,6 +41,7 @@ ERRORS: list[tuple[errors.ProxyError, int, str | None]] = [
     (errors.Denied("foo", "malware"), 403, None),
     (errors.IndexUnavailable("private", "gone"), 503, "5"),
     (errors.PrivateNameWithheld("acme"), 503, "5"),
+    (errors.PolicyFailed("public", "cooldown"), 503, "5"),
     (errors.UpstreamError("u", "HTTP 500"), 502, "5"),
     (errors.UpstreamError("u", "HTTP 429", retry_after=120), 502, "120"),
     (errors.UpstreamError("u", "soon", retry_after=0), 502, "0"),
