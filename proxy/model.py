@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABCMeta
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, Any, NewType, Protocol
@@ -227,7 +227,7 @@ class Blob(Protocol):
     async def length(self) -> int | None:
         """Bytes, by whoever sends them; None if nobody knows before the end."""
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from ``start`` up to, not including, ``stop``.
 
         The last chunk comes only once all bytes are known to be right. Raises

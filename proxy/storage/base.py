@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, TypeGuard
@@ -27,7 +27,7 @@ class Span(msgspec.Struct, frozen=True):
 class FileBlob(Blob, Protocol):
     """A blob whose bytes lie in a file, from where they go to a socket past all of our buffers."""
 
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
         """Where the bytes lie that ``chunks`` would give, under the same rules.
 
         What lies in no file comes as it is.

@@ -10,7 +10,7 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged
@@ -43,7 +43,7 @@ class BytesBlob:
     async def length(self) -> int:
         return len(self.data)
 
-    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         if piece := self.data[start:stop]:
             yield piece
 
@@ -93,7 +93,7 @@ class DiskBlob:
         if self._identity is not None and _told(found, self._identity) != self._identity:
             raise self._changed()
 
-    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """Raises ``StoreDamaged``, or ``IndexUnavailable`` where the file has an ``identity``."""
         end = self._size if stop is None else min(stop, self._size)
         fd = self.open()
@@ -111,7 +111,9 @@ class DiskBlob:
         finally:
             os.close(fd)
 
-    async def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
+    async def spans(
+        self, start: int = 0, stop: int | None = None
+    ) -> AsyncGenerator[Span | bytes, None]:
         """As ``FileBlob``; the last span comes after a last look at the file."""
         end = self._size if stop is None else min(stop, self._size)
         ours = self._identity is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,10 @@ class Download:
             await self.news()
         return self._total
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         return Reader(self, start, stop).chunks()
 
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
         return Reader(self, start, stop).spans()
 
     @property
@@ -219,7 +219,7 @@ class Reader:
         self.left_behind = False
         """Others could not wait for it any longer, and what it needs is gone."""
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """As ``Blob``."""
         with self._download.read_by(self):
             while piece := await self._next():
@@ -228,7 +228,7 @@ class Reader:
                     return
                 await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
 
-    async def spans(self) -> AsyncIterator[Span | bytes]:
+    async def spans(self) -> AsyncGenerator[Span | bytes, None]:
         """As ``FileBlob``."""
         fd = -1
         with self._download.read_by(self):

@@ -127,7 +127,7 @@ async def _send_pieces(
     request: web.Request, response: web.StreamResponse, blob: Blob, start: int, stop: int | None
 ) -> None:
     pieces = blob.chunks(start, stop)
-    async with aclosing(pieces):  # type: ignore[type-var]  # they are generators
+    async with aclosing(pieces):
         # The head goes out after the first piece has come: until then an error can be told.
         first = await anext(pieces, b"")
         await response.prepare(request)
@@ -155,7 +155,7 @@ async def _send_from_file(
             else:
                 await sending.send_bytes(span)
     finally:
-        await spans.aclose()  # type: ignore[attr-defined]  # they are generators
+        await spans.aclose()
         if sending:
             sending.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from pathlib import Path
+from typing import Literal
 
 import aiohttp
 import pytest
@@ -84,7 +85,7 @@ async def test_an_upstream_that_refuses_is_told_and_no_secret(
 
 @pytest.mark.parametrize("form", ["both", "json", "html"])
 async def test_an_address_without_simple_is_told_with_the_right_one(
-    tmp_path: Path, form: str
+    tmp_path: Path, form: Literal["both", "json", "html"]
 ) -> None:
     async with Upstream() as upstream:
         upstream.form = form

@@ -6,6 +6,7 @@ import json
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ async def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     assert sorted(keys) == ["ca_bundle", "max_size", "packages", "page_ttl", "prot", "workers"]
 
 
-WRONG = {
+WRONG: dict[str, list[Any]] = {
     "port": ["x", 1.5, 70000, -1, [], {}, "", "80 80"],
     "host": [1, []],
     "watch": ["perhaps", 7, []],

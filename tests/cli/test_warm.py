@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,7 @@ async def started(
     command: str,
     *arguments: str,
     stdout: int = asyncio.subprocess.PIPE,
-    **more: str,
+    **more: Any,
 ) -> asyncio.subprocess.Process:
     options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
     return await asyncio.create_subprocess_exec(
@@ -44,7 +45,7 @@ async def started(
     )
 
 
-async def run(here: WarmSite, *arguments: str, given: str = "", **more: str) -> Done:
+async def run(here: WarmSite, *arguments: str, given: str = "", **more: Any) -> Done:
     process = await started(here, *arguments, **more)
     out, err = await asyncio.wait_for(process.communicate(given.encode()), LIMIT)
     return Done(process.returncode or 0, out.decode(), err.decode())

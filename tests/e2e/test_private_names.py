@@ -109,7 +109,7 @@ async def test_a_name_that_a_file_could_mean_is_private(
 async def test_names_that_a_cache_remembers_bind_each_server_on_it(
     tmp_path: Path, first: Path, stranger: Upstream, how: str
 ) -> None:
-    given = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
+    given: tuple[str | Path, ...] = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
     make_wheel(first / "packages", "acme-old", "1.0")
     async with running(first, *given):
         pass
@@ -222,7 +222,7 @@ async def test_links_that_lead_nowhere_claim_by_their_own_names(
 async def test_a_claim_by_one_server_soon_binds_the_others_on_its_cache(
     tmp_path: Path, stranger: Upstream
 ) -> None:
-    given = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
+    given: tuple[str | Path, ...] = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
     for name in ("one", "two"):
         (tmp_path / name / "packages").mkdir(parents=True)
     async with running(tmp_path / "one", *given) as one, running(tmp_path / "two", *given) as two:
@@ -239,7 +239,7 @@ async def test_a_claim_by_one_server_soon_binds_the_others_on_its_cache(
 
 async def test_workers_of_one_server_share_their_claims(tmp_path: Path, stranger: Upstream) -> None:
     (tmp_path / "packages").mkdir()
-    given = ("--upstream", stranger.url)
+    given: tuple[str | Path, ...] = ("--upstream", stranger.url)
     async with running(tmp_path, *given, WAYSTATION_WORKERS="2") as server:
         make_wheel(tmp_path / "packages", "acme-tool", "1.0")
         assert [await status(server, "acme-tool") for _ in range(12)] == [200] * 12
@@ -254,7 +254,7 @@ async def test_workers_of_one_server_share_their_claims(tmp_path: Path, stranger
 async def test_other_commands_on_the_cache_honour_its_private_names(
     tmp_path: Path, first: Path, stranger: Upstream
 ) -> None:
-    given = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
+    given: tuple[str | Path, ...] = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
     async with running(first, *given):
         pass
     done = await waystation("warm", "acme-tool", *given, cwd=tmp_path)
@@ -277,7 +277,7 @@ async def test_without_notifications_a_new_file_in_any_folder_is_found(
     (packages / "team" / "linux").mkdir(parents=True)
     for path in (packages, packages / "team", packages / "team" / "linux"):
         os.utime(path, (1_700_000_000, 1_700_000_000))
-    given = ("--upstream", stranger.url)
+    given: tuple[str | Path, ...] = ("--upstream", stranger.url)
     async with running(tmp_path, *given, WAYSTATION_WATCH="false") as server:
         make_wheel(packages / folder, "acme-tool", "1.0")
         assert NAME in (await page(server, "acme-tool"))[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ DOWN = Fault(status=503)
 REFUSALS = [400, 401, 403, 404, 410]
 
 
-async def expired(site: Site, it: Opened, status: int, **listed: object) -> tuple[File, bytes]:
+async def expired(site: Site, it: Opened, status: int, **listed: Any) -> tuple[File, bytes]:
     """A file whose link on our page is refused, while upstream's page has another one."""
     data = site.add(padding=200_000, provenance={"version": 1}, **listed).content.read_bytes()
     site.upstream.address = site.upstream.files_url.replace("/files/", "/old/")

@@ -14,6 +14,7 @@ from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamErro
 from proxy.events import Outcome
 from proxy.indexes.mirror.files import LazyDownload
 from proxy.model import File
+from proxy.storage.base import is_in_file
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page
 from tests.support.mirrors import DEMO, PAGE, Opened, Site
@@ -527,6 +528,7 @@ async def test_what_was_being_sent_goes_when_it_has_been_sent(site: Site) -> Non
     async with site.open(max_size=limit) as it, AsyncExitStack() as stack:
         for file in (await it.page()).files:
             artifact = await it.mirror.file(DEMO, file.filename, file.address_digest)
+            assert is_in_file(artifact.blob)
             spans = artifact.blob.spans()
             await anext(spans)
             stack.push_async_callback(spans.aclose)

@@ -23,6 +23,8 @@ HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
 NAME = "demo-1.0-py3-none-any.whl"
 META, PROOF = ".metadata", ".provenance"
 DOWN = Fault(status=503)
+NO_DIGEST: dict[str, Any] = {"core-metadata": True}
+WRONG_DIGEST: dict[str, Any] = {"core-metadata": {"sha256": "0" * 64}}
 
 
 async def listed(it: Opened) -> File:
@@ -86,7 +88,7 @@ async def test_p24_p26_what_upstream_fails_to_give_is_read_from_the_wheel(
 
 
 async def test_p26_metadata_that_nobody_has_as_the_index_names_it_is_an_error(site: Site) -> None:
-    site.add(**{"core-metadata": {"sha256": "0" * 64}})
+    site.add(**WRONG_DIGEST)
     async with site.open() as it:
         with pytest.raises(DigestMismatch):
             await it.read(await listed(it), META)
@@ -116,7 +118,7 @@ async def test_metadata_cannot_be_had_while_upstream_is_down(site: Site) -> None
 async def test_a_wheel_that_is_none_has_no_metadata(site: Site, tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(b"PK not a wheel")
-    site.upstream.add(path, **{"core-metadata": {"sha256": "0" * 64}})
+    site.upstream.add(path, **WRONG_DIGEST)
     async with site.open() as it:
         with pytest.raises(UpstreamError, match="cannot be read"):
             await it.read(await listed(it), META)
@@ -143,7 +145,7 @@ async def test_p25_two_wheels_of_one_version_have_each_their_own(site: Site) -> 
 
 
 async def test_metadata_without_digest_is_taken_and_held_with_its_wheel(site: Site) -> None:
-    wheel = site.add(**{"core-metadata": True})
+    wheel = site.add(**NO_DIGEST)
     async with site.open() as it:
         file = await listed(it)
         assert file.metadata is True
@@ -156,14 +158,14 @@ async def test_metadata_without_digest_is_taken_and_held_with_its_wheel(site: Si
 
 
 async def test_a_portals_page_is_no_metadata(site: Site) -> None:
-    wheel = site.add(**{"core-metadata": True})
+    wheel = site.add(**NO_DIGEST)
     site.upstream.fault(META, Fault(body=b"<html>Please sign in</html>"))
     async with site.open() as it:
         assert await it.read(await listed(it), META) == wheel.metadata
 
 
 async def test_p24_metadata_of_a_wheel_without_any_digest(site: Site) -> None:
-    wheel = site.add(hashes=(), size=False, **{"core-metadata": True})
+    wheel = site.add(hashes=(), size=False, **NO_DIGEST)
     site.upstream.fault(META, Fault(status=404))
     async with site.open() as it:
         file = await listed(it)

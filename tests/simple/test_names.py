@@ -216,7 +216,7 @@ def test_packaging_has_the_first_word(filename: str, project: str) -> None:
             found, version = parse_sdist_filename(filename)
     except (InvalidWheelFilename, InvalidSdistFilename):
         return
-    if found == name:
+    if normalize(found) == name:
         assert belongs_to(filename, name)
         assert version_of(filename, name) == str(version)
     elif filename.endswith(".whl"):

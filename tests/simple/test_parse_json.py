@@ -178,7 +178,8 @@ def test_p08_the_name_may_be_spelled_in_any_way() -> None:
 def test_p13_nulls_and_wrong_types_are_as_if_unsaid() -> None:
     bare = File(WHEEL, f"{FILES}/{WHEEL}", {"sha256": SHA256})
     optional = ("requires_python", "core_metadata", "size", "upload_time", "yanked", "provenance")
-    for value in (None, "", [], {}, 1.5, {"sha256": 1}):
+    wrong: tuple[object, ...] = (None, "", [], {}, 1.5, {"sha256": 1})
+    for value in wrong:
         assert read_file(**dict.fromkeys(optional, value)) == bare
     for key in ("requires_python", "upload_time", "provenance", "yanked"):
         assert read_file(**{key: ""}) == bare

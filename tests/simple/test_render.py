@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from types import MappingProxyType
 from typing import Any
@@ -135,7 +135,8 @@ def test_the_version_claimed_has_sizes() -> None:
 
 
 def test_p11_yanked_without_and_with_reason() -> None:
-    for yanked, in_json, in_html in [(True, True, ""), ("why", "why", "why")]:
+    cases: list[tuple[bool | str, bool | str, str]] = [(True, True, ""), ("why", "why", "why")]
+    for yanked, in_json, in_html in cases:
         file = File(WHEEL, "u", yanked=yanked)
         assert as_json(file)["files"][0]["yanked"] == in_json
         assert anchor(file)["data-yanked"] == in_html
@@ -171,11 +172,12 @@ def test_p14_p15_the_fragment_is_one_that_all_clients_read(
 
 
 def test_metadata_is_true_or_hashed_in_html_and_under_one_key_in_json() -> None:
-    for metadata, in_html in [
+    cases: list[tuple[bool | Mapping[str, str], str]] = [
         (True, "true"),
         ({"sha1": "a" * 40}, "true"),
         ({"sha256": SHA256}, f"sha256={SHA256}"),
-    ]:
+    ]
+    for metadata, in_html in cases:
         file = File(WHEEL, "u", metadata=metadata)
         found = anchor(file)
         assert found["data-core-metadata"] == found["data-dist-info-metadata"] == in_html

@@ -144,7 +144,7 @@ async def test_no_descriptor_stays_open_after_a_reader_left(path: Path) -> None:
     pieces = DiskBlob(path, len(CONTENT)).chunks()
     await anext(pieces)
     assert len(os.listdir("/proc/self/fd")) == before + 1
-    await pieces.aclose()  # type: ignore[attr-defined]
+    await pieces.aclose()
     assert len(os.listdir("/proc/self/fd")) == before
 
 

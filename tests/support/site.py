@@ -123,8 +123,8 @@ async def serving(
         finished=finished,
         **for_app,
     )
-    options = {"host": "127.0.0.1", "port": 0, "grace": 0.1} | options
-    server = Server(app, finished=finished, **options)
+    of_server: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "grace": 0.1}
+    server = Server(app, finished=finished, **of_server | options)
     lines = Lines()
     with _listening(lines):
         await server.start()

@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,7 +158,7 @@ async def test_the_end_waits_for_the_check_even_when_all_bytes_are_here(it: Rig)
 
 async def test_the_strongest_hash_that_is_offered_decides(it: Rig) -> None:
     it.serve(CONTENT)
-    right = {
+    right: dict[str, Any] = {
         "sha512": hashlib.sha512(CONTENT).hexdigest(),
         "blake2b": hashlib.blake2b(CONTENT, digest_size=32).hexdigest(),
         "md5": hashlib.md5(CONTENT).hexdigest(),
@@ -165,7 +166,7 @@ async def test_the_strongest_hash_that_is_offered_decides(it: Rig) -> None:
     for name, value in right.items():
         assert await read(it.start(**{name: value, "shake": "0"})) == CONTENT
         await it.settled()
-    wrong = {"sha512": "0" * 128, "sha256": sha256(CONTENT)}
+    wrong: dict[str, Any] = {"sha512": "0" * 128, "sha256": sha256(CONTENT)}
     assert len(await received(it.start(**wrong).chunks(), DigestMismatch)) < len(CONTENT)
 
 

@@ -106,7 +106,7 @@ async def test_ranges_from_memory_wait_for_the_check_without_holding_up_the_rest
 async def test_a_body_of_unknown_length_passes_through_memory(useless: Rig) -> None:
     useless.serve(CONTENT, Fault(chunked=True))
     download = useless.start(CONTENT)
-    assert await asyncio.gather(read(download), read(download)) == [CONTENT, CONTENT]
+    assert {*await asyncio.gather(read(download), read(download))} == {CONTENT}
 
 
 async def test_a_break_is_mended_in_memory_too(useless: Rig) -> None:
@@ -144,7 +144,7 @@ async def stalled_reader(it: Rig) -> AsyncIterator[tuple[Download, AsyncIterator
 
 async def test_one_that_does_not_read_is_left_behind_by_the_others(it: Rig) -> None:
     async with stalled_reader(it) as (download, stalled):
-        assert await asyncio.gather(read(download), spans(download)) == [CONTENT, CONTENT]
+        assert {*await asyncio.gather(read(download), spans(download))} == {CONTENT}
         with pytest.raises(UpstreamError, match="read too slowly"):
             await anext(stalled)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from itertools import repeat
 
 import pytest
@@ -53,7 +54,7 @@ async def whole(remote: Remote) -> bytes:
         return b"".join([chunk async for chunk in body.chunks])
 
 
-ASKS = {
+ASKS: dict[str, Callable[[Remote], Awaitable[object]]] = {
     "file": whole,
     "metadata": lambda remote: remote.read(remote.url + "x", 2**20),
     "page": lambda remote: remote.page(ProjectName("x")),

@@ -286,7 +286,7 @@ async def test_a_page_past_its_time_is_answered_fast_and_checked_behind(
             while world.outcomes[-1] == "stale":  # until upstream has vouched for it anew
                 again = await wire.ask(request)
         assert again == fresh
-        assert world.outcomes[-1] == "hit"
+        assert world.outcomes[-1:] == ["hit"]
         asked = world.upstream.count("/simple/public/")
         assert (world.hits - before, asked) == (len(world.outcomes) - 1, 2)
 

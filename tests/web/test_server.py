@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from pathlib import Path
+from typing import cast
 
 import aiohttp
 import pytest
@@ -16,6 +17,11 @@ from tests.support.fake_index import FakeIndex
 from tests.support.pki import Authority
 from tests.support.rig import noise
 from tests.support.site import LIMIT, Site, serving
+
+
+def transport_of(writer: asyncio.StreamWriter) -> asyncio.Transport:
+    return cast(asyncio.Transport, writer.transport)  # uvloop's is no subclass
+
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
 LARGE = noise(20_000_000)
@@ -157,11 +163,11 @@ async def test_a_client_that_takes_nothing_is_cut_off(
         stock.describe("foo", extra={"_padding": LARGE.hex()})
     accept = "Accept: application/vnd.pypi.simple.v1+json\r\n"
     async with serving(stock, write_timeout=0.5) as site, site.connection() as (reader, writer):
-        writer.transport.pause_reading()
+        transport_of(writer).pause_reading()
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n{accept}\r\n".encode())
         line = await site.lines.next()
         assert line["trouble"]
-        writer.transport.resume_reading()
+        transport_of(writer).resume_reading()
         with pytest.raises(ConnectionError):
             while await reader.read(2**20):
                 pass
@@ -283,7 +289,7 @@ async def test_stopping_has_an_end(stock: FakeIndex) -> None:
     async with serving(stock, grace=0.2) as site, site.connection() as (reader, writer):
         writer.write(sent)
         await reader.readuntil(b"\r\n\r\n")
-        writer.transport.pause_reading()
+        transport_of(writer).pause_reading()
         await site.server.stop()
         line = await site.lines.next()
     assert line["trouble"] == "the client left, or the server stopped"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -254,16 +254,18 @@ class LazyDownload:
         except NotFound as error:
             raise self._suspicious(error) from error
 
-    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncIterator[bytes]:
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         return self._watched(lambda blob: blob.chunks(start, stop))
 
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncIterator[Span | bytes]:
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
         return self._watched(lambda blob: blob.spans(start, stop))
 
-    async def _watched(self, read: Callable[[FileBlob], AsyncIterator[T]]) -> AsyncIterator[T]:
+    async def _watched(
+        self, read: Callable[[FileBlob], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
         try:
             pieces = read(self._bytes())
-            async with aclosing(pieces):  # type: ignore[type-var]  # they are generators
+            async with aclosing(pieces):
                 async for piece in pieces:
                     yield piece
         except (NotFound, DigestMismatch) as error:
