@@ -99,7 +99,7 @@ async def remembered(proxy: Proxy, kind: str) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_p56_ours_first_and_upstream_behind(place: Place) -> None:
+async def test_ours_first_and_upstream_behind(place: Place) -> None:
     async with place.open() as proxy:
         assert await names(proxy, FOO) == [FOO_1]
         assert await get(proxy, FOO) == place.ours.read_bytes()
@@ -132,7 +132,7 @@ async def test_the_directory_called_packages_is_taken_if_it_is_there(
         assert await names(proxy, FOO) == [FOO_1]
 
 
-async def test_p58_reserved_names_never_go_upstream(place: Place) -> None:
+async def test_reserved_names_never_go_upstream(place: Place) -> None:
     async with place.open(reserved=["ba*"]) as proxy:
         with pytest.raises(NoSuchProject):
             await proxy.index.page(BAR)

@@ -168,7 +168,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
 
 
 @pytest.mark.parametrize("prefix", ["", "/pypi", "/unstripped"])
-async def test_p63_installers_get_everything_through_tls_and_a_prefix(
+async def test_installers_get_everything_through_tls_and_a_prefix(
     front: Front, tmp_path: Path, tools: Tools, prefix: str
 ) -> None:
     index = f"{front.address}{prefix}/simple/"
@@ -182,7 +182,7 @@ async def test_p63_installers_get_everything_through_tls_and_a_prefix(
 
 
 @pytest.mark.parametrize("prefix", ["", "/pypi", "/unstripped"])
-async def test_p63_no_link_or_redirect_leaves_the_prefix_or_the_scheme(
+async def test_no_link_or_redirect_leaves_the_prefix_or_the_scheme(
     front: Front, prefix: str
 ) -> None:
     async with aiohttp.ClientSession() as client:
@@ -200,7 +200,7 @@ async def test_p63_no_link_or_redirect_leaves_the_prefix_or_the_scheme(
                 assert str(answer.url) == f"{front.address}{prefix}/"
 
 
-async def test_p41_tags_stay_strong_and_pages_come_compressed_as_we_made_them(
+async def test_tags_stay_strong_and_pages_come_compressed_as_we_made_them(
     front: Front,
 ) -> None:
     url = f"{front.address}/simple/foo/"
@@ -268,7 +268,7 @@ async def _file(client: aiohttp.ClientSession, front: Front, project: str) -> st
     return f"{front.address}/{file['url'].removeprefix('../../')}"
 
 
-async def test_p31_what_breaks_off_does_not_look_complete_behind_nginx_either(
+async def test_what_breaks_off_does_not_look_complete_behind_nginx_either(
     front: Front,
 ) -> None:
     """Nor where its length is unknown and nginx speaks HTTP/1.0 to us, as it does by default."""
@@ -285,7 +285,7 @@ async def test_p31_what_breaks_off_does_not_look_complete_behind_nginx_either(
                 await answer.read()
 
 
-async def test_p19_a_cache_between_keeps_the_forms_apart(front: Front) -> None:
+async def test_a_cache_between_keeps_the_forms_apart(front: Front) -> None:
     url = f"http://127.0.0.1:{front.caching}/simple/foo/"
     async with aiohttp.ClientSession() as client:
         for _ in range(2):
@@ -311,7 +311,7 @@ SMUGGLED = {
 
 
 @pytest.mark.parametrize("sent", SMUGGLED.values(), ids=SMUGGLED)
-async def test_p77_nothing_is_smuggled_past_nginx(front: Front, sent: bytes) -> None:
+async def test_nothing_is_smuggled_past_nginx(front: Front, sent: bytes) -> None:
     hidden = b"GET /simple/hidden/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     received = await exchange(front.plain, sent + hidden)
     assert received.split(b" ", 2)[1] == b"400"
@@ -321,7 +321,7 @@ async def test_p77_nothing_is_smuggled_past_nginx(front: Front, sent: bytes) -> 
     assert not any("hidden" in each["path"] for each in front.server.requests())
 
 
-async def test_p77_bare_line_feeds_mean_to_us_what_they_mean_to_nginx(front: Front) -> None:
+async def test_bare_line_feeds_mean_to_us_what_they_mean_to_nginx(front: Front) -> None:
     """nginx takes them for line ends, and tells us in proper ones."""
     sent = b"GET /simple/foo/ HTTP/1.1\nHost: x\nConnection: close\n\n"
     assert (await exchange(front.plain, sent)).startswith(b"HTTP/1.1 200 ")

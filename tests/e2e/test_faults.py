@@ -32,7 +32,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_p48_a_failing_upstream_fails_the_install_and_heals(
+async def test_a_failing_upstream_fails_the_install_and_heals(
     tmp_path: Path, upstream: Upstream, place: New, fault: str
 ) -> None:
     wheel = make_wheel(tmp_path / "dist", "foo", "1.0", padding=300_000)
@@ -60,7 +60,7 @@ def failed(line: dict[str, Any]) -> bool:
     return line["message"] == "request" and (line["status"] in (502, 504) or "trouble" in line)
 
 
-async def test_p48_an_upstream_that_is_down_fails_the_install(
+async def test_an_upstream_that_is_down_fails_the_install(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:
     await upstream.stop()
@@ -75,7 +75,7 @@ async def test_p48_an_upstream_that_is_down_fails_the_install(
     [Fault(hang=True), Fault(status=500), Fault(status=429), Fault(reset=True)],
     ids=["hanging", "500", "429", "reset"],
 )
-async def test_p53_a_stored_page_carries_on_while_upstream_does_not(
+async def test_a_stored_page_carries_on_while_upstream_does_not(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str], place: New, fault: Fault
 ) -> None:
     given = ("--upstream", upstream.url, "--page-ttl", "0")
@@ -89,7 +89,7 @@ async def test_p53_a_stored_page_carries_on_while_upstream_does_not(
     assert "stale" in {each["outcome"] for each in server.requests()}
 
 
-async def test_p31_a_download_that_breaks_off_is_resumed_unseen(
+async def test_a_download_that_breaks_off_is_resumed_unseen(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     upstream.add(make_wheel(tmp_path / "dist", "foo", "1.0", padding=3_000_000), metadata=False)

@@ -17,7 +17,7 @@ from tests.support.upstream import Fault, Upstream
 New = Callable[[], Place]
 
 
-async def test_p55_a_chain_installs_cold_warm_without_upstream_and_offline(
+async def test_a_chain_installs_cold_warm_without_upstream_and_offline(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str], place: New, tool: str
 ) -> None:
     upstream.form = "html" if tool == "old pip" else "json"
@@ -73,7 +73,7 @@ async def test_a_second_install_waits_for_no_page_whatever_the_installer_sends(
 
 async def test_an_sdist_is_built(tmp_path: Path, upstream: Upstream, place: New, tool: str) -> None:
     upstream.add(make_sdist(tmp_path / "dist", "source", "1.0"))
-    upstream.fault("source-1.0.tar.gz", Fault(encoding="gzip"))  # p27: only a label
+    upstream.fault("source-1.0.tar.gz", Fault(encoding="gzip"))  # only a label
     async with running(tmp_path, "--upstream", upstream.url) as server:
         for _ in range(2):
             there = place()
@@ -99,7 +99,7 @@ async def test_hashes_are_required(
             assert there.installed() == ({"aaa": "1.0"} if works else {})
 
 
-async def test_p65_a_lock_file_is_enough_for_a_server_without_pages(
+async def test_a_lock_file_is_enough_for_a_server_without_pages(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str], place: New
 ) -> None:
     project = tmp_path / "project"
@@ -133,7 +133,7 @@ async def _uv(place: Place, project: Path, *arguments: str) -> None:
     (await place.uv(*arguments, cwd=project)).succeeded()
 
 
-async def test_p24_metadata_that_upstream_promises_and_lacks_is_taken_from_the_wheel(
+async def test_metadata_that_upstream_promises_and_lacks_is_taken_from_the_wheel(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str], place: New, tool: str
 ) -> None:
     upstream.fault(".metadata", Fault(status=404))
@@ -143,7 +143,7 @@ async def test_p24_metadata_that_upstream_promises_and_lacks_is_taken_from_the_w
         assert there.installed() == chain
 
 
-async def test_p12_time_filters_see_the_same_times_through_us(
+async def test_time_filters_see_the_same_times_through_us(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     for version, day in (("1.0", "2024-01-01"), ("2.0", "2024-06-01"), ("3.0", "2024-12-01")):
@@ -185,7 +185,7 @@ async def test_what_was_warmed_answers_time_filters_offline(
             assert there.installed() == {"aaa": version}
 
 
-async def test_p20_uv_goes_on_to_its_next_index_where_a_project_is_unknown(
+async def test_uv_goes_on_to_its_next_index_where_a_project_is_unknown(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     async with Upstream() as other:

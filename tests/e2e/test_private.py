@@ -17,7 +17,7 @@ def upstream_heard_of(upstream: Upstream, name: str) -> bool:
     return any(name in each.path for each in upstream.requests)
 
 
-async def test_p56_a_higher_version_upstream_is_never_chosen(
+async def test_a_higher_version_upstream_is_never_chosen(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:
     make_wheel(tmp_path / "packages", "corp-x", "1.0", requires=["public"])
@@ -32,7 +32,7 @@ async def test_p56_a_higher_version_upstream_is_never_chosen(
     assert not upstream_heard_of(upstream, "corp")
 
 
-async def test_p58_a_reserved_name_is_unknown_and_upstream_is_not_told(
+async def test_a_reserved_name_is_unknown_and_upstream_is_not_told(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:
     upstream.add(make_wheel(tmp_path / "dist", "corp-typo", "1.0"))
@@ -66,7 +66,7 @@ async def _upgraded(server: Running, place: Place, *options: str) -> None:
     (await place.pip(*given, cache=True)).succeeded()
 
 
-async def test_p44_a_new_private_version_is_seen_by_the_next_upgrade(
+async def test_a_new_private_version_is_seen_by_the_next_upgrade(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     packages = tmp_path / "packages"
@@ -83,7 +83,7 @@ async def test_p44_a_new_private_version_is_seen_by_the_next_upgrade(
             assert with_uv.installed() == {"corp_x": version}
 
 
-async def test_p40_p42_what_installers_keep_is_confirmed_and_not_sent_again(
+async def test_what_installers_keep_is_confirmed_and_not_sent_again(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     make_wheel(tmp_path / "packages", "corp-x", "1.0")

@@ -99,9 +99,7 @@ async def test_two_servers_share_one_cache_folder(
         assert spooled(tmp_path / "cache") == []
 
 
-async def test_p29_fifty_clients_of_one_file_are_one_fetch(
-    tmp_path: Path, upstream: Upstream
-) -> None:
+async def test_fifty_clients_of_one_file_are_one_fetch(tmp_path: Path, upstream: Upstream) -> None:
     path, sha256 = noise(tmp_path / "dist", "large", 50 * MB)
     upstream.add(path, metadata=False)
     async with (

@@ -29,7 +29,7 @@ def index(private: FakeIndex, public: FakeIndex) -> Fallthrough:
     return Fallthrough("main", [private, public])
 
 
-async def test_p56_a_private_project_is_answered_from_the_private_index_alone(
+async def test_a_private_project_is_answered_from_the_private_index_alone(
     index: Fallthrough, public: FakeIndex
 ) -> None:
     page = await index.page(CORP)
@@ -45,7 +45,7 @@ async def test_what_the_first_does_not_have_is_asked_of_the_second(index: Fallth
 @pytest.mark.parametrize(
     "error", [IndexUnavailable("private", "unmounted"), UpstreamError("private", "is down")]
 )
-async def test_p57_an_index_in_trouble_stops_the_search(
+async def test_an_index_in_trouble_stops_the_search(
     index: Fallthrough, private: FakeIndex, public: FakeIndex, error: Exception
 ) -> None:
     private.error = error

@@ -57,7 +57,7 @@ async def test_asking_for_a_file_fetches_nothing_before_it_is_read(site: Site) -
     assert site.upstream.count(FILES) == 0
 
 
-async def test_p34_a_size_that_no_page_tells_is_asked_for_without_fetching(site: Site) -> None:
+async def test_a_size_that_no_page_tells_is_asked_for_without_fetching(site: Site) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
@@ -105,7 +105,7 @@ async def test_the_length_of_a_file_is_that_of_its_only_fetch(site: Site) -> Non
     assert [each.method for each in site.upstream.of(FILES)] == ["GET"]
 
 
-async def test_p29_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
+async def test_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
     data, digest = listed(site.add(padding=1_000_000).content)
     gate = asyncio.Event()
     site.upstream.fault(FILES, Fault(gate=gate, gate_at=200_000))
@@ -117,14 +117,14 @@ async def test_p29_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
     assert site.upstream.count(FILES) == 1
 
 
-async def test_p65_an_address_is_enough_on_an_empty_cache(site: Site) -> None:
+async def test_an_address_is_enough_on_an_empty_cache(site: Site) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         assert await it.get(NAME, digest) == data
     assert site.upstream.count(PAGE) == 1
 
 
-async def test_p4_p65_an_address_is_enough_after_a_restart(site: Site) -> None:
+async def test_an_address_is_enough_after_a_restart(site: Site) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -140,7 +140,7 @@ def site_path(site: Site) -> str:
     return site.upstream.shelf.files[NAME].path
 
 
-async def test_p55_a_held_file_needs_no_upstream_at_all(site: Site) -> None:
+async def test_a_held_file_needs_no_upstream_at_all(site: Site) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
@@ -152,7 +152,7 @@ async def test_p55_a_held_file_needs_no_upstream_at_all(site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo-9.9-py3-none-any.whl", NAME + ".sig", "x.whl.metadata"])
-async def test_p70_what_no_page_lists_is_not_asked_for(site: Site, name: str) -> None:
+async def test_what_no_page_lists_is_not_asked_for(site: Site, name: str) -> None:
     _, digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -175,7 +175,7 @@ async def test_a_file_of_a_page_that_another_process_fetched_is_found(site: Site
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_p54_replaced_bytes_have_addresses_of_their_own(site: Site) -> None:
+async def test_replaced_bytes_have_addresses_of_their_own(site: Site) -> None:
     old, old_digest = listed(site.add().content)
     async with site.open(on_changed_file="accept") as it:
         assert await it.get(NAME, old_digest) == old
@@ -260,7 +260,7 @@ async def test_files_of_a_quarantined_project_are_not_to_be_had(site: Site) -> N
         assert it.last is HIT
 
 
-async def test_p38_a_listed_file_that_vanished_is_absent_and_its_page_is_rechecked(
+async def test_a_listed_file_that_vanished_is_absent_and_its_page_is_rechecked(
     site: Site,
 ) -> None:
     _, digest = listed(site.add().content)
@@ -276,7 +276,7 @@ async def test_p38_a_listed_file_that_vanished_is_absent_and_its_page_is_recheck
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_p38_asking_for_its_size_finds_out_as_well(site: Site) -> None:
+async def test_asking_for_its_size_finds_out_as_well(site: Site) -> None:
     _, digest = listed(site.add(size=False).content)
     site.add("2.0")
     async with site.open() as it:
@@ -317,7 +317,7 @@ async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: Site) 
 
 
 @pytest.mark.parametrize("hashes", [("md5",), ("sha512",), ("md5", "sha512"), ("sha384", "sha1")])
-async def test_p15_files_without_sha256_are_verified_and_held(
+async def test_files_without_sha256_are_verified_and_held(
     site: Site, hashes: tuple[str, ...]
 ) -> None:
     data = site.add(hashes=hashes).content.read_bytes()
@@ -382,7 +382,7 @@ async def test_a_file_without_digest_stands_in_while_upstream_is_down(
         assert it.last is STALE
 
 
-async def test_p1_p3_links_of_html_pages_lead_to_the_files(site: Site) -> None:
+async def test_links_of_html_pages_lead_to_the_files(site: Site) -> None:
     data, digest = listed(site.add().content)
     where = site_path(site)
     page = html_page(DEMO, [{"filename": NAME, "url": f"../../files/{where}#sha256={digest}"}])
@@ -451,7 +451,7 @@ async def test_two_mirrors_share_what_one_has_fetched(site: Site) -> None:
     assert site.upstream.count(FILES) == 1
 
 
-async def test_p25_other_files_of_the_version_have_their_own_bytes(site: Site) -> None:
+async def test_other_files_of_the_version_have_their_own_bytes(site: Site) -> None:
     one = site.add(tag="py3-none-any").content
     two = make_wheel(site.root / "dist", DEMO, "1.0", tag="py3-none-manylinux2014_x86_64")
     site.upstream.add(two)

@@ -68,7 +68,7 @@ async def test_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
 
 @pytest.mark.parametrize("fault", [Fault(status=404), DOWN, Fault(corrupt=True), Fault(reset=True)])
 @pytest.mark.parametrize("held", [False, True])
-async def test_p24_p26_what_upstream_fails_to_give_is_read_from_the_wheel(
+async def test_what_upstream_fails_to_give_is_read_from_the_wheel(
     site: Site, fault: Fault, held: bool
 ) -> None:
     wheel = site.add(padding=300_000)
@@ -87,7 +87,7 @@ async def test_p24_p26_what_upstream_fails_to_give_is_read_from_the_wheel(
     assert sum(each.path.endswith(NAME) for each in site.upstream.requests) == 1
 
 
-async def test_p26_metadata_that_nobody_has_as_the_index_names_it_is_an_error(site: Site) -> None:
+async def test_metadata_that_nobody_has_as_the_index_names_it_is_an_error(site: Site) -> None:
     site.add(**WRONG_DIGEST)
     async with site.open() as it:
         with pytest.raises(DigestMismatch):
@@ -124,7 +124,7 @@ async def test_a_wheel_that_is_none_has_no_metadata(site: Site, tmp_path: Path) 
             await it.read(await listed(it), META)
 
 
-async def test_p25_two_wheels_of_one_version_have_each_their_own(site: Site) -> None:
+async def test_two_wheels_of_one_version_have_each_their_own(site: Site) -> None:
     one = site.add(tag="py3-none-any")
     members = {
         "demo-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n\n!"
@@ -164,7 +164,7 @@ async def test_a_portals_page_is_no_metadata(site: Site) -> None:
         assert await it.read(await listed(it), META) == wheel.metadata
 
 
-async def test_p24_metadata_of_a_wheel_without_any_digest(site: Site) -> None:
+async def test_metadata_of_a_wheel_without_any_digest(site: Site) -> None:
     wheel = site.add(hashes=(), size=False, **NO_DIGEST)
     site.upstream.fault(META, Fault(status=404))
     async with site.open() as it:
@@ -217,7 +217,7 @@ async def test_a_full_disk_is_left_as_it_was(site: Site, tmp_path: Path) -> None
             assert list(it.cache.spool.iterdir()) == []
 
 
-async def test_p24_the_wheel_is_waited_for_until_it_is_stored(site: Site) -> None:
+async def test_the_wheel_is_waited_for_until_it_is_stored(site: Site) -> None:
     """Its last bytes come a moment before; the more there are, the longer the disk takes."""
     wheels = [site.add(f"{number}.0", padding=500_000) for number in range(12)]
     site.upstream.fault(META, Fault(status=404))

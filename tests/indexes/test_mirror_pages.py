@@ -33,7 +33,7 @@ async def test_a_page_says_until_when_it_holds_and_when_it_was_checked(site: Sit
         assert (page.checked, page.fresh_until) == (site.clock(), site.clock() + 600)
 
 
-async def test_p43_not_modified_renews_the_lifetime(site: Site) -> None:
+async def test_not_modified_renews_the_lifetime(site: Site) -> None:
     site.add()
     async with site.open() as it:
         first = await it.page()
@@ -61,7 +61,7 @@ async def test_not_modified_renews_also_what_is_stored(site: Site) -> None:
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_p51_new_versions_are_listed_after_the_lifetime(site: Site) -> None:
+async def test_new_versions_are_listed_after_the_lifetime(site: Site) -> None:
     wheel = site.add()
     async with site.open() as it:
         await it.get(ONE, wheel.entry["hashes"]["sha256"])
@@ -182,7 +182,7 @@ async def test_a_page_that_is_sent_again_unchanged_counts_as_revalidated(site: S
         assert it.outcomes == [MISS, REVALIDATED, MISS]
 
 
-async def test_p49_names_that_do_not_exist_leave_no_trace(site: Site) -> None:
+async def test_names_that_do_not_exist_leave_no_trace(site: Site) -> None:
     async with site.open() as it:
         for number in range(50):
             for _ in range(2):
@@ -192,7 +192,7 @@ async def test_p49_names_that_do_not_exist_leave_no_trace(site: Site) -> None:
     assert site.upstream.count("nothing") == 50
 
 
-async def test_p50_a_project_is_visible_soon_after_it_appears(site: Site) -> None:
+async def test_a_project_is_visible_soon_after_it_appears(site: Site) -> None:
     async with site.open() as it:
         with pytest.raises(NoSuchProject):
             await it.page()
@@ -216,7 +216,7 @@ async def test_absence_is_not_told_once_somebody_found_the_project(site: Site) -
 
 
 @pytest.mark.parametrize("warm", [False, True])
-async def test_p52_two_hundred_waiters_are_one_request(site: Site, warm: bool) -> None:
+async def test_two_hundred_waiters_are_one_request(site: Site, warm: bool) -> None:
     site.add()
     gate = asyncio.Event()
     async with site.open() as it:
@@ -280,9 +280,7 @@ async def test_a_refresh_that_everybody_left_is_finished(site: Site) -> None:
         Fault(body=b"<html><form>Please sign in</form></html>"),
     ],
 )
-async def test_p48_an_outage_is_no_absence_and_nothing_is_kept_of_it(
-    site: Site, fault: Fault
-) -> None:
+async def test_an_outage_is_no_absence_and_nothing_is_kept_of_it(site: Site, fault: Fault) -> None:
     site.add()
     site.upstream.fault(PAGE, fault)
     async with site.open() as it:
@@ -294,7 +292,7 @@ async def test_p48_an_outage_is_no_absence_and_nothing_is_kept_of_it(
         assert await it.names() == [ONE]
 
 
-async def test_p48_an_upstream_that_hangs_is_a_timeout(site: Site) -> None:
+async def test_an_upstream_that_hangs_is_a_timeout(site: Site) -> None:
     site.add()
     site.upstream.fault(PAGE, Fault(hang=True))
     async with site.open(page_timeout=0.1) as it:
@@ -304,14 +302,14 @@ async def test_p48_an_upstream_that_hangs_is_a_timeout(site: Site) -> None:
         assert await it.names() == [ONE]
 
 
-async def test_p21_what_means_absence_can_be_configured(site: Site) -> None:
+async def test_what_means_absence_can_be_configured(site: Site) -> None:
     site.upstream.fault(PAGE, Fault(status=403))
     async with site.open(missing_statuses=[403, 404]) as it:
         with pytest.raises(NoSuchProject):
             await it.page()
 
 
-async def test_p4_a_restart_finds_the_pages(site: Site) -> None:
+async def test_a_restart_finds_the_pages(site: Site) -> None:
     site.add()
     async with site.open() as it:
         first = await it.page()

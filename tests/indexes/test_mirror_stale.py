@@ -27,7 +27,7 @@ async def warmed(site: Site, it: Opened) -> None:
     site.clock.advance(601)
 
 
-async def test_p53_a_slow_refresh_goes_on_behind_a_stale_page(site: Site) -> None:
+async def test_a_slow_refresh_goes_on_behind_a_stale_page(site: Site) -> None:
     gate = asyncio.Event()
     async with site.open(soft_deadline=0.05) as it:
         await warmed(site, it)
@@ -35,7 +35,7 @@ async def test_p53_a_slow_refresh_goes_on_behind_a_stale_page(site: Site) -> Non
         site.upstream.fault(PAGE, Fault(hang=gate))
         page = await it.page()
         assert [file.filename for file in page.files] == [ONE]
-        assert page.fresh_until == 0.0  # p47: clients must not keep it
+        assert page.fresh_until == 0.0  # clients must not keep it
         it.heard.clear()
         gate.set()
         await it.heard.until(lambda: it.heard.changes() == [DEMO])
@@ -86,7 +86,7 @@ async def test_a_stale_page_stands_in_for_a_failing_upstream(site: Site, fault: 
         site.upstream.fault(PAGE, fault)
         page = await it.page()
         assert [file.filename for file in page.files] == [ONE]
-        assert page.fresh_until == 0.0  # p47
+        assert page.fresh_until == 0.0
         assert it.outcomes == [MISS, STALE]
         failures = [event for event in it.heard if isinstance(event, UpstreamFailed)]
         assert [(each.index, each.what) for each in failures] == [("pypi", "demo")]
@@ -178,7 +178,7 @@ async def test_who_joins_a_recheck_has_the_stale_page_too(site: Site) -> None:
         assert await waiting == [ONE]
 
 
-async def test_p45_an_older_serial_is_not_believed_at_once(site: Site) -> None:
+async def test_an_older_serial_is_not_believed_at_once(site: Site) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.add("2.0")
@@ -190,7 +190,7 @@ async def test_p45_an_older_serial_is_not_believed_at_once(site: Site) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_p45_nor_after_a_restart(site: Site) -> None:
+async def test_nor_after_a_restart(site: Site) -> None:
     async with site.open() as it:
         await warmed(site, it)
     site.add("2.0")
@@ -202,7 +202,7 @@ async def test_p45_nor_after_a_restart(site: Site) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_p45_a_serial_that_was_right_again_is_doubted_anew(site: Site) -> None:
+async def test_a_serial_that_was_right_again_is_doubted_anew(site: Site) -> None:
     async with site.open() as it:
         await warmed(site, it)
         for _ in range(2):
@@ -217,7 +217,7 @@ async def test_p45_a_serial_that_was_right_again_is_doubted_anew(site: Site) -> 
         assert it.outcomes == [MISS, STALE, REVALIDATED, STALE, REVALIDATED]
 
 
-async def test_p45_an_upstream_that_stops_sending_serials_is_believed(site: Site) -> None:
+async def test_an_upstream_that_stops_sending_serials_is_believed(site: Site) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.add("2.0")

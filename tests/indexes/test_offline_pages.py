@@ -31,7 +31,7 @@ async def warmed(site: Site, **listed: Any) -> tuple[File, File]:
     return one, two
 
 
-async def test_p55_pages_list_what_is_held_however_old(site: Site) -> None:
+async def test_pages_list_what_is_held_however_old(site: Site) -> None:
     one, _ = await warmed(site)
     with connections() as seen:
         async with site.open(offline=True) as it:
@@ -83,7 +83,7 @@ async def test_what_is_not_held_is_absent_at_once_and_told_why(site: Site) -> No
     assert seen == []
 
 
-async def test_p24_metadata_that_is_not_held_is_read_from_the_held_wheel(site: Site) -> None:
+async def test_metadata_that_is_not_held_is_read_from_the_held_wheel(site: Site) -> None:
     one, _ = await warmed(site)
     async with site.open(offline=True) as it:
         text = await it.read(one, ".metadata")

@@ -25,7 +25,7 @@ from proxy.model import normalize
 
 
 @pytest.mark.parametrize("spelling", ["Zope.Interface", "zope_interface", "ZOPE-._-interface"])
-def test_p08_all_spellings_are_one_name(spelling: str) -> None:
+def test_all_spellings_are_one_name(spelling: str) -> None:
     assert normalize(spelling) == "zope-interface"
 
 
@@ -91,7 +91,7 @@ def test_safe_names(name: str) -> None:
         "foo\ud800",
     ],
 )
-def test_p71_unsafe_names(name: str) -> None:
+def test_unsafe_names(name: str) -> None:
     assert not safe_filename(name)
 
 
@@ -150,7 +150,7 @@ def test_files_of_the_project_are_kept(project: str, filename: str) -> None:
 
 
 @pytest.mark.parametrize(("project", "filename"), NOT_MINE)
-def test_p76_files_of_other_projects_are_not(project: str, filename: str) -> None:
+def test_files_of_other_projects_are_not(project: str, filename: str) -> None:
     assert not belongs_to(filename, normalize(project))
 
 

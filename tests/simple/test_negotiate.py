@@ -13,7 +13,7 @@ LATEST = "application/vnd.pypi.simple.latest"
 JSON, HTML_V1, TEXT_HTML = MediaType.JSON, MediaType.HTML_V1, MediaType.TEXT_HTML
 
 
-def test_p17_the_headers_are_exact() -> None:
+def test_the_headers_are_exact() -> None:
     assert JSON.content_type == "application/vnd.pypi.simple.v1+json"
     assert HTML_V1.content_type == "application/vnd.pypi.simple.v1+html; charset=utf-8"
     assert TEXT_HTML.content_type == "text/html; charset=utf-8"
@@ -60,11 +60,11 @@ def test_the_accept_table(accept: str | None, form: MediaType) -> None:
     assert choose_media(accept) is form
 
 
-def test_p18_html_only_clients_get_html() -> None:
+def test_html_only_clients_get_html() -> None:
     assert choose_media("*/*") is choose_media("text/html") is choose_media(None) is TEXT_HTML
 
 
-def test_p23_nothing_acceptable_is_html() -> None:
+def test_nothing_acceptable_is_html() -> None:
     assert choose_media("application/x-unknown") is TEXT_HTML
 
 

@@ -51,7 +51,7 @@ def test_the_form_is_told_by_type_and_by_body(content_type: str, body: str) -> N
 
 
 @pytest.mark.parametrize("content_type", [VENDOR_JSON, "application/json"])
-def test_p17_what_claims_to_be_json_has_to_be(content_type: str) -> None:
+def test_what_claims_to_be_json_has_to_be(content_type: str) -> None:
     with pytest.raises(UnreadablePage, match="upstream") as raised:
         parse_page(PROJECT, ANCHOR.encode(), content_type, URL, "the mirror")
     assert raised.value.index == "the mirror"

@@ -95,7 +95,7 @@ def test_all_that_an_anchor_says() -> None:
     assert page.meta == page.extra == {}
 
 
-def test_p02_links_of_all_kinds_are_resolved() -> None:
+def test_links_of_all_kinds_are_resolved() -> None:
     links = {
         WHEEL: URL + WHEEL,
         f"../../packages/{WHEEL}": f"https://index.example.org/packages/{WHEEL}",
@@ -109,7 +109,7 @@ def test_p02_links_of_all_kinds_are_resolved() -> None:
         assert read_file(href=link).url == url
 
 
-def test_p03_the_first_base_counts() -> None:
+def test_the_first_base_counts() -> None:
     page = f"<base href='https://m.example.org/x/'><base href='https://evil.example/'>{anchor()}"
     assert read_html(page).files[0].url == f"https://m.example.org/x/{WHEEL}"
     assert read_html(f"<base href='../y/'>{anchor()}").files[0].url == (
@@ -117,13 +117,13 @@ def test_p03_the_first_base_counts() -> None:
     )
 
 
-def test_p09_specifiers_are_unescaped_even_twice_and_unescaped_ones_read() -> None:
+def test_specifiers_are_unescaped_even_twice_and_unescaped_ones_read() -> None:
     for spelled in ("&gt;=3.8", ">=3.8", "&amp;gt;=3.8"):
         assert read_file(f'data-requires-python="{spelled}"').requires_python == ">=3.8"
     assert read_file('data-requires-python=""').requires_python is None
 
 
-def test_p11_presence_means_yanked() -> None:
+def test_presence_means_yanked() -> None:
     assert read_file().yanked is False
     assert read_file("data-yanked").yanked is True
     assert read_file('data-yanked=""').yanked is True
@@ -142,7 +142,7 @@ def test_p11_presence_means_yanked() -> None:
         ("", {}),
     ],
 )
-def test_p14_p15_hashes_of_fragments(fragment: str, hashes: dict[str, str]) -> None:
+def test_hashes_of_fragments(fragment: str, hashes: dict[str, str]) -> None:
     file = read_file(href=f"{WHEEL}#{fragment}")
     assert file.hashes == hashes
     assert file.url == URL + WHEEL
@@ -169,7 +169,7 @@ def test_sizes_and_times_that_are_none_are_dropped() -> None:
     assert read_file('data-upload-time="yesterday"').uploaded is None
 
 
-def test_p37_p39_addresses_keep_their_spelling_and_are_decoded_once() -> None:
+def test_addresses_keep_their_spelling_and_are_decoded_once() -> None:
     local = "holy_grail-1.0%2Bcu1-py3-none-any.whl"
     file = read_file(href=f"{local}?sig=a%2Fb%7E")
     assert file.url == f"{URL}{local}?sig=a%2Fb%7E"
@@ -187,7 +187,7 @@ def test_p37_p39_addresses_keep_their_spelling_and_are_decoded_once() -> None:
      f".{WHEEL}", "holy-grail-extra-1.0.zip", f"https://h.example.org@/{WHEEL}", f"http://[{WHEEL}",
      f"//[/{WHEEL}"]
 )  # fmt: skip
-def test_p71_p76_links_to_anything_else_are_dropped(href: str) -> None:
+def test_links_to_anything_else_are_dropped(href: str) -> None:
     page = read_html(anchor(href=href, text=WHEEL) + anchor(href=SDIST))
     assert [file.filename for file in page.files] == [SDIST]
 
@@ -272,7 +272,7 @@ def test_a_page_may_have_no_files(body: str) -> None:
         "<h1>Welcome</h1><a href='/docs/'>Documentation</a><a href='setup-1.0.zip'>Download</a>",
     ],
 )
-def test_p17_what_is_not_a_page_of_files_is_unreadable(body: str) -> None:
+def test_what_is_not_a_page_of_files_is_unreadable(body: str) -> None:
     with pytest.raises(UnreadablePage, match="no page of a project"):
         read_html(body)
 

@@ -47,7 +47,7 @@ def names(*files: object, **keys: Any) -> list[str]:
     return [file.filename for file in read_json({"files": list(files), **keys}).files]
 
 
-def test_p10_p12_a_page_as_pypi_sends_it() -> None:
+def test_a_page_as_pypi_sends_it() -> None:
     page = read_json(
         {
             "alternate-locations": [],
@@ -171,11 +171,11 @@ def test_any_minor_version_is_read_and_none_is_the_first(version: object) -> Non
     assert names(item(SDIST), meta=None) == [SDIST]
 
 
-def test_p08_the_name_may_be_spelled_in_any_way() -> None:
+def test_the_name_may_be_spelled_in_any_way() -> None:
     assert names(item(SDIST), name="Holy._Grail") == [SDIST]
 
 
-def test_p13_nulls_and_wrong_types_are_as_if_unsaid() -> None:
+def test_nulls_and_wrong_types_are_as_if_unsaid() -> None:
     bare = File(WHEEL, f"{FILES}/{WHEEL}", {"sha256": SHA256})
     optional = ("requires_python", "core_metadata", "size", "upload_time", "yanked", "provenance")
     wrong: tuple[object, ...] = (None, "", [], {}, 1.5, {"sha256": 1})
@@ -193,14 +193,14 @@ def test_p13_nulls_and_wrong_types_are_as_if_unsaid() -> None:
     assert page.status is None
 
 
-def test_p11_yanked_with_and_without_reason() -> None:
+def test_yanked_with_and_without_reason() -> None:
     assert read_file(yanked=True).yanked is True
     assert read_file(yanked="why").yanked == "why"
     for value in (False, None, ""):
         assert read_file(yanked=value).yanked is False
 
 
-def test_p15_hashes_are_kept_if_they_can_be() -> None:
+def test_hashes_are_kept_if_they_can_be() -> None:
     kept = {"sha512": "a" * 128, "md5": "b" * 32, "sha1": "c" * 40, "tiger192": "abc"}
     bad = {"sha256": "a" * 63, "blake2b": "g" * 64, "new": "not hex", "sha224": None, "sha384": ""}
     assert read_file(hashes={**kept, **bad}).hashes == kept
@@ -314,7 +314,7 @@ def test_unknown_values_too_deep_to_be_written_again_are_dropped() -> None:
     assert read_json({"files": [], "x": deep, "y": [[1]], "meta": {}}).extra == {"y": [[1]]}
 
 
-def test_p02_addresses_are_relative_to_where_the_page_was_found() -> None:
+def test_addresses_are_relative_to_where_the_page_was_found() -> None:
     links = {
         f"../../packages/x/{WHEEL}": f"https://index.example.org/packages/x/{WHEEL}",
         f"/whl/{WHEEL}": f"https://index.example.org/whl/{WHEEL}",
@@ -325,7 +325,7 @@ def test_p02_addresses_are_relative_to_where_the_page_was_found() -> None:
         assert read_file(url=link).url == url
 
 
-def test_p37_p39_addresses_keep_their_spelling() -> None:
+def test_addresses_keep_their_spelling() -> None:
     for tail in ("a-1+b%2Bc.whl", "x.whl?X-Sig=a%2Fb%7E~+c&d=%20", "%41%2e.whl"):
         assert read_file(url=f"{FILES}/{tail}").url == f"{FILES}/{tail}"
 
@@ -353,7 +353,7 @@ def test_p37_p39_addresses_keep_their_spelling() -> None:
         7,
     ],
 )
-def test_p69_files_without_an_address_on_the_web_are_dropped(url: object) -> None:
+def test_files_without_an_address_on_the_web_are_dropped(url: object) -> None:
     assert names({**AS_PYPI, "url": url}, item(SDIST)) == [SDIST]
 
 
@@ -383,7 +383,7 @@ def test_the_filename_is_the_last_of_the_address_if_unsaid() -> None:
      "holy-grail-1.0.zip\nholy-grail-1.1.zip", "\nholy-grail-1.0.zip"]
 )  # fmt: skip
 @pytest.mark.parametrize("others", [1, 2 * OFFLOAD_FILES])
-def test_p71_p76_files_of_others_and_unsafe_names_are_dropped(name: str, others: int) -> None:
+def test_files_of_others_and_unsafe_names_are_dropped(name: str, others: int) -> None:
     good = [f"holy-grail-1.{number}.tar.gz" for number in range(others)]
     beside = [{**AS_PYPI, "filename": each} for each in good]
     assert names({**AS_PYPI, "filename": name}, *beside) == good

@@ -114,7 +114,7 @@ def test_the_same_page_is_the_same_bytes() -> None:
     assert page_html(again, relative_links) == page_html(PAGE, relative_links)
 
 
-def test_p13_unknown_values_are_left_out() -> None:
+def test_unknown_values_are_left_out() -> None:
     bare = File(WHEEL, "file:///x")
     page = as_json(bare)
     assert page == {
@@ -134,7 +134,7 @@ def test_the_version_claimed_has_sizes() -> None:
     assert as_json(sized)["files"][0]["size"] == 0
 
 
-def test_p11_yanked_without_and_with_reason() -> None:
+def test_yanked_without_and_with_reason() -> None:
     cases: list[tuple[bool | str, bool | str, str]] = [(True, True, ""), ("why", "why", "why")]
     for yanked, in_json, in_html in cases:
         file = File(WHEEL, "u", yanked=yanked)
@@ -146,7 +146,7 @@ def test_p11_yanked_without_and_with_reason() -> None:
         assert "data-yanked" not in anchor(file)
 
 
-def test_p09_p10_requires_python_is_escaped_once() -> None:
+def test_requires_python_is_escaped_once() -> None:
     file = File(WHEEL, "u", requires_python=">=3.8,<4")
     assert b'data-requires-python="&gt;=3.8,&lt;4"' in as_html(file)
     assert as_json(file)["files"][0]["requires-python"] == ">=3.8,<4"
@@ -163,9 +163,7 @@ def test_p09_p10_requires_python_is_escaped_once() -> None:
         ({"sha512": "c" * 128, "sha256": SHA256}, f"#sha256={SHA256}"),
     ],
 )
-def test_p14_p15_the_fragment_is_one_that_all_clients_read(
-    hashes: dict[str, str], fragment: str
-) -> None:
+def test_the_fragment_is_one_that_all_clients_read(hashes: dict[str, str], fragment: str) -> None:
     file = File(WHEEL, "u", hashes)
     assert str(anchor(file)["href"]).partition("holy_grail")[2] == WHEEL[10:] + fragment
     assert as_json(file)["files"][0]["hashes"] == hashes
@@ -186,7 +184,7 @@ def test_metadata_is_true_or_hashed_in_html_and_under_one_key_in_json() -> None:
     assert "core-metadata" not in as_json(File(WHEEL, "u", metadata={}))["files"][0]
 
 
-def test_p16_attributes_are_one_space_apart_on_the_line_of_their_anchor() -> None:
+def test_attributes_are_one_space_apart_on_the_line_of_their_anchor() -> None:
     nasty = File("a\tb.whl", "u", {}, 1, ">3\n<4", "now", "two\r\nlines\0", True, "p")
     body = as_html(nasty, GRAIL).decode()
     lines = [line for line in body.splitlines() if "<a " in line]
@@ -199,7 +197,7 @@ def test_p16_attributes_are_one_space_apart_on_the_line_of_their_anchor() -> Non
     assert anchor(nasty)["data-requires-python"] == ">3\n<4"
 
 
-def test_p37_a_plus_is_percent_encoded_in_addresses() -> None:
+def test_a_plus_is_percent_encoded_in_addresses() -> None:
     assert relative_links(PROJECT, [GRAIL]) == [ADDRESS]
     odd, plain = relative_links(PROJECT, [File("a b%@ö.zip", "u"), File("a-1.0~.zip", "u")])
     assert odd.endswith("/-/a%20b%25%40%C3%B6.zip")
@@ -212,7 +210,7 @@ def test_a_link_names_the_best_digest_there_is() -> None:
     assert link == f"../../files/holy-grail/md5-{md5['md5']}/a"
 
 
-def test_p01_p03_no_address_of_upstream_is_on_the_page() -> None:
+def test_no_address_of_upstream_is_on_the_page() -> None:
     for body in (page_html(PAGE, relative_links), page_json(PAGE, relative_links)):
         assert b"example.org" not in body
     assert "base" not in Anchors(page_html(PAGE, relative_links)).tags
@@ -231,7 +229,7 @@ def test_the_caller_may_make_addresses_absolute() -> None:
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_p71_no_text_gets_out_of_its_place(text: str) -> None:
+def test_no_text_gets_out_of_its_place(text: str) -> None:
     file = File(text, "u", {"md5": text}, 1, text, text, text or True, {"sha256": text}, text)
     body = as_html(file, status=ProjectStatus(text, text))
     seen = Anchors(body)
@@ -249,7 +247,7 @@ def test_p71_no_text_gets_out_of_its_place(text: str) -> None:
     }
 
 
-def test_p71_scripts_stay_text() -> None:
+def test_scripts_stay_text() -> None:
     body = as_html(File('"><script>alert(1)</script>', "u", yanked="'\"><script>"))
     assert b"<script" not in body
     assert b"'" not in body

@@ -62,7 +62,7 @@ def test_wrong_address_is_told_without_its_password() -> None:
         "https://example.org/",
     ],
 )
-def test_p61_shown_to_the_very_origin_only(url: str) -> None:
+def test_shown_to_the_very_origin_only(url: str) -> None:
     shown = Credentials(origin_of("https://example.com/simple/"), "u", "p")
     assert shown.headers_for("https://EXAMPLE.com:443/x") == {
         "Authorization": "Basic " + b64encode(b"u:p").decode()

@@ -92,7 +92,7 @@ async def test_refuses(data: bytes, coding: str, words: str) -> None:
         await decoded(data, coding, limit)
 
 
-async def test_p74_ratio_counts_only_for_what_gets_large() -> None:
+async def test_ratio_counts_only_for_what_gets_large() -> None:
     small = gzip.compress(bytes(RATIO_FREE_SIZE), mtime=0)
     assert len(await decoded(small, "gzip", 2**26)) == RATIO_FREE_SIZE
     with pytest.raises(Undecodable, match="larger than allowed"):

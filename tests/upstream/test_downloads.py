@@ -29,7 +29,7 @@ async def it(tmp_path: Path) -> AsyncIterator[Rig]:
         yield made
 
 
-async def test_p29_fifty_readers_share_one_fetch(it: Rig) -> None:
+async def test_fifty_readers_share_one_fetch(it: Rig) -> None:
     gate = asyncio.Event()
     it.serve(CONTENT, Fault(gate=gate, gate_at=1_500_000))
     downloads = [it.start(CONTENT) for _ in range(50)]
@@ -170,7 +170,7 @@ async def test_the_strongest_hash_that_is_offered_decides(it: Rig) -> None:
     assert len(await received(it.start(**wrong).chunks(), DigestMismatch)) < len(CONTENT)
 
 
-async def test_p15_without_any_hash_the_sha256_that_came_is_told(it: Rig) -> None:
+async def test_without_any_hash_the_sha256_that_came_is_told(it: Rig) -> None:
     it.serve(CONTENT)
     assert await read(it.start()) == CONTENT
     await it.settled()
@@ -215,7 +215,7 @@ async def test_when_upstream_ignores_the_range_it_goes_on_without_a_seam(it: Rig
     assert it.upstream.count("x-1.0") == 2
 
 
-async def test_p54_bytes_that_were_replaced_meanwhile_are_never_joined_to_the_old(
+async def test_bytes_that_were_replaced_meanwhile_are_never_joined_to_the_old(
     it: Rig,
 ) -> None:
     gate = asyncio.Event()
@@ -338,7 +338,7 @@ async def test_nothing_of_an_interrupted_encoded_body_stays_in_the_file(it: Rig)
     assert it.store.path(sha256(small)).read_bytes() == small
 
 
-async def test_p31_truncated_stream_is_an_error_and_the_next_request_fetches_anew(
+async def test_truncated_stream_is_an_error_and_the_next_request_fetches_anew(
     it: Rig,
 ) -> None:
     it.serve(CONTENT, *[Fault(truncate=500_000, ranges=False)] * 3)
@@ -350,7 +350,7 @@ async def test_p31_truncated_stream_is_an_error_and_the_next_request_fetches_ane
     assert await read(it.start(CONTENT)) == CONTENT
 
 
-async def test_p31_a_chunked_body_that_ends_early_is_no_end(it: Rig) -> None:
+async def test_a_chunked_body_that_ends_early_is_no_end(it: Rig) -> None:
     it.serve(CONTENT, Fault(truncate=500_000, chunked=True))
     assert await read(it.start(CONTENT)) == CONTENT
 
@@ -391,7 +391,7 @@ async def test_a_file_of_no_bytes_is_a_file(it: Rig) -> None:
     assert it.stored() == [sha256(b"")]
 
 
-async def test_p27_a_wrong_label_is_dropped(it: Rig) -> None:
+async def test_a_wrong_label_is_dropped(it: Rig) -> None:
     archive = gzip.compress(CONTENT, 1, mtime=0)
     it.serve(archive, Fault(encoding="gzip"))
     assert await read(it.start(archive, size=len(archive))) == archive
@@ -400,7 +400,7 @@ async def test_p27_a_wrong_label_is_dropped(it: Rig) -> None:
     assert it.spooled() == []
 
 
-async def test_p28_what_upstream_compressed_on_the_way_is_decoded(it: Rig) -> None:
+async def test_what_upstream_compressed_on_the_way_is_decoded(it: Rig) -> None:
     twofold = gzip.compress(CONTENT[:999_999], 1, mtime=0) + gzip.compress(
         CONTENT[999_999:], 1, mtime=0
     )
@@ -428,7 +428,7 @@ async def test_an_encoded_body_that_is_right_in_no_reading_is_wrong(
     assert (it.stored(), it.spooled()) == ([], [])
 
 
-async def test_p74_a_bomb_is_decoded_only_up_to_the_limit(it: Rig) -> None:
+async def test_a_bomb_is_decoded_only_up_to_the_limit(it: Rig) -> None:
     it.serve(gzip.compress(bytes(50_000_000), mtime=0), Fault(encoding="gzip"), name="x.metadata")
     download = it.start(name="x.metadata", limit=1_000_000)
     assert await received(download.chunks(), DigestMismatch) == b""

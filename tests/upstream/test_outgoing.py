@@ -32,7 +32,7 @@ DEMO = ProjectName("demo")
         ("http://h.example/", "http://p.example:2"),
     ],
 )
-def test_p62_by_scheme_and_not_for_hosts_to_be_asked_directly(url: str, proxy: str | None) -> None:
+def test_by_scheme_and_not_for_hosts_to_be_asked_directly(url: str, proxy: str | None) -> None:
     environment = {
         "https": "http://s.example:1",
         "http": "p.example:2",

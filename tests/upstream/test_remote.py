@@ -74,7 +74,7 @@ async def test_upstream_sees_one_fixed_set_of_headers(upstream: Upstream) -> Non
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_p5_address_with_or_without_slash_asks_for_one_simple(
+async def test_address_with_or_without_slash_asks_for_one_simple(
     upstream: Upstream, slash: str
 ) -> None:
     async with open_remote(upstream.url.rstrip("/") + slash) as remote:
@@ -91,7 +91,7 @@ async def test_address_that_is_no_index_is_a_configuration_error(url: str) -> No
             pass
 
 
-async def test_p43_validators_are_sent_and_not_modified_renews(upstream: Upstream) -> None:
+async def test_validators_are_sent_and_not_modified_renews(upstream: Upstream) -> None:
     async with open_remote(upstream.url) as remote:
         page = await document(remote)
         answer = await remote.page(DEMO, Validators(page.etag, page.last_modified))
@@ -143,7 +143,7 @@ async def test_absent_project(upstream: Upstream, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 406, 418, 451, 501, 599])
-async def test_p48_any_other_status_is_never_absence(upstream: Upstream, status: int) -> None:
+async def test_any_other_status_is_never_absence(upstream: Upstream, status: int) -> None:
     upstream.fault("/demo/", Fault(status=status, headers={"Retry-After": "7"}))
     async with open_remote(upstream.url) as remote:
         with pytest.raises(UpstreamError, match=f"it answered {status}") as caught:
@@ -153,7 +153,7 @@ async def test_p48_any_other_status_is_never_absence(upstream: Upstream, status:
     assert upstream.count() == 1
 
 
-async def test_p21_403_is_absence_only_if_configured(upstream: Upstream) -> None:
+async def test_403_is_absence_only_if_configured(upstream: Upstream) -> None:
     upstream.fault("/demo/", Fault(status=403))
     async with open_remote(upstream.url, missing_statuses=frozenset({403, 404})) as remote:
         with pytest.raises(NoSuchProject):
@@ -167,7 +167,7 @@ async def test_html_error_page_with_200_is_left_to_the_parser(upstream: Upstream
     assert (page.body, page.content_type) == (LOGIN_PAGE, "text/html")
 
 
-async def test_p2_url_of_the_page_is_where_redirects_ended(upstream: Upstream) -> None:
+async def test_url_of_the_page_is_where_redirects_ended(upstream: Upstream) -> None:
     upstream.fault("/simple/old/", Fault(redirect="../demo/"))
     async with open_remote(upstream.url) as remote:
         answer = await remote.page(ProjectName("old"))
@@ -175,7 +175,7 @@ async def test_p2_url_of_the_page_is_where_redirects_ended(upstream: Upstream) -
     assert answer.url == upstream.url + "demo/"
 
 
-async def test_p74_gzip_bomb_of_a_page_stops_early(upstream: Upstream) -> None:
+async def test_gzip_bomb_of_a_page_stops_early(upstream: Upstream) -> None:
     bomb = gzip.compress(bytes(60 * 2**20), mtime=0)
     coded = {"Content-Encoding": "gzip", "Content-Type": "text/html"}
     upstream.fault("/demo/", Fault(body=bomb, headers=coded))
@@ -225,7 +225,7 @@ async def test_page_that_drips_is_a_timeout(upstream: Upstream) -> None:
             await remote.page(DEMO)
 
 
-async def test_p49_only_so_many_pages_are_asked_for_at_once(upstream: Upstream) -> None:
+async def test_only_so_many_pages_are_asked_for_at_once(upstream: Upstream) -> None:
     gate = asyncio.Event()
     upstream.fault("/simple/", Fault(hang=gate))
     async with open_remote(upstream.url) as remote:
@@ -266,7 +266,7 @@ async def test_small_file_over_its_limit_coded_or_not(upstream: Upstream) -> Non
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_p38_file_that_vanished(upstream: Upstream, status: int) -> None:
+async def test_file_that_vanished(upstream: Upstream, status: int) -> None:
     upstream.fault("/files/", Fault(status=status))
     url = upstream.url_of(WHEEL)
     async with open_remote(upstream.url) as remote:
@@ -337,7 +337,7 @@ async def test_file_without_length(upstream: Upstream, wheel: Path) -> None:
         assert await everything(body) == wheel.read_bytes()
 
 
-async def test_p27_label_of_a_file_is_told_and_its_bytes_are_not_touched(
+async def test_label_of_a_file_is_told_and_its_bytes_are_not_touched(
     upstream: Upstream, wheel: Path
 ) -> None:
     upstream.fault("/files/", Fault(encoding="GZIP"))
@@ -349,7 +349,7 @@ async def test_p27_label_of_a_file_is_told_and_its_bytes_are_not_touched(
         assert await everything(body) == wheel.read_bytes()
 
 
-async def test_p31_truncated_file_raises_and_resumes_at_the_byte(
+async def test_truncated_file_raises_and_resumes_at_the_byte(
     upstream: Upstream, wheel: Path
 ) -> None:
     url, data = upstream.url_of(WHEEL), wheel.read_bytes()
@@ -472,7 +472,7 @@ async def test_reader_that_leaves_early_is_not_waited_for(upstream: Upstream) ->
         assert await anext(body.chunks)
 
 
-async def test_p37_spelling_of_a_file_address_is_kept(upstream: Upstream) -> None:
+async def test_spelling_of_a_file_address_is_kept(upstream: Upstream) -> None:
     upstream.fault("/files/", Fault(body=b"x"))
     async with open_remote(upstream.url) as remote:
         await remote.read(upstream.files_url + "a%2Bb/%7Ec/x+y~.whl?sig=a%2Fb%7E+c#sha256=0", 9)

@@ -100,7 +100,7 @@ async def victim() -> AsyncIterator[Victim]:
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_p69_link_of_a_page(upstream: Upstream, victim: Victim, hostile: str) -> None:
+async def test_link_of_a_page(upstream: Upstream, victim: Victim, hostile: str) -> None:
     url = hostile.replace("{port}", str(victim.port))
     async with open_remote(upstream.url, resolver=Names(NAMES)) as remote:
         for ask in ASKED.values():
@@ -111,7 +111,7 @@ async def test_p69_link_of_a_page(upstream: Upstream, victim: Victim, hostile: s
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)
-async def test_p69_redirect(upstream: Upstream, victim: Victim, hostile: str) -> None:
+async def test_redirect(upstream: Upstream, victim: Victim, hostile: str) -> None:
     upstream.fault("", Fault(redirect=hostile.replace("{port}", str(victim.port))))
     async with open_remote(upstream.url, resolver=Names(NAMES)) as remote:
         for ask in (*ASKED.values(), paged):
@@ -122,7 +122,7 @@ async def test_p69_redirect(upstream: Upstream, victim: Victim, hostile: str) ->
     assert victim.visitors == 0
 
 
-async def test_p69_the_same_addresses_are_reached_where_settings_name_them(
+async def test_the_same_addresses_are_reached_where_settings_name_them(
     upstream: Upstream, wheel: Path
 ) -> None:
     """The control: what refuses above is the rule, not the network."""

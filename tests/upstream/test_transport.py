@@ -193,7 +193,7 @@ async def test_a_circle_of_redirects_ends_where_it_closes(upstream: Upstream, ta
     assert upstream.count() <= 2
 
 
-async def test_p39_signed_address_of_a_redirect_is_asked_for_letter_by_letter(
+async def test_signed_address_of_a_redirect_is_asked_for_letter_by_letter(
     upstream: Upstream,
 ) -> None:
     signed = f"{upstream.origin}/bucket/%7Ea/b%2Fc//../d?X-Sig=a%2Fb%7E%2b+c&x=%C3%A4&y="
@@ -219,7 +219,7 @@ async def test_redirect_to_what_is_no_address(upstream: Upstream, target: str) -
 # credentials
 
 
-async def test_p61_password_goes_to_its_origin_and_nowhere_else(
+async def test_password_goes_to_its_origin_and_nowhere_else(
     upstream: Upstream, wheel: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -241,7 +241,7 @@ async def test_p61_password_goes_to_its_origin_and_nowhere_else(
     assert "hunter2" not in caplog.text
 
 
-async def test_p61_wrong_password_is_an_error_that_does_not_show_it(
+async def test_wrong_password_is_an_error_that_does_not_show_it(
     upstream: Upstream, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)

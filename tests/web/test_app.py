@@ -59,7 +59,7 @@ ERRORS: list[tuple[errors.ProxyError, int, str | None]] = [
     ("error", "status", "retry_after"), ERRORS, ids=lambda value: type(value).__name__
 )
 @pytest.mark.parametrize("path", ["/simple/foo/", "/files/foo/-/foo-1.0.tar.gz"])
-async def test_p48_every_error_has_its_status(
+async def test_every_error_has_its_status(
     site: Site,
     stock: FakeIndex,
     path: str,
@@ -133,7 +133,7 @@ async def test_trouble_has_a_warning_and_other_errors_only_the_line_of_their_req
         (b"CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example:443\r\n", 400),
     ],
 )
-async def test_p64_requests_of_unclear_authority_are_refused(
+async def test_requests_of_unclear_authority_are_refused(
     site: Site, head: bytes, status: int
 ) -> None:
     answer = await site.raw(head + b"Connection: close\r\n\r\n")
@@ -165,7 +165,7 @@ async def test_readiness_is_its_own_question(stock: FakeIndex) -> None:
     assert stock.asked == []
 
 
-async def test_p63_with_a_prefix_everything_is_there_twice(stock: FakeIndex) -> None:
+async def test_with_a_prefix_everything_is_there_twice(stock: FakeIndex) -> None:
     """A server in front may strip the prefix, or not."""
     file = stock.add("foo", "foo-1.0.tar.gz", b"bytes")
     rest = (

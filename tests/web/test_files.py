@@ -113,7 +113,7 @@ async def test_head_has_the_headers_of_get_and_ignores_range(site: Site, laid: L
         ("bytes=-99999999", 0, None),  # more than there is: the whole file
     ],
 )
-async def test_p32_p33_a_range_is_206_with_exactly_these_bytes(
+async def test_a_range_is_206_with_exactly_these_bytes(
     site: Site, laid: Laid, content: bytes, asked: str, start: int, stop: int | None
 ) -> None:
     answer = await site.get(laid(content), headers={"Range": asked})
@@ -160,7 +160,7 @@ async def test_several_unknown_and_malformed_ranges_are_ignored(
         ("nonsense", 200),
     ],
 )
-async def test_p35_if_range_holds_only_for_the_same_bytes(
+async def test_if_range_holds_only_for_the_same_bytes(
     site: Site, laid: Laid, condition: str, status: int
 ) -> None:
     headers = {"Range": "bytes=10-19", "If-Range": condition}
@@ -206,7 +206,7 @@ async def test_requests_to_bypass_caches_change_nothing(site: Site, laid: Laid) 
     assert (await site.get(laid(SMALL), headers=headers)).body == SMALL[:10]
 
 
-async def test_p36_a_sibling_in_gzip_is_another_file(
+async def test_a_sibling_in_gzip_is_another_file(
     site: Site, stock: FakeIndex, tmp_path: Path
 ) -> None:
     plain, packed = b"plain tar" * 100, b"\x1f\x8b another file" * 100
@@ -221,9 +221,7 @@ async def test_p36_a_sibling_in_gzip_is_another_file(
 @pytest.mark.parametrize(
     "spelling", ["foo-1.0+cu1-py3-none-any.whl", "foo-1.0%2Bcu1-py3-none-any.whl"]
 )
-async def test_p37_both_spellings_of_a_plus_work(
-    site: Site, stock: FakeIndex, spelling: str
-) -> None:
+async def test_both_spellings_of_a_plus_work(site: Site, stock: FakeIndex, spelling: str) -> None:
     file = stock.add("foo", "foo-1.0+cu1-py3-none-any.whl", b"plus")
     assert (await site.get(f"/files/foo/{file.address_digest}/{spelling}")).body == b"plus"
     assert b"foo-1.0%2Bcu1-py3" in (await site.get("/simple/foo/")).body
@@ -252,13 +250,11 @@ async def test_p37_both_spellings_of_a_plus_work(
         "f" * 300,
         "f%C3%B3o-1.0.tar.gz",
         "%ff%fe",
-        "https:%2f%2fevil.example%2fx.whl",  # p70
+        "https:%2f%2fevil.example%2fx.whl",
         "foo-9.9.tar.gz",
     ],
 )
-async def test_p68_p70_only_listed_names_can_be_had(
-    site: Site, stock: FakeIndex, rest: str
-) -> None:
+async def test_only_listed_names_can_be_had(site: Site, stock: FakeIndex, rest: str) -> None:
     listed(stock, SMALL)
     for digest in (sha256(SMALL), "-"):
         answer = await site.get(f"/files/foo/{digest}/{rest}")
@@ -281,9 +277,7 @@ async def test_p68_p70_only_listed_names_can_be_had(
         "/etc/passwd",
     ],
 )
-async def test_p70_no_other_address_leads_to_a_file(
-    site: Site, stock: FakeIndex, path: str
-) -> None:
+async def test_no_other_address_leads_to_a_file(site: Site, stock: FakeIndex, path: str) -> None:
     listed(stock, SMALL)
     assert (await site.get(path)).status == 404
 
@@ -294,7 +288,7 @@ async def test_raw_traversal_in_the_target_is_404(site: Site, stock: FakeIndex) 
     assert (await site.raw(sent)).startswith(b"HTTP/1.1 404 ")
 
 
-async def test_p65_a_file_can_be_had_by_any_spelling_of_its_project(
+async def test_a_file_can_be_had_by_any_spelling_of_its_project(
     site: Site, stock: FakeIndex
 ) -> None:
     """Nothing is gained by a redirect: the digest says which bytes are meant."""
@@ -365,7 +359,7 @@ class Scripted:
             self.closed.set()
 
 
-async def test_p34_head_reads_nothing(site: Site, stock: FakeIndex) -> None:
+async def test_head_reads_nothing(site: Site, stock: FakeIndex) -> None:
     blob = Scripted(b"x", size=1)
     answer = await site.get(listed(stock, b"x", blob), "HEAD")
     assert (answer.status, answer.headers["Content-Length"]) == (200, "1")
@@ -389,7 +383,7 @@ async def test_an_error_before_the_first_byte_is_told(
     assert "Content-Length" in answer.headers and "ETag" not in answer.headers
 
 
-async def test_p38_a_file_that_is_gone_upstream_is_404(site: Site, stock: FakeIndex) -> None:
+async def test_a_file_that_is_gone_upstream_is_404(site: Site, stock: FakeIndex) -> None:
     answer = await site.get(listed(stock, SMALL, Scripted(GoneUpstream("u"), size=1000)))
     assert answer.status == 404
 
@@ -411,7 +405,7 @@ BREAKS = [UpstreamError("u", "broke off"), StoreDamaged("key"), OSError(5, "I/O 
 @pytest.mark.parametrize("error", BREAKS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("size", [1000, None])
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-async def test_p31_what_breaks_off_never_looks_complete(
+async def test_what_breaks_off_never_looks_complete(
     stock: FakeIndex, error: Exception, size: int | None, version: str
 ) -> None:
     """Also not to HTTP/1.0, where the end of the connection is the end of the answer."""
@@ -432,7 +426,7 @@ async def test_p31_what_breaks_off_never_looks_complete(
 
 
 @pytest.mark.parametrize("size", [True, False])
-async def test_p31_wrong_bytes_are_never_a_complete_answer(
+async def test_wrong_bytes_are_never_a_complete_answer(
     stock: FakeIndex, tmp_path: Path, size: bool
 ) -> None:
     async with rig(tmp_path) as upstream, serving(stock) as site:
@@ -445,7 +439,7 @@ async def test_p31_wrong_bytes_are_never_a_complete_answer(
         assert upstream.stored() == []
 
 
-async def test_p31_small_wrong_bytes_are_an_honest_502(stock: FakeIndex, tmp_path: Path) -> None:
+async def test_small_wrong_bytes_are_an_honest_502(stock: FakeIndex, tmp_path: Path) -> None:
     async with rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(SMALL, Fault(corrupt=True), name=NAME)
         path = listed(stock, SMALL, upstream.start(SMALL, name=NAME, size=len(SMALL)))
@@ -466,7 +460,7 @@ async def test_the_first_bytes_do_not_wait_for_the_last(stock: FakeIndex, tmp_pa
         assert b"Content-Length: 300000" in head
 
 
-async def test_p29_all_clients_get_all_bytes_from_one_download(
+async def test_all_clients_get_all_bytes_from_one_download(
     stock: FakeIndex, tmp_path: Path
 ) -> None:
     async with rig(tmp_path) as upstream, serving(stock) as site:

@@ -51,7 +51,7 @@ SMUGGLED = {
 
 
 @pytest.mark.parametrize("sent", SMUGGLED.values(), ids=SMUGGLED)
-async def test_p77_ambiguous_requests_are_refused_and_the_connection_closed(
+async def test_ambiguous_requests_are_refused_and_the_connection_closed(
     site: Site, sent: bytes
 ) -> None:
     received = await site.raw(sent + HEAD + b"X-Second: yes\r\n\r\n")

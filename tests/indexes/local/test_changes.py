@@ -60,7 +60,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-async def test_p44_a_new_file_is_seen_at_once(local: LocalDirectory, root: Path) -> None:
+async def test_a_new_file_is_seen_at_once(local: LocalDirectory, root: Path) -> None:
     with pytest.raises(NoSuchProject):
         await local.page(FOO)
     make_wheel(root, "foo", "1.0")

@@ -278,7 +278,7 @@ async def test_a_name_is_not_taken_from_the_start_of_another(tmp_path: Path) -> 
             await directory.page(FOO)
 
 
-async def test_p75_a_wheel_with_two_metadata_members_is_listed_without(
+async def test_a_wheel_with_two_metadata_members_is_listed_without(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0", files={"x-1.dist-info/METADATA": b"Name: x\n"})
@@ -399,7 +399,7 @@ async def test_claims_of_a_root_below_are_not_taken_over(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("watch", [True, False])
-async def test_p57_a_root_that_cannot_be_read_is_an_error_and_no_absence(
+async def test_a_root_that_cannot_be_read_is_an_error_and_no_absence(
     tmp_path: Path, watch: bool
 ) -> None:
     root = tmp_path / "root"
@@ -425,7 +425,7 @@ async def test_p57_a_root_that_cannot_be_read_is_an_error_and_no_absence(
             await directory.page(FOO)
 
 
-async def test_p57_before_it_is_opened_it_is_an_index_that_reads_first(tmp_path: Path) -> None:
+async def test_before_it_is_opened_it_is_an_index_that_reads_first(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
     directory = LocalDirectory("private", tmp_path, MemoryRecords(), Heard())
     assert await names(directory) == [wheel.name]

@@ -53,7 +53,7 @@ def test_when_watches_run_out_each_request_looks_by_itself(tmp_path: Path) -> No
     assert done.stderr.count("the system allows no more watches") == 1
 
 
-async def test_p57_without_descriptors_nothing_is_certain_and_later_each_request_looks(
+async def test_without_descriptors_nothing_is_certain_and_later_each_request_looks(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     make_wheel(tmp_path, "foo", "1.0")
@@ -75,7 +75,7 @@ async def test_p57_without_descriptors_nothing_is_certain_and_later_each_request
     assert caplog.text.count("inotify cannot be had") == 1
 
 
-async def test_p57_an_unmounted_root_is_an_error_and_no_absence(tmp_path: Path) -> None:
+async def test_an_unmounted_root_is_an_error_and_no_absence(tmp_path: Path) -> None:
     root = tmp_path / "root"
     with mounted(root, "size=1m"):
         make_wheel(root, "foo", "1.0")
