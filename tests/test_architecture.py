@@ -78,6 +78,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("storage",),
     # Values from outside are checked where they come in, and are plain after that.
     "pydantic": ("config", "composition", "warm", "cli"),
+    "pydantic_settings": ("config",),
     "click": ("cli",),
     "uvloop": ("cli",),
     "cryptography": ("bundle",),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config.loading import load
+from proxy.config.loading import load_settings
 from proxy.config.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ConfigurationError
 
@@ -22,7 +22,7 @@ SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
 
 def test_the_example_itself_changes_nothing() -> None:
-    assert load({}, EXAMPLE).origins == {}
+    assert load_settings({}, EXAMPLE).origins == {}
 
 
 def test_the_example_mentions_every_setting_and_no_other() -> None:
@@ -36,7 +36,7 @@ def test_the_default_shown_is_the_default(name: str) -> None:
         assert default is None
     else:
         shown = tomllib.loads(f"{name} = {SHOWN[name]}")
-        assert getattr(load(shown).settings, name) == default
+        assert getattr(load_settings(shown).settings, name) == default
 
 
 @pytest.mark.parametrize("table", [LocalTable, MirrorTable, FallthroughTable])
@@ -47,14 +47,14 @@ def test_the_example_mentions_every_key_of_an_index(table: type[Any]) -> None:
     kind = table.model_fields["kind"].annotation.__args__[0]
     shown = next(each for each in tables if each["kind"] == kind)
     assert set(shown) == set(table.model_fields)
-    assert load({"indexes": tomllib.loads(uncommented)["indexes"]}).settings.indexes
+    assert load_settings({"indexes": tomllib.loads(uncommented)["indexes"]}).settings.indexes
 
 
 def test_the_example_mentions_every_key_of_a_keep_table() -> None:
     given = tomllib.loads(re.sub(r"^# ?", "", "# [[keep]]" + KEEP, flags=re.MULTILINE))
     (table,) = given["keep"]
     assert set(table) == set(KeepTable.model_fields)
-    assert load(given).settings.keep[0].names == ["acme-*", "requests"]
+    assert load_settings(given).settings.keep[0].names == ["acme-*", "requests"]
     for name, field in KeepTable.model_fields.items():
         if name in ("every", "sdists", "all_files"):
             assert table[name] == field.default
@@ -77,6 +77,6 @@ def test_the_example_mentions_every_key_of_a_keep_table() -> None:
 )
 def test_a_wrong_keep_table_is_told_by_its_key(key: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load({"keep": [{"sources": ["top"], key: value}]})
+        load_settings({"keep": [{"sources": ["top"], key: value}]})
     assert caught.value.key.startswith(f"keep.0.{key}")
     assert "waystation settings" in caught.value.remedy

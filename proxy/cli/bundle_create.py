@@ -41,7 +41,7 @@ from proxy.cli.source_options import (
     tell_missing,
 )
 from proxy.composition import cache_folder, leaves, mirrored, open_cache, open_proxy, resolve_tree
-from proxy.config import LocalTable, Settings, load
+from proxy.config import LocalTable, Settings, load_settings
 from proxy.model import normalize
 from proxy.requirements import ResolvedFiles, needed
 from proxy.upstream import UpstreamOrigin
@@ -85,7 +85,7 @@ def create_command(
     to = None if file == DASH else file
     if to is None and sys.stdout.isatty():
         raise click.UsageError("a bundle is not for a terminal: name a file, or pipe it on")
-    settings = load(flags, config).settings
+    settings = load_settings(flags, config).settings
     quiet_logs(settings)
     origins = mirrored(settings)
     selection = asyncio.run(_selected(settings, origins, wanted, everything, projects))

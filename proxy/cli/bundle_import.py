@@ -34,7 +34,7 @@ from proxy.cli.bundle_report import (
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import quiet_logs
 from proxy.composition import mirrored, open_cache
-from proxy.config import Settings, load
+from proxy.config import Settings, load_settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -142,4 +142,4 @@ def import_command(
 
 def _settings(flags: dict[str, Any], config: Path | None, trust: tuple[Path, ...]) -> Settings:
     trusted = {"trusted_keys": list(trust)} if trust else {}
-    return load(flags | trusted, config).settings
+    return load_settings(flags | trusted, config).settings

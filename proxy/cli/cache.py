@@ -12,7 +12,7 @@ import click
 
 from proxy.cli.options import settings_options
 from proxy.composition import Cache, open_cache
-from proxy.config import load
+from proxy.config import load_settings
 from proxy.maintenance import cached_files, projects_in, purge, purge_everything, stats, verify
 from proxy.model import normalize
 from proxy.runtime import count_text, size_text, stamp
@@ -25,7 +25,7 @@ def command() -> None:
 
 
 def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, flags: Any) -> None:
-    settings = load(flags, config).settings
+    settings = load_settings(flags, config).settings
 
     async def run() -> int:
         async with open_cache(settings) as cache:

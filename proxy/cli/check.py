@@ -28,7 +28,7 @@ from proxy.composition import (
     resolve_tree,
     without_credentials,
 )
-from proxy.config import LocalTable, MirrorTable, Settings, load
+from proxy.config import LocalTable, MirrorTable, Settings, load_settings
 from proxy.errors import ConfigurationError, reason
 from proxy.storage import private_folder, require_local
 from proxy.upstream import probe
@@ -45,7 +45,7 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
     Then try the cache folder, the directories, the port and upstream. Exit status 2 if a
     setting is wrong, 1 if something that was tried failed.
     """
-    loaded = load(flags, config, resolve_tree)
+    loaded = load_settings(flags, config, resolve_tree)
     if toml:
         click.echo("\n".join(as_toml(loaded.settings)))
         return

@@ -17,7 +17,7 @@ import click
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import given, read_sources, source_options, tell_missing
 from proxy.composition import Proxy, cache_folder, leaves, open_proxy, resolve_tree
-from proxy.config import LocalTable, Settings, load
+from proxy.config import LocalTable, Settings, load_settings
 from proxy.errors import ConfigurationError, how_to_add
 from proxy.export import (
     Exported,
@@ -104,7 +104,7 @@ def command(
     asked.check()
     if names and link:
         raise click.UsageError("--link is of no use: the files of --names are elsewhere")
-    settings = load(flags, config).settings
+    settings = load_settings(flags, config).settings
     check_place(folder, settings, asked)
     base = None if base_url is None else base_address(base_url)
     tree = Tree(folder.absolute(), verify=verify)

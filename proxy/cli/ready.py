@@ -19,7 +19,7 @@ from proxy.cli.source_options import (
     source_options,
     tell_missing,
 )
-from proxy.config import load
+from proxy.config import load_settings
 from proxy.requirements import FileFilter, SourceRequirements, missing_lines
 from proxy.runtime import count_text, size_text
 from proxy.warm import Readiness, display, ready
@@ -46,7 +46,7 @@ def command(
     waystation warm -" fetches it.
     """
     wanted = given(flags)
-    settings = load(flags, config).settings
+    settings = load_settings(flags, config).settings
     quiet_logs(settings)
     wants, choice = read_sources(**wanted)
     work = ready(settings, wants, choice, display(quiet=quiet), verify=verify, install=install)

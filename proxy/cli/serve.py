@@ -18,7 +18,7 @@ from proxy.cli.check import probing
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.workers import Supervisor, board, count, post, when_orphaned
 from proxy.composition import Proxy, describe, open_proxy, resolve_tree
-from proxy.config import Settings, load
+from proxy.config import Settings, load_settings
 from proxy.events import Events
 from proxy.prefetch import MARK_COLUMNS as ASKED
 from proxy.prefetch import WorkerMarks
@@ -47,7 +47,7 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 @serving_options
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
-    settings = load(flags, config, resolve_tree).settings
+    settings = load_settings(flags, config, resolve_tree).settings
     handler = set_up(
         settings.log_format,
         settings.log_level,

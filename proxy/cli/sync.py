@@ -19,7 +19,7 @@ import click
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import quiet_logs, tell_missing
 from proxy.composition import Proxy, open_proxy
-from proxy.config import KeepTable, Settings, load
+from proxy.config import KeepTable, Settings, load_settings
 from proxy.distributions import parse_targets
 from proxy.errors import ConfigurationError
 from proxy.requirements import DEFAULT_JOBS, FileFilter
@@ -78,7 +78,7 @@ def command(
     A server does the same by itself, each table at its interval. Exit status 1 if something
     could not be had.
     """
-    settings = load(flags, config).settings
+    settings = load_settings(flags, config).settings
     quiet_logs(settings)
     if settings.offline:
         raise ConfigurationError("offline", "nothing can be fetched", "give --online")

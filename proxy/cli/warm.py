@@ -19,7 +19,7 @@ from proxy.cli.source_options import (
     source_options,
     tell_missing,
 )
-from proxy.config import Settings, load
+from proxy.config import Settings, load_settings
 from proxy.errors import ConfigurationError
 from proxy.requirements import DEFAULT_JOBS, FileFilter, SourceRequirements
 from proxy.runtime import count_text, size_text
@@ -48,7 +48,7 @@ def command(
     on where it was interrupted. Exit status 1 if something could not be had.
     """
     wanted = given(flags)
-    settings = load(flags, config).settings
+    settings = load_settings(flags, config).settings
     quiet_logs(settings)
     if settings.offline:
         raise ConfigurationError("offline", "nothing can be fetched", "give --online")

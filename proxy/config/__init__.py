@@ -1,6 +1,10 @@
-"""Configuration: the settings, and where their values come from."""
+"""Settings: their types, and how they are loaded from file, environment and command line.
 
-from proxy.config.loading import load
+``load_settings`` merges the sources and reports all errors at once, in plain words. Other packages
+take a ``Settings`` value only where things are composed.
+"""
+
+from proxy.config.loading import load_settings
 from proxy.config.settings import (
     FallthroughTable,
     IndexTable,
@@ -17,5 +21,5 @@ __all__ = [
     "LocalTable",
     "MirrorTable",
     "Settings",
-    "load",
+    "load_settings",
 ]

@@ -1,118 +1,128 @@
-"""Where settings come from: defaults, a TOML file, the environment, flags; the later wins."""
+"""Load the settings from their sources: TOML file, environment, command line; the later wins."""
 
 from __future__ import annotations
 
-import json
 import os
-import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
-from proxy.config.mistakes import mistakes, unknown
-from proxy.config.settings import Settings
+from proxy.config.settings import VARIABLE_PREFIX, Settings
+from proxy.config.validation_errors import explain_errors, unknown_setting
 from proxy.errors import ConfigurationError, refuse
 
-VARIABLE_PREFIX = "WAYSTATION_"
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
 CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
-_KNOWN = {VARIABLE_PREFIX + name.upper(): name for name in Settings.model_fields}
-_TABLES = ("indexes", "keep")
-_PATHS = [name for name, each in Settings.model_fields.items() if "Path" in str(each.annotation)]
+_PATH_SETTINGS = [
+    name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)
+]
 _PATH_ENDINGS = (".txt", ".in", ".toml", ".lock", ".json", ".jsonl", ".log")
+
+Problems = list[ConfigurationError]
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSettings:
     settings: Settings
     origins: Mapping[str, str]
-    """For each setting that is not at its default: where its value comes from, for people."""
+    """For each setting that a source gives: the source, in words for people."""
 
 
-def load(
+def load_settings(
     flags: Mapping[str, Any],
     config: Path | None = None,
     check: Callable[[Settings], object] = lambda settings: None,
-) -> Loaded:
-    """The settings in force. Raises ``ConfigurationError`` that names all keys and remedies.
+) -> LoadedSettings:
+    """Merge all sources. Raises one ``ConfigurationError`` that lists every wrong setting.
 
     ``flags`` holds what the command line sets; None means not set. Without ``config``, the
-    file that the variable ``WAYSTATION_CONFIG`` names is read, if it is set. ``check`` may raise
-    ``ConfigurationError`` too; it gets settings without those that are wrong.
+    file that the variable ``WAYSTATION_CONFIG`` names is read, if that is set. ``check`` is called
+    with the settings, without the wrong ones, and may raise ``ConfigurationError`` too.
     """
-    problems: list[ConfigurationError] = []
-    config = config or (
-        Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None
-    )
-    layers = [
-        (str(config), _file(config, problems) if config else {}),
-        ("environment", _environment(problems)),
-        ("flag", {name: value for name, value in flags.items() if value is not None}),
-    ]
+    problems: Problems = []
+    named = os.environ.get(CONFIG_VARIABLE)
+    config = config or (Path(named) if named else None)
+    sources = {
+        str(config): _read_file(config, problems) if config else {},
+        "environment": _read_environment(problems),
+        "flag": {name: value for name, value in flags.items() if value is not None},
+    }
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for origin, layer in layers:
-        values |= layer
-        origins |= dict.fromkeys(layer, origin)
-    settings = _validated(values, origins, problems)
-    problems += _inconsistent(settings, values)
+    for origin, given in sources.items():
+        values |= given  # a table replaces the table of an earlier source: tables are not merged
+        origins |= dict.fromkeys(given, origin)
+    settings = _validate(values, origins, problems)
+    problems += _check_together(settings, values)
     try:
         check(settings)
     except ConfigurationError as error:
         problems += error.parts
     refuse(problems)
-    return Loaded(settings, origins)
+    return LoadedSettings(settings, origins)
 
 
-def _validated(
-    values: Mapping[str, Any], origins: Mapping[str, str], problems: list[ConfigurationError]
+def _validate(
+    values: Mapping[str, Any], origins: Mapping[str, str], problems: Problems
 ) -> Settings:
-    """Settings of all values that are right; what is wrong of the others is added to problems."""
+    """Settings of the valid values. Adds the errors of the others to ``problems``."""
     try:
         return Settings(**values)
     except ValidationError as error:
-        problems += mistakes(error, origins)
+        problems += explain_errors(error, origins)
         wrong = {each["loc"][0] for each in error.errors()}
-        return Settings(**{name: each for name, each in values.items() if name not in wrong})
+        return Settings(**{name: value for name, value in values.items() if name not in wrong})
 
 
-def _file(path: Path, problems: list[ConfigurationError]) -> dict[str, Any]:
-    """The settings in a TOML file; relative paths in it begin at its folder."""
+class _TomlFile(TomlConfigSettingsSource):
+    def _read_files(self, files: Any, deep_merge: bool = False) -> dict[str, Any]:
+        """Raise ``OSError`` where the library takes a missing file for an empty one."""
+        return self._read_file(files)
+
+
+def _read_file(path: Path, problems: Problems) -> dict[str, Any]:
+    """The settings in a TOML file; relative paths in it are relative to its folder."""
     try:
         path = path.expanduser()
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = _TomlFile(Settings, path).toml_data
     except RuntimeError:
         problem = f"the home directory in {path} is not known"
         problems.append(ConfigurationError("config", problem, "name a file that exists"))
     except OSError as error:
         problem = f"{path} cannot be read: {error.strerror}"
         problems.append(ConfigurationError("config", problem, "name a file that exists"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, or no UTF-8
         problems.append(ConfigurationError("config", f"{path} is not TOML: {error}"))
     else:
-        known = {name: each for name, each in values.items() if name in Settings.model_fields}
-        wrong = values.keys() - known.keys()
-        problems += [unknown(name, Settings.model_fields, str(path)) for name in sorted(wrong)]
-        return _rooted(known, path.parent)
+        known = {name: value for name, value in values.items() if name in Settings.model_fields}
+        problems += [
+            unknown_setting(name, Settings.model_fields, str(path))
+            for name in sorted(values.keys() - known.keys())
+        ]
+        return _resolve_paths(known, path.parent)
     return {}
 
 
-def _rooted(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Relative paths among the values as paths below the folder of their file."""
-    rooted = dict(values)
-    for name in _PATHS:
+def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Replace relative paths by paths below ``folder``. Values of wrong types stay as they are."""
+    values = dict(values)
+    for name in _PATH_SETTINGS:
         if isinstance(value := values.get(name), str):
             value = value.replace(",", " ").split() if name == "trusted_keys" else value
         if isinstance(value, str | list):
-            rooted[name] = _below(folder, value)
-    tables = values.get("indexes")
-    if isinstance(tables, dict):
-        rooted["indexes"] = {name: _index_rooted(each, folder) for name, each in tables.items()}
-    if isinstance(values.get("keep"), list):
-        rooted["keep"] = [_keep_rooted(each, folder) for each in values["keep"]]
-    return rooted
+            values[name] = _below(folder, value)
+    if isinstance(tables := values.get("indexes"), dict):
+        values["indexes"] = {name: _index_table(each, folder) for name, each in tables.items()}
+    if isinstance(tables := values.get("keep"), list):
+        values["keep"] = [_keep_table(each, folder) for each in tables]
+    return values
 
 
 def _below(folder: Path, value: Any) -> Any:
@@ -121,14 +131,14 @@ def _below(folder: Path, value: Any) -> Any:
     return str(folder / value) if isinstance(value, str) and value[:1] != "~" else value
 
 
-def _index_rooted(table: Any, folder: Path) -> Any:
+def _index_table(table: Any, folder: Path) -> Any:
     if isinstance(table, dict) and "path" in table:
         return table | {"path": _below(folder, table["path"])}
     return table
 
 
-def _keep_rooted(table: Any, folder: Path) -> Any:
-    """Sources are paths, requirements or names: what exists, or is written as a path, is one."""
+def _keep_table(table: Any, folder: Path) -> Any:
+    """Sources are paths, requirements or project names; only the paths are relative to a folder."""
     if not isinstance(table, dict) or not isinstance(table.get("sources"), list):
         return table
     sources = [
@@ -139,6 +149,7 @@ def _keep_rooted(table: Any, folder: Path) -> Any:
 
 
 def _is_path(folder: Path, source: str) -> bool:
+    """Whether a source is written as a path, or exists in ``folder``."""
     if source == "-" or "://" in source:
         return False
     return (
@@ -148,53 +159,66 @@ def _is_path(folder: Path, source: str) -> bool:
     )
 
 
-def _environment(problems: list[ConfigurationError]) -> dict[str, Any]:
+class _Environment(EnvSettingsSource):
+    """Collects all variables that are not JSON; the library raises for the first."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings)
+        self.problems: Problems = []
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError as error:
+            variable = VARIABLE_PREFIX + field_name.upper()
+            kind = "an object of objects" if field_name == "indexes" else "a list of objects"
+            problem = f"it is not JSON: {error}"
+            self.problems.append(ConfigurationError(variable, problem, f"give {kind}"))
+            return None
+
+
+def _read_environment(problems: Problems) -> dict[str, Any]:
     """The settings in variables, in capitals or not; an empty variable counts as not set."""
-    values: dict[str, Any] = {}
-    for variable in sorted(name for name in os.environ if name.upper().startswith(VARIABLE_PREFIX)):
-        name = _KNOWN.get(variable.upper())
-        if variable.upper() == CONFIG_VARIABLE or (name and not os.environ[variable]):
-            continue
-        if name is None:
-            problems.append(unknown(variable, _KNOWN))
-        elif name in values:
-            problem = "it is set twice, in capitals and not"
-            problems.append(ConfigurationError(variable, problem, "unset one of them"))
-        else:
-            try:
-                values[name] = _decoded(variable, name)
-            except ValueError as error:
-                kind = "an object of objects" if name == "indexes" else "a list of objects"
-                problem = f"it is not JSON: {error}"
-                problems.append(ConfigurationError(variable, problem, f"give {kind}"))
+    ours = sorted(name for name in os.environ if name.upper().startswith(VARIABLE_PREFIX))
+    if not ours:
+        return {}
+    known = {VARIABLE_PREFIX + name.upper() for name in Settings.model_fields}
+    problems += [
+        unknown_setting(name, known)
+        for name in ours
+        if name.upper() not in known | {CONFIG_VARIABLE}
+    ]
+    times_set = Counter(name.upper() for name in ours if os.environ[name])
+    problems += [
+        ConfigurationError(name, "it is set twice, in capitals and not", "unset one of them")
+        for name in known
+        if times_set[name] > 1
+    ]
+    environment = _Environment()
+    values = environment()
+    problems += environment.problems
     return values
 
 
-def _decoded(variable: str, name: str) -> Any:
-    """Tables are written as JSON in variables. Raises ``ValueError``."""
-    text = os.environ[variable]
-    return json.loads(text) if name in _TABLES else text
-
-
-NEEDS = {
+REQUIRED_TOGETHER = {
     "tls_certificate": "tls_key",
     "tls_key": "tls_certificate",
     "client_key": "client_certificate",
     "upstream_username": "upstream_password",
     "upstream_password": "upstream_username",
 }
-FILES = ("tls_certificate", "tls_key", "ca_bundle", "client_certificate", "client_key")
+FILE_SETTINGS = ("tls_certificate", "tls_key", "ca_bundle", "client_certificate", "client_key")
 
 
-def _inconsistent(settings: Settings, given: Mapping[str, Any]) -> Iterator[ConfigurationError]:
-    """What is wrong of settings together, and of files that they name."""
-    for one, other in NEEDS.items():
+def _check_together(settings: Settings, given: Mapping[str, Any]) -> Iterator[ConfigurationError]:
+    """Check settings that depend on each other, and files that settings name."""
+    for one, other in REQUIRED_TOGETHER.items():
         if getattr(settings, one) is not None and given.get(other) is None:
             yield ConfigurationError(one, f"it is set but {other} is not", f"set {other} too")
-    files = [(name, getattr(settings, name)) for name in FILES]
+    files = [(name, getattr(settings, name)) for name in FILE_SETTINGS]
     for name, path in [*files, *(("trusted_keys", path) for path in settings.trusted_keys)]:
         if path is not None and not path.is_file():
             yield ConfigurationError(name, f"there is no file {path}", "name a file that exists")
     if settings.page_ttl_min > settings.page_ttl:
         problem = f"{settings.page_ttl_min:g} is greater than page_ttl, {settings.page_ttl:g}"
-        yield ConfigurationError("page_ttl_min", problem, "set one that is not")
+        yield ConfigurationError("page_ttl_min", problem, "set at most page_ttl")

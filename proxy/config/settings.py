@@ -1,8 +1,6 @@
-"""A ``[[keep]]`` table of the settings as a type; ``settings.example.toml`` explains its keys.
+"""The settings as pydantic models: types, defaults and checks of single values.
 
-The settings as types: what may be set, and what holds if it is not. No behaviour.
-
-``settings.example.toml`` explains every one; ``proxy.config.loading`` finds the values.
+``settings.example.toml`` explains every setting; ``proxy.config.loading`` reads the sources.
 """
 
 from __future__ import annotations
@@ -23,82 +21,42 @@ from pydantic import (
     UrlConstraints,
     field_validator,
 )
+from pydantic_settings import (
+    BaseSettings,
+    ForceDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from proxy.errors import ConfigurationError
 from proxy.policies import Reserved, matcher
 from proxy.runtime import seconds
 
 
-class KeepTable(BaseModel):
-    """What is kept warm: sources as ``waystation warm`` takes them, for which targets."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-    sources: Annotated[list[str], Field(min_length=1)]
-    python: list[Annotated[str, Field(pattern=r"^3\.\d{1,2}(\.\d{1,2})?$")]] = []
-    platform: list[str] = []
-    every: Annotated[float, BeforeValidator(seconds), Field(ge=1, allow_inf_nan=False)] = 3600.0
-    names: list[str] = []
-    versions: str = ""
-    latest: Annotated[int, Field(gt=0)] | None = None
-    sdists: Literal["also", "none", "only"] = "also"
-    all_files: bool = False
-    max_file_size: ByteSize | None = None
-
-    @field_validator("sources")
-    @classmethod
-    def _home(cls, value: list[str]) -> list[str]:
-        try:
-            return [str(Path(each).expanduser()) if each[:1] == "~" else each for each in value]
-        except RuntimeError:
-            raise ValueError("the home directory in one of them is not known") from None
-
-    @field_validator("names")
-    @classmethod
-    def _patterns(cls, value: list[str]) -> list[str]:
-        matcher(value)
-        return value
-
-    @field_validator("platform")
-    @classmethod
-    def _platforms(cls, value: list[str]) -> list[str]:
-        from proxy.distributions import parse_platform
-
-        try:
-            for each in value:
-                parse_platform(each)
-        except ConfigurationError as error:
-            raise ValueError(f"{error.problem}; {error.remedy}") from None
-        return value
-
-    @field_validator("versions")
-    @classmethod
-    def _specifier(cls, value: str) -> str:
-        try:
-            SpecifierSet(value)
-        except InvalidSpecifier:
-            raise ValueError(f"{value!r} is no version specifier such as '>=2,<3'") from None
-        return value
-
-
-def _expanded(path: Path) -> Path:
-    """With ``~`` as the home directory of the user."""
+def _expand_home(path: Path) -> Path:
+    """Replace ``~`` by the home directory of the user."""
     try:
         return path.expanduser()
     except RuntimeError:
         raise ValueError(f"the home directory in {path} is not known") from None
 
 
-UserPath = Annotated[Path, AfterValidator(_expanded)]
+UserPath = Annotated[Path, AfterValidator(_expand_home)]
 Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
-Status = Annotated[int, Field(ge=400, le=499)]
+ClientErrorStatus = Annotated[int, Field(ge=400, le=499)]
 
 DAY = 86400.0
+"""Seconds."""
+
+VARIABLE_PREFIX = "WAYSTATION_"
+"""Begins the names of environment variables that are settings."""
 
 
 class Table(BaseModel):
+    """A table in the file of settings: unknown keys are errors, values cannot change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
@@ -119,18 +77,18 @@ class MirrorTable(Table):
     username: str | None = None
     password: SecretStr | None = None
     file_hosts: list[str] = []
-    missing_statuses: list[Status] = [404, 410]
+    missing_statuses: list[ClientErrorStatus] = [404, 410]
     reserved: list[str] = []
 
     @field_validator("reserved")
     @classmethod
-    def _patterns(cls, value: list[str]) -> list[str]:
+    def _check_reserved(cls, value: list[str]) -> list[str]:
         Reserved(value)
         return value
 
 
 class FallthroughTable(Table):
-    """Other indexes, by name, in the order in which they are asked."""
+    """Names of other indexes; the first one that has a project answers for it."""
 
     kind: Literal["fallthrough"]
     of: Annotated[list[str], Field(min_length=1)]
@@ -139,10 +97,69 @@ class FallthroughTable(Table):
 IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discriminator="kind")]
 
 
-class Settings(Table):
-    """All settings, as ``settings.example.toml`` lists them."""
+class KeepTable(Table):
+    """Files that are kept in the cache: sources as for ``waystation warm``, targets and filters."""
 
-    # Where it listens
+    sources: Annotated[list[str], Field(min_length=1)]
+    python: list[Annotated[str, Field(pattern=r"^3\.\d{1,2}(\.\d{1,2})?$")]] = []
+    platform: list[str] = []
+    every: Annotated[float, BeforeValidator(seconds), Field(ge=1, allow_inf_nan=False)] = 3600.0
+    names: list[str] = []
+    versions: str = ""
+    latest: Annotated[int, Field(gt=0)] | None = None
+    sdists: Literal["also", "none", "only"] = "also"
+    all_files: bool = False
+    max_file_size: ByteSize | None = None
+
+    @field_validator("sources")
+    @classmethod
+    def _expand_home(cls, value: list[str]) -> list[str]:
+        try:
+            return [str(Path(each).expanduser()) if each[:1] == "~" else each for each in value]
+        except RuntimeError:
+            raise ValueError("the home directory in one of them is not known") from None
+
+    @field_validator("names")
+    @classmethod
+    def _check_patterns(cls, value: list[str]) -> list[str]:
+        matcher(value)
+        return value
+
+    @field_validator("platform")
+    @classmethod
+    def _check_platforms(cls, value: list[str]) -> list[str]:
+        from proxy.distributions import parse_platform
+
+        try:
+            for each in value:
+                parse_platform(each)
+        except ConfigurationError as error:
+            raise ValueError(f"{error.problem}; {error.remedy}") from None
+        return value
+
+    @field_validator("versions")
+    @classmethod
+    def _check_versions(cls, value: str) -> str:
+        try:
+            SpecifierSet(value)
+        except InvalidSpecifier:
+            raise ValueError(f"{value!r} is not a version specifier such as '>=2,<3'") from None
+        return value
+
+
+class Settings(BaseSettings):
+    """All settings. ``Settings(...)`` reads nothing but its arguments: see ``load_settings``."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        defer_build=True,
+        env_prefix=VARIABLE_PREFIX,
+        env_ignore_empty=True,
+        enable_decoding=False,  # lists in variables have commas; only ForceDecode fields are JSON
+    )
+
+    # Where the server listens
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
@@ -151,7 +168,7 @@ class Settings(Table):
     tls_certificate: UserPath | None = None
     tls_key: UserPath | None = None
 
-    # What it serves, in short
+    # What it serves: the short form
     packages: UserPath | None = None
     legacy_files: bool = False
     watch: bool = True
@@ -159,10 +176,10 @@ class Settings(Table):
     upstream: HttpUrl | None = None
     upstream_username: str | None = None
     upstream_password: SecretStr | None = None
-    upstream_missing_statuses: list[Status] = [404, 410]
+    upstream_missing_statuses: list[ClientErrorStatus] = [404, 410]
     file_hosts: list[str] = []
-    # ... and in full
-    indexes: dict[str, IndexTable] = {}
+    # What it serves: named indexes
+    indexes: Annotated[dict[str, IndexTable], ForceDecode] = {}
     index: str = "main"
 
     # The cache
@@ -174,14 +191,12 @@ class Settings(Table):
     absence_ttl: Seconds = 30.0
     stale_while_revalidate: Seconds = 600.0
     stale_if_error: Seconds = 7 * DAY
-    soft_deadline: Positive = 3.0
-
+    soft_deadline: PositiveSeconds = 3.0
     on_changed_file: Literal["refuse", "warn", "accept"] = "refuse"
-
     vanished_files: Literal["hide", "show"] = "hide"
 
-    # What is kept warm
-    keep: list[KeepTable] = []
+    # What is kept in the cache
+    keep: Annotated[list[KeepTable], ForceDecode] = []
     change_lists: UserPath | None = None
 
     # Without a network
@@ -189,15 +204,15 @@ class Settings(Table):
     offline_list_all: bool = False
     trusted_keys: list[UserPath] = []
 
-    # How upstream is asked
+    # Connections to upstream
     netrc: bool = True
     outgoing_proxy: Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])] | None = None
     ca_bundle: UserPath | None = None
     client_certificate: UserPath | None = None
     client_key: UserPath | None = None
-    connect_timeout: Positive = 10.0
-    read_timeout: Positive = 60.0
-    page_timeout: Positive = 30.0
+    connect_timeout: PositiveSeconds = 10.0
+    read_timeout: PositiveSeconds = 60.0
+    page_timeout: PositiveSeconds = 30.0
     retries: Annotated[int, Field(ge=0, le=10)] = 2
     upstream_connections: Count = 64
     speculate: Literal["off", "metadata", "files"] = "files"
@@ -207,8 +222,8 @@ class Settings(Table):
     # Clients
     client_refresh: Literal["never", "no-cache", "always"] = "no-cache"
     max_connections: Count = 1000
-    keepalive_timeout: Positive = 75.0
-    write_timeout: Positive = 60.0
+    keepalive_timeout: PositiveSeconds = 75.0
+    write_timeout: PositiveSeconds = 60.0
     shutdown_grace: Seconds = 60.0
 
     # Logs
@@ -220,12 +235,27 @@ class Settings(Table):
         "reserved", "file_hosts", "upstream_missing_statuses", "trusted_keys", mode="before"
     )
     @classmethod
-    def _list(cls, value: object) -> object:
-        """Environment and flags give lists as text, with commas between."""
+    def _split_list(cls, value: object) -> object:
+        """Variables and flags give lists as text, separated by commas or spaces."""
         return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @field_validator("reserved")
     @classmethod
-    def _patterns(cls, value: list[str]) -> list[str]:
+    def _check_reserved(cls, value: list[str]) -> list[str]:
         Reserved(value)
         return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only arguments: ``load_settings`` reads each other source by itself.
+
+        It has to know the source of each value, and report the errors of all sources at once.
+        """
+        return (init_settings,)

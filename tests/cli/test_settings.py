@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config.loading import load
+from proxy.config.loading import load_settings
 from proxy.errors import ConfigurationError
 from tests.support.pki import Authority
 from tests.support.running import ROOT, Done, command, environment, running, waystation
@@ -100,7 +100,7 @@ PYDANTIC = ("Input", "input", "valid string", "Value error", "pydantic", "Url", 
 )
 def test_a_mistake_is_told_in_words_of_ours(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        load({name: value})
+        load_settings({name: value})
     assert caught.value.key.split(".")[0] == name
     assert not [each for each in PYDANTIC if each in str(caught.value)]
     assert "wrong value" not in str(caught.value)
@@ -114,8 +114,10 @@ def test_a_mistake_is_told_in_words_of_ours(name: str, value: object) -> None:
     ],
 )
 async def test_times_may_have_units(text: str, seconds: float) -> None:
-    assert load({"page_ttl": text}).settings.page_ttl == seconds
-    assert load({"keep": [{"sources": ["x"], "every": "1h"}]}).settings.keep[0].every == 3600
+    assert load_settings({"page_ttl": text}).settings.page_ttl == seconds
+    assert (
+        load_settings({"keep": [{"sources": ["x"], "every": "1h"}]}).settings.keep[0].every == 3600
+    )
 
 
 async def test_times_with_units_are_taken_from_file_environment_and_flag(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import HttpUrl
 
 from proxy.composition.proxy import Proxy, open_proxy
-from proxy.config.loading import load
+from proxy.config.loading import load_settings
 from proxy.export.export import Exported, Form, export
 from proxy.export.file_list import open_directory
 from proxy.export.selection import ExportSelection
@@ -75,7 +75,7 @@ async def cached(
 ) -> AsyncIterator[Proxy]:
     """All indexes on a cache in that folder, with only what is held listed if ``offline``."""
     flags = {"upstream": HttpUrl(upstream.url), "cache_dir": folder / "cache", "netrc": False}
-    async with open_proxy(load({**flags, "offline": offline, **more}).settings) as proxy:
+    async with open_proxy(load_settings({**flags, "offline": offline, **more}).settings) as proxy:
         yield proxy
 
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import HttpUrl
 
 from proxy.composition.proxy import open_proxy
-from proxy.config.loading import load
+from proxy.config.loading import load_settings
 from proxy.export.export import Form
 from proxy.export.simple_pages import flat
 from proxy.model import METADATA, ProjectName
@@ -155,7 +155,7 @@ async def test_nginx_shows_people_their_pages_and_nobody_the_list_of_ours(
 async def test_waystation_takes_it_as_upstream(tmp_path: Path, tree: Path, server: str) -> None:
     async with served(tree, server, tmp_path / "nginx") as address:
         flags = {"upstream": HttpUrl(f"{address}simple/"), "cache_dir": tmp_path / "cache"}
-        async with open_proxy(load({**flags, "netrc": False}).settings) as proxy:
+        async with open_proxy(load_settings({**flags, "netrc": False}).settings) as proxy:
             page = await proxy.index.page(FOO)
             by_name = {file.filename: file for file in page.files}
             wheel = by_name["foo-2.0-py3-none-any.whl"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import HttpUrl
 
-from proxy.config.loading import load
+from proxy.config.loading import load_settings
 from proxy.config.settings import Settings
 from proxy.requirements.model import FileFilter, SourceRequirements, joined
 from proxy.requirements.sources import read_source
@@ -59,7 +59,7 @@ class WarmSite:
 
     def settings(self, **more: Any) -> Settings:
         flags = {"upstream": HttpUrl(self.upstream.url), "cache_dir": self.cache, **more}
-        return load(flags).settings
+        return load_settings(flags).settings
 
     def source(self, name: str, text: str) -> str:
         path = self.folder / name

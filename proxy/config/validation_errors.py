@@ -1,10 +1,9 @@
-"""Wrong settings in words: which key, which value, what would be right."""
+"""Validation errors in plain words: which key, which value, what would be right."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,21 +11,21 @@ from pydantic import BaseModel, ValidationError
 from proxy.config.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ConfigurationError
 
-EXPLAINED = "`waystation settings` prints all settings and explains them"
-_TABLES: dict[str, type[BaseModel]] = {
+SEE_SETTINGS = "`waystation settings` prints all settings and explains them"
+_INDEX_TABLES: dict[str, type[BaseModel]] = {
     "local": LocalTable,
     "mirror": MirrorTable,
     "fallthrough": FallthroughTable,
 }
-_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
+_NOT_AN_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
 
-_BY_KEY = {
+_TEXT_BY_KEY = {
     "workers": 'is neither a whole number from 1 on nor "auto"',
     "prefix": 'is not a path such as "/pypi", without a slash at its end',
     "python": 'is not a Python version such as "3.12"',
 }
-_BY_TYPE = {
-    "missing": "is needed and not set",
+_TEXT_BY_ERROR_TYPE = {
+    "missing": "is required",
     "too_short": "is empty",
     "greater_than": "has to be greater than {gt}",
     "greater_than_equal": "has to be at least {ge}",
@@ -38,7 +37,7 @@ _BY_TYPE = {
     "finite_number": "is not a finite number",
     "value_error": "{error}",
 }
-_BY_FAMILY = {
+_TEXT_BY_TYPE_PREFIX = {
     "int": "is not a whole number",
     "float": "is not a number",
     "bool": "is neither true nor false",
@@ -47,67 +46,71 @@ _BY_FAMILY = {
     "list": "is not a list",
     "dict": "is not a table",
     "model": "is not a table",
-    "url": _ADDRESS,
+    "url": _NOT_AN_ADDRESS,
     "byte": 'is not a size in bytes, such as 500000000 or "20GB"',
 }
-"""By the first word of the type of an error."""
+"""By the first word of the error type: ``int_parsing`` and ``int_type`` have one text."""
 
 
-def similar(name: str, known: Iterable[str]) -> str:
-    """``; did you mean …?`` where a known name is close; capitals do not count. Else empty."""
+def similar_name(name: str, known: Iterable[str]) -> str:
+    """``did you mean …? `` if a known name is similar, ignoring case; else empty."""
+    from difflib import get_close_matches
+
     by_lower = {each.lower(): each for each in known}
     close = get_close_matches(name.lower(), by_lower, 1, cutoff=0.7)
     return f"did you mean {by_lower[close[0]]}? " if close else ""
 
 
-def unknown(key: str, known: Iterable[str], origin: str = "") -> ConfigurationError:
+def unknown_setting(key: str, known: Iterable[str], origin: str = "") -> ConfigurationError:
     """The error for a name that no setting has."""
     where = f" (from {origin})" if origin else ""
-    hint = similar(key.rpartition(".")[2], known)
-    return ConfigurationError(key, f"there is no such setting{where}", hint + EXPLAINED)
+    hint = similar_name(key.rpartition(".")[2], known)
+    return ConfigurationError(key, f"there is no such setting{where}", hint + SEE_SETTINGS)
 
 
-def mistakes(error: ValidationError, origins: Mapping[str, str]) -> Iterator[ConfigurationError]:
-    """Each wrong setting once."""
+def explain_errors(
+    error: ValidationError, origins: Mapping[str, str]
+) -> Iterator[ConfigurationError]:
+    """One error for each wrong setting, although pydantic may report several for one."""
     seen = set()
     for each in error.errors(include_url=False):
-        found = _explained(each, origins)
+        found = _explain(each, origins)
         if found.key not in seen:
             seen.add(found.key)
             yield found
 
 
-def _explained(error: Mapping[str, Any], origins: Mapping[str, str]) -> ConfigurationError:
+def _explain(error: Mapping[str, Any], origins: Mapping[str, str]) -> ConfigurationError:
     parts = [str(part) for part in error["loc"]]
     name, known = parts[0], list(Settings.model_fields)
     if name == "indexes":
-        known = [key for kind in parts[2:3] for key in _TABLES[kind].model_fields]
-        del parts[2:3]  # the kind, which is no part of the key
+        known = [key for kind in parts[2:3] for key in _INDEX_TABLES[kind].model_fields]
+        del parts[2:3]  # pydantic adds the kind, which is not part of the key
     elif name == "keep":
         known = list(KeepTable.model_fields)
     elif name == "workers":
-        del parts[1:]  # which of two types was tried
+        del parts[1:]  # pydantic adds which type of the union it tried
     key, origin = ".".join(parts), origins.get(name, "")
     if error["type"] == "extra_forbidden":
-        return unknown(key, known, origin)
+        return unknown_setting(key, known, origin)
     where = f" (from {origin})" if origin else ""
-    problem = " ".join(filter(None, [_shown(key, error["input"]), _words(parts, error)]))
+    problem = " ".join(filter(None, [_value_text(key, error["input"]), _text(parts, error)]))
     default = Settings.model_fields[name].default if len(parts) == 1 else None
-    usual = f"the default is {default}; " if default else ""
-    return ConfigurationError(key, problem + where, usual + EXPLAINED)
+    default_text = f"the default is {default}; " if default else ""
+    return ConfigurationError(key, problem + where, default_text + SEE_SETTINGS)
 
 
-def _words(parts: list[str], error: Mapping[str, Any]) -> str:
+def _text(parts: list[str], error: Mapping[str, Any]) -> str:
     kind, context = error["type"], error.get("ctx", {})
-    by_key = next((_BY_KEY[part] for part in reversed(parts) if part in _BY_KEY), None)
+    by_key = next((_TEXT_BY_KEY[part] for part in reversed(parts) if part in _TEXT_BY_KEY), None)
     if by_key and kind != "missing":
         return by_key
-    family = _BY_FAMILY.get(kind.split("_")[0], "has a wrong value")
-    return _BY_TYPE.get(kind, family).format_map(context)
+    by_prefix = _TEXT_BY_TYPE_PREFIX.get(kind.split("_")[0], "has a wrong value")
+    return _TEXT_BY_ERROR_TYPE.get(kind, by_prefix).format_map(context)
 
 
-def _shown(key: str, value: object) -> str:
-    """The value, unless it is long, or may be or hold a secret."""
+def _value_text(key: str, value: object) -> str:
+    """The value as JSON; empty if it is long or may contain a secret."""
     if "password" in key or not isinstance(value, str | int | float):
         return ""
     text = json.dumps(value, ensure_ascii=False)
