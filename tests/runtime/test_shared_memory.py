@@ -12,8 +12,8 @@ from proxy.runtime.shared_memory import ROW_COLUMNS, SharedCounters, new_memory
 
 ADD = """
 import os, sys
-from proxy.runtime.shared_memory import Board
-mine = Board.shared(int(sys.argv[1]), int(sys.argv[2])).mine
+from proxy.runtime.shared_memory import SharedCounters
+mine = SharedCounters.shared(int(sys.argv[1]), int(sys.argv[2])).mine
 for _ in range(int(sys.argv[3])):
     mine[7] += 1
 os.kill(os.getpid(), 9)
