@@ -24,7 +24,7 @@ import time
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -66,7 +66,7 @@ class Profile:
         return calls
 
 
-@lru_cache(maxsize=None)
+@cache
 def _start_of(code: CodeType) -> int:
     """Where a call begins; a coroutine or generator that is resumed is further on."""
     found = (each.offset for each in dis.get_instructions(code) if each.opname == "RESUME")
@@ -88,7 +88,7 @@ class Upstream(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
+    def log_message(self, format: str, *args: Any) -> None:
         """Nothing is logged."""
 
     def _answer(self) -> tuple[str, bytes]:

@@ -76,7 +76,9 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
     counters = Counters(shared.columns(ASKED, ASKED + COUNTED))
     events = Events(observe, counters.observe)
     async with open_proxy(settings, events=events, siblings=siblings) as proxy:
-        finished = ResponseCache(poll=proxy.poll, recheck=proxy.recheck.add)
+        finished = ResponseCache(
+            poll=proxy.poll, recheck=lambda project: proxy.revalidate(proxy.index.name, project)
+        )
         events.subscribe(finished.observe)
         hits = CachedResponseLog(handler, proxy.cache.used.note, events)
         server = _server(settings, proxy, finished, hits, counters)

@@ -1,11 +1,7 @@
-"""Settings to a running tree of indexes: the one place that names the concrete classes.
+"""Opens the tree of indexes that the settings describe, by their concrete classes.
 
-The order of wrapping is always the same,
-
-    Guarded( Mirror( pages, files, metadata ) )
-
-policies outside of the cache: it keeps what upstream really said, so that a changed policy
-acts at once.
+A mirror is always wrapped in ``Guarded``: policies stand outside of the cache, which keeps what
+upstream really sent, so that a changed policy acts at once.
 """
 
 from __future__ import annotations
@@ -16,7 +12,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_tree import DefaultDirectory, IndexNode, resolve_tree
@@ -35,12 +30,12 @@ from proxy.upstream import InFlight
 log = logging.getLogger(__name__)
 
 WATCH_OTHERS = 1.0
-"""Seconds after which purges and new private names of other processes are noticed, at most."""
+"""Seconds until purges and new private names of other processes are noticed, at most."""
 
 
 @dataclass(slots=True)
 class Proxy:
-    """What is running: the index that is served, and what it is made of."""
+    """The running indexes: the one that is served, and those it is made of."""
 
     tree: IndexNode
     events: Events
@@ -48,27 +43,45 @@ class Proxy:
     traffic: InFlight
     directories: list[LocalDirectory] = field(default_factory=list)
     mirrors: list[Mirror] = field(default_factory=list)
+    indexes: dict[str, Index] = field(default_factory=dict)
+    """Every index of the tree by its name in the settings, the served one included."""
     index: Index = field(init=False)
+    """The served index."""
     speculation: Prefetcher | None = None
 
-    recheck: BackgroundQueue[ProjectName] = field(init=False)
-    """Of pages that were answered although they are not fresh any more."""
+    _revalidations: BackgroundQueue[tuple[str, ProjectName]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._revalidations = BackgroundQueue(self._revalidate)
 
     def poll(self) -> None:
-        """Let local directories announce what has changed by now; costs next to nothing."""
+        """Let local directories announce what has changed by now; takes microseconds."""
         for directory in self.directories:
             directory.poll()
+
+    def revalidate(self, index: str, project: ProjectName) -> None:
+        """Revalidate a stale page of that index in the background; for who has answered it."""
+        self._revalidations.add((index, project))
 
     async def forget(self, project: ProjectName | None = None) -> None:
         """Drop from memory what was purged from the cache: one project, or all that is cached.
 
-        The name of one project also ceases to be private, unless it has files here.
+        The name of one project also ceases to be private, unless it has files in a directory.
         """
         for mirror in self.mirrors:
             mirror.forget(project)
         for directory in self.directories:
             if project is not None:
                 await directory.release(project)
+
+    async def close(self) -> None:
+        """Wait for what runs in the background."""
+        await self._revalidations.close()
+
+    async def _revalidate(self, page: tuple[str, ProjectName]) -> None:
+        index, project = page
+        with suppress(ProxyError):
+            await self.indexes[index].page(project)  # the index decides whether to ask upstream
 
 
 @asynccontextmanager
@@ -78,7 +91,7 @@ async def open_proxy(
     events: Events | None = None,
     siblings: WorkerMarks | None = None,
 ) -> AsyncIterator[Proxy]:
-    """The running tree; closed at the end, after downloads had time to finish.
+    """The running indexes. At the end running downloads get ``shutdown_grace`` seconds.
 
     ``events`` may have observers already; ``siblings`` are as in ``open_prefetcher``. Raises
     ``ConfigurationError``.
@@ -94,8 +107,7 @@ async def open_proxy(
         await cache.claims.load(cache.records)
         proxy.index = await builder.build(tree)
         _warn_of_withheld(cache.claims)
-        proxy.recheck = BackgroundQueue(partial(_recheck, proxy.index))
-        stack.push_async_callback(proxy.recheck.close)
+        stack.push_async_callback(proxy.close)
         if settings.speculate != "off" and not settings.offline:
             proxy.speculation = await stack.enter_async_context(
                 open_prefetcher(
@@ -112,12 +124,6 @@ async def open_proxy(
         watcher = asyncio.create_task(_watch_others(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
-
-
-async def _recheck(index: Index, project: ProjectName) -> None:
-    """Ask as a client would: the index then knows by itself what is to be done."""
-    with suppress(ProxyError):
-        await index.page(project)
 
 
 async def _watch_others(proxy: Proxy) -> None:
@@ -150,7 +156,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 class _Builder:
-    """Builds indexes of the settings, and puts on the stack what has to be closed."""
+    """Builds the indexes of a tree, and registers on the stack what has to be closed."""
 
     def __init__(
         self,
@@ -163,21 +169,20 @@ class _Builder:
         self._proxy = proxy
         self._stack = stack
         self._clock = clock
-        self._built: dict[str, Index] = {}
 
     async def build(self, node: IndexNode) -> Index:
-        """The index of that name; one that is named twice is one index."""
-        if node.name not in self._built:
-            table = node.table
+        """The index of that name; a name that occurs twice in the tree is one index."""
+        built, table = self._proxy.indexes, node.table
+        if node.name not in built:
             if isinstance(table, LocalTable):
-                self._built[node.name] = await self._directory(node.name, table)
+                built[node.name] = await self._directory(node.name, table)
             elif isinstance(table, MirrorTable):
-                self._built[node.name] = await self._guarded_mirror(node.name, table)
+                built[node.name] = await self._guarded_mirror(node.name, table)
             else:
                 assert isinstance(table, FallthroughTable)
                 children = [await self.build(child) for child in node.children]
-                self._built[node.name] = Fallthrough(node.name, children)
-        return self._built[node.name]
+                built[node.name] = Fallthrough(node.name, children)
+        return built[node.name]
 
     async def _directory(self, name: str, table: LocalTable) -> LocalDirectory:
         directory = LocalDirectory(
@@ -212,4 +217,4 @@ class _Builder:
         policies: list[Policy] = [Withheld(self._proxy.cache.claims.is_withheld)]
         if table.reserved:
             policies.insert(0, Reserved(table.reserved))
-        return Guarded(mirror, policies)
+        return Guarded(mirror, policies, self._clock)

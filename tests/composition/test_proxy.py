@@ -200,6 +200,28 @@ async def test_named_indexes_make_the_tree_they_describe(place: Place, tmp_path:
         assert len(proxy.mirrors) == 1
 
 
+async def test_every_index_of_the_tree_is_there_by_its_name(place: Place) -> None:
+    async with place.open() as proxy:
+        assert list(proxy.indexes) == ["private", "upstream", "main"]
+        assert proxy.indexes["main"] is proxy.index
+        assert all(index.name == name for name, index in proxy.indexes.items())
+        page = await proxy.indexes["upstream"].page(FOO)
+        assert [file.filename for file in page.files] == [FOO_2]
+
+
+async def test_a_stale_page_is_revalidated_in_the_background_in_its_own_index(
+    place: Place,
+) -> None:
+    async with place.open() as proxy:
+        upstream = proxy.indexes["upstream"]
+        await upstream.page(FOO)
+        place.clock.advance(601)
+        proxy.revalidate("upstream", FOO)
+        await until(lambda: place.upstream.count("/simple/foo/") == 2, 5)
+        await proxy.close()
+        assert (await upstream.page(FOO)).checked == place.clock()
+
+
 async def test_an_index_that_is_named_twice_is_one_index(place: Place) -> None:
     indexes = {"pypi": place.mirror(), "a": fall("pypi"), "main": fall("a", "pypi")}
     async with place.open(indexes=indexes) as proxy:

@@ -126,7 +126,9 @@ async def open_world(tmp_path: Path, clock: Clock, grace: int = 0) -> AsyncItera
         )
         found.proxy = await stack.enter_async_context(open_proxy(settings, clock))
         finished = ResponseCache(
-            poll=found.proxy.poll, recheck=found.proxy.recheck.add, clock=clock
+            poll=found.proxy.poll,
+            recheck=lambda project: found.proxy.revalidate("main", project),
+            clock=clock,
         )
         found.proxy.events.subscribe(finished.observe)
         app = create_app(found.proxy.index, index_url=lambda: "", finished=finished, clock=clock)
