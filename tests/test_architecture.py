@@ -71,6 +71,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # One library for HTTP, on the two sides that speak HTTP.
     "aiohttp": ("upstream", "web"),
     "yarl": ("upstream",),
+    # Tags of unusual form, on pages of servers of all kinds.
+    "bs4": ("simple",),
     # The address of PyPI is a composed default.
     "pypi_simple": ("composition",),
     # Small values at rest.
@@ -87,7 +89,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pickle": (),
 }
 
-SLOW = ("pypi_simple", "cryptography", "uvloop")
+SLOW = ("bs4", "pypi_simple", "cryptography", "uvloop")
 """Libraries that most starts do not need: they are imported inside functions."""
 
 READS_SETTINGS = {"config", "composition", "warm", "bundle", "cli"}
@@ -281,7 +283,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
         name: each for name, each in project["optional-dependencies"].items() if name != "test"
     }
     declared = " ".join([*project["dependencies"], *chain(*groups.values())]).lower()
-    distribution = {"yarl": "aiohttp", "multidict": "aiohttp"}
+    distribution = {"yarl": "aiohttp", "multidict": "aiohttp", "bs4": "beautifulsoup4"}
     used = set().union(*LIBRARY_USERS.values())
     newer = {"compression"}  # of the standard library since Python 3.14
     foreign = used - set(sys.stdlib_module_names) - newer - {"proxy"}

@@ -18,7 +18,7 @@ from proxy.simple.field_values import (
     is_supported_version,
     only_bad_hashes,
 )
-from proxy.simple.markup import Tag, TooManyTags, attributes_of, plain_text, tags
+from proxy.simple.markup import AttributeReader, Tag, TooManyTags, plain_text, tags
 from proxy.simple.page import MAX_FILES, make_page
 from proxy.simple.urls import last_segment, resolve
 
@@ -105,19 +105,20 @@ def _as_utf8(body: bytes, parameters: str) -> bytes:
 
 def _read(project: ProjectName, document: bytes, url: str) -> tuple[dict[str, str], list[File]]:
     """Its ``pypi:`` metas and files. Raises ``TooManyTags`` and ``_NoListing``."""
-    base = _base(document, url)
+    reader = AttributeReader()
+    base = _base(document, url, reader)
     metas: dict[str, str] = {}
     files: list[File] = []
     links = 0
     for tag in _html_tags(document):
         if tag.name == b"a":
             links += 1
-            if file := _file(project, attributes_of(tag, _ANCHOR), base):
+            if file := _file(project, reader.read(tag, _ANCHOR), base):
                 files.append(file)
             if links > MAX_LINKS or len(files) > MAX_FILES:
                 raise TooManyTags(f"more than {MAX_LINKS:,} links or {MAX_FILES:,} files")
         elif tag.name == b"meta":
-            said = attributes_of(tag, _META)
+            said = reader.read(tag, _META)
             name = said.get("name", "")
             if name.startswith("pypi:") and "content" in said:
                 metas.setdefault(name.removeprefix("pypi:"), said["content"])
@@ -136,13 +137,13 @@ def _html_tags(document: bytes) -> Iterator[Tag]:
     yield from found
 
 
-def _base(document: bytes, url: str) -> str:
-    """What links are relative to: the first ``base`` counts, wherever it is."""
+def _base(document: bytes, url: str, reader: AttributeReader) -> str:
+    """The address that links are relative to: the first ``base`` counts, wherever it is."""
     if not _BASE.search(document):
         return url
     for tag in tags(document):
         if tag.name == b"base":
-            href = attributes_of(tag, (b"href",)).get("href")
+            href = reader.read(tag, (b"href",)).get("href")
             resolved = resolve(url, href) if href else None
             if href:
                 return resolved[0] if resolved else url
@@ -238,7 +239,7 @@ def _text(between_tags: bytes) -> bytes:
 def _leads_away(tag: Tag) -> bool:
     if tag.name != b"meta":
         return False
-    return attributes_of(tag, (b"http-equiv",)).get("http-equiv", "").lower() == "refresh"
+    return AttributeReader().read(tag, (b"http-equiv",)).get("http-equiv", "").lower() == "refresh"
 
 
 def _names_a_listing(project: ProjectName, heading: str) -> bool:

@@ -17,7 +17,7 @@ DEMO = ProjectName("demo")
 URL = "https://example.com/simple/demo/"
 JSON = "application/vnd.pypi.simple.v1+json"
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-DENSE = b"<a href=x>y</a>" * 400_000
+DENSE = b"<a href='x'>y</a>" * 400_000
 
 
 async def read(document: bytes, content_type: str = "text/html") -> ProjectPage:
@@ -68,6 +68,10 @@ def test_both_ways_of_reading_are_tried_with_large_pages() -> None:
 
 HOSTILE = {
     "anchors": DENSE,
+    "unquoted anchors": b"<a href=x>y</a>" * 400_000,
+    "unquoted files": b"".join(b"<a href=demo-%d.zip>" % number for number in range(25_000)),
+    "unusual tags of all the length that is read": (b"<a " + b"a=b " * 1_000 + b">") * 15_000,
+    "bases of unusual form": b"<base x=y>" * 300_000,
     "open anchors": b"<a href=x>" * 600_000,
     "files": b"".join(b"<a href=demo-%d.zip>" % number for number in range(300_000)),
     "paragraphs": b"<p>" * 3_100_000,

@@ -289,6 +289,34 @@ def test_a_greater_sign_in_quotes_ends_no_tag() -> None:
     assert file.yanked is True
 
 
+UNUSUAL = [
+    f"<a href={WHEEL} data-requires-python=&gt;=3.9 data-yanked>",
+    f"<a\nHREF = {WHEEL}\tdata-requires-python = '>=3.9' data-yanked=''>",
+    f'<a href="{WHEEL}"data-requires-python="&gt;=3.9"data-yanked>',
+    f'<A/HREF=\'{WHEEL}\'/data-requires-python="&#62;=3.9"data-yanked=""/>',
+    f"<a title=it's href={WHEEL} data-requires-python='&gt;=3.9' data-yanked>",
+    f"<a <b href={WHEEL} href=other-1.0.zip data-requires-python='&gt;=3.9' data-yanked>",
+]
+
+
+@pytest.mark.parametrize("tag", UNUSUAL)
+def test_tags_of_unusual_form_say_what_they_say_to_a_browser(tag: str) -> None:
+    (file,) = read_html(f"{tag}x</a>").files
+    assert (file.filename, file.requires_python, file.yanked) == (WHEEL, ">=3.9", True)
+
+
+def test_references_in_tags_of_unusual_form_are_those_of_others() -> None:
+    (file,) = read_html(f"<a href={WHEEL}?a=1&region=x&copy=2&amp;b=3&lt>x</a>").files
+    assert file.url == f"{URL}{WHEEL}?a=1&region=x&copy=2&b=3<"
+
+
+def test_the_number_of_tags_of_unusual_form_is_bounded() -> None:
+    with pytest.raises(UnreadablePage, match="20,000 tags of unusual form"):
+        read_html(f"<a href={WHEEL}>" * 20_001)
+    (file,) = read_html(f"<a href={SDIST} {'x' * 5000}>" + anchor()).files
+    assert file.filename == WHEEL
+
+
 def test_the_first_attribute_of_a_name_counts() -> None:
     assert read_file(f'href="{SDIST}"').filename == WHEEL
 
