@@ -5,15 +5,21 @@ Servers may be running on it meanwhile.
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import hashlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from proxy.composition import Cache
-from proxy.storage import EVERYTHING, OLD_PREFIX, CachedFileRecord, ChangedFiles
+from proxy.errors import StoreDamaged
+from proxy.storage import (
+    EVERYTHING,
+    OLD_PREFIX,
+    BlobStore,
+    CachedFileRecord,
+    ChangedFiles,
+    digests_of,
+)
 
 CACHED = ("page", "document", "held", "provenance", "seen", "changed")
 """Kinds of records of what upstream has; keys are ``<kind>/<index>/<project>[/...]``."""
@@ -47,7 +53,7 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 async def stats(cache: Cache) -> Stats:
-    entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
+    entries = [entry async for entry in cache.store.entries()]
     pages = await cache.records.keys("page/")
     size = sum(entry.size for entry in entries)
     changed = await ChangedFiles(cache.records).count()
@@ -70,7 +76,7 @@ async def cached_files(
         if projects and project not in projects:
             continue
         held = _held(await cache.records.get(key))
-        if held and cache.store.has(held.sha256):
+        if held and await cache.store.has(held.sha256):
             filename = key.rpartition("/")[2]
             found.setdefault(project, set()).add(CachedFile(filename, held.sha256, held.size))
     return [(project, sorted(files)) for project, files in sorted(found.items())]
@@ -78,10 +84,8 @@ async def cached_files(
 
 async def verify(cache: Cache) -> Verified:
     """Hash every stored file again; those that are damaged are dropped, to be fetched anew."""
-    entries = await asyncio.to_thread(lambda: list(cache.store.entries()))
-    damaged = [
-        entry.key for entry in entries if not await asyncio.to_thread(_is_sound, cache, entry.key)
-    ]
+    entries = [entry async for entry in cache.store.entries()]
+    damaged = [entry.key for entry in entries if not await _is_sound(cache.store, entry.key)]
     for key in damaged:
         await cache.store.delete(key)
     return Verified(len(entries) - len(damaged), damaged)
@@ -120,7 +124,7 @@ async def purge_everything(cache: Cache) -> Stats:
     keys = [key for kind in CACHED for key in await cache.records.keys(f"{kind}/")]
     for key in keys:
         await cache.records.forget(key)
-    entries = await asyncio.to_thread(lambda: {entry.key for entry in cache.store.entries()})
+    entries = {entry.key async for entry in cache.store.entries()}
     done = await _delete(cache, entries, len({_project(key) for key in keys}))
     cache.purges.append([EVERYTHING])
     return done
@@ -133,7 +137,7 @@ async def _delete(cache: Cache, keys: Iterable[str], projects: int) -> Stats:
             await cache.store.delete(key)
             await cache.used.forget(key)
             files += 1
-            size += blob.size
+            size += blob.size or 0
     return Stats(projects, files, size)
 
 
@@ -148,13 +152,19 @@ def _held(record: bytes | None) -> CachedFileRecord | None:
         return None
 
 
-def _is_sound(cache: Cache, key: str) -> bool:
-    """True also for a file that has vanished meanwhile: it is not damaged."""
+async def _is_sound(store: BlobStore, key: str) -> bool:
+    """True also for a file that was deleted meanwhile: it is not damaged."""
+    blob = await store.get(key)
+    if blob is None:
+        if await store.has(key):
+            raise OSError(errno.EACCES, "a stored file cannot be opened", key)
+        return True
     try:
-        with cache.store.path(key).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == key
+        return (await digests_of(blob, ("sha256",)))["sha256"] == key
     except FileNotFoundError:
         return True
+    except StoreDamaged:
+        return False
     except OSError as error:
         if error.errno == errno.EIO:  # the disk has lost it
             return False

@@ -12,18 +12,32 @@ from abc import ABCMeta
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, NewType, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NewType, Protocol
 
 import msgspec
 from msgspec import Meta, StructMeta
 
 from proxy.errors import NoSuchFile
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 ProjectName = NewType("ProjectName", str)
 """A normalized project name (PEP 503); only ``simple.names.normalize`` makes one."""
 
 HASHES_BY_STRENGTH = ("sha512", "sha384", "sha256", "sha224", "blake2b", "sha1", "md5")
 """Hash algorithms that can be checked, strongest first; ``blake2b`` means 32-byte digests."""
+
+BLAKE2B_BYTES = 32
+
+
+def new_hash(algorithm: str) -> _Hash | hashlib.blake2b:
+    """A hash object for one of ``HASHES_BY_STRENGTH``."""
+    if algorithm == "blake2b":
+        return hashlib.blake2b(digest_size=BLAKE2B_BYTES)
+    return hashlib.new(algorithm, usedforsecurity=False)
+
 
 METADATA = ".metadata"
 PROVENANCE = ".provenance"
@@ -217,22 +231,67 @@ class Artifact(msgspec.Struct, frozen=True):
     """As in ``ProjectPage``: no answer made from this artifact is given then or later."""
 
 
+class Span(msgspec.Struct, frozen=True):
+    """Bytes of an open file, from ``start`` up to, not including, ``stop``."""
+
+    fd: int
+    """Stays open until the next span is requested."""
+    start: int
+    stop: int
+    lasting: bool = False
+    """The range is immutable, so it may go to ``sendfile`` uncopied. (A later write would change
+    bytes that are queued already.)"""
+
+
 class Blob(Protocol):
-    """A way to read bytes, not an open handle: nothing to close, safe to drop unread."""
+    """Bytes to read, as often as needed. No open handle: nothing to close, safe to drop unread.
+
+    Implementations inherit from this class; the optional parts have defaults that mean "none".
+    """
 
     @property
     def size(self) -> int | None:
-        """Bytes, if known without asking anybody."""
+        """Bytes, if known without a request to an upstream."""
+
+    @property
+    def key(self) -> str | None:
+        """The key of the blob in the ``BlobStore`` that it comes from; None: from elsewhere."""
+        return None
+
+    @property
+    def needs_download(self) -> bool:
+        """Whether reading it requests bytes from an upstream, or waits for a download."""
+        return False
 
     async def length(self) -> int | None:
-        """Bytes, by whoever sends them; None if nobody knows before the end."""
+        """Bytes that ``chunks`` will give, for an answer with the bytes; may start a download.
+
+        None if the length is unknown until the end.
+        """
+
+    async def size_without_download(self) -> int | None:
+        """Bytes, for an answer without the bytes; None if unknown. Raises as ``chunks`` does."""
+        return await self.length()
 
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from ``start`` up to, not including, ``stop``.
 
-        The last chunk comes only once all bytes are known to be right. Raises
-        ``UpstreamError`` where they are not, or cannot be had.
+        The last chunk is given only after all bytes are verified. Raises ``UpstreamError`` if
+        they are wrong or cannot be fetched, ``StoreDamaged`` if the stored file is damaged.
         """
+
+    def local_path(self) -> Path | None:
+        """The complete file on a disk of this machine; None: the bytes are not in such a file."""
+        return None
+
+    def spans(
+        self, start: int = 0, stop: int | None = None
+    ) -> AsyncGenerator[Span | bytes, None] | None:
+        """The bytes of ``chunks`` as ranges of open files, so that the kernel can send them.
+
+        Bytes that are in no file are given as they are. None: none of the bytes are in a file.
+        """
+        return None
 
 
 _VALID = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)

@@ -42,7 +42,7 @@ PACKAGES: dict[str, set[str]] = {
     "indexes": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "simple", "upstream"},
     # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
-    "web": VOCABULARY | {"runtime", "storage", "distributions", "simple", "upstream", "indexes"},
+    "web": VOCABULARY | {"runtime", "distributions", "simple", "upstream", "indexes"},
     # A static tree reads an index as a client does.
     "export": VOCABULARY | {"runtime", "storage", "distributions", "simple", "indexes"},
     # Prefetching requests pages and files from an index as a client does; it could be left out.
@@ -54,7 +54,7 @@ PACKAGES: dict[str, set[str]] = {
     "composition": VOCABULARY
     | {"runtime", "storage", "policies", "upstream", "config", "indexes", "prefetch"},
     # Products on top of a composed proxy.
-    "maintenance": {"storage", "composition"},
+    "maintenance": {"errors", "storage", "composition"},
     "warm": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "upstream", "config", "indexes"}
     | {"requirements", "composition"},

@@ -23,6 +23,7 @@ from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
 from tests.support.clock import Clock
 from tests.support.mirrors import DEMO, PAGE, Site
 from tests.support.rig import noise, sha256
+from tests.support.stored import stored_bytes, stored_keys, stored_path
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -53,7 +54,7 @@ async def cache(site: Site) -> AsyncIterator[Cache]:
 
 
 def keys(cache: Cache) -> set[str]:
-    return {entry.key for entry in cache.store.entries()}
+    return stored_keys(cache.folder / "blob")
 
 
 def content(site: Site, filename: str = ONE) -> bytes:
@@ -61,7 +62,7 @@ def content(site: Site, filename: str = ONE) -> bytes:
 
 
 async def test_stats_count_what_is_there(cache: Cache) -> None:
-    size = sum(entry.size for entry in cache.store.entries())
+    size = stored_bytes(cache.folder / "blob")
     assert await stats(cache) == Stats(projects=2, files=3, size=size)
 
 
@@ -99,7 +100,7 @@ async def test_verify_drops_what_is_damaged_and_it_is_fetched_anew(
     site: Site, cache: Cache
 ) -> None:
     data = content(site)
-    path = cache.store.path(sha256(data))
+    path = stored_path(cache.folder / "blob", sha256(data))
     async with site.open() as it:
         file = (await it.page()).files[0]
         path.write_bytes(b"!" + data[1:])
@@ -113,7 +114,7 @@ async def test_verify_drops_what_is_damaged_and_it_is_fetched_anew(
 
 
 async def test_a_file_cut_short_is_damaged(site: Site, cache: Cache) -> None:
-    path = cache.store.path(sha256(content(site)))
+    path = stored_path(cache.folder / "blob", sha256(content(site)))
     path.write_bytes(content(site)[:100])
     assert (await verify(cache)).damaged == [path.name]
 

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
@@ -101,7 +102,8 @@ async def _imported(
     tell: Callable[[int], None],
 ) -> Comparison:
     try:
-        await run_steps(bundle.members(staged.take), tell)
+        cached = await _cached(cache, manifest)
+        await run_steps(bundle.members(partial(staged.take, cached)), tell)
         bundle.require(rules.expected)
         found = await compare(cache, manifest)
         _refuse(found, manifest, rules)
@@ -117,6 +119,12 @@ async def _imported(
         cache.used.note(file.sha256)
     await cache.evictor.enforce(sum(blob.size for blob in manifest.blobs))
     return found
+
+
+async def _cached(cache: Cache, manifest: Manifest) -> Set[str]:
+    """The sha256 of members that need not be staged, as the cache has them."""
+    blobs = [(each, await cache.store.get(each.sha256)) for each in manifest.blobs]
+    return {each.sha256 for each, blob in blobs if blob and blob.size == each.size}
 
 
 async def _complete(cache: Cache, staging: Staging, digest: str) -> list[str]:

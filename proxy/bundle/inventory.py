@@ -147,7 +147,7 @@ class Inventory:
             self.missing.append(f"{filename} of {project}")
         else:
             key = f"held/-/{project}/{digest}/{filename}"
-            self.files.append(_entry(index, key, digest, blob.size, 0.0))
+            self.files.append(_entry(index, key, digest, blob.size or 0, 0.0))
 
     async def _provenance(self, index: int, key: str, wanted: WantedFiles) -> None:
         record = await self._cache.records.get(key) if _is_wanted(key, wanted) else None

@@ -39,8 +39,8 @@ async def publish(cache: Cache, staged: Staged, manifest: Manifest, found: Compa
     if found.missing:  # it was there when this was sealed, and has been purged since
         raise NotWritten
     for blob in manifest.blobs:
-        if staged.bytes.has(blob.sha256):
-            await cache.store.put(blob.sha256, staged.bytes.path(blob.sha256))
+        if (path := staged.path(blob.sha256)).exists():
+            await cache.store.put(blob.sha256, path)
     await record_first_seen(
         cache.records, manifest, found
     )  # first: it goes by what is not held yet
@@ -72,7 +72,7 @@ async def _remember(cache: Cache, manifest: Manifest, found: Comparison) -> None
 
 def _document(staged: Staged, manifest: Manifest, entry: BundledPage | BundledFile) -> bytes:
     document = manifest.documented[entry.sha256]
-    return zstd_decompress(staged.bytes.path(document.packed.sha256).read_bytes(), document.size)
+    return zstd_decompress(staged.path(document.packed.sha256).read_bytes(), document.size)
 
 
 def _key(manifest: Manifest, page: BundledPage) -> str:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,29 +37,33 @@ class Staged:
 
     def __init__(self, folder: Path, cache: Cache) -> None:
         self.folder = folder
-        self.bytes = DiskStore(folder / "bytes")
-        self._cache = cache
+        self._store = DiskStore(folder / "bytes")
+        self._spool = cache.spool
 
-    def take(self, member: Member, pieces: Iterable[bytes]) -> Steps:
-        """Keep a member, see ``reading.Take``; one that is there is only checked again."""
-        if self.bytes.has(member.sha256) or self._is_stored(member):
+    def path(self, sha256: str) -> Path:
+        """Where a member is, or would be."""
+        return self._store.path(sha256)
+
+    def take(self, cached: Container[str], member: Member, pieces: Iterable[bytes]) -> Steps:
+        """Keep a member, see ``reading.Take``; one that is staged or ``cached`` is only checked."""
+        if member.sha256 in cached or self.path(member.sha256).exists():
             yield from drop(member, pieces)
             return
-        fd, path = open_spool(self._cache.spool)
+        fd, path = open_spool(self._spool)
         try:
             with os.fdopen(fd, "wb") as file:
                 for piece in pieces:
                     file.write(piece)
                     yield len(piece)
                 file.flush()
-                self.bytes.adopt(member.sha256, path)
+                self._store.adopt(member.sha256, path)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
 
     def seal(self, manifest: Manifest) -> None:
         """All has come, is right, and may be published."""
-        fd, path = open_spool(self._cache.spool)
+        fd, path = open_spool(self._spool)
         with os.fdopen(fd, "wb") as file:
             file.write(encode(manifest))
             file.flush()
@@ -76,12 +80,6 @@ class Staged:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _is_stored(self, member: Member) -> bool:
-        try:
-            return self._cache.store.path(member.sha256).stat().st_size == member.size
-        except FileNotFoundError:
-            return False
 
 
 class Staging:

@@ -35,7 +35,6 @@ from proxy.bundle.inventory import Inventory
 from proxy.bundle.reader import (
     HEAD_NAME,
     MANIFEST_NAME,
-    READ_SIZE,
     SIGNATURE_NAME,
     Steps,
     blob_name,
@@ -46,8 +45,8 @@ from proxy.bundle.selection import Base, BundleSelection
 from proxy.bundle.signing import Signer
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
-from proxy.runtime import open_spool
-from proxy.storage import DiskStore
+from proxy.runtime import in_thread, open_spool
+from proxy.storage import BlobStore
 from proxy.upstream import UpstreamOrigin
 
 
@@ -81,13 +80,11 @@ def write_bundle(
     manifest: Manifest,
     inventory: Inventory,
     documents: BinaryIO,
-    store: DiskStore,
     signer: Signer | None = None,
 ) -> Steps:
-    """Writes member by member, and says how many bytes at each step.
+    """Writes all but the files, member by member, and yields the bytes of each step.
 
-    ``documents`` is what ``inventory`` was written to. Raises ``StoreDamaged`` where a stored
-    file is not what it has to be, or has been deleted meanwhile, and ``OSError``.
+    ``documents`` is what ``inventory`` was written to. Raises ``OSError``.
     """
     content = encode(manifest)
     packed = zstd_compress(content)
@@ -101,9 +98,6 @@ def write_bundle(
         documents.seek(inventory.offsets[document.sha256])
         data = documents.read(document.packed.size)
         yield writer.member(document_name(document), data)
-    for blob in manifest.blobs:
-        yield from _blob(writer, blob, store.path(blob.sha256))
-    yield writer.write(END)
 
 
 @contextmanager
@@ -152,22 +146,25 @@ def _opened_alone(part: Path) -> BinaryIO:
     return file
 
 
-def _blob(writer: Writer, blob: Member, path: Path) -> Steps:
+async def _write_blob(
+    writer: Writer, member: Member, store: BlobStore, tell: Callable[[int], None]
+) -> None:
+    """Raises ``StoreDamaged`` if the stored file is deleted or not what it has to be."""
+    blob = await store.get(member.sha256)
+    if blob is None or blob.size != member.size:
+        raise StoreDamaged(member.sha256)
     found = hashlib.sha256()
-    try:
-        file = path.open("rb", buffering=0)
-    except FileNotFoundError:
-        raise StoreDamaged(blob.sha256) from None
-    with file:
-        if os.fstat(file.fileno()).st_size != blob.size:
-            raise StoreDamaged(blob.sha256)
-        yield writer.write(tar_header(blob_name(blob), blob.size))
-        while piece := file.read(READ_SIZE):
-            found.update(piece)
-            yield writer.write(piece)
-    if found.hexdigest() != blob.sha256:
-        raise StoreDamaged(blob.sha256)
-    yield writer.write(bytes(tar_padding(blob.size)))
+
+    def write(piece: bytes) -> int:
+        found.update(piece)
+        return writer.write(piece)
+
+    tell(await in_thread(writer.write, tar_header(blob_name(member), member.size)))
+    async for piece in blob.chunks():
+        tell(await in_thread(write, piece))
+    if found.hexdigest() != member.sha256:
+        raise StoreDamaged(member.sha256)
+    tell(await in_thread(writer.write, bytes(tar_padding(member.size))))
 
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
@@ -210,8 +207,11 @@ async def create_bundle(
         manifest = inventory.manifest()
         with output(path) as stream, progress(manifest.load) as tell:
             writer = Writer(stream)
-            steps = write_bundle(writer, manifest, inventory, documents, cache.store, signer)
+            steps = write_bundle(writer, manifest, inventory, documents, signer)
             await run_steps(steps, tell)
+            for member in manifest.blobs:
+                await _write_blob(writer, member, cache.store, tell)
+            tell(await in_thread(writer.write, END))
         digest = sha256(encode(manifest))
         return Created(manifest, digest, writer.digest, writer.size, inventory.left_out)
 

@@ -127,7 +127,7 @@ async def _export(
     tree: Tree, form: Form, settings: Settings, asked: ExportRequest, base: str | None
 ) -> Exported:
     async with opened(asked, settings, base) as source:
-        return await export(source.index, tree, form, source.selection, store=source.store)
+        return await export(source.index, tree, form, source.selection)
 
 
 def _report(folder: Path, done: Exported) -> None:
@@ -169,8 +169,6 @@ class Opened:
     index: Index
     selection: ExportSelection | None = None
     """None: all of the index."""
-    store: Path | None = None
-    """The folder of our own store, if files come from there."""
 
 
 @asynccontextmanager
@@ -193,7 +191,7 @@ async def opened(
         async with open_proxy(settings.model_copy(update=offline)) as proxy:
             index = _private(proxy) if asked.local else proxy.index
             selection = await _selection(index, asked) if by_name else None
-            yield Opened(index, selection, proxy.cache.store.root)
+            yield Opened(index, selection)
 
 
 def check_place(folder: Path, settings: Settings, asked: ExportRequest) -> None:

@@ -31,6 +31,7 @@ from proxy.errors import ConfigurationError, reason
 from proxy.events import Evicted, Observer
 from proxy.runtime import open_spool, remove_abandoned
 from proxy.storage import (
+    BlobStore,
     Claims,
     DiskRecords,
     DiskStore,
@@ -38,6 +39,7 @@ from proxy.storage import (
     LastUsed,
     Pins,
     PurgeLog,
+    Records,
     StoredPages,
 )
 
@@ -49,8 +51,8 @@ PRIVATE_NAMES = "private-names"
 @dataclass(frozen=True, slots=True)
 class Cache:
     folder: Path
-    store: DiskStore
-    records: DiskRecords
+    store: BlobStore
+    records: Records
     pages: StoredPages
     used: LastUsed
     evictor: Evictor

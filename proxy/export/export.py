@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import msgspec
 
@@ -46,16 +45,14 @@ async def export(
     tree: Tree,
     form: Form,
     selection: ExportSelection | None = None,
-    *,
-    store: Path | None = None,
 ) -> Exported:
     """Make the folder hold the selection, or all of the index, and nothing else of ours.
 
     Files come first and lists last, so that whoever reads meanwhile finds what a page names.
-    ``store`` as in ``choose``. Raises ``NotHeld``, ``ForeignFile``, ``FileAltered``,
+    Raises ``NotHeld``, ``ForeignFile``, ``FileAltered``,
     ``ConfigurationError``, ``OSError`` and what the index raises.
     """
-    exhibits = await choose(index, selection, store=store, held=form.how is not None)
+    exhibits = await choose(index, selection, held=form.how is not None)
     with tree:
         await in_thread(tree.announce, _paths(exhibits, form))
         async with Readme() as readme:

@@ -6,12 +6,10 @@ The files of a page by version, newest first. Pure.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 
 from packaging.version import InvalidVersion, Version
 
@@ -20,8 +18,7 @@ from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.placing import Content
 from proxy.indexes import Index
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime import in_thread
-from proxy.storage import DiskBlob
+from proxy.storage import digests_of
 
 ExportSelection = Mapping[ProjectName, Set[str] | None]
 """Projects, and which of their files by name; None: all that the index has."""
@@ -75,12 +72,11 @@ class Exhibit:
 
 
 async def choose(
-    index: Index, selection: ExportSelection | None, *, store: Path | None = None, held: bool = True
+    index: Index, selection: ExportSelection | None, *, held: bool = True
 ) -> list[Exhibit]:
     """What is exported, by project; everything that the index has if nothing is selected.
 
-    ``store`` is the folder of our own store. ``held``: files have to be on this disk. Raises
-    ``NotHeld``, and what the index raises.
+    ``held``: files have to be on this disk. Raises ``NotHeld``, and what the index raises.
     """
     missing: list[str] = []
     found: list[Exhibit] = []
@@ -89,7 +85,7 @@ async def choose(
         page = await _page(index, project)
         files = [each for each in page.files if _wanted(each, names)]
         missing += _absent(project, files, names) if selection is not None else []
-        chosen = [await _chosen(index, project, each, store) for each in files]
+        chosen = [await _chosen(index, project, each) for each in files]
         missing += [_line(project, e.file) for e in chosen if held and e.content is None]
         if chosen:
             found.append(Exhibit(page, tuple(chosen)))
@@ -123,23 +119,16 @@ def _line(project: ProjectName, file: File) -> str:
     return f"{project}/{file.filename}#{file.address_digest}"
 
 
-async def _chosen(index: Index, project: ProjectName, file: File, store: Path | None) -> Chosen:
+async def _chosen(index: Index, project: ProjectName, file: File) -> Chosen:
     try:
         blob = (await index.file(project, file.filename, file.address_digest)).blob
     except NoSuchFile:
         return Chosen(file, None)
-    if not isinstance(blob, DiskBlob):
+    path, size = blob.local_path(), blob.size
+    if path is None or size is None:
         return Chosen(file, None)
-    sha256 = file.sha256
-    if sha256 is None:
-        sha256 = await in_thread(_digest, blob.path)
-    ours = store is not None and blob.path.is_relative_to(store)
-    return Chosen(file, Content(blob.path, blob.size, sha256, ours))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = file.sha256 or (await digests_of(blob, ("sha256",)))["sha256"]
+    return Chosen(file, Content(path, size, sha256, ours=blob.key is not None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,8 @@
 
 from proxy.storage.base import (
     BlobStore,
-    FileBlob,
     Records,
     Room,
-    Span,
-    is_in_file,
-    is_on_demand,
     no_limit,
 )
 from proxy.storage.claims import (
@@ -20,6 +16,8 @@ from proxy.storage.disk_store import (
     DiskBlob,
     DiskStore,
     FileIdentity,
+    as_local_file,
+    digests_of,
     identity_of,
 )
 from proxy.storage.eviction import (
@@ -69,7 +67,6 @@ __all__ = [
     "DiskRecords",
     "DiskStore",
     "Evictor",
-    "FileBlob",
     "FileIdentity",
     "FirstSeenFile",
     "LastUsed",
@@ -77,15 +74,14 @@ __all__ = [
     "PurgeLog",
     "Records",
     "Room",
-    "Span",
     "StoredPage",
     "StoredPages",
+    "as_local_file",
     "decode_digest_history",
     "digest_history_key",
+    "digests_of",
     "encode_digest_history",
     "identity_of",
-    "is_in_file",
-    "is_on_demand",
     "no_limit",
     "pack_page",
     "private_folder",

@@ -1,53 +1,15 @@
-"""What a store of bytes has to do, and nothing about how."""
+"""Contracts of storage: blobs by digest, records by key, and the log of purges."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Set
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol, TypeGuard
+from typing import Protocol
 
 import msgspec
 
 from proxy.model import Blob
-
-
-class Span(msgspec.Struct, frozen=True):
-    """Bytes that lie in an open file: from ``start`` up to, not including, ``stop``."""
-
-    fd: int
-    """Stays open until the next span is asked for."""
-    start: int
-    stop: int
-    lasting: bool = False
-    """Nobody writes there any more: no copy need be made of what is sent. Whoever does so all the
-    same changes also what is on its way."""
-
-
-class FileBlob(Blob, Protocol):
-    """A blob whose bytes lie in a file, from where they go to a socket past all of our buffers."""
-
-    def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
-        """Where the bytes lie that ``chunks`` would give, under the same rules.
-
-        What lies in no file comes as it is.
-        """
-
-
-class OnDemandBlob(Blob, Protocol):
-    """A blob that is not here yet, and is fetched when its length is asked for or it is read."""
-
-    async def announced(self) -> int | None:
-        """Bytes, as far as can be told without fetching it."""
-
-
-def is_in_file(blob: Blob) -> TypeGuard[FileBlob]:
-    """Quicker than ``isinstance``, which compares a protocol's members one by one each time."""
-    return hasattr(blob, "spans")
-
-
-def is_on_demand(blob: Blob) -> TypeGuard[OnDemandBlob]:
-    return hasattr(blob, "announced")
 
 
 class BlobEntry(msgspec.Struct, frozen=True):
@@ -59,19 +21,27 @@ class BlobEntry(msgspec.Struct, frozen=True):
 
 
 class BlobStore(Protocol):
-    """Finished, verified files by the sha256 (lowercase hex) of their content."""
+    """Complete, verified files by the sha256 (lowercase hex) of their content.
 
-    async def get(self, key: str) -> FileBlob | None: ...
+    The methods raise ``ValueError`` for a key that is not a sha256.
+    """
+
+    async def get(self, key: str) -> Blob | None:
+        """A blob whose ``key`` is this one; None if it is absent or cannot be opened."""
 
     async def put(self, key: str, spool: Path) -> None:
-        """Take the finished file over: it is moved. Raises ``OSError``; then the spool is left."""
+        """Move a complete file into the store. Raises ``OSError``; then the file stays."""
 
     async def delete(self, key: str) -> None:
-        """Forget it; nothing happens if it is not there."""
+        """Delete a blob, if it is there. Raises ``OSError``."""
 
-    def has(self, key: str) -> bool: ...
+    async def has(self, key: str) -> bool: ...
 
-    def entries(self) -> Iterator[BlobEntry]: ...
+    async def present(self, keys: Collection[str]) -> Set[str]:
+        """Those of the keys that the store has; cheaper than one ``has`` for each."""
+
+    def entries(self) -> AsyncIterator[BlobEntry]:
+        """All blobs, in no order. A blob that is put or deleted meanwhile may be missing."""
 
 
 Room = Callable[[int], AbstractAsyncContextManager[None]]

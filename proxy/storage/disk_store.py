@@ -1,7 +1,4 @@
-"""Bytes that lie in memory or in one file, and a store of such files by digest.
-
-What is still arriving is in ``upstream.downloads``; what may be deleted, in ``eviction``.
-"""
+"""Blobs in memory and in files, and a store that keeps one file for each digest."""
 
 from __future__ import annotations
 
@@ -10,19 +7,21 @@ import fcntl
 import os
 import re
 import stat
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterator, Set
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged
-from proxy.runtime import PIECE_SIZE, in_thread, read_piece
-from proxy.storage.base import BlobEntry, Span
+from proxy.errors import ProxyError, StoreDamaged
+from proxy.model import Blob, Span, new_hash
+from proxy.runtime import PIECE_SIZE, in_thread, open_spool, read_piece
+from proxy.storage.base import BlobEntry
 
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 FileIdentity = tuple[int, ...]
-"""``st_size``, ``st_mtime_ns``, ``st_ino``, ``st_ctime_ns``: a file that was replaced or rewritten
-has another. Nobody can set back the last; records of former versions, without it, match nothing.
+"""``st_size``, ``st_mtime_ns``, ``st_ino``, ``st_ctime_ns``: replacing or rewriting a file changes
+it. ``st_ctime_ns`` cannot be set back; identities without it, in old records, match no file.
 """
 
 
@@ -30,11 +29,17 @@ def identity_of(found: os.stat_result) -> FileIdentity:
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
 
 
-class BytesBlob:
+class BytesBlob(Blob):
     """Bytes in memory, a generated ``.metadata`` for example."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, key: str | None = None) -> None:
+        """``key``: the sha256, if the bytes are being written to a store."""
         self.data = data
+        self._key = key
+
+    @property
+    def key(self) -> str | None:
+        return self._key
 
     @property
     def size(self) -> int:
@@ -48,17 +53,34 @@ class BytesBlob:
             yield piece
 
 
-class DiskBlob:
-    """A whole file. With ``identity`` it is not ours, and must still be the one that was seen."""
+class DiskBlob(Blob):
+    """A complete file of a store, or one of somebody else, who may replace it at any time."""
 
     def __init__(
-        self, path: Path, size: int, *, identity: FileIdentity | None = None, index: str = "local"
+        self,
+        path: Path,
+        size: int,
+        *,
+        key: str | None = None,
+        identity: FileIdentity | None = None,
+        changed: Callable[[str], ProxyError] = StoreDamaged,
     ) -> None:
-        """``index`` names the owner of a file with ``identity`` in errors."""
+        """``identity``: the file is not ours, and reading fails if it has another identity now.
+
+        ``changed`` makes the error for a file that is not as it was, from the name of the file.
+        """
         self.path = path
         self._size = size
+        self._key = key
         self._identity = identity
-        self._index = index
+        self._changed = changed
+
+    @property
+    def key(self) -> str | None:
+        return self._key
+
+    def local_path(self) -> Path:
+        return self.path
 
     @property
     def size(self) -> int:
@@ -68,33 +90,30 @@ class DiskBlob:
         return self._size
 
     def open(self) -> int:
-        """A descriptor for reading, for whoever sends by offset; the caller closes it.
-
-        Raises as ``chunks`` does.
-        """
+        """A descriptor for reading, which the caller closes. Raises as ``chunks`` does."""
         try:
             fd = os.open(self.path, _READ)
         except OSError as error:
-            raise self._changed() from error
+            raise self._changed(self.path.name) from error
         try:
             self.check(fd)
         except ProxyError:
             os.close(fd)
             raise
         if self._identity is None:
-            _try_lock(fd, fcntl.LOCK_SH)  # until it is closed: see ``DiskStore.busy``
+            _try_lock(fd, fcntl.LOCK_SH)  # until the descriptor is closed: see ``DiskStore.busy``
         return fd
 
     def check(self, fd: int) -> None:
-        """Make sure, before the last piece is sent, that the open file is what was promised."""
+        """Compare the open file with what was promised; called before the last piece is sent."""
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size != self._size:
-            raise self._changed()
-        if self._identity is not None and _told(found, self._identity) != self._identity:
-            raise self._changed()
+            raise self._changed(self.path.name)
+        if self._identity is not None and _last_identity(found, self._identity) != self._identity:
+            raise self._changed(self.path.name)
 
     async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
-        """Raises ``StoreDamaged``, or ``IndexUnavailable`` where the file has an ``identity``."""
+        """As ``Blob``. Raises the error of ``changed``."""
         end = self._size if stop is None else min(stop, self._size)
         fd = self.open()
         try:
@@ -104,17 +123,17 @@ class DiskBlob:
                 if not piece or start >= end:
                     self.check(fd)
                 if not piece:
-                    raise self._changed()
+                    raise self._changed(self.path.name)
                 yield piece
                 if start < end:
-                    await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
+                    await asyncio.sleep(0)  # a fast reader never waits; let other tasks run
         finally:
             os.close(fd)
 
     async def spans(
         self, start: int = 0, stop: int | None = None
     ) -> AsyncGenerator[Span | bytes, None]:
-        """As ``FileBlob``; the last span comes after a last look at the file."""
+        """As ``Blob``; the file is checked again before the last span."""
         end = self._size if stop is None else min(stop, self._size)
         ours = self._identity is None
         fd = self.open()
@@ -128,11 +147,6 @@ class DiskBlob:
         finally:
             os.close(fd)
 
-    def _changed(self) -> ProxyError:
-        if self._identity is None:
-            return StoreDamaged(self.path.name)
-        return IndexUnavailable(self._index, f"the file {self.path.name} has changed")
-
 
 class DiskStore:
     """Finished files as ``root/<aa>/<sha256>``; any number of processes may share them.
@@ -144,13 +158,12 @@ class DiskStore:
         self.root = root
 
     def path(self, key: str) -> Path:
-        """Where the file is or would be. Raises ``ValueError`` for what is no sha256."""
+        """Where the file is or would be. Raises ``ValueError`` for a key that is not a sha256."""
         if not _KEY.fullmatch(key):
             raise ValueError("a key of the store is a sha256 in lowercase hex")
         return self.root / key[:2] / key
 
     async def get(self, key: str) -> DiskBlob | None:
-        """None also for a file that cannot be opened."""
         path = self.path(key)
         try:
             fd = os.open(path, _READ)
@@ -160,12 +173,12 @@ class DiskStore:
             found = os.fstat(fd)
         finally:
             os.close(fd)
-        return DiskBlob(path, found.st_size) if stat.S_ISREG(found.st_mode) else None
+        return DiskBlob(path, found.st_size, key=key) if stat.S_ISREG(found.st_mode) else None
 
     def busy(self, key: str) -> bool:
-        """Whether the file is being sent, or still arriving, in this process or another one.
+        """Whether a process is sending the file, or is still writing it.
 
-        The kernel drops a lock with the process, however it ends.
+        The kernel releases a lock when its process ends, however it ends.
         """
         try:
             fd = os.open(self.path(key), _READ)
@@ -180,7 +193,7 @@ class DiskStore:
         await in_thread(self.adopt, key, spool)
 
     def adopt(self, key: str, spool: Path) -> None:
-        """``put``, for whoever is in a thread already."""
+        """As ``put``, for code that runs in a thread. Blocks on the disk."""
         path = self.path(key)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sync(spool)
@@ -190,19 +203,73 @@ class DiskStore:
     async def delete(self, key: str) -> None:
         await in_thread(self.path(key).unlink, missing_ok=True)
 
-    def has(self, key: str) -> bool:
+    async def has(self, key: str) -> bool:
         return _file(self.path(key)) is not None
 
-    def entries(self) -> Iterator[BlobEntry]:
-        """Blocks on the disk: for threads and commands."""
+    async def present(self, keys: Collection[str]) -> Set[str]:
+        paths = {key: self.path(key) for key in keys}
+        return await in_thread(lambda: {key for key in paths if _file(paths[key]) is not None})
+
+    async def entries(self) -> AsyncIterator[BlobEntry]:
+        for entry in await in_thread(lambda: list(self._entries())):
+            yield entry
+
+    def _entries(self) -> Iterator[BlobEntry]:
         for path in self.root.glob("[0-9a-f][0-9a-f]/*"):
             found = _file(path) if _KEY.fullmatch(path.name) else None
-            if found is not None:  # else it has vanished meanwhile
+            if found is not None:  # None: deleted meanwhile
                 yield BlobEntry(path.name, found.st_size, found.st_mtime)
 
 
-def _told(found: os.stat_result, before: FileIdentity) -> FileIdentity:
-    """The identity now; of a file that has been deleted or renamed over, as it was before that."""
+@asynccontextmanager
+async def as_local_file(blob: Blob, spool: Path) -> AsyncIterator[Path]:
+    """A file with the bytes of the blob: its own, or a copy in the folder ``spool``.
+
+    A copy is removed at the end. Raises as ``Blob.chunks``, and ``OSError``.
+    """
+    if own := blob.local_path():
+        yield own
+        return
+    fd, path = await in_thread(open_spool, spool)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            async for piece in blob.chunks():
+                await in_thread(file.write, piece)
+            file.flush()
+            yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def digests_of(blob: Blob, algorithms: Collection[str]) -> dict[str, str]:
+    """Digests of the bytes in lowercase hex; ``algorithms`` are of ``HASHES_BY_STRENGTH``.
+
+    Raises as ``Blob.chunks``; for a local file ``OSError``.
+    """
+    running = {name: new_hash(name) for name in algorithms}
+
+    def update(piece: bytes) -> None:
+        for each in running.values():
+            each.update(piece)
+
+    if not running:
+        return {}
+    if path := blob.local_path():
+        await in_thread(_read_all, path, update)
+    else:
+        async for piece in blob.chunks():
+            await in_thread(update, piece)
+    return {name: each.hexdigest() for name, each in running.items()}
+
+
+def _read_all(path: Path, take: Callable[[bytes], None]) -> None:
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(2**20):
+            take(piece)
+
+
+def _last_identity(found: os.stat_result, before: FileIdentity) -> FileIdentity:
+    """The identity now; of a deleted or replaced file, its identity before that."""
     now = identity_of(found)
     return now if found.st_nlink else (*now[:3], *before[3:])
 
@@ -216,7 +283,7 @@ def _file(path: Path) -> os.stat_result | None:
 
 
 def _try_lock(fd: int, kind: int) -> bool:
-    """False only where another one holds the file; some file systems know no locks."""
+    """False only if another descriptor has the lock; some file systems have no locks."""
     try:
         fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -227,7 +294,7 @@ def _try_lock(fd: int, kind: int) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Only what is on the disk before the rename survives a power cut under its final name."""
+    """Only bytes that are on the disk before the rename survive a power cut under the new name."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

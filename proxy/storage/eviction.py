@@ -179,7 +179,7 @@ class Evictor:
 
     async def _look_through(self, max_size: int) -> None:
         before = self._total
-        entries = await asyncio.to_thread(lambda: list(self._store.entries()))
+        entries = [entry async for entry in self._store.entries()]
         total = sum(entry.size for entry in entries)
         if total + self._coming > max_size:
             total -= await self._free(total + self._coming - int(max_size * _DOWN_TO), entries)

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy.errors import DigestMismatch
-from proxy.model import HASHES_BY_STRENGTH
-
-if TYPE_CHECKING:
-    from hashlib import _Hash
+from proxy.model import HASHES_BY_STRENGTH, new_hash
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -44,7 +40,7 @@ class DigestCheck:
         self._name = next((name for name in HASHES_BY_STRENGTH if name in expected.hashes), "")
         self._sha256 = hashlib.sha256()
         other = self._name not in ("", "sha256")
-        self._strongest = _hash(self._name) if other else self._sha256
+        self._strongest = new_hash(self._name) if other else self._sha256
 
     def update(self, data: bytes) -> None:
         """Raises ``DigestMismatch`` once there are more bytes than there can be."""
@@ -88,15 +84,9 @@ class DigestCheck:
         return DigestMismatch(self.expected.index, f"{self.expected.what} {problem}")
 
 
-def _hash(name: str) -> _Hash | hashlib.blake2b:
-    if name == "blake2b":
-        return hashlib.blake2b(digest_size=32)
-    return hashlib.new(name, usedforsecurity=False)
-
-
 async def computed(pieces: AsyncIterator[bytes], algorithms: Iterable[str]) -> dict[str, str]:
     """The digests of the bytes, in lowercase hex; algorithms that are not known are left out."""
-    running = {name: _hash(name) for name in algorithms if name in HASHES_BY_STRENGTH}
+    running = {name: new_hash(name) for name in algorithms if name in HASHES_BY_STRENGTH}
     async for piece in pieces:
         for each_hash in running.values():
             each_hash.update(piece)

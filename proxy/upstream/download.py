@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from proxy.errors import ProxyError, StoreDamaged, UpstreamError
+from proxy.model import Blob, Span
 from proxy.runtime import PIECE_SIZE
-from proxy.storage import Span
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.spool import Spool, Window
 
@@ -28,7 +28,7 @@ WITHHELD = 64 * 1024
 so that no complete answer ever has wrong bytes. Smaller files are never begun in vain."""
 
 
-class Download:
+class Download(Blob):
     """A blob readable while it arrives, by any number of readers, each at its own speed."""
 
     def __init__(self, expected: Expected, spool: Spool) -> None:
@@ -53,6 +53,10 @@ class Download:
     @property
     def size(self) -> int | None:
         return self._total
+
+    @property
+    def needs_download(self) -> bool:
+        return True
 
     async def length(self) -> int | None:
         """Asks upstream, where the index does not tell. Raises ``UpstreamError``."""
@@ -229,7 +233,7 @@ class Reader:
                 await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
 
     async def spans(self) -> AsyncGenerator[Span | bytes, None]:
-        """As ``FileBlob``."""
+        """As ``Blob``."""
         fd = -1
         with self._download.read_by(self):
             try:

@@ -5,20 +5,17 @@ Whether what is needed is held, whole, and what it should be.
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from proxy.errors import NoSuchFile, ProxyError, StoreDamaged
 from proxy.events import Event, FileAnswered, Outcome
 from proxy.indexes import Index
-from proxy.model import HASHES_BY_STRENGTH, Artifact, Blob, ProjectName
+from proxy.model import HASHES_BY_STRENGTH, Artifact, Blob, ProjectName, new_hash
 from proxy.requirements import Missing, NeededFile
 from proxy.runtime import for_each
-from proxy.storage import BlobStore, BytesBlob, DiskBlob
+from proxy.storage import BlobStore, digests_of
 from proxy.warm.progress import Display
 
 
@@ -49,7 +46,7 @@ class NeededFetcher:
     async def _one(self, need: NeededFile) -> None:
         try:
             artifact = await self.index.file(need.project, need.filename, need.digest)
-            if is_local(artifact.blob):
+            if not artifact.blob.needs_download:
                 with suppress(StoreDamaged):
                     return await verify_needed(need, artifact, self.store)
                 artifact = await self.index.file(need.project, need.filename, need.digest)
@@ -63,9 +60,6 @@ class NeededFetcher:
 
 
 _AT_ONCE = 4
-_PIECE = 2**20
-_BLAKE2B = 32
-"""Bytes of the digests that indexes call ``blake2b``."""
 
 
 class LockMismatch(ProxyError):
@@ -80,16 +74,11 @@ class LockMismatch(ProxyError):
         return f"{self.filename} does not have the {self.algorithm} that the lock names"
 
 
-def is_local(blob: Blob) -> bool:
-    """Whether its bytes are on this machine already."""
-    return isinstance(blob, DiskBlob | BytesBlob)
-
-
 async def checked_against_lock(
     need: NeededFile, pieces: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
     """The pieces, and an error at the end unless they are what the lock names."""
-    checks = {name: _hash(name) for name in need.proofs if name in HASHES_BY_STRENGTH}
+    checks = {name: new_hash(name) for name in need.proofs if name in HASHES_BY_STRENGTH}
     async for piece in pieces:
         for running in checks.values():
             running.update(piece)
@@ -111,7 +100,7 @@ async def missing(
     async def look(need: NeededFile) -> None:
         try:
             artifact = await index.file(need.project, need.filename, need.digest)
-            if not is_local(artifact.blob):
+            if artifact.blob.needs_download:
                 raise NoSuchFile(need.project, need.filename, "it is not held")
             await verify_needed(need, artifact, store, verify=verify)
         except ProxyError as error:
@@ -129,41 +118,24 @@ async def verify_needed(
     ``verify``: every byte is hashed again.
     """
     blob = artifact.blob
-    if not isinstance(blob, DiskBlob):
+    if blob.needs_download:
         return
     size = artifact.file.size if need.size is None else need.size
     whole = size is None or blob.size == size
-    ours = _is_key(blob.path) and store.has(blob.path.name)
-    promised = {"sha256": blob.path.name} if ours else artifact.file.hashes
-    wrong = await asyncio.to_thread(_differing, blob.path, promised if verify else {})
+    promised = {"sha256": blob.key} if blob.key else artifact.file.hashes
+    wrong = await _differing(blob, promised if verify else {})
     if wrong or not whole:
-        if ours:
-            with suppress(OSError):  # where nothing can be deleted, it is told all the same
-                await store.delete(blob.path.name)
+        if blob.key:
+            with suppress(OSError):  # the file is reported although it cannot be deleted
+                await store.delete(blob.key)
         raise StoreDamaged(need.filename)
-    wrong = await asyncio.to_thread(_differing, blob.path, need.proofs)
+    wrong = await _differing(blob, need.proofs)
     if wrong:
         raise LockMismatch(need.filename, wrong)
 
 
-def _is_key(path: Path) -> bool:
-    return len(path.name) == 64 and path.parent.name == path.name[:2]
-
-
-def _differing(path: Path, hashes: Mapping[str, str]) -> str:
-    """The first algorithm by which the file is another one; empty if there is none."""
-    for name in HASHES_BY_STRENGTH:
-        if name in hashes:
-            running = _hash(name)
-            with path.open("rb") as file:
-                while piece := file.read(_PIECE):
-                    running.update(piece)
-            if running.hexdigest() != hashes[name]:
-                return name
-    return ""
-
-
-def _hash(name: str) -> hashlib._Hash:
-    if name == "blake2b":
-        return hashlib.blake2b(digest_size=_BLAKE2B)  # type: ignore[return-value]
-    return hashlib.new(name, usedforsecurity=False)
+async def _differing(blob: Blob, hashes: Mapping[str, str]) -> str:
+    """The strongest algorithm whose digest is not the one in ``hashes``; empty if there is none."""
+    names = [name for name in HASHES_BY_STRENGTH if name in hashes]
+    found = await digests_of(blob, names)
+    return next((name for name in names if found[name] != hashes[name]), "")

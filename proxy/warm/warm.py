@@ -25,7 +25,7 @@ from proxy.requirements import (
     SourceRequirements,
     needed,
 )
-from proxy.storage import CachedFileRecord, CachedFiles, DiskBlob
+from proxy.storage import CachedFileRecord, CachedFiles
 from proxy.upstream import mask
 from proxy.warm.fetch import Counting, NeededFetcher, missing
 from proxy.warm.progress import Display
@@ -122,10 +122,9 @@ async def remember(proxy: Proxy, settings: Settings, needs: Iterable[NeededFile]
         if await held[need.index].get(*key) is None:
             with suppress(ProxyError):
                 artifact = await proxy.index.file(need.project, need.filename, need.digest)
-                if isinstance(blob := artifact.blob, DiskBlob):
-                    known = CachedFileRecord(
-                        blob.path.name, blob.size, time(), artifact.file.uploaded
-                    )
+                blob = artifact.blob
+                if blob.key and blob.size is not None:
+                    known = CachedFileRecord(blob.key, blob.size, time(), artifact.file.uploaded)
                     await held[need.index].put(*key, known)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from email.utils import format_datetime
 
@@ -13,8 +14,7 @@ from proxy.distributions import safe_filename
 from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes import Index
-from proxy.model import PROVENANCE, Artifact, Blob
-from proxy.storage import BytesBlob, FileBlob, Span, is_in_file, is_on_demand
+from proxy.model import PROVENANCE, Artifact, Blob, Span
 from proxy.web.access_log import HANDLED_KEY
 from proxy.web.conditional import RangeResult, evaluate
 from proxy.web.pages import project_of
@@ -86,16 +86,16 @@ class FileHandler:
             await response.prepare(request)
             return response
         blob = artifact.blob
-        whole = is_in_file(blob) or isinstance(blob, BytesBlob)  # such give no half of a little
+        at, stop = (chosen.start, chosen.stop) if chosen else (0, None)
+        spans = blob.spans(at, stop)
+        whole = spans is not None or not blob.needs_download  # such give no half of a little
         if whole and chosen and chosen.status == 200 and chosen.stop <= SMALL_FILE:
             return await self._at_once(request, artifact, headers)
-        at = chosen.start if chosen else 0
-        if chosen and can_send(request.transport) and is_in_file(blob):
-            sending = _send_from_file(request, response, blob, at, chosen.stop)
+        if chosen and spans is not None and can_send(request.transport):
             # A task of its own, as each turn would go through all the frames above this one.
-            await asyncio.create_task(sending)
+            await asyncio.create_task(_send_from_file(request, response, spans))
         else:
-            await _send_pieces(request, response, blob, at, chosen.stop if chosen else None)
+            await _send_pieces(request, response, blob, at, stop)
         return response
 
     async def _at_once(
@@ -118,16 +118,15 @@ class FileHandler:
 
 async def _size(request: web.Request, blob: Blob) -> int | None:
     """To say how long a file is, it need not be fetched; to send it, only its sender knows."""
-    if request.method == "HEAD" and is_on_demand(blob):
-        return await blob.announced()
+    if request.method == "HEAD":
+        return await blob.size_without_download()
     return await blob.length()
 
 
 async def _send_pieces(
     request: web.Request, response: web.StreamResponse, blob: Blob, start: int, stop: int | None
 ) -> None:
-    pieces = blob.chunks(start, stop)
-    async with aclosing(pieces):
+    async with aclosing(blob.chunks(start, stop)) as pieces:
         # The head goes out after the first piece has come: until then an error can be told.
         first = await anext(pieces, b"")
         await response.prepare(request)
@@ -139,11 +138,12 @@ async def _send_pieces(
 
 
 async def _send_from_file(
-    request: web.Request, response: web.StreamResponse, blob: FileBlob, start: int, stop: int
+    request: web.Request,
+    response: web.StreamResponse,
+    spans: AsyncGenerator[Span | bytes, None],
 ) -> None:
     assert request.transport
     sending: FileSender | None = None
-    spans = blob.spans(start, stop)
     try:
         async for span in spans:
             if sending is None:  # until now an error could be told

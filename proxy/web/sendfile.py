@@ -15,8 +15,8 @@ import socket
 from collections.abc import Callable
 
 from proxy.errors import StoreDamaged
+from proxy.model import Span
 from proxy.runtime import MAX_READ, PIECE_SIZE, in_memory, in_thread, read_buffer
-from proxy.storage import Span
 from proxy.web.access_log import Handled
 
 _OF_THE_FILE = (errno.EIO, errno.EINVAL)

@@ -57,7 +57,7 @@ async def test_a_dry_run_lists_and_a_run_fetches_and_writes_what_changed(here: W
     assert here.upstream.count(one.name) == here.upstream.count(f"{one.name}.metadata")
     done = (await sync(here, "--changes", "changes.jsonl")).succeeded()
     assert done.out == f"added top/{ONE}\n"
-    assert here.store.has(digest(one))
+    assert here.store.path(digest(one)).exists()
     told = json.loads((here.folder / "changes.jsonl").read_text())
     assert (told["change"], told["filename"]) == ("added", ONE)
     assert (await sync(here, "--dry-run")).succeeded().out == ""
@@ -100,9 +100,9 @@ async def test_a_server_fetches_what_is_new_by_itself(here: WarmSite) -> None:
     lists = here.root / "lists"
     settings = {"WAYSTATION_CHANGE_LISTS": str(lists)}
     async with running(here.root, *options(here), **settings) as server:
-        await until(lambda: here.store.has(digest(one)), 60)
+        await until(lambda: here.store.path(digest(one)).exists(), 60)
         two = here.wheel("top", "2.0")
-        await until(lambda: here.store.has(digest(two)), 60)
+        await until(lambda: here.store.path(digest(two)).exists(), 60)
         await until(lambda: len(list(lists.glob("2*.jsonl"))) == 2, 60)
         server.send(signal.SIGTERM)
         assert await server.ended() == 0

@@ -28,6 +28,7 @@ from tests.export.support import (
     inodes,
 )
 from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
+from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
 
 MOMENT = 1_700_000_000  # 2023-11-14T22:13:20Z
@@ -294,8 +295,8 @@ async def test_a_damaged_file_of_the_cache_is_never_exported(tmp_path: Path) -> 
             await fetch(proxy, FOO)
     root = tmp_path / "tree"
     async with cached(tmp_path, upstream, offline=True) as proxy:
-        (entry,) = proxy.cache.store.entries()
-        path = proxy.cache.store.path(entry.key)
+        (key,) = stored_keys(proxy.cache.folder / "blob")
+        path = stored_path(proxy.cache.folder / "blob", key)
         path.write_bytes(path.read_bytes()[:-1] + b"!")
         with pytest.raises(FileAltered, match="cache verify"):
             await export_index(proxy.index, root)

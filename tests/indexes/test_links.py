@@ -58,7 +58,7 @@ async def test_so_does_a_question_for_the_length(site: Site, status: int) -> Non
         file, data = await expired(site, it, status, size=False)
         artifact = await it.mirror.file(DEMO, NAME, file.address_digest)
         assert isinstance(artifact.blob, LazyDownload)
-        assert await artifact.blob.announced() == len(data)
+        assert await artifact.blob.size_without_download() == len(data)
         assert site.upstream.count(PAGE) == 2
 
 

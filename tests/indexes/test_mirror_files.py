@@ -14,12 +14,12 @@ from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamErro
 from proxy.events import Outcome
 from proxy.indexes.mirror.files import LazyDownload
 from proxy.model import File
-from proxy.storage.base import is_in_file
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page
 from tests.support.mirrors import DEMO, PAGE, Opened, Site
 from tests.support.mounts import mounted
 from tests.support.rig import read, sha256
+from tests.support.stored import stored_bytes, stored_path
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
@@ -63,7 +63,7 @@ async def test_a_size_that_no_page_tells_is_asked_for_without_fetching(site: Sit
         artifact = await it.mirror.file(DEMO, NAME, digest)
         assert isinstance(artifact.blob, LazyDownload)
         assert artifact.blob.size is None
-        assert await artifact.blob.announced() == len(data)
+        assert await artifact.blob.size_without_download() == len(data)
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD"]
 
 
@@ -78,7 +78,7 @@ async def test_a_size_that_no_answer_to_head_tells_is_asked_for_with_one_byte(
         artifact = await it.mirror.file(DEMO, NAME, digest)
         assert isinstance(artifact.blob, LazyDownload)
         site.upstream.fault(FILES, fault, times=1)
-        assert await artifact.blob.announced() == len(data)
+        assert await artifact.blob.size_without_download() == len(data)
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD", "GET"]
 
 
@@ -90,7 +90,7 @@ async def test_a_size_that_cannot_be_had_is_the_error_that_the_file_would_be(sit
         for status in (403, 500):
             site.upstream.fault(FILES, Fault(status=status), times=2)
             with pytest.raises(UpstreamError, match=str(status)):
-                await artifact.blob.announced()
+                await artifact.blob.size_without_download()
         assert await artifact.blob.length() == len(data)
         assert await read(artifact.blob) == data
 
@@ -477,7 +477,7 @@ async def test_a_stored_file_that_is_not_what_it_was_is_fetched_again(
         (file,) = (await it.page()).files
         await it.read(file)
         await it.settled()
-        spoil(it.cache.store.path(sha256(data)), damage)
+        spoil(stored_path(it.cache.folder / "blob", sha256(data)), damage)
         assert await it.read(file) == data
         assert it.last is MISS
         await it.settled()
@@ -504,7 +504,7 @@ async def test_a_damaged_file_that_upstream_does_not_give_is_upstreams_error(sit
     async with site.open() as it:
         await it.get(NAME, digest)
         await it.settled()
-        os.truncate(it.cache.store.path(digest), 10)
+        os.truncate(stored_path(it.cache.folder / "blob", digest), 10)
         site.upstream.fault(FILES, DOWN)
         with pytest.raises(UpstreamError):
             await it.get(NAME, digest)
@@ -528,8 +528,8 @@ async def test_what_was_being_sent_goes_when_it_has_been_sent(site: Site) -> Non
     async with site.open(max_size=limit) as it, AsyncExitStack() as stack:
         for file in (await it.page()).files:
             artifact = await it.mirror.file(DEMO, file.filename, file.address_digest)
-            assert is_in_file(artifact.blob)
             spans = artifact.blob.spans()
+            assert spans is not None
             await anext(spans)
             stack.push_async_callback(spans.aclose)
             await it.settled()
@@ -540,4 +540,4 @@ async def test_what_was_being_sent_goes_when_it_has_been_sent(site: Site) -> Non
 
 def held(it: Opened) -> int:
     """Bytes of all files in the store."""
-    return sum(entry.size for entry in it.cache.store.entries())
+    return stored_bytes(it.cache.folder / "blob")

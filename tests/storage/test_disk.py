@@ -28,7 +28,12 @@ def path(tmp_path: Path) -> Path:
 
 
 def foreign(path: Path) -> DiskBlob:
-    return DiskBlob(path, path.stat().st_size, identity=identity_of(path.stat()), index="private")
+    found = path.stat()
+    return DiskBlob(path, found.st_size, identity=identity_of(found), changed=has_changed)
+
+
+def has_changed(filename: str) -> IndexUnavailable:
+    return IndexUnavailable("private", f"the file {filename} has changed")
 
 
 async def read(blob: Blob, start: int = 0, stop: int | None = None) -> bytes:
@@ -151,16 +156,16 @@ async def test_no_descriptor_stays_open_after_a_reader_left(path: Path) -> None:
 async def test_a_store_takes_the_finished_file_over(path: Path, tmp_path: Path) -> None:
     store: BlobStore = DiskStore(tmp_path / "cache" / "blob")
     assert await store.get(KEY) is None
-    assert list(store.entries()) == []
+    assert [entry async for entry in store.entries()] == []
     stored = path.stat().st_mtime
     await store.put(KEY, path)
     assert not path.exists()
     assert (tmp_path / "cache" / "blob" / KEY[:2] / KEY).read_bytes() == CONTENT
-    assert store.has(KEY)
+    assert await store.has(KEY)
     blob = await store.get(KEY)
     assert blob is not None
     assert await read(blob) == CONTENT
-    [entry] = store.entries()
+    [entry] = [entry async for entry in store.entries()]
     assert (entry.key, entry.size, entry.stored) == (KEY, len(CONTENT), stored)
 
 
@@ -175,7 +180,7 @@ async def test_what_is_read_while_it_is_deleted_is_read_to_the_end(
     got = await anext(pieces)
     await store.delete(KEY)
     await store.delete(KEY)
-    assert not store.has(KEY)
+    assert not await store.has(KEY)
     assert await store.get(KEY) is None
     assert got + b"".join([piece async for piece in pieces]) == CONTENT
     with pytest.raises(StoreDamaged):
@@ -190,7 +195,7 @@ async def test_a_put_that_fails_leaves_the_spool_and_nothing_in_the_store(
     with pytest.raises(OSError, match="blob"):
         await store.put(KEY, path)
     assert path.read_bytes() == CONTENT
-    assert not store.has(KEY)
+    assert not await store.has(KEY)
 
 
 @pytest.mark.parametrize("key", ["", "../" + "a" * 61, KEY.upper(), KEY + "\n", KEY[:-1], "a/b"])
@@ -209,7 +214,7 @@ async def test_foreign_files_and_links_in_the_store_are_not_entries(
     await store.put(KEY, path)
     (tmp_path / "blob" / KEY[:2] / "README").write_text("mine")
     (tmp_path / "blob" / KEY[:2] / ("0" * 64)).symlink_to("/etc/passwd")
-    assert [entry.key for entry in store.entries()] == [KEY]
+    assert [entry.key async for entry in store.entries()] == [KEY]
 
 
 def _put_often(root: Path, name: str) -> None:

@@ -16,6 +16,7 @@ from proxy.storage.disk_store import DiskStore
 from proxy.storage.eviction import Evictor, LastUsed, Pins
 from proxy.storage.records import DiskRecords
 from tests.support.clock import Clock
+from tests.support.stored import stored_bytes, stored_keys
 
 SIZE = 1000
 DAY = 86400.0
@@ -47,7 +48,7 @@ class Cache:
         return Evictor(self.store, self.used, max_size, lock=lock, **options)
 
     def left(self) -> list[int]:
-        return sorted(int(entry.key, 16) for entry in self.store.entries())
+        return sorted(int(key, 16) for key in stored_keys(self.store.root))
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ async def test_files_that_arrive_together_have_room_together(cache: Cache) -> No
             await cache.store.put(key(number), spool)
 
     await asyncio.gather(*(arrive(number) for number in range(20, 24)))
-    assert sum(entry.size for entry in cache.store.entries()) <= 10 * SIZE
+    assert stored_bytes(cache.store.root) <= 10 * SIZE
 
 
 async def test_a_file_that_was_not_put_takes_no_room(cache: Cache) -> None:

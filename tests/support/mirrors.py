@@ -18,6 +18,7 @@ from tests.support.directories import Heard
 from tests.support.distributions import make_wheel
 from tests.support.listings import Listed
 from tests.support.rig import read
+from tests.support.stored import stored_keys
 from tests.support.upstream import Upstream
 
 DEMO = ProjectName("demo")
@@ -64,7 +65,7 @@ class Opened:
     @property
     def stored(self) -> set[str]:
         """The keys of all files in the store."""
-        return {entry.key for entry in self.cache.store.entries()}
+        return stored_keys(self.cache.folder / "blob")
 
 
 class Site:

@@ -18,6 +18,7 @@ from proxy.model import Blob
 from proxy.storage.disk_store import DiskStore
 from proxy.upstream.downloads import Body, Download, Downloads, Expected, Fetch
 from tests.support.fetching import fetch
+from tests.support.stored import stored_keys
 from tests.support.upstream import Fault, Upstream
 
 GIB = 2**30
@@ -84,7 +85,7 @@ class Rig:
         return list(self.spool.iterdir()) if self.spool.exists() else []
 
     def stored(self) -> list[str]:
-        return [entry.key for entry in self.store.entries()]
+        return list(stored_keys(self.store.root))
 
     async def _done(self, key: str, size: int) -> None:
         self.done.append((key, size))

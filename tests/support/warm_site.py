@@ -20,6 +20,7 @@ from proxy.warm.ready import Readiness, ready
 from proxy.warm.warm import Report, warm
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.requirement_sources import choice
+from tests.support.stored import stored_keys
 from tests.support.upstream import Upstream
 
 LIMIT = 120.0
@@ -84,7 +85,7 @@ class WarmSite:
 
     def held(self) -> set[str]:
         """The digests of what the store has."""
-        return {entry.key for entry in self.store.entries()}
+        return stored_keys(self.store.root)
 
 
 def read(sources: tuple[str | SourceRequirements, ...], to: FileFilter) -> SourceRequirements:

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import DigestMismatch, UpstreamError
+from proxy.model import Span
 from proxy.runtime.file_io import remove_abandoned
-from proxy.storage.base import Span
-from proxy.storage.disk_store import DiskStore
 from proxy.upstream.download import Download
 from proxy.upstream.spool import Spool, Window
 from tests.support.mounts import mounted
 from tests.support.processes import ROOT
 from tests.support.rig import Rig, noise, read, received, rig, sha256
+from tests.support.stored import stored_keys
 from tests.support.upstream import Fault, Upstream
 
 CONTENT = noise(6_000_001)
@@ -251,7 +251,7 @@ async def test_memory_stays_flat_however_large_the_file(tmp_path: Path, kept: bo
         process = await _process(upstream.files_url + "big", tmp_path)
         out, _ = await asyncio.wait_for(process.communicate(), 120)
     told = json.loads(out.splitlines()[-1])
-    entries = [entry.key for entry in DiskStore(tmp_path / "blob").entries()]
+    entries = list(stored_keys(tmp_path / "blob"))
     assert len(set(told["digests"])) == 1
     assert entries == (told["digests"][:1] if kept else [])
     assert told["grown"] < 24 * MIB

@@ -48,7 +48,7 @@ async def test_a_lock_is_taken_file_by_file_for_every_target(
     assert names(report) == beta | wheels | delta | builds | sdists
     for name in names(report):
         digest = hashlib.sha256((here.index / name).read_bytes()).hexdigest()
-        assert here.store.has(digest), name
+        assert here.store.path(digest).exists(), name
 
 
 async def test_names_are_resolved_for_each_target(here: WarmSite) -> None:
@@ -205,7 +205,7 @@ async def test_a_digest_that_the_page_does_not_tell_is_checked_on_the_bytes(here
         source = here.source("pylock.toml", pylock)
         assert (await here.warm(source)).complete is complete
         assert (await here.ready(source)).complete is complete
-        assert here.store.has(right), "a wrong lock is no reason to drop a file"
+        assert here.store.path(right).exists(), "a wrong lock is no reason to drop a file"
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha384", "sha512"])

@@ -333,17 +333,25 @@ async def test_provenance_is_json_and_may_change(site: Site, stock: FakeIndex) -
     assert answer.headers["Cache-Control"] == "public, max-age=600"
 
 
-class Scripted:
+class Scripted(Blob):
     """A blob that does what a test says: gives pieces, waits, breaks."""
 
     def __init__(self, *steps: bytes | Exception | asyncio.Event, size: int | None) -> None:
-        self.size = size
+        self._size = size
         self.steps = steps
         self.given = 0
         self.closed = asyncio.Event()
 
+    @property
+    def size(self) -> int | None:
+        return self._size
+
+    @property
+    def needs_download(self) -> bool:
+        return True
+
     async def length(self) -> int | None:
-        return self.size
+        return self._size
 
     async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         try:

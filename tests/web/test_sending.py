@@ -14,8 +14,8 @@ from typing import cast
 import pytest
 
 from proxy.errors import StoreDamaged
+from proxy.model import Span
 from proxy.runtime.file_io import PIECE_SIZE, in_memory
-from proxy.storage.base import Span
 from proxy.web.access_log import Handled
 from proxy.web.sendfile import FileSender
 

@@ -139,12 +139,15 @@ class LocalDirectory:
             await check(found.page)
         if entry := found.entries.get(filename):
             path, identity = Path(entry.path), entry.identity
-            blob: Blob = DiskBlob(path, identity[0], identity=identity, index=self._name)
+            blob: Blob = DiskBlob(path, identity[0], identity=identity, changed=self._changed_file)
         else:
             owner = found.entries[filename.removesuffix(METADATA)]
             blob = BytesBlob(await self._contents.metadata(owner, file))
         self._events(FileAnswered(project, filename, self._name, Outcome.LOCAL))
         return Artifact(file, blob)
+
+    def _changed_file(self, filename: str) -> IndexUnavailable:
+        return IndexUnavailable(self._name, f"the file {filename} has changed")
 
     async def release(self, project: ProjectName) -> None:
         """Give up the claim on a project, unless files or a folder of it are here."""

@@ -16,8 +16,8 @@ from typing import NamedTuple, Protocol, TypeVar
 from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.mirror.links import Link, Renew
-from proxy.model import Artifact, File, ProjectName
-from proxy.storage import NO_LONGER_LISTED, BlobStore, CachedFileRecord, CachedFiles, FileBlob, Span
+from proxy.model import Artifact, Blob, File, ProjectName, Span
+from proxy.storage import NO_LONGER_LISTED, BlobStore, CachedFileRecord, CachedFiles
 from proxy.upstream import Download, Downloads, Expected, Remote
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ UNHASHED_LIFETIME = 3600.0
 
 class _FoundFile(NamedTuple):
     key: str
-    blob: FileBlob
+    blob: Blob
     outdated: bool
     """The file may have been replaced since."""
 
@@ -67,7 +67,7 @@ class MirrorFiles:
         self._limit = limit
         self._clock = clock
 
-    async def stored(self, project: ProjectName, file: File, digest: str) -> FileBlob | None:
+    async def stored(self, project: ProjectName, file: File, digest: str) -> Blob | None:
         """What the store has under this address, and may be taken for the file."""
         found = await self._find(project, file, digest)
         if found is None or found.outdated:
@@ -111,7 +111,7 @@ class MirrorFiles:
 
     async def fetched(
         self, project: ProjectName, file: File, digest: str, asked: float
-    ) -> FileBlob | None:
+    ) -> Blob | None:
         """The file out of the store, brought there first; None if that cannot keep it.
 
         Raises ``NoSuchFile`` and ``UpstreamError``.
@@ -179,7 +179,7 @@ class MirrorFiles:
         blob = await self._intact(key, size) if key else None
         return _FoundFile(key, blob, outdated) if key and blob else None
 
-    async def _intact(self, key: str, size: int | None) -> FileBlob | None:
+    async def _intact(self, key: str, size: int | None) -> Blob | None:
         """A stored file that can be read and has its size; any other counts as not held."""
         blob = await self._store.get(key)
         if blob is None or size in (None, blob.size):
@@ -198,29 +198,33 @@ T = TypeVar("T")
 class DownloadSource(Protocol):
     """What is needed of ``MirrorFiles``."""
 
-    def download(self, link: Link) -> tuple[FileBlob, Outcome]: ...
+    def download(self, link: Link) -> tuple[Blob, Outcome]: ...
 
     def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None: ...
 
     def suspect(self, project: ProjectName) -> None: ...
 
 
-class LazyDownload:
+class LazyDownload(Blob):
     """A blob whose readers share one download; asking for its size alone starts none."""
 
-    def __init__(self, files: DownloadSource, link: Link, outdated: FileBlob | None = None) -> None:
+    def __init__(self, files: DownloadSource, link: Link, outdated: Blob | None = None) -> None:
         """``outdated``: bytes that the file once had, for when upstream does not answer."""
         self._files = files
         self._link = link
         self._project = link.project
         self._file = link.file
         self._outdated = outdated
-        self._instead: FileBlob | None = None
-        self._download: FileBlob | None = None
+        self._instead: Blob | None = None
+        self._download: Blob | None = None
 
     @property
     def size(self) -> int | None:
         return self._file.size
+
+    @property
+    def needs_download(self) -> bool:
+        return True
 
     async def length(self) -> int | None:
         """As the answer says that the bytes come from: the download is begun for it."""
@@ -233,7 +237,7 @@ class LazyDownload:
         except (NotFound, DigestMismatch) as error:
             raise self._suspicious(error) from error
 
-    async def _choose(self, outdated: FileBlob) -> None:
+    async def _choose(self, outdated: Blob) -> None:
         """Whether upstream can be asked for news of a file that is here, if old."""
         try:
             await self._link.size()
@@ -242,7 +246,7 @@ class LazyDownload:
         except UpstreamError:
             self._instead = outdated
 
-    async def announced(self) -> int | None:
+    async def size_without_download(self) -> int | None:
         """Bytes, without fetching them: upstream is asked where the index does not tell.
 
         None where upstream does not tell either. Raises as ``chunks`` does.
@@ -258,20 +262,19 @@ class LazyDownload:
         return self._watched(lambda blob: blob.chunks(start, stop))
 
     def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
-        return self._watched(lambda blob: blob.spans(start, stop))
+        return self._watched(lambda blob: blob.spans(start, stop) or blob.chunks(start, stop))
 
     async def _watched(
-        self, read: Callable[[FileBlob], AsyncGenerator[T, None]]
+        self, read: Callable[[Blob], AsyncGenerator[T, None]]
     ) -> AsyncGenerator[T, None]:
         try:
-            pieces = read(self._bytes())
-            async with aclosing(pieces):
+            async with aclosing(read(self._bytes())) as pieces:
                 async for piece in pieces:
                     yield piece
         except (NotFound, DigestMismatch) as error:
             raise self._suspicious(error) from error
 
-    def _bytes(self) -> FileBlob:
+    def _bytes(self) -> Blob:
         """The download, begun or joined now, unless upstream has just failed."""
         if self._instead is not None:
             self._files.answered(self._project, self._file, Outcome.STALE)

@@ -22,6 +22,7 @@ from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight, run_in_wor
 from proxy.storage import (
     NO_LONGER_LISTED,
     BlobStore,
+    CachedFileRecord,
     CachedFiles,
     ChangedFile,
     ChangedFiles,
@@ -222,30 +223,42 @@ class RemovedFiles:
         )
         listed = {file.filename for file in page.files}
         gone = [(name, file) for name, file in seen.items() if name not in listed]
-        found = [await self._file(page, name, file) for name, file in gone]
-        files = tuple(file for file in found if file)
+        cached = [
+            (name, file, held)
+            for name, file in gone
+            if (held := await self._held.get(page.project, file.digest, name))
+        ]
+        keys = {held.sha256 for _, _, held in cached} | {
+            _metadata_key(file) for _, file, _ in cached
+        }
+        stored = await self._store.present(keys - {""}) if cached else frozenset()
+        files = tuple(
+            _removed_file(name, file, held, stored)
+            for name, file, held in cached
+            if held.sha256 in stored
+        )
         return _with(page, files) if files else page
 
-    async def _file(self, page: ProjectPage, name: str, seen: FirstSeenFile) -> File | None:
-        held = await self._held.get(page.project, seen.digest, name)
-        if held is None or not self._store.has(held.sha256):
-            return None
-        algorithm, _, value = seen.digest.rpartition("-")
-        return File(
-            name,
-            "",
-            {algorithm or "sha256": value},
-            held.size,
-            uploaded=seen.uploaded,
-            yanked=NO_LONGER_LISTED,
-            metadata=self._metadata(seen),
-        )
 
-    def _metadata(self, seen: FirstSeenFile) -> bool | Mapping[str, str]:
-        """Only what can be had."""
-        if isinstance(seen.metadata, bool):
-            return False
-        return seen.metadata if self._store.has(seen.metadata.get("sha256", "-")) else False
+def _metadata_key(seen: FirstSeenFile) -> str:
+    """The sha256 of the ``.metadata``, or nothing."""
+    return "" if isinstance(seen.metadata, bool) else seen.metadata.get("sha256", "")
+
+
+def _removed_file(
+    name: str, seen: FirstSeenFile, cached: CachedFileRecord, stored: Container[str]
+) -> File:
+    """``stored``: the keys that the store has; ``.metadata`` is listed if it is among them."""
+    algorithm, _, value = seen.digest.rpartition("-")
+    return File(
+        name,
+        "",
+        {algorithm or "sha256": value},
+        cached.size,
+        uploaded=seen.uploaded,
+        yanked=NO_LONGER_LISTED,
+        metadata=seen.metadata if _metadata_key(seen) in stored else False,
+    )
 
 
 def _with(page: ProjectPage, files: tuple[File, ...]) -> ProjectPage:

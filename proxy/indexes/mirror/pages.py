@@ -222,10 +222,10 @@ class OfflinePages:
 
     async def _only_held(self, page: ProjectPage) -> ProjectPage:
         held = await self._held_without_sha256(page)
-        has = self._store.has
+        stored = await self._store.present({key for file in page.files if (key := file.sha256)})
 
         def is_held(file: File) -> bool:
-            return has(file.sha256) if file.sha256 else file.filename in held
+            return file.sha256 in stored if file.sha256 else file.filename in held
 
         return await asyncio.to_thread(page.keep, is_held)
 
@@ -238,5 +238,5 @@ class OfflinePages:
             for file in files
             if (file.address_digest, file.filename) in names
             and (held := await self._held.get(page.project, file.address_digest, file.filename))
-            and self._store.has(held.sha256)
+            and await self._store.has(held.sha256)
         }

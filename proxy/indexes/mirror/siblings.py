@@ -17,7 +17,7 @@ from proxy.events import Outcome
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.model import Artifact, File, ProjectName
 from proxy.runtime import SingleFlight, in_thread
-from proxy.storage import BlobStore, BytesBlob, DiskBlob, Records, Room, no_limit
+from proxy.storage import BlobStore, BytesBlob, Records, Room, as_local_file, no_limit
 from proxy.upstream import DigestCheck, Expected, Remote, Spool
 
 log = logging.getLogger(__name__)
@@ -73,13 +73,13 @@ class MirrorSiblings:
         key = f"{project}/{digest}/{sibling.filename}"
         if data := self._unwritten.get(key):
             self._files.answered(project, sibling, Outcome.HIT)
-            return Artifact(sibling, BytesBlob(data))
+            return Artifact(sibling, _being_stored(data))
         joined = self._flights.under_way(key)
         data, outcome = await self._flights.do(
             key, lambda: self._obtain(key, project, wheel, sibling, digest, asked)
         )
         self._files.answered(project, sibling, Outcome.JOINED if joined else outcome)
-        return Artifact(sibling, BytesBlob(data))
+        return Artifact(sibling, _being_stored(data))
 
     async def provenance(
         self, project: ProjectName, sibling: File, digest: str, asked: float
@@ -131,10 +131,11 @@ class MirrorSiblings:
     ) -> bytes:
         """Out of the wheel, which is fetched for it if need be."""
         blob = await self._files.fetched(project, wheel, digest, asked)
-        if not isinstance(blob, DiskBlob):
+        if blob is None:
             raise UpstreamError(self._name, f"the metadata of {wheel.filename} cannot be had")
         try:
-            return await asyncio.to_thread(read_wheel_metadata, blob.path, wheel.filename)
+            async with as_local_file(blob, self._spool) as path:
+                return await asyncio.to_thread(read_wheel_metadata, path, wheel.filename)
         except UnusableArchive as error:
             raise UpstreamError(
                 self._name, f"the metadata of {wheel.filename} cannot be read: {error}"
@@ -191,6 +192,10 @@ class MirrorSiblings:
         except (msgspec.DecodeError, RecursionError) as error:
             raise UpstreamError(self._name, f"{sibling.filename} is not JSON") from error
         return data
+
+
+def _being_stored(data: bytes) -> BytesBlob:
+    return BytesBlob(data, hashlib.sha256(data).hexdigest())
 
 
 def _aged(record: bytes | None) -> tuple[float, bytes]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -55,12 +55,12 @@ Pages = Mapping[ProjectName, ProjectPage | None]
 
 
 def compare(
-    known: Iterable[Kept], had: Mapping[Ident, str], pages: Pages, held: Callable[[str], bool]
+    known: Iterable[Kept], had: Mapping[Ident, str], pages: Pages, stored: Container[str]
 ) -> tuple[list[Change], list[Kept]]:
     """What changed, and how things stand now.
 
     ``had`` is what is wanted and could be had, with its key in the store. Earlier files are
-    remembered while they are ``held``. Of projects that have no page here nothing is known.
+    remembered while their keys are in ``stored``. Nothing is known of projects without a page here.
     """
     before = {each.ident: each for each in known}
     changes: list[Change] = []
@@ -68,7 +68,7 @@ def compare(
     for ident in sorted(before.keys() | had.keys()):
         old, now = before.get(ident), _now(ident, before, had, pages)
         changes += _changes(old, now, pages)
-        if ident in had or held(now.key):
+        if ident in had or now.key in stored:
             after.append(now)
     return changes, after
 

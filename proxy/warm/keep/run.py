@@ -8,8 +8,6 @@ One run of a keep table: what is new is fetched, what is wanted is pinned.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence, Set
@@ -22,11 +20,10 @@ from proxy.composition import PRIVATE_NAMES, Proxy, cache_folder, open_proxy
 from proxy.config import Settings
 from proxy.errors import NoSuchProject, ProxyError
 from proxy.indexes import CheckFile, Index
-from proxy.model import METADATA, PROVENANCE, Artifact, Blob, ProjectName, ProjectPage
+from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed
 from proxy.runtime import for_each
-from proxy.storage import BytesBlob, DiskBlob, DiskStore
-from proxy.warm.fetch import NeededFetcher, is_local
+from proxy.warm.fetch import NeededFetcher
 from proxy.warm.keep.changes import Change, State, States, compare
 from proxy.warm.keep.table import Ident, Keep, is_distribution
 from proxy.warm.progress import Display
@@ -117,7 +114,7 @@ class RevalidatingIndex:
         """Metadata goes with its wheel, which has to be fetched where upstream has none."""
         owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
         with suppress(ProxyError):  # whoever is asked will tell
-            if not is_local((await self._index.file(project, owner, digest, check)).blob):
+            if (await self._index.file(project, owner, digest, check)).blob.needs_download:
                 self.new.add((project, owner))
                 return self._aside
         return self._index
@@ -128,7 +125,6 @@ STORE_TIMEOUT = 5.0
 """Seconds that what has been read gets to be stored."""
 STORE_POLL = 0.05
 """Seconds after which it is looked again."""
-_STORED = re.compile(r"[0-9a-f]{64}\Z")
 
 UNCONFIRMED = "upstream could not be asked whether its page is still the same"
 
@@ -219,7 +215,8 @@ class KeepRunner:
         had = await self._had(index, [need for need in needs.files if need.line not in failed])
         await self._ask(index, {one.project for one in known})
         files = {_ident(need): had[need] for need in had if is_distribution(need)}
-        changes, now = compare(known, files, index.pages, cache.store.has)
+        stored = await cache.store.present({one.key for one in known} - {""})
+        changes, now = compare(known, files, index.pages, stored)
         gone = {one.key for one in now if not one.listed}  # these can never be had again
         await cache.pins.put(keep.owner, (gone | set(had.values())) - {""})
         await self.remember(had)
@@ -244,14 +241,13 @@ class KeepRunner:
 
     async def _held(self, index: Index, needs: Iterable[NeededFile]) -> dict[NeededFile, str]:
         """Those whose bytes are here, with their keys in the store; "" for what lies elsewhere."""
-        store = self.proxy.cache.store
         found: dict[NeededFile, str] = {}
 
         async def look(need: NeededFile) -> None:
             with suppress(ProxyError):
                 blob = (await index.file(need.project, need.filename, need.digest)).blob
-                if is_local(blob):
-                    found[need] = _key(need, blob, store)
+                if not blob.needs_download:
+                    found[need] = blob.key or ""
 
         await for_each(needs, look, self.jobs)
         return found
@@ -273,13 +269,6 @@ def _ident(need: NeededFile) -> Ident:
 def _keys(needs: Iterable[NeededFile]) -> set[str]:
     """Of distributions, as far as their index tells."""
     return {need.digest for need in needs if is_distribution(need) and "-" not in need.digest}
-
-
-def _key(need: NeededFile, blob: Blob, store: DiskStore) -> str:
-    if isinstance(blob, BytesBlob) and need.filename.endswith(METADATA):
-        return hashlib.sha256(blob.data).hexdigest()  # about to be stored
-    name = blob.path.name if isinstance(blob, DiskBlob) else ""
-    return name if _STORED.match(name) and store.has(name) else ""
 
 
 def _unconfirmed(index: RevalidatingIndex) -> tuple[Missing, ...]:

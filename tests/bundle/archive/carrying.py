@@ -25,6 +25,7 @@ from proxy.model import METADATA, PROVENANCE, Blob, ProjectName
 from proxy.upstream.answers import UpstreamOrigin
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.processes import ROOT
+from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
 
 PROOF = {"version": 1, "attestation_bundles": []}
@@ -180,7 +181,8 @@ async def seen(cache: Path) -> dict[str, bytes]:
         keys = [key for kind in kinds for key in await opened.records.keys(kind)]
         found = {key: await opened.records.get(key) or b"" for key in keys}
         files = {
-            each.key: opened.store.path(each.key).read_bytes() for each in opened.store.entries()
+            key: stored_path(opened.folder / "blob", key).read_bytes()
+            for key in stored_keys(opened.folder / "blob")
         }
     return found | files
 

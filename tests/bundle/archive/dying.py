@@ -63,8 +63,8 @@ async def main(folder: Path, upstream: str, path: Path, left: int) -> None:
     chosen = settings(folder, upstream)
     async with open_cache(chosen) as cache:
         records = DyingRecords(cache.records, write)
-        store = DyingStore(cache.store.root, write)
-        dying = replace(cache, records=records, store=store, pages=StoredPages(records))  # type: ignore[arg-type]
+        store = DyingStore(cache.folder / "blob", write)
+        dying = replace(cache, records=records, store=store, pages=StoredPages(records))
         with path.open("rb", buffering=0) as stream:
             rules = ImportRules(list(mirrored(chosen).values()))
             await import_bundle(dying, Bundle(ByteSource(stream)), rules, lambda size: None)

@@ -45,6 +45,7 @@ from tests.bundle.archive.carrying import (
     take,
 )
 from tests.support.distributions import make_wheel
+from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
 
 ALPHA, BETA = ProjectName("alpha"), ProjectName("beta")
@@ -363,10 +364,10 @@ async def test_what_a_bundle_lists_is_not_evicted_for_what_it_brings(tmp_path: P
     await create(tmp_path / "near", upstream.url, tmp_path / "b")
     alpha = blob_of(far, (tmp_path / "dists" / "alpha-1.0-py3-none-any.whl").read_bytes())
     async with open_cache(settings(far, upstream.url)) as cache:
-        for key in [entry.key for entry in cache.store.entries()]:
+        for key in stored_keys(cache.folder / "blob"):
             await cache.used.forget(key)
             old = 2000 if key == alpha.name else 1000  # seconds; the others may go
-            os.utime(cache.store.path(key), times=(time.time() - old,) * 2)
+            os.utime(stored_path(cache.folder / "blob", key), times=(time.time() - old,) * 2)
     options = ("--cache-dir", far, "--upstream", upstream.url)
     run("import", tmp_path / "b", *options, WAYSTATION_MAX_SIZE=str(room))
     served = await offline(far, upstream.url)

@@ -51,14 +51,14 @@ async def test_what_upstream_changed_since_the_last_run_is_fetched_and_told(
     async with opened(here, clock, vanished_files=vanished) as proxy:
         first = await run(proxy, clock, table)
         assert first[0].complete and told(first) == [("added", ONE)]
-        assert here.store.has(digest(one))
+        assert here.store.path(digest(one)).exists()
         assert told(await run(proxy, clock, table)) == []
         two = here.wheel("top", "2.0")
         here.upstream.remove(ONE)
         clock.advance(1)  # the page is still fresh to clients
         second = await run(proxy, clock, table)
         assert told(second) == [("removed", ONE), ("added", TWO)]
-        assert here.store.has(digest(two))
+        assert here.store.path(digest(two)).exists()
         here.list(two, yanked="broken")
         clock.advance(1)
         third = await run(proxy, clock, table)
@@ -110,7 +110,7 @@ async def test_a_dry_run_lists_and_changes_nothing(
     async with opened(here, clock) as proxy:
         ran = await run(proxy, clock, table, dry=here.settings(), changes=changes)
         assert [need.filename for need in ran[0].fetched] == [ONE]
-        assert not here.store.has(digest(one)) and not changes.exists()
+        assert not here.store.path(digest(one)).exists() and not changes.exists()
         assert await proxy.cache.pins.all() == set()
         assert here.upstream.count(f"{ONE}", "GET") == here.upstream.count(f"{ONE}.metadata")
         assert here.held() == set()
@@ -154,11 +154,11 @@ async def test_pinned_files_are_spared_until_nobody_wants_them(
         await run(proxy, clock, keep("top"), keep("other"))
         clock.advance(600)
         await proxy.cache.evictor.enforce(10**6)
-        assert here.store.has(digest(one)) and here.store.has(digest(other))
+        assert here.store.path(digest(one)).exists() and here.store.path(digest(other)).exists()
         await run(proxy, clock, keep("top"))  # the other table is gone
         clock.advance(600)
         await proxy.cache.evictor.enforce(10**6)
-        assert here.store.has(digest(one)) and not here.store.has(digest(other))
+        assert here.store.path(digest(one)).exists() and not here.store.path(digest(other)).exists()
 
 
 async def test_filters_by_name_version_target_kind_and_size(here: WarmSite, clock: Clock) -> None:
@@ -268,7 +268,7 @@ async def test_each_table_is_run_at_its_interval_whoever_ran_it(
         here.wheel("often", "2.0")
         clock.advance(30)
         assert await schedule.once() == 60
-        assert here.store.has(digest(here.index / "often-2.0-py3-none-any.whl"))
+        assert here.store.path(digest(here.index / "often-2.0-py3-none-any.whl")).exists()
         assert here.upstream.count("/simple/seldom/") == asked
         clock.advance(540)
         await schedule.once()
