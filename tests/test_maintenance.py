@@ -21,8 +21,8 @@ from proxy.maintenance import (
 )
 from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
 from tests.support.clock import Clock
-from tests.support.mirrors import DEMO, PAGE, Site
-from tests.support.rig import noise, sha256
+from tests.support.content import random_bytes, sha256
+from tests.support.mirror_site import DEMO, PAGE, MirrorSite
 from tests.support.stored import stored_bytes, stored_keys, stored_path
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
@@ -31,10 +31,10 @@ ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 
 @pytest.fixture
-async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[Site]:
+async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[MirrorSite]:
     """Upstream has two files of ``demo`` and one of ``other``; all but the second are held."""
     async with Upstream() as upstream:
-        site = Site(tmp_path, upstream, clock)
+        site = MirrorSite(tmp_path, upstream, clock)
         site.add("1.0", padding=1000)
         site.add("2.0")
         site.add("1.0", "other")
@@ -48,7 +48,7 @@ async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-async def cache(site: Site) -> AsyncIterator[Cache]:
+async def cache(site: MirrorSite) -> AsyncIterator[Cache]:
     async with open_cache(Settings(cache_dir=site.cache_dir), site.clock) as cache:
         yield cache
 
@@ -57,7 +57,7 @@ def keys(cache: Cache) -> set[str]:
     return stored_keys(cache.folder / "blob")
 
 
-def content(site: Site, filename: str = ONE) -> bytes:
+def content(site: MirrorSite, filename: str = ONE) -> bytes:
     return site.upstream.shelf.files[filename].content.read_bytes()
 
 
@@ -75,7 +75,7 @@ async def test_an_empty_cache_has_nothing(tmp_path: Path, clock: Clock) -> None:
         assert await purge_everything(cache) == Stats(0, 0, 0)
 
 
-async def test_holdings_are_listed_by_project(site: Site, cache: Cache) -> None:
+async def test_holdings_are_listed_by_project(site: MirrorSite, cache: Cache) -> None:
     found = dict(await cached_files(cache))
     assert list(found) == [DEMO, "other"]
     assert [file.filename for file in found[DEMO]] == [ONE, ONE + ".metadata"]
@@ -85,7 +85,7 @@ async def test_holdings_are_listed_by_project(site: Site, cache: Cache) -> None:
     assert await cached_files(cache, ["nothing"]) == []
 
 
-async def test_what_was_deleted_is_no_holding(site: Site, cache: Cache) -> None:
+async def test_what_was_deleted_is_no_holding(site: MirrorSite, cache: Cache) -> None:
     await cache.store.delete(sha256(content(site)))
     ((_, files),) = await cached_files(cache, [DEMO])
     assert [file.filename for file in files] == [ONE + ".metadata"]
@@ -97,7 +97,7 @@ async def test_a_record_that_cannot_be_read_is_no_holding(cache: Cache) -> None:
 
 
 async def test_verify_drops_what_is_damaged_and_it_is_fetched_anew(
-    site: Site, cache: Cache
+    site: MirrorSite, cache: Cache
 ) -> None:
     data = content(site)
     path = stored_path(cache.folder / "blob", sha256(data))
@@ -113,13 +113,13 @@ async def test_verify_drops_what_is_damaged_and_it_is_fetched_anew(
     assert (await verify(cache)).damaged == []
 
 
-async def test_a_file_cut_short_is_damaged(site: Site, cache: Cache) -> None:
+async def test_a_file_cut_short_is_damaged(site: MirrorSite, cache: Cache) -> None:
     path = stored_path(cache.folder / "blob", sha256(content(site)))
     path.write_bytes(content(site)[:100])
     assert (await verify(cache)).damaged == [path.name]
 
 
-async def test_purging_a_project_leaves_nothing_of_it(site: Site, cache: Cache) -> None:
+async def test_purging_a_project_leaves_nothing_of_it(site: MirrorSite, cache: Cache) -> None:
     before = await stats(cache)
     done = await purge(cache, [DEMO])
     assert (done.projects, done.files) == (1, 2)
@@ -130,14 +130,14 @@ async def test_purging_a_project_leaves_nothing_of_it(site: Site, cache: Cache) 
     assert [project for project, _ in await cached_files(cache)] == ["other"]
 
 
-async def test_a_purged_project_is_fetched_anew(site: Site, cache: Cache) -> None:
+async def test_a_purged_project_is_fetched_anew(site: MirrorSite, cache: Cache) -> None:
     await purge(cache, [DEMO])
     async with site.open() as it:
         assert await it.get(ONE, sha256(content(site))) == content(site)
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_a_running_mirror_forgets_what_is_purged(site: Site, cache: Cache) -> None:
+async def test_a_running_mirror_forgets_what_is_purged(site: MirrorSite, cache: Cache) -> None:
     async with site.open() as it:
         file = (await it.page()).files[0]
         await purge(cache, [DEMO])
@@ -147,7 +147,7 @@ async def test_a_running_mirror_forgets_what_is_purged(site: Site, cache: Cache)
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_files_that_other_projects_have_too_are_kept(site: Site, cache: Cache) -> None:
+async def test_files_that_other_projects_have_too_are_kept(site: MirrorSite, cache: Cache) -> None:
     digest = sha256(content(site))
     await CachedFiles(cache.records, "x").put(
         "other", digest, "o.zip", CachedFileRecord(digest, 5, 1.0)
@@ -177,7 +177,7 @@ async def test_purging_everything_keeps_what_is_known_of_private_files(cache: Ca
 
 
 async def test_files_that_nobody_remembers_are_purged_with_everything(cache: Cache) -> None:
-    data = noise(100)
+    data = random_bytes(100)
     cache.spool.mkdir(exist_ok=True)
     (cache.spool / "x").write_bytes(data)
     await cache.store.put(sha256(data), cache.spool / "x")

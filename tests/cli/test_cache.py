@@ -14,10 +14,10 @@ from proxy.composition.cache import open_cache
 from proxy.config.settings import Settings
 from proxy.storage.mirror_records import ChangedFile, ChangedFiles
 from tests.support.clock import Clock
+from tests.support.content import sha256
 from tests.support.distributions import make_wheel
-from tests.support.mirrors import DEMO, Site
+from tests.support.mirror_site import DEMO, MirrorSite
 from tests.support.mounts import mounted
-from tests.support.rig import sha256
 from tests.support.upstream import Upstream
 
 NAME = "demo-1.0-py3-none-any.whl"
@@ -41,7 +41,7 @@ def wheel(tmp_path: Path, clock: Clock) -> Path:
 
     async def warm() -> None:
         async with Upstream() as upstream:
-            site = Site(tmp_path, upstream, clock)
+            site = MirrorSite(tmp_path, upstream, clock)
             site.add()
             async with site.open() as it:
                 (file,) = (await it.page()).files

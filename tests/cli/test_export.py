@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.model import ProjectName
-from tests.export.support import BAR, FOO, cached, content, fetch
 from tests.support.distributions import make_wheel
+from tests.support.exports import BAR, FOO, cached, content, fetch
 from tests.support.mounts import mounted
 from tests.support.running import ROOT, Done, waystation
 from tests.support.upstream import Upstream

@@ -13,8 +13,8 @@ from proxy.composition.cache import cache_folder, open_cache
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 from tests.support.clock import Clock
+from tests.support.content import random_bytes, sha256
 from tests.support.mounts import mounted
-from tests.support.rig import noise, sha256
 from tests.support.stored import stored_keys
 
 
@@ -27,7 +27,7 @@ async def filled(folder: Path, clock: Clock, count: int = 3) -> set[str]:
     keys = set()
     async with open_cache(settings(folder), clock) as cache:
         for number in range(count):
-            data = noise(1000, number)
+            data = random_bytes(1000, number)
             cache.spool.mkdir(exist_ok=True)
             (cache.spool / "x.part").write_bytes(data)
             await cache.store.put(sha256(data), cache.spool / "x.part")

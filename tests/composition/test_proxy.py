@@ -20,11 +20,11 @@ from proxy.indexes.fallthrough import Fallthrough
 from proxy.maintenance import purge, purge_everything
 from proxy.model import ProjectName
 from tests.support.clock import Clock
+from tests.support.content import read_blob, sha256
 from tests.support.directories import Heard
 from tests.support.distributions import make_wheel
 from tests.support.mounts import mounted
 from tests.support.network import connections
-from tests.support.rig import read, sha256
 from tests.support.stored import stored_path
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
@@ -90,7 +90,7 @@ async def names(proxy: Proxy, project: ProjectName) -> list[str]:
 async def get(proxy: Proxy, project: ProjectName) -> bytes:
     (file,) = (await proxy.index.page(project)).files
     artifact = await proxy.index.file(project, file.filename, file.address_digest)
-    return await read(artifact.blob)
+    return await read_blob(artifact.blob)
 
 
 async def remembered(proxy: Proxy, kind: str) -> None:

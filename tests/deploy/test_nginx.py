@@ -21,9 +21,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from tests.support.counting import metrics
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place, Tools
+from tests.support.metrics_text import metrics
 from tests.support.pki import Authority
 from tests.support.running import ROOT, Running, running
 from tests.support.sockets import connected, exchange

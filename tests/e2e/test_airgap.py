@@ -19,9 +19,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.distributions import core_metadata, make_wheel, tarred
-from tests.support.processes import run_upstream_process
 from tests.support.requirement_sources import LINUX, MAC, WINDOWS
 from tests.support.running import ROOT, environment
+from tests.support.upstream_process import run_upstream_process
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -88,8 +88,9 @@ class Far:
 
     def run(self, *command: str | Path, cwd: Path, **more: str) -> str:
         """The command beside an offline server, isolated."""
-        inside = (sys.executable, "-m", "tests.e2e.isolated", str(self.port), self.cache)
-        return run(*ISOLATED, *inside, self.upstream, *command, cwd=cwd, **more)
+        inside = (sys.executable, "-m", "tests.support.offline_namespace")
+        served = (str(self.port), self.cache, self.upstream)
+        return run(*ISOLATED, *inside, *served, *command, cwd=cwd, **more)
 
 
 def run(*command: str | Path, cwd: Path, **more: str) -> str:

@@ -18,10 +18,10 @@ import pytest
 
 from proxy.events import Kind
 from tests.cli.test_workers import workers
-from tests.support.counting import Shown, metrics, total
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
 from tests.support.listings import Listed
+from tests.support.metrics_text import Shown, metrics, total
 from tests.support.running import Running, running
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until

@@ -7,7 +7,7 @@ import pytest
 from proxy.errors import ConfigurationError
 from proxy.export.simple_pages import base_address, flat, in_tree
 from proxy.model import File
-from tests.export.support import FOO
+from tests.support.exports import FOO
 
 FILE = File("foo-1.0+a.tar.gz", "file:///x", {"sha256": "a" * 64})
 

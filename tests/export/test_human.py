@@ -16,8 +16,8 @@ from proxy.export.human_pages import Card, project_page, start_page
 from proxy.export.selection import releases
 from proxy.model import File, ProjectPage, ProjectStatus
 from proxy.simple.render import relative_links
-from tests.export.support import FOO, described, export_folder
 from tests.support.distributions import make_sdist, make_wheel
+from tests.support.exports import FOO, described, export_folder
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 TAGS = {

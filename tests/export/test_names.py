@@ -13,7 +13,7 @@ from proxy.export.export import Form
 from proxy.export.file_list import UnreadableNames, read_names
 from proxy.export.simple_pages import as_listed
 from proxy.model import File, ProjectName
-from tests.export.support import BAR, FOO, content, export_index
+from tests.support.exports import BAR, FOO, content, export_index
 
 BASE = "https://files.example.com/pool/"
 SHA256 = "a" * 64

@@ -6,7 +6,7 @@ import pytest
 
 from proxy.export.selection import newest, releases
 from proxy.model import File, ProjectName
-from tests.export.support import FOO
+from tests.support.exports import FOO
 
 
 def files(*names: str, yanked: bool = False) -> list[File]:

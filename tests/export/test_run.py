@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,9 @@ from proxy.export.selection import NotHeld
 from proxy.export.simple_pages import flat, in_tree
 from proxy.export.tree import Changes, FileAltered
 from proxy.model import PROVENANCE, ProjectName
-from tests.export.support import (
+from tests.support.content import sha256
+from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
+from tests.support.exports import (
     BAR,
     FOO,
     cached,
@@ -27,16 +28,11 @@ from tests.export.support import (
     fetch,
     inodes,
 )
-from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
 from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
 
 MOMENT = 1_700_000_000  # 2023-11-14T22:13:20Z
 METADATA = b"Metadata-Version: 2.1\nName: Foo\nVersion: 1.0\nSummary: Does foo.\n\nHello."
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def shelf(folder: Path) -> Path:

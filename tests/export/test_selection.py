@@ -7,7 +7,7 @@ import pytest
 from proxy.errors import NoSuchProject
 from proxy.export.selection import NotHeld, choose
 from proxy.model import ProjectName, ProjectPage
-from tests.export.support import BAR, FOO
+from tests.support.exports import BAR, FOO
 from tests.support.fake_index import FakeIndex
 
 

@@ -17,11 +17,11 @@ from proxy.config.loading import load_settings
 from proxy.export.export import Form
 from proxy.export.simple_pages import flat
 from proxy.model import METADATA, ProjectName
-from tests.export.serving import http_server, nginx, pip, requests, uv
-from tests.export.support import FOO, export_folder
+from tests.support.content import read_blob
 from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
-from tests.support.rig import read
+from tests.support.exports import FOO, export_folder
 from tests.support.running import Done
+from tests.support.static_servers import http_server, nginx, pip, requests, uv
 
 pytestmark = pytest.mark.e2e
 
@@ -162,8 +162,8 @@ async def test_waystation_takes_it_as_upstream(tmp_path: Path, tree: Path, serve
             source = tmp_path / "source" / wheel.filename
             artifact = await proxy.index.file(FOO, wheel.filename, wheel.address_digest)
             metadata = await proxy.index.file(FOO, wheel.filename + METADATA, wheel.address_digest)
-            assert await read(artifact.blob) == source.read_bytes()
-            assert await read(metadata.blob) == wheel_metadata(source)
+            assert await read_blob(artifact.blob) == source.read_bytes()
+            assert await read_blob(metadata.blob) == wheel_metadata(source)
             (sdist,) = (await proxy.index.page(ProjectName("needed"))).files
     assert by_name.keys() == {path.name for path in source.parent.glob("foo-*.whl")}
     assert wheel.size == source.stat().st_size

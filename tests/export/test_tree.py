@@ -10,7 +10,7 @@ import pytest
 
 from proxy.errors import ConfigurationError
 from proxy.export.tree import PART_FOLDER, Changes, ForeignFile, Tree
-from tests.export.support import content, inodes
+from tests.support.exports import content, inodes
 
 
 def fill(root: Path, files: dict[str, bytes]) -> Changes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import Clock
-from tests.support.mirrors import Site
+from tests.support.mirror_site import MirrorSite
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -18,9 +18,9 @@ from tests.support.waiting import until
 @pytest.fixture
 async def site(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> AsyncIterator[Site]:
+) -> AsyncIterator[MirrorSite]:
     async with Upstream() as upstream:
-        yield Site(tmp_path, upstream, clock)
+        yield MirrorSite(tmp_path, upstream, clock)
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 5)
     gc.collect()  # whatever was never retrieved is reported now
     assert [record for record in caplog.records if record.name == "asyncio"] == []

@@ -8,9 +8,9 @@ from proxy.errors import Denied, NoSuchFile
 from proxy.events import FileAnswered
 from proxy.indexes import Guarded
 from proxy.model import File
-from tests.support.mirrors import DEMO, Opened, Site
+from tests.support.content import read_blob
+from tests.support.mirror_site import DEMO, MirrorSite, OpenMirror
 from tests.support.policies import Cooldown, FakePolicy, upload_time
-from tests.support.rig import read
 
 WHEEL = "demo-1.0-py3-none-any.whl"
 SUFFIXES = ["", ".metadata", ".provenance"]
@@ -22,12 +22,12 @@ def refuse_all() -> FakePolicy:
 
 async def get(index: Guarded, file: File, suffix: str = "") -> bytes:
     artifact = await index.file(DEMO, file.filename + suffix, file.address_digest)
-    return await read(artifact.blob)
+    return await read_blob(artifact.blob)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 async def test_nothing_of_a_refused_file_is_fetched_or_counted_as_answered(
-    site: Site, suffix: str
+    site: MirrorSite, suffix: str
 ) -> None:
     site.add(provenance={})
     async with site.open() as it:
@@ -39,7 +39,9 @@ async def test_nothing_of_a_refused_file_is_fetched_or_counted_as_answered(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-async def test_a_refused_file_stays_refused_when_it_is_stored(site: Site, suffix: str) -> None:
+async def test_a_refused_file_stays_refused_when_it_is_stored(
+    site: MirrorSite, suffix: str
+) -> None:
     site.add(provenance={})
     async with site.open() as it:
         (file,) = (await it.page()).files
@@ -51,14 +53,14 @@ async def test_a_refused_file_stays_refused_when_it_is_stored(site: Site, suffix
         assert not any(isinstance(event, FileAnswered) for event in it.heard)
 
 
-async def stored(it: Opened) -> None:
+async def stored(it: OpenMirror) -> None:
     """Until all that was fetched is stored and remembered."""
     await it.mirror._metadata.close()
     await it.settled()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-async def test_the_siblings_of_an_allowed_wheel_can_be_had(site: Site, suffix: str) -> None:
+async def test_the_siblings_of_an_allowed_wheel_can_be_had(site: MirrorSite, suffix: str) -> None:
     """Their names and digests match no rule about distributions."""
     wheel = site.add(provenance={})
     async with site.open() as it:
@@ -71,7 +73,7 @@ async def test_the_siblings_of_an_allowed_wheel_can_be_had(site: Site, suffix: s
 @pytest.mark.parametrize("offline", [False, True])
 @pytest.mark.parametrize("suffix", ["", ".metadata"])
 async def test_a_stored_file_that_its_page_no_longer_lists_is_judged(
-    site: Site, suffix: str, offline: bool
+    site: MirrorSite, suffix: str, offline: bool
 ) -> None:
     site.add()
     site.add("2.0")
@@ -97,7 +99,7 @@ async def test_a_stored_file_that_its_page_no_longer_lists_is_judged(
             assert not any(isinstance(event, FileAnswered) for event in it.heard)
 
 
-async def test_a_file_that_vanished_is_judged_by_its_upload_time(site: Site) -> None:
+async def test_a_file_that_vanished_is_judged_by_its_upload_time(site: MirrorSite) -> None:
     now = site.clock()
     site.add(uploaded=upload_time(now))
     site.add("2.0")
@@ -116,7 +118,7 @@ async def test_a_file_that_vanished_is_judged_by_its_upload_time(site: Site) -> 
 
 
 async def test_other_bytes_under_a_listed_name_are_judged_as_those_that_are_asked_for(
-    site: Site,
+    site: MirrorSite,
 ) -> None:
     site.add(padding=1)
     async with site.open(on_changed_file="warn") as it:
@@ -133,7 +135,7 @@ async def test_other_bytes_under_a_listed_name_are_judged_as_those_that_are_aske
             await get(index, new)
 
 
-async def test_a_file_that_nobody_has_is_absent(site: Site) -> None:
+async def test_a_file_that_nobody_has_is_absent(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         index = Guarded(it.mirror, [refuse_all()])

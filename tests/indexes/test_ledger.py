@@ -14,9 +14,9 @@ from proxy.indexes.mirror.history import DigestHistory
 from proxy.maintenance import purge
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.mirror_records import ChangedFile, ChangedFiles
-from tests.support.mirrors import DEMO, Opened, Site
+from tests.support.content import sha256
+from tests.support.mirror_site import DEMO, MirrorSite, OpenMirror
 from tests.support.records import MemoryRecords
-from tests.support.rig import sha256
 
 NAME = "demo-1.0-py3-none-any.whl"
 
@@ -27,7 +27,7 @@ def listed(content: Path) -> tuple[bytes, str]:
     return data, sha256(data)
 
 
-async def digests(it: Opened) -> list[str]:
+async def digests(it: OpenMirror) -> list[str]:
     return [file.address_digest for file in (await it.page()).files]
 
 
@@ -38,7 +38,7 @@ def changes(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 
 
 async def test_changed_bytes_are_refused_and_the_old_ones_go_on_being_served(
-    site: Site, changes: pytest.LogCaptureFixture
+    site: MirrorSite, changes: pytest.LogCaptureFixture
 ) -> None:
     old, old_digest = listed(site.add().content)
     async with site.open() as it:
@@ -54,7 +54,7 @@ async def test_changed_bytes_are_refused_and_the_old_ones_go_on_being_served(
     assert new_digest in changes.text
 
 
-async def test_the_change_is_refused_after_a_restart_too(site: Site) -> None:
+async def test_the_change_is_refused_after_a_restart_too(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -65,7 +65,7 @@ async def test_the_change_is_refused_after_a_restart_too(site: Site) -> None:
             assert await digests(it) == [old_digest]
 
 
-async def test_refused_bytes_do_not_pass_for_old_ones_that_are_not_held(site: Site) -> None:
+async def test_refused_bytes_do_not_pass_for_old_ones_that_are_not_held(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -77,7 +77,7 @@ async def test_refused_bytes_do_not_pass_for_old_ones_that_are_not_held(site: Si
         assert it.stored == set()
 
 
-async def test_a_file_that_vanished_is_still_known_when_its_name_returns(site: Site) -> None:
+async def test_a_file_that_vanished_is_still_known_when_its_name_returns(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     site.add("2.0")
     async with site.open() as it:
@@ -92,7 +92,7 @@ async def test_a_file_that_vanished_is_still_known_when_its_name_returns(site: S
 
 @pytest.mark.parametrize("choice", ["warn", "accept"])
 async def test_a_change_can_be_let_through_and_is_told_once(
-    site: Site, changes: pytest.LogCaptureFixture, choice: str
+    site: MirrorSite, changes: pytest.LogCaptureFixture, choice: str
 ) -> None:
     site.add()
     async with site.open(on_changed_file=choice) as it:
@@ -106,7 +106,7 @@ async def test_a_change_can_be_let_through_and_is_told_once(
     assert len(changes.records) == 1
 
 
-async def test_a_change_is_announced_to_those_who_count(site: Site) -> None:
+async def test_a_change_is_announced_to_those_who_count(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -119,7 +119,9 @@ async def test_a_change_is_announced_to_those_who_count(site: Site) -> None:
 
 
 @pytest.mark.parametrize("choice", ["refuse", "warn", "accept"])
-async def test_changes_are_counted_across_restarts_and_each_once(site: Site, choice: str) -> None:
+async def test_changes_are_counted_across_restarts_and_each_once(
+    site: MirrorSite, choice: str
+) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -144,7 +146,7 @@ async def test_changes_are_counted_across_restarts_and_each_once(site: Site, cho
         assert await ChangedFiles(it.cache.records).count() == 0
 
 
-async def test_a_purge_forgets_what_was_seen(site: Site) -> None:
+async def test_a_purge_forgets_what_was_seen(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         await it.page()
@@ -156,7 +158,7 @@ async def test_a_purge_forgets_what_was_seen(site: Site) -> None:
         assert await digests(it) == [new_digest]
 
 
-async def test_another_algorithm_is_no_change(site: Site) -> None:
+async def test_another_algorithm_is_no_change(site: MirrorSite) -> None:
     site.add(hashes=("md5",))
     async with site.open() as it:
         await it.page()
@@ -165,7 +167,9 @@ async def test_another_algorithm_is_no_change(site: Site) -> None:
         assert await digests(it) == [digest]
 
 
-async def test_what_is_seen_is_written_down_at_the_next_look_or_at_the_end(site: Site) -> None:
+async def test_what_is_seen_is_written_down_at_the_next_look_or_at_the_end(
+    site: MirrorSite,
+) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -181,7 +185,7 @@ async def test_what_is_seen_is_written_down_at_the_next_look_or_at_the_end(site:
 
 
 async def test_a_page_with_a_refused_change_is_another_version_than_the_page_itself(
-    site: Site,
+    site: MirrorSite,
 ) -> None:
     site.add()
     async with site.open() as it:

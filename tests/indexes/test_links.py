@@ -11,7 +11,7 @@ from proxy.errors import NoSuchFile, UpstreamError, UpstreamRefused
 from proxy.indexes.mirror.files import LazyDownload
 from proxy.model import File
 from tests.support.distributions import wheel_metadata
-from tests.support.mirrors import DEMO, PAGE, Opened, Site
+from tests.support.mirror_site import DEMO, PAGE, MirrorSite, OpenMirror
 from tests.support.upstream import Fault
 
 NAME = "demo-1.0-py3-none-any.whl"
@@ -20,7 +20,9 @@ DOWN = Fault(status=503)
 REFUSALS = [400, 401, 403, 404, 410]
 
 
-async def expired(site: Site, it: Opened, status: int, **listed: Any) -> tuple[File, bytes]:
+async def expired(
+    site: MirrorSite, it: OpenMirror, status: int, **listed: Any
+) -> tuple[File, bytes]:
     """A file whose link on our page is refused, while upstream's page has another one."""
     data = site.add(padding=200_000, provenance={"version": 1}, **listed).content.read_bytes()
     site.upstream.address = site.upstream.files_url.replace("/files/", "/old/")
@@ -32,7 +34,7 @@ async def expired(site: Site, it: Opened, status: int, **listed: Any) -> tuple[F
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-async def test_the_new_link_is_used_in_the_same_request(site: Site, status: int) -> None:
+async def test_the_new_link_is_used_in_the_same_request(site: MirrorSite, status: int) -> None:
     async with site.open() as it:
         file, data = await expired(site, it, status)
         assert await it.read(file) == data
@@ -41,7 +43,7 @@ async def test_the_new_link_is_used_in_the_same_request(site: Site, status: int)
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("suffix", [META, PROOF])
-async def test_siblings_have_links_as_well(site: Site, status: int, suffix: str) -> None:
+async def test_siblings_have_links_as_well(site: MirrorSite, status: int, suffix: str) -> None:
     async with site.open() as it:
         file, _ = await expired(site, it, status)
         got = await it.read(file, suffix)
@@ -53,7 +55,7 @@ async def test_siblings_have_links_as_well(site: Site, status: int, suffix: str)
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-async def test_so_does_a_question_for_the_length(site: Site, status: int) -> None:
+async def test_so_does_a_question_for_the_length(site: MirrorSite, status: int) -> None:
     async with site.open() as it:
         file, data = await expired(site, it, status, size=False)
         artifact = await it.mirror.file(DEMO, NAME, file.address_digest)
@@ -63,7 +65,7 @@ async def test_so_does_a_question_for_the_length(site: Site, status: int) -> Non
 
 
 async def test_a_page_that_says_that_it_is_unchanged_is_not_asked_whether_it_is(
-    site: Site,
+    site: MirrorSite,
 ) -> None:
     site.upstream.page_headers = {"ETag": '"always the same"'}
     async with site.open() as it:
@@ -72,7 +74,7 @@ async def test_a_page_that_says_that_it_is_unchanged_is_not_asked_whether_it_is(
         assert "If-None-Match" not in site.upstream.of(PAGE)[1].headers
 
 
-async def test_all_who_ask_share_one_page_and_one_download(site: Site) -> None:
+async def test_all_who_ask_share_one_page_and_one_download(site: MirrorSite) -> None:
     async with site.open() as it:
         file, data = await expired(site, it, 403)
         got = await asyncio.gather(*(it.read(file) for _ in range(10)))
@@ -80,7 +82,7 @@ async def test_all_who_ask_share_one_page_and_one_download(site: Site) -> None:
         assert (site.upstream.count(PAGE), site.upstream.count("/files/")) == (2, 1)
 
 
-async def test_the_wheel_that_metadata_is_read_from_needs_no_third_page(site: Site) -> None:
+async def test_the_wheel_that_metadata_is_read_from_needs_no_third_page(site: MirrorSite) -> None:
     async with site.open() as it:
         file, _ = await expired(site, it, 403)
         site.upstream.fault(META, Fault(status=403))
@@ -89,7 +91,7 @@ async def test_the_wheel_that_metadata_is_read_from_needs_no_third_page(site: Si
 
 
 async def test_a_link_that_expires_while_a_download_is_interrupted_is_replaced(
-    site: Site,
+    site: MirrorSite,
 ) -> None:
     data = site.add(padding=1_000_000).content.read_bytes()
     site.upstream.address = site.upstream.files_url.replace("/files/", "/old/")
@@ -110,7 +112,9 @@ async def test_a_link_that_expires_while_a_download_is_interrupted_is_replaced(
 
 
 @pytest.mark.parametrize("status", REFUSALS)
-async def test_a_link_that_the_page_still_has_is_not_tried_again(site: Site, status: int) -> None:
+async def test_a_link_that_the_page_still_has_is_not_tried_again(
+    site: MirrorSite, status: int
+) -> None:
     site.add()
     async with site.open() as it:
         (file,) = (await it.page()).files
@@ -121,7 +125,7 @@ async def test_a_link_that_the_page_still_has_is_not_tried_again(site: Site, sta
         assert (site.upstream.count(PAGE), site.upstream.count("/files/")) == (2, 1)
 
 
-async def test_a_file_that_the_page_does_not_list_any_more_is_absent(site: Site) -> None:
+async def test_a_file_that_the_page_does_not_list_any_more_is_absent(site: MirrorSite) -> None:
     async with site.open() as it:
         file, _ = await expired(site, it, 403)
         site.add("2.0")
@@ -131,7 +135,7 @@ async def test_a_file_that_the_page_does_not_list_any_more_is_absent(site: Site)
         assert site.upstream.count(PAGE) == 2
 
 
-async def test_while_the_page_cannot_be_had_the_refusal_is_told(site: Site) -> None:
+async def test_while_the_page_cannot_be_had_the_refusal_is_told(site: MirrorSite) -> None:
     async with site.open() as it:
         file, _ = await expired(site, it, 403)
         site.upstream.fault(PAGE, DOWN)
@@ -139,7 +143,7 @@ async def test_while_the_page_cannot_be_had_the_refusal_is_told(site: Site) -> N
             await it.read(file)
 
 
-async def test_other_errors_are_none_of_the_link(site: Site) -> None:
+async def test_other_errors_are_none_of_the_link(site: MirrorSite) -> None:
     async with site.open() as it:
         file, _ = await expired(site, it, 451)
         with pytest.raises(UpstreamError, match="451"):

@@ -14,11 +14,11 @@ from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamErro
 from proxy.events import Outcome
 from proxy.indexes.mirror.files import LazyDownload
 from proxy.model import File
+from tests.support.content import read_blob, sha256
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page
-from tests.support.mirrors import DEMO, PAGE, Opened, Site
+from tests.support.mirror_site import DEMO, PAGE, MirrorSite, OpenMirror
 from tests.support.mounts import mounted
-from tests.support.rig import read, sha256
 from tests.support.stored import stored_bytes, stored_path
 from tests.support.upstream import Fault
 from tests.support.waiting import until
@@ -35,7 +35,7 @@ def listed(content: Path) -> tuple[bytes, str]:
     return data, sha256(data)
 
 
-async def test_a_file_is_fetched_once_and_then_held(site: Site) -> None:
+async def test_a_file_is_fetched_once_and_then_held(site: MirrorSite) -> None:
     data, digest = listed(site.add(padding=300_000).content)
     async with site.open() as it:
         (file,) = (await it.page()).files
@@ -49,7 +49,7 @@ async def test_a_file_is_fetched_once_and_then_held(site: Site) -> None:
     assert site.upstream.count(FILES) == 1
 
 
-async def test_asking_for_a_file_fetches_nothing_before_it_is_read(site: Site) -> None:
+async def test_asking_for_a_file_fetches_nothing_before_it_is_read(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
@@ -57,7 +57,7 @@ async def test_asking_for_a_file_fetches_nothing_before_it_is_read(site: Site) -
     assert site.upstream.count(FILES) == 0
 
 
-async def test_a_size_that_no_page_tells_is_asked_for_without_fetching(site: Site) -> None:
+async def test_a_size_that_no_page_tells_is_asked_for_without_fetching(site: MirrorSite) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
@@ -71,7 +71,7 @@ async def test_a_size_that_no_page_tells_is_asked_for_without_fetching(site: Sit
     "fault", [Fault(status=403), Fault(status=405), Fault(status=500), Fault(chunked=True)]
 )
 async def test_a_size_that_no_answer_to_head_tells_is_asked_for_with_one_byte(
-    site: Site, fault: Fault
+    site: MirrorSite, fault: Fault
 ) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
@@ -82,7 +82,9 @@ async def test_a_size_that_no_answer_to_head_tells_is_asked_for_with_one_byte(
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD", "GET"]
 
 
-async def test_a_size_that_cannot_be_had_is_the_error_that_the_file_would_be(site: Site) -> None:
+async def test_a_size_that_cannot_be_had_is_the_error_that_the_file_would_be(
+    site: MirrorSite,
+) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
@@ -92,20 +94,20 @@ async def test_a_size_that_cannot_be_had_is_the_error_that_the_file_would_be(sit
             with pytest.raises(UpstreamError, match=str(status)):
                 await artifact.blob.size_without_download()
         assert await artifact.blob.length() == len(data)
-        assert await read(artifact.blob) == data
+        assert await read_blob(artifact.blob) == data
 
 
-async def test_the_length_of_a_file_is_that_of_its_only_fetch(site: Site) -> None:
+async def test_the_length_of_a_file_is_that_of_its_only_fetch(site: MirrorSite) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
         assert await artifact.blob.length() == len(data)
-        assert await read(artifact.blob) == data
+        assert await read_blob(artifact.blob) == data
         assert it.last is MISS
     assert [each.method for each in site.upstream.of(FILES)] == ["GET"]
 
 
-async def test_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
+async def test_all_who_ask_at_once_share_one_fetch(site: MirrorSite) -> None:
     data, digest = listed(site.add(padding=1_000_000).content)
     gate = asyncio.Event()
     site.upstream.fault(FILES, Fault(gate=gate, gate_at=200_000))
@@ -117,14 +119,14 @@ async def test_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
     assert site.upstream.count(FILES) == 1
 
 
-async def test_an_address_is_enough_on_an_empty_cache(site: Site) -> None:
+async def test_an_address_is_enough_on_an_empty_cache(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         assert await it.get(NAME, digest) == data
     assert site.upstream.count(PAGE) == 1
 
 
-async def test_an_address_is_enough_after_a_restart(site: Site) -> None:
+async def test_an_address_is_enough_after_a_restart(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -136,11 +138,11 @@ async def test_an_address_is_enough_after_a_restart(site: Site) -> None:
     assert site.upstream.count(PAGE) == 1
 
 
-def site_path(site: Site) -> str:
+def site_path(site: MirrorSite) -> str:
     return site.upstream.shelf.files[NAME].path
 
 
-async def test_a_held_file_needs_no_upstream_at_all(site: Site) -> None:
+async def test_a_held_file_needs_no_upstream_at_all(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
@@ -152,7 +154,7 @@ async def test_a_held_file_needs_no_upstream_at_all(site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", ["demo-9.9-py3-none-any.whl", NAME + ".sig", "x.whl.metadata"])
-async def test_what_no_page_lists_is_not_asked_for(site: Site, name: str) -> None:
+async def test_what_no_page_lists_is_not_asked_for(site: MirrorSite, name: str) -> None:
     _, digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -163,7 +165,7 @@ async def test_what_no_page_lists_is_not_asked_for(site: Site, name: str) -> Non
     assert site.upstream.count() == 1
 
 
-async def test_a_file_of_a_page_that_another_process_fetched_is_found(site: Site) -> None:
+async def test_a_file_of_a_page_that_another_process_fetched_is_found(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         await it.page()
@@ -175,7 +177,7 @@ async def test_a_file_of_a_page_that_another_process_fetched_is_found(site: Site
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_replaced_bytes_have_addresses_of_their_own(site: Site) -> None:
+async def test_replaced_bytes_have_addresses_of_their_own(site: MirrorSite) -> None:
     old, old_digest = listed(site.add().content)
     async with site.open(on_changed_file="accept") as it:
         assert await it.get(NAME, old_digest) == old
@@ -192,7 +194,7 @@ async def test_replaced_bytes_have_addresses_of_their_own(site: Site) -> None:
     assert site.upstream.count(FILES) == 2
 
 
-async def test_replaced_bytes_that_were_never_held_are_not_there(site: Site) -> None:
+async def test_replaced_bytes_that_were_never_held_are_not_there(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open(on_changed_file="accept") as it:
         await it.page()
@@ -206,7 +208,7 @@ async def test_replaced_bytes_that_were_never_held_are_not_there(site: Site) -> 
 
 @pytest.mark.parametrize("hashes", [("sha256",), ("sha512",), ("md5",)])
 async def test_what_was_once_listed_is_there_after_upstream_dropped_the_project(
-    site: Site, hashes: tuple[str, ...]
+    site: MirrorSite, hashes: tuple[str, ...]
 ) -> None:
     data = site.add(hashes=hashes).content.read_bytes()
     async with site.open() as it:
@@ -225,7 +227,7 @@ async def test_what_was_once_listed_is_there_after_upstream_dropped_the_project(
             await it.get(NAME, "0" * 64)
 
 
-async def test_what_was_once_listed_is_there_while_upstream_is_down(site: Site) -> None:
+async def test_what_was_once_listed_is_there_while_upstream_is_down(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
@@ -239,7 +241,7 @@ async def test_what_was_once_listed_is_there_while_upstream_is_down(site: Site) 
             await it.get(NAME, "0" * 64)
 
 
-async def test_files_of_a_quarantined_project_are_not_to_be_had(site: Site) -> None:
+async def test_files_of_a_quarantined_project_are_not_to_be_had(site: MirrorSite) -> None:
     _, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
@@ -261,7 +263,7 @@ async def test_files_of_a_quarantined_project_are_not_to_be_had(site: Site) -> N
 
 
 async def test_a_listed_file_that_vanished_is_absent_and_its_page_is_rechecked(
-    site: Site,
+    site: MirrorSite,
 ) -> None:
     _, digest = listed(site.add().content)
     site.add("2.0")
@@ -276,7 +278,7 @@ async def test_a_listed_file_that_vanished_is_absent_and_its_page_is_rechecked(
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_asking_for_its_size_finds_out_as_well(site: Site) -> None:
+async def test_asking_for_its_size_finds_out_as_well(site: MirrorSite) -> None:
     _, digest = listed(site.add(size=False).content)
     site.add("2.0")
     async with site.open() as it:
@@ -290,7 +292,9 @@ async def test_asking_for_its_size_finds_out_as_well(site: Site) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 500, 503])
-async def test_a_file_that_upstream_fails_to_give_is_no_absence(site: Site, status: int) -> None:
+async def test_a_file_that_upstream_fails_to_give_is_no_absence(
+    site: MirrorSite, status: int
+) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         site.upstream.fault(FILES, Fault(status=status))
@@ -301,7 +305,7 @@ async def test_a_file_that_upstream_fails_to_give_is_no_absence(site: Site, stat
     assert site.upstream.count(PAGE) == 1
 
 
-async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: Site) -> None:
+async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -318,7 +322,7 @@ async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: Site) 
 
 @pytest.mark.parametrize("hashes", [("md5",), ("sha512",), ("md5", "sha512"), ("sha384", "sha1")])
 async def test_files_without_sha256_are_verified_and_held(
-    site: Site, hashes: tuple[str, ...]
+    site: MirrorSite, hashes: tuple[str, ...]
 ) -> None:
     data = site.add(hashes=hashes).content.read_bytes()
     async with site.open() as it:
@@ -338,7 +342,7 @@ async def test_files_without_sha256_are_verified_and_held(
         assert it.last is HIT
 
 
-async def plain(site: Site) -> File:
+async def plain(site: MirrorSite) -> File:
     """A file of which upstream tells neither digest nor size."""
     site.add(hashes=(), size=False)
     async with site.open() as it:
@@ -349,7 +353,7 @@ async def plain(site: Site) -> File:
     return file
 
 
-async def test_a_file_without_digest_is_held_for_an_hour(site: Site) -> None:
+async def test_a_file_without_digest_is_held_for_an_hour(site: MirrorSite) -> None:
     file = await plain(site)
     async with site.open() as it:
         site.clock.advance(3599)
@@ -367,7 +371,7 @@ async def test_a_file_without_digest_is_held_for_an_hour(site: Site) -> None:
 
 @pytest.mark.parametrize("size", [True, False])
 async def test_a_file_without_digest_stands_in_while_upstream_is_down(
-    site: Site, size: bool
+    site: MirrorSite, size: bool
 ) -> None:
     data = site.add(hashes=(), size=size).content.read_bytes()
     async with site.open() as it:
@@ -378,11 +382,11 @@ async def test_a_file_without_digest_stands_in_while_upstream_is_down(
         site.upstream.fault("/", DOWN)
         artifact = await it.mirror.file(DEMO, NAME, "-")
         assert await artifact.blob.length() == len(data)
-        assert await read(artifact.blob) == data
+        assert await read_blob(artifact.blob) == data
         assert it.last is STALE
 
 
-async def test_links_of_html_pages_lead_to_the_files(site: Site) -> None:
+async def test_links_of_html_pages_lead_to_the_files(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     where = site_path(site)
     page = html_page(DEMO, [{"filename": NAME, "url": f"../../files/{where}#sha256={digest}"}])
@@ -391,7 +395,7 @@ async def test_links_of_html_pages_lead_to_the_files(site: Site) -> None:
         assert await it.get(NAME, digest) == data
 
 
-async def test_a_read_only_store_passes_files_on(site: Site) -> None:
+async def test_a_read_only_store_passes_files_on(site: MirrorSite) -> None:
     data, digest = listed(site.add(padding=300_000).content)
     with mounted(site.cache_dir / "blob", "ro"), mounted(site.cache_dir / "spool", "ro"):
         async with site.open() as it:
@@ -401,7 +405,7 @@ async def test_a_read_only_store_passes_files_on(site: Site) -> None:
 
 
 async def test_a_full_disk_passes_pages_and_files_on(
-    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    site: MirrorSite, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data, digest = listed(site.add(padding=3_000_000).content)
     with mounted(tmp_path / "cache", "size=64k"):
@@ -414,7 +418,7 @@ async def test_a_full_disk_passes_pages_and_files_on(
     assert "No space left" in caplog.text
 
 
-async def test_running_downloads_finish_before_the_connection_closes(site: Site) -> None:
+async def test_running_downloads_finish_before_the_connection_closes(site: MirrorSite) -> None:
     _, digest = listed(site.add(padding=1_000_000).content)
     gate = asyncio.Event()
     site.upstream.fault(FILES, Fault(gate=gate, gate_at=500_000))
@@ -427,7 +431,7 @@ async def test_running_downloads_finish_before_the_connection_closes(site: Site)
         assert it.stored == {digest}
 
 
-async def test_what_takes_longer_than_the_grace_is_given_up(site: Site) -> None:
+async def test_what_takes_longer_than_the_grace_is_given_up(site: MirrorSite) -> None:
     _, digest = listed(site.add(padding=1_000_000).content)
     site.upstream.fault(FILES, Fault(gate=asyncio.Event(), gate_at=500_000))
     async with site.open(shutdown_grace=0.05) as it:
@@ -441,7 +445,7 @@ async def test_what_takes_longer_than_the_grace_is_given_up(site: Site) -> None:
         assert list(it.cache.spool.iterdir()) == []
 
 
-async def test_two_mirrors_share_what_one_has_fetched(site: Site) -> None:
+async def test_two_mirrors_share_what_one_has_fetched(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it, site.open() as other:
         assert await it.get(NAME, digest) == data
@@ -451,7 +455,7 @@ async def test_two_mirrors_share_what_one_has_fetched(site: Site) -> None:
     assert site.upstream.count(FILES) == 1
 
 
-async def test_other_files_of_the_version_have_their_own_bytes(site: Site) -> None:
+async def test_other_files_of_the_version_have_their_own_bytes(site: MirrorSite) -> None:
     one = site.add(tag="py3-none-any").content
     two = make_wheel(site.root / "dist", DEMO, "1.0", tag="py3-none-manylinux2014_x86_64")
     site.upstream.add(two)
@@ -464,7 +468,7 @@ async def test_other_files_of_the_version_have_their_own_bytes(site: Site) -> No
 @pytest.mark.parametrize("told", ["size", "no size", "no sha256", "nothing"])
 @pytest.mark.parametrize("damage", ["shorter", "longer", "empty", "a folder", "a link", "a pipe"])
 async def test_a_stored_file_that_is_not_what_it_was_is_fetched_again(
-    site: Site, damage: str, told: str
+    site: MirrorSite, damage: str, told: str
 ) -> None:
     listing: dict[str, dict[str, Any]] = {
         "size": {},
@@ -499,7 +503,9 @@ def spoil(path: Path, damage: str) -> None:
         os.mkfifo(path)
 
 
-async def test_a_damaged_file_that_upstream_does_not_give_is_upstreams_error(site: Site) -> None:
+async def test_a_damaged_file_that_upstream_does_not_give_is_upstreams_error(
+    site: MirrorSite,
+) -> None:
     _, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
@@ -510,7 +516,7 @@ async def test_a_damaged_file_that_upstream_does_not_give_is_upstreams_error(sit
             await it.get(NAME, digest)
 
 
-async def test_the_store_never_holds_more_than_it_may_while_files_arrive(site: Site) -> None:
+async def test_the_store_never_holds_more_than_it_may_while_files_arrive(site: MirrorSite) -> None:
     for number in range(12):
         made = site.add(f"{number}.0", padding=200_000).content
     limit = 4 * made.stat().st_size + 1000
@@ -521,7 +527,7 @@ async def test_the_store_never_holds_more_than_it_may_while_files_arrive(site: S
             assert 0 < held(it) <= limit
 
 
-async def test_what_was_being_sent_goes_when_it_has_been_sent(site: Site) -> None:
+async def test_what_was_being_sent_goes_when_it_has_been_sent(site: MirrorSite) -> None:
     for number in range(4):
         made = site.add(f"{number}.0", padding=200_000).content
     limit = 2 * made.stat().st_size + 1000
@@ -538,6 +544,6 @@ async def test_what_was_being_sent_goes_when_it_has_been_sent(site: Site) -> Non
         await until(lambda: 0 < held(it) <= limit)
 
 
-def held(it: Opened) -> int:
+def held(it: OpenMirror) -> int:
     """Bytes of all files in the store."""
     return stored_bytes(it.cache.folder / "blob")

@@ -12,10 +12,10 @@ import pytest
 from proxy.errors import DigestMismatch, NoSuchFile, UpstreamError
 from proxy.events import Outcome
 from proxy.model import File
+from tests.support.content import sha256
 from tests.support.distributions import make_wheel, wheel_metadata
-from tests.support.mirrors import DEMO, Opened, Site
+from tests.support.mirror_site import DEMO, MirrorSite, OpenMirror
 from tests.support.mounts import mounted
-from tests.support.rig import sha256
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
@@ -27,18 +27,18 @@ NO_DIGEST: dict[str, Any] = {"core-metadata": True}
 WRONG_DIGEST: dict[str, Any] = {"core-metadata": {"sha256": "0" * 64}}
 
 
-async def listed(it: Opened) -> File:
+async def listed(it: OpenMirror) -> File:
     (file,) = (await it.page()).files
     return file
 
 
-async def settled(it: Opened) -> None:
+async def settled(it: OpenMirror) -> None:
     """Until all that was fetched is stored and remembered."""
     await it.mirror._metadata.close()
     await it.settled()
 
 
-async def test_metadata_is_fetched_once_and_then_held(site: Site) -> None:
+async def test_metadata_is_fetched_once_and_then_held(site: MirrorSite) -> None:
     wheel = site.add()
     async with site.open() as it:
         file = await listed(it)
@@ -53,7 +53,7 @@ async def test_metadata_is_fetched_once_and_then_held(site: Site) -> None:
     assert site.upstream.count(NAME + META) == site.upstream.count("/files/") == 1
 
 
-async def test_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
+async def test_all_who_ask_at_once_share_one_fetch(site: MirrorSite) -> None:
     wheel = site.add()
     gate = asyncio.Event()
     site.upstream.fault(META, Fault(hang=gate))
@@ -69,7 +69,7 @@ async def test_all_who_ask_at_once_share_one_fetch(site: Site) -> None:
 @pytest.mark.parametrize("fault", [Fault(status=404), DOWN, Fault(corrupt=True), Fault(reset=True)])
 @pytest.mark.parametrize("held", [False, True])
 async def test_what_upstream_fails_to_give_is_read_from_the_wheel(
-    site: Site, fault: Fault, held: bool
+    site: MirrorSite, fault: Fault, held: bool
 ) -> None:
     wheel = site.add(padding=300_000)
     site.upstream.fault(META, fault)
@@ -87,7 +87,7 @@ async def test_what_upstream_fails_to_give_is_read_from_the_wheel(
     assert sum(each.path.endswith(NAME) for each in site.upstream.requests) == 1
 
 
-async def test_metadata_that_nobody_has_as_the_index_names_it_is_an_error(site: Site) -> None:
+async def test_metadata_that_nobody_has_as_the_index_names_it_is_an_error(site: MirrorSite) -> None:
     site.add(**WRONG_DIGEST)
     async with site.open() as it:
         with pytest.raises(DigestMismatch):
@@ -95,7 +95,7 @@ async def test_metadata_that_nobody_has_as_the_index_names_it_is_an_error(site: 
         assert len(it.stored) == 1  # the wheel itself is all right
 
 
-async def test_the_metadata_of_a_wheel_that_vanished_is_absent(site: Site) -> None:
+async def test_the_metadata_of_a_wheel_that_vanished_is_absent(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         file = await listed(it)
@@ -104,7 +104,7 @@ async def test_the_metadata_of_a_wheel_that_vanished_is_absent(site: Site) -> No
             await it.read(file, META)
 
 
-async def test_metadata_cannot_be_had_while_upstream_is_down(site: Site) -> None:
+async def test_metadata_cannot_be_had_while_upstream_is_down(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         file = await listed(it)
@@ -115,7 +115,7 @@ async def test_metadata_cannot_be_had_while_upstream_is_down(site: Site) -> None
         await it.read(file, META)
 
 
-async def test_a_wheel_that_is_none_has_no_metadata(site: Site, tmp_path: Path) -> None:
+async def test_a_wheel_that_is_none_has_no_metadata(site: MirrorSite, tmp_path: Path) -> None:
     path = tmp_path / NAME
     path.write_bytes(b"PK not a wheel")
     site.upstream.add(path, **WRONG_DIGEST)
@@ -124,7 +124,7 @@ async def test_a_wheel_that_is_none_has_no_metadata(site: Site, tmp_path: Path) 
             await it.read(await listed(it), META)
 
 
-async def test_two_wheels_of_one_version_have_each_their_own(site: Site) -> None:
+async def test_two_wheels_of_one_version_have_each_their_own(site: MirrorSite) -> None:
     one = site.add(tag="py3-none-any")
     members = {
         "demo-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n\n!"
@@ -144,7 +144,7 @@ async def test_two_wheels_of_one_version_have_each_their_own(site: Site) -> None
             assert await it.read(files[wheel.content.name], META) == wheel.metadata
 
 
-async def test_metadata_without_digest_is_taken_and_held_with_its_wheel(site: Site) -> None:
+async def test_metadata_without_digest_is_taken_and_held_with_its_wheel(site: MirrorSite) -> None:
     wheel = site.add(**NO_DIGEST)
     async with site.open() as it:
         file = await listed(it)
@@ -157,14 +157,14 @@ async def test_metadata_without_digest_is_taken_and_held_with_its_wheel(site: Si
     assert site.upstream.count(META) == 1
 
 
-async def test_a_portals_page_is_no_metadata(site: Site) -> None:
+async def test_a_portals_page_is_no_metadata(site: MirrorSite) -> None:
     wheel = site.add(**NO_DIGEST)
     site.upstream.fault(META, Fault(body=b"<html>Please sign in</html>"))
     async with site.open() as it:
         assert await it.read(await listed(it), META) == wheel.metadata
 
 
-async def test_metadata_of_a_wheel_without_any_digest(site: Site) -> None:
+async def test_metadata_of_a_wheel_without_any_digest(site: MirrorSite) -> None:
     wheel = site.add(hashes=(), size=False, **NO_DIGEST)
     site.upstream.fault(META, Fault(status=404))
     async with site.open() as it:
@@ -173,7 +173,7 @@ async def test_metadata_of_a_wheel_without_any_digest(site: Site) -> None:
         assert await it.read(file, META) == wheel.metadata
 
 
-async def test_metadata_that_is_not_advertised_is_not_there(site: Site) -> None:
+async def test_metadata_that_is_not_advertised_is_not_there(site: MirrorSite) -> None:
     site.add(metadata=False)
     async with site.open() as it:
         with pytest.raises(NoSuchFile):
@@ -181,7 +181,7 @@ async def test_metadata_that_is_not_advertised_is_not_there(site: Site) -> None:
     assert site.upstream.count("/files/") == 0
 
 
-async def test_metadata_once_listed_is_there_when_the_page_is_gone(site: Site) -> None:
+async def test_metadata_once_listed_is_there_when_the_page_is_gone(site: MirrorSite) -> None:
     wheel = site.add()
     async with site.open() as it:
         file = await listed(it)
@@ -194,7 +194,7 @@ async def test_metadata_once_listed_is_there_when_the_page_is_gone(site: Site) -
 
 
 async def test_metadata_is_answered_where_nothing_can_be_stored(
-    site: Site, caplog: pytest.LogCaptureFixture
+    site: MirrorSite, caplog: pytest.LogCaptureFixture
 ) -> None:
     wheel = site.add()
     with mounted(site.cache_dir / "blob", "ro"):
@@ -206,7 +206,7 @@ async def test_metadata_is_answered_where_nothing_can_be_stored(
     assert f"{NAME}.metadata is not stored" in caplog.text
 
 
-async def test_a_full_disk_is_left_as_it_was(site: Site, tmp_path: Path) -> None:
+async def test_a_full_disk_is_left_as_it_was(site: MirrorSite, tmp_path: Path) -> None:
     text = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n\n" + b"long " * 100_000
     wheel = site.add(files={"demo-1.0.dist-info/METADATA": text})
     with mounted(tmp_path / "cache", "size=200k"):
@@ -217,7 +217,7 @@ async def test_a_full_disk_is_left_as_it_was(site: Site, tmp_path: Path) -> None
             assert list(it.cache.spool.iterdir()) == []
 
 
-async def test_the_wheel_is_waited_for_until_it_is_stored(site: Site) -> None:
+async def test_the_wheel_is_waited_for_until_it_is_stored(site: MirrorSite) -> None:
     """Its last bytes come a moment before; the more there are, the longer the disk takes."""
     wheels = [site.add(f"{number}.0", padding=500_000) for number in range(12)]
     site.upstream.fault(META, Fault(status=404))
@@ -235,7 +235,7 @@ def text_of(number: int = 1) -> bytes:
     return json.dumps(proof(number)).encode()
 
 
-async def test_provenance_is_held_for_ten_minutes(site: Site) -> None:
+async def test_provenance_is_held_for_ten_minutes(site: MirrorSite) -> None:
     site.add(provenance=proof(1))
     async with site.open() as it:
         file = await listed(it)
@@ -251,7 +251,7 @@ async def test_provenance_is_held_for_ten_minutes(site: Site) -> None:
 
 
 @pytest.mark.parametrize("fault", [DOWN, Fault(reset=True), Fault(body=b"<html>sign in</html>")])
-async def test_provenance_may_be_stale_while_upstream_fails(site: Site, fault: Fault) -> None:
+async def test_provenance_may_be_stale_while_upstream_fails(site: MirrorSite, fault: Fault) -> None:
     site.add(provenance=proof())
     async with site.open() as it:
         file = await listed(it)
@@ -265,7 +265,7 @@ async def test_provenance_may_be_stale_while_upstream_fails(site: Site, fault: F
 
 
 @pytest.mark.parametrize("body", [b"<html>sign in</html>", b"[" * 100_000, b""])
-async def test_what_is_not_json_is_no_provenance(site: Site, body: bytes) -> None:
+async def test_what_is_not_json_is_no_provenance(site: MirrorSite, body: bytes) -> None:
     site.add(provenance=proof())
     site.upstream.fault(PROOF, Fault(body=body))
     async with site.open() as it:
@@ -275,7 +275,7 @@ async def test_what_is_not_json_is_no_provenance(site: Site, body: bytes) -> Non
         assert await it.read(await listed(it), PROOF) == text_of()
 
 
-async def test_provenance_that_upstream_dropped_is_absent(site: Site) -> None:
+async def test_provenance_that_upstream_dropped_is_absent(site: MirrorSite) -> None:
     site.add(provenance=proof())
     async with site.open() as it:
         file = await listed(it)
@@ -284,7 +284,7 @@ async def test_provenance_that_upstream_dropped_is_absent(site: Site) -> None:
             await it.read(file, PROOF)
 
 
-async def test_a_file_without_provenance_has_none(site: Site) -> None:
+async def test_a_file_without_provenance_has_none(site: MirrorSite) -> None:
     site.upstream.add(make_wheel(site.root, DEMO, "1.0"))
     async with site.open() as it:
         with pytest.raises(NoSuchFile):

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.errors import NoSuchProject, UpstreamError, UpstreamTimeout
 from proxy.events import Outcome
-from tests.support.mirrors import DEMO, PAGE, Site
+from tests.support.mirror_site import DEMO, PAGE, MirrorSite
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
@@ -16,7 +16,7 @@ HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 
-async def test_a_fresh_page_is_answered_without_asking(site: Site) -> None:
+async def test_a_fresh_page_is_answered_without_asking(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         for _ in range(3):
@@ -26,14 +26,14 @@ async def test_a_fresh_page_is_answered_without_asking(site: Site) -> None:
     assert site.upstream.count(PAGE) == 1
 
 
-async def test_a_page_says_until_when_it_holds_and_when_it_was_checked(site: Site) -> None:
+async def test_a_page_says_until_when_it_holds_and_when_it_was_checked(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         page = await it.page()
         assert (page.checked, page.fresh_until) == (site.clock(), site.clock() + 600)
 
 
-async def test_not_modified_renews_the_lifetime(site: Site) -> None:
+async def test_not_modified_renews_the_lifetime(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         first = await it.page()
@@ -49,7 +49,7 @@ async def test_not_modified_renews_the_lifetime(site: Site) -> None:
     assert asked[1].headers["If-None-Match"] and asked[1].headers["If-Modified-Since"]
 
 
-async def test_not_modified_renews_also_what_is_stored(site: Site) -> None:
+async def test_not_modified_renews_also_what_is_stored(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         await it.page()
@@ -61,7 +61,7 @@ async def test_not_modified_renews_also_what_is_stored(site: Site) -> None:
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_new_versions_are_listed_after_the_lifetime(site: Site) -> None:
+async def test_new_versions_are_listed_after_the_lifetime(site: MirrorSite) -> None:
     wheel = site.add()
     async with site.open() as it:
         await it.get(ONE, wheel.entry["hashes"]["sha256"])
@@ -87,7 +87,7 @@ async def test_new_versions_are_listed_after_the_lifetime(site: Site) -> None:
     ],
 )
 async def test_upstream_says_how_long_a_page_holds_within_bounds(
-    site: Site, control: str | None, settings: dict[str, float], lifetime: float
+    site: MirrorSite, control: str | None, settings: dict[str, float], lifetime: float
 ) -> None:
     site.add()
     site.upstream.cache_control = control
@@ -113,7 +113,7 @@ FORBIDDEN = [
 
 @pytest.mark.parametrize("headers", FORBIDDEN)
 async def test_pages_that_upstream_forbids_to_store_are_there_offline_and_never_fresh(
-    site: Site, headers: dict[str, str]
+    site: MirrorSite, headers: dict[str, str]
 ) -> None:
     wheel = site.add()
     site.upstream.page_headers = headers
@@ -131,7 +131,7 @@ async def test_pages_that_upstream_forbids_to_store_are_there_offline_and_never_
 
 @pytest.mark.parametrize("headers", FORBIDDEN)
 async def test_honour_no_store_keeps_such_pages_out_of_the_store(
-    site: Site, headers: dict[str, str]
+    site: MirrorSite, headers: dict[str, str]
 ) -> None:
     site.add()
     async with site.open(honour_no_store=True, page_ttl=0) as it:
@@ -146,7 +146,7 @@ async def test_honour_no_store_keeps_such_pages_out_of_the_store(
         assert kinds == {"seen"}
 
 
-async def test_who_insists_on_news_gets_a_page_checked_since(site: Site) -> None:
+async def test_who_insists_on_news_gets_a_page_checked_since(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         await it.page()
@@ -158,7 +158,9 @@ async def test_who_insists_on_news_gets_a_page_checked_since(site: Site) -> None
         assert it.outcomes == [MISS, HIT, MISS, HIT]
 
 
-async def test_who_insists_on_news_gets_what_there_is_while_upstream_fails(site: Site) -> None:
+async def test_who_insists_on_news_gets_what_there_is_while_upstream_fails(
+    site: MirrorSite,
+) -> None:
     site.add()
     async with site.open() as it:
         await it.page()
@@ -169,7 +171,7 @@ async def test_who_insists_on_news_gets_what_there_is_while_upstream_fails(site:
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_a_page_that_is_sent_again_unchanged_counts_as_revalidated(site: Site) -> None:
+async def test_a_page_that_is_sent_again_unchanged_counts_as_revalidated(site: MirrorSite) -> None:
     site.add()
     site.upstream.etags = False
     async with site.open() as it:
@@ -182,7 +184,7 @@ async def test_a_page_that_is_sent_again_unchanged_counts_as_revalidated(site: S
         assert it.outcomes == [MISS, REVALIDATED, MISS]
 
 
-async def test_names_that_do_not_exist_leave_no_trace(site: Site) -> None:
+async def test_names_that_do_not_exist_leave_no_trace(site: MirrorSite) -> None:
     async with site.open() as it:
         for number in range(50):
             for _ in range(2):
@@ -192,7 +194,7 @@ async def test_names_that_do_not_exist_leave_no_trace(site: Site) -> None:
     assert site.upstream.count("nothing") == 50
 
 
-async def test_a_project_is_visible_soon_after_it_appears(site: Site) -> None:
+async def test_a_project_is_visible_soon_after_it_appears(site: MirrorSite) -> None:
     async with site.open() as it:
         with pytest.raises(NoSuchProject):
             await it.page()
@@ -205,7 +207,7 @@ async def test_a_project_is_visible_soon_after_it_appears(site: Site) -> None:
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_absence_is_not_told_once_somebody_found_the_project(site: Site) -> None:
+async def test_absence_is_not_told_once_somebody_found_the_project(site: MirrorSite) -> None:
     async with site.open() as it:
         with pytest.raises(NoSuchProject):
             await it.page()
@@ -216,7 +218,7 @@ async def test_absence_is_not_told_once_somebody_found_the_project(site: Site) -
 
 
 @pytest.mark.parametrize("warm", [False, True])
-async def test_two_hundred_waiters_are_one_request(site: Site, warm: bool) -> None:
+async def test_two_hundred_waiters_are_one_request(site: MirrorSite, warm: bool) -> None:
     site.add()
     gate = asyncio.Event()
     async with site.open() as it:
@@ -235,7 +237,7 @@ async def test_two_hundred_waiters_are_one_request(site: Site, warm: bool) -> No
     assert site.upstream.count(PAGE) == before + 1
 
 
-async def test_the_first_callers_leaving_harms_nobody(site: Site) -> None:
+async def test_the_first_callers_leaving_harms_nobody(site: MirrorSite) -> None:
     site.add()
     gate = asyncio.Event()
     site.upstream.fault(PAGE, Fault(hang=gate))
@@ -251,7 +253,7 @@ async def test_the_first_callers_leaving_harms_nobody(site: Site) -> None:
     assert site.upstream.count(PAGE) == 1
 
 
-async def test_a_refresh_that_everybody_left_is_finished(site: Site) -> None:
+async def test_a_refresh_that_everybody_left_is_finished(site: MirrorSite) -> None:
     site.add()
     gate = asyncio.Event()
     site.upstream.fault(PAGE, Fault(hang=gate))
@@ -280,7 +282,9 @@ async def test_a_refresh_that_everybody_left_is_finished(site: Site) -> None:
         Fault(body=b"<html><form>Please sign in</form></html>"),
     ],
 )
-async def test_an_outage_is_no_absence_and_nothing_is_kept_of_it(site: Site, fault: Fault) -> None:
+async def test_an_outage_is_no_absence_and_nothing_is_kept_of_it(
+    site: MirrorSite, fault: Fault
+) -> None:
     site.add()
     site.upstream.fault(PAGE, fault)
     async with site.open() as it:
@@ -292,7 +296,7 @@ async def test_an_outage_is_no_absence_and_nothing_is_kept_of_it(site: Site, fau
         assert await it.names() == [ONE]
 
 
-async def test_an_upstream_that_hangs_is_a_timeout(site: Site) -> None:
+async def test_an_upstream_that_hangs_is_a_timeout(site: MirrorSite) -> None:
     site.add()
     site.upstream.fault(PAGE, Fault(hang=True))
     async with site.open(page_timeout=0.1) as it:
@@ -302,14 +306,14 @@ async def test_an_upstream_that_hangs_is_a_timeout(site: Site) -> None:
         assert await it.names() == [ONE]
 
 
-async def test_what_means_absence_can_be_configured(site: Site) -> None:
+async def test_what_means_absence_can_be_configured(site: MirrorSite) -> None:
     site.upstream.fault(PAGE, Fault(status=403))
     async with site.open(missing_statuses=[403, 404]) as it:
         with pytest.raises(NoSuchProject):
             await it.page()
 
 
-async def test_a_restart_finds_the_pages(site: Site) -> None:
+async def test_a_restart_finds_the_pages(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         first = await it.page()
@@ -320,7 +324,7 @@ async def test_a_restart_finds_the_pages(site: Site) -> None:
     assert site.upstream.count() == 1
 
 
-async def test_the_refresh_of_another_process_is_taken_over(site: Site) -> None:
+async def test_the_refresh_of_another_process_is_taken_over(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         assert await it.names() == [ONE]
@@ -339,7 +343,7 @@ async def test_the_refresh_of_another_process_is_taken_over(site: Site) -> None:
     assert site.upstream.count(PAGE) == 3
 
 
-async def test_upstreams_own_list_of_projects_is_not_asked_for(site: Site) -> None:
+async def test_upstreams_own_list_of_projects_is_not_asked_for(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         assert await it.mirror.projects() == set()

@@ -10,7 +10,7 @@ from proxy.errors import NoSuchProject, UnreadablePage, UpstreamError
 from proxy.events import Outcome, UpstreamFailed
 from tests.support.faults import LOGIN_PAGE
 from tests.support.listings import html_page
-from tests.support.mirrors import DEMO, PAGE, Opened, Site
+from tests.support.mirror_site import DEMO, PAGE, MirrorSite, OpenMirror
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
@@ -20,14 +20,14 @@ DOWN = Fault(status=503)
 HOUR, DAY = 3600.0, 86400.0
 
 
-async def warmed(site: Site, it: Opened) -> None:
+async def warmed(site: MirrorSite, it: OpenMirror) -> None:
     """A stored page that has just expired."""
     site.add()
     assert await it.names() == [ONE]
     site.clock.advance(601)
 
 
-async def test_a_slow_refresh_goes_on_behind_a_stale_page(site: Site) -> None:
+async def test_a_slow_refresh_goes_on_behind_a_stale_page(site: MirrorSite) -> None:
     gate = asyncio.Event()
     async with site.open(soft_deadline=0.05) as it:
         await warmed(site, it)
@@ -44,7 +44,7 @@ async def test_a_slow_refresh_goes_on_behind_a_stale_page(site: Site) -> None:
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_only_the_first_waits_for_a_slow_upstream(site: Site) -> None:
+async def test_only_the_first_waits_for_a_slow_upstream(site: MirrorSite) -> None:
     gate = asyncio.Event()
     async with site.open(soft_deadline=0.5) as it:
         await warmed(site, it)
@@ -58,7 +58,7 @@ async def test_only_the_first_waits_for_a_slow_upstream(site: Site) -> None:
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_an_upstream_that_is_no_longer_slow_is_asked_again(site: Site) -> None:
+async def test_an_upstream_that_is_no_longer_slow_is_asked_again(site: MirrorSite) -> None:
     gate = asyncio.Event()
     async with site.open(page_ttl=0, soft_deadline=0.05) as it:
         await warmed(site, it)
@@ -71,7 +71,7 @@ async def test_an_upstream_that_is_no_longer_slow_is_asked_again(site: Site) -> 
         assert it.outcomes == [REVALIDATED]
 
 
-async def test_a_page_that_nothing_stands_in_for_is_waited_for(site: Site) -> None:
+async def test_a_page_that_nothing_stands_in_for_is_waited_for(site: MirrorSite) -> None:
     site.add()
     site.upstream.fault(PAGE, Fault(delay=0.2))
     async with site.open(soft_deadline=0.01) as it:
@@ -80,7 +80,9 @@ async def test_a_page_that_nothing_stands_in_for_is_waited_for(site: Site) -> No
 
 
 @pytest.mark.parametrize("fault", [DOWN, Fault(reset=True), Fault(status=403), Fault(hang=True)])
-async def test_a_stale_page_stands_in_for_a_failing_upstream(site: Site, fault: Fault) -> None:
+async def test_a_stale_page_stands_in_for_a_failing_upstream(
+    site: MirrorSite, fault: Fault
+) -> None:
     async with site.open(page_timeout=0.2) as it:
         await warmed(site, it)
         site.upstream.fault(PAGE, fault)
@@ -92,7 +94,7 @@ async def test_a_stale_page_stands_in_for_a_failing_upstream(site: Site, fault: 
         assert [(each.index, each.what) for each in failures] == [("pypi", "demo")]
 
 
-async def test_a_failing_upstream_is_left_alone_for_a_while(site: Site) -> None:
+async def test_a_failing_upstream_is_left_alone_for_a_while(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.upstream.fault(PAGE, DOWN)
@@ -105,7 +107,7 @@ async def test_a_failing_upstream_is_left_alone_for_a_while(site: Site) -> None:
         assert it.outcomes == [MISS, *[STALE] * 10, REVALIDATED]
 
 
-async def test_a_stale_page_stands_in_only_up_to_its_age(site: Site) -> None:
+async def test_a_stale_page_stands_in_only_up_to_its_age(site: MirrorSite) -> None:
     async with site.open(stale_if_error=DAY) as it:
         await warmed(site, it)
         site.upstream.fault(PAGE, DOWN)
@@ -119,7 +121,7 @@ async def test_a_stale_page_stands_in_only_up_to_its_age(site: Site) -> None:
 
 
 @pytest.mark.parametrize("control", ["max-age=60, must-revalidate", "s-maxage=60", "no-cache"])
-async def test_what_must_be_revalidated_is_never_stale(site: Site, control: str) -> None:
+async def test_what_must_be_revalidated_is_never_stale(site: MirrorSite, control: str) -> None:
     site.upstream.cache_control = control
     async with site.open() as it:
         await warmed(site, it)
@@ -131,7 +133,7 @@ async def test_what_must_be_revalidated_is_never_stale(site: Site, control: str)
         assert it.outcomes == [MISS, REVALIDATED]
 
 
-async def test_what_must_not_be_stored_does_not_stand_in(site: Site) -> None:
+async def test_what_must_not_be_stored_does_not_stand_in(site: MirrorSite) -> None:
     site.upstream.cache_control = "no-store"
     async with site.open() as it:
         await warmed(site, it)
@@ -140,7 +142,7 @@ async def test_what_must_not_be_stored_does_not_stand_in(site: Site) -> None:
             await it.page()
 
 
-async def test_stale_while_revalidate_answers_at_once(site: Site) -> None:
+async def test_stale_while_revalidate_answers_at_once(site: MirrorSite) -> None:
     gate = asyncio.Event()
     async with site.open(stale_while_revalidate=30) as it:
         await warmed(site, it)
@@ -155,7 +157,7 @@ async def test_stale_while_revalidate_answers_at_once(site: Site) -> None:
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_after_a_restart_too(site: Site) -> None:
+async def test_after_a_restart_too(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
     site.upstream.fault(PAGE, DOWN)
@@ -164,7 +166,7 @@ async def test_after_a_restart_too(site: Site) -> None:
         assert it.outcomes == [STALE]
 
 
-async def test_who_joins_a_recheck_has_the_stale_page_too(site: Site) -> None:
+async def test_who_joins_a_recheck_has_the_stale_page_too(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
     gate = asyncio.Event()
@@ -178,7 +180,7 @@ async def test_who_joins_a_recheck_has_the_stale_page_too(site: Site) -> None:
         assert await waiting == [ONE]
 
 
-async def test_an_older_serial_is_not_believed_at_once(site: Site) -> None:
+async def test_an_older_serial_is_not_believed_at_once(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.add("2.0")
@@ -190,7 +192,7 @@ async def test_an_older_serial_is_not_believed_at_once(site: Site) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_nor_after_a_restart(site: Site) -> None:
+async def test_nor_after_a_restart(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
     site.add("2.0")
@@ -202,7 +204,7 @@ async def test_nor_after_a_restart(site: Site) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_a_serial_that_was_right_again_is_doubted_anew(site: Site) -> None:
+async def test_a_serial_that_was_right_again_is_doubted_anew(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         for _ in range(2):
@@ -217,7 +219,7 @@ async def test_a_serial_that_was_right_again_is_doubted_anew(site: Site) -> None
         assert it.outcomes == [MISS, STALE, REVALIDATED, STALE, REVALIDATED]
 
 
-async def test_an_upstream_that_stops_sending_serials_is_believed(site: Site) -> None:
+async def test_an_upstream_that_stops_sending_serials_is_believed(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.add("2.0")
@@ -225,7 +227,7 @@ async def test_an_upstream_that_stops_sending_serials_is_believed(site: Site) ->
         assert await it.names() == [ONE, TWO]
 
 
-async def test_one_answer_gone_is_doubted_and_a_second_believed(site: Site) -> None:
+async def test_one_answer_gone_is_doubted_and_a_second_believed(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.upstream.fault(PAGE, Fault(status=404))
@@ -244,7 +246,7 @@ async def test_one_answer_gone_is_doubted_and_a_second_believed(site: Site) -> N
         assert [key.partition("/")[0] for key in left] == ["seen"]
 
 
-async def test_a_project_that_was_gone_by_mistake_stays(site: Site) -> None:
+async def test_a_project_that_was_gone_by_mistake_stays(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.upstream.fault(PAGE, Fault(status=404), times=1)
@@ -259,7 +261,7 @@ async def test_a_project_that_was_gone_by_mistake_stays(site: Site) -> None:
 
 
 async def test_an_older_page_before_does_not_make_the_first_answer_gone_the_second(
-    site: Site,
+    site: MirrorSite,
 ) -> None:
     async with site.open() as it:
         await warmed(site, it)
@@ -274,7 +276,7 @@ async def test_an_older_page_before_does_not_make_the_first_answer_gone_the_seco
             await it.page()
 
 
-async def test_a_page_too_old_to_stand_in_goes_with_the_first_answer_gone(site: Site) -> None:
+async def test_a_page_too_old_to_stand_in_goes_with_the_first_answer_gone(site: MirrorSite) -> None:
     async with site.open(stale_if_error=DAY) as it:
         await warmed(site, it)
         site.clock.advance(DAY)
@@ -294,7 +296,7 @@ PORTALS = [
 
 @pytest.mark.parametrize("portal", PORTALS)
 async def test_a_page_that_loses_its_links_is_trouble_and_no_news(
-    site: Site, portal: tuple[bytes, str]
+    site: MirrorSite, portal: tuple[bytes, str]
 ) -> None:
     site.upstream.form = "html"
     async with site.open() as it:
@@ -308,7 +310,7 @@ async def test_a_page_that_loses_its_links_is_trouble_and_no_news(
 
 @pytest.mark.parametrize("portal", [PORTALS[0], PORTALS[4]])
 async def test_a_portal_is_unreadable_where_nothing_stands_in(
-    site: Site, portal: tuple[bytes, str]
+    site: MirrorSite, portal: tuple[bytes, str]
 ) -> None:
     site.upstream.pages[DEMO] = portal
     async with site.open() as it:
@@ -316,7 +318,7 @@ async def test_a_portal_is_unreadable_where_nothing_stands_in(
             await it.page()
 
 
-async def test_an_empty_page_is_believed_once_the_former_is_too_old(site: Site) -> None:
+async def test_an_empty_page_is_believed_once_the_former_is_too_old(site: MirrorSite) -> None:
     site.upstream.form = "html"
     async with site.open(stale_if_error=DAY) as it:
         await warmed(site, it)
@@ -325,7 +327,7 @@ async def test_an_empty_page_is_believed_once_the_former_is_too_old(site: Site) 
         assert await it.names() == []
 
 
-async def test_json_may_say_that_there_are_no_files_any_more(site: Site) -> None:
+async def test_json_may_say_that_there_are_no_files_any_more(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         site.upstream.remove(ONE)
@@ -339,7 +341,7 @@ QUARANTINED = (
 )
 
 
-async def test_a_quarantined_page_of_html_has_no_links_and_is_news(site: Site) -> None:
+async def test_a_quarantined_page_of_html_has_no_links_and_is_news(site: MirrorSite) -> None:
     site.upstream.form = "html"
     async with site.open() as it:
         await warmed(site, it)

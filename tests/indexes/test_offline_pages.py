@@ -10,7 +10,7 @@ import pytest
 from proxy.errors import NoSuchFile, NoSuchProject
 from proxy.events import Outcome
 from proxy.model import File
-from tests.support.mirrors import DEMO, Site
+from tests.support.mirror_site import DEMO, MirrorSite
 from tests.support.network import connections
 from tests.support.upstream import Fault
 
@@ -18,7 +18,7 @@ HIT = Outcome.HIT
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 
-async def warmed(site: Site, **listed: Any) -> tuple[File, File]:
+async def warmed(site: MirrorSite, **listed: Any) -> tuple[File, File]:
     """Two files on a stored page, of which the first is held; upstream is gone for good."""
     site.add("1.0", **listed)
     site.add("2.0", **listed)
@@ -31,7 +31,7 @@ async def warmed(site: Site, **listed: Any) -> tuple[File, File]:
     return one, two
 
 
-async def test_pages_list_what_is_held_however_old(site: Site) -> None:
+async def test_pages_list_what_is_held_however_old(site: MirrorSite) -> None:
     one, _ = await warmed(site)
     with connections() as seen:
         async with site.open(offline=True) as it:
@@ -47,7 +47,7 @@ async def test_pages_list_what_is_held_however_old(site: Site) -> None:
 
 @pytest.mark.parametrize("hashes", [("sha512",), ("md5",), ()])
 async def test_files_without_sha256_are_listed_if_they_are_held(
-    site: Site, hashes: tuple[str, ...]
+    site: MirrorSite, hashes: tuple[str, ...]
 ) -> None:
     one, two = await warmed(site, hashes=hashes)
     async with site.open(offline=True) as it:
@@ -60,13 +60,13 @@ async def test_files_without_sha256_are_listed_if_they_are_held(
         assert await it.names() == []
 
 
-async def test_all_files_can_be_listed_on_demand(site: Site) -> None:
+async def test_all_files_can_be_listed_on_demand(site: MirrorSite) -> None:
     await warmed(site)
     async with site.open(offline=True, offline_list_all=True) as it:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_what_is_not_held_is_absent_at_once_and_told_why(site: Site) -> None:
+async def test_what_is_not_held_is_absent_at_once_and_told_why(site: MirrorSite) -> None:
     _, two = await warmed(site)
     with connections() as seen:
         async with asyncio.timeout(5), site.open(offline=True) as it:
@@ -83,7 +83,7 @@ async def test_what_is_not_held_is_absent_at_once_and_told_why(site: Site) -> No
     assert seen == []
 
 
-async def test_metadata_that_is_not_held_is_read_from_the_held_wheel(site: Site) -> None:
+async def test_metadata_that_is_not_held_is_read_from_the_held_wheel(site: MirrorSite) -> None:
     one, _ = await warmed(site)
     async with site.open(offline=True) as it:
         text = await it.read(one, ".metadata")
@@ -91,7 +91,7 @@ async def test_metadata_that_is_not_held_is_read_from_the_held_wheel(site: Site)
         assert one.metadata
 
 
-async def test_provenance_is_there_if_it_was_asked_for_before(site: Site) -> None:
+async def test_provenance_is_there_if_it_was_asked_for_before(site: MirrorSite) -> None:
     site.add("1.0", provenance={"version": 1})
     site.add("2.0", provenance={"version": 2})
     async with site.open() as it:
@@ -106,7 +106,7 @@ async def test_provenance_is_there_if_it_was_asked_for_before(site: Site) -> Non
     assert seen == []
 
 
-async def test_what_was_once_listed_is_there_offline(site: Site) -> None:
+async def test_what_was_once_listed_is_there_offline(site: MirrorSite) -> None:
     one, _ = await warmed(site)
     async with site.open() as it:
         for key in await it.cache.records.keys("page/"):
@@ -115,14 +115,14 @@ async def test_what_was_once_listed_is_there_offline(site: Site) -> None:
         assert len(await it.read(one)) == one.size
 
 
-async def test_what_must_be_revalidated_is_good_enough_offline(site: Site) -> None:
+async def test_what_must_be_revalidated_is_good_enough_offline(site: MirrorSite) -> None:
     site.upstream.cache_control = "max-age=0, must-revalidate"
     await warmed(site)
     async with site.open(offline=True) as it:
         assert await it.names() == [ONE]
 
 
-async def test_a_file_that_a_running_server_stores_is_listed_soon(site: Site) -> None:
+async def test_a_file_that_a_running_server_stores_is_listed_soon(site: MirrorSite) -> None:
     _, two = await warmed(site)
     await site.upstream.start()
     async with site.open(offline=True) as it:
@@ -132,7 +132,7 @@ async def test_a_file_that_a_running_server_stores_is_listed_soon(site: Site) ->
         assert await it.names() == [ONE, TWO]
 
 
-async def test_the_same_pages_serve_online_again(site: Site) -> None:
+async def test_the_same_pages_serve_online_again(site: MirrorSite) -> None:
     await warmed(site)
     async with site.open(offline=True) as it:
         await it.page()
@@ -142,7 +142,7 @@ async def test_the_same_pages_serve_online_again(site: Site) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_an_address_without_digest_is_told_why_it_is_not_there(site: Site) -> None:
+async def test_an_address_without_digest_is_told_why_it_is_not_there(site: MirrorSite) -> None:
     site.add(hashes=())
     async with site.open() as it:
         await it.page()

@@ -13,11 +13,11 @@ from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.page_cache import PageCache, PageStore
 from proxy.model import ProjectName
 from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page
+from tests.support.content import sha256
 from tests.support.directories import Heard
 from tests.support.listings import html_page
-from tests.support.mirrors import DEMO
+from tests.support.mirror_site import DEMO
 from tests.support.records import MemoryRecords
-from tests.support.rig import sha256
 
 NOW = 1_000_000.0
 URL = "https://example.com/simple/"
@@ -40,7 +40,7 @@ class SlowRecords(MemoryRecords):
         return found
 
 
-class Rig:
+class DownloadRig:
     def __init__(self, records: SlowRecords) -> None:
         self.records = records
         self.heard = Heard()
@@ -71,13 +71,13 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    made = Rig(SlowRecords())
+async def open_rig(tmp_path: Path) -> AsyncIterator[DownloadRig]:
+    made = DownloadRig(SlowRecords())
     yield made
     await made.memory.close()
 
 
-async def test_a_page_outlives_the_memory(rig: Rig) -> None:
+async def test_a_page_outlives_the_memory(rig: DownloadRig) -> None:
     await rig.keep(3)
     await rig.memory.close()
     rig.memory = rig.make()
@@ -87,7 +87,7 @@ async def test_a_page_outlives_the_memory(rig: Rig) -> None:
     assert rig.heard.changes() == [DEMO, DEMO]
 
 
-async def test_all_who_ask_at_once_share_one_read(rig: Rig) -> None:
+async def test_all_who_ask_at_once_share_one_read(rig: DownloadRig) -> None:
     await rig.keep(3)
     await rig.memory.close()
     rig.memory, before = rig.make(), rig.records.reads
@@ -96,7 +96,7 @@ async def test_all_who_ask_at_once_share_one_read(rig: Rig) -> None:
     assert rig.records.reads == before + 2
 
 
-async def test_what_is_in_memory_is_bounded(rig: Rig) -> None:
+async def test_what_is_in_memory_is_bounded(rig: DownloadRig) -> None:
     rig.memory = rig.make(budget=10)
     projects = [ProjectName(name) for name in "abcd"]
     for project in projects:
@@ -105,7 +105,7 @@ async def test_what_is_in_memory_is_bounded(rig: Rig) -> None:
     assert await rig.count("a") == 3
 
 
-async def test_pages_without_files_are_bounded_too(rig: Rig) -> None:
+async def test_pages_without_files_are_bounded_too(rig: DownloadRig) -> None:
     rig.memory = rig.make(budget=10)
     projects = [ProjectName(name) for name in "abcdefghijklmnopqrst"]
     for project in projects:
@@ -113,7 +113,7 @@ async def test_pages_without_files_are_bounded_too(rig: Rig) -> None:
     assert sum(bool(rig.memory.get(project)) for project in projects) == 10
 
 
-async def test_a_page_larger_than_the_bound_is_kept_alone(rig: Rig) -> None:
+async def test_a_page_larger_than_the_bound_is_kept_alone(rig: DownloadRig) -> None:
     rig.memory = rig.make(budget=10)
     await rig.keep(1, "small")
     await rig.keep(50, "large")
@@ -121,7 +121,7 @@ async def test_a_page_larger_than_the_bound_is_kept_alone(rig: Rig) -> None:
     assert rig.memory.get(ProjectName("small")) is None
 
 
-async def test_what_was_used_last_stays_longest(rig: Rig) -> None:
+async def test_what_was_used_last_stays_longest(rig: DownloadRig) -> None:
     rig.memory = rig.make(budget=10)
     await rig.keep(3, "one")
     await rig.keep(3, "two")
@@ -131,7 +131,7 @@ async def test_what_was_used_last_stays_longest(rig: Rig) -> None:
     assert rig.memory.get(ProjectName("two")) is None
 
 
-async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Rig) -> None:
+async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: DownloadRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()
@@ -145,7 +145,7 @@ async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Rig)
     assert known and len(known.page.files) == 2
 
 
-async def test_nor_by_one_that_was_read_a_moment_before(rig: Rig) -> None:
+async def test_nor_by_one_that_was_read_a_moment_before(rig: DownloadRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()
@@ -158,7 +158,7 @@ async def test_nor_by_one_that_was_read_a_moment_before(rig: Rig) -> None:
     assert await loading == 2
 
 
-async def test_what_is_being_forgotten_is_not_read_again(rig: Rig) -> None:
+async def test_what_is_being_forgotten_is_not_read_again(rig: DownloadRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory.forget(DEMO)
@@ -166,7 +166,7 @@ async def test_what_is_being_forgotten_is_not_read_again(rig: Rig) -> None:
     assert rig.records.content == {}
 
 
-async def test_writes_come_one_after_the_other(rig: Rig) -> None:
+async def test_writes_come_one_after_the_other(rig: DownloadRig) -> None:
     for count in range(20):
         await rig.keep(count, checked=NOW + count)
     rig.memory.touch(DEMO, rig.page(19, checked=NOW + 50)[0])
@@ -177,7 +177,7 @@ async def test_writes_come_one_after_the_other(rig: Rig) -> None:
     assert known.head.checked == NOW + 50
 
 
-async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: Rig) -> None:
+async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: DownloadRig) -> None:
     head, _ = rig.page(1)
     body = b"<html><form>Please sign in</form></html>"
     head = StoredPage(
@@ -187,13 +187,13 @@ async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: Rig) -> N
     assert await rig.count() is None
 
 
-async def test_a_head_without_its_document_is_absent(rig: Rig) -> None:
+async def test_a_head_without_its_document_is_absent(rig: DownloadRig) -> None:
     await StoredPages(rig.records).touch(f"index/{DEMO}", rig.page(1)[0])
     assert await rig.count() is None
 
 
 async def test_files_on_refused_servers_are_left_out_and_told_once(
-    rig: Rig, caplog: pytest.LogCaptureFixture
+    rig: DownloadRig, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.memory = rig.make(allows=lambda origin: origin != "https://example.com")
     for _ in range(3):

@@ -6,14 +6,14 @@ import pytest
 
 from proxy.errors import NoSuchFile
 from proxy.storage.mirror_records import NO_LONGER_LISTED
-from tests.support.mirrors import Site
+from tests.support.mirror_site import MirrorSite
 
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize("offline", [False, True])
 async def test_held_files_that_vanished_are_shown_as_yanked_if_set(
-    site: Site, offline: bool
+    site: MirrorSite, offline: bool
 ) -> None:
     old = site.add().content.read_bytes()
     site.add("2.0")
@@ -34,7 +34,7 @@ async def test_held_files_that_vanished_are_shown_as_yanked_if_set(
         assert await it.read(page.file(ONE)) == old
 
 
-async def test_by_default_they_are_hidden_and_still_to_be_had(site: Site) -> None:
+async def test_by_default_they_are_hidden_and_still_to_be_had(site: MirrorSite) -> None:
     listed = site.add()
     site.add("2.0")
     async with site.open() as it:
@@ -47,7 +47,7 @@ async def test_by_default_they_are_hidden_and_still_to_be_had(site: Site) -> Non
         assert await it.get(ONE, file.address_digest) == listed.content.read_bytes()
 
 
-async def test_what_is_not_held_is_not_shown(site: Site) -> None:
+async def test_what_is_not_held_is_not_shown(site: MirrorSite) -> None:
     site.add()
     site.add("2.0")
     async with site.open(vanished_files="show") as it:
@@ -57,7 +57,7 @@ async def test_what_is_not_held_is_not_shown(site: Site) -> None:
         assert await it.names() == [TWO]
 
 
-async def test_one_that_is_shown_and_then_evicted_is_no_such_file(site: Site) -> None:
+async def test_one_that_is_shown_and_then_evicted_is_no_such_file(site: MirrorSite) -> None:
     site.add()
     site.add("2.0")
     async with site.open(vanished_files="show") as it:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from proxy.runtime.file_io import open_spool, remove_abandoned
-from tests.support.processes import ROOT
+from tests.support.upstream_process import ROOT
 
 HOLD = """
 import sys

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.simple.urls import are_plain, joined, last_segment, origin, resolve
-from tests.simple.pages import URL
+from tests.support.page_strategies import URL
 
 PIECES = st.sampled_from(
     ["http", "https", ":", "//", "/", "\\", "@", "?", "#", "%2F", "[", "]", "::1", "h.example.org",

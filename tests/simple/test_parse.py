@@ -16,7 +16,7 @@ from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.simple.parse import parse_page
 from proxy.simple.render import page_html, page_json
-from tests.simple.pages import PROJECT, URL, VENDOR_JSON, WHEEL, pages, read_html
+from tests.support.page_strategies import PROJECT, URL, VENDOR_JSON, WHEEL, pages, read_html
 
 ANCHOR = f'<a href="{WHEEL}">{WHEEL}</a>'
 PAGE_JSON = json.dumps({"files": [{"filename": WHEEL, "url": WHEEL, "hashes": {}}]})

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectStatus
 from proxy.simple.file_records import OFFLOAD_FILES
-from tests.simple.pages import (
+from tests.support.page_strategies import (
     FILES,
     HEX64,
     METADATA_SHA256,

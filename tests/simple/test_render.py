@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from proxy.model import File, ProjectName, ProjectPage, ProjectStatus, normalize
 from proxy.simple.render import page_html, page_json, projects_html, projects_json, relative_links
-from tests.simple.pages import (
+from tests.support.page_strategies import (
     GRAIL,
     METADATA_SHA256,
     PAGE,

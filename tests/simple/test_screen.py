@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.model import File, ProjectPage
 from proxy.simple.page import drop_refused_hosts
-from tests.simple.pages import PROJECT
+from tests.support.page_strategies import PROJECT
 
 GOOD, BAD = "https://files.example.org", "https://files.example.org.evil.example:8443"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import IndexUnavailable, StoreDamaged
-from proxy.model import Blob
 from proxy.runtime.file_io import PIECE_SIZE
 from proxy.storage.base import BlobStore
 from proxy.storage.disk_store import BytesBlob, DiskBlob, DiskStore, identity_of
+from tests.support.content import read_blob
 
 CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one
 KEY = hashlib.sha256(CONTENT).hexdigest()
@@ -36,10 +36,6 @@ def has_changed(filename: str) -> IndexUnavailable:
     return IndexUnavailable("private", f"the file {filename} has changed")
 
 
-async def read(blob: Blob, start: int = 0, stop: int | None = None) -> bytes:
-    return b"".join([piece async for piece in blob.chunks(start, stop)])
-
-
 @pytest.mark.parametrize(
     ("start", "stop"),
     [
@@ -55,7 +51,7 @@ async def test_any_range_of_a_blob_is_the_same_slice_of_its_bytes(
     path: Path, start: int, stop: int | None
 ) -> None:
     for blob in (DiskBlob(path, len(CONTENT)), foreign(path), BytesBlob(CONTENT)):
-        assert await read(blob, start, stop) == CONTENT[start:stop]
+        assert await read_blob(blob, start, stop) == CONTENT[start:stop]
         assert blob.size == await blob.length() == len(CONTENT)
 
 
@@ -63,7 +59,7 @@ async def test_bytes_that_are_not_in_memory_are_read_all_the_same(path: Path) ->
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    assert await read(DiskBlob(path, len(CONTENT))) == CONTENT
+    assert await read_blob(DiskBlob(path, len(CONTENT))) == CONTENT
 
 
 async def test_others_get_the_loop_between_two_pieces_but_not_after_the_last(path: Path) -> None:
@@ -75,7 +71,7 @@ async def test_others_get_the_loop_between_two_pieces_but_not_after_the_last(pat
             turns += 1
             await asyncio.sleep(0)
 
-    assert await read(DiskBlob(path, len(CONTENT))) == CONTENT  # now it is in memory
+    assert await read_blob(DiskBlob(path, len(CONTENT))) == CONTENT  # now it is in memory
     other = asyncio.create_task(count())
     pieces = [len(piece) async for piece in DiskBlob(path, len(CONTENT)).chunks()]
     other.cancel()
@@ -99,7 +95,7 @@ async def test_a_file_replaced_before_the_start_is_not_sent(path: Path) -> None:
     os.utime(other, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
     other.replace(path)
     with pytest.raises(IndexUnavailable, match=r"private.*x-1\.0\.tar\.gz has changed"):
-        await read(blob)
+        await read_blob(blob)
 
 
 async def test_a_file_changed_while_it_is_sent_never_gets_its_last_piece(path: Path) -> None:
@@ -164,7 +160,7 @@ async def test_a_store_takes_the_finished_file_over(path: Path, tmp_path: Path) 
     assert await store.has(KEY)
     blob = await store.get(KEY)
     assert blob is not None
-    assert await read(blob) == CONTENT
+    assert await read_blob(blob) == CONTENT
     [entry] = [entry async for entry in store.entries()]
     assert (entry.key, entry.size, entry.stored) == (KEY, len(CONTENT), stored)
 
@@ -184,7 +180,7 @@ async def test_what_is_read_while_it_is_deleted_is_read_to_the_end(
     assert await store.get(KEY) is None
     assert got + b"".join([piece async for piece in pieces]) == CONTENT
     with pytest.raises(StoreDamaged):
-        await read(blob)
+        await read_blob(blob)
 
 
 async def test_a_put_that_fails_leaves_the_spool_and_nothing_in_the_store(
@@ -239,7 +235,7 @@ async def test_processes_that_put_the_same_file_at_once_never_show_half_of_it(
     seen = 0
     while any(writer.is_alive() for writer in writers):
         if blob := await store.get(KEY):
-            assert await read(blob) == CONTENT
+            assert await read_blob(blob) == CONTENT
             seen += 1
         await asyncio.sleep(0.001)
     assert [writer.exitcode for writer in writers] == [0, 0]

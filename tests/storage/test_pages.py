@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page, unpack_page
+from tests.support.content import sha256
 from tests.support.records import MemoryRecords
-from tests.support.rig import sha256
 
 KEY = "index/demo"
 DOCUMENT = b"<html>" + b"a page " * 1000

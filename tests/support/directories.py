@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.events import Event, PageChanged, PageRevalidated
 from proxy.indexes.local import LocalDirectory
-from proxy.model import Blob, ProjectName
+from proxy.model import ProjectName
 from tests.support.records import MemoryRecords
 
 FOO = ProjectName("foo")
@@ -60,7 +60,3 @@ async def opened(
 async def names(directory: LocalDirectory, project: ProjectName = FOO) -> list[str]:
     """The filenames on the project's page."""
     return [file.filename for file in (await directory.page(project)).files]
-
-
-async def read(blob: Blob) -> bytes:
-    return b"".join([chunk async for chunk in blob.chunks()])

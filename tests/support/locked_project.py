@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import run_upstream_process
 from tests.support.requirement_sources import PYPROJECT, fill_index, run
+from tests.support.upstream_process import run_upstream_process
 
 UV = [sys.executable, "-m", "uv"]
 

@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 
 from tests.support.faults import Fault, Reply, select, send, spoil
 from tests.support.listings import HTML, JSON, Listed, Shelf, listed
-from tests.support.processes import run_upstream_process
+from tests.support.upstream_process import run_upstream_process
 
 __all__ = ["Fault", "Request", "Upstream", "run_upstream_process"]
 

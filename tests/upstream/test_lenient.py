@@ -20,6 +20,7 @@ from proxy.storage.disk_store import DiskStore
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.downloads import Downloads
 from proxy.upstream.remote import Remote, UpstreamDocument, Validators
+from tests.support.content import read_blob
 from tests.support.raw_upstream import (
     HTML,
     LENGTH,
@@ -32,7 +33,6 @@ from tests.support.raw_upstream import (
     plain,
 )
 from tests.support.remotes import open_remote
-from tests.support.rig import read
 
 
 def status(line: bytes, *more: bytes) -> Make:
@@ -243,7 +243,7 @@ async def test_content_codings_come_off_pages_and_files(
         download = downloads.start(
             url, expected, lambda start, etag: remote.open(url, start=start, etag=etag), done
         )
-        assert await read(download) == upstream.content
+        assert await read_blob(download) == upstream.content
         await downloads.close(5)
 
 
@@ -273,7 +273,7 @@ async def test_a_file_that_its_digest_proves_is_whole_whatever_follows_it(
             assert (key, size) == (upstream.sha256, len(upstream.content))
 
         download = downloads.start(url, expected, lambda *_: remote.open(url), done)
-        assert await read(download) == upstream.content
+        assert await read_blob(download) == upstream.content
         await downloads.close(5)
 
 

@@ -19,25 +19,26 @@ from proxy.model import Span
 from proxy.runtime.file_io import remove_abandoned
 from proxy.upstream.download import Download
 from proxy.upstream.spool import Spool, Window
+from tests.support.content import random_bytes, read_blob, sha256
+from tests.support.download_rig import DownloadRig, open_rig, received
 from tests.support.mounts import mounted
-from tests.support.processes import ROOT
-from tests.support.rig import Rig, noise, read, received, rig, sha256
 from tests.support.stored import stored_keys
 from tests.support.upstream import Fault, Upstream
+from tests.support.upstream_process import ROOT
 
-CONTENT = noise(6_000_001)
+CONTENT = random_bytes(6_000_001)
 MIB = 2**20
 
 
 @pytest.fixture
-async def it(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with rig(tmp_path) as made:
+async def it(tmp_path: Path) -> AsyncIterator[DownloadRig]:
+    async with open_rig(tmp_path) as made:
         made.downloads = made.make(memory=MIB)
         yield made
 
 
 @pytest.fixture(params=["full", "read-only", "not a folder"])
-def useless(request: pytest.FixtureRequest, it: Rig) -> Iterator[Rig]:
+def useless(request: pytest.FixtureRequest, it: DownloadRig) -> Iterator[DownloadRig]:
     """The spool takes 1 MiB, or nothing, or cannot be made."""
     if request.param == "not a folder":
         it.spool.write_text("in the way")
@@ -48,12 +49,12 @@ def useless(request: pytest.FixtureRequest, it: Rig) -> Iterator[Rig]:
 
 
 async def test_a_disk_that_takes_nothing_costs_no_reader_a_byte(
-    useless: Rig, caplog: pytest.LogCaptureFixture
+    useless: DownloadRig, caplog: pytest.LogCaptureFixture
 ) -> None:
     useless.serve(CONTENT)
     with caplog.at_level(logging.DEBUG, "proxy"):
         download = useless.start(CONTENT)
-        got = await asyncio.gather(*(read(download) for _ in range(5)))
+        got = await asyncio.gather(*(read_blob(download) for _ in range(5)))
         await useless.settled()
     assert {sha256(each) for each in got} == {sha256(CONTENT)}
     assert len(caplog.records) == 1
@@ -73,16 +74,16 @@ async def spans(download: Download, start: int = 0, stop: int | None = None) -> 
     return got
 
 
-async def test_a_reader_goes_on_from_the_file_to_memory(useless: Rig) -> None:
+async def test_a_reader_goes_on_from_the_file_to_memory(useless: DownloadRig) -> None:
     useless.serve(CONTENT)
     download = useless.start(CONTENT)
     parts = [(0, None), (0, 10), (500_000, 2_500_000), (len(CONTENT) - 3, None)]
     slow = [spans(download, *part) for part in parts]
-    got = await asyncio.gather(*slow, read(download), read(download))
+    got = await asyncio.gather(*slow, read_blob(download), read_blob(download))
     assert got == [*(CONTENT[slice(*part)] for part in parts), CONTENT, CONTENT]
 
 
-async def test_wrong_bytes_are_no_complete_answer_from_memory_either(useless: Rig) -> None:
+async def test_wrong_bytes_are_no_complete_answer_from_memory_either(useless: DownloadRig) -> None:
     useless.serve(CONTENT, Fault(corrupt=True))
     download = useless.start(CONTENT)
     parts = [(0, None), (0, 10), (3_000_000, 3_000_001)]
@@ -94,33 +95,33 @@ async def test_wrong_bytes_are_no_complete_answer_from_memory_either(useless: Ri
 
 
 async def test_ranges_from_memory_wait_for_the_check_without_holding_up_the_rest(
-    useless: Rig,
+    useless: DownloadRig,
 ) -> None:
     useless.serve(CONTENT)
     download = useless.start(CONTENT)
     parts = [(0, 10), (2_000_000, 2_500_000), (0, None), (len(CONTENT) - 3, None)]
-    got = await asyncio.gather(*(read(download, *part) for part in parts))
+    got = await asyncio.gather(*(read_blob(download, *part) for part in parts))
     assert got == [CONTENT[slice(*part)] for part in parts]
 
 
-async def test_a_body_of_unknown_length_passes_through_memory(useless: Rig) -> None:
+async def test_a_body_of_unknown_length_passes_through_memory(useless: DownloadRig) -> None:
     useless.serve(CONTENT, Fault(chunked=True))
     download = useless.start(CONTENT)
-    assert {*await asyncio.gather(read(download), read(download))} == {CONTENT}
+    assert {*await asyncio.gather(read_blob(download), read_blob(download))} == {CONTENT}
 
 
-async def test_a_break_is_mended_in_memory_too(useless: Rig) -> None:
+async def test_a_break_is_mended_in_memory_too(useless: DownloadRig) -> None:
     useless.serve(CONTENT, Fault(truncate=2_000_000), Fault(truncate=1_500_000, ranges=False))
-    assert await read(useless.start(CONTENT)) == CONTENT
+    assert await read_blob(useless.start(CONTENT)) == CONTENT
 
 
-async def test_memory_is_bounded_by_the_slowest_reader(it: Rig) -> None:
+async def test_memory_is_bounded_by_the_slowest_reader(it: DownloadRig) -> None:
     it.spool.write_text("in the way")
     it.serve(CONTENT)
     download = it.start(CONTENT)
     async with aclosing(download.chunks()) as slow:
         first = await anext(slow)
-        fast = asyncio.create_task(read(download))
+        fast = asyncio.create_task(read_blob(download))
         await asyncio.wait({fast}, timeout=0.3)
         assert download.window is not None
         assert download.window.full
@@ -131,7 +132,7 @@ async def test_memory_is_bounded_by_the_slowest_reader(it: Rig) -> None:
 
 
 @asynccontextmanager
-async def stalled_reader(it: Rig) -> AsyncIterator[tuple[Download, AsyncIterator[bytes]]]:
+async def stalled_reader(it: DownloadRig) -> AsyncIterator[tuple[Download, AsyncIterator[bytes]]]:
     """A download that goes through memory, and a reader that has taken one piece of it."""
     it.downloads = it.make(memory=MIB, patience=0.2)
     it.spool.write_text("in the way")
@@ -142,20 +143,20 @@ async def stalled_reader(it: Rig) -> AsyncIterator[tuple[Download, AsyncIterator
         yield download, stalled
 
 
-async def test_one_that_does_not_read_is_left_behind_by_the_others(it: Rig) -> None:
+async def test_one_that_does_not_read_is_left_behind_by_the_others(it: DownloadRig) -> None:
     async with stalled_reader(it) as (download, stalled):
-        assert {*await asyncio.gather(read(download), spans(download))} == {CONTENT}
+        assert {*await asyncio.gather(read_blob(download), spans(download))} == {CONTENT}
         with pytest.raises(UpstreamError, match="read too slowly"):
             await anext(stalled)
 
 
-async def test_nor_does_it_keep_waiting_who_has_all_of_a_part(it: Rig) -> None:
+async def test_nor_does_it_keep_waiting_who_has_all_of_a_part(it: DownloadRig) -> None:
     async with stalled_reader(it) as (download, _):
         async with asyncio.timeout(20):
-            assert await read(download, 0, 10) == CONTENT[:10]
+            assert await read_blob(download, 0, 10) == CONTENT[:10]
 
 
-async def test_one_that_reads_alone_may_take_its_time(it: Rig) -> None:
+async def test_one_that_reads_alone_may_take_its_time(it: DownloadRig) -> None:
     it.downloads = it.make(memory=MIB, patience=0.05)
     it.spool.write_text("in the way")
     it.serve(CONTENT)
@@ -165,7 +166,9 @@ async def test_one_that_reads_alone_may_take_its_time(it: Rig) -> None:
         assert got + b"".join([piece async for piece in slow]) == CONTENT
 
 
-async def test_who_comes_too_late_for_the_first_byte_gets_a_download_of_his_own(it: Rig) -> None:
+async def test_who_comes_too_late_for_the_first_byte_gets_a_download_of_his_own(
+    it: DownloadRig,
+) -> None:
     it.spool.write_text("in the way")
     it.serve(CONTENT)
     first = it.start(CONTENT)
@@ -176,12 +179,12 @@ async def test_who_comes_too_late_for_the_first_byte_gets_a_download_of_his_own(
         assert it.downloads.join("x-1.0.tar.gz") is None
         second = it.start(CONTENT)
         assert second is not first
-        assert await read(second) == CONTENT
+        assert await read_blob(second) == CONTENT
         assert got + b"".join([piece async for piece in chunks]) == CONTENT
     assert it.upstream.count("x-1.0") == 2
 
 
-async def test_what_cannot_be_kept_ends_with_its_last_reader(it: Rig) -> None:
+async def test_what_cannot_be_kept_ends_with_its_last_reader(it: DownloadRig) -> None:
     it.spool.write_text("in the way")
     it.serve(CONTENT)
     download = it.start(CONTENT)
@@ -189,32 +192,34 @@ async def test_what_cannot_be_kept_ends_with_its_last_reader(it: Rig) -> None:
         await anext(chunks)
     await it.settled()
     with pytest.raises(UpstreamError, match="cannot be kept"):
-        await read(download)
+        await read_blob(download)
 
 
-async def test_what_cannot_be_kept_and_is_not_read_ends_when_memory_is_full(it: Rig) -> None:
+async def test_what_cannot_be_kept_and_is_not_read_ends_when_memory_is_full(
+    it: DownloadRig,
+) -> None:
     it.downloads = it.make(memory=MIB, patience=0.05)
     it.spool.write_text("in the way")
     it.serve(CONTENT)
     download = it.start(CONTENT)
     await it.settled()
     with pytest.raises(UpstreamError, match="cannot be kept"):
-        await read(download)
+        await read_blob(download)
 
 
-async def test_an_encoded_body_needs_the_disk(useless: Rig) -> None:
+async def test_an_encoded_body_needs_the_disk(useless: DownloadRig) -> None:
     useless.downloads = useless.make(retries=0)
     useless.serve(gzip.compress(CONTENT, 1, mtime=0), Fault(encoding="gzip"))
     with pytest.raises(UpstreamError, match="cannot be decoded"):
-        await read(useless.start(CONTENT))
+        await read_blob(useless.start(CONTENT))
 
 
-async def test_on_disk_a_slow_reader_holds_up_nobody(it: Rig) -> None:
+async def test_on_disk_a_slow_reader_holds_up_nobody(it: DownloadRig) -> None:
     it.serve(CONTENT)
     download = it.start(CONTENT)
     async with aclosing(download.chunks()) as slow:
         first = await anext(slow)
-        assert await read(download) == CONTENT
+        assert await read_blob(download) == CONTENT
         await it.settled()
         assert it.stored() == [sha256(CONTENT)]
         assert first + b"".join([piece async for piece in slow]) == CONTENT
@@ -234,7 +239,7 @@ def test_a_window_gives_what_it_holds_and_forgets_whole_pieces() -> None:
 
 
 async def _process(url: str, root: Path) -> asyncio.subprocess.Process:
-    command = [sys.executable, "-m", "tests.support.downloading", url, str(root)]
+    command = [sys.executable, "-m", "tests.support.download_process", url, str(root)]
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
 
 
@@ -243,7 +248,7 @@ async def test_memory_stays_flat_however_large_the_file(tmp_path: Path, kept: bo
     big = tmp_path / "big"
     with big.open("wb") as file:
         for number in range(40):
-            file.write(noise(MIB, number) * 8)
+            file.write(random_bytes(MIB, number) * 8)
     if not kept:
         (tmp_path / "spool").write_text("in the way")
     async with Upstream() as upstream:
@@ -260,7 +265,7 @@ async def test_memory_stays_flat_however_large_the_file(tmp_path: Path, kept: bo
 async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remove(
     tmp_path: Path,
 ) -> None:
-    async with rig(tmp_path) as it:
+    async with open_rig(tmp_path) as it:
         it.serve(CONTENT, Fault(gate=asyncio.Event(), gate_at=3_000_000))
         process = await _process(it.upstream.files_url + "x-1.0.tar.gz", tmp_path)
         assert process.stdout
@@ -272,7 +277,7 @@ async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remo
         assert remove_abandoned(it.spool) == 1
         assert (it.spooled(), it.stored()) == ([], [])
         it.serve(CONTENT)
-        assert await read(it.start(CONTENT)) == CONTENT
+        assert await read_blob(it.start(CONTENT)) == CONTENT
 
 
 def test_a_file_that_is_made_when_nobody_wants_it_any_more_does_not_stay(tmp_path: Path) -> None:

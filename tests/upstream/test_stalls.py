@@ -12,14 +12,14 @@ from proxy.errors import UpstreamError, UpstreamTimeout
 from proxy.model import ProjectName
 from proxy.upstream.remote import Remote
 from proxy.upstream.transport import Timeouts
-from tests.support.raw import raw
+from tests.support.content import random_bytes
+from tests.support.raw_server import raw
 from tests.support.remotes import open_remote
-from tests.support.rig import noise
 from tests.support.waiting import until
 
 QUICK = Timeouts(connect=0.2, read=0.3, page=1.0)
 OK = b"HTTP/1.1 200 OK\r\n"
-CONTENT = noise(200_001)
+CONTENT = random_bytes(200_001)
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 CHUNKS = b"".join(
     b"%x\r\n%s\r\n" % (len(piece), piece)

@@ -16,7 +16,7 @@ import pytest
 from proxy.composition.cache import open_cache
 from proxy.storage.records import DiskRecords
 from tests.support.mounts import read_only
-from tests.support.rights import readable_alone
+from tests.support.permissions import readable_alone
 from tests.support.running import OURS, Done, command, environment
 from tests.support.warm_site import WarmSite, warm_site
 

@@ -19,9 +19,9 @@ from proxy.maintenance import verify
 from proxy.requirements.resolver import serving
 from proxy.warm.progress import NoDisplay
 from proxy.warm.warm import warm_remote
+from tests.support.content import sha256
 from tests.support.faults import Fault
 from tests.support.requirement_sources import choice
-from tests.support.rig import sha256
 from tests.support.running import ROOT, environment, running
 from tests.support.warm_site import LIMIT, WarmSite, read, warm_site
 

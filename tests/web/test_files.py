@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,22 +14,19 @@ import pytest
 from proxy.errors import GoneUpstream, StoreDamaged, UpstreamError, UpstreamTimeout
 from proxy.model import Blob
 from proxy.storage.disk_store import BytesBlob, DiskBlob
+from tests.support.content import random_bytes, sha256
+from tests.support.download_rig import open_rig
 from tests.support.fake_index import FakeIndex
-from tests.support.rig import noise, rig
 from tests.support.site import Answer, Site, serving
 from tests.support.sockets import reset
 from tests.support.upstream import Fault
 
 NAME = "foo-1.0.tar.gz"
-SMALL = noise(1000)
-LARGE = noise(300_000)
+SMALL = random_bytes(1000)
+LARGE = random_bytes(300_000)
 UPLOADED = "2024-02-03T04:05:06.789Z"
 MODIFIED = "Sat, 03 Feb 2024 04:05:06 GMT"
 Laid = Callable[[bytes], str]
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def listed(stock: FakeIndex, content: bytes, blob: Blob | None = None, **described: Any) -> str:
@@ -55,7 +51,7 @@ async def laid(
     request: pytest.FixtureRequest, stock: FakeIndex, tmp_path: Path
 ) -> AsyncIterator[Laid]:
     """Lays out a file whose bytes are held in memory, on the disk, or are on their way."""
-    async with rig(tmp_path) as upstream:
+    async with open_rig(tmp_path) as upstream:
 
         def lay(content: bytes) -> str:
             if request.param == "arriving":
@@ -437,7 +433,7 @@ async def test_what_breaks_off_never_looks_complete(
 async def test_wrong_bytes_are_never_a_complete_answer(
     stock: FakeIndex, tmp_path: Path, size: bool
 ) -> None:
-    async with rig(tmp_path) as upstream, serving(stock) as site:
+    async with open_rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(LARGE, Fault(corrupt=True), name=NAME)
         download = upstream.start(LARGE, name=NAME, size=len(LARGE) if size else None)
         path = listed(stock, LARGE, download, size=len(LARGE) if size else None)
@@ -448,7 +444,7 @@ async def test_wrong_bytes_are_never_a_complete_answer(
 
 
 async def test_small_wrong_bytes_are_an_honest_502(stock: FakeIndex, tmp_path: Path) -> None:
-    async with rig(tmp_path) as upstream, serving(stock) as site:
+    async with open_rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(SMALL, Fault(corrupt=True), name=NAME)
         path = listed(stock, SMALL, upstream.start(SMALL, name=NAME, size=len(SMALL)))
         assert (await site.get(path)).status == 502
@@ -456,7 +452,7 @@ async def test_small_wrong_bytes_are_an_honest_502(stock: FakeIndex, tmp_path: P
 
 async def test_the_first_bytes_do_not_wait_for_the_last(stock: FakeIndex, tmp_path: Path) -> None:
     gate = asyncio.Event()
-    async with rig(tmp_path) as upstream, serving(stock) as site:
+    async with open_rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(LARGE, Fault(gate=gate, gate_at=200_000), name=NAME)
         path = listed(stock, LARGE, upstream.start(LARGE, name=NAME, size=len(LARGE)))
         async with site.connection() as (reader, writer):
@@ -471,7 +467,7 @@ async def test_the_first_bytes_do_not_wait_for_the_last(stock: FakeIndex, tmp_pa
 async def test_all_clients_get_all_bytes_from_one_download(
     stock: FakeIndex, tmp_path: Path
 ) -> None:
-    async with rig(tmp_path) as upstream, serving(stock) as site:
+    async with open_rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(LARGE, Fault(rate=(30_000, 0.005)), name=NAME)
         path = listed(stock, LARGE, upstream.start(LARGE, name=NAME, size=len(LARGE)))
         answers = await asyncio.gather(*(site.get(path) for _ in range(20)))
@@ -484,7 +480,7 @@ async def test_a_file_is_sent_from_where_nobody_can_tell_what_waits_for_a_disk(
     site: Site, stock: FakeIndex
 ) -> None:
     """Such file systems refuse to read without waiting: a thread reads."""
-    content = noise(3_000_000)
+    content = random_bytes(3_000_000)
     with TemporaryDirectory(dir="/dev/shm") as folder:
         path = listed(stock, content, on_disk(Path(folder), content))
         answers = await asyncio.gather(*(site.get(path) for _ in range(3)))
@@ -495,8 +491,8 @@ async def test_two_files_that_arrive_at_once_are_not_mixed_up(
     stock: FakeIndex, tmp_path: Path
 ) -> None:
     """Their readers come to the same offsets at the same time."""
-    contents = {f"foo-{number}.tar.gz": noise(900_000, seed=number) for number in range(2)}
-    async with rig(tmp_path) as upstream, serving(stock) as site:
+    contents = {f"foo-{number}.tar.gz": random_bytes(900_000, seed=number) for number in range(2)}
+    async with open_rig(tmp_path) as upstream, serving(stock) as site:
         paths = {}
         for name, content in contents.items():
             upstream.serve(content, Fault(rate=(200_000, 0.005)), name=name)
@@ -541,7 +537,7 @@ async def test_a_client_that_leaves_does_not_end_the_download_of_others(
     stock: FakeIndex, tmp_path: Path
 ) -> None:
     gate = asyncio.Event()
-    async with rig(tmp_path) as upstream, serving(stock) as site:
+    async with open_rig(tmp_path) as upstream, serving(stock) as site:
         upstream.serve(LARGE, Fault(gate=gate, gate_at=200_000), name=NAME)
         path = listed(stock, LARGE, upstream.start(LARGE, name=NAME, size=len(LARGE)))
         async with site.connection() as (reader, writer):

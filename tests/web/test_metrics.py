@@ -11,8 +11,8 @@ from proxy.events import Kind, Outcome
 from proxy.runtime.shared_memory import SharedCounters
 from proxy.web.fast_path_log import CachedResponseLog
 from proxy.web.metrics import COUNTER_COLUMNS, Counters
-from tests.support.counting import Shown, read, total
 from tests.support.fake_index import FakeIndex
+from tests.support.metrics_text import Shown, read, total
 from tests.support.site import Site, serving
 
 SDIST = "foo-1.0.tar.gz"

@@ -13,9 +13,9 @@ import pytest
 from proxy.errors import ConfigurationError
 from proxy.storage.disk_store import BytesBlob, DiskBlob
 from proxy.web.server import Server, tls_context
+from tests.support.content import random_bytes
 from tests.support.fake_index import FakeIndex
 from tests.support.pki import Authority
-from tests.support.rig import noise
 from tests.support.site import LIMIT, Site, serving
 
 
@@ -24,7 +24,7 @@ def transport_of(writer: asyncio.StreamWriter) -> asyncio.Transport:
 
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-LARGE = noise(20_000_000)
+LARGE = random_bytes(20_000_000)
 
 
 SMUGGLED = {

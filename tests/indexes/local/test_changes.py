@@ -19,7 +19,8 @@ from proxy.errors import IndexUnavailable, NoSuchFile, NoSuchProject
 from proxy.events import PageChanged
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
-from tests.support.directories import BAR, FOO, Heard, names, opened, read
+from tests.support.content import read_blob
+from tests.support.directories import BAR, FOO, Heard, names, opened
 from tests.support.distributions import core_metadata, make_sdist, make_wheel, tarred
 from tests.support.records import MemoryRecords
 
@@ -112,7 +113,7 @@ async def test_replaced_bytes_have_another_digest_and_the_old_one_is_gone(
         with pytest.raises(NoSuchFile):
             await local.file(FOO, name, old)
     artifact = await local.file(FOO, W1, hashlib.sha256(content).hexdigest())
-    assert await read(artifact.blob) == content
+    assert await read_blob(artifact.blob) == content
 
 
 def rewritten(path: Path, content: bytes) -> None:
@@ -142,7 +143,7 @@ async def test_bytes_replaced_with_the_size_and_time_of_before_have_another_dige
     assert (await local.page(FOO)).files[0].address_digest == hashlib.sha256(old).hexdigest()
     rewritten(root / W1, new)
     assert (await local.page(FOO)).files[0].address_digest == hashlib.sha256(new).hexdigest()
-    assert await read((await local.file(FOO, W1)).blob) == new
+    assert await read_blob((await local.file(FOO, W1)).blob) == new
 
 
 async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ async def test_a_file_that_is_replaced_after_the_answer_is_not_sent_as_the_old_o
     artifact = await local.file(FOO, W1)
     make_wheel(root, "foo", "1.0", requires=["bar"], padding=9)
     with pytest.raises(IndexUnavailable):
-        await read(artifact.blob)
+        await read_blob(artifact.blob)
 
 
 @pytest.mark.parametrize("make", [make_wheel, make_sdist])
@@ -203,7 +204,7 @@ async def test_a_partly_copied_file_is_not_listed_but_claims(
             assert await names(local) == []
         file.write(content[len(content) // 2 :])
     assert await names(local) == [whole.name]
-    assert await read((await local.file(FOO, whole.name)).blob) == content
+    assert await read_blob((await local.file(FOO, whole.name)).blob) == content
 
 
 async def test_half_a_file_is_not_listed_even_when_it_is_closed(
@@ -238,7 +239,7 @@ async def test_a_touched_file_can_still_be_had(local: LocalDirectory, root: Path
     wheel = make_wheel(root, "foo", "1.0")
     await local.page(FOO)
     os.utime(wheel, (1_500_000_000, 1_500_000_000))
-    assert await read((await local.file(FOO, W1)).blob) == wheel.read_bytes()
+    assert await read_blob((await local.file(FOO, W1)).blob) == wheel.read_bytes()
 
 
 async def test_a_folder_that_appears_later_is_read_and_watched(

@@ -16,7 +16,8 @@ from proxy.indexes.base import Index
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
 from tests.support.clock import Clock
-from tests.support.directories import BAR, FOO, Heard, names, opened, read
+from tests.support.content import read_blob
+from tests.support.directories import BAR, FOO, Heard, names, opened
 from tests.support.distributions import core_metadata, make_sdist, make_wheel, tarred, zipped
 from tests.support.records import MemoryRecords
 
@@ -73,7 +74,7 @@ async def test_a_file_is_its_bytes(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0", padding=300_000)
     async with opened(tmp_path) as directory:
         artifact = await directory.file(FOO, wheel.name)
-        assert await read(artifact.blob) == wheel.read_bytes()
+        assert await read_blob(artifact.blob) == wheel.read_bytes()
         assert artifact.file.sha256 == _sha256(wheel)
         assert await directory.file(FOO, wheel.name, _sha256(wheel)) is not None
         with pytest.raises(NoSuchFile):
@@ -86,7 +87,7 @@ async def test_metadata_are_those_of_each_wheel(tmp_path: Path) -> None:
     async with opened(tmp_path) as directory:
         for wheel in (one, other, one):
             artifact = await directory.file(FOO, wheel.name + ".metadata", _sha256(wheel))
-            content = await read(artifact.blob)
+            content = await read_blob(artifact.blob)
             assert content == read_wheel_metadata(wheel, wheel.name)
             assert artifact.file.sha256 == hashlib.sha256(content).hexdigest()
 
@@ -99,7 +100,7 @@ async def test_metadata_that_were_damaged_in_the_records_are_read_anew(tmp_path:
         (key,) = await records.keys("metadata/")
         records.content[key] = b"something else"
         again = await directory.file(FOO, wheel.name + ".metadata")
-        assert await read(again.blob) == await read(artifact.blob)
+        assert await read_blob(again.blob) == await read_blob(artifact.blob)
 
 
 async def test_only_names_on_the_page_can_be_had(tmp_path: Path) -> None:
@@ -196,7 +197,7 @@ async def test_links_within_the_root_are_followed_and_others_are_not(
     make_wheel(outside.parent, "bar", "1.0")
     async with opened(root) as directory:
         assert await names(directory) == [inside.name]
-        assert await read((await directory.file(FOO, inside.name)).blob) == inside.read_bytes()
+        assert await read_blob((await directory.file(FOO, inside.name)).blob) == inside.read_bytes()
         assert await names(directory, BAR) == []  # a linked folder claims and shows nothing
     assert "leaves the directory" in caplog.text
 
@@ -442,7 +443,7 @@ async def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureF
         with pytest.raises(NoSuchProject):
             await directory.page(FOO)
     assert caplog.text.count("private cannot be read") == 1
-    assert caplog.text.count("private can be read again") == 1
+    assert caplog.text.count("private can be read_blob again") == 1
 
 
 def test_it_is_an_index(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from proxy.requirements.model import SourceRequirements, UnreadableSource
 from proxy.requirements.sources import read_source
 from proxy.requirements.sources.pyproject import GroupSelection, read_pyproject
 from tests.support.locked_project import UV
-from tests.support.processes import run_upstream_process
 from tests.support.requirement_sources import WINDOWS, choice, document, fill_index, run
+from tests.support.upstream_process import run_upstream_process
 
 TEXT = """
 [project]

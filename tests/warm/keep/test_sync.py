@@ -16,11 +16,11 @@ from proxy.model import ProjectName
 from proxy.warm.keep.run import UNCONFIRMED
 from proxy.warm.keep.schedule import Schedule, SyncRunning, lock
 from tests.support.clock import Clock
+from tests.support.content import read_blob
 from tests.support.distributions import make_wheel
 from tests.support.faults import Fault
 from tests.support.keep_tables import keep, opened, run, runner, told
 from tests.support.requirement_sources import LINUX, WINDOWS, choice
-from tests.support.rig import read
 from tests.support.warm_site import WarmSite, names, warm_site
 
 ONE, TWO = "top-1.0-py3-none-any.whl", "top-2.0-py3-none-any.whl"
@@ -83,7 +83,7 @@ async def test_what_is_removed_upstream_stays_to_be_had_by_its_digest(
         clock.advance(600)
         await proxy.cache.evictor.enforce(10**6)
         artifact = await proxy.index.file(ProjectName("top"), ONE, digest(one))
-        assert await read(artifact.blob) == one.read_bytes()
+        assert await read_blob(artifact.blob) == one.read_bytes()
 
 
 async def test_a_vanished_project_is_told_once_it_is_certain(here: WarmSite, clock: Clock) -> None:

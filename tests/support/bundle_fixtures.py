@@ -21,12 +21,13 @@ from proxy.composition.cache import open_cache
 from proxy.composition.mirror import mirrored
 from proxy.composition.proxy import open_proxy
 from proxy.config.settings import Settings
-from proxy.model import METADATA, PROVENANCE, Blob, ProjectName
+from proxy.model import METADATA, PROVENANCE, ProjectName
 from proxy.upstream.answers import UpstreamOrigin
+from tests.support.content import read_blob
 from tests.support.distributions import make_sdist, make_wheel
-from tests.support.processes import ROOT
 from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
+from tests.support.upstream_process import ROOT
 
 PROOF = {"version": 1, "attestation_bundles": []}
 
@@ -52,15 +53,11 @@ async def fill(cache: Path, upstream: Upstream, *projects: str, skip: str = " ")
             for file in (await proxy.index.page(project)).files:
                 if skip in file.filename:
                     continue
-                await read((await proxy.index.file(project, file.filename)).blob)
+                await read_blob((await proxy.index.file(project, file.filename)).blob)
                 for suffix in (METADATA, PROVENANCE):
                     if file.metadata if suffix is METADATA else file.provenance:
                         beside = await proxy.index.file(project, file.filename + suffix)
-                        await read(beside.blob)
-
-
-async def read(blob: Blob) -> bytes:
-    return b"".join([piece async for piece in blob.chunks()])
+                        await read_blob(beside.blob)
 
 
 def peak(*arguments: str | Path) -> int:
@@ -88,7 +85,7 @@ async def offline(cache: Path, upstream: str) -> dict[str, bytes]:
                 names += [file.filename + PROVENANCE] if file.provenance else []
                 for name in names:
                     artifact = await proxy.index.file(project, name, file.address_digest)
-                    found[name] = await read(artifact.blob)
+                    found[name] = await read_blob(artifact.blob)
     return found
 
 

@@ -10,7 +10,7 @@ import pytest
 from proxy.bundle.importer import ImportRules, import_bundle
 from proxy.bundle.reader import Bundle, ByteSource
 from proxy.composition.cache import open_cache
-from tests.bundle.archive.carrying import Near, peak, seen, settings
+from tests.support.bundle_fixtures import Near, peak, seen, settings
 
 MORE = 40 * 2**20
 """Bytes; a tenth of what is carried."""

@@ -13,8 +13,8 @@ from proxy.bundle.errors import BadBundle
 from proxy.bundle.reader import Bundle, ByteSource, drop
 from proxy.bundle.signing import load_signer, load_trusted, make_keys
 from proxy.errors import ConfigurationError
-from tests.bundle.archive.carrying import Near, create, offline, take
-from tests.bundle.archive.forging import HEAD, archive, manifest_of, members, sealed
+from tests.support.bundle_fixtures import Near, create, offline, take
+from tests.support.bundle_tampering import HEAD, archive, manifest_of, members, sealed
 
 SIGNATURE = "signature.ed25519"
 

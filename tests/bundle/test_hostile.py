@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from proxy.bundle.errors import BadBundle
 from proxy.bundle.format import sha256, zstd_compress
 from proxy.bundle.reader import Bundle, ByteSource, drop
-from tests.bundle.archive.carrying import Near, offline, seen, take
-from tests.bundle.archive.forging import (
+from tests.support.bundle_fixtures import Near, offline, seen, take
+from tests.support.bundle_tampering import (
     HEAD,
     MANIFEST,
     Json,

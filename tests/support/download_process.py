@@ -1,4 +1,4 @@
-"""Downloads a file as a process of its own: ``python -m tests.support.downloading URL ROOT``.
+"""Downloads a file as a process of its own: ``python -m tests.support.download_process URL ROOT``.
 
 Prints a line once the first bytes are there, and at the end what it read and what it cost.
 """
@@ -17,7 +17,7 @@ import aiohttp
 from proxy.model import Blob
 from proxy.storage.disk_store import DiskStore
 from proxy.upstream.downloads import Downloads, Expected
-from tests.support.fetching import fetch
+from tests.support.plain_fetch import fetch
 
 READERS = 8
 _told: list[None] = []

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.bundle.archive.carrying import Near, make_large, make_near
+from tests.support.bundle_fixtures import Near, make_large, make_near
 
 
 @pytest.fixture(scope="session")

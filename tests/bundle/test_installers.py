@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.bundle.archive.carrying import Near, run
+from tests.support.bundle_fixtures import Near, run
 from tests.support.running import command, environment, running
 
 pytestmark = pytest.mark.e2e

@@ -12,19 +12,19 @@ import pytest
 
 from proxy.bundle.errors import BaseMissing
 from proxy.bundle.selection import read_base
-from tests.bundle.archive.carrying import Near, create, fill, offline, run, seen, stock, take
+from tests.support.bundle_fixtures import Near, create, fill, offline, run, seen, stock, take
 from tests.support.distributions import make_wheel
 from tests.support.mounts import mounted, read_only
-from tests.support.processes import ROOT
 from tests.support.running import waystation
 from tests.support.upstream import Upstream
+from tests.support.upstream_process import ROOT
 
 FIRST = 0
 """Killed before this many things were written into the cache: all is sealed by then."""
 
 
 def die(far: Path, near: Near, bundle: Path, writes: int = FIRST) -> None:
-    command = [sys.executable, "-m", "tests.bundle.archive.dying"]
+    command = [sys.executable, "-m", "tests.support.kill_at_write"]
     arguments = [str(far), near.upstream, str(bundle), str(writes)]
     done = subprocess.run([*command, *arguments], cwd=ROOT, timeout=60, check=False)
     assert done.returncode < 0

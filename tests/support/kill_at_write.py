@@ -1,6 +1,6 @@
 """An import that is killed before the n-th thing it writes into the cache.
 
-``python -m tests.bundle.archive.dying CACHE UPSTREAM BUNDLE N``
+``python -m tests.support.kill_at_write CACHE UPSTREAM BUNDLE N``
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from proxy.composition.mirror import mirrored
 from proxy.storage.base import Records
 from proxy.storage.disk_store import DiskStore
 from proxy.storage.mirror_records import StoredPages
-from tests.bundle.archive.carrying import settings
+from tests.support.bundle_fixtures import settings
 
 
 class DyingStore(DiskStore):

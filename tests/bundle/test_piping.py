@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.bundle.archive.carrying import Near, offline, run
+from tests.support.bundle_fixtures import Near, offline, run
 from tests.support.distributions import make_wheel
-from tests.support.processes import ROOT
+from tests.support.upstream_process import ROOT
 
 WHEEL = "beta-1.0-py3-none-any.whl"
 BUNDLE = (sys.executable, "-m", "proxy", "bundle")

@@ -26,8 +26,8 @@ from proxy.bundle.staging import Staging
 from proxy.composition.cache import open_cache
 from proxy.model import ProjectName
 from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
-from tests.bundle.archive.carrying import Near, create, offline, run, seen, settings, take
-from tests.support.processes import ROOT
+from tests.support.bundle_fixtures import Near, create, offline, run, seen, settings, take
+from tests.support.upstream_process import ROOT
 
 LIMIT = 60.0
 STEPS = 12
@@ -114,7 +114,7 @@ async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
     for writes in range(WRITES):
         far = tmp_path / f"far{writes}"
         arguments = (far, near.upstream, near.bundle, str(writes))
-        process = started(*arguments, module="tests.bundle.archive.dying")
+        process = started(*arguments, module="tests.support.kill_at_write")
         process.communicate(timeout=LIMIT)
         assert process.returncode == -signal.SIGKILL
         found = await offline(far, near.upstream)
@@ -131,7 +131,7 @@ async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
 async def test_the_last_write_is_the_last(near: Near, tmp_path: Path) -> None:
     """So that the test above goes through all of them."""
     arguments = (tmp_path, near.upstream, near.bundle, str(WRITES))
-    process = started(*arguments, module="tests.bundle.archive.dying")
+    process = started(*arguments, module="tests.support.kill_at_write")
     process.communicate(timeout=LIMIT)
     assert process.returncode == 0
 
@@ -154,7 +154,7 @@ async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
     for writes in range(6, 6 + 2 + 7 + 1):
         far = tmp_path / f"far{writes}"
         arguments = (far, near.upstream, tmp_path / "b", str(writes))
-        process = started(*arguments, module="tests.bundle.archive.dying")
+        process = started(*arguments, module="tests.support.kill_at_write")
         process.communicate(timeout=LIMIT)
         assert process.returncode == -signal.SIGKILL
         await take(far, near.upstream, tmp_path / "b")

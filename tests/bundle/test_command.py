@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle.archive.carrying import Near, run, seen
-from tests.bundle.archive.forging import altered
+from tests.support.bundle_fixtures import Near, run, seen
+from tests.support.bundle_tampering import altered
 
 HELD = "alpha-1.0-py3-none-any.whl"
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,26 +12,17 @@ import aiohttp
 import pytest
 
 from proxy.errors import ProxyError, UpstreamError
-from proxy.model import Blob
 from proxy.storage.disk_store import DiskStore
 from proxy.upstream.downloads import Body, Download, Downloads, Expected, Fetch
-from tests.support.fetching import fetch
+from tests.support.content import sha256
+from tests.support.plain_fetch import fetch
 from tests.support.stored import stored_keys
 from tests.support.upstream import Fault, Upstream
 
 GIB = 2**30
 
 
-def noise(size: int, seed: int = 1) -> bytes:
-    """Bytes that no compression makes smaller, always the same."""
-    return random.Random(seed).randbytes(size)
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-class Rig:
+class DownloadRig:
     """``name`` is the file's path on the server, its key among downloads, and what errors say."""
 
     def __init__(self, root: Path, upstream: Upstream, session: aiohttp.ClientSession) -> None:
@@ -92,9 +81,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(root: Path) -> AsyncIterator[Rig]:
+async def open_rig(root: Path) -> AsyncIterator[DownloadRig]:
     async with Upstream() as upstream, aiohttp.ClientSession(auto_decompress=False) as session:
-        made = Rig(root, upstream, session)
+        made = DownloadRig(root, upstream, session)
         try:
             yield made
         finally:
@@ -145,8 +134,3 @@ async def received(chunks: AsyncIterator[bytes], error: type[ProxyError]) -> byt
         async for piece in chunks:
             got.append(piece)
     return b"".join(got)
-
-
-async def read(blob: Blob, start: int = 0, stop: int | None = None) -> bytes:
-    async with asyncio.timeout(60):
-        return b"".join([piece async for piece in blob.chunks(start, stop)])

@@ -17,8 +17,8 @@ from proxy.export.selection import ExportSelection
 from proxy.export.tree import STATE_FOLDER, Tree
 from proxy.indexes.base import Index
 from proxy.model import ProjectName
+from tests.support.content import read_blob
 from tests.support.distributions import make_wheel, spelled
-from tests.support.rig import read
 from tests.support.upstream import Upstream
 
 FOO = ProjectName("foo")
@@ -84,4 +84,4 @@ async def fetch(proxy: Proxy, project: ProjectName, *suffixes: str) -> None:
     for file in (await proxy.index.page(project)).files:
         for suffix in ("", *suffixes):
             artifact = await proxy.index.file(project, file.filename + suffix, file.address_digest)
-            await read(artifact.blob)
+            await read_blob(artifact.blob)

@@ -14,10 +14,10 @@ from proxy.events import FileAnswered, Outcome, PageAnswered
 from proxy.indexes.mirror.mirror import Mirror
 from proxy.model import File, ProjectName, ProjectPage
 from tests.support.clock import Clock
+from tests.support.content import read_blob
 from tests.support.directories import Heard
 from tests.support.distributions import make_wheel
 from tests.support.listings import Listed
-from tests.support.rig import read
 from tests.support.stored import stored_keys
 from tests.support.upstream import Upstream
 
@@ -25,7 +25,7 @@ DEMO = ProjectName("demo")
 PAGE = "/simple/demo/"
 
 
-class Opened:
+class OpenMirror:
     """A running mirror, and what it told."""
 
     def __init__(self, mirror: Mirror, cache: Cache, heard: Heard) -> None:
@@ -46,7 +46,7 @@ class Opened:
 
     async def get(self, filename: str, digest: str, project: str = DEMO) -> bytes:
         artifact = await self.mirror.file(ProjectName(project), filename, digest)
-        return await read(artifact.blob)
+        return await read_blob(artifact.blob)
 
     async def settled(self) -> None:
         """Until what was fetched is stored and remembered, which readers do not wait for."""
@@ -68,7 +68,7 @@ class Opened:
         return stored_keys(self.cache.folder / "blob")
 
 
-class Site:
+class MirrorSite:
     """An upstream, and a cache folder on which one or more mirrors of it can be opened.
 
     Two that are open at the same time share no more than two processes would.
@@ -86,7 +86,7 @@ class Site:
         return self.upstream.add(make_wheel(self.root / "dist", name, version, **made), **listed)
 
     @asynccontextmanager
-    async def open(self, **settings: Any) -> AsyncIterator[Opened]:
+    async def open(self, **settings: Any) -> AsyncIterator[OpenMirror]:
         """``settings`` are those of the product, and those of a mirror's own table."""
         known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
         known["stale_while_revalidate"] = 0.0  # what is expired is asked for anew, in these tests
@@ -99,4 +99,4 @@ class Site:
             open_cache(made, self.clock) as cache,
             open_mirror("pypi", table, made, cache, heard, self.clock) as mirror,
         ):
-            yield Opened(mirror, cache, heard)
+            yield OpenMirror(mirror, cache, heard)

@@ -12,8 +12,8 @@ from proxy.bundle.errors import BadBundle, BaseMissing
 from proxy.bundle.format import encode
 from proxy.bundle.selection import Base, read_base
 from proxy.bundle.writer import Created
-from tests.bundle.archive.carrying import Near, create, fill, offline, seen, stock, take
-from tests.bundle.archive.forging import members
+from tests.support.bundle_fixtures import Near, create, fill, offline, seen, stock, take
+from tests.support.bundle_tampering import members
 from tests.support.distributions import make_wheel
 from tests.support.upstream import Upstream
 

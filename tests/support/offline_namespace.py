@@ -1,6 +1,6 @@
-"""``python -m tests.e2e.isolated PORT CACHE UPSTREAM COMMAND…``: run beside an offline server.
+"""``python -m tests.support.offline_namespace PORT CACHE UPSTREAM COMMAND…``
 
-To be run in a network namespace of its own, where it finds loopback and nothing else.
+Runs the command beside an offline server, in a network namespace with loopback and nothing else.
 """
 
 from __future__ import annotations

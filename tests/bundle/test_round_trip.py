@@ -32,7 +32,7 @@ from proxy.storage.mirror_records import (
     pack_page,
     unpack_page,
 )
-from tests.bundle.archive.carrying import (
+from tests.support.bundle_fixtures import (
     Near,
     create,
     fill,
