@@ -33,19 +33,19 @@ from proxy.cli.bundle_report import (
 )
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import (
-    given,
-    list_missing,
-    quiet_logs,
+    log_errors_only,
+    print_missing,
+    print_missing_list,
     read_sources,
     source_options,
-    tell_missing,
+    take_source_options,
 )
 from proxy.composition import cache_folder, leaves, mirrored, open_cache, open_proxy, resolve_tree
 from proxy.config import LocalTable, Settings, load_settings
 from proxy.model import normalize
-from proxy.requirements import ResolvedFiles, needed
+from proxy.requirements import ResolvedFiles, needed_files
 from proxy.upstream import UpstreamOrigin
-from proxy.warm import missing
+from proxy.warm import find_missing
 
 
 @click.command("create")
@@ -81,14 +81,14 @@ def create_command(
     same content gives the same bytes. Exit status 1 if something that is needed is not in the
     cache: then nothing is written. With "-" for FILE the report goes to standard error.
     """
-    wanted = given(flags)
+    source_flags = take_source_options(flags)
     to = None if file == DASH else file
     if to is None and sys.stdout.isatty():
         raise click.UsageError("a bundle is not for a terminal: name a file, or pipe it on")
     settings = load_settings(flags, config).settings
-    quiet_logs(settings)
+    log_errors_only(settings)
     origins = mirrored(settings)
-    selection = asyncio.run(_selected(settings, origins, wanted, everything, projects))
+    selection = asyncio.run(_selected(settings, origins, source_flags, everything, projects))
     if not any(selection.files.values()):
         raise NothingCached(cache_folder(settings), [origin.url for origin in origins.values()])
     base = read_base(since) if since else None
@@ -113,17 +113,17 @@ def create_command(
 async def _selected(
     settings: Settings,
     origins: Mapping[str, UpstreamOrigin],
-    wanted: dict[str, Any],
+    source_flags: dict[str, Any],
     everything: bool,
     projects: tuple[str, ...],
 ) -> BundleSelection:
-    sources = bool(wanted["sources"] or wanted["logs"])
+    sources = bool(source_flags["sources"] or source_flags["logs"])
     if [sources, everything, bool(projects)].count(True) != 1:
         raise click.UsageError("name sources, or projects with --project, or say --all")
-    if not sources and any(wanted.values()):
+    if not sources and any(source_flags.values()):
         raise click.UsageError("options such as --platform are for sources, and none is named")
     if sources:
-        return await _needed(settings, origins, wanted)
+        return await _needed(settings, origins, source_flags)
     namespaces = [origin.namespace for origin in origins.values()]
     async with open_cache(settings) as cache:
         if everything:
@@ -133,19 +133,19 @@ async def _selected(
 
 
 async def _needed(
-    settings: Settings, origins: Mapping[str, UpstreamOrigin], wanted: dict[str, Any]
+    settings: Settings, origins: Mapping[str, UpstreamOrigin], source_flags: dict[str, Any]
 ) -> BundleSelection:
     """By what is held, without a network: so the far side comes to the same."""
-    wants, choice = read_sources(**wanted)
+    wanted, file_filter = read_sources(**source_flags)
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
     async with open_proxy(offline) as proxy:
-        needs = await needed(proxy.index, wants, choice)
-        unheld = await missing(proxy.index, proxy.cache.store, needs.files)
+        needs = await needed_files(proxy.index, wanted, file_filter)
+        unheld = await find_missing(proxy.index, proxy.cache.store, needs.files)
     lacks = [*needs.missing, *unheld]
     if count := len(lacks) + len(needs.skipped):
         click.echo(f"nothing is written: {count} missing; `waystation warm` fetches", err=True)
-        tell_missing(lacks, needs.skipped)
-        list_missing(lack.line for lack in lacks)
+        print_missing(lacks, needs.skipped)
+        print_missing_list(lack.line for lack in lacks)
         raise SystemExit(1)
     return await _held(settings, origins, needs)
 

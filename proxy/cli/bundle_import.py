@@ -32,7 +32,7 @@ from proxy.cli.bundle_report import (
     progress,
 )
 from proxy.cli.options import settings_options
-from proxy.cli.source_options import quiet_logs
+from proxy.cli.source_options import log_errors_only
 from proxy.composition import mirrored, open_cache
 from proxy.config import Settings, load_settings
 
@@ -120,7 +120,7 @@ def import_command(
     bundle is refused, and 2 if a setting stands in the way.
     """
     settings = _settings(flags, config, trust)
-    quiet_logs(settings)
+    log_errors_only(settings)
     here = list(mirrored(settings).values())
     rules = ImportRules(here, int(settings.max_size), expect, accept_changed)
 

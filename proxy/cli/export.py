@@ -15,7 +15,12 @@ from typing import Any
 import click
 
 from proxy.cli.options import settings_options
-from proxy.cli.source_options import given, read_sources, source_options, tell_missing
+from proxy.cli.source_options import (
+    print_missing,
+    read_sources,
+    source_options,
+    take_source_options,
+)
 from proxy.composition import Proxy, cache_folder, leaves, open_proxy, resolve_tree
 from proxy.config import LocalTable, Settings, load_settings
 from proxy.errors import ConfigurationError, how_to_add
@@ -37,9 +42,9 @@ from proxy.export import (
 )
 from proxy.indexes import Fallthrough, Index
 from proxy.model import normalize
-from proxy.requirements import needed
+from proxy.requirements import needed_files
 from proxy.runtime import count_text
-from proxy.warm import display
+from proxy.warm import choose_display
 
 _FILE_OR_DASH = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -100,7 +105,7 @@ def command(
     status 1 if something is not in the cache: then nothing is written.
     """
     names = Path("/dev/stdin") if names == Path("-") else names
-    asked = ExportRequest(everything, local, bare, names, projects, given(flags))
+    asked = ExportRequest(everything, local, bare, names, projects, take_source_options(flags))
     asked.check()
     if names and link:
         raise click.UsageError("--link is of no use: the files of --names are elsewhere")
@@ -217,13 +222,13 @@ def _private(proxy: Proxy) -> Index:
 async def _selection(index: Index, asked: ExportRequest) -> ExportSelection:
     if asked.projects:
         return _by_name(asked.projects)
-    wants, choice = read_sources(**asked.sources)
-    needs = await needed(index, wants, choice, say=display().say)
+    wanted, file_filter = read_sources(**asked.sources)
+    needs = await needed_files(index, wanted, file_filter, say=choose_display().say)
     for note in needs.notes:
         click.echo(f"note: {note}", err=True)
     if lacks := len(needs.missing) + len(needs.skipped):
         click.echo(f"nothing is exported: {lacks} missing; `waystation warm` fetches", err=True)
-        tell_missing(needs.missing, needs.skipped)
+        print_missing(needs.missing, needs.skipped)
         raise SystemExit(1)
     return of_files((need.project, need.filename) for need in needs.files)
 

@@ -11,18 +11,18 @@ import msgspec
 
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import (
-    facts,
-    given,
-    list_missing,
-    quiet_logs,
+    json_summary,
+    log_errors_only,
+    print_missing,
+    print_missing_list,
     read_sources,
     source_options,
-    tell_missing,
+    take_source_options,
 )
 from proxy.config import load_settings
 from proxy.requirements import FileFilter, SourceRequirements, missing_lines
 from proxy.runtime import count_text, size_text
-from proxy.warm import Readiness, display, ready
+from proxy.warm import Readiness, choose_display, ready
 
 
 @click.command("ready")
@@ -45,32 +45,39 @@ def command(
     that goes to standard output where that is no terminal: "waystation ready ... |
     waystation warm -" fetches it.
     """
-    wanted = given(flags)
+    source_flags = take_source_options(flags)
     settings = load_settings(flags, config).settings
-    quiet_logs(settings)
-    wants, choice = read_sources(**wanted)
-    work = ready(settings, wants, choice, display(quiet=quiet), verify=verify, install=install)
+    log_errors_only(settings)
+    wanted, file_filter = read_sources(**source_flags)
+    work = ready(
+        settings, wanted, file_filter, choose_display(quiet=quiet), verify=verify, install=install
+    )
     verdict = asyncio.run(work)
-    _tell(verdict, wants, choice, quiet=quiet, as_json=as_json)
+    _tell(verdict, wanted, file_filter, quiet=quiet, as_json=as_json)
     raise SystemExit(0 if verdict.complete else 1)
 
 
 def _tell(
-    verdict: Readiness, wants: SourceRequirements, choice: FileFilter, *, quiet: bool, as_json: bool
+    verdict: Readiness,
+    wanted: SourceRequirements,
+    file_filter: FileFilter,
+    *,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     needs = verdict.needs
     if as_json:
         told = {"complete": verdict.complete, "installed": verdict.installed}
-        click.echo(msgspec.json.encode(told | facts(needs, choice, verdict.missing)))
+        click.echo(msgspec.json.encode(told | json_summary(needs, file_filter, verdict.missing)))
     if not quiet:
         click.echo(_total(verdict), err=True)
-        for target in choice.targets:
+        for target in file_filter.targets:
             click.echo(f"  {target}", err=True)
         for each in needs.notes:
             click.echo(f"note: {each}", err=True)
-    tell_missing(verdict.missing, needs.skipped)
+    print_missing(verdict.missing, needs.skipped)
     if not as_json:
-        list_missing(missing_lines(needs, verdict.missing, wants, choice))
+        print_missing_list(missing_lines(needs, verdict.missing, wanted, file_filter))
     if verdict.missing and not quiet:
         click.echo("`waystation warm` with the same arguments fetches what is missing", err=True)
 

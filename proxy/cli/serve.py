@@ -106,9 +106,9 @@ async def _tell_changed(proxy: Proxy) -> None:
 def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[None]:
     if not settings.keep or settings.offline:
         return nullcontext()
-    from proxy.cli.sync import keeping  # most servers keep nothing warm, and start sooner
+    from proxy.cli.sync import scheduled_keep  # most servers keep nothing warm, and start sooner
 
-    return keeping(settings, proxy)
+    return scheduled_keep(settings, proxy)
 
 
 def _server(

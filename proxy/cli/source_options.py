@@ -24,7 +24,7 @@ from proxy.requirements import (
     SkippedRequirement,
     SourceRequirements,
     UnreadableSource,
-    joined,
+    merge_requirements,
     read_access_log,
     read_source,
 )
@@ -98,7 +98,7 @@ def source_options(function: F) -> F:
     return function
 
 
-def given(flags: dict[str, Any]) -> dict[str, Any]:
+def take_source_options(flags: dict[str, Any]) -> dict[str, Any]:
     """Takes the values of these options out of all that were given."""
     return {name: flags.pop(name) for name in NAMES}
 
@@ -122,7 +122,7 @@ def read_sources(
     if no_sdists and only_sdists:
         raise click.UsageError("--no-sdists and --only-sdists exclude each other")
     targets = parse_targets(pythons, platforms)
-    choice = FileFilter(
+    file_filter = FileFilter(
         targets, "none" if no_sdists else "only" if only_sdists else "also", all_files
     )
     some_extras: GroupSelection = extras or "all"
@@ -131,7 +131,7 @@ def read_sources(
         read = [
             read_source(
                 each,
-                choice,
+                file_filter,
                 environ=os.environ,
                 extras=some_extras,
                 groups=some_groups,
@@ -139,13 +139,13 @@ def read_sources(
             )
             for each in sources
         ]
-        found = joined([*read, *map(read_access_log, logs), _platform_notes(platforms)])
+        found = merge_requirements([*read, *map(read_access_log, logs), _platform_notes(platforms)])
     except UnreadableSource as error:
         where = f"{error.source}, line {error.line}" if error.line else error.source
         raise ConfigurationError(where, error.problem) from error
-    if latest and not found.named:
+    if latest and not found.latest:
         raise click.UsageError("--latest is for projects that are named, and no SOURCE is a name")
-    return found, choice
+    return found, file_filter
 
 
 def _platform_notes(platforms: Sequence[str]) -> SourceRequirements:
@@ -156,7 +156,7 @@ def _platform_notes(platforms: Sequence[str]) -> SourceRequirements:
     )
 
 
-def tell_missing(missing: Iterable[Missing], skipped: Iterable[SkippedRequirement]) -> None:
+def print_missing(missing: Iterable[Missing], skipped: Iterable[SkippedRequirement]) -> None:
     """What cannot be had and why, on standard error, one line each.
 
     A reason of several lines comes once, below all that have it.
@@ -174,17 +174,19 @@ def tell_missing(missing: Iterable[Missing], skipped: Iterable[SkippedRequiremen
             click.echo("  " + reason.replace("\n", "\n  "), err=True)
 
 
-def list_missing(lines: Iterable[str]) -> None:
+def print_missing_list(lines: Iterable[str]) -> None:
     """For ``warm -``, on standard output, unless people read that."""
     if not sys.stdout.isatty():
         for line in lines:
             click.echo(line)
 
 
-def facts(needs: ResolvedFiles, choice: FileFilter, missing: Iterable[Missing]) -> dict[str, Any]:
+def json_summary(
+    needs: ResolvedFiles, file_filter: FileFilter, missing: Iterable[Missing]
+) -> dict[str, Any]:
     """For reports in JSON. Sizes are in bytes."""
     return {
-        "targets": [str(each) for each in choice.targets],
+        "targets": [str(each) for each in file_filter.targets],
         "projects": len(needs.pages),
         "files": len(needs.files),
         "bytes": needs.size,
@@ -197,6 +199,6 @@ def facts(needs: ResolvedFiles, choice: FileFilter, missing: Iterable[Missing]) 
     }
 
 
-def quiet_logs(settings: Settings) -> None:
+def log_errors_only(settings: Settings) -> None:
     """Only what is wrong with this program: what cannot be had is reported anyway."""
     set_up(settings.log_format, "error", access=False)

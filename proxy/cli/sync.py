@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from proxy.cli.options import settings_options
-from proxy.cli.source_options import quiet_logs, tell_missing
+from proxy.cli.source_options import log_errors_only, print_missing
 from proxy.composition import Proxy, open_proxy
 from proxy.config import KeepTable, Settings, load_settings
 from proxy.distributions import parse_targets
@@ -31,8 +31,8 @@ from proxy.warm import (
     NoDisplay,
     Schedule,
     all_changes,
-    display,
-    remember,
+    choose_display,
+    record_metadata,
     sync,
     temporary_cache,
 )
@@ -79,13 +79,13 @@ def command(
     could not be had.
     """
     settings = load_settings(flags, config).settings
-    quiet_logs(settings)
+    log_errors_only(settings)
     if settings.offline:
         raise ConfigurationError("offline", "nothing can be fetched", "give --online")
     if not settings.keep:
         raise ConfigurationError("keep", "no table says what to keep warm", _NO_TABLES)
     try:
-        to = None if dry_run else changes or change_lists(settings)
+        to = None if dry_run else changes or change_folder(settings)
         ran = asyncio.run(_sync(settings, to, jobs, quiet, dry_run))
     except KeyboardInterrupt:
         click.echo("interrupted; run it again to go on", err=True)
@@ -100,15 +100,15 @@ def command(
 async def _sync(
     settings: Settings, changes: Path | None, jobs: int, quiet: bool, dry: bool
 ) -> list[KeepResult]:
-    keeps = tables(settings)
+    keeps = keep_tables(settings)
     plain = {"soft_deadline": settings.page_timeout, "speculate": "off"}
     patient = settings.model_copy(update=plain)
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(open_proxy(patient))
         other = await stack.enter_async_context(temporary_cache(patient)) if dry else None
-        bars, remembered = display(quiet=quiet), partial(remember, proxy, settings)
+        bars, remembered = choose_display(quiet=quiet), partial(record_metadata, proxy, settings)
         runner = KeepRunner(
-            proxy, bars, os.environ, jobs, UPSTREAM_REQUESTS, remembered, aside=other
+            proxy, bars, os.environ, jobs, UPSTREAM_REQUESTS, remembered, dry_run_index=other
         )
         return await sync(keeps, runner, keeps, changes)
 
@@ -117,7 +117,7 @@ def _tell(ran: list[KeepResult], *, quiet: bool, dry: bool) -> None:
     for one in () if quiet else ran:
         click.echo(_total(one, dry=dry), err=True)
     for one in ran:
-        tell_missing(one.missing, one.needs.skipped)
+        print_missing(one.missing, one.needs.skipped)
     for need in dict.fromkeys(need for one in ran if dry for need in one.fetched):
         click.echo(need.line)
     for change in () if dry or quiet else all_changes(ran):
@@ -144,12 +144,12 @@ STOP_TIMEOUT = 10.0
 TURN_PAUSE = 0.05
 
 
-def tables(settings: Settings) -> list[Keep]:
+def keep_tables(settings: Settings) -> list[Keep]:
     """Raises ``ConfigurationError``."""
     return [_keep(table) for table in settings.keep]
 
 
-def change_lists(settings: Settings) -> Path | None:
+def change_folder(settings: Settings) -> Path | None:
     """The folder for them, which is made. Raises ``ConfigurationError``."""
     folder = settings.change_lists
     try:
@@ -174,7 +174,7 @@ def _keep(table: KeepTable) -> Keep:
 
 
 @asynccontextmanager
-async def keeping(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
+async def scheduled_keep(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
     """While entered, the tables are run on schedule, behind what clients wait for."""
 
     async def turn() -> None:
@@ -183,12 +183,12 @@ async def keeping(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
                 return
             await asyncio.sleep(TURN_PAUSE)
 
-    remembered = partial(remember, proxy, settings)
+    remembered = partial(record_metadata, proxy, settings)
     runner = KeepRunner(
         proxy, NoDisplay(), os.environ, KEEP_JOBS, KEEP_UPSTREAM_REQUESTS, remembered, turn
     )
-    schedule = Schedule(tables(settings), runner, change_lists(settings))
-    task = asyncio.create_task(schedule.go_on())
+    schedule = Schedule(keep_tables(settings), runner, change_folder(settings))
+    task = asyncio.create_task(schedule.run_forever())
     task.add_done_callback(_ended)
     try:
         yield

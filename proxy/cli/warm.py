@@ -12,18 +12,18 @@ from pydantic import HttpUrl, TypeAdapter, ValidationError
 
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import (
-    facts,
-    given,
-    quiet_logs,
+    json_summary,
+    log_errors_only,
+    print_missing,
     read_sources,
     source_options,
-    tell_missing,
+    take_source_options,
 )
 from proxy.config import Settings, load_settings
 from proxy.errors import ConfigurationError
 from proxy.requirements import DEFAULT_JOBS, FileFilter, SourceRequirements
 from proxy.runtime import count_text, size_text
-from proxy.warm import Report, display, warm, warm_remote
+from proxy.warm import WarmReport, choose_display, warm, warm_remote
 
 
 @click.command("warm")
@@ -47,33 +47,33 @@ def command(
     PDM, pylock), a name with specifiers, or "-" for lines on standard input. Run again, it goes
     on where it was interrupted. Exit status 1 if something could not be had.
     """
-    wanted = given(flags)
+    source_flags = take_source_options(flags)
     settings = load_settings(flags, config).settings
-    quiet_logs(settings)
+    log_errors_only(settings)
     if settings.offline:
         raise ConfigurationError("offline", "nothing can be fetched", "give --online")
-    wants, choice = read_sources(**wanted)
+    wanted, file_filter = read_sources(**source_flags)
     try:
-        report = asyncio.run(_warm(settings, via, wants, choice, jobs, quiet))
+        report = asyncio.run(_warm(settings, via, wanted, file_filter, jobs, quiet))
     except KeyboardInterrupt:
         click.echo("interrupted; run it again to go on", err=True)
         raise SystemExit(130) from None
-    _tell(report, choice, quiet=quiet, as_json=as_json)
+    _tell(report, file_filter, quiet=quiet, as_json=as_json)
     raise SystemExit(0 if report.complete else 1)
 
 
 async def _warm(
     settings: Settings,
     via: str | None,
-    wants: SourceRequirements,
-    choice: FileFilter,
+    wanted: SourceRequirements,
+    file_filter: FileFilter,
     jobs: int,
     quiet: bool,
-) -> Report:
-    bars = display(quiet=quiet)
+) -> WarmReport:
+    bars = choose_display(quiet=quiet)
     if via:
-        return await warm_remote(settings, _url(via), wants, choice, bars, jobs=jobs)
-    return await warm(settings, wants, choice, bars, jobs=jobs)
+        return await warm_remote(settings, _url(via), wanted, file_filter, bars, jobs=jobs)
+    return await warm(settings, wanted, file_filter, bars, jobs=jobs)
 
 
 def _url(text: str) -> HttpUrl:
@@ -87,11 +87,14 @@ def _url(text: str) -> HttpUrl:
         ) from None
 
 
-def _tell(report: Report, choice: FileFilter, *, quiet: bool, as_json: bool) -> None:
+def _tell(report: WarmReport, file_filter: FileFilter, *, quiet: bool, as_json: bool) -> None:
     needs = report.needs
     if as_json:
         told = {"complete": report.complete, "fetched": report.fetched}
-        told |= {"fetched_bytes": report.fetched_bytes, **facts(needs, choice, report.missing)}
+        told |= {
+            "fetched_bytes": report.fetched_bytes,
+            **json_summary(needs, file_filter, report.missing),
+        }
         click.echo(msgspec.json.encode(told))
     if not quiet and not as_json:
         projects, files = len(needs.pages), len(needs.files)
@@ -103,4 +106,4 @@ def _tell(report: Report, choice: FileFilter, *, quiet: bool, as_json: bool) -> 
         )
     for each in () if quiet else needs.notes:
         click.echo(f"note: {each}", err=True)
-    tell_missing(report.missing, needs.skipped)
+    print_missing(report.missing, needs.skipped)

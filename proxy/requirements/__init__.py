@@ -1,8 +1,12 @@
-"""Requirements: requirement files, projects and lock files in; exact files out."""
+"""Requirements: which pages and files a build needs, for any Python and platform.
+
+``read_source`` reads requirements files, projects and lock files; ``needed_files`` turns what
+they ask for into exact files, with uv as the resolver.
+"""
 
 from proxy.requirements.gather import (
     DEFAULT_JOBS,
-    needed,
+    needed_files,
 )
 from proxy.requirements.model import (
     FileFilter,
@@ -10,12 +14,12 @@ from proxy.requirements.model import (
     LockedVersion,
     Missing,
     NeededFile,
-    Requirements,
     ResolvedFiles,
+    ResolverInput,
     SkippedRequirement,
     SourceRequirements,
     UnreadableSource,
-    joined,
+    merge_requirements,
 )
 from proxy.requirements.recording_index import RecordingIndex
 from proxy.requirements.resolver import (
@@ -36,16 +40,16 @@ __all__ = [
     "Missing",
     "NeededFile",
     "RecordingIndex",
-    "Requirements",
     "ResolvedFiles",
     "Resolver",
+    "ResolverInput",
     "SkippedRequirement",
     "SourceRequirements",
     "UnreadableSource",
     "UvFailed",
-    "joined",
+    "merge_requirements",
     "missing_lines",
-    "needed",
+    "needed_files",
     "read_access_log",
     "read_source",
 ]

@@ -1,6 +1,7 @@
-"""What the resolver failed at: told line by line, and what can be had without those lines.
+"""Finds the requirements that keep others from being resolved.
 
-Which of several requirements are at fault where all together cannot be resolved.
+A resolver reports one problem for a whole set of requirements. Here smaller sets are tried until
+each requirement at fault is known with its own reason, so that the others can still be resolved.
 """
 
 from __future__ import annotations
@@ -14,83 +15,77 @@ from packaging.requirements import InvalidRequirement, Requirement
 from proxy.distributions import Target
 from proxy.errors import ProxyError
 from proxy.model import METADATA, ProjectName, normalize
-from proxy.requirements.model import NeededFile, Requirements
-from proxy.requirements.page_lookup import GatheredFiles
-from proxy.requirements.recording_index import RecordingIndex
-from proxy.requirements.recording_index import RequestedFile as File
+from proxy.requirements.model import Missing, NeededFile, Resolution, ResolverInput
+from proxy.requirements.recording_index import RecordingIndex, RequestedFile
 from proxy.requirements.resolver import Resolver, UvFailed
 from proxy.runtime import for_each
 
-Asked = tuple[Requirements, Target]
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    missing: tuple[Missing, ...]
+    unresolved: tuple[Resolution, ...]
+    """As in ``ResolvedFiles``."""
+    retry: tuple[Resolution, ...]
+    """The failed resolutions without the requirements that are at fault."""
 
 
 @dataclass(slots=True)
-class ConflictReport:
-    witness: RecordingIndex
-    collected: GatheredFiles
+class ConflictSearch:
+    recorder: RecordingIndex
     resolver: Resolver
     jobs: int
-    rest: bool
-    """Whether what is not at fault is wanted all the same."""
-    asked: dict[Asked, None] = field(default_factory=dict)
-    """As ``Needs.unresolved``."""
+    keep_going: bool
+    """Whether the requirements that are not at fault are resolved again."""
     _absent: dict[ProjectName, str | None] = field(default_factory=dict)
-    """Why the page of a project cannot be had; None: it can."""
+    """Why a project has no page; None: it has one."""
 
-    async def told(self, failed: Mapping[Asked, UvFailed]) -> list[Asked]:
-        """What is to be resolved instead. What is missing is collected."""
-        files = self.witness.missed_files()
-        for file in files:
-            about = max(failed, key=lambda asked: _explained(failed[asked], [file]))
-            line = NeededFile(file.project, file.filename, file.digest).line
-            self.collected.miss(line, _reason(about, failed[about]))
-        # The file that was not there tells all, if it is but one.
-        only = files if not self.witness.missed_pages else ()
-        told = {asked for asked, error in failed.items() if _explained(error, only)}
-        self.asked |= dict.fromkeys(asked for asked in failed if asked not in told)
-        if not self.rest:
-            failed = {asked: error for asked, error in failed.items() if asked not in told}
-        with self.witness.paused():
-            return await self._instead(failed, told)
+    async def explain(self, failed: Mapping[Resolution, UvFailed]) -> Explanation:
+        """What is missing for these resolutions, and what to resolve instead."""
+        files = self.recorder.missing_files()
+        missing = [_missing_file(file, failed) for file in files]
+        # A single missing file is the whole explanation of each error that names the file.
+        only = files if not self.recorder.missing_pages else ()
+        explained = {each for each, error in failed.items() if _names_the_file(error, only)}
+        unresolved = tuple(each for each in failed if each not in explained)
+        if not self.keep_going:
+            failed = {each: failed[each] for each in unresolved}
+        retry: dict[Resolution, None] = {}
 
-    async def _instead(
-        self, failed: Mapping[Asked, UvFailed], told: Collection[Asked]
-    ) -> list[Asked]:
-        """``told``: of these it is known why."""
-        instead: dict[Asked, None] = {}
-
-        async def look(requirements: Requirements) -> None:
+        async def search(requirements: ResolverInput) -> None:
             suspects: set[str] = set()
-            for asked in (one for one in failed if one[0] == requirements):
-                faults = await self._faults(asked, failed[asked], suspects)
+            for resolution in (each for each in failed if each[0] == requirements):
+                faults = await self._faults(resolution, failed[resolution], suspects)
                 suspects |= faults.keys()
-                for line, reason in faults.items() if asked not in told else ():
-                    self.collected.miss(line, reason)
+                if resolution not in explained:
+                    missing.extend(Missing(*fault) for fault in faults.items())
                 good = [line for line in requirements.lines if line not in faults]
-                if good and self.rest:
-                    instead[requirements.only(good), asked[1]] = None
+                if good and self.keep_going:
+                    retry[requirements.with_lines(good), resolution[1]] = None
 
-        await for_each(dict.fromkeys(requirements for requirements, _ in failed), look, self.jobs)
-        return list(instead)
+        with self.recorder.paused():
+            await for_each(dict.fromkeys(each for each, _ in failed), search, self.jobs)
+        return Explanation(tuple(missing), unresolved, tuple(retry))
 
     async def _faults(
-        self, asked: Asked, error: UvFailed, suspects: Collection[str]
+        self, resolution: Resolution, error: UvFailed, suspects: Collection[str]
     ) -> dict[str, str]:
-        """Lines that cannot be had, and why. ``suspects`` are those of other targets."""
-        requirements, target = asked
-        absent = await self._without_page(requirements.lines, target)
-        if not absent and self.witness.troubles:  # to ask again and again would not help
-            told = "\n".join((_reason(asked, error), *self.witness.troubles.values()))
-            return dict.fromkeys(requirements.lines, told)
+        """The lines at fault, with reasons. ``suspects`` are at fault for another target."""
+        requirements, target = resolution
+        absent = await self._lines_without_page(requirements.lines, target)
+        if not absent and self.recorder.errors:  # more attempts would meet the same errors
+            reason = "\n".join((_reason(resolution, error), *self.recorder.errors.values()))
+            return dict.fromkeys(requirements.lines, reason)
         found = await find_conflicting(
             requirements,
             lambda part: self.resolver.resolve(part, target),
             absent,
             suspects,
         )
-        return absent | {line: _reason(asked, said) for line, said in found.items()}
+        return absent | {line: _reason(resolution, each) for line, each in found.items()}
 
-    async def _without_page(self, lines: Iterable[str], target: Target) -> dict[str, str]:
+    async def _lines_without_page(self, lines: Iterable[str], target: Target) -> dict[str, str]:
+        """The lines whose project has no page, with the reasons."""
         projects = {line: _project(line, target) for line in lines}
         await for_each(
             dict.fromkeys(p for p in projects.values() if p and p not in self._absent),
@@ -102,26 +97,33 @@ class ConflictReport:
 
     async def _look_for(self, project: ProjectName) -> None:
         try:
-            await self.witness.page(project)
+            await self.recorder.page(project)
         except ProxyError as error:
             self._absent[project] = str(error)
         else:
             self._absent[project] = None
 
 
-def _explained(error: UvFailed, files: Collection[File]) -> bool:
-    """Whether it is about the one file."""
+def _missing_file(file: RequestedFile, failed: Mapping[Resolution, UvFailed]) -> Missing:
+    """The file with the error that names it, or else any of the errors."""
+    resolution = max(failed, key=lambda each: _names_the_file(failed[each], [file]))
+    line = NeededFile(file.project, file.filename, file.digest).line
+    return Missing(line, _reason(resolution, failed[resolution]))
+
+
+def _names_the_file(error: UvFailed, files: Collection[RequestedFile]) -> bool:
+    """Whether there is exactly one file, and the error names it."""
     names = [file.filename.removesuffix(METADATA) for file in files]
-    return len(names) == 1 and (names[0] in error.told or quote(names[0]) in error.told)
+    return len(names) == 1 and (names[0] in error.output or quote(names[0]) in error.output)
 
 
-def _reason(asked: Asked, error: UvFailed) -> str:
-    requirements, target = asked
+def _reason(resolution: Resolution, error: UvFailed) -> str:
+    requirements, target = resolution
     return f"{requirements.title}, for {target}: {error}"
 
 
 def _project(line: str, target: Target) -> ProjectName | None:
-    """What a line requires there; None for a local project."""
+    """The project that a line requires for the target; None for a local project."""
     try:
         found = Requirement(line.partition(" --")[0])
         return normalize(found.name) if target.admits(found.marker) else None
@@ -130,61 +132,61 @@ def _project(line: str, target: Target) -> ProjectName | None:
 
 
 MAX_TRIES = 64
-"""Questions to the resolver, at most: enough for three at fault among five hundred."""
+"""Resolver runs in one search: enough for three lines at fault among five hundred."""
 
-Resolve = Callable[[Requirements], Awaitable[object]]
+Resolve = Callable[[ResolverInput], Awaitable[object]]
 """Raises ``UvFailed``."""
 
 
 async def find_conflicting(
-    asked: Requirements,
+    requirements: ResolverInput,
     resolve: Resolve,
     known: Collection[str] = (),
     suspects: Collection[str] = (),
 ) -> dict[str, UvFailed]:
-    """The lines that cannot be resolved, each with what the resolver says of it.
+    """The lines that cannot be resolved, each with the resolver's error.
 
-    Those that can be had alone, but not together, share what it says of them. Lines that are
-    ``known`` to be at fault are left out; ``suspects`` are if the rest can be resolved.
+    Lines that can be resolved alone but not together share one error. Lines that are ``known``
+    to be at fault are not tried; ``suspects`` are at fault if everything else can be resolved.
     """
-    search = _Search(asked, resolve)
+    search = _Bisection(requirements, resolve)
     found: dict[str, UvFailed] = {}
     while True:
-        rest = [line for line in asked.lines if line not in found and line not in known]
-        error = await search.tried(rest)
+        rest = [line for line in requirements.lines if line not in found and line not in known]
+        error = await search.error_of(rest)
         if error is None:
             return found
         likely = [line for line in rest if line in suspects]
-        if likely and not await search.tried([line for line in rest if line not in suspects]):
+        if likely and not await search.error_of([line for line in rest if line not in suspects]):
             found |= dict.fromkeys(likely, error)
         else:
-            found |= await search.among(rest, error)
+            found |= await search.split(rest, error)
 
 
 @dataclass(slots=True)
-class _Search:
-    """By halves: of lines that can be resolved none is at fault, however many they are."""
+class _Bisection:
+    """Halves sets of lines: a half that can be resolved has no line at fault."""
 
-    asked: Requirements
+    requirements: ResolverInput
     resolve: Resolve
-    left: int = MAX_TRIES
+    tries_left: int = MAX_TRIES
 
-    async def among(self, lines: Sequence[str], error: UvFailed) -> dict[str, UvFailed]:
+    async def split(self, lines: Sequence[str], error: UvFailed) -> dict[str, UvFailed]:
         found: dict[str, UvFailed] = {}
         if len(lines) > 1:
             middle = len(lines) // 2
             for half in (lines[:middle], lines[middle:]):
-                if worse := await self.tried(half):
-                    found |= await self.among(half, worse)
+                if error_of_half := await self.error_of(half):
+                    found |= await self.split(half, error_of_half)
         return found or dict.fromkeys(lines, error)
 
-    async def tried(self, lines: Sequence[str]) -> UvFailed | None:
-        """What is wrong with these; nothing also where no more may be asked."""
-        if not self.left or not lines:
+    async def error_of(self, lines: Sequence[str]) -> UvFailed | None:
+        """The error of resolving these lines; None also when no tries are left."""
+        if not self.tries_left or not lines:
             return None
-        self.left -= 1
+        self.tries_left -= 1
         try:
-            await self.resolve(self.asked.only(lines))
+            await self.resolve(self.requirements.with_lines(lines))
         except UvFailed as error:
             return error
         return None

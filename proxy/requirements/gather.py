@@ -1,186 +1,245 @@
-"""Finds out what sources need: what they name, what a resolver makes of the rest, what builds it.
+"""Finds the pages and files that sources need.
 
-Shared by all commands that take sources; nothing is fetched here but what has to be read for it.
-
-What it takes to build an sdist, as far as it says so beforehand.
-
-What a build back end only asks for when it runs (``get_requires_for_build_wheel``, PEP 517, and
-``setup_requires``) nobody can know without building.
+Files, versions and names are looked up on pages; requirements are resolved; and the build
+requirements that sdists declare are resolved too, until nothing new is needed. Only the files
+that must be read for this are fetched. Requirements that a build back end computes while it runs
+(``get_requires_for_build_wheel`` of PEP 517, ``setup_requires``) cannot be known beforehand.
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from proxy.errors import ProxyError
 from proxy.indexes import Index
 from proxy.model import File, ProjectName
-from proxy.requirements.conflicts import Asked, ConflictReport
+from proxy.requirements.conflicts import ConflictSearch
 from proxy.requirements.model import (
     FileFilter,
+    LockedVersion,
+    Missing,
     NeededFile,
+    Resolution,
     ResolvedFiles,
     SourceRequirements,
-    joined,
+    merge_requirements,
 )
-from proxy.requirements.page_lookup import GatheredFiles, Install, PageLookup, to_be_built
+from proxy.requirements.page_lookup import Install, LookupResult, PageLookup, sdist_to_build
 from proxy.requirements.recording_index import RecordingIndex
 from proxy.requirements.resolver import Resolver, UvFailed
-from proxy.requirements.sources.local_projects import sdist_build
+from proxy.requirements.sources.local_projects import archive_build_requirements
 from proxy.runtime import for_each
 
 DEFAULT_JOBS = 8
-"""Questions at once, and downloads."""
+"""Concurrent requests and downloads."""
 
 Say = Callable[[str], None]
-"""Told in a few words what is being done."""
+"""Called with a few words for each step."""
+
+_MAX_SDIST_IN_MEMORY = 4 * 2**20
+"""Bytes; larger sdists are read through a temporary file."""
 
 
-async def needed(
+async def needed_files(
     index: Index,
-    wants: SourceRequirements,
-    choice: FileFilter,
+    wanted: SourceRequirements,
+    file_filter: FileFilter,
     *,
-    rest: bool = False,
+    keep_going: bool = False,
     jobs: int = DEFAULT_JOBS,
     say: Say = lambda _: None,
 ) -> ResolvedFiles:
-    """What the wants come down to, by the pages that the index answers with.
+    """Everything that the requirements need, according to the pages of the index.
 
-    What cannot be had is in ``missing``; with ``rest``, what can be had without it is needed all
-    the same. Raises ``ConfigurationError`` where something has to be resolved and nothing is
-    there to do it, or it cannot do it for a target.
+    ``missing`` lists what is not available. Requirements that are resolved together fail
+    together; with ``keep_going``, the requirements without a fault are resolved again on their
+    own. Raises ``ConfigurationError`` if a resolver is needed and is not installed, or does not
+    support a target.
     """
-    witness, collected = RecordingIndex(index), GatheredFiles()
-    async with Resolver(witness, choice.sdists) as resolver:
-        naming = PageLookup(witness, index, choice, collected, {})
-        unresolved = ConflictReport(witness, collected, resolver, jobs, rest)
-        gathering = _Gathering(witness, collected, naming, resolver, unresolved, jobs, say)
-        await gathering.named(wants)
-        await gathering.resolved(wants, choice)
-    return gathering.needs(wants)
+    recorder = RecordingIndex(index)
+    async with Resolver(recorder, file_filter.sdists) as resolver:
+        gathering = _Gathering(
+            recorder,
+            PageLookup(recorder, index, file_filter),
+            resolver,
+            ConflictSearch(recorder, resolver, jobs, keep_going),
+            jobs,
+            say,
+        )
+        await gathering.look_up(wanted)
+        await gathering.resolve(
+            (each, target)
+            for each in wanted.requirements
+            for target in (each.file_filter or file_filter).targets
+        )
+    return gathering.result(wanted)
+
+
+@dataclass(slots=True)
+class _Found:
+    """All that was found so far, without duplicates."""
+
+    files: dict[tuple[ProjectName, str, str], NeededFile] = field(default_factory=dict)
+    missing: dict[str, Missing] = field(default_factory=dict)
+    installs: dict[Install, list[File]] = field(default_factory=dict)
+    """For each version to install, the files from which it can be installed."""
+    locked: dict[Install, frozenset[str]] = field(default_factory=dict)
+    """Digests as in ``LockedVersion``."""
+
+    def add(self, found: LookupResult) -> None:
+        self.add_files(found.files)
+        self.add_missing(found.missing)
+        for install, files in found.installs:
+            self.installs.setdefault(install, []).extend(files)
+        for lock in found.locked:
+            install = (lock.project, lock.version, lock.target)
+            self.locked[install] = self.locked.get(install, frozenset()) | lock.digests
+
+    def add_files(self, files: Iterable[NeededFile]) -> None:
+        for each in files:
+            self.files.setdefault((each.project, each.filename, each.digest), each)
+
+    def add_missing(self, missing: Iterable[Missing]) -> None:
+        for each in missing:
+            self.missing.setdefault(each.line, each)
 
 
 @dataclass(slots=True)
 class _Gathering:
-    witness: RecordingIndex
-    collected: GatheredFiles
-    naming: PageLookup
+    recorder: RecordingIndex
+    lookup: PageLookup
     resolver: Resolver
-    unresolved: ConflictReport
+    conflicts: ConflictSearch
     jobs: int
     say: Say
-    asked: dict[Asked, None] = field(default_factory=dict)
-    failed: dict[Asked, UvFailed] = field(default_factory=dict)
-    """In this round."""
-    looked_into: set[Install] = field(default_factory=set)
+    found: _Found = field(default_factory=_Found)
+    resolved: dict[Resolution, None] = field(default_factory=dict)
+    unresolved: dict[Resolution, None] = field(default_factory=dict)
+    searched: set[Install] = field(default_factory=set)
+    """The versions that were searched for sdists to build."""
     builds: dict[tuple[ProjectName, str], SourceRequirements] = field(default_factory=dict)
-    """By project and digest of the sdist."""
+    """Build requirements by project and digest of the sdist."""
 
-    async def named(self, wants: SourceRequirements) -> None:
-        """What needs no resolver."""
+    async def look_up(self, wanted: SourceRequirements) -> None:
+        """Find what needs no resolver."""
         self.say("reading pages")
-        groups = (wants.files, wants.versions, wants.named, wants.touched)
-        await for_each(
-            dict.fromkeys(one.project for group in groups for one in group), self._read, self.jobs
-        )
-        for file in wants.files:
-            await self.naming.file(file)
-        await for_each(wants.versions, self.naming.pinned, self.jobs)
-        for named in wants.named:
-            await self.naming.newest(named)
-        for touched in wants.touched:
-            await self.naming.touched(touched)
+        groups = (wanted.files, wanted.versions, wanted.latest, wanted.requests)
+        projects = dict.fromkeys(each.project for group in groups for each in group)
+        await for_each(projects, self._preload, self.jobs)
+        await self._add_each(map(self.lookup.pinned_file, wanted.files))
+        await self._add_each(map(self.lookup.pinned_version, wanted.versions), self.jobs)
+        await self._add_each(map(self.lookup.latest_versions, wanted.latest))
+        await self._add_each(map(self.lookup.logged_request, wanted.requests))
 
-    async def resolved(self, wants: SourceRequirements, choice: FileFilter) -> None:
-        """What a resolver makes of requirements, and of what builds what has to be built."""
-        asked = [
-            (one, target) for one in wants.requirements for target in (one.choice or choice).targets
-        ]
-        asked += await self._to_build()
-        while asked:
-            await for_each(asked, self._resolve, self.jobs)
-            failed, self.failed = self.failed, {}
-            asked = await self.unresolved.told(failed) if failed else []
-            asked += await self._to_build()
+    async def resolve(self, resolutions: Iterable[Resolution]) -> None:
+        """Find what the requirements come to, and their build requirements."""
+        waiting = [*resolutions, *await self._new_builds()]
+        while waiting:
+            failed = await self._resolve_all(waiting)
+            waiting = []
+            if failed:
+                found = await self.conflicts.explain(failed)
+                self.found.add_missing(found.missing)
+                self.unresolved |= dict.fromkeys(found.unresolved)
+                waiting += found.retry
+            waiting += await self._new_builds()
 
-    def needs(self, wants: SourceRequirements) -> ResolvedFiles:
-        for touched, file in self.witness.files.items():
-            page = self.witness.pages.get(touched.project)
-            source = page.source if page else ""
-            key = (touched.project, touched.filename, touched.digest)
-            self.collected.add(NeededFile(*key, file.size, source))
-        every = joined([wants, *self.builds.values()])
+    def result(self, wanted: SourceRequirements) -> ResolvedFiles:
+        found = self.found
+        found.add_files(self._recorded_files())
+        every = merge_requirements([wanted, *self.builds.values()])
         return ResolvedFiles(
-            pages=tuple(sorted(self.witness.pages)),
-            files=self.collected.files,
-            missing=self.collected.missing,
+            pages=tuple(sorted(self.recorder.pages)),
+            files=tuple(sorted(found.files.values(), key=lambda each: each.line)),
+            missing=tuple(found.missing.values()),
             skipped=every.skipped,
             notes=every.notes,
-            resolved=tuple(self.asked),
-            unresolved=tuple(self.unresolved.asked),
-            locked=self.collected.locked,
+            resolved=tuple(self.resolved),
+            unresolved=tuple(self.unresolved),
+            locked=tuple(LockedVersion(*key, digests) for key, digests in found.locked.items()),
         )
 
-    async def _read(self, project: ProjectName) -> None:
-        with suppress(ProxyError):  # whoever needs it will be told
-            await self.naming.page(project)
+    def _recorded_files(self) -> Iterable[NeededFile]:
+        """The files that the resolver read."""
+        for requested, file in self.recorder.files.items():
+            page = self.recorder.pages.get(requested.project)
+            key = (requested.project, requested.filename, requested.digest)
+            yield NeededFile(*key, file.size, page.source if page else "")
 
-    async def _resolve(self, asked: Asked) -> None:
-        requirements, target = asked
-        self.asked[asked] = None
+    async def _preload(self, project: ProjectName) -> None:
+        with suppress(ProxyError):  # reported by the lookup that needs the page
+            await self.lookup.page(project)
+
+    async def _add_each(self, lookups: Iterable[Awaitable[LookupResult]], jobs: int = 1) -> None:
+        async def add(lookup: Awaitable[LookupResult]) -> None:
+            self.found.add(await lookup)
+
+        await for_each(lookups, add, jobs)
+
+    async def _resolve_all(self, resolutions: Iterable[Resolution]) -> dict[Resolution, UvFailed]:
+        """The resolutions that failed, with their errors."""
+        failed: dict[Resolution, UvFailed] = {}
+
+        async def one(resolution: Resolution) -> None:
+            try:
+                await self._resolve(resolution)
+            except UvFailed as error:
+                failed[resolution] = error
+
+        await for_each(resolutions, one, self.jobs)
+        return failed
+
+    async def _resolve(self, resolution: Resolution) -> None:
+        """Raises ``UvFailed``."""
+        requirements, target = resolution
+        self.resolved[resolution] = None
         self.say(f"resolving {requirements.title} for {target}")
-        try:
-            versions = await self.resolver.resolve(requirements, target)
-        except UvFailed as error:
-            self.failed[asked] = error
-            return
-        for project, version in versions:
-            await self.naming.version(project, version, target, choice=requirements.choice)
+        for project, version in await self.resolver.resolve(requirements, target):
+            found = await self.lookup.version(
+                project, version, target, file_filter=requirements.file_filter
+            )
+            self.found.add(found)
 
-    async def _to_build(self) -> list[Asked]:
-        """What is to be resolved for the sdists that have not been looked into yet."""
-        fresh = {
+    async def _new_builds(self) -> list[Resolution]:
+        """The build requirements of the sdists that were found since the last call."""
+        new = {
             install: files
-            for install, files in self.collected.installs.items()
-            if install not in self.looked_into
+            for install, files in self.found.installs.items()
+            if install not in self.searched
         }
-        self.looked_into |= fresh.keys()
-        found: dict[Asked, None] = {}
-        for (project, _, target), files in fresh.items():
-            if sdist := to_be_built(files, target):
-                wants = await self._looked_into(project, sdist)
-                found |= dict.fromkeys((one, target) for one in wants.requirements)
-        return [one for one in found if one not in self.asked]
+        self.searched |= new.keys()
+        found: dict[Resolution, None] = {}
+        for (project, _, target), files in new.items():
+            if sdist := sdist_to_build(files, target):
+                build = await self._build_requirements(project, sdist)
+                found |= dict.fromkeys((each, target) for each in build.requirements)
+        return [each for each in found if each not in self.resolved]
 
-    async def _looked_into(self, project: ProjectName, sdist: File) -> SourceRequirements:
+    async def _build_requirements(self, project: ProjectName, sdist: File) -> SourceRequirements:
         key = (project, sdist.address_digest)
         if key not in self.builds:
-            self.say(f"looking into {sdist.filename}")
+            self.say(f"reading the build requirements of {sdist.filename}")
             try:
-                self.builds[key] = await sdist_build_requirements(
-                    self.naming.index, project, sdist.filename, sdist.address_digest
+                self.builds[key] = await read_build_requirements(
+                    self.recorder, project, sdist.filename, sdist.address_digest
                 )
             except ProxyError as error:
                 self.builds[key] = SourceRequirements()
                 line = NeededFile(project, sdist.filename, sdist.address_digest).line
-                self.collected.miss(line, str(error))
+                self.found.add_missing([Missing(line, str(error))])
         return self.builds[key]
 
 
-_IN_MEMORY = 4 * 2**20
-
-
-async def sdist_build_requirements(
+async def read_build_requirements(
     index: Index, project: ProjectName, filename: str, digest: str
 ) -> SourceRequirements:
     """The build requirements of an sdist. Raises what ``Index.file`` and its blob raise."""
     artifact = await index.file(project, filename, digest)
-    with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+    with tempfile.SpooledTemporaryFile(max_size=_MAX_SDIST_IN_MEMORY) as copy:
         async for piece in artifact.blob.chunks():
             await asyncio.to_thread(copy.write, piece)
-        return await asyncio.to_thread(sdist_build, copy, filename)  # type: ignore[arg-type]
+        return await asyncio.to_thread(archive_build_requirements, copy, filename)  # type: ignore[arg-type]

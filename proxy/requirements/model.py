@@ -1,9 +1,4 @@
-"""What sources ask for: exact files, versions with digests, or work for a resolver. Values only.
-
-Exactly which pages and files sources need for their targets. Values only: see ``gather``.
-
-Which files of a chosen version are wanted: by target and by kind of file.
-"""
+"""The values of this package: what sources ask for, which files that needs, and what is missing."""
 
 from __future__ import annotations
 
@@ -25,7 +20,7 @@ _USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 
 
 class UnreadableSource(ProxyError):
-    """A source of wants that cannot be read, or is not what it looks like."""
+    """A source cannot be read, or its content does not have the form that its name promises."""
 
     def __init__(self, source: str, problem: str, line: int | None = None) -> None:
         source, problem = (_USERINFO.sub("***@", text) for text in (source, problem))
@@ -33,7 +28,7 @@ class UnreadableSource(ProxyError):
         self.source = source
         self.problem = problem
         self.line = line
-        """Counted from 1, where it is known."""
+        """Counted from 1; None if the problem is not in one line."""
 
     def __str__(self) -> str:
         where = f"{self.source}, line {self.line}" if self.line else self.source
@@ -41,75 +36,82 @@ class UnreadableSource(ProxyError):
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
-    """An exact file that a lock names."""
+class PinnedFile:
+    """A file that a lock file names."""
 
     project: ProjectName
     version: str
     filename: str
     hashes: Mapping[str, str]
-    """Algorithm to lowercase hex, as in ``model.File``; all must be right. Empty: not locked."""
+    """Algorithm to lowercase hex, as in ``model.File``; all must match. Empty: not locked."""
     url_hint: str | None
-    """Where the lock says the file is, without user and password."""
+    """The address in the lock file, without user and password."""
     targets: tuple[Target, ...]
-    """Those that the lock needs this version for."""
+    """The targets for which the lock file needs this version."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinnedVersion:
-    """A version, and the digests that its files may have; which files those are, the page says."""
+    """A version with the digests that its files may have; the project's page names the files."""
 
     project: ProjectName
     version: str
     digests: frozenset[str]
-    """``<algorithm>:<lowercase hex>``; a file needs to have one of them."""
+    """``<algorithm>:<lowercase hex>``; a file must have one of them."""
     targets: tuple[Target, ...]
 
     def allows(self, hashes: Mapping[str, str]) -> bool:
-        """Whether a file with these hashes, as in ``model.File``, is one of those locked."""
+        """Whether a file with these hashes, as in ``model.File``, has one of the digests."""
         return any(f"{name}:{digest}" in self.digests for name, digest in hashes.items())
 
-    def unproven(self, hashes: Mapping[str, str]) -> frozenset[str]:
-        """The algorithms of the digests, where none is one of the hashes: only bytes tell."""
+    def uncompared_algorithms(self, hashes: Mapping[str, str]) -> frozenset[str]:
+        """The algorithms of the digests if none is among the hashes: the bytes have to be hashed.
+
+        Empty if at least one digest can be compared with a hash.
+        """
         algorithms = frozenset(each.partition(":")[0] for each in self.digests)
         return frozenset() if algorithms & hashes.keys() else algorithms
 
 
 @dataclass(frozen=True, slots=True)
-class Requirements:
-    """What a resolver has to resolve in one go."""
+class ResolverInput:
+    """Requirements that are resolved together."""
 
     title: str
-    """For people: where it is from."""
+    """The source, for messages."""
     text: str
     """A requirements file without includes and without options that name an index."""
     constraints: str = ""
     """A constraints file of the same kind."""
     prereleases: bool = False
-    """Whether pre-releases are asked for everywhere (``--pre``)."""
-    choice: FileFilter | None = None
-    """What it is for, where that is not for the command to say."""
+    """Whether pre-releases of every project are allowed (``--pre``)."""
+    file_filter: FileFilter | None = None
+    """Replaces the file filter of the command."""
 
     @property
     def lines(self) -> list[str]:
-        """Those that require something: the others are options, which count for all."""
+        """The lines that require something, without the lines of options."""
         return [line for line in self.text.splitlines() if not line.startswith("-")]
 
-    def only(self, lines: Container[str]) -> Requirements:
-        """Of those that require something, these."""
+    def with_lines(self, lines: Container[str]) -> ResolverInput:
+        """The same with these requirements only; options apply to all lines and stay."""
         kept = (line for line in self.text.splitlines() if line.startswith("-") or line in lines)
         return replace(self, text="".join(f"{line}\n" for line in kept))
 
 
+Resolution = tuple[ResolverInput, Target]
+"""One run of the resolver."""
+
+
 @dataclass(frozen=True, slots=True)
 class LatestVersions:
-    """The newest ``latest`` versions of a project that the specifier allows, nothing they need."""
+    """The newest ``count`` versions of a project that match, without their dependencies."""
 
     project: ProjectName
     specifier: SpecifierSet
-    latest: int
-    choice: FileFilter | None = None
-    """As of ``Requirements``."""
+    count: int
+    file_filter: FileFilter | None = None
+    """As in ``ResolverInput``."""
 
     @property
     def line(self) -> str:
@@ -118,18 +120,20 @@ class LatestVersions:
 
 @dataclass(frozen=True, slots=True)
 class LoggedRequest:
-    """What an access log says was asked for: a project's page, or a file."""
+    """A request for a project's page or for a file, as an access log or a list names it."""
 
     project: ProjectName
     filename: str | None = None
-    """As in the address: it may be the ``.metadata`` or ``.provenance`` of a distribution."""
+    """As in the address: possibly the ``.metadata`` or ``.provenance`` of a distribution.
+
+    None: the project's page."""
     digest: str | None = None
-    """Of the distribution, as in ``model.File.digest``."""
+    """Of the distribution, as ``File.address_digest``."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedRequirement:
-    """Something a source needs that cannot be had from an index."""
+    """A requirement that no index can serve, such as a Git address."""
 
     source: str
     what: str
@@ -141,98 +145,99 @@ class SkippedRequirement:
 
 @dataclass(frozen=True, slots=True)
 class SourceRequirements:
-    """All that one or more sources ask for."""
+    """What one or more sources ask for."""
 
-    files: tuple[Pinned, ...] = ()
+    files: tuple[PinnedFile, ...] = ()
     versions: tuple[PinnedVersion, ...] = ()
-    requirements: tuple[Requirements, ...] = ()
-    named: tuple[LatestVersions, ...] = ()
-    touched: tuple[LoggedRequest, ...] = ()
+    requirements: tuple[ResolverInput, ...] = ()
+    latest: tuple[LatestVersions, ...] = ()
+    requests: tuple[LoggedRequest, ...] = ()
     skipped: tuple[SkippedRequirement, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was read but not followed, one line each, for people."""
+    """For people, one line each: what was read but not followed."""
 
 
-def joined(wants: Iterable[SourceRequirements]) -> SourceRequirements:
-    """One for all, each thing once."""
-    every = tuple(wants)
+def merge_requirements(parts: Iterable[SourceRequirements]) -> SourceRequirements:
+    """All parts as one value, without duplicates, in the order of their first appearance."""
+    every = tuple(parts)
     files = {
         (each.project, each.filename, *sorted(each.hashes.items()), each.targets): each
         for each in chain.from_iterable(one.files for one in every)
     }
     return SourceRequirements(
         files=tuple(files.values()),
-        versions=_once(one.versions for one in every),
-        requirements=_once(one.requirements for one in every),
-        named=_once(one.named for one in every),
-        touched=_once(one.touched for one in every),
-        skipped=_once(one.skipped for one in every),
-        notes=_once(one.notes for one in every),
+        versions=_unique(one.versions for one in every),
+        requirements=_unique(one.requirements for one in every),
+        latest=_unique(one.latest for one in every),
+        requests=_unique(one.requests for one in every),
+        skipped=_unique(one.skipped for one in every),
+        notes=_unique(one.notes for one in every),
     )
 
 
-def _once(groups: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
+def _unique(groups: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
     return tuple(dict.fromkeys(chain.from_iterable(groups)))
 
 
 @dataclass(frozen=True, slots=True)
 class NeededFile:
-    """A distribution, or the ``.metadata`` or ``.provenance`` beside one."""
+    """A distribution, or the ``.metadata`` or ``.provenance`` of one."""
 
     project: ProjectName
     filename: str
     digest: str
-    """Of the distribution, as ``File.digest``."""
+    """Of the distribution, as ``File.address_digest``."""
     size: int | None = field(default=None, compare=False)
-    """Bytes, if the page tells."""
+    """Bytes, if the page names them."""
     index: str = field(default="", compare=False)
-    """The name of the index that has it."""
-    proofs: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """Algorithm to lowercase hex: what else its bytes have to have, since a lock says so and
-    the page does not."""
+    """The name of the index that lists the file."""
+    lock_hashes: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Hashes of the lock file that the page does not name: algorithm to lowercase hex."""
 
     @property
     def line(self) -> str:
-        """As ``warm -`` reads it."""
+        """The file as one line that ``waystation warm -`` reads."""
         return f"{self.project}/{self.filename}#{self.digest}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Missing:
-    """Something that is needed and cannot be had."""
+    """Something that is needed and not available."""
 
     line: str
-    """A file as in ``Need.line``, a project's page as one without a name, or a requirement."""
+    """``NeededFile.line``, with an empty filename for a project's page; or a requirement."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class LockedVersion:
-    """A version that a lock names, for a target it names it for."""
+    """A version that a lock file names for a target."""
 
     project: ProjectName
     version: str
     target: Target
     digests: frozenset[str] = frozenset()
-    """``<algorithm>:<hex>`` of its files; empty: the lock has none."""
+    """``<algorithm>:<hex>`` of its files; empty if the lock file has none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedFiles:
+    """The pages and files that sources need for their targets."""
+
     pages: tuple[ProjectName, ...] = ()
     files: tuple[NeededFile, ...] = ()
     missing: tuple[Missing, ...] = ()
     skipped: tuple[SkippedRequirement, ...] = ()
     notes: tuple[str, ...] = ()
-    resolved: tuple[tuple[Requirements, Target], ...] = ()
-    """What was given to the resolver, build requirements included."""
-    unresolved: tuple[tuple[Requirements, Target], ...] = ()
-    """What of that it could not resolve, where no single file would have been enough."""
+    resolved: tuple[Resolution, ...] = ()
+    """All runs of the resolver, those for build requirements included."""
+    unresolved: tuple[Resolution, ...] = ()
+    """The runs that failed for other reasons than a single missing file."""
     locked: tuple[LockedVersion, ...] = ()
 
     @property
     def size(self) -> int:
-        """Bytes, as far as pages tell."""
+        """Bytes, of the files whose size a page names."""
         return sum(each.size or 0 for each in self.files)
 
 
@@ -241,14 +246,16 @@ SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 @dataclass(frozen=True, slots=True)
 class FileFilter:
+    """Which files of a version are needed: by target, and by kind of file."""
+
     targets: tuple[Target, ...]
     sdists: Literal["also", "none", "only"] = "also"
     """``none`` is ``--no-sdists``, ``only`` is ``--only-sdists``."""
     all_files: bool = False
-    """Files for every platform and Python, and of every kind that ``sdists`` lets through."""
+    """Files for every platform and Python, and of every kind that ``sdists`` admits."""
 
-    def takes(self, filename: str, targets: Iterable[Target] | None = None) -> bool:
-        """Whether the file is wanted for any of these targets; None: for any of the choice's."""
+    def accepts(self, filename: str, targets: Iterable[Target] | None = None) -> bool:
+        """Whether the file is needed for any of these targets (default: all of the filter's)."""
         if filename.endswith(SDIST_SUFFIXES):
             return self.sdists != "none"
         if self.sdists == "only":

@@ -1,14 +1,14 @@
-"""The needs that sources name themselves: files, versions, the newest so many. No resolver.
+"""Looks up on project pages the files that sources name, without a resolver.
 
-Which files of a project's page are meant: by version, by target, the newest so many. Pure.
-
-What has been found to be needed so far, each thing once. Pure.
+Sources name exact files, versions with digests, the newest versions of a project, and requests
+of an access log. Each lookup returns what it found and what is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
@@ -25,93 +25,119 @@ from proxy.requirements.model import (
     LoggedRequest,
     Missing,
     NeededFile,
-    Pinned,
+    PinnedFile,
     PinnedVersion,
 )
 from proxy.upstream import computed
 
+Install = tuple[ProjectName, str, Target]
+"""A version that is installed on a target."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupResult:
+    files: tuple[NeededFile, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    installs: tuple[tuple[Install, tuple[File, ...]], ...] = ()
+    """For each version to install, the files from which it can be installed."""
+    locked: tuple[LockedVersion, ...] = ()
+
+
+def merge_results(results: Iterable[LookupResult]) -> LookupResult:
+    every = tuple(results)
+    return LookupResult(
+        files=tuple(chain.from_iterable(each.files for each in every)),
+        missing=tuple(chain.from_iterable(each.missing for each in every)),
+        installs=tuple(chain.from_iterable(each.installs for each in every)),
+        locked=tuple(chain.from_iterable(each.locked for each in every)),
+    )
+
 
 @dataclass(slots=True)
 class PageLookup:
-    """Looks up on pages what is named, and collects it."""
-
     index: Index
-    files: Index
-    """The same, but nothing that is read here is noted as needed."""
-    choice: FileFilter
-    collected: GatheredFiles
-    pages: dict[ProjectName, ProjectPage | ProxyError]
-    """Those that have been read, with what went wrong."""
+    unrecorded: Index
+    """The same index without recording: files that are read only to hash them are not needed."""
+    file_filter: FileFilter
+    _pages: dict[ProjectName, ProjectPage | ProxyError] = field(default_factory=dict)
 
     async def page(self, project: ProjectName) -> ProjectPage:
-        """The page, read once. Raises as ``Index.page``."""
-        if project not in self.pages:
+        """The page; read from the index once. Raises as ``Index.page``."""
+        if project not in self._pages:
             try:
-                self.pages[project] = await self.index.page(project)
+                self._pages[project] = await self.index.page(project)
             except ProxyError as error:
-                self.pages[project] = error
-        found = self.pages[project]
+                self._pages[project] = error
+        found = self._pages[project]
         if isinstance(found, ProxyError):
             raise found
         return found
 
-    async def file(self, pinned: Pinned) -> None:
-        """The file of these bytes, also if the page does not list it any more."""
+    async def pinned_file(self, pinned: PinnedFile) -> LookupResult:
+        """The file with these bytes, even if the page no longer lists it."""
         unlisted = File(pinned.filename, "", pinned.hashes)
-        need = NeededFile(pinned.project, pinned.filename, unlisted.address_digest)
+        needed = NeededFile(pinned.project, pinned.filename, unlisted.address_digest)
         try:
             page = await self.page(pinned.project)
         except ProxyError as error:
-            self.collected.miss(need.line, str(error))
-            return
+            return LookupResult(missing=(Missing(needed.line, str(error)),))
         file = _listed(page, unlisted)
-        if file is unlisted:
-            self.collected.add(need)
-        else:
-            proven = file.hashes.keys() & pinned.hashes.keys()
-            self.collected.take(page, file, {} if proven else pinned.hashes)
-        for target in pinned.targets:
-            install = (pinned.project, pinned.version, target)
-            self.collected.install(install, [file])
-            digests = (f"{name}:{digest}" for name, digest in pinned.hashes.items())
-            self.collected.lock(install, frozenset(digests))
+        compared = file.hashes.keys() & pinned.hashes.keys()
+        files = with_siblings(page, file, {} if compared else pinned.hashes)
+        installs = [(pinned.project, pinned.version, target) for target in pinned.targets]
+        digests = frozenset(f"{name}:{digest}" for name, digest in pinned.hashes.items())
+        return LookupResult(
+            files=(needed,) if file is unlisted else files,
+            installs=tuple((install, (file,)) for install in installs),
+            locked=tuple(LockedVersion(*install, digests) for install in installs),
+        )
 
-    async def pinned(self, wanted: PinnedVersion) -> None:
+    async def pinned_version(self, pinned: PinnedVersion) -> LookupResult:
         """The files of the version that have one of the digests.
 
-        Where the index names other digests than the lock, files are read, as pip does it.
+        If the page and the lock file name digests of different algorithms, files are read and
+        hashed, as pip does.
         """
-        hashes = "".join(f" --hash={each}" for each in sorted(wanted.digests))
-        line = f"{wanted.project}=={wanted.version}{hashes}"
-        computed = await self._computed(wanted)
-        for target in wanted.targets:
-            install = (wanted.project, wanted.version, target)
-            self.collected.lock(install, wanted.digests)
-            await self.version(
-                *install,
-                lambda file: wanted.allows({**file.hashes, **computed.get(file.filename, {})}),
-                line=line,
-            )
+        hashes = "".join(f" --hash={each}" for each in sorted(pinned.digests))
+        line = f"{pinned.project}=={pinned.version}{hashes}"
+        computed_hashes, missing = await self._computed_hashes(pinned)
 
-    async def _computed(self, wanted: PinnedVersion) -> dict[str, dict[str, str]]:
-        """By file name, the digests of the bytes of files that only their bytes can prove."""
+        def allowed(file: File) -> bool:
+            return pinned.allows({**file.hashes, **computed_hashes.get(file.filename, {})})
+
+        results = [LookupResult(missing=missing)]
+        for target in pinned.targets:
+            install = (pinned.project, pinned.version, target)
+            found = await self.version(*install, allowed, line=line)
+            results += [found, LookupResult(locked=(LockedVersion(*install, pinned.digests),))]
+        return merge_results(results)
+
+    async def _computed_hashes(
+        self, pinned: PinnedVersion
+    ) -> tuple[dict[str, dict[str, str]], tuple[Missing, ...]]:
+        """By filename, the hashes of files that the page alone cannot prove to be the right ones.
+
+        Also the files that could not be read.
+        """
         try:
-            page = await self.page(wanted.project)
+            page = await self.page(pinned.project)
         except ProxyError:
-            return {}  # reported where the page is needed
-        files = of_version(page, wanted.version, self.choice, wanted.targets)
-        if any(wanted.allows(file.hashes) for file in files):
-            return {}
-        found = {}
+            return {}, ()  # reported by the lookup of the version
+        files = files_of_version(page, pinned.version, self.file_filter, pinned.targets)
+        if any(pinned.allows(file.hashes) for file in files):
+            return {}, ()
+        found, missing = {}, []
         for file in files:
-            if algorithms := wanted.unproven(file.hashes):
-                need = NeededFile(wanted.project, file.filename, file.address_digest)
+            if algorithms := pinned.uncompared_algorithms(file.hashes):
+                needed = NeededFile(pinned.project, file.filename, file.address_digest)
                 try:
-                    artifact = await self.files.file(need.project, need.filename, need.digest)
+                    artifact = await self.unrecorded.file(
+                        needed.project, needed.filename, needed.digest
+                    )
                     found[file.filename] = await computed(artifact.blob.chunks(), algorithms)
                 except ProxyError as error:
-                    self.collected.miss(need.line, str(error))
-        return found
+                    missing.append(Missing(needed.line, str(error)))
+        return found, tuple(missing)
 
     async def version(
         self,
@@ -121,63 +147,79 @@ class PageLookup:
         test: Callable[[File], bool] = lambda _: True,
         *,
         line: str | None = None,
-        choice: FileFilter | None = None,
-    ) -> None:
-        """The wanted files of a version that pass the test; ``line`` is what to call it."""
+        file_filter: FileFilter | None = None,
+    ) -> LookupResult:
+        """The needed files of a version that pass the test.
+
+        ``line`` names the version if it is missing; ``file_filter`` replaces the lookup's own.
+        """
         line = line or f"{project}=={version}"
         try:
             page = await self.page(project)
         except ProxyError as error:
-            self.collected.miss(line, str(error))
-            return
-        found = of_version(page, version, choice or self.choice, (target,), test)
-        for file in found:
-            self.collected.take(page, file)
-        self.collected.install((project, version, target), found)
-        if not found:
-            self.collected.miss(line, f"the index has no wanted file of it for {target}")
+            return LookupResult(missing=(Missing(line, str(error)),))
+        found = files_of_version(page, version, file_filter or self.file_filter, (target,), test)
+        reason = f"the index has no suitable file of this version for {target}"
+        return LookupResult(
+            files=tuple(chain.from_iterable(with_siblings(page, file) for file in found)),
+            missing=() if found else (Missing(line, reason),),
+            installs=(((project, version, target), tuple(found)),),
+        )
 
-    async def newest(self, named: LatestVersions) -> None:
+    async def latest_versions(self, latest: LatestVersions) -> LookupResult:
+        """The files of the newest versions, for all targets."""
         try:
-            page = await self.page(named.project)
+            page = await self.page(latest.project)
         except ProxyError as error:
-            self.collected.miss(named.line, str(error))
-            return
-        choice = named.choice or self.choice
-        versions = newest(page, named, choice)
-        for version in versions:
-            for file in of_version(page, version, choice, choice.targets):
-                self.collected.take(page, file)
+            return LookupResult(missing=(Missing(latest.line, str(error)),))
+        file_filter = latest.file_filter or self.file_filter
+        versions = newest_versions(page, latest, file_filter)
         if not versions:
-            self.collected.miss(named.line, "no version fits")
+            return LookupResult(missing=(Missing(latest.line, "no version matches"),))
+        files = (
+            with_siblings(page, file)
+            for version in versions
+            for file in files_of_version(page, version, file_filter, file_filter.targets)
+        )
+        return LookupResult(files=tuple(chain.from_iterable(files)))
 
-    async def touched(self, touched: LoggedRequest) -> None:
-        """A page or a file that somebody asked for, whatever the targets."""
-        need = NeededFile(touched.project, touched.filename or "", touched.digest or "-")
+    async def logged_request(self, request: LoggedRequest) -> LookupResult:
+        """The page or file of a request; targets do not matter."""
+        needed = NeededFile(request.project, request.filename or "", request.digest or "-")
         try:
-            page = await self.page(touched.project)
+            page = await self.page(request.project)
         except ProxyError as error:
-            self.collected.miss(need.line, str(error))
-            return
-        owner = need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
-        if touched.filename is None:
-            return
+            return LookupResult(missing=(Missing(needed.line, str(error)),))
+        if request.filename is None:
+            return LookupResult()
+        owner = needed.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
         try:
-            file = page.file(owner, touched.digest)
+            file = page.file(owner, request.digest)
         except NoSuchFile:
-            self.collected.add(need)
-            return
-        if owner == need.filename:
-            self.collected.take(page, file)
-        else:
-            need = NeededFile(
-                touched.project, need.filename, file.address_digest, None, page.source
-            )
-            self.collected.add(need)
+            return LookupResult(files=(needed,))
+        if owner == needed.filename:
+            return LookupResult(files=with_siblings(page, file))
+        return LookupResult(files=(_sibling(page, file, needed.filename),))
+
+
+def with_siblings(
+    page: ProjectPage, file: File, lock_hashes: Mapping[str, str] | None = None
+) -> tuple[NeededFile, ...]:
+    """A listed file, with the ``.metadata`` and ``.provenance`` that the page promises."""
+    names = ((METADATA, file.metadata), (PROVENANCE, file.provenance))
+    needed = NeededFile(
+        page.project, file.filename, file.address_digest, file.size, page.source, lock_hashes or {}
+    )
+    siblings = (_sibling(page, file, file.filename + suffix) for suffix, there in names if there)
+    return (needed, *siblings)
+
+
+def _sibling(page: ProjectPage, file: File, filename: str) -> NeededFile:
+    return NeededFile(page.project, filename, file.address_digest, None, page.source)
 
 
 def _listed(page: ProjectPage, wanted: File) -> File:
-    """The file as the page lists it, unless it does not, or with other bytes."""
+    """The file as the page lists it; ``wanted`` itself if it is not listed with these hashes."""
     try:
         found = page.file(wanted.filename)
     except NoSuchFile:
@@ -186,48 +228,50 @@ def _listed(page: ProjectPage, wanted: File) -> File:
     return found if all(found.hashes[k] == wanted.hashes[k] for k in common) else wanted
 
 
-def of_version(
+def files_of_version(
     page: ProjectPage,
     version: str,
-    choice: FileFilter,
+    file_filter: FileFilter,
     targets: Iterable[Target],
     test: Callable[[File], bool] = lambda _: True,
 ) -> list[File]:
-    """The wanted files of a version that pass the test."""
+    """The files of a version that the filter accepts for the targets and that pass the test."""
     normal = str(Version(version))
     return [
         file
         for file in page.files
-        if choice.takes(file.filename, targets)
+        if file_filter.accepts(file.filename, targets)
         and version_of(file.filename, page.project) == normal
         and test(file)
     ]
 
 
-def newest(page: ProjectPage, named: LatestVersions, choice: FileFilter) -> list[str]:
-    """The newest versions that the specifier allows and some target can use, best first.
+def newest_versions(
+    page: ProjectPage, latest: LatestVersions, file_filter: FileFilter
+) -> list[str]:
+    """The newest versions that the specifier allows and some target can use, newest first.
 
-    Versions of which every file is yanked do not count (PEP 592).
+    Versions whose files are all yanked do not count (PEP 592).
     """
-    usable = set(_usable(page, choice))
-    allowed = sorted(map(Version, named.specifier.filter(usable)), reverse=True)
-    return [str(each) for each in allowed[: named.latest]]
+    usable = set(_usable_versions(page, file_filter))
+    allowed = sorted(map(Version, latest.specifier.filter(usable)), reverse=True)
+    return [str(each) for each in allowed[: latest.count]]
 
 
-def to_be_built(files: Iterable[File], target: Target) -> File | None:
-    """The sdist that has to be built there, if none of the files can be installed as it is."""
+def sdist_to_build(files: Iterable[File], target: Target) -> File | None:
+    """The sdist that has to be built for the target; None if a wheel can be installed."""
     every = list(files)
     if any(each.filename.endswith(".whl") and target.fits(each.filename) for each in every):
         return None
     return next((each for each in every if each.filename.endswith(SDIST_SUFFIXES)), None)
 
 
-def _usable(page: ProjectPage, choice: FileFilter) -> Iterator[str]:
+def _usable_versions(page: ProjectPage, file_filter: FileFilter) -> Iterator[str]:
     for file in page.files:
         version = version_of(file.filename, page.project)
-        if version is None or file.yanked is not False or not choice.takes(file.filename):
+        if version is None or file.yanked is not False or not file_filter.accepts(file.filename):
             continue
-        if any(_meets(target, file.requires_python) for target in choice.targets):
+        if any(_meets(target, file.requires_python) for target in file_filter.targets):
             yield version
 
 
@@ -236,57 +280,3 @@ def _meets(target: Target, pythons: str | None) -> bool:
         return not pythons or target.meets(SpecifierSet(pythons))
     except InvalidSpecifier:
         return True
-
-
-Install = tuple[ProjectName, str, Target]
-"""A version that is to be installed somewhere."""
-
-_NOTHING: Mapping[str, str] = {}
-
-
-@dataclass(slots=True)
-class GatheredFiles:
-    installs: dict[Install, list[File]] = field(default_factory=dict)
-    """The files that each can be installed from."""
-    _files: dict[tuple[ProjectName, str, str], NeededFile] = field(default_factory=dict)
-    _missing: dict[str, str] = field(default_factory=dict)
-    _locked: dict[Install, frozenset[str]] = field(default_factory=dict)
-
-    @property
-    def files(self) -> tuple[NeededFile, ...]:
-        return tuple(sorted(self._files.values(), key=lambda each: each.line))
-
-    @property
-    def missing(self) -> tuple[Missing, ...]:
-        return tuple(Missing(*each) for each in self._missing.items())
-
-    @property
-    def locked(self) -> tuple[LockedVersion, ...]:
-        return tuple(LockedVersion(*key, found) for key, found in self._locked.items())
-
-    def take(self, page: ProjectPage, file: File, proofs: Mapping[str, str] = _NOTHING) -> None:
-        """A file of the page with what the page says lies beside it."""
-        self.add(
-            NeededFile(
-                page.project, file.filename, file.address_digest, file.size, page.source, proofs
-            )
-        )
-        for suffix, there in ((METADATA, file.metadata), (PROVENANCE, file.provenance)):
-            if there:
-                filename = file.filename + suffix
-                self.add(NeededFile(page.project, filename, file.address_digest, None, page.source))
-
-    def add(self, need: NeededFile) -> None:
-        self._files.setdefault((need.project, need.filename, need.digest), need)
-
-    def miss(self, line: str, reason: str) -> None:
-        self._missing.setdefault(line, reason)
-
-    def install(self, install: Install, files: Iterable[File]) -> None:
-        self.installs.setdefault(install, []).extend(files)
-
-    def lock(self, install: Install, digests: frozenset[str]) -> None:
-        """``digests`` as in ``LockedVersion``; targets share what is one."""
-        known = self._locked.setdefault(install, digests)
-        if not digests <= known:
-            self._locked[install] = known | digests

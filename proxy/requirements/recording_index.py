@@ -1,4 +1,4 @@
-"""An index that notes what it is asked for, so that what a resolver touched can be had again."""
+"""An index that records the requests of a resolver: what it read has to be available again."""
 
 from __future__ import annotations
 
@@ -13,36 +13,34 @@ from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
 
 @dataclass(frozen=True, slots=True)
 class RequestedFile:
-    """A file that was asked for."""
-
     project: ProjectName
     filename: str
     digest: str
-    """As in the address."""
+    """As in the address of the request; ``-`` if it has none."""
 
 
 @dataclass(slots=True)
 class RecordingIndex:
-    """Answers as ``index`` does, and notes."""
+    """Answers as ``index`` does and records each request with its result."""
 
     index: Index
     pages: dict[ProjectName, ProjectPage] = field(default_factory=dict)
     files: dict[RequestedFile, File] = field(default_factory=dict)
-    missed_pages: set[ProjectName] = field(default_factory=set)
-    """Projects that were asked for and are not there."""
-    troubles: dict[ProjectName, str] = field(default_factory=dict)
-    """Why nobody knows whether these projects are there."""
-    _missed: set[RequestedFile] = field(default_factory=set)
-    _looks_away: bool = False
+    missing_pages: set[ProjectName] = field(default_factory=set)
+    """Requested projects that do not exist."""
+    errors: dict[ProjectName, str] = field(default_factory=dict)
+    """Requested projects whose page could not be read, with the reason."""
+    _failed_files: set[RequestedFile] = field(default_factory=set)
+    _paused: bool = False
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """While entered nothing is noted: what is asked for is only tried."""
-        self._looks_away = True
+        """While entered, requests are answered and not recorded."""
+        self._paused = True
         try:
             yield
         finally:
-            self._looks_away = False
+            self._paused = False
 
     @property
     def name(self) -> str:
@@ -52,15 +50,15 @@ class RecordingIndex:
         return await self.index.projects()
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
-        if self._looks_away:
+        if self._paused:
             return await self.index.page(project, checked_after)
         try:
             page = await self.index.page(project, checked_after)
         except NotFound:
-            self.missed_pages.add(project)
+            self.missing_pages.add(project)
             raise
         except ProxyError as error:
-            self.troubles[project] = str(error)
+            self.errors[project] = str(error)
             raise
         self.pages[project] = page
         return page
@@ -72,23 +70,25 @@ class RecordingIndex:
         digest: str | None = None,
         check: CheckFile | None = None,
     ) -> Artifact:
-        if self._looks_away:
+        if self._paused:
             return await self.index.file(project, filename, digest, check)
-        asked = RequestedFile(project, filename, digest or "-")
+        requested = RequestedFile(project, filename, digest or "-")
         try:
             artifact = await self.index.file(project, filename, digest, check)
         except ProxyError:
-            self._missed.add(asked)
+            self._failed_files.add(requested)
             raise
-        self.files[asked] = artifact.file
+        self.files[requested] = artifact.file
         return artifact
 
-    def missed_files(self) -> set[RequestedFile]:
-        """Files that were asked for and are not there.
+    def missing_files(self) -> set[RequestedFile]:
+        """Requested files that are not available.
 
-        A wheel that was only tried because its ``.metadata`` is not there does not count.
+        A wheel that was requested only because its ``.metadata`` is missing does not count.
         """
-        beside = {(each.project, each.filename) for each in self._missed}
+        failed = {(each.project, each.filename) for each in self._failed_files}
         return {
-            each for each in self._missed if (each.project, each.filename + METADATA) not in beside
+            each
+            for each in self._failed_files
+            if (each.project, each.filename + METADATA) not in failed
         }

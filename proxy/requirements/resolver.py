@@ -1,8 +1,6 @@
-"""Resolving, which a real resolver does: through the index that is being asked, and no other.
+"""Resolves requirements with uv, as a subprocess.
 
-uv as a subprocess: found, and run with nothing of the user's configuration around it.
-
-An index on a free port of 127.0.0.1, for tools that run as subprocesses.
+uv sees one index, served to it on a free port of 127.0.0.1, and none of the user's configuration.
 """
 
 from __future__ import annotations
@@ -25,28 +23,32 @@ from proxy.distributions import Target
 from proxy.errors import ConfigurationError, ProxyError, how_to_add
 from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
-from proxy.requirements.model import Requirements
+from proxy.requirements.model import ResolverInput
 from proxy.web import Server, create_app
 
 Version = tuple[ProjectName, str]
 
-_SDISTS = {
+MAX_UV_PROCESSES = 4
+"""Resolver processes at the same time."""
+MAX_ERROR_OUTPUT = 4000
+"""Characters of uv's error message that are kept."""
+
+_SDIST_OPTIONS = {
     "also": (),
     "none": ("--only-binary", ":all:"),
     "only": ("--no-binary", ":all:"),
 }
-_AT_ONCE = 4
 
 
 class Resolver:
-    """While entered, resolves requirements; the first of them starts what that needs."""
+    """Resolves requirements while entered; the index is served from the first call on."""
 
     def __init__(self, index: Index, sdists: Literal["also", "none", "only"] = "also") -> None:
         self._index = index
         self._sdists = sdists
         self._stack = AsyncExitStack()
         self._starting = asyncio.Lock()
-        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._slots = asyncio.Semaphore(MAX_UV_PROCESSES)
         self._uv: Uv | None = None
         self._count = 0
 
@@ -59,41 +61,38 @@ class Resolver:
         await self._stack.aclose()
 
     async def resolve(
-        self, asked: Requirements, target: Target, *, dependencies: bool = True
+        self, requirements: ResolverInput, target: Target, *, dependencies: bool = True
     ) -> list[Version]:
-        """The versions that are to be installed there.
+        """The versions that the target has to install.
 
-        Raises ``UvFailed``, and ``ConfigurationError`` where there is no resolver or it does
-        not know the platform.
+        Raises ``UvFailed``, and ``ConfigurationError`` if uv is not installed or does not
+        support the platform.
         """
-        uv = await self.started()
-        arguments = [*self._kinds(asked), *target.uv_arguments()]
-        arguments += [] if dependencies else ["--no-deps"]
-        arguments += ["--prerelease", "allow"] if asked.prereleases else []
-        wanted, constraints = self._written(uv.scratch, asked)
+        uv = await self.start()
+        options = [*self._options(requirements, dependencies), *target.uv_arguments()]
+        wanted, constraints = self._write_inputs(uv.scratch, requirements)
         async with self._slots:
             out = await uv.run(
                 [
                     *("pip", "compile", "--no-header", "--no-annotate"),
-                    *(*arguments, "--constraints", str(constraints), str(wanted)),
+                    *(*options, "--constraints", str(constraints), str(wanted)),
                 ],
                 target.uv_environment(),
             )
         return list(_versions(out))
 
-    async def install(self, asked: Requirements, *, dependencies: bool = True) -> None:
-        """Into a fresh environment for the Python that runs this. Raises ``UvFailed``."""
-        uv = await self.started()
-        wanted, constraints = self._written(uv.scratch, asked)
+    async def install(self, requirements: ResolverInput, *, dependencies: bool = True) -> None:
+        """Install into a new environment of the running Python. Raises ``UvFailed``."""
+        uv = await self.start()
+        wanted, constraints = self._write_inputs(uv.scratch, requirements)
         folder = wanted.with_suffix("")
-        arguments = [*self._kinds(asked), "--constraints", str(constraints), "-r", str(wanted)]
-        arguments += [] if dependencies else ["--no-deps"]
-        arguments += ["--prerelease", "allow"] if asked.prereleases else []
+        options = self._options(requirements, dependencies)
+        options += ["--constraints", str(constraints), "-r", str(wanted)]
         await uv.run(["venv", "--python", sys.executable, str(folder)])
-        await uv.run(["pip", "install", "--python", str(folder), *arguments])
+        await uv.run(["pip", "install", "--python", str(folder), *options])
 
-    async def started(self) -> Uv:
-        """The resolver with a cache of its own. Raises ``ConfigurationError``."""
+    async def start(self) -> Uv:
+        """uv with a cache of its own and the served index. Raises ``ConfigurationError``."""
         async with self._starting:
             if self._uv is None:
                 program = find_uv()
@@ -101,24 +100,27 @@ class Resolver:
                     prefix="waystation-", ignore_cleanup_errors=True
                 )
                 scratch = Path(self._stack.enter_context(folder))
-                address = await self._stack.enter_async_context(serving(self._index))
+                address = await self._stack.enter_async_context(serve_index(self._index))
                 self._uv = Uv(program, address, scratch)
         return self._uv
 
-    def _kinds(self, asked: Requirements) -> tuple[str, ...]:
-        return _SDISTS[asked.choice.sdists if asked.choice else self._sdists]
+    def _options(self, requirements: ResolverInput, dependencies: bool) -> list[str]:
+        sdists = requirements.file_filter.sdists if requirements.file_filter else self._sdists
+        options = [] if dependencies else ["--no-deps"]
+        options += ["--prerelease", "allow"] if requirements.prereleases else []
+        return [*_SDIST_OPTIONS[sdists], *options]
 
-    def _written(self, scratch: Path, asked: Requirements) -> tuple[Path, Path]:
+    def _write_inputs(self, scratch: Path, requirements: ResolverInput) -> tuple[Path, Path]:
         self._count += 1
         wanted = scratch / f"{self._count}.in"
         constraints = scratch / f"{self._count}-constraints.txt"
-        wanted.write_text(asked.text, encoding="utf-8")
-        constraints.write_text(asked.constraints, encoding="utf-8")
+        wanted.write_text(requirements.text, encoding="utf-8")
+        constraints.write_text(requirements.constraints, encoding="utf-8")
         return wanted, constraints
 
 
 def _versions(out: str) -> Iterator[Version]:
-    """Local projects, which come back as addresses, are left out."""
+    """The versions in uv's output, without local projects, which it prints as addresses."""
     for line in out.splitlines():
         try:
             found = Requirement(line.strip())
@@ -129,25 +131,23 @@ def _versions(out: str) -> Iterator[Version]:
                 yield normalize(found.name), each.version
 
 
-_KEPT = ("PATH", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LANG", "LC_ALL")
-_TOLD = 4000
-"""Characters of an error message that are kept."""
+_INHERITED = ("PATH", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LANG", "LC_ALL")
 
 
 class UvFailed(ProxyError):
     """uv ended with an error."""
 
-    def __init__(self, told: str) -> None:
-        super().__init__(told)
-        self.told = told
-        """What it said."""
+    def __init__(self, output: str) -> None:
+        super().__init__(output)
+        self.output = output
+        """Standard error of uv, possibly cut short."""
 
     def __str__(self) -> str:
-        return self.told or "uv failed and did not say why"
+        return self.output or "uv failed without an error message"
 
 
 def find_uv() -> str:
-    """The program. Raises ``ConfigurationError`` where it is not installed."""
+    """The path of the program. Raises ``ConfigurationError`` if it is not installed."""
     with suppress(ImportError, FileNotFoundError):
         from uv import find_uv_bin
 
@@ -156,8 +156,8 @@ def find_uv() -> str:
         return found
     raise ConfigurationError(
         "uv",
-        "something has to be resolved, and the resolver is not installed",
-        f"{how_to_add('warm')}; or name lock files whose projects all have wheels",
+        "these sources have to be resolved, and the resolver uv is not installed",
+        f"{how_to_add('warm')}; or name lock files, if all their projects have wheels",
     )
 
 
@@ -165,12 +165,12 @@ def find_uv() -> str:
 class Uv:
     program: str
     index: str
-    """The address of the one index it knows."""
+    """The address of the only index that uv uses."""
     scratch: Path
-    """A folder of its own: home, cache and working directory."""
+    """The folder for uv's home, cache and working directory."""
 
     async def run(self, arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> str:
-        """What it wrote to standard output. Raises ``UvFailed``."""
+        """The standard output. Raises ``UvFailed``."""
         process = await asyncio.create_subprocess_exec(
             self.program,
             *arguments,
@@ -184,18 +184,18 @@ class Uv:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            out, told = await process.communicate()
+            out, err = await process.communicate()
         except BaseException:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
             raise
         if process.returncode:
-            raise UvFailed(told.decode(errors="replace").strip()[:_TOLD])
+            raise UvFailed(err.decode(errors="replace").strip()[:MAX_ERROR_OUTPUT])
         return out.decode(errors="replace")
 
     def _environ(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         return kept | {
             "HOME": str(self.scratch),
             "USERPROFILE": str(self.scratch),
@@ -204,7 +204,7 @@ class Uv:
             "NO_PROXY": "127.0.0.1",
             "PIP_CONFIG_FILE": os.devnull,
             "UV_CACHE_DIR": str(self.scratch / "cache"),
-            "UV_HTTP_RETRIES": "0",  # whoever is asked has tried again itself
+            "UV_HTTP_RETRIES": "0",  # the index retries by itself
             "UV_HTTP_TIMEOUT": "600",
             "UV_NO_CONFIG": "1",
             "UV_NO_PROGRESS": "1",
@@ -214,18 +214,18 @@ class Uv:
 
 
 _GRACE = 1.0
-"""Seconds for requests of tools that are gone."""
+"""Seconds that the stopping server waits for the last requests of uv."""
 
 
 @asynccontextmanager
-async def serving(index: Index) -> AsyncIterator[str]:
-    """The address of the index, ``http://127.0.0.1:<port>/simple/``."""
+async def serve_index(index: Index) -> AsyncIterator[str]:
+    """While entered, the index is served; yields ``http://127.0.0.1:<port>/simple/``."""
     server: Server
 
     def address() -> str:
         return f"http://127.0.0.1:{server.port}/simple/"
 
-    app = create_app(index, index_url=address, logged=False)  # nobody's requests but our own
+    app = create_app(index, index_url=address, logged=False)  # these are not requests of clients
     server = Server(app, host="127.0.0.1", port=0, grace=_GRACE)
     await server.start()
     try:

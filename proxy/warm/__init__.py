@@ -1,6 +1,6 @@
 """Warm: fill a cache, prove that it is complete, keep it filled."""
 
-from proxy.warm.fetch import missing
+from proxy.warm.fetch import find_missing
 from proxy.warm.keep.run import (
     KeepResult,
     KeepRunner,
@@ -14,15 +14,15 @@ from proxy.warm.keep.schedule import (
 from proxy.warm.keep.table import Keep
 from proxy.warm.progress import (
     NoDisplay,
-    display,
+    choose_display,
 )
 from proxy.warm.ready import (
     Readiness,
     ready,
 )
 from proxy.warm.warm import (
-    Report,
-    remember,
+    WarmReport,
+    record_metadata,
     warm,
     warm_remote,
 )
@@ -33,13 +33,13 @@ __all__ = [
     "KeepRunner",
     "NoDisplay",
     "Readiness",
-    "Report",
     "Schedule",
+    "WarmReport",
     "all_changes",
-    "display",
-    "missing",
+    "choose_display",
+    "find_missing",
     "ready",
-    "remember",
+    "record_metadata",
     "sync",
     "temporary_cache",
     "warm",

@@ -20,7 +20,7 @@ from proxy.warm.progress import Display
 
 
 @dataclass(slots=True)
-class Counting:
+class FetchedFiles:
     """Notes what upstream was asked for."""
 
     fetched: set[tuple[ProjectName, str]] = field(default_factory=set)
@@ -38,7 +38,7 @@ class NeededFetcher:
     jobs: int
     failed: list[Missing] = field(default_factory=list)
 
-    async def all(self, needs: tuple[NeededFile, ...]) -> None:
+    async def fetch_all(self, needs: tuple[NeededFile, ...]) -> None:
         """Every one that is not held, some at once."""
         with self.display.fetching(needs):
             await for_each(needs, self._one, self.jobs)
@@ -48,7 +48,7 @@ class NeededFetcher:
             artifact = await self.index.file(need.project, need.filename, need.digest)
             if not artifact.blob.needs_download:
                 with suppress(StoreDamaged):
-                    return await verify_needed(need, artifact, self.store)
+                    return await verify_file(need, artifact, self.store)
                 artifact = await self.index.file(need.project, need.filename, need.digest)
             self.display.begin(need)
             async for piece in checked_against_lock(need, artifact.blob.chunks()):
@@ -78,17 +78,17 @@ async def checked_against_lock(
     need: NeededFile, pieces: AsyncIterator[bytes]
 ) -> AsyncIterator[bytes]:
     """The pieces, and an error at the end unless they are what the lock names."""
-    checks = {name: new_hash(name) for name in need.proofs if name in HASHES_BY_STRENGTH}
+    checks = {name: new_hash(name) for name in need.lock_hashes if name in HASHES_BY_STRENGTH}
     async for piece in pieces:
         for running in checks.values():
             running.update(piece)
         yield piece
     for name, running in checks.items():
-        if running.hexdigest() != need.proofs[name]:
+        if running.hexdigest() != need.lock_hashes[name]:
             raise LockMismatch(need.filename, name)
 
 
-async def missing(
+async def find_missing(
     index: Index, store: BlobStore, needs: Iterable[NeededFile], *, verify: bool = False
 ) -> list[Missing]:
     """Those that are not held or not whole; with ``verify`` every byte is hashed again.
@@ -102,7 +102,7 @@ async def missing(
             artifact = await index.file(need.project, need.filename, need.digest)
             if artifact.blob.needs_download:
                 raise NoSuchFile(need.project, need.filename, "it is not held")
-            await verify_needed(need, artifact, store, verify=verify)
+            await verify_file(need, artifact, store, verify=verify)
         except ProxyError as error:
             found.append(Missing(need.line, str(error)))
 
@@ -110,7 +110,7 @@ async def missing(
     return sorted(found)
 
 
-async def verify_needed(
+async def verify_file(
     need: NeededFile, artifact: Artifact, store: BlobStore, *, verify: bool = False
 ) -> None:
     """Raises ``StoreDamaged`` if it is not whole, and ``LockMismatch``; what is damaged is dropped.
@@ -129,7 +129,7 @@ async def verify_needed(
             with suppress(OSError):  # the file is reported although it cannot be deleted
                 await store.delete(blob.key)
         raise StoreDamaged(need.filename)
-    wrong = await _differing(blob, need.proofs)
+    wrong = await _differing(blob, need.lock_hashes)
     if wrong:
         raise LockMismatch(need.filename, wrong)
 

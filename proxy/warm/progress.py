@@ -37,7 +37,7 @@ class Display(Protocol):
         """It is held, or was fetched, or failed."""
 
 
-def display(stream: TextIO | None = None, *, quiet: bool = False) -> Display:
+def choose_display(stream: TextIO | None = None, *, quiet: bool = False) -> Display:
     """The one that suits the stream (standard error)."""
     to = stream or sys.stderr
     if quiet:

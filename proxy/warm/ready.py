@@ -22,15 +22,15 @@ from proxy.requirements import (
     Missing,
     NeededFile,
     RecordingIndex,
-    Requirements,
     ResolvedFiles,
     Resolver,
+    ResolverInput,
     SourceRequirements,
     UvFailed,
-    needed,
+    needed_files,
 )
 from proxy.runtime import for_each
-from proxy.warm.fetch import missing
+from proxy.warm.fetch import find_missing
 from proxy.warm.progress import Display
 
 
@@ -53,28 +53,28 @@ def runs_here(target: Target) -> bool:
 
 async def ready(
     settings: Settings,
-    wants: SourceRequirements,
-    choice: FileFilter,
+    wanted: SourceRequirements,
+    file_filter: FileFilter,
     display: Display,
     *,
     verify: bool = False,
     install: bool = False,
     jobs: int = DEFAULT_JOBS,
 ) -> Readiness:
-    """What of the wants is not held; if all is, whether tools can do with it.
+    """What of the wanted is not held; if all is, whether tools can do with it.
 
     ``verify``: every byte is hashed again, and what is damaged is dropped. ``install``: what is
     wanted for this machine is installed into a folder that is deleted afterwards. Opens no
     connection but to this process. Raises ``ConfigurationError``.
     """
-    own = _own(choice) if install else None
+    own = _own(file_filter) if install else None
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
     rebuilt = _Rebuilt()
     async with open_proxy(offline) as proxy:
         proxy.events.subscribe(rebuilt)
-        needs = await needed(proxy.index, wants, choice, jobs=jobs, say=display.say)
+        needs = await needed_files(proxy.index, wanted, file_filter, jobs=jobs, say=display.say)
         display.say("checking that every file is in the cache")
-        unheld = await missing(proxy.index, proxy.cache.store, needs.files, verify=verify)
+        unheld = await find_missing(proxy.index, proxy.cache.store, needs.files, verify=verify)
     lacking = (*needs.missing, *unheld, *rebuilt.missing(needs))
     found = {lack.line: lack for lack in lacking}
     verdict = Readiness(needs, tuple(found.values()))
@@ -83,11 +83,11 @@ async def ready(
     lists_held = settings.model_copy(update={"offline": True, "offline_list_all": False})
     async with open_proxy(lists_held) as proxy:
         witness = RecordingIndex(proxy.index)
-        async with Resolver(witness, choice.sdists) as resolver:
+        async with Resolver(witness, file_filter.sdists) as resolver:
             proof = _Proof(needs, witness, resolver, display, jobs)
-            await proof.resolved(choice)
+            await proof.resolved(file_filter)
             if own and not proof.failed:
-                await proof.installed(_for(own, wants, choice), own)
+                await proof.installed(_for(own, wanted, file_filter), own)
     lost = tuple(Missing(*lack) for lack in proof.failed.items())
     return replace(verdict, missing=lost, installed=proof.installs)
 
@@ -111,8 +111,8 @@ class _Rebuilt:
         ]
 
 
-def _own(choice: FileFilter) -> Target:
-    for target in choice.targets:
+def _own(file_filter: FileFilter) -> Target:
+    for target in file_filter.targets:
         if runs_here(target):
             return target
     here = parse_targets()[0]
@@ -121,8 +121,8 @@ def _own(choice: FileFilter) -> Target:
     )
 
 
-def _for(own: Target, wants: SourceRequirements, choice: FileFilter) -> list[Requirements]:
-    return [one for one in wants.requirements if own in (one.choice or choice).targets]
+def _for(own: Target, wanted: SourceRequirements, file_filter: FileFilter) -> list[ResolverInput]:
+    return [one for one in wanted.requirements if own in (one.file_filter or file_filter).targets]
 
 
 @dataclass(slots=True)
@@ -137,14 +137,14 @@ class _Proof:
     failed: dict[str, str] = field(default_factory=dict)
     installs: int = 0
 
-    async def resolved(self, choice: FileFilter) -> None:
+    async def resolved(self, file_filter: FileFilter) -> None:
         locked = [
             (asked, target)
-            for target in choice.targets
+            for target in file_filter.targets
             for asked in lock_rounds(self._without_builds(target), target)
         ]
 
-        async def one(asked: Requirements, target: Target, *, dependencies: bool) -> None:
+        async def one(asked: ResolverInput, target: Target, *, dependencies: bool) -> None:
             self.display.say(f"resolving {asked.title} offline for {target}")
             work = self.resolver.resolve(asked, target, dependencies=dependencies)
             await self._try(asked, work)
@@ -152,7 +152,7 @@ class _Proof:
         await for_each(self.needs.resolved, lambda pair: one(*pair, dependencies=True), self.jobs)
         await for_each(locked, lambda pair: one(*pair, dependencies=False), self.jobs)
 
-    async def installed(self, resolved: Iterable[Requirements], own: Target) -> None:
+    async def installed(self, resolved: Iterable[ResolverInput], own: Target) -> None:
         locked = lock_rounds(self.needs.locked, own)
         for asked in (*resolved, *locked):
             self.display.say(f"installing {asked.title} into a folder that is deleted again")
@@ -175,22 +175,22 @@ class _Proof:
             lock for lock in self.needs.locked if here or (lock.project, lock.version) in wheels
         ]
 
-    async def _try(self, asked: Requirements, work: Awaitable[object]) -> bool:
+    async def _try(self, asked: ResolverInput, work: Awaitable[object]) -> bool:
         try:
             await work
         except UvFailed as error:
             reason = f"{asked.title}: {error}"
-            for file in self.witness.missed_files():
+            for file in self.witness.missing_files():
                 need = NeededFile(file.project, file.filename, file.digest)
                 self.failed.setdefault(need.line, reason)
-            names = sorted(self.witness.missed_pages) or asked.lines
+            names = sorted(self.witness.missing_pages) or asked.lines
             for line in names:
                 self.failed.setdefault(line, reason)
             return False
         return True
 
 
-def lock_rounds(locked: Iterable[LockedVersion], target: Target) -> list[Requirements]:
+def lock_rounds(locked: Iterable[LockedVersion], target: Target) -> list[ResolverInput]:
     """Every version that is locked for the target.
 
     A lock may hold several of one project, for extras that exclude each other: one a round.
@@ -203,7 +203,7 @@ def lock_rounds(locked: Iterable[LockedVersion], target: Target) -> list[Require
         if at == len(made):
             made.append({})
         made[at][lock.project] = _line(lock)
-    return [Requirements("what is locked", "".join(each.values())) for each in made]
+    return [ResolverInput("what is locked", "".join(each.values())) for each in made]
 
 
 def _line(lock: LockedVersion) -> str:

@@ -23,11 +23,11 @@ from proxy.requirements import (
     NeededFile,
     ResolvedFiles,
     SourceRequirements,
-    needed,
+    needed_files,
 )
 from proxy.storage import CachedFileRecord, CachedFiles
 from proxy.upstream import mask
-from proxy.warm.fetch import Counting, NeededFetcher, missing
+from proxy.warm.fetch import FetchedFiles, NeededFetcher, find_missing
 from proxy.warm.progress import Display
 
 _ROOM = ByteSize(64 * 2**20)
@@ -35,7 +35,7 @@ _ROOM = ByteSize(64 * 2**20)
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
-class Report:
+class WarmReport:
     needs: ResolvedFiles
     missing: tuple[Missing, ...]
     fetched: int
@@ -49,12 +49,12 @@ class Report:
 
 async def warm(
     settings: Settings,
-    wants: SourceRequirements,
-    choice: FileFilter,
+    wanted: SourceRequirements,
+    file_filter: FileFilter,
     display: Display,
     *,
     jobs: int = DEFAULT_JOBS,
-) -> Report:
+) -> WarmReport:
     """Everything that is wanted, in the cache of these settings.
 
     What is held already is not fetched again. Raises ``ConfigurationError``.
@@ -63,14 +63,14 @@ async def warm(
     plain = {"soft_deadline": settings.page_timeout, "speculate": "off", "shutdown_grace": 5.0}
     patient = settings.model_copy(update=plain)
     async with open_proxy(patient) as proxy:
-        report = await _fetched(proxy, wants, choice, display, jobs)
+        report = await _fetched(proxy, wanted, file_filter, display, jobs)
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
     failed = {lack.line for lack in report.missing}
     rest = [need for need in report.needs.files if need.line not in failed]
     async with open_proxy(offline) as proxy:
-        unkept = await missing(proxy.index, proxy.cache.store, rest)
+        unkept = await find_missing(proxy.index, proxy.cache.store, rest)
         unstored = await _unstored(proxy.index, report.needs.pages)
-        await remember(proxy, offline, rest)
+        await record_metadata(proxy, offline, rest)
     reason = "it did not stay in the cache: is the disk full or read-only, or max_size too small?"
     lost = tuple(Missing(lack.line, reason) for lack in unkept)
     return replace(report, missing=(*report.missing, *unstored, *lost))
@@ -91,22 +91,22 @@ async def _unstored(index: Index, projects: Iterable[ProjectName]) -> list[Missi
 async def warm_remote(
     settings: Settings,
     url: HttpUrl,
-    wants: SourceRequirements,
-    choice: FileFilter,
+    wanted: SourceRequirements,
+    file_filter: FileFilter,
     display: Display,
     *,
     jobs: int = DEFAULT_JOBS,
-) -> Report:
+) -> WarmReport:
     """As ``warm``, for the cache of the Waystation at ``url``: it fetches what it is asked for.
 
     Nothing stays here.
     """
     with TemporaryDirectory(prefix="waystation-", ignore_cleanup_errors=True) as folder:
         async with open_proxy(_through(settings, url, Path(folder))) as proxy:
-            return await _fetched(proxy, wants, choice, display, jobs)
+            return await _fetched(proxy, wanted, file_filter, display, jobs)
 
 
-async def remember(proxy: Proxy, settings: Settings, needs: Iterable[NeededFile]) -> None:
+async def record_metadata(proxy: Proxy, settings: Settings, needs: Iterable[NeededFile]) -> None:
     """Notes that metadata is held which came with another wheel that has the same.
 
     It is found by its digest without that; to be carried elsewhere it has to be known.
@@ -157,20 +157,22 @@ def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
 
 
 async def _fetched(
-    proxy: Proxy, wants: SourceRequirements, choice: FileFilter, display: Display, jobs: int
-) -> Report:
-    counting = Counting()
+    proxy: Proxy, wanted: SourceRequirements, file_filter: FileFilter, display: Display, jobs: int
+) -> WarmReport:
+    counting = FetchedFiles()
     proxy.events.subscribe(counting)
-    needs = await needed(proxy.index, wants, choice, rest=True, jobs=jobs, say=display.say)
+    needs = await needed_files(
+        proxy.index, wanted, file_filter, keep_going=True, jobs=jobs, say=display.say
+    )
     fetching = NeededFetcher(proxy.index, proxy.cache.store, display, jobs)
-    await fetching.all(needs.files)
+    await fetching.fetch_all(needs.files)
     missing = {lack.line: lack for lack in (*fetching.failed, *needs.missing)}
     fetched = [
         need
         for need in needs.files
         if (need.project, need.filename) in counting.fetched and need.line not in missing
     ]
-    return Report(
+    return WarmReport(
         needs,
         tuple(missing.values()),
         len(fetched),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.requirements.conflicts import MAX_TRIES, find_conflicting
-from proxy.requirements.model import Requirements
+from proxy.requirements.model import ResolverInput
 from proxy.requirements.resolver import UvFailed
 
 
@@ -15,9 +15,9 @@ class Resolver:
     def __init__(self, *bad: str, together: tuple[set[str], ...] = ()) -> None:
         self.bad = bad
         self.together = together
-        self.asked: list[Requirements] = []
+        self.asked: list[ResolverInput] = []
 
-    async def __call__(self, asked: Requirements) -> None:
+    async def __call__(self, asked: ResolverInput) -> None:
         self.asked.append(asked)
         if found := [line for line in asked.lines if line in self.bad]:
             raise UvFailed(f"no {found[0]}")
@@ -25,12 +25,12 @@ class Resolver:
             raise UvFailed("not together")
 
 
-def requirements(*lines: str) -> Requirements:
-    return Requirements("given", "".join(f"{line}\n" for line in lines))
+def requirements(*lines: str) -> ResolverInput:
+    return ResolverInput("given", "".join(f"{line}\n" for line in lines))
 
 
 async def told(
-    asked: Requirements, resolver: Resolver, *, known: str = "", suspects: str = ""
+    asked: ResolverInput, resolver: Resolver, *, known: str = "", suspects: str = ""
 ) -> dict[str, str]:
     found = await find_conflicting(asked, resolver, known.split(), suspects.split())
     return {line: str(error) for line, error in found.items()}

@@ -13,8 +13,8 @@ from proxy.requirements.model import (
     LoggedRequest,
     Missing,
     PinnedVersion,
-    Requirements,
     ResolvedFiles,
+    ResolverInput,
     SourceRequirements,
     UnreadableSource,
 )
@@ -45,18 +45,18 @@ def test_files_and_pages_have_no_targets() -> None:
         LoggedRequest(normalize("foo"), "foo-1.tar.gz", DIGEST),
         LoggedRequest(normalize("bar")),
     )
-    assert again(ResolvedFiles(), missing) == SourceRequirements(touched=touched)
+    assert again(ResolvedFiles(), missing) == SourceRequirements(requests=touched)
 
 
 def test_what_was_to_be_resolved_comes_back_as_it_was() -> None:
     text = 'foo>=1\nbar; python_version < "4"\n--no-binary foo\n'
-    asked = Requirements("given", text, "baz<2\n", prereleases=True)
-    other = Requirements("given", "foo\n")
+    asked = ResolverInput("given", text, "baz<2\n", prereleases=True)
+    other = ResolverInput("given", "foo\n")
     first, *_, last = FOR.targets
     needs = ResolvedFiles(unresolved=((asked, last), (asked, first), (other, first)))
     one, two = again(needs, [Missing("foo>=1", "no"), Missing("foo", "no")]).requirements
-    assert one == replace(asked, choice=FOR)
-    assert two == replace(other, choice=choice(("3.11",), (LINUX,)))
+    assert one == replace(asked, file_filter=FOR)
+    assert two == replace(other, file_filter=choice(("3.11",), (LINUX,)))
 
 
 @pytest.mark.parametrize("kind", [{"sdists": "none"}, {"sdists": "only"}, {"all_files": True}])
@@ -66,15 +66,15 @@ def test_the_kinds_of_files_come_along(kind: dict[str, object]) -> None:
         missing_lines(ResolvedFiles(), [Missing("foo", "no")], SourceRequirements(), wanted)
     )
     (asked,) = read_missing_list(document(text), ELSEWHERE, {}).requirements
-    assert asked.choice == wanted
+    assert asked.file_filter == wanted
 
 
 def test_the_newest_versions_come_along() -> None:
     named = LatestVersions(normalize("foo"), SpecifierSet(">=2"), 3)
     found = again(
-        ResolvedFiles(), [Missing("foo>=2", "no page")], SourceRequirements(named=(named,))
+        ResolvedFiles(), [Missing("foo>=2", "no page")], SourceRequirements(latest=(named,))
     )
-    assert found.named == (LatestVersions(normalize("foo"), SpecifierSet(">=2"), 3, FOR),)
+    assert found.latest == (LatestVersions(normalize("foo"), SpecifierSet(">=2"), 3, FOR),)
 
 
 def test_locked_versions_have_their_targets() -> None:
@@ -86,7 +86,7 @@ def test_locked_versions_have_their_targets() -> None:
 
 def test_requirements_before_a_head_are_for_the_command() -> None:
     found = read_missing_list(document("foo\n--python 3.11 --platform linux\nbar\n"), ELSEWHERE, {})
-    assert [(one.text, one.choice) for one in found.requirements] == [
+    assert [(one.text, one.file_filter) for one in found.requirements] == [
         ("foo\n", None),
         ("bar\n", choice(("3.11",))),
     ]

@@ -4,19 +4,19 @@ import pytest
 
 from proxy.model import normalize
 from proxy.requirements.model import (
-    Pinned,
+    PinnedFile,
     PinnedVersion,
     SourceRequirements,
     UnreadableSource,
-    joined,
+    merge_requirements,
 )
 from tests.support.requirement_sources import LINUX, WINDOWS, choice
 
 FOO = normalize("foo")
 
 
-def pinned(digest: str) -> Pinned:
-    return Pinned(FOO, "1", "foo-1.tar.gz", {"sha256": digest}, None, ())
+def pinned(digest: str) -> PinnedFile:
+    return PinnedFile(FOO, "1", "foo-1.tar.gz", {"sha256": digest}, None, ())
 
 
 def test_joined_wants_hold_each_thing_once_in_order() -> None:
@@ -24,8 +24,8 @@ def test_joined_wants_hold_each_thing_once_in_order() -> None:
         SourceRequirements(files=(pinned("a"), pinned("b"))),
         SourceRequirements(files=(pinned("b"), pinned("c"))),
     )
-    assert joined([one, other]).files == (pinned("a"), pinned("b"), pinned("c"))
-    assert joined([]) == SourceRequirements()
+    assert merge_requirements([one, other]).files == (pinned("a"), pinned("b"), pinned("c"))
+    assert merge_requirements([]) == SourceRequirements()
 
 
 def test_pinned_version_allows_a_file_with_any_of_its_digests() -> None:
@@ -62,12 +62,12 @@ WHEEL = "a-1-cp312-cp312-win_amd64.whl"
 def test_files_are_taken_by_kind_and_target(sdists: str, all_files: bool, taken: set[str]) -> None:
     names = {"any": "a-1-py3-none-any.whl", "sdist": "a-1.tar.gz", "win": WHEEL, "egg": "a-1.egg"}
     chosen = choice(sdists=sdists, all_files=all_files)
-    assert {key for key, name in names.items() if chosen.takes(name)} == taken
+    assert {key for key, name in names.items() if chosen.accepts(name)} == taken
 
 
 def test_some_of_the_targets_can_be_asked_for() -> None:
     chosen = choice(platforms=(LINUX, WINDOWS))
     linux, windows = chosen.targets
-    assert chosen.takes(WHEEL)
-    assert chosen.takes(WHEEL, [windows])
-    assert not chosen.takes(WHEEL, [linux])
+    assert chosen.accepts(WHEEL)
+    assert chosen.accepts(WHEEL, [windows])
+    assert not chosen.accepts(WHEEL, [linux])

@@ -36,7 +36,7 @@ def runner(proxy: Proxy, clock: Clock, other: Index | None = None) -> KeepRunner
     async def remember(_: Iterable[NeededFile]) -> None:
         """Bundles have their own tests."""
 
-    return KeepRunner(proxy, NoDisplay(), {}, 4, 8, remember, aside=other, clock=clock)
+    return KeepRunner(proxy, NoDisplay(), {}, 4, 8, remember, dry_run_index=other, clock=clock)
 
 
 async def run(

@@ -12,12 +12,12 @@ from pydantic import HttpUrl
 
 from proxy.config.loading import load_settings
 from proxy.config.settings import Settings
-from proxy.requirements.model import FileFilter, SourceRequirements, joined
+from proxy.requirements.model import FileFilter, SourceRequirements, merge_requirements
 from proxy.requirements.sources import read_source
 from proxy.storage.disk_store import DiskStore
 from proxy.warm.progress import NoDisplay
 from proxy.warm.ready import Readiness, ready
-from proxy.warm.warm import Report, warm
+from proxy.warm.warm import WarmReport, warm
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.requirement_sources import choice
 from tests.support.stored import stored_keys
@@ -69,7 +69,7 @@ class WarmSite:
 
     async def warm(
         self, *sources: str | SourceRequirements, to: FileFilter | None = None, **settings: Any
-    ) -> Report:
+    ) -> WarmReport:
         wanted = to or choice()
         wants = read(sources, wanted)
         async with asyncio.timeout(LIMIT):
@@ -89,12 +89,12 @@ class WarmSite:
 
 
 def read(sources: tuple[str | SourceRequirements, ...], to: FileFilter) -> SourceRequirements:
-    return joined(
+    return merge_requirements(
         each if isinstance(each, SourceRequirements) else read_source(each, to) for each in sources
     )
 
 
-def names(found: Report | Readiness) -> set[str]:
+def names(found: WarmReport | Readiness) -> set[str]:
     """Of the distributions that are needed."""
     beside = (".metadata", ".provenance")
     return {need.filename for need in found.needs.files if not need.filename.endswith(beside)}

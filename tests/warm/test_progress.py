@@ -6,7 +6,7 @@ import io
 
 from proxy.model import ProjectName
 from proxy.requirements.model import NeededFile
-from proxy.warm.progress import BarDisplay, Display, LineDisplay, NoDisplay, display
+from proxy.warm.progress import BarDisplay, Display, LineDisplay, NoDisplay, choose_display
 
 NEEDS = [
     NeededFile(ProjectName("top"), f"top-{n}-py3-none-any.whl", "-", 1_000_000) for n in (1, 2)
@@ -51,7 +51,7 @@ def test_what_is_held_takes_no_time() -> None:
 
 def test_a_terminal_gets_bars() -> None:
     to = Terminal()
-    shown = display(to)
+    shown = choose_display(to)
     assert isinstance(shown, BarDisplay)
     fetch(shown, [0.0])
     assert "2 files" in to.getvalue() and "resolving [top]" in to.getvalue()
@@ -59,7 +59,7 @@ def test_a_terminal_gets_bars() -> None:
 
 def test_quiet_is_silent() -> None:
     to = Terminal()
-    shown = display(to, quiet=True)
+    shown = choose_display(to, quiet=True)
     assert isinstance(shown, NoDisplay)
     fetch(shown, [0.0])
     assert not to.getvalue()

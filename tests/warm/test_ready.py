@@ -16,7 +16,7 @@ import pytest
 from proxy.composition.proxy import open_proxy
 from proxy.distributions.targets import parse_targets
 from proxy.errors import ConfigurationError
-from proxy.requirements.gather import needed
+from proxy.requirements.gather import needed_files
 from proxy.requirements.model import FileFilter, NeededFile
 from proxy.requirements.sources import read_source
 from proxy.requirements.sources.document import SourceDocument
@@ -208,7 +208,7 @@ async def test_needs_are_the_same_with_and_without_a_network(here: WarmSite) -> 
     report = await here.warm(lock, "alpha", to=TARGETS)
     async with open_proxy(here.settings(offline=True, offline_list_all=True)) as proxy:
         wants = read_source(lock, TARGETS)
-        found = await needed(proxy.index, wants, TARGETS)
+        found = await needed_files(proxy.index, wants, TARGETS)
     assert set(found.files) <= set(report.needs.files)
     assert found.pages == ("alpha", "beta", "gamma")
 

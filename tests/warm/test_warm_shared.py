@@ -16,7 +16,7 @@ from pydantic import HttpUrl
 from proxy.composition.cache import open_cache
 from proxy.composition.proxy import open_proxy
 from proxy.maintenance import verify
-from proxy.requirements.resolver import serving
+from proxy.requirements.resolver import serve_index
 from proxy.warm.progress import NoDisplay
 from proxy.warm.warm import warm_remote
 from tests.support.content import sha256
@@ -63,7 +63,7 @@ async def test_another_waystation_is_warmed_by_asking_it(
     source = here.source("requirements.txt", hashed) if locked else "top"
     remote = here.settings()
     ours = here.settings(cache_dir=tmp_path / "ours")
-    async with open_proxy(remote) as proxy, serving(proxy.index) as address:
+    async with open_proxy(remote) as proxy, serve_index(proxy.index) as address:
         wants, url = read((source,), choice()), HttpUrl(address)
         async with asyncio.timeout(LIMIT):
             report = await warm_remote(ours, url, wants, choice(), NoDisplay())

@@ -1,6 +1,6 @@
-"""Sources: what names, requirements, projects, lock files and access logs ask for.
+"""Sources: reads names, requirements files, projects, lock files and access logs.
 
-Nothing here goes to a network; ``read_source`` finds the reader for an argument.
+Nothing here uses a network. ``read_source`` chooses the reader for an argument.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from proxy.requirements.sources.document import (
     SourceDocument,
     open_document,
     read_document,
-    read_names,
+    read_named_project,
 )
-from proxy.requirements.sources.local_projects import path_of
+from proxy.requirements.sources.local_projects import to_path
 from proxy.requirements.sources.lock_files import read_pylock
 from proxy.requirements.sources.missing_list import read_missing_list
 from proxy.requirements.sources.pdm_lock import read_pdm_lock
@@ -42,28 +42,28 @@ _LOGS = (".log", ".jsonl", ".json")
 
 def read_source(
     argument: str,
-    choice: FileFilter,
+    file_filter: FileFilter,
     *,
     environ: Mapping[str, str] | None = None,
     extras: GroupSelection = "all",
     groups: GroupSelection = "all",
     latest: int | None = None,
 ) -> SourceRequirements:
-    """What one argument of the command line asks for.
+    """What one SOURCE argument of the command line asks for.
 
     An argument is a file or its ``file:`` address, a directory with a ``pyproject.toml``, a
-    project's name with specifiers, or ``-`` for standard input: requirements, and files as
-    ``ready`` lists them.
-    ``extras`` and ``groups`` are for ``pyproject.toml``: lock files are taken whole.
-    ``environ`` is what ``${NAME}`` in requirements files refers to; ``latest`` is for names.
+    project's name with specifiers, or ``-`` for standard input: requirements, or the list of
+    missing files that ``ready`` prints.
+    ``extras`` and ``groups`` apply to ``pyproject.toml``: lock files are read whole.
+    ``environ`` has the values of ``${NAME}`` in requirements files; ``latest`` applies to names.
     Raises ``UnreadableSource``.
     """
     if argument == "-":
         document = read_document("standard input", Path(), sys.stdin.buffer)
-        return read_missing_list(document, choice, environ or {})
-    path = path_of(argument)
-    if _is_name(argument, path):
-        return read_names(argument, latest)
+        return read_missing_list(document, file_filter, environ or {})
+    path = to_path(argument)
+    if _is_project_name(argument, path):
+        return read_named_project(argument, latest)
     if path.is_dir():
         path /= "pyproject.toml"
     if path.suffix in _LOGS:
@@ -73,15 +73,15 @@ def read_source(
     if kind == "pyproject":
         return read_pyproject(document, extras, groups)
     if kind == "requirements":
-        return read_requirements(document, choice, environ or {})
-    return _LOCKS[kind](document, choice)
+        return read_requirements(document, file_filter, environ or {})
+    return _LOCKS[kind](document, file_filter)
 
 
-def _is_name(argument: str, path: Path) -> bool:
-    """Whether it can only be meant as a project on an index.
+def _is_project_name(argument: str, path: Path) -> bool:
+    """Whether the argument is the name of a project on an index.
 
-    A directory of that name says nothing, unless it is a project itself: then that is meant,
-    whose name may be nobody else's business.
+    A directory of that name is ignored unless it has a ``pyproject.toml``: then the argument is
+    the directory, whose name is possibly private and must not be requested from upstream.
     """
     if argument.startswith(".") or "/" in argument.partition("@")[0] or argument.endswith(_FILES):
         return False
@@ -92,7 +92,7 @@ def _is_name(argument: str, path: Path) -> bool:
 
 
 def _kind(path: Path, document: SourceDocument) -> str:
-    """Which reader a file is for: by its name, or else by what is in it."""
+    """The reader for a file: by its name, or else by its content."""
     if is_valid_pylock_path(path):
         return "pylock"
     if path.name in ("uv.lock", "poetry.lock", "pdm.lock", "pyproject.toml"):
@@ -111,4 +111,4 @@ def _kind(path: Path, document: SourceDocument) -> str:
     for kind, found in marks.items():
         if found:
             return kind
-    raise document.unreadable("not a project or lock file of a kind that is known")
+    raise document.unreadable("not a pyproject.toml or a lock file of uv, Poetry, PDM or pylock")

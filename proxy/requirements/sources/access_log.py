@@ -1,4 +1,4 @@
-"""Reads our access log in its JSON form: which pages and files a real build asked for."""
+"""Reads an access log in JSON form: the pages and files that a real build requested."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import msgspec
 from proxy.distributions import safe_filename
 from proxy.model import normalize
 from proxy.requirements.model import LoggedRequest, SourceRequirements, UnreadableSource
+from proxy.runtime import count_text
 
-_LONGEST = 256 * 1024
-"""Bytes of a line."""
+MAX_LINE = 256 * 1024
+"""Bytes of a line of an access log."""
 
 _PAGE = re.compile(r"(?:.*/)?simple/(?P<project>[^/]+)/?\Z")
 _FILE = re.compile(r"(?:.*/)?files/(?P<project>[^/]+)/(?P<digest>[^/]+)/(?P<filename>[^/]+)\Z")
@@ -29,7 +30,7 @@ class LogEntry(msgspec.Struct):
 
 
 def read_access_log(path: Path) -> SourceRequirements:
-    """Each page and file once, in the order of the first request that was answered well.
+    """Each page and file once, in the order of the first successful request.
 
     Raises ``UnreadableSource``.
     """
@@ -42,28 +43,28 @@ def read_access_log(path: Path) -> SourceRequirements:
 
 
 def _read(name: str, file: BinaryIO) -> SourceRequirements:
-    touched: dict[LoggedRequest, None] = {}
+    requests: dict[LoggedRequest, None] = {}
     entries = others = 0
     for number, line in _lines(name, file):
         if not line.startswith(b"{"):
             others += 1
             continue
         entries += 1
-        for each in _touched(_entry(name, number, line)):
-            touched[each] = None
+        for each in _requests(_entry(name, number, line)):
+            requests[each] = None
     if others and not entries:
         raise UnreadableSource(name, 'not a log in JSON form (log_format = "json")')
-    notes = (f"{name}: {others} lines are not JSON and were passed over",) if others else ()
-    return SourceRequirements(touched=tuple(touched), notes=notes)
+    notes = (f"{name}: {count_text(others, 'line')} not in JSON form, ignored",) if others else ()
+    return SourceRequirements(requests=tuple(requests), notes=notes)
 
 
 def _lines(name: str, file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Finished lines that say something: the last may still be in the writing."""
+    """Complete lines that are not empty; the last one may still be written."""
     number = 0
-    while line := file.readline(_LONGEST + 1):
+    while line := file.readline(MAX_LINE + 1):
         number += 1
-        if len(line) > _LONGEST:
-            raise UnreadableSource(name, f"longer than {_LONGEST} bytes", number)
+        if len(line) > MAX_LINE:
+            raise UnreadableSource(name, f"longer than {MAX_LINE} bytes", number)
         if line.endswith(b"\n") and line.strip():
             yield number, line
 
@@ -72,11 +73,11 @@ def _entry(name: str, number: int, line: bytes) -> LogEntry:
     try:
         return msgspec.json.decode(line, type=LogEntry)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise UnreadableSource(name, "not a line of the access log", number) from None
+        raise UnreadableSource(name, "not a JSON object of the access log", number) from None
 
 
-def _touched(entry: LogEntry) -> Iterator[LoggedRequest]:
-    """What was asked for, if it was a page or a file; an address makes no other sense here."""
+def _requests(entry: LogEntry) -> Iterator[LoggedRequest]:
+    """The request, if it was a successful one for a page or a file."""
     if entry.method not in ("GET", "HEAD") or entry.status >= 400:
         return
     address = entry.path.partition("?")[0]

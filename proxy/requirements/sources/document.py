@@ -1,8 +1,6 @@
-"""A source as bytes with a name: decoded, read as TOML, held against a shape.
+"""A source as bytes with a name, and how its parts are decoded and checked.
 
-Reads names and specifiers from the command line: ``requests``, ``requests[socks]>=2,<3``.
-
-Options in the lines of a source.
+Every problem is an ``UnreadableSource`` that names the source.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from packaging.specifiers import SpecifierSet
 from proxy.model import ProjectName, normalize
 from proxy.requirements.model import (
     LatestVersions,
-    Requirements,
+    ResolverInput,
     SkippedRequirement,
     SourceRequirements,
     UnreadableSource,
@@ -32,7 +30,7 @@ from proxy.requirements.model import (
 T = TypeVar("T")
 
 MAX_DOCUMENT = 64 * 1024 * 1024
-"""Bytes; the largest lock files in use have ten million."""
+"""Bytes of a source; the largest lock files in use have ten million."""
 
 _marker = lru_cache(maxsize=4096)(Marker)
 _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
@@ -41,15 +39,15 @@ _AT_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 @dataclass(frozen=True, slots=True)
 class SourceDocument:
     name: str
-    """For messages."""
+    """The name in messages."""
     folder: Path
-    """What relative paths in it start from."""
+    """The folder that relative paths in the document are relative to."""
     content: bytes = field(repr=False)
 
     def unreadable(self, problem: object, line: int | None = None) -> UnreadableSource:
-        """The error for what is wrong; of a text of many lines, only the first is told."""
-        told = str(problem).partition("\n")[0]
-        return UnreadableSource(self.name, told if told.isprintable() else repr(told), line)
+        """The error for a problem; of a message with several lines only the first is kept."""
+        text = str(problem).partition("\n")[0]
+        return UnreadableSource(self.name, text if text.isprintable() else repr(text), line)
 
     def text(self) -> str:
         try:
@@ -68,10 +66,12 @@ class SourceDocument:
                 f"not TOML: {_AT_LINE.sub('', str(error)).strip()}", int(line[1]) if line else None
             ) from None
         except (RecursionError, ValueError):
-            raise self.unreadable("not TOML that can be read: nested or long beyond use") from None
+            raise self.unreadable(
+                "TOML that is nested too deeply or has too long a number"
+            ) from None
 
-    def shaped(self, shape: type[T], data: Any) -> T:
-        """The data as the msgspec struct ``shape``."""
+    def convert(self, shape: type[T], data: Any) -> T:
+        """The data as an instance of the msgspec struct ``shape``."""
         try:
             return msgspec.convert(data, shape)
         except msgspec.ValidationError as error:
@@ -100,7 +100,7 @@ class SourceDocument:
     def specifier(self, text: str) -> SpecifierSet:
         try:
             found = SpecifierSet(text)
-            # Numbers longer than Python reads are only found out when compared.
+            # Numbers longer than Python converts raise an error only when they are compared.
             found.contains("3")
         except ValueError as error:
             raise self.unreadable(error) from None
@@ -123,8 +123,10 @@ def read_document(name: str, folder: Path, file: BinaryIO) -> SourceDocument:
     return SourceDocument(name, folder, content)
 
 
-def read_names(argument: str, latest: int | None = None) -> SourceRequirements:
-    """The project with all it needs and, with ``latest``, its newest so many versions alone.
+def read_named_project(argument: str, latest: int | None = None) -> SourceRequirements:
+    """A name with specifiers, such as ``requests[socks]>=2``: the project and its dependencies.
+
+    With ``latest``, also the files of its newest ``latest`` versions, without dependencies.
 
     Raises ``UnreadableSource``.
     """
@@ -135,11 +137,11 @@ def read_names(argument: str, latest: int | None = None) -> SourceRequirements:
         reason = "comes from an address, not from an index"
         return SourceRequirements(skipped=(SkippedRequirement(project, project, reason),))
     named = (LatestVersions(project, found.specifier, latest),) if latest else ()
-    return SourceRequirements(requirements=(Requirements(argument, f"{found}\n"),), named=named)
+    return SourceRequirements(requirements=(ResolverInput(argument, f"{found}\n"),), latest=named)
 
 
-class Parser(argparse.ArgumentParser):
-    """Raises ``ValueError`` for what is wrong, and ends nothing."""
+class OptionParser(argparse.ArgumentParser):
+    """Parses options of a line; raises ``ValueError`` instead of ending the process."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(message)

@@ -1,4 +1,4 @@
-"""Local projects that sources name by a path: a resolver reads them, we see to their building."""
+"""Local projects that sources name by a path: the line for the resolver, and what builds them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.request import url2pathname
 from msgspec import Struct
 
 from proxy.distributions import UnusableArchive, read_sdist_file
-from proxy.requirements.model import Requirements, SourceRequirements, UnreadableSource
+from proxy.requirements.model import ResolverInput, SourceRequirements, UnreadableSource
 from proxy.requirements.sources.document import SourceDocument, open_document
 from proxy.requirements.sources.pyproject import (
     DEFAULT_BUILD_REQUIREMENTS,
@@ -22,8 +22,8 @@ from proxy.requirements.sources.pyproject import (
     local_line,
 )
 
-LEGACY = "setuptools>=40.8.0\nwheel\n"
-"""What builds an sdist that does not say what builds it (PEP 518)."""
+LEGACY_BUILD_REQUIREMENTS = "setuptools>=40.8.0\nwheel\n"
+"""Build requirements of an sdist without ``[build-system]`` (PEP 518)."""
 _WRITTEN = re.compile(r"(?P<path>[^;\[]+?)\s*(?:\[(?P<extras>[^\]]*)\])?\s*(?P<marker>;.*)?\Z")
 _NAMED = re.compile(r"[\w.-]+\s*(?:\[[^\]]*\]\s*)?@\s*[a-z]")
 _ARCHIVE = (".whl", ".zip", ".tar.gz", ".tar.bz2", ".tgz", ".tar.xz")
@@ -33,8 +33,8 @@ class _Shape(Struct, rename="kebab"):
     build_system: BuildSystem | None = None
 
 
-def names_path(text: str) -> bool:
-    """Whether a line of a requirements file names something local, as pip tells it."""
+def is_local_path(text: str) -> bool:
+    """Whether a line of a requirements file is a local path, by the rules of pip."""
     if _NAMED.match(text):
         return False
     path = text.partition(";")[0].partition("[")[0].strip()
@@ -44,15 +44,15 @@ def names_path(text: str) -> bool:
 def local_project(
     document: SourceDocument, text: str, number: int
 ) -> tuple[str, SourceRequirements] | None:
-    """For ``path[extras]; marker``: the line a resolver reads, and what building takes.
+    """For ``path[extras]; marker``: the line for the resolver, and the build requirements.
 
-    The path starts from the working directory, as for pip and uv. None if it is a file that
-    is no distribution. Raises ``UnreadableSource``.
+    Paths are relative to the working directory, as for pip and uv. None if the path is a file
+    that is not a distribution. Raises ``UnreadableSource``.
     """
     written = _WRITTEN.match(text)
     if written is None:
-        raise document.unreadable("not a requirement, nor a path", number)
-    folder = path_of(written["path"])
+        raise document.unreadable("neither a requirement nor a path", number)
+    folder = to_path(written["path"])
     is_file = exists(folder.is_file)
     if is_file and not folder.name.endswith(_ARCHIVE):
         return None
@@ -65,11 +65,13 @@ def local_project(
     there = folder.resolve()
     if is_file:
         return line, _archive_build(there)
-    return line, local_build(document, there, there.name)
+    return line, project_build_requirements(document, there, there.name)
 
 
-def local_build(document: SourceDocument, folder: str | Path, name: str) -> SourceRequirements:
-    """What it takes to build the project in a folder, relative to that of ``document``.
+def project_build_requirements(
+    document: SourceDocument, folder: str | Path, name: str
+) -> SourceRequirements:
+    """The build requirements of the project in a folder, relative to that of ``document``.
 
     Raises ``UnreadableSource`` if its ``pyproject.toml`` cannot be used.
     """
@@ -77,30 +79,30 @@ def local_build(document: SourceDocument, folder: str | Path, name: str) -> Sour
     if not exists(file.is_file):
         text = "".join(f"{each}\n" for each in DEFAULT_BUILD_REQUIREMENTS)
         return SourceRequirements(
-            requirements=(Requirements(f"{document.name}: to build {name}", text),)
+            requirements=(ResolverInput(f"{document.name}, build requirements of {name}", text),)
         )
     there = open_document(file)
-    return build_requirements(there, there.shaped(Pyproject, there.toml()))
+    return build_requirements(there, there.convert(Pyproject, there.toml()))
 
 
 def _archive_build(file: Path) -> SourceRequirements:
     if file.name.endswith(".whl"):
         return SourceRequirements()
     with file.open("rb") as opened:
-        return sdist_build(opened, file.name)
+        return archive_build_requirements(opened, file.name)
 
 
-def sdist_build(file: BinaryIO, filename: str) -> SourceRequirements:
+def archive_build_requirements(file: BinaryIO, filename: str) -> SourceRequirements:
     """The build requirements of an sdist."""
     file.seek(0)
-    legacy = Requirements(f"{filename}, build requirements", LEGACY)
+    legacy = ResolverInput(f"{filename}, build requirements", LEGACY_BUILD_REQUIREMENTS)
     try:
         content = read_sdist_file(file, filename, "pyproject.toml")
     except UnusableArchive:
         return SourceRequirements(requirements=(legacy,))
     document = SourceDocument(filename, Path(), content)
     try:
-        system = document.shaped(_Shape, document.toml()).build_system
+        system = document.convert(_Shape, document.toml()).build_system
         if system is None:
             return SourceRequirements(requirements=(legacy,))
         return build_requirements(document, Pyproject(build_system=system))
@@ -109,15 +111,15 @@ def sdist_build(file: BinaryIO, filename: str) -> SourceRequirements:
 
 
 def exists(test: Callable[[], bool]) -> bool:
-    """What ``Path.is_file`` or ``is_dir`` says, and no for what cannot be a path at all."""
+    """The result of ``Path.is_file`` or ``is_dir``; False for text that cannot be a path."""
     try:
         return test()
     except (OSError, ValueError):
         return False
 
 
-def path_of(text: str) -> Path:
-    """The path that a ``file:`` address names, or the text is."""
+def to_path(text: str) -> Path:
+    """The path of a ``file:`` address, or the text as a path."""
     if text.startswith("file:"):
         return Path(url2pathname(urlsplit(text).path))
     return Path(text)

@@ -1,6 +1,6 @@
-"""What all lock files have in common: versions of projects, and their files with digests.
+"""What all lock files have in common, and the reader of ``pylock.toml`` (PEP 751).
 
-Reads ``pylock.toml`` (PEP 751), with the reader of ``packaging``.
+Each format is read into ``LockedProject`` values; ``locked_requirements`` selects their files.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from proxy.distributions import Target, belongs_to, safe_filename, version_of
 from proxy.model import ProjectName
 from proxy.requirements.model import (
     FileFilter,
-    Pinned,
+    PinnedFile,
     PinnedVersion,
     SkippedRequirement,
     SourceRequirements,
-    joined,
+    merge_requirements,
 )
 from proxy.requirements.sources.document import SourceDocument
-from proxy.requirements.sources.local_projects import local_build
+from proxy.requirements.sources.local_projects import project_build_requirements
 from proxy.simple import last_segment, resolve
 
 _HASH = re.compile(r"[a-z][a-z0-9_]{0,31}:[0-9a-f]{16,256}\Z")
@@ -33,52 +33,55 @@ _HASH = re.compile(r"[a-z][a-z0-9_]{0,31}:[0-9a-f]{16,256}\Z")
 @dataclass(frozen=True, slots=True)
 class LockedFile:
     filename: str | None
-    """None: the last part of the address."""
+    """None: the last segment of the address."""
     hashes: tuple[str, ...]
     """Each ``<algorithm>:<hex>``."""
     url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Locked:
+class LockedProject:
     """One version of one project."""
 
     name: str
     version: str | None
-    """None: the one that its files are named for."""
+    """None: the version in the names of its files."""
     files: tuple[LockedFile, ...]
     targets: tuple[Target, ...]
-    """Those that need it."""
+    """The targets that need this version."""
     elsewhere: str | None = None
-    """If it comes from something other than an index, what that is."""
+    """For a project that does not come from an index: where it comes from."""
     certain: bool = True
-    """Whether the lock says for which machines it is needed; else it may be for none of them."""
+    """Whether the lock file says which targets need it; if not, perhaps none of them does."""
 
 
-def for_pythons(
-    document: SourceDocument, choice: FileFilter, pythons: SpecifierSet | None
+def select_targets(
+    document: SourceDocument, file_filter: FileFilter, pythons: SpecifierSet | None
 ) -> tuple[tuple[Target, ...], SourceRequirements]:
-    """The targets a lock is made for, and what to say of the others."""
-    meant = tuple(each for each in choice.targets if pythons is None or each.meets(pythons))
+    """The targets that the lock file is made for; the others are skipped requirements."""
+    targets = file_filter.targets
+    supported = tuple(each for each in targets if pythons is None or each.meets(pythons))
     others = (
         SkippedRequirement(document.name, str(each), f"locked for Python {pythons} only")
-        for each in choice.targets
-        if each not in meant
+        for each in targets
+        if each not in supported
     )
-    return meant, SourceRequirements(skipped=tuple(others))
+    return supported, SourceRequirements(skipped=tuple(others))
 
 
-def wants(
-    document: SourceDocument, choice: FileFilter, locked: Iterable[Locked]
+def locked_requirements(
+    document: SourceDocument, file_filter: FileFilter, locked: Iterable[LockedProject]
 ) -> SourceRequirements:
-    """The wanted files of what is locked. Raises ``UnreadableSource``."""
-    return joined(_of(document, choice, each) for each in locked if each.targets)
+    """The locked files that the filter accepts. Raises ``UnreadableSource``."""
+    return merge_requirements(
+        _requirements_of(document, file_filter, each) for each in locked if each.targets
+    )
 
 
-def digests(
+def parse_hashes(
     document: SourceDocument, hashes: Iterable[str], line: int | None = None
 ) -> frozenset[str]:
-    """``<algorithm>:<hex>``, checked and in lower case. Raises ``UnreadableSource``."""
+    """The hashes in lower case. Raises ``UnreadableSource`` unless all are ``algorithm:hex``."""
     lowered = frozenset(each.lower() for each in hashes)
     for each in lowered:
         if not _HASH.match(each):
@@ -86,7 +89,7 @@ def digests(
     return lowered
 
 
-def version(document: SourceDocument, text: str, line: int | None = None) -> str:
+def parse_version(document: SourceDocument, text: str, line: int | None = None) -> str:
     """The version in its normal form (PEP 440). Raises ``UnreadableSource``."""
     try:
         return str(Version(text))
@@ -94,22 +97,24 @@ def version(document: SourceDocument, text: str, line: int | None = None) -> str
         raise document.unreadable(f"not a version: {text[:40]!r}", line) from None
 
 
-def _of(document: SourceDocument, choice: FileFilter, locked: Locked) -> SourceRequirements:
+def _requirements_of(
+    document: SourceDocument, file_filter: FileFilter, locked: LockedProject
+) -> SourceRequirements:
     project = document.project(locked.name)
     if locked.elsewhere:
         reason = f"comes from {locked.elsewhere}, not from an index"
         return SourceRequirements(skipped=(SkippedRequirement(document.name, project, reason),))
     if bare := [each for each in locked.files if not _filename(each)]:
-        number = version(document, locked.version or "")
-        known = digests(document, (text for each in bare for text in each.hashes))
+        number = parse_version(document, locked.version or "")
+        known = parse_hashes(document, (text for each in bare for text in each.hashes))
         return SourceRequirements(versions=(PinnedVersion(project, number, known, locked.targets),))
     files = [_pinned(document, project, each, locked) for each in locked.files]
-    taken = tuple(each for each in files if choice.takes(each.filename, locked.targets))
-    unserved = tuple(_unserved(document, choice, taken, project, locked))
+    accepted = tuple(each for each in files if file_filter.accepts(each.filename, locked.targets))
+    unserved = tuple(_unserved(document, file_filter, accepted, project, locked))
     if locked.certain or not locked.files:
-        return SourceRequirements(files=taken, skipped=unserved)
+        return SourceRequirements(files=accepted, skipped=unserved)
     return SourceRequirements(
-        files=taken, notes=tuple(f"{each}, if it is needed" for each in unserved)
+        files=accepted, notes=tuple(f"{each}, if it is needed" for each in unserved)
     )
 
 
@@ -118,59 +123,59 @@ def _filename(file: LockedFile) -> str:
 
 
 def _pinned(
-    document: SourceDocument, project: ProjectName, file: LockedFile, locked: Locked
-) -> Pinned:
+    document: SourceDocument, project: ProjectName, file: LockedFile, locked: LockedProject
+) -> PinnedFile:
     filename = _filename(file)
     if not safe_filename(filename) or not belongs_to(filename, project):
-        raise document.unreadable(f"{project}: {filename[:80]!r} is no file name of the project")
-    number = version(document, locked.version or version_of(filename, project) or "")
+        raise document.unreadable(f"{project}: {filename[:80]!r} is not a filename of the project")
+    number = parse_version(document, locked.version or version_of(filename, project) or "")
     address = resolve("", file.url) if file.url else None
-    hashes = dict(each.split(":", 1) for each in sorted(digests(document, file.hashes)))
-    return Pinned(
+    hashes = dict(each.split(":", 1) for each in sorted(parse_hashes(document, file.hashes)))
+    return PinnedFile(
         project, number, filename, hashes, address[0] if address else None, locked.targets
     )
 
 
 def _unserved(
     document: SourceDocument,
-    choice: FileFilter,
-    taken: Iterable[Pinned],
+    file_filter: FileFilter,
+    accepted: Iterable[PinnedFile],
     project: ProjectName,
-    locked: Locked,
+    locked: LockedProject,
 ) -> Iterator[SkippedRequirement]:
-    """The targets for which none of the files taken can be installed."""
-    names = [each.filename for each in taken]
+    """The targets that can install none of the accepted files."""
+    names = [each.filename for each in accepted]
     what = f"{project} {locked.version or ''}".strip()
     for target in locked.targets:
-        alone = FileFilter((target,), choice.sdists)
-        if not any(alone.takes(name) for name in names):
+        alone = FileFilter((target,), file_filter.sdists)
+        if not any(alone.accepts(name) for name in names):
             yield SkippedRequirement(
-                document.name, what, f"the lock has no wanted file for {target}"
+                document.name, what, f"the lock file has no suitable file for {target}"
             )
 
 
-def read_pylock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
+def read_pylock(document: SourceDocument, file_filter: FileFilter) -> SourceRequirements:
     """All extras and dependency groups that are locked. Raises ``UnreadableSource``."""
     try:
         lock = Pylock.from_dict(document.toml())
-        targets, others = for_pythons(document, choice, lock.requires_python)
+        targets, others = select_targets(document, file_filter, lock.requires_python)
         locked = [_locked(each, targets) for each in lock.packages if each.directory is None]
     except (PylockValidationError, RecursionError, ValueError) as error:
         raise document.unreadable(error) from None
     builds = (
-        local_build(document, each.directory.path, each.name)
+        project_build_requirements(document, each.directory.path, each.name)
         for each in lock.packages
         if each.directory is not None
     )
-    return joined((others, wants(document, choice, locked), *builds))
+    return merge_requirements((others, locked_requirements(document, file_filter, locked), *builds))
 
 
-def _locked(entry: Package, targets: tuple[Target, ...]) -> Locked:
+def _locked(entry: Package, targets: tuple[Target, ...]) -> LockedProject:
     files = tuple(_files(entry))
     version = str(entry.version) if entry.version else None
     admitted = tuple(each for each in targets if each.admits(entry.marker))
     elsewhere = entry.vcs.type if entry.vcs else "an address" if entry.archive else None
-    return Locked(entry.name, version, files, admitted, elsewhere)
+    return LockedProject(entry.name, version, files, admitted, elsewhere)
 
 
 def _files(entry: Package) -> Iterator[LockedFile]:

@@ -1,4 +1,4 @@
-"""Reads ``pdm.lock``: digests beside each version, or in ``metadata`` as older PDM put them."""
+"""Reads ``pdm.lock``; older versions of PDM wrote the digests into the table ``metadata``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from msgspec import Struct, field
 
 from proxy.distributions import Target
 from proxy.model import ProjectName
-from proxy.requirements.model import FileFilter, SourceRequirements, joined
+from proxy.requirements.model import FileFilter, SourceRequirements, merge_requirements
 from proxy.requirements.sources.document import SourceDocument
-from proxy.requirements.sources.local_projects import exists, local_build
-from proxy.requirements.sources.lock_files import Locked, LockedFile, wants
+from proxy.requirements.sources.local_projects import exists, project_build_requirements
+from proxy.requirements.sources.lock_files import LockedFile, LockedProject, locked_requirements
 
 
 class PdmFile(Struct):
@@ -47,7 +47,7 @@ class PdmMetadata(Struct):
     lock_version: str
     strategy: list[str] = []
     files: dict[str, list[PdmFile]] = {}
-    """Of older formats: by project and version, with a space between."""
+    """In older formats; the key is ``name version``."""
 
 
 class PdmLock(Struct):
@@ -55,40 +55,43 @@ class PdmLock(Struct):
     entries: list[PdmPackage] = field(name="package", default_factory=list)
 
 
-def read_pdm_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
+def read_pdm_lock(document: SourceDocument, file_filter: FileFilter) -> SourceRequirements:
     """All groups. Raises ``UnreadableSource``."""
-    lock = document.shaped(PdmLock, document.toml())
-    older = {_spelled(document, key): files for key, files in lock.metadata.files.items()}
+    lock = document.convert(PdmLock, document.toml())
+    older = {
+        _project_and_version(document, key): files for key, files in lock.metadata.files.items()
+    }
     local = {n for n, each in enumerate(lock.entries) if _is_local(document, each)}
     locked = (
-        Locked(
+        LockedProject(
             entry.name,
             entry.version,
             tuple(
                 LockedFile(file.file, (file.hash,), file.url)
                 for file in entry.files
-                or older.get(_spelled(document, f"{entry.name} {entry.version}"), [])
+                or older.get(_project_and_version(document, f"{entry.name} {entry.version}"), [])
             ),
-            _admitting(document, choice.targets, entry),
+            _admitting(document, file_filter.targets, entry),
             entry.elsewhere,
-            # Otherwise most markers are only beside who depends on a version.
+            # Without this strategy most markers are only in the dependency lists.
             certain="inherit_metadata" in lock.metadata.strategy,
         )
         for n, entry in enumerate(lock.entries)
         if n not in local
     )
     builds = (
-        local_build(document, lock.entries[n].path or "", lock.entries[n].name) for n in local
+        project_build_requirements(document, lock.entries[n].path or "", lock.entries[n].name)
+        for n in local
     )
-    return joined((wants(document, choice, locked), *builds))
+    return merge_requirements((locked_requirements(document, file_filter, locked), *builds))
 
 
 def _is_local(document: SourceDocument, entry: PdmPackage) -> bool:
     return entry.path is not None and exists((document.folder / entry.path).is_dir)
 
 
-def _spelled(document: SourceDocument, key: str) -> tuple[ProjectName, str]:
-    """Project and version; the name may be spelled in any way, and have extras."""
+def _project_and_version(document: SourceDocument, key: str) -> tuple[ProjectName, str]:
+    """The normalized project and the version; the name in the key may have extras."""
     name, _, number = key.rpartition(" ")
     return document.project(name.partition("[")[0]), number
 

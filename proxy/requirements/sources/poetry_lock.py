@@ -1,4 +1,4 @@
-"""Reads ``poetry.lock`` of every generation: digests in ``metadata`` or beside each version."""
+"""Reads ``poetry.lock``; older versions of Poetry wrote the digests into ``metadata``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from msgspec import Struct, field
 
 from proxy.distributions import Target, version_of
 from proxy.model import ProjectName
-from proxy.requirements.model import FileFilter, SourceRequirements, joined
+from proxy.requirements.model import FileFilter, SourceRequirements, merge_requirements
 from proxy.requirements.sources.document import SourceDocument
-from proxy.requirements.sources.local_projects import local_build
-from proxy.requirements.sources.lock_files import Locked, LockedFile, version, wants
+from proxy.requirements.sources.local_projects import project_build_requirements
+from proxy.requirements.sources.lock_files import (
+    LockedFile,
+    LockedProject,
+    locked_requirements,
+    parse_version,
+)
 
 
 class PoetryFile(Struct):
@@ -38,9 +43,9 @@ class PoetryPackage(Struct):
 class PoetryMetadata(Struct):
     lock_version: str = field(name="lock-version", default="0")
     files: dict[str, list[PoetryFile]] = {}
-    """Of formats 1.0 and 1.1: all files of all locked versions of a project."""
+    """In formats 1.0 and 1.1: all files of all locked versions of a project."""
     hashes: dict[str, list[str]] = {}
-    """Of the first format, which had no file names."""
+    """In the first format, which had no filenames."""
 
 
 class PoetryLock(Struct):
@@ -48,18 +53,18 @@ class PoetryLock(Struct):
     entries: list[PoetryPackage] = field(name="package", default_factory=list)
 
 
-def read_poetry_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
+def read_poetry_lock(document: SourceDocument, file_filter: FileFilter) -> SourceRequirements:
     """All groups and extras. Raises ``UnreadableSource``."""
-    lock = document.shaped(PoetryLock, document.toml())
+    lock = document.convert(PoetryLock, document.toml())
     files = _older_files(document, lock.metadata)
-    # Before 2.1, markers were only beside who depends on a version, and in pyproject.toml.
+    # Before 2.1, markers were only in the dependency lists and in pyproject.toml.
     certain = lock.metadata.lock_version not in ("0", "1.0", "1.1", "2.0")
     locked = (
-        Locked(
+        LockedProject(
             entry.name,
             entry.version,
             tuple(_files(document, files, entry)),
-            _admitting(document, choice.targets, entry),
+            _admitting(document, file_filter.targets, entry),
             None if entry.source.type == "legacy" else entry.source.type,
             certain=certain,
         )
@@ -67,17 +72,17 @@ def read_poetry_lock(document: SourceDocument, choice: FileFilter) -> SourceRequ
         if entry.source.type != "directory"
     )
     builds = (
-        local_build(document, entry.source.url, entry.name)
+        project_build_requirements(document, entry.source.url, entry.name)
         for entry in lock.entries
         if entry.source.type == "directory"
     )
-    return joined((wants(document, choice, locked), *builds))
+    return merge_requirements((locked_requirements(document, file_filter, locked), *builds))
 
 
 def _older_files(
     document: SourceDocument, metadata: PoetryMetadata
 ) -> dict[ProjectName, list[LockedFile]]:
-    """What older formats hold: with file names, or digests (all of them sha256) alone."""
+    """The files in older formats: with filenames, or with sha256 digests alone."""
     found = {
         document.project(name): [LockedFile(each.file, (each.hash,)) for each in listed]
         for name, listed in metadata.files.items()
@@ -93,7 +98,7 @@ def _files(
 ) -> Iterable[LockedFile]:
     if entry.files:
         return [LockedFile(each.file, (each.hash,)) for each in entry.files]
-    project, number = document.project(entry.name), version(document, entry.version)
+    project, number = document.project(entry.name), parse_version(document, entry.version)
     return [
         each
         for each in older.get(project, [])

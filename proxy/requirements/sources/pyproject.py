@@ -1,4 +1,4 @@
-"""Reads ``pyproject.toml``: what it takes to build and to run a project (PEP 518, 621, 735)."""
+"""Reads the requirements to build and run a project: ``pyproject.toml`` (PEP 518, 621, 735)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ from packaging.dependency_groups import DependencyGroupInclude, DependencyGroupR
 from packaging.requirements import Requirement
 
 from proxy.model import normalize
-from proxy.requirements.model import Requirements, SkippedRequirement, SourceRequirements, joined
+from proxy.requirements.model import (
+    ResolverInput,
+    SkippedRequirement,
+    SourceRequirements,
+    merge_requirements,
+)
 from proxy.requirements.sources.document import SourceDocument
 
 Wanted = Requirement | str
-"""A requirement, or a line that stands for a local project."""
+"""A requirement, or a line for a local project."""
 
 GroupSelection = Collection[str] | Literal["all"]
-"""Extras or groups by name, or all there are."""
+"""Extras or groups by name, or all of them."""
 
 DEFAULT_BUILD_REQUIREMENTS = ("setuptools>=40.8.0",)
-"""What builds a project that does not say what builds it (PEP 518)."""
+"""Build requirements of a project without ``[build-system]`` (PEP 518)."""
 
 
 class Project(Struct, rename="kebab"):
@@ -53,50 +58,51 @@ class Pyproject(Struct, rename="kebab"):
 def read_pyproject(
     document: SourceDocument, extras: GroupSelection = "all", groups: GroupSelection = "all"
 ) -> SourceRequirements:
-    """Build requirements and dependencies always. Raises ``UnreadableSource``.
+    """Build requirements, dependencies, and the chosen extras and groups.
 
-    The dependencies are asked for on their own and, if there is more, together with the
-    extras and groups: what is newest for one may be too new for the other.
+    The dependencies are resolved alone and, if there are extras or groups, together with these:
+    both resolutions are needed, and they may come to different versions. Raises
+    ``UnreadableSource``.
     """
-    shape = document.shaped(Pyproject, document.toml())
+    shape = document.convert(Pyproject, document.toml())
     if not (shape.project or shape.build_system or shape.dependency_groups):
         raise document.unreadable("has no [project], [build-system] or [dependency-groups] table")
     base, more = _dependencies(document, shape, ()), _dependencies(document, shape, extras)
     more = [*more, *_groups(document, shape, groups)]
     foreign = {
-        document.project(name) for name, at in shape.tool.uv.sources.items() if not _index(at)
+        document.project(name) for name, at in shape.tool.uv.sources.items() if not _is_index(at)
     }
     alone, together = _text(base, foreign), _text(more, foreign)
-    asked = [Requirements(document.name, alone)] if alone else []
+    asked = [ResolverInput(document.name, alone)] if alone else []
     if together != alone:
-        asked.append(Requirements(f"{document.name}, with extras and groups", together))
+        asked.append(ResolverInput(f"{document.name}, with extras and groups", together))
     own = SourceRequirements(
         requirements=tuple(asked), skipped=tuple(_skipped(document, more, foreign))
     )
-    return joined((build_requirements(document, shape), own))
+    return merge_requirements((build_requirements(document, shape), own))
 
 
 def local_line(folder: Path, extras: Iterable[str] = ()) -> str:
-    """A local project as a line of a requirements file that a resolver can read anywhere."""
+    """A local project as a line of a requirements file that is valid in any directory."""
     wanted = ",".join(sorted(extras))
     return folder.resolve().as_uri() + (f"[{wanted}]" if wanted else "")
 
 
 def build_requirements(document: SourceDocument, shape: Pyproject) -> SourceRequirements:
-    """What it takes to build the project, if anything."""
+    """The build requirements of the project."""
     if not shape.build_system and not shape.project:
         return SourceRequirements()
     requires = shape.build_system.requires if shape.build_system else DEFAULT_BUILD_REQUIREMENTS
     found = [document.requirement(each) for each in requires]
     text = _text(found)
-    asked = (Requirements(f"{document.name}, build requirements", text),) if text else ()
+    asked = (ResolverInput(f"{document.name}, build requirements", text),) if text else ()
     return SourceRequirements(requirements=asked, skipped=tuple(_skipped(document, found, ())))
 
 
 def _dependencies(
     document: SourceDocument, shape: Pyproject, extras: GroupSelection
 ) -> list[Wanted]:
-    """Those of the project with some of its extras."""
+    """The dependencies of the project with some of its extras."""
     if shape.project is None:
         return []
     itself = document.project(shape.project.name)
@@ -110,7 +116,7 @@ def _dependencies(
     found = [document.requirement(each) for each in shape.project.dependencies]
     waiting = [*names]
     while waiting:
-        # An extra may ask for others: "me[other]".
+        # An extra may require other extras of the same project.
         for each in map(document.requirement, optional[waiting.pop()]):
             inner = each.extras if normalize(each.name) == itself else ()
             added = [n for n in _chosen(document, "extra", inner, optional) if n not in names]
@@ -130,15 +136,15 @@ def _groups(document: SourceDocument, shape: Pyproject, groups: GroupSelection) 
             for each in read.lookup(name):
                 if isinstance(each, DependencyGroupInclude):
                     inner = _chosen(document, "group", [each.include_group], read.dependency_groups)
-                    # The list grows while it is walked; each group comes once, so that
-                    # includes in a circle end.
+                    # The list grows while it is iterated. Each group is added once, so that
+                    # circular includes end.
                     names += [name for name in inner if name not in names]
                 else:
                     found.append(document.requirement(str(each)))
     except ExceptionGroup as errors:
         raise document.unreadable(f"[dependency-groups]: {errors.exceptions[0]}") from None
     except RecursionError:
-        raise document.unreadable("[dependency-groups]: nested beyond use") from None
+        raise document.unreadable("[dependency-groups]: nested too deeply") from None
     return found
 
 
@@ -150,7 +156,7 @@ def _chosen(
     *,
     open_ended: bool = False,
 ) -> list[str]:
-    """Names of extras or groups, normalized. Raises ``UnreadableSource`` for an unknown one."""
+    """Normalized names of extras or groups. Raises ``UnreadableSource`` for an unknown name."""
     if wanted == "all":
         return [*known]
     names = [document.project(name) for name in wanted]
@@ -160,8 +166,8 @@ def _chosen(
     return [*names]
 
 
-def _index(at: object) -> bool:
-    """Whether an entry of ``[tool.uv.sources]`` says which index, and nothing but that."""
+def _is_index(at: object) -> bool:
+    """Whether an entry of ``[tool.uv.sources]`` only chooses an index."""
     return all(isinstance(e, dict) and "index" in e for e in (at if isinstance(at, list) else [at]))
 
 
@@ -179,7 +185,7 @@ def _skipped(
                 document.name, _project(each), "comes from an address, not from an index"
             )
         elif _project(each) in foreign:
-            reason = "comes from elsewhere, by [tool.uv.sources]"
+            reason = "[tool.uv.sources] names a source that is not an index"
             yield SkippedRequirement(document.name, _project(each), reason)
 
 

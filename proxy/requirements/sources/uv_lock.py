@@ -1,4 +1,4 @@
-"""Reads ``uv.lock``: the files of every version that some target can need."""
+"""Reads ``uv.lock``: the files of every version that a target may need."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import Any
 from msgspec import Struct, field
 
 from proxy.distributions import Target
-from proxy.requirements.model import FileFilter, SourceRequirements, joined
+from proxy.requirements.model import FileFilter, SourceRequirements, merge_requirements
 from proxy.requirements.sources.document import SourceDocument
-from proxy.requirements.sources.local_projects import local_build
-from proxy.requirements.sources.lock_files import Locked, LockedFile, for_pythons, wants
+from proxy.requirements.sources.local_projects import project_build_requirements
+from proxy.requirements.sources.lock_files import (
+    LockedFile,
+    LockedProject,
+    locked_requirements,
+    select_targets,
+)
 
 _KNOWN_VERSION = 1
 _LOCAL = ("editable", "virtual", "directory")
@@ -53,7 +58,7 @@ class UvPackage(Struct, rename="kebab"):
     @property
     def kind(self) -> str:
         """``registry``, ``git``, ``editable``, …"""
-        return next(iter(self.source), "nowhere")
+        return next(iter(self.source), "an unknown source")
 
 
 class UvManifest(Struct, rename="kebab"):
@@ -68,13 +73,13 @@ class UvLock(Struct, rename="kebab"):
     entries: list[UvPackage] = field(name="package", default_factory=list)
 
 
-def read_uv_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirements:
+def read_uv_lock(document: SourceDocument, file_filter: FileFilter) -> SourceRequirements:
     """All extras, all groups and all members of the workspace. Raises ``UnreadableSource``."""
-    lock = document.shaped(UvLock, document.toml())
+    lock = document.convert(UvLock, document.toml())
     if lock.version != _KNOWN_VERSION:
         raise document.unreadable(f"version {lock.version} of the format is not known")
     pythons = document.specifier(lock.requires_python) if lock.requires_python else None
-    targets, others = for_pythons(document, choice, pythons)
+    targets, others = select_targets(document, file_filter, pythons)
     needed: dict[int, list[Target]] = {}
     for target in targets:
         for index in _needed(document, lock, target):
@@ -82,15 +87,15 @@ def read_uv_lock(document: SourceDocument, choice: FileFilter) -> SourceRequirem
     chosen = [(lock.entries[index], tuple(found)) for index, found in sorted(needed.items())]
     locked = (_locked(*each) for each in chosen if each[0].kind not in _LOCAL)
     builds = (
-        local_build(document, str(entry.source[entry.kind]), entry.name)
+        project_build_requirements(document, str(entry.source[entry.kind]), entry.name)
         for entry, _ in chosen
         if entry.kind in ("editable", "directory")
     )
-    return joined((others, wants(document, choice, locked), *builds))
+    return merge_requirements((others, locked_requirements(document, file_filter, locked), *builds))
 
 
 def _needed(document: SourceDocument, lock: UvLock, target: Target) -> set[int]:
-    """Which entries can be reached from the projects that the lock is for."""
+    """The entries that are reachable from the projects that the lock file is for."""
     by_name: dict[str, list[int]] = defaultdict(list)
     for index, entry in enumerate(lock.entries):
         markers = [document.marker(text) for text in entry.resolution_markers]
@@ -111,9 +116,9 @@ def _needed(document: SourceDocument, lock: UvLock, target: Target) -> set[int]:
     return reached
 
 
-def _locked(entry: UvPackage, targets: tuple[Target, ...]) -> Locked:
+def _locked(entry: UvPackage, targets: tuple[Target, ...]) -> LockedProject:
     files = (*([entry.sdist] if entry.sdist else []), *entry.wheels)
-    return Locked(
+    return LockedProject(
         entry.name,
         entry.version,
         tuple(

@@ -19,7 +19,7 @@ from proxy.errors import NoSuchFile
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import compress, decompress
 from proxy.storage import NO_LONGER_LISTED, Records
-from proxy.warm.keep.table import Ident
+from proxy.warm.keep.table import FileKey
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -34,7 +34,7 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why it is yanked, where upstream says so (PEP 592)."""
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
+class KeptFile(msgspec.Struct, frozen=True, array_like=True):
     """A file that was had, as it stood after the last run."""
 
     project: ProjectName
@@ -46,7 +46,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     yanked: bool = False
 
     @property
-    def ident(self) -> Ident:
+    def ident(self) -> FileKey:
         return self.project, self.filename, self.digest
 
 
@@ -55,8 +55,8 @@ Pages = Mapping[ProjectName, ProjectPage | None]
 
 
 def compare(
-    known: Iterable[Kept], had: Mapping[Ident, str], pages: Pages, stored: Container[str]
-) -> tuple[list[Change], list[Kept]]:
+    known: Iterable[KeptFile], had: Mapping[FileKey, str], pages: Pages, stored: Container[str]
+) -> tuple[list[Change], list[KeptFile]]:
     """What changed, and how things stand now.
 
     ``had`` is what is wanted and could be had, with its key in the store. Earlier files are
@@ -64,7 +64,7 @@ def compare(
     """
     before = {each.ident: each for each in known}
     changes: list[Change] = []
-    after: list[Kept] = []
+    after: list[KeptFile] = []
     for ident in sorted(before.keys() | had.keys()):
         old, now = before.get(ident), _now(ident, before, had, pages)
         changes += _changes(old, now, pages)
@@ -74,17 +74,17 @@ def compare(
 
 
 def _now(
-    ident: Ident, before: Mapping[Ident, Kept], had: Mapping[Ident, str], pages: Pages
-) -> Kept:
-    old = before.get(ident, Kept(*ident))
+    ident: FileKey, before: Mapping[FileKey, KeptFile], had: Mapping[FileKey, str], pages: Pages
+) -> KeptFile:
+    old = before.get(ident, KeptFile(*ident))
     key = had.get(ident, old.key)
     if ident[0] not in pages:
         return msgspec.structs.replace(old, key=key)
     file = _listed(ident, pages)
-    return Kept(*ident, key, file is not None, bool(file and file.yanked is not False))
+    return KeptFile(*ident, key, file is not None, bool(file and file.yanked is not False))
 
 
-def _changes(old: Kept | None, now: Kept, pages: Pages) -> Iterator[Change]:
+def _changes(old: KeptFile | None, now: KeptFile, pages: Pages) -> Iterator[Change]:
     if now.listed and (old is None or not old.listed):
         yield Change("added", *now.ident)
     if not now.listed and (old is None or old.listed):
@@ -95,7 +95,7 @@ def _changes(old: Kept | None, now: Kept, pages: Pages) -> Iterator[Change]:
         yield Change("yanked", *now.ident, reason)
 
 
-def _listed(ident: Ident, pages: Pages) -> File | None:
+def _listed(ident: FileKey, pages: Pages) -> File | None:
     project, filename, digest = ident
     page = pages[project]
     try:
@@ -145,26 +145,28 @@ def _replace(path: Path, content: bytes) -> None:
 _STATE_PREFIX = "kept/"
 
 
-class State(msgspec.Struct, frozen=True):
+class KeepState(msgspec.Struct, frozen=True):
     ran: float = 0.0
     """Unix time in seconds at which the last run began."""
-    files: Sequence[Kept] = ()
+    files: Sequence[KeptFile] = ()
 
 
-class States:
+class KeepStates:
     """By owner, see ``Keep``; shared by all processes on the cache."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def get(self, owner: str) -> State:
+    async def get(self, owner: str) -> KeepState:
         record = await self._records.get(_STATE_PREFIX + owner)
         try:
-            return msgspec.json.decode(decompress(record), type=State) if record else State()
+            return (
+                msgspec.json.decode(decompress(record), type=KeepState) if record else KeepState()
+            )
         except (msgspec.MsgspecError, OSError, EOFError):  # of another version, or damaged
-            return State()
+            return KeepState()
 
-    async def put(self, owner: str, state: State) -> None:
+    async def put(self, owner: str, state: KeepState) -> None:
         await self._records.put(_STATE_PREFIX + owner, compress(msgspec.json.encode(state)))
 
     async def retain(self, owners: Collection[str]) -> None:

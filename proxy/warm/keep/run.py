@@ -1,4 +1,4 @@
-"""Reading without keeping: for what a resolver has to look into before anybody wants it here.
+"""Reading without keeping: for what a resolver has to look into before anybody wanted it here.
 
 An index as upstream vouches for it now, asked by few at once and behind those who wait.
 
@@ -21,11 +21,11 @@ from proxy.config import Settings
 from proxy.errors import NoSuchProject, ProxyError
 from proxy.indexes import CheckFile, Index
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
-from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed
+from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed_files
 from proxy.runtime import for_each
 from proxy.warm.fetch import NeededFetcher
-from proxy.warm.keep.changes import Change, State, States, compare
-from proxy.warm.keep.table import Ident, Keep, is_distribution
+from proxy.warm.keep.changes import Change, KeepState, KeepStates, compare
+from proxy.warm.keep.table import FileKey, Keep, is_distribution
 from proxy.warm.progress import Display
 
 
@@ -59,9 +59,7 @@ class RevalidatingIndex:
         turn: Callable[[], Awaitable[None]] = at_once,
         aside: Index | None = None,
     ) -> None:
-        """``since``: Unix time in seconds; ``limit``: questions at once; ``turn`` is awaited
-        before each; ``aside`` reads what is not here, so that ``index`` does not keep it.
-        """
+        """``since``: Unix time in seconds."""
         self._index = index
         self._aside = aside or index
         self._since = since
@@ -137,7 +135,7 @@ class KeepResult:
     """Distributions; in a dry run those that would be."""
     missing: tuple[Missing, ...] = ()
     changes: tuple[Change, ...] = ()
-    state: State = State()  # noqa: RUF009 (it is frozen)
+    state: KeepState = KeepState()  # noqa: RUF009 (it is frozen)
     """To be remembered once the changes are told."""
 
     @property
@@ -155,37 +153,48 @@ class KeepRunner:
     """What ``${NAME}`` in sources refers to."""
     jobs: int
     """Downloads at once."""
-    limit: int
+    max_requests: int
     """Questions at once."""
-    remember: Callable[[Iterable[NeededFile]], Awaitable[None]]
+    record_metadata: Callable[[Iterable[NeededFile]], Awaitable[None]]
     """Told what is held, see ``warm.remember``."""
-    turn: Callable[[], Awaitable[None]] = at_once
+    wait_for_turn: Callable[[], Awaitable[None]] = at_once
     """Awaited before each question and download."""
-    aside: Index | None = None
+    dry_run_index: Index | None = None
     """For a dry run, which looks what there is to fetch and leaves everything as it is: reads
     what is not here, and keeps it elsewhere.
     """
     clock: Callable[[], float] = time.time
 
     @property
-    def dry(self) -> bool:
-        return self.aside is not None
+    def is_dry_run(self) -> bool:
+        return self.dry_run_index is not None
 
     async def run(self, keep: Keep) -> KeepResult:
         """What goes wrong is in ``missing``."""
         began = self.clock()
         index = RevalidatingIndex(
-            self.proxy.index, began, limit=self.limit, turn=self.turn, aside=self.aside
+            self.proxy.index,
+            began,
+            limit=self.max_requests,
+            turn=self.wait_for_turn,
+            aside=self.dry_run_index,
         )
         try:
-            wants = keep.wants(self.variables)
-            found = await needed(
-                index, wants, keep.choice, rest=True, jobs=self.jobs, say=self.display.say
+            wanted = keep.read_sources(self.variables)
+            found = await needed_files(
+                index,
+                wanted,
+                keep.file_filter,
+                keep_going=True,
+                jobs=self.jobs,
+                say=self.display.say,
             )
         except ProxyError as error:
-            state = State(began, (await States(self.proxy.cache.records).get(keep.owner)).files)
+            state = KeepState(
+                began, (await KeepStates(self.proxy.cache.records).get(keep.owner)).files
+            )
             return KeepResult(keep, missing=(Missing(str(keep), str(error)),), state=state)
-        needs = keep.only(found)
+        needs = keep.select(found)
         distributions = [need for need in needs.files if is_distribution(need)]
         held = await self._held(self.proxy.index, distributions)
         new = tuple(
@@ -193,7 +202,7 @@ class KeepRunner:
             for need in distributions
             if need not in held or (need.project, need.filename) in index.new
         )
-        if self.dry:
+        if self.is_dry_run:
             return KeepResult(keep, needs, new, (*needs.missing, *_unconfirmed(index)))
         return await self._fetched(keep, index, needs, new, began)
 
@@ -206,11 +215,11 @@ class KeepRunner:
         began: float,
     ) -> KeepResult:
         cache = self.proxy.cache
-        known = (await States(cache.records).get(keep.owner)).files
+        known = (await KeepStates(cache.records).get(keep.owner)).files
         before = await cache.pins.get(keep.owner)
         await cache.pins.put(keep.owner, before | _keys(needs.files))  # none goes meanwhile
         fetching = NeededFetcher(index, cache.store, self.display, self.jobs)
-        await fetching.all(needs.files)
+        await fetching.fetch_all(needs.files)
         failed = {lack.line for lack in fetching.failed}
         had = await self._had(index, [need for need in needs.files if need.line not in failed])
         await self._ask(index, {one.project for one in known})
@@ -219,7 +228,7 @@ class KeepRunner:
         changes, now = compare(known, files, index.pages, stored)
         gone = {one.key for one in now if not one.listed}  # these can never be had again
         await cache.pins.put(keep.owner, (gone | set(had.values())) - {""})
-        await self.remember(had)
+        await self.record_metadata(had)
         lost = [need for need in needs.files if need not in had and need.line not in failed]
         missing = (
             *needs.missing,
@@ -228,7 +237,7 @@ class KeepRunner:
             *_unconfirmed(index),
         )
         fetched = tuple(need for need in new if need in had)
-        return KeepResult(keep, needs, fetched, missing, tuple(changes), State(began, now))
+        return KeepResult(keep, needs, fetched, missing, tuple(changes), KeepState(began, now))
 
     async def _had(self, index: Index, needs: Sequence[NeededFile]) -> dict[NeededFile, str]:
         """As ``_held``, once what has just been read is stored too: that takes a moment."""
@@ -262,7 +271,7 @@ class KeepRunner:
         await for_each(sorted(projects - index.pages.keys()), ask, self.jobs)
 
 
-def _ident(need: NeededFile) -> Ident:
+def _ident(need: NeededFile) -> FileKey:
     return need.project, need.filename, need.digest
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from proxy.composition import Cache
 from proxy.errors import ProxyError
 from proxy.runtime import try_lock
-from proxy.warm.keep.changes import Change, States, write_changes
+from proxy.warm.keep.changes import Change, KeepStates, write_changes
 from proxy.warm.keep.run import KeepResult, KeepRunner
 from proxy.warm.keep.table import Keep
 
@@ -40,17 +40,17 @@ async def sync(
     ``OSError`` where the list cannot be written: then the next run reports these changes again.
     """
     cache = runner.proxy.cache
-    with try_lock(lock(cache)) as mine:
+    with try_lock(lock_path(cache)) as mine:
         if not mine:
             raise SyncRunning
         ran = [await runner.run(keep) for keep in keeps]
-        if not runner.dry:
+        if not runner.is_dry_run:
             await _tell(ran, changes, runner.clock())
             await _remember(ran, cache, [keep.owner for keep in every])
     return ran
 
 
-def lock(cache: Cache) -> Path:
+def lock_path(cache: Cache) -> Path:
     return cache.folder / "keep"
 
 
@@ -65,7 +65,7 @@ async def _tell(ran: Sequence[KeepResult], to: Path | None, now: float) -> None:
 
 
 async def _remember(ran: Sequence[KeepResult], cache: Cache, owners: Sequence[str]) -> None:
-    states = States(cache.records)
+    states = KeepStates(cache.records)
     for one in ran:
         await states.put(one.keep.owner, one.state)
     await states.retain(owners)
@@ -88,14 +88,14 @@ class Schedule:
         self._clock = clock
         self._ran: dict[str, float] = {}  # also where nothing can be written down
 
-    async def go_on(self) -> None:
+    async def run_forever(self) -> None:
         """Until it is cancelled. What goes wrong is a line in the log."""
         pause = 0.0
         while True:
             await asyncio.sleep(pause)
-            pause = min(SCHEDULE_POLL, await self.once())
+            pause = min(SCHEDULE_POLL, await self.run_due())
 
-    async def once(self) -> float:
+    async def run_due(self) -> float:
         """Runs what is due; seconds until something is due again."""
         due = [keep for keep in self._keeps if await self._left(keep) <= 0]
         if due:
@@ -113,7 +113,7 @@ class Schedule:
 
     async def _left(self, keep: Keep) -> float:
         """Seconds until it is due."""
-        state = await States(self._runner.proxy.cache.records).get(keep.owner)
+        state = await KeepStates(self._runner.proxy.cache.records).get(keep.owner)
         since = self._clock() - max(state.ran, self._ran.get(keep.owner, 0.0))
         return keep.every - since if since >= 0 else 0.0  # the clock was set back
 

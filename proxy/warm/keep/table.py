@@ -17,7 +17,7 @@ from proxy.requirements import (
     NeededFile,
     ResolvedFiles,
     SourceRequirements,
-    joined,
+    merge_requirements,
     read_source,
 )
 
@@ -25,7 +25,7 @@ from proxy.requirements import (
 @dataclass(frozen=True)
 class Keep:
     sources: tuple[str, ...]
-    choice: FileFilter
+    file_filter: FileFilter
     every: float = 3600.0
     """Seconds between two runs."""
     names: tuple[str, ...] = ()
@@ -44,17 +44,19 @@ class Keep:
     def owner(self) -> str:
         """Names the table among all: the same for all tables that ask for the same."""
         limits = (self.names, self.versions, self.latest, self.max_file_size)
-        return hashlib.sha256(repr((self.sources, self.choice, *limits)).encode()).hexdigest()[:32]
+        return hashlib.sha256(repr((self.sources, self.file_filter, *limits)).encode()).hexdigest()[
+            :32
+        ]
 
-    def wants(self, environ: Mapping[str, str]) -> SourceRequirements:
+    def read_sources(self, environ: Mapping[str, str]) -> SourceRequirements:
         """``environ`` is what ``${NAME}`` in sources refers to. Raises ``UnreadableSource``."""
-        wants = joined(
-            read_source(each, self.choice, environ=environ, latest=self.latest)
+        wanted = merge_requirements(
+            read_source(each, self.file_filter, environ=environ, latest=self.latest)
             for each in self.sources
         )
-        return replace(wants, named=tuple(map(self._narrowed, wants.named)))
+        return replace(wanted, latest=tuple(map(self._narrowed, wanted.latest)))
 
-    def only(self, needs: ResolvedFiles) -> ResolvedFiles:
+    def select(self, needs: ResolvedFiles) -> ResolvedFiles:
         """Those that pass the filters, with what lies beside them."""
         large = {
             (need.project, need.filename)
@@ -67,7 +69,7 @@ class Keep:
             files=tuple(
                 need
                 for need in needs.files
-                if (need.project, beside(need)) not in large and wanted(need)
+                if (need.project, distribution_name(need)) not in large and wanted(need)
             ),
         )
 
@@ -76,7 +78,7 @@ class Keep:
             return False
         if not self.versions:
             return True
-        version = version_of(beside(need), need.project)
+        version = version_of(distribution_name(need), need.project)
         return version is not None and self._specifier.contains(version, prereleases=True)
 
     def _narrowed(self, named: LatestVersions) -> LatestVersions:
@@ -88,14 +90,14 @@ class Keep:
         return SpecifierSet(self.versions)
 
 
-def beside(need: NeededFile) -> str:
+def distribution_name(need: NeededFile) -> str:
     """The name of the distribution that it is, or lies beside."""
     return need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
 
 
 def is_distribution(need: NeededFile) -> bool:
-    return beside(need) == need.filename
+    return distribution_name(need) == need.filename
 
 
-Ident = tuple[ProjectName, str, str]
+FileKey = tuple[ProjectName, str, str]
 """Project, file name, digest as in ``File.digest``."""

@@ -46,7 +46,7 @@ def read(tmp_path: Path, *lines: str) -> SourceRequirements:
 def test_pages_and_files_are_found_behind_any_prefix(
     path: str, touched: LoggedRequest, tmp_path: Path
 ) -> None:
-    assert read(tmp_path, logged(path)).touched == (touched,)
+    assert read(tmp_path, logged(path)).requests == (touched,)
 
 
 @pytest.mark.parametrize(
@@ -67,27 +67,27 @@ def test_pages_and_files_are_found_behind_any_prefix(
 def test_other_requests_and_a_line_still_being_written_are_passed_over(
     line: str, tmp_path: Path
 ) -> None:
-    assert read(tmp_path, line).touched == ()
+    assert read(tmp_path, line).requests == ()
 
 
 def test_each_is_told_once_in_order(tmp_path: Path) -> None:
     lines = [logged(f"/simple/{name}/") for name in ("b", "a", "b")]
-    assert [each.project for each in read(tmp_path, *lines).touched] == ["b", "a"]
+    assert [each.project for each in read(tmp_path, *lines).requests] == ["b", "a"]
 
 
 def test_lines_of_other_programs_are_noted(tmp_path: Path) -> None:
     wants = read(tmp_path, "starting\n", logged("/simple/foo/"))
-    assert wants.touched == (LoggedRequest(FOO),)
-    assert wants.notes == (f"{tmp_path}/access.log: 1 lines are not JSON and were passed over",)
+    assert wants.requests == (LoggedRequest(FOO),)
+    assert wants.notes == (f"{tmp_path}/access.log: 1 line not in JSON form, ignored",)
 
 
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
         (["plain\n"], "log_format"),
-        ([logged("/"), "{broken\n"], "line 2: not a line of the access log"),
-        ([json.dumps({"path": 3}) + "\n"], "line 1: not a line"),
-        (['{"path": "\udcff"}\n'], "line 1: not a line"),
+        ([logged("/"), "{broken\n"], "line 2: not a JSON object of the access log"),
+        ([json.dumps({"path": 3}) + "\n"], "line 1: not a JSON object"),
+        (['{"path": "\udcff"}\n'], "line 1: not a JSON object"),
         (["{" + "x" * 300_000 + "\n"], "line 1: longer than"),
     ],
 )

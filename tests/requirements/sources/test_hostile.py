@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from proxy.requirements.model import SourceRequirements, UnreadableSource
 from proxy.requirements.sources import read_source
-from proxy.requirements.sources.document import SourceDocument, read_names
+from proxy.requirements.sources.document import SourceDocument, read_named_project
 from proxy.requirements.sources.lock_files import read_pylock
 from proxy.requirements.sources.pdm_lock import read_pdm_lock
 from proxy.requirements.sources.poetry_lock import read_poetry_lock
@@ -175,7 +175,7 @@ def test_any_requirements(parts: list[str]) -> None:
 @settings(max_examples=200, deadline=None)
 def test_any_argument(text: str) -> None:
     with suppress(UnreadableSource):
-        read_names(text)
+        read_named_project(text)
 
 
 @pytest.mark.parametrize("reader", READERS)

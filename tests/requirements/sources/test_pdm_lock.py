@@ -98,7 +98,7 @@ def test_what_builds_a_local_directory_is_wanted_too(tmp_path: Path) -> None:
         (OLD.replace('lock_version = "4.0"', ""), "lock_version"),
         (NEW.replace("hash", "hsh"), "hash"),
         (OLD.replace('"1.0"', "1.0"), "$.package[0].version"),
-        (OLD.replace("foo-1.0.tar.gz", ".hidden"), "no file name of the project"),
+        (OLD.replace("foo-1.0.tar.gz", ".hidden"), "not a filename of the project"),
     ],
 )
 def test_broken_lock_is_refused(text: str, problem: str) -> None:

@@ -115,7 +115,7 @@ def test_local_directory_is_built_by_setuptools_unless_it_says_otherwise(tmp_pat
         (NEW.replace("MARKERS", '"x"'), "not an environment marker"),
         (OLD.replace(A, "zz"), "a hash is not"),
         (OLD.replace('version = "1.0.0"', 'version = "x"'), "not a version"),
-        (OLD.replace("foo-1.0.0.tar.gz", "/etc/passwd"), "no file name of the project"),
+        (OLD.replace("foo-1.0.0.tar.gz", "/etc/passwd"), "not a filename of the project"),
     ],
 )
 def test_broken_lock_is_refused(text: str, problem: str) -> None:

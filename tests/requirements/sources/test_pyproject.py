@@ -90,8 +90,8 @@ def test_what_comes_from_elsewhere_is_told_and_never_asked_of_an_index() -> None
     text += 'gamma = [{ git = "https://example.com", marker = "x" }]\n'
     wants = read_pyproject(document(text))
     assert sorted(map(str, wants.skipped)) == [
-        "given: alpha: comes from elsewhere, by [tool.uv.sources]",
-        "given: gamma: comes from elsewhere, by [tool.uv.sources]",
+        "given: alpha: [tool.uv.sources] names a source that is not an index",
+        "given: gamma: [tool.uv.sources] names a source that is not an index",
         "given: there: comes from an address, not from an index",
     ]
     asked = "".join(texts(wants))

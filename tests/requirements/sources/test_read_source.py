@@ -86,7 +86,7 @@ def test_dash_is_a_requirements_file_on_standard_input(tmp_path: Path) -> None:
 
 def test_unknown_toml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.toml").write_text("a = 1")
-    with pytest.raises(UnreadableSource, match="of a kind that is known"):
+    with pytest.raises(UnreadableSource, match="not a pyproject"):
         read_source(str(tmp_path / "x.toml"), choice())
 
 
@@ -99,7 +99,7 @@ def test_source_of_unreasonable_size_is_refused(tmp_path: Path) -> None:
 
 def test_log_is_known_by_its_suffix_and_a_project_by_what_is_in_it(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"path": "/simple/foo/"}\n')
-    assert len(read_source(str(tmp_path / "a.jsonl"), choice()).touched) == 1
+    assert len(read_source(str(tmp_path / "a.jsonl"), choice()).requests) == 1
     (tmp_path / "a.toml").write_text('[build-system]\nrequires = ["flit_core"]\n')
     assert len(read_source(str(tmp_path / "a.toml"), choice()).requirements) == 1
 

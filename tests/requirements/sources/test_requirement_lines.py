@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 
 from proxy.requirements.model import UnreadableSource
-from proxy.requirements.sources.requirements_txt import Line, decoded, logical_lines
+from proxy.requirements.sources.requirements_syntax import RequirementLine, decode, logical_lines
 from tests.support.requirement_sources import document
 
 
-def parsed(text: str | bytes, **environ: str) -> list[Line]:
+def parsed(text: str | bytes, **environ: str) -> list[RequirementLine]:
     given = document(text)
-    return list(logical_lines(decoded(given)[0], given, environ))
+    return list(logical_lines(decode(given)[0], given, environ))
 
 
 def read(text: str | bytes, **environ: str) -> list[tuple[int, str]]:
@@ -33,23 +33,23 @@ def read(text: str | bytes, **environ: str) -> list[tuple[int, str]]:
     ],
 )
 def test_the_encoding_is_that_of_a_mark_or_comment_or_utf_8(content: bytes, guessed: bool) -> None:
-    assert decoded(document(content))[1] is guessed
+    assert decode(document(content))[1] is guessed
     assert read(content)[-1][1] == "é==1"
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"# coding: klingon\na", "its encoding klingon is not known"),
-        (b"# coding: hex\na", "its encoding hex is not known"),
-        (b"# coding: ascii\n\xff", "not text in ascii, as its beginning says"),
-        (b"\xff\xfea", "not text in utf-16-le, as its beginning says"),
-        (b"\xef\xbb\xbf\xff", "not text in utf-8, as its beginning says"),
+        (b"# coding: klingon\na", "unknown encoding klingon"),
+        (b"# coding: hex\na", "unknown encoding hex"),
+        (b"# coding: ascii\n\xff", "not text in ascii, the encoding that the file names"),
+        (b"\xff\xfea", "not text in utf-16-le, the encoding that the file names"),
+        (b"\xef\xbb\xbf\xff", "not text in utf-8, the encoding that the file names"),
     ],
 )
 def test_a_text_in_another_encoding_than_it_says_is_refused(content: bytes, told: str) -> None:
     with pytest.raises(UnreadableSource, match=told):
-        decoded(document(content))
+        decode(document(content))
 
 
 @pytest.mark.parametrize(

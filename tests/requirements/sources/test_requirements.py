@@ -7,7 +7,7 @@ import pytest
 from proxy.model import normalize
 from proxy.requirements.model import (
     PinnedVersion,
-    Requirements,
+    ResolverInput,
     SourceRequirements,
     UnreadableSource,
 )
@@ -23,14 +23,14 @@ def read(text: str, folder: Path | None = None, **environ: str) -> SourceRequire
     return read_requirements(document(text, folder), choice(), environ)
 
 
-def asked(wants: SourceRequirements) -> Requirements:
+def asked(wants: SourceRequirements) -> ResolverInput:
     (one,) = wants.requirements
     return one
 
 
 def test_requirements_are_handed_to_the_resolver_in_clean_form() -> None:
     wants = read("Requests [socks] >= 2 # x\nfoo ; python_version < '3.9'\n--no-binary a,b\n--pre")
-    assert asked(wants) == Requirements(
+    assert asked(wants) == ResolverInput(
         "given",
         'Requests[socks]>=2\nfoo; python_version < "3.9"\n--no-binary a\n--no-binary b\n',
         prereleases=True,
@@ -123,7 +123,7 @@ def test_what_has_an_address_is_told_and_left_out(line: str, what: str) -> None:
 def test_other_indexes_are_not_followed_and_that_is_noted(line: str) -> None:
     wants = read(f"bar\n{line}")
     (note,) = wants.notes
-    assert note.startswith("given, line 2: names an index")
+    assert note.startswith("given, line 2: an index or a location of files")
     assert asked(wants).text == "bar\n"
     assert "secret" not in repr(wants)
 

@@ -84,7 +84,7 @@ def test_kinds_of_file_are_chosen(locked_project: Path, sdists: str, alphas: set
 def test_version_without_a_wanted_file_for_a_target_is_told(locked_project: Path) -> None:
     wants = read_source(str(locked_project / "uv.lock"), choice(sdists="none"))
     assert [(each.what, each.reason) for each in wants.skipped] == [
-        ("epsilon 1.0", f"the lock has no wanted file for Python 3.12 on {LINUX}")
+        ("epsilon 1.0", f"the lock file has no suitable file for Python 3.12 on {LINUX}")
     ]
 
 
@@ -173,5 +173,5 @@ def test_file_that_is_not_of_the_project_is_refused(url: str) -> None:
         'source = { registry = "https://example.com" }\n'
         f'sdist = {{ url = "{url}" }}\n'
     )
-    with pytest.raises(UnreadableSource, match="is no file name of the project"):
+    with pytest.raises(UnreadableSource, match="is not a filename of the project"):
         read_uv_lock(document(BEGIN + entry + ROOT % '{ name = "foo" }'), choice())

@@ -14,7 +14,7 @@ import pytest
 
 from proxy.model import ProjectName
 from proxy.warm.keep.run import UNCONFIRMED
-from proxy.warm.keep.schedule import Schedule, SyncRunning, lock
+from proxy.warm.keep.schedule import Schedule, SyncRunning, lock_path
 from tests.support.clock import Clock
 from tests.support.content import read_blob
 from tests.support.distributions import make_wheel
@@ -244,12 +244,12 @@ async def test_change_lists_are_json_lines_in_a_file_or_a_folder(
 async def test_two_runs_are_never_under_way_at_once(here: WarmSite, clock: Clock) -> None:
     here.wheel("top")
     async with opened(here, clock) as proxy:
-        with lock(proxy.cache).open("a") as held:
+        with lock_path(proxy.cache).open("a") as held:
             fcntl.flock(held, fcntl.LOCK_EX)
             with pytest.raises(SyncRunning):
                 await run(proxy, clock, keep("top"))
             schedule = Schedule([keep("top")], runner(proxy, clock), None, clock)
-            assert 0 < await schedule.once() <= 5
+            assert 0 < await schedule.run_due() <= 5
         assert here.upstream.count("/simple/") == 0
 
 
@@ -261,15 +261,15 @@ async def test_each_table_is_run_at_its_interval_whoever_ran_it(
     tables = [keep("often", every=60.0), keep("seldom", every=600.0)]
     async with opened(here, clock) as proxy, asyncio.timeout(120):
         schedule = Schedule(tables, runner(proxy, clock), None, clock)
-        assert await schedule.once() == 60
+        assert await schedule.run_due() == 60
         asked = here.upstream.count("/simple/seldom/")
         clock.advance(30)
-        assert await Schedule(tables, runner(proxy, clock), None, clock).once() == 30
+        assert await Schedule(tables, runner(proxy, clock), None, clock).run_due() == 30
         here.wheel("often", "2.0")
         clock.advance(30)
-        assert await schedule.once() == 60
+        assert await schedule.run_due() == 60
         assert here.store.path(digest(here.index / "often-2.0-py3-none-any.whl")).exists()
         assert here.upstream.count("/simple/seldom/") == asked
         clock.advance(540)
-        await schedule.once()
+        await schedule.run_due()
         assert here.upstream.count("/simple/seldom/") == asked + 1
