@@ -28,13 +28,13 @@ class Fallthrough:
         return found
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
-        absent = NoSuchProject(project)
+        absent: NoSuchProject | None = None
         for index in self.indexes:
             try:
                 return await index.page(project, checked_after)
             except NoSuchProject as missing:
                 absent = missing
-        raise absent
+        raise absent or NoSuchProject(project)
 
     async def file(
         self,
@@ -43,10 +43,10 @@ class Fallthrough:
         digest: str | None = None,
         check: CheckFile | None = None,
     ) -> Artifact:
-        absent = NoSuchProject(project)
+        absent: NoSuchProject | None = None
         for index in self.indexes:
             try:
                 return await index.file(project, filename, digest, check)
             except NoSuchProject as missing:
                 absent = missing
-        raise absent
+        raise absent or NoSuchProject(project)

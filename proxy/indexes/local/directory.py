@@ -22,6 +22,7 @@ from proxy.indexes.local.page import Contents, LocalPage, build_page
 from proxy.indexes.local.table import Changes
 from proxy.indexes.local.tree import DirectoryTree
 from proxy.model import METADATA, Artifact, Blob, ProjectName, ProjectPage
+from proxy.runtime import BoundedDict
 from proxy.storage import BytesBlob, Claims, DiskBlob, Records, some_of
 
 _log = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 _POLL_INTERVAL = (
     5.0  # seconds between looks at what no event tells of, such as a mount in the root's place
 )
+MAX_MISSES = 10_000
+"""Projects that are remembered as absent; clients may ask for any name."""
 _LOG_ABOVE = 1000  # projects that are announced one by one
 
 
@@ -80,6 +83,8 @@ class LocalDirectory:
         )
         self._contents = Contents(name, self._follower, self._catalogue, records)
         self._answers: dict[ProjectName, LocalPage] = {}
+        self._misses: BoundedDict[ProjectName, int] = BoundedDict(MAX_MISSES)
+        """The generation in which a project was found to have no file and no claim here."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -165,27 +170,37 @@ class LocalDirectory:
         if self._follower.awaited and not self._follower.poll():
             raise NoSuchProject(project)
         await self._follower.settle(project)
-        if (found := self._answers.get(project)) is None:
-            generation = self._follower.generation
-            found = await self._build(project)
-            await self._store_claims()
-            if generation == self._follower.generation:
-                self._answers[project] = found
+        if (found := self._answers.get(project)) is not None:
+            return found
+        generation = self._follower.generation
+        if self._misses.get(project) == generation and not self._is_remembered(project):
+            raise NoSuchProject(project)
+        found = await self._build(project)
+        await self._store_claims()
+        if generation == self._follower.generation:
+            self._answers[project] = found
         return found
 
     async def _build(self, project: ProjectName) -> LocalPage:
+        generation = self._follower.generation
         listed = await self._contents.listed(project)
         if not (listed or self._is_claimed(project)):
+            if generation == self._follower.generation:
+                self._misses[project] = generation
             raise NoSuchProject(project)
         return build_page(project, self._name, listed, None if self._follower.watching else 0.0)
 
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower
         return (
-            self._claims.is_claimed(project, self._root)
+            self._is_remembered(project)
             or project in follower.skipped.claims
             or follower.table.claims(project)
         )
+
+    def _is_remembered(self, project: ProjectName) -> bool:
+        """Whether the directory claims the name or once did, as any process has noted."""
+        return self._claims.is_claimed(project, self._root)
 
     def _claims_certainly(self, project: ProjectName) -> bool:
         """Whether it claims the name for good; what only its content will tell may be another's."""

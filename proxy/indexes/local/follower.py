@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
@@ -19,6 +20,9 @@ from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, SkipLog
 from proxy.indexes.local.table import Changes, DirectoryTable
 from proxy.indexes.local.tree import DirectoryTree, Seen
 from proxy.model import ProjectName
+
+ROOT_CHECK_INTERVAL = 0.5
+"""Seconds between two looks whether an optional root has appeared: each is a system call."""
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +55,7 @@ class Follower:
         self._marks = Marks(everything=True)
         self._meanwhile = Marks()
         self._identity = (0, 0)
+        self._next_root_check = 0.0
         self._surveys = 0
         self._trouble = ""
         self._lock = asyncio.Lock()  # whoever holds it changes the table
@@ -58,15 +63,24 @@ class Follower:
 
     def poll(self) -> bool:
         """Take note of what has changed; reads a queue, never waits. False: there is no root."""
-        if self.awaited:
-            if not self._tree.exists():
-                return False
-            self.awaited = False
-            self._tell(None)
+        if self.awaited and not self._has_appeared():
+            return False
         if self._watch and (marks := self._watch.read()):
             self._marks.add(marks)
             self._meanwhile.add(marks)
             self._tell(self.table.affected(marks))
+        return True
+
+    def _has_appeared(self) -> bool:
+        """Whether an optional root is there now; looks at most each ``ROOT_CHECK_INTERVAL``."""
+        now = time.monotonic()
+        if now < self._next_root_check:
+            return False
+        self._next_root_check = now + ROOT_CHECK_INTERVAL
+        if not self._tree.exists():
+            return False
+        self.awaited = False
+        self._tell(None)
         return True
 
     async def settle(self, project: ProjectName | None = None) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -568,3 +568,34 @@ async def test_readers_and_writers_at_once_see_whole_files_only(tmp_path: Path) 
         assert (await directory.page(FOO)).files[0].sha256 == hashlib.sha256(
             contents[3]
         ).hexdigest()
+
+
+def _write(path: Path, content: bytes = b"") -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+
+
+CLAIMS: dict[str, Callable[[Path, MemoryRecords], object]] = {
+    "a file": lambda root, _: make_wheel(root, "foo", "1.0"),
+    "a file in a folder": lambda root, _: make_wheel(root / "any", "foo", "1.0"),
+    "a folder": lambda root, _: (root / "foo").mkdir(),
+    "a link to a folder": lambda root, _: (root / "foo").symlink_to(root.parent),
+    "a file that cannot be read": lambda root, _: _write(root / W1, b"no archive"),
+    "a signature": lambda root, _: _write(root / f"{W1}.asc"),
+    "another process": lambda root, records: records.claims.add(str(root), ["foo"]),
+}
+
+
+@pytest.mark.parametrize("what", CLAIMS)
+@pytest.mark.parametrize("watch", [True, False])
+async def test_a_name_that_was_absent_is_claimed_as_soon_as_something_claims_it(
+    root: Path, watch: bool, what: str
+) -> None:
+    root.mkdir()
+    records = MemoryRecords()
+    async with opened(root, records, watch=watch) as local:
+        for _ in range(2):
+            with pytest.raises(NoSuchProject):
+                await local.page(FOO)
+        CLAIMS[what](root, records)
+        await local.page(FOO)
