@@ -1,0 +1,1 @@
+"""The documentation is true: its commands run as written, and what it names exists."""
