@@ -177,6 +177,9 @@ def sha256(data: bytes) -> str:
 BLOCK = 512
 END = bytes(2 * BLOCK)
 _OCTAL_LIMIT = 8**11
+"""Bytes. A larger size does not fit into the octal field of a header."""
+_SIZE_FIELD = slice(124, 136)
+_CHECKSUM_FIELD = slice(148, 156)
 _KINDS = {
     tarfile.REGTYPE: "a file",
     tarfile.AREGTYPE: "a file",
@@ -191,11 +194,14 @@ _KINDS = {
 
 def tar_header(name: str, size: int) -> bytes:
     """The block before a member; mode 644, owner and time 0. ``name``: up to 100 bytes of ASCII."""
-    before = name.encode("ascii").ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2
-    before += _size(size) + b"00000000000\0"
-    after = b"0" + bytes(100) + b"ustar\0" + b"00" + bytes(247)
-    checksum = sum(before) + 8 * ord(" ") + sum(after)
-    return before + f"{checksum:06o}\0 ".encode() + after
+    info = tarfile.TarInfo(name)
+    info.size = size if size < _OCTAL_LIMIT else 0
+    header = bytearray(info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict"))
+    if size >= _OCTAL_LIMIT:  # the binary form of GNU tar, which ustar has no field for
+        header[_SIZE_FIELD] = b"\x80" + size.to_bytes(11, "big")
+        header[_CHECKSUM_FIELD] = b" " * 8
+        header[_CHECKSUM_FIELD] = f"{sum(header):06o}\0 ".encode()
+    return bytes(header)
 
 
 def tar_padding(size: int) -> int:
@@ -217,13 +223,6 @@ def described(block: bytes) -> str:
     except tarfile.HeaderError:
         return "nothing of a tar archive"
     return f"{_KINDS.get(found.type, 'something')} {found.name!r} of {found.size} bytes"
-
-
-def _size(size: int) -> bytes:
-    """In octal; what does not fit, in the binary form that every tar of today reads."""
-    if size < _OCTAL_LIMIT:
-        return f"{size:011o}\0".encode()
-    return b"\x80" + size.to_bytes(11, "big")
 
 
 if sys.version_info >= (3, 14):
