@@ -1,12 +1,13 @@
-"""What happened, as records, and those who want to know. The core emits; logs and counters listen.
+"""Events: what happened, as values. The core emits them; logs, counters and prefetching observe.
 
-An observer is a plain callable, called at once in the task that did the work; it must not
+An observer is a plain callable that runs at once, in the task that emits the event; it must not
 block and must not raise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from enum import StrEnum
 
 import msgspec
@@ -17,23 +18,27 @@ from proxy.model import ProjectName, ProjectPage
 class Outcome(StrEnum):
     """Where an answer came from."""
 
-    HIT = "hit"  # from what is stored; upstream was not asked
-    REVALIDATED = "revalidated"  # upstream was asked, and it is what is stored
+    HIT = "hit"  # from the cache; upstream was not asked
+    REVALIDATED = "revalidated"  # upstream confirmed what is in the cache
     STALE = "stale"  # expired: revalidated in the background, or upstream is slow or fails
     MISS = "miss"  # fetched from upstream for this request
-    JOINED = "joined"  # fetched from upstream for another request that was under way
+    JOINED = "joined"  # fetched from upstream for another request that was running already
     LOCAL = "local"  # from a local directory
 
-    __hash__ = str.__hash__  # at a tenth of what an enumeration's own costs
+    __hash__ = str.__hash__  # ten times as fast as the hash of an enumeration
 
 
 class PageAnswered(msgspec.Struct, frozen=True):
+    """An index has answered with a page."""
+
     project: ProjectName
     index: str
     outcome: Outcome
 
 
 class FileAnswered(msgspec.Struct, frozen=True):
+    """An index has answered with a file."""
+
     project: ProjectName
     filename: str
     index: str
@@ -41,13 +46,14 @@ class FileAnswered(msgspec.Struct, frozen=True):
 
 
 class PageChanged(msgspec.Struct, frozen=True):
-    """Answers made from this project's page so far may no longer be given. None: of any project."""
+    """Answers made from this project's page so far are outdated, in every index that shows it."""
 
     project: ProjectName | None
+    """None: those of all projects."""
 
 
 class PageRevalidated(msgspec.Struct, frozen=True):
-    """The index vouches anew for a page that is still the same: other times hold for it."""
+    """The index has revalidated a page, which has not changed: only its times are new."""
 
     project: ProjectName
     source: str
@@ -59,7 +65,7 @@ class PageRevalidated(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, page: ProjectPage) -> PageRevalidated:
-        """What the page says of itself; for one that has times."""
+        """The times of a page; for a page that has times."""
         return cls(
             page.project, page.source, page.fresh_until or 0.0, page.stale_until, page.checked
         )
@@ -73,9 +79,9 @@ class UpstreamFailed(msgspec.Struct, frozen=True):
 
 
 class ChangeOutcome(StrEnum):
-    """What clients get where the bytes under a file name have changed."""
+    """What clients get after the bytes under a file name have changed."""
 
-    REFUSED = "refused"  # the file as it was seen first
+    REFUSED = "refused"  # the file as first seen
     SHOWN = "shown"  # the file as it is now
     ACCEPTED = "accepted"  # the same, where the settings expect it
 
@@ -87,28 +93,28 @@ class FileChanged(msgspec.Struct, frozen=True):
     filename: str
     index: str
     seen: str
-    """The digest that was seen first, as in ``File.digest``."""
+    """The digest that was seen first, as in ``File.address_digest``."""
     now: str
     outcome: ChangeOutcome
 
 
 class UpstreamAsked(msgspec.Struct, frozen=True):
-    """A request to upstream has ended, with all the tries that it took."""
+    """A request to upstream has ended, with all its retries."""
 
     failed: bool
-    """No answer, none that can be used, or one that broke off."""
+    """There was no answer, or an unusable or incomplete one."""
 
 
-class Fate(StrEnum):
-    """What becomes of a page or file that a guess is about."""
+class PrefetchResult(StrEnum):
+    """What became of a page or file that was prefetched."""
 
-    FETCHED = "fetched"  # from upstream, before anybody asked for it
+    FETCHED = "fetched"  # from upstream, before a client asked for it
     USED = "used"  # and then a client asked for it
-    WASTED = "wasted"  # or nobody did
+    WASTED = "wasted"  # or no client did
 
 
-class Guessed(msgspec.Struct, frozen=True):
-    fate: Fate
+class Prefetched(msgspec.Struct, frozen=True):
+    result: PrefetchResult
     size: int
     """Bytes of the file; 0 for a page."""
 
@@ -121,7 +127,7 @@ class Evicted(msgspec.Struct, frozen=True):
     """Bytes."""
 
 
-class Kind(StrEnum):
+class RequestKind(StrEnum):
     """What a request is about."""
 
     PAGE = "page"
@@ -132,32 +138,50 @@ class Kind(StrEnum):
     __hash__ = str.__hash__
 
 
-class Answered(msgspec.Struct, frozen=True):
-    """Requests are at their end, whatever came of them."""
-
-    kind: Kind
-    outcome: Outcome | None
-    status: int
-    sent: int
-    """Bytes of the body; of all bodies, where ``times`` says how many requests were alike."""
-    times: int = 1
+Timing = tuple[float, float]
+"""When a request ended (Unix time in seconds), and the milliseconds that it took."""
 
 
-class AnswerDelivered(msgspec.Struct, frozen=True):
-    """A client has got an answer: a page, or a file. Told to those who foresee what comes next."""
+class AnswerServed(msgspec.Struct, frozen=True, kw_only=True):
+    """A request of a client has ended, whatever came of it.
+
+    Requests of one client that got the same cached response within a fraction of a second are
+    one event with several ``timings``.
+    """
 
     client: str
-    """Its address."""
-    user_agent: str
-    project: ProjectName
-    outcome: Outcome | None
-    page: ProjectPage | None = None
+    """The address of the other end of the connection; ``-`` if unknown."""
+    principal: str | None = None
+    """The authenticated identity; None without authentication."""
+    user_agent: str = ""
+    method: str
+    path: str
+    """As requested, without query and authority, which may hold secrets."""
+    kind: RequestKind
+    index: str = ""
+    """The name of the index that was asked; empty if the path belongs to none."""
+    project: ProjectName | None = None
     filename: str = ""
     """Empty for a page."""
     digest: str = ""
-    """As in ``File.digest``; of the distribution, where the file lies beside one."""
-    held: bool = False
-    """The client had it already, and was told so."""
+    """As in ``File.address_digest``; for a ``.metadata`` file, that of its distribution."""
+    status: int
+    """499: the client left before the answer began."""
+    outcome: Outcome | None = None
+    sent: int = 0
+    """Bytes of the body that were sent, for each of the requests."""
+    rule: str = ""
+    """The policy rule that refused the request."""
+    reason: str = ""
+    """Why the answer is an error."""
+    failure: str = ""
+    """Why the answer broke off."""
+    cached: bool = False
+    """The answer came from the response cache, before the request was parsed."""
+    page: ProjectPage | None = None
+    """The page that was rendered for the answer; None for a cached response."""
+    timings: tuple[Timing, ...] = ()
+    """One for each request."""
 
 
 Event = (
@@ -168,15 +192,24 @@ Event = (
     | UpstreamFailed
     | FileChanged
     | UpstreamAsked
-    | Guessed
+    | Prefetched
     | Evicted
-    | Answered
+    | AnswerServed
 )
 Observer = Callable[[Event], None]
 
+_recorded: ContextVar[list[Outcome]] = ContextVar("recorded outcomes")
+
+
+def record_outcomes() -> list[Outcome]:
+    """A list to which outcomes of index answers are appended from now on in this task."""
+    outcomes: list[Outcome] = []
+    _recorded.set(outcomes)
+    return outcomes
+
 
 class Events:
-    """All observers as one."""
+    """All observers as one. Also keeps the lists of ``record_outcomes``."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = list(observers)
@@ -185,5 +218,9 @@ class Events:
         self._observers.append(observer)
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, PageAnswered | FileAnswered):
+            outcomes = _recorded.get(None)
+            if outcomes is not None:
+                outcomes.append(event.outcome)
         for observer in self._observers:
             observer(event)

@@ -16,30 +16,35 @@ import click
 from proxy import __version__
 from proxy.cli.check import probing
 from proxy.cli.options import serving_options, settings_options
-from proxy.cli.workers import Supervisor, board, count, post, when_orphaned
+from proxy.cli.workers import (
+    Supervisor,
+    number_of_workers,
+    shared_counters,
+    when_orphaned,
+    worker_place,
+)
 from proxy.composition import Proxy, describe, open_proxy, resolve_tree
 from proxy.config import Settings, load_settings
 from proxy.events import Events
-from proxy.prefetch import MARK_COLUMNS as ASKED
-from proxy.prefetch import WorkerMarks
+from proxy.prefetch import MARK_COLUMNS, WorkerMarks
 from proxy.runtime import return_large_memory, set_up
 from proxy.simple import Links, absolute_links
 from proxy.storage import ChangedFiles
-from proxy.web import COUNTER_COLUMNS as COUNTED
 from proxy.web import (
-    CachedResponseLog,
+    COUNTER_COLUMNS,
+    AccessLog,
     Counters,
+    FastPathEvents,
     ResponseCache,
     Server,
     create_app,
-    observe,
     tls_context,
 )
 
 log = logging.getLogger(__name__)
 
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (not bound here)
-"""What to listen on for all addresses of the machine, and one of those."""
+"""Addresses that mean all of the machine, each with one that a client can use."""
 
 
 @click.command("serve")
@@ -54,8 +59,8 @@ def command(config: Path | None, **flags: Any) -> None:
         access=settings.access_log,
         colour=_shows_colour(os.environ),
     )
-    worker = post()
-    if worker is None and count(settings) > 1:
+    worker = worker_place()
+    if worker is None and number_of_workers(settings) > 1:
         raise SystemExit(asyncio.run(Supervisor(settings).run()))
     if worker:
         settings = settings.model_copy(update={"port": worker.port})
@@ -71,42 +76,45 @@ def _shows_colour(environ: Mapping[str, str]) -> bool:
 
 
 async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
-    shared = board()
-    siblings = WorkerMarks(shared.columns(0, ASKED))
-    counters = Counters(shared.columns(ASKED, ASKED + COUNTED))
-    events = Events(observe, counters.observe)
-    async with open_proxy(settings, events=events, siblings=siblings) as proxy:
-        finished = ResponseCache(
-            poll=proxy.poll, recheck=lambda project: proxy.revalidate(proxy.index.name, project)
-        )
-        events.subscribe(finished.observe)
-        hits = CachedResponseLog(handler, proxy.cache.used.note, events)
-        server = _server(settings, proxy, finished, hits, counters)
-        async with hits.running(), _keeping(settings, proxy):
+    shared = shared_counters()
+    marks = WorkerMarks(shared.columns(0, MARK_COLUMNS))
+    counters = Counters(shared.columns(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS))
+    access_log = AccessLog(handler)
+    events = Events(access_log.observe, counters.observe)
+    async with open_proxy(settings, events=events, marks=marks) as proxy:
+        cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
+        events.subscribe(cache.observe)
+        fast = FastPathEvents(events, proxy.cache.used.note)
+        server = _server(settings, proxy, cache, fast, counters)
+        async with fast.running(), _keeping(settings, proxy):
             await server.start()
-            if post():
+            if worker_place():
                 when_orphaned(server.stopping.set)
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()
-            await _tell_changed(proxy)
-            worker = post()
-            alone = worker is None or worker.number == 0  # one of the workers asks for all
-            async with probing(settings, proxy.tree) if alone else nullcontext():
+            await _warn_of_changed_files(proxy)
+            worker = worker_place()
+            first = worker is None or worker.number == 0  # one of the workers probes for all
+            async with probing(settings, proxy.tree) if first else nullcontext():
                 await server.until_stopped()
 
 
-async def _tell_changed(proxy: Proxy) -> None:
-    """So that nobody has to have seen the line of the moment when it was noticed."""
+async def _warn_of_changed_files(proxy: Proxy) -> None:
+    """Repeat at each start what was logged when the changes were noticed."""
     if count := await ChangedFiles(proxy.cache.records).count():
-        told = "upstream has listed other bytes for known files, so far %d; see: %s"
-        log.warning(told, count, "waystation cache changed")
+        log.warning(
+            "upstream lists other bytes than before for known files (%d so far); to see them,"
+            " run: %s",
+            count,
+            "waystation cache changed",
+        )
 
 
 def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[None]:
     if not settings.keep or settings.offline:
         return nullcontext()
-    from proxy.cli.sync import scheduled_keep  # most servers keep nothing warm, and start sooner
+    from proxy.cli.sync import scheduled_keep  # most servers start faster without it
 
     return scheduled_keep(settings, proxy)
 
@@ -114,8 +122,8 @@ def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[No
 def _server(
     settings: Settings,
     proxy: Proxy,
-    finished: ResponseCache,
-    hits: CachedResponseLog,
+    cache: ResponseCache,
+    fast: FastPathEvents,
     counters: Counters,
 ) -> Server:
     tls = None
@@ -123,14 +131,13 @@ def _server(
         tls = tls_context(str(settings.tls_certificate), str(settings.tls_key))
     server: Server
     app = create_app(
-        proxy.index,
+        {"": proxy.index},
         index_url=lambda: _index_url(settings, server.port),
         fixed_url=settings.public_url is not None,
         prefix=settings.prefix,
         provenance=_provenance(settings),
         ready=lambda: not server.stopping.is_set(),
-        finished=finished,
-        asked=proxy.speculation.asked if proxy.speculation else None,
+        response_cache=cache,
         events=proxy.events,
         counters=counters,
         client_refresh=settings.client_refresh,
@@ -144,9 +151,9 @@ def _server(
         write_timeout=settings.write_timeout,
         keepalive_timeout=settings.keepalive_timeout,
         grace=settings.shutdown_grace,
-        shared_port=post() is not None,
-        finished=finished,
-        on_hit=hits.hit,
+        shared_port=worker_place() is not None,
+        response_cache=cache,
+        on_hit=fast.hit,
     )
     return server
 
@@ -157,7 +164,7 @@ def _provenance(settings: Settings) -> Links | None:
 
 
 def _index_url(settings: Settings, port: int) -> str:
-    """The address of the index as clients write it: the public one, else on this machine."""
+    """The address of the index for clients: the public one, else the one on this machine."""
     if settings.public_url:
         return f"{str(settings.public_url).rstrip('/')}/simple/"
     host = ANY_ADDRESS.get(settings.host, settings.host)
@@ -174,19 +181,19 @@ def _greeting(settings: Settings, proxy: Proxy, port: int) -> Iterator[str]:
     limit = settings.max_size.human_readable(decimal=True) if settings.max_size else "no limit"
     yield f"waystation {__version__} listens on {_origin(settings, settings.host, port)}/"
     if settings.offline:
-        yield "  offline: it opens no connection, and knows what its cache holds"
+        yield "  offline: it opens no connection, and answers from its cache"
     yield "  resolves every project in this order:"
     for line in describe(proxy.tree):
         yield f"    {line}"
     yield f"  cache: {proxy.cache.folder} (up to {limit} of files)"
     if settings.host in ANY_ADDRESS and not settings.public_url:
-        yield "  elsewhere write the name of this one in the address, or set public_url to show it:"
+        yield "  on other machines, write this machine's name in the address, or set public_url:"
     yield f"  pip:   pip install --index-url {url} NAME"
     yield f"  uv:    uv pip install --index-url {url} NAME"
 
 
 def _loop_factory() -> Any:
-    """uvloop where it exists: the same work in less time."""
+    """uvloop where it is installed: the same work in less time."""
     try:
         import uvloop
     except ImportError:

@@ -1,8 +1,8 @@
-"""Several processes on one port: started, watched, started again, and ended together.
+"""Worker processes: the supervisor starts several on one port, restarts and ends them.
 
-They share the port (SO_REUSEPORT: the kernel deals out connections), the cache folder and the
-board that they count on, and nothing else. A file that two of them are asked for at once may be
-fetched by both.
+Workers share the port (SO_REUSEPORT: the kernel distributes connections), the cache folder and
+counters in shared memory, and nothing else. A file that clients request from two of them at the
+same time may be fetched twice.
 """
 
 from __future__ import annotations
@@ -24,50 +24,53 @@ from proxy.runtime import SharedCounters, new_memory
 log = logging.getLogger(__name__)
 
 WORKER = "_WAYSTATION_WORKER"
-"""Set in the environment of a worker: its ``Post``. No setting, so named unlike one."""
-QUICK = 5.0
-"""Seconds: a worker that lives shorter has a fault that a new one will have too."""
-LONGEST_PAUSE = 30.0
+"""Set in the environment of a worker: its ``WorkerPlace``. Not named like a setting."""
+MIN_LIFETIME = 5.0
+"""Seconds: a worker that ends sooner probably has a fault that its successor will have, too."""
+FIRST_PAUSE = 0.5
+"""Seconds before a worker is restarted; doubled after each one that ends too soon."""
+MAX_PAUSE = 30.0
+"""Seconds before a worker is restarted, at most."""
 WRONG_SETTING = 2
 """The exit status for a wrong setting."""
-TERMINATING = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def count(settings: Settings) -> int:
-    """How many processes are wanted; ``auto`` is one for each processor we may use."""
+def number_of_workers(settings: Settings) -> int:
+    """As set; ``auto`` is one for each processor that this process may use."""
     if settings.workers == "auto":
         return len(os.sched_getaffinity(0))
     return settings.workers
 
 
-class Post(NamedTuple):
-    """What a worker has to know."""
+class WorkerPlace(NamedTuple):
+    """What the supervisor passes to a worker."""
 
     number: int
-    """From 0 on; who takes the place of one that died has the same."""
+    """From 0 on; a restarted worker has the number of the one that it replaces."""
     port: int
-    """That all listen on."""
+    """The port on which all workers listen."""
     memory: int
-    """The descriptor of their board."""
+    """The file descriptor of their shared memory."""
 
     def __str__(self) -> str:
         return ":".join(map(repr, self))
 
 
-def post() -> Post | None:
-    """In a worker its post, in other processes None."""
-    told = os.environ.get(WORKER)
-    return Post(*map(int, told.split(":"))) if told else None
+def worker_place() -> WorkerPlace | None:
+    """The place of this process; None if it is not a worker."""
+    value = os.environ.get(WORKER)
+    return WorkerPlace(*map(int, value.split(":"))) if value else None
 
 
-def board() -> SharedCounters:
-    """Ours, beside those of all other workers of the server."""
-    worker = post()
+def shared_counters() -> SharedCounters:
+    """The counters of this process, beside those of the other workers of the server."""
+    worker = worker_place()
     return SharedCounters.shared(worker.memory, worker.number) if worker else SharedCounters.alone()
 
 
 class Supervisor:
-    """Keeps workers running until it is told to stop."""
+    """Keeps workers running until a signal stops it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -75,48 +78,48 @@ class Supervisor:
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
-        """The exit status: that of a worker which could not start, else 0."""
+        """Return the exit status: that of a worker that could not start, else 0."""
         loop = asyncio.get_running_loop()
-        for number in TERMINATING:
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._stop)
         with _reserved(self._settings) as reserved:
-            port, workers = reserved.getsockname()[1], count(self._settings)
+            port, workers = reserved.getsockname()[1], number_of_workers(self._settings)
             memory = new_memory(workers)
             keepers = [
-                asyncio.create_task(self._keep(Post(number, port, memory)))
+                asyncio.create_task(self._keep(WorkerPlace(number, port, memory)))
                 for number in range(workers)
             ]
             statuses = await asyncio.gather(*keepers)
         return max(statuses)
 
-    async def _keep(self, post: Post) -> int:
-        """Run one worker, and another one when it has died."""
-        pause = 0.5
+    async def _keep(self, place: WorkerPlace) -> int:
+        """Run one worker, and restart it when it has died."""
+        pause = FIRST_PAUSE
         status = 0
         while not self._stopping.is_set():
             started = time.monotonic()
-            status = await self._one(post)
+            status = await self._one(place)
             if self._stopping.is_set():
                 break
             if status == WRONG_SETTING:
                 self._stop()  # all others have the same settings
                 return status
             lived = time.monotonic() - started
-            pause = 0.5 if lived > QUICK else min(pause * 2, LONGEST_PAUSE)
-            log.error("worker %d ended with status %d; a new one is started", post.number, status)
+            pause = FIRST_PAUSE if lived > MIN_LIFETIME else min(pause * 2, MAX_PAUSE)
+            log.error("worker %d ended with status %d; it is restarted", place.number, status)
             await self._pause(pause)
         return max(status, 0)
 
-    async def _one(self, post: Post) -> int:
-        shows = post.number == 0 and 0 not in self._workers  # where it listens, once
-        worker = self._workers[post.number] = await asyncio.create_subprocess_exec(
+    async def _one(self, place: WorkerPlace) -> int:
+        shows = place.number == 0 and 0 not in self._workers  # one greeting is enough
+        worker = self._workers[place.number] = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "proxy",
             *sys.argv[1:],
-            env={**os.environ, WORKER: str(post)},
-            pass_fds=[post.memory],
-            stdin=asyncio.subprocess.PIPE,  # whose end tells that we are gone, however we went
+            env={**os.environ, WORKER: str(place)},
+            pass_fds=[place.memory],
+            stdin=asyncio.subprocess.PIPE,  # it closes when the supervisor ends, even by SIGKILL
             stdout=None if shows else asyncio.subprocess.DEVNULL,
         )
         if self._stopping.is_set():
@@ -131,7 +134,7 @@ class Supervisor:
             pass
 
     def _stop(self) -> None:
-        """Pass it on; a second signal reaches the workers too, and ends them at once."""
+        """Stop the workers; a second signal reaches them too, and ends them at once."""
         self._stopping.set()
         for worker in self._workers.values():
             if worker.returncode is None:
@@ -139,7 +142,7 @@ class Supervisor:
 
 
 def when_orphaned(stop: Callable[[], None]) -> None:
-    """In a worker: call ``stop`` when its supervisor has ended, were it by SIGKILL."""
+    """In a worker: call ``stop`` when its supervisor has ended, even by SIGKILL."""
     loop, pipe = asyncio.get_running_loop(), sys.stdin.fileno()
 
     def ended() -> None:
@@ -150,10 +153,10 @@ def when_orphaned(stop: Callable[[], None]) -> None:
 
 
 def _reserved(settings: Settings) -> socket.socket:
-    """The port, bound and not listened on: it stays ours while a worker is being replaced."""
+    """The port, bound without listening: it stays reserved while a worker is restarted."""
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        # Alone first: the workers of another server would let us share their port.
+        # Exclusively first: the workers of another server would share their port with us.
         with _bound(found[0], found[4], shared=False):
             pass
         return _bound(found[0], found[4], shared=True)

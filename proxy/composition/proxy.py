@@ -47,7 +47,7 @@ class Proxy:
     """Every index of the tree by its name in the settings, the served one included."""
     index: Index = field(init=False)
     """The served index."""
-    speculation: Prefetcher | None = None
+    prefetcher: Prefetcher | None = None
 
     _revalidations: BackgroundQueue[tuple[str, ProjectName]] = field(init=False)
 
@@ -89,11 +89,11 @@ async def open_proxy(
     settings: Settings,
     clock: Callable[[], float] = time.time,
     events: Events | None = None,
-    siblings: WorkerMarks | None = None,
+    marks: WorkerMarks | None = None,
 ) -> AsyncIterator[Proxy]:
     """The running indexes. At the end running downloads get ``shutdown_grace`` seconds.
 
-    ``events`` may have observers already; ``siblings`` are as in ``open_prefetcher``. Raises
+    ``events`` may have observers already; ``marks`` are as in ``open_prefetcher``. Raises
     ``ConfigurationError``.
     """
     tree = resolve_tree(settings)
@@ -109,7 +109,7 @@ async def open_proxy(
         _warn_of_withheld(cache.claims)
         stack.push_async_callback(proxy.close)
         if settings.speculate != "off" and not settings.offline:
-            proxy.speculation = await stack.enter_async_context(
+            proxy.prefetcher = await stack.enter_async_context(
                 open_prefetcher(
                     proxy.index,
                     cache.records,
@@ -117,7 +117,7 @@ async def open_proxy(
                     lambda: proxy.traffic.under_way,
                     connections=settings.upstream_connections,
                     files=settings.speculate == "files",
-                    siblings=siblings,
+                    marks=marks,
                     clock=clock,
                 )
             )

@@ -1,4 +1,4 @@
-"""Prefetch: fetches what a client will probably request next, within bounds."""
+"""Prefetch: fetches what a client will probably request next, within limits."""
 
 from proxy.prefetch.fetcher import (
     MARK_COLUMNS,

@@ -1,7 +1,7 @@
-"""The file that a resolver picks from a page: newest first, in slices, so that no answer waits.
+"""Chooses the wheel of a page that a resolver would choose.
 
-Pages may have 10,000 files and more. They are looked at from the end, where the newest are,
-and no further than it takes.
+Pages may have 10,000 files and more. They are read from the end, where the newest files are, in
+slices, so that other work can run in between, and no further than necessary.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from proxy.model import File, ProjectPage
 from proxy.runtime import BoundedDict
 
 SLICE_SIZE = 128
-"""Files that are looked at in one go."""
+"""Files that are read in one turn of the event loop."""
 MAX_CANDIDATES = 2048
-"""Files after which an older one is not looked for."""
+"""Files after which older ones are not read."""
 _SDIST = -1_000_000
 """The fit of a source distribution, worse than that of any wheel of its version."""
 _NONE = _SDIST - 1
-"""The fit of what cannot be installed."""
+"""The fit of a file that cannot be installed."""
 
 
 class _BestCandidate(NamedTuple):
-    """Orders by what resolvers prefer."""
+    """Its order is that of preference."""
 
     final: bool
     version: Version
@@ -42,7 +42,7 @@ class _BestCandidate(NamedTuple):
 async def choose_wheel(
     page: ProjectPage, target: Target, specifiers: Iterable[SpecifierSet] = ()
 ) -> File | None:
-    """The wheel that pip or uv would take for the target; None if it is no wheel, or nothing."""
+    """The wheel that pip or uv would choose for the target; None if there is no such wheel."""
     wanted = tuple(specifiers)
     best: _BestCandidate | None = None
     end = len(page.files)
@@ -50,7 +50,7 @@ async def choose_wheel(
         start = max(0, end - SLICE_SIZE)
         better = _best(page.files[start:end], len(page.project) + 1, target, wanted, best)
         if best is not None and better is best:
-            break  # of what is still older nothing will be better
+            break  # older files are not better
         best, end = better, start
         if end:
             await asyncio.sleep(0)
@@ -64,7 +64,7 @@ def _best(
     wanted: tuple[SpecifierSet, ...],
     best: _BestCandidate | None,
 ) -> _BestCandidate | None:
-    """The best of these and ``best``; ``at``: where the version begins in a file's name."""
+    """The best of these and ``best``; ``at``: where the version begins in a filename."""
     fits = _fits(target)
     prereleases = any(each.prereleases for each in wanted)
     for file in files:
@@ -98,7 +98,7 @@ def _parts(filename: str, at: int) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=64)
 def _fits(target: Target) -> BoundedDict[str, int]:
-    """How well tags fit that were looked at before."""
+    """The fit of tags that were ranked before."""
     return BoundedDict(4096)
 
 

@@ -1,10 +1,8 @@
-"""What may be asked for next, worked out from what was asked: the chain of guesses.
+"""The prefetcher: guesses from each answer what its client will request next.
 
-A page leads to the metadata of the wheel that will be picked, metadata to the pages of what
-it needs and, once a client has asked for it, to the wheel. When and how many guesses are
-followed up is in ``runner``.
-
-Speculation put together and kept going: what has to be done from time to time.
+A page leads to the metadata of the wheel that the client will choose. Metadata lead to the pages
+of the requirements and, once a client has requested them, to the wheel. ``scheduler`` decides
+when and how many guesses are fetched.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from proxy.distributions import required_projects
-from proxy.events import AnswerDelivered, Events, Outcome
+from proxy.events import AnswerServed, Event, Events, Outcome, RequestKind
 from proxy.indexes import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage
 from proxy.prefetch.choose_wheel import choose_wheel
@@ -30,119 +28,135 @@ from proxy.storage import Records
 MAX_DEPTH = 20
 """Steps from a request to a guess."""
 FROM_UPSTREAM = (Outcome.MISS, Outcome.JOINED)
+DELIVERED_STATUSES = (200, 206, 304)
+"""Statuses of answers by which a client has the page or file, or a part of the file."""
 
 
 class Prefetcher:
-    """Told of every answer; fetches what may be asked for next."""
+    """Observes every answer of one index, and fetches what its client may request next."""
 
     def __init__(
         self,
-        fetching: Fetcher,
-        together: InstallHistory,
-        runner: Scheduler,
+        index: str,
+        fetcher: Fetcher,
+        history: InstallHistory,
+        scheduler: Scheduler,
         *,
         files: bool,
-        in_use: Callable[[ProjectPage], None] = lambda page: None,
+        refresher: Refresher,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``files``: whether wheels are fetched too, and not only pages and metadata.
-
-        ``in_use`` is told of each page that is asked for.
+        """``index``: the name of the index whose answers count; ``files``: whether wheels are
+        fetched too, and not only pages and metadata.
         """
-        self._together = together
-        self._runner = runner
+        self._index = index
+        self._fetcher = fetcher
+        self._history = history
+        self._scheduler = scheduler
         self._files = files
-        self._in_use = in_use
+        self._refresher = refresher
         self._clock = clock
-        self._fetching = fetching
         self._sessions = Sessions()
-        self.observe = fetching.observe
 
     @property
-    def counts(self) -> PrefetchStats:
-        return self._fetching.counts
+    def stats(self) -> PrefetchStats:
+        return self._fetcher.stats
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing left to guess for now."""
-        return self._runner.idle
+        """Whether no guess runs or waits."""
+        return self._scheduler.idle
 
-    def asked(self, asked: AnswerDelivered) -> None:
-        """A client has its answer, or a streamed one has begun. Costs next to nothing.
+    def observe(self, event: Event) -> None:
+        if (
+            isinstance(event, AnswerServed)
+            and event.index == self._index
+            and event.project
+            and event.method == "GET"
+            and event.status in DELIVERED_STATUSES
+        ):
+            self._served(event, event.project)
 
-        What came from the cache leads to no guess: then the rest is likely there, too.
+    def _served(self, event: AnswerServed, project: ProjectName) -> None:
+        """A client has its answer. Takes microseconds.
+
+        An answer from the cache leads to no guess: the rest is probably in the cache, too.
         """
-        session = self._sessions.of(asked, self._clock())
-        foreseen = self._fetching.asked(asked.project, asked.filename)
-        new = asked.outcome in FROM_UPSTREAM and not asked.held
+        session = self._sessions.of(event, self._clock())
+        foreseen = self._fetcher.requested(project, event.filename)
+        new = event.outcome in FROM_UPSTREAM and event.status != 304
         session.fetched |= new or foreseen
-        if asked.page is not None:
-            self._in_use(asked.page)
-            session.ask(asked.project)
-            if new:
-                self._soon(partial(self._follow_page, session, asked.page))
-            if asked.outcome is Outcome.MISS and not foreseen and session.client:
-                self._soon(partial(self._recall, session, asked.project))
-        elif asked.filename.endswith(METADATA):
-            session.take(asked.project, asked.filename.removesuffix(METADATA))
-            if new or foreseen or asked.outcome is Outcome.LOCAL:
-                self._soon(partial(self._follow_metadata, session, asked))
+        if event.kind is RequestKind.PAGE:
+            self._refresher.requested(project, event.page)
+            session.ask(project)
+            if new and event.page:
+                self._follow(partial(self._follow_page, session, event.page))
+            if event.outcome is Outcome.MISS and not foreseen and session.client:
+                self._follow(partial(self._recall, session, project))
+        elif event.kind is RequestKind.METADATA:
+            wheel = event.filename.removesuffix(METADATA)
+            session.take(project, wheel)
+            local = event.outcome is Outcome.LOCAL and session.known.get(project) != wheel
+            if new or foreseen or local:
+                self._follow(partial(self._follow_metadata, session, project, wheel, event.digest))
 
-    def _soon(self, work: Work) -> None:
-        self._runner.add(0, work, pause=BUSY_PAUSE)
+    def _follow(self, work: Work) -> None:
+        self._scheduler.add(0, work, pause=BUSY_PAUSE)
 
     async def sweep(self) -> None:
-        """Put down what is over: sessions, and things nobody asked for."""
-        self._fetching.sweep()
+        """Record sessions that have ended, and give up prefetched things that no client used."""
+        self._fetcher.sweep()
         await self._remember(self._clock())
 
     async def close(self) -> None:
-        await self._runner.close()
+        await self._scheduler.close()
         await self._remember(float("inf"))
 
     async def _remember(self, now: float) -> None:
         for session in list(self._sessions.end(now)):
             if session.fetched and session.client:
-                await self._together.remember(session.taken)
+                await self._history.remember(session.taken)
 
-    # What follows from what a client asked.
+    # What follows from a request.
 
     async def _follow_page(self, session: Session, page: ProjectPage) -> None:
-        """Further than to the metadata it is followed only if something is known of the choice."""
+        """Goes beyond the metadata only if something is known about the version."""
         await self._candidate(session, page, 0, further=bool(session.specifiers(page.project)))
 
-    async def _follow_metadata(self, session: Session, asked: AnswerDelivered) -> None:
+    async def _follow_metadata(
+        self, session: Session, project: ProjectName, filename: str, digest: str
+    ) -> None:
+        """``filename`` and ``digest``: of the wheel."""
         client = session.client
         if client is None:
             return
-        page = await self._fetching.page(asked.project)
-        wheel = page.file(asked.filename.removesuffix(METADATA), asked.digest)
+        page = await self._fetcher.page(project)
+        wheel = page.file(filename, digest)
         if page.fresh_until is not None and self._files and client.installs:
-            work = partial(self._fetching.wheel, page.project, wheel)
-            self._runner.add(-(wheel.size or 0), work, file=True)  # small ones are soon had later
+            work = partial(self._fetcher.wheel, project, wheel)
+            # Large wheels first: small ones take little time when they are requested.
+            self._scheduler.add(-(wheel.size or 0), work, file=True)
         await self._metadata(session, page, wheel, 0, further=True)
-        if asked.project in session.asked:
-            newest = session.newest.get(page.project) or _name(
-                await choose_wheel(page, client.target)
-            )
-            session.asked[asked.project] = "" if newest == wheel.filename else wheel.filename
+        if project in session.asked:
+            newest = session.newest.get(project) or _name(await choose_wheel(page, client.target))
+            session.asked[project] = "" if newest == filename else filename
 
     async def _recall(self, session: Session, project: ProjectName) -> None:
-        for taken in await self._together.recall(project):
+        for taken in await self._history.recall(project):
             if taken.project not in session.recalled and taken.project not in session.asked:
                 session.recalled.add(taken.project)
                 work = partial(self._page, session, taken.project, 1, taken.filename)
-                self._runner.add(1, work)
+                self._scheduler.add(1, work)
 
-    # What follows from guesses.
+    # What follows from a guess.
 
     async def _page(
         self, session: Session, project: ProjectName, depth: int, filename: str | None = None
     ) -> None:
-        """The page; ``filename``: what was taken of it another time, empty for the newest."""
-        page = await self._fetching.page(project)
+        """Fetch the page. ``filename``: what an earlier install took of it; empty: the newest."""
+        page = await self._fetcher.page(project)
         if page.fresh_until is None:
-            return  # a private one
+            return  # a private project
         taken = _listed(page, filename) if filename else None
         if taken and _worth_guessing(taken):
             await self._metadata(session, page, taken, depth, further=False)
@@ -152,7 +166,7 @@ class Prefetcher:
     async def _candidate(
         self, session: Session, page: ProjectPage, depth: int, further: bool
     ) -> None:
-        """The metadata of the wheel that will be picked."""
+        """Fetch the metadata of the wheel that the client will choose."""
         if session.client is None or not session.predictable:
             return
         specifiers = session.specifiers(page.project)
@@ -168,21 +182,22 @@ class Prefetcher:
     async def _metadata(
         self, session: Session, page: ProjectPage, wheel: File, depth: int, further: bool
     ) -> None:
-        """The metadata of the wheel; ``further``: and the pages of what it needs."""
+        """Fetch the metadata of the wheel; ``further``: and the pages of its requirements."""
         if session.known.get(page.project) == wheel.filename:
             return
-        data = await self._fetching.metadata(page.project, wheel)
+        data = await self._fetcher.metadata(page.project, wheel)
         if not further or session.client is None or depth >= MAX_DEPTH:
             return
         session.known[page.project] = wheel.filename
         extras = session.extras.get(page.project, ())
         for need in await required_projects(data, session.client.markers, extras):
             if session.need(page.project, need):
-                self._runner.add(depth + 1, partial(self._page, session, need.project, depth + 1))
+                work = partial(self._page, session, need.project, depth + 1)
+                self._scheduler.add(depth + 1, work)
 
 
 def _worth_guessing(wheel: File) -> bool:
-    """Whether its metadata can be had, if need be by fetching the wheel: that may have to be."""
+    """Whether its metadata are offered, and cheap: they may have to be read from the wheel."""
     return bool(wheel.metadata) and (wheel.size or 0) <= MAX_WHEEL
 
 
@@ -197,7 +212,7 @@ def _listed(page: ProjectPage, filename: str) -> File | None:
 log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL = 5.0
-"""Seconds between two looks at what is over or expires."""
+"""Seconds between two sweeps, and between two refreshes."""
 REPORT_INTERVAL = 600.0
 """Seconds between two lines in the log, at least."""
 
@@ -211,47 +226,48 @@ async def open_prefetcher(
     *,
     connections: int,
     files: bool,
-    siblings: WorkerMarks | None = None,
+    marks: WorkerMarks | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Prefetcher]:
-    """For the index that is served. At the end what was asked together is put down.
+    """Prefetch for one index that is served. At the end, open sessions are recorded.
 
-    ``in_flight``: requests that upstream is answering now, of at most so many ``connections``.
-    ``files``: fetch wheels ahead too. ``siblings``: other processes that clients ask as well.
+    ``in_flight``: the number of requests that upstream is answering now, at most ``connections``.
+    ``files``: prefetch wheels, too. ``marks``: what clients request from other processes.
     """
     refresher = Refresher(index, clock=clock)
-    speculation = Prefetcher(
-        Fetcher(index, events, siblings or WorkerMarks(SharedCounters.alone()), clock=clock),
+    prefetcher = Prefetcher(
+        index.name,
+        Fetcher(index, events, marks or WorkerMarks(SharedCounters.alone()), clock=clock),
         InstallHistory(records, index.name),
         Scheduler(in_flight, connections),
         files=files,
-        in_use=refresher.asked,
+        refresher=refresher,
         clock=clock,
     )
-    events.subscribe(speculation.observe)
+    events.subscribe(prefetcher.observe)
     tasks = [
-        asyncio.create_task(_regularly(speculation, clock)),
+        asyncio.create_task(_sweep(prefetcher, clock)),
         asyncio.create_task(_refresh(refresher)),
     ]
     try:
-        yield speculation
+        yield prefetcher
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await speculation.close()
-        if speculation.counts.fetched:
-            log.info("speculation: %s", speculation.counts)
+        await prefetcher.close()
+        if prefetcher.stats.fetched:
+            log.info("prefetching: %s", prefetcher.stats)
 
 
-async def _regularly(speculation: Prefetcher, clock: Callable[[], float]) -> None:
-    told, when = PrefetchStats(), clock()
+async def _sweep(prefetcher: Prefetcher, clock: Callable[[], float]) -> None:
+    logged, when = PrefetchStats(), clock()
     while True:
         await asyncio.sleep(SWEEP_INTERVAL)
-        await speculation.sweep()
-        if speculation.counts != told and clock() - when >= REPORT_INTERVAL:
-            told, when = speculation.counts, clock()
-            log.info("speculation: %s", told)
+        await prefetcher.sweep()
+        if prefetcher.stats != logged and clock() - when >= REPORT_INTERVAL:
+            logged, when = prefetcher.stats, clock()
+            log.info("prefetching: %s", logged)
 
 
 async def _refresh(refresher: Refresher) -> None:

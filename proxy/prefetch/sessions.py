@@ -1,11 +1,9 @@
-"""What each client is about: which projects it asked for, what is needed of them, what was guessed.
+"""Sessions: what one client has requested so far, and what earlier installs requested together.
 
-A client is an address and a User-Agent; a session ends when it has been quiet for a while.
-
-What was asked for together: kept over restarts, so that one page of an install tells the rest.
-
-A record for each project, ``together/<index>/<project>``: which project opened the last install
-that it was part of, and, of a project that opened some, what came after it, in order.
+A client is an address and a User-Agent; its session ends when it sends no request for a while.
+The history of installs outlives the process, so that the first page of an install predicts the
+others: the record ``together/<index>/<project>`` holds the project with which the last install
+of the project began, and, of a project with which installs began, what followed, in order.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from proxy.distributions import RequiredProject
-from proxy.events import AnswerDelivered
+from proxy.events import AnswerServed
 from proxy.model import ProjectName
 from proxy.prefetch.user_agent import Client, read_user_agent
 from proxy.storage import Records
@@ -26,20 +24,20 @@ from proxy.storage import Records
 SESSION_GAP = 30.0
 """Seconds without a request after which a session has ended."""
 MAX_PROJECTS = 500
-"""Projects of one session; further ones are neither guessed nor remembered."""
+"""Projects of one session; further ones are neither prefetched nor recorded."""
 MAX_SESSIONS = 500
 MAX_MISSES = 3
-"""Wrong choices after which a session is taken to pin versions, unless more are right."""
+"""Wrong guesses after which a session counts as one that pins versions, unless more are right."""
 
 
 class Taken(NamedTuple):
     project: ProjectName
     filename: str = ""
-    """The wheel, where it was not the newest."""
+    """The wheel, if it was not the newest one."""
 
 
 class Session:
-    """One install, seen from here."""
+    """One install, as far as its requests show it."""
 
     def __init__(self, client: Client | None) -> None:
         self.client = client
@@ -47,14 +45,14 @@ class Session:
         self.fetched = False
         """Whether anything had to come from upstream."""
         self.asked: dict[ProjectName, str] = {}
-        """The projects in the order in which their pages were asked for, as in ``Taken``."""
+        """The projects in the order of their requests, with the filename of ``Taken``."""
         self.extras: dict[ProjectName, set[str]] = {}
         self.newest: dict[ProjectName, str] = {}
-        """The wheels that would be taken if nothing were required of their version."""
+        """The wheels that the client would choose without requirements on the version."""
         self.known: dict[ProjectName, str] = {}
-        """The wheels whose requirements are known, or are being found out."""
+        """The wheels whose requirements are known, or are being read."""
         self.recalled: set[ProjectName] = set()
-        """Projects of which it is known by now what else was asked for with them."""
+        """Projects that the history of installs has predicted."""
         self._specifiers: dict[ProjectName, dict[ProjectName, SpecifierSet]] = {}
         self._choices: dict[ProjectName, str] = {}
         self._right = self._wrong = 0
@@ -65,7 +63,7 @@ class Session:
 
     @property
     def predictable(self) -> bool:
-        """Whether it takes what is chosen here, as far as can be told."""
+        """Whether the guesses about its choices are mostly right."""
         return self._wrong < MAX_MISSES or self._wrong < self._right
 
     def ask(self, project: ProjectName) -> None:
@@ -73,11 +71,11 @@ class Session:
             self.asked.setdefault(project, "")
 
     def specifiers(self, project: ProjectName) -> tuple[SpecifierSet, ...]:
-        """All that is required of the project's version so far."""
+        """All requirements on the project's version so far."""
         return tuple(dict.fromkeys(self._specifiers.get(project, {}).values()))
 
     def need(self, owner: ProjectName, need: RequiredProject) -> bool:
-        """Note what ``owner`` needs; whether that is news."""
+        """Note a requirement of ``owner``; whether it is new."""
         if need.project not in self._specifiers and len(self._specifiers) >= MAX_PROJECTS:
             return False
         extras = self.extras.setdefault(need.project, set())
@@ -91,14 +89,14 @@ class Session:
         return news
 
     def choose(self, project: ProjectName, filename: str) -> bool:
-        """Note the wheel that is expected to be taken; whether that is news."""
+        """Note the wheel that the client will probably choose; whether that is new."""
         news = self._choices.get(project) != filename
         if news and len(self._choices) < MAX_PROJECTS:
             self._choices[project] = filename
         return news
 
     def take(self, project: ProjectName, filename: str) -> None:
-        """The client asked for the metadata of this wheel: was the choice right?"""
+        """The client requested the metadata of this wheel: note whether the guess was right."""
         expected = self._choices.pop(project, None)
         if expected is not None:
             self._right += expected == filename
@@ -106,16 +104,16 @@ class Session:
 
 
 class Sessions:
-    """Those that go on; the quietest go first where there are too many."""
+    """All open sessions; where there are too many, the one without a request for longest goes."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[tuple[str, str], Session] = OrderedDict()
 
-    def of(self, asked: AnswerDelivered, now: float) -> Session:
-        key = (asked.client, asked.user_agent)
+    def of(self, event: AnswerServed, now: float) -> Session:
+        key = (event.client, event.user_agent)
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = Session(read_user_agent(asked.user_agent))
+            session = self._sessions[key] = Session(read_user_agent(event.user_agent))
         self._sessions.move_to_end(key)
         session.last = now
         if len(self._sessions) > MAX_SESSIONS:
@@ -123,7 +121,7 @@ class Sessions:
         return session
 
     def end(self, now: float) -> Iterator[Session]:
-        """Forget, one by one, the sessions that have ended by ``now``."""
+        """Remove and return the sessions that have ended by ``now``."""
         while self._sessions:
             key, session = next(iter(self._sessions.items()))
             if now - session.last < SESSION_GAP:
@@ -134,9 +132,9 @@ class Sessions:
 
 HISTORY_KIND = "together"
 MAX_MEMBERS = 400
-"""Projects of an install that are remembered."""
+"""Projects of an install that are recorded."""
 MIN_TIMES = 3
-"""Installs in a row after which a project that was not part of them is forgotten."""
+"""Installs in a row without a project after which it is dropped from the record."""
 
 
 class _Member(msgspec.Struct, frozen=True, array_like=True):
@@ -144,23 +142,25 @@ class _Member(msgspec.Struct, frozen=True, array_like=True):
     filename: str = ""
     """As in ``Taken``."""
     absent: int = 0
-    """Installs since it was asked for."""
+    """Installs since it was last requested."""
 
 
 class _HistoryRecord(msgspec.Struct, frozen=True):
     opener: ProjectName
     members: tuple[_Member, ...] = ()
-    """Of the install that this project opened, itself among them."""
+    """Of the install that began with this project, which is one of them."""
 
 
 class InstallHistory:
+    """What was requested together in earlier installs."""
+
     def __init__(self, records: Records, index: str) -> None:
-        """``index``: the name of the one that is served."""
+        """``index``: the name of the index that is served."""
         self._records = records
         self._prefix = f"{HISTORY_KIND}/{index}/"
 
     async def recall(self, project: ProjectName) -> list[Taken]:
-        """What was asked for in the install that the project opened, else was last part of."""
+        """The install that began with the project, else the last one that it was part of."""
         record = await self._get(project)
         if record and not record.members and record.opener != project:
             record = await self._get(record.opener)
@@ -168,7 +168,7 @@ class InstallHistory:
         return [Taken(member.project, member.filename) for member in members]
 
     async def remember(self, taken: Sequence[Taken]) -> None:
-        """An install has ended."""
+        """Record an install that has ended."""
         if len(taken) < 2:
             return
         opener = taken[0].project
@@ -190,7 +190,7 @@ class InstallHistory:
 
 
 def _merged(former: Sequence[_Member], taken: Sequence[Taken]) -> tuple[_Member, ...]:
-    """What is asked for now comes first, then what was asked for not long ago."""
+    """The members of the latest install first, then those of other recent ones."""
     now = {each.project for each in taken}
     kept = [
         msgspec.structs.replace(member, absent=member.absent + 1)

@@ -1,6 +1,6 @@
-"""What a client says of itself in its User-Agent: the Python and the platform it installs for.
+"""The Python version and platform that a client installs for, as its User-Agent names them.
 
-pip and uv add a JSON object to their name; of other tools nothing is known.
+pip and uv send a JSON object after their name; other tools send nothing of use.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from proxy.distributions import Target, parse_targets
 from proxy.errors import ConfigurationError
 
 MAX_USER_AGENT = 4096
-"""Bytes of a User-Agent that is looked at."""
+"""Bytes of the longest User-Agent that is read."""
 NEWEST_PYTHON = 40
-"""The minor version."""
+"""The minor version of the newest Python that is believed."""
 _HEAD = re.compile(r"(?:pip|uv)/\S+ +(?=\{)")
 _VERSION = re.compile(r"\d{1,2}\.\d{1,3}(?:\.\d{1,3})?", re.ASCII)
 _WINDOWS = {"AMD64": "win_amd64", "x86_64": "win_amd64", "ARM64": "win_arm64", "x86": "win32"}
 _NEWEST = {"manylinux": (2, 80), "musllinux": (1, 30), "macosx": (40, 0)}
-"""Versions beyond these are made up, to have long lists of tags made."""
+"""Newer versions are not believed: they would produce long lists of tags."""
 _RESOLVES_ONLY = frozenset({"compile", "lock", "tree", "export"})
-"""Subcommands of uv that read metadata and leave the wheels."""
+"""Subcommands of uv that fetch metadata but no wheels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who installs; equal for all clients of one kind."""
+    """The environment that a client installs for; equal for all clients of one kind."""
 
     target: Target
     markers: Mapping[str, str]
     """The values of environment markers (PEP 508)."""
     installs: bool = True
-    """False if it only resolves: then it asks for no wheels."""
+    """False if it only resolves: then it requests no wheels."""
 
     def __hash__(self) -> int:
         return hash((self.target, self.installs))
@@ -44,19 +44,19 @@ class Client:
 
 @lru_cache(maxsize=256)
 def read_user_agent(text: str) -> Client | None:
-    """None if it does not tell, or tells of what no wheels are chosen for here."""
+    """None for other tools, and for interpreters and platforms for which wheels are not chosen."""
     head = _HEAD.match(text) if len(text) <= MAX_USER_AGENT else None
     if head is None:
         return None
     try:
-        told = msgspec.json.decode(text[head.end() :].encode(), type=_Told)
-        if told.implementation.name != "CPython":
+        data = msgspec.json.decode(text[head.end() :].encode(), type=_UserAgentData)
+        if data.implementation.name != "CPython":
             return None
-        (target,) = parse_targets([_python(told.python)], [_platform(told)])
+        (target,) = parse_targets([_python(data.python)], [_platform(data)])
     except (msgspec.MsgspecError, ConfigurationError, ValueError):
         return None
-    markers = target.environment() | {"platform_release": told.system.release or ""}
-    return Client(target, markers, _RESOLVES_ONLY.isdisjoint(told.installer.subcommand))
+    markers = target.environment() | {"platform_release": data.system.release or ""}
+    return Client(target, markers, _RESOLVES_ONLY.isdisjoint(data.installer.subcommand))
 
 
 class _Named(msgspec.Struct, frozen=True):
@@ -72,7 +72,7 @@ class _Distro(msgspec.Struct, frozen=True):
     libc: _Named = _Named()
 
 
-class _Told(msgspec.Struct, frozen=True):
+class _UserAgentData(msgspec.Struct, frozen=True):
     python: str
     cpu: str
     implementation: _Named
@@ -89,19 +89,19 @@ def _python(text: str) -> str:
 
 
 def _version(text: str) -> str:
-    """The numbers a version begins with."""
+    """The numbers with which a version begins."""
     found = _VERSION.match(text)
     if found is None:
         raise ValueError("not a version")
     return found[0]
 
 
-def _platform(told: _Told) -> str:
-    """The platform tag. Raises ``ValueError`` where none can be made."""
-    distro = told.distro or _Distro()
-    if told.system.name == "Windows":
-        return _WINDOWS.get(told.cpu, "")
-    if told.system.name == "Darwin":
+def _platform(data: _UserAgentData) -> str:
+    """The platform tag. Raises ``ValueError`` if the data name no known platform."""
+    distro = data.distro or _Distro()
+    if data.system.name == "Windows":
+        return _WINDOWS.get(data.cpu, "")
+    if data.system.name == "Darwin":
         family, version = "macosx", _version(distro.version or "")
     elif distro.libc.lib == "glibc":
         family, version = "manylinux", _version(distro.libc.version or "")
@@ -110,4 +110,4 @@ def _platform(told: _Told) -> str:
     major, minor, *_ = map(int, version.split("."))
     if (major, minor) > _NEWEST[family]:
         raise ValueError("not a version")
-    return f"{family}_{major}_{minor}_{told.cpu}"
+    return f"{family}_{major}_{minor}_{data.cpu}"

@@ -225,7 +225,7 @@ async def serve_index(index: Index) -> AsyncIterator[str]:
     def address() -> str:
         return f"http://127.0.0.1:{server.port}/simple/"
 
-    app = create_app(index, index_url=address, logged=False)  # these are not requests of clients
+    app = create_app({"": index}, index_url=address)  # without an access log
     server = Server(app, host="127.0.0.1", port=0, grace=_GRACE)
     await server.start()
     try:

@@ -1,8 +1,8 @@
 """Web: HTTP in, HTTP out. Knows indexes by their contract alone."""
 
-from proxy.web.access_log import observe
+from proxy.web.access_log import AccessLog
 from proxy.web.app import create_app
-from proxy.web.fast_path_log import CachedResponseLog
+from proxy.web.fast_path_events import FastPathEvents
 from proxy.web.metrics import (
     COUNTER_COLUMNS,
     Counters,
@@ -15,11 +15,11 @@ from proxy.web.server import (
 
 __all__ = [
     "COUNTER_COLUMNS",
-    "CachedResponseLog",
+    "AccessLog",
     "Counters",
+    "FastPathEvents",
     "ResponseCache",
     "Server",
     "create_app",
-    "observe",
     "tls_context",
 ]

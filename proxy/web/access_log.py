@@ -1,112 +1,120 @@
-"""One line per request: what was asked by which tool, what came of it, how long it took."""
+"""The access log: one line for each request, with the client's tool, the outcome and the time."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
-from contextvars import ContextVar
-from time import perf_counter
+import secrets
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
 
-from aiohttp import web
-
-from proxy.events import Event, FileAnswered, Outcome, PageAnswered
+from proxy.events import AnswerServed, Event
+from proxy.runtime import stamp
 
 log = logging.getLogger("waystation.access")
 
+TEMPLATES = 4096
+"""Lines of cached responses that are kept as templates."""
+
 _TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 
+# Values that are found again in a formatted line.
+_WHEN = 4e9
+_CLIENT = secrets.token_hex(16)
+_MILLISECONDS = 9876543210123.5
 
-CLIENT_CLOSED = 499
-"""Stands for the status where the client left before there was one."""
-
-
-class Handled:
-    """What became of one request."""
-
-    __slots__ = ("length", "outcome", "reason", "sent", "started", "status", "trouble")
-
-    def __init__(self) -> None:
-        self.started = perf_counter()
-        self.status: int | None = None
-        """None until the head of the answer is on its way."""
-        self.length: int | None = None
-        """Bytes of the body that is sent piece by piece, if they are known beforehand."""
-        self.sent = 0
-        """Bytes of the body."""
-        self.outcome: Outcome | None = None
-        self.trouble: str | None = None
-        """Why the answer broke off."""
-        self.reason: str | None = None
-        """Why the client got an error."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether the whole body is known to be sent."""
-        return self.length is not None and self.sent >= self.length
+Template = tuple[str, str, str, str]
+"""A line in pieces, around its time stamp, the client and the milliseconds."""
 
 
-_current: ContextVar[Handled] = ContextVar("handled")
-HANDLED_KEY = web.RequestKey("handled", Handled)
+class AccessLog:
+    """An observer that writes lines.
+
+    Answers of the fast path take less time than a log record, so their lines are made from
+    templates and written together, once in each turn of the event loop.
+    """
+
+    def __init__(self, handler: logging.StreamHandler[Any] | None = None) -> None:
+        """``handler``: its format and stream are used for lines that are made from templates."""
+        self._handler = handler
+        self._lines: list[str] = []
+        self._template = lru_cache(TEMPLATES)(self._make_template)
+
+    def observe(self, event: Event) -> None:
+        if not isinstance(event, AnswerServed) or not log.isEnabledFor(logging.INFO):
+            return
+        if event.cached and self._handler:
+            self._add_lines(event)
+        else:
+            for _, milliseconds in event.timings:
+                log.info("request", extra=_extra(_fields(event, event.client, milliseconds)))
+
+    def _add_lines(self, event: AnswerServed) -> None:
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self.flush)
+        head, between, middle, tail = self._template(
+            *(event.method, event.path, event.status, event.outcome, event.sent, event.user_agent)
+        )
+        self._lines += (
+            f"{head}{stamp(ended)}{between}{event.client}{middle}{milliseconds:.2f}{tail}"
+            for ended, milliseconds in event.timings
+        )
+
+    def flush(self) -> None:
+        """Write the lines that are complete."""
+        lines, self._lines = self._lines, []
+        if lines and self._handler:
+            with suppress(OSError, ValueError):  # a full disk, a closed pipe: as logging does
+                self._handler.stream.write("".join(lines))
+                self._handler.flush()
+
+    def _make_template(self, *answer: object) -> Template:
+        """The line that the handler would write, in pieces around what differs by request."""
+        assert self._handler
+        extra = _extra(_known_fields(_CLIENT, *answer) | {"ms": _MILLISECONDS})
+        record = log.makeRecord(log.name, logging.INFO, "", 0, "request", (), None, extra=extra)
+        record.created = _WHEN
+        head, _, rest = self._handler.format(record).partition(stamp(_WHEN))
+        between, _, rest = rest.partition(_CLIENT)
+        middle, _, tail = rest.rpartition(str(_MILLISECONDS))
+        return head, between, middle, tail + "\n"
 
 
-def begin(request: web.Request) -> Handled:
-    """Note what happens from now on in this task as part of the request."""
-    handled = request[HANDLED_KEY] = Handled()
-    _current.set(handled)
-    return handled
+def _fields(event: AnswerServed, client: str, milliseconds: float) -> dict[str, object]:
+    fields = _known_fields(
+        *(client, event.method, event.path, event.status, event.outcome),
+        *(event.sent, event.user_agent),
+    )
+    fields["ms"] = round(milliseconds, 2)
+    if event.reason:
+        fields["reason"] = event.reason
+    if event.failure:
+        fields["trouble"] = event.failure
+    return fields
 
 
-def observe(event: Event) -> None:
-    """An observer: work done for a request happens in its task."""
-    if isinstance(event, PageAnswered | FileAnswered):
-        handled = _current.get(None)
-        if handled is not None:
-            handled.outcome = event.outcome
-
-
-def write_line(request: web.BaseRequest, handled: Handled) -> None:
-    """To be called once the answer has been sent, or has broken off."""
-    if not log.isEnabledFor(logging.INFO):
-        return
-    fields = {
-        "client": request.remote or "-",
-        **log_fields(request, handled.status or CLIENT_CLOSED, handled.outcome, handled.sent),
-        "ms": round((perf_counter() - handled.started) * 1000, 2),
+def _known_fields(client: str, *answer: Any) -> dict[str, object]:
+    """The fields that every line has, but for the time."""
+    method, path, status, outcome, sent, user_agent = answer
+    return {
+        "client": client,
+        "method": method,
+        "path": path,
+        "status": status,
+        "outcome": outcome or "-",
+        "bytes": sent,
+        "tool": tool(user_agent),
     }
-    if handled.reason:
-        fields["reason"] = handled.reason
-    if handled.trouble:
-        fields["trouble"] = handled.trouble
-    log.info("request", extra=log_extra(fields))
 
 
-def log_extra(fields: dict[str, object]) -> dict[str, object]:
+def _extra(fields: dict[str, object]) -> dict[str, object]:
     """What the formatters get of a line."""
     return {"fields": fields, "lead": ("outcome", "status", "method", "path")}
 
 
-def log_fields(
-    request: web.BaseRequest, status: int, outcome: Outcome | None, sent: int
-) -> dict[str, object]:
-    """What a line says of an answer, but for who asked and how long it took. ``sent``: bytes."""
-    return {
-        "method": request.method,
-        "path": request.rel_url.raw_path,  # no query and no authority: they may hold secrets
-        "status": status,
-        "outcome": outcome or "-",
-        "bytes": sent,
-        "tool": tool(request.headers.get("User-Agent", "")),
-    }
-
-
-def body_of(request: web.BaseRequest, response: web.StreamResponse) -> bytes:
-    """The bytes of an answer that was sent as a whole."""
-    if request.method == "HEAD" or not isinstance(response, web.Response):
-        return b""
-    return response.body if isinstance(response.body, bytes) else b""
-
-
 def tool(user_agent: str) -> str:
-    """The client tool and its version, the head of what pip, uv and most others send."""
+    """The client's tool and version: the first word that pip, uv and most other tools send."""
     found = _TOOL.match(user_agent)
     return found[0] if found else "-"

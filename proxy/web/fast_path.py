@@ -1,10 +1,8 @@
-"""What takes over a connection that was accepted. Which ones are accepted is up to ``server``.
+"""The fast path: answers a complete plain request from the response cache before aiohttp parses it.
 
-In front of aiohttp's protocol: whole plain requests whose answer is finished are answered here.
-
-Everything else goes to aiohttp unread. Only a connection that has never sent anything but
-complete GET and HEAD requests without a body, one at a time, is looked at: so there is no
-second opinion on where a request ends, and nothing to smuggle.
+Everything else goes to aiohttp unread. Only a connection that has sent nothing but complete GET
+and HEAD requests without a body, one at a time, may use the fast path: so two parsers never
+disagree on where a request ends, and no request can be smuggled.
 """
 
 from __future__ import annotations
@@ -21,17 +19,18 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
-from proxy.web.access_log import Handled, body_of, write_line
+from proxy.events import AnswerServed, Observer, RequestKind
 from proxy.web.errors import INTERNAL_ERROR, RETRY_AFTER, plain
+from proxy.web.request_state import body_of
 from proxy.web.response_cache import CachedResponse, ResponseCache
 
 log = logging.getLogger(__name__)
 
 MAX_TARGET = 8191
-"""Bytes of a request's target; not the limit of header lines, 8190, so errors tell which it was."""
+"""Bytes of a request's target. One more than the limit of header lines, to tell errors apart."""
 
 PROBE_AFTER = 20
-"""Seconds after which the kernel asks whether a client that sends no more is still there."""
+"""Seconds after which the kernel checks whether a silent client is still connected."""
 
 _RESET = struct.pack("ii", 1, 0)
 _TOO_MANY_CONNECTIONS = (
@@ -42,15 +41,20 @@ _TOO_MANY_CONNECTIONS = (
 
 
 class Connection(RequestHandler):
-    """aiohttp's protocol, but for what it says to clients that do not speak HTTP."""
+    """aiohttp's protocol, with other answers to requests that it cannot parse."""
 
-    __slots__ = ()
+    __slots__ = ("_event_sink",)
+
+    def __init__(self, events: Observer, *arguments: Any, **options: Any) -> None:
+        """``events`` gets ``AnswerServed`` for requests that reach no handler."""
+        super().__init__(*arguments, **options)
+        self._event_sink = events
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client sends no more. An answer that is under way is sent before we close, too.
+        """The client sends no more. A running answer is completed before the connection closes.
 
-        A client that is gone altogether looks the same until something is sent to it; the kernel
-        finds out where there is nothing to send. TLS has no such half of a connection.
+        A client that has disappeared looks the same until something is sent to it; while there
+        is nothing to send, the kernel's probes find out. TLS has no half-closed connections.
         """
         waiter, transport = self._waiter, self.transport
         busy = self._messages or (self._request_count if waiter is None else waiter.done())
@@ -70,7 +74,7 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Called for what no handler has seen, or has ended: echoes nothing, logs one line."""
+        """Answer a request that no handler has seen or completed; echo nothing of it."""
         if isinstance(exc, ConnectionError):
             raise exc
         if status == 400 or isinstance(exc, UnicodeError):  # aiohttp echoes what is no UTF-8
@@ -80,15 +84,24 @@ class Connection(RequestHandler):
             log.error("request failed", exc_info=exc)
             response = plain(500, INTERNAL_ERROR)
         response.force_close()
-        handled = Handled()
-        handled.status, handled.trouble = status, type(exc).__name__
-        handled.sent = len(body_of(request, response))
-        write_line(request, handled)
+        self._event_sink(
+            AnswerServed(
+                client=request.remote or "-",
+                user_agent=request.headers.get("User-Agent", ""),
+                method=request.method,
+                path=request.rel_url.raw_path,
+                kind=RequestKind.OTHER,
+                status=status,
+                sent=len(body_of(request.method, response)),
+                failure=type(exc).__name__,
+                timings=((time.time(), 0.0),),
+            )
+        )
         return response
 
 
 def _refusal(error: BaseException | None) -> tuple[int, str]:
-    """What a request that cannot be parsed is answered (RFC 9112, 3; RFC 6585, 5)."""
+    """Status and text for a request that cannot be parsed (RFC 9112, 3; RFC 6585, 5)."""
     if isinstance(error, LineTooLong):
         if error.args[1] == MAX_TARGET:
             return 414, "the address is too long"
@@ -99,11 +112,11 @@ def _refusal(error: BaseException | None) -> tuple[int, str]:
 
 
 class TooManyConnections(asyncio.Protocol):
-    """Says that there are too many connections, and reads nothing."""
+    """Answers that there are too many connections, and reads nothing."""
 
     LINGER = 2.0
-    """Seconds until it is closed from here. At once, while the request is on its way, would
-    reset it, and the client might not see the answer."""
+    """Seconds until the connection is closed from here. Closing at once, while the request is
+    still arriving, would reset the connection, and the client might not see the answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         cast(asyncio.Transport, transport).write(_TOO_MANY_CONNECTIONS)
@@ -111,9 +124,9 @@ class TooManyConnections(asyncio.Protocol):
 
 
 def reset_connection(transport: asyncio.BaseTransport | None) -> None:
-    """Reset the connection, so that what was sent cannot look whole.
+    """Reset the connection, so that an incomplete answer cannot look complete.
 
-    Closing is not enough: for an answer without a length, as HTTP/1.0 has it, the end of the
+    Closing is not enough: where an answer has no length, as in HTTP/1.0, the end of the
     connection is the end of the answer.
     """
     if transport is None:
@@ -124,7 +137,7 @@ def reset_connection(transport: asyncio.BaseTransport | None) -> None:
 
 
 MAX_JOINED = 4096
-"""Bytes up to which head and body are joined: to copy more costs more than to send two pieces."""
+"""Bytes of a body that is joined with its head: copying more costs more than two pieces."""
 _NEEDED = (
     "_close",
     "_force_close",
@@ -136,34 +149,34 @@ _NEEDED = (
 )
 
 OnHit = Callable[["FastProtocol", CachedResponse, float], None]
-"""Told of each answer given here, with the moment by ``time.perf_counter`` at which it came."""
+"""Gets each response that was sent, and when its request came, by ``time.perf_counter``."""
 
 
 class FastProtocol(Connection):
-    """aiohttp's protocol, asked second."""
+    """Looks in the response cache first, and passes what it does not find there to aiohttp."""
 
-    __slots__ = ("_clean", "_finished", "_on_hit", "client", "request_bytes")
+    __slots__ = ("_on_hit", "_only_plain", "_response_cache", "client", "request_bytes")
 
     def __init__(
-        self, finished: ResponseCache, on_hit: OnHit, *arguments: Any, **options: Any
+        self, cache: ResponseCache, on_hit: OnHit, *arguments: Any, **options: Any
     ) -> None:
         super().__init__(*arguments, **options)
-        self._finished = finished
+        self._response_cache = cache
         self._on_hit = on_hit
-        self._clean = True
+        self._only_plain = True
         self.client = "-"
-        """The address of who is connected."""
+        """The address of the client."""
         self.request_bytes: bytes | None = None
-        """Of the request that is being handled, if an answer to it may be kept."""
+        """The complete request that is being handled, if a response to it may be cached."""
 
     def data_received(self, data: bytes) -> None:
-        if self._clean:
+        if self._only_plain:
             idle = self._is_idle()
-            if idle and not self._paused and (found := self._finished.find(data)):
+            if idle and not self._paused and (found := self._response_cache.find(data)):
                 self._answer(found)
                 return
-            self._clean = is_plain(data)
-            self.request_bytes = data if idle and self._clean else None
+            self._only_plain = is_plain(data)
+            self.request_bytes = data if idle and self._only_plain else None
         super().data_received(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -171,28 +184,28 @@ class FastProtocol(Connection):
         self.client = self.peername[0] if isinstance(self.peername, tuple) else "-"
 
     def _is_idle(self) -> bool:
-        """No request waits or is being handled."""
+        """Whether no request waits or is being handled."""
         if self._messages or self._close or self._force_close:
             return False
         waiter = self._waiter
         return self._request_count == 0 if waiter is None else not waiter.done()
 
-    def _answer(self, finished: CachedResponse) -> None:
+    def _answer(self, response: CachedResponse) -> None:
         started = time.perf_counter()
         transport = self.transport
         assert transport is not None
-        head = finished.head(self._finished.clock())
-        body = finished.body
+        head = response.head(self._response_cache.clock())
+        body = response.body
         if len(body) <= MAX_JOINED:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        self._on_hit(self, finished, started)
+        self._on_hit(self, response, started)
 
 
 def is_plain(data: bytes) -> bool:
-    """Whether these bytes are exactly one request that has no body and keeps the connection."""
+    """Whether these bytes are exactly one request, without a body, that keeps the connection."""
     if not data.startswith((b"GET /", b"HEAD /")) or not data.endswith(b"\r\n\r\n"):
         return False
     if data.count(b"\r\n\r\n") != 1 or data.count(b"\n") != data.count(b"\r\n"):
@@ -206,15 +219,19 @@ def is_plain(data: bytes) -> bool:
 _NOT_PLAIN = (b"\r\ncontent-length", b"\r\ntransfer-encoding", b"\r\nexpect", b"\r\nupgrade")
 
 
-def factory(
-    server: web.Server, options: dict[str, Any], finished: ResponseCache | None, on_hit: OnHit
+def protocol_factory(
+    server: web.Server,
+    events: Observer,
+    cache: ResponseCache | None,
+    on_hit: OnHit,
+    options: dict[str, Any],
 ) -> Callable[[], asyncio.Protocol]:
-    """Makes a protocol per connection; without fast answers where aiohttp has changed inside."""
+    """Makes the protocol of each connection; without a fast path if aiohttp has changed inside."""
     loop = asyncio.get_running_loop()
-    probe = Connection(server, loop=loop, **options)
+    probe = Connection(events, server, loop=loop, **options)
     missing = [name for name in _NEEDED if not hasattr(probe, name)]
-    if missing or finished is None:
-        if missing:
-            log.warning("aiohttp has changed (%s): no fast answers", ", ".join(missing))
-        return lambda: Connection(server, loop=loop, **options)
-    return lambda: FastProtocol(finished, on_hit, server, loop=loop, **options)
+    if missing:
+        log.warning("this aiohttp has no %s: there is no fast path", ", ".join(missing))
+    if missing or cache is None:
+        return lambda: Connection(events, server, loop=loop, **options)
+    return lambda: FastProtocol(cache, on_hit, events, server, loop=loop, **options)

@@ -1,8 +1,9 @@
-"""Files and their siblings: what a client gets of an artifact, and how it is sent."""
+"""Files and their siblings: the response for an artifact, and how its bytes are sent."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -15,10 +16,9 @@ from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes import Index
 from proxy.model import PROVENANCE, Artifact, Blob, Span
-from proxy.web.access_log import HANDLED_KEY
 from proxy.web.conditional import RangeResult, evaluate
-from proxy.web.pages import project_of
-from proxy.web.response_cache import CACHEABLE, Cacheable, ChangeCounter, no_changes
+from proxy.web.request_state import STATE, project_of
+from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 from proxy.web.sendfile import FileSender, can_send
 
 _DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
@@ -27,28 +27,27 @@ SMALL_FILE = 64 * 1024
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "public, max-age=600"
 NO_BODY = (304, 412, 416)
-CHANGES_KEY = web.RequestKey("changes", int)
-"""How often the page had changed before the file was looked for on it."""
 
 
 class FileHandler:
     """Handler of ``/files/<project>/<digest>/<filename>`` for one index."""
 
-    def __init__(self, index: Index, changes: ChangeCounter = no_changes) -> None:
-        """``changes``: see ``FinishedAnswers``."""
+    def __init__(self, index: Index, cache: ResponseCache) -> None:
         self._index = index
-        self._changes = changes
+        self._cache = cache
 
     async def file(self, request: web.Request) -> web.StreamResponse:
+        state = request[STATE]
+        state.index = self._index.name
         project = project_of(request)
         digest, filename = request.match_info["digest"], request.match_info["filename"]
         if not _DIGEST.match(digest) or not safe_filename(filename):
             raise NoSuchFile(project, "of that name")
-        request[CHANGES_KEY] = self._changes(project)
+        state.changes = self._cache.changes(project)
         artifact = await self._index.file(project, filename, digest)
         size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
-        if size is None:  # nobody knows: no ranges, and the end shows in the chunked coding
+        if size is None:  # no ranges, and the chunked coding marks the end
             return await self._send(request, artifact, headers, None)
         etag, modified = headers.get("ETag"), artifact.file.uploaded_at
         chosen = evaluate(request.method, request.headers, size, etag, modified)
@@ -88,9 +87,9 @@ class FileHandler:
         blob = artifact.blob
         at, stop = (chosen.start, chosen.stop) if chosen else (0, None)
         spans = blob.spans(at, stop)
-        whole = spans is not None or not blob.needs_download  # such give no half of a little
+        whole = spans is not None or not blob.needs_download  # these never break off
         if whole and chosen and chosen.status == 200 and chosen.stop <= SMALL_FILE:
-            return await self._at_once(request, artifact, headers)
+            return await self._send_small(request, artifact, headers)
         if chosen and spans is not None and can_send(request.transport):
             # A task of its own, as each turn would go through all the frames above this one.
             await asyncio.create_task(_send_from_file(request, response, spans))
@@ -98,26 +97,28 @@ class FileHandler:
             await _send_pieces(request, response, blob, at, stop)
         return response
 
-    async def _at_once(
+    async def _send_small(
         self, request: web.Request, artifact: Artifact, headers: dict[str, str]
     ) -> web.Response:
-        """A small file, as a whole: it may be given again as long as its page lists it."""
+        """A small file from memory: the response may be repeated as long as its page lists it."""
         body = b"".join([piece async for piece in artifact.blob.chunks()])
         response = web.Response(body=body, headers=headers)
-        outcome = request[HANDLED_KEY].outcome
+        state = request[STATE]
         if headers.get("ETag") and not artifact.file.filename.endswith(PROVENANCE):
-            local = outcome is Outcome.LOCAL
+            local = state.outcome is Outcome.LOCAL
             response[CACHEABLE] = Cacheable(
+                self._index.name,
                 project_of(request),
                 Outcome.LOCAL if local else Outcome.HIT,
-                request[CHANGES_KEY],
-                key="" if local else artifact.file.sha256 or "",
+                state.changes,
+                not_after=math.inf if artifact.not_after is None else artifact.not_after,
+                stored_file="" if local else artifact.file.sha256 or "",
             )
         return response
 
 
 async def _size(request: web.Request, blob: Blob) -> int | None:
-    """To say how long a file is, it need not be fetched; to send it, only its sender knows."""
+    """Bytes, if known. HEAD takes the size that the page announces, so that nothing is fetched."""
     if request.method == "HEAD":
         return await blob.size_without_download()
     return await blob.length()
@@ -127,14 +128,14 @@ async def _send_pieces(
     request: web.Request, response: web.StreamResponse, blob: Blob, start: int, stop: int | None
 ) -> None:
     async with aclosing(blob.chunks(start, stop)) as pieces:
-        # The head goes out after the first piece has come: until then an error can be told.
+        # The head is sent after the first piece has come: until then an error has its status.
         first = await anext(pieces, b"")
         await response.prepare(request)
         await response.write(first)
-        request[HANDLED_KEY].sent += len(first)
+        request[STATE].sent += len(first)
         async for piece in pieces:
             await response.write(piece)
-            request[HANDLED_KEY].sent += len(piece)
+            request[STATE].sent += len(piece)
 
 
 async def _send_from_file(
@@ -146,9 +147,9 @@ async def _send_from_file(
     sending: FileSender | None = None
     try:
         async for span in spans:
-            if sending is None:  # until now an error could be told
+            if sending is None:  # until now an error could have its status
                 await response.prepare(request)
-                sending = FileSender(request.transport, request[HANDLED_KEY])
+                sending = FileSender(request.transport, request[STATE])
                 await sending.flushed()
             if isinstance(span, Span):
                 await sending.send(span)

@@ -15,20 +15,18 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.events import (
-    Answered,
+    AnswerServed,
     ChangeOutcome,
     Event,
     Evicted,
-    Fate,
     FileChanged,
-    Guessed,
-    Kind,
     Outcome,
+    Prefetched,
+    PrefetchResult,
+    RequestKind,
     UpstreamAsked,
 )
-from proxy.model import METADATA
 from proxy.runtime import SharedCounters
-from proxy.web.access_log import CLIENT_CLOSED, Handled
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -52,19 +50,6 @@ class Metrics:
             for labels, value in self._counters.series(family):
                 if value or family is not REQUESTS:  # most of these never occur
                     yield _line(family.name, labels, value)
-
-
-def kind_of(request: web.Request) -> Kind:
-    filename = request.match_info.get("filename")
-    if filename:
-        return Kind.METADATA if filename.endswith(METADATA) else Kind.FILE
-    return Kind.PAGE if "project" in request.match_info else Kind.OTHER
-
-
-def answered(request: web.Request, handled: Handled) -> Answered:
-    """To be called at the end of the request."""
-    status = handled.status or CLIENT_CLOSED
-    return Answered(kind_of(request), handled.outcome, status, handled.sent)
 
 
 def _line(name: str, labels: Mapping[str, str], value: int) -> str:
@@ -97,10 +82,10 @@ REQUESTS = Family(
     "waystation_requests_total",
     "Requests of clients, by what was asked for, where the answer came from, and its status"
     " (499: the client left before there was one).",
-    {"kind": tuple(Kind), "outcome": (*Outcome, NO_LABEL), "status": COUNTED_STATUSES},
+    {"kind": tuple(RequestKind), "outcome": (*Outcome, NO_LABEL), "status": COUNTED_STATUSES},
 )
 SENT = Family(
-    "waystation_sent_bytes_total", "Bytes of bodies sent to clients.", {"kind": tuple(Kind)}
+    "waystation_sent_bytes_total", "Bytes of bodies sent to clients.", {"kind": tuple(RequestKind)}
 )
 UPSTREAM = Family(
     "waystation_upstream_requests_total",
@@ -112,20 +97,20 @@ CHANGED = Family(
     "Files under whose name upstream lists other bytes than before, as seen by each process.",
     {"outcome": tuple(ChangeOutcome)},
 )
-GUESSED = Family(
+PREFETCHED = Family(
     "waystation_speculation_total",
     "Pages and files fetched before anybody asked for them, those then used, and those not used"
     " within ten minutes.",
-    {"fate": tuple(Fate)},
+    {"fate": tuple(PrefetchResult)},
 )
-GUESSED_BYTES = Family(
-    "waystation_speculation_bytes_total", "Bytes of such files.", {"fate": tuple(Fate)}
+PREFETCHED_BYTES = Family(
+    "waystation_speculation_bytes_total", "Bytes of such files.", {"fate": tuple(PrefetchResult)}
 )
 EVICTED = Family("waystation_evicted_files_total", "Files deleted from the cache for space.", {})
 EVICTED_BYTES = Family("waystation_evicted_bytes_total", "Bytes of such files.", {})
 FAMILIES = (
     *(REQUESTS, SENT, UPSTREAM, CHANGED),
-    *(GUESSED, GUESSED_BYTES, EVICTED, EVICTED_BYTES),
+    *(PREFETCHED, PREFETCHED_BYTES, EVICTED, EVICTED_BYTES),
 )
 
 _SERIES = [(each.name, *values) for each in FAMILIES for values in product(*each.labels.values())]
@@ -143,15 +128,15 @@ class Counters:
 
     def observe(self, event: Event) -> None:
         match event:
-            case Answered():
-                self._answered(event)
+            case AnswerServed():
+                self._served(event)
             case UpstreamAsked():
                 self._add(1, UPSTREAM, "failed" if event.failed else "answered")
             case FileChanged():
                 self._add(1, CHANGED, event.outcome)
-            case Guessed():
-                self._add(1, GUESSED, event.fate)
-                self._add(event.size, GUESSED_BYTES, event.fate)
+            case Prefetched():
+                self._add(1, PREFETCHED, event.result)
+                self._add(event.size, PREFETCHED_BYTES, event.result)
             case Evicted():
                 self._add(event.files, EVICTED)
                 self._add(event.size, EVICTED_BYTES)
@@ -163,11 +148,12 @@ class Counters:
             at = _PLACES[family.name, *values]
             yield dict(zip(family.labels, values, strict=True)), sums[at]
 
-    def _answered(self, event: Answered) -> None:
+    def _served(self, event: AnswerServed) -> None:
         status = str(event.status)
         known = status if status in COUNTED_STATUSES else OTHER_LABEL
-        self._add(event.times, REQUESTS, event.kind, event.outcome or NO_LABEL, known)
-        self._add(event.sent, SENT, event.kind)
+        requests = len(event.timings)
+        self._add(requests, REQUESTS, event.kind, event.outcome or NO_LABEL, known)
+        self._add(requests * event.sent, SENT, event.kind)
 
     def _add(self, number: int, family: Family, *labels: str) -> None:
         self._board.mine[_PLACES[family.name, *labels]] += number

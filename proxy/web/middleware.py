@@ -1,95 +1,83 @@
-"""What is around every request: its answer or error is sent, its end is seen and told."""
+"""The middleware of every request: sends the response, maps errors to statuses, emits events."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import re
-from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from proxy.errors import IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
+from proxy.errors import Denied, IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
 from proxy.events import Observer
-from proxy.web.access_log import Handled, begin, body_of, write_line
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
-from proxy.web.metrics import answered
+from proxy.web.request_state import RequestState, begin, body_of, served
+from proxy.web.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
 
 _ABSOLUTE = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|\Z)", re.IGNORECASE)
 
 LOGGED_ERRORS = (UpstreamError, IndexUnavailable, StoreDamaged)
-"""Errors that whoever runs the server should know of."""
+"""Errors that the operator of the server should know of."""
 
-IS_LOGGED = web.AppKey("logged", bool)
-After = Callable[[web.Request, web.StreamResponse], None]
-AFTER_RESPONSE = web.AppKey("after", list[After])
-"""What is done once a whole answer has been sent, so that nobody waits for it."""
-REQUEST_BYTES = web.RequestKey("key", object)
-"""The bytes of the request, if an answer to it may be kept."""
-EVENT_SINK: web.AppKey[Observer] = web.AppKey("events")
+EVENTS: web.AppKey[Observer] = web.AppKey("events")
+"""Gets ``AnswerServed`` for every request."""
+CACHE: web.AppKey[ResponseCache] = web.AppKey("response cache")
 
 
 @web.middleware
 async def handle_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Sends the answer, here and not behind our back, so that every end of it is seen.
+    """Send the response here, and not in aiohttp, so that its end is seen.
 
-    An error is told while the head of the answer is not out, and breaks the answer off after.
+    An error becomes a response as long as no head was sent; after that it breaks the answer off.
     """
-    handled = begin(request)
-    # Taken now: the connection's next request may be here before this one has been followed.
-    request[REQUEST_BYTES] = getattr(request.protocol, "request_bytes", None)
+    state = begin(request)
+    complete: web.StreamResponse | None = None
     try:
-        response = await _answer(request, handler, handled)
+        response = await _answer(request, handler, state)
         await response.prepare(request)
         await response.write_eof()
-        handled.sent += len(body_of(request, response))
-        if isinstance(response, web.Response):
-            _soon(_follow, request, response)
+        state.sent += len(body_of(request.method, response))
+        complete = response
     except (asyncio.CancelledError, ConnectionError):
-        if not handled.whole:
-            handled.trouble = handled.trouble or "the client left, or the server stopped"
+        if not state.is_complete:
+            state.failure = state.failure or "the client left, or the server stopped"
         raise
     finally:
-        _soon(_tell, request, handled)
+        # uvloop sends what was written when all callbacks that are due have run.
+        asyncio.get_running_loop().call_soon(_finish, request, state, complete)
     return response
 
 
-def _soon(work: Callable[..., None], *given: object) -> None:
-    """After what was written has been sent, which uvloop does when all that is due is done."""
-    asyncio.get_running_loop().call_soon(work, *given)
+def _finish(request: web.Request, state: RequestState, response: web.StreamResponse | None) -> None:
+    """Cache the response and emit the event. ``response``: None if it broke off."""
+    event = served(request, state)
+    if state.request_bytes and isinstance(response, web.Response):
+        request.app[CACHE].keep(state.request_bytes, response, event)
+    request.app[EVENTS](event)
 
 
-def _follow(request: web.Request, response: web.StreamResponse) -> None:
-    for follow in request.app[AFTER_RESPONSE]:
-        follow(request, response)
-
-
-def _tell(request: web.Request, handled: Handled) -> None:
-    if request.app[IS_LOGGED]:
-        write_line(request, handled)
-    request.app[EVENT_SINK](answered(request, handled))
-
-
-async def _answer(request: web.Request, handler: Handler, handled: Handled) -> web.StreamResponse:
-    """Raises ``ConnectionError`` where the answer had begun and cannot be ended."""
+async def _answer(
+    request: web.Request, handler: Handler, state: RequestState
+) -> web.StreamResponse:
+    """Raises ``ConnectionError`` where the answer had begun and cannot be completed."""
     try:
         return _refusal(request) or await handler(request)
     except ConnectionError:
         raise
     except Exception as error:
-        response = _error_response(request, error, handled)
-        if handled.status is None:
+        response = _error_response(request, error, state)
+        if state.status is None:
             return response
-        handled.trouble = str(error) if isinstance(error, ProxyError) else "internal error"
+        state.failure = str(error) if isinstance(error, ProxyError) else "internal error"
         reset_connection(request.transport)
         raise ConnectionAbortedError from error
 
 
-def _error_response(request: web.Request, error: Exception, handled: Handled) -> web.Response:
+def _error_response(request: web.Request, error: Exception, state: RequestState) -> web.Response:
     """The error as an answer; a client never sees a traceback."""
     if isinstance(error, LOGGED_ERRORS):
         fields = {
@@ -100,7 +88,8 @@ def _error_response(request: web.Request, error: Exception, handled: Handled) ->
         log.warning("%s", error, extra={"fields": known})
         return response_for(error)
     if isinstance(error, ProxyError):  # the line of the request is enough
-        handled.reason = str(error)
+        state.reason = str(error)
+        state.rule = error.rule if isinstance(error, Denied) else ""
         return response_for(error)
     if isinstance(error, web.HTTPException):
         response = plain(error.status, f"{error.status} {error.reason}")
@@ -121,4 +110,4 @@ def _refusal(request: web.Request) -> web.Response | None:
         return plain(400, "one Host header is needed")
     if request.raw_path.startswith("/") or _ABSOLUTE.match(request.raw_path):
         return None
-    return plain(400, "the target is no path and no address of HTTP")
+    return plain(400, "the target is neither a path nor an HTTP address")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Set
 
 from aiohttp import web
 
-from proxy.errors import NotFound
 from proxy.events import Outcome, PageRevalidated
 from proxy.indexes import Index
-from proxy.model import ProjectName, ProjectPage, normalize
+from proxy.model import ProjectName, ProjectPage
 from proxy.simple import (
     Links,
     MediaType,
@@ -23,16 +23,10 @@ from proxy.simple import (
     relative_links,
 )
 from proxy.web.conditional import not_modified
+from proxy.web.freshness import ClientRefresh, cache_control, max_page_age
 from proxy.web.rendered_pages import RenderedPage, RenderedPages
-from proxy.web.response_cache import (
-    CACHEABLE,
-    Cacheable,
-    ChangeCounter,
-    ClientRefresh,
-    cache_control,
-    max_page_age,
-    no_changes,
-)
+from proxy.web.request_state import STATE, project_of
+from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 
 VARY = "Accept, Accept-Encoding"
 HTML_HEADERS = {
@@ -42,78 +36,67 @@ HTML_HEADERS = {
 }
 
 
-PAGE_KEY = web.RequestKey("page", ProjectPage)
-"""The page that a request was answered with."""
-
-
-class NotAName(NotFound):
-    def __str__(self) -> str:
-        return "that is not a project name"
-
-
 class SimplePages:
     """Handlers of ``/simple/…`` for one index."""
 
     def __init__(
         self,
         index: Index,
-        provenance: Links | None = None,
-        changes: ChangeCounter = no_changes,
+        rendered: RenderedPages,
+        cache: ResponseCache,
         clock: Callable[[], float] = time.time,
         client_refresh: ClientRefresh = "no-cache",
     ) -> None:
-        """``provenance``: the link that provenance addresses are made from, if not relative.
-        ``changes``: see ``FinishedAnswers``; ``client_refresh``: see ``max_page_age``.
-        """
+        """``client_refresh``: which requests have a page revalidated, see ``max_page_age``."""
         self._index = index
-        self._changes = changes
+        self._rendered = rendered
+        self._cache = cache
         self._clock = clock
         self._client_refresh = client_refresh
-        self.answers = RenderedPages(
-            lambda page, media: _rendered(page, media, provenance), _rendered_list
-        )
 
     async def projects(self, request: web.Request) -> web.Response:
+        request[STATE].index = self._index.name
         names = await self._index.projects()
-        answer = self.answers.of_list(names, _media(request), _gzip(request))
-        return _respond(request, answer, "max-age=300")
+        page = self._rendered.of_list(self._index.name, names, _media(request), _gzip(request))
+        return _respond(request, page, "max-age=300")
 
     async def page(self, request: web.Request) -> web.Response:
+        state = request[STATE]
+        state.index = self._index.name
         project = project_of(request)
         if request.match_info["project"] != project:
             return redirect(request, f"../{project}/")
         max_age = max_page_age(request.headers, self._client_refresh)
         page = await self._index.page(project, max(0.0, self._clock() - max_age))
-        request[PAGE_KEY], changes = page, self._changes(project)
-        answer = await self.answers.get(page, _media(request), _gzip(request))
-        response = _respond(request, answer, cache_control(page.fresh_until, self._clock()))
+        state.page, state.changes = page, self._cache.changes(project)
+        rendered = await self._rendered.of_page(
+            self._index.name, page, _media(request), _gzip(request)
+        )
+        not_after = math.inf if page.not_after is None else page.not_after
+        control = cache_control(page.fresh_until, self._clock(), not_after)
+        response = _respond(request, rendered, control)
         if page.version:
-            response[CACHEABLE] = _repeatable(page, changes, max_age)
+            expires = page.fresh_until is not None
+            response[CACHEABLE] = Cacheable(
+                self._index.name,
+                project,
+                Outcome.HIT if expires else Outcome.LOCAL,
+                state.changes,
+                PageRevalidated.of(page) if expires else None,
+                max_age,
+                not_after,
+            )
         return response
 
     async def add_slash(self, request: web.Request) -> web.Response:
+        request[STATE].index = self._index.name
         return redirect(request, f"{project_of(request)}/")
 
 
-def _repeatable(page: ProjectPage, changes: int, max_age: float) -> Cacheable:
-    if page.fresh_until is None:
-        return Cacheable(page.project, Outcome.LOCAL, changes)
-    vouched = PageRevalidated.of(page)
-    return Cacheable(page.project, Outcome.HIT, changes, vouched, max_age)
-
-
-def project_of(request: web.Request) -> ProjectName:
-    """The project that the address names. Raises ``NotAName``."""
-    try:
-        return normalize(request.match_info["project"])
-    except ValueError:
-        raise NotAName from None
-
-
 def redirect(request: web.Request, target: str) -> web.Response:
-    """To a relative address, which holds behind any host and prefix.
+    """To a relative address, which is right for any host and prefix.
 
-    Not to be stored: pip keeps permanent redirects for ever otherwise.
+    Clients may not store it: pip would keep a permanent redirect without limit.
     """
     query = request.rel_url.raw_query_string
     headers = {
@@ -124,12 +107,12 @@ def redirect(request: web.Request, target: str) -> web.Response:
     return web.Response(status=301, headers=headers)
 
 
-def _rendered(page: ProjectPage, media: MediaType, provenance: Links | None) -> Iterable[bytes]:
-    form = json_pieces if media.is_json else html_pieces
-    return form(page, relative_links, provenance)
+def render_page(page: ProjectPage, media: MediaType, provenance: Links | None) -> Iterable[bytes]:
+    render = json_pieces if media.is_json else html_pieces
+    return render(page, relative_links, provenance)
 
 
-def _rendered_list(names: Set[ProjectName], media: MediaType) -> bytes:
+def render_list(names: Set[ProjectName], media: MediaType) -> bytes:
     return projects_json(names) if media.is_json else projects_html(names)
 
 
@@ -141,14 +124,14 @@ def _gzip(request: web.Request) -> bool:
     return accepts_gzip(request.headers.get("Accept-Encoding"))
 
 
-def _respond(request: web.Request, answer: RenderedPage, cache_control: str) -> web.Response:
-    headers = {"ETag": answer.etag, "Cache-Control": cache_control, "Vary": VARY}
-    if not_modified(request.headers, answer.etag):
+def _respond(request: web.Request, page: RenderedPage, cache_control: str) -> web.Response:
+    headers = {"ETag": page.etag, "Cache-Control": cache_control, "Vary": VARY}
+    if not_modified(request.headers, page.etag):
         return web.Response(status=304, headers=headers)
-    headers["Content-Type"] = answer.media.content_type
+    headers["Content-Type"] = page.media.content_type
     headers["X-Content-Type-Options"] = "nosniff"
-    if not answer.media.is_json:
+    if not page.media.is_json:
         headers |= HTML_HEADERS
-    if answer.encoding:
-        headers["Content-Encoding"] = answer.encoding
-    return web.Response(body=answer.body, headers=headers)
+    if page.encoding:
+        headers["Content-Encoding"] = page.encoding
+    return web.Response(body=page.body, headers=headers)

@@ -1,4 +1,4 @@
-"""Finished pages: rendered, compressed and tagged once per version, then only sent."""
+"""Rendered pages: rendered, compressed and tagged once per version, then only sent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import SingleFlight, compress_pieces, run_in_worker
 from proxy.simple import MediaType
 
-WORTH_COMPRESSING = 256
-"""Bytes."""
+MIN_COMPRESSED = 256
+"""Bytes of the smallest page that is compressed."""
 OFFLOAD_FILES = 300
-"""Files of a page from which on it is rendered off the loop."""
+"""Files of the smallest page that is rendered in the worker thread."""
 
 
 class RenderedPage(msgspec.Struct, frozen=True):
@@ -26,91 +26,103 @@ class RenderedPage(msgspec.Struct, frozen=True):
     media: MediaType
     body: bytes
     etag: str
-    """Strong, of the bytes that are sent and their form: the same after a restart."""
+    """Strong: of the bytes that are sent and their form, so the same after a restart."""
     encoding: str | None = None
 
 
-RenderedKey = tuple[ProjectName, MediaType, bool]
-Render = Callable[[ProjectPage, MediaType], Iterable[bytes]]
+RenderedKey = tuple[str, ProjectName, MediaType, bool]
+"""The name of the index, the project, the form, and whether it is compressed."""
+RenderPage = Callable[[ProjectPage, MediaType], Iterable[bytes]]
 RenderList = Callable[[Set[ProjectName], MediaType], bytes]
 
 
 class RenderedPages:
-    """Keeps finished pages under a budget of bytes, the least recently used go first."""
+    """Keeps rendered pages of all indexes within a budget; the least recently used go first."""
 
-    def __init__(self, render: Render, render_list: RenderList, budget: int = 64 * 2**20) -> None:
-        self._render = render
+    def __init__(
+        self, render_page: RenderPage, render_list: RenderList, budget: int = 64 * 2**20
+    ) -> None:
+        """``budget``: bytes of all bodies."""
+        self._render_page = render_page
         self._render_list = render_list
         self._budget = budget
         self._size = 0
-        self._answers: OrderedDict[RenderedKey, RenderedPage] = OrderedDict()
+        self._pages: OrderedDict[RenderedKey, RenderedPage] = OrderedDict()
         self._flights: SingleFlight[tuple[RenderedKey, str], RenderedPage] = SingleFlight()
-        self._names: Set[ProjectName] = frozenset()
-        self._lists: dict[tuple[MediaType, bool], RenderedPage] = {}
+        self._names: dict[str, Set[ProjectName]] = {}
+        self._lists: dict[tuple[str, MediaType, bool], RenderedPage] = {}
 
-    async def get(self, page: ProjectPage, media: MediaType, gzip: bool) -> RenderedPage:
-        """The page in this form; rendered now if it was not yet, once for all who ask."""
-        key = (page.project, media, gzip)
+    async def of_page(
+        self, index: str, page: ProjectPage, media: MediaType, gzip: bool
+    ) -> RenderedPage:
+        """The index's page in this form; requests that come while it is rendered share it."""
+        key = (index, page.project, media, gzip)
         version = f"{page.source}/{page.version}"
-        answer = self._answers.get(key)
-        if answer and answer.version == version and page.version:
-            self._answers.move_to_end(key)
-            return answer
+        found = self._pages.get(key)
+        if found and found.version == version and page.version:
+            self._pages.move_to_end(key)
+            return found
         if len(page.files) < OFFLOAD_FILES or not page.version:
-            return self._keep(key, self._make(page, media, gzip, version))
+            return self._keep(key, self._render(page, media, gzip, version))
         return await self._flights.do(
-            (key, version), lambda: self._made_in_thread(key, page, version)
+            (key, version), lambda: self._render_in_worker(key, page, version)
         )
 
-    def of_list(self, names: Set[ProjectName], media: MediaType, gzip: bool) -> RenderedPage:
-        """The list of all projects in this form; made anew only when they are others."""
-        if names != self._names:
-            self._names, self._lists = frozenset(names), {}
-        if (media, gzip) not in self._lists:
-            self._lists[media, gzip] = finish([self._render_list(names, media)], media, gzip)
-        return self._lists[media, gzip]
+    def of_list(
+        self, index: str, names: Set[ProjectName], media: MediaType, gzip: bool
+    ) -> RenderedPage:
+        """The index's list of projects in this form; rendered again only when names differ."""
+        if names != self._names.get(index):
+            self._names[index] = frozenset(names)
+            self._lists = {key: page for key, page in self._lists.items() if key[0] != index}
+        key = (index, media, gzip)
+        if key not in self._lists:
+            self._lists[key] = finish([self._render_list(names, media)], media, gzip)
+        return self._lists[key]
 
     async def close(self) -> None:
         await self._flights.close()
 
-    async def _made_in_thread(
+    async def _render_in_worker(
         self, key: RenderedKey, page: ProjectPage, version: str
     ) -> RenderedPage:
-        _, media, gzip = key
-        answer = await run_in_worker(
-            len(page.files) * 1000, lambda: self._make(page, media, gzip, version)
+        *_, media, gzip = key
+        rendered = await run_in_worker(
+            len(page.files) * 1000, lambda: self._render(page, media, gzip, version)
         )
-        return self._keep(key, answer)
+        return self._keep(key, rendered)
 
-    def _make(self, page: ProjectPage, media: MediaType, gzip: bool, version: str) -> RenderedPage:
-        return finish(self._render(page, media), media, gzip, version)
+    def _render(
+        self, page: ProjectPage, media: MediaType, gzip: bool, version: str
+    ) -> RenderedPage:
+        return finish(self._render_page(page, media), media, gzip, version)
 
-    def _keep(self, key: RenderedKey, answer: RenderedPage) -> RenderedPage:
-        if former := self._answers.pop(key, None):
+    def _keep(self, key: RenderedKey, page: RenderedPage) -> RenderedPage:
+        if former := self._pages.pop(key, None):
             self._size -= len(former.body)
-        self._answers[key] = answer
-        self._size += len(answer.body)
-        while self._size > self._budget and len(self._answers) > 1:
-            _, dropped = self._answers.popitem(last=False)
+        self._pages[key] = page
+        self._size += len(page.body)
+        while self._size > self._budget and len(self._pages) > 1:
+            _, dropped = self._pages.popitem(last=False)
             self._size -= len(dropped.body)
-        return answer
+        return page
 
 
 def finish(
     pieces: Iterable[bytes], media: MediaType, gzip: bool, version: str = ""
 ) -> RenderedPage:
-    """Compress if the client takes it and it is worth it; tag it.
+    """Compress the pieces, where the client accepts that and they are large enough, and tag them.
 
-    Compressed piece by piece, a large page never lies in memory as a whole: to ask the system
-    for so much takes as long as to render it.
+    Compressed piece by piece, a large page is never in memory as a whole: to get so much memory
+    from the system takes as long as to render the page.
     """
     pieces, start = iter(pieces), b""
     for piece in pieces:
         start += piece
-        if len(start) >= WORTH_COMPRESSING:
+        if len(start) >= MIN_COMPRESSED:
             break
-    encoding = "gzip" if gzip and len(start) >= WORTH_COMPRESSING else None
+    encoding = "gzip" if gzip and len(start) >= MIN_COMPRESSED else None
     sent = (compress_pieces if encoding else b"".join)(chain((start,), pieces))
     tag = hashlib.sha256(f"{media.content_type} {encoding} ".encode())
-    tag.update(sent)  # a tenth of the bytes that it stands for, where they are many
+    tag.update(sent)  # of the compressed bytes, which are a tenth
     return RenderedPage(version, media, sent, f'"{tag.hexdigest()[:32]}"', encoding)

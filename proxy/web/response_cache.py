@@ -1,13 +1,8 @@
-"""Answers that are ready before their request is parsed: found by the request's complete bytes.
+"""The response cache: complete responses, found by the bytes of the complete request.
 
-A client repeats its requests byte for byte. The ordinary handlers mark an answer that may be
-given again; it is kept here with the bytes that led to it, and dropped by the event that
-changes it. So nothing is answered from here that the handlers would not answer: the key holds
-all that they can see of a request.
-
-An answer that may be given again: what marks it, and how it is sent another time.
-
-How old a page may be for a request, and how long its answer may be kept. Pure.
+A client repeats its requests byte for byte. The handlers mark a response that may be repeated;
+it is kept here under the bytes of its request, and dropped by the event that outdates it. So the
+cache answers nothing that the handlers would not: its key is all that they see of a request.
 """
 
 from __future__ import annotations
@@ -15,39 +10,126 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import Literal
 
 import msgspec
 from aiohttp import web
-from multidict import MultiMapping
 
-from proxy.events import Event, Kind, Outcome, PageChanged, PageRevalidated
+from proxy.events import AnswerServed, Event, Outcome, PageChanged, PageRevalidated
 from proxy.model import ProjectName
 from proxy.runtime import BoundedDict
-from proxy.upstream import delta_seconds, directives
-from proxy.web.access_log import body_of, log_fields
-from proxy.web.metrics import kind_of
+from proxy.web.freshness import cache_control, freshness_phases
+from proxy.web.request_state import body_of
 
-LONGEST_REQUEST = 4096
-"""Bytes; requests of pip and uv have about 600."""
+MAX_REQUEST = 4096
+"""Bytes of a request; those of pip and uv have about 600."""
+MAX_CHANGE_COUNTERS = 10_000
+"""Projects whose changes are counted."""
+
+
+class Cacheable(msgspec.Struct, frozen=True):
+    """The mark of a response that is valid until its project's page changes."""
+
+    index: str
+    """The name of the index that was asked."""
+    project: ProjectName
+    outcome: Outcome
+    """The outcome of a repetition."""
+    changes: int
+    """The value of ``ResponseCache.changes`` for the page that the response is made from."""
+    times: PageRevalidated | None = None
+    """Of a page that expires."""
+    max_age: float = math.inf
+    """Seconds since its last revalidation that the page may have for this request."""
+    not_after: float = math.inf
+    """Unix time in seconds at which a policy's verdict may change; no revalidation moves it."""
+    stored_file: str = ""
+    """The key of the stored file that is sent, which counts as used again."""
+
+
+CACHEABLE = web.ResponseKey("cacheable", Cacheable)
+
+
+class CachedResponse:
+    """A response that is ready to be sent, but for the headers that change with the clock."""
+
+    __slots__ = ("_head", "_head_second", "_pieces", "body", "is_stale", "mark", "served", "until")
+
+    def __init__(self, response: web.Response, mark: Cacheable, served: AnswerServed) -> None:
+        """``served``: the event of the request that led to the response."""
+        self.body = body_of(served.method, response)
+        self.served = msgspec.structs.replace(
+            served, outcome=mark.outcome, sent=len(self.body), cached=True, page=None, timings=()
+        )
+        """The event of a repetition, without client and time."""
+        self._pieces = _pieces(response, mark)
+        self.renew(mark)
+
+    def renew(self, mark: Cacheable) -> None:
+        """Take over other times."""
+        self.mark = mark
+        self.is_stale = False
+        self.until = -math.inf if mark.times else mark.not_after
+        """Unix time in seconds until which it is sent with its present outcome."""
+        self._head = b""
+        self._head_second = 0
+
+    def is_usable(self, now: float) -> bool:
+        """Whether it may still be sent, perhaps with another outcome: as stale."""
+        mark = self.mark
+        if mark.times and now < mark.not_after:
+            for outcome, until in freshness_phases(mark.times, mark.max_age):
+                if now < until:
+                    self._send_as(outcome, min(until, mark.not_after))
+                    return True
+        return now < self.until
+
+    def head(self, now: float) -> bytes:
+        """Status line and headers at that Unix time in seconds."""
+        second = math.ceil(now)
+        if self._head_second != second:
+            self._head_second = second
+            values = {_DATE: formatdate(now, usegmt=True)}
+            if times := self.mark.times:
+                values[_CONTROL] = cache_control(times.fresh_until, now, self.mark.not_after)
+            text = "".join(values.get(piece, piece) for piece in self._pieces)
+            self._head = text.encode()
+        return self._head
+
+    def _send_as(self, outcome: Outcome, until: float) -> None:
+        self.until = until
+        self.is_stale = outcome is Outcome.STALE
+        if self.served.outcome != outcome:
+            self.served = msgspec.structs.replace(self.served, outcome=outcome)
+
+
+_DATE, _CONTROL = "\n(date)", "\n(control)"  # no header holds a line break
+
+
+def _pieces(response: web.Response, mark: Cacheable) -> list[str]:
+    """The head as aiohttp writes it, in pieces around the values that change with time."""
+    changing = {"Date": _DATE} | ({"Cache-Control": _CONTROL} if mark.times else {})
+    pieces = [f"HTTP/1.1 {response.status} {response.reason}\r\n"]
+    for name, value in response.headers.items():
+        pieces += [f"{name}: ", changing.get(name, value), "\r\n"]
+    return [*pieces, "\r\n"]
 
 
 class ResponseCache:
-    """The answers by request. An observer: it wants to be told of every event."""
+    """Responses by request; the oldest go first. An observer of every event."""
 
     def __init__(
         self,
         *,
         poll: Callable[[], None] = lambda: None,
-        recheck: Callable[[ProjectName], None] = lambda project: None,
+        recheck: Callable[[str, ProjectName], None] = lambda index, project: None,
         clock: Callable[[], float] = time.time,
         entries: int = 4096,
         budget: int = 32 * 2**20,
     ) -> None:
-        """``poll`` lets those who know of changes announce them. ``recheck`` is told of projects
-        whose page was given although it is not fresh any more. ``budget``: bytes of bodies.
+        """``poll`` makes indexes emit the changes that they have not noticed yet. ``recheck``
+        gets index and project of a stale page that was sent. ``budget``: bytes of all bodies.
         """
         self._poll = poll
         self._recheck = recheck
@@ -55,59 +137,63 @@ class ResponseCache:
         self._entries = entries
         self._budget = budget
         self._size = 0
-        self._answers: OrderedDict[bytes, CachedResponse] = OrderedDict()
+        self._responses: OrderedDict[bytes, CachedResponse] = OrderedDict()
         self._by_project: dict[ProjectName, set[bytes]] = {}
-        self._changed: BoundedDict[ProjectName, int] = BoundedDict(10_000)
-        self._all_changed = 0
+        self._changes: BoundedDict[ProjectName, int] = BoundedDict(MAX_CHANGE_COUNTERS)
+        self._changes_of_all = 0
 
     def find(self, request: bytes) -> CachedResponse | None:
-        """The answer to the request, if it is one that may be given again by now."""
-        if request not in self._answers:
+        """The response to the request, if it may be sent now."""
+        if request not in self._responses:
             return None
         self._poll()
-        finished = self._answers.get(request)
-        if finished is None:
+        response = self._responses.get(request)
+        if response is None:
             return None
         now = self.clock()
-        if now >= finished.until and not finished.holds(now):
+        if now >= response.until and not response.is_usable(now):
             self._drop(request)
             return None
-        if finished.is_stale:
-            self._recheck(finished.mark.project)
-        return finished
+        if response.is_stale:
+            self._recheck(response.mark.index, response.mark.project)
+        return response
 
-    def keep(self, key: bytes, request: web.Request, response: web.Response) -> None:
-        """Remember the answer, which has been sent, if it is marked."""
+    def keep(self, request: bytes, response: web.Response, served: AnswerServed) -> None:
+        """Keep the response, which has been sent, if it is marked. ``served``: its event."""
         mark = response.get(CACHEABLE)
-        if mark is None or len(key) > LONGEST_REQUEST or response.status not in (200, 304):
+        if mark is None or len(request) > MAX_REQUEST or response.status not in (200, 304):
             return
         if mark.changes != self.changes(mark.project):
-            return  # while it was made
-        self._drop(key)
-        finished = self._answers[key] = CachedResponse(request, response, mark)
-        self._by_project.setdefault(mark.project, set()).add(key)
-        self._size += len(finished.body)
-        while len(self._answers) > self._entries or self._size > self._budget:
-            self._drop(next(iter(self._answers)))
+            return  # the page has changed meanwhile
+        self._drop(request)
+        cached = self._responses[request] = CachedResponse(response, mark, served)
+        self._by_project.setdefault(mark.project, set()).add(request)
+        self._size += len(cached.body)
+        while len(self._responses) > self._entries or self._size > self._budget:
+            self._drop(next(iter(self._responses)))
 
     def changes(self, project: ProjectName) -> int:
-        """To be asked for when an answer is found, and told with its mark."""
-        return self._all_changed + self._changed.get(project, 0)
+        """How often the project's page has changed so far.
+
+        To be read with the page, or before a file is asked for: a response is kept only if the
+        number is the same after it was sent.
+        """
+        return self._changes_of_all + self._changes.get(project, 0)
 
     def observe(self, event: Event) -> None:
         if isinstance(event, PageChanged):
             self._change(event.project)
         elif isinstance(event, PageRevalidated):
-            self._count(event.project)  # what is being made has the former times
+            self._count(event.project)  # a response that is being made has the former times
             for request in self._by_project.get(event.project, ()):
-                finished = self._answers[request]
-                if finished.mark.vouched and finished.mark.vouched.source == event.source:
-                    finished.renew(msgspec.structs.replace(finished.mark, vouched=event))
+                response = self._responses[request]
+                if response.mark.times and response.mark.times.source == event.source:
+                    response.renew(msgspec.structs.replace(response.mark, times=event))
 
     def _change(self, project: ProjectName | None) -> None:
         if project is None:
-            self._all_changed += 1
-            self._answers.clear()
+            self._changes_of_all += 1
+            self._responses.clear()
             self._by_project.clear()
             self._size = 0
             return
@@ -116,184 +202,14 @@ class ResponseCache:
             self._drop(request)
 
     def _count(self, project: ProjectName) -> None:
-        self._changed[project] = self._changed.get(project, 0) + 1
+        self._changes[project] = self._changes.get(project, 0) + 1
 
     def _drop(self, request: bytes) -> None:
-        finished = self._answers.pop(request, None)
-        if finished is None:
+        response = self._responses.pop(request, None)
+        if response is None:
             return
-        self._size -= len(finished.body)
-        requests = self._by_project[finished.mark.project]
+        self._size -= len(response.body)
+        requests = self._by_project[response.mark.project]
         requests.discard(request)
         if not requests:
-            del self._by_project[finished.mark.project]
-
-
-ChangeCounter = Callable[[ProjectName], int]
-"""How often it was announced so far that a project's page has changed."""
-
-
-def no_changes(project: ProjectName) -> int:
-    """For where no answers are kept."""
-    return 0
-
-
-class Cacheable(msgspec.Struct, frozen=True):
-    """The mark of an answer that holds until its project's page changes."""
-
-    project: ProjectName
-    outcome: Outcome
-    """How a repetition is logged."""
-    changes: int
-    """How often the page had changed when the answer was found: it may have since."""
-    vouched: PageRevalidated | None = None
-    """Where the answer does not hold for ever: for how long."""
-    max_age: float = math.inf
-    """Seconds since its last revalidation that the page may have for this request."""
-    key: str = ""
-    """Of the stored file that it shows, which is used again with it."""
-
-
-Line = tuple[str, str, str, str]
-CounterKey = tuple[Kind, Outcome, int]
-"""With the status."""
-
-CACHEABLE = web.ResponseKey("repeatable", Cacheable)
-
-
-class CachedResponse:
-    """An answer ready to be sent, but for what changes with the clock."""
-
-    __slots__ = (
-        "_head",
-        "_made_for",
-        "_pieces",
-        "alike",
-        "body",
-        "fields",
-        "is_stale",
-        "line",
-        "mark",
-        "until",
-    )
-
-    def __init__(self, request: web.Request, response: web.Response, mark: Cacheable) -> None:
-        self.body = body_of(request, response)
-        self.fields = log_fields(request, response.status, mark.outcome, len(self.body))
-        self.alike: CounterKey = (kind_of(request), mark.outcome, response.status)
-        """What it is counted as."""
-        self.line: Line | None = None
-        """The line of the access log, once it has been made."""
-        self._pieces = _pieces(response, mark)
-        self.renew(mark)
-
-    def renew(self, mark: Cacheable) -> None:
-        """From now on other times hold for it."""
-        self.mark = mark
-        self.is_stale = False
-        self.until = -math.inf if mark.vouched else math.inf
-        """Unix time in seconds until which it is given as what it is now."""
-        self._head = b""
-        self._made_for = 0
-
-    def holds(self, now: float) -> bool:
-        """Whether it may still be given, if need be as something else: as stale."""
-        if self.mark.vouched:
-            for outcome, until in freshness_phases(self.mark.vouched, self.mark.max_age):
-                if now < until:
-                    self._give_as(outcome, until)
-                    return True
-        return now < self.until
-
-    def head(self, now: float) -> bytes:
-        """Status line and headers at that Unix time in seconds."""
-        second = math.ceil(now)
-        if self._made_for != second:
-            self._made_for = second
-            vouched = self.mark.vouched
-            values = {
-                _DATE: formatdate(now, usegmt=True),
-                _CONTROL: cache_control(vouched.fresh_until, now) if vouched else "",
-            }
-            text = "".join(values.get(piece, piece) for piece in self._pieces)
-            self._head = text.encode()
-        return self._head
-
-    def _give_as(self, outcome: Outcome, until: float) -> None:
-        self.until = until
-        self.is_stale = outcome is Outcome.STALE
-        if self.fields["outcome"] != outcome:
-            self.fields["outcome"] = outcome
-            kind, _, status = self.alike
-            self.alike = (kind, outcome, status)
-            self.line = None
-
-
-_DATE, _CONTROL = "\n(date)", "\n(control)"  # no header holds a line break
-
-
-def _pieces(response: web.Response, mark: Cacheable) -> list[str]:
-    """The head as aiohttp writes it, in pieces around the values that change with time."""
-    pieces = [f"HTTP/1.1 {response.status} {response.reason}\r\n"]
-    for name, value in response.headers.items():
-        changing = {"Date": _DATE}
-        if mark.vouched:
-            changing["Cache-Control"] = _CONTROL
-        pieces += [f"{name}: ", changing.get(name, value), "\r\n"]
-    return [*pieces, "\r\n"]
-
-
-LONGEST_FRESHNESS = 600
-"""Seconds a client may keep a page without asking; pip obeys since 26.2."""
-REFRESH_WINDOW = 1.0
-"""Seconds: a page revalidated so recently is new enough for a client that asks for a refresh.
-
-So many clients that refresh at once cause one request upstream, and a page prefetched for an
-installer that refreshes is not fetched twice.
-"""
-
-ClientRefresh = Literal["never", "no-cache", "always"]
-"""Which requests of clients have a page revalidated: the setting ``client_refresh``."""
-
-
-def max_page_age(headers: MultiMapping[str], refresh: ClientRefresh) -> float:
-    """Seconds since its last revalidation that a page may have for this request.
-
-    Reads ``no-cache``, ``max-age`` and ``Pragma`` (RFC 9111, sections 5.2.1 and 5.4). pip
-    before 26.2 sends ``max-age=0`` with every page, without being asked to: only "always"
-    obeys that. Other directives change nothing: to store pages is the purpose of this server,
-    and its own settings say when they are stale.
-    """
-    if refresh == "never":
-        return math.inf
-    lines = headers.getall("Cache-Control", [])
-    wanted = directives(lines or headers.getall("Pragma", []))
-    if "no-cache" in wanted:
-        return REFRESH_WINDOW
-    age = delta_seconds(wanted.get("max-age"))
-    if age is None or (age == 0 and refresh != "always"):
-        return math.inf
-    return max(age, REFRESH_WINDOW)
-
-
-def cache_control(fresh_until: float | None, now: float) -> str:
-    """What clients may do: ask each time for local pages, else what freshness is left.
-
-    In whole seconds between whole seconds, so that it is the same for a second on end.
-    """
-    if fresh_until is None:
-        return "no-cache"
-    left = min(int(fresh_until) - math.ceil(now), LONGEST_FRESHNESS)
-    return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
-
-
-def freshness_phases(vouched: PageRevalidated, max_age: float) -> Iterator[tuple[Outcome, float]]:
-    """As what the page may be given, and until which Unix time, one phase after the other.
-
-    ``max_age`` is as ``max_page_age`` says of the request.
-    """
-    latest = math.inf
-    if max_age < math.inf:
-        latest = vouched.checked + max_age if vouched.checked is not None else -math.inf
-    yield Outcome.HIT, min(vouched.fresh_until, latest)
-    yield Outcome.STALE, min(vouched.stale_until, latest)
+            del self._by_project[response.mark.project]

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from proxy.errors import StoreDamaged
 from proxy.model import Span
 from proxy.runtime import MAX_READ, PIECE_SIZE, in_memory, in_thread, read_buffer
-from proxy.web.access_log import Handled
+from proxy.web.request_state import RequestState
 
 _OF_THE_FILE = (errno.EIO, errno.EINVAL)
 """Errors of ``sendfile`` that the client has no part in."""
@@ -29,10 +29,10 @@ class FileSender:
 
     _open = 0
 
-    def __init__(self, transport: asyncio.Transport, handled: Handled) -> None:
-        """``handled`` is told of the bytes that are on their way."""
+    def __init__(self, transport: asyncio.Transport, state: RequestState) -> None:
+        """``state.sent`` grows with the bytes that the socket takes."""
         self._transport = transport
-        self._handled = handled
+        self._state = state
         # A descriptor of our own: the transport may close its one at any time.
         self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         self._out = self._socket.fileno()
@@ -127,7 +127,7 @@ class FileSender:
             raise ConnectionResetError from error
         if not taken:
             raise StoreDamaged("a file that is being sent")
-        self._handled.sent += taken
+        self._state.sent += taken
         return taken
 
 

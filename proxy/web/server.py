@@ -15,14 +15,15 @@ from typing import Any
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
-from proxy.web.fast_path import MAX_TARGET, OnHit, TooManyConnections, factory
+from proxy.web.fast_path import MAX_TARGET, OnHit, TooManyConnections, protocol_factory
+from proxy.web.middleware import EVENTS
 from proxy.web.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 1024
-"""Connections the kernel holds while we are busy: installers open fifty at once."""
+"""Connections that wait in the kernel while the server is busy: installers open fifty at once."""
 
 
 class Server:
@@ -40,17 +41,17 @@ class Server:
         write_timeout: float = 60.0,
         grace: float = 60.0,
         shared_port: bool = False,
-        finished: ResponseCache | None = None,
+        response_cache: ResponseCache | None = None,
         on_hit: OnHit | None = None,
     ) -> None:
         """All times in seconds.
 
         A connection is closed when no request has arrived on it for ``keepalive_timeout``, or
-        its client has taken nothing of an answer for ``write_timeout``. ``grace`` is what running
-        answers get when it stops.
+        its client has taken nothing of an answer for ``write_timeout``. ``grace``: how long
+        running answers may take when the server stops.
 
-        ``finished``: the answers to be given before their request is parsed; ``on_hit`` is told
-        of each.
+        ``response_cache``: that of the application, for a fast path; ``on_hit`` gets each
+        response that the fast path sends.
         """
         self._options: dict[str, Any] = {
             "access_log": None,  # the application writes its own lines
@@ -63,7 +64,8 @@ class Server:
             handler_cancellation=True,
             **self._options,
         )
-        self._finished = finished
+        self._response_cache = response_cache
+        self._events = app.get(EVENTS, lambda event: None)
         self._on_hit = on_hit or (lambda *_: None)
         self._listener: asyncio.Server | None = None
         self._host = host
@@ -76,7 +78,7 @@ class Server:
 
     @property
     def port(self) -> int:
-        """The port it listens on, also where 0 was asked for."""
+        """The port it listens on, also where the port was given as 0."""
         assert self._listener
         return int(self._listener.sockets[0].getsockname()[1])
 
@@ -102,7 +104,9 @@ class Server:
         """Makes the protocol of each connection that is accepted."""
         server = self._runner.server
         assert server
-        make = factory(server, self._options, self._finished, self._on_hit)
+        make = protocol_factory(
+            server, self._events, self._response_cache, self._on_hit, self._options
+        )
         return lambda: (
             TooManyConnections() if len(server.connections) >= self._max_connections else make()
         )
@@ -116,25 +120,25 @@ class Server:
         return ConfigurationError("host", problem, "give an address of this machine")
 
     async def stop(self) -> None:
-        """Listen no more; let running answers finish for as long as they may."""
-        self._listen_no_more()
+        """Stop listening, and let running answers finish within the grace period."""
+        self._stop_listening()
         await self._runner.cleanup()
 
     async def until_stopped(self) -> None:
         """Serve until SIGTERM or SIGINT, then let running answers finish.
 
-        A second signal ends the process as if we had never heard of it: at once. No file is
-        lost or left half written by that, as each appears by a rename.
+        A second signal ends the process at once, as its default handler is in place again. No
+        file is lost or left incomplete by that, as each appears by a rename.
         """
         loop = asyncio.get_running_loop()
         for number in SIGNALS:
             loop.add_signal_handler(number, self._stop)
         await self.stopping.wait()
-        self._listen_no_more()  # before it is said
+        self._stop_listening()  # before the log line says so
         log.info("stopping; running downloads may finish")
         await self.stop()
 
-    def _listen_no_more(self) -> None:
+    def _stop_listening(self) -> None:
         if self._listener:
             self._listener.close()
 
@@ -146,10 +150,10 @@ class Server:
 
 
 def _limit_waiting(listening: Any, seconds: float) -> None:
-    """End connections made through this socket whose other end takes nothing for so long.
+    """Close connections through this socket whose other end takes no bytes for so many seconds.
 
-    The kernel does it (RFC 5482), as only it knows what was taken. Where it cannot, only dead
-    connections end, by TCP's own rules.
+    The kernel does that (RFC 5482), as only it knows what was taken. On systems without that
+    option only dead connections end, by TCP's own rules.
     """
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         milliseconds = max(1, int(seconds * 1000))
@@ -157,7 +161,7 @@ def _limit_waiting(listening: Any, seconds: float) -> None:
 
 
 def tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    """Raises ``ConfigurationError`` for files that are no certificate chain and its key."""
+    """Raises ``ConfigurationError`` if the files are not a certificate chain and its key."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key)

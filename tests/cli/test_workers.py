@@ -55,7 +55,7 @@ async def test_a_worker_that_dies_is_replaced_while_the_other_serves(tmp_path: P
         await until(lambda: len(workers(server)) == 2)
         first, second = sorted(workers(server))
         os.kill(second, signal.SIGKILL)
-        await server.logged(lambda line: "a new one is started" in line["message"])
+        await server.logged(lambda line: "it is restarted" in line["message"])
         await until(lambda: len(workers(server)) == 2)
         assert first in workers(server)
         assert second not in workers(server)

@@ -16,7 +16,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy.events import Kind
+from proxy.events import RequestKind
 from tests.cli.test_workers import workers
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
@@ -76,8 +76,8 @@ def told(server: Running) -> Counter[tuple[str, str, str]]:
 
 def _kind(path: str) -> str:
     if path.startswith("/simple/"):
-        return Kind.PAGE
-    return Kind.METADATA if path.endswith(".metadata") else Kind.FILE
+        return RequestKind.PAGE
+    return RequestKind.METADATA if path.endswith(".metadata") else RequestKind.FILE
 
 
 def _outcome(line: dict[str, str]) -> str:
@@ -88,7 +88,7 @@ def counted(shown: Shown) -> Counter[tuple[str, str, str]]:
     found: Counter[tuple[str, str, str]] = Counter()
     for labels, value in shown["waystation_requests_total"].items():
         each = dict(labels)
-        if each["kind"] != Kind.OTHER:
+        if each["kind"] != RequestKind.OTHER:
             found[each["kind"], each["outcome"], each["status"]] += int(value)
     return found
 

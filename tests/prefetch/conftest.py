@@ -1,4 +1,4 @@
-"""What tests of speculation share."""
+"""What tests of prefetching share."""
 
 from __future__ import annotations
 

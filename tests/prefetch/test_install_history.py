@@ -104,7 +104,7 @@ async def test_one_page_tells_the_rest_the_next_time_also_of_an_emptied_cache(
     async with world.open() as it, it.client() as client:
         await client.page("bbb")
         await it.settled()
-        assert it.speculation.counts.fetched == 5
+        assert it.prefetcher.stats.fetched == 5
     names = ("aaa", "bbb", "ccc")
     metadata = [f"{name}-1.0-py3-none-any.whl.metadata" for name in names]
     assert sorted(world.asked()) == sorted([*names, *metadata])
@@ -151,10 +151,10 @@ async def test_an_install_is_put_down_when_it_is_over_and_not_only_at_the_end(
     async with world.open() as it, it.client() as client:
         await client.install(*wheels)
         await it.settled()
-        await it.speculation.sweep()
+        await it.prefetcher.sweep()
         assert await it.proxy.cache.records.keys("together/") == []
         world.clock.advance(31)
-        await it.speculation.sweep()
+        await it.prefetcher.sweep()
         assert len(await it.proxy.cache.records.keys("together/")) == 2
 
 

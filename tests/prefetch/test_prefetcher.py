@@ -48,7 +48,7 @@ async def test_a_whole_install_asks_upstream_for_each_thing_once(world: World) -
     async with world.open() as it, it.client() as client:
         await client.install(aaa, bbb, ccc)
         await it.settled()
-        assert it.speculation.counts.wasted == 0
+        assert it.prefetcher.stats.wasted == 0
     assert len(world.asked()) == 9
     assert len(set(world.asked())) == 9
 
@@ -76,9 +76,9 @@ async def test_a_resolver_that_installs_nothing_gets_no_wheels_ahead(world: Worl
 
 async def test_switched_off_or_offline_there_is_none(world: World) -> None:
     async with world.open(speculate="off") as it:
-        assert it.proxy.speculation is None
+        assert it.proxy.prefetcher is None
     async with world.open(offline=True) as it:
-        assert it.proxy.speculation is None
+        assert it.proxy.prefetcher is None
 
 
 async def test_of_a_client_that_tells_nothing_nothing_is_guessed(world: World) -> None:
@@ -143,7 +143,7 @@ async def test_a_real_request_joins_a_guess_that_is_under_way(world: World) -> N
         assert await asking == demo.metadata
         await it.settled()
         assert world.upstream.count(".metadata") == 1
-        assert it.speculation.counts == PrefetchStats(
+        assert it.prefetcher.stats == PrefetchStats(
             fetched=2, hits=1, hit_bytes=len(demo.metadata or b"")
         )
 
@@ -186,9 +186,9 @@ async def test_what_came_from_the_cache_leads_to_no_guess(world: World) -> None:
     before = len(world.asked())
     async with world.open() as it, it.client() as client:
         await client.page("demo")
-        assert it.speculation.idle
+        assert it.prefetcher.idle
         await client.metadata(demo)
-        assert it.speculation.idle
+        assert it.prefetcher.idle
     assert len(world.asked()) == before
 
 
@@ -235,12 +235,12 @@ async def test_things_that_nobody_asks_for_are_counted_as_waste(world: World) ->
     async with world.open() as it, it.client() as client:
         await client.page("demo")
         await it.settled()
-        await it.speculation.sweep()
-        assert it.speculation.counts == PrefetchStats(fetched=1)
+        await it.prefetcher.sweep()
+        assert it.prefetcher.stats == PrefetchStats(fetched=1)
         world.clock.advance(601)
-        await it.speculation.sweep()
+        await it.prefetcher.sweep()
         size = len(demo.metadata or b"")
-        assert it.speculation.counts == PrefetchStats(fetched=1, wasted=1, wasted_bytes=size)
+        assert it.prefetcher.stats == PrefetchStats(fetched=1, wasted=1, wasted_bytes=size)
 
 
 async def test_the_outcome_of_a_request_is_its_own_and_no_guess_of_it(world: World) -> None:

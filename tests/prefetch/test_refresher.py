@@ -47,7 +47,7 @@ def refresher(index: Index, clock: Clock) -> Refresher:
 async def test_a_page_is_rechecked_shortly_before_it_expires_and_not_earlier(
     index: Index, refresher: Refresher, clock: Clock
 ) -> None:
-    refresher.asked(index.made())
+    refresher.requested(DEMO, index.made())
     clock.advance(600 - REFRESH_AHEAD - 1)
     await refresher.refresh()
     assert index.asked == []
@@ -61,7 +61,7 @@ async def test_a_page_is_rechecked_shortly_before_it_expires_and_not_earlier(
 async def test_it_is_kept_fresh_for_an_hour_after_it_was_last_asked_for(
     index: Index, refresher: Refresher, clock: Clock
 ) -> None:
-    refresher.asked(index.made())
+    refresher.requested(DEMO, index.made())
     for _ in range(200):
         clock.advance(60)
         await refresher.refresh()
@@ -74,7 +74,7 @@ async def test_local_pages_and_those_that_live_shortly_are_left_alone(
     index: Index, refresher: Refresher, clock: Clock, lifetime: float | None
 ) -> None:
     index.lifetime = lifetime
-    refresher.asked(index.made())
+    refresher.requested(DEMO, index.made())
     clock.advance(REFRESH_AHEAD)
     await refresher.refresh()
     assert index.asked == []
@@ -83,7 +83,7 @@ async def test_local_pages_and_those_that_live_shortly_are_left_alone(
 async def test_a_page_that_cannot_be_had_is_not_asked_for_again(
     index: Index, refresher: Refresher, clock: Clock
 ) -> None:
-    refresher.asked(index.made())
+    refresher.requested(DEMO, index.made())
     index.error = UpstreamError("pypi", "it answered 503")
     clock.advance(590)
     await refresher.refresh()

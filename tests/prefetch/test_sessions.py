@@ -5,7 +5,7 @@ from __future__ import annotations
 from packaging.specifiers import SpecifierSet
 
 from proxy.distributions.core_metadata import RequiredProject
-from proxy.events import AnswerDelivered, Outcome
+from proxy.events import AnswerServed, Outcome, RequestKind
 from proxy.model import ProjectName
 from proxy.prefetch.sessions import (
     MAX_PROJECTS,
@@ -20,8 +20,17 @@ from tests.support.speculating import user_agent
 DEMO, FOO, BAR = ProjectName("demo"), ProjectName("foo"), ProjectName("bar")
 
 
-def asked(client: str = "10.0.0.1", agent: str = "x") -> AnswerDelivered:
-    return AnswerDelivered(client, agent, DEMO, Outcome.MISS)
+def asked(client: str = "10.0.0.1", agent: str = "x") -> AnswerServed:
+    return AnswerServed(
+        client=client,
+        user_agent=agent,
+        method="GET",
+        path="/simple/demo/",
+        kind=RequestKind.PAGE,
+        project=DEMO,
+        status=200,
+        outcome=Outcome.MISS,
+    )
 
 
 def need(project: ProjectName, specifier: str = "", *extras: str) -> RequiredProject:

@@ -10,8 +10,8 @@ import pytest
 from proxy.prefetch.fetcher import MARK_COLUMNS, PrefetchStats, PrefetchTally, WorkerMarks
 from proxy.runtime.shared_memory import SharedCounters, new_memory
 
-KEY = ("demo", "demo-1.0-py3-none-any.whl")
-PAGE = ("demo", "")
+KEY = ("main", "demo", "demo-1.0-py3-none-any.whl")
+PAGE = ("main", "demo", "")
 NOW = 1_700_000_000.5
 
 
@@ -28,32 +28,43 @@ def both() -> Iterator[tuple[WorkerMarks, WorkerMarks]]:
 def test_one_knows_what_the_other_was_asked(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, theirs = both
     theirs.note(KEY, NOW)
-    assert mine.asked(KEY, NOW - 10)
-    assert not mine.asked(PAGE, NOW - 10)
+    assert mine.requested(KEY, NOW - 10)
+    assert not mine.requested(PAGE, NOW - 10)
 
 
 def test_what_was_asked_before_does_not_count(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, theirs = both
     theirs.note(KEY, NOW)
-    assert not mine.asked(KEY, NOW + 1)
+    assert not mine.requested(KEY, NOW + 1)
     theirs.note(KEY, NOW + 2)
-    assert mine.asked(KEY, NOW + 1)
+    assert mine.requested(KEY, NOW + 1)
 
 
 def test_what_it_was_asked_itself_it_knows_better(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     mine, _ = both
     mine.note(KEY, NOW)
-    assert not mine.asked(KEY, NOW)
+    assert not mine.requested(KEY, NOW)
+
+
+def test_another_index_is_another_key(both: tuple[WorkerMarks, WorkerMarks]) -> None:
+    mine, theirs = both
+    theirs.note(KEY, NOW)
+    assert not mine.requested(("other", *KEY[1:]), NOW - 10)
 
 
 def test_many_marks_stay_apart(both: tuple[WorkerMarks, WorkerMarks]) -> None:
     """As many as may be asked within a few seconds: hardly one is lost, and none made up."""
     mine, theirs = both
     for number in range(MARK_COLUMNS // 20):
-        theirs.note(("asked", str(number)), NOW)
-    known = [mine.asked(("asked", str(number)), NOW) for number in range(MARK_COLUMNS // 20)]
+        theirs.note(("main", "requested", str(number)), NOW)
+    known = [
+        mine.requested(("main", "requested", str(number)), NOW)
+        for number in range(MARK_COLUMNS // 20)
+    ]
     assert known.count(False) < len(known) / 20
-    assert not any(mine.asked(("unasked", str(number)), NOW) for number in range(MARK_COLUMNS))
+    assert not any(
+        mine.requested(("main", "unrequested", str(number)), NOW) for number in range(MARK_COLUMNS)
+    )
 
 
 def test_what_a_guess_fetched_and_another_process_was_asked_for_is_a_hit(
@@ -65,10 +76,10 @@ def test_what_a_guess_fetched_and_another_process_was_asked_for_is_a_hit(
         tally.begin(key, NOW, 100)
         tally.done(key, True)
     theirs.note(KEY, NOW + 1)
-    tally.sweep(NOW + 2, mine.asked)
-    assert tally.counts == PrefetchStats(fetched=2, hits=1, hit_bytes=100)
+    tally.sweep(NOW + 2, mine.requested)
+    assert tally.stats == PrefetchStats(fetched=2, hits=1, hit_bytes=100)
     assert tally.ahead == 100
-    tally.sweep(NOW + 601, mine.asked)
-    assert tally.counts == PrefetchStats(
+    tally.sweep(NOW + 601, mine.requested)
+    assert tally.stats == PrefetchStats(
         fetched=2, hits=1, hit_bytes=100, wasted=1, wasted_bytes=100
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
@@ -13,8 +13,9 @@ import aiohttp
 from multidict import CIMultiDictProxy
 from yarl import URL
 
+from proxy.events import Events, Observer
+from proxy.web.access_log import AccessLog
 from proxy.web.access_log import log as access_log
-from proxy.web.access_log import observe
 from proxy.web.app import create_app
 from proxy.web.response_cache import ResponseCache
 from proxy.web.server import Server
@@ -30,7 +31,6 @@ APP = (
     "ready",
     "clock",
     "client_refresh",
-    "events",
     "counters",
 )
 
@@ -104,27 +104,29 @@ async def serving(
     *,
     fast: bool = False,
     twice: bool = False,
+    observers: Sequence[Observer] = (),
     **options: Any,
 ) -> AsyncIterator[Site]:
     """``fast``: answers are given before their request is parsed, where they can be.
     ``twice``: the client makes every request twice, and returns the second answer.
 
-    ``options`` as for ``create_app`` and ``Server``.
+    ``observers`` get the events of requests. ``options`` as for ``create_app`` and ``Server``.
     """
-    finished = ResponseCache(clock=options.get("clock") or time.time) if fast else None
-    index.events.subscribe(observe)
-    if finished:
-        index.events.subscribe(finished.observe)
+    cache = ResponseCache(clock=options.get("clock") or time.time) if fast else None
+    events = Events(AccessLog().observe, *observers)
+    if cache:
+        index.events.subscribe(cache.observe)
     for_app = {name: options.pop(name) for name in APP if name in options}
     server: Server
     app = create_app(
-        index,
+        {"": index},
         index_url=lambda: f"http://127.0.0.1:{server.port}/simple/",
-        finished=finished,
+        response_cache=cache,
+        events=events,
         **for_app,
     )
     of_server: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "grace": 0.1}
-    server = Server(app, finished=finished, **of_server | options)
+    server = Server(app, response_cache=cache, **of_server | options)
     lines = Lines()
     with _listening(lines):
         await server.start()

@@ -16,7 +16,7 @@ from proxy.composition.cache import Cache, open_cache
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.settings import Settings
 from proxy.prefetch.prefetcher import Prefetcher
-from proxy.web.access_log import observe
+from proxy.web.access_log import AccessLog
 from proxy.web.app import create_app
 from proxy.web.server import Server
 from tests.support.clock import Clock
@@ -88,13 +88,13 @@ class Running:
         self.port = port
 
     @property
-    def speculation(self) -> Prefetcher:
-        assert self.proxy.speculation
-        return self.proxy.speculation
+    def prefetcher(self) -> Prefetcher:
+        assert self.proxy.prefetcher
+        return self.proxy.prefetcher
 
     async def settled(self) -> None:
         """Until no guess is left."""
-        await until(lambda: self.speculation.idle)
+        await until(lambda: self.prefetcher.idle)
 
     @asynccontextmanager
     async def client(self, agent: str | None = None) -> AsyncIterator[Client]:
@@ -141,9 +141,10 @@ class World:
             "shutdown_grace": 10.0,
         }
         async with open_proxy(Settings(**known | settings), self.clock) as proxy:
-            proxy.events.subscribe(observe)
-            asked = proxy.speculation.asked if proxy.speculation else None
-            app = create_app(proxy.index, index_url=lambda: "", asked=asked, clock=self.clock)
+            proxy.events.subscribe(AccessLog().observe)
+            app = create_app(
+                {"": proxy.index}, index_url=lambda: "", events=proxy.events, clock=self.clock
+            )
             server = Server(app, host="127.0.0.1", port=0, grace=0.1)
             await server.start()
             try:

@@ -13,9 +13,9 @@ import pytest
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Outcome
 from proxy.runtime.log_format import JsonFormatter, PlainFormatter
+from proxy.web.access_log import AccessLog, tool
 from proxy.web.access_log import log as access_log
-from proxy.web.access_log import tool
-from proxy.web.fast_path_log import CachedResponseLog
+from proxy.web.fast_path_events import FastPathEvents
 from tests.support.fake_index import FakeIndex
 from tests.support.site import Site, serving
 
@@ -186,7 +186,7 @@ async def test_lines_of_answers_before_parsing_look_like_all_others(
     handler.setFormatter(form())
     access_log.addHandler(handler)
     used: list[str] = []
-    hits = CachedResponseLog(handler, used.append)
+    hits = FastPathEvents(AccessLog(handler).observe, used.append)
     try:
         async with (
             serving(stock, fast=True, on_hit=hits.hit) as site,
@@ -222,7 +222,7 @@ async def test_a_log_that_cannot_be_written_for_a_while_goes_on_after(
     stock: FakeIndex, path: str
 ) -> None:
     stream = Full()
-    hits = CachedResponseLog(logging.StreamHandler(stream), lambda key: None)
+    hits = FastPathEvents(AccessLog(logging.StreamHandler(stream)).observe)
     async with serving(stock, fast=True, on_hit=hits.hit) as site:
         for _ in range(2):
             await site.get(path)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from proxy.events import (
-    Answered,
+    AnswerServed,
     ChangeOutcome,
     Event,
     Evicted,
-    Fate,
     FileAnswered,
     FileChanged,
-    Guessed,
-    Kind,
     Outcome,
+    Prefetched,
+    PrefetchResult,
+    RequestKind,
     UpstreamAsked,
 )
 from proxy.model import ProjectName
@@ -24,6 +24,22 @@ from proxy.web.metrics import COUNTER_COLUMNS, FAMILIES, Counters
 DEMO = ProjectName("demo")
 
 Counted = dict[tuple[str, ...], int]
+
+
+def served(
+    kind: RequestKind, outcome: Outcome | None, status: int, sent: int, times: int = 1
+) -> AnswerServed:
+    """``times``: requests that were alike."""
+    return AnswerServed(
+        client="10.0.0.1",
+        method="GET",
+        path="/",
+        kind=kind,
+        status=status,
+        outcome=outcome,
+        sent=sent,
+        timings=((1_790_000_000.0, 0.5),) * times,
+    )
 
 
 def counted(*events: Event) -> Counted:
@@ -43,15 +59,18 @@ def counted(*events: Event) -> Counted:
     ("events", "expected"),
     [
         (
-            [Answered(Kind.PAGE, Outcome.MISS, 200, 10), Answered(Kind.PAGE, Outcome.MISS, 200, 5)],
+            [
+                served(RequestKind.PAGE, Outcome.MISS, 200, 10),
+                served(RequestKind.PAGE, Outcome.MISS, 200, 5),
+            ],
             {("requests", "page", "miss", "200"): 2, ("sent_bytes", "page"): 15},
         ),
         (
-            [Answered(Kind.FILE, Outcome.HIT, 206, 100, times=4)],
+            [served(RequestKind.FILE, Outcome.HIT, 206, 25, times=4)],
             {("requests", "file", "hit", "206"): 4, ("sent_bytes", "file"): 100},
         ),
         (
-            [Answered(Kind.OTHER, None, 418, 0)],
+            [served(RequestKind.OTHER, None, 418, 0)],
             {("requests", "other", "none", "other"): 1},
         ),
         (
@@ -63,7 +82,11 @@ def counted(*events: Event) -> Counted:
             {("changed_files", "refused"): 1},
         ),
         (
-            [Guessed(Fate.FETCHED, 7), Guessed(Fate.USED, 7), Guessed(Fate.WASTED, 0)],
+            [
+                Prefetched(PrefetchResult.FETCHED, 7),
+                Prefetched(PrefetchResult.USED, 7),
+                Prefetched(PrefetchResult.WASTED, 0),
+            ],
             {
                 ("speculation", "fetched"): 1,
                 ("speculation", "used"): 1,
@@ -80,8 +103,8 @@ def test_an_event_counts(events: list[Event], expected: Counted) -> None:
     assert counted(*events) == expected
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", RequestKind)
 @pytest.mark.parametrize("outcome", [*Outcome, None])
-def test_every_kind_and_outcome_has_a_place(kind: Kind, outcome: Outcome | None) -> None:
+def test_every_kind_and_outcome_has_a_place(kind: RequestKind, outcome: Outcome | None) -> None:
     told = ("requests", kind.value, outcome.value if outcome else "none", "304")
-    assert counted(Answered(kind, outcome, 304, 0)) == {told: 1}
+    assert counted(served(kind, outcome, 304, 0)) == {told: 1}

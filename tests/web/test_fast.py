@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.settings import Settings
-from proxy.events import Outcome, PageRevalidated
+from proxy.events import AnswerServed, Outcome, PageRevalidated, RequestKind
 from proxy.indexes import CheckFile
 from proxy.maintenance import purge
 from proxy.model import Artifact, ProjectName, ProjectStatus
@@ -42,6 +41,9 @@ FORMS = (
     f"Accept: {JSON}\r\nCache-Control: no-cache\r\n",
 )
 FOO = ProjectName("foo")
+SERVED = AnswerServed(
+    client="-", method="GET", path="/simple/foo/", kind=RequestKind.PAGE, status=200
+)
 PROJECTS = ("private", "public", "other", "nowhere")
 
 Reply = tuple[bytes, dict[bytes, bytes], bytes]
@@ -87,9 +89,9 @@ class World:
         self.proxy: Proxy
         self.port = 0
 
-    def hit(self, _: object, finished: CachedResponse, started: float) -> None:
+    def hit(self, _: object, response: CachedResponse, started: float) -> None:
         self.hits += 1
-        self.outcomes.append(finished.fields["outcome"])
+        self.outcomes.append(response.served.outcome)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Wire]:
@@ -125,15 +127,13 @@ async def open_world(tmp_path: Path, clock: Clock, grace: int = 0) -> AsyncItera
             speculate="off",
         )
         found.proxy = await stack.enter_async_context(open_proxy(settings, clock))
-        finished = ResponseCache(
-            poll=found.proxy.poll,
-            recheck=lambda project: found.proxy.revalidate("main", project),
-            clock=clock,
+        cache = ResponseCache(poll=found.proxy.poll, recheck=found.proxy.revalidate, clock=clock)
+        found.proxy.events.subscribe(cache.observe)
+        app = create_app(
+            {"": found.proxy.index}, index_url=lambda: "", response_cache=cache, clock=clock
         )
-        found.proxy.events.subscribe(finished.observe)
-        app = create_app(found.proxy.index, index_url=lambda: "", finished=finished, clock=clock)
         server = Server(
-            app, host="127.0.0.1", port=0, grace=0.1, finished=finished, on_hit=found.hit
+            app, host="127.0.0.1", port=0, grace=0.1, response_cache=cache, on_hit=found.hit
         )
         await server.start()
         stack.push_async_callback(server.stop)
@@ -331,43 +331,43 @@ async def test_past_its_grace_a_page_is_not_answered_fast(tmp_path: Path, clock:
 
 
 async def test_an_answer_whose_page_changed_while_it_was_made_is_not_kept() -> None:
-    stock, finished = FakeIndex(), ResponseCache()
-    stock.events.subscribe(finished.observe)
+    stock, cache = FakeIndex(), ResponseCache()
+    stock.events.subscribe(cache.observe)
     stock.page_of("foo")
     for changed in (False, True):
-        answer = marked(finished)
+        answer = marked(cache)
         if changed:
             stock.describe("foo", status=ProjectStatus("archived"))
-        finished.keep(b"request", make_mocked_request("GET", "/simple/foo/"), answer)
-        assert (finished.find(b"request") is None) is changed
+        cache.keep(b"request", answer, SERVED)
+        assert (cache.find(b"request") is None) is changed
 
 
-def marked(finished: ResponseCache, **more: Any) -> web.Response:
+def marked(cache: ResponseCache, **more: Any) -> web.Response:
     answer = web.Response(body=b"of this page", headers={"Cache-Control": ""})
-    answer[CACHEABLE] = Cacheable(FOO, Outcome.HIT, finished.changes(FOO), **more)
+    answer[CACHEABLE] = Cacheable("main", FOO, Outcome.HIT, cache.changes(FOO), **more)
     return answer
 
 
-def vouched(fresh_until: float, source: str = "upstream") -> PageRevalidated:
+def revalidated(fresh_until: float, source: str = "upstream") -> PageRevalidated:
     return PageRevalidated(FOO, source, fresh_until, fresh_until, 1000.0)
 
 
 def test_who_vouches_for_a_page_gives_time_to_answers_from_that_page_alone() -> None:
-    finished = ResponseCache(clock=lambda: 1000.0)
-    finished.keep(b"x", make_mocked_request("GET", "/"), marked(finished, vouched=vouched(1060)))
-    found = finished.find(b"x")
+    cache = ResponseCache(clock=lambda: 1000.0)
+    cache.keep(b"x", marked(cache, times=revalidated(1060)), SERVED)
+    found = cache.find(b"x")
     assert found
     for source, left in (("another", 60), ("upstream", 600)):
-        finished.observe(vouched(1600, source))
+        cache.observe(revalidated(1600, source))
         assert f"max-age={left}".encode() in found.head(1000.0)
 
 
 def test_times_that_changed_while_an_answer_was_made_are_not_forgotten() -> None:
-    finished = ResponseCache(clock=lambda: 1000.0)
-    answer = marked(finished, vouched=vouched(1600))
-    finished.observe(vouched(1000))
-    finished.keep(b"x", make_mocked_request("GET", "/"), answer)
-    assert finished.find(b"x") is None
+    cache = ResponseCache(clock=lambda: 1000.0)
+    answer = marked(cache, times=revalidated(1600))
+    cache.observe(revalidated(1000))
+    cache.keep(b"x", answer, SERVED)
+    assert cache.find(b"x") is None
 
 
 class Fetching(FakeIndex):

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy.events import Kind, Outcome
+from proxy.events import Outcome, RequestKind
 from proxy.runtime.shared_memory import SharedCounters
-from proxy.web.fast_path_log import CachedResponseLog
+from proxy.web.fast_path_events import FastPathEvents
 from proxy.web.metrics import COUNTER_COLUMNS, Counters
 from tests.support.fake_index import FakeIndex
 from tests.support.metrics_text import Shown, read, total
@@ -22,7 +22,7 @@ SDIST = "foo-1.0.tar.gz"
 async def site(stock: FakeIndex) -> AsyncIterator[Site]:
     counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
     stock.add("foo", SDIST, b"bytes")
-    async with serving(stock, events=counters.observe, counters=counters) as made:
+    async with serving(stock, observers=[counters.observe], counters=counters) as made:
         yield made
 
 
@@ -81,7 +81,7 @@ async def test_kinds_and_statuses_are_told_apart(stock: FakeIndex, site: Site) -
     now = await shown(site)
     assert {
         (kind, status): count
-        for kind in Kind
+        for kind in RequestKind
         for status in ("200", "206", "301", "304", "404")
         if (count := total(now, "requests", kind=kind, status=status))
     } == {
@@ -105,9 +105,9 @@ async def test_answers_before_parsing_are_counted_like_all_others(
     stock.add("foo", SDIST, b"bytes")
     stock.outcome = Outcome.LOCAL
     counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
-    hits = CachedResponseLog(None, lambda key: None, counters.observe)
+    hits = FastPathEvents(counters.observe)
     async with serving(
-        stock, fast=True, on_hit=hits.hit, events=counters.observe, counters=counters
+        stock, fast=True, on_hit=hits.hit, observers=[counters.observe], counters=counters
     ) as site:
         async with hits.running():
             page = await site.get("/simple/foo/")

@@ -16,7 +16,7 @@ import pytest
 from proxy.errors import StoreDamaged
 from proxy.model import Span
 from proxy.runtime.file_io import PIECE_SIZE, in_memory
-from proxy.web.access_log import Handled
+from proxy.web.request_state import RequestState
 from proxy.web.sendfile import FileSender
 
 MB = 1_000_000
@@ -81,7 +81,7 @@ async def pair() -> AsyncIterator[Pair]:
 
 async def test_a_client_that_does_not_read_costs_nothing(pair: Pair) -> None:
     written = await pair.fill()
-    sending = FileSender(pair.transport, Handled())
+    sending = FileSender(pair.transport, RequestState())
     flushed = asyncio.create_task(sending.flushed())
     await asyncio.sleep(0)
     before = time.thread_time()
@@ -95,13 +95,13 @@ async def test_a_client_that_does_not_read_costs_nothing(pair: Pair) -> None:
 
 async def test_what_was_written_before_comes_before(pair: Pair, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(data := os.urandom(3 * MB))
-    written, handled = await pair.fill(), Handled()
+    written, state = await pair.fill(), RequestState()
     fd = os.open(tmp_path / "file", os.O_RDONLY)
-    sending = FileSender(pair.transport, handled)
+    sending = FileSender(pair.transport, state)
     both = pair.received(len(written) + len(data)), _sent(sending, Span(fd, 0, len(data)))
     got, _ = await asyncio.gather(*both)
     assert got == written + data
-    assert handled.sent == len(data)
+    assert state.sent == len(data)
     sending.close()
     os.close(fd)
 
@@ -113,7 +113,7 @@ async def _sent(sending: FileSender, span: Span) -> None:
 
 async def test_a_client_that_leaves_ends_the_waiting(pair: Pair) -> None:
     await pair.fill()
-    sending = FileSender(pair.transport, Handled())
+    sending = FileSender(pair.transport, RequestState())
     flushed = asyncio.create_task(sending.flushed())
     await asyncio.sleep(0)
     pair.client.close()
@@ -142,7 +142,8 @@ def opened(path: Path, data: bytes) -> Iterator[int]:
 def sendings(crowd: list[Pair]) -> Iterator[list[FileSender]]:
     with ExitStack() as stack:
         yield [
-            stack.enter_context(closing(FileSender(each.transport, Handled()))) for each in crowd
+            stack.enter_context(closing(FileSender(each.transport, RequestState())))
+            for each in crowd
         ]
 
 

@@ -1,0 +1,69 @@
+"""How old a page may be for a request, and for how long its answer may be used. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Literal
+
+from multidict import MultiMapping
+
+from proxy.events import Outcome, PageRevalidated
+from proxy.upstream import delta_seconds, directives
+
+MAX_CLIENT_FRESHNESS = 600
+"""Seconds a client may reuse a page without asking; pip obeys this since 26.2."""
+REFRESH_WINDOW = 1.0
+"""Seconds: a page revalidated so recently is new enough for a client that asks for a refresh.
+
+So many clients that refresh at once cause one request upstream, and a page prefetched for an
+installer that refreshes is not fetched twice.
+"""
+
+ClientRefresh = Literal["never", "no-cache", "always"]
+"""Which requests of clients have a page revalidated: the setting ``client_refresh``."""
+
+
+def max_page_age(headers: MultiMapping[str], refresh: ClientRefresh) -> float:
+    """Seconds since its last revalidation that a page may have for this request.
+
+    Reads ``no-cache``, ``max-age`` and ``Pragma`` (RFC 9111, sections 5.2.1 and 5.4). pip
+    before 26.2 sends ``max-age=0`` with every page, without being asked to: only "always"
+    obeys that. Other directives change nothing: to store pages is the purpose of this server,
+    and its own settings say when they are stale.
+    """
+    if refresh == "never":
+        return math.inf
+    lines = headers.getall("Cache-Control", [])
+    wanted = directives(lines or headers.getall("Pragma", []))
+    if "no-cache" in wanted:
+        return REFRESH_WINDOW
+    age = delta_seconds(wanted.get("max-age"))
+    if age is None or (age == 0 and refresh != "always"):
+        return math.inf
+    return max(age, REFRESH_WINDOW)
+
+
+def cache_control(fresh_until: float | None, now: float, not_after: float = math.inf) -> str:
+    """How long clients may reuse a page: never for local pages, else while it is fresh.
+
+    All times are Unix times in seconds. ``not_after``: when a policy's verdict on the page may
+    change. The header counts whole seconds between whole seconds, so that it stays the same for
+    a second.
+    """
+    if fresh_until is None:
+        return "no-cache"
+    left = min(int(min(fresh_until, not_after)) - math.ceil(now), MAX_CLIENT_FRESHNESS)
+    return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
+
+
+def freshness_phases(times: PageRevalidated, max_age: float) -> Iterator[tuple[Outcome, float]]:
+    """The outcomes as which a page may be answered, each with the Unix time at which it ends.
+
+    ``max_age`` is the result of ``max_page_age`` for the request.
+    """
+    latest = math.inf
+    if max_age < math.inf:
+        latest = times.checked + max_age if times.checked is not None else -math.inf
+    yield Outcome.HIT, min(times.fresh_until, latest)
+    yield Outcome.STALE, min(times.stale_until, latest)

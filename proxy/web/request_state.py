@@ -1,0 +1,133 @@
+"""The state of one request: what handlers and middleware note of it, until it becomes an event."""
+
+from __future__ import annotations
+
+import time
+
+from aiohttp import web
+
+from proxy.errors import NotFound
+from proxy.events import AnswerServed, Outcome, RequestKind, record_outcomes
+from proxy.model import METADATA, ProjectName, ProjectPage, normalize
+
+CLIENT_CLOSED = 499
+"""The status that is logged where the client left before the answer began."""
+
+
+class NotAProjectName(NotFound):
+    def __str__(self) -> str:
+        return "that is not a project name"
+
+
+class RequestState:
+    """Mutable, and owned by the task of the request."""
+
+    __slots__ = (
+        "changes",
+        "failure",
+        "index",
+        "length",
+        "outcomes",
+        "page",
+        "project",
+        "reason",
+        "request_bytes",
+        "rule",
+        "sent",
+        "started",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.outcomes: list[Outcome] = []
+        """Of the answers of indexes so far; the last one counts."""
+        self.request_bytes: bytes | None = None
+        """The complete request, if a response to it may be cached."""
+        self.index = ""
+        """The name of the index that the request is for."""
+        self.project: ProjectName | None = None
+        self.page: ProjectPage | None = None
+        """The page that was rendered for the answer."""
+        self.changes = 0
+        """The value of ``ResponseCache.changes`` for the page that the answer is made from."""
+        self.status: int | None = None
+        """None until the head of the answer is being sent."""
+        self.length: int | None = None
+        """Bytes of a streamed body, if known beforehand."""
+        self.sent = 0
+        """Bytes of the body."""
+        self.rule = ""
+        self.reason = ""
+        self.failure = ""
+        """This and the two before as in ``AnswerServed``."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        return self.outcomes[-1] if self.outcomes else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole body is known to be sent."""
+        return self.length is not None and self.sent >= self.length
+
+
+STATE = web.RequestKey("state", RequestState)
+
+
+def begin(request: web.Request) -> RequestState:
+    """A new state for the request; outcomes of index answers in this task go into it."""
+    state = request[STATE] = RequestState()
+    state.outcomes = record_outcomes()
+    # Taken now: the connection may receive its next request before this one has ended.
+    state.request_bytes = getattr(request.protocol, "request_bytes", None)
+    return state
+
+
+def project_of(request: web.Request) -> ProjectName:
+    """The project that the path names. Raises ``NotAProjectName``."""
+    try:
+        project = normalize(request.match_info["project"])
+    except ValueError:
+        raise NotAProjectName from None
+    request[STATE].project = project
+    return project
+
+
+def kind_of(request: web.Request) -> RequestKind:
+    filename = request.match_info.get("filename")
+    if filename:
+        return RequestKind.METADATA if filename.endswith(METADATA) else RequestKind.FILE
+    return RequestKind.PAGE if "project" in request.match_info else RequestKind.OTHER
+
+
+def served(request: web.Request, state: RequestState) -> AnswerServed:
+    """The event of the request, which ends now."""
+    milliseconds = (time.perf_counter() - state.started) * 1000
+    match = request.match_info
+    return AnswerServed(
+        client=request.remote or "-",
+        user_agent=request.headers.get("User-Agent", ""),
+        method=request.method,
+        path=request.rel_url.raw_path,
+        kind=kind_of(request),
+        index=state.index,
+        project=state.project,
+        filename=match.get("filename", ""),
+        digest=match.get("digest", ""),
+        status=state.status or CLIENT_CLOSED,
+        outcome=state.outcome,
+        sent=state.sent,
+        rule=state.rule,
+        reason=state.reason,
+        failure=state.failure,
+        page=state.page,
+        timings=((time.time(), milliseconds),),
+    )
+
+
+def body_of(method: str, response: web.StreamResponse) -> bytes:
+    """The body that was sent, of a response that is not streamed."""
+    if method == "HEAD" or not isinstance(response, web.Response):
+        return b""
+    return response.body if isinstance(response.body, bytes) else b""
