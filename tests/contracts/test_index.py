@@ -1,0 +1,278 @@
+"""What every index keeps to: run over each class that is one, the fakes of the tests included."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import Denied, NoSuchFile, NoSuchProject, ProxyError
+from proxy.export.file_list import Listing
+from proxy.indexes import Fallthrough, Guarded, Index
+from proxy.model import METADATA, PROVENANCE, ProjectName, ProjectPage
+from proxy.requirements import RecordingIndex
+from proxy.warm.keep.run import RevalidatingIndex
+from tests.support.clock import Clock
+from tests.support.content import read_blob, sha256
+from tests.support.directories import opened
+from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
+from tests.support.fake_index import FakeIndex
+from tests.support.mirror_site import DEMO, MirrorSite
+from tests.support.policies import FakePolicy
+from tests.support.upstream import Fault, Upstream
+
+OTHER, ABSENT = ProjectName("other"), ProjectName("absent")
+WHEEL, SDIST = "demo-1.0-py3-none-any.whl", "demo-1.0.tar.gz"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An index that has the project demo: a wheel with its metadata, and an sdist."""
+
+    index: Index
+    fail: Callable[[], object] | None
+    """Makes every question that is not answered from memory fail; None: none ever does."""
+    serves_files: bool = True
+
+
+Open = Callable[[MirrorSite], AbstractAsyncContextManager[Subject]]
+
+
+@asynccontextmanager
+async def fake(site: MirrorSite) -> AsyncIterator[Subject]:
+    index = FakeIndex("fake")
+    wheel, sdist = distributions(site)
+    metadata = wheel_metadata(wheel)
+    index.add(
+        DEMO,
+        WHEEL,
+        wheel.read_bytes(),
+        metadata={"sha256": sha256(metadata)},
+        provenance="https://example.com/provenance",
+    )
+    index.add_sibling(DEMO, WHEEL + METADATA, metadata)
+    index.add_sibling(DEMO, WHEEL + PROVENANCE, b"{}")
+    index.add(DEMO, SDIST, sdist.read_bytes())
+    yield Subject(index, lambda: setattr(index, "error", ProxyError("out of order")))
+
+
+@asynccontextmanager
+async def local(site: MirrorSite) -> AsyncIterator[Subject]:
+    root = distributions(site)[0].parent
+    async with opened(root) as index:
+        yield Subject(index, lambda: shutil.rmtree(root))
+
+
+@asynccontextmanager
+async def mirror(site: MirrorSite, **settings: bool) -> AsyncIterator[Subject]:
+    wheel, sdist = distributions(site)
+    site.upstream.add(wheel, provenance={"version": 1})
+    site.upstream.add(sdist)
+    async with site.open(**settings) as it:
+        yield Subject(it.mirror, lambda: site.upstream.fault("", Fault(status=503)))
+
+
+@asynccontextmanager
+async def offline_mirror(site: MirrorSite) -> AsyncIterator[Subject]:
+    async with mirror(site) as filled:
+        for file in (await filled.index.page(DEMO)).files:
+            for suffix in ("", *promised(file.metadata, METADATA), *promised(file.provenance)):
+                artifact = await filled.index.file(DEMO, file.filename + suffix)
+                await read_blob(artifact.blob)
+    async with site.open(offline=True) as it:
+        yield Subject(it.mirror, None)
+
+
+def promised(said: object, suffix: str = PROVENANCE) -> tuple[str, ...]:
+    return (suffix,) if said else ()
+
+
+@asynccontextmanager
+async def listing(site: MirrorSite) -> AsyncIterator[Subject]:
+    async with mirror(site) as listed:
+        files = (await listed.index.page(DEMO)).files
+    yield Subject(Listing((DEMO, "1.0", file) for file in files), None, serves_files=False)
+
+
+def around(wrap: Callable[[Index, Clock], Index]) -> Open:
+    """An index that is made of a mirror."""
+
+    @asynccontextmanager
+    async def open_wrapped(site: MirrorSite) -> AsyncIterator[Subject]:
+        async with mirror(site) as subject:
+            yield Subject(wrap(subject.index, site.clock), subject.fail)
+
+    return open_wrapped
+
+
+def distributions(site: MirrorSite) -> tuple[Path, Path]:
+    folder = site.root / "distributions"
+    return make_wheel(folder, DEMO, "1.0"), make_sdist(folder, DEMO, "1.0")
+
+
+SUBJECTS: Mapping[str, Open] = {
+    "FakeIndex": fake,
+    "LocalDirectory": local,
+    "Mirror": mirror,
+    "Mirror, offline": offline_mirror,
+    "Fallthrough": around(lambda index, _: Fallthrough("main", [FakeIndex("private"), index])),
+    "Guarded": around(lambda index, _: Guarded(index, [FakePolicy(lambda file: False)])),
+    "RecordingIndex": around(lambda index, _: RecordingIndex(index)),
+    "RevalidatingIndex": around(lambda index, clock: RevalidatingIndex(index, clock(), limit=4)),
+    "Listing": listing,
+}
+
+
+@pytest.fixture
+async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[MirrorSite]:
+    async with Upstream() as upstream:
+        yield MirrorSite(tmp_path, upstream, clock)
+
+
+@pytest.fixture(params=SUBJECTS)
+async def subject(request: pytest.FixtureRequest, site: MirrorSite) -> AsyncIterator[Subject]:
+    async with SUBJECTS[request.param](site) as opened_subject:
+        yield opened_subject
+
+
+@pytest.fixture
+def index(subject: Subject) -> Index:
+    return subject.index
+
+
+@pytest.fixture
+def serving(subject: Subject) -> Index:
+    """An index whose files can be had."""
+    if not subject.serves_files:
+        pytest.skip("lists files, and serves none")
+    return subject.index
+
+
+async def test_a_page_lists_the_files_and_says_where_it_is_from(index: Index) -> None:
+    page = await index.page(DEMO)
+    assert {file.filename for file in page.files} == {WHEEL, SDIST}
+    assert page.project == DEMO
+    assert page.versions in ((), ("1.0",))
+    assert page.source or index.name == "names"
+    async with asyncio.timeout(20):  # a mirror lists what it has stored, in the background
+        while DEMO not in await index.projects():
+            await asyncio.sleep(0.01)
+
+
+async def test_pages_of_one_version_have_one_content(index: Index) -> None:
+    first, second = await index.page(DEMO), await index.page(DEMO)
+    assert first.version == second.version
+    assert first.files == second.files
+
+
+async def test_every_listed_file_can_be_had_by_its_name_and_by_its_digest(serving: Index) -> None:
+    for file in (await serving.page(DEMO)).files:
+        for digest in (None, file.address_digest):
+            artifact = await serving.file(DEMO, file.filename, digest)
+            data = await read_blob(artifact.blob)
+            assert sha256(data) == file.sha256 == artifact.file.sha256
+            assert len(data) == file.size == artifact.file.size
+
+
+async def test_the_siblings_of_every_listed_file_that_promises_them_can_be_had(
+    serving: Index,
+) -> None:
+    seen = 0
+    for file in (await serving.page(DEMO)).files:
+        if file.metadata:
+            seen += 1
+            data = await read_blob((await get(serving, file.filename + METADATA)).blob)
+            assert data.startswith(b"Metadata-Version:")
+            assert file.metadata is True or sha256(data) == file.metadata["sha256"]
+        if file.provenance:
+            data = await read_blob((await get(serving, file.filename + PROVENANCE)).blob)
+            assert data.startswith(b"{")
+    assert seen
+
+
+async def get(index: Index, filename: str):  # type: ignore[no-untyped-def]
+    """By the address that the page gives."""
+    owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+    digest = (await index.page(DEMO)).file(owner).address_digest
+    return await index.file(DEMO, filename, digest)
+
+
+async def test_a_sibling_that_no_page_promises_is_absent(index: Index) -> None:
+    for suffix in (METADATA, PROVENANCE):
+        with pytest.raises(NoSuchFile):
+            await index.file(DEMO, SDIST + suffix)
+
+
+async def test_a_project_that_is_not_there_is_absent_with_all_its_files(subject: Subject) -> None:
+    with pytest.raises(NoSuchProject):
+        await subject.index.page(ABSENT)
+    absent = NoSuchProject if subject.serves_files else NoSuchFile
+    with pytest.raises(absent):
+        await subject.index.file(ABSENT, "absent-1.0.tar.gz")
+
+
+async def test_a_file_that_the_page_does_not_list_is_absent(index: Index) -> None:
+    with pytest.raises(NoSuchFile):
+        await index.file(DEMO, "demo-9.tar.gz")
+
+
+async def test_other_bytes_under_the_name_of_a_file_are_absent(index: Index) -> None:
+    for name in (WHEEL, WHEEL + METADATA):
+        with pytest.raises(NoSuchFile):
+            await index.file(DEMO, name, "0" * 64)
+
+
+async def test_a_check_gets_the_page_that_lists_the_file(serving: Index) -> None:
+    seen: list[ProjectPage] = []
+
+    async def note(page: ProjectPage) -> None:
+        seen.append(page)
+
+    for name in (WHEEL, SDIST, WHEEL + METADATA):
+        seen.clear()
+        await serving.file(DEMO, name, None, note)
+        assert seen
+        assert all(page.project == DEMO and page.file(name) for page in seen)
+
+
+async def test_what_a_check_raises_is_the_answer(serving: Index) -> None:
+    async def refuse(page: ProjectPage) -> None:
+        raise Denied(page.project, "refused by a test")
+
+    for name in (WHEEL, SDIST, WHEEL + METADATA):
+        with pytest.raises(Denied, match="refused by a test"):
+            await serving.file(DEMO, name, None, refuse)
+
+
+async def test_a_page_was_checked_after_the_instant_that_is_asked_for(
+    index: Index, clock: Clock
+) -> None:
+    await index.page(DEMO)
+    clock.advance(5)
+    page = await index.page(DEMO, clock())
+    assert page.checked is None or page.checked >= clock()
+
+
+async def test_a_page_says_how_long_it_may_be_answered(index: Index, clock: Clock) -> None:
+    page = await index.page(DEMO)
+    assert page.not_after is None
+    if page.fresh_until is not None:
+        assert clock() < page.fresh_until
+        assert page.checked is not None
+
+
+async def test_a_failure_is_never_taken_for_absence(subject: Subject) -> None:
+    """Only certain absence lets the next index be asked."""
+    if subject.fail is None:
+        pytest.skip("needs nothing that could fail")
+    subject.fail()
+    for ask in (subject.index.page(OTHER), subject.index.file(OTHER, "other-1.0.tar.gz")):
+        with pytest.raises(ProxyError) as raised:
+            async with asyncio.timeout(20):
+                await ask
+        assert not isinstance(raised.value, NoSuchProject)
