@@ -82,6 +82,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic": ("config", "composition", "warm", "cli"),
     "pydantic_settings": ("config",),
     "click": ("cli",),
+    "jinja2": ("export",),
     "uvloop": ("cli",),
     "cryptography": ("bundle",),
     "inotify_simple": ("indexes",),

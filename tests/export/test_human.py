@@ -19,7 +19,7 @@ from proxy.simple.render import relative_links
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.exports import FOO, described, export_folder
 
-EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}{% raw %}"
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "div", "a", "main", "h1", "span"),
     *("p", "pre", "b", "article", "aside", "h2", "ul", "li", "details", "summary", "strong"),
