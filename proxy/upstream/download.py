@@ -1,9 +1,6 @@
-"""One file on its way from upstream: a blob that is still growing, and what of it may be given.
+"""One file that is arriving from upstream, and its readers, each at its own speed.
 
-How it is brought here is in ``receiving``, how it is read in ``reader``, who owns it in
-``downloads``.
-
-One of those who read a download while it arrives, at its own speed.
+The receiver appends bytes and ends the download; readers wait for bytes and take them.
 """
 
 from __future__ import annotations
@@ -12,43 +9,41 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from proxy.errors import ProxyError, StoreDamaged, UpstreamError
 from proxy.model import Blob, Span
-from proxy.runtime import PIECE_SIZE
-from proxy.upstream.digest_check import Expected
-from proxy.upstream.spool import Spool, Window
-
-if TYPE_CHECKING:
-    pass  # MOVED
+from proxy.runtime import PIECE_SIZE, in_thread
+from proxy.upstream.digest_check import DigestCheck, Expected
+from proxy.upstream.spool import Buffer, Spool, Window
 
 WITHHELD = 64 * 1024
-"""Bytes at the end of an answer that are given only once the whole file is known to be right,
-so that no complete answer ever has wrong bytes. Smaller files are never begun in vain."""
+"""Bytes at the end of an answer that are sent only after the whole file is verified: no complete
+answer ever has wrong bytes. Files of this size and less are sent only after verification."""
+MAX_SPAN = 4 * 2**20
+"""Bytes of one span. A reader shows that it still reads by taking the next one."""
 
 
 class Download(Blob):
-    """A blob readable while it arrives, by any number of readers, each at its own speed."""
+    """A blob that can be read while it arrives, by any number of readers."""
 
-    def __init__(self, expected: Expected, spool: Spool) -> None:
+    def __init__(self, expected: Expected, buffer: Buffer, *, patience: float) -> None:
+        """``patience``: seconds; see ``_make_room``."""
         self.expected = expected
-        self.spool = spool
-        self.window: Window | None = None
-        """Continues the spool where that could not be written any more."""
+        self.buffer = buffer
         self.verified = False
-        """All bytes are there, and right."""
-        self._shown = 0  # bytes that readers may know of
-        self._safe = 0  # those of them that are not the newest: cannot be the end of the file
+        """All bytes have arrived, and are right."""
+        self._patience = patience
         self._total: int | None = expected.size
-        self._opened = False
+        self._answered = False
+        self._shown = 0  # bytes that readers may know of
+        self._safe = 0  # without the newest piece of these, which may be the end of the file
         self._error: ProxyError | None = None
-        self._readers: set[Reader] = set()
+        self._readers: set[_Reader] = set()
         self._was_read = False
-        self._news = asyncio.Event()
-        self._moved = asyncio.Event()  # of its own: not all readers are to wake for each of them
+        self._changed = asyncio.Event()  # replaced at each change
+        self._reader_moved = asyncio.Event()  # not all readers have to wake when one moves
 
-    # What who wants it uses.
+    # For those who want the file.
 
     @property
     def size(self) -> int | None:
@@ -59,37 +54,127 @@ class Download(Blob):
         return True
 
     async def length(self) -> int | None:
-        """Asks upstream, where the index does not tell. Raises ``UpstreamError``."""
-        while self._total is None and not self._opened:
-            await self.news()
+        """Bytes, once upstream has answered, if the index names none. Raises ``UpstreamError``."""
+        while self._total is None and not self._answered:
+            await self._next_change()
         return self._total
 
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
-        return Reader(self, start, stop).chunks()
+        return _Reader(self, start, stop).chunks()
 
     def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
-        return Reader(self, start, stop).spans()
+        return _Reader(self, start, stop).spans()
 
     @property
     def joinable(self) -> bool:
-        """Whether a new reader can still have the first byte."""
-        whole = self.window is None or self.window.base == self.spool.written
-        return whole and self._error is None
+        """Whether a new reader can still get the first byte."""
+        return self.buffer.is_complete and self._error is None
 
-    # What readers use.
+    # For the receiver.
+
+    async def begin(self, total: int | None) -> None:
+        """Upstream answers with the first byte; ``total``: the bytes of the file, if known.
+
+        Raises ``UpstreamError`` if an earlier answer named another length.
+        """
+        await self.buffer.restart()
+        if self._answered and self._total not in (None, total):
+            raise self._failure("changed while it was downloaded")
+        self._answered = True
+        self._total = total
+        self._notify()
+
+    async def append(self, data: bytes, check: DigestCheck, *, encoded: bool) -> None:
+        """Keep the next bytes, and show them to readers unless they are ``encoded``.
+
+        ``check`` sees them as well. Raises ``DigestMismatch``, and ``UpstreamError`` if the bytes
+        can be kept nowhere.
+        """
+        window = self.buffer.window
+        if window is not None:
+            await in_thread(check.update, data)
+        elif not await self.buffer.write(data, check):
+            if encoded:
+                raise self._failure("cannot be decoded without room on the disk")
+            window = self.buffer.open_window()
+        if window is not None:
+            await self._make_room(window)
+            window.append(data)
+        if not encoded:
+            self._shown = self.buffer.end
+            self._safe = self._shown - len(data)
+            self._notify()
+
+    def finish(self, spool: Spool) -> None:
+        """All bytes are in ``spool``, continued by the window if there is one, and are right."""
+        self.buffer.spool = spool
+        self._total = self.buffer.end
+        self._answered = self.verified = True
+        self._notify()
+
+    def fail(self, error: ProxyError) -> None:
+        """No more bytes will come; readers get the error. Nothing happens after ``finish``."""
+        if not self.verified:
+            self._error = error
+            self.buffer.spool.close()
+            self._notify()
+
+    async def _make_room(self, window: Window) -> None:
+        """Wait until the slowest reader lets the window move on.
+
+        The first reader has ``patience`` seconds to come. A reader that takes nothing for as
+        long while others wait is dropped. Raises ``UpstreamError`` if no reader is left.
+        """
+        while True:
+            self._reader_moved.clear()
+            window.forget(self._first_wanted(window))
+            if self._was_read and not self._readers:
+                break
+            if not window.full:
+                return
+            try:
+                async with asyncio.timeout(self._patience):
+                    await self._reader_moved.wait()
+            except TimeoutError:
+                if not self._readers:
+                    break
+                self._drop_slowest(self._first_wanted(window))
+        raise self._failure("cannot be stored, and no client reads it")
+
+    def _first_wanted(self, window: Window) -> int:
+        """The offset before which no reader needs the window."""
+        wanted = [reader.at for reader in self._readers if not reader.has_all]
+        return min(wanted, default=window.end if self._readers else 0)
+
+    def _drop_slowest(self, slowest: int) -> None:
+        """Drop the readers at that offset, if there are others for whose sake."""
+        dropped = {each for each in self._readers if each.at <= slowest and not each.has_all}
+        if dropped != self._readers:
+            for reader in dropped:
+                reader.dropped = True
+            self._readers -= dropped
+
+    def _failure(self, problem: str) -> UpstreamError:
+        return UpstreamError(self.expected.index, f"{self.expected.what} {problem}")
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # For readers.
 
     @contextmanager
-    def read_by(self, reader: Reader) -> Iterator[None]:
+    def _read_by(self, reader: _Reader) -> Iterator[None]:
         self._readers.add(reader)
         self._was_read = True
-        self.moved()
+        self._reader_moved.set()
         try:
             yield
         finally:
             self._readers.discard(reader)
-            self.moved()
+            self._reader_moved.set()
 
-    def reach(self, stop: int | None) -> int:
+    def _reach(self, stop: int | None) -> int:
         """The offset up to which a reader that stops at ``stop`` may have bytes by now."""
         end = self._end(stop)
         if self.verified and end is not None:
@@ -97,121 +182,28 @@ class Download(Blob):
         given = self._safe if self._total is None else self._shown
         return given if end is None else min(given, end - WITHHELD)
 
-    def in_memory_up_to(self, stop: int | None) -> int | None:
-        """The end of an answer that is all there, but must not wait in the window."""
+    def _unverified_end(self, stop: int | None) -> int | None:
+        """The end of an answer that has arrived, but must not wait in the window for its check."""
         end = self._end(stop)
-        return end if self.window and end is not None and self._shown >= end else None
-
-    async def held(self, at: int, size: int) -> bytes:
-        """Some of the bytes from ``at`` on; none where they are lost."""
-        if self.window is not None and at >= self.spool.written:
-            return self.window.read(at, size)
-        try:
-            return await self.spool.read(at, min(size, self.spool.written - at))
-        except OSError:
-            return b""
-
-    def moved(self) -> None:
-        """A reader has come, has read on, or has left."""
-        self._moved.set()
-
-    async def news(self) -> None:
-        """Wait until anything has changed. Raises why no more will come."""
-        self.raise_error()
-        await self._news.wait()
-        self.raise_error()
-
-    def raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error.with_traceback(None)
+        return end if self.buffer.window and end is not None and self._shown >= end else None
 
     def _end(self, stop: int | None) -> int | None:
         known = [each for each in (stop, self._total) if each is not None]
         return min(known, default=None)
 
-    def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    async def _next_change(self) -> None:
+        """Wait until anything has changed. Raises the error of a failed download."""
+        self._raise_error()
+        await self._changed.wait()
+        self._raise_error()
 
-    # What the task that brings the bytes uses.
-
-    @property
-    def arrived(self) -> int:
-        """Bytes that can be read by now, right or not."""
-        return self.spool.written if self.window is None else self.window.end
-
-    def open(self, total: int | None) -> None:
-        """Upstream has answered. Raises ``UpstreamError`` if it once promised another length."""
-        if self._opened and self._total not in (None, total):
-            raise UpstreamError(self.expected.index, f"{self.expected.what} changed meanwhile")
-        self._opened = True
-        self._total = total
-        self._tell()
-
-    def progress(self, newest: int) -> None:
-        """That many more bytes have been written, and readers may have them."""
-        self._shown = self.arrived
-        self._safe = self._shown - newest
-        self._tell()
-
-    def finish(self, spool: Spool) -> None:
-        """All bytes are there, in ``spool`` or beyond it in the window, and they are right."""
-        self.spool = spool
-        self._total = self.arrived
-        self._opened = self.verified = True
-        self._tell()
-
-    def fail(self, error: ProxyError) -> None:
-        """No more will come, unless all has come already."""
-        if not self.verified:
-            self._error = error
-            self.spool.close()
-            self._tell()
-
-    async def room(self, patience: float) -> None:
-        """Wait until the slowest reader lets the window move on.
-
-        ``patience``: seconds for the first reader to come, and for one that does not read while
-        others wait: it is left behind. Raises ``UpstreamError`` where nobody reads any more: it
-        would be for nothing.
-        """
-        assert self.window is not None
-        while True:
-            self._moved.clear()
-            self.window.forget(self._wanted(self.window))
-            if self._was_read and not self._readers:
-                break
-            if not self.window.full:
-                return
-            try:
-                async with asyncio.timeout(patience):
-                    await self._moved.wait()
-            except TimeoutError:
-                if not self._readers:
-                    break
-                self._leave_behind(self._wanted(self.window))
-        raise UpstreamError(self.expected.index, f"{self.expected.what} cannot be kept")
-
-    def _wanted(self, window: Window) -> int:
-        """The offset before which nobody needs the window."""
-        wanted = [reader.at for reader in self._readers if not reader.has_all]
-        return min(wanted, default=window.end if self._readers else 0)
-
-    def _leave_behind(self, slowest: int) -> None:
-        """Readers that are no further than that, for the sake of those that are, or have all."""
-        left = {each for each in self._readers if each.at <= slowest and not each.has_all}
-        if left != self._readers:
-            for reader in left:
-                reader.left_behind = True
-            self._readers -= left
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error.with_traceback(None)
 
 
-MAX_SPAN = 4 * 2**20
-"""Bytes of the file that are given in one go: more would hide whether it still reads."""
-
-
-class Reader:
-    """How far it is, and what it gets next; known to the download from its first question on."""
+class _Reader:
+    """One reader of a download. The download knows it from its first bytes to its end."""
 
     def __init__(self, download: Download, start: int, stop: int | None) -> None:
         self._download = download
@@ -219,31 +211,30 @@ class Reader:
         self.at = start
         """Offset of the next byte."""
         self.has_all = False
-        """It needs no more than to be told that what it has is right."""
-        self.left_behind = False
-        """Others could not wait for it any longer, and what it needs is gone."""
+        """It has all bytes of its range, and waits only for the digest check."""
+        self.dropped = False
+        """It was too slow, and the bytes that it needs are gone."""
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """As ``Blob``."""
-        with self._download.read_by(self):
+        with self._download._read_by(self):
             while piece := await self._next():
                 yield piece
-                if self._download.verified and self.at >= self._download.reach(self._stop):
+                if self._download.verified and self.at >= self._download._reach(self._stop):
                     return
-                await asyncio.sleep(0)  # a fast reader never waits, others want the loop too
+                await asyncio.sleep(0)  # a fast reader never waits; other tasks need the loop
 
     async def spans(self) -> AsyncGenerator[Span | bytes, None]:
-        """As ``Blob``."""
+        """As ``FileBlob``."""
         fd = -1
-        with self._download.read_by(self):
+        with self._download._read_by(self):
             try:
                 while (end := await self._file_reach()) is not None:
                     if fd < 0:
-                        # Ours, should the download fail meanwhile.
-                        fd = os.dup(self._download.spool.fd)
+                        # A descriptor of this reader: a download that fails closes its own.
+                        fd = os.dup(self._download.buffer.spool.fd)
                     yield Span(fd, self.at, end, lasting=True)
-                    self.at = end
-                    self._download.moved()
+                    self._move_to(end)
                 while piece := await self._next():
                     yield piece
             finally:
@@ -251,47 +242,49 @@ class Reader:
                     os.close(fd)
 
     async def _file_reach(self) -> int | None:
-        """The offset up to which it can go on in the file for now; None at the end of that."""
-        download = self._download
-        while (reach := download.reach(self._stop)) <= self.at:
-            if download.verified or download.window is not None:
-                return None  # what is left, if anything, lies in memory
-            await download.news()
-        download.raise_error()
-        end = reach if download.window is None else min(reach, download.spool.written)
+        """The end of the next span; None when the file has no more bytes for this reader."""
+        download, buffer = self._download, self._download.buffer
+        while (reach := download._reach(self._stop)) <= self.at:
+            if download.verified or buffer.window is not None:
+                return None  # the rest, if any, is in memory
+            await download._next_change()
+        download._raise_error()
+        end = reach if buffer.window is None else min(reach, buffer.spool.written)
         return min(end, self.at + MAX_SPAN) if end > self.at else None
 
     async def _next(self) -> bytes:
         download = self._download
-        while (reach := download.reach(self._stop)) <= self.at:
+        while (reach := download._reach(self._stop)) <= self.at:
             if download.verified:
                 return b""
-            if (end := download.in_memory_up_to(self._stop)) is not None and end > self.at:
+            if (end := download._unverified_end(self._stop)) is not None and end > self.at:
                 return await self._withheld(end)
-            await download.news()
+            await download._next_change()
         return await self._read(reach)
 
     async def _withheld(self, end: int) -> bytes:
-        """The last piece: taken at once, so that the window can move on, and given when right."""
+        """The last piece: taken at once, so that the window can move on; given when verified."""
         pieces = []
         while self.at < end:
             pieces.append(await self._read(end))
         self.has_all = True
-        self._download.moved()
+        self._download._reader_moved.set()
         while not self._download.verified:
-            await self._download.news()
+            await self._download._next_change()
         return b"".join(pieces)
 
     async def _read(self, end: int) -> bytes:
         download = self._download
-        download.raise_error()
-        if self.left_behind:
-            what = f"{download.expected.what} cannot be kept, and was read too slowly"
-            raise UpstreamError(download.expected.index, what)
-        piece = await download.held(self.at, min(PIECE_SIZE, end - self.at))
-        download.raise_error()
+        download._raise_error()
+        if self.dropped:
+            raise download._failure("cannot be stored, and was read too slowly")
+        piece = await download.buffer.read(self.at, min(PIECE_SIZE, end - self.at))
+        download._raise_error()
         if not piece:
             raise StoreDamaged(download.expected.what)
-        self.at += len(piece)
-        download.moved()
+        self._move_to(self.at + len(piece))
         return piece
+
+    def _move_to(self, at: int) -> None:
+        self.at = at
+        self._download._reader_moved.set()

@@ -1,4 +1,4 @@
-"""All downloads that are under way: one per file, however many read it, owned by no request."""
+"""The running downloads: one for each file, with any number of readers, owned by no request."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.download import Download
 from proxy.upstream.receiver import Receiver
-from proxy.upstream.spool import Spool
+from proxy.upstream.spool import Buffer, Spool
 
 __all__ = ["Body", "Download", "Downloads", "Expected", "Fetch"]
 
 log = logging.getLogger(__name__)
 
 Done = Callable[[str, int], Awaitable[None]]
-"""Told the sha256 and the size in bytes of a file that is in the store now."""
+"""Called with the sha256 and the size in bytes of a file that is in the store now."""
 
 
 class Downloads:
-    """Starts downloads, puts what is right into the store, and ends them at shutdown.
+    """Starts downloads, puts verified files into the store, and ends downloads at shutdown.
 
-    A reader that leaves cancels nothing: what has begun is finished for the next one.
+    A reader that leaves cancels nothing: the download is finished for the next request.
     """
 
     def __init__(
         self,
         store: BlobStore,
-        spool: Path,
+        folder: Path,
         *,
         room: Room = no_limit,
         retries: int = 2,
@@ -41,15 +41,15 @@ class Downloads:
         memory: int = 8 * 2**20,
         patience: float = 10.0,
     ) -> None:
-        """``spool`` is a folder on the store's file system. ``room`` is entered with
-        the bytes of each file while it is put into the store.
+        """``folder``: on the store's file system, for files that are arriving. ``room`` is entered
+        with the bytes of each file while it is put into the store.
 
         A body that breaks off is resumed ``retries`` times, the first time after ``backoff``
-        seconds and then after four times as many. ``memory``: bytes per download that are held
-        where the disk takes none; then the first reader has to come within ``patience`` seconds.
+        seconds and then after four times as many. ``memory``: bytes of each download that are
+        kept if the disk takes none; then the first reader has to come within ``patience`` seconds.
         """
         self._store = store
-        self._spool = spool
+        self._folder = folder
         self._room = room
         self._pauses = [backoff * 4**number for number in range(retries)]
         self._memory = memory
@@ -58,7 +58,7 @@ class Downloads:
         self._tasks: dict[asyncio.Task[None], Download] = {}
 
     def join(self, key: str) -> Download | None:
-        """The running download of that key, if its first byte can still be had."""
+        """The running download of that key, if a reader can still get its first byte."""
         download = self._current.get(key)
         return download if download is not None and download.joinable else None
 
@@ -66,22 +66,23 @@ class Downloads:
         """The running download of that key, or a new one."""
         if running := self.join(key):
             return running
-        download = self._current[key] = Download(expected, Spool(self._spool))
+        buffer = Buffer(Spool(self._folder), memory=self._memory)
+        download = self._current[key] = Download(expected, buffer, patience=self._patience)
         task = asyncio.create_task(self._run(download, fetch, done))
         self._tasks[task] = download
         task.add_done_callback(lambda ended: self._ended(key, download, ended))
         return download
 
-    async def settled(self, download: Download) -> None:
-        """Wait until it has failed, or its file is in the store if it ever gets there.
+    async def wait_stored(self, download: Download) -> None:
+        """Wait until the download has failed, or its file is stored or cannot be stored.
 
-        Its readers have all bytes a moment earlier.
+        Readers have all bytes a moment earlier.
         """
         if tasks := [task for task, running in self._tasks.items() if running is download]:
             await asyncio.wait(tasks)
 
     async def close(self, grace: float) -> None:
-        """Let what is running finish for up to ``grace`` seconds, then cancel it."""
+        """Let downloads finish for up to ``grace`` seconds, then cancel them."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
         rest = list(self._tasks)
@@ -90,13 +91,10 @@ class Downloads:
         await asyncio.gather(*rest, return_exceptions=True)
 
     async def _run(self, download: Download, fetch: Fetch, done: Done) -> None:
-        receiver = Receiver(
-            download, fetch, self._spool, memory=self._memory, patience=self._patience
-        )
         try:
-            sha256 = await receiver.receive(self._pauses)
-            await asyncio.sleep(0)  # who waits for the bytes comes first
-            await self._keep(download, sha256, done)
+            sha256 = await Receiver(download, fetch, self._folder).receive(self._pauses)
+            await asyncio.sleep(0)  # readers that wait for the last bytes come first
+            await self._store_file(download, sha256, done)
         except ProxyError as error:
             log.info("not downloaded: %s", error)
             download.fail(error)
@@ -105,21 +103,22 @@ class Downloads:
             download.fail(UpstreamError(download.expected.index, interrupted))
             raise
         finally:
-            download.spool.remove()
+            download.buffer.spool.remove()
 
-    async def _keep(self, download: Download, sha256: str, done: Done) -> None:
-        """Readers need not wait for this, and lose nothing where it fails."""
-        if download.window is not None:
+    async def _store_file(self, download: Download, sha256: str, done: Done) -> None:
+        """Readers do not wait for this, and lose nothing if it fails."""
+        buffer = download.buffer
+        if buffer.window is not None:
             return
         try:
-            if download.size == 0:
-                await in_thread(download.spool.open)
-            async with self._room(download.size or 0):
-                await self._store.put(sha256, download.spool.path)
+            if not buffer.end:
+                await in_thread(buffer.spool.open)  # the first write would have made it
+            async with self._room(buffer.end):
+                await self._store.put(sha256, buffer.spool.path)
         except OSError as error:
-            log.warning("%s is not kept: %s", download.expected.what, reason(error))
+            log.warning("%s is not stored: %s", download.expected.what, reason(error))
             return
-        await done(sha256, download.size or 0)
+        await done(sha256, buffer.end)
 
     def _ended(self, key: str, download: Download, task: asyncio.Task[None]) -> None:
         del self._tasks[task]

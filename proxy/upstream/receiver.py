@@ -1,250 +1,200 @@
-"""Brings a file from upstream into its spool, over broken connections, and says if it is right.
-
-What the answers that bring one file have to agree on, where a connection broke.
-"""
+"""Fetches a file from upstream into its download, over broken connections, and verifies it."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
-from proxy.errors import DigestMismatch, UpstreamError, reason
+from proxy.errors import DigestMismatch, UpstreamError
 from proxy.runtime import in_thread
 from proxy.upstream.answer_body import Chunking
 from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.content_coding import choose_bytes, raw_check
 from proxy.upstream.digest_check import DigestCheck, Expected
 from proxy.upstream.download import Download
-from proxy.upstream.spool import Spool, Window
+from proxy.upstream.spool import SMALL_WRITE, Spool
 
 log = logging.getLogger(__name__)
 
-SMALL_FILE = 64 * 1024
-"""Bytes that are hashed and written where they arrive."""
+MIN_PART = 16 * 1024
+"""Bytes that a partial answer has to bring, or the next request asks for the whole file."""
 
 
 class Receiver:
-    """The writing side of one download."""
+    """Fetches one download, resumes it where a connection breaks, and verifies it."""
 
-    def __init__(
-        self, download: Download, fetch: Fetch, folder: Path, *, memory: int, patience: float
-    ) -> None:
-        """``memory``: bytes held where the disk takes none; ``patience`` as in ``room``."""
+    def __init__(self, download: Download, fetch: Fetch, folder: Path) -> None:
+        """``folder``: where a file is decoded that came with a content coding."""
         self._download = download
         self._expected = download.expected
         self._fetch = fetch
         self._folder = folder
-        self._memory = memory
-        self._patience = patience
         self._check = DigestCheck(self._expected)
-        self._resuming = ResumeState(self._expected)
-        self._opening: asyncio.Task[None]
+        self._resume = ResumeState(self._expected)
+        self._making_file: asyncio.Task[None]
 
     async def receive(self, pauses: Sequence[float]) -> str:
-        """Fetch, verify and show all of it; its sha256. ``pauses``: seconds before each resume.
+        """Fetch, verify and show the whole file; its sha256. ``pauses``: seconds before resumes.
 
-        Raises ``DigestMismatch`` where the bytes are wrong, ``UpstreamError`` where they
-        cannot be had, and what the fetch raises.
+        Raises ``DigestMismatch`` if the bytes are wrong, ``UpstreamError`` if upstream does not
+        send them, and what the fetch raises.
         """
-        self._opening = asyncio.create_task(self._open())
+        # While upstream is asked; its end is awaited also if that fails.
+        self._making_file = asyncio.create_task(self._download.buffer.make_file())
         try:
             return await self._persist(pauses)
         finally:
-            await self._opened()
+            await self._file_made()
 
-    async def _open(self) -> None:
-        """Make the spool's file while upstream is asked; where that fails, writing will too."""
-        with suppress(OSError):
-            await in_thread(self._download.spool.open)
-
-    async def _opened(self) -> None:
-        if not self._opening.done():  # to wait for what has ended takes as long as to write it
-            await asyncio.wait({self._opening})
+    async def _file_made(self) -> None:
+        if not self._making_file.done():  # waiting for a finished task takes as long as a write
+            await asyncio.wait({self._making_file})
 
     async def _persist(self, pauses: Sequence[float]) -> str:
         for pause in (*pauses, None):
             try:
-                while not await self._attempt():
+                while not await self._receive_answer():
                     pass
                 return await self._verify()
             except DigestMismatch:
                 raise
             except UpstreamError as error:
-                if self._has_all():
+                if self._is_proven():
                     return await self._verify()
-                if pause is None or not self._resuming.begun:
+                if pause is None or not self._resume.begun:
                     raise
-                log.info("%s: %s; going on in %g s", self._expected.what, error, pause)
+                log.info("%s: %s; resuming in %g s", self._expected.what, error, pause)
                 await asyncio.sleep(pause)
         raise AssertionError("unreachable")
 
-    async def _attempt(self) -> bool:
-        """Whether the answer brought the file to its end; else it was a part of it."""
-        have = self._download.arrived
-        async with self._fetch(*self._resuming.next_range(have)) as body:
-            if have == 0 or self._resuming.encoding:
+    async def _receive_answer(self) -> bool:
+        """Whether the answer reached the end of the file; if not it was a part of the file."""
+        have = self._download.buffer.end
+        async with self._fetch(*self._resume.next_range(have)) as body:
+            if have == 0 or self._resume.encoding:
                 await self._begin(body)
             else:
-                self._resuming.accept(body, have, self._check.sha256)
+                self._resume.accept(body, have, self._check.sha256)
             async with Chunking(body.chunks) as pieces:
                 async for piece in pieces:
-                    await self._keep(piece)
-        return self._resuming.is_whole(body, have, self._check.length)
+                    await self._take(piece)
+        return self._resume.is_whole(body, have, self._check.length)
 
-    def _has_all(self) -> bool:
-        """Whether only the end of the answer was missing: the digest shows it."""
-        return self._resuming.begun and not self._resuming.encoding and self._check.proven
+    def _is_proven(self) -> bool:
+        """Whether only the end of the answer was broken: the digest shows that all bytes came."""
+        return self._resume.begun and not self._resume.encoding and self._check.proven
 
     async def _begin(self, body: Body) -> None:
-        self._resuming.begin(body)
-        await self._opened()
+        self._resume.begin(body)
+        await self._file_made()
         self._check = (raw_check if body.encoding else DigestCheck)(self._expected)
-        if self._download.spool.written:
-            await in_thread(self._download.spool.restart)
-        if body.encoding:
-            self._download.open(self._expected.size)
-            return
-        self._check.check_announced_length(body.total)
-        self._download.open(self._expected.size if body.total is None else body.total)
+        announced = None if body.encoding else body.total
+        self._check.check_announced_length(announced)
+        await self._download.begin(self._expected.size if announced is None else announced)
 
-    async def _keep(self, data: bytes) -> None:
-        if (
-            not self._download.arrived and len(data) > SMALL_FILE
-        ):  # no reader waits for more than this
-            await self._keep(data[:SMALL_FILE])
-            await asyncio.sleep(0)  # it is sent before a thread has the rest
-            data = data[SMALL_FILE:]
-        if self._resuming.repeats:
-            data = await in_thread(self._resuming.new, data)
-        if not data:
-            return
-        if self._download.window is None and not await self._written(data):
-            if self._resuming.encoding:
-                raise self._resuming.error("cannot be decoded without room on the disk")
-            self._download.window = Window(self._download.spool.written, self._memory)
-        elif self._download.window is not None:
-            await in_thread(self._check.update, data)
-        if self._download.window is not None:
-            await self._download.room(self._patience)
-            self._download.window.append(data)
-        if not self._resuming.encoding:
-            self._download.progress(len(data))
-
-    async def _written(self, data: bytes) -> bool:
-        """A thread for little would cost more time than it is worth."""
-        if len(data) <= SMALL_FILE:
-            return self._write(data)
-        return await in_thread(self._write, data)
-
-    def _write(self, data: bytes) -> bool:
-        self._check.update(data)
-        try:
-            self._download.spool.write(data)
-        except OSError as error:
-            # Of a folder that can only be read the log says so at the start, once.
-            level = logging.DEBUG if error.errno in (errno.EROFS, errno.EACCES) else logging.WARNING
-            what = self._expected.what
-            log.log(level, "%s is passed on without being kept: %s", what, reason(error))
-            return False
-        return True
+    async def _take(self, data: bytes) -> None:
+        if not self._download.buffer.end and len(data) > SMALL_WRITE:
+            # Readers get this much before a thread has written the rest.
+            await self._take(data[:SMALL_WRITE])
+            await asyncio.sleep(0)
+            data = data[SMALL_WRITE:]
+        if self._resume.repeats:
+            data = await in_thread(self._resume.skip_repeated, data)
+        if data:
+            encoded = self._resume.encoding is not None
+            await self._download.append(data, self._check, encoded=encoded)
 
     async def _verify(self) -> str:
-        spool = self._download.spool
-        if self._resuming.encoding is None:
+        spool = self._download.buffer.spool
+        if self._resume.encoding is None:
             sha256 = self._check.finish()
         else:
-            spool, sha256 = await in_thread(self._settle, self._resuming.encoding)
+            spool, sha256 = await in_thread(self._choose_bytes, self._resume.encoding)
         self._download.finish(spool)
         return sha256
 
-    def _settle(self, encoding: str) -> tuple[Spool, str]:
-        raw, decoded = self._download.spool, Spool(self._folder)
-        kept: Spool | None = None
+    def _choose_bytes(self, encoding: str) -> tuple[Spool, str]:
+        raw, decoded = self._download.buffer.spool, Spool(self._folder)
+        chosen: Spool | None = None
         try:
-            kept, sha256 = choose_bytes(raw, self._check, self._expected, encoding, decoded)
-            return kept, sha256
+            chosen, sha256 = choose_bytes(raw, self._check, self._expected, encoding, decoded)
+            return chosen, sha256
         except OSError:
-            raise self._resuming.error("cannot be decoded without room on the disk") from None
+            raise self._resume.error("cannot be decoded without room on the disk") from None
         finally:
-            for spool in {raw, decoded} - {kept}:
+            for spool in {raw, decoded} - {chosen}:
                 spool.close()
 
 
-PART = 16 * 1024
-"""Bytes that a part has to bring, if the next one is to be asked for."""
-
-
 class ResumeState:
-    """Follows the answers of one download, the first and those that go on with it.
+    """What all answers that bring one download have to agree on.
 
-    Its methods raise ``UpstreamError`` where an answer is none to go on with.
+    Its methods raise ``UpstreamError`` if an answer does not continue the download.
     """
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
         self.begun = False
-        """There was an answer."""
+        """Upstream has answered."""
         self.encoding: str | None = None
-        """Of the answers: such cannot be resumed, they begin anew."""
+        """Content coding of the answers. With one they cannot be resumed, only restarted."""
         self._total: int | None = None
         self._etag: str | None = None
-        self._seen: _Seen | None = None
+        self._repeated: _RepeatedBytes | None = None
 
     def next_range(self, have: int) -> tuple[int, str | None]:
-        """As ``Fetch`` takes it, where so many bytes are here."""
+        """The arguments of ``Fetch`` after so many bytes."""
         return (have, self._etag) if have and self._etag else (0, None)
 
     def begin(self, body: Body) -> None:
-        """Nobody has seen a byte yet."""
+        """An answer from which no reader has seen a byte yet."""
         if body.start:
-            raise self.error("answered with another part of it")
+            raise self.error("was answered with another part of the file")
         self.begun = True
         self.encoding, self._total = body.encoding, body.total
         self._etag = None if body.encoding else body.etag
-        self._seen = None
+        self._repeated = None
 
     def accept(self, body: Body, have: int, sha256: str) -> None:
-        """Readers have seen so many bytes with that sha256, which must stay right."""
-        asked, self._etag, self._seen = self._etag, None, None
+        """An answer after ``have`` bytes with that sha256, which readers have seen."""
+        requested, self._etag, self._repeated = self._etag, None, None
         if body.encoding or (None not in (self._total, body.total) and body.total != self._total):
-            raise self.error("was answered otherwise than before")
+            raise self.error("changed while it was downloaded")
         if body.start == 0:
-            self._seen = _Seen(have, sha256, body.etag)
+            self._repeated = _RepeatedBytes(have, sha256, body.etag)
         elif self._total is None and body.total is None:
             raise self.error("was resumed without its length")
-        elif body.start == have and body.etag in (asked, None):
-            self._etag = asked
+        elif body.start == have and body.etag in (requested, None):
+            self._etag = requested
         else:
             raise self.error("was not resumed where it broke off")
         self._total = self._total if body.total is None else body.total
 
     @property
     def repeats(self) -> bool:
-        """What comes next has come before."""
-        return self._seen is not None and self._seen.left > 0
+        """Whether the next bytes are some that have come before."""
+        return self._repeated is not None and self._repeated.left > 0
 
-    def new(self, data: bytes) -> bytes:
-        """What is new in ``data``. Raises ``DigestMismatch`` if the rest is not what it was."""
-        seen = self._seen
-        if seen is None:
+    def skip_repeated(self, data: bytes) -> bytes:
+        """The new bytes in ``data``. Raises ``DigestMismatch`` if the repeated ones differ."""
+        repeated = self._repeated
+        if repeated is None:
             return data
-        data = seen.skip(data)
-        if not seen.left:
-            if not seen.same:
-                what = f"{self._expected.what} changed while it was fetched"
+        data = repeated.skip(data)
+        if not repeated.left:
+            if not repeated.are_same:
+                what = f"{self._expected.what} changed while it was downloaded"
                 raise DigestMismatch(self._expected.index, what)
-            self._etag = seen.etag
+            self._etag = repeated.etag
         return data
 
     def is_whole(self, body: Body, have: int, length: int) -> bool:
-        """Whether the file has ended with this answer, which brought the bytes from ``have`` on.
+        """Whether the file ends with this answer, which brought the bytes from ``have`` on.
 
-        False: it was a part, and the next one can be asked for.
+        False: the answer was a part, and the next part can be requested.
         """
         total = self._total
         if total is None and not self.encoding:
@@ -253,8 +203,8 @@ class ResumeState:
             return True
         if body.stop != length:
             raise self.error("ended early")
-        if length - have < PART:
-            self._etag = None  # such parts lead nowhere: the next request has no range
+        if length - have < MIN_PART:
+            self._etag = None  # so the next request has no range
             raise self.error("came in very small parts")
         return False
 
@@ -262,22 +212,23 @@ class ResumeState:
         return UpstreamError(self._expected.index, f"{self._expected.what} {problem}")
 
 
-class _Seen:
-    """Bytes that came before a break, recognised when they all come again."""
+class _RepeatedBytes:
+    """Bytes that came before a connection broke, and come again from the start of the file."""
 
     def __init__(self, length: int, sha256: str, etag: str | None) -> None:
         self.left = length
         self.etag = etag
-        """Of the answer they come in; worth something once they are the same."""
+        """Of the answer that repeats them; it can be used once they prove to be the same."""
         self._sha256 = sha256
-        self._again = hashlib.sha256()
+        self._hash = hashlib.sha256()
 
     @property
-    def same(self) -> bool:
-        return self._again.hexdigest() == self._sha256
+    def are_same(self) -> bool:
+        return self._hash.hexdigest() == self._sha256
 
     def skip(self, data: bytes) -> bytes:
-        old, new = data[: self.left], data[self.left :]
-        self._again.update(old)
-        self.left -= len(old)
+        """Hash what is repeated, and return the rest."""
+        repeated, new = data[: self.left], data[self.left :]
+        self._hash.update(repeated)
+        self.left -= len(repeated)
         return new

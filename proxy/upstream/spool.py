@@ -1,27 +1,34 @@
-"""The bytes of one download while it arrives: in a file, or in memory once no file takes them."""
+"""The bytes of one download while it arrives: in a file, then in memory if the disk is full."""
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import weakref
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
-from proxy.runtime import PIECE_SIZE, open_spool, read_piece
+from proxy.errors import reason
+from proxy.runtime import PIECE_SIZE, in_thread, open_spool, read_piece
+from proxy.upstream.digest_check import DigestCheck
 
 log = logging.getLogger(__name__)
+
+SMALL_WRITE = 64 * 1024
+"""Bytes that are hashed and written on the event loop: a thread would cost more than it saves."""
 
 
 class Spool:
     """A file that is read while it is written, by any number of readers, each by offset.
 
-    The file exists under its name until it is discarded or somebody takes it over; it can be
-    read for as long as the spool is referenced.
+    The file has its name until it is removed or moved into a store; it can be read for as long
+    as the spool is referenced.
     """
 
     def __init__(self, folder: Path) -> None:
-        """The file is made by ``open``, or when the first bytes come."""
+        """``open`` makes the file, or the first write."""
         self._folder = folder
         self._path: Path | None = None
         self._close: weakref.finalize[[int], Spool] | None = None
@@ -44,11 +51,11 @@ class Spool:
         self.written = at
 
     def open(self) -> None:
-        """Make the file, unless it is there. Blocks on the disk. Raises ``OSError``."""
+        """Make the file, if there is none yet. Blocks on the disk. Raises ``OSError``."""
         if self._path is not None:
             return
         self.fd, self._path = open_spool(self._folder)
-        if self._removed:  # while a thread was about to make it
+        if self._removed:  # while a thread was making it
             self.remove()
         self._close = weakref.finalize(self, os.close, self.fd)
 
@@ -63,24 +70,24 @@ class Spool:
         return await read_piece(self.fd, at, min(size, PIECE_SIZE))
 
     def remove(self) -> None:
-        """Take away the name of a file that nobody took over; who is reading may go on."""
+        """Remove the name of the file, unless it was moved; readers can go on."""
         self._removed = True
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the disk space back at once; nothing can be read any more."""
+        """Free the disk space at once; nothing can be read any more."""
         self.remove()
         if self._close is not None:
             self._close()
 
 
 class Window:
-    """The newest bytes of a download, bounded: what goes on where a file cannot."""
+    """The newest bytes of a download, in bounded memory."""
 
     def __init__(self, base: int, limit: int) -> None:
         self.base = base
-        """Offset of the first byte that is still held."""
+        """Offset of the first byte that is still here."""
         self.end = base
         self._limit = limit
         self._pieces: deque[bytes] = deque()
@@ -99,10 +106,73 @@ class Window:
             self.base += len(self._pieces.popleft())
 
     def read(self, at: int, size: int) -> bytes:
-        """Some of the bytes from ``at`` on, at least one where they are held."""
+        """Some of the bytes from ``at`` on, at least one if they are here."""
         start = self.base
         for piece in self._pieces:
             if start <= at < start + len(piece):
                 return piece[at - start : at - start + size]
             start += len(piece)
         return b""
+
+
+class Buffer:
+    """All bytes of one download: in a spool, continued by a window once the disk refuses bytes."""
+
+    def __init__(self, spool: Spool, *, memory: int) -> None:
+        """``memory``: bytes of the window."""
+        self.spool = spool
+        self.window: Window | None = None
+        self._memory = memory
+
+    @property
+    def end(self) -> int:
+        """Offset after the last byte."""
+        return self.spool.written if self.window is None else self.window.end
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no byte has been forgotten yet."""
+        return self.window is None or self.window.base == self.spool.written
+
+    async def read(self, at: int, size: int) -> bytes:
+        """Some of the bytes from ``at`` on; none if they are lost."""
+        if self.window is not None and at >= self.spool.written:
+            return self.window.read(at, size)
+        try:
+            return await self.spool.read(at, min(size, self.spool.written - at))
+        except OSError:
+            return b""
+
+    async def make_file(self) -> None:
+        """Make the file early. An error is left to the first write, which has it too."""
+        with suppress(OSError):
+            await in_thread(self.spool.open)
+
+    async def restart(self) -> None:
+        """Forget what has been written."""
+        if self.spool.written:
+            await in_thread(self.spool.restart)
+
+    async def write(self, data: bytes, check: DigestCheck) -> bool:
+        """Whether the disk has taken the bytes; ``check`` has seen them either way."""
+
+        def work() -> None:
+            check.update(data)
+            self.spool.write(data)
+
+        try:
+            if len(data) <= SMALL_WRITE:
+                work()
+            else:
+                await in_thread(work)
+        except OSError as error:
+            # If the folder is read-only, the log says so once, at the start.
+            level = logging.DEBUG if error.errno in (errno.EROFS, errno.EACCES) else logging.WARNING
+            log.log(level, "%s is not stored: %s", check.expected.what, reason(error))
+            return False
+        return True
+
+    def open_window(self) -> Window:
+        """Go on in memory."""
+        self.window = Window(self.spool.written, self._memory)
+        return self.window

@@ -121,7 +121,7 @@ class MirrorFiles:
         async for _ in LazyDownload(self, self.link(project, file, digest, asked)).chunks():
             pass
         if download := self._downloads.join(self._key(project, file, digest)):
-            await self._downloads.settled(download)
+            await self._downloads.wait_stored(download)
         return await self.stored(project, file, digest)
 
     def link(self, project: ProjectName, file: File, digest: str, asked: float) -> Link:
