@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.bundle_fixtures import Near, run
 from tests.support.running import command, environment, running
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -47,9 +48,11 @@ async def test_a_server_that_runs_already_serves_what_is_imported(
     ):
         assert await status(client, f"{server.index}alpha/") == 404
         await asyncio.to_thread(run, "import", near.bundle, *options)
-        async with asyncio.timeout(30):
-            while await status(client, f"{server.index}alpha/") != 200:
-                await asyncio.sleep(0.05)
+
+        async def is_served() -> bool:
+            return await status(client, f"{server.index}alpha/") == 200
+
+        await until(is_served)
         env = environment(tmp_path / "home", NO_PROXY="127.0.0.1")
         index = ("--index-url", server.index, "--target", tmp_path / "site")
         done = await command(sys.executable, *PIP, *index, "alpha", env=env, cwd=tmp_path)

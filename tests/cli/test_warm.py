@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.faults import Fault
 from tests.support.running import ROOT, Done, environment
+from tests.support.waiting import until
 from tests.support.warm_site import LIMIT, WarmSite, warm_site
 
 LINUX = ("--python", "3.12", "--platform", "linux")
@@ -217,9 +218,8 @@ async def test_interrupted_it_says_so(here: WarmSite) -> None:
     path = here.wheel("top")
     here.upstream.fault(path.name, Fault(hang=True))
     process = await started(here, "warm", "top", *LINUX)
+    await until(lambda: here.upstream.count(path.name) > 0, LIMIT)
     async with asyncio.timeout(LIMIT):
-        while not here.upstream.count(path.name):
-            await asyncio.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
     assert process.returncode == 130

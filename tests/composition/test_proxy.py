@@ -94,10 +94,12 @@ async def get(proxy: Proxy, project: ProjectName) -> bytes:
 
 
 async def remembered(proxy: Proxy, kind: str) -> None:
-    """Until there is such a record: nobody who asks is kept waiting for that."""
-    async with asyncio.timeout(20):
-        while not await proxy.cache.records.keys(kind):
-            await asyncio.sleep(0.01)
+    """Until there is such a record: it is written after the answer."""
+
+    async def is_written() -> bool:
+        return bool(await proxy.cache.records.keys(kind))
+
+    await until(is_written)
 
 
 async def test_ours_first_and_upstream_behind(place: Place) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
-from tests.support.running import running
+from tests.support.running import Running, running
 from tests.support.upstream import Fault, Upstream
+from tests.support.waiting import until
 
 New = Callable[[], Place]
 QUICK = {"WAYSTATION_RETRIES": "0", "WAYSTATION_PAGE_TIMEOUT": "2", "WAYSTATION_SOFT_DEADLINE": "1"}
@@ -50,10 +52,18 @@ async def test_a_failing_upstream_fails_the_install_and_heals(
         assert list((tmp_path / "cache" / "blob").glob("??/*")) == []
 
         upstream.heal()
-        while (await there.install("uv", server.index, "foo")).status:
-            await asyncio.sleep(0.5)  # until the breaker lets the first one through again
+        await until(partial(reachable, server), 60)  # the breaker lets a request through again
+        (await there.install("uv", server.index, "foo")).succeeded()
         assert there.installed() == {"foo": "1.0"}
     assert 404 not in {each["status"] for each in server.requests()}
+
+
+async def reachable(server: Running) -> bool:
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"{server.index}foo/", headers={"Cache-Control": "no-cache"}) as answer,
+    ):
+        return answer.status == 200
 
 
 def failed(line: dict[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import signal
@@ -20,12 +19,20 @@ from proxy.warm.keep.run import temporary_cache
 from tests.support.distributions import make_wheel
 from tests.support.running import Running, running, waystation
 from tests.support.upstream import Upstream
+from tests.support.waiting import until
 
 NAME = "acme_tool-1.0-py3-none-any.whl"
 
 
 async def status(server: Running, project: str) -> int:
     return (await page(server, project))[0]
+
+
+async def until_status(server: Running, project: str, wanted: int) -> None:
+    async def is_so() -> bool:
+        return await status(server, project) == wanted
+
+    await until(is_so)
 
 
 async def page(server: Running, project: str) -> tuple[int, str]:
@@ -135,9 +142,7 @@ async def test_names_that_a_cache_remembers_bind_each_server_on_it(
         assert stranger.requests == []
         purged = await waystation("cache", "purge", "acme-old", *given[2:4], cwd=tmp_path)
         purged.succeeded()
-        async with asyncio.timeout(20):
-            while await status(server, "acme-old") != 200:
-                await asyncio.sleep(0.05)
+        await until_status(server, "acme-old", 200)
         assert [each.path for each in stranger.requests] == ["/simple/acme-old/"]
 
 
@@ -232,9 +237,7 @@ async def test_a_claim_by_one_server_soon_binds_the_others_on_its_cache(
         assert await status(two, "acme-tool") == 200
         make_wheel(tmp_path / "one" / "packages", "acme-tool", "1.0")
         assert await status(one, "acme-tool") == 200
-        async with asyncio.timeout(20):
-            while await status(two, "acme-tool") != 503:
-                await asyncio.sleep(0.05)
+        await until_status(two, "acme-tool", 503)
         heard = len(stranger.requests)
         assert await status(two, "acme-tool") == 503
     assert len(stranger.requests) == heard

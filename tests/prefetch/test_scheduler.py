@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from proxy.errors import NoSuchProject, UnreadablePage, UpstreamError
-from proxy.prefetch.scheduler import START_DELAY, Scheduler
+from proxy.prefetch.scheduler import Scheduler
 from tests.support.waiting import until
 
 CONNECTIONS = 32
@@ -19,7 +19,9 @@ AT_ONCE, FILES_AT_ONCE, BUSY, BUSY_FOR_FILES = 10, 4, 24, 16
 class Guesses:
     def __init__(self) -> None:
         self.in_flight = 0
-        self.runner = Scheduler(lambda: self.in_flight, CONNECTIONS)
+        self.looks = 0
+        """How often the scheduler has looked at ``in_flight``."""
+        self.runner = Scheduler(self._look, CONNECTIONS)
         self.begun: list[object] = []
         self.gate = asyncio.Event()
 
@@ -33,6 +35,10 @@ class Guesses:
 
     async def done(self) -> None:
         await until(lambda: self.runner.idle)
+
+    def _look(self) -> int:
+        self.looks += 1
+        return self.in_flight
 
     async def _wait(self, name: object) -> None:
         self.begun.append(name)
@@ -97,7 +103,8 @@ async def test_while_upstream_is_busy_nothing_begins(guesses: Guesses) -> None:
     await until(lambda: guesses.begun == ["page"])
     guesses.in_flight = BUSY
     guesses.add("later")
-    await asyncio.sleep(3 * START_DELAY)
+    looks = guesses.looks
+    await until(lambda: guesses.looks > looks + 2)
     assert guesses.begun == ["page"]
     guesses.in_flight = 0
     await until(lambda: len(guesses.begun) == 3)

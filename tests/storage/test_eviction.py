@@ -17,6 +17,7 @@ from proxy.storage.eviction import Evictor, LastUsed, Pins
 from proxy.storage.records import DiskRecords
 from tests.support.clock import Clock
 from tests.support.stored import stored_bytes, stored_keys
+from tests.support.waiting import until
 
 SIZE = 1000
 DAY = 86400.0
@@ -203,9 +204,11 @@ async def test_uses_are_written_down_now_and_then_and_at_the_end(
     records = DiskRecords(tmp_path / "records")
     async with LastUsed(records, every=0.01, clock=clock) as used:
         used.note(key(1))
-        async with asyncio.timeout(10):
-            while not await records.keys("used/"):
-                await asyncio.sleep(0.01)
+
+        async def is_written() -> bool:
+            return bool(await records.keys("used/"))
+
+        await until(is_written)
     async with LastUsed(records, clock=clock) as used:
         used.note(key(2))
         assert await used.get(key(2)) == clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -60,3 +61,15 @@ async def opened(
 async def names(directory: LocalDirectory, project: ProjectName = FOO) -> list[str]:
     """The filenames on the project's page."""
     return [file.filename for file in (await directory.page(project)).files]
+
+
+def reads_of(root: Path) -> list[str]:
+    """Paths of distributions that are opened for reading from now on."""
+    found: list[str] = []
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event == "open" and str(args[0]).startswith(f"{root}/") and args[1] is None:
+            found.append(str(args[0]))  # by os.open, as the index does; not by the test
+
+    sys.addaudithook(hook)
+    return found

@@ -25,7 +25,9 @@ from proxy.upstream.remote import NotModified, Remote, UpstreamDocument, Validat
 from proxy.upstream.transport import Timeouts
 from tests.support.faults import LOGIN_PAGE
 from tests.support.remotes import open_remote
+from tests.support.sockets import exchange
 from tests.support.upstream import Fault, Upstream
+from tests.support.waiting import until
 from tests.upstream.conftest import METADATA
 
 DEMO = ProjectName("demo")
@@ -231,15 +233,14 @@ async def test_only_so_many_pages_are_asked_for_at_once(upstream: Upstream) -> N
     async with open_remote(upstream.url) as remote:
         asked = [remote.page(ProjectName(f"p{number}")) for number in range(50)]
         tasks = [asyncio.create_task(each) for each in asked]
-        async with asyncio.timeout(5):
-            while upstream.count() < 32:
-                await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
-        assert upstream.count() == 32
+        await until(lambda: upstream.count("/simple/") >= 32)
+        port = int(upstream.origin.rpartition(":")[2])
+        await exchange(port, b"GET /later HTTP/1.0\r\n\r\n")  # after all that were sent before
+        assert upstream.count("/simple/") == 32
         gate.set()
         results = await asyncio.gather(*tasks, return_exceptions=True)
     assert {type(each) for each in results} == {NoSuchProject}
-    assert upstream.count() == 50
+    assert upstream.count("/simple/") == 50
 
 
 # small files

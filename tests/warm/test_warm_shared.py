@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -23,6 +24,7 @@ from tests.support.content import sha256
 from tests.support.faults import Fault
 from tests.support.requirement_sources import choice
 from tests.support.running import ROOT, environment, running
+from tests.support.waiting import until
 from tests.support.warm_site import LIMIT, WarmSite, read, warm_site
 
 COUNT = 12
@@ -86,9 +88,8 @@ async def test_ended_in_the_middle_it_completes_when_run_again(
     here.upstream.fault("*", Fault(delay=0.02, rate=(50_000, 0.02)))
     process = await _started(here, source)
     try:
-        async with asyncio.timeout(LIMIT):
-            while here.upstream.count("/files/") < after and process.returncode is None:
-                await asyncio.sleep(0.01)
+        asked = partial(here.upstream.count, "/files/")
+        await until(lambda: asked() >= after or process.returncode is not None, LIMIT)
     finally:
         process.send_signal(number)
         await asyncio.wait_for(process.communicate(), LIMIT)

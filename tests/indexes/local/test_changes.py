@@ -20,9 +20,10 @@ from proxy.events import PageChanged
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
 from tests.support.content import read_blob
-from tests.support.directories import BAR, FOO, Heard, names, opened
+from tests.support.directories import BAR, FOO, Heard, names, opened, reads_of
 from tests.support.distributions import core_metadata, make_sdist, make_wheel, tarred
 from tests.support.records import MemoryRecords
+from tests.support.waiting import until
 
 W1, W2 = "foo-1.0-py3-none-any.whl", "foo-2.0-py3-none-any.whl"
 
@@ -490,10 +491,8 @@ async def test_files_are_read_before_anybody_asks_and_only_once(tmp_path: Path) 
     for number in range(5):
         make_wheel(root, "foo", f"{number}.0")
     async with opened(root, records, rescan=0.02):
-        async with asyncio.timeout(20):
-            while f"local/{root}" not in records.content:
-                await asyncio.sleep(0.01)
-    reads = _reads_of(root)
+        await until(lambda: f"local/{root}" in records.content)
+    reads = reads_of(root)
     async with opened(root, records) as directory:
         records.reads = 0
         assert len(await names(directory)) == 5
@@ -504,22 +503,10 @@ async def test_files_are_read_before_anybody_asks_and_only_once(tmp_path: Path) 
         assert reads == [str(root / "foo-9.0-py3-none-any.whl")]
 
 
-def _reads_of(root: Path) -> list[str]:
-    """Paths of distributions that are opened for reading from now on."""
-    found: list[str] = []
-
-    def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event == "open" and str(args[0]).startswith(f"{root}/") and args[1] is None:
-            found.append(str(args[0]))  # by os.open, as the index does; not by the test
-
-    sys.addaudithook(hook)
-    return found
-
-
 async def test_a_file_is_read_once_for_all_who_ask(tmp_path: Path) -> None:
     root = tmp_path / "root"
     wheel = make_wheel(root, "foo", "1.0", padding=5_000_000)
-    reads = _reads_of(root)
+    reads = reads_of(root)
     async with opened(root) as directory:
         pages = await asyncio.gather(*(directory.page(FOO) for _ in range(20)))
     assert {page.files[0].filename for page in pages} == {W1}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import PageChanged
 from proxy.model import ProjectName
-from tests.support.directories import BAR, FOO, Heard, names, opened
+from tests.support.directories import BAR, FOO, Heard, names, opened, reads_of
 from tests.support.distributions import make_wheel
 from tests.support.mounts import mounted
 from tests.support.records import MemoryRecords
@@ -106,23 +105,19 @@ async def test_a_root_that_is_mounted_later_is_read(tmp_path: Path) -> None:
             assert await names(directory) == [W1]
 
 
-async def test_opening_with_5000_known_files_is_quick_and_reads_little(tmp_path: Path) -> None:
+async def test_opening_with_known_files_reads_one_record_and_no_file(tmp_path: Path) -> None:
     root, records = tmp_path / "root", MemoryRecords()
     first = make_wheel(root, "p0", "1.0")
-    for number in range(1, 5000):
-        (root / f"p{number % 250}-1.{number}-py3-none-any.whl").hardlink_to(first)
+    for number in range(1, 1000):
+        (root / f"p{number % 50}-1.{number}-py3-none-any.whl").hardlink_to(first)
     async with opened(root, records) as directory:
-        for project in range(250):
+        for project in range(50):
             await directory.page(ProjectName(f"p{project}"))
-    assert records.writes < 300
+    assert records.writes < 100
     assert f"local/{root}" in records.content
     records.reads = 0
-    started = time.perf_counter()
+    reads = reads_of(root)
     async with opened(root, records) as directory:
-        took = time.perf_counter() - started
         assert records.reads == 1
-        started = time.perf_counter()
         assert len(await names(directory, ProjectName("p7"))) == 20
-        answered = time.perf_counter() - started
-    assert took < 1.0, took  # a twentieth of it where nothing else runs
-    assert answered < 0.2, answered
+    assert reads == []
