@@ -40,7 +40,7 @@ class SlowRecords(MemoryRecords):
         return found
 
 
-class DownloadRig:
+class MemoryRig:
     def __init__(self, records: SlowRecords) -> None:
         self.records = records
         self.heard = Heard()
@@ -71,13 +71,13 @@ class DownloadRig:
 
 
 @pytest.fixture
-async def open_rig(tmp_path: Path) -> AsyncIterator[DownloadRig]:
-    made = DownloadRig(SlowRecords())
+async def rig(tmp_path: Path) -> AsyncIterator[MemoryRig]:
+    made = MemoryRig(SlowRecords())
     yield made
     await made.memory.close()
 
 
-async def test_a_page_outlives_the_memory(rig: DownloadRig) -> None:
+async def test_a_page_outlives_the_memory(rig: MemoryRig) -> None:
     await rig.keep(3)
     await rig.memory.close()
     rig.memory = rig.make()
@@ -87,7 +87,7 @@ async def test_a_page_outlives_the_memory(rig: DownloadRig) -> None:
     assert rig.heard.changes() == [DEMO, DEMO]
 
 
-async def test_all_who_ask_at_once_share_one_read(rig: DownloadRig) -> None:
+async def test_all_who_ask_at_once_share_one_read(rig: MemoryRig) -> None:
     await rig.keep(3)
     await rig.memory.close()
     rig.memory, before = rig.make(), rig.records.reads
@@ -96,7 +96,7 @@ async def test_all_who_ask_at_once_share_one_read(rig: DownloadRig) -> None:
     assert rig.records.reads == before + 2
 
 
-async def test_what_is_in_memory_is_bounded(rig: DownloadRig) -> None:
+async def test_what_is_in_memory_is_bounded(rig: MemoryRig) -> None:
     rig.memory = rig.make(budget=10)
     projects = [ProjectName(name) for name in "abcd"]
     for project in projects:
@@ -105,7 +105,7 @@ async def test_what_is_in_memory_is_bounded(rig: DownloadRig) -> None:
     assert await rig.count("a") == 3
 
 
-async def test_pages_without_files_are_bounded_too(rig: DownloadRig) -> None:
+async def test_pages_without_files_are_bounded_too(rig: MemoryRig) -> None:
     rig.memory = rig.make(budget=10)
     projects = [ProjectName(name) for name in "abcdefghijklmnopqrst"]
     for project in projects:
@@ -113,7 +113,7 @@ async def test_pages_without_files_are_bounded_too(rig: DownloadRig) -> None:
     assert sum(bool(rig.memory.get(project)) for project in projects) == 10
 
 
-async def test_a_page_larger_than_the_bound_is_kept_alone(rig: DownloadRig) -> None:
+async def test_a_page_larger_than_the_bound_is_kept_alone(rig: MemoryRig) -> None:
     rig.memory = rig.make(budget=10)
     await rig.keep(1, "small")
     await rig.keep(50, "large")
@@ -121,7 +121,7 @@ async def test_a_page_larger_than_the_bound_is_kept_alone(rig: DownloadRig) -> N
     assert rig.memory.get(ProjectName("small")) is None
 
 
-async def test_what_was_used_last_stays_longest(rig: DownloadRig) -> None:
+async def test_what_was_used_last_stays_longest(rig: MemoryRig) -> None:
     rig.memory = rig.make(budget=10)
     await rig.keep(3, "one")
     await rig.keep(3, "two")
@@ -131,7 +131,7 @@ async def test_what_was_used_last_stays_longest(rig: DownloadRig) -> None:
     assert rig.memory.get(ProjectName("two")) is None
 
 
-async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: DownloadRig) -> None:
+async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: MemoryRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()
@@ -145,7 +145,7 @@ async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Down
     assert known and len(known.page.files) == 2
 
 
-async def test_nor_by_one_that_was_read_a_moment_before(rig: DownloadRig) -> None:
+async def test_nor_by_one_that_was_read_a_moment_before(rig: MemoryRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()
@@ -158,7 +158,7 @@ async def test_nor_by_one_that_was_read_a_moment_before(rig: DownloadRig) -> Non
     assert await loading == 2
 
 
-async def test_what_is_being_forgotten_is_not_read_again(rig: DownloadRig) -> None:
+async def test_what_is_being_forgotten_is_not_read_again(rig: MemoryRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory.forget(DEMO)
@@ -166,7 +166,7 @@ async def test_what_is_being_forgotten_is_not_read_again(rig: DownloadRig) -> No
     assert rig.records.content == {}
 
 
-async def test_writes_come_one_after_the_other(rig: DownloadRig) -> None:
+async def test_writes_come_one_after_the_other(rig: MemoryRig) -> None:
     for count in range(20):
         await rig.keep(count, checked=NOW + count)
     rig.memory.touch(DEMO, rig.page(19, checked=NOW + 50)[0])
@@ -177,7 +177,7 @@ async def test_writes_come_one_after_the_other(rig: DownloadRig) -> None:
     assert known.head.checked == NOW + 50
 
 
-async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: DownloadRig) -> None:
+async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: MemoryRig) -> None:
     head, _ = rig.page(1)
     body = b"<html><form>Please sign in</form></html>"
     head = StoredPage(
@@ -187,13 +187,13 @@ async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: DownloadR
     assert await rig.count() is None
 
 
-async def test_a_head_without_its_document_is_absent(rig: DownloadRig) -> None:
+async def test_a_head_without_its_document_is_absent(rig: MemoryRig) -> None:
     await StoredPages(rig.records).touch(f"index/{DEMO}", rig.page(1)[0])
     assert await rig.count() is None
 
 
 async def test_files_on_refused_servers_are_left_out_and_told_once(
-    rig: DownloadRig, caplog: pytest.LogCaptureFixture
+    rig: MemoryRig, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.memory = rig.make(allows=lambda origin: origin != "https://example.com")
     for _ in range(3):
