@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from proxy.config import Settings
-from proxy.distributions import SHORT, described, parse_targets
+from proxy.distributions import PLATFORM_ALIASES, describe_platform, parse_targets
 from proxy.errors import ConfigurationError
 from proxy.requirements import (
     FileFilter,
@@ -47,7 +47,7 @@ _OPTIONS = (
         multiple=True,
         metavar="TAG",
         help="For this platform: a wheel tag, or "
-        + ", ".join(f"{name} ({tag})" for name, tag in SHORT.items() if "-" not in name)
+        + ", ".join(f"{name} ({tag})" for name, tag in PLATFORM_ALIASES.items() if "-" not in name)
         + ", or one of these with -x86_64 or -arm64. May be repeated. Default: this machine's.",
     ),
     click.option("--no-sdists", is_flag=True, help="Wheels only."),
@@ -150,9 +150,11 @@ def read_sources(
 
 def _platform_notes(platforms: Sequence[str]) -> SourceRequirements:
     """What short names of platforms stand for."""
-    short = dict.fromkeys(each.lower() for each in platforms if each.lower() in SHORT)
+    short = dict.fromkeys(each.lower() for each in platforms if each.lower() in PLATFORM_ALIASES)
     return SourceRequirements(
-        notes=tuple(f"{name} stands for {described(SHORT[name])}" for name in short)
+        notes=tuple(
+            f"{name} stands for {describe_platform(PLATFORM_ALIASES[name])}" for name in short
+        )
     )
 
 

@@ -22,7 +22,7 @@ from proxy.distributions.filenames import (
     belongs_to,
     is_plain_filename,
     kind_of,
-    normal_version,
+    normalize_version,
     parse_filename,
     plain_filename_pattern,
     safe_filename,
@@ -32,8 +32,8 @@ from proxy.distributions.filenames import (
     version_of,
 )
 from proxy.distributions.platforms import (
-    SHORT,
-    described,
+    PLATFORM_ALIASES,
+    describe_platform,
     parse_platform,
 )
 from proxy.distributions.possible_projects import (
@@ -48,7 +48,7 @@ from proxy.distributions.targets import (
 
 __all__ = [
     "MAX_NAME",
-    "SHORT",
+    "PLATFORM_ALIASES",
     "Description",
     "DistributionKind",
     "DistributionName",
@@ -58,11 +58,11 @@ __all__ = [
     "belongs_to",
     "check_whole",
     "describe",
-    "described",
+    "describe_platform",
     "is_plain_filename",
     "kind_of",
     "looks_like_distribution",
-    "normal_version",
+    "normalize_version",
     "parse_filename",
     "parse_metadata",
     "parse_platform",

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.distributions.archive_limits import UnusableArchive
-from proxy.distributions.filenames import normal_version, same_version
+from proxy.distributions.filenames import normalize_version, same_version
 from proxy.model import ProjectName, normalize
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def parse_metadata(metadata: bytes, *, sdist: bool = False) -> CoreMetadata:
         raise UnusableArchive("its metadata have no single Version")
     binding = not sdist or _is_static("requires-python", fields)
     specifier = _requires_python(fields) if binding else None
-    return CoreMetadata(project, normal_version(version), specifier)
+    return CoreMetadata(project, normalize_version(version), specifier)
 
 
 def requires_python_of(

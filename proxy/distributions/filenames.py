@@ -115,7 +115,7 @@ def stem_of(filename: str) -> str:
     return filename.removesuffix(_extension(filename))
 
 
-def normal_version(text: str) -> str:
+def normalize_version(text: str) -> str:
     """The normalized form (PEP 440), or the text itself where there is none."""
     try:
         return str(Version(text))
@@ -151,12 +151,12 @@ def _identify_legacy(filename: str) -> DistributionName | None:
     if filename.endswith(".egg"):
         # An egg's name and version have underscores for dashes: only tags follow the second.
         name, version = (*stem.split("-"), "")[:2]
-        found = normal_version(version.replace("_", "-"))
+        found = normalize_version(version.replace("_", "-"))
         return DistributionName(normalize(name), found, certain=True) if found else None
     if filename.endswith((".exe", ".msi")):
         parts = _INSTALLER.match(stem)
         return parts and DistributionName(
-            normalize(parts[1]), normal_version(parts[2]), certain=True
+            normalize(parts[1]), normalize_version(parts[2]), certain=True
         )
     if filename.endswith((".rpm", ".deb")):
         return None  # named by the rules, and often with the name, of another world
@@ -166,7 +166,9 @@ def _identify_legacy(filename: str) -> DistributionName | None:
 def _likeliest(filename: str) -> DistributionName | None:
     found = [(name, rest) for name, rest in split_readings(filename) if rest[:1].isdigit()]
     return (
-        DistributionName(found[0][0], normal_version(found[0][1]), certain=False) if found else None
+        DistributionName(found[0][0], normalize_version(found[0][1]), certain=False)
+        if found
+        else None
     )
 
 

@@ -13,9 +13,9 @@ from packaging.tags import mac_platforms, platform_tags
 
 from proxy.errors import ConfigurationError
 
-KEY = "--platform"
+PLATFORM_OPTION = "--platform"
 
-SHORT = {
+PLATFORM_ALIASES = {
     "linux": "manylinux_2_28_x86_64",
     "linux-x86_64": "manylinux_2_28_x86_64",
     "linux-aarch64": "manylinux_2_28_aarch64",
@@ -44,7 +44,7 @@ _ARCHES = {
     "linux": ("x86_64", "i686", "aarch64", "armv7l", "ppc64le", "s390x", "riscv64", "loongarch64"),
     "macosx": ("arm64", "x86_64"),
 }
-_OLDEST = {"x86_64": 5, "i686": 5}
+_OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 """The second part of the oldest glibc 2.x that wheels name, where it is not 17 (PEP 600)."""
 
 
@@ -92,7 +92,7 @@ class Platform:
 
 def parse_platform(text: str) -> Platform:
     """A tag or a short form such as ``linux``. Raises ``ConfigurationError``."""
-    tag = SHORT.get(text.lower(), text.lower())
+    tag = PLATFORM_ALIASES.get(text.lower(), text.lower())
     if tag in _WINDOWS:
         return Platform("win", (0, 0), tag)
     found = _PATTERN.match(tag)
@@ -110,7 +110,7 @@ def parse_platform(text: str) -> Platform:
     return platform
 
 
-def described(tag: str) -> str:
+def describe_platform(tag: str) -> str:
     """The tag with what it means for a machine: ``win_amd64 (Windows on AMD64)``."""
     platform = parse_platform(tag)
     major, minor = platform.version
@@ -136,7 +136,7 @@ def _glibc(platform: Platform) -> Iterator[str]:
     if major != 2:
         return
     alias = {minor: name for name, (_, minor) in _ALIASES.items()}
-    for minor in range(newest, _OLDEST.get(platform.arch, 17) - 1, -1):
+    for minor in range(newest, _OLDEST_GLIBC_MINOR.get(platform.arch, 17) - 1, -1):
         yield f"manylinux_2_{minor}_{platform.arch}"
         if minor in alias:
             yield f"{alias[minor]}_{platform.arch}"
@@ -150,6 +150,6 @@ def _musl(platform: Platform) -> Iterator[str]:
 
 def _wrong(text: str, problem: str) -> ConfigurationError:
     remedy = "give a tag such as manylinux_2_28_x86_64, or one of " + ", ".join(
-        f"{name} ({tag})" for name, tag in SHORT.items() if "-" not in name
+        f"{name} ({tag})" for name, tag in PLATFORM_ALIASES.items() if "-" not in name
     )
-    return ConfigurationError(KEY, f"{text}: {problem}", remedy)
+    return ConfigurationError(PLATFORM_OPTION, f"{text}: {problem}", remedy)

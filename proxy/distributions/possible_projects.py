@@ -20,7 +20,7 @@ _SYSTEM_PACKAGES = r"exe|msi|rpm|deb|dmg|pkg"
 # More endings may follow: of signatures and digests, of metadata (PEP 658), of unfinished uploads,
 # of second copies ("name.tar (1).gz"). ``.egg-info`` and ``.dist-info`` are no distributions.
 _SUFFIX = re.compile(rf"\.(?:(?:{_ARCHIVES})|(?P<system>{_SYSTEM_PACKAGES}))(?![a-z0-9])", re.I)
-_LONGEST_NAME = 255  # characters: no file system has longer names
+_MAX_NAME_LENGTH = 255  # characters: no file system has longer names
 
 _VERSION_START = re.compile(r"v?[0-9]", re.I)
 _VERSION_INSIDE = re.compile(r"[._ ]v?(?=[0-9])", re.I)
@@ -75,7 +75,7 @@ def possible_projects_of_folder(folder: str) -> tuple[ProjectName, ...]:
 
 def _suffix_of(filename: str) -> re.Match[str] | None:
     """The first suffix that has a name in front of it."""
-    if len(filename) > _LONGEST_NAME or "." not in filename:
+    if len(filename) > _MAX_NAME_LENGTH or "." not in filename:
         return None
     return _SUFFIX.search(filename, 1)
 

@@ -18,7 +18,7 @@ from proxy.distributions.archive_limits import (
     check_ratio,
 )
 
-UNPACKED_LIMIT = 200 * 1024 * 1024
+MAX_SEARCHED = 200 * 1024 * 1024
 """Unpacked bytes in which the members are looked for."""
 
 MAX_UNPACKED = 2 * 1024 * 1024 * 1024
@@ -106,7 +106,7 @@ class _Stream:
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._rest = b""
-        self._left = UNPACKED_LIMIT
+        self._left = MAX_SEARCHED
 
     def read(self, size: int) -> bytes:
         while len(self._rest) < size and (chunk := next(self._chunks, b"")):
@@ -126,7 +126,7 @@ def _unpacked(file: BinaryIO, filename: str) -> Iterator[bytes]:
         elif filename.endswith(".bz2"):
             yield from _decompressed(file, bz2.BZ2Decompressor())
         elif filename.endswith(".xz"):
-            yield from _decompressed(file, lzma.LZMADecompressor(memlimit=UNPACKED_LIMIT))
+            yield from _decompressed(file, lzma.LZMADecompressor(memlimit=MAX_SEARCHED))
         else:
             yield from iter(lambda: file.read(_CHUNK), b"")
     except (zlib.error, lzma.LZMAError, EOFError) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
-from proxy.distributions.platforms import KEY, Platform, parse_platform, this_platform
+from proxy.distributions.platforms import PLATFORM_OPTION, Platform, parse_platform, this_platform
 from proxy.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from packaging.specifiers import SpecifierSet
 
 _PYTHON = re.compile(r"3\.(\d{1,2})(?:\.(\d{1,2}))?\Z", re.ASCII)
-_LAST_PATCH = 99
-_UNSETTLED = r"(?:extras?|dependency_groups|platform_release|platform_version)"
+_LATEST_PATCH = 99
+_UNKNOWN_VARIABLES = r"(?:extras?|dependency_groups|platform_release|platform_version)"
 _OPERATOR = r"(?:[=~!]=|===|<=?|>=?|(?:not )?in)"
-_DEPENDS = re.compile(rf'"[^"]*" {_OPERATOR} {_UNSETTLED}\b|\b{_UNSETTLED} {_OPERATOR} "[^"]*"')
+_DEPENDS = re.compile(
+    rf'"[^"]*" {_OPERATOR} {_UNKNOWN_VARIABLES}\b|\b{_UNKNOWN_VARIABLES} {_OPERATOR} "[^"]*"'
+)
 _ALWAYS = 'python_version >= "3"'
 
 _UV_GLIBC = (17, 28, *range(31, 41))
@@ -72,7 +74,7 @@ class Target:
 
     def meets(self, pythons: SpecifierSet) -> bool:
         """Whether some patch version of the Python is one of these (``requires-python``)."""
-        patches = (_environment(self, patch)["python_full_version"] for patch in (0, _LAST_PATCH))
+        patches = (_environment(self, patch)["python_full_version"] for patch in (0, _LATEST_PATCH))
         return any(pythons.contains(version, prereleases=True) for version in patches)
 
     def uv_arguments(self) -> list[str]:
@@ -153,7 +155,7 @@ def _admits(target: Target, marker: str) -> bool:
         # Markers have "and" and "or" but no "not": with more of their parts true, none
         # becomes false, so this never leaves out what some machine and choice of extras needs.
         judged = Marker(_DEPENDS.sub(_ALWAYS, marker))
-        return any(judged.evaluate(_environment(target, patch)) for patch in (0, _LAST_PATCH))
+        return any(judged.evaluate(_environment(target, patch)) for patch in (0, _LATEST_PATCH))
     except (ValueError, KeyError, RecursionError):
         # Comparisons that are not defined, and numbers longer than Python reads.
         return True
@@ -177,7 +179,7 @@ def _uv_platform(platform: Platform) -> str:
         if known:
             return f"{platform.arch}-manylinux_2_{known[-1]}"
     raise ConfigurationError(
-        KEY,
+        PLATFORM_OPTION,
         f"uv cannot resolve for {platform} on another machine",
         "name a lock file that covers it as the source",
     )

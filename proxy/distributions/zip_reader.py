@@ -25,10 +25,10 @@ _LOCAL = struct.Struct("<4s5H3L2H")
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
-_LONGEST_COMMENT = 65_535
+_MAX_COMMENT = 65_535
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800
-MAX_DIRECTORY = 64 * 1024 * 1024
+HARMLESS_UNPACKED = 64 * 1024 * 1024
 """Bytes that the members may have, unpacked, however small the archive is."""
 
 _DESCRIPTOR = 24  # bytes at most between a member's data and the next header
@@ -53,7 +53,7 @@ def check_end(file: BinaryIO) -> int:
     anything else, before or behind it. Raises ``UnusableArchive``.
     """
     length = file.seek(0, os.SEEK_END)
-    tail_start = max(0, length - _END.size - _LONGEST_COMMENT)
+    tail_start = max(0, length - _END.size - _MAX_COMMENT)
     tail = _at(file, tail_start, length - tail_start)
     found = tail.rfind(b"PK\5\6")
     if found < 0 or found + _END.size > len(tail):
@@ -129,7 +129,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
         if not name or "\0" in name or name.startswith("/") or ".." in name.split("/"):
             raise UnusableArchive("it has a member with an unsafe name")
     packed = sum(info.compress_size for info in members)
-    check_ratio(packed, sum(info.file_size for info in members), MAX_DIRECTORY)
+    check_ratio(packed, sum(info.file_size for info in members), HARMLESS_UNPACKED)
 
 
 def _check_local_headers(file: BinaryIO, archive: zipfile.ZipFile) -> None:

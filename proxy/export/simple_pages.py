@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from proxy.distributions import normal_version, version_of
+from proxy.distributions import normalize_version, version_of
 from proxy.errors import ConfigurationError
 from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
 from proxy.simple import Links, page_html, page_json, projects_html, projects_json, relative_links
@@ -57,7 +57,7 @@ def _versions(page: ProjectPage, files: Iterable[File]) -> Iterable[str]:
     told = {version_of(file.filename, page.project) for file in files}
     if None in told:
         return page.versions
-    return (version for version in page.versions if normal_version(version) in told)
+    return (version for version in page.versions if normalize_version(version) in told)
 
 
 _KEY = "--base-url"

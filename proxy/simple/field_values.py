@@ -12,7 +12,7 @@ from proxy.model import ProjectStatus
 STATUSES = ("active", "archived", "quarantined", "deprecated")
 QUARANTINED = "quarantined"
 
-_DIGITS = {
+_HEX_LENGTHS = {
     "sha512": 128,
     "sha384": 96,
     "sha256": 64,
@@ -29,7 +29,7 @@ _MAJOR_ONE = re.compile(r"0*1(?:\.[0-9]+)*\Z")
 
 MAX_SIZE = 2**63 - 1
 """Bytes of a file; more is a mistake."""
-_DEEPEST = 32
+_MAX_DEPTH = 32
 
 
 def clean_text(value: Any) -> str | None:
@@ -48,7 +48,7 @@ def clean_hashes(value: Any) -> dict[str, str]:
     return {
         name: digits
         for name, digits in found.items()
-        if _HEX.match(digits) and len(digits) == _DIGITS.get(name, len(digits))
+        if _HEX.match(digits) and len(digits) == _HEX_LENGTHS.get(name, len(digits))
     }
 
 
@@ -61,7 +61,9 @@ def only_bad_hashes(told: Any) -> bool:
         told = dict(_PAIRS.findall(told))
     if not isinstance(told, Mapping):
         return False
-    known = {name: digits for name, digits in told.items() if digits and name.lower() in _DIGITS}
+    known = {
+        name: digits for name, digits in told.items() if digits and name.lower() in _HEX_LENGTHS
+    }
     return bool(known) and not clean_hashes(known)
 
 
@@ -70,7 +72,7 @@ def fragment_hashes(fragment: str) -> dict[str, str]:
     return {
         name: hex
         for name, hex in clean_hashes(dict(_FRAGMENT.findall(fragment))).items()
-        if name in _DIGITS
+        if name in _HEX_LENGTHS
     }
 
 
@@ -123,7 +125,9 @@ def is_supported_version(version: Any) -> bool:
 
 def unknown_keys(found: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     """What else there is, but for what is nested so deeply that writing it could fail."""
-    return {k: value for k, value in found.items() if k not in known and _shallow(value, _DEEPEST)}
+    return {
+        k: value for k, value in found.items() if k not in known and _shallow(value, _MAX_DEPTH)
+    }
 
 
 def _shallow(value: Any, levels: int) -> bool:

@@ -23,7 +23,7 @@ from proxy.simple.urls import are_plain, joined
 
 BATCH_SIZE = 256
 """Files that are judged at a time: one that is not ordinary costs its neighbours a second look."""
-OFFLOAD_FILES = 300
+COMPILE_PATTERN_FROM = 300
 """Files of a page from which on a search made for its project is worth the making."""
 
 
@@ -41,19 +41,19 @@ class FileRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="k
     provenance: str | None = None
 
 
-_older = msgspec.json.Decoder(bool | Sha256 | None).decode
+_decode_metadata = msgspec.json.Decoder(bool | Sha256 | None).decode
 Named = Callable[[Sequence[str]], bool]
 Examine = Callable[[FileRecord], File | None]
 
 
-def with_metadata(files: Sequence[FileRecord]) -> None:
+def fill_metadata(files: Sequence[FileRecord]) -> None:
     """Let ``core_metadata`` say what only its older name does. Raises ``ValidationError``."""
     for file in files:
         if file.core_metadata is None:
-            file.core_metadata = _older(file.data_dist_info_metadata)
+            file.core_metadata = _decode_metadata(file.data_dist_info_metadata)
 
 
-def with_addresses(files: Sequence[FileRecord], base: str) -> None:
+def resolve_addresses(files: Sequence[FileRecord], base: str) -> None:
     """Let relative addresses be absolute, where a page has such."""
     if not files or files[0].url.startswith("http"):
         return
@@ -67,7 +67,7 @@ def convert_files(
     project: ProjectName, files: Sequence[FileRecord], examine: Examine
 ) -> list[File]:
     """Ordinary files as they are, and what ``examine`` makes of the others."""
-    named = _search(project) if len(files) >= OFFLOAD_FILES else _two_steps(project)
+    named = _by_pattern(project) if len(files) >= COMPILE_PATTERN_FROM else _one_by_one(project)
     shared: dict[str, str] = {}  # a page has few different texts, thousands of times
     found: list[File] = []
     for start in range(0, len(files), BATCH_SIZE):
@@ -145,7 +145,7 @@ def _are_times(texts: Sequence[str]) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _search(project: ProjectName) -> Named:
+def _by_pattern(project: ProjectName) -> Named:
     """Whether file names are plainly the project's."""
     match = re.compile(rf"(?:{plain_filename_pattern(project)}\n)*\Z").match
 
@@ -156,6 +156,6 @@ def _search(project: ProjectName) -> Named:
     return named
 
 
-def _two_steps(project: ProjectName) -> Named:
+def _one_by_one(project: ProjectName) -> Named:
     """The same without making a search for the project, which takes longer than for a few."""
     return lambda filenames: all(is_plain_filename(name, project) for name in filenames)

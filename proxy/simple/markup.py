@@ -32,7 +32,7 @@ _TAG = re.compile(
     rb"((?:[\s/]++|=?[^\s/>=]++(?:" + re.sub(rb"\((?!\?)", b"(?:", _VALUE) + rb")?+|=)*+)(>?)"
     rb"|(!--)|[!?/][^>]*+(>?))"
 )
-_RAW = {
+_RAW_TEXT_ELEMENTS = {
     name: re.compile(rb"</" + name + rb"(?=[\s/>])", re.IGNORECASE)
     for name in (b"script", b"style", b"textarea", b"xmp", b"iframe", b"noembed", b"noframes")
 }
@@ -71,7 +71,7 @@ def tags(document: bytes) -> Iterator[Tag]:
                 return
             name = name.lower()
             yield Tag(slash + name, attributes, found.start(), at)
-            if not slash and name in _RAW:
+            if not slash and name in _RAW_TEXT_ELEMENTS:
                 at = _end_of_raw(document, name, at)
         elif comment:
             at = document.find(b"-->", at - 2) + 3
@@ -84,7 +84,7 @@ def tags(document: bytes) -> Iterator[Tag]:
 
 
 def _end_of_raw(document: bytes, name: bytes, at: int) -> int:
-    end = _RAW[name].search(document, at)
+    end = _RAW_TEXT_ELEMENTS[name].search(document, at)
     return end.start() if end else len(document)
 
 

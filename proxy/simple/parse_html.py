@@ -28,23 +28,23 @@ MAX_LINKS = 500_000
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([a-z0-9._:-]+)")
 _CHARSETS = ("utf-8", "utf-16", "ascii", "iso8859", "cp125", "koi8", "gb", "big5", "euc_", "shift")
 """Starts of the names of what web servers send; Python knows others that are traps."""
-_BASE = re.compile(rb"<base[\s/]", re.IGNORECASE)
+_BASE_TAG = re.compile(rb"<base[\s/]", re.IGNORECASE)
 _SHA256 = re.compile(r"sha256=([0-9a-f]{64})\Z")
 _METADATA_ATTRIBUTES = ("data-core-metadata", "data-dist-info-metadata")
-_ANCHOR = frozenset(
+_ANCHOR_ATTRIBUTES = frozenset(
     (
         *(b"href", b"data-provenance", b"data-requires-python", b"data-size"),
         *(b"data-upload-time", b"data-yanked"),
         *(name.encode() for name in _METADATA_ATTRIBUTES),
     )
 )
-_META = frozenset((b"name", b"content"))
+_META_ATTRIBUTES = frozenset((b"name", b"content"))
 
-_OTHER_ROOTS = frozenset(
+_OTHER_ROOT_ELEMENTS = frozenset(
     b"svg math rss feed urlset sitemapindex rdf:rdf error errors multistatus d:multistatus".split()
 )
 """First elements of documents that may hold links and are no HTML."""
-_FRAME = frozenset(
+_FRAME_ELEMENTS = frozenset(
     b"html head meta base title link body br hr p div main section h1 h2 pre ul ol table".split()
 )
 """Elements of an empty listing that has no text."""
@@ -113,12 +113,12 @@ def _read(project: ProjectName, document: bytes, url: str) -> tuple[dict[str, st
     for tag in _html_tags(document):
         if tag.name == b"a":
             links += 1
-            if file := _file(project, reader.read(tag, _ANCHOR), base):
+            if file := _file(project, reader.read(tag, _ANCHOR_ATTRIBUTES), base):
                 files.append(file)
             if links > MAX_LINKS or len(files) > MAX_FILES:
                 raise TooManyTags(f"more than {MAX_LINKS:,} links or {MAX_FILES:,} files")
         elif tag.name == b"meta":
-            said = reader.read(tag, _META)
+            said = reader.read(tag, _META_ATTRIBUTES)
             name = said.get("name", "")
             if name.startswith("pypi:") and "content" in said:
                 metas.setdefault(name.removeprefix("pypi:"), said["content"])
@@ -130,7 +130,7 @@ def _html_tags(document: bytes) -> Iterator[Tag]:
     is_xml = document.lstrip()[:5].lower() == b"<?xml"
     found = tags(document)
     for tag in found:
-        if tag.name in _OTHER_ROOTS or (is_xml and tag.name != b"html"):
+        if tag.name in _OTHER_ROOT_ELEMENTS or (is_xml and tag.name != b"html"):
             raise _NoListing
         yield tag
         break
@@ -139,7 +139,7 @@ def _html_tags(document: bytes) -> Iterator[Tag]:
 
 def _base(document: bytes, url: str, reader: AttributeReader) -> str:
     """The address that links are relative to: the first ``base`` counts, wherever it is."""
-    if not _BASE.search(document):
+    if not _BASE_TAG.search(document):
         return url
     for tag in tags(document):
         if tag.name == b"base":
@@ -218,7 +218,9 @@ def _is_listing(project: ProjectName, document: bytes) -> bool:
         text = _text(document[end : tag.start]) if heading or is_frame else b""
         end = tag.end
         names.add(tag.name)
-        is_frame = is_frame and number < MAX_FRAME and tag.name.removeprefix(b"/") in _FRAME
+        is_frame = (
+            is_frame and number < MAX_FRAME and tag.name.removeprefix(b"/") in _FRAME_ELEMENTS
+        )
         is_frame = is_frame and not text and not _leads_away(tag)
         parts.append(text if heading else b"")
         if heading and tag.name == b"/" + heading:

@@ -28,7 +28,7 @@ from proxy.simple.field_values import (
     only_bad_hashes,
     unknown_keys,
 )
-from proxy.simple.file_records import FileRecord, convert_files, with_addresses, with_metadata
+from proxy.simple.file_records import FileRecord, convert_files, fill_metadata, resolve_addresses
 from proxy.simple.page import MAX_FILES, make_page
 from proxy.simple.urls import last_segment, resolve
 
@@ -79,14 +79,14 @@ def parse_ordinary(project: ProjectName, body: bytes, url: str, source: str) -> 
     def examine(file: FileRecord) -> File | None:
         if next(examined) >= MAX_EXAMINED:
             raise _NotOrdinary
-        return _examined(project, msgspec.json.decode(msgspec.json.encode(file)), url)
+        return _examine_file(project, msgspec.json.decode(msgspec.json.encode(file)), url)
 
     try:
         page = _TYPED.decode(body.removeprefix(codecs.BOM_UTF8))
         if len(page.files) > MAX_FILES:
             raise UnreadablePage(source, _TOO_MANY_FILES)
-        with_metadata(page.files)
-        with_addresses(page.files, url)
+        fill_metadata(page.files)
+        resolve_addresses(page.files, url)
         files = convert_files(project, page.files, examine)
         top = {
             "meta": _decoded(page.meta, MAX_META),
@@ -113,7 +113,7 @@ def _examine_all(project: ProjectName, body: bytes, url: str, source: str) -> Pr
         items = msgspec.json.decode(top.pop("files"), type=list[Raw])
         if len(items) > MAX_FILES:
             raise UnreadablePage(source, _TOO_MANY_FILES)
-        found = (_examined(project, msgspec.json.decode(item), url) for item in items)
+        found = (_examine_file(project, msgspec.json.decode(item), url) for item in items)
         files = [file for file in found if file]
         rest = {key: msgspec.json.decode(value) for key, value in top.items()}
     except (KeyError, ValueError, RecursionError):
@@ -129,7 +129,7 @@ def _page(project: ProjectName, top: dict[str, Any], files: list[File], source: 
     meta = meta if isinstance(meta, dict) else {}
     if not is_supported_version(meta.get("api-version")):
         raise UnreadablePage(source, "its page is of an API version that is not known here")
-    if not _is_named(top.get("name"), project):
+    if not _names_project(top.get("name"), project):
         raise UnreadablePage(source, "its page is that of another project")
     found = clean_status(top.get("project-status"))
     return make_page(
@@ -143,7 +143,7 @@ def _page(project: ProjectName, top: dict[str, Any], files: list[File], source: 
     )
 
 
-def _is_named(name: Any, project: ProjectName) -> bool:
+def _names_project(name: Any, project: ProjectName) -> bool:
     if name is None or name == project:
         return True
     try:
@@ -152,14 +152,14 @@ def _is_named(name: Any, project: ProjectName) -> bool:
         return False
 
 
-def _examined(project: ProjectName, item: Any, base: str) -> File | None:
+def _examine_file(project: ProjectName, item: Any, base: str) -> File | None:
     if not isinstance(item, dict):
         return None
-    url = _address(base, item.get("url"))
+    url = _resolved_url(base, item.get("url"))
     name = item.get("filename")
     if not isinstance(name, str):
         name = last_segment(url) if url else None
-    if url is None or name is None or not _wanted(name, project):
+    if url is None or name is None or not _is_file_of(name, project):
         return None
     if only_bad_hashes(item.get("hashes")):
         return None
@@ -173,15 +173,15 @@ def _examined(project: ProjectName, item: Any, base: str) -> File | None:
         clean_upload_time(item.get("upload-time")),
         clean_yanked(item.get("yanked")),
         clean_metadata(candidates) if name.endswith(".whl") else False,
-        _address(base, item.get("provenance")),
+        _resolved_url(base, item.get("provenance")),
         unknown_keys(item, _FILE_KEYS),
     )
 
 
-def _wanted(name: str, project: ProjectName) -> bool:
+def _is_file_of(name: str, project: ProjectName) -> bool:
     return safe_filename(name) and belongs_to(name, project)
 
 
-def _address(base: str, link: Any) -> str | None:
+def _resolved_url(base: str, link: Any) -> str | None:
     found = resolve(base, link) if isinstance(link, str) else None
     return found[0] if found else None

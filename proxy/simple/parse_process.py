@@ -15,9 +15,9 @@ from proxy.errors import UnreadablePage
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.parse import parse_page
 
-MEMORY = 768 * 2**20
+MAX_MEMORY = 768 * 2**20
 """Bytes of address space. A page of 64 MiB with as many files as may be needs about 400 MiB."""
-SECONDS = 10
+MAX_CPU_SECONDS = 10
 """Of computing time. A page that has as many links and tags as may be takes 2 to 4."""
 TOO_EXPENSIVE = "its page takes more memory or time to read than a list of files does"
 
@@ -55,8 +55,8 @@ def _limit() -> None:
 
         for what, most in (
             (resource.RLIMIT_CORE, 0),
-            (resource.RLIMIT_CPU, SECONDS),
-            (resource.RLIMIT_AS, MEMORY),
+            (resource.RLIMIT_CPU, MAX_CPU_SECONDS),
+            (resource.RLIMIT_AS, MAX_MEMORY),
         ):
             _, hard = resource.getrlimit(what)
             allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)

@@ -50,14 +50,14 @@ _FILE_KEYS = frozenset((*_File.__struct_encode_fields__, "dist-info-metadata"))
 _PAGE_KEYS = frozenset(("meta", "name", "versions", "project-status", "files"))
 
 
-def _plainly(value: Any) -> Any:
+def _encode_mapping(value: Any) -> Any:
     """Mappings other than ``dict``, which msgspec does not encode by itself."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"not JSON: {type(value).__name__}")
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_plainly)
+_ENCODER = msgspec.json.Encoder(enc_hook=_encode_mapping)
 
 
 def page_json(page: ProjectPage, links: Links, provenance: Links | None = None) -> bytes:
@@ -79,7 +79,7 @@ def json_pieces(
         proofs = provenance(page.project, files) if provenance else urls
         yield between + _ENCODER.encode(list(map(_file, files, urls, proofs)))[1:-1]
         between = b","
-    extra = _beside(page.extra, _PAGE_KEYS)
+    extra = _other_keys(page.extra, _PAGE_KEYS)
     yield b"]," + _ENCODER.encode(extra)[1:] if extra else b"]}"
 
 
@@ -90,7 +90,7 @@ def _start(page: ProjectPage) -> dict[str, Any]:
         "name": page.project,
         "versions": page.versions,
     }
-    body["meta"] |= _beside(page.meta, body["meta"])
+    body["meta"] |= _other_keys(page.meta, body["meta"])
     if page.status is not None:
         body["project-status"] = _status(page.status)
     return body
@@ -111,8 +111,8 @@ def _file(file: File, url: str, proof: str) -> _File | dict[str, Any]:
     )
     if not file.extra:
         return known
-    plain: dict[str, Any] = msgspec.to_builtins(known, enc_hook=_plainly)
-    return plain | _beside(file.extra, _FILE_KEYS)
+    plain: dict[str, Any] = msgspec.to_builtins(known, enc_hook=_encode_mapping)
+    return plain | _other_keys(file.extra, _FILE_KEYS)
 
 
 def _status(status: ProjectStatus) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _status(status: ProjectStatus) -> dict[str, str]:
     return {"status": status.status, **reason}
 
 
-def _beside(extra: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
+def _other_keys(extra: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value in extra.items() if key not in known}
 
 
@@ -251,7 +251,7 @@ Links = Callable[[ProjectName, Sequence[File]], list[str]]
 Of all at once, since one call for each of 10,000 files takes longer than all the rest of it.
 """
 
-QUOTE_BATCH = 500
+FILES_PER_PIECE = 500
 """Files that are rendered at a time."""
 _UNRESERVED = (string.ascii_letters + string.digits + "-._~").encode()  # RFC 3986, section 2.3
 
@@ -267,7 +267,9 @@ def relative_links(project: ProjectName, files: Sequence[File]) -> list[str]:
 
 def batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
     """A page's files, as many at a time as make a piece of it."""
-    return (files[start : start + QUOTE_BATCH] for start in range(0, len(files), QUOTE_BATCH))
+    return (
+        files[start : start + FILES_PER_PIECE] for start in range(0, len(files), FILES_PER_PIECE)
+    )
 
 
 def absolute_links(root: str) -> Links:

@@ -20,13 +20,13 @@ _URL = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 _GRAPHIC = re.compile(r"[\x21-\x7e]*")
-_LONGEST = 253
+_MAX_HOST_LENGTH = 253
 """Characters of a host name (RFC 1035, section 2.3.4), without the dot at its end."""
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PATTERN = re.compile(r"(?P<any>\*\.)?(?P<host>[^*/?#@]+)")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_SPECIAL = [
+_SPECIAL_NETWORKS = [
     # set apart by IANA, but public to older versions of ipaddress
     ipaddress.ip_network(text)
     for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16")
@@ -61,15 +61,15 @@ def origin_of(url: str) -> Origin:
         raise ValueError("is not an http address")
     scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")
     port = int(parts["port"] or DEFAULT_PORTS[scheme])
-    if len(host) > _LONGEST:
+    if len(host) > _MAX_HOST_LENGTH:
         raise ValueError("has a host name that is longer than names can be")
     if not 0 < port < 2**16:
         raise ValueError("has no such port")
-    return Origin(scheme, _spelled(host), port)
+    return Origin(scheme, _canonical_host(host), port)
 
 
 @lru_cache(maxsize=1024)
-def _spelled(host: str) -> str:
+def _canonical_host(host: str) -> str:
     """Hosts are few, and each request asks several times."""
     return str(ip_literal(host) or host)
 
@@ -95,7 +95,7 @@ def is_public(address: IPAddress) -> bool:
         address.ipv4_mapped or address.sixtofour or address.teredo or address.is_site_local
     ):
         return False
-    if any(address in network for network in _SPECIAL):
+    if any(address in network for network in _SPECIAL_NETWORKS):
         return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 

@@ -19,13 +19,13 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.runtime import PIECE_SIZE
 
-ENOUGH = 1024
+MIN_PROGRESS = 1024
 """Bytes that have to arrive within the read timeout, unless the body ends before."""
-_TICK = 1.0
+_CHECK_INTERVAL = 1.0
 """Seconds between two looks at the connection."""
 
 
-class Pieces:
+class BodyChunks:
     """Iterates over the chunks of a body, and closes the response when nothing more can come.
 
     One timer for the whole body: a timeout for each chunk would cost more than reading it.
@@ -41,7 +41,7 @@ class Pieces:
         self._waited = 0.0  # before that, in which fewer bytes than ENOUGH came
         self._arrived = 0
         self._stalled = False
-        self._tick = min(_TICK, seconds)
+        self._tick = min(_CHECK_INTERVAL, seconds)
         self._timer = self._loop.call_later(self._tick, self._look)
 
     def __aiter__(self) -> Self:
@@ -69,7 +69,7 @@ class Pieces:
     def _count(self, arrived: int, waited: float) -> None:
         self._arrived += arrived
         self._waited += waited
-        if self._arrived >= ENOUGH:
+        if self._arrived >= MIN_PROGRESS:
             self._arrived, self._waited = 0, 0.0
 
     def _look(self) -> None:
@@ -95,7 +95,7 @@ def _unread(content: StreamReader) -> bytes:
     return content._read_nowait(-1)
 
 
-_LINGER = 0.02
+_MAX_DELAY = 0.02
 """Seconds that bytes may wait for more, except the first."""
 
 
@@ -144,7 +144,7 @@ class Chunking:
 
     async def _more(self) -> None:
         try:
-            async with asyncio.timeout(_LINGER):
+            async with asyncio.timeout(_MAX_DELAY):
                 await self._enough.wait()
         except TimeoutError:
             pass

@@ -27,7 +27,7 @@ from proxy.upstream.address_rules import Addresses, AddressRefused, IPAddress, i
 from proxy.upstream.credentials import Credentials, mask
 from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.redirects import Redirects, Timeouts, head_timer
-from proxy.upstream.response_heads import LONGEST_LINE, LenientConnector
+from proxy.upstream.response_heads import MAX_LINE_SIZE, LenientConnector
 from proxy.upstream.transport import InFlight, Transport
 
 KEEPALIVE = 60.0
@@ -79,8 +79,8 @@ async def open_transport(
         auto_decompress=False,
         read_bufsize=READ_AHEAD,
         requote_redirect_url=False,
-        max_line_size=LONGEST_LINE,
-        max_field_size=LONGEST_LINE,
+        max_line_size=MAX_LINE_SIZE,
+        max_field_size=MAX_LINE_SIZE,
         trace_configs=[head_timer(timeouts)],
         trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
     ) as session:

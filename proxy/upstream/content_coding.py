@@ -35,11 +35,11 @@ except ImportError:  # no wheel for this platform
 MAX_RATIO = 200
 RATIO_FREE_SIZE = 8 * 2**20
 """Bytes up to which the ratio does not matter: short texts repeat themselves a lot."""
-_QUICK = 64 * 2**10
-_EITHER = 47  # window bits: gzip or zlib, as the header says
-_MEMBERS = 128
+_OFFLOAD_ABOVE = 64 * 2**10
+_GZIP_OR_ZLIB = 47  # window bits: gzip or zlib, as the header says
+_MAX_MEMBERS = 128
 """Each costs a copy of what follows it."""
-_GZIP = b"\x1f\x8b"
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Undecodable(ValueError):
@@ -55,7 +55,7 @@ async def decoded(data: bytes, coding: str | None, limit: int) -> bytes:
     for each in codings(coding):
         if not (bits := window_bits(each, data)):
             return data
-        if len(data) <= _QUICK:
+        if len(data) <= _OFFLOAD_ABOVE:
             data = _inflated(data, bits, limit)
         else:
             data = await asyncio.to_thread(_inflated, data, bits, limit)
@@ -67,8 +67,8 @@ def window_bits(coding: str, data: bytes) -> int:
 
     Many senders of ``deflate`` leave out the header of zlib (RFC 9110, section 8.4.1.2).
     """
-    if data.startswith(_GZIP) or (len(data) > 1 and _is_zlib(data)):
-        return _EITHER
+    if data.startswith(_GZIP_MAGIC) or (len(data) > 1 and _is_zlib(data)):
+        return _GZIP_OR_ZLIB
     text = data.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"", b"<", b"{")
     return -zlib.MAX_WBITS if coding == "deflate" and not text else 0
 
@@ -80,14 +80,14 @@ def _is_zlib(data: bytes) -> bool:
 
 def more_members(rest: bytes) -> bool:
     """Whether gzip goes on after the end of a member; anything else there is padding."""
-    return rest.startswith(_GZIP)
+    return rest.startswith(_GZIP_MAGIC)
 
 
 def _inflated(data: bytes, bits: int, limit: int) -> bytes:
     left = min(limit, max(RATIO_FREE_SIZE, MAX_RATIO * len(data)))
     parts: list[bytes] = []
     told = int.from_bytes(data[-4:], "little")  # a hint: most often the size of the content
-    for _ in range(_MEMBERS):  # one after the other: RFC 1952, section 2.2
+    for _ in range(_MAX_MEMBERS):  # one after the other: RFC 1952, section 2.2
         stream = inflate.decompressobj(wbits=bits)
         try:
             part = stream.decompress(data, min(left, told) + 1)  # a buffer that need not grow

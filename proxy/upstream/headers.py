@@ -34,7 +34,7 @@ class CacheLifetime(msgspec.Struct, frozen=True):
     storable: bool
 
 
-def readable(headers: Headers) -> Headers:
+def printable_headers(headers: Headers) -> Headers:
     """The headers as text that can be stored and sent back.
 
     Values may hold control characters, and bytes outside UTF-8 (as surrogates): U+FFFD replaces
@@ -101,7 +101,7 @@ def retry_after(headers: Headers, now: float) -> int | None:
 def last_serial(headers: Headers) -> int | None:
     """PyPI's serial of the last change to what the page is about."""
     number = delta_seconds(headers.get("X-PyPI-Last-Serial"))
-    return None if number is None or number == LONGEST else int(number)
+    return None if number is None or number == MAX_DELTA_SECONDS else int(number)
 
 
 def is_strong_tag(etag: str | None) -> str | None:
@@ -149,7 +149,7 @@ def _joined(headers: Headers, name: str) -> str:
     return ",".join(headers.getall(name, []))
 
 
-LONGEST = 2**31
+MAX_DELTA_SECONDS = 2**31
 """Seconds; a larger number counts as this one (RFC 9111, section 1.2.2)."""
 
 _DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
@@ -168,4 +168,4 @@ def delta_seconds(text: str | None) -> float | None:
     text = (text or "").strip()
     if not _NUMBER.fullmatch(text):
         return None
-    return float(LONGEST if len(text) > 10 else min(int(text), LONGEST))
+    return float(MAX_DELTA_SECONDS if len(text) > 10 else min(int(text), MAX_DELTA_SECONDS))

@@ -24,9 +24,9 @@ from yarl import URL
 
 from proxy.errors import UpstreamError
 from proxy.upstream.address_rules import Addresses, AddressRefused, origin_of
-from proxy.upstream.answer_body import Pieces
+from proxy.upstream.answer_body import BodyChunks
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
-from proxy.upstream.headers import Headers, content_range, readable, retry_after
+from proxy.upstream.headers import Headers, content_range, printable_headers, retry_after
 from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.transport_errors import (
     TEMPORARY_STATUSES,
@@ -37,9 +37,9 @@ from proxy.upstream.transport_errors import (
 
 MAX_REDIRECTS = 30
 """Redirects, as many as pip follows."""
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-_SHORT = 64 * 2**10
+_MAX_DRAINED = 64 * 2**10
 
 log = logging.getLogger(__name__)
 
@@ -111,11 +111,11 @@ class Redirects:
             self._check(url, named)
             response = await self._ask(method, url, headers, deadline)
             target = response.headers.get("Location")
-            if response.status not in _REDIRECTS or target is None:
-                status = _meant(response, headers, is_page=named)
-                return UpstreamAnswer(status, readable(response.headers), url), response
+            if response.status not in _REDIRECT_STATUSES or target is None:
+                status = _effective_status(response, headers, is_page=named)
+                return UpstreamAnswer(status, printable_headers(response.headers), url), response
             async with response:
-                await use_up(response)
+                await drain(response)
             url = self._next(url, target)
         raise RedirectRefused(self._name, f"redirects more than {MAX_REDIRECTS} times")
 
@@ -154,7 +154,7 @@ class Redirects:
                 )
         if response.status in TEMPORARY_STATUSES:
             async with response:
-                await use_up(response)
+                await drain(response)
             raise RetryableStatus(response.status, retry_after(response.headers, self._clock()))
         return response
 
@@ -170,7 +170,7 @@ class Redirects:
         )
 
 
-def _meant(response: ClientResponse, asked: Mapping[str, str], *, is_page: bool) -> int:
+def _effective_status(response: ClientResponse, asked: Mapping[str, str], *, is_page: bool) -> int:
     """The status as pip and uv take it: 200 where the whole of what was asked for follows.
 
     That is any success, and for a page also a redirect that leads nowhere: the page is read.
@@ -210,12 +210,12 @@ def _quoted(url: str) -> str:
     return quote_from_bytes(url.encode("utf-8", "surrogateescape"), safe=punctuation)
 
 
-async def use_up(response: ClientResponse) -> None:
+async def drain(response: ClientResponse) -> None:
     """Read a short rest, so that the connection can be used again; a long one is not worth it."""
-    left = _SHORT
+    left = _MAX_DRAINED
     with suppress(*TRANSPORT_ERRORS):
         async with asyncio.timeout(1):
-            async for chunk in Pieces(response, 1):
+            async for chunk in BodyChunks(response, 1):
                 left -= len(chunk)
                 if left < 0:
                     return

@@ -46,13 +46,13 @@ __all__ = ["NotModified", "Remote", "UpstreamDocument", "Validators"]
 
 log = logging.getLogger(__name__)
 
-_PAGE = {
+_PAGE_HEADERS = {
     "Accept": "application/vnd.pypi.simple.v1+json,"
     " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
     "Accept-Encoding": "gzip",
 }
-_FILE = {"Accept": "*/*", "Accept-Encoding": "identity"}
-_GONE = frozenset({404, 410})
+_FILE_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+_MISSING_STATUSES = frozenset({404, 410})
 
 
 class Remote:
@@ -64,7 +64,7 @@ class Remote:
         url: str,
         transport: Transport,
         *,
-        missing_statuses: frozenset[int] = _GONE,
+        missing_statuses: frozenset[int] = _MISSING_STATUSES,
         page_limit: int = 64 * 2**20,
         parallel: int = 32,
         clock: Callable[[], float] = time.time,
@@ -96,7 +96,10 @@ class Remote:
         conditions = validators.conditions if validators else {}
         async with self._turns:
             answer, data = await self._transport.fetch(
-                f"{self.url}{project}/", _PAGE | conditions, limit=self._page_limit, named=True
+                f"{self.url}{project}/",
+                _PAGE_HEADERS | conditions,
+                limit=self._page_limit,
+                named=True,
             )
             if answer.status == 200:
                 return await self._document(answer, data)
@@ -116,7 +119,7 @@ class Remote:
         GET alone. Raises ``GoneUpstream`` and ``UpstreamError``.
         """
         try:
-            answer, _ = await self._transport.fetch(url, _FILE, limit=0, method="HEAD")
+            answer, _ = await self._transport.fetch(url, _FILE_HEADERS, limit=0, method="HEAD")
         except (UpstreamTimeout, RedirectRefused):
             raise
         except UpstreamError as error:
@@ -126,7 +129,10 @@ class Remote:
             coded = content_encoding(answer.headers)
             if answer.status == 200 and not coded and size is not None:
                 return size
-        async with self._transport.stream(url, {**_FILE, "Range": "bytes=0-0"}) as (answer, chunks):
+        async with self._transport.stream(url, {**_FILE_HEADERS, "Range": "bytes=0-0"}) as (
+            answer,
+            chunks,
+        ):
             body = self._body(answer, chunks, 0, None)
             if body is None:
                 raise self._unexpected(answer)
@@ -134,7 +140,7 @@ class Remote:
 
     async def read(self, url: str, limit: int) -> bytes:
         """A small file, at most ``limit`` bytes. Raises ``GoneUpstream`` and ``UpstreamError``."""
-        answer, data = await self._transport.fetch(url, _FILE, limit=limit)
+        answer, data = await self._transport.fetch(url, _FILE_HEADERS, limit=limit)
         if answer.status != 200:
             raise self._unexpected(answer)
         try:
@@ -155,7 +161,7 @@ class Remote:
         """
         condition = is_strong_tag(etag) if start else None
         part = {"Range": f"bytes={start}-", "If-Range": condition} if condition else {}
-        async with self._transport.stream(url, {**_FILE, **part}) as (answer, chunks):
+        async with self._transport.stream(url, {**_FILE_HEADERS, **part}) as (answer, chunks):
             body = self._body(answer, chunks, start if part else 0, condition)
             if body is not None:
                 yield body
@@ -184,7 +190,7 @@ class Remote:
         first, last, total = found
         if not first <= start <= last:
             return None
-        part = _cut(chunks, start - first, last + 1 - start)
+        part = _part(chunks, start - first, last + 1 - start)
         return Body(part, total=total, start=start, stop=last + 1, etag=etag)
 
     async def _document(self, answer: UpstreamAnswer, data: bytes) -> UpstreamDocument:
@@ -199,13 +205,13 @@ class Remote:
         return UpstreamDocument(body, content_type, answer.url, storable=grant.storable, **facts)
 
     def _unexpected(self, answer: UpstreamAnswer) -> GoneUpstream | UpstreamError:
-        if answer.status in _GONE:
+        if answer.status in _MISSING_STATUSES:
             return GoneUpstream(self.name)
         wait = retry_after(answer.headers, self._clock())
         return status_error(self.name, answer.status, wait)
 
 
-async def _cut(chunks: AsyncIterator[bytes], skip: int, size: int) -> AsyncIterator[bytes]:
+async def _part(chunks: AsyncIterator[bytes], skip: int, size: int) -> AsyncIterator[bytes]:
     """The ``size`` bytes after the first ``skip``."""
     async for chunk in chunks:
         wanted = chunk[skip : skip + size]

@@ -14,9 +14,9 @@ from aiohttp import ClientPayloadError, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
-LONGEST_LINE = 128 * 1024
+MAX_LINE_SIZE = 128 * 1024
 """Bytes of one line of a head: pip takes 64 KiB, uv more."""
-LARGEST = 512 * 1024
+MAX_HEAD_SIZE = 512 * 1024
 """Bytes of a head: uv takes about 400 kB."""
 
 _END = re.compile(rb"\r?\n\r?\n")
@@ -62,7 +62,7 @@ class LenientHandler(ResponseHandler):
             if head and not _is_interim(head):
                 self._pass_on(head, bytes(self._head))
                 return
-        if len(self._head) > LARGEST:
+        if len(self._head) > MAX_HEAD_SIZE:
             self.close()
             self.set_exception(HttpProcessingError(message="the head is too large"))
 

@@ -21,9 +21,9 @@ from aiohttp import ClientResponse
 
 from proxy.errors import UpstreamError
 from proxy.upstream.address_rules import Addresses
-from proxy.upstream.answer_body import Pieces
+from proxy.upstream.answer_body import BodyChunks
 from proxy.upstream.credentials import Credentials, mask
-from proxy.upstream.redirects import Redirects, Timeouts, UpstreamAnswer, use_up
+from proxy.upstream.redirects import Redirects, Timeouts, UpstreamAnswer, drain
 from proxy.upstream.transport_errors import TRANSPORT_ERRORS, as_upstream_error
 
 __all__ = ["Timeouts", "Transport", "UpstreamAnswer"]
@@ -35,7 +35,7 @@ MAX_RETRY_WAIT = 5
 
 
 @contextmanager
-def _noting(url: str) -> Iterator[None]:
+def _with_address(url: str) -> Iterator[None]:
     """Errors from within know the address that was asked for, for the log."""
     try:
         yield
@@ -66,14 +66,14 @@ class Transport:
         """
         self.credentials = credentials
         self._name = name
-        self._hops = hops
+        self._redirects = hops
         self._addresses = addresses
         self._page_timeout = timeouts.page
         self._read_timeout = timeouts.read
         self._retries = retries
         self._sleep = sleep
         self._jitter = jitter
-        self._traffic = traffic
+        self._in_flight = traffic
 
     def allows(self, origin: str) -> bool:
         """Whether links to ``scheme://host[:port]`` may be fetched."""
@@ -96,15 +96,15 @@ class Transport:
         deadline = asyncio.get_running_loop().time() + self._page_timeout
 
         async def once() -> tuple[UpstreamAnswer, bytes]:
-            answer, response = await self._hops.follow(method, url, headers, deadline, named)
+            answer, response = await self._redirects.follow(method, url, headers, deadline, named)
             if answer.status == 200:
                 return answer, await self._whole(response, limit)
             async with response:
-                await use_up(response)
+                await drain(response)
                 return answer, b""
 
-        with self._traffic, _noting(url):
-            return await self._tried(once, deadline)
+        with self._in_flight, _with_address(url):
+            return await self._with_retries(once, deadline)
 
     @asynccontextmanager
     async def stream(
@@ -113,16 +113,16 @@ class Transport:
         """An answer whose bytes come as they arrive. Raises ``UpstreamError``, also from them."""
 
         async def once() -> tuple[UpstreamAnswer, ClientResponse]:
-            return await self._hops.follow("GET", url, headers, None, named=False)
+            return await self._redirects.follow("GET", url, headers, None, named=False)
 
-        with self._traffic, _noting(url):
-            answer, response = await self._tried(once, None)
+        with self._in_flight, _with_address(url):
+            answer, response = await self._with_retries(once, None)
             async with response:
                 yield answer, self._chunks(response)
 
     async def _chunks(self, response: ClientResponse) -> AsyncIterator[bytes]:
         try:
-            async for chunk in Pieces(response, self._read_timeout):
+            async for chunk in BodyChunks(response, self._read_timeout):
                 yield chunk
         except TRANSPORT_ERRORS as trouble:
             raise as_upstream_error(self._name, trouble)[0] from None
@@ -131,7 +131,7 @@ class Transport:
         """The body, at whose end the connection is free again without being released."""
         parts, left = [], limit
         try:
-            async for chunk in Pieces(response, self._read_timeout):
+            async for chunk in BodyChunks(response, self._read_timeout):
                 parts.append(chunk)
                 left -= len(chunk)
                 if left < 0:
@@ -141,7 +141,7 @@ class Transport:
             raise
         return b"".join(parts)
 
-    async def _tried(self, once: Callable[[], Awaitable[T]], deadline: float | None) -> T:
+    async def _with_retries(self, once: Callable[[], Awaitable[T]], deadline: float | None) -> T:
         """What ``once`` returns, if need be after further tries; all within the deadline."""
         for tries in range(1, self._retries + 2):
             try:
@@ -182,7 +182,7 @@ _ACCEPT = {
     "Accept": "application/vnd.pypi.simple.v1+json,"
     " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 }
-_REFUSED = {401, 403, 407}
+_AUTHENTICATION_STATUSES = {401, 403, 407}
 
 
 async def probe(transport: Transport, url: str) -> str | None:
@@ -196,7 +196,7 @@ async def probe(transport: Transport, url: str) -> str | None:
         answer = await _head(transport, url)
     except UpstreamError as error:
         return error.reason
-    if answer.status in _REFUSED:
+    if answer.status in _AUTHENTICATION_STATUSES:
         phrase = HTTPStatus(answer.status).phrase
         return f"it answered {answer.status} {phrase}; are the credentials right?"
     if _is_index(answer) or url.endswith("/simple/"):

@@ -36,7 +36,7 @@ TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RetryableStatus)
 """What asking and reading may raise; time-outs are among the ``OSError``."""
 
 _UNTRUSTED = "its TLS certificate is not trusted"
-_WORDS: tuple[tuple[type[BaseException], str, bool], ...] = (
+_REASONS: tuple[tuple[type[BaseException], str, bool], ...] = (
     # the first that fits counts; aiohttp's errors inherit from several of these
     (aiohttp.ConnectionTimeoutError, "no connection in time", True),
     (TimeoutError, "no answer in time", False),
@@ -79,7 +79,7 @@ def as_upstream_error(index: str, trouble: TransportError) -> tuple[UpstreamErro
     if isinstance(cause, AddressRefused):
         return RedirectRefused(index, str(cause)), False
     words, again = next(
-        (words, again) for kind, words, again in _WORDS if isinstance(trouble, kind)
+        (words, again) for kind, words, again in _REASONS if isinstance(trouble, kind)
     )
     kind = UpstreamTimeout if isinstance(trouble, TimeoutError) else UpstreamError
     system = _system_reason(trouble)

@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.distributions.platforms import SHORT, described, parse_platform, this_platform
+from proxy.distributions.platforms import (
+    PLATFORM_ALIASES,
+    describe_platform,
+    parse_platform,
+    this_platform,
+)
 from proxy.errors import ConfigurationError
 
 
@@ -28,7 +33,7 @@ def test_tags_and_short_forms_are_understood(text: str, tag: str) -> None:
 
 
 def test_every_short_form_stands_for_a_tag() -> None:
-    assert [str(parse_platform(name)) for name in SHORT] == [*SHORT.values()]
+    assert [str(parse_platform(name)) for name in PLATFORM_ALIASES] == [*PLATFORM_ALIASES.values()]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,7 @@ def test_markers_are_what_python_says_there(text: str, values: tuple[str, ...]) 
     ],
 )
 def test_tags_are_described(tag: str, meaning: str) -> None:
-    assert described(tag) == f"{tag} ({meaning})"
+    assert describe_platform(tag) == f"{tag} ({meaning})"
 
 
 def test_this_machine_has_a_platform_that_is_understood() -> None:

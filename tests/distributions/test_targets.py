@@ -8,7 +8,7 @@ from packaging.markers import Marker, default_environment
 from packaging.specifiers import SpecifierSet
 from packaging.tags import sys_tags
 
-from proxy.distributions.platforms import SHORT
+from proxy.distributions.platforms import PLATFORM_ALIASES
 from proxy.distributions.targets import Target, parse_targets
 from proxy.errors import ConfigurationError
 from tests.support.locked_project import UV
@@ -133,7 +133,7 @@ def test_uv_is_told_the_platform_in_its_own_words(platform: str, triple: str) ->
     ]
 
 
-@pytest.mark.parametrize("platform", sorted({*SHORT.values(), "manylinux_2_17_aarch64"}))
+@pytest.mark.parametrize("platform", sorted({*PLATFORM_ALIASES.values(), "manylinux_2_17_aarch64"}))
 def test_real_uv_takes_the_arguments(platform: str, tmp_path: Path) -> None:
     target = Target("3.12", platform)
     (tmp_path / "empty.in").touch()

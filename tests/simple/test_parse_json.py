@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectStatus
-from proxy.simple.file_records import OFFLOAD_FILES
+from proxy.simple.file_records import COMPILE_PATTERN_FROM
 from tests.support.page_strategies import (
     FILES,
     HEX64,
@@ -382,7 +382,7 @@ def test_the_filename_is_the_last_of_the_address_if_unsaid() -> None:
      ".holy-grail-1.0.zip", "holy-grail-1.0.zip\n", "holy-grail-1.0.zip.", "x" * 300, '"><script>',
      "holy-grail-1.0.zip\nholy-grail-1.1.zip", "\nholy-grail-1.0.zip"]
 )  # fmt: skip
-@pytest.mark.parametrize("others", [1, 2 * OFFLOAD_FILES])
+@pytest.mark.parametrize("others", [1, 2 * COMPILE_PATTERN_FROM])
 def test_files_of_others_and_unsafe_names_are_dropped(name: str, others: int) -> None:
     good = [f"holy-grail-1.{number}.tar.gz" for number in range(others)]
     beside = [{**AS_PYPI, "filename": each} for each in good]
