@@ -6,7 +6,7 @@ Servers may be running on it meanwhile.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -14,17 +14,13 @@ from proxy.composition import Cache
 from proxy.errors import StoreDamaged
 from proxy.storage import (
     EVERYTHING,
-    OLD_PREFIX,
     BlobStore,
     CachedFileRecord,
     ChangedFiles,
+    Key,
+    RecordKind,
     digests_of,
 )
-
-CACHED = ("page", "document", "held", "provenance", "seen", "changed")
-"""Kinds of records of what upstream has; keys are ``<kind>/<index>/<project>[/...]``."""
-TOGETHER = "together"
-"""The kind of what is known of projects that are asked for together; see ``speculation``."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -54,16 +50,15 @@ class Verified(msgspec.Struct, frozen=True):
 
 async def stats(cache: Cache) -> Stats:
     entries = [entry async for entry in cache.store.entries()]
-    pages = await cache.records.keys("page/")
+    pages = await cache.records.keys(RecordKind.PAGE)
     size = sum(entry.size for entry in entries)
     changed = await ChangedFiles(cache.records).count()
-    return Stats(len({_project(key) for key in pages}), len(entries), size, changed)
+    return Stats(len({key.project for key in pages}), len(entries), size, changed)
 
 
 async def projects_in(cache: Cache) -> set[str]:
     """The names of projects of which the cache has a page or a file."""
-    keys = [key for kind in ("page", "held") for key in await cache.records.keys(f"{kind}/")]
-    return {_project(key) for key in keys}
+    return {key.project for key in await _keys(cache, lambda kind: kind.is_carried)}
 
 
 async def cached_files(
@@ -71,14 +66,13 @@ async def cached_files(
 ) -> list[tuple[str, list[CachedFile]]]:
     """The files held, by project; of all projects if none are named."""
     found: dict[str, set[CachedFile]] = {}
-    for key in await cache.records.keys("held/"):
-        project = _project(key)
+    for key in await cache.records.keys(RecordKind.CACHED_FILE):
+        project = key.project
         if projects and project not in projects:
             continue
         held = _held(await cache.records.get(key))
         if held and await cache.store.has(held.sha256):
-            filename = key.rpartition("/")[2]
-            found.setdefault(project, set()).add(CachedFile(filename, held.sha256, held.size))
+            found.setdefault(project, set()).add(CachedFile(key.filename, held.sha256, held.size))
     return [(project, sorted(files)) for project, files in sorted(found.items())]
 
 
@@ -104,16 +98,15 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
         if project not in wanted
         for each in held
     }
-    released = {_project(key) for key in await cache.records.keys(OLD_PREFIX)} & wanted
+    released = {key.project for key in await cache.records.keys(RecordKind.OLD_CLAIM)} & wanted
     released |= await cache.claims.give_up(wanted)
     unknown = wanted - released
-    for prefix in (*(f"{kind}/" for kind in (*CACHED, TOGETHER)), OLD_PREFIX):
-        for key in await cache.records.keys(prefix):
-            if (project := _project(key)) in wanted:
-                unknown.discard(project)
-                await cache.records.forget(key)
+    for key in await _keys(cache, lambda kind: kind.is_by_project):
+        if key.project in wanted:
+            unknown.discard(key.project)
+            await cache.records.forget(key)
     done = await _delete(cache, mine - others, len(wanted))
-    cache.purges.append(sorted(wanted))
+    await cache.purges.append(sorted(wanted))
     return msgspec.structs.replace(
         done, released=tuple(sorted(released)), unknown=tuple(sorted(unknown))
     )
@@ -121,12 +114,12 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
 
 async def purge_everything(cache: Cache) -> Stats:
     """Forget all that can be had again. Private names stay private, and what is known of them."""
-    keys = [key for kind in CACHED for key in await cache.records.keys(f"{kind}/")]
+    keys = await _keys(cache, lambda kind: kind.is_upstream)
     for key in keys:
         await cache.records.forget(key)
     entries = {entry.key async for entry in cache.store.entries()}
-    done = await _delete(cache, entries, len({_project(key) for key in keys}))
-    cache.purges.append([EVERYTHING])
+    done = await _delete(cache, entries, len({key.project for key in keys}))
+    await cache.purges.append([EVERYTHING])
     return done
 
 
@@ -141,8 +134,8 @@ async def _delete(cache: Cache, keys: Iterable[str], projects: int) -> Stats:
     return Stats(projects, files, size)
 
 
-def _project(key: str) -> str:
-    return key.split("/")[2]
+async def _keys(cache: Cache, chosen: Callable[[RecordKind], bool]) -> list[Key]:
+    return [key for kind in filter(chosen, RecordKind) for key in await cache.records.keys(kind)]
 
 
 def _held(record: bytes | None) -> CachedFileRecord | None:

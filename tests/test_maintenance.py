@@ -19,6 +19,7 @@ from proxy.maintenance import (
     stats,
     verify,
 )
+from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
 from tests.support.clock import Clock
 from tests.support.content import random_bytes, sha256
@@ -92,7 +93,7 @@ async def test_what_was_deleted_is_no_holding(site: MirrorSite, cache: Cache) ->
 
 
 async def test_a_record_that_cannot_be_read_is_no_holding(cache: Cache) -> None:
-    await cache.records.put("held/x/odd/-/odd-1.0.zip", b"{")
+    await cache.records.put(Key.parse("held/x/odd/-/odd-1.0.zip"), b"{")
     assert [project for project, _ in await cached_files(cache)] == [DEMO, "other"]
 
 
@@ -125,7 +126,7 @@ async def test_purging_a_project_leaves_nothing_of_it(site: MirrorSite, cache: C
     assert (done.projects, done.files) == (1, 2)
     after = await stats(cache)
     assert (after.projects, after.files, after.size) == (1, 1, before.size - done.size)
-    left = await cache.records.keys("")
+    left = await cache.records.keys()
     assert [key for key in left if "demo" in key or sha256(content(site)) in key] == []
     assert [project for project, _ in await cached_files(cache)] == ["other"]
 
@@ -160,19 +161,19 @@ async def test_files_that_other_projects_have_too_are_kept(site: MirrorSite, cac
 
 async def test_purging_gives_a_private_name_up(cache: Cache) -> None:
     for name in ("demo", "demo-more"):
-        await cache.records.put(f"claim/%2Fsrv%2Fpackages/{name}", b"")
+        await cache.records.put(Key.parse(f"claim/%2Fsrv%2Fpackages/{name}"), b"")
     await purge(cache, [DEMO])
-    assert await cache.records.keys("claim/") == ["claim/%2Fsrv%2Fpackages/demo-more"]
+    assert await cache.records.keys(RecordKind.OLD_CLAIM) == ["claim/%2Fsrv%2Fpackages/demo-more"]
 
 
 async def test_purging_everything_keeps_what_is_known_of_private_files(cache: Cache) -> None:
     kept = ["claim/%2Fsrv%2Fpackages/demo", "local//srv/packages"]
     for key in kept:
-        await cache.records.put(key, b"value")
+        await cache.records.put(Key.parse(key), b"value")
     done = await purge_everything(cache)
     assert (done.projects, done.files) == (2, 3)
     assert await stats(cache) == Stats(0, 0, 0)
-    left = await cache.records.keys("")
+    left = await cache.records.keys()
     assert [key for key in left if not key.startswith("used/")] == kept
 
 

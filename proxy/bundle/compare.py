@@ -11,7 +11,7 @@ import msgspec
 from proxy.bundle.format import BundledFile, BundledPage, Manifest, sha256
 from proxy.composition import Cache
 from proxy.model import METADATA
-from proxy.storage import CachedFileRecord, FirstSeenFile, decode_digest_history, digest_history_key
+from proxy.storage import CachedFileRecord, FirstSeenFile, Key, RecordKind, decode_digest_history
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -51,7 +51,7 @@ async def compare(cache: Cache, manifest: Manifest) -> Comparison:
         files = list(entries)
         known = await _known(cache, namespace, {(each.project, each.filename) for each in files})
         for project, of_project in groupby(files, lambda each: each.project):
-            record = await cache.records.get(digest_history_key(namespace, project))
+            record = await cache.records.get(Key(RecordKind.DIGEST_HISTORY, namespace, project))
             seen = decode_digest_history(record) if record else {}
             for file in of_project:
                 names = known.get((project, file.filename), {})
@@ -96,13 +96,13 @@ async def _known(
 ) -> dict[tuple[str, str], dict[str, str]]:
     """The sha256 by the digest in the address, of what is remembered of these files."""
     known: dict[tuple[str, str], dict[str, str]] = {}
-    for name in await cache.records.keys(f"held/{namespace}/"):
-        project, digest, filename = name.split("/", 4)[2:]
+    for key in await cache.records.keys(RecordKind.CACHED_FILE, namespace):
+        project, digest, filename = key.project, key.digest, key.filename
         if (project, filename) not in wanted:
             continue
         content: str | None = digest
         if not _SHA256.match(digest) or filename.endswith(METADATA):
-            record = await cache.records.get(name)
+            record = await cache.records.get(key)
             content = msgspec.json.decode(record, type=CachedFileRecord).sha256 if record else None
         if content:
             known.setdefault((project, filename), {})[digest] = content
@@ -110,9 +110,9 @@ async def _known(
 
 
 async def _page(cache: Cache, manifest: Manifest, page: BundledPage, to: Comparison) -> None:
-    name = f"{manifest.indexes[page.index].namespace}/{page.project}"
-    head = await cache.pages.head(name)
-    whole = head and await cache.pages.document(name, head.digest) is not None
+    at = manifest.indexes[page.index].namespace, page.project
+    head = await cache.pages.head(*at)
+    whole = head and await cache.pages.document(*at, head.digest) is not None
     if head is None or not whole:
         kind = to.new_pages
     elif head.digest == page.sha256:
@@ -125,9 +125,13 @@ async def _page(cache: Cache, manifest: Manifest, page: BundledPage, to: Compari
         to.missing.append(f"the page of {page.project}")
 
 
-async def _provenance(cache: Cache, manifest: Manifest, proof: BundledFile, to: Comparison) -> None:
+def provenance_key(manifest: Manifest, proof: BundledFile) -> Key:
     namespace = manifest.indexes[proof.index].namespace
-    record = await cache.records.get(f"provenance/{namespace}/{proof.record}")
+    return Key(RecordKind.PROVENANCE, namespace, proof.project, proof.digest, proof.filename)
+
+
+async def _provenance(cache: Cache, manifest: Manifest, proof: BundledFile, to: Comparison) -> None:
+    record = await cache.records.get(provenance_key(manifest, proof))
     stored, _, data = (record or b"").partition(b"\n")
     if record and (sha256(data) == proof.sha256 or float(stored) >= proof.stored):
         return

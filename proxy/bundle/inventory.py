@@ -27,7 +27,7 @@ from proxy.bundle.selection import Base, KnownContent, WantedFiles
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
 from proxy.model import METADATA, PROVENANCE, ProjectName
-from proxy.storage import CachedFileRecord, StoredPage, StoredPages, unpack_page
+from proxy.storage import CachedFileRecord, Key, RecordKind, StoredPage, StoredPages, unpack_page
 from proxy.upstream import UpstreamOrigin, without_userinfo
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
@@ -60,8 +60,8 @@ class Inventory:
         """What is selected of one index. Raises ``StoreDamaged``."""
         index, namespace = len(self._origins), origin.namespace
         self._origins.append(origin)
-        held = await self._keys("held", namespace)
-        proofs = await self._keys("provenance", namespace)
+        held = await self._keys(RecordKind.CACHED_FILE, namespace)
+        proofs = await self._keys(RecordKind.PROVENANCE, namespace)
         for project, wanted in sorted(selected.items()):
             await self._page(index, project)
             await self._held(index, project, wanted, held.get(project, ()))
@@ -81,16 +81,15 @@ class Inventory:
             blobs=tuple(Member(each, files[each]) for each in carried),
         )
 
-    async def _keys(self, kind: str, namespace: str) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for key in await self._cache.records.keys(f"{kind}/{namespace}/"):
-            found.setdefault(key.split("/")[2], []).append(key)
+    async def _keys(self, kind: RecordKind, namespace: str) -> dict[str, list[Key]]:
+        found: dict[str, list[Key]] = {}
+        for key in await self._cache.records.keys(kind, namespace):
+            found.setdefault(key.project, []).append(key)
         return found
 
     async def _page(self, index: int, project: ProjectName) -> None:
         origin = self._origins[index]
-        key = f"{origin.namespace}/{project}"
-        head, packed = await read_consistent_page(self._cache.pages, key)
+        head, packed = await read_consistent_page(self._cache.pages, origin.namespace, project)
         if head is None or packed is None:
             self.left_out.append(f"the page of {project}")
             return
@@ -115,13 +114,13 @@ class Inventory:
         await self._carry(origin, page, document)
 
     async def _held(
-        self, index: int, project: ProjectName, wanted: WantedFiles, keys: Iterable[str]
+        self, index: int, project: ProjectName, wanted: WantedFiles, keys: Iterable[Key]
     ) -> None:
         found = set()
         for key in keys:
             if not _is_wanted(key, wanted):
                 continue
-            digest, filename = key.split("/", 4)[3:]
+            digest, filename = key.digest, key.filename
             record = await self._cache.records.get(key)
             held = msgspec.json.decode(record, type=CachedFileRecord) if record else None
             blob = await self._cache.store.get(held.sha256) if held else None
@@ -146,10 +145,10 @@ class Inventory:
         if blob is None:
             self.missing.append(f"{filename} of {project}")
         else:
-            key = f"held/-/{project}/{digest}/{filename}"
+            key = Key(RecordKind.CACHED_FILE, "-", project, digest, filename)
             self.files.append(_entry(index, key, digest, blob.size or 0, 0.0))
 
-    async def _provenance(self, index: int, key: str, wanted: WantedFiles) -> None:
+    async def _provenance(self, index: int, key: Key, wanted: WantedFiles) -> None:
         record = await self._cache.records.get(key) if _is_wanted(key, wanted) else None
         if record:
             stored, _, document = record.partition(b"\n")
@@ -169,23 +168,22 @@ class Inventory:
         await asyncio.to_thread(self._to.write, packed)
 
 
-def _is_wanted(key: str, wanted: WantedFiles) -> bool:
+def _is_wanted(key: Key, wanted: WantedFiles) -> bool:
     """Whether a record is of a file that is wanted, or of what lies beside one."""
-    digest, filename = key.split("/", 4)[3:]
+    digest, filename = key.digest, key.filename
     owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
     return wanted is None or (filename, digest) in wanted or (owner, digest) in wanted
 
 
 def _entry(
-    index: int, key: str, sha256: str, size: int, stored: float, uploaded: str | None = None
+    index: int, key: Key, sha256: str, size: int, stored: float, uploaded: str | None = None
 ) -> BundledFile:
-    """``key``: of the record, ``<kind>/<namespace>/<project>/<digest>/<filename>``."""
-    project, digest, filename = key.split("/", 4)[2:]
+    """``key``: of the record."""
     return BundledFile(
         index=index,
-        project=project,
-        filename=filename,
-        digest=digest,
+        project=key.project,
+        filename=key.filename,
+        digest=key.digest,
         sha256=sha256,
         size=size,
         uploaded=uploaded,
@@ -198,13 +196,13 @@ _PAUSES = (0.0, 0.05, 0.5)
 
 
 async def read_consistent_page(
-    pages: StoredPages, key: str
+    pages: StoredPages, namespace: str, project: str
 ) -> tuple[StoredPage | None, bytes | None]:
     """Head and document of one page: while it is replaced, for a moment none has the other."""
     for pause in _PAUSES:
         await asyncio.sleep(pause)
-        head = await pages.head(key)
-        packed = await pages.document(key, head.digest) if head else None
+        head = await pages.head(namespace, project)
+        packed = await pages.document(namespace, project, head.digest) if head else None
         if head is None or packed is not None:
             break
     return head, packed

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from itertools import groupby
 
-from proxy.bundle.compare import Comparison, compare
+from proxy.bundle.compare import Comparison, compare, provenance_key
 from proxy.bundle.errors import NotWritten
 from proxy.bundle.format import BundledFile, BundledPage, Manifest, zstd_decompress
 from proxy.bundle.staging import Staged
@@ -26,9 +26,10 @@ from proxy.storage import (
     CachedFileRecord,
     CachedFiles,
     FirstSeenFile,
+    Key,
+    RecordKind,
     Records,
     decode_digest_history,
-    digest_history_key,
     encode_digest_history,
     pack_page,
 )
@@ -47,17 +48,21 @@ async def publish(cache: Cache, staged: Staged, manifest: Manifest, found: Compa
     await _remember(cache, manifest, found)
     for proof in found.new_provenance:
         document = await asyncio.to_thread(_document, staged, manifest, proof)
-        key = f"provenance/{manifest.indexes[proof.index].namespace}/{proof.record}"
+        key = provenance_key(manifest, proof)
         await cache.records.put(key, f"{proof.stored}\n".encode() + document)
+    for (
+        page
+    ) in found.new_pages:  # what is there of a page is no whole page, whenever it was checked
+        await cache.pages.forget(*_place(manifest, page))
     for page in (*found.new_pages, *found.changed_pages):
         document = await asyncio.to_thread(_document, staged, manifest, page)
         packed = await asyncio.to_thread(pack_page, document)
-        await cache.pages.put(_key(manifest, page), page.stored(), packed)
+        await cache.pages.put(*_place(manifest, page), page.stored(), packed)
     for page in found.confirmed_pages:
-        await cache.pages.touch(_key(manifest, page), page.stored())
+        await cache.pages.touch(*_place(manifest, page), page.stored())
     # Not by their names: whoever is told that a project was purged also takes back that its
     # name is private.
-    cache.purges.append([EVERYTHING])
+    await cache.purges.append([EVERYTHING])
     if not (await compare(cache, manifest)).done:
         raise NotWritten
     await asyncio.to_thread(staged.remove)
@@ -75,8 +80,8 @@ def _document(staged: Staged, manifest: Manifest, entry: BundledPage | BundledFi
     return zstd_decompress(staged.path(document.packed.sha256).read_bytes(), document.size)
 
 
-def _key(manifest: Manifest, page: BundledPage) -> str:
-    return f"{manifest.indexes[page.index].namespace}/{page.project}"
+def _place(manifest: Manifest, page: BundledPage) -> tuple[str, str]:
+    return manifest.indexes[page.index].namespace, page.project
 
 
 async def record_first_seen(records: Records, manifest: Manifest, found: Comparison) -> None:
@@ -89,7 +94,7 @@ async def record_first_seen(records: Records, manifest: Manifest, found: Compari
     changed = {each.key for each in found.conflicting}
     new = _unambiguous(manifest, found)
     for (index, project), files in groupby(new, lambda each: each.key[:2]):
-        name = digest_history_key(manifest.indexes[index].namespace, project)
+        name = Key(RecordKind.DIGEST_HISTORY, manifest.indexes[index].namespace, project)
         record = await records.get(name)
         seen = decode_digest_history(record) if record else {}
         for file in files:

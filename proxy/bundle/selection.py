@@ -19,13 +19,12 @@ from proxy.bundle.reader import Bundle, ByteSource
 from proxy.errors import NoSuchProject
 from proxy.model import ProjectName
 from proxy.requirements import NeededFile, ResolvedFiles
-from proxy.storage import Records
+from proxy.storage import RecordKind, Records
 from proxy.upstream import UpstreamOrigin
 
 WantedFiles = frozenset[tuple[str, str]] | None
 """Filename and digest, as in addresses, of files that all have to be held; None: whatever is."""
 
-_KINDS = ("page", "held")
 _NO_FILES: WantedFiles = frozenset()
 
 
@@ -90,8 +89,9 @@ async def select_projects(
 
 
 async def _projects(records: Records, namespace: str) -> set[ProjectName]:
-    keys = [key for kind in _KINDS for key in await records.keys(f"{kind}/{namespace}/")]
-    return {ProjectName(key.split("/")[2]) for key in keys}
+    kinds = [kind for kind in RecordKind if kind.is_carried and kind.is_by_project]
+    keys = [key for kind in kinds for key in await records.keys(kind, namespace)]
+    return {ProjectName(key.project) for key in keys}
 
 
 class Base(msgspec.Struct, frozen=True):

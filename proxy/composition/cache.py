@@ -36,6 +36,7 @@ from proxy.storage import (
     DiskRecords,
     DiskStore,
     Evictor,
+    FilePurgeLog,
     LastUsed,
     Pins,
     PurgeLog,
@@ -143,9 +144,9 @@ async def open_cache(
                 pinned=pins.all,
                 deleted=lambda files, size: events(Evicted(files, size)),
             )
-            purges = PurgeLog(folder / "purged")
+            purges = FilePurgeLog(folder / "purged")
             claims = Claims(folder / PRIVATE_NAMES)
-            pages = StoredPages(records)
+            pages = StoredPages(records, clock)
             async with evictor:
                 yield Cache(folder, store, records, pages, used, evictor, purges, pins, claims)
     finally:

@@ -34,6 +34,7 @@ from proxy.simple import (
     make_page,
     resolve,
 )
+from proxy.storage import MemoryRecords
 
 T = TypeVar("T")
 
@@ -199,25 +200,6 @@ def _page(project: ProjectName, listed: Mapping[str, tuple[str, File]]) -> Proje
     versions = list(dict.fromkeys(version for version, _ in ordered))
     files = [file for _, file in ordered]
     return make_page(project, files, versions=versions, status=None, source=Listing.name)
-
-
-class MemoryRecords:
-    """Records that end with the process."""
-
-    def __init__(self) -> None:
-        self._records: dict[str, bytes] = {}
-
-    async def get(self, key: str) -> bytes | None:
-        return self._records.get(key)
-
-    async def put(self, key: str, value: bytes) -> None:
-        self._records[key] = value
-
-    async def forget(self, key: str) -> None:
-        self._records.pop(key, None)
-
-    async def keys(self, prefix: str) -> list[str]:
-        return sorted(key for key in self._records if key.startswith(prefix))
 
 
 @asynccontextmanager

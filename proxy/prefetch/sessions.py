@@ -19,7 +19,7 @@ from proxy.distributions import RequiredProject
 from proxy.events import AnswerServed
 from proxy.model import ProjectName
 from proxy.prefetch.user_agent import Client, read_user_agent
-from proxy.storage import Records
+from proxy.storage import Key, RecordKind, Records
 
 SESSION_GAP = 30.0
 """Seconds without a request after which a session has ended."""
@@ -130,7 +130,6 @@ class Sessions:
             yield session
 
 
-HISTORY_KIND = "together"
 MAX_MEMBERS = 400
 """Projects of an install that are recorded."""
 MIN_TIMES = 3
@@ -157,7 +156,7 @@ class InstallHistory:
     def __init__(self, records: Records, index: str) -> None:
         """``index``: the name of the index that is served."""
         self._records = records
-        self._prefix = f"{HISTORY_KIND}/{index}/"
+        self._index = index
 
     async def recall(self, project: ProjectName) -> list[Taken]:
         """The install that began with the project, else the last one that it was part of."""
@@ -179,10 +178,13 @@ class InstallHistory:
                 members = _merged(members, taken)
             if former is None or (former.opener, former.members) != (opener, members):
                 record = msgspec.json.encode(_HistoryRecord(opener, members))
-                await self._records.put(self._prefix + project, record)
+                await self._records.put(self._key(project), record)
+
+    def _key(self, project: ProjectName) -> Key:
+        return Key(RecordKind.INSTALL_HISTORY, self._index, project)
 
     async def _get(self, project: ProjectName) -> _HistoryRecord | None:
-        found = await self._records.get(self._prefix + project)
+        found = await self._records.get(self._key(project))
         try:
             return msgspec.json.decode(found, type=_HistoryRecord) if found else None
         except msgspec.MsgspecError:

@@ -7,12 +7,10 @@ from proxy.storage.base import (
     no_limit,
 )
 from proxy.storage.claims import (
-    OLD_PREFIX,
     Claims,
     some_of,
 )
 from proxy.storage.disk_store import (
-    BytesBlob,
     DiskBlob,
     DiskStore,
     FileIdentity,
@@ -29,6 +27,8 @@ from proxy.storage.folder_checks import (
     private_folder,
     require_local,
 )
+from proxy.storage.in_memory import BytesBlob, MemoryRecords
+from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import (
     NO_LONGER_LISTED,
     CachedFileRecord,
@@ -40,21 +40,16 @@ from proxy.storage.mirror_records import (
     StoredPage,
     StoredPages,
     decode_digest_history,
-    digest_history_key,
     encode_digest_history,
     pack_page,
     unpack_page,
 )
-from proxy.storage.purge_log import (
-    EVERYTHING,
-    PurgeLog,
-)
+from proxy.storage.purge_log import EVERYTHING, FilePurgeLog, PurgeLog
 from proxy.storage.records import DiskRecords
 
 __all__ = [
     "EVERYTHING",
     "NO_LONGER_LISTED",
-    "OLD_PREFIX",
     "BlobStore",
     "BytesBlob",
     "CachedFileRecord",
@@ -68,17 +63,20 @@ __all__ = [
     "DiskStore",
     "Evictor",
     "FileIdentity",
+    "FilePurgeLog",
     "FirstSeenFile",
+    "Key",
     "LastUsed",
+    "MemoryRecords",
     "Pins",
     "PurgeLog",
+    "RecordKind",
     "Records",
     "Room",
     "StoredPage",
     "StoredPages",
     "as_local_file",
     "decode_digest_history",
-    "digest_history_key",
     "digests_of",
     "encode_digest_history",
     "identity_of",

@@ -1,8 +1,8 @@
-"""Contracts of storage: blobs by digest, records by key, and the log of purges."""
+"""Contracts of storage: blobs by digest, and records by key."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Set
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Set
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from proxy.model import Blob
+from proxy.storage.keys import Key, RecordKind
 
 
 class BlobEntry(msgspec.Struct, frozen=True):
@@ -54,17 +55,27 @@ def no_limit(size: int) -> AbstractAsyncContextManager[None]:
 
 
 class Records(Protocol):
-    """Small values by key that survive a restart, shared by all processes on one cache folder.
+    """Small values by key that survive a restart, shared by all processes that use the cache.
 
-    A cache: what was put may be gone. A failed read is a miss, a failed write a log line;
-    neither raises. Keys are ``<kind>/<rest>``.
+    A cache: a stored value may be gone. A failed read is a miss, a failed write a log line;
+    neither raises.
     """
 
-    async def get(self, key: str) -> bytes | None: ...
+    async def get(self, key: Key) -> bytes | None: ...
 
-    async def put(self, key: str, value: bytes) -> None: ...
+    async def put(self, key: Key, value: bytes) -> None: ...
 
-    async def forget(self, key: str) -> None: ...
+    async def put_if(
+        self, key: Key, test: Callable[[bytes | None], bool], values: Mapping[Key, bytes | None]
+    ) -> bool:
+        """Write all the values if ``test`` accepts the present value of ``key``; else none.
 
-    async def keys(self, prefix: str) -> list[str]:
-        """All keys that start so, sorted; for commands and start-up, not for requests."""
+        None as a value forgets the record. No other process writes between the test and the
+        writes. ``test`` may run in a thread, and more than once. Returns whether the values were
+        written.
+        """
+
+    async def forget(self, key: Key) -> None: ...
+
+    async def keys(self, kind: RecordKind | None = None, *parts: str) -> list[Key]:
+        """All keys of the kind whose first parts are these, sorted; without a kind, all keys."""

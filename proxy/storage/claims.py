@@ -17,11 +17,9 @@ from urllib.parse import quote, unquote_to_bytes
 
 from proxy.errors import ConfigurationError
 from proxy.storage.base import Records
+from proxy.storage.keys import RecordKind
 
 log = logging.getLogger(__name__)
-
-OLD_PREFIX = "claim/"
-"""Of the records that held claims before, with the keys ``claim/<quoted directory>/<project>``."""
 
 _RETRY_AFTER = 5.0  # seconds after a failed write
 _NO_FILE = (0, 0)
@@ -54,9 +52,8 @@ class Claims:
         except OSError as error:
             problem = f"{self._path} cannot be read ({error.strerror}), which lists private names"
             raise ConfigurationError("cache_dir", problem, "make it readable") from None
-        for key in await records.keys(OLD_PREFIX):
-            _, directory, project = key.split("/", 2)
-            self.add(_unquoted(directory), [project])
+        for key in await records.keys(RecordKind.OLD_CLAIM):
+            self.add(_unquoted(key.namespace), [key.project])
         await self.save()
 
     @property

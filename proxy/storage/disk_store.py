@@ -1,4 +1,4 @@
-"""Blobs in memory and in files, and a store that keeps one file for each digest."""
+"""Blobs in files, and a store that keeps one file for each digest."""
 
 from __future__ import annotations
 
@@ -27,30 +27,6 @@ it. ``st_ctime_ns`` cannot be set back; identities without it, in old records, m
 
 def identity_of(found: os.stat_result) -> FileIdentity:
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns
-
-
-class BytesBlob(Blob):
-    """Bytes in memory, a generated ``.metadata`` for example."""
-
-    def __init__(self, data: bytes, key: str | None = None) -> None:
-        """``key``: the sha256, if the bytes are being written to a store."""
-        self.data = data
-        self._key = key
-
-    @property
-    def key(self) -> str | None:
-        return self._key
-
-    @property
-    def size(self) -> int:
-        return len(self.data)
-
-    async def length(self) -> int:
-        return len(self.data)
-
-    async def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
-        if piece := self.data[start:stop]:
-            yield piece
 
 
 class DiskBlob(Blob):

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,9 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no typ
     """Text keys and bytes as they are; everything that the library would pickle is refused."""
 
     def put(self, key: str) -> Any:
-        if type(key) is not str:
+        if not isinstance(key, str):
             raise TypeError("a key is text")
-        return super().put(key)
+        return super().put(str(key))
 
     def get(self, key: object, raw: bool) -> str:
         if not raw or type(key) is not str:
@@ -149,6 +150,9 @@ class Unwritable(diskcache.Cache):  # type: ignore[misc]  # the library has no t
 
     def delete(self, key: str) -> bool:
         return False
+
+    def transact(self, retry: bool = False) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @property
     def _con(self) -> sqlite3.Connection:

@@ -20,13 +20,13 @@ import msgspec
 from proxy.errors import reason
 from proxy.runtime import compress, decompress, try_lock
 from proxy.storage.base import BlobEntry, BlobStore, Records
+from proxy.storage.keys import Key, RecordKind
 
 log = logging.getLogger(__name__)
 
 _DOWN_TO = 0.9
 _PAUSES = (1.0, 60.0)
 """Seconds before the store is looked through again for files that were busy: first, and most."""
-_USED_PREFIX = "used/"
 
 
 async def _nothing() -> Set[str]:
@@ -69,18 +69,18 @@ class LastUsed:
         """Unix time in seconds; None if nobody knows."""
         if (noted := self._noted.get(key)) is not None:
             return noted
-        record = await self._records.get(_USED_PREFIX + key)
+        record = await self._records.get(Key(RecordKind.LAST_USED, key))
         return float(record) if record and record.isdigit() else None
 
     async def forget(self, key: str) -> None:
         self._noted.pop(key, None)
-        await self._records.forget(_USED_PREFIX + key)
+        await self._records.forget(Key(RecordKind.LAST_USED, key))
 
     async def flush(self) -> None:
         """Write down what was noted."""
         noted = dict(self._noted)
         for key, when in noted.items():
-            await self._records.put(_USED_PREFIX + key, str(int(when)).encode())
+            await self._records.put(Key(RecordKind.LAST_USED, key), str(int(when)).encode())
             if self._noted.get(key) == when:
                 del self._noted[key]
 
@@ -225,9 +225,6 @@ class Evictor:
         return max(entry.stored, await self._last_used.get(entry.key) or 0.0)
 
 
-_PIN_PREFIX = "pin/"
-
-
 class Pins:
     """Shared by all processes on the cache, so that none deletes what another one pinned."""
 
@@ -237,22 +234,22 @@ class Pins:
     async def all(self) -> set[str]:
         """The keys that somebody wants kept."""
         found: set[str] = set()
-        for key in await self._records.keys(_PIN_PREFIX):
+        for key in await self._records.keys(RecordKind.PINS):
             found |= _decode(await self._records.get(key))
         return found
 
     async def get(self, owner: str) -> set[str]:
-        return _decode(await self._records.get(_PIN_PREFIX + owner))
+        return _decode(await self._records.get(Key(RecordKind.PINS, owner)))
 
     async def put(self, owner: str, keys: Collection[str]) -> None:
         """From now on these and no others are the owner's."""
         packed = compress(msgspec.json.encode(sorted(keys)))
-        await self._records.put(_PIN_PREFIX + owner, packed)
+        await self._records.put(Key(RecordKind.PINS, owner), packed)
 
     async def retain(self, owners: Collection[str]) -> None:
         """Let go what is of nobody of these."""
-        for key in await self._records.keys(_PIN_PREFIX):
-            if key.removeprefix(_PIN_PREFIX) not in owners:
+        for key in await self._records.keys(RecordKind.PINS):
+            if key.owner not in owners:
                 await self._records.forget(key)
 
 

@@ -9,12 +9,15 @@ Which files upstream has listed with other bytes than before: counted, across re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from proxy.runtime import compress, decompress
 from proxy.storage.base import Records
+from proxy.storage.keys import Key, RecordKind
 
 PAGE_SCHEMA = 1
 
@@ -52,41 +55,64 @@ class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredPages:
-    """Stored pages by key: the head in one record, the gzipped document in another.
+    """Stored pages: the head in one record, the gzipped document in another.
 
     Two records, since most refreshes change the head alone. The document carries its digest,
     so that a head and the document of another version are never taken for a pair.
+
+    Processes that share the records write in any order: a page that was checked later is never
+    replaced by one that was checked earlier.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, clock: Callable[[], float] = time.time) -> None:
         self._records = records
+        self._clock = clock
 
-    async def head(self, key: str) -> StoredPage | None:
-        record = await self._records.get(f"page/{key}")
-        return _decode(record) if record else None
+    async def head(self, namespace: str, project: str) -> StoredPage | None:
+        return _decode(await self._records.get(Key(RecordKind.PAGE, namespace, project)))
 
-    async def document(self, key: str, digest: str) -> bytes | None:
+    async def document(self, namespace: str, project: str, digest: str) -> bytes | None:
         """The document with that sha256, still compressed: see ``unpack_page``."""
-        record = await self._records.get(f"document/{key}")
+        record = await self._records.get(_keys(namespace, project)[1])
         mark = bytes.fromhex(digest)
         return record[len(mark) :] if record and record.startswith(mark) else None
 
-    async def put(self, key: str, head: StoredPage, packed: bytes) -> None:
-        await self._records.put(f"document/{key}", bytes.fromhex(head.digest) + packed)
-        await self.touch(key, head)
+    async def put(self, namespace: str, project: str, head: StoredPage, packed: bytes) -> bool:
+        """Store the page, unless a page is stored that was checked later."""
+        key, document = _keys(namespace, project)
+        values = {key: _encode(head), document: bytes.fromhex(head.digest) + packed}
+        return await self._records.put_if(key, self._is_newer(head.checked), values)
 
-    async def touch(self, key: str, head: StoredPage) -> None:
-        """A new head for the document that is stored."""
-        record = msgspec.json.encode(_PageRecord(schema=PAGE_SCHEMA, page=head))
-        await self._records.put(f"page/{key}", record)
+    async def touch(self, namespace: str, project: str, head: StoredPage) -> bool:
+        """Store a new head, unless the stored document is another one or was checked later."""
+        key, _ = _keys(namespace, project)
+        test = self._is_newer(head.checked, digest=head.digest)
+        return await self._records.put_if(key, test, {key: _encode(head)})
 
-    async def forget(self, key: str) -> None:
-        await self._records.forget(f"page/{key}")
-        await self._records.forget(f"document/{key}")
+    async def forget(self, namespace: str, project: str, checked: float = math.inf) -> bool:
+        """Forget the page, unless it was checked later."""
+        keys = _keys(namespace, project)
+        return await self._records.put_if(
+            keys[0], self._is_newer(checked), dict.fromkeys(keys, None)
+        )
 
-    async def keys(self, prefix: str) -> list[str]:
-        found = await self._records.keys(f"page/{prefix}")
-        return [key.removeprefix("page/") for key in found]
+    def _is_newer(
+        self, checked: float, *, digest: str | None = None
+    ) -> Callable[[bytes | None], bool]:
+        """Whether what was checked then may replace a stored head, of that digest if given."""
+        now = self._clock()
+
+        def test(record: bytes | None) -> bool:
+            stored = _decode(record)
+            if digest is not None and (stored is None or stored.digest != digest):
+                return False
+            # A later time than now comes from a clock that was wrong: it must not last.
+            return stored is None or not checked < stored.checked <= now
+
+        return test
+
+    async def projects(self, namespace: str) -> set[str]:
+        return {key.project for key in await self._records.keys(RecordKind.PAGE, namespace)}
 
 
 def pack_page(document: bytes) -> bytes:
@@ -102,13 +128,22 @@ class _PageRecord(msgspec.Struct, frozen=True):
     page: StoredPage
 
 
-def _decode(record: bytes) -> StoredPage | None:
-    """None for records of another schema: they are as good as absent."""
+def _keys(namespace: str, project: str) -> tuple[Key, Key]:
+    """Of the head, and of the document."""
+    return Key(RecordKind.PAGE, namespace, project), Key(RecordKind.DOCUMENT, namespace, project)
+
+
+def _encode(head: StoredPage) -> bytes:
+    return msgspec.json.encode(_PageRecord(schema=PAGE_SCHEMA, page=head))
+
+
+def _decode(record: bytes | None) -> StoredPage | None:
+    """None for a record of another schema, which counts as absent."""
     try:
-        found = msgspec.json.decode(record, type=_PageRecord)
+        found = msgspec.json.decode(record, type=_PageRecord) if record else None
     except msgspec.MsgspecError:
         return None
-    return found.page if found.schema == PAGE_SCHEMA else None
+    return found.page if found and found.schema == PAGE_SCHEMA else None
 
 
 class CachedFileRecord(msgspec.Struct, frozen=True):
@@ -130,29 +165,25 @@ class CachedFiles:
 
     def __init__(self, records: Records, namespace: str) -> None:
         self._records = records
-        self._prefix = f"held/{namespace}"
+        self._namespace = namespace
 
     async def get(self, project: str, digest: str, filename: str) -> CachedFileRecord | None:
-        record = await self._records.get(f"{self._prefix}/{project}/{digest}/{filename}")
+        record = await self._records.get(self._key(project, digest, filename))
         try:
             return msgspec.json.decode(record, type=CachedFileRecord) if record else None
         except msgspec.MsgspecError:
             return None
 
     async def put(self, project: str, digest: str, filename: str, held: CachedFileRecord) -> None:
-        key = f"{self._prefix}/{project}/{digest}/{filename}"
-        await self._records.put(key, msgspec.json.encode(held))
+        await self._records.put(self._key(project, digest, filename), msgspec.json.encode(held))
 
     async def names(self, project: str) -> set[tuple[str, str]]:
         """All (digest, filename) remembered of a project."""
-        prefix = f"{self._prefix}/{project}/"
-        keys = await self._records.keys(prefix)
-        return {_pair(key.removeprefix(prefix)) for key in keys}
+        keys = await self._records.keys(RecordKind.CACHED_FILE, self._namespace, project)
+        return {(key.digest, key.filename) for key in keys}
 
-
-def _pair(rest: str) -> tuple[str, str]:
-    digest, _, filename = rest.partition("/")
-    return digest, filename
+    def _key(self, project: str, digest: str, filename: str) -> Key:
+        return Key(RecordKind.CACHED_FILE, self._namespace, project, digest, filename)
 
 
 NO_LONGER_LISTED = "no longer listed upstream"
@@ -173,11 +204,6 @@ DigestHistoryRecord = dict[str, FirstSeenFile]
 """By file name."""
 
 
-def digest_history_key(namespace: str, project: str) -> str:
-    """Of the record of a project."""
-    return f"seen/{namespace}/{project}"
-
-
 def decode_digest_history(record: bytes) -> DigestHistoryRecord:
     """Nothing for a record that is of another version, or damaged."""
     try:
@@ -188,9 +214,6 @@ def decode_digest_history(record: bytes) -> DigestHistoryRecord:
 
 def encode_digest_history(seen: DigestHistoryRecord) -> bytes:
     return compress(msgspec.json.encode(seen))
-
-
-_CHANGED_PREFIX = "changed/"
 
 
 class ChangedFile(msgspec.Struct, frozen=True):
@@ -208,20 +231,19 @@ class ChangedFiles:
         self._records = records
 
     async def note(self, namespace: str, project: str, filename: str, change: ChangedFile) -> None:
-        key = f"{_CHANGED_PREFIX}{namespace}/{project}/{change.now}/{filename}"
+        key = Key(RecordKind.CHANGED_FILE, namespace, project, change.now, filename)
         if await self._records.get(key) is None:
             await self._records.put(key, msgspec.json.encode(change))
 
     async def count(self) -> int:
-        return len(await self._records.keys(_CHANGED_PREFIX))
+        return len(await self._records.keys(RecordKind.CHANGED_FILE))
 
     async def all(self) -> list[tuple[str, str, ChangedFile]]:
         """By project and file name."""
         found = []
-        for key in await self._records.keys(_CHANGED_PREFIX):
-            _, _, project, _, filename = key.split("/", 4)
+        for key in await self._records.keys(RecordKind.CHANGED_FILE):
             if change := _decoded(await self._records.get(key)):
-                found.append((project, filename, change))
+                found.append((key.project, key.filename, change))
         return sorted(found, key=lambda each: (*each[:2], each[2].noticed))
 
 

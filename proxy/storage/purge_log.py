@@ -1,27 +1,43 @@
-"""What was purged from a cache, told to the servers that are running on it through a file."""
+"""What was purged from a cache: written by commands, read by the servers that use the cache."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
+
+from proxy.runtime import in_thread
 
 EVERYTHING = "*"
+"""In a purge log: all cached data, not one project."""
 
 
-class PurgeLog:
-    """One line a project in a file that is only appended to; each reader reads on."""
+class PurgeLog(Protocol):
+    """A contract; each reader reads on from the end of the log at which it was made."""
+
+    async def append(self, projects: Iterable[str]) -> None:
+        """Note the projects, or ``EVERYTHING``. Raises ``OSError``."""
+
+    def read_new(self) -> list[str]:
+        """What was appended since the last call, or since this object was made.
+
+        Does not wait: returns what has arrived so far.
+        """
+
+
+class FilePurgeLog:
+    """``PurgeLog`` with a line for each project in a file that is only appended to."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = self._size()
+        """Bytes."""
 
-    def append(self, projects: Iterable[str]) -> None:
-        """Tell that these were purged. Raises ``OSError``."""
-        with self._path.open("a", encoding="ascii") as file:
-            file.write("".join(f"{project}\n" for project in projects))
+    async def append(self, projects: Iterable[str]) -> None:
+        text = "".join(f"{project}\n" for project in projects)
+        await in_thread(self._append, text)
 
     def read_new(self) -> list[str]:
-        """The projects, or ``EVERYTHING``, that were purged since the last call, or since made."""
         size = self._size()
         if size < self._read:  # somebody emptied the cache folder by hand
             self._read = 0
@@ -35,6 +51,10 @@ class PurgeLog:
             return []
         self._read += len(lines) + len(end)
         return lines.decode("ascii", "replace").split()
+
+    def _append(self, text: str) -> None:
+        with self._path.open("a", encoding="ascii") as file:
+            file.write(text)
 
     def _size(self) -> int:
         try:

@@ -16,7 +16,7 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -32,6 +32,7 @@ from proxy.storage.diskcache_bytes import (
     keys,
 )
 from proxy.storage.folder_checks import private_folder, require_local
+from proxy.storage.keys import Key, RecordKind, prefix_of
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -59,27 +60,46 @@ class DiskRecords:
             private_folder(directory)
         require_local(directory)
         database = Database(directory, lambda: connected(directory, size_limit))
-        self._glance = InlineReader(directory, database)
+        self._inline = InlineReader(directory, database)
         self._reader = DatabaseThread("records-read", database)
         self._writer = DatabaseThread("records-write", database)
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: Key) -> bytes | None:
         with suppress(NeedsThread):
-            return _without_checksum(self._glance.get(key))
+            return _without_checksum(self._inline.get(key))
         return await self._read(lambda cache: _without_checksum(cache.get(key)), None)
 
-    async def keys(self, prefix: str) -> list[str]:
-        return await self._read(lambda cache: keys(cache, prefix), [])
+    async def keys(self, kind: RecordKind | None = None, *parts: str) -> list[Key]:
+        prefix = prefix_of(kind, parts)
+        found: list[str] = await self._read(lambda cache: keys(cache, prefix), [])
+        return list(map(Key.parse, found))
 
-    async def put(self, key: str, value: bytes) -> None:
-        await self._write(lambda cache: cache.set(key, _with_checksum(value), expire=self._keep))
+    async def put(self, key: Key, value: bytes) -> None:
+        await self._write(lambda cache: self._set(cache, key, value))
 
-    async def forget(self, key: str) -> None:
+    async def put_if(
+        self, key: Key, test: Callable[[bytes | None], bool], values: Mapping[Key, bytes | None]
+    ) -> bool:
+        def work(cache: Any) -> bool:
+            with cache.transact():
+                if not test(_without_checksum(cache.get(key))):
+                    return False
+                # Large values are last: their former files are removed before the commit.
+                for each, value in sorted(values.items(), key=lambda item: len(item[1] or b"")):
+                    cache.delete(each) if value is None else self._set(cache, each, value)
+            return True
+
+        return await self._write(work)
+
+    async def forget(self, key: Key) -> None:
         await self._write(lambda cache: cache.delete(key))
+
+    def _set(self, cache: Any, key: Key, value: bytes) -> bool:
+        return bool(cache.set(key, _with_checksum(value), expire=self._keep))
 
     async def close(self) -> None:
         """After what was begun. Nothing may be asked any more."""
-        self._glance.close()
+        self._inline.close()
         await self._writer.close()
         await self._reader.close()
 
@@ -87,17 +107,19 @@ class DiskRecords:
         try:
             return await self._reader.run(work)
         except DATABASE_ERRORS as error:
-            self._tell(error)
+            self._report(error)
             return otherwise
 
-    async def _write(self, work: Callable[[Any], object]) -> None:
+    async def _write(self, work: Callable[[Any], bool]) -> bool:
         try:
-            if await self._writer.run(work):
+            if done := await self._writer.run(work):
                 self._failing = False
         except DATABASE_ERRORS as error:
-            self._tell(error)
+            self._report(error)
+            return False
+        return done
 
-    def _tell(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         """Once, until something could be written again."""
         if not self._failing:
             self._failing = True

@@ -25,6 +25,7 @@ from proxy.bundle.reader import Bundle, ByteSource
 from proxy.bundle.staging import Staging
 from proxy.composition.cache import open_cache
 from proxy.model import ProjectName
+from proxy.storage.keys import RecordKind
 from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
 from tests.support.bundle_fixtures import Near, create, offline, run, seen, settings, take
 from tests.support.upstream_process import ROOT
@@ -97,7 +98,7 @@ def left_in(cache: Path) -> list[str]:
 
 
 WRITES = 6 + 3 + 6 + 1 + 2 * 3
-"""Files, what stands in each project, what remembers files, provenance, two records a page."""
+"""Files, what stands in each project, what remembers files, provenance, each page twice."""
 
 
 @pytest.mark.parametrize("again", ["same", "other"])
@@ -144,7 +145,9 @@ async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
     shutil.copytree(near.cache, cache)
     (sdist,) = (f for f in near.created.manifest.files if f.filename.endswith(".tar.gz"))
     async with open_cache(chosen) as opened:  # the wheel's name, once with the sdist's bytes
-        (key,) = [k for k in await opened.records.keys("held/") if k.endswith(f"/{WHEEL}")]
+        (key,) = [
+            k for k in await opened.records.keys(RecordKind.CACHED_FILE) if k.endswith(f"/{WHEEL}")
+        ]
         namespace, project, _, name = key.split("/")[1:]
         twin = CachedFileRecord(sdist.sha256, sdist.size, sdist.stored)
         held = CachedFiles(opened.records, namespace)

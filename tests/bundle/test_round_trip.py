@@ -24,10 +24,10 @@ from proxy.composition.proxy import open_proxy
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName
+from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import (
     FirstSeenFile,
     StoredPages,
-    digest_history_key,
     encode_digest_history,
     pack_page,
     unpack_page,
@@ -178,24 +178,21 @@ async def test_what_was_evicted_is_left_out_and_told(tmp_path: Path) -> None:
 async def test_a_page_that_is_just_being_replaced_is_not_left_out(
     near: Near, tmp_path: Path
 ) -> None:
-    """A server writes the document first, and then the head that goes with it."""
+    """A server replaces the page after its head was read."""
     (origin,) = near.created.manifest.indexes
-    name = f"{origin.namespace}/beta"
+    place = origin.namespace, "beta"
     shutil.copytree(near.cache, tmp_path / "near")
     async with open_cache(settings(tmp_path / "near", near.upstream)) as cache:
-        head = await cache.pages.head(name)
+        head = await cache.pages.head(*place)
         assert head
         document = b"another page"
         other = msgspec.structs.replace(head, digest=hashlib.sha256(document).hexdigest())
-        mark = bytes.fromhex(other.digest)
-        await cache.records.put(f"document/{name}", mark + pack_page(document))
 
         class Server(StoredPages):
-            async def document(self, key: str, digest: str) -> bytes | None:
-                found = await super().document(key, digest)
-                if key == name and found is None:
-                    await self.touch(key, other)
-                return found
+            async def document(self, namespace: str, project: str, digest: str) -> bytes | None:
+                if (namespace, project) == place and digest != other.digest:
+                    assert await self.put(*place, other, pack_page(document))
+                return await super().document(namespace, project, digest)
 
         busy = replace(cache, pages=Server(cache.records))
         selection = await select_everything(cache.records, [origin.namespace])
@@ -312,14 +309,15 @@ async def other_bytes(near: Near, folder: Path) -> None:
     """A far cache in ``folder/far`` that holds another file under a name that is in the bundle."""
     await take(folder / "far", near.upstream, near.bundle)
     async with open_cache(settings(folder / "far", near.upstream)) as cache:
-        (key,) = [k for k in await cache.records.keys("held/") if k.endswith(f"/{WHEEL}")]
+        (key,) = [
+            k for k in await cache.records.keys(RecordKind.CACHED_FILE) if k.endswith(f"/{WHEEL}")
+        ]
         record = await cache.records.get(key)
         assert record
-        kind, namespace, project, digest, filename = key.split("/")
         await cache.records.forget(key)
-        other = "/".join([kind, namespace, project, "f" * 64, filename])
-        await cache.records.put(other, record.replace(digest.encode(), b"f" * 64))
-        await cache.records.forget(f"page/{namespace}/alpha")
+        other = Key(RecordKind.CACHED_FILE, key.namespace, key.project, "f" * 64, key.filename)
+        await cache.records.put(other, record.replace(key.digest.encode(), b"f" * 64))
+        await cache.records.forget(Key(RecordKind.PAGE, key.namespace, "alpha"))
 
 
 async def test_changed_bytes_under_a_known_name_are_refused_and_nothing_is_imported(
@@ -424,7 +422,8 @@ async def test_bytes_that_contradict_what_was_only_seen_are_a_conflict_too(
     other = FirstSeenFile("f" * 64, None, 10)
     async with open_cache(settings(tmp_path, near.upstream)) as cache:
         await cache.records.put(
-            digest_history_key(origin.namespace, "beta"), encode_digest_history({WHEEL: other})
+            Key(RecordKind.DIGEST_HISTORY, origin.namespace, "beta"),
+            encode_digest_history({WHEEL: other}),
         )
     with pytest.raises(ConflictingBundle, match=f"{WHEEL} of beta"):
         await take(tmp_path, near.upstream, near.bundle)

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from proxy.cli import group
 from proxy.composition.cache import open_cache
 from proxy.config.settings import Settings
+from proxy.storage.keys import Key
 from proxy.storage.mirror_records import ChangedFile, ChangedFiles
 from tests.support.clock import Clock
 from tests.support.content import sha256
@@ -131,7 +132,7 @@ def test_purge_a_project(run: Run, wheel: Path, tmp_path: Path) -> None:
 def test_purge_says_which_names_are_given_up(run: Run, tmp_path: Path) -> None:
     async def claim() -> None:
         async with open_cache(Settings(cache_dir=tmp_path / "cache")) as cache:
-            await cache.records.put("claim/%2Fsrv%2Fpackages/acme-tool", b"acme-tool")
+            await cache.records.put(Key.parse("claim/%2Fsrv%2Fpackages/acme-tool"), b"acme-tool")
 
     asyncio.run(claim())
     assert "acme-tool" not in run("purge", "demo").output
@@ -178,7 +179,7 @@ def test_a_wrong_setting_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_cache_of_the_settings_is_looked_at(tmp_path: Path, clock: Clock) -> None:
     async def make() -> None:
         async with open_cache(Settings(cache_dir=tmp_path / "there"), clock) as cache:
-            await cache.records.put("page/x/demo", b"")
+            await cache.records.put(Key.parse("page/x/demo"), b"")
 
     asyncio.run(make())
     config = tmp_path / "settings.toml"

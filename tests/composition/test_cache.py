@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from proxy.composition.cache import cache_folder, open_cache
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
+from proxy.storage.keys import Key
 from tests.support.clock import Clock
 from tests.support.content import random_bytes, sha256
 from tests.support.mounts import mounted
@@ -62,18 +63,18 @@ async def test_a_server_removes_leftovers_and_what_is_too_much(tmp_path: Path) -
 
 async def test_records_and_last_use_survive(tmp_path: Path, clock: Clock) -> None:
     async with open_cache(settings(tmp_path), clock) as cache:
-        await cache.records.put("page/x/demo", b"value")
+        await cache.records.put(Key.parse("page/x/demo"), b"value")
         cache.used.note("ab" * 32)
     async with open_cache(settings(tmp_path), clock) as cache:
-        assert await cache.records.get("page/x/demo") == b"value"
+        assert await cache.records.get(Key.parse("page/x/demo")) == b"value"
         assert await cache.used.get("ab" * 32) == int(clock())
 
 
 async def holds_nothing(folder: Path, clock: Clock) -> None:
     async with open_cache(settings(folder), clock) as cache:
         await cache.tidy(evict=True)
-        await cache.records.put("a/b", b"c")
-        assert await cache.records.get("a/b") is None
+        await cache.records.put(Key.parse("a/b"), b"c")
+        assert await cache.records.get(Key.parse("a/b")) is None
         assert not stored_keys(cache.folder / "blob")
 
 

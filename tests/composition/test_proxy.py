@@ -19,6 +19,7 @@ from proxy.errors import ConfigurationError, NoSuchFile, NoSuchProject, Upstream
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.maintenance import purge, purge_everything
 from proxy.model import ProjectName
+from proxy.storage.keys import RecordKind
 from tests.support.clock import Clock
 from tests.support.content import read_blob, sha256
 from tests.support.directories import Heard
@@ -93,7 +94,7 @@ async def get(proxy: Proxy, project: ProjectName) -> bytes:
     return await read_blob(artifact.blob)
 
 
-async def remembered(proxy: Proxy, kind: str) -> None:
+async def remembered(proxy: Proxy, kind: RecordKind) -> None:
     """Until there is such a record: it is written after the answer."""
 
     async def is_written() -> bool:
@@ -113,7 +114,7 @@ async def test_ours_first_and_upstream_behind(place: Place) -> None:
         await get(proxy, BAR)
         with pytest.raises(NoSuchProject):
             await proxy.index.page(ProjectName("baz"))
-        await remembered(proxy, "page/")
+        await remembered(proxy, RecordKind.PAGE)
         assert await proxy.index.projects() == {FOO, BAR}
 
 
@@ -166,7 +167,7 @@ async def test_credentials_reach_upstream_and_change_what_is_stored(place: Place
         await proxy.index.page(BAR)
     async with place.open(upstream_username="me", upstream_password="other") as proxy:
         await proxy.index.page(BAR)  # still fresh, for the same user
-        assert len(await proxy.cache.records.keys("page/")) == 2
+        assert len(await proxy.cache.records.keys(RecordKind.PAGE)) == 2
     assert place.upstream.count("/simple/bar/") == 2
 
 
@@ -296,8 +297,8 @@ async def test_leftovers_of_a_crash_are_removed_at_start(place: Place) -> None:
 async def test_what_another_process_purges_is_forgotten(place: Place) -> None:
     async with place.open() as proxy:
         data = await get(proxy, BAR)
-        await remembered(proxy, "held/")
-        await remembered(proxy, "page/")
+        await remembered(proxy, RecordKind.CACHED_FILE)
+        await remembered(proxy, RecordKind.PAGE)
         heard = Heard()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:
@@ -311,7 +312,7 @@ async def test_what_another_process_purges_is_forgotten(place: Place) -> None:
 async def test_all_is_forgotten_when_another_process_purges_everything(place: Place) -> None:
     async with place.open() as proxy:
         await proxy.index.page(BAR)
-        await remembered(proxy, "page/")
+        await remembered(proxy, RecordKind.PAGE)
         heard = Heard()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:

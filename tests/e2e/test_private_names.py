@@ -15,6 +15,7 @@ from proxy.composition.cache import open_cache
 from proxy.config.settings import Settings
 from proxy.errors import PrivateNameWithheld
 from proxy.model import ProjectName
+from proxy.storage.keys import Key
 from proxy.warm.keep.run import temporary_cache
 from tests.support.distributions import make_wheel
 from tests.support.running import Running, running, waystation
@@ -150,7 +151,7 @@ async def test_names_that_a_cache_remembers_bind_each_server_on_it(
 
 async def test_claims_of_older_caches_are_honoured(tmp_path: Path, stranger: Upstream) -> None:
     async with open_cache(Settings(cache_dir=tmp_path / "cache")) as cache:
-        await cache.records.put("claim/%2Fsrv%2Fold/acme-tool", b"acme-tool")
+        await cache.records.put(Key.parse("claim/%2Fsrv%2Fold/acme-tool"), b"acme-tool")
     for _ in range(2):
         async with running(tmp_path, "--upstream", stranger.url) as server:
             assert await status(server, "acme-tool") == 503

@@ -13,10 +13,11 @@ from proxy.events import ChangeOutcome, FileChanged
 from proxy.indexes.mirror.history import DigestHistory
 from proxy.maintenance import purge
 from proxy.model import File, ProjectName, ProjectPage
+from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import ChangedFile, ChangedFiles
 from tests.support.content import sha256
 from tests.support.mirror_site import DEMO, MirrorSite, OpenMirror
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 NAME = "demo-1.0-py3-none-any.whl"
 
@@ -176,12 +177,14 @@ async def test_what_is_seen_is_written_down_at_the_next_look_or_at_the_end(
         site.add(files={"news.py": b""})
         site.clock.advance(601)
         assert await digests(it) == [old_digest]
-        assert len(await it.cache.records.keys("seen/")) == 1  # before the page is looked at again
+        assert (
+            len(await it.cache.records.keys(RecordKind.DIGEST_HISTORY)) == 1
+        )  # before the page is looked at again
     site.add("2.0", "other")
     async with site.open() as it:
         await it.page("other")
     async with site.open() as it:
-        assert len(await it.cache.records.keys("seen/")) == 2
+        assert len(await it.cache.records.keys(RecordKind.DIGEST_HISTORY)) == 2
 
 
 async def test_a_page_with_a_refused_change_is_another_version_than_the_page_itself(
@@ -202,14 +205,14 @@ async def test_a_page_with_a_refused_change_is_another_version_than_the_page_its
         assert (await it.page()).version != refused
 
 
-class Busy(MemoryRecords):
+class Busy(CountedRecords):
     """Writes only when it may."""
 
     def __init__(self) -> None:
         super().__init__()
         self.free = asyncio.Event()
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: Key, value: bytes) -> None:
         await self.free.wait()
         await super().put(key, value)
 
@@ -223,4 +226,4 @@ async def test_nobody_waits_for_the_records_of_other_pages() -> None:
             await ledger.review(ProjectPage(ProjectName(f"a{number}"), files))
     records.free.set()
     await ledger.close()
-    assert len(await records.keys("seen/")) == 300
+    assert len(await records.keys(RecordKind.DIGEST_HISTORY)) == 300

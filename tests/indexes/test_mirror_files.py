@@ -14,6 +14,7 @@ from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamErro
 from proxy.events import Outcome
 from proxy.indexes.mirror.files import LazyDownload
 from proxy.model import File
+from proxy.storage.keys import RecordKind
 from tests.support.content import read_blob, sha256
 from tests.support.distributions import make_wheel
 from tests.support.listings import html_page
@@ -232,7 +233,7 @@ async def test_what_was_once_listed_is_there_while_upstream_is_down(site: Mirror
     async with site.open() as it:
         await it.get(NAME, digest)
     async with site.open() as it:
-        for key in await it.cache.records.keys("page/"):
+        for key in await it.cache.records.keys(RecordKind.PAGE):
             await it.cache.records.forget(key)
     site.upstream.fault("/", DOWN)
     async with site.open() as it:

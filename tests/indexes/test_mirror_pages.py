@@ -142,7 +142,7 @@ async def test_honour_no_store_keeps_such_pages_out_of_the_store(
         assert await it.names() == [ONE, TWO]
         assert await it.names() == [ONE, TWO]
     async with site.open() as it:
-        kinds = {kind.partition("/")[0] for kind in await it.cache.records.keys("")}
+        kinds = {kind.partition("/")[0] for kind in await it.cache.records.keys()}
         assert kinds == {"seen"}
 
 
@@ -190,7 +190,7 @@ async def test_names_that_do_not_exist_leave_no_trace(site: MirrorSite) -> None:
             for _ in range(2):
                 with pytest.raises(NoSuchProject):
                     await it.page(f"nothing-{number}")
-        assert await it.cache.records.keys("") == []
+        assert await it.cache.records.keys() == []
     assert site.upstream.count("nothing") == 50
 
 
@@ -292,7 +292,7 @@ async def test_an_outage_is_no_absence_and_nothing_is_kept_of_it(
             with pytest.raises(UpstreamError):
                 await it.page()
         site.upstream.heal()
-        assert await it.cache.records.keys("") == []
+        assert await it.cache.records.keys() == []
         assert await it.names() == [ONE]
 
 

@@ -10,6 +10,7 @@ import pytest
 from proxy.errors import NoSuchFile, NoSuchProject
 from proxy.events import Outcome
 from proxy.model import File
+from proxy.storage.keys import RecordKind
 from tests.support.mirror_site import DEMO, MirrorSite
 from tests.support.network import connections
 from tests.support.upstream import Fault
@@ -109,7 +110,7 @@ async def test_provenance_is_there_if_it_was_asked_for_before(site: MirrorSite) 
 async def test_what_was_once_listed_is_there_offline(site: MirrorSite) -> None:
     one, _ = await warmed(site)
     async with site.open() as it:
-        for key in await it.cache.records.keys("page/"):
+        for key in await it.cache.records.keys(RecordKind.PAGE):
             await it.cache.records.forget(key)
     async with site.open(offline=True) as it:
         assert len(await it.read(one)) == one.size

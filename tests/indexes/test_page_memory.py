@@ -12,18 +12,19 @@ import pytest
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.page_cache import PageCache, PageStore
 from proxy.model import ProjectName
+from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page
 from tests.support.content import sha256
 from tests.support.directories import Heard
 from tests.support.listings import html_page
 from tests.support.mirror_site import DEMO
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 NOW = 1_000_000.0
 URL = "https://example.com/simple/"
 
 
-class SlowRecords(MemoryRecords):
+class SlowRecords(CountedRecords):
     """Reads of documents begin, and wait for a test."""
 
     def __init__(self) -> None:
@@ -32,9 +33,9 @@ class SlowRecords(MemoryRecords):
         self.go_on = asyncio.Event()
         self.go_on.set()
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: Key) -> bytes | None:
         found = await super().get(key)
-        if key.startswith("document/"):
+        if key.kind is RecordKind.DOCUMENT:
             self.reading.set()
             await self.go_on.wait()
         return found
@@ -161,7 +162,7 @@ async def test_nor_by_one_that_was_read_a_moment_before(rig: MemoryRig) -> None:
 async def test_what_is_being_forgotten_is_not_read_again(rig: MemoryRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
-    rig.memory.forget(DEMO)
+    rig.memory.forget(DEMO, NOW)
     assert await rig.count() is None
     assert rig.records.content == {}
 
@@ -177,18 +178,61 @@ async def test_writes_come_one_after_the_other(rig: MemoryRig) -> None:
     assert known.head.checked == NOW + 50
 
 
+async def test_a_page_that_waits_to_be_written_replaces_no_newer_one(rig: MemoryRig) -> None:
+    """Another process has stored a page that it has checked later."""
+    other = rig.make()
+    await rig.keep(1)  # stored a moment later
+    head, body = rig.page(2, checked=NOW + 1)
+    other.store(DEMO, head, body)
+    await other.close()
+    await rig.memory.close()
+    rig.memory = rig.make()
+    assert await rig.count() == 2
+
+
+async def test_a_page_that_waits_to_be_forgotten_goes_only_if_no_newer_one_is_stored(
+    rig: MemoryRig,
+) -> None:
+    other = rig.make()
+    await rig.keep(1)
+    rig.memory.forget(DEMO, NOW)
+    head, body = rig.page(2, checked=NOW + 1)
+    other.store(DEMO, head, body)
+    await other.close()
+    await rig.memory.close()
+    rig.memory = rig.make()
+    assert await rig.count() == 2
+
+
+async def test_a_new_head_for_a_page_that_was_replaced_leaves_head_and_document_a_pair(
+    rig: MemoryRig,
+) -> None:
+    await rig.keep(1)
+    await rig.memory.close()
+    other, (head, body) = rig.make(), rig.page(2, checked=NOW + 1)
+    other.store(DEMO, head, body)
+    await other.close()
+    rig.memory = rig.make()
+    rig.memory.touch(DEMO, rig.page(1, checked=NOW + 2)[0])
+    await rig.memory.close()
+    rig.memory = rig.make()
+    assert await rig.count() == 2
+
+
 async def test_a_stored_page_that_can_no_longer_be_read_is_absent(rig: MemoryRig) -> None:
     head, _ = rig.page(1)
     body = b"<html><form>Please sign in</form></html>"
     head = StoredPage(
         url=head.url, content_type="text/html", checked=NOW, lifetime=None, digest=sha256(body)
     )
-    await StoredPages(rig.records).put(f"index/{DEMO}", head, pack_page(body))
+    await StoredPages(rig.records).put("index", DEMO, head, pack_page(body))
     assert await rig.count() is None
 
 
 async def test_a_head_without_its_document_is_absent(rig: MemoryRig) -> None:
-    await StoredPages(rig.records).touch(f"index/{DEMO}", rig.page(1)[0])
+    head, body = rig.page(1)
+    await StoredPages(rig.records).put("index", DEMO, head, pack_page(body))
+    await rig.records.forget(Key(RecordKind.DOCUMENT, "index", DEMO))
     assert await rig.count() is None
 
 

@@ -7,7 +7,8 @@ import pytest
 from proxy.maintenance import purge, purge_everything
 from proxy.model import ProjectName
 from proxy.prefetch.sessions import MAX_MEMBERS, MIN_TIMES, InstallHistory, Taken
-from tests.support.records import MemoryRecords
+from proxy.storage.keys import RecordKind
+from tests.support.records import CountedRecords
 from tests.support.speculating import World
 
 
@@ -16,12 +17,12 @@ def taken(*names: str) -> list[Taken]:
 
 
 @pytest.fixture
-def records() -> MemoryRecords:
-    return MemoryRecords()
+def records() -> CountedRecords:
+    return CountedRecords()
 
 
 @pytest.fixture
-def together(records: MemoryRecords) -> InstallHistory:
+def together(records: CountedRecords) -> InstallHistory:
     return InstallHistory(records, "main")
 
 
@@ -57,14 +58,14 @@ async def test_the_last_install_comes_first_and_what_is_missing_time_and_again_g
 
 
 async def test_one_project_alone_is_no_install(
-    together: InstallHistory, records: MemoryRecords
+    together: InstallHistory, records: CountedRecords
 ) -> None:
     await together.remember(taken("aaa"))
     assert records.content == {}
 
 
 async def test_the_same_install_again_writes_nothing(
-    together: InstallHistory, records: MemoryRecords
+    together: InstallHistory, records: CountedRecords
 ) -> None:
     await together.remember(taken("aaa", "bbb"))
     writes = records.writes
@@ -73,7 +74,7 @@ async def test_the_same_install_again_writes_nothing(
 
 
 async def test_an_install_is_remembered_up_to_a_size(
-    together: InstallHistory, records: MemoryRecords
+    together: InstallHistory, records: CountedRecords
 ) -> None:
     await together.remember(taken(*(f"p{number}" for number in range(2 * MAX_MEMBERS))))
     assert len(records.content) == MAX_MEMBERS
@@ -81,7 +82,7 @@ async def test_an_install_is_remembered_up_to_a_size(
 
 
 async def test_records_that_cannot_be_read_are_as_good_as_absent(
-    together: InstallHistory, records: MemoryRecords
+    together: InstallHistory, records: CountedRecords
 ) -> None:
     await together.remember(taken("aaa", "bbb"))
     records.content["together/main/aaa"] = b"junk"
@@ -152,10 +153,10 @@ async def test_an_install_is_put_down_when_it_is_over_and_not_only_at_the_end(
         await client.install(*wheels)
         await it.settled()
         await it.prefetcher.sweep()
-        assert await it.proxy.cache.records.keys("together/") == []
+        assert await it.proxy.cache.records.keys(RecordKind.INSTALL_HISTORY) == []
         world.clock.advance(31)
         await it.prefetcher.sweep()
-        assert len(await it.proxy.cache.records.keys("together/")) == 2
+        assert len(await it.proxy.cache.records.keys(RecordKind.INSTALL_HISTORY)) == 2
 
 
 async def test_of_clients_that_tell_nothing_nothing_is_remembered(world: World) -> None:
@@ -163,7 +164,7 @@ async def test_of_clients_that_tell_nothing_nothing_is_remembered(world: World) 
     async with world.open() as it, it.client("crawler/1.0") as client:
         await client.install(*wheels)
     async with world.cache() as cache:
-        assert await cache.records.keys("together/") == []
+        assert await cache.records.keys(RecordKind.INSTALL_HISTORY) == []
 
 
 async def test_a_purge_of_a_project_forgets_what_it_was_asked_for_with(world: World) -> None:
@@ -172,4 +173,4 @@ async def test_a_purge_of_a_project_forgets_what_it_was_asked_for_with(world: Wo
         await client.install(*wheels)
     async with world.cache() as cache:
         await purge(cache, ["aaa"])
-        assert await cache.records.keys("together/") == ["together/main/bbb"]
+        assert await cache.records.keys(RecordKind.INSTALL_HISTORY) == ["together/main/bbb"]

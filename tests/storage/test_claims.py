@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from proxy.storage.claims import Claims, some_of
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 ROOT = "/srv/my packages"
 
 
 async def loaded(file: Path) -> Claims:
     claims = Claims(file)
-    await claims.load(MemoryRecords())
+    await claims.load(CountedRecords())
     return claims
 
 

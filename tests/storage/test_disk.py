@@ -13,7 +13,8 @@ import pytest
 from proxy.errors import IndexUnavailable, StoreDamaged
 from proxy.runtime.file_io import PIECE_SIZE
 from proxy.storage.base import BlobStore
-from proxy.storage.disk_store import BytesBlob, DiskBlob, DiskStore, identity_of
+from proxy.storage.disk_store import DiskBlob, DiskStore, identity_of
+from proxy.storage.in_memory import BytesBlob
 from tests.support.content import read_blob
 
 CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one

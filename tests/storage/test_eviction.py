@@ -14,6 +14,7 @@ import pytest
 
 from proxy.storage.disk_store import DiskStore
 from proxy.storage.eviction import Evictor, LastUsed, Pins
+from proxy.storage.keys import RecordKind
 from proxy.storage.records import DiskRecords
 from tests.support.clock import Clock
 from tests.support.stored import stored_bytes, stored_keys
@@ -186,10 +187,10 @@ async def test_what_is_deleted_is_no_longer_remembered_as_used(cache: Cache) -> 
     for number in range(10):
         cache.used.note(key(number))
     await cache.used.flush()
-    assert len(await cache.records.keys("used/")) == 10
+    assert len(await cache.records.keys(RecordKind.LAST_USED)) == 10
     cache.clock.advance(120)
     await cache.evictor(0).enforce()
-    assert await cache.records.keys("used/") == []
+    assert await cache.records.keys(RecordKind.LAST_USED) == []
 
 
 async def test_a_folder_that_cannot_be_written_is_left_alone(cache: Cache) -> None:
@@ -206,7 +207,7 @@ async def test_uses_are_written_down_now_and_then_and_at_the_end(
         used.note(key(1))
 
         async def is_written() -> bool:
-            return bool(await records.keys("used/"))
+            return bool(await records.keys(RecordKind.LAST_USED))
 
         await until(is_written)
     async with LastUsed(records, clock=clock) as used:

@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from proxy.storage.mirror_records import CachedFileRecord, CachedFiles
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 FILE = CachedFileRecord("ab" * 32, 100, 1_000_000.5, "2024-01-02T03:04:05Z")
 OTHER = CachedFileRecord("cd" * 32, 5, 2.0)
 
 
 async def test_a_file_is_found_by_project_digest_and_name() -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     held = CachedFiles(records, "pypi")
     await held.put("demo", "ab" * 32, "demo-1.0.zip", FILE)
     await held.put("demo", "-", "demo-1.0.zip", OTHER)
@@ -22,14 +22,14 @@ async def test_a_file_is_found_by_project_digest_and_name() -> None:
 
 
 async def test_indexes_are_apart() -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     await CachedFiles(records, "pypi").put("demo", "-", "demo-1.0.zip", FILE)
     assert await CachedFiles(records, "other").get("demo", "-", "demo-1.0.zip") is None
     assert await CachedFiles(records, "other").names("demo") == set()
 
 
 async def test_the_names_are_those_of_the_project_alone() -> None:
-    held = CachedFiles(MemoryRecords(), "pypi")
+    held = CachedFiles(CountedRecords(), "pypi")
     await held.put("demo", "md5-" + "0" * 32, "demo-1.0+cu1.zip", FILE)
     await held.put("demo", "-", "demo-1.0+cu1.zip.metadata", FILE)
     await held.put("demo-more", "-", "demo-more-1.0.zip", FILE)
@@ -41,6 +41,6 @@ async def test_the_names_are_those_of_the_project_alone() -> None:
 
 @pytest.mark.parametrize("record", [b"", b"{", b"{}", b'{"sha256": 5}'])
 async def test_a_record_that_cannot_be_read_is_absent(record: bytes) -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     records.content["held/pypi/demo/-/demo-1.0.zip"] = record
     assert await CachedFiles(records, "pypi").get("demo", "-", "demo-1.0.zip") is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from proxy.storage.eviction import Pins
+from proxy.storage.keys import Key
 from proxy.storage.records import DiskRecords
 
 
@@ -24,6 +25,6 @@ async def test_pins_of_all_count_and_each_replaces_its_own(tmp_path: Path) -> No
 
 async def test_a_damaged_record_pins_nothing(tmp_path: Path) -> None:
     records = DiskRecords(tmp_path / "records")
-    await records.put("pin/one", b"nonsense")
+    await records.put(Key.parse("pin/one"), b"nonsense")
     assert await Pins(records).all() == set()
     await records.close()

@@ -22,6 +22,7 @@ from proxy.composition.mirror import mirrored
 from proxy.composition.proxy import open_proxy
 from proxy.config.settings import Settings
 from proxy.model import METADATA, PROVENANCE, ProjectName
+from proxy.storage.keys import RecordKind
 from proxy.upstream.answers import UpstreamOrigin
 from tests.support.content import read_blob
 from tests.support.distributions import make_sdist, make_wheel
@@ -174,9 +175,9 @@ async def _made(
 async def seen(cache: Path) -> dict[str, bytes]:
     """What is in a cache for anybody to see: records by key, and files."""
     async with open_cache(settings(cache, "http://127.0.0.1:1/simple/")) as opened:
-        kinds = ("page/", "document/", "held/", "provenance/")
+        kinds = [kind for kind in RecordKind if kind.is_carried]
         keys = [key for kind in kinds for key in await opened.records.keys(kind)]
-        found = {key: await opened.records.get(key) or b"" for key in keys}
+        found: dict[str, bytes] = {key: await opened.records.get(key) or b"" for key in keys}
         files = {
             key: stored_path(opened.folder / "blob", key).read_bytes()
             for key in stored_keys(opened.folder / "blob")

@@ -12,7 +12,7 @@ from typing import Any
 from proxy.events import Event, PageChanged, PageRevalidated
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 FOO = ProjectName("foo")
 BAR = ProjectName("bar")
@@ -45,10 +45,10 @@ class Heard(list[Event]):
 
 @asynccontextmanager
 async def opened(
-    root: Path, records: MemoryRecords | None = None, heard: Heard | None = None, **options: Any
+    root: Path, records: CountedRecords | None = None, heard: Heard | None = None, **options: Any
 ) -> AsyncIterator[LocalDirectory]:
     events = Heard() if heard is None else heard
-    records = records or MemoryRecords()
+    records = records or CountedRecords()
     options = {"claims": records.claims} | options
     directory = LocalDirectory("private", root, records, events, **options)
     await directory.open()

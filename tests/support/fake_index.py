@@ -12,7 +12,7 @@ from proxy.errors import NoSuchProject
 from proxy.events import Events, FileAnswered, Outcome, PageAnswered, PageChanged
 from proxy.indexes import CheckFile
 from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage
-from proxy.storage.disk_store import BytesBlob
+from proxy.storage.in_memory import BytesBlob
 
 
 class FakeIndex:

@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from proxy.composition.cache import open_cache
 from proxy.composition.mirror import mirrored
 from proxy.storage.base import Records
 from proxy.storage.disk_store import DiskStore
+from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import StoredPages
 from tests.support.bundle_fixtures import settings
 
@@ -38,17 +39,23 @@ class DyingRecords:
         self._records = records
         self._write = write
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: Key) -> bytes | None:
         return await self._records.get(key)
 
-    async def keys(self, prefix: str) -> list[str]:
-        return await self._records.keys(prefix)
+    async def keys(self, kind: RecordKind | None = None, *parts: str) -> list[Key]:
+        return await self._records.keys(kind, *parts)
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: Key, value: bytes) -> None:
         self._write()
         await self._records.put(key, value)
 
-    async def forget(self, key: str) -> None:
+    async def put_if(
+        self, key: Key, test: Callable[[bytes | None], bool], values: Mapping[Key, bytes | None]
+    ) -> bool:
+        self._write()
+        return await self._records.put_if(key, test, values)
+
+    async def forget(self, key: Key) -> None:
         self._write()
         await self._records.forget(key)
 

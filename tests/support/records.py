@@ -1,30 +1,26 @@
-"""Records in a dictionary, for tests of those who keep some."""
+"""Records in memory that count, for tests."""
 
 from __future__ import annotations
 
 from proxy.storage.claims import Claims
+from proxy.storage.in_memory import MemoryRecords
+from proxy.storage.keys import Key
 
 
-class MemoryRecords:
-    """Counts what is asked of it; its content survives whoever used it."""
+class CountedRecords(MemoryRecords):
+    """Counts reads and writes; the content survives the objects that use it."""
 
     def __init__(self) -> None:
-        self.content: dict[str, bytes] = {}
+        super().__init__()
         self.claims = Claims()
         """Of a cache with these records."""
         self.reads = 0
         self.writes = 0
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: Key) -> bytes | None:
         self.reads += 1
-        return self.content.get(key)
+        return await super().get(key)
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: Key, value: bytes) -> None:
         self.writes += 1
-        self.content[key] = value
-
-    async def forget(self, key: str) -> None:
-        self.content.pop(key, None)
-
-    async def keys(self, prefix: str) -> list[str]:
-        return sorted(key for key in self.content if key.startswith(prefix))
+        await super().put(key, value)

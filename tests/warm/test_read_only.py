@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxy.composition.cache import open_cache
+from proxy.storage.keys import Key, RecordKind
 from proxy.storage.records import DiskRecords
 from tests.support.mounts import read_only
 from tests.support.permissions import readable_alone
@@ -107,10 +108,10 @@ async def test_what_a_killed_process_left_is_read_as_far_as_it_can_be(
     """The newest rows are in the log, which SQLite reads only with its index beside it."""
     async with asyncio.timeout(60):
         records = DiskRecords(tmp_path / "records")
-        await records.put("page/a", b"x")
+        await records.put(Key.parse("page/a"), b"x")
         await records.close()
         records = DiskRecords(tmp_path / "records")
-        await records.put("page/b", b"y")
+        await records.put(Key.parse("page/b"), b"y")
         copy = tmp_path / "copy"
         copy.mkdir(mode=0o700)
         for suffix in ("", *left):  # as they lie there while it is open
@@ -118,10 +119,10 @@ async def test_what_a_killed_process_left_is_read_as_far_as_it_can_be(
         await records.close()
         with read_only(copy):
             copied = DiskRecords(copy)
-            keys = await copied.keys("page/")
-            await copied.put("page/c", b"z")
-            assert await copied.get("page/a") == b"x"
-            assert await copied.get("page/c") is None
+            keys = await copied.keys(RecordKind.PAGE)
+            await copied.put(Key.parse("page/c"), b"z")
+            assert await copied.get(Key.parse("page/a")) == b"x"
+            assert await copied.get(Key.parse("page/c")) is None
             await copied.close()
     assert keys == (["page/a", "page/b"] if "-shm" in left else ["page/a"])
 
@@ -132,5 +133,5 @@ async def test_the_server_says_that_nothing_is_kept(
     with read_only(here.cache):
         async with open_cache(here.settings()) as cache:
             await cache.tidy(evict=False)
-            await cache.records.put("page/a", b"x")
+            await cache.records.put(Key.parse("page/a"), b"x")
     assert [each.message.partition(": ")[2] for each in caplog.records] == ["nothing new is kept"]

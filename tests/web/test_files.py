@@ -13,7 +13,8 @@ import pytest
 
 from proxy.errors import GoneUpstream, StoreDamaged, UpstreamError, UpstreamTimeout
 from proxy.model import Blob
-from proxy.storage.disk_store import BytesBlob, DiskBlob
+from proxy.storage.disk_store import DiskBlob
+from proxy.storage.in_memory import BytesBlob
 from tests.support.content import random_bytes, sha256
 from tests.support.download_rig import open_rig
 from tests.support.fake_index import FakeIndex

@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.storage.disk_store import BytesBlob, DiskBlob
+from proxy.storage.disk_store import DiskBlob
+from proxy.storage.in_memory import BytesBlob
 from proxy.web.server import Server, tls_context
 from tests.support.content import random_bytes
 from tests.support.fake_index import FakeIndex

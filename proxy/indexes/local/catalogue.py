@@ -33,7 +33,7 @@ from proxy.distributions import (
 from proxy.indexes.local.scan import DirectoryEntry, Place
 from proxy.model import ProjectName
 from proxy.runtime import SingleFlight
-from proxy.storage import FileIdentity, Records, identity_of
+from proxy.storage import FileIdentity, Key, Records, identity_of
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Remembered(msgspec.Struct):
 class Catalogue:
     """Details of files by place, valid as long as the file's identity is the same."""
 
-    def __init__(self, key: str, records: Records, clock: Callable[[], float]) -> None:
+    def __init__(self, key: Key, records: Records, clock: Callable[[], float]) -> None:
         """``key`` is where in the records it is kept; ``clock`` gives Unix time in seconds."""
         self._key = key
         self._records = records

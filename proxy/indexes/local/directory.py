@@ -23,7 +23,7 @@ from proxy.indexes.local.table import Changes
 from proxy.indexes.local.tree import DirectoryTree
 from proxy.model import METADATA, Artifact, Blob, ProjectName, ProjectPage
 from proxy.runtime import BoundedDict
-from proxy.storage import BytesBlob, Claims, DiskBlob, Records, some_of
+from proxy.storage import BytesBlob, Claims, DiskBlob, Key, RecordKind, Records, some_of
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class LocalDirectory:
         self._name = name
         self._events = events
         self._rescan = rescan
-        self._catalogue = Catalogue(f"local/{root}", records, clock)
+        self._catalogue = Catalogue(Key(RecordKind.LOCAL_FILES, str(root)), records, clock)
         self._root = str(root)
         self._claims = claims or Claims()
         if not optional:

@@ -20,7 +20,7 @@ from proxy.indexes.local.catalogue import Catalogue, Details, Unstable, read_met
 from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.scan import DirectoryEntry, RejectedFile
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.storage import Records
+from proxy.storage import Key, RecordKind, Records
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -119,7 +119,8 @@ class Contents:
 
     async def metadata(self, owner: DirectoryEntry, file: File) -> bytes:
         """METADATA of a wheel, as promised. Raises ``NoSuchFile`` and ``IndexUnavailable``."""
-        digest, key = file.hashes["sha256"], f"metadata/{file.hashes['sha256']}"
+        digest = file.hashes["sha256"]
+        key = Key(RecordKind.LOCAL_METADATA, digest)
         data = await self._records.get(key)
         if data is not None and hashlib.sha256(data).hexdigest() == digest:
             return data

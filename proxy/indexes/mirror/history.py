@@ -28,9 +28,10 @@ from proxy.storage import (
     ChangedFiles,
     DigestHistoryRecord,
     FirstSeenFile,
+    Key,
+    RecordKind,
     Records,
     decode_digest_history,
-    digest_history_key,
     encode_digest_history,
 )
 
@@ -115,7 +116,7 @@ class DigestHistory:
                 await self._written(project)
 
     async def _seen(self, project: ProjectName, size: int) -> DigestHistoryRecord:
-        record = await self._records.get(digest_history_key(self._namespace, project))
+        record = await self._records.get(Key(RecordKind.DIGEST_HISTORY, self._namespace, project))
         return await run_in_worker(size, lambda: decode_digest_history(record)) if record else {}
 
     async def close(self) -> None:
@@ -135,7 +136,9 @@ class DigestHistory:
         size = HISTORY_BYTES_PER_FILE * len(news.page.files)
         packed = await run_in_worker(size, lambda: _learned(news))
         if packed is not None:
-            await self._records.put(digest_history_key(self._namespace, project), packed)
+            await self._records.put(
+                Key(RecordKind.DIGEST_HISTORY, self._namespace, project), packed
+            )
 
     async def _tell(self, project: ProjectName, old: FirstSeenFile, new: File) -> None:
         """Loudly, but once: pages are read often. It is counted for good."""
@@ -215,7 +218,9 @@ class RemovedFiles:
 
     async def shown(self, page: ProjectPage) -> ProjectPage:
         """The page with what it does not list any more."""
-        record = await self._records.get(digest_history_key(self._namespace, page.project))
+        record = await self._records.get(
+            Key(RecordKind.DIGEST_HISTORY, self._namespace, page.project)
+        )
         seen = (
             await run_in_worker(5 * len(record), lambda: decode_digest_history(record))
             if record

@@ -150,13 +150,14 @@ class PageCache:
     def touch(self, project: ProjectName, head: StoredPage) -> None:
         self._store.touch(project, head)
 
-    def unstore(self, project: ProjectName) -> None:
-        """Out of the store; memory keeps it."""
-        self._store.forget(project)
+    def unstore(self, project: ProjectName, checked: float) -> None:
+        """Remove the page from the store, unless it was checked later; memory keeps the page."""
+        self._store.forget(project, checked)
 
-    def forget(self, project: ProjectName) -> None:
+    def forget(self, project: ProjectName, checked: float) -> None:
+        """Remove the page, from the store unless it was checked later."""
         self.drop(project)
-        self._store.forget(project)
+        self._store.forget(project, checked)
         self._events(PageChanged(project))
 
     def is_absent(self, project: ProjectName) -> None:
@@ -207,15 +208,14 @@ class PageStore:
         self._closing = asyncio.Event()
 
     async def head(self, project: ProjectName) -> StoredPage | None:
-        return await self._pages.head(self._key(project))
+        return await self._pages.head(self._namespace, project)
 
     async def document(self, project: ProjectName, digest: str) -> bytes | None:
         """As ``Pages.document``."""
-        return await self._pages.document(self._key(project), digest)
+        return await self._pages.document(self._namespace, project, digest)
 
     async def projects(self) -> set[ProjectName]:
-        keys = await self._pages.keys(f"{self._namespace}/")
-        return {ProjectName(key.rpartition("/")[2]) for key in keys}
+        return {ProjectName(name) for name in await self._pages.projects(self._namespace)}
 
     async def settled(self, project: ProjectName) -> None:
         """Until all that was to be written of it by now has been."""
@@ -228,26 +228,23 @@ class PageStore:
                 await asyncio.wait_for(self._closing.wait(), WRITE_DELAY)
             # Not where answers are made: this has time, and needs no lock.
             packed = await asyncio.to_thread(pack_page, document)
-            await self._pages.put(self._key(project), head, packed)
+            await self._pages.put(self._namespace, project, head, packed)
 
         self._write(project, write())
 
     def touch(self, project: ProjectName, head: StoredPage) -> None:
         """A new head for the document that is stored."""
-        self._write(project, self._pages.touch(self._key(project), head))
+        self._write(project, self._pages.touch(self._namespace, project, head))
 
-    def forget(self, project: ProjectName) -> None:
-        self._write(project, self._pages.forget(self._key(project)))
+    def forget(self, project: ProjectName, checked: float) -> None:
+        self._write(project, self._pages.forget(self._namespace, project, checked))
 
     async def close(self) -> None:
         """Write at once what waits to be written."""
         self._closing.set()
         await asyncio.gather(*self._writes.values(), return_exceptions=True)
 
-    def _key(self, project: ProjectName) -> str:
-        return f"{self._namespace}/{project}"
-
-    def _write(self, project: ProjectName, work: Coroutine[Any, Any, None]) -> None:
+    def _write(self, project: ProjectName, work: Coroutine[Any, Any, object]) -> None:
         before = self._writes.get(project)
 
         async def in_turn() -> None:

@@ -89,7 +89,7 @@ class Refresh:
         if document.storable or not self._honour_no_store:
             self._memory.store(project, head, document.body)
         else:
-            self._memory.unstore(project)
+            self._memory.unstore(project, head.checked)
         if known and known.head.digest == head.digest:  # sent again, for want of validators
             return kept.page, Outcome.REVALIDATED
         return kept.page, Outcome.MISS
@@ -130,7 +130,7 @@ class Refresh:
         if known and doubted and self._is_usable(known):
             return self._keep_doubting(project, known, gone_since=since or now)
         if known:
-            self._memory.forget(project)
+            self._memory.forget(project, now)
         else:
             self._memory.is_absent(project)
         raise NoSuchProject(project)

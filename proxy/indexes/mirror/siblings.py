@@ -17,7 +17,16 @@ from proxy.events import Outcome
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.model import Artifact, File, ProjectName
 from proxy.runtime import SingleFlight, in_thread
-from proxy.storage import BlobStore, BytesBlob, Records, Room, as_local_file, no_limit
+from proxy.storage import (
+    BlobStore,
+    BytesBlob,
+    Key,
+    RecordKind,
+    Records,
+    Room,
+    as_local_file,
+    no_limit,
+)
 from proxy.upstream import DigestCheck, Expected, Remote, Spool
 
 log = logging.getLogger(__name__)
@@ -85,7 +94,7 @@ class MirrorSiblings:
         self, project: ProjectName, sibling: File, digest: str, asked: float
     ) -> Artifact:
         """The provenance as upstream has it now, at most ten minutes old, or the last known."""
-        key = f"provenance/{self._namespace}/{project}/{digest}/{sibling.filename}"
+        key = Key(RecordKind.PROVENANCE, self._namespace, project, digest, sibling.filename)
         data, outcome = await self._flights.do(
             key, lambda: self._attested(project, sibling, digest, asked, key)
         )
@@ -167,7 +176,7 @@ class MirrorSiblings:
             spool.close()
 
     async def _attested(
-        self, project: ProjectName, sibling: File, digest: str, asked: float, key: str
+        self, project: ProjectName, sibling: File, digest: str, asked: float, key: Key
     ) -> Document:
         stored, data = _aged(await self._records.get(key))
         if data and (self._offline or 0 <= self._clock() - stored < PROVENANCE_TTL):

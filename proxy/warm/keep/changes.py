@@ -18,7 +18,7 @@ import msgspec
 from proxy.errors import NoSuchFile
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import compress, decompress
-from proxy.storage import NO_LONGER_LISTED, Records
+from proxy.storage import NO_LONGER_LISTED, Key, RecordKind, Records
 from proxy.warm.keep.table import FileKey
 
 
@@ -142,9 +142,6 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-_STATE_PREFIX = "kept/"
-
-
 class KeepState(msgspec.Struct, frozen=True):
     ran: float = 0.0
     """Unix time in seconds at which the last run began."""
@@ -158,7 +155,7 @@ class KeepStates:
         self._records = records
 
     async def get(self, owner: str) -> KeepState:
-        record = await self._records.get(_STATE_PREFIX + owner)
+        record = await self._records.get(Key(RecordKind.KEEP_STATE, owner))
         try:
             return (
                 msgspec.json.decode(decompress(record), type=KeepState) if record else KeepState()
@@ -167,10 +164,12 @@ class KeepStates:
             return KeepState()
 
     async def put(self, owner: str, state: KeepState) -> None:
-        await self._records.put(_STATE_PREFIX + owner, compress(msgspec.json.encode(state)))
+        await self._records.put(
+            Key(RecordKind.KEEP_STATE, owner), compress(msgspec.json.encode(state))
+        )
 
     async def retain(self, owners: Collection[str]) -> None:
         """Forget those of nobody of these."""
-        for key in await self._records.keys(_STATE_PREFIX):
-            if key.removeprefix(_STATE_PREFIX) not in owners:
+        for key in await self._records.keys(RecordKind.KEEP_STATE):
+            if key.owner not in owners:
                 await self._records.forget(key)

@@ -22,7 +22,7 @@ from proxy.model import ProjectName
 from tests.support.content import read_blob
 from tests.support.directories import BAR, FOO, Heard, names, opened, reads_of
 from tests.support.distributions import core_metadata, make_sdist, make_wheel, tarred
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 from tests.support.waiting import until
 
 W1, W2 = "foo-1.0-py3-none-any.whl", "foo-2.0-py3-none-any.whl"
@@ -149,7 +149,7 @@ async def test_bytes_replaced_with_the_size_and_time_of_before_have_another_dige
 
 async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: Path) -> None:
     old, new = alike(tmp_path / "made")
-    root, records = tmp_path / "root", MemoryRecords()
+    root, records = tmp_path / "root", CountedRecords()
     root.mkdir()
     (root / W1).write_bytes(old)
     async with opened(root, records) as directory:
@@ -166,7 +166,7 @@ async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: 
 async def test_what_a_former_version_remembered_is_read_anew_and_keeps_its_times(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    root, records = tmp_path / "root", MemoryRecords()
+    root, records = tmp_path / "root", CountedRecords()
     wheel = make_wheel(root, "foo", "1.0")
     async with opened(root, records) as directory:
         (file,) = (await directory.page(FOO)).files
@@ -306,7 +306,7 @@ async def test_an_old_name_that_appears_goes_to_the_project_it_is_of(
 
 
 async def test_what_other_bytes_confirmed_of_an_old_name_is_forgotten(tmp_path: Path) -> None:
-    root, records = tmp_path / "root", MemoryRecords()
+    root, records = tmp_path / "root", CountedRecords()
     root.mkdir()
     for name, version, project in (("foo", "1.0-1", FOO), ("foo-1.0", "1", ProjectName("foo-1-0"))):
         content = tarred({"foo-1.0-1/PKG-INFO": core_metadata(name, version)})
@@ -486,7 +486,7 @@ async def test_a_file_that_is_never_closed_is_listed_in_the_end(
 
 
 async def test_files_are_read_before_anybody_asks_and_only_once(tmp_path: Path) -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     root = tmp_path / "root"
     for number in range(5):
         make_wheel(root, "foo", f"{number}.0")
@@ -562,7 +562,7 @@ def _write(path: Path, content: bytes = b"") -> None:
     path.write_bytes(content)
 
 
-CLAIMS: dict[str, Callable[[Path, MemoryRecords], object]] = {
+CLAIMS: dict[str, Callable[[Path, CountedRecords], object]] = {
     "a file": lambda root, _: make_wheel(root, "foo", "1.0"),
     "a file in a folder": lambda root, _: make_wheel(root / "any", "foo", "1.0"),
     "a folder": lambda root, _: (root / "foo").mkdir(),
@@ -579,7 +579,7 @@ async def test_a_name_that_was_absent_is_claimed_as_soon_as_something_claims_it(
     root: Path, watch: bool, what: str
 ) -> None:
     root.mkdir()
-    records = MemoryRecords()
+    records = CountedRecords()
     async with opened(root, records, watch=watch) as local:
         for _ in range(2):
             with pytest.raises(NoSuchProject):

@@ -10,14 +10,14 @@ from proxy.errors import NoSuchProject
 from proxy.storage.claims import Claims
 from tests.support.directories import BAR, FOO, names, opened
 from tests.support.distributions import make_wheel
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 
 @pytest.mark.parametrize("watch", [True, False])
 async def test_a_claim_purged_right_after_its_files_were_deleted_is_gone(
     tmp_path: Path, watch: bool
 ) -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     wheel = make_wheel(tmp_path, "foo", "1.0")
     async with opened(tmp_path, records, watch=watch) as directory:
         assert await names(directory) == [wheel.name]
@@ -45,13 +45,13 @@ async def test_a_name_that_is_purged_while_it_has_files_stays_private(
         wheel.unlink()
         assert await names(directory) == []
     claims = Claims(file)
-    await claims.load(MemoryRecords())
+    await claims.load(CountedRecords())
     async with opened(root, claims=claims, watch=watch) as directory:
         assert await names(directory) == []
 
 
 async def test_only_the_claim_that_is_named_is_given_up(tmp_path: Path) -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     for name in ("foo", "bar"):
         make_wheel(tmp_path, name, "1.0")
     async with opened(tmp_path, records) as directory:

@@ -11,8 +11,9 @@ from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.page import Contents
 from proxy.indexes.local.tree import DirectoryTree
+from proxy.storage.keys import Key, RecordKind
 from tests.support.distributions import core_metadata, tarred
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 
 async def test_a_name_is_confirmed_though_its_file_was_read_while_the_directory_was_listed(
@@ -20,8 +21,8 @@ async def test_a_name_is_confirmed_though_its_file_was_read_while_the_directory_
 ) -> None:
     content = tarred({"foo-1.0-1/PKG-INFO": core_metadata("foo", "1.0-1")})
     (tmp_path / "foo-1.0-1.tar.gz").write_bytes(content)
-    records = MemoryRecords()
-    catalogue = Catalogue("local/x", records, time.time)
+    records = CountedRecords()
+    catalogue = Catalogue(Key(RecordKind.LOCAL_FILES, "x"), records, time.time)
     unread = DirectoryTree(
         tmp_path, legacy=False, named=lambda place, _: parse_filename(place[1]), clock=time.time
     )

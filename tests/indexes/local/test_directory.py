@@ -15,11 +15,12 @@ from proxy.events import FileAnswered, Outcome, PageAnswered
 from proxy.indexes.base import Index
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
+from proxy.storage.keys import RecordKind
 from tests.support.clock import Clock
 from tests.support.content import read_blob
 from tests.support.directories import BAR, FOO, Heard, names, opened
 from tests.support.distributions import core_metadata, make_sdist, make_wheel, tarred, zipped
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 
 def _sha256(path: Path) -> str:
@@ -94,10 +95,10 @@ async def test_metadata_are_those_of_each_wheel(tmp_path: Path) -> None:
 
 async def test_metadata_that_were_damaged_in_the_records_are_read_anew(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
-    records = MemoryRecords()
+    records = CountedRecords()
     async with opened(tmp_path, records) as directory:
         artifact = await directory.file(FOO, wheel.name + ".metadata")
-        (key,) = await records.keys("metadata/")
+        (key,) = await records.keys(RecordKind.LOCAL_METADATA)
         records.content[key] = b"something else"
         again = await directory.file(FOO, wheel.name + ".metadata")
         assert await read_blob(again.blob) == await read_blob(artifact.blob)
@@ -228,7 +229,7 @@ async def test_strange_names_do_no_harm(tmp_path: Path, caplog: pytest.LogCaptur
         make_wheel(folder, "foo", "2.0")
     for name in ("f\u00f3o-1.0.tar.gz", "foo-1\n.tar.gz", "foo-1\udcff.tar.gz", "c:foo-1.0.zip"):
         (tmp_path / name).write_bytes(b"")
-    records = MemoryRecords()
+    records = CountedRecords()
     async with opened(tmp_path, records) as directory:
         assert await names(directory) == [wheel.name, "foo-2.0-py3-none-any.whl"]
         assert await directory.projects() == {"foo", "c-foo"}
@@ -319,7 +320,7 @@ async def test_a_sidecar_yanks(tmp_path: Path) -> None:
 
 
 async def test_a_touched_or_restored_file_keeps_its_time(tmp_path: Path) -> None:
-    wheel, records = make_wheel(tmp_path, "foo", "1.0"), MemoryRecords()
+    wheel, records = make_wheel(tmp_path, "foo", "1.0"), CountedRecords()
     content = wheel.read_bytes()
     os.utime(wheel, (1_600_000_000, 1_600_000_000))
     async with opened(tmp_path, records) as directory:
@@ -348,7 +349,7 @@ async def test_no_file_is_from_the_future(tmp_path: Path, clock: Clock) -> None:
 async def test_a_claim_survives_its_files_and_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     wheel = make_wheel(tmp_path, "foo", "1.0")
     async with opened(tmp_path, records) as directory:
         wheel.unlink()
@@ -373,7 +374,7 @@ async def test_a_file_that_came_and_went_between_two_questions_still_claims(
 
 
 async def test_a_released_claim_is_gone_for_good(tmp_path: Path) -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     wheel = make_wheel(tmp_path, "foo", "1.0")
     async with opened(tmp_path, records) as directory:
         await directory.release(FOO)
@@ -389,7 +390,7 @@ async def test_a_released_claim_is_gone_for_good(tmp_path: Path) -> None:
 
 
 async def test_claims_of_a_root_below_are_not_taken_over(tmp_path: Path) -> None:
-    records = MemoryRecords()
+    records = CountedRecords()
     make_wheel(tmp_path / "below", "foo", "1.0")
     async with opened(tmp_path / "below", records):
         pass
@@ -428,7 +429,7 @@ async def test_a_root_that_cannot_be_read_is_an_error_and_no_absence(
 
 async def test_before_it_is_opened_it_is_an_index_that_reads_first(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
-    directory = LocalDirectory("private", tmp_path, MemoryRecords(), Heard())
+    directory = LocalDirectory("private", tmp_path, CountedRecords(), Heard())
     assert await names(directory) == [wheel.name]
     await directory.close()
 
@@ -447,5 +448,5 @@ async def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_it_is_an_index(tmp_path: Path) -> None:
-    index: Index = LocalDirectory("private", tmp_path, MemoryRecords(), Heard())
+    index: Index = LocalDirectory("private", tmp_path, CountedRecords(), Heard())
     assert index.name == "private"

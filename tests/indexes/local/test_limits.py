@@ -15,7 +15,7 @@ from proxy.model import ProjectName
 from tests.support.directories import BAR, FOO, Heard, names, opened, reads_of
 from tests.support.distributions import make_wheel
 from tests.support.mounts import mounted
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 W1, W2 = "foo-1.0-py3-none-any.whl", "foo-2.0-py3-none-any.whl"
 
@@ -106,7 +106,7 @@ async def test_a_root_that_is_mounted_later_is_read(tmp_path: Path) -> None:
 
 
 async def test_opening_with_known_files_reads_one_record_and_no_file(tmp_path: Path) -> None:
-    root, records = tmp_path / "root", MemoryRecords()
+    root, records = tmp_path / "root", CountedRecords()
     first = make_wheel(root, "p0", "1.0")
     for number in range(1, 1000):
         (root / f"p{number % 50}-1.{number}-py3-none-any.whl").hardlink_to(first)

@@ -11,7 +11,7 @@ from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
 from tests.support.directories import FOO, Heard, names, opened
 from tests.support.distributions import make_wheel
-from tests.support.records import MemoryRecords
+from tests.support.records import CountedRecords
 
 TOOL = ProjectName("acme-tool")
 
@@ -32,7 +32,7 @@ async def test_what_cannot_be_listed_claims_its_project(
     if before:
         put()
     heard = Heard()
-    directory = LocalDirectory("private", root, MemoryRecords(), heard, watch=watch)
+    directory = LocalDirectory("private", root, CountedRecords(), heard, watch=watch)
     await directory.open()
     try:
         if not before:
@@ -53,7 +53,7 @@ async def test_a_name_that_only_a_broken_file_claimed_can_be_given_up(
     tmp_path: Path, watch: bool
 ) -> None:
     broken = tmp_path / "foo-9-py3-none-any.whl"
-    records = MemoryRecords()
+    records = CountedRecords()
     async with opened(tmp_path, records, watch=watch) as directory:
         broken.write_bytes(b"junk")
         assert await names(directory) == []

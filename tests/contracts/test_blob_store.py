@@ -1,0 +1,154 @@
+"""What every implementation of ``BlobStore`` does, those of tests included."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from proxy.errors import StoreDamaged
+from proxy.model import Blob, Span
+from proxy.runtime import PIECE_SIZE
+from proxy.storage import as_local_file, digests_of
+from proxy.storage.base import BlobStore
+from proxy.storage.disk_store import DiskStore
+from tests.support.kill_at_write import DyingStore
+
+CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one
+KEY = hashlib.sha256(CONTENT).hexdigest()
+ABSENT = "0" * 64
+
+
+@pytest.fixture(params=["disk", "dying"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    root = tmp_path / "blob"
+    return DiskStore(root) if request.param == "disk" else DyingStore(root, lambda: None)
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Path:
+    path = tmp_path / "x.part"
+    path.write_bytes(CONTENT)
+    return path
+
+
+async def stored(store: BlobStore, spool: Path) -> Blob:
+    await store.put(KEY, spool)
+    blob = await store.get(KEY)
+    assert blob is not None
+    return blob
+
+
+async def read(blob: Blob, start: int = 0, stop: int | None = None) -> bytes:
+    return b"".join([piece async for piece in blob.chunks(start, stop)])
+
+
+async def test_an_empty_store_has_nothing(store: BlobStore) -> None:
+    assert await store.get(ABSENT) is None
+    assert not await store.has(ABSENT)
+    assert await store.present([ABSENT]) == await store.present([]) == set()
+    assert [entry async for entry in store.entries()] == []
+    await store.delete(ABSENT)
+
+
+async def test_a_file_that_is_put_is_moved_into_the_store(store: BlobStore, spool: Path) -> None:
+    blob = await stored(store, spool)
+    assert not spool.exists()
+    assert await read(blob) == CONTENT
+    assert (blob.key, blob.size, await blob.length()) == (KEY, len(CONTENT), len(CONTENT))
+    assert await blob.size_without_download() == len(CONTENT)
+    assert not blob.needs_download
+    assert await store.has(KEY)
+    assert await store.present([ABSENT, KEY]) == {KEY}
+    (entry,) = [entry async for entry in store.entries()]
+    assert (entry.key, entry.size) == (KEY, len(CONTENT))
+    assert abs(entry.stored - time.time()) < 3600
+
+
+async def test_a_file_that_is_put_twice_is_one(store: BlobStore, spool: Path) -> None:
+    await stored(store, spool)
+    spool.write_bytes(CONTENT)
+    await stored(store, spool)
+    assert len([entry async for entry in store.entries()]) == 1
+
+
+async def test_what_is_deleted_is_gone(store: BlobStore, spool: Path) -> None:
+    await stored(store, spool)
+    await store.delete(KEY)
+    await store.delete(KEY)
+    assert await store.get(KEY) is None
+    assert not await store.has(KEY)
+    assert await store.present([KEY]) == set()
+    assert [entry async for entry in store.entries()] == []
+
+
+async def test_a_put_that_fails_leaves_the_file(store: BlobStore, tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        await store.put(KEY, tmp_path / "missing")
+    assert await store.get(KEY) is None
+
+
+@pytest.mark.parametrize("key", ["", "../" + "a" * 61, KEY.upper(), KEY + "\n", KEY[:-1], "a/b"])
+async def test_only_a_sha256_is_a_key(store: BlobStore, spool: Path, key: str) -> None:
+    for call in (store.get(key), store.put(key, spool), store.has(key), store.delete(key)):
+        with pytest.raises(ValueError, match="sha256"):
+            await call
+    with pytest.raises(ValueError, match="sha256"):
+        await store.present([key])
+    assert spool.exists()
+
+
+RANGES = [(0, None), (0, 10), (100, None), (PIECE_SIZE - 1, PIECE_SIZE + 1), (7, 10**9)]
+
+
+@pytest.mark.parametrize(("start", "stop"), [*RANGES, (len(CONTENT), None)])
+async def test_any_range_is_the_same_slice_of_the_bytes(
+    store: BlobStore, spool: Path, start: int, stop: int | None
+) -> None:
+    blob = await stored(store, spool)
+    assert await read(blob, start, stop) == CONTENT[start:stop]
+    assert await from_spans(blob, start, stop) in (CONTENT[start:stop], None)
+
+
+async def from_spans(blob: Blob, start: int, stop: int | None) -> bytes | None:
+    """None: the blob has no spans."""
+    spans = blob.spans(start, stop)
+    if spans is None:
+        return None
+    found = b""
+    async for part in spans:
+        if isinstance(part, Span):
+            found += os.pread(part.fd, part.stop - part.start, part.start)
+        else:
+            found += part
+    return found
+
+
+async def test_a_local_path_is_that_of_the_bytes(store: BlobStore, spool: Path) -> None:
+    path = (await stored(store, spool)).local_path()
+    assert path is None or path.read_bytes() == CONTENT
+
+
+async def test_any_blob_can_be_read_as_a_file_and_hashed(
+    store: BlobStore, spool: Path, tmp_path: Path
+) -> None:
+    blob = await stored(store, spool)
+    async with as_local_file(blob, tmp_path / "spool") as path:
+        assert path.read_bytes() == CONTENT
+    assert not list(tmp_path.glob("spool/*"))
+    assert await digests_of(blob, ["sha256", "blake2b"]) == {
+        "sha256": KEY,
+        "blake2b": hashlib.blake2b(CONTENT, digest_size=32).hexdigest(),
+    }
+
+
+async def test_a_blob_that_is_deleted_before_it_is_read_is_an_error(
+    store: BlobStore, spool: Path
+) -> None:
+    blob = await stored(store, spool)
+    await store.delete(KEY)
+    with pytest.raises(StoreDamaged):
+        await read(blob)
