@@ -81,7 +81,8 @@ class Guarded:
         return {project for project in await self.index.projects() if self._admits(project)}
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
-        self._admit(project)
+        for policy in self.policies:  # as ``_admit``, without its call
+            policy.admit(project)
         page = await self.index.page(project, checked_after)
         return (await self.judge(page)).page if self._judges else page
 

@@ -167,17 +167,20 @@ class LocalDirectory:
         self._events(PageChanged(project))
 
     async def _answer(self, project: ProjectName) -> LocalPage:
-        if self._follower.awaited and not self._follower.poll():
-            raise NoSuchProject(project)
-        await self._follower.settle(project)
+        follower = self._follower
+        if not follower.is_current():
+            if follower.awaited and not follower.poll():
+                raise NoSuchProject(project)
+            await follower.settle(project)
         if (found := self._answers.get(project)) is not None:
             return found
-        generation = self._follower.generation
-        if self._misses.get(project) == generation and not self._is_remembered(project):
+        generation = follower.generation
+        absent = self._misses.get(project) == generation
+        if absent and not self._claims.is_claimed(project, self._root):  # by another process
             raise NoSuchProject(project)
         found = await self._build(project)
         await self._store_claims()
-        if generation == self._follower.generation:
+        if generation == follower.generation:
             self._answers[project] = found
         return found
 
@@ -193,14 +196,10 @@ class LocalDirectory:
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower
         return (
-            self._is_remembered(project)
+            self._claims.is_claimed(project, self._root)
             or project in follower.skipped.claims
             or follower.table.claims(project)
         )
-
-    def _is_remembered(self, project: ProjectName) -> bool:
-        """Whether the directory claims the name or once did, as any process has noted."""
-        return self._claims.is_claimed(project, self._root)
 
     def _claims_certainly(self, project: ProjectName) -> bool:
         """Whether it claims the name for good; what only its content will tell may be another's."""

@@ -65,11 +65,26 @@ class Follower:
         """Take note of what has changed; reads a queue, never waits. False: there is no root."""
         if self.awaited and not self._has_appeared():
             return False
-        if self._watch and (marks := self._watch.read()):
+        if self._watch and self._watch.has_events(0):
+            self._read_events(self._watch)
+        return True
+
+    def is_current(self) -> bool:
+        """Whether the table is up to date, as far as that can be known without waiting.
+
+        The usual case of ``settle``, for every request.
+        """
+        if self.awaited or not self._watch or self._watch.has_events(0):
+            return False
+        marks = self._marks  # without its truth value, which is a further call
+        marked = marks.everything or marks.others or marks.folders or marks.files
+        return not marked and not self._lock.locked()
+
+    def _read_events(self, watch: Watch) -> None:
+        if marks := watch.read():
             self._marks.add(marks)
             self._meanwhile.add(marks)
             self._tell(self.table.affected(marks))
-        return True
 
     def _has_appeared(self) -> bool:
         """Whether an optional root is there now; looks at most each ``ROOT_CHECK_INTERVAL``."""

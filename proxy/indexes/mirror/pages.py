@@ -64,9 +64,15 @@ class MirrorPages:
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> Answer:
         """Raises ``NoSuchProject`` and ``UpstreamError``."""
+        known, now = self._memory.get(project), self._clock()
+        if (  # the usual case, without the calls of ``freshness``
+            known
+            and now < (known.page.fresh_until or 0.0)
+            and checked_after <= known.head.checked <= now + self._lifetimes.maximum
+        ):
+            return known.page, Outcome.HIT
         if self._is_absent(project, checked_after):
             raise NoSuchProject(project)
-        known = self._memory.get(project)
         state = self._freshness(known)
         if state is not Freshness.FRESH:
             known = await self._memory.load(project)
