@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import click
 
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import log_errors_only, print_missing
-from proxy.composition import Proxy, open_proxy
+from proxy.composition import Proxy, mirrored, open_proxy
 from proxy.config import KeepTable, Settings, load_settings
 from proxy.distributions import parse_targets
 from proxy.errors import ConfigurationError
@@ -32,7 +31,6 @@ from proxy.warm import (
     Schedule,
     all_changes,
     choose_display,
-    record_metadata,
     sync,
     temporary_cache,
 )
@@ -106,9 +104,15 @@ async def _sync(
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(open_proxy(patient))
         other = await stack.enter_async_context(temporary_cache(patient)) if dry else None
-        bars, remembered = choose_display(quiet=quiet), partial(record_metadata, proxy, settings)
+        bars = choose_display(quiet=quiet)
         runner = KeepRunner(
-            proxy, bars, os.environ, jobs, UPSTREAM_REQUESTS, remembered, dry_run_index=other
+            proxy,
+            mirrored(settings),
+            bars,
+            os.environ,
+            jobs,
+            UPSTREAM_REQUESTS,
+            dry_run_index=other,
         )
         return await sync(keeps, runner, keeps, changes)
 
@@ -183,9 +187,14 @@ async def scheduled_keep(settings: Settings, proxy: Proxy) -> AsyncIterator[None
                 return
             await asyncio.sleep(TURN_PAUSE)
 
-    remembered = partial(record_metadata, proxy, settings)
     runner = KeepRunner(
-        proxy, NoDisplay(), os.environ, KEEP_JOBS, KEEP_UPSTREAM_REQUESTS, remembered, turn
+        proxy,
+        mirrored(settings),
+        NoDisplay(),
+        os.environ,
+        KEEP_JOBS,
+        KEEP_UPSTREAM_REQUESTS,
+        turn,
     )
     schedule = Schedule(keep_tables(settings), runner, change_folder(settings))
     task = asyncio.create_task(schedule.run_forever())

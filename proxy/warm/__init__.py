@@ -1,4 +1,4 @@
-"""Warm: fill a cache, prove that it is complete, keep it filled."""
+"""Warm: fills a cache with what builds need, proves that it is complete, and keeps it so."""
 
 from proxy.warm.fetch import find_missing
 from proxy.warm.keep.run import (
@@ -22,7 +22,6 @@ from proxy.warm.ready import (
 )
 from proxy.warm.warm import (
     WarmReport,
-    record_metadata,
     warm,
     warm_remote,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "choose_display",
     "find_missing",
     "ready",
-    "record_metadata",
     "sync",
     "temporary_cache",
     "warm",

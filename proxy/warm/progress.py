@@ -1,4 +1,4 @@
-"""How far a command has got, for people: bars on a terminal, lines elsewhere, or nothing."""
+"""Shows the progress of a command: bars on a terminal, lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 REPORT_INTERVAL = 2.0
-"""Seconds between two lines."""
+"""Seconds between two lines of progress."""
 
 
 class Display(Protocol):
     def say(self, what: str) -> None:
-        """What is being done, in a few words."""
+        """Show the current step in a few words."""
 
     def fetching(self, needs: Sequence[NeededFile]) -> AbstractContextManager[None]:
-        """While entered, these are fetched."""
+        """While entered, these files are fetched."""
 
     def begin(self, need: NeededFile) -> None:
-        """It is not held and is being fetched."""
+        """The download of a file begins."""
 
     def advance(self, need: NeededFile, size: int) -> None:
-        """So many more bytes have come."""
+        """``size`` more bytes of a file have arrived."""
 
     def end(self, need: NeededFile) -> None:
-        """It is held, or was fetched, or failed."""
+        """A file is in the cache, or its download failed."""
 
 
 def choose_display(stream: TextIO | None = None, *, quiet: bool = False) -> Display:
-    """The one that suits the stream (standard error)."""
+    """The display that suits the stream; default: standard error."""
     to = stream or sys.stderr
     if quiet:
         return NoDisplay()
@@ -69,14 +69,14 @@ class NoDisplay:
 
 
 class LineDisplay:
-    """A line for each thing that is said, and one every other second while files come."""
+    """A line for each step, and one every two seconds while files are fetched."""
 
     def __init__(self, to: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._to = to
         self._clock = clock
-        self._files = self._size = self._ended = self._came = self._fetched = 0
-        self._started = self._told = 0.0
-        self._partly: dict[NeededFile, int] = {}
+        self._files = self._size = self._ended = self._arrived = self._downloaded = 0
+        self._started = self._printed = 0.0
+        self._partial: dict[NeededFile, int] = {}
 
     def say(self, what: str) -> None:
         print(what, file=self._to, flush=True)
@@ -84,44 +84,44 @@ class LineDisplay:
     @contextmanager
     def fetching(self, needs: Sequence[NeededFile]) -> Iterator[None]:
         self._files, self._size = len(needs), sum(each.size or 0 for each in needs)
-        self._started = self._told = self._clock()
-        self._tell()
+        self._started = self._printed = self._clock()
+        self._print()
         yield
-        self._tell()
+        self._print()
 
     def begin(self, need: NeededFile) -> None:
-        self._partly[need] = 0
+        self._partial[need] = 0
 
     def advance(self, need: NeededFile, size: int) -> None:
-        self._partly[need] += size
-        self._fetched += size
-        self._now_and_then()
+        self._partial[need] += size
+        self._downloaded += size
+        self._print_if_due()
 
     def end(self, need: NeededFile) -> None:
-        self._partly.pop(need, None)
+        self._partial.pop(need, None)
         self._ended += 1
-        self._came += need.size or 0
-        self._now_and_then()
+        self._arrived += need.size or 0
+        self._print_if_due()
 
-    def _now_and_then(self) -> None:
-        if self._clock() - self._told >= REPORT_INTERVAL:
-            self._told = self._clock()
-            self._tell()
+    def _print_if_due(self) -> None:
+        if self._clock() - self._printed >= REPORT_INTERVAL:
+            self._printed = self._clock()
+            self._print()
 
-    def _tell(self) -> None:
-        known = (min(each, need.size) for need, each in self._partly.items() if need.size)
-        came = self._came + sum(known)
+    def _print(self) -> None:
+        known = (min(each, need.size) for need, each in self._partial.items() if need.size)
+        arrived = self._arrived + sum(known)
         elapsed = self._clock() - self._started
         line = f"{self._ended} of {count_text(self._files, 'file')}"
-        line += f", {size_text(came)} of {size_text(self._size)}"
-        if self._fetched and elapsed > 0:
-            rate = self._fetched / elapsed
-            line += f", {size_text(rate)}/s, {(self._size - came) / rate:.0f} s left"
+        line += f", {size_text(arrived)} of {size_text(self._size)}"
+        if self._downloaded and elapsed > 0:
+            rate = self._downloaded / elapsed
+            line += f", {size_text(rate)}/s, {(self._size - arrived) / rate:.0f} s left"
         self.say(line)
 
 
 class BarDisplay:
-    """One bar for all and one for each file that is coming. Raises ``ImportError`` without rich."""
+    """A bar for all files and one for each download. Raises ``ImportError`` without rich."""
 
     def __init__(self, to: TextIO) -> None:
         from rich.console import Console
@@ -129,7 +129,7 @@ class BarDisplay:
         self._console = Console(file=to)
         self._bars: Progress | None = None
         self._tasks: dict[NeededFile, TaskID] = {}
-        self._all: TaskID | None = None
+        self._total: TaskID | None = None
 
     def say(self, what: str) -> None:
         self._console.print(what, markup=False, highlight=False, style="dim")
@@ -147,7 +147,7 @@ class BarDisplay:
         )
         with rich.Progress(*columns, console=self._console) as self._bars:
             total = sum(each.size or 0 for each in needs)
-            self._all = self._bars.add_task(count_text(len(needs), "file"), total=total)
+            self._total = self._bars.add_task(count_text(len(needs), "file"), total=total)
             yield
         self._bars = None
 
@@ -156,16 +156,16 @@ class BarDisplay:
             self._tasks[need] = self._bars.add_task(need.filename, total=need.size)
 
     def advance(self, need: NeededFile, size: int) -> None:
-        if self._bars and self._all is not None:
+        if self._bars and self._total is not None:
             self._bars.advance(self._tasks[need], size)
             if need.size:
-                self._bars.advance(self._all, size)
+                self._bars.advance(self._total, size)
 
     def end(self, need: NeededFile) -> None:
-        if self._bars is None or self._all is None:
+        if self._bars is None or self._total is None:
             return
         task = self._tasks.pop(need, None)
         if task is not None:
             self._bars.remove_task(task)
         else:
-            self._bars.advance(self._all, need.size or 0)
+            self._bars.advance(self._total, need.size or 0)

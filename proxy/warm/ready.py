@@ -1,6 +1,6 @@
-"""Says without a network whether all that is needed is held, and proves it with real tools.
+"""``ready``: whether the cache has everything that sources need, without using the network.
 
-What locks name, as requirements that a resolver or an installer takes. Pure.
+If it has, a resolver and, on request, an installer must succeed with the cache alone.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from proxy.composition import open_proxy
 from proxy.config import Settings
 from proxy.distributions import Target, parse_targets, version_of
 from proxy.errors import ConfigurationError
-from proxy.events import Event, FileAnswered, Outcome
-from proxy.model import ProjectName
 from proxy.requirements import (
     DEFAULT_JOBS,
     FileFilter,
@@ -30,16 +28,16 @@ from proxy.requirements import (
     needed_files,
 )
 from proxy.runtime import for_each
-from proxy.warm.fetch import find_missing
+from proxy.warm.fetch import FetchedFiles, find_missing
 from proxy.warm.progress import Display
 
 
-@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio formats results
 class Readiness:
     needs: ResolvedFiles
     missing: tuple[Missing, ...]
     installed: int = 0
-    """Sets of requirements that a real installer installed."""
+    """Sets of requirements that were installed for the check."""
 
     @property
     def complete(self) -> bool:
@@ -47,7 +45,7 @@ class Readiness:
 
 
 def runs_here(target: Target) -> bool:
-    """Whether this machine can use all that is made for the target."""
+    """Whether this machine can use every file for the target."""
     return set(target.tags()) <= set(parse_targets()[0].tags())
 
 
@@ -61,54 +59,45 @@ async def ready(
     install: bool = False,
     jobs: int = DEFAULT_JOBS,
 ) -> Readiness:
-    """What of the wanted is not held; if all is, whether tools can do with it.
+    """What is missing in the cache; if nothing is, whether real tools succeed with the cache.
 
-    ``verify``: every byte is hashed again, and what is damaged is dropped. ``install``: what is
-    wanted for this machine is installed into a folder that is deleted afterwards. Opens no
-    connection but to this process. Raises ``ConfigurationError``.
+    ``verify``: every byte is hashed, and damaged files are deleted. ``install``: what is wanted
+    for this machine is installed into a temporary folder. Opens connections only to this
+    process. Raises ``ConfigurationError``.
     """
     own = _own(file_filter) if install else None
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
-    rebuilt = _Rebuilt()
+    fetched = FetchedFiles()
     async with open_proxy(offline) as proxy:
-        proxy.events.subscribe(rebuilt)
+        proxy.events.subscribe(fetched)
         needs = await needed_files(proxy.index, wanted, file_filter, jobs=jobs, say=display.say)
         display.say("checking that every file is in the cache")
-        unheld = await find_missing(proxy.index, proxy.cache.store, needs.files, verify=verify)
-    lacking = (*needs.missing, *unheld, *rebuilt.missing(needs))
-    found = {lack.line: lack for lack in lacking}
-    verdict = Readiness(needs, tuple(found.values()))
-    if found:
-        return verdict
-    lists_held = settings.model_copy(update={"offline": True, "offline_list_all": False})
-    async with open_proxy(lists_held) as proxy:
-        witness = RecordingIndex(proxy.index)
-        async with Resolver(witness, file_filter.sdists) as resolver:
-            proof = _Proof(needs, witness, resolver, display, jobs)
-            await proof.resolved(file_filter)
+        unavailable = await find_missing(proxy.index, proxy.cache.store, needs.files, verify=verify)
+    every = (*needs.missing, *unavailable, *_recomputed(needs, fetched))
+    missing = {each.line: each for each in every}
+    readiness = Readiness(needs, tuple(missing.values()))
+    if missing:
+        return readiness
+    cached_only = settings.model_copy(update={"offline": True, "offline_list_all": False})
+    async with open_proxy(cached_only) as proxy:
+        recorder = RecordingIndex(proxy.index)
+        async with Resolver(recorder, file_filter.sdists) as resolver:
+            proof = _Proof(needs, recorder, resolver, display, jobs)
+            await proof.resolve(file_filter)
             if own and not proof.failed:
-                await proof.installed(_for(own, wanted, file_filter), own)
-    lost = tuple(Missing(*lack) for lack in proof.failed.items())
-    return replace(verdict, missing=lost, installed=proof.installs)
+                await proof.install(_for(own, wanted, file_filter), own)
+    failed = tuple(Missing(*each) for each in proof.failed.items())
+    return replace(readiness, missing=failed, installed=proof.installs)
 
 
-@dataclass(slots=True)
-class _Rebuilt:
-    """Notes what offline comes from elsewhere than the store: metadata taken out of wheels."""
-
-    files: set[tuple[ProjectName, str]] = field(default_factory=set)
-
-    def __call__(self, event: Event) -> None:
-        if isinstance(event, FileAnswered) and event.outcome in (Outcome.MISS, Outcome.JOINED):
-            self.files.add((event.project, event.filename))
-
-    def missing(self, needs: ResolvedFiles) -> list[Missing]:
-        reason = "it was not held any more; it has been taken out of the wheel anew"
-        return [
-            Missing(need.line, reason)
-            for need in needs.files
-            if (need.project, need.filename) in self.files
-        ]
+def _recomputed(needs: ResolvedFiles, fetched: FetchedFiles) -> list[Missing]:
+    """The metadata that had to be extracted from its wheel: offline, nothing else is fetched."""
+    reason = "it was missing in the cache and was extracted from the wheel again"
+    return [
+        Missing(need.line, reason)
+        for need in needs.files
+        if (need.project, need.filename) in fetched.files
+    ]
 
 
 def _own(file_filter: FileFilter) -> Target:
@@ -117,7 +106,9 @@ def _own(file_filter: FileFilter) -> Target:
             return target
     here = parse_targets()[0]
     raise ConfigurationError(
-        "--install", "this machine is none of the targets", f"name it too: {here}, or leave it out"
+        "--install",
+        "this machine is not one of the targets",
+        f"add the target {here}, or omit --install",
     )
 
 
@@ -127,43 +118,43 @@ def _for(own: Target, wanted: SourceRequirements, file_filter: FileFilter) -> li
 
 @dataclass(slots=True)
 class _Proof:
-    """Tools at work on an instance that lists what is held and nothing else."""
+    """Runs real tools on an offline proxy that lists only the files in its cache."""
 
     needs: ResolvedFiles
-    witness: RecordingIndex
+    recorder: RecordingIndex
     resolver: Resolver
     display: Display
     jobs: int
     failed: dict[str, str] = field(default_factory=dict)
     installs: int = 0
 
-    async def resolved(self, file_filter: FileFilter) -> None:
+    async def resolve(self, file_filter: FileFilter) -> None:
         locked = [
-            (asked, target)
+            (requirements, target)
             for target in file_filter.targets
-            for asked in lock_rounds(self._without_builds(target), target)
+            for requirements in lock_rounds(self._without_builds(target), target)
         ]
 
-        async def one(asked: ResolverInput, target: Target, *, dependencies: bool) -> None:
-            self.display.say(f"resolving {asked.title} offline for {target}")
-            work = self.resolver.resolve(asked, target, dependencies=dependencies)
-            await self._try(asked, work)
+        async def one(requirements: ResolverInput, target: Target, *, dependencies: bool) -> None:
+            self.display.say(f"resolving {requirements.title} offline for {target}")
+            work = self.resolver.resolve(requirements, target, dependencies=dependencies)
+            await self._try(requirements, work)
 
         await for_each(self.needs.resolved, lambda pair: one(*pair, dependencies=True), self.jobs)
         await for_each(locked, lambda pair: one(*pair, dependencies=False), self.jobs)
 
-    async def installed(self, resolved: Iterable[ResolverInput], own: Target) -> None:
+    async def install(self, resolved: Iterable[ResolverInput], own: Target) -> None:
         locked = lock_rounds(self.needs.locked, own)
-        for asked in (*resolved, *locked):
-            self.display.say(f"installing {asked.title} into a folder that is deleted again")
-            work = self.resolver.install(asked, dependencies=asked not in locked)
-            if await self._try(asked, work):
+        for requirements in (*resolved, *locked):
+            self.display.say(f"installing {requirements.title} into a temporary folder")
+            work = self.resolver.install(requirements, dependencies=requirements not in locked)
+            if await self._try(requirements, work):
                 self.installs += 1
 
     def _without_builds(self, target: Target) -> list[LockedVersion]:
-        """Locked versions; for other machines, only those that have a wheel.
+        """Locked versions; for another machine, only those with a wheel.
 
-        A resolver that meets an sdist may build it, which nobody prepared for on this machine.
+        A resolver may build an sdist, and this machine need not have what the build requires.
         """
         wheels = {
             (need.project, version_of(need.filename, need.project))
@@ -175,15 +166,15 @@ class _Proof:
             lock for lock in self.needs.locked if here or (lock.project, lock.version) in wheels
         ]
 
-    async def _try(self, asked: ResolverInput, work: Awaitable[object]) -> bool:
+    async def _try(self, requirements: ResolverInput, work: Awaitable[object]) -> bool:
         try:
             await work
         except UvFailed as error:
-            reason = f"{asked.title}: {error}"
-            for file in self.witness.missing_files():
+            reason = f"{requirements.title}: {error}"
+            for file in self.recorder.missing_files():
                 need = NeededFile(file.project, file.filename, file.digest)
                 self.failed.setdefault(need.line, reason)
-            names = sorted(self.witness.missing_pages) or asked.lines
+            names = sorted(self.recorder.missing_pages) or requirements.lines
             for line in names:
                 self.failed.setdefault(line, reason)
             return False
@@ -191,19 +182,20 @@ class _Proof:
 
 
 def lock_rounds(locked: Iterable[LockedVersion], target: Target) -> list[ResolverInput]:
-    """Every version that is locked for the target.
+    """The versions that are locked for the target, as requirements for a resolver.
 
-    A lock may hold several of one project, for extras that exclude each other: one a round.
+    A lock file may have several versions of a project, for extras that exclude each other;
+    each round has at most one of them.
     """
-    made: list[dict[str, str]] = []
+    rounds: list[dict[str, str]] = []
     for lock in locked:
         if lock.target != target:
             continue
-        at = next(n for n in count() if n == len(made) or lock.project not in made[n])
-        if at == len(made):
-            made.append({})
-        made[at][lock.project] = _line(lock)
-    return [ResolverInput("what is locked", "".join(each.values())) for each in made]
+        at = next(n for n in count() if n == len(rounds) or lock.project not in rounds[n])
+        if at == len(rounds):
+            rounds.append({})
+        rounds[at][lock.project] = _line(lock)
+    return [ResolverInput("locked versions", "".join(each.values())) for each in rounds]
 
 
 def _line(lock: LockedVersion) -> str:
@@ -212,5 +204,5 @@ def _line(lock: LockedVersion) -> str:
 
 
 def _usable(digest: str) -> bool:
-    """Whether installers know the algorithm."""
+    """Whether installers support the algorithm."""
     return digest.startswith(("sha256:", "sha384:", "sha512:"))

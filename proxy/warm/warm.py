@@ -1,13 +1,11 @@
-"""Fetches what is needed, through the index that is served; the store keeps it by that."""
+"""``warm``: fetches everything that sources need, into this cache or that of a Waystation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import time
 
 from pydantic import ByteSize, HttpUrl
 
@@ -15,31 +13,36 @@ from proxy.composition import Proxy, mirrored, open_proxy
 from proxy.config import MirrorTable, Settings
 from proxy.errors import ProxyError
 from proxy.indexes import Index
-from proxy.model import METADATA, ProjectName
+from proxy.model import ProjectName
 from proxy.requirements import (
     DEFAULT_JOBS,
     FileFilter,
     Missing,
-    NeededFile,
     ResolvedFiles,
     SourceRequirements,
     needed_files,
 )
-from proxy.storage import CachedFileRecord, CachedFiles
 from proxy.upstream import mask
-from proxy.warm.fetch import FetchedFiles, NeededFetcher, find_missing
+from proxy.warm.fetch import (
+    FILE_NOT_STORED,
+    PAGE_NOT_STORED,
+    FetchedFiles,
+    fetch_files,
+    find_missing,
+    record_metadata,
+)
 from proxy.warm.progress import Display
 
-_ROOM = ByteSize(64 * 2**20)
-"""Bytes that are kept for a moment of what is fetched for another Waystation."""
+REMOTE_CACHE_SIZE = ByteSize(64 * 2**20)
+"""``max_size`` of the temporary cache while another Waystation is warmed."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio formats results
 class WarmReport:
     needs: ResolvedFiles
     missing: tuple[Missing, ...]
     fetched: int
-    """Files."""
+    """Files that were fetched."""
     fetched_bytes: int
 
     @property
@@ -55,36 +58,34 @@ async def warm(
     *,
     jobs: int = DEFAULT_JOBS,
 ) -> WarmReport:
-    """Everything that is wanted, in the cache of these settings.
+    """Fetch everything that is wanted into the cache of these settings.
 
-    What is held already is not fetched again. Raises ``ConfigurationError``.
+    Files in the cache are not fetched again. Raises ``ConfigurationError``.
     """
-    # Time to put away what has come, not to wait for more: the next run goes on.
-    plain = {"soft_deadline": settings.page_timeout, "speculate": "off", "shutdown_grace": 5.0}
-    patient = settings.model_copy(update=plain)
+    # A short grace period: what has arrived is stored, and the next run continues.
+    overrides = {"soft_deadline": settings.page_timeout, "speculate": "off", "shutdown_grace": 5.0}
+    patient = settings.model_copy(update=overrides)
     async with open_proxy(patient) as proxy:
         report = await _fetched(proxy, wanted, file_filter, display, jobs)
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
     failed = {lack.line for lack in report.missing}
     rest = [need for need in report.needs.files if need.line not in failed]
     async with open_proxy(offline) as proxy:
-        unkept = await find_missing(proxy.index, proxy.cache.store, rest)
-        unstored = await _unstored(proxy.index, report.needs.pages)
-        await record_metadata(proxy, offline, rest)
-    reason = "it did not stay in the cache: is the disk full or read-only, or max_size too small?"
-    lost = tuple(Missing(lack.line, reason) for lack in unkept)
-    return replace(report, missing=(*report.missing, *unstored, *lost))
+        files = await find_missing(proxy.index, proxy.cache.store, rest)
+        pages = await _missing_pages(proxy.index, report.needs.pages)
+        await record_metadata(proxy, mirrored(offline), rest)
+    not_stored = (Missing(lack.line, FILE_NOT_STORED) for lack in files)
+    return replace(report, missing=(*report.missing, *pages, *not_stored))
 
 
-async def _unstored(index: Index, projects: Iterable[ProjectName]) -> list[Missing]:
-    """Pages that cannot be answered offline; ``index`` is offline."""
-    reason = "its page was not stored: does honour_no_store forbid it, or is the disk full?"
+async def _missing_pages(offline: Index, projects: Iterable[ProjectName]) -> list[Missing]:
+    """The pages that an offline index does not have."""
     found = []
     for project in projects:
         try:
-            await index.page(project)
+            await offline.page(project)
         except ProxyError:
-            found.append(Missing(project, reason))
+            found.append(Missing(project, PAGE_NOT_STORED))
     return found
 
 
@@ -97,39 +98,17 @@ async def warm_remote(
     *,
     jobs: int = DEFAULT_JOBS,
 ) -> WarmReport:
-    """As ``warm``, for the cache of the Waystation at ``url``: it fetches what it is asked for.
+    """As ``warm``, for the cache of the Waystation at ``url``, which fetches what is requested.
 
-    Nothing stays here.
+    Nothing is stored on this machine.
     """
     with TemporaryDirectory(prefix="waystation-", ignore_cleanup_errors=True) as folder:
         async with open_proxy(_through(settings, url, Path(folder))) as proxy:
             return await _fetched(proxy, wanted, file_filter, display, jobs)
 
 
-async def record_metadata(proxy: Proxy, settings: Settings, needs: Iterable[NeededFile]) -> None:
-    """Notes that metadata is held which came with another wheel that has the same.
-
-    It is found by its digest without that; to be carried elsewhere it has to be known.
-    """
-    held = {
-        name: CachedFiles(proxy.cache.records, origin.namespace)
-        for name, origin in mirrored(settings).items()
-    }
-    for need in needs:
-        if need.index not in held or not need.filename.endswith(METADATA):
-            continue
-        key = need.project, need.digest, need.filename
-        if await held[need.index].get(*key) is None:
-            with suppress(ProxyError):
-                artifact = await proxy.index.file(need.project, need.filename, need.digest)
-                blob = artifact.blob
-                if blob.key and blob.size is not None:
-                    known = CachedFileRecord(blob.key, blob.size, time(), artifact.file.uploaded)
-                    await held[need.index].put(*key, known)
-
-
 def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
-    """Only that index, and a cache of a moment."""
+    """Settings with that index alone and a temporary cache."""
     table = MirrorTable(
         kind="mirror",
         url=url,
@@ -137,19 +116,19 @@ def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
         password=settings.upstream_password,
         file_hosts=settings.file_hosts,
     )
-    name = mask(str(url))  # so that what goes wrong is told of the address
-    plain = {
+    name = mask(str(url))  # error messages begin with the name of the index
+    defaults = {
         each: Settings.model_fields[each].default
         for each in ("packages", "reserved", "upstream", "upstream_username", "upstream_password")
     }
     return settings.model_copy(
         update={
-            **plain,
+            **defaults,
             "file_hosts": [],
             "indexes": {name: table},
             "index": name,
             "cache_dir": folder,
-            "max_size": _ROOM,
+            "max_size": REMOTE_CACHE_SIZE,
             "offline": False,
             "soft_deadline": settings.page_timeout,
         }
@@ -159,18 +138,17 @@ def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
 async def _fetched(
     proxy: Proxy, wanted: SourceRequirements, file_filter: FileFilter, display: Display, jobs: int
 ) -> WarmReport:
-    counting = FetchedFiles()
-    proxy.events.subscribe(counting)
+    fetched_files = FetchedFiles()
+    proxy.events.subscribe(fetched_files)
     needs = await needed_files(
         proxy.index, wanted, file_filter, keep_going=True, jobs=jobs, say=display.say
     )
-    fetching = NeededFetcher(proxy.index, proxy.cache.store, display, jobs)
-    await fetching.fetch_all(needs.files)
-    missing = {lack.line: lack for lack in (*fetching.failed, *needs.missing)}
+    failed = await fetch_files(proxy.index, proxy.cache.store, needs.files, display, jobs)
+    missing = {lack.line: lack for lack in (*failed, *needs.missing)}
     fetched = [
         need
         for need in needs.files
-        if (need.project, need.filename) in counting.fetched and need.line not in missing
+        if (need.project, need.filename) in fetched_files.files and need.line not in missing
     ]
     return WarmReport(
         needs,

@@ -71,6 +71,21 @@ async def test_what_cannot_be_had_is_status_1(here: WarmSite) -> None:
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("honour", ["true", "false"])
+async def test_a_page_that_is_not_stored_is_missing_as_for_warm(
+    here: WarmSite, honour: str
+) -> None:
+    """With ``honour_no_store``, an offline server has no page that upstream forbids to store."""
+    here.wheel("top")
+    here.upstream.page_headers = {"Cache-Control": "no-store"}
+    done = await sync(here, table=f"honour_no_store = {honour}\n{TABLE}")
+    if honour == "true":
+        assert done.status == 1
+        assert "missing: top: its page was not stored: does honour_no_store forbid it" in done.err
+    else:
+        assert done.status == 0 and "missing" not in done.err
+
+
 @pytest.mark.parametrize(
     ("table", "arguments", "key"),
     [

@@ -124,7 +124,9 @@ SUBJECTS: Mapping[str, Open] = {
     "Fallthrough": around(lambda index, _: Fallthrough("main", [FakeIndex("private"), index])),
     "Guarded": around(lambda index, _: Guarded(index, [FakePolicy(lambda file: False)])),
     "RecordingIndex": around(lambda index, _: RecordingIndex(index)),
-    "RevalidatingIndex": around(lambda index, clock: RevalidatingIndex(index, clock(), limit=4)),
+    "RevalidatingIndex": around(
+        lambda index, clock: RevalidatingIndex(index, clock(), max_requests=4)
+    ),
     "Listing": listing,
 }
 

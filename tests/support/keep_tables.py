@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.settings import Settings
 from proxy.indexes.base import Index
-from proxy.requirements.model import NeededFile
 from proxy.warm.keep.run import KeepResult, KeepRunner, temporary_cache
 from proxy.warm.keep.schedule import all_changes, sync
 from proxy.warm.keep.table import Keep
@@ -33,10 +32,7 @@ async def opened(here: WarmSite, clock: Clock, **settings: Any) -> AsyncIterator
 
 
 def runner(proxy: Proxy, clock: Clock, other: Index | None = None) -> KeepRunner:
-    async def remember(_: Iterable[NeededFile]) -> None:
-        """Bundles have their own tests."""
-
-    return KeepRunner(proxy, NoDisplay(), {}, 4, 8, remember, dry_run_index=other, clock=clock)
+    return KeepRunner(proxy, {}, NoDisplay(), {}, 4, 8, dry_run_index=other, clock=clock)
 
 
 async def run(

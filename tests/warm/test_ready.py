@@ -187,7 +187,7 @@ async def test_what_a_back_end_asks_for_when_it_runs_is_found_by_installing(here
 
 
 async def test_it_does_not_install_for_another_machine(here: WarmSite) -> None:
-    with pytest.raises(ConfigurationError, match="this machine is none of the targets"):
+    with pytest.raises(ConfigurationError, match="this machine is not one of the targets"):
         await here.ready("top", to=choice(("3.12",), (WINDOWS,)), install=True)
 
 

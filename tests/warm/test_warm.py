@@ -257,7 +257,7 @@ async def test_files_that_cannot_be_stored_are_missing(here: WarmSite) -> None:
         "top/top-1.0-py3-none-any.whl",
         "top/top-1.0-py3-none-any.whl.metadata",
     }
-    assert all("did not stay" in each.reason for each in report.missing)
+    assert all("was not stored" in each.reason for each in report.missing)
 
 
 async def test_private_projects_are_needed_and_upstream_is_not_asked(

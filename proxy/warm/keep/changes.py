@@ -1,7 +1,4 @@
-"""What became of kept files upstream since the last run, and how it is written down.
-
-What is remembered of each keep table from one run to the next.
-"""
+"""Changes of kept files upstream since the last run, lists of them, and the state between runs."""
 
 from __future__ import annotations
 
@@ -29,19 +26,19 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True):
     project: str
     filename: str
     digest: str
-    """As ``File.digest``: the sha256, else ``<algorithm>-<hex>``."""
+    """As ``File.address_digest``: the sha256, else ``<algorithm>-<hex>``."""
     reason: str = ""
-    """Why it is yanked, where upstream says so (PEP 592)."""
+    """Why the file is yanked, if upstream says so (PEP 592)."""
 
 
 class KeptFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file that was had, as it stood after the last run."""
+    """A file in the cache, as it was after the last run."""
 
     project: ProjectName
     filename: str
     digest: str
     key: str = ""
-    """In the store; empty for a file that lies elsewhere."""
+    """In the store; empty for a file that is not in the store, such as a private one."""
     listed: bool = True
     yanked: bool = False
 
@@ -51,33 +48,34 @@ class KeptFile(msgspec.Struct, frozen=True, array_like=True):
 
 
 Pages = Mapping[ProjectName, ProjectPage | None]
-"""As upstream has just vouched for them. None: there is no such project any more."""
+"""Pages that upstream has just confirmed. None: the project no longer exists."""
 
 
 def compare(
-    known: Iterable[KeptFile], had: Mapping[FileKey, str], pages: Pages, stored: Container[str]
+    known: Iterable[KeptFile], cached: Mapping[FileKey, str], pages: Pages, stored: Container[str]
 ) -> tuple[list[Change], list[KeptFile]]:
-    """What changed, and how things stand now.
+    """The changes since the last run, and the files to remember for the next run.
 
-    ``had`` is what is wanted and could be had, with its key in the store. Earlier files are
-    remembered while their keys are in ``stored``. Nothing is known of projects without a page here.
+    ``cached`` are the wanted files in the cache with their keys in the store. Files of earlier
+    runs (``known``) are remembered while their keys are ``stored``. The files of projects that
+    are not in ``pages`` do not change.
     """
     before = {each.ident: each for each in known}
     changes: list[Change] = []
     after: list[KeptFile] = []
-    for ident in sorted(before.keys() | had.keys()):
-        old, now = before.get(ident), _now(ident, before, had, pages)
+    for ident in sorted(before.keys() | cached.keys()):
+        old, now = before.get(ident), _now(ident, before, cached, pages)
         changes += _changes(old, now, pages)
-        if ident in had or now.key in stored:
+        if ident in cached or now.key in stored:
             after.append(now)
     return changes, after
 
 
 def _now(
-    ident: FileKey, before: Mapping[FileKey, KeptFile], had: Mapping[FileKey, str], pages: Pages
+    ident: FileKey, before: Mapping[FileKey, KeptFile], cached: Mapping[FileKey, str], pages: Pages
 ) -> KeptFile:
     old = before.get(ident, KeptFile(*ident))
-    key = had.get(ident, old.key)
+    key = cached.get(ident, old.key)
     if ident[0] not in pages:
         return msgspec.structs.replace(old, key=key)
     file = _listed(ident, pages)
@@ -106,10 +104,10 @@ def _listed(ident: FileKey, pages: Pages) -> File | None:
 
 
 def write_changes(to: Path, changes: Iterable[Change], now: float) -> Path | None:
-    """As JSON lines into a file, or into a new one in a folder; where they are now.
+    """Write the changes as JSON lines into a file, or into a new file in a folder; its path.
 
-    A file is replaced, also by an empty one; in a folder nothing is written if nothing changed.
-    Raises ``OSError``; then no half of a list is there.
+    A file is replaced even if there are no changes; a folder then gets no new file. Raises
+    ``OSError``; an incomplete list is never left behind.
     """
     lines = b"".join(msgspec.json.encode(each) + b"\n" for each in changes)
     if not to.is_dir():
@@ -149,7 +147,7 @@ class KeepState(msgspec.Struct, frozen=True):
 
 
 class KeepStates:
-    """By owner, see ``Keep``; shared by all processes on the cache."""
+    """The states by ``Keep.owner``; all processes on the cache share them."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -157,10 +155,9 @@ class KeepStates:
     async def get(self, owner: str) -> KeepState:
         record = await self._records.get(Key(RecordKind.KEEP_STATE, owner))
         try:
-            return (
-                msgspec.json.decode(decompress(record), type=KeepState) if record else KeepState()
-            )
-        except (msgspec.MsgspecError, OSError, EOFError):  # of another version, or damaged
+            state = decompress(record) if record else b"{}"
+            return msgspec.json.decode(state, type=KeepState)
+        except (msgspec.MsgspecError, OSError, EOFError):  # written by another version, or damaged
             return KeepState()
 
     async def put(self, owner: str, state: KeepState) -> None:
@@ -169,7 +166,7 @@ class KeepStates:
         )
 
     async def retain(self, owners: Collection[str]) -> None:
-        """Forget those of nobody of these."""
+        """Delete the states of all other owners."""
         for key in await self._records.keys(RecordKind.KEEP_STATE):
             if key.owner not in owners:
                 await self._records.forget(key)

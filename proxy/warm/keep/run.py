@@ -1,9 +1,4 @@
-"""Reading without keeping: for what a resolver has to look into before anybody wanted it here.
-
-An index as upstream vouches for it now, asked by few at once and behind those who wait.
-
-One run of a keep table: what is new is fetched, what is wanted is pinned.
-"""
+"""One run of a keep table: revalidate pages, fetch what is new, pin what is wanted."""
 
 from __future__ import annotations
 
@@ -23,17 +18,24 @@ from proxy.indexes import CheckFile, Index
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed_files
 from proxy.runtime import for_each
-from proxy.warm.fetch import NeededFetcher
+from proxy.upstream import UpstreamOrigin
+from proxy.warm.fetch import FILE_NOT_STORED, PAGE_NOT_STORED, fetch_files, record_metadata
 from proxy.warm.keep.changes import Change, KeepState, KeepStates, compare
 from proxy.warm.keep.table import FileKey, Keep, is_distribution
 from proxy.warm.progress import Display
+
+UNCONFIRMED = "upstream could not be reached to revalidate its page"
+STORE_TIMEOUT = 5.0
+"""Seconds until files and pages that were read must be stored."""
+STORE_POLL = 0.05
+"""Seconds between two looks at the store."""
 
 
 @asynccontextmanager
 async def temporary_cache(settings: Settings) -> AsyncIterator[Index]:
     """The index of these settings on a temporary cache. Raises ``ConfigurationError``.
 
-    What the lasting cache remembers as private stays private.
+    The private names of the real cache are private here too.
     """
     names = cache_folder(settings) / PRIVATE_NAMES
     with TemporaryDirectory(prefix="waystation-", ignore_cleanup_errors=True) as folder:
@@ -43,34 +45,34 @@ async def temporary_cache(settings: Settings) -> AsyncIterator[Index]:
             yield proxy.index
 
 
-async def at_once() -> None:
-    """Nobody else is waiting."""
+async def no_wait() -> None:
+    """No client needs to be served first."""
 
 
 class RevalidatingIndex:
-    """Pages are checked with upstream once in a run, however fresh they are."""
+    """Revalidates each page once in a run, even if it is fresh, with few requests at a time."""
 
     def __init__(
         self,
         index: Index,
         since: float,
         *,
-        limit: int,
-        turn: Callable[[], Awaitable[None]] = at_once,
-        aside: Index | None = None,
+        max_requests: int,
+        wait_for_turn: Callable[[], Awaitable[None]] = no_wait,
+        dry_run_index: Index | None = None,
     ) -> None:
-        """``since``: Unix time in seconds."""
+        """``since``: Unix time in seconds; the others as in ``KeepRunner``."""
         self._index = index
-        self._aside = aside or index
+        self._fetching_index = dry_run_index or index
         self._since = since
-        self._turn = turn
-        self._slots = asyncio.Semaphore(limit)
+        self._wait_for_turn = wait_for_turn
+        self._slots = asyncio.Semaphore(max_requests)
         self.pages: dict[ProjectName, ProjectPage | None] = {}
-        """Those that upstream confirmed. None: there is no such project."""
+        """The pages that upstream confirmed. None: the project does not exist."""
         self.unconfirmed: set[ProjectName] = set()
-        """Projects of which only an older page could be had."""
+        """The projects of which only an older page was available."""
         self.new: set[tuple[ProjectName, str]] = set()
-        """Distributions that were not here when they, or their metadata, were asked for."""
+        """Distributions that were not in the cache when they or their metadata were requested."""
 
     @property
     def name(self) -> str:
@@ -81,7 +83,7 @@ class RevalidatingIndex:
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         async with self._slots:
-            await self._turn()
+            await self._wait_for_turn()
             try:
                 page = await self._index.page(project, max(checked_after, self._since))
             except NoSuchProject:
@@ -102,41 +104,35 @@ class RevalidatingIndex:
         check: CheckFile | None = None,
     ) -> Artifact:
         async with self._slots:
-            await self._turn()
-            asked = await self._reader(project, filename, digest, check)
-            return await asked.file(project, filename, digest, check)
+            await self._wait_for_turn()
+            index = await self._index_for(project, filename, digest, check)
+            return await index.file(project, filename, digest, check)
 
-    async def _reader(
+    async def _index_for(
         self, project: ProjectName, filename: str, digest: str | None, check: CheckFile | None
     ) -> Index:
-        """Metadata goes with its wheel, which has to be fetched where upstream has none."""
+        """The index to read a file from.
+
+        If upstream has no metadata for a new wheel, reading the metadata fetches the wheel.
+        """
         owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
-        with suppress(ProxyError):  # whoever is asked will tell
+        with suppress(ProxyError):  # raised again when the file itself is requested
             if (await self._index.file(project, owner, digest, check)).blob.needs_download:
                 self.new.add((project, owner))
-                return self._aside
+                return self._fetching_index
         return self._index
 
 
-NOT_STORED = "it did not stay in the cache: is the disk full or read-only?"
-STORE_TIMEOUT = 5.0
-"""Seconds that what has been read gets to be stored."""
-STORE_POLL = 0.05
-"""Seconds after which it is looked again."""
-
-UNCONFIRMED = "upstream could not be asked whether its page is still the same"
-
-
-@dataclass(frozen=True, slots=True, repr=False)  # asyncio puts results into words
+@dataclass(frozen=True, slots=True, repr=False)  # asyncio formats results
 class KeepResult:
     keep: Keep
     needs: ResolvedFiles = field(default_factory=ResolvedFiles)
     fetched: tuple[NeededFile, ...] = ()
-    """Distributions; in a dry run those that would be."""
+    """Distributions; in a dry run those that would be fetched."""
     missing: tuple[Missing, ...] = ()
     changes: tuple[Change, ...] = ()
     state: KeepState = KeepState()  # noqa: RUF009 (it is frozen)
-    """To be remembered once the changes are told."""
+    """To be stored after the changes were written."""
 
     @property
     def complete(self) -> bool:
@@ -145,24 +141,22 @@ class KeepResult:
 
 @dataclass(frozen=True, slots=True)
 class KeepRunner:
-    """Runs tables through the index of a running proxy."""
+    """Runs keep tables through the index of a running proxy."""
 
     proxy: Proxy
+    origins: Mapping[str, UpstreamOrigin]
+    """The mirrored indexes by name."""
     display: Display
     variables: Mapping[str, str]
-    """What ``${NAME}`` in sources refers to."""
+    """The values of ``${NAME}`` in sources."""
     jobs: int
-    """Downloads at once."""
+    """Concurrent downloads."""
     max_requests: int
-    """Questions at once."""
-    record_metadata: Callable[[Iterable[NeededFile]], Awaitable[None]]
-    """Told what is held, see ``warm.remember``."""
-    wait_for_turn: Callable[[], Awaitable[None]] = at_once
-    """Awaited before each question and download."""
+    """Concurrent requests for pages and metadata."""
+    wait_for_turn: Callable[[], Awaitable[None]] = no_wait
+    """Awaited before each request, so that clients are served first."""
     dry_run_index: Index | None = None
-    """For a dry run, which looks what there is to fetch and leaves everything as it is: reads
-    what is not here, and keeps it elsewhere.
-    """
+    """In a dry run, the index that fetches what must be read: it has a cache of its own."""
     clock: Callable[[], float] = time.time
 
     @property
@@ -170,86 +164,104 @@ class KeepRunner:
         return self.dry_run_index is not None
 
     async def run(self, keep: Keep) -> KeepResult:
-        """What goes wrong is in ``missing``."""
-        began = self.clock()
+        """Run one table. Errors are in ``missing``."""
+        started = self.clock()
         index = RevalidatingIndex(
             self.proxy.index,
-            began,
-            limit=self.max_requests,
-            turn=self.wait_for_turn,
-            aside=self.dry_run_index,
+            started,
+            max_requests=self.max_requests,
+            wait_for_turn=self.wait_for_turn,
+            dry_run_index=self.dry_run_index,
         )
         try:
-            wanted = keep.read_sources(self.variables)
             found = await needed_files(
                 index,
-                wanted,
+                keep.read_sources(self.variables),
                 keep.file_filter,
                 keep_going=True,
                 jobs=self.jobs,
                 say=self.display.say,
             )
         except ProxyError as error:
-            state = KeepState(
-                began, (await KeepStates(self.proxy.cache.records).get(keep.owner)).files
-            )
+            previous = await KeepStates(self.proxy.cache.records).get(keep.owner)
+            state = KeepState(started, previous.files)
             return KeepResult(keep, missing=(Missing(str(keep), str(error)),), state=state)
         needs = keep.select(found)
-        distributions = [need for need in needs.files if is_distribution(need)]
-        held = await self._held(self.proxy.index, distributions)
-        new = tuple(
-            need
-            for need in distributions
-            if need not in held or (need.project, need.filename) in index.new
-        )
+        new = await self._new_distributions(index, needs)
         if self.is_dry_run:
             return KeepResult(keep, needs, new, (*needs.missing, *_unconfirmed(index)))
-        return await self._fetched(keep, index, needs, new, began)
+        return await self._fetch(keep, index, needs, new, started)
 
-    async def _fetched(
+    async def _new_distributions(
+        self, index: RevalidatingIndex, needs: ResolvedFiles
+    ) -> tuple[NeededFile, ...]:
+        """The distributions that were not in the cache at the start of the run."""
+        distributions = [need for need in needs.files if is_distribution(need)]
+        cached = await self._cached(self.proxy.index, distributions)
+        return tuple(
+            need
+            for need in distributions
+            if need not in cached or (need.project, need.filename) in index.new
+        )
+
+    async def _fetch(
         self,
         keep: Keep,
         index: RevalidatingIndex,
         needs: ResolvedFiles,
         new: Sequence[NeededFile],
-        began: float,
+        started: float,
     ) -> KeepResult:
         cache = self.proxy.cache
         known = (await KeepStates(cache.records).get(keep.owner)).files
-        before = await cache.pins.get(keep.owner)
-        await cache.pins.put(keep.owner, before | _keys(needs.files))  # none goes meanwhile
-        fetching = NeededFetcher(index, cache.store, self.display, self.jobs)
-        await fetching.fetch_all(needs.files)
-        failed = {lack.line for lack in fetching.failed}
-        had = await self._had(index, [need for need in needs.files if need.line not in failed])
-        await self._ask(index, {one.project for one in known})
-        files = {_ident(need): had[need] for need in had if is_distribution(need)}
-        stored = await cache.store.present({one.key for one in known} - {""})
-        changes, now = compare(known, files, index.pages, stored)
-        gone = {one.key for one in now if not one.listed}  # these can never be had again
-        await cache.pins.put(keep.owner, (gone | set(had.values())) - {""})
-        await self.record_metadata(had)
-        lost = [need for need in needs.files if need not in had and need.line not in failed]
-        missing = (
-            *needs.missing,
-            *fetching.failed,
-            *(Missing(need.line, NOT_STORED) for need in lost),
-            *_unconfirmed(index),
-        )
-        fetched = tuple(need for need in new if need in had)
-        return KeepResult(keep, needs, fetched, missing, tuple(changes), KeepState(began, now))
+        pinned = await cache.pins.get(keep.owner)
+        # Pinned first, so that nothing is evicted during the run.
+        await cache.pins.put(keep.owner, pinned | _digests(needs.files))
+        failed = await fetch_files(index, cache.store, needs.files, self.display, self.jobs)
+        cached, not_stored = await self._stored(index, needs, {each.line for each in failed})
+        await self._revalidate(index, {each.project for each in known})
+        files = {_key(need): cached[need] for need in cached if is_distribution(need)}
+        stored = await cache.store.present({each.key for each in known} - {""})
+        changes, kept = compare(known, files, index.pages, stored)
+        # Files that upstream no longer lists cannot be fetched again.
+        unlisted = {each.key for each in kept if not each.listed}
+        await cache.pins.put(keep.owner, (unlisted | set(cached.values())) - {""})
+        await record_metadata(self.proxy, self.origins, cached)
+        missing = (*needs.missing, *failed, *not_stored, *_unconfirmed(index))
+        fetched = tuple(need for need in new if need in cached)
+        return KeepResult(keep, needs, fetched, missing, tuple(changes), KeepState(started, kept))
 
-    async def _had(self, index: Index, needs: Sequence[NeededFile]) -> dict[NeededFile, str]:
-        """As ``_held``, once what has just been read is stored too: that takes a moment."""
+    async def _stored(
+        self, index: RevalidatingIndex, needs: ResolvedFiles, failed: Set[str]
+    ) -> tuple[dict[NeededFile, str], list[Missing]]:
+        """The needed files in the cache, as ``_cached``, and what is missing there.
+
+        Files and pages are stored shortly after they were read, so that the cache may have to be
+        asked more than once.
+        """
         deadline = time.monotonic() + STORE_TIMEOUT
-        had = await self._held(index, needs)
-        while len(had) < len(needs) and time.monotonic() < deadline:
+        files = {need for need in needs.files if need.line not in failed}
+        pages = {project for project in needs.pages if index.pages.get(project)}
+        cached: dict[NeededFile, str] = {}
+        while True:
+            cached |= await self._cached(index, files - cached.keys())
+            pages = {each for each in pages if not await self._is_page_stored(index.pages[each])}
+            if not (files - cached.keys() or pages) or time.monotonic() >= deadline:
+                break
             await asyncio.sleep(STORE_POLL)
-            had |= await self._held(index, [need for need in needs if need not in had])
-        return had
+        missing = [Missing(need.line, FILE_NOT_STORED) for need in files - cached.keys()]
+        missing += [Missing(project, PAGE_NOT_STORED) for project in pages]
+        return cached, sorted(missing)
 
-    async def _held(self, index: Index, needs: Iterable[NeededFile]) -> dict[NeededFile, str]:
-        """Those whose bytes are here, with their keys in the store; "" for what lies elsewhere."""
+    async def _is_page_stored(self, page: ProjectPage | None) -> bool:
+        """Whether a page of a mirrored index is in the cache; True for other indexes."""
+        if page is None or page.source not in self.origins:
+            return True
+        namespace = self.origins[page.source].namespace
+        return await self.proxy.cache.pages.head(namespace, page.project) is not None
+
+    async def _cached(self, index: Index, needs: Iterable[NeededFile]) -> dict[NeededFile, str]:
+        """The files that need no download, with their keys in the store; "" if not in the store."""
         found: dict[NeededFile, str] = {}
 
         async def look(need: NeededFile) -> None:
@@ -261,22 +273,22 @@ class KeepRunner:
         await for_each(needs, look, self.jobs)
         return found
 
-    async def _ask(self, index: RevalidatingIndex, projects: set[ProjectName]) -> None:
-        """For the pages of projects of which nothing is wanted any more."""
+    async def _revalidate(self, index: RevalidatingIndex, projects: set[ProjectName]) -> None:
+        """Revalidate the pages of kept projects of which nothing is wanted any more."""
 
-        async def ask(project: ProjectName) -> None:
+        async def revalidate(project: ProjectName) -> None:
             with suppress(ProxyError):
                 await index.page(project)
 
-        await for_each(sorted(projects - index.pages.keys()), ask, self.jobs)
+        await for_each(sorted(projects - index.pages.keys()), revalidate, self.jobs)
 
 
-def _ident(need: NeededFile) -> FileKey:
+def _key(need: NeededFile) -> FileKey:
     return need.project, need.filename, need.digest
 
 
-def _keys(needs: Iterable[NeededFile]) -> set[str]:
-    """Of distributions, as far as their index tells."""
+def _digests(needs: Iterable[NeededFile]) -> set[str]:
+    """The sha256 digests of the distributions whose page names one."""
     return {need.digest for need in needs if is_distribution(need) and "-" not in need.digest}
 
 

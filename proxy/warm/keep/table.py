@@ -1,4 +1,4 @@
-"""What one ``[[keep]]`` table asks for: sources, targets, and which of that is wanted."""
+"""One ``[[keep]]`` table of the settings: sources, targets, and filters of their files."""
 
 from __future__ import annotations
 
@@ -31,25 +31,28 @@ class Keep:
     names: tuple[str, ...] = ()
     """Projects, or patterns with ``*`` and ``?``; empty: all."""
     versions: str = ""
-    """A specifier (PEP 440) that versions have to fulfil."""
+    """A specifier (PEP 440) that versions must match; empty: all."""
     latest: int | None = None
-    """Also the newest so many versions of each project that is named as a source."""
+    """Keep also this many newest versions of each project that is named as a source."""
     max_file_size: int | None = None
-    """Bytes."""
+    """Bytes; larger distributions are not kept."""
 
     def __str__(self) -> str:
         return ", ".join(self.sources)
 
     @property
     def owner(self) -> str:
-        """Names the table among all: the same for all tables that ask for the same."""
+        """Identifies the table in stored pins and states: equal tables have the same owner."""
         limits = (self.names, self.versions, self.latest, self.max_file_size)
         return hashlib.sha256(repr((self.sources, self.file_filter, *limits)).encode()).hexdigest()[
             :32
         ]
 
     def read_sources(self, environ: Mapping[str, str]) -> SourceRequirements:
-        """``environ`` is what ``${NAME}`` in sources refers to. Raises ``UnreadableSource``."""
+        """What the sources ask for. ``environ`` has the values of ``${NAME}`` in sources.
+
+        Raises ``UnreadableSource``.
+        """
         wanted = merge_requirements(
             read_source(each, self.file_filter, environ=environ, latest=self.latest)
             for each in self.sources
@@ -57,7 +60,7 @@ class Keep:
         return replace(wanted, latest=tuple(map(self._narrowed, wanted.latest)))
 
     def select(self, needs: ResolvedFiles) -> ResolvedFiles:
-        """Those that pass the filters, with what lies beside them."""
+        """The distributions that pass the filters, with their metadata and provenance."""
         large = {
             (need.project, need.filename)
             for need in needs.files
@@ -82,7 +85,7 @@ class Keep:
         return version is not None and self._specifier.contains(version, prereleases=True)
 
     def _narrowed(self, named: LatestVersions) -> LatestVersions:
-        """So that the newest are counted among those that are wanted."""
+        """The newest versions are counted among those that match ``versions``."""
         return replace(named, specifier=named.specifier & self._specifier)
 
     @property
@@ -91,7 +94,7 @@ class Keep:
 
 
 def distribution_name(need: NeededFile) -> str:
-    """The name of the distribution that it is, or lies beside."""
+    """The filename of the distribution itself, also for its metadata or provenance."""
     return need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
 
 
@@ -100,4 +103,4 @@ def is_distribution(need: NeededFile) -> bool:
 
 
 FileKey = tuple[ProjectName, str, str]
-"""Project, file name, digest as in ``File.digest``."""
+"""Project, filename, digest as ``File.address_digest``."""
