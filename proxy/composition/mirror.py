@@ -18,6 +18,7 @@ from proxy.config import MirrorTable, Settings
 from proxy.events import Observer
 from proxy.indexes import (
     DigestHistory,
+    FileDownloads,
     Lifetimes,
     Mirror,
     MirrorFiles,
@@ -158,18 +159,23 @@ async def _assembled(
         )
     else:
         pages = OfflinePages(memory, cache.store, held, clock, list_all=settings.offline_list_all)
-    downloads = Downloads(cache.store, cache.spool, room=cache.evictor.room)
-    files = MirrorFiles(
+    downloads = FileDownloads(
         name,
+        Downloads(cache.store, cache.spool, room=cache.evictor.room),
+        held,
+        events,
+        used=cache.used.note,
+        suspect=pages.recheck,
+        limit=int(settings.max_file_size),
+        clock=clock,
+    )
+    files = MirrorFiles(
         remote,
         cache.store,
         held,
         downloads,
-        events,
         used=cache.used.note,
-        suspect=pages.recheck,
         renew=pages.renewed,
-        limit=int(settings.max_file_size),
         clock=clock,
     )
     metadata = MirrorSiblings(

@@ -10,6 +10,7 @@ from proxy.indexes.mirror.history import (
     DigestHistory,
     RemovedFiles,
 )
+from proxy.indexes.mirror.lazy_download import FileDownloads
 from proxy.indexes.mirror.mirror import (
     Mirror,
     PageSource,
@@ -28,6 +29,7 @@ __all__ = [
     "CheckFile",
     "DigestHistory",
     "Fallthrough",
+    "FileDownloads",
     "Guarded",
     "Index",
     "Judged",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import NoSuchFile, UpstreamError, UpstreamRefused
-from proxy.indexes.mirror.files import LazyDownload
+from proxy.indexes.mirror.lazy_download import LazyDownload
 from proxy.model import File
 from tests.support.distributions import wheel_metadata
 from tests.support.mirror_site import DEMO, PAGE, MirrorSite, OpenMirror

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamError
 from proxy.events import Outcome
-from proxy.indexes.mirror.files import LazyDownload
+from proxy.indexes.mirror.lazy_download import LazyDownload
 from proxy.model import File
 from proxy.storage.keys import RecordKind
 from tests.support.content import read_blob, sha256

@@ -77,17 +77,17 @@ class MirrorSiblings:
         Raises as ``Index.file``.
         """
         if blob := await self._files.stored(project, sibling, digest):
-            self._files.answered(project, sibling, Outcome.HIT)
+            self._files.downloads.answered(project, sibling, Outcome.HIT)
             return Artifact(sibling, blob)
         key = f"{project}/{digest}/{sibling.filename}"
         if data := self._unwritten.get(key):
-            self._files.answered(project, sibling, Outcome.HIT)
+            self._files.downloads.answered(project, sibling, Outcome.HIT)
             return Artifact(sibling, _being_stored(data))
         joined = self._flights.under_way(key)
         data, outcome = await self._flights.do(
             key, lambda: self._obtain(key, project, wheel, sibling, digest, asked)
         )
-        self._files.answered(project, sibling, Outcome.JOINED if joined else outcome)
+        self._files.downloads.answered(project, sibling, Outcome.JOINED if joined else outcome)
         return Artifact(sibling, _being_stored(data))
 
     async def provenance(
@@ -98,7 +98,7 @@ class MirrorSiblings:
         data, outcome = await self._flights.do(
             key, lambda: self._attested(project, sibling, digest, asked, key)
         )
-        self._files.answered(project, sibling, outcome)
+        self._files.downloads.answered(project, sibling, outcome)
         return Artifact(sibling, BytesBlob(data))
 
     async def close(self) -> None:
@@ -171,7 +171,7 @@ class MirrorSiblings:
         except OSError as error:
             log.warning("%s is not stored: %s", sibling.filename, reason(error))
         else:
-            await self._files.remember(project, sibling, digest, sha256, len(data))
+            await self._files.downloads.record(project, sibling, digest, sha256, len(data))
         finally:
             spool.close()
 

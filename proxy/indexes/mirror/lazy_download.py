@@ -1,0 +1,175 @@
+"""Files that are not stored yet: nothing is fetched before their bytes are read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
+from proxy.events import FileAnswered, Observer, Outcome
+from proxy.indexes.mirror.links import Link
+from proxy.model import Blob, File, ProjectName, Span
+from proxy.storage import CachedFileRecord, CachedFiles
+from proxy.upstream import Download, Downloads, Expected
+
+T = TypeVar("T")
+
+
+class FileDownloads:
+    """The downloads of one mirror: each file is fetched once for all who read it, and recorded."""
+
+    def __init__(
+        self,
+        name: str,
+        downloads: Downloads,
+        records: CachedFiles,
+        events: Observer,
+        *,
+        used: Callable[[str], None],
+        suspect: Callable[[ProjectName], None],
+        limit: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """``used`` is called with the key of each file that is stored, ``suspect`` with the
+        project whose page is wrong about a file. ``limit``: bytes of a file of unknown size.
+        """
+        self._name = name
+        self._downloads = downloads
+        self._records = records
+        self._events = events
+        self._used = used
+        self.suspect = suspect
+        self._limit = limit
+        self._clock = clock
+
+    def start(self, link: Link) -> tuple[Download, Outcome]:
+        """The running download of the file, or a new one, and the outcome of a read of it.
+
+        Reading a finished download whose file is not stored yet is a hit.
+        """
+        file, key = link.file, _download_key(link)
+        if download := self._downloads.join(key):
+            return download, Outcome.HIT if download.verified else Outcome.JOINED
+        what = f"{file.filename} of {link.project}"
+        expected = Expected(self._name, what, file.hashes, file.size, self._limit)
+
+        async def record(sha256: str, size: int) -> None:
+            await self.record(link.project, file, link.digest, sha256, size)
+
+        return self._downloads.start(key, expected, link.open, record), Outcome.MISS
+
+    async def wait_stored(self, link: Link) -> None:
+        """Wait until a running download of the file is stored, or cannot be."""
+        if download := self._downloads.join(_download_key(link)):
+            await self._downloads.wait_stored(download)
+
+    async def record(
+        self, project: ProjectName, file: File, digest: str, sha256: str, size: int
+    ) -> None:
+        """Remember that the store has these bytes of the file. ``digest`` is in its address."""
+        self._used(sha256)
+        record = CachedFileRecord(sha256, size, self._clock(), file.uploaded)
+        await self._records.put(project, digest, file.filename, record)
+
+    def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None:
+        self._events(FileAnswered(project, file.filename, self._name, outcome))
+
+    async def close(self, grace: float) -> None:
+        """Running downloads get ``grace`` seconds to finish."""
+        await self._downloads.close(grace)
+
+
+def _download_key(link: Link) -> str:
+    """Links with the same key lead to the same bytes."""
+    return link.file.sha256 or f"{link.project}/{link.digest}/{link.file.filename}"
+
+
+class LazyDownload(Blob):
+    """A blob whose readers share one download; asking for its size alone starts none."""
+
+    def __init__(self, downloads: FileDownloads, link: Link, outdated: Blob | None = None) -> None:
+        """``outdated``: bytes that the file once had, used if upstream does not answer."""
+        self._downloads = downloads
+        self._link = link
+        self._file = link.file
+        self._outdated = outdated
+        self._use_outdated = False
+        self._download: Blob | None = None
+
+    @property
+    def size(self) -> int | None:
+        return self._file.size
+
+    @property
+    def needs_download(self) -> bool:
+        return True
+
+    async def length(self) -> int | None:
+        """As the sender of the bytes says, unless the page says it: starts the download."""
+        if self._outdated is not None:
+            self._use_outdated = not await self._is_upstream_available()
+        elif self._file.size is not None:
+            return self._file.size
+        try:
+            return await self._bytes().length()
+        except (NotFound, DigestMismatch) as error:
+            raise self._suspicious(error) from error
+
+    async def _is_upstream_available(self) -> bool:
+        """Whether upstream answers for the file; raises as ``chunks`` where it is gone."""
+        try:
+            await self._link.size()
+        except NotFound as error:
+            raise self._suspicious(error) from error
+        except UpstreamError:
+            return False
+        return True
+
+    async def size_without_download(self) -> int | None:
+        """Bytes, as the page or else upstream says; None where neither does.
+
+        Raises as ``chunks`` does.
+        """
+        if self._file.size is not None:
+            return self._file.size
+        try:
+            return await self._link.size()
+        except NotFound as error:
+            raise self._suspicious(error) from error
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+        return self._watched(lambda blob: blob.chunks(start, stop))
+
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
+        return self._watched(lambda blob: blob.spans(start, stop) or blob.chunks(start, stop))
+
+    async def _watched(
+        self, read: Callable[[Blob], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        try:
+            async with aclosing(read(self._bytes())) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except (NotFound, DigestMismatch) as error:
+            raise self._suspicious(error) from error
+
+    def _bytes(self) -> Blob:
+        """The download, started or joined now, unless upstream has just failed."""
+        project = self._link.project
+        if self._outdated is not None and self._use_outdated:
+            self._downloads.answered(project, self._file, Outcome.STALE)
+            return self._outdated
+        if self._download is None:
+            self._download, outcome = self._downloads.start(self._link)
+            self._downloads.answered(project, self._file, outcome)
+        return self._download
+
+    def _suspicious(self, error: NotFound | DigestMismatch) -> NotFound | DigestMismatch:
+        """Has the page revalidated unless it is new: it and upstream disagree about the file."""
+        project = self._link.project
+        if not self._link.renewed:
+            self._downloads.suspect(project)
+        if isinstance(error, NotFound):
+            return NoSuchFile(project, self._file.filename, "upstream no longer has it")
+        return error
