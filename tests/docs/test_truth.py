@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from proxy.cli import COMMANDS, group
 from proxy.config import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
+from proxy.events import Outcome
 from tests.docs.documents import PATHS, ROOT, name, prose, steps
 from tests.test_architecture import PACKAGES
 
@@ -133,6 +135,20 @@ def _all_flags(command: click.Command) -> Iterator[str]:
             if (sub := command.get_command(context, each)) is not None:
                 yield from _all_flags(sub)
     yield "--help"
+
+
+def test_the_outcomes_of_the_access_log_are_explained() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    rows = text.split("| outcome | the answer |")[1].split("\n\n")[0]
+    assert set(CODE.findall(rows)) == set(Outcome)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=name)
+def test_examples_in_json_are_json(path: Path) -> None:
+    for step in steps(path):
+        if step.language == "json":
+            texts = step.text.splitlines() if step.argument.endswith(".jsonl") else [step.text]
+            assert all(isinstance(json.loads(each), dict) for each in texts)
 
 
 def test_the_architecture_shows_the_packages_in_their_order() -> None:
