@@ -101,7 +101,7 @@ def open_upstream(
         ca_bundle=settings.ca_bundle,
         client_certificate=settings.client_certificate,
         client_key=settings.client_key,
-        traffic=traffic,
+        in_flight=traffic,
         clock=clock,
     )
 

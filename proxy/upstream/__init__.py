@@ -1,4 +1,4 @@
-"""Upstream: bytes in motion, from other indexes to here."""
+"""Requests to upstream indexes: pages, files, and the downloads that many readers share."""
 
 from proxy.upstream.address_rules import Addresses
 from proxy.upstream.answers import (

@@ -1,6 +1,6 @@
-"""Which addresses an upstream's links and redirects may lead to. Rules only, no I/O.
+"""Rules for the addresses that an upstream's links and redirects may lead to (SSRF). No I/O.
 
-Looking up names, where the last of these rules is applied, is in ``resolver``.
+``connections`` looks up host names, and applies the last of these rules.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PATTERN = re.compile(r"(?P<any>\*\.)?(?P<host>[^*/?#@]+)")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _SPECIAL_NETWORKS = [
-    # set apart by IANA, but public to older versions of ipaddress
+    # reserved by IANA, but public for older versions of ipaddress
     ipaddress.ip_network(text)
     for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "3fff::/20", "5f00::/16")
 ]
@@ -36,9 +36,9 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class AddressRefused(OSError):
-    """A rule of this module forbids the connection; the text says which, without naming the host.
+    """A rule of this module forbids the connection. The text names the rule, not the host.
 
-    An ``OSError``, because it is also raised where a name is being looked up.
+    An ``OSError``, because it is also raised while a host name is looked up.
     """
 
 
@@ -53,8 +53,8 @@ class Origin(NamedTuple):
 def origin_of(url: str) -> Origin:
     """The origin of an absolute http(s) address. Raises ``ValueError`` for anything else.
 
-    Strict, since whoever connects must not read the host differently: only ASCII, no
-    backslash, no other spelling of an IP address than the usual one (``0x7f.1``, ``127.1``).
+    Strict, since the code that connects must not read the host differently: only ASCII, no
+    backslash, no unusual spelling of an IP address (``0x7f.1``, ``127.1``).
     """
     parts = _URL.fullmatch(url)
     if not parts or not _GRAPHIC.fullmatch(url):
@@ -62,7 +62,7 @@ def origin_of(url: str) -> Origin:
     scheme, host = parts["scheme"].lower(), parts["host"].lower().strip("[]")
     port = int(parts["port"] or DEFAULT_PORTS[scheme])
     if len(host) > _MAX_HOST_LENGTH:
-        raise ValueError("has a host name that is longer than names can be")
+        raise ValueError("has a host name that is too long")
     if not 0 < port < 2**16:
         raise ValueError("has no such port")
     return Origin(scheme, _canonical_host(host), port)
@@ -70,7 +70,7 @@ def origin_of(url: str) -> Origin:
 
 @lru_cache(maxsize=1024)
 def _canonical_host(host: str) -> str:
-    """Hosts are few, and each request asks several times."""
+    """IP addresses in their usual spelling. Cached: hosts are few, and requests use it often."""
     return str(ip_literal(host) or host)
 
 
@@ -86,9 +86,9 @@ def ip_literal(host: str) -> IPAddress | None:
 
 
 def is_public(address: IPAddress) -> bool:
-    """Whether anybody on the internet could reach it.
+    """Whether the address can be reached from the whole internet.
 
-    Addresses that wrap another one (mapped, 6to4, Teredo, NAT64) never count as public: where
+    Addresses that contain another one (mapped, 6to4, Teredo, NAT64) never count as public: where
     they lead depends on the network. Hosts behind NAT64 have to be named in ``file_hosts``.
     """
     if isinstance(address, ipaddress.IPv6Address) and (
@@ -101,7 +101,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 class HostPattern(NamedTuple):
-    """``host`` or ``*.suffix``, with or without ``:port``; without, the scheme's usual port."""
+    """``host`` or ``*.suffix``, with ``:port`` or with the default port of the scheme."""
 
     host: str
     below: bool
@@ -128,16 +128,16 @@ class HostPattern(NamedTuple):
 class Addresses:
     """The rules of one upstream.
 
-    * The host of the index itself may be asked on any port, wherever it is.
+    * The host of the index itself is allowed on any port and at any address.
     * Hosts named in ``file_hosts`` (``files.example.org``, ``*.example.org``, ``host:8443``)
-      may be asked, wherever they are; if any is named, no others.
-    * If none is named, any host may be asked for files over https on its usual port, if all of
-      its addresses are public, or the index's own.
-    * Plain http only if the index itself is configured so.
+      are allowed at any address; if any host is named, no others are allowed.
+    * If no host is named, files may come from any host over https on the default port, if all
+      addresses of the host are public, or are those of the index.
+    * Plain http is allowed only if the index itself is configured with http.
 
-    Behind an outgoing proxy it is the proxy that looks names up: there the rules on hosts,
-    ports and literal addresses hold, but nobody here sees what a name leads to. Name
-    ``file_hosts`` if the proxy reaches internal hosts.
+    With an outgoing proxy, the proxy looks up host names: the rules for hosts, ports and literal
+    addresses apply, but the addresses of names are unknown here. Name ``file_hosts`` if the
+    proxy reaches internal hosts.
     """
 
     def __init__(
@@ -148,32 +148,35 @@ class Addresses:
         self._named = [HostPattern.parse(host) for host in file_hosts]
         self._proxies = frozenset(proxies)
 
-    def check(self, url: str, *, named: bool = False) -> None:
-        """Raises ``AddressRefused``. ``named``: only the index's host or one of ``file_hosts``."""
+    def check(self, url: str, *, named_hosts_only: bool = False) -> None:
+        """Raises ``AddressRefused``.
+
+        ``named_hosts_only``: allow only the host of the index and ``file_hosts``.
+        """
         try:
-            refusal = self._refusal(origin_of(url), named)
+            refusal = self._refusal(origin_of(url), named_hosts_only)
         except ValueError as error:
             refusal = str(error)
         if refusal:
             raise AddressRefused(f"leads to an address that {refusal}")
 
     def allows(self, origin: str) -> bool:
-        """Whether a link to ``scheme://host[:port]`` may be fetched, by all but its DNS entry."""
+        """Whether a link to ``scheme://host[:port]`` may be fetched, by all rules but DNS."""
         try:
-            return not self._refusal(origin_of(origin), named=False)
+            return not self._refusal(origin_of(origin), named_hosts_only=False)
         except ValueError:
             return False
 
     def trusts(self, host: str) -> bool:
-        """Whether the host may lie at an internal address."""
+        """Whether the host may have an internal address."""
         return host in self._proxies or self._is_named(host)
 
-    def _refusal(self, origin: Origin, named: bool) -> str:
+    def _refusal(self, origin: Origin, named_hosts_only: bool) -> str:
         if origin.scheme == "http" and self.index.scheme != "http":
             return "is plain http"
         if origin.host == self.index.host or any(it.matches(origin) for it in self._named):
             return ""
-        if named or self._named:
+        if named_hosts_only or self._named:
             return "is neither on the host of the index nor on one of its file_hosts"
         if origin.scheme != "https" or origin.port != 443 or origin.host in self._proxies:
             return "is neither on the host of the index nor on port 443 of a public one"

@@ -1,10 +1,8 @@
-"""The body of one answer as it arrives: silence, dripping and broken framing end in an error.
+"""The body of one answer as it arrives.
 
-The read timeout of aiohttp does not cover all of these: it stops after an error in the framing.
-
-Small chunks become bigger pieces, since each piece costs a thread; none waits long for it.
-
-The first is given as it comes: somebody waits for it.
+``BodyChunks`` ends silent, slow and broken bodies with an error; the read timeout of aiohttp
+stops after an error in the framing. ``Chunking`` joins small chunks, since each write of a piece
+costs a thread.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from proxy.runtime import PIECE_SIZE
 MIN_PROGRESS = 1024
 """Bytes that have to arrive within the read timeout, unless the body ends before."""
 _CHECK_INTERVAL = 1.0
-"""Seconds between two looks at the connection."""
+"""Seconds between two checks of the connection."""
 
 
 class BodyChunks:
@@ -32,13 +30,13 @@ class BodyChunks:
     """
 
     def __init__(self, response: ClientResponse, seconds: float) -> None:
-        """``seconds``: the read timeout; what the caller does between two chunks does not count."""
+        """``seconds``: the read timeout; time that the caller spends between chunks is free."""
         self._response = response
         self._content = response.content
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._began: float | None = None  # when the caller began to wait for the next chunk
-        self._waited = 0.0  # before that, in which fewer bytes than ENOUGH came
+        self._waited = 0.0  # seconds before that, in which MIN_PROGRESS did not come
         self._arrived = 0
         self._stalled = False
         self._tick = min(_CHECK_INTERVAL, seconds)
@@ -56,7 +54,7 @@ class BodyChunks:
             if self._stalled:
                 raise TimeoutError from None
             raise
-        except (RuntimeError, HttpProcessingError) as error:  # the connection has gone
+        except (RuntimeError, HttpProcessingError) as error:  # the connection is closed
             raise ClientPayloadError from error
         finally:
             self._began = None
@@ -81,7 +79,7 @@ class BodyChunks:
         waited = self._waited + self._loop.time() - self._began
         self._stalled = waited >= self._seconds
         if self._stalled or self._is_lost():
-            self._response.close()  # its reader is woken by an error
+            self._response.close()  # wakes the waiting caller with an error
 
     def _is_lost(self) -> bool:
         connection = self._response.connection
@@ -96,13 +94,13 @@ def _unread(content: StreamReader) -> bytes:
 
 
 _MAX_DELAY = 0.02
-"""Seconds that bytes may wait for more, except the first."""
+"""Seconds that bytes wait for more bytes, except the first ones: a client waits for them."""
 
 
 class Chunking:
-    """Iterates over pieces of what has come meanwhile, which a task of its own reads.
+    """Iterates over pieces of joined chunks, which a separate task reads.
 
-    At most a piece and a chunk are held: then reading pauses, and with it upstream.
+    It buffers at most a piece and a chunk: then reading pauses, and so does upstream.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes]) -> None:
@@ -126,12 +124,11 @@ class Chunking:
             reading.cancel()
             await asyncio.wait({reading})
         if not reading.cancelled():
-            reading.exception()  # seen, or of no interest any more
+            reading.exception()  # marks it as retrieved
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Raises what the chunks raise, after all that came before."""
+        """Raises the error of the chunks, after all bytes before it."""
         first = await anext(self._chunks, b"")
-        # At once: what has come but was not read is lost where the connection breaks.
         reading = self._reading = asyncio.create_task(self._read())
         if first:
             yield first

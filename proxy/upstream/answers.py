@@ -1,7 +1,4 @@
-"""What a mirror asks a ``Remote`` for and gets: values, no HTTP.
-
-One answer of upstream to a request for a file, as a download sees it. HTTP is in ``remote``.
-"""
+"""Answers of upstream as values: pages for the mirror, file bodies for downloads. No HTTP."""
 
 from __future__ import annotations
 
@@ -13,40 +10,40 @@ import msgspec
 
 
 class Validators(msgspec.Struct, frozen=True):
-    """What makes a request conditional (RFC 9110, section 13.1), exactly as upstream sent it."""
+    """Values for a conditional request (RFC 9110, section 13.1), exactly as upstream sent them."""
 
     etag: str | None = None
     last_modified: str | None = None
 
     @property
     def conditions(self) -> dict[str, str]:
-        """As headers of a request."""
+        """The headers of the request."""
         wanted = {"If-None-Match": self.etag, "If-Modified-Since": self.last_modified}
         return {name: value for name, value in wanted.items() if value}
 
 
 class NotModified(msgspec.Struct, frozen=True):
-    """The page whose validators were sent is still right."""
+    """The page whose validators were sent is unchanged (304)."""
 
     lifetime: float | None
-    """Seconds from now for which upstream vouches for it; None: it did not say."""
+    """Seconds from now for which the page is fresh; None: upstream named no lifetime."""
     must_revalidate: bool
     etag: str | None
     last_modified: str | None
     serial: int | None
-    """PyPI's number of the last change."""
+    """PyPI's serial number of the last change."""
 
 
 class UpstreamDocument(msgspec.Struct, frozen=True):
-    """A page as upstream sent it, content coding removed, unread otherwise."""
+    """A page as upstream sent it, without content coding, not parsed."""
 
     body: bytes
     content_type: str
     url: str
-    """Where it came from after redirects; its links are relative to this."""
+    """The address after redirects; links are relative to it."""
     lifetime: float | None
     must_revalidate: bool
-    """It must not be given once its lifetime is over."""
+    """It must not be served stale."""
     storable: bool
     etag: str | None
     last_modified: str | None
@@ -59,28 +56,28 @@ class UpstreamOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     """Without credentials."""
     namespace: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{16}\Z")]
-    """What keys its pages and files in a cache."""
+    """Part of the keys of its pages and files in a cache."""
 
 
 class Body(msgspec.Struct, frozen=True):
-    """An answer whose headers are here and whose bytes are arriving."""
+    """The body of an answer to a request for a file."""
 
     chunks: AsyncIterator[bytes]
-    """As they come, never decoded. Raises ``UpstreamError`` where the connection breaks."""
+    """The bytes as they arrive, not decoded. Raises ``UpstreamError`` if the connection breaks."""
     total: int | None = None
-    """Bytes of the complete representation, also where only a part of it was asked for."""
+    """Bytes of the whole file, also if the answer is a part."""
     start: int = 0
-    """Offset of the first byte: 0 for the whole (200), else that of the part (206)."""
+    """Offset of the first byte: 0 for the whole file (200), else that of the part (206)."""
     stop: int | None = None
-    """Where a part (206) ends, which may be before the end of the file."""
+    """Offset after the last byte of a part (206), which may be before the end of the file."""
     etag: str | None = None
-    """Strong ones only, quotes included: it is sent back as ``If-Range``."""
+    """A strong tag, with its quotes: it is sent back as ``If-Range``."""
     encoding: str | None = None
     """``Content-Encoding`` in lowercase; None: none, or ``identity``."""
 
 
 Fetch = Callable[[int, str | None], AbstractAsyncContextManager[Body]]
-"""Asks for the bytes from an offset on; with an offset above 0 also the tag for ``If-Range``.
+"""Requests the bytes from an offset on; with an offset above 0 also the tag for ``If-Range``.
 
-Entering raises ``UpstreamError``, or ``NoSuchFile`` where upstream says that there is none.
+Entering raises ``UpstreamError``, or ``NoSuchFile`` if upstream has no such file.
 """

@@ -1,9 +1,4 @@
-"""Opens the pool of connections to one upstream, and the transport over them.
-
-Looks host names up for connections, and refuses names that lead where they must not.
-
-Whom TLS connections to an upstream trust, and what they show.
-"""
+"""Opens the connections to one upstream: their pool, the look-up of host names, and TLS."""
 
 from __future__ import annotations
 
@@ -31,10 +26,10 @@ from proxy.upstream.response_heads import MAX_LINE_SIZE, LenientConnector
 from proxy.upstream.transport import InFlight, Transport
 
 KEEPALIVE = 60.0
-"""Seconds for which a connection is kept that nobody uses: the next install need not make it."""
+"""Seconds for which an idle connection stays open for the next install."""
 READ_AHEAD = 64 * 1024
-"""Bytes of an answer from which on no more are read until some are taken: the first ones are not
-to wait until many others have been read too."""
+"""Bytes of an answer that are read before some are taken: the first bytes do not wait until many
+others have been read."""
 _TIMEOUTS = Timeouts()
 
 
@@ -53,15 +48,15 @@ async def open_transport(
     client_certificate: Path | None = None,
     client_key: Path | None = None,
     resolver: AbstractResolver | None = None,
-    traffic: InFlight | None = None,
+    in_flight: InFlight | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     jitter: Callable[[], float] = random.random,
 ) -> AsyncIterator[Transport]:
-    """A transport for the index at ``url``, with connections of its own, closed at the end.
+    """A transport for the index at ``url``, with its own connections, closed at the end.
 
     ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``OutgoingProxies``. ``ca_bundle`` (PEM)
-    is trusted beside the system's authorities. ``traffic`` counts the requests.
+    is trusted in addition to the system's authorities. ``in_flight`` counts the requests.
     Raises ``ConfigurationError``.
     """
     outgoing = OutgoingProxies(proxies or {})
@@ -82,9 +77,9 @@ async def open_transport(
         max_line_size=MAX_LINE_SIZE,
         max_field_size=MAX_LINE_SIZE,
         trace_configs=[head_timer(timeouts)],
-        trust_env=False,  # it would show netrc entries to every host: see credentials, outgoing
+        trust_env=False,  # aiohttp would send netrc entries to every host, also after redirects
     ) as session:
-        hops = Redirects(
+        redirects = Redirects(
             name,
             session,
             addresses,
@@ -95,14 +90,14 @@ async def open_transport(
         )
         yield Transport(
             name,
-            hops,
+            redirects,
             addresses,
             credentials=credentials,
             timeouts=timeouts,
             retries=retries,
             sleep=sleep,
             jitter=jitter,
-            traffic=traffic or InFlight(),
+            in_flight=in_flight or InFlight(),
         )
 
 
@@ -119,8 +114,8 @@ log = logging.getLogger(__name__)
 class CheckedResolver(AbstractResolver):
     """Refuses names with an address that is not public, unless the upstream's rules trust them.
 
-    It sits inside the connector: the addresses that were checked are those that are connected
-    to, so a name that changes its mind in between (DNS rebinding) gains nothing.
+    It is part of the connector: connections go to the very addresses that were checked, so a
+    name that changes its address in between (DNS rebinding) gains nothing.
     """
 
     def __init__(self, addresses: Addresses, inner: AbstractResolver) -> None:
@@ -130,23 +125,23 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Raises ``AddressRefused``, or ``OSError`` where there is no such name."""
+        """Raises ``AddressRefused``, or ``OSError`` if there is no such name."""
         try:
             found = await self._inner.resolve(host, port, family)
         except UnicodeError:  # a label that is empty or too long, as only a hostile page has
             raise AddressRefused("leads to an address that is no host name") from None
         if not self._addresses.trusts(host.lower()):
             internal = {each for each in map(_address, found) if not is_public(each)}
-            if internal and not internal <= await self._of_index(family):
+            if internal and not internal <= await self._index_addresses(family):
                 log.warning("%s has an address that is not public: see file_hosts", host)
                 raise AddressRefused("leads to an address that is not public")
         return found
 
-    async def _of_index(self, family: socket.AddressFamily) -> set[IPAddress]:
-        """Where the index itself is, if that is known by name and not on this very machine.
+    async def _index_addresses(self, family: socket.AddressFamily) -> set[IPAddress]:
+        """The addresses of the index, if it is configured by name and not on this machine.
 
-        In a network that sends all names through one gateway, the files are behind it too:
-        nothing is reached by them that the index's own host, on any port, would not reach.
+        In a network that sends all names through one gateway, files have the address of that
+        gateway too; links to it reach nothing that the host of the index does not reach.
         """
         index = self._addresses.index
         if ip_literal(index.host):
@@ -165,15 +160,15 @@ def _address(found: ResolveResult) -> IPAddress:
 def tls_context(
     ca_bundle: Path | None, certificate: Path | None, key: Path | None
 ) -> ssl.SSLContext | bool:
-    """True: what the system trusts, without a client certificate.
+    """A context with the client certificate; True: the system's authorities, no certificate.
 
-    The authorities in ``ca_bundle`` (PEM) are trusted beside those of the system. Raises
+    The authorities in ``ca_bundle`` (PEM) are trusted in addition to those of the system. Raises
     ``ConfigurationError``.
     """
     if ca_bundle is None and certificate is None:
         return True
     try:
-        context = ssl.create_default_context()  # given a file, it would load that alone
+        context = ssl.create_default_context()  # with a file it would load that file only
         if ca_bundle is not None:
             context.load_verify_locations(ca_bundle)
         if certificate is not None:

@@ -1,9 +1,7 @@
-"""Takes the content coding off small answers, within limits: their senders are not trusted.
+"""Removes the content coding of answers, within limits: the senders are not trusted.
 
-Which bytes were meant by a file that came with a ``Content-Encoding``.
-
-Some servers label a ``.tar.gz`` as gzip, others compress on the way; the digest tells the two
-apart. What may be read as a whole is decoded in ``decoding``.
+Pages are decoded in memory. Of a file that came with a ``Content-Encoding``, the digest decides
+which bytes are the file: some servers label a ``.tar.gz`` as gzip, others compress on the way.
 """
 
 from __future__ import annotations
@@ -34,11 +32,11 @@ except ImportError:  # no wheel for this platform
 
 MAX_RATIO = 200
 RATIO_FREE_SIZE = 8 * 2**20
-"""Bytes up to which the ratio does not matter: short texts repeat themselves a lot."""
+"""Bytes up to which the ratio is not checked: short texts repeat themselves a lot."""
 _OFFLOAD_ABOVE = 64 * 2**10
 _GZIP_OR_ZLIB = 47  # window bits: gzip or zlib, as the header says
 _MAX_MEMBERS = 128
-"""Each costs a copy of what follows it."""
+"""Members of one gzip stream; each costs a copy of the bytes that follow it."""
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -49,8 +47,8 @@ class Undecodable(ValueError):
 async def decoded(data: bytes, coding: str | None, limit: int) -> bytes:
     """The content, at most ``limit`` bytes and 200 times the data. Raises ``Undecodable``.
 
-    ``coding`` is a ``Content-Encoding``; the bytes have the last word. A coding that they do not
-    show is not taken off: some servers label what they send as it is.
+    ``coding`` is a ``Content-Encoding``. A coding that the bytes do not have is ignored: some
+    servers label content that they do not encode.
     """
     for each in codings(coding):
         if not (bits := window_bits(each, data)):
@@ -63,9 +61,9 @@ async def decoded(data: bytes, coding: str | None, limit: int) -> bytes:
 
 
 def window_bits(coding: str, data: bytes) -> int:
-    """For ``decompressobj``, by how the data begin; 0: they are not coded at all.
+    """``wbits`` for ``decompressobj``, from the first bytes; 0: the data are not encoded.
 
-    Many senders of ``deflate`` leave out the header of zlib (RFC 9110, section 8.4.1.2).
+    Many senders of ``deflate`` omit the header of zlib (RFC 9110, section 8.4.1.2).
     """
     if data.startswith(_GZIP_MAGIC) or (len(data) > 1 and _is_zlib(data)):
         return _GZIP_OR_ZLIB
@@ -79,18 +77,18 @@ def _is_zlib(data: bytes) -> bool:
 
 
 def more_members(rest: bytes) -> bool:
-    """Whether gzip goes on after the end of a member; anything else there is padding."""
+    """Whether another gzip member follows; anything else is padding."""
     return rest.startswith(_GZIP_MAGIC)
 
 
 def _inflated(data: bytes, bits: int, limit: int) -> bytes:
     left = min(limit, max(RATIO_FREE_SIZE, MAX_RATIO * len(data)))
     parts: list[bytes] = []
-    told = int.from_bytes(data[-4:], "little")  # a hint: most often the size of the content
+    hint = int.from_bytes(data[-4:], "little")  # most often the size of the content
     for _ in range(_MAX_MEMBERS):  # one after the other: RFC 1952, section 2.2
         stream = inflate.decompressobj(wbits=bits)
         try:
-            part = stream.decompress(data, min(left, told) + 1)  # a buffer that need not grow
+            part = stream.decompress(data, min(left, hint) + 1)  # a buffer that need not grow
             if not stream.eof and (room := left + 1 - len(part)):  # 0 would mean no limit
                 part += stream.decompress(stream.unconsumed_tail, room)
         except _BROKEN:
@@ -117,17 +115,17 @@ _MAGIC = {
 
 
 def raw_check(expected: Expected) -> DigestCheck:
-    """A check for bytes whose length says nothing about the file yet."""
+    """A check for encoded bytes, whose length is not that of the file."""
     return DigestCheck(msgspec.structs.replace(expected, size=None))
 
 
 def choose_bytes(
     raw: Spool, check: DigestCheck, expected: Expected, encoding: str, decoded: Spool
 ) -> tuple[Spool, str]:
-    """The spool that holds the file, and its sha256: ``raw`` as it came, or ``decoded``.
+    """The spool with the bytes of the file, and its sha256: ``raw`` as it came, or ``decoded``.
 
     ``check``, a ``raw_check``, has seen the raw bytes. Blocks: for a thread. Raises
-    ``DigestMismatch`` where neither is right, ``OSError`` where the disk takes no more.
+    ``DigestMismatch`` if neither is right, ``OSError`` if the disk takes no more.
     """
     if check.proven or (not check.has_digest and _is_archive(raw, expected.what)):
         return raw, check.sha256

@@ -1,4 +1,4 @@
-"""What is shown to an upstream to be let in: where it comes from and whom it is shown to."""
+"""Credentials for an upstream: where they come from, and the one origin that gets them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _USERINFO = re.compile(r"\A(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """A user and a password for one origin and no other."""
+    """A user and a password for exactly one origin."""
 
     origin: Origin
     user: str
@@ -40,8 +40,8 @@ def find_credentials(
 ) -> tuple[str, Credentials | None]:
     """The index address without user and password, and the credentials for its origin.
 
-    Taken from the arguments, else from the address, else from the netrc file's entry for that
-    very host (its ``default`` entry is for no host in particular, so for none). Raises
+    They come from the arguments, else from the address, else from the netrc file's entry for
+    the host; its ``default`` entry is ignored, as it would go to any host. Raises
     ``ConfigurationError``.
     """
     bare = without_userinfo(url)
@@ -62,7 +62,7 @@ def without_userinfo(url: str) -> str:
 
 
 def mask(url: str) -> str:
-    """The address for people: without credentials, and without a query, which may be signed."""
+    """The address for logs and messages: without credentials or query, which may be signed."""
     bare, _, query = _USERINFO.sub(r"\g<scheme>***@", url).partition("?")
     return bare + ("?***" if query else "")
 

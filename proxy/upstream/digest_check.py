@@ -1,4 +1,4 @@
-"""Whether bytes are those that an index names: length and digest, counted as they pass."""
+"""Verifies that bytes are those that an index names: length and digest, while they arrive."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from proxy.model import HASHES_BY_STRENGTH, new_hash
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What is known of a file before it arrives."""
+    """What is known about a file before it arrives."""
 
     index: str
-    """The index that names it, for errors."""
+    """The name of the index, for errors."""
     what: str
     """The file in words, beginning with its filename."""
     hashes: Mapping[str, str]
@@ -23,14 +23,14 @@ class Expected(msgspec.Struct, frozen=True):
     size: int | None
     """Bytes; exact."""
     limit: int
-    """Bytes that are taken at most where the size is not known."""
+    """Bytes that are accepted at most if the size is unknown."""
 
 
 class DigestCheck:
-    """Counts and hashes bytes in passing; not for two threads at once.
+    """Counts and hashes bytes; not for two threads at a time.
 
-    Of the hashes the strongest counts. The sha256 is always made: it is the key of the store,
-    and for a file without any known hash a later fetch can be compared with it.
+    The strongest hash decides. The sha256 is always computed: it is the key in the store, and
+    later downloads of a file without a known hash are compared with it.
     """
 
     def __init__(self, expected: Expected) -> None:
@@ -43,7 +43,7 @@ class DigestCheck:
         self._strongest = new_hash(self._name) if other else self._sha256
 
     def update(self, data: bytes) -> None:
-        """Raises ``DigestMismatch`` once there are more bytes than there can be."""
+        """Raises ``DigestMismatch`` once there are too many bytes."""
         self.length += len(data)
         if self.length > self._bound:
             raise self.mismatch(f"is longer than {self._bound} bytes")
@@ -52,28 +52,28 @@ class DigestCheck:
             self._strongest.update(data)
 
     def check_announced_length(self, total: int | None) -> None:
-        """Raises ``DigestMismatch`` where upstream's own length rules the right bytes out."""
+        """Raises ``DigestMismatch`` if upstream announces a length that cannot be right."""
         exact = self.expected.size is not None
         if total is not None and (total != self._bound if exact else total > self._bound):
             raise self.mismatch(f"is announced with {total} bytes instead of {self._bound}")
 
     @property
     def has_digest(self) -> bool:
-        """Whether a hash is known that can be checked."""
+        """Whether the index names a hash that can be checked."""
         return bool(self._name)
 
     @property
     def sha256(self) -> str:
-        """Of all bytes so far, lowercase hex."""
+        """The digest of all bytes so far, lowercase hex."""
         return self._sha256.hexdigest()
 
     @property
     def proven(self) -> bool:
-        """Whether a hash is known, and the bytes so far have it."""
+        """Whether the index names a hash, and the bytes so far have it."""
         return self.has_digest and self._strongest.hexdigest() == self.expected.hashes[self._name]
 
     def finish(self) -> str:
-        """The sha256 of all bytes. Raises ``DigestMismatch`` unless they are what was named."""
+        """The sha256 of all bytes. Raises ``DigestMismatch`` if length or digest are wrong."""
         if self._bound != self.length and self.expected.size is not None:
             raise self.mismatch(f"has {self.length} bytes instead of {self._bound}")
         if self.has_digest and not self.proven:
@@ -85,7 +85,7 @@ class DigestCheck:
 
 
 async def computed(pieces: AsyncIterator[bytes], algorithms: Iterable[str]) -> dict[str, str]:
-    """The digests of the bytes, in lowercase hex; algorithms that are not known are left out."""
+    """The digests of the bytes, in lowercase hex; unknown algorithms are left out."""
     running = {name: new_hash(name) for name in algorithms if name in HASHES_BY_STRENGTH}
     async for piece in pieces:
         for each_hash in running.values():

@@ -1,10 +1,7 @@
-"""What the headers of an answer say: how long it is good for, when to ask again, which part it is.
+"""Reads headers of upstream's answers: cache lifetime, retry, range, length, content coding.
 
-Pure functions; the headers themselves are untrusted text.
-
-The ``Cache-Control`` header, of requests and of upstream's answers (RFC 9111, section 5.2).
-
-Pure functions; the text is untrusted.
+Pure functions; the text is untrusted. ``Cache-Control`` (RFC 9111, section 5.2) is read from
+requests as well.
 """
 
 from __future__ import annotations
@@ -25,12 +22,12 @@ _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)
 
 
 class CacheLifetime(msgspec.Struct, frozen=True):
-    """What a shared cache may do with an answer (RFC 9111)."""
+    """How a shared cache may use an answer (RFC 9111)."""
 
     lifetime: float | None
-    """Seconds from now for which it is fresh; None: upstream said nothing."""
+    """Seconds from now for which it is fresh; None: upstream named no lifetime."""
     must_revalidate: bool
-    """It must never be given once it is no longer fresh."""
+    """It must not be served stale."""
     storable: bool
 
 
@@ -50,12 +47,12 @@ def _printable(text: str) -> str:
 
 
 def cache_lifetime(headers: Headers, now: float) -> CacheLifetime:
-    """How long and under which conditions the answer may be kept.
+    """How long and under which conditions the answer may be stored.
 
-    Ours are pages that every client may see, asked for with one fixed set of headers and with
-    credentials of our own. So the rule for answers to authorized requests (section 3.5) does
-    not apply, and ``Vary`` only forbids what nobody can key on. The age is what ``Age`` says:
-    comparing ``Date`` with our clock as well would make each page stale where clocks differ.
+    The answers are pages that every client may see, requested with fixed headers and with the
+    proxy's own credentials. So the rule for answers to authorized requests (section 3.5) does
+    not apply, and ``Vary`` forbids only what no cache can use as a key. The age is the header
+    ``Age``: comparing ``Date`` with our clock would make each page stale if the clocks differ.
     """
     control = directives(headers.getall("Cache-Control", []))
     vary = {name.strip().lower() for name in _joined(headers, "Vary").split(",")}
@@ -99,13 +96,13 @@ def retry_after(headers: Headers, now: float) -> int | None:
 
 
 def last_serial(headers: Headers) -> int | None:
-    """PyPI's serial of the last change to what the page is about."""
+    """PyPI's serial number of the last change to the project."""
     number = delta_seconds(headers.get("X-PyPI-Last-Serial"))
     return None if number is None or number == MAX_DELTA_SECONDS else int(number)
 
 
 def is_strong_tag(etag: str | None) -> str | None:
-    """The entity tag if it vouches for every byte (RFC 9110, section 8.8.1)."""
+    """The entity tag if it is strong (RFC 9110, section 8.8.1); else None."""
     return etag if etag and etag[0] == '"' == etag[-1] and len(etag) > 1 else None
 
 
@@ -115,7 +112,7 @@ def same_tag(one: str, other: str) -> bool:
 
 
 def content_range(headers: Headers) -> tuple[int, int, int | None] | None:
-    """First byte, last byte, bytes in all if told (RFC 9110, section 14.4); None if not sound."""
+    """First byte, last byte, total bytes if known (RFC 9110, section 14.4); None if malformed."""
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
     if not found:
         return None
@@ -130,16 +127,16 @@ def content_length(headers: Headers) -> int | None:
 
 
 def content_encoding(headers: Headers) -> str | None:
-    """Lowercase; None for ``identity`` as well."""
+    """The codings in lowercase; None also for ``identity``."""
     coding = _joined(headers, "Content-Encoding").strip().lower()
     return None if coding in {"", "identity"} else coding
 
 
 def codings(label: str | None) -> list[str]:
-    """Those of a ``Content-Encoding`` that can be taken off, the last applied first.
+    """The codings of a ``Content-Encoding`` that can be removed, the last applied first.
 
-    Other words there are no codings (``aws-chunked``, ``utf-8``, ``none``), or some that are not
-    asked for; installers read the bytes as they are, too.
+    Other words are no codings (``aws-chunked``, ``utf-8``, ``none``), or were not requested;
+    installers ignore them, too.
     """
     words = (word.partition(";")[0].strip(" \t\"'") for word in (label or "").split(","))
     return [word for word in words if word in DECODABLE][::-1]
@@ -156,7 +153,7 @@ _DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
 
 
 def directives(lines: Iterable[str]) -> dict[str, str]:
-    """The directives of all lines, in lowercase; of one given twice, the first counts."""
+    """The directives of all lines, in lowercase; the first of a name counts."""
     found: dict[str, str] = {}
     for name, value in _DIRECTIVE.findall(",".join(lines)):
         found.setdefault(name.lower(), value.strip('"'))

@@ -1,9 +1,7 @@
-"""Which outgoing proxy, if any, leads to an address.
+"""Chooses the outgoing proxy for an address, or none (``NO_PROXY``).
 
-``NO_PROXY``: the hosts and networks that are reached without the outgoing proxy.
-
-No RFC defines the list. Entries mean here what curl, pip and uv take them for: nothing is
-looked up, so a network contains only hosts that are given as IP addresses.
+No RFC defines ``NO_PROXY``. Entries mean what they mean to curl, pip and uv: no name is looked
+up, so a network contains only hosts that are given as IP addresses.
 """
 
 from __future__ import annotations
@@ -24,8 +22,8 @@ class OutgoingProxies:
     """Proxies by scheme, as ``urllib.request.getproxies`` returns them from the environment.
 
     The keys are ``https``, ``http``, ``all`` and ``no``; the last is the ``NO_PROXY`` list
-    of hosts to be asked directly: see ``NoProxy``. A proxy is an
-    ``http://[user:password@]host:port`` address; user and password are sent to it alone.
+    of hosts that are reached directly: see ``NoProxy``. A proxy is an
+    ``http://[user:password@]host:port`` address; only the proxy gets user and password.
     """
 
     def __init__(self, proxies: Mapping[str, str]) -> None:
@@ -63,13 +61,13 @@ _PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>[0-9]{1,5})")
 
 
 class NoProxy:
-    """A parsed list, separated by commas or spaces.
+    """The hosts and networks that are reached without a proxy, separated by commas or spaces.
 
     * ``*``: every host.
     * ``example.com``, ``.example.com``: the host and all hosts below it.
     * ``10.1.2.3``, ``::1``, ``[::1]``: the address, in any spelling.
     * ``10.0.0.0/8``, ``fd00::/8``: the network, also if the address has bits of a host.
-    * With ``:port``, a host or an address (``[::1]:8080``) on that port alone.
+    * With ``:port``, a host or an address (``[::1]:8080``) on that port only.
 
     Entries that are none of these match no host.
     """
@@ -98,7 +96,7 @@ def _matches(entry: str, host: str, port: int) -> bool:
 
 @lru_cache(maxsize=1024)
 def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
-    """An address is the network of itself alone."""
+    """An address is a network of one address."""
     address, slash, prefix = entry.partition("/")
     try:
         return ipaddress.ip_network(address.strip("[]") + slash + prefix, strict=False)

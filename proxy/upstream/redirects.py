@@ -1,8 +1,8 @@
-"""One question to an upstream, followed through its redirects: every hop has to pass all rules.
+"""Sends one request to an upstream and follows redirects; each target has to pass all rules.
 
-Trying again is in ``transport``; what is asked for, and what answers mean, in ``remote``.
-
-Stops asking an upstream that cannot be reached, so that nobody queues for time-outs.
+A circuit breaker stops requests to an upstream that cannot be reached, so that clients do not
+queue for time-outs. ``transport`` retries; ``remote`` knows what is requested and what answers
+mean.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from proxy.upstream.transport_errors import (
 )
 
 MAX_REDIRECTS = 30
-"""Redirects, as many as pip follows."""
+"""Redirects that are followed: as many as pip follows."""
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _MAX_DRAINED = 64 * 2**10
@@ -45,17 +45,17 @@ log = logging.getLogger(__name__)
 
 
 class Timeouts(msgspec.Struct, frozen=True):
-    """Seconds."""
+    """Limits in seconds."""
 
     connect: float = 10.0
     read: float = 60.0
     """Between two pieces of an answer."""
     page: float = 30.0
-    """For everything about a small answer: connecting, redirects, tries, reading."""
+    """For a small answer as a whole: connecting, redirects, retries, reading."""
 
     @property
     def head(self) -> float:
-        """From the request to the end of the headers, however they come: see ``head_timer``."""
+        """From the request to the end of the headers; see ``head_timer``."""
         return self.connect + self.read
 
 
@@ -63,11 +63,11 @@ class UpstreamAnswer(msgspec.Struct, frozen=True):
     status: int
     headers: Headers
     url: str
-    """Where it came from, after redirects."""
+    """The address after redirects."""
 
 
 class Redirects:
-    """Asks with what it is given, credentials, and nothing of a client's."""
+    """Sends requests with given headers and credentials, and nothing from a client's request."""
 
     def __init__(
         self,
@@ -95,12 +95,12 @@ class Redirects:
         url: str,
         headers: Mapping[str, str],
         deadline: float | None,
-        named: bool,
+        named_hosts_only: bool,
     ) -> tuple[UpstreamAnswer, ClientResponse]:
-        """The first answer that is no redirect; the response has to be closed, or read.
+        """The first answer that is no redirect; the caller closes or reads the response.
 
-        ``deadline`` in the loop's time. ``named``: only hosts that the settings name. Raises
-        ``UpstreamError``, and what ``TRANSPORT_ERRORS`` lists.
+        ``deadline`` in the loop's time. ``named_hosts_only``: no request leaves the hosts that
+        the settings name. Raises ``UpstreamError``, and what ``TRANSPORT_ERRORS`` lists.
         """
         seen: set[str] = set()
         while len(seen) <= MAX_REDIRECTS:
@@ -108,19 +108,19 @@ class Redirects:
             if url in seen:
                 raise RedirectRefused(self._name, "redirects in a circle")
             seen.add(url)
-            self._check(url, named)
-            response = await self._ask(method, url, headers, deadline)
+            self._check(url, named_hosts_only)
+            response = await self._request(method, url, headers, deadline)
             target = response.headers.get("Location")
             if response.status not in _REDIRECT_STATUSES or target is None:
-                status = _effective_status(response, headers, is_page=named)
+                status = _effective_status(response, headers, is_page=named_hosts_only)
                 return UpstreamAnswer(status, printable_headers(response.headers), url), response
             async with response:
                 await drain(response)
-            url = self._next(url, target)
+            url = self._target(url, target)
         raise RedirectRefused(self._name, f"redirects more than {MAX_REDIRECTS} times")
 
-    def _next(self, url: str, target: str) -> str:
-        """Where a redirect leads; an absolute address is left as it is, spelling and all."""
+    def _target(self, url: str, target: str) -> str:
+        """The target of a redirect; the spelling of an absolute address is kept."""
         try:
             following = target if _ABSOLUTE.match(target) else urljoin(url, target)
         except ValueError:  # such as //[
@@ -129,17 +129,17 @@ class Redirects:
             raise RedirectRefused(self._name, "redirects from https to something else")
         return following
 
-    def _check(self, url: str, named: bool) -> None:
+    def _check(self, url: str, named_hosts_only: bool) -> None:
         try:
-            self._addresses.check(url, named=named)
+            self._addresses.check(url, named_hosts_only=named_hosts_only)
         except AddressRefused as refusal:
             log.warning("upstream %s: refused %r: it %s", self._name, mask(url), refusal)
             raise
 
-    async def _ask(
+    async def _request(
         self, method: str, url: str, headers: Mapping[str, str], deadline: float | None
     ) -> ClientResponse:
-        """One request and its headers. Raises what ``TRANSPORT_ERRORS`` lists."""
+        """Send one request and wait for the headers. Raises what ``TRANSPORT_ERRORS`` lists."""
         own = origin_of(url).host == self._addresses.index.host
         with self._breaker.attempt() if own else nullcontext():
             async with asyncio.timeout(self._timeouts.head) as head:
@@ -171,9 +171,9 @@ class Redirects:
 
 
 def _effective_status(response: ClientResponse, asked: Mapping[str, str], *, is_page: bool) -> int:
-    """The status as pip and uv take it: 200 where the whole of what was asked for follows.
+    """The status as pip and uv understand it: 200 if the whole body follows.
 
-    That is any success, and for a page also a redirect that leads nowhere: the page is read.
+    That is any success, and for a page also a redirect without a target: the body is read.
     """
     status = response.status
     if status == 206:
@@ -190,7 +190,7 @@ def _is_whole(response: ClientResponse) -> bool:
 
 
 def head_timer(timeouts: Timeouts) -> TraceConfig:
-    """Stops the time for a head while its request waits for one of the connections to be free."""
+    """Stops the timeout for a head while the request waits for a free connection."""
 
     async def queued(session: ClientSession, context: SimpleNamespace, _: object) -> None:
         context.trace_request_ctx.reschedule(None)
@@ -206,12 +206,12 @@ def head_timer(timeouts: Timeouts) -> TraceConfig:
 
 
 def _quoted(url: str) -> str:
-    """The address in ASCII; bytes that are not UTF-8 arrive as surrogates and stay as they are."""
+    """The address in ASCII; surrogates become the bytes outside UTF-8 that they came from."""
     return quote_from_bytes(url.encode("utf-8", "surrogateescape"), safe=punctuation)
 
 
 async def drain(response: ClientResponse) -> None:
-    """Read a short rest, so that the connection can be used again; a long one is not worth it."""
+    """Read a short rest, so that the connection can be reused; a long one is not worth it."""
     left = _MAX_DRAINED
     with suppress(*TRANSPORT_ERRORS):
         async with asyncio.timeout(1):
@@ -224,8 +224,8 @@ async def drain(response: ClientResponse) -> None:
 class Breaker:
     """Opens after ``limit`` failed connections in a row; then one attempt each ``pause`` seconds.
 
-    Any answer, be it an error status, counts as reached. So does a connection that breaks after
-    it was made: one file on which upstream chokes must not close all others.
+    Any answer counts as success, also an error status. So does a connection that breaks later:
+    one file that upstream cannot send must not stop all others.
     """
 
     def __init__(
@@ -237,34 +237,34 @@ class Breaker:
         self._pause = pause
         self._failures = 0
         self._open_until: float | None = None
-        self._on_trial = False
+        self._probing = False
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Around one connection and its wait for headers. Raises ``UpstreamError`` while open."""
+        """Encloses one request until its headers. Raises ``UpstreamError`` while open."""
         trial = self._admit()
         try:
             yield
         except (ClientConnectorError, TimeoutError):
-            self._failed(trial)
+            self._count_failure(trial)
             raise
         finally:
-            if trial:  # also where it was cancelled, which proves nothing: the next one tries
-                self._on_trial = False
+            if trial:  # also if it was cancelled, which proves nothing: the next attempt probes
+                self._probing = False
         self._failures, self._open_until = 0, None
 
     def _admit(self) -> bool:
-        """Whether this is the one attempt that a pause ends with."""
+        """Whether this is the one attempt after a pause."""
         if self._open_until is None:
             return False
         left = self._open_until - self._clock()
-        if left > 0 or self._on_trial:
+        if left > 0 or self._probing:
             seconds = max(1, math.ceil(left))
             raise UpstreamError(self._index, "cannot be reached", retry_after=seconds)
-        self._on_trial = True
+        self._probing = True
         return True
 
-    def _failed(self, trial: bool) -> None:
+    def _count_failure(self, trial: bool) -> None:
         self._failures += 1
         if trial or (self._failures >= self._limit and self._open_until is None):
             self._open_until = self._clock() + self._pause

@@ -1,6 +1,6 @@
-"""Remote: one upstream index over HTTP. What is asked for, and what the answers mean.
+"""Remote: requests pages and files of one upstream index, and interprets the answers.
 
-It remembers nothing: pages are kept by the mirror, files by the downloads.
+It stores nothing: the mirror stores pages, downloads store files.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _MISSING_STATUSES = frozenset({404, 410})
 
 
 class Remote:
-    """One upstream. Every answer that is no clear yes or no is an ``UpstreamError``."""
+    """One upstream. An answer that is neither a result nor a clear "not found" is an error."""
 
     def __init__(
         self,
@@ -66,23 +66,23 @@ class Remote:
         *,
         missing_statuses: frozenset[int] = _MISSING_STATUSES,
         page_limit: int = 64 * 2**20,
-        parallel: int = 32,
+        parallel_pages: int = 32,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``url``: the index, with or without the last slash.
 
-        ``missing_statuses``: what upstream answers for a project that it does not have.
-        ``page_limit``: bytes of a page, decoded. ``parallel``: pages asked for at a time.
+        ``missing_statuses``: upstream's answers for a project that it does not have.
+        ``page_limit``: bytes of a page, decoded. ``parallel_pages``: page requests at a time.
         Raises ``ConfigurationError``.
         """
         self.name = name
         self.url = _index_url(url)
         self.fingerprint = fingerprint(self.url, transport.credentials)
-        """Keys what is stored: another index, or another user, is another fingerprint."""
+        """Part of the keys of stored pages and files; see ``fingerprint``."""
         self._transport = transport
         self._missing = missing_statuses
         self._page_limit = page_limit
-        self._turns = asyncio.Semaphore(parallel)
+        self._page_slots = asyncio.Semaphore(parallel_pages)
         self._clock = clock
 
     def allows(self, origin: str) -> bool:
@@ -94,12 +94,12 @@ class Remote:
     ) -> UpstreamDocument | NotModified:
         """The project's page. Raises ``NoSuchProject``, ``UnreadablePage``, ``UpstreamError``."""
         conditions = validators.conditions if validators else {}
-        async with self._turns:
+        async with self._page_slots:
             answer, data = await self._transport.fetch(
                 f"{self.url}{project}/",
                 _PAGE_HEADERS | conditions,
                 limit=self._page_limit,
-                named=True,
+                named_hosts_only=True,
             )
             if answer.status == 200:
                 return await self._document(answer, data)
@@ -109,14 +109,14 @@ class Remote:
             raise self._unexpected(answer)
         etag = answer.headers.get("ETag")
         if validators and validators.etag and etag and not same_tag(etag, validators.etag):
-            return await self.page(project)  # it speaks of a page that is not ours
-        return NotModified(**_facts(answer, cache_lifetime(answer.headers, self._clock())))
+            return await self.page(project)  # the 304 is about another page than the stored one
+        return NotModified(**_page_facts(answer, cache_lifetime(answer.headers, self._clock())))
 
     async def size(self, url: str) -> int | None:
         """Bytes of a file; None if upstream names no length.
 
-        Where the answer to HEAD has no length, a GET asks for one byte: links may be signed for
-        GET alone. Raises ``GoneUpstream`` and ``UpstreamError``.
+        If the answer to HEAD has no length, a GET requests one byte: links may be signed for
+        GET only. Raises ``GoneUpstream`` and ``UpstreamError``.
         """
         try:
             answer, _ = await self._transport.fetch(url, _FILE_HEADERS, limit=0, method="HEAD")
@@ -154,10 +154,10 @@ class Remote:
     ) -> AsyncIterator[Body]:
         """A file as it arrives, its bytes exactly as upstream sends them.
 
-        From ``start`` on if upstream still has the very bytes that ``etag`` stands for, which
-        only a strong one can tell; otherwise the body starts at 0. An answer that cannot be used
-        is followed by one request without a range. Raises ``GoneUpstream`` and ``UpstreamError``,
-        the latter also from the chunks.
+        The body starts at ``start`` if upstream still has the file with that ``etag``, which has
+        to be a strong one; otherwise it starts at 0. After an answer that cannot be used, the
+        file is requested once more without a range. Raises ``GoneUpstream`` and
+        ``UpstreamError``, the latter also from the chunks.
         """
         condition = is_strong_tag(etag) if start else None
         part = {"Range": f"bytes={start}-", "If-Range": condition} if condition else {}
@@ -178,7 +178,7 @@ class Remote:
         start: int,
         condition: str | None,
     ) -> Body | None:
-        """What can be used of the answer to a request for the bytes from ``start`` on, if any."""
+        """The usable part of the answer to a request for the bytes from ``start`` on, if any."""
         etag = is_strong_tag(answer.headers.get("ETag"))
         encoding = content_encoding(answer.headers)
         if answer.status == 200:
@@ -201,7 +201,7 @@ class Remote:
             raise UnreadablePage(self.name, f"its page {error}") from None
         content_type = answer.headers.get("Content-Type", "")
         grant = cache_lifetime(answer.headers, self._clock())
-        facts = _facts(answer, grant)
+        facts = _page_facts(answer, grant)
         return UpstreamDocument(body, content_type, answer.url, storable=grant.storable, **facts)
 
     def _unexpected(self, answer: UpstreamAnswer) -> GoneUpstream | UpstreamError:
@@ -223,7 +223,7 @@ async def _part(chunks: AsyncIterator[bytes], skip: int, size: int) -> AsyncIter
             return
 
 
-def _facts(answer: UpstreamAnswer, grant: CacheLifetime) -> dict[str, Any]:
+def _page_facts(answer: UpstreamAnswer, grant: CacheLifetime) -> dict[str, Any]:
     return {
         "lifetime": grant.lifetime,
         "must_revalidate": grant.must_revalidate,
@@ -239,14 +239,14 @@ def _index_url(url: str) -> str:
     except ValueError as error:
         raise ConfigurationError("url", f"{mask(url)} {error}", "use https://host/path/") from None
     if without_userinfo(url) != url or "?" in url or "#" in url:
-        raise ConfigurationError("url", f"{mask(url)} holds more than scheme, host and path")
+        raise ConfigurationError("url", f"{mask(url)} has more than scheme, host and path")
     return url if url.endswith("/") else url + "/"
 
 
 def fingerprint(url: str, credentials: Credentials | None) -> str:
-    """Keys what is stored of an index: another index, or another user, is another fingerprint.
+    """Part of the keys of all that is stored of an index: differs by address and user.
 
-    The password does not count: many are renewed every few hours, by the same user.
+    The password is left out: many are renewed every few hours, for the same user.
     """
     known = [_index_url(url), credentials.user if credentials else ""]
     return hashlib.sha256(msgspec.json.encode(known)).hexdigest()[:16]

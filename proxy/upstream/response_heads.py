@@ -1,8 +1,8 @@
-"""The head of each answer, rewritten before aiohttp's parser sees it.
+"""Rewrites the head of each answer before aiohttp's parser reads it.
 
-That parser refuses what pip and uv accept from an index: two equal lengths, a length beside
-chunks, a transfer coding that is none. Framing stays strict where a mistake could change bytes:
-lengths that differ are refused, and so is everything wrong within chunks.
+That parser refuses answers that pip and uv accept from an index: with two equal lengths, with a
+length and chunks, with an unknown transfer coding. Framing stays strict where a mistake could
+change bytes: lengths that differ are refused, and so is every fault within chunks.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
 MAX_LINE_SIZE = 128 * 1024
-"""Bytes of one line of a head: pip takes 64 KiB, uv more."""
+"""Bytes of one line of a head: pip accepts 64 KiB, uv more."""
 MAX_HEAD_SIZE = 512 * 1024
-"""Bytes of a head: uv takes about 400 kB."""
+"""Bytes of a head: uv accepts about 400 kB."""
 
 _END = re.compile(rb"\r?\n\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
@@ -40,7 +40,7 @@ class LenientConnector(TCPConnector):
 
 
 class LenientHandler(ResponseHandler):
-    """Collects each head, and passes it on as the parser wants it; then the body as it comes."""
+    """Collects each head and passes it to the parser rewritten; bodies pass unchanged."""
 
     _head: bytearray | None = None
 
@@ -67,7 +67,7 @@ class LenientHandler(ResponseHandler):
             self.set_exception(HttpProcessingError(message="the head is too large"))
 
     def _pass_on(self, head: bytes, rest: bytes) -> None:
-        """One after the other: the answer counts, even if bytes that are wrong follow it."""
+        """Head and rest separately: the answer counts even if wrong bytes follow it."""
         self._head = None
         super().data_received(rewritten(head))
         if rest:
@@ -78,7 +78,7 @@ class LenientHandler(ResponseHandler):
         super().data_received(data)
         if self._exception is None or payload is None or payload.is_eof():
             return
-        if payload.exception() is None:  # else its reader would wait for more
+        if payload.exception() is None:  # without an error its reader would wait for ever
             payload.set_exception(ClientPayloadError("broken framing"))
 
 
@@ -89,9 +89,9 @@ def _is_interim(head: bytes) -> bool:
 
 
 def rewritten(head: bytes) -> bytes:
-    """The head without lines that are no fields, and with framing that is stated once.
+    """The head with valid fields only, with its framing stated once, without a reason phrase.
 
-    Without the reason phrase. What is not HTTP at all stays as it is, for the parser to refuse.
+    A head that is no HTTP stays as it is, for the parser to refuse.
     """
     start = _START.match(head)
     if not start or _is_sound(head):
@@ -106,7 +106,7 @@ def rewritten(head: bytes) -> bytes:
 
 
 def _is_sound(head: bytes) -> bool:
-    """Whether there is nothing to rewrite, as in nearly all answers."""
+    """Whether nothing has to be rewritten, as in nearly all answers."""
     if not _SOUND.fullmatch(head):
         return False
     frame = _FRAME.findall(head)
@@ -114,7 +114,7 @@ def _is_sound(head: bytes) -> bool:
 
 
 def _framing(lengths: list[bytes], codings: list[bytes]) -> list[tuple[bytes, bytes]]:
-    """RFC 9112, section 6.3: chunks count more than a length, and equal lengths are one."""
+    """RFC 9112, section 6.3: chunks override a length, and equal lengths are one."""
     if b"chunked" in codings:
         return [(b"Transfer-Encoding", b"chunked")]
     return [(b"Content-Length", length) for length in dict.fromkeys(lengths) if length.isdigit()]

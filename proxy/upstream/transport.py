@@ -1,11 +1,7 @@
-"""Requests to one upstream: how often they are tried, and how answers are read.
+"""Requests to one upstream: retries, reading of answers, a count of running requests, a probe.
 
-Where they may go, and whom they tell the password, is in ``hops``; how connections are made,
-in ``connections``.
-
-How much is being asked of upstream at this moment, and what became of what was.
-
-Is there an index at the address of an upstream? Asked once, with no name of a project.
+``redirects`` decides where a request may go and who gets the password; ``connections`` opens
+connections.
 """
 
 from __future__ import annotations
@@ -31,12 +27,12 @@ __all__ = ["Timeouts", "Transport", "UpstreamAnswer"]
 T = TypeVar("T")
 
 MAX_RETRY_WAIT = 5
-"""Seconds; who asks for a longer pause is not asked again here."""
+"""Seconds; a request is not retried if upstream asks for a longer pause."""
 
 
 @contextmanager
 def _with_address(url: str) -> Iterator[None]:
-    """Errors from within know the address that was asked for, for the log."""
+    """Give errors the address of the request, for the log."""
     try:
         yield
     except UpstreamError as error:
@@ -45,12 +41,12 @@ def _with_address(url: str) -> Iterator[None]:
 
 
 class Transport:
-    """Asks one upstream, more than once if need be; ``open_transport`` makes one."""
+    """Sends requests to one upstream, with retries; ``open_transport`` makes one."""
 
     def __init__(
         self,
         name: str,
-        hops: Redirects,
+        redirects: Redirects,
         addresses: Addresses,
         *,
         credentials: Credentials | None,
@@ -58,22 +54,19 @@ class Transport:
         retries: int,
         sleep: Callable[[float], Awaitable[object]],
         jitter: Callable[[], float],
-        traffic: InFlight,
+        in_flight: InFlight,
     ) -> None:
-        """``jitter`` returns numbers from 0 to 1.
-
-        ``traffic`` counts the requests.
-        """
+        """``jitter`` returns numbers from 0 to 1; ``in_flight`` counts the requests."""
         self.credentials = credentials
         self._name = name
-        self._redirects = hops
+        self._redirects = redirects
         self._addresses = addresses
         self._page_timeout = timeouts.page
         self._read_timeout = timeouts.read
         self._retries = retries
         self._sleep = sleep
         self._jitter = jitter
-        self._in_flight = traffic
+        self._in_flight = in_flight
 
     def allows(self, origin: str) -> bool:
         """Whether links to ``scheme://host[:port]`` may be fetched."""
@@ -86,17 +79,19 @@ class Transport:
         *,
         limit: int,
         method: str = "GET",
-        named: bool = False,
+        named_hosts_only: bool = False,
     ) -> tuple[UpstreamAnswer, bytes]:
-        """A small answer as a whole; of one whose status is not 200, no body.
+        """A small answer as a whole; without a body if its status is not 200.
 
-        ``limit`` in bytes. ``named``: not even a redirect leaves the hosts that the settings
-        name. Raises ``UpstreamError``.
+        ``limit`` in bytes. ``named_hosts_only``: not even a redirect leaves the hosts that the
+        settings name. Raises ``UpstreamError``.
         """
         deadline = asyncio.get_running_loop().time() + self._page_timeout
 
         async def once() -> tuple[UpstreamAnswer, bytes]:
-            answer, response = await self._redirects.follow(method, url, headers, deadline, named)
+            answer, response = await self._redirects.follow(
+                method, url, headers, deadline, named_hosts_only
+            )
             if answer.status == 200:
                 return answer, await self._whole(response, limit)
             async with response:
@@ -110,10 +105,10 @@ class Transport:
     async def stream(
         self, url: str, headers: Mapping[str, str]
     ) -> AsyncIterator[tuple[UpstreamAnswer, AsyncIterator[bytes]]]:
-        """An answer whose bytes come as they arrive. Raises ``UpstreamError``, also from them."""
+        """An answer and its bytes as they arrive. Both raise ``UpstreamError``."""
 
         async def once() -> tuple[UpstreamAnswer, ClientResponse]:
-            return await self._redirects.follow("GET", url, headers, None, named=False)
+            return await self._redirects.follow("GET", url, headers, None, named_hosts_only=False)
 
         with self._in_flight, _with_address(url):
             answer, response = await self._with_retries(once, None)
@@ -128,7 +123,7 @@ class Transport:
             raise as_upstream_error(self._name, trouble)[0] from None
 
     async def _whole(self, response: ClientResponse, limit: int) -> bytes:
-        """The body, at whose end the connection is free again without being released."""
+        """The whole body; at its end the connection is free without being released."""
         parts, left = [], limit
         try:
             async for chunk in BodyChunks(response, self._read_timeout):
@@ -142,7 +137,7 @@ class Transport:
         return b"".join(parts)
 
     async def _with_retries(self, once: Callable[[], Awaitable[T]], deadline: float | None) -> T:
-        """What ``once`` returns, if need be after further tries; all within the deadline."""
+        """The result of ``once``, after retries if necessary; all within the deadline."""
         for tries in range(1, self._retries + 2):
             try:
                 return await once()
@@ -156,15 +151,15 @@ class Transport:
         raise error
 
     def _pause(self, tries: int, asked: int | None) -> float:
-        """Seconds before the next try."""
+        """Seconds before the next attempt; ``asked``: those that upstream asks for."""
         return asked if asked is not None else 0.2 * 2**tries * (0.5 + self._jitter())
 
 
 class InFlight:
-    """Counts requests from their first byte to the end of their answer."""
+    """Counts running requests, from their first byte to the end of their answer."""
 
     def __init__(self, ended: Callable[[bool], None] = lambda failed: None) -> None:
-        """``ended`` is told of each whether it has failed."""
+        """``ended`` is called after each request, with whether it failed."""
         self.under_way = 0
         self._ended = ended
 
@@ -186,11 +181,11 @@ _AUTHENTICATION_STATUSES = {401, 403, 407}
 
 
 async def probe(transport: Transport, url: str) -> str | None:
-    """What is wrong with the index at ``url``, in words for a person; None if nothing is known.
+    """What seems to be wrong with the index at ``url``, as a sentence for people; else None.
 
-    ``url`` ends with a slash. One HEAD request for the list of projects. If the answer does not
-    show that it is one (PEP 691), and ``url`` does not end with ``/simple/``, one more for
-    ``simple/`` below it. An index need not have a list, so a 404 alone is no fault.
+    ``url`` ends with a slash. Sends a HEAD request for the list of projects. If the answer is no
+    such list (PEP 691) and ``url`` does not end with ``/simple/``, sends another for ``simple/``
+    below it. An index need not have a list, so a 404 alone is no fault.
     """
     try:
         answer = await _head(transport, url)
@@ -213,7 +208,7 @@ async def probe(transport: Transport, url: str) -> str | None:
 
 
 async def _head(transport: Transport, url: str) -> UpstreamAnswer:
-    answer, _ = await transport.fetch(url, _ACCEPT, limit=0, method="HEAD", named=True)
+    answer, _ = await transport.fetch(url, _ACCEPT, limit=0, method="HEAD", named_hosts_only=True)
     return answer
 
 

@@ -1,4 +1,4 @@
-"""Words for what can go wrong on the wire, and whether it may be over a moment later."""
+"""Turns errors of connections and answers into ``UpstreamError``, and says which to retry."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from proxy.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 from proxy.upstream.address_rules import AddressRefused
 
 TEMPORARY_STATUSES = frozenset({429, 500, 502, 503, 504})
-"""Statuses after which the same request is worth another try."""
+"""Statuses after which the same request is retried."""
 
 REFUSALS = frozenset({400, 401, 403})
 
 
 class RedirectRefused(UpstreamError):
-    """A link, or where it redirects to, is not to be followed: no other request would help."""
+    """The rules forbid a link or the target of its redirect: no other request would help."""
 
 
 class RetryableStatus(Exception):
-    """Upstream answered with a temporary status; ``retry_after`` in seconds, if it said so."""
+    """Upstream answered with a temporary status; ``retry_after``: seconds, if it named any."""
 
     def __init__(self, status: int, retry_after: int | None) -> None:
         super().__init__(status, retry_after)
@@ -33,11 +33,11 @@ class RetryableStatus(Exception):
 
 TransportError = aiohttp.ClientError | OSError | RetryableStatus
 TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, RetryableStatus)
-"""What asking and reading may raise; time-outs are among the ``OSError``."""
+"""Errors of requests and bodies; time-outs are among the ``OSError``."""
 
 _UNTRUSTED = "its TLS certificate is not trusted"
 _REASONS: tuple[tuple[type[BaseException], str, bool], ...] = (
-    # the first that fits counts; aiohttp's errors inherit from several of these
+    # The first that fits counts; aiohttp's errors inherit from several of these.
     (aiohttp.ConnectionTimeoutError, "no connection in time", True),
     (TimeoutError, "no answer in time", False),
     (aiohttp.ClientConnectorCertificateError, _UNTRUSTED, False),
@@ -57,7 +57,7 @@ _REASONS: tuple[tuple[type[BaseException], str, bool], ...] = (
 
 
 def _system_reason(trouble: BaseException) -> str:
-    """What the system says, such as ``Connection refused``; empty if that may name an address."""
+    """The system's message, ``Connection refused``; empty if it may contain an address."""
     cause = getattr(trouble, "certificate_error", None) or getattr(trouble, "os_error", trouble)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return str(cause.verify_message).partition(",")[0]
@@ -69,9 +69,9 @@ def _system_reason(trouble: BaseException) -> str:
 
 
 def as_upstream_error(index: str, trouble: TransportError) -> tuple[UpstreamError, bool]:
-    """The error to raise, and whether another try makes sense.
+    """The error to raise, and whether a retry makes sense.
 
-    The words are ours and the system's: those of the library may hold addresses and hosts.
+    The words are ours and the system's: those of the library may contain addresses and hosts.
     """
     if isinstance(trouble, RetryableStatus):
         return status_error(index, trouble.status, trouble.retry_after), True

@@ -176,10 +176,10 @@ def test_plain_http_only_for_an_index_on_plain_http() -> None:
 
 def test_page_redirects_stay_on_hosts_that_the_settings_name() -> None:
     with pytest.raises(AddressRefused):
-        Addresses(INDEX).check("https://files.example.com/simple/a/", named=True)
+        Addresses(INDEX).check("https://files.example.com/simple/a/", named_hosts_only=True)
     named = Addresses(INDEX, ["files.example.com"])
-    named.check("https://files.example.com/simple/a/", named=True)
-    named.check("https://index.example.org/elsewhere/", named=True)
+    named.check("https://files.example.com/simple/a/", named_hosts_only=True)
+    named.check("https://index.example.org/elsewhere/", named_hosts_only=True)
 
 
 def test_only_named_hosts_may_lie_inside() -> None:

@@ -155,7 +155,7 @@ async def test_public_name_would_be_connected_to(upstream: Upstream) -> None:
 @pytest.mark.parametrize("host", [f"{'a' * 70}.example", "a..example", f"{'a.' * 150}example"])
 async def test_host_that_no_name_service_can_be_asked_for(upstream: Upstream, host: str) -> None:
     async with open_remote(upstream.url) as remote:
-        with pytest.raises(UpstreamError, match=r"no host name|cannot be looked up|longer than"):
+        with pytest.raises(UpstreamError, match=r"no host name|cannot be looked up|too long"):
             await remote.size(f"https://{host}/x")
 
 
