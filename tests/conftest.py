@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -29,9 +30,16 @@ sys.addaudithook(_only_loopback)
 # A shell starts what runs behind it with Ctrl-C ignored, and so would be what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 socket.setdefaulttimeout(60)
-# How long an example takes says more of what else the machine does than of the code.
-hypothesis.settings.register_profile("waystation", deadline=None)
-hypothesis.settings.load_profile("waystation")
+# No deadline: the time of an example says more of the machine's load than of the code.
+hypothesis.settings.register_profile("default", deadline=None, max_examples=30)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the slow tests first, so that others run beside them to the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def test_what_makes_no_sense_is_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 async def test_refusals_are_status_1_and_say_why(near: Near, tmp_path: Path) -> None:
     wrong = bytearray(near.data)
     wrong[-1100] ^= 1
@@ -101,6 +102,7 @@ def test_what_these_settings_do_not_serve_is_told(near: Near, tmp_path: Path) ->
     assert f"set upstream to {near.upstream}" in done.stderr
 
 
+@pytest.mark.slow
 def test_keys_by_option_and_by_setting(near: Near, tmp_path: Path) -> None:
     run("key", tmp_path / "key")
     assert "cannot be written: File exists" in run("key", tmp_path / "key", status=1).stderr

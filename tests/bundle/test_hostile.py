@@ -53,7 +53,6 @@ def test_the_forger_makes_what_is_taken_where_nothing_is_changed(near: Near) -> 
     assert verify(near.data).digest == near.created.digest
 
 
-@hypothesis_settings(max_examples=400, deadline=None)
 @given(place=st.integers(0), mask=st.integers(1, 255))
 def test_any_altered_byte_is_noticed(near: Near, place: int, mask: int) -> None:
     data = bytearray(near.data)
@@ -70,9 +69,7 @@ def test_a_flipped_bit_in_every_byte_of_headers_and_metadata_is_noticed(near: Ne
         refused(bytes(data))
 
 
-@hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0), mask=st.integers(1, 255))
 def test_of_an_altered_bundle_nothing_is_seen(
     near: Near, tmp_path: Path, place: int, mask: int
@@ -87,6 +84,7 @@ def test_of_an_altered_bundle_nothing_is_seen(
     assert all(path.parent.name == "records" or path.name == "lock" for path in left)
 
 
+@pytest.mark.slow
 def test_a_truncated_bundle_is_refused_wherever_it_ends(near: Near) -> None:
     size = len(near.data)
     for end in range(size):

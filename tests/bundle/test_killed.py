@@ -101,6 +101,7 @@ WRITES = 6 + 3 + 6 + 1 + 2 * 3
 """Files, what stands in each project, what remembers files, provenance, each page twice."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", ["same", "other"])
 async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
     near: Near, tmp_path: Path, again: str
@@ -218,6 +219,7 @@ async def test_what_was_staged_before_is_checked_again_but_not_written(
     assert left_in(tmp_path / "far") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 700, 100_000, 40 * MB, 200 * MB])
 async def test_killed_while_it_writes_a_bundle_the_cache_is_as_it_was(
     large: Near, tmp_path: Path, size: int
@@ -239,6 +241,7 @@ async def test_killed_while_it_writes_a_bundle_the_cache_is_as_it_was(
     assert (await create(large.cache, large.upstream, tmp_path / "b")) == large.created
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 40 * MB, 200 * MB])
 async def test_killed_while_it_writes_a_bundle_the_former_one_stays(
     large: Near, tmp_path: Path, size: int

@@ -161,7 +161,7 @@ def test_a_page_of_html_is_no_sdist() -> None:
     assert not is_whole(io.BytesIO(b"<!DOCTYPE html>"), NAME)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.integers(0, 2047), st.integers(0, 255)), min_size=1, max_size=4))
 def test_no_damage_breaks_the_reader(damage: list[tuple[int, int]]) -> None:
     plain = bytearray(_tar((PKG_INFO, CONTENT), ("foo_bar-1.0/x", b"y")))

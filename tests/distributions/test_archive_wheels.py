@@ -246,7 +246,7 @@ def _damage(draw: Callable[..., int], content: bytes) -> bytes:
     return bytes(damaged)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_no_damage_breaks_the_reader(data: st.DataObject) -> None:
     content = zipped({"foo_bar.py": b"x = 1\n" * 9, METADATA: CONTENT})

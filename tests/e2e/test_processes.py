@@ -115,6 +115,7 @@ async def test_fifty_clients_of_one_file_are_one_fetch(tmp_path: Path, upstream:
     assert set(outcomes) <= {"miss", "joined", "hit"}
 
 
+@pytest.mark.slow
 async def test_half_a_gigabyte_goes_through_in_flat_memory(tmp_path: Path) -> None:
     _, sha256 = noise(tmp_path / "dist", "huge", 500 * MB)
     with run_upstream_process(tmp_path / "dist") as upstream:

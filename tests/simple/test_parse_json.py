@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import UnreadablePage
@@ -131,7 +131,6 @@ def test_the_quick_and_the_thorough_way_agree(files: list[dict[str, Any]]) -> No
     assert msgspec.structs.replace(examined, extra={}) == seen
 
 
-@settings(max_examples=500)
 @given(TYPED_FILES)
 def test_a_file_of_well_typed_keys_is_judged_alike_beside_an_odd_one(file: dict[str, Any]) -> None:
     alone = read_json({"files": [file]})

@@ -246,6 +246,7 @@ async def _process(url: str, root: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [True, False])
 async def test_memory_stays_flat_however_large_the_file(tmp_path: Path, kept: bool) -> None:
     big = tmp_path / "big"

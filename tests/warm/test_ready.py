@@ -82,6 +82,7 @@ async def test_removing_any_one_blob_makes_it_name_exactly_that(here: WarmSite) 
     await removed_one_by_one(here, lock, to=TARGETS)
 
 
+@pytest.mark.slow
 async def test_removing_any_one_blob_of_what_is_resolved_makes_it_name_exactly_that(
     here: WarmSite,
 ) -> None:

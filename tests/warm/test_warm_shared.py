@@ -75,6 +75,7 @@ async def test_another_waystation_is_warmed_by_asking_it(
     assert (await here.ready(source)).complete
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("after", [1, 3, 8, 14, 20])
 async def test_ended_in_the_middle_it_completes_when_run_again(

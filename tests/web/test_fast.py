@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import random
 import re
 from collections.abc import AsyncIterator
@@ -29,7 +30,7 @@ from tests.support.distributions import make_sdist, make_wheel
 from tests.support.fake_index import FakeIndex
 from tests.support.site import serving
 from tests.support.sockets import connected
-from tests.support.upstream import Upstream
+from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -483,8 +484,10 @@ async def test_connection_close_is_obeyed(world: World) -> None:
 
 
 async def test_a_slow_reader_of_a_large_page_gets_all_of_it(world: World) -> None:
-    for number in range(3_000):
-        world.upstream.add(make_wheel(world.made, "huge", f"1.{number}"), metadata=False)
+    wheels = [f"huge-1.{number}-py3-none-any.whl" for number in range(3_000)]
+    files = [{"filename": name, "url": name, "hashes": {}} for name in wheels]
+    page = {"meta": {"api-version": "1.0"}, "name": "huge", "files": files}
+    world.upstream.fault("/simple/huge/", Fault(200, json.dumps(page).encode(), JSON))
     request = world.request("/simple/huge/", FORMS[2])
     async with world.connection() as wire:
         expected = await warm(world, wire, request)

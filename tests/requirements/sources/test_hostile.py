@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.requirements.model import SourceRequirements, UnreadableSource
@@ -147,14 +147,12 @@ def survives(reader: str, content: bytes) -> None:
 
 @pytest.mark.parametrize("reader", READERS)
 @given(content=st.binary(max_size=200))
-@settings(max_examples=100, deadline=None)
 def test_any_bytes(reader: str, content: bytes) -> None:
     survives(reader, content)
 
 
 @pytest.mark.parametrize("reader", LOCKS)
 @given(table=TABLES | LIKELY)
-@settings(max_examples=150, deadline=None)
 def test_any_tables(reader: str, table: dict[str, Any]) -> None:
     try:
         text = tomli_w.dumps(table)
@@ -166,13 +164,11 @@ def test_any_tables(reader: str, table: dict[str, Any]) -> None:
 @given(
     parts=st.lists(TEXT | st.sampled_from([" ", "\n", "\\\n", "#", "-r", "-c", "-e", "--hash="]))
 )
-@settings(max_examples=300, deadline=None)
 def test_any_requirements(parts: list[str]) -> None:
     survives("requirements", "".join(parts).encode("utf-8", "surrogatepass"))
 
 
 @given(text=TEXT)
-@settings(max_examples=200, deadline=None)
 def test_any_argument(text: str) -> None:
     with suppress(UnreadableSource):
         read_named_project(text)
