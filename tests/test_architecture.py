@@ -170,7 +170,7 @@ def test_a_package_imports_only_what_its_row_allows(package: str) -> None:
     assert PACKAGES[package] - VOCABULARY - used == set(), "the row allows more than is used"
 
 
-def test_packages_stand_in_one_order() -> None:
+def test_packages_have_one_order() -> None:
     """Each package imports only packages whose rows are above its own: there is no cycle."""
     order = list(PACKAGES)
     for package, allowed in PACKAGES.items():

@@ -32,7 +32,7 @@ def texts() -> dict[str, str]:
     return {name: (ROOT / name).read_text() for name in text_files if (ROOT / name).is_file()}
 
 
-def test_nobody_is_told_to_install_the_name_from_an_index() -> None:
+def test_no_text_says_to_install_the_name_from_an_index() -> None:
     told = [
         f"{name}: {line}"
         for name, text in texts().items()
@@ -52,7 +52,7 @@ def test_every_variable_that_people_copy_is_a_setting() -> None:
     assert copied and copied - {"CONFIG"} <= {name.upper() for name in Settings.model_fields}
 
 
-def test_files_that_people_copy_do_not_tell_how_they_were_tried() -> None:
+def test_files_to_be_copied_do_not_mention_how_they_were_tested() -> None:
     deployed = {name: text for name, text in texts().items() if name.startswith("deploy/")}
     told = [name for name, text in deployed.items() if re.search(r"was tried|Tried with", text)]
     assert told == []

@@ -97,7 +97,7 @@ async def test_a_record_that_cannot_be_read_is_no_holding(cache: Cache) -> None:
     assert [project for project, _ in await cached_files(cache)] == [DEMO, "other"]
 
 
-async def test_verify_drops_what_is_damaged_and_it_is_fetched_anew(
+async def test_verify_drops_what_is_damaged_and_it_is_fetched_again(
     site: MirrorSite, cache: Cache
 ) -> None:
     data = content(site)
@@ -131,7 +131,7 @@ async def test_purging_a_project_leaves_nothing_of_it(site: MirrorSite, cache: C
     assert [project for project, _ in await cached_files(cache)] == ["other"]
 
 
-async def test_a_purged_project_is_fetched_anew(site: MirrorSite, cache: Cache) -> None:
+async def test_a_purged_project_is_fetched_again(site: MirrorSite, cache: Cache) -> None:
     await purge(cache, [DEMO])
     async with site.open() as it:
         assert await it.get(ONE, sha256(content(site))) == content(site)
@@ -177,7 +177,7 @@ async def test_purging_everything_keeps_what_is_known_of_private_files(cache: Ca
     assert [key for key in left if not key.startswith("used/")] == kept
 
 
-async def test_files_that_nobody_remembers_are_purged_with_everything(cache: Cache) -> None:
+async def test_files_without_a_record_are_purged_with_everything(cache: Cache) -> None:
     data = random_bytes(100)
     cache.spool.mkdir(exist_ok=True)
     (cache.spool / "x").write_bytes(data)
@@ -185,7 +185,7 @@ async def test_files_that_nobody_remembers_are_purged_with_everything(cache: Cac
     assert (await purge_everything(cache)).files == 4
 
 
-async def test_purges_are_told(cache: Cache) -> None:
+async def test_purges_are_announced(cache: Cache) -> None:
     await purge(cache, ["b", "a"])
     await purge_everything(cache)
     assert cache.purges.read_new() == ["a", "b", "*"]

@@ -75,7 +75,7 @@ def test_the_example_mentions_every_key_of_a_keep_table() -> None:
         ("nonsense", 1),
     ],
 )
-def test_a_wrong_keep_table_is_told_by_its_key(key: str, value: object) -> None:
+def test_a_wrong_keep_table_is_reported_with_its_key(key: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings({"keep": [{"sources": ["top"], key: value}]})
     assert caught.value.key.startswith(f"keep.0.{key}")

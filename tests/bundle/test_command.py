@@ -96,7 +96,7 @@ def test_a_bundle_larger_than_the_cache_is_status_2(near: Near, tmp_path: Path) 
     assert "max_size: the files of this bundle are" in done.stderr
 
 
-def test_what_these_settings_do_not_serve_is_told(near: Near, tmp_path: Path) -> None:
+def test_files_of_indexes_outside_these_settings_are_reported(near: Near, tmp_path: Path) -> None:
     upstream = "https://index.example.com/simple/"
     done = run("import", near.bundle, "--cache-dir", tmp_path, "--upstream", upstream)
     assert f"set upstream to {near.upstream}" in done.stderr
@@ -148,12 +148,12 @@ def test_a_source_that_needs_what_no_index_has_makes_no_bundle(near: Near, tmp_p
     assert not file.exists()
 
 
-def test_a_full_disk_is_told(near: Near) -> None:
+def test_a_full_disk_is_reported(near: Near) -> None:
     done = run("create", "/dev/full", "--all", *of(near), status=1)
     assert "/dev/full cannot be written: No space left on device" in done.stderr
 
 
-async def test_the_upload_time_that_a_bundle_tells_is_kept(near: Near, tmp_path: Path) -> None:
+async def test_the_upload_time_in_a_bundle_is_kept(near: Near, tmp_path: Path) -> None:
     def change(manifest: dict[str, list[dict[str, object]]]) -> None:
         manifest["files"][0]["uploaded"] = "2020-01-01T00:00:00Z"
 

@@ -34,21 +34,21 @@ def of(near: Near, cache: Path) -> tuple[str | Path, ...]:
     return "--cache-dir", cache, "--upstream", near.upstream
 
 
-def test_what_was_finished_first_is_told(near: Near, tmp_path: Path) -> None:
+def test_files_completed_before_the_failure_are_reported(near: Near, tmp_path: Path) -> None:
     die(tmp_path, near, near.bundle)
     done = run("import", near.bundle, *of(near, tmp_path)).stdout
     assert f"finished first, as it had been cut off: sha256:{near.created.digest}\n" in done
     assert "finished" not in run("import", near.bundle, *of(near, tmp_path)).stdout
 
 
-def test_programs_are_told_too(near: Near, tmp_path: Path) -> None:
+def test_the_json_report_says_so_too(near: Near, tmp_path: Path) -> None:
     die(tmp_path, near, near.bundle)
     report = json.loads(run("import", near.bundle, "--json", *of(near, tmp_path)).stdout)
     assert report["completed"] == [near.created.digest]
     assert report["files"]["new"] == [] and len(report["files"]["same"]) == 6
 
 
-async def test_a_delta_whose_base_was_purged_meanwhile_hinders_no_other(tmp_path: Path) -> None:
+async def test_a_delta_whose_base_was_purged_blocks_no_other(tmp_path: Path) -> None:
     """It was whole and checked, and then the cache lost what it builds on."""
     cache, far = tmp_path / "near", tmp_path / "far"
     async with Upstream() as upstream:
@@ -97,7 +97,7 @@ async def test_a_cache_that_can_only_be_read_is_enough_to_make_a_bundle(
     assert (tmp_path / "b").read_bytes() == near.data
 
 
-def test_no_room_beside_the_cache_is_told_and_leaves_no_bundle(near: Near, tmp_path: Path) -> None:
+def test_no_room_in_the_spool_is_reported_and_leaves_no_bundle(near: Near, tmp_path: Path) -> None:
     cache, out = tmp_path / "near", tmp_path / "out"
     shutil.copytree(near.cache, cache)
     out.mkdir()

@@ -200,7 +200,7 @@ def test_a_compressed_bomb_unpacks_to_no_more_than_was_said(near: Near) -> None:
 
 
 @pytest.mark.parametrize("size", [2**30, 2**62])
-def test_sizes_that_nobody_needs_are_refused_before_anything_is_read(near: Near, size: int) -> None:
+def test_unreasonable_sizes_are_refused_before_anything_is_read(near: Near, size: int) -> None:
     for packed in (size, 100):
         described = {
             "sha256": "0" * 64,

@@ -69,7 +69,7 @@ def test_standard_input_can_be_looked_at(near: Near) -> None:
         assert json.loads(done.stdout)["manifest"] == near.created.digest
 
 
-def test_who_stops_reading_is_no_traceback(near: Near) -> None:
+def test_a_closed_pipe_gives_no_traceback(near: Near) -> None:
     command = [*BUNDLE, "create", "-", "--all", *of(near)]
     reading, writing = os.pipe()
     os.close(reading)
@@ -130,7 +130,7 @@ def test_reports_for_programs(near: Near, tmp_path: Path) -> None:
     assert (len(again["files"]["same"]), again["pages"]["same"]) == (6, ["alpha", "beta", "gamma"])
 
 
-def test_that_private_files_are_left_out_is_told(near: Near, tmp_path: Path) -> None:
+def test_left_out_private_files_are_reported(near: Near, tmp_path: Path) -> None:
     make_wheel(tmp_path / "private", "mine", "1.0")
     packages = ("--packages", tmp_path / "private")
     done = run("create", tmp_path / "b", "--all", *packages, *of(near))

@@ -145,7 +145,7 @@ async def test_files_one_by_one_with_what_lies_beside_them(near: Near, tmp_path:
     assert served == {"alpha", wheel, f"{wheel}.metadata", f"{wheel}.provenance"}
 
 
-async def test_a_named_file_that_is_not_held_is_told(near: Near, tmp_path: Path) -> None:
+async def test_a_named_file_that_is_not_cached_is_reported(near: Near, tmp_path: Path) -> None:
     (origin,) = near.created.manifest.indexes
     selection = select_files([(origin.namespace, BETA, WHEEL, "0" * 64)])
     with pytest.raises(Incomplete, match=f"(?s)1 file.*{WHEEL} of beta"):
@@ -166,7 +166,7 @@ def blob_of(cache: Path, content: bytes) -> Path:
     return found
 
 
-async def test_what_was_evicted_is_left_out_and_told(tmp_path: Path) -> None:
+async def test_an_evicted_file_is_left_out_and_reported(tmp_path: Path) -> None:
     upstream = await filled(tmp_path)
     blob_of(tmp_path / "near", (tmp_path / "dists" / WHEEL).read_bytes()).unlink()
     created = await create(tmp_path / "near", upstream, tmp_path / "b")
@@ -218,7 +218,7 @@ async def test_a_damaged_file_is_not_carried_and_leaves_no_bundle(
     assert (tmp_path / "out" / "b").read_bytes() == b"the last one"
 
 
-async def test_a_folder_that_does_not_exist_is_told(near: Near, tmp_path: Path) -> None:
+async def test_a_missing_folder_is_reported(near: Near, tmp_path: Path) -> None:
     with pytest.raises(BundleFailed, match="cannot be written: No such file"):
         await create(near.cache, near.upstream, tmp_path / "nowhere" / "b")
 
@@ -262,7 +262,7 @@ async def test_an_import_does_not_take_back_that_a_name_is_private(
         assert page.source == "private" and not page.files
 
 
-async def test_the_user_by_whom_upstream_is_asked_may_be_another(tmp_path: Path) -> None:
+async def test_a_bundle_made_with_another_upstream_user_is_imported(tmp_path: Path) -> None:
     async with Upstream() as upstream:
         stock(upstream, tmp_path / "dists")
         upstream.credentials = ("builder", "secret-word")

@@ -33,7 +33,7 @@ async def _warning(server: Running) -> str:
     return str(found["message"])
 
 
-async def test_an_upstream_that_cannot_be_reached_is_told_with_address_and_reason(
+async def test_an_upstream_that_cannot_be_reached_is_reported_with_address_and_reason(
     tmp_path: Path,
 ) -> None:
     url = _nothing_there()
@@ -42,14 +42,14 @@ async def test_an_upstream_that_cannot_be_reached_is_told_with_address_and_reaso
         assert told == f"upstream {url}: no connection (Connection refused)"
 
 
-async def test_a_name_that_there_is_not_is_told(tmp_path: Path) -> None:
+async def test_an_unknown_host_name_is_reported(tmp_path: Path) -> None:
     url = "http://nowhere.invalid/simple/"
     async with running(tmp_path, "--upstream", url) as server:
         told = await _warning(server)
         assert told.startswith(f"upstream {url}: its name cannot be looked up (")
 
 
-async def test_a_certificate_that_is_not_trusted_is_told_with_the_systems_reason(
+async def test_a_certificate_that_is_not_trusted_is_reported_with_the_systems_reason(
     tmp_path: Path,
 ) -> None:
     certificate, key = Authority(tmp_path).issue("127.0.0.1")
@@ -71,7 +71,7 @@ async def test_a_certificate_that_is_not_trusted_is_told_with_the_systems_reason
         (Fault(status=403), "it answered 403 Forbidden; are the credentials right?"),
     ],
 )
-async def test_an_upstream_that_refuses_is_told_and_no_secret(
+async def test_a_refusing_upstream_is_reported_without_the_secret(
     tmp_path: Path, fault: Fault, reason: str
 ) -> None:
     async with Upstream() as upstream:
@@ -84,7 +84,7 @@ async def test_an_upstream_that_refuses_is_told_and_no_secret(
 
 
 @pytest.mark.parametrize("form", ["both", "json", "html"])
-async def test_an_address_without_simple_is_told_with_the_right_one(
+async def test_an_address_without_simple_is_reported_with_the_right_one(
     tmp_path: Path, form: Literal["both", "json", "html"]
 ) -> None:
     async with Upstream() as upstream:
@@ -98,7 +98,7 @@ async def test_an_address_without_simple_is_told_with_the_right_one(
 
 
 @pytest.mark.parametrize(("kind", "word"), [("text/html", "perhaps an"), (JSON, "an")])
-async def test_a_site_at_the_address_with_an_index_below_it_is_told(
+async def test_a_site_at_the_address_with_an_index_below_it_is_reported(
     tmp_path: Path, kind: str, word: str
 ) -> None:
     async def answer(request: web.Request) -> web.Response:

@@ -170,7 +170,7 @@ def test_a_cache_that_cannot_be_changed_is_said_without_a_traceback(
         assert "Read-only file system" in done.output
 
 
-def test_a_wrong_setting_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_setting_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAYSTATION_MAX_SIZE", "much")
     done = run("stats")
     assert "max_size" in str(done.exception)

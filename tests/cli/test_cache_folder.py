@@ -71,7 +71,7 @@ async def test_a_folder_that_cannot_be_made_ends_with_2_and_the_reason(tmp_path:
     assert len(done.err.splitlines()) == 1
 
 
-async def test_a_cache_that_can_only_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+async def test_a_cache_that_can_only_be_read_is_reported_in_one_line(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "demo", "1.0")
     async with Upstream() as upstream:
         upstream.add(wheel)

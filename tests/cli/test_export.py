@@ -128,7 +128,7 @@ def test_names_come_through_a_pipe_too(tmp_path: Path) -> None:
     assert 'href="../../pool/foo-1.0.tar.gz"' in page
 
 
-async def test_a_wrong_line_of_names_is_told(tmp_path: Path) -> None:
+async def test_a_wrong_line_of_names_is_reported(tmp_path: Path) -> None:
     (tmp_path / "names").write_text('{"filename": "foo"}')
     done = await export(tmp_path, "tree", "--names", "names", "--base-url", "../../pool")
     assert done.status == 1
@@ -187,7 +187,9 @@ async def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         (("--all", "--packages", "missing"), "not a directory"),
     ],
 )
-async def test_wrong_use_is_told(tmp_path: Path, arguments: tuple[str, ...], problem: str) -> None:
+async def test_wrong_use_is_reported(
+    tmp_path: Path, arguments: tuple[str, ...], problem: str
+) -> None:
     (tmp_path / "names").write_text("")
     done = await export(tmp_path, "tree", *arguments)
     assert done.status == 2
@@ -196,7 +198,7 @@ async def test_wrong_use_is_told(tmp_path: Path, arguments: tuple[str, ...], pro
     assert not (tmp_path / "tree").exists()
 
 
-async def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+async def test_an_unwritable_destination_is_reported(tmp_path: Path) -> None:
     make_wheel(tmp_path / "source", "foo", "1.0")
     (tmp_path / "file").write_text("")
     done = await export(tmp_path, "file/tree", "--from", "source")
@@ -204,7 +206,7 @@ async def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     assert "Not a directory" in done.err and "Traceback" not in done.err
 
 
-async def test_no_room_is_told_of_the_place_that_has_none(tmp_path: Path) -> None:
+async def test_a_full_disk_is_reported_with_its_path(tmp_path: Path) -> None:
     make_wheel(tmp_path / "source", "foo", "1.0", padding=200_000)
     with mounted(tmp_path / "small", "size=100k"):
         done = await export(tmp_path, "small/tree", "--from", "source")

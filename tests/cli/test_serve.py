@@ -51,7 +51,7 @@ async def test_it_says_where_it_listens_what_it_asks_and_what_to_give_to_install
         assert await body(f"{server.address}/readyz") == "ready\n"
 
 
-async def test_files_that_changed_upstream_are_told_of_at_every_start(tmp_path: Path) -> None:
+async def test_files_that_changed_upstream_are_reported_at_every_start(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "demo", "1.0")
     async with Upstream() as upstream:
         upstream.add(wheel)
@@ -77,9 +77,7 @@ async def test_without_settings_the_cache_is_the_users(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("localhost", "localhost"), ("::1", "[::1]")]
 )
-async def test_installers_are_told_an_address_that_can_be_reached(
-    tmp_path: Path, host: str, shown: str
-) -> None:
+async def test_the_printed_address_can_be_reached(tmp_path: Path, host: str, shown: str) -> None:
     async with running(tmp_path, *NOWHERE, "--host", host) as server:
         assert f"--index-url http://{shown}:{server.port}/simple/ NAME" in server.out.lines[-1]
         note = any("on other machines" in line for line in server.out.lines)
@@ -87,7 +85,7 @@ async def test_installers_are_told_an_address_that_can_be_reached(
         assert "alive" in await body(f"http://{shown}:{server.port}/healthz")
 
 
-async def test_the_public_address_is_what_installers_are_told(tmp_path: Path) -> None:
+async def test_the_public_address_is_printed(tmp_path: Path) -> None:
     public = "https://packages.example.com/pypi"
     async with running(tmp_path, *NOWHERE, WAYSTATION_PUBLIC_URL=public) as server:
         assert server.address.startswith("http://127.0.0.1:")

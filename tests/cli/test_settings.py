@@ -64,7 +64,7 @@ async def test_a_variable_may_be_in_capitals_or_not_and_is_named_as_its_origin(
     assert done.status == 2 and "did you mean WAYSTATION_PORT?" in done.err
 
 
-async def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+async def test_all_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     text = "prot = 1\nworkers = 0\nca_bundle = 'nowhere.pem'\npackages = 'nowhere'"
     done = await check(tmp_path, text, "--page-ttl", "soon", WAYSTATION_MAX_SIZE="much")
     keys = [line.split(": ")[1] for line in done.err.splitlines()]
@@ -98,7 +98,7 @@ PYDANTIC = ("Input", "input", "valid string", "Value error", "pydantic", "Url", 
 @pytest.mark.parametrize(
     ("name", "value"), [(name, each) for name, values in WRONG.items() for each in values]
 )
-def test_a_mistake_is_told_in_words_of_ours(name: str, value: object) -> None:
+def test_a_mistake_is_reported_without_words_of_libraries(name: str, value: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
         load_settings({name: value})
     assert caught.value.key.split(".")[0] == name

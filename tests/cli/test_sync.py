@@ -63,7 +63,7 @@ async def test_a_dry_run_lists_and_a_run_fetches_and_writes_what_changed(here: W
     assert (await sync(here, "--dry-run")).succeeded().out == ""
 
 
-async def test_what_cannot_be_had_is_status_1(here: WarmSite) -> None:
+async def test_a_missing_file_is_status_1(here: WarmSite) -> None:
     here.wheel("top")
     here.upstream.fault(ONE, Fault(status=404))
     done = await sync(here, "--quiet")
@@ -103,7 +103,9 @@ async def test_wrong_settings_are_status_2(
     assert here.upstream.count() == 0
 
 
-async def test_a_list_that_cannot_be_written_is_told_again_by_the_next_run(here: WarmSite) -> None:
+async def test_a_change_list_that_could_not_be_written_is_repeated_by_the_next_run(
+    here: WarmSite,
+) -> None:
     here.wheel("top")
     done = await sync(here, "--changes", "nowhere/changes.jsonl")
     assert done.status == 2 and "--changes: the list cannot be written" in done.err

@@ -130,7 +130,9 @@ async def test_a_file_that_is_not_there_hides_no_other_trouble(here: WarmSite) -
     assert (await run(here, "ready", "good", *LINUX)).status == 0
 
 
-async def test_each_name_has_its_own_reason_and_the_others_are_had(here: WarmSite) -> None:
+async def test_each_missing_name_has_its_own_reason_and_the_others_are_fetched(
+    here: WarmSite,
+) -> None:
     for name in ("one", "two", "three"):
         here.wheel(name)
     here.wheel("asks", requires=["for-what-is-not"])
@@ -204,7 +206,9 @@ async def test_wrong_input_is_status_2(here: WarmSite) -> None:
         assert "Traceback" not in done.err
 
 
-async def test_without_the_resolver_the_remedy_is_told(here: WarmSite, tmp_path: Path) -> None:
+async def test_without_uv_the_message_says_how_to_install_it(
+    here: WarmSite, tmp_path: Path
+) -> None:
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "uv.py").write_text("raise ImportError\n")

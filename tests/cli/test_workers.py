@@ -87,7 +87,7 @@ async def test_workers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("others", ["1", "2"])
-async def test_a_port_that_is_taken_is_told_once_and_ends_with_2(
+async def test_a_port_that_is_taken_is_reported_once_and_ends_with_2(
     tmp_path: Path, others: str
 ) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS=others) as server:

@@ -103,7 +103,7 @@ async def remembered(proxy: Proxy, kind: RecordKind) -> None:
     await until(is_written)
 
 
-async def test_ours_first_and_upstream_behind(place: Place) -> None:
+async def test_the_private_directory_comes_first_and_upstream_second(place: Place) -> None:
     async with place.open() as proxy:
         assert await names(proxy, FOO) == [FOO_1]
         assert await get(proxy, FOO) == place.ours.read_bytes()
@@ -395,7 +395,7 @@ def test_what_serve_would_refuse_is_refused_before(settings: dict[str, Any], key
     assert error.value.key == key
 
 
-async def test_a_cache_that_cannot_be_written_is_told_at_the_start(
+async def test_a_cache_that_cannot_be_written_is_reported_at_the_start(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with mounted(tmp_path / "cache" / "spool", "ro"):

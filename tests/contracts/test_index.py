@@ -173,7 +173,7 @@ async def test_pages_of_one_version_have_one_content(index: Index) -> None:
     assert first.files == second.files
 
 
-async def test_every_listed_file_can_be_had_by_its_name_and_by_its_digest(serving: Index) -> None:
+async def test_every_listed_file_is_served_by_its_name_and_by_its_digest(serving: Index) -> None:
     for file in (await serving.page(DEMO)).files:
         for digest in (None, file.address_digest):
             artifact = await serving.file(DEMO, file.filename, digest)
@@ -182,7 +182,7 @@ async def test_every_listed_file_can_be_had_by_its_name_and_by_its_digest(servin
             assert len(data) == file.size == artifact.file.size
 
 
-async def test_the_siblings_of_every_listed_file_that_promises_them_can_be_had(
+async def test_the_promised_siblings_of_every_listed_file_are_served(
     serving: Index,
 ) -> None:
     seen = 0

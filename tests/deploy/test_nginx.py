@@ -268,7 +268,7 @@ async def _file(client: aiohttp.ClientSession, front: Front, project: str) -> st
     return f"{front.address}/{file['url'].removeprefix('../../')}"
 
 
-async def test_what_breaks_off_does_not_look_complete_behind_nginx_either(
+async def test_a_broken_download_does_not_look_complete_through_nginx(
     front: Front,
 ) -> None:
     """Nor where its length is unknown and nginx speaks HTTP/1.0 to us, as it does by default."""

@@ -147,7 +147,7 @@ def test_a_stream_that_inflates_far_and_ends_too_early_is_not_whole() -> None:
     assert not is_whole(io.BytesIO(content[:-8]), NAME)
 
 
-def test_gzip_in_several_members_and_with_something_behind_is_read() -> None:
+def test_gzip_in_several_members_and_with_trailing_bytes_is_read() -> None:
     plain = _tar((PKG_INFO, CONTENT))
     content = gzip.compress(plain[:700]) + gzip.compress(plain[700:])
     assert _read(content) == CONTENT

@@ -40,7 +40,7 @@ from proxy.model import ProjectName, normalize
         ("", None),
     ],
 )
-def test_the_extension_tells_the_kind(filename: str, kind: DistributionKind | None) -> None:
+def test_the_extension_gives_the_kind(filename: str, kind: DistributionKind | None) -> None:
     assert kind_of(filename) == kind
 
 

@@ -127,7 +127,7 @@ def test_target_meets_requires_python_if_some_patch_version_does(pythons: str, m
         ("win32", "i686-pc-windows-msvc"),
     ],
 )
-def test_uv_is_told_the_platform_in_its_own_words(platform: str, triple: str) -> None:
+def test_uv_gets_the_platform_in_its_own_words(platform: str, triple: str) -> None:
     assert Target("3.10", platform).uv_arguments() == [
         *("--python-version", "3.10", "--python-platform", triple)
     ]
@@ -140,7 +140,7 @@ def test_real_uv_takes_the_arguments(platform: str, tmp_path: Path) -> None:
     run([*UV, "pip", "compile", "-q", "empty.in", *target.uv_arguments()], tmp_path)
 
 
-def test_uv_is_told_the_version_of_macos_by_a_variable() -> None:
+def test_uv_gets_the_version_of_macos_by_a_variable() -> None:
     assert Target("3.12", MAC).uv_environment() == {"MACOSX_DEPLOYMENT_TARGET": "14.0"}
     assert TARGET.uv_environment() == {}
 

@@ -106,7 +106,7 @@ async def agreed(server: Running, requests: int = 0) -> Shown:
             await asyncio.sleep(0.05)
 
 
-async def test_every_way_to_answer_is_counted_as_the_log_tells_it(
+async def test_every_way_to_answer_is_counted_as_it_is_logged(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:
     brief = {"WAYSTATION_PAGE_TTL": "2", "WAYSTATION_SPECULATE": "off", "WAYSTATION_RETRIES": "0"}
@@ -243,7 +243,7 @@ async def watched(server: Running) -> AsyncIterator[list[float]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_whoever_watches_while_workers_die_sees_numbers_that_only_grow(
+async def test_counters_never_fall_while_workers_are_killed(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:
     async with running(tmp_path, "--upstream", upstream.url, WAYSTATION_WORKERS="2") as server:

@@ -32,7 +32,7 @@ async def test_a_higher_version_upstream_is_never_chosen(
     assert not upstream_heard_of(upstream, "corp")
 
 
-async def test_a_reserved_name_is_unknown_and_upstream_is_not_told(
+async def test_a_reserved_name_is_unknown_and_never_sent_upstream(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:
     upstream.add(make_wheel(tmp_path / "dist", "corp-typo", "1.0"))

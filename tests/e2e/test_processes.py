@@ -55,7 +55,7 @@ def spooled(cache: Path) -> list[Path]:
     return [each for each in (cache / "spool").rglob("*") if each.is_file()]
 
 
-async def test_kill_in_the_middle_of_a_download_leaves_nothing_behind(
+async def test_a_kill_in_the_middle_of_a_download_leaves_no_files(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     upstream.add(make_wheel(tmp_path / "dist", "foo", "1.0", padding=4 * MB))

@@ -55,7 +55,7 @@ async def test_upstream_is_asked_for_what_is_installed_once_and_for_nothing_else
     assert sum(outcomes(server).values()) == THINGS
 
 
-async def test_pip_waits_only_for_what_nobody_could_know(
+async def test_pip_waits_only_for_the_first_page(
     upstream: Upstream, tmp_path: Path, place: Callable[[], Place]
 ) -> None:
     async with running(tmp_path, "--upstream", upstream.url) as server:
@@ -63,7 +63,7 @@ async def test_pip_waits_only_for_what_nobody_could_know(
     assert outcomes(server)["miss"] <= 2 * len(ROOTS)
 
 
-async def test_the_second_time_one_page_tells_the_rest_of_an_emptied_cache(
+async def test_the_second_install_is_prefetched_from_one_page_with_an_emptied_cache(
     upstream: Upstream, tmp_path: Path, place: Callable[[], Place]
 ) -> None:
     async with running(tmp_path, "--upstream", upstream.url) as server:

@@ -64,7 +64,7 @@ def test_a_description_in_a_field_loses_its_indentation(prefix: bytes) -> None:
         (b"License: UNKNOWN\nClassifier: License :: Public Domain\n", "Public Domain"),
     ],
 )
-def test_licences_are_told_in_a_word(fields: bytes, told: str) -> None:
+def test_licences_are_shown_in_a_word(fields: bytes, told: str) -> None:
     assert describe(b"Name: foo\n" + fields).license == told
 
 

@@ -60,7 +60,7 @@ def file(name: str = "foo-1.0-py3-none-any.whl", **more: object) -> File:
     return msgspec.structs.replace(File(name, "file:///x", {"sha256": "a" * 64}, 1_234_567), **more)
 
 
-def test_a_project_page_tells_what_is_to_be_known() -> None:
+def test_a_project_page_shows_versions_files_and_how_to_install() -> None:
     told = Description(
         "Foo", "Does foo.", "Ada", "MIT", ">=3.8", ("bar>=2", "baz; extra == 'x'"), text="x"
     )

@@ -171,7 +171,7 @@ async def test_the_order_of_lines_does_not_matter(tmp_path: Path) -> None:
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
-async def test_nothing_but_pages_can_be_had(tmp_path: Path) -> None:
+async def test_only_pages_are_served(tmp_path: Path) -> None:
     index = read_names(written(tmp_path / "names", {"filename": "foo-1.0.tar.gz"}), BASE)
     with pytest.raises(NoSuchFile):
         await index.file(FOO, "foo-1.0.tar.gz")

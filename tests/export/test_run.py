@@ -226,7 +226,7 @@ async def test_files_that_are_moved_later_keep_what_is_beside_them(tmp_path: Pat
     assert (root / "files" / f"{path}.metadata").read_bytes() == METADATA
 
 
-async def test_a_wheel_whose_metadata_are_anothers_promises_none(tmp_path: Path) -> None:
+async def test_a_wheel_with_metadata_of_another_project_promises_none(tmp_path: Path) -> None:
     wrong = {"foo-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: bar\nVersion: 1.0\n"}
     make_wheel(tmp_path / "source", "foo", "1.0", files=wrong)
     await export_folder(tmp_path / "source", tmp_path / "tree")

@@ -121,7 +121,7 @@ async def test_nginx_answers_in_json_so_that_date_filters_work(
         ("application/vnd.pypi.simple.v1+html", "text/html; charset=utf-8"),
     ],
 )
-async def test_nginx_tells_the_type_of_what_it_answers(
+async def test_nginx_sends_the_right_content_type(
     tmp_path: Path, tree: Path, accept: str, expected: str
 ) -> None:
     async with nginx(tree, tmp_path / "nginx") as address, aiohttp.ClientSession() as client:
@@ -135,7 +135,7 @@ async def test_nginx_tells_the_type_of_what_it_answers(
             assert body == (tree / path / name).read_bytes()
 
 
-async def test_nginx_shows_people_their_pages_and_nobody_the_list_of_ours(
+async def test_nginx_serves_the_human_pages_and_hides_the_state_folder(
     tmp_path: Path, tree: Path
 ) -> None:
     async with nginx(tree, tmp_path / "nginx") as address, aiohttp.ClientSession() as client:

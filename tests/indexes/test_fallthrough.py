@@ -67,7 +67,7 @@ async def test_a_project_without_files_still_claims_its_name(index: Fallthrough)
     assert (await index.page(ProjectName("emptied"))).files == ()
 
 
-async def test_what_nobody_has_is_missing(index: Fallthrough) -> None:
+async def test_a_project_in_no_index_is_missing(index: Fallthrough) -> None:
     with pytest.raises(NoSuchProject):
         await index.page(ProjectName("nothing"))
     with pytest.raises(NoSuchProject):

@@ -60,7 +60,7 @@ async def stored(it: OpenMirror) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-async def test_the_siblings_of_an_allowed_wheel_can_be_had(site: MirrorSite, suffix: str) -> None:
+async def test_the_siblings_of_an_allowed_wheel_are_served(site: MirrorSite, suffix: str) -> None:
     """Their names and digests match no rule about distributions."""
     wheel = site.add(provenance={})
     async with site.open() as it:
@@ -135,7 +135,7 @@ async def test_other_bytes_under_a_listed_name_are_judged_as_those_that_are_aske
             await get(index, new)
 
 
-async def test_a_file_that_nobody_has_is_absent(site: MirrorSite) -> None:
+async def test_a_file_in_no_index_is_absent(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         index = Guarded(it.mirror, [refuse_all()])

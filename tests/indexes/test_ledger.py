@@ -92,7 +92,7 @@ async def test_a_file_that_vanished_is_still_known_when_its_name_returns(site: M
 
 
 @pytest.mark.parametrize("choice", ["warn", "accept"])
-async def test_a_change_can_be_let_through_and_is_told_once(
+async def test_a_changed_file_can_be_accepted_and_is_reported_once(
     site: MirrorSite, changes: pytest.LogCaptureFixture, choice: str
 ) -> None:
     site.add()
@@ -107,7 +107,7 @@ async def test_a_change_can_be_let_through_and_is_told_once(
     assert len(changes.records) == 1
 
 
-async def test_a_change_is_announced_to_those_who_count(site: MirrorSite) -> None:
+async def test_a_changed_file_is_an_event(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()
@@ -217,7 +217,7 @@ class Busy(CountedRecords):
         await super().put(key, value)
 
 
-async def test_nobody_waits_for_the_records_of_other_pages() -> None:
+async def test_a_page_does_not_wait_for_the_records_of_other_pages() -> None:
     records = Busy()
     ledger = DigestHistory("upstream", "here", records, lambda event: None, "refuse")
     files = tuple(File(f"a-{n}.whl", "https://x/", {"sha256": "a" * 64}) for n in range(100))

@@ -74,7 +74,7 @@ async def test_a_page_that_says_that_it_is_unchanged_is_not_asked_whether_it_is(
         assert "If-None-Match" not in site.upstream.of(PAGE)[1].headers
 
 
-async def test_all_who_ask_share_one_page_and_one_download(site: MirrorSite) -> None:
+async def test_concurrent_requests_share_one_page_and_one_download(site: MirrorSite) -> None:
     async with site.open() as it:
         file, data = await expired(site, it, 403)
         got = await asyncio.gather(*(it.read(file) for _ in range(10)))
@@ -135,7 +135,7 @@ async def test_a_file_that_the_page_does_not_list_any_more_is_absent(site: Mirro
         assert site.upstream.count(PAGE) == 2
 
 
-async def test_while_the_page_cannot_be_had_the_refusal_is_told(site: MirrorSite) -> None:
+async def test_while_the_page_fails_the_refusal_is_reported(site: MirrorSite) -> None:
     async with site.open() as it:
         file, _ = await expired(site, it, 403)
         site.upstream.fault(PAGE, DOWN)

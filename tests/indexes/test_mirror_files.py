@@ -58,7 +58,7 @@ async def test_asking_for_a_file_fetches_nothing_before_it_is_read(site: MirrorS
     assert site.upstream.count(FILES) == 0
 
 
-async def test_a_size_that_no_page_tells_is_asked_for_without_fetching(site: MirrorSite) -> None:
+async def test_a_size_that_no_page_gives_is_requested_with_head(site: MirrorSite) -> None:
     data, digest = listed(site.add(size=False).content)
     async with site.open() as it:
         artifact = await it.mirror.file(DEMO, NAME, digest)
@@ -71,7 +71,7 @@ async def test_a_size_that_no_page_tells_is_asked_for_without_fetching(site: Mir
 @pytest.mark.parametrize(
     "fault", [Fault(status=403), Fault(status=405), Fault(status=500), Fault(chunked=True)]
 )
-async def test_a_size_that_no_answer_to_head_tells_is_asked_for_with_one_byte(
+async def test_a_size_that_head_does_not_give_is_requested_with_one_byte(
     site: MirrorSite, fault: Fault
 ) -> None:
     data, digest = listed(site.add(size=False).content)
@@ -83,7 +83,7 @@ async def test_a_size_that_no_answer_to_head_tells_is_asked_for_with_one_byte(
         assert [each.method for each in site.upstream.of(FILES)] == ["HEAD", "GET"]
 
 
-async def test_a_size_that_cannot_be_had_is_the_error_that_the_file_would_be(
+async def test_a_failing_size_raises_the_error_of_the_file(
     site: MirrorSite,
 ) -> None:
     data, digest = listed(site.add(size=False).content)
@@ -108,7 +108,7 @@ async def test_the_length_of_a_file_is_that_of_its_only_fetch(site: MirrorSite) 
     assert [each.method for each in site.upstream.of(FILES)] == ["GET"]
 
 
-async def test_all_who_ask_at_once_share_one_fetch(site: MirrorSite) -> None:
+async def test_concurrent_requests_share_one_fetch(site: MirrorSite) -> None:
     data, digest = listed(site.add(padding=1_000_000).content)
     gate = asyncio.Event()
     site.upstream.fault(FILES, Fault(gate=gate, gate_at=200_000))
@@ -242,7 +242,7 @@ async def test_what_was_once_listed_is_there_while_upstream_is_down(site: Mirror
             await it.get(NAME, "0" * 64)
 
 
-async def test_files_of_a_quarantined_project_are_not_to_be_had(site: MirrorSite) -> None:
+async def test_files_of_a_quarantined_project_are_not_served(site: MirrorSite) -> None:
     _, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
@@ -371,7 +371,7 @@ async def test_a_file_without_digest_is_held_for_an_hour(site: MirrorSite) -> No
 
 
 @pytest.mark.parametrize("size", [True, False])
-async def test_a_file_without_digest_stands_in_while_upstream_is_down(
+async def test_a_cached_file_without_digest_is_served_while_upstream_is_down(
     site: MirrorSite, size: bool
 ) -> None:
     data = site.add(hashes=(), size=size).content.read_bytes()

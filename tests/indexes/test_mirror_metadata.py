@@ -53,7 +53,7 @@ async def test_metadata_is_fetched_once_and_then_held(site: MirrorSite) -> None:
     assert site.upstream.count(NAME + META) == site.upstream.count("/files/") == 1
 
 
-async def test_all_who_ask_at_once_share_one_fetch(site: MirrorSite) -> None:
+async def test_concurrent_requests_share_one_fetch(site: MirrorSite) -> None:
     wheel = site.add()
     gate = asyncio.Event()
     site.upstream.fault(META, Fault(hang=gate))
@@ -87,7 +87,7 @@ async def test_what_upstream_fails_to_give_is_read_from_the_wheel(
     assert sum(each.path.endswith(NAME) for each in site.upstream.requests) == 1
 
 
-async def test_metadata_that_nobody_has_as_the_index_names_it_is_an_error(site: MirrorSite) -> None:
+async def test_metadata_that_match_the_listed_digest_nowhere_are_an_error(site: MirrorSite) -> None:
     site.add(**WRONG_DIGEST)
     async with site.open() as it:
         with pytest.raises(DigestMismatch):
@@ -104,7 +104,7 @@ async def test_the_metadata_of_a_wheel_that_vanished_is_absent(site: MirrorSite)
             await it.read(file, META)
 
 
-async def test_metadata_cannot_be_had_while_upstream_is_down(site: MirrorSite) -> None:
+async def test_metadata_are_an_error_while_upstream_is_down(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         file = await listed(it)

@@ -146,7 +146,7 @@ async def test_honour_no_store_keeps_such_pages_out_of_the_store(
         assert kinds == {"seen"}
 
 
-async def test_who_insists_on_news_gets_a_page_checked_since(site: MirrorSite) -> None:
+async def test_a_no_cache_request_gets_a_page_revalidated_since(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         await it.page()
@@ -158,7 +158,7 @@ async def test_who_insists_on_news_gets_a_page_checked_since(site: MirrorSite) -
         assert it.outcomes == [MISS, HIT, MISS, HIT]
 
 
-async def test_who_insists_on_news_gets_what_there_is_while_upstream_fails(
+async def test_a_no_cache_request_gets_the_stored_page_while_upstream_fails(
     site: MirrorSite,
 ) -> None:
     site.add()
@@ -207,7 +207,7 @@ async def test_a_project_is_visible_soon_after_it_appears(site: MirrorSite) -> N
     assert site.upstream.count(PAGE) == 2
 
 
-async def test_absence_is_not_told_once_somebody_found_the_project(site: MirrorSite) -> None:
+async def test_a_cached_absence_ends_when_the_project_is_found(site: MirrorSite) -> None:
     async with site.open() as it:
         with pytest.raises(NoSuchProject):
             await it.page()
@@ -237,7 +237,7 @@ async def test_two_hundred_waiters_are_one_request(site: MirrorSite, warm: bool)
     assert site.upstream.count(PAGE) == before + 1
 
 
-async def test_the_first_callers_leaving_harms_nobody(site: MirrorSite) -> None:
+async def test_cancelling_the_first_caller_does_not_affect_the_others(site: MirrorSite) -> None:
     site.add()
     gate = asyncio.Event()
     site.upstream.fault(PAGE, Fault(hang=gate))

@@ -27,7 +27,9 @@ async def warmed(site: MirrorSite, it: OpenMirror) -> None:
     site.clock.advance(601)
 
 
-async def test_a_slow_refresh_goes_on_behind_a_stale_page(site: MirrorSite) -> None:
+async def test_a_slow_revalidation_goes_on_in_the_background_of_a_stale_page(
+    site: MirrorSite,
+) -> None:
     gate = asyncio.Event()
     async with site.open(soft_deadline=0.05) as it:
         await warmed(site, it)
@@ -71,7 +73,7 @@ async def test_an_upstream_that_is_no_longer_slow_is_asked_again(site: MirrorSit
         assert it.outcomes == [REVALIDATED]
 
 
-async def test_a_page_that_nothing_stands_in_for_is_waited_for(site: MirrorSite) -> None:
+async def test_a_page_without_a_stale_copy_is_waited_for(site: MirrorSite) -> None:
     site.add()
     site.upstream.fault(PAGE, Fault(delay=0.2))
     async with site.open(soft_deadline=0.01) as it:
@@ -80,9 +82,7 @@ async def test_a_page_that_nothing_stands_in_for_is_waited_for(site: MirrorSite)
 
 
 @pytest.mark.parametrize("fault", [DOWN, Fault(reset=True), Fault(status=403), Fault(hang=True)])
-async def test_a_stale_page_stands_in_for_a_failing_upstream(
-    site: MirrorSite, fault: Fault
-) -> None:
+async def test_a_stale_page_is_served_while_upstream_fails(site: MirrorSite, fault: Fault) -> None:
     async with site.open(page_timeout=0.2) as it:
         await warmed(site, it)
         site.upstream.fault(PAGE, fault)
@@ -107,7 +107,7 @@ async def test_a_failing_upstream_is_left_alone_for_a_while(site: MirrorSite) ->
         assert it.outcomes == [MISS, *[STALE] * 10, REVALIDATED]
 
 
-async def test_a_stale_page_stands_in_only_up_to_its_age(site: MirrorSite) -> None:
+async def test_a_stale_page_is_served_only_up_to_its_age_limit(site: MirrorSite) -> None:
     async with site.open(stale_if_error=DAY) as it:
         await warmed(site, it)
         site.upstream.fault(PAGE, DOWN)
@@ -133,7 +133,7 @@ async def test_what_must_be_revalidated_is_never_stale(site: MirrorSite, control
         assert it.outcomes == [MISS, REVALIDATED]
 
 
-async def test_what_must_not_be_stored_does_not_stand_in(site: MirrorSite) -> None:
+async def test_a_page_that_must_not_be_stored_is_not_served_stale(site: MirrorSite) -> None:
     site.upstream.cache_control = "no-store"
     async with site.open() as it:
         await warmed(site, it)
@@ -166,7 +166,9 @@ async def test_after_a_restart_too(site: MirrorSite) -> None:
         assert it.outcomes == [STALE]
 
 
-async def test_who_joins_a_recheck_has_the_stale_page_too(site: MirrorSite) -> None:
+async def test_a_request_that_joins_a_revalidation_gets_the_stale_page_too(
+    site: MirrorSite,
+) -> None:
     async with site.open() as it:
         await warmed(site, it)
     gate = asyncio.Event()
@@ -192,7 +194,7 @@ async def test_an_older_serial_is_not_believed_at_once(site: MirrorSite) -> None
         assert await it.names() == [ONE, TWO]
 
 
-async def test_nor_after_a_restart(site: MirrorSite) -> None:
+async def test_a_stale_page_is_not_served_past_its_limit_after_a_restart(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
     site.add("2.0")
@@ -204,7 +206,7 @@ async def test_nor_after_a_restart(site: MirrorSite) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_a_serial_that_was_right_again_is_doubted_anew(site: MirrorSite) -> None:
+async def test_a_serial_that_was_confirmed_is_checked_again_later(site: MirrorSite) -> None:
     async with site.open() as it:
         await warmed(site, it)
         for _ in range(2):
@@ -276,7 +278,7 @@ async def test_an_older_page_before_does_not_make_the_first_answer_gone_the_seco
             await it.page()
 
 
-async def test_a_page_too_old_to_stand_in_goes_with_the_first_answer_gone(site: MirrorSite) -> None:
+async def test_a_page_past_its_stale_limit_is_deleted_with_the_first_404(site: MirrorSite) -> None:
     async with site.open(stale_if_error=DAY) as it:
         await warmed(site, it)
         site.clock.advance(DAY)
@@ -309,7 +311,7 @@ async def test_a_page_that_loses_its_links_is_trouble_and_no_news(
 
 
 @pytest.mark.parametrize("portal", [PORTALS[0], PORTALS[4]])
-async def test_a_portal_is_unreadable_where_nothing_stands_in(
+async def test_a_portal_page_without_a_stale_copy_is_an_error(
     site: MirrorSite, portal: tuple[bytes, str]
 ) -> None:
     site.upstream.pages[DEMO] = portal

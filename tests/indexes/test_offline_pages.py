@@ -67,7 +67,9 @@ async def test_all_files_can_be_listed_on_demand(site: MirrorSite) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_what_is_not_held_is_absent_at_once_and_told_why(site: MirrorSite) -> None:
+async def test_a_file_that_is_not_cached_is_absent_at_once_with_the_reason(
+    site: MirrorSite,
+) -> None:
     _, two = await warmed(site)
     with connections() as seen:
         async with asyncio.timeout(5), site.open(offline=True) as it:
@@ -143,7 +145,7 @@ async def test_the_same_pages_serve_online_again(site: MirrorSite) -> None:
         assert await it.names() == [ONE, TWO]
 
 
-async def test_an_address_without_digest_is_told_why_it_is_not_there(site: MirrorSite) -> None:
+async def test_an_address_without_digest_is_absent_with_the_reason(site: MirrorSite) -> None:
     site.add(hashes=())
     async with site.open() as it:
         await it.page()

@@ -88,7 +88,7 @@ async def test_a_page_outlives_the_memory(rig: MemoryRig) -> None:
     assert rig.heard.changes() == [DEMO, DEMO]
 
 
-async def test_all_who_ask_at_once_share_one_read(rig: MemoryRig) -> None:
+async def test_concurrent_requests_share_one_read(rig: MemoryRig) -> None:
     await rig.keep(3)
     await rig.memory.close()
     rig.memory, before = rig.make(), rig.records.reads
@@ -146,7 +146,7 @@ async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: Memo
     assert known and len(known.page.files) == 2
 
 
-async def test_nor_by_one_that_was_read_a_moment_before(rig: MemoryRig) -> None:
+async def test_a_page_read_a_moment_before_does_not_overwrite_a_newer_one(rig: MemoryRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()
@@ -236,7 +236,7 @@ async def test_a_head_without_its_document_is_absent(rig: MemoryRig) -> None:
     assert await rig.count() is None
 
 
-async def test_files_on_refused_servers_are_left_out_and_told_once(
+async def test_files_on_refused_servers_are_left_out_and_logged_once(
     rig: MemoryRig, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.memory = rig.make(allows=lambda origin: origin != "https://example.com")

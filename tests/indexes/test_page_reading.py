@@ -130,7 +130,7 @@ async def test_other_pages_are_read_while_a_dense_one_is() -> None:
     assert not _processes()
 
 
-async def test_a_page_that_nobody_waits_for_any_more_is_not_read_on() -> None:
+async def test_parsing_stops_when_the_last_caller_is_cancelled() -> None:
     reading = asyncio.create_task(read(DENSE))
     await until(lambda: bool(_processes()), 10)
     reading.cancel()

@@ -34,7 +34,7 @@ async def test_held_files_that_vanished_are_shown_as_yanked_if_set(
         assert await it.read(page.file(ONE)) == old
 
 
-async def test_by_default_they_are_hidden_and_still_to_be_had(site: MirrorSite) -> None:
+async def test_removed_files_are_hidden_by_default_and_still_served(site: MirrorSite) -> None:
     listed = site.add()
     site.add("2.0")
     async with site.open() as it:

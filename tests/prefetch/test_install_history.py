@@ -92,7 +92,7 @@ async def test_records_that_cannot_be_read_are_as_good_as_absent(
     assert await recalled(together, "bbb") == ["aaa", "bbb"]
 
 
-async def test_one_page_tells_the_rest_the_next_time_also_of_an_emptied_cache(
+async def test_the_next_install_is_prefetched_from_one_page_even_with_an_emptied_cache(
     world: World,
 ) -> None:
     wheels = [world.add(name) for name in ("aaa", "bbb", "ccc")]
@@ -159,7 +159,7 @@ async def test_an_install_is_put_down_when_it_is_over_and_not_only_at_the_end(
         assert len(await it.proxy.cache.records.keys(RecordKind.INSTALL_HISTORY)) == 2
 
 
-async def test_of_clients_that_tell_nothing_nothing_is_remembered(world: World) -> None:
+async def test_nothing_is_remembered_of_clients_without_a_target(world: World) -> None:
     wheels = [world.add("aaa"), world.add("bbb")]
     async with world.open() as it, it.client("crawler/1.0") as client:
         await client.install(*wheels)

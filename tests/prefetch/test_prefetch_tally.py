@@ -70,7 +70,7 @@ def test_a_thing_is_fetched_ahead_once_at_a_time() -> None:
     assert tally.begin(KEY, 0.0)
 
 
-def test_counts_are_told_in_words() -> None:
+def test_counts_are_reported_in_words() -> None:
     assert str(PrefetchStats(5, 3, 30, 2, 20)) == (
         "5 prefetched, 3 of them used (30 bytes), 2 wasted (20 bytes)"
     )

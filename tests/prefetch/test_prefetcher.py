@@ -81,7 +81,7 @@ async def test_switched_off_or_offline_there_is_none(world: World) -> None:
         assert it.proxy.prefetcher is None
 
 
-async def test_of_a_client_that_tells_nothing_nothing_is_guessed(world: World) -> None:
+async def test_nothing_is_prefetched_for_a_client_without_a_target(world: World) -> None:
     demo = world.add("demo", requires=["aaa"])
     world.add("aaa")
     async with world.open() as it, it.client("curl/8.9.1") as client:
@@ -192,7 +192,7 @@ async def test_what_came_from_the_cache_leads_to_no_guess(world: World) -> None:
     assert len(world.asked()) == before
 
 
-async def test_a_client_that_had_the_page_already_gets_no_metadata_ahead(world: World) -> None:
+async def test_no_metadata_is_prefetched_for_a_client_that_has_the_page(world: World) -> None:
     world.add("demo")
     async with world.open() as it, it.client() as client:
         etag = (await client.get("/simple/demo/")).headers["ETag"]
@@ -230,7 +230,7 @@ async def test_metadata_that_may_cost_a_large_wheel_are_not_guessed(world: World
     assert world.asked() == ["demo"]
 
 
-async def test_things_that_nobody_asks_for_are_counted_as_waste(world: World) -> None:
+async def test_unused_prefetches_are_counted_as_waste(world: World) -> None:
     demo = world.add("demo")
     async with world.open() as it, it.client() as client:
         await client.page("demo")

@@ -80,7 +80,7 @@ async def test_local_pages_and_those_that_live_shortly_are_left_alone(
     assert index.asked == []
 
 
-async def test_a_page_that_cannot_be_had_is_not_asked_for_again(
+async def test_a_page_that_fails_is_not_requested_again(
     index: Index, refresher: Refresher, clock: Clock
 ) -> None:
     refresher.requested(DEMO, index.made())

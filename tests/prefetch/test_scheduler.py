@@ -56,7 +56,7 @@ async def guesses() -> AsyncIterator[Guesses]:
     await made.runner.close()
 
 
-async def test_nothing_begins_before_whoever_asked_had_its_turn(guesses: Guesses) -> None:
+async def test_nothing_begins_before_the_caller_has_returned_to_the_loop(guesses: Guesses) -> None:
     guesses.add("a")
     assert guesses.begun == []
     await until(lambda: guesses.begun == ["a"])

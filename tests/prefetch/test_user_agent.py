@@ -61,7 +61,9 @@ def test_a_prerelease_of_python_counts_as_its_release() -> None:
         (["lock"], False),
     ],
 )
-def test_uv_tells_whether_it_installs(subcommand: list[str], installs: bool) -> None:
+def test_the_user_agent_of_uv_says_whether_it_installs(
+    subcommand: list[str], installs: bool
+) -> None:
     agent = user_agent("uv/0.13.9", installer={"name": "uv", "subcommand": subcommand})
     client = read_user_agent(agent)
     assert client is not None
@@ -90,7 +92,7 @@ def test_uv_tells_whether_it_installs(subcommand: list[str], installs: bool) -> 
         user_agent(distro={"version": None}, system={"name": "Darwin"}),
     ],
 )
-def test_nothing_is_made_of_what_does_not_tell(agent: str) -> None:
+def test_an_uninformative_user_agent_gives_no_target(agent: str) -> None:
     assert read_user_agent(agent) is None
 
 

@@ -103,7 +103,7 @@ def test_requirements_before_a_head_are_for_the_command() -> None:
         ("--python 3.11\n\nfoo bar", "line 3: not a requirement"),
     ],
 )
-def test_a_list_that_was_spoiled_is_told_by_its_line(text: str, told: str) -> None:
+def test_a_damaged_list_is_reported_with_its_line(text: str, told: str) -> None:
     with pytest.raises(UnreadableSource) as raised:
         read_missing_list(document(text), ELSEWHERE, {})
     assert f"given, {told}" in str(raised.value)

@@ -41,13 +41,13 @@ async def test_little_is_done_at_once() -> None:
     assert await run_in_worker(MUCH, threading.get_ident) != loop
 
 
-async def test_an_error_reaches_who_waits_and_the_next_work_is_done() -> None:
+async def test_an_error_reaches_its_caller_and_the_next_work_is_done() -> None:
     with pytest.raises(ZeroDivisionError):
         await run_in_worker(MUCH, lambda: 1 / 0)
     assert await run_in_worker(MUCH, lambda: "next") == "next"
 
 
-async def test_work_that_nobody_waits_for_any_more_is_left_out() -> None:
+async def test_work_whose_caller_was_cancelled_is_skipped() -> None:
     done: list[str] = []
     held = threading.Event()
     first = asyncio.create_task(run_in_worker(MUCH, lambda: held.wait(20)))

@@ -91,7 +91,7 @@ def test_values_with_blanks_are_quoted_in_plain() -> None:
 
 
 @pytest.mark.parametrize("formatter", [PlainFormatter(), JsonFormatter()])
-def test_nobody_can_write_a_line_of_their_own(formatter: logging.Formatter) -> None:
+def test_a_message_cannot_add_a_line_to_the_log(formatter: logging.Formatter) -> None:
     line = formatted(formatter, HOSTILE, fields={"path": HOSTILE})
     assert line.isprintable()
     assert len(line.splitlines()) == 1

@@ -11,7 +11,7 @@ async def nothing() -> None:
     return
 
 
-async def test_all_who_ask_while_it_runs_share_the_work() -> None:
+async def test_concurrent_callers_share_one_call() -> None:
     flights: SingleFlight[str, int] = SingleFlight()
     gate = asyncio.Event()
     runs = 0

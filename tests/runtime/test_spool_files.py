@@ -23,7 +23,7 @@ sys.stdin.read()
 """
 
 
-def test_a_file_is_removed_once_nobody_writes_it(tmp_path: Path) -> None:
+def test_a_file_without_a_writer_is_removed(tmp_path: Path) -> None:
     spool = tmp_path / "made" / "here"
     fd, path = open_spool(spool)
     assert path.parent == spool

@@ -44,7 +44,7 @@ def own_addresses(_: ProjectName, files: Sequence[File]) -> list[str]:
         ("text/html", "{" + ANCHOR),
     ],
 )
-def test_the_form_is_told_by_type_and_by_body(content_type: str, body: str) -> None:
+def test_the_form_is_recognised_by_type_and_by_body(content_type: str, body: str) -> None:
     page = parse_page(PROJECT, body.encode(), content_type, URL, "upstream")
     assert [file.filename for file in page.files] == [WHEEL]
     assert (page.project, page.source, page.versions) == (PROJECT, "upstream", ("1.0",))

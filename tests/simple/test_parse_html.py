@@ -146,7 +146,7 @@ def test_hashes_of_fragments(fragment: str, hashes: dict[str, str]) -> None:
     assert file.url == URL + WHEEL
 
 
-def test_a_file_whose_digest_is_none_is_not_taken_as_one_without() -> None:
+def test_a_file_with_a_malformed_digest_is_dropped() -> None:
     page = read_html(f'<a href="{WHEEL}#sha256=abc">a</a> <a href="{SDIST}#egg=x">b</a>')
     assert [file.filename for file in page.files] == [SDIST]
 

@@ -209,7 +209,7 @@ def test_hashes_are_kept_if_they_can_be() -> None:
 @pytest.mark.parametrize(
     "hashes", [{"sha256": "../../x"}, {"md5": "", "sha256": "a" * 63}, {"SHA512": "z" * 128}]
 )
-def test_a_file_whose_digests_are_none_is_not_taken_as_one_without(hashes: dict[str, str]) -> None:
+def test_a_file_with_only_malformed_digests_is_dropped(hashes: dict[str, str]) -> None:
     assert names(AS_PYPI | {"hashes": hashes}, item(SDIST)) == [SDIST]
 
 
@@ -252,7 +252,7 @@ def test_upload_times_are_brought_into_the_standard_form(said: object, kept: str
     assert kept is None or file.uploaded_at is not None
 
 
-def test_versions_are_kept_or_told_by_the_files() -> None:
+def test_versions_are_kept_or_derived_from_the_files() -> None:
     files = [item("holy-grail-1.0-1.zip"), item(WHEEL), item(SDIST), item("holy-grail-2004d.zip")]
     assert read_json({"files": files, "versions": ["2004d", "1"]}).versions == ("2004d", "1")
     assert read_json({"files": files, "versions": []}).versions == ()

@@ -13,7 +13,7 @@ def page(*files: File) -> ProjectPage:
     return ProjectPage(PROJECT, files, ("1.0",), source="upstream", meta={"_last-serial": 1})
 
 
-def test_files_on_refused_servers_are_dropped_and_told() -> None:
+def test_files_on_refused_servers_are_dropped_and_reported() -> None:
     good, bad = File("a", f"{GOOD}/x/a?b=/c"), File("b", f"{BAD}/x/b")
     kept, refused = drop_refused_hosts(page(good, bad), GOOD.__eq__)
     assert kept == page(good)

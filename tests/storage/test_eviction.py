@@ -233,7 +233,7 @@ async def test_a_use_during_the_writing_is_not_lost(tmp_path: Path, clock: Clock
     await records.close()
 
 
-async def test_it_is_told_how_much_went(cache: Cache) -> None:
+async def test_the_evicted_bytes_are_logged(cache: Cache) -> None:
     told: list[tuple[int, int]] = []
     evictor = cache.evictor(6 * SIZE, deleted=lambda *went: told.append(went))
     await evictor.enforce()

@@ -56,7 +56,7 @@ def test_large_values_are_left_to_a_thread(glance: InlineReader, database: Datab
     cache.close()
 
 
-def test_it_waits_for_nobody(glance: InlineReader, database: Database) -> None:
+def test_a_locked_database_is_left_to_a_thread(glance: InlineReader, database: Database) -> None:
     cache = database.current()
     cache.set("a", b"one")
     with cache.transact():  # another is writing
@@ -68,7 +68,7 @@ def test_it_waits_for_nobody(glance: InlineReader, database: Database) -> None:
 
 
 @pytest.mark.parametrize("gone", [shutil.rmtree, lambda folder: folder.rename(f"{folder}.damaged")])
-def test_a_database_that_was_made_anew_is_looked_into(
+def test_a_recreated_database_is_read(
     glance: InlineReader, database: Database, tmp_path: Path, gone: Callable[[Path], object]
 ) -> None:
     first = database.current()

@@ -185,7 +185,7 @@ async def test_a_locked_database_holds_up_the_first_use_for_a_second_not_a_minut
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_damaged_database_is_moved_aside_and_made_anew(
+async def test_a_damaged_database_is_renamed_and_recreated(
     tmp_path: Path, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "records"
@@ -208,7 +208,7 @@ async def test_a_damaged_database_is_moved_aside_and_made_anew(
     await other.close()
 
 
-async def test_a_folder_that_vanishes_is_made_anew(records: Records, tmp_path: Path) -> None:
+async def test_a_deleted_folder_is_recreated(records: Records, tmp_path: Path) -> None:
     await records.put(Key.parse("page/a"), b"x")
     (tmp_path / "records").rename(tmp_path / "gone")
     assert await records.get(Key.parse("page/a")) is None
@@ -216,7 +216,7 @@ async def test_a_folder_that_vanishes_is_made_anew(records: Records, tmp_path: P
     assert await records.get(Key.parse("page/a")) == b"y"
 
 
-async def test_on_a_read_only_disk_nothing_is_remembered_and_that_is_told_once(
+async def test_on_a_read_only_disk_nothing_is_stored_and_one_line_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with mounted(tmp_path / "cache", "ro") as cache, caplog.at_level(logging.WARNING):

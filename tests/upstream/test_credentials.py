@@ -31,7 +31,7 @@ def test_arguments_win_over_the_address_and_that_over_netrc(netrc: Path) -> None
     assert (found.user, found.password) == ("n", "netword")
 
 
-def test_default_entry_of_netrc_is_for_nobody(netrc: Path) -> None:
+def test_default_entry_of_netrc_is_ignored(netrc: Path) -> None:
     assert find_credentials("https://example.org/", netrc=netrc) == ("https://example.org/", None)
 
 
@@ -39,14 +39,14 @@ def test_no_netrc_is_no_credentials(tmp_path: Path) -> None:
     assert find_credentials("https://example.com/", netrc=tmp_path / "none")[1] is None
 
 
-def test_broken_netrc_is_told_without_its_content(netrc: Path) -> None:
+def test_broken_netrc_is_reported_without_its_content(netrc: Path) -> None:
     netrc.write_text("machine example.com login a password b\nhunter2 x\n")
     with pytest.raises(ConfigurationError, match="line 2") as caught:
         find_credentials("https://example.com/", netrc=netrc)
     assert "hunter2" not in str(caught.value)
 
 
-def test_wrong_address_is_told_without_its_password() -> None:
+def test_wrong_address_is_reported_without_its_password() -> None:
     with pytest.raises(ConfigurationError) as caught:
         find_credentials("ftp://u:hunter2@example.com/")
     assert "hunter2" not in str(caught.value)

@@ -85,7 +85,7 @@ async def test_a_reader_that_leaves_cancels_nothing(it: DownloadRig) -> None:
     assert it.stored() == [sha256(CONTENT)]
 
 
-async def test_what_nobody_reads_is_fetched_to_the_end(it: DownloadRig) -> None:
+async def test_a_download_without_readers_is_fetched_to_the_end(it: DownloadRig) -> None:
     it.serve(CONTENT)
     it.start(CONTENT)
     await it.settled()
@@ -171,7 +171,7 @@ async def test_the_strongest_hash_that_is_offered_decides(it: DownloadRig) -> No
     assert len(await received(it.start(**wrong).chunks(), DigestMismatch)) < len(CONTENT)
 
 
-async def test_without_any_hash_the_sha256_that_came_is_told(it: DownloadRig) -> None:
+async def test_without_any_hash_the_sha256_of_the_bytes_is_reported(it: DownloadRig) -> None:
     it.serve(CONTENT)
     assert await read_blob(it.start()) == CONTENT
     await it.settled()
@@ -347,7 +347,7 @@ async def test_nothing_of_an_interrupted_encoded_body_stays_in_the_file(it: Down
     assert it.store.path(sha256(small)).read_bytes() == small
 
 
-async def test_truncated_stream_is_an_error_and_the_next_request_fetches_anew(
+async def test_truncated_stream_is_an_error_and_the_next_request_fetches_again(
     it: DownloadRig,
 ) -> None:
     it.serve(CONTENT, *[Fault(truncate=500_000, ranges=False)] * 3)
@@ -365,7 +365,7 @@ async def test_a_chunked_body_that_ends_early_is_no_end(it: DownloadRig) -> None
 
 
 @pytest.mark.parametrize("keyword", [{"status": 404}, {"status": 503}, {"reset": True}])
-async def test_an_answer_that_never_began_is_told_at_once(
+async def test_a_failure_before_the_first_byte_is_reported_at_once(
     it: DownloadRig, keyword: dict[str, bool]
 ) -> None:
     it.serve(CONTENT)
@@ -483,7 +483,9 @@ async def test_closing_waits_for_what_is_nearly_done(it: DownloadRig) -> None:
     assert it.stored() == [sha256(CONTENT)]
 
 
-async def test_closing_ends_what_hangs_and_tells_its_readers(it: DownloadRig) -> None:
+async def test_closing_ends_hanging_downloads_with_an_error_for_their_readers(
+    it: DownloadRig,
+) -> None:
     it.serve(CONTENT, Fault(gate=asyncio.Event(), gate_at=2_000_000))
     download = it.start(CONTENT)
     reading = asyncio.create_task(received(download.chunks(), UpstreamError))

@@ -90,7 +90,7 @@ def test_one_proxy_for_all() -> None:
 @pytest.mark.parametrize(
     "proxy", ["socks5://u:hunter2@h:1080", "http://u:hunter2@", "u:hunter2@ h"]
 )
-def test_what_is_no_proxy_is_told_without_its_password(proxy: str) -> None:
+def test_a_malformed_proxy_address_is_reported_without_its_password(proxy: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         OutgoingProxies({"https": proxy})
     assert "hunter2" not in str(caught.value)
@@ -169,7 +169,7 @@ async def test_proxy_with_an_internal_name_is_used(upstream: Upstream) -> None:
     assert len(proxy.requests) == 1
 
 
-async def test_proxy_that_is_not_there_is_told_without_its_address(upstream: Upstream) -> None:
+async def test_an_unreachable_proxy_is_reported_without_its_address(upstream: Upstream) -> None:
     proxies = {"http": "http://u:hunter2@127.0.0.1:1"}
     async with open_remote(upstream.url, proxies=proxies) as remote:
         with pytest.raises(UpstreamError, match="proxy cannot be reached") as caught:

@@ -119,7 +119,7 @@ async def test_not_modified_for_the_weak_form_of_the_tag_is_the_same(upstream: U
         assert isinstance(await remote.page(DEMO, Validators('"mine"')), NotModified)
 
 
-async def test_not_modified_that_nobody_asked_for_is_an_error(upstream: Upstream) -> None:
+async def test_304_without_a_conditional_request_is_an_error(upstream: Upstream) -> None:
     upstream.fault("/demo/", Fault(status=304, body=b""))
     async with open_remote(upstream.url) as remote:
         with pytest.raises(UpstreamError, match="304"):
@@ -338,7 +338,7 @@ async def test_file_without_length(upstream: Upstream, wheel: Path) -> None:
         assert await everything(body) == wheel.read_bytes()
 
 
-async def test_label_of_a_file_is_told_and_its_bytes_are_not_touched(
+async def test_content_coding_of_a_file_is_passed_on_and_its_bytes_are_unchanged(
     upstream: Upstream, wheel: Path
 ) -> None:
     upstream.fault("/files/", Fault(encoding="GZIP"))
@@ -382,7 +382,7 @@ async def test_resuming_what_is_not_surely_the_same_starts_at_zero(
     assert ("Range" in upstream.requests[0].headers) == (etag == '"changed"')
 
 
-async def test_resuming_behind_the_end_starts_at_zero(upstream: Upstream, wheel: Path) -> None:
+async def test_resuming_past_the_end_starts_at_zero(upstream: Upstream, wheel: Path) -> None:
     async with open_remote(upstream.url) as remote:
         async with remote.open(upstream.url_of(WHEEL)) as body:
             etag = body.etag
@@ -453,7 +453,7 @@ async def test_a_part_says_which_bytes_it_has(
         assert await everything(body) == wanted
 
 
-async def test_part_that_nobody_asked_for_is_an_error(upstream: Upstream) -> None:
+async def test_206_without_a_range_request_is_an_error(upstream: Upstream) -> None:
     part = Fault(status=206, body=b"fghij", headers={"Content-Range": "bytes 5-9/10"})
     upstream.fault("/files/", part)
     async with open_remote(upstream.url) as remote:
@@ -487,7 +487,7 @@ async def test_spelling_of_a_file_address_is_kept(upstream: Upstream) -> None:
 # keys
 
 
-async def test_fingerprint_tells_upstreams_and_users_apart_without_naming_them() -> None:
+async def test_fingerprint_differs_by_upstream_and_user_and_names_neither() -> None:
     prints = []
     for url in (
         "https://example.com/simple",

@@ -144,14 +144,14 @@ async def stalled_reader(it: DownloadRig) -> AsyncIterator[tuple[Download, Async
         yield download, stalled
 
 
-async def test_one_that_does_not_read_is_left_behind_by_the_others(it: DownloadRig) -> None:
+async def test_a_stalled_reader_is_dropped_so_that_others_go_on(it: DownloadRig) -> None:
     async with stalled_reader(it) as (download, stalled):
         assert {*await asyncio.gather(read_blob(download), spans(download))} == {CONTENT}
         with pytest.raises(UpstreamError, match="read too slowly"):
             await anext(stalled)
 
 
-async def test_nor_does_it_keep_waiting_who_has_all_of_a_part(it: DownloadRig) -> None:
+async def test_a_stalled_reader_does_not_delay_a_reader_of_a_range(it: DownloadRig) -> None:
     async with stalled_reader(it) as (download, _):
         async with asyncio.timeout(20):
             assert await read_blob(download, 0, 10) == CONTENT[:10]
@@ -169,7 +169,7 @@ async def test_the_only_reader_may_take_longer_than_patience(it: DownloadRig) ->
         assert got + b"".join([piece async for piece in slow]) == CONTENT
 
 
-async def test_who_comes_too_late_for_the_first_byte_gets_a_download_of_his_own(
+async def test_a_reader_too_late_for_the_first_byte_starts_a_second_download(
     it: DownloadRig,
 ) -> None:
     it.spool.write_text("in the way")
@@ -217,7 +217,7 @@ async def test_an_encoded_body_needs_the_disk(useless: DownloadRig) -> None:
         await read_blob(useless.start(CONTENT))
 
 
-async def test_on_disk_a_slow_reader_holds_up_nobody(it: DownloadRig) -> None:
+async def test_on_disk_a_slow_reader_delays_no_other(it: DownloadRig) -> None:
     it.serve(CONTENT)
     download = it.start(CONTENT)
     async with aclosing(download.chunks()) as slow:
@@ -284,7 +284,7 @@ async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remo
         assert await read_blob(it.start(CONTENT)) == CONTENT
 
 
-def test_a_file_that_is_made_when_nobody_wants_it_any_more_does_not_stay(tmp_path: Path) -> None:
+def test_a_spool_file_created_after_its_removal_is_deleted(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     spool.remove()
     spool.open()

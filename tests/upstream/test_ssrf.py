@@ -159,7 +159,7 @@ async def test_host_that_no_name_service_can_be_asked_for(upstream: Upstream, ho
             await remote.size(f"https://{host}/x")
 
 
-async def test_page_does_not_come_from_a_host_that_nobody_named(
+async def test_page_does_not_come_from_a_host_that_no_setting_names(
     upstream: Upstream, wheel: Path
 ) -> None:
     """An upstream that sends unknown names on to a public index would undo the order of indexes."""

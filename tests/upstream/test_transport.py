@@ -89,7 +89,7 @@ async def test_short_pause_that_upstream_asks_for_is_kept(upstream: Upstream) ->
     assert pauses == [3]
 
 
-async def test_long_pause_that_upstream_asks_for_is_told_to_the_caller(
+async def test_a_long_retry_after_of_upstream_reaches_the_caller(
     upstream: Upstream,
 ) -> None:
     upstream.fault("/demo/", Fault(status=429, headers={"Retry-After": "60"}))
@@ -277,7 +277,7 @@ async def test_cookies_of_upstream_are_not_kept(upstream: Upstream) -> None:
 # errors and the breaker
 
 
-async def test_errors_tell_the_index_and_no_address(upstream: Upstream) -> None:
+async def test_errors_name_the_index_and_no_address(upstream: Upstream) -> None:
     await upstream.stop()
     async with open_remote(upstream.url, name="mirror") as remote:
         with pytest.raises(UpstreamError) as caught:

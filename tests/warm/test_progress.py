@@ -29,7 +29,7 @@ def fetch(shown: Display, tick: list[float]) -> None:
             shown.end(need)
 
 
-def test_lines_tell_files_bytes_rate_and_time_left() -> None:
+def test_lines_show_files_bytes_rate_and_time_left() -> None:
     to, tick = io.StringIO(), [0.0]
     fetch(LineDisplay(to, lambda: tick[0]), tick)
     lines = to.getvalue().splitlines()

@@ -158,7 +158,7 @@ async def test_what_is_held_is_not_fetched_again(here: WarmSite) -> None:
     assert here.upstream.count("/files/") == 0
 
 
-async def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(here: WarmSite) -> None:
+async def test_missing_files_are_reported_and_the_rest_is_fetched(here: WarmSite) -> None:
     here.wheel("good")
     bad = here.wheel("bad")
     del here.upstream.shelf.contents[here.upstream.shelf.files[bad.name].path]
@@ -196,7 +196,7 @@ hashes = {{sha256 = "{digest}"}}
 """
 
 
-async def test_a_digest_that_the_page_does_not_tell_is_checked_on_the_bytes(here: WarmSite) -> None:
+async def test_a_digest_that_the_page_lacks_is_checked_on_the_bytes(here: WarmSite) -> None:
     path = here.wheel("top")
     here.list(path, hashes=("md5",))
     right = hashlib.sha256(path.read_bytes()).hexdigest()

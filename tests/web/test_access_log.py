@@ -30,7 +30,9 @@ def path(stock: FakeIndex) -> str:
     )
 
 
-async def test_a_line_tells_who_asked_what_and_what_came_of_it(stock: FakeIndex, path: str) -> None:
+async def test_a_line_has_the_client_the_request_and_the_outcome(
+    stock: FakeIndex, path: str
+) -> None:
     async with serving(stock) as site:
         answer = await site.get("/simple/foo/", headers={"User-Agent": PIP})
         line = await site.lines.next()
@@ -49,7 +51,7 @@ async def test_a_line_tells_who_asked_what_and_what_came_of_it(stock: FakeIndex,
 
 @pytest.mark.parametrize("outcome", list(Outcome))
 @pytest.mark.parametrize("what", ["page", "file"])
-async def test_every_outcome_is_told(
+async def test_every_outcome_is_logged(
     stock: FakeIndex, path: str, outcome: Outcome, what: str
 ) -> None:
     stock.outcome = outcome
@@ -125,7 +127,7 @@ async def test_a_client_that_closes_once_it_has_all_is_no_trouble(
             assert (line["bytes"], line.get("trouble")) == (len(data), None)
 
 
-async def test_a_client_that_closes_before_it_has_all_is_told_of(stock: FakeIndex) -> None:
+async def test_a_client_that_closes_early_is_logged(stock: FakeIndex) -> None:
     digest = stock.add("foo", "foo-1.0.tar.gz", bytes(50_000_000)).address_digest
     asked = f"GET /files/foo/{digest}/foo-1.0.tar.gz HTTP/1.1\r\nHost: x\r\n\r\n"
     async with serving(stock) as site:

@@ -13,7 +13,7 @@ PATHS = ("/", "/healthz", "/readyz", "/simple/", "/simple/foo/", "/simple/Foo", 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-async def test_other_methods_are_405_and_told_which_are_allowed(
+async def test_other_methods_are_405_with_the_allowed_ones(
     site: Site, path: str, method: str
 ) -> None:
     answer = await site.get(path, method)

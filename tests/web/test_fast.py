@@ -273,7 +273,7 @@ async def test_pages_files_and_conditions_are_answered_fast(world: World) -> Non
         assert b" 304 " in (await warm(world, wire, request))[0]
 
 
-async def test_a_page_past_its_time_is_answered_fast_and_checked_behind(
+async def test_an_expired_page_is_answered_fast_and_revalidated_in_the_background(
     tmp_path: Path, clock: Clock
 ) -> None:
     async with open_world(tmp_path, clock, grace=90) as world, world.connection() as wire:
@@ -294,7 +294,7 @@ async def test_a_page_past_its_time_is_answered_fast_and_checked_behind(
         assert (world.hits - before, asked) == (len(world.outcomes) - 1, 2)
 
 
-async def test_an_old_pip_gets_a_page_fast_and_later_checked_in_the_background(
+async def test_an_old_pip_gets_a_page_fast_and_revalidated_in_the_background(
     tmp_path: Path, clock: Clock
 ) -> None:
     async with open_world(tmp_path, clock, grace=90) as world, world.connection() as wire:
@@ -353,7 +353,7 @@ def revalidated(fresh_until: float, source: str = "upstream") -> PageRevalidated
     return PageRevalidated(FOO, source, fresh_until, fresh_until, 1000.0)
 
 
-def test_who_vouches_for_a_page_gives_time_to_answers_from_that_page_alone() -> None:
+def test_revalidating_a_page_renews_answers_from_that_page_only() -> None:
     cache = ResponseCache(clock=lambda: 1000.0)
     cache.keep(b"x", marked(cache, times=revalidated(1060)), SERVED)
     found = cache.find(b"x")

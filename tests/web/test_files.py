@@ -127,7 +127,7 @@ async def test_a_range_is_206_with_exactly_these_bytes(
 
 
 @pytest.mark.parametrize("asked", ["bytes=1000-", "bytes=1000-2000", "bytes=-0", "bytes=99999-"])
-async def test_a_range_beyond_the_end_is_416_and_tells_the_size(
+async def test_a_range_beyond_the_end_is_416_with_the_size(
     site: Site, laid: Laid, asked: str
 ) -> None:
     answer = await site.get(laid(SMALL), headers={"Range": asked})
@@ -251,7 +251,7 @@ async def test_both_spellings_of_a_plus_work(site: Site, stock: FakeIndex, spell
         "foo-9.9.tar.gz",
     ],
 )
-async def test_only_listed_names_can_be_had(site: Site, stock: FakeIndex, rest: str) -> None:
+async def test_only_listed_names_are_served(site: Site, stock: FakeIndex, rest: str) -> None:
     listed(stock, SMALL)
     for digest in (sha256(SMALL), "-"):
         answer = await site.get(f"/files/foo/{digest}/{rest}")
@@ -285,7 +285,7 @@ async def test_raw_traversal_in_the_target_is_404(site: Site, stock: FakeIndex) 
     assert (await site.raw(sent)).startswith(b"HTTP/1.1 404 ")
 
 
-async def test_a_file_can_be_had_by_any_spelling_of_its_project(
+async def test_a_file_is_served_under_any_spelling_of_its_project(
     site: Site, stock: FakeIndex
 ) -> None:
     """Nothing is gained by a redirect: the digest says which bytes are meant."""
@@ -371,7 +371,7 @@ async def test_head_reads_nothing(site: Site, stock: FakeIndex) -> None:
     assert blob.given == 0
 
 
-async def test_a_length_that_nobody_knows_is_sent_in_chunks(site: Site, stock: FakeIndex) -> None:
+async def test_a_file_of_unknown_length_is_sent_in_chunks(site: Site, stock: FakeIndex) -> None:
     answer = await site.get(listed(stock, b"", Scripted(b"abc", b"de", size=None), size=None))
     assert (answer.status, answer.body) == (200, b"abcde")
     assert answer.headers["Transfer-Encoding"] == "chunked"
@@ -379,7 +379,7 @@ async def test_a_length_that_nobody_knows_is_sent_in_chunks(site: Site, stock: F
 
 
 @pytest.mark.parametrize("error", [UpstreamError("u", "no"), UpstreamTimeout("u", "late")])
-async def test_an_error_before_the_first_byte_is_told(
+async def test_an_error_before_the_first_byte_has_its_status(
     site: Site, stock: FakeIndex, error: Exception
 ) -> None:
     answer = await site.get(listed(stock, SMALL, Scripted(error, size=1000)))
@@ -477,7 +477,7 @@ async def test_all_clients_get_all_bytes_from_one_download(
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a memory file system")
-async def test_a_file_is_sent_from_where_nobody_can_tell_what_waits_for_a_disk(
+async def test_a_file_is_sent_from_a_file_system_without_nowait_reads(
     site: Site, stock: FakeIndex
 ) -> None:
     """Such file systems refuse to read without waiting: a thread reads."""

@@ -67,7 +67,7 @@ async def test_every_outcome_is_counted(stock: FakeIndex, site: Site, outcome: O
     assert total(now, "sent_bytes", kind="page") == size
 
 
-async def test_kinds_and_statuses_are_told_apart(stock: FakeIndex, site: Site) -> None:
+async def test_kinds_and_statuses_are_counted_separately(stock: FakeIndex, site: Site) -> None:
     file = f"/files/foo/{stock.pages[next(iter(stock.pages))].files[0].address_digest}/{SDIST}"
     await site.get(file)
     await site.get(file, headers={"Range": "bytes=1-2"})

@@ -74,7 +74,7 @@ async def test_a_page_without_a_version_is_rendered_each_time(files: int) -> Non
     await rendered.close()
 
 
-async def test_a_large_page_is_rendered_once_for_all_who_ask_and_off_the_loop() -> None:
+async def test_a_large_page_is_rendered_once_for_concurrent_requests_and_off_the_loop() -> None:
     rendering = Rendering()
     rendered = rendering.cache()
     large = page(files=OFFLOAD_FILES)
@@ -126,7 +126,7 @@ async def test_a_page_larger_than_the_budget_is_still_answered() -> None:
     assert await rendered.of_page("main", page(), MediaType.JSON, False) is large
 
 
-async def test_the_list_is_made_anew_only_when_names_change() -> None:
+async def test_the_list_is_rendered_again_only_when_names_change() -> None:
     rendering = Rendering()
     rendered = rendering.cache()
     first = rendered.of_list("main", {FOO}, MediaType.JSON, False)

@@ -68,7 +68,7 @@ async def test_pips_accept_gets_the_vendor_type_and_not_plain_json(site: Site) -
 
 
 @pytest.mark.parametrize("accept", ["text/html", "*/*"])
-async def test_who_knows_only_html_gets_html(site: Site, accept: str) -> None:
+async def test_clients_that_accept_only_html_get_html(site: Site, accept: str) -> None:
     answer = await site.get("/simple/foo/", headers={"Accept": accept})
     assert b"<!DOCTYPE html>" in answer.body
 
@@ -106,7 +106,7 @@ async def test_links_lead_back_here_and_are_relative(site: Site) -> None:
     assert "example.org" not in html
 
 
-async def test_gzip_is_sent_to_those_who_take_it_with_its_own_strong_tag(site: Site) -> None:
+async def test_gzip_is_sent_to_clients_that_accept_it_with_its_own_strong_tag(site: Site) -> None:
     plain = await site.get("/simple/large/", headers={"Accept": JSON})
     packed = await site.get("/simple/large/", headers={"Accept": JSON, "Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in plain.headers
@@ -202,7 +202,7 @@ def _comparable(answer: Answer) -> dict[str, str]:
         ("/pypi", "pypi/"),
     ],
 )
-async def test_redirects_are_one_hop_relative_and_not_to_be_stored(
+async def test_one_relative_redirect_leads_to_the_page_and_is_not_stored(
     stock: FakeIndex, path: str, location: str
 ) -> None:
     async with serving(stock, prefix="/pypi") as site:
@@ -338,7 +338,7 @@ async def test_a_large_list_is_compressed(site: Site, stock: FakeIndex) -> None:
         (-1.0, "no-cache, max-age=0"),  # nobody may keep a stale page
     ],
 )
-async def test_cache_control_tells_what_freshness_is_left(
+async def test_cache_control_gives_the_remaining_freshness(
     stock: FakeIndex, clock: Clock, left: float | None, expected: str
 ) -> None:
     stock.describe("foo", fresh_until=None if left is None else clock() + left)

@@ -147,7 +147,7 @@ async def test_bytes_replaced_with_the_size_and_time_of_before_have_another_dige
     assert await read_blob((await local.file(FOO, W1)).blob) == new
 
 
-async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: Path) -> None:
+async def test_bytes_replaced_while_closed_have_another_digest(tmp_path: Path) -> None:
     old, new = alike(tmp_path / "made")
     root, records = tmp_path / "root", CountedRecords()
     root.mkdir()
@@ -163,7 +163,7 @@ async def test_bytes_replaced_while_nobody_looked_have_another_digest(tmp_path: 
         ).hexdigest()
 
 
-async def test_what_a_former_version_remembered_is_read_anew_and_keeps_its_times(
+async def test_records_of_a_former_version_are_read_again_and_keep_their_times(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root, records = tmp_path / "root", CountedRecords()
@@ -236,7 +236,7 @@ async def test_a_hard_link_is_a_file(local: LocalDirectory, root: Path, tmp_path
     assert await names(local) == [W1]
 
 
-async def test_a_touched_file_can_still_be_had(local: LocalDirectory, root: Path) -> None:
+async def test_a_touched_file_is_still_served(local: LocalDirectory, root: Path) -> None:
     wheel = make_wheel(root, "foo", "1.0")
     await local.page(FOO)
     os.utime(wheel, (1_500_000_000, 1_500_000_000))
@@ -364,7 +364,7 @@ async def test_without_events_a_quiet_directory_is_not_listed_either(tmp_path: P
     assert listed == []
 
 
-async def test_without_events_pages_are_not_vouched_for(tmp_path: Path) -> None:
+async def test_without_events_pages_are_not_reported_as_revalidated(tmp_path: Path) -> None:
     make_wheel(tmp_path, "foo", "1.0")
     async with opened(tmp_path, watch=False) as directory:
         page = await directory.page(FOO)
@@ -396,7 +396,7 @@ async def test_poll_announces_what_has_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["folder", "old name"])
-async def test_poll_announces_any_project_where_only_looking_tells_which(
+async def test_poll_announces_any_project_where_only_a_scan_finds_which(
     tmp_path: Path, what: str
 ) -> None:
     heard = Heard()
@@ -439,7 +439,7 @@ async def test_a_queue_that_overflows_loses_nothing(tmp_path: Path) -> None:
         assert await names(directory) == [W1, W2]
 
 
-async def test_what_no_event_tells_is_found_by_the_full_comparison(tmp_path: Path) -> None:
+async def test_a_change_without_an_event_is_found_by_the_full_comparison(tmp_path: Path) -> None:
     heard = Heard()
     store, root = tmp_path / "store", tmp_path / "root"
     make_wheel(store, "foo", "1.0")
@@ -503,7 +503,7 @@ async def test_files_are_read_before_anybody_asks_and_only_once(tmp_path: Path) 
         assert reads == [str(root / "foo-9.0-py3-none-any.whl")]
 
 
-async def test_a_file_is_read_once_for_all_who_ask(tmp_path: Path) -> None:
+async def test_a_file_is_read_once_for_concurrent_requests(tmp_path: Path) -> None:
     root = tmp_path / "root"
     wheel = make_wheel(root, "foo", "1.0", padding=5_000_000)
     reads = reads_of(root)
@@ -513,7 +513,7 @@ async def test_a_file_is_read_once_for_all_who_ask(tmp_path: Path) -> None:
     assert reads == [str(wheel)]
 
 
-async def test_who_gives_up_waiting_spoils_nothing(tmp_path: Path) -> None:
+async def test_a_cancelled_request_does_not_affect_later_ones(tmp_path: Path) -> None:
     async with opened(tmp_path) as directory:
         for number in range(10):
             make_wheel(tmp_path, "foo", f"{number}.0", padding=200_000)

@@ -93,7 +93,7 @@ async def test_metadata_are_those_of_each_wheel(tmp_path: Path) -> None:
             assert artifact.file.sha256 == hashlib.sha256(content).hexdigest()
 
 
-async def test_metadata_that_were_damaged_in_the_records_are_read_anew(tmp_path: Path) -> None:
+async def test_damaged_metadata_records_are_read_again_from_the_file(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
     records = CountedRecords()
     async with opened(tmp_path, records) as directory:
@@ -104,7 +104,7 @@ async def test_metadata_that_were_damaged_in_the_records_are_read_anew(tmp_path:
         assert await read_blob(again.blob) == await read_blob(artifact.blob)
 
 
-async def test_only_names_on_the_page_can_be_had(tmp_path: Path) -> None:
+async def test_only_names_on_the_page_are_served(tmp_path: Path) -> None:
     root = tmp_path / "root"
     make_wheel(root, "foo", "1.0")
     make_wheel(tmp_path, "foo", "2.0")
@@ -123,7 +123,7 @@ async def test_only_names_on_the_page_can_be_had(tmp_path: Path) -> None:
                 await directory.file(FOO, filename)
 
 
-async def test_events_tell_what_was_answered(tmp_path: Path) -> None:
+async def test_events_say_what_was_answered(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
     heard = Heard()
     async with opened(tmp_path, heard=heard) as directory:

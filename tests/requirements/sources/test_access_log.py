@@ -43,7 +43,7 @@ def read(tmp_path: Path, *lines: str) -> SourceRequirements:
         (f"/files/foo/{DIGEST}/f.whl.metadata", LoggedRequest(FOO, "f.whl.metadata", DIGEST)),
     ],
 )
-def test_pages_and_files_are_found_behind_any_prefix(
+def test_pages_and_files_are_found_after_any_prefix(
     path: str, touched: LoggedRequest, tmp_path: Path
 ) -> None:
     assert read(tmp_path, logged(path)).requests == (touched,)
@@ -70,7 +70,7 @@ def test_other_requests_and_a_line_still_being_written_are_passed_over(
     assert read(tmp_path, line).requests == ()
 
 
-def test_each_is_told_once_in_order(tmp_path: Path) -> None:
+def test_each_is_listed_once_in_order(tmp_path: Path) -> None:
     lines = [logged(f"/simple/{name}/") for name in ("b", "a", "b")]
     assert [each.project for each in read(tmp_path, *lines).requests] == ["b", "a"]
 

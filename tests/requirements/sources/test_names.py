@@ -26,7 +26,7 @@ def test_latest_names_versions_beside_the_one_that_is_resolved() -> None:
     assert wants.requirements
 
 
-def test_address_is_told() -> None:
+def test_a_requirement_with_an_address_is_reported() -> None:
     (skipped,) = read_named_project("foo @ https://me:secret@example.com/x.zip").skipped
     assert str(skipped) == "foo: foo: comes from an address, not from an index"
 

@@ -77,7 +77,7 @@ def test_old_form_has_files_by_project_and_version() -> None:
         ('path = "./x-1.0.tar.gz"', "a local file"),
     ],
 )
-def test_what_is_not_from_an_index_is_told(line: str, told: str) -> None:
+def test_a_package_from_elsewhere_than_an_index_is_reported(line: str, told: str) -> None:
     text = f'{END}[[package]]\nname = "foo"\nversion = "1"\n{line}\n'
     (skipped,) = read_pdm_lock(document(text), choice()).skipped
     assert str(skipped) == f"given: foo: comes from {told}, not from an index"

@@ -87,7 +87,7 @@ def test_oldest_form_has_digests_without_names() -> None:
 
 
 @pytest.mark.parametrize("kind", ["git", "url", "file"])
-def test_what_is_not_from_an_index_is_told(kind: str) -> None:
+def test_a_package_from_elsewhere_than_an_index_is_reported(kind: str) -> None:
     source = f'[package.source]\ntype = "{kind}"\nurl = "https://me:secret@example.com/x"\n'
     text = f'[[package]]\nname = "foo"\nversion = "1"\n{source}[metadata]\ncontent-hash = "0"\n'
     (skipped,) = read_poetry_lock(document(text), choice()).skipped

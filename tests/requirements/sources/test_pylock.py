@@ -53,7 +53,7 @@ def test_all_extras_and_groups_are_taken() -> None:
         (f'[packages.archive]\nurl = "https://example.com/x.zip"\n{HASHES}\n', "an address"),
     ],
 )
-def test_what_is_not_from_an_index_is_told(more: str, told: str) -> None:
+def test_a_package_from_elsewhere_than_an_index_is_reported(more: str, told: str) -> None:
     (skipped,) = read_pylock(document(BEGIN + package(more)), choice()).skipped
     assert str(skipped) == f"given: foo: comes from {told}, not from an index"
 

@@ -84,7 +84,7 @@ def test_dynamic_dependencies_are_left_to_the_resolver(tmp_path: Path) -> None:
     assert together == f"{folder.as_uri()}[more]\n"
 
 
-def test_what_comes_from_elsewhere_is_told_and_never_asked_of_an_index() -> None:
+def test_a_package_from_elsewhere_is_reported_and_not_requested_from_an_index() -> None:
     text = TEXT.replace('"requests', '"there @ https://me:secret@example.com/x.zip", "requests')
     text += '[tool.uv.sources]\nalpha = { path = "../alpha" }\nbeta = [{ index = "x" }]\n'
     text += 'gamma = [{ git = "https://example.com", marker = "x" }]\n'

@@ -113,7 +113,7 @@ def test_options_may_be_spelled_in_every_way(text: str) -> None:
         ("a --pre=secret", "line 1: options cannot be read"),
     ],
 )
-def test_broken_line_is_told_without_values(text: str, told: str) -> None:
+def test_broken_line_is_reported_without_values(text: str, told: str) -> None:
     with pytest.raises(UnreadableSource) as caught:
         parsed(text)
     assert str(caught.value) == f"given, {told}"

@@ -100,7 +100,7 @@ def test_one_line_without_pin_or_digest_makes_it_work_for_a_resolver(line: str) 
         ("-r https://me:secret@example.com/more.txt", "line 1"),
     ],
 )
-def test_what_has_an_address_is_told_and_left_out(line: str, what: str) -> None:
+def test_a_requirement_with_an_address_is_reported_and_left_out(line: str, what: str) -> None:
     wants = read(f"{line}\nbar")
     (skipped,) = wants.skipped
     assert skipped.what == what
@@ -164,7 +164,7 @@ def test_local_project_lies_where_the_command_is_given_whatever_names_it(
     assert (own.text, build.text) == (f"{folder.as_uri()}\n", "flit_core\n")
 
 
-def test_local_file_is_told_and_a_missing_path_is_an_error(tmp_path: Path) -> None:
+def test_local_file_is_reported_and_a_missing_path_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "foo.egg").touch()
     (skipped,) = read(f"{tmp_path}/foo.egg").skipped
     assert "local file" in skipped.reason
@@ -257,7 +257,7 @@ def test_long_chain_of_includes_is_refused(tmp_path: Path) -> None:
         read("-r 0.txt", tmp_path)
 
 
-def test_constraint_with_an_address_is_told(tmp_path: Path) -> None:
+def test_constraint_with_an_address_is_reported(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_text("foo @ https://example.com/foo.zip\nbar<3\n")
     wants = read("bar\n-c c.txt", tmp_path)
     assert asked(wants).constraints == "bar<3\n"

@@ -81,7 +81,7 @@ def test_kinds_of_file_are_chosen(locked_project: Path, sdists: str, alphas: set
     assert {name for name in filenames(wants) if name.startswith("alpha")} == alphas
 
 
-def test_version_without_a_wanted_file_for_a_target_is_told(locked_project: Path) -> None:
+def test_version_without_a_wanted_file_for_a_target_is_reported(locked_project: Path) -> None:
     wants = read_source(str(locked_project / "uv.lock"), choice(sdists="none"))
     assert [(each.what, each.reason) for each in wants.skipped] == [
         ("epsilon 1.0", f"the lock file has no suitable file for Python 3.12 on {LINUX}")
@@ -94,7 +94,7 @@ def test_all_files_are_those_of_every_platform_of_the_chosen_versions(locked_pro
     assert not [name for name in filenames(wants) if name.startswith(("gamma", "delta-1"))]
 
 
-def test_python_the_lock_is_not_made_for_is_told(locked_project: Path) -> None:
+def test_a_python_that_the_lock_excludes_is_reported(locked_project: Path) -> None:
     wants = read_source(str(locked_project / "uv.lock"), choice(("3.9", "3.12")))
     assert [each.what for each in wants.skipped] == [f"Python 3.9 on {LINUX}"]
     assert all("3.9" not in [t.python for t in each.targets] for each in wants.files)
@@ -109,7 +109,9 @@ def test_python_the_lock_is_not_made_for_is_told(locked_project: Path) -> None:
         ('{ registry = "../flat" }', "a local directory"),
     ],
 )
-def test_what_is_not_from_an_index_is_told_without_its_address(source: str, told: str) -> None:
+def test_a_package_from_elsewhere_than_an_index_is_reported_without_its_address(
+    source: str, told: str
+) -> None:
     entry = f'[[package]]\nname = "foo"\nversion = "1.0"\nsource = {source}\n'
     text = BEGIN + entry + ROOT % '{ name = "foo" }'
     (skipped,) = read_uv_lock(document(text), choice()).skipped

@@ -43,7 +43,7 @@ def digest(path: Path) -> str:
 
 
 @pytest.mark.parametrize("vanished", ["hide", "show"])
-async def test_what_upstream_changed_since_the_last_run_is_fetched_and_told(
+async def test_changes_upstream_since_the_last_run_are_fetched_and_reported(
     here: WarmSite, clock: Clock, vanished: str
 ) -> None:
     one = here.wheel("top")
@@ -69,7 +69,7 @@ async def test_what_upstream_changed_since_the_last_run_is_fetched_and_told(
         assert told(await run(proxy, clock, table)) == []
 
 
-async def test_what_is_removed_upstream_stays_to_be_had_by_its_digest(
+async def test_a_file_removed_upstream_is_still_served_by_its_digest(
     here: WarmSite, clock: Clock
 ) -> None:
     one = here.wheel("top")
@@ -86,7 +86,9 @@ async def test_what_is_removed_upstream_stays_to_be_had_by_its_digest(
         assert await read_blob(artifact.blob) == one.read_bytes()
 
 
-async def test_a_vanished_project_is_told_once_it_is_certain(here: WarmSite, clock: Clock) -> None:
+async def test_a_removed_project_is_reported_once_its_removal_is_certain(
+    here: WarmSite, clock: Clock
+) -> None:
     here.wheel("top")
     here.wheel("dep")
     async with opened(here, clock) as proxy:
@@ -146,9 +148,7 @@ async def test_what_has_to_be_read_for_its_metadata_is_new_all_the_same(
         assert ran.complete and ran.fetched == ()
 
 
-async def test_pinned_files_are_spared_until_nobody_wants_them(
-    here: WarmSite, clock: Clock
-) -> None:
+async def test_pinned_files_are_not_evicted_until_unpinned(here: WarmSite, clock: Clock) -> None:
     one, other = here.wheel("top"), here.wheel("other")
     async with opened(here, clock, max_size=1) as proxy:
         await run(proxy, clock, keep("top"), keep("other"))
@@ -184,9 +184,7 @@ async def test_filters_by_name_version_target_kind_and_size(here: WarmSite, cloc
         assert await found("built") == {f"built-1.0-cp312-cp312-{LINUX}.whl"}
 
 
-async def test_what_cannot_be_had_is_told_and_the_rest_goes_on(
-    here: WarmSite, clock: Clock
-) -> None:
+async def test_missing_files_are_reported_and_the_run_goes_on(here: WarmSite, clock: Clock) -> None:
     here.wheel("top")
     here.upstream.fault(f"/{ONE}", Fault(status=404))
     one = here.wheel("other")
@@ -253,7 +251,7 @@ async def test_two_runs_are_never_under_way_at_once(here: WarmSite, clock: Clock
         assert here.upstream.count("/simple/") == 0
 
 
-async def test_each_table_is_run_at_its_interval_whoever_ran_it(
+async def test_each_table_is_run_at_its_interval_in_whichever_process(
     here: WarmSite, clock: Clock
 ) -> None:
     here.wheel("often")
