@@ -1,14 +1,14 @@
-"""One mirror put together: its upstream, its memory of pages, its files.
+"""Opens a mirror: the connections to its upstream, its page cache, its files.
 
-Settings to what bundles need of them: which indexes are mirrored, and how a cache keys them.
+Also says which upstreams the settings mirror, and under which keys a cache stores them.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.request import getproxies
 
@@ -22,19 +22,18 @@ from proxy.indexes import (
     Lifetimes,
     Mirror,
     MirrorFiles,
+    MirrorOptions,
     MirrorPages,
     MirrorSiblings,
+    MirrorStorage,
     OfflinePages,
     PageCache,
     PageSource,
-    PageStore,
     RemovedFiles,
 )
-from proxy.model import ProjectPage
 from proxy.storage import CachedFiles
 from proxy.upstream import (
     Credentials,
-    Downloads,
     InFlight,
     Remote,
     Timeouts,
@@ -61,22 +60,24 @@ async def open_mirror(
     Raises ``ConfigurationError``.
     """
     url, credentials = address(table, settings)
-    namespace = fingerprint(url, credentials)
-    if settings.offline:
-        async with _assembled(name, namespace, None, settings, cache, events, clock) as mirror:
-            yield mirror
-        return
-    async with open_upstream(name, table, settings, traffic, clock) as transport:
-        remote = Remote(
-            name,
-            url,
-            transport,
-            missing_statuses=frozenset(table.missing_statuses),
-            page_limit=int(settings.max_page_size),
-            clock=clock,
+    storage, options = _storage(cache, fingerprint(url, credentials)), _options(settings)
+    async with AsyncExitStack() as stack:
+        remote = None
+        if not settings.offline:
+            remote = Remote(
+                name,
+                url,
+                await stack.enter_async_context(
+                    open_upstream(name, table, settings, traffic, clock)
+                ),
+                missing_statuses=frozenset(table.missing_statuses),
+                page_limit=int(settings.max_page_size),
+                clock=clock,
+            )
+        grace = settings.shutdown_grace
+        yield await stack.enter_async_context(
+            _assembled(name, remote, storage, options, events, clock, grace)
         )
-        async with _assembled(name, namespace, remote, settings, cache, events, clock) as mirror:
-            yield mirror
 
 
 def open_upstream(
@@ -122,97 +123,78 @@ def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | 
 @asynccontextmanager
 async def _assembled(
     name: str,
-    namespace: str,
     remote: Remote | None,
-    settings: Settings,
-    cache: Cache,
+    storage: MirrorStorage,
+    options: MirrorOptions,
     events: Observer,
     clock: Callable[[], float],
+    grace: float,
 ) -> AsyncIterator[Mirror]:
-    lifetimes = _lifetimes(settings)
-    held = CachedFiles(cache.records, namespace)
-    allows = remote.allows if remote else _any
-    ledger = DigestHistory(
-        name, namespace, cache.records, events, settings.on_changed_file, clock=clock
+    """The parts put together, without a ``remote`` offline. At the end running downloads get
+    ``grace`` seconds."""
+    removed = RemovedFiles(storage.namespace, storage.records, storage.files, storage.blobs)
+    history = DigestHistory(
+        name,
+        storage.namespace,
+        storage.records,
+        events,
+        options.on_changed_file,
+        removed=removed if options.show_removed_files else None,
+        clock=clock,
     )
-    vanished = RemovedFiles(namespace, cache.records, held, cache.store)
     memory = PageCache(
         name,
-        PageStore(namespace, cache.pages),
-        lifetimes,
+        storage.namespace,
+        storage.pages,
+        options.lifetimes,
         events,
-        allows=allows,
-        review=_review(ledger, vanished) if settings.vanished_files == "show" else ledger.review,
-        also_make_room=ledger.make_room,
+        allows=remote.allows if remote else _any_origin,
+        history=history,
     )
-    pages: PageSource
-    if remote:
-        pages = MirrorPages(
-            name,
-            remote,
-            memory,
-            events,
-            lifetimes,
-            soft_deadline=settings.soft_deadline,
-            honour_no_store=settings.honour_no_store,
-            clock=clock,
-        )
-    else:
-        pages = OfflinePages(memory, cache.store, held, clock, list_all=settings.offline_list_all)
-    downloads = FileDownloads(
-        name,
-        Downloads(cache.store, cache.spool, room=cache.evictor.room),
-        held,
-        events,
-        used=cache.used.note,
-        suspect=pages.recheck,
-        limit=int(settings.max_file_size),
-        clock=clock,
+    pages: PageSource = (
+        MirrorPages(name, remote, memory, events, options, clock)
+        if remote
+        else OfflinePages(memory, storage, options, clock)
     )
-    files = MirrorFiles(
-        remote,
-        cache.store,
-        held,
-        downloads,
-        used=cache.used.note,
-        renew=pages.renewed,
-        clock=clock,
-    )
-    metadata = MirrorSiblings(
-        name,
-        remote,
-        files,
-        cache.store,
-        cache.records,
-        namespace,
-        cache.spool,
-        room=cache.evictor.room,
-        clock=clock,
-    )
-    mirror = Mirror(name, pages, memory, files, metadata, events, clock)
+    downloads = FileDownloads(name, storage, options, events, pages.recheck, clock)
+    files = MirrorFiles(remote, storage, downloads, pages.renewed, clock)
+    siblings = MirrorSiblings(name, remote, files, storage, clock)
+    mirror = Mirror(name, pages, memory, files, siblings, events, clock)
     try:
         yield mirror
     finally:
-        await mirror.close(settings.shutdown_grace)
-        await ledger.close()
+        await mirror.close(grace)
+        await history.close()
 
 
-def _review(
-    ledger: DigestHistory, vanished: RemovedFiles
-) -> Callable[[ProjectPage], Awaitable[ProjectPage]]:
-    async def review(page: ProjectPage) -> ProjectPage:
-        return await vanished.shown(await ledger.review(page))
+def _storage(cache: Cache, namespace: str) -> MirrorStorage:
+    return MirrorStorage(
+        namespace=namespace,
+        blobs=cache.store,
+        records=cache.records,
+        pages=cache.pages,
+        files=CachedFiles(cache.records, namespace),
+        spool=cache.spool,
+        room=cache.evictor.room,
+        used=cache.used.note,
+    )
 
-    return review
 
-
-def _lifetimes(settings: Settings) -> Lifetimes:
-    return Lifetimes(
-        maximum=settings.page_ttl,
-        minimum=settings.page_ttl_min,
-        while_revalidate=settings.stale_while_revalidate,
-        if_error=settings.stale_if_error,
-        absence=settings.absence_ttl,
+def _options(settings: Settings) -> MirrorOptions:
+    return MirrorOptions(
+        lifetimes=Lifetimes(
+            maximum=settings.page_ttl,
+            minimum=settings.page_ttl_min,
+            while_revalidate=settings.stale_while_revalidate,
+            if_error=settings.stale_if_error,
+            absence=settings.absence_ttl,
+        ),
+        soft_deadline=settings.soft_deadline,
+        honour_no_store=settings.honour_no_store,
+        on_changed_file=settings.on_changed_file,
+        show_removed_files=settings.vanished_files == "show",
+        list_all_offline=settings.offline_list_all,
+        max_file_size=int(settings.max_file_size),
     )
 
 
@@ -227,8 +209,8 @@ def _netrc() -> Path:
     return Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))  # noqa: PTH111 (works without a home)
 
 
-def _any(origin: str) -> bool:
-    """Offline nothing is fetched, so no link leads anywhere."""
+def _any_origin(origin: str) -> bool:
+    """Offline nothing is fetched, so files may be listed at any origin."""
     return True
 
 

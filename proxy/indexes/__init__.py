@@ -15,10 +15,8 @@ from proxy.indexes.mirror.mirror import (
     Mirror,
     PageSource,
 )
-from proxy.indexes.mirror.page_cache import (
-    PageCache,
-    PageStore,
-)
+from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
+from proxy.indexes.mirror.page_cache import PageCache
 from proxy.indexes.mirror.pages import (
     MirrorPages,
     OfflinePages,
@@ -37,11 +35,12 @@ __all__ = [
     "LocalDirectory",
     "Mirror",
     "MirrorFiles",
+    "MirrorOptions",
     "MirrorPages",
     "MirrorSiblings",
+    "MirrorStorage",
     "OfflinePages",
     "PageCache",
     "PageSource",
-    "PageStore",
     "RemovedFiles",
 ]

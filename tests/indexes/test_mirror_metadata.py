@@ -34,7 +34,7 @@ async def listed(it: OpenMirror) -> File:
 
 async def settled(it: OpenMirror) -> None:
     """Until all that was fetched is stored and remembered."""
-    await it.mirror._metadata.close()
+    await it.mirror._siblings.close()
     await it.settled()
 
 

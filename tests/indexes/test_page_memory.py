@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.indexes.mirror.freshness import Lifetimes
-from proxy.indexes.mirror.page_cache import PageCache, PageStore
+from proxy.indexes.mirror.page_cache import PageCache
 from proxy.model import ProjectName
 from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page
@@ -48,8 +48,8 @@ class MemoryRig:
         self.memory = self.make()
 
     def make(self, **options: Any) -> PageCache:
-        store = PageStore("index", StoredPages(self.records))
-        return PageCache("pypi", store, Lifetimes(), self.heard, **options)
+        stored = StoredPages(self.records)
+        return PageCache("pypi", "index", stored, Lifetimes(), self.heard, **options)
 
     def page(self, count: int, project: str = DEMO, **more: Any) -> tuple[StoredPage, bytes]:
         names = [f"{project}-1.{number}.tar.gz" for number in range(count)]

@@ -14,8 +14,9 @@ from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes.mirror.lazy_download import FileDownloads, LazyDownload
 from proxy.indexes.mirror.links import Link, Renew
+from proxy.indexes.mirror.options import MirrorStorage
 from proxy.model import Artifact, Blob, File, ProjectName
-from proxy.storage import NO_LONGER_LISTED, BlobStore, CachedFiles
+from proxy.storage import NO_LONGER_LISTED
 from proxy.upstream import Remote
 
 log = logging.getLogger(__name__)
@@ -37,22 +38,15 @@ class MirrorFiles:
     def __init__(
         self,
         remote: Remote | None,
-        store: BlobStore,
-        records: CachedFiles,
+        storage: MirrorStorage,
         downloads: FileDownloads,
-        *,
-        used: Callable[[str], None],
         renew: Renew,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``used`` is called with the key of each stored file that is asked for; ``renew`` as in
-        ``Link``. ``remote`` is None offline.
-        """
+        """``remote`` is None offline. ``renew`` as in ``Link``."""
         self._remote = remote
-        self._store = store
-        self._records = records
+        self._storage = storage
         self.downloads = downloads
-        self._used = used
         self._renew = renew
         self._clock = clock
 
@@ -61,7 +55,7 @@ class MirrorFiles:
         found = await self._find(project, file, digest)
         if found is None or found.outdated:
             return None
-        self._used(found.key)
+        self._storage.used(found.key)
         return found.blob
 
     async def once_listed(
@@ -71,7 +65,7 @@ class MirrorFiles:
 
         It counts as used only with ``use``.
         """
-        held = await self._records.get(project, digest, filename)
+        held = await self._storage.files.get(project, digest, filename)
         blob = await self._intact(held.sha256, held.size) if held else None
         if held is None or blob is None:
             return None
@@ -80,7 +74,7 @@ class MirrorFiles:
 
     def use(self, project: ProjectName, stored: Artifact) -> None:
         """Note that a client gets this stored file."""
-        self._used(stored.file.hashes["sha256"])
+        self._storage.used(stored.file.hashes["sha256"])
         self.downloads.answered(project, stored.file, Outcome.HIT)
 
     async def artifact(
@@ -92,7 +86,7 @@ class MirrorFiles:
         """
         found = await self._find(project, file, digest)
         if found and not found.outdated:
-            self._used(found.key)
+            self._storage.used(found.key)
             self.downloads.answered(project, file, Outcome.HIT)
             return Artifact(file, found.blob)
         outdated = found.blob if found else None
@@ -130,7 +124,7 @@ class MirrorFiles:
         """In the store. Of a file without a digest only time tells that it may be outdated."""
         key, size, outdated = file.sha256, file.size, False
         if key is None or size is None:
-            held = await self._records.get(project, digest, file.filename)
+            held = await self._storage.files.get(project, digest, file.filename)
             if size is None and held:
                 size = held.size
             if key is None and held:
@@ -142,7 +136,7 @@ class MirrorFiles:
 
     async def _intact(self, key: str, size: int | None) -> Blob | None:
         """A stored file that can be read and has its size; any other counts as not held."""
-        blob = await self._store.get(key)
+        blob = await self._storage.blobs.get(key)
         if blob is None or size in (None, blob.size):
             return blob
         log.warning("the stored copy of %s has %s bytes instead of %d", key, blob.size, size)

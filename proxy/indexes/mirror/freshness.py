@@ -1,4 +1,4 @@
-"""Whether a stored page may be used: pure rules, no I/O (RFC 9111, RFC 5861)."""
+"""Rules for how long a stored page may be used (RFC 9111, RFC 5861). No I/O."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from proxy.storage import StoredPage
 
 
 class Freshness(Enum):
+    """What to do with a stored page."""
+
     FRESH = "answer it"
-    GRACE = "answer it and revalidate behind"
-    STALE = "revalidate first; it may stand in if upstream is slow or fails"
-    UNUSABLE = "upstream has to answer"
+    GRACE = "answer it and revalidate it in the background"
+    STALE = "revalidate it first; answer it if upstream is slow or fails"
+    UNUSABLE = "answer only what upstream sends"
 
 
 class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,9 +26,10 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
     minimum: float = 0.0
     """Lower bound, even where upstream grants less."""
     while_revalidate: float = 0.0
-    """After expiry, the time in which the page is answered at once and checked behind."""
+    """Seconds after expiry in which the page is answered at once and revalidated in the
+    background (stale-while-revalidate)."""
     if_error: float = 7 * 86400.0
-    """After expiry, the time in which it may stand in for a failing upstream."""
+    """Seconds after expiry in which the page is answered if upstream fails (stale-if-error)."""
     absence: float = 30.0
     """How long "no such project" is remembered."""
 
@@ -35,11 +38,12 @@ class Lifetimes(msgspec.Struct, frozen=True, kw_only=True):
         return page.checked + max(self.minimum, min(granted, self.maximum))
 
     def stale_until(self, page: StoredPage) -> float:
-        """Until when it may be answered at once and checked behind; not without freshness."""
+        """Unix time in seconds until which it may be answered and revalidated in the background."""
         return self.fresh_until(page) + (0.0 if page.must_revalidate else self.while_revalidate)
 
 
 def freshness(page: StoredPage | None, now: float, lifetimes: Lifetimes) -> Freshness:
+    """``now``: Unix time in seconds."""
     if page is None:
         return Freshness.UNUSABLE
     expired = now - lifetimes.fresh_until(page)

@@ -1,9 +1,8 @@
-"""What a mirror has ever seen of a project's files, so that changed bytes are noticed.
+"""The digest history of a mirror: every file it has ever seen on a page.
 
-The bytes behind a file name do not change on an honest index (PyPI never lets a name be used
-again). Where they do, the first that were seen stand, unless the settings say otherwise.
-
-Files that upstream's page no longer lists and that are held: listed all the same, as yanked.
+The bytes behind a file name do not change on an honest index: PyPI never lets a name be used
+again. Where they do change, the digest that was seen first stays, unless the settings say
+otherwise. The history also knows the files that upstream no longer lists.
 """
 
 from __future__ import annotations
@@ -46,20 +45,20 @@ CHANGE_OUTCOMES: Mapping[OnChange, ChangeOutcome] = {
 HISTORY_BYTES_PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
 LARGE_PAGE = 3_000
-"""Files of a page from which on it counts in memory."""
+"""Files from which on a page takes so much memory that only one may wait to be recorded."""
 
 
-class _News(NamedTuple):
-    """A page that was reviewed, and what is not written down of it yet."""
+class _Unrecorded(NamedTuple):
+    """A reviewed page whose new files are not recorded yet."""
 
     seen: DigestHistoryRecord
     page: ProjectPage
-    keep: Container[str]
-    """Names of files that stay as they were seen."""
+    refused: Container[str]
+    """Names of files whose first digest stays in the record."""
 
 
 class DigestHistory:
-    """Remembers every file of every page, by project and file name."""
+    """Records every file of every page; reviews each page against the record."""
 
     def __init__(
         self,
@@ -69,24 +68,27 @@ class DigestHistory:
         events: Observer,
         on_change: OnChange,
         *,
+        removed: RemovedFiles | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """``removed`` adds files to the reviewed pages that they no longer list."""
         self._name = name
         self._namespace = namespace
         self._records = records
         self._events = events
         self._on_change = on_change
+        self._removed = removed
         self._clock = clock
         self._count = ChangedFiles(records)
-        self._told: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
-        self._news: dict[ProjectName, _News] = {}
+        self._reported: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
+        self._unrecorded: dict[ProjectName, _Unrecorded] = {}
         self._writes: SingleFlight[ProjectName, None] = SingleFlight()
-        self._behind = BackgroundQueue(self._written)
+        self._background = BackgroundQueue(self._written)
 
     async def review(self, page: ProjectPage) -> ProjectPage:
-        """The page as it may be shown: what changed is refused, told, or taken for good.
+        """The page as it may be shown: a changed file is refused, shown, or accepted.
 
-        What is new in it is written down behind the answer.
+        New files are recorded in the background.
         """
         size = HISTORY_BYTES_PER_FILE * len(page.files)
         await self._written(page.project)
@@ -94,25 +96,25 @@ class DigestHistory:
         seen = await self._seen(page.project, size)
         changed = await run_in_worker(size, lambda: _changed(seen, page)) if seen else []
         for old, new in changed:
-            await self._tell(page.project, old, new)
+            await self._report(page.project, old, new)
         refused = changed if self._on_change == "refuse" else []
         shown = {new.filename: _as_seen(old, new) for old, new in refused}
-        self._news[page.project] = _News(seen, page, shown)
-        self._behind.add(page.project)
-        if not shown:
-            return page
-        files = tuple(shown.get(file.filename, file) for file in page.files)
-        return msgspec.structs.replace(page, files=files)
+        self._unrecorded[page.project] = _Unrecorded(seen, page, shown)
+        self._background.add(page.project)
+        if shown:
+            files = tuple(shown.get(file.filename, file) for file in page.files)
+            page = msgspec.structs.replace(page, files=files)
+        return await self._removed.add_to(page) if self._removed else page
 
     async def make_room(self, files: int) -> None:
-        """Large pages that wait to be written down are in memory until then: one is enough.
+        """Before a page of so many files is read, record a large page that waits for it.
 
-        Of others any number may wait. Nobody who asks is to wait for the disk.
+        Any number of other pages may wait, so that requests do not wait for the disk.
         """
         if files < LARGE_PAGE:
             return
-        for project, news in list(self._news.items()):
-            if len(news.page.files) >= LARGE_PAGE:
+        for project, unrecorded in list(self._unrecorded.items()):
+            if len(unrecorded.page.files) >= LARGE_PAGE:
                 await self._written(project)
 
     async def _seen(self, project: ProjectName, size: int) -> DigestHistoryRecord:
@@ -120,31 +122,31 @@ class DigestHistory:
         return await run_in_worker(size, lambda: decode_digest_history(record)) if record else {}
 
     async def close(self) -> None:
-        """Write down what is left to be written."""
-        await self._behind.close()
-        for project in list(self._news):
+        """Record what waits."""
+        await self._background.close()
+        for project in list(self._unrecorded):
             await self._written(project)
         await self._writes.close()
 
     async def _written(self, project: ProjectName) -> None:
-        """Until nothing is left to be written down of the project."""
-        while project in self._news or self._writes.under_way(project):
+        """Wait until everything seen of the project is recorded."""
+        while project in self._unrecorded or self._writes.under_way(project):
             await self._writes.do(project, lambda: self._write(project))
 
     async def _write(self, project: ProjectName) -> None:
-        news = self._news.pop(project)
-        size = HISTORY_BYTES_PER_FILE * len(news.page.files)
-        packed = await run_in_worker(size, lambda: _learned(news))
+        unrecorded = self._unrecorded.pop(project)
+        size = HISTORY_BYTES_PER_FILE * len(unrecorded.page.files)
+        packed = await run_in_worker(size, lambda: _with_new_files(unrecorded))
         if packed is not None:
             await self._records.put(
                 Key(RecordKind.DIGEST_HISTORY, self._namespace, project), packed
             )
 
-    async def _tell(self, project: ProjectName, old: FirstSeenFile, new: File) -> None:
-        """Loudly, but once: pages are read often. It is counted for good."""
-        if (project, new.filename, new.address_digest) in self._told:
+    async def _report(self, project: ProjectName, old: FirstSeenFile, new: File) -> None:
+        """Log and count a change, once: pages are read often."""
+        if (project, new.filename, new.address_digest) in self._reported:
             return
-        self._told[project, new.filename, new.address_digest] = None
+        self._reported[project, new.filename, new.address_digest] = None
         outcome = CHANGE_OUTCOMES[self._on_change]
         log.error(
             "%s lists other bytes for %s of %s: %s instead of %s; the change is %s",
@@ -163,7 +165,7 @@ class DigestHistory:
 
 
 def _changed(seen: DigestHistoryRecord, page: ProjectPage) -> list[tuple[FirstSeenFile, File]]:
-    """Files whose digest is another one now, by the algorithm that was seen."""
+    """Files with another digest now, compared by the algorithm that was seen first."""
     found = []
     for file in page.files:
         old = seen.get(file.filename)
@@ -178,13 +180,13 @@ def _is_other(digest: str, file: File) -> bool:
     return now is not None and now != value
 
 
-def _learned(news: _News) -> bytes | None:
-    """The record with what is new in it, if anything is."""
-    seen = news.seen
+def _with_new_files(unrecorded: _Unrecorded) -> bytes | None:
+    """The record with the new files of the page; None if there are none."""
+    seen = unrecorded.seen
     fresh = {
         file.filename: FirstSeenFile(file.address_digest, file.uploaded, file.size, file.metadata)
-        for file in news.page.files
-        if file.address_digest != "-" and file.filename not in news.keep
+        for file in unrecorded.page.files
+        if file.address_digest != "-" and file.filename not in unrecorded.refused
     }
     if all(seen.get(name) == file for name, file in fresh.items()):
         return None
@@ -192,7 +194,7 @@ def _learned(news: _News) -> bytes | None:
 
 
 def _as_seen(old: FirstSeenFile, new: File) -> File:
-    """The file with the bytes that were seen first; where these are not held they cannot be had."""
+    """The file with the digest that was seen first; it can be served only if it is stored."""
     algorithm, _, value = old.digest.rpartition("-")
     return msgspec.structs.replace(
         new,
@@ -204,8 +206,8 @@ def _as_seen(old: FirstSeenFile, new: File) -> File:
 
 
 class RemovedFiles:
-    """Knows them by what the ``Ledger`` has seen. For pages that people choose to see so:
-    installers take a yanked file only where it is asked for by its very version (PEP 592).
+    """Adds stored files to pages that no longer list them, as yanked (PEP 592): installers take
+    such a file only if its exact version is asked for.
     """
 
     def __init__(
@@ -216,8 +218,8 @@ class RemovedFiles:
         self._held = held
         self._store = store
 
-    async def shown(self, page: ProjectPage) -> ProjectPage:
-        """The page with what it does not list any more."""
+    async def add_to(self, page: ProjectPage) -> ProjectPage:
+        """The page with the stored files that it listed earlier, as ``DigestHistory`` knows."""
         record = await self._records.get(
             Key(RecordKind.DIGEST_HISTORY, self._namespace, page.project)
         )

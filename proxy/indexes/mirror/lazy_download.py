@@ -9,8 +9,9 @@ from typing import TypeVar
 from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.mirror.links import Link
+from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
 from proxy.model import Blob, File, ProjectName, Span
-from proxy.storage import CachedFileRecord, CachedFiles
+from proxy.storage import CachedFileRecord
 from proxy.upstream import Download, Downloads, Expected
 
 T = TypeVar("T")
@@ -22,25 +23,19 @@ class FileDownloads:
     def __init__(
         self,
         name: str,
-        downloads: Downloads,
-        records: CachedFiles,
+        storage: MirrorStorage,
+        options: MirrorOptions,
         events: Observer,
-        *,
-        used: Callable[[str], None],
         suspect: Callable[[ProjectName], None],
-        limit: int,
         clock: Callable[[], float],
     ) -> None:
-        """``used`` is called with the key of each file that is stored, ``suspect`` with the
-        project whose page is wrong about a file. ``limit``: bytes of a file of unknown size.
-        """
+        """``suspect`` is called with the project whose page is wrong about a file."""
         self._name = name
-        self._downloads = downloads
-        self._records = records
+        self._downloads = Downloads(storage.blobs, storage.spool, room=storage.room)
+        self._storage = storage
+        self._limit = options.max_file_size
         self._events = events
-        self._used = used
         self.suspect = suspect
-        self._limit = limit
         self._clock = clock
 
     def start(self, link: Link) -> tuple[Download, Outcome]:
@@ -68,9 +63,9 @@ class FileDownloads:
         self, project: ProjectName, file: File, digest: str, sha256: str, size: int
     ) -> None:
         """Remember that the store has these bytes of the file. ``digest`` is in its address."""
-        self._used(sha256)
+        self._storage.used(sha256)
         record = CachedFileRecord(sha256, size, self._clock(), file.uploaded)
-        await self._records.put(project, digest, file.filename, record)
+        await self._storage.files.put(project, digest, file.filename, record)
 
     def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None:
         self._events(FileAnswered(project, file.filename, self._name, outcome))

@@ -46,7 +46,7 @@ class Mirror:
         pages: PageSource,
         memory: PageCache,
         files: MirrorFiles,
-        metadata: MirrorSiblings,
+        siblings: MirrorSiblings,
         events: Observer,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -54,7 +54,7 @@ class Mirror:
         self._pages = pages
         self._memory = memory
         self._files = files
-        self._metadata = metadata
+        self._siblings = siblings
         self._events = events
         self._clock = clock
 
@@ -98,7 +98,7 @@ class Mirror:
 
     async def close(self, grace: float = 0.0) -> None:
         """Downloads that are running get ``grace`` seconds to finish."""
-        await self._metadata.close()  # it starts downloads, they ask for pages, those are stored
+        await self._siblings.close()  # it starts downloads, they ask for pages, those are stored
         await self._files.close(grace)
         await self._pages.close()
         await self._memory.close()
@@ -147,10 +147,10 @@ class Mirror:
             if filename.endswith(suffix):
                 owner = page.file(filename.removesuffix(suffix), digest)
                 if suffix is PROVENANCE:
-                    return await self._metadata.provenance(
+                    return await self._siblings.provenance(
                         project, file, owner.address_digest, asked
                     )
-                return await self._metadata.metadata(
+                return await self._siblings.metadata(
                     project, owner, file, owner.address_digest, asked
                 )
         return await self._files.artifact(project, file, file.address_digest, asked)

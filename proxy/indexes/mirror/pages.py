@@ -1,8 +1,6 @@
-"""When a mirror asks upstream for a page, and what it answers meanwhile or instead.
+"""The pages of a mirror: when upstream is asked, and what is answered meanwhile or instead.
 
-What it makes of upstream's answer is in ``refresh``.
-
-The pages of a mirror that opens no connection: what is stored is the world.
+What becomes of upstream's answer is in ``refresh``. ``OfflinePages`` never asks upstream.
 """
 
 from __future__ import annotations
@@ -15,22 +13,26 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Observer, Outcome, UpstreamFailed
-from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
+from proxy.indexes.mirror.freshness import Freshness, freshness
+from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.refresh import Answer, Refresh
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
-from proxy.storage import BlobStore, CachedFiles
 from proxy.upstream import Remote
 
-ABSENCE_PAUSE = 5.0
-"""Seconds in which a failing or slow upstream is not asked again while a stale page stands in."""
+UPSTREAM_PAUSE = 5.0
+"""Seconds in which a failing or slow upstream is not asked again for a page, if a stale one can
+be answered."""
 MAX_ABSENCES = 10_000
-"""Names remembered as absent; anybody may ask for names that do not exist."""
+"""Projects remembered as absent; clients may ask for any name."""
 
 
 class MirrorPages:
-    """Pages of one upstream: one shared refresh a page, and a stale page rather than none."""
+    """Pages of one upstream.
+
+    All requests for a page share one revalidation; a stale page is answered rather than an error.
+    """
 
     final = False
 
@@ -40,27 +42,20 @@ class MirrorPages:
         remote: Remote,
         memory: PageCache,
         events: Observer,
-        lifetimes: Lifetimes,
-        *,
-        soft_deadline: float = 3.0,
-        honour_no_store: bool = False,
+        options: MirrorOptions,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """After ``soft_deadline`` seconds a stale page is answered; the refresh goes on.
-
-        ``honour_no_store`` as in ``Refresh``.
-        """
         self._name = name
         self._memory = memory
         self._events = events
-        self._lifetimes = lifetimes
-        self._soft_deadline = soft_deadline
+        self._lifetimes = options.lifetimes
+        self._soft_deadline = options.soft_deadline
         self._clock = clock
-        self._ask = Refresh(name, remote, memory, lifetimes, clock, honour_no_store=honour_no_store)
+        self._ask = Refresh(name, remote, memory, options, clock)
         self._absent: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._resting: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._flights: SingleFlight[ProjectName, Answer] = SingleFlight()
-        self._behind = BackgroundQueue(self._recheck)
+        self._background = BackgroundQueue(self._revalidate_stale)
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> Answer:
         """Raises ``NoSuchProject`` and ``UpstreamError``."""
@@ -83,15 +78,14 @@ class MirrorPages:
             if self._rests(project, state):
                 return stale(known)
             if state is Freshness.GRACE:
-                self._behind.add(project)
+                self._background.add(project)
                 return stale(known)
         return await self._refreshed(project, known, state)
 
     async def renewed(self, project: ProjectName, since: float) -> Answer:
-        """The page as upstream has had it since then, in Unix time; raises as ``page``.
+        """The page, revalidated at or after that Unix time in seconds; raises as ``page``.
 
-        It is asked for without validators: links may have been signed again although the page
-        is still called the same.
+        Asks without validators: the links may be signed anew while the ETag stays the same.
         """
         known = await self._memory.load(project)
         if known and known.head.checked >= since:
@@ -100,8 +94,8 @@ class MirrorPages:
         return await asyncio.shield(flight)
 
     def recheck(self, project: ProjectName) -> None:
-        """Upstream's page is likely out of date (a file vanished or changed): ask it anew."""
-        self._anew(project)
+        """Revalidate in the background: a file of the page has vanished or changed upstream."""
+        self._start_refresh(project)
 
     def forget(self, project: ProjectName | None) -> None:
         if project is None:
@@ -110,14 +104,15 @@ class MirrorPages:
             self._absent.pop(project, None)
 
     async def close(self) -> None:
-        await self._behind.close()
+        await self._background.close()
         await self._flights.close()
 
-    async def _recheck(self, project: ProjectName) -> None:
+    async def _revalidate_stale(self, project: ProjectName) -> None:
+        """Unless another process has done it."""
         if self._freshness(await self._memory.load(project)) is not Freshness.FRESH:
-            await asyncio.wait({self._anew(project)})  # no other process has done it
+            await asyncio.wait({self._start_refresh(project)})
 
-    def _anew(self, project: ProjectName) -> asyncio.Task[Answer]:
+    def _start_refresh(self, project: ProjectName) -> asyncio.Task[Answer]:
         async def work() -> Answer:
             return await self._refresh(project, await self._memory.load(project))
 
@@ -131,9 +126,8 @@ class MirrorPages:
         if known and state is not Freshness.UNUSABLE:
             await asyncio.wait({flight}, timeout=self._soft_deadline)
             if not flight.done():
-                self._resting[project] = (
-                    self._clock() + ABSENCE_PAUSE
-                )  # others need not wait as well
+                # So that the next requests do not wait as well.
+                self._resting[project] = self._clock() + UPSTREAM_PAUSE
                 return stale(known)
         page, outcome = await asyncio.shield(flight)
         return page, Outcome.JOINED if joined and outcome is Outcome.MISS else outcome
@@ -152,7 +146,7 @@ class MirrorPages:
             self._events(UpstreamFailed(self._name, project, error.reason))
             if known is None or self._freshness(known) is Freshness.UNUSABLE:
                 raise
-            self._resting[project] = self._clock() + ABSENCE_PAUSE
+            self._resting[project] = self._clock() + UPSTREAM_PAUSE
             return stale(known)
         self._absent.pop(project, None)
         self._resting.pop(project, None)
@@ -176,73 +170,69 @@ def stale(known: LoadedPage) -> Answer:
 
 
 RECOUNT_INTERVAL = 10.0
-"""Seconds for which a list of held files may be repeated."""
+"""Seconds for which an answer that lists the stored files may be repeated."""
 
 
 class OfflinePages:
-    """Stored pages, however old, with the files that can really be had."""
+    """Stored pages, however old, with the files that are stored. Opens no connection."""
 
     final = True
 
     def __init__(
         self,
         memory: PageCache,
-        store: BlobStore,
-        held: CachedFiles,
+        storage: MirrorStorage,
+        options: MirrorOptions,
         clock: Callable[[], float],
-        *,
-        list_all: bool = False,
     ) -> None:
-        """``list_all``: list also files that are not held, as upstream once did."""
         self._memory = memory
-        self._store = store
-        self._held = held
+        self._storage = storage
+        self._list_all = options.list_all_offline
         self._clock = clock
-        self._list_all = list_all
 
-    async def page(
-        self, project: ProjectName, checked_after: float = 0.0
-    ) -> tuple[ProjectPage, Outcome]:
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> Answer:
         """Raises ``NoSuchProject`` for what is not stored."""
         known = await self._memory.load(project)
         if known is None:
             raise NoSuchProject(project, "offline, and the cache has no page of it")
-        page = known.page if self._list_all else await self._only_held(known.page)
+        page = known.page if self._list_all else await self._with_stored_files(known.page)
         now = self._clock()
-        return msgspec.structs.replace(
-            page, fresh_until=now + RECOUNT_INTERVAL, checked=now
-        ), Outcome.HIT
+        page = msgspec.structs.replace(page, fresh_until=now + RECOUNT_INTERVAL, checked=now)
+        return page, Outcome.HIT
 
-    async def renewed(self, project: ProjectName, since: float) -> tuple[ProjectPage, Outcome]:
+    async def renewed(self, project: ProjectName, since: float) -> Answer:
         """As ``page``: there can be no newer one."""
         return await self.page(project)
 
     def recheck(self, project: ProjectName) -> None:
-        """Nobody can be asked."""
+        """Nothing: there is no upstream."""
 
     def forget(self, project: ProjectName | None) -> None:
-        """Nothing is kept here."""
+        """Nothing: no absence is remembered."""
 
     async def close(self) -> None:
-        """Nothing runs."""
+        """Nothing: nothing runs."""
 
-    async def _only_held(self, page: ProjectPage) -> ProjectPage:
-        held = await self._held_without_sha256(page)
-        stored = await self._store.present({key for file in page.files if (key := file.sha256)})
+    async def _with_stored_files(self, page: ProjectPage) -> ProjectPage:
+        digests = {digest for file in page.files if (digest := file.sha256)}
+        stored = await self._storage.blobs.present(digests)
+        without_sha256 = await self._stored_without_sha256(page)
 
-        def is_held(file: File) -> bool:
-            return file.sha256 in stored if file.sha256 else file.filename in held
+        def is_stored(file: File) -> bool:
+            return file.sha256 in stored if file.sha256 else file.filename in without_sha256
 
-        return await asyncio.to_thread(page.keep, is_held)
+        return await asyncio.to_thread(page.keep, is_stored)
 
-    async def _held_without_sha256(self, page: ProjectPage) -> set[str]:
-        """Those files of which upstream tells no sha256: what they once had is remembered."""
+    async def _stored_without_sha256(self, page: ProjectPage) -> set[str]:
+        """Names of stored files whose sha256 upstream does not list: a record has it."""
         files = [file for file in page.files if not file.sha256]
-        names = await self._held.names(page.project) if files else set()
-        return {
-            file.filename
-            for file in files
-            if (file.address_digest, file.filename) in names
-            and (held := await self._held.get(page.project, file.address_digest, file.filename))
-            and await self._store.has(held.sha256)
-        }
+        recorded = await self._storage.files.names(page.project) if files else set()
+        found = set()
+        for file in files:
+            digest, name = file.address_digest, file.filename
+            if (digest, name) not in recorded:
+                continue
+            record = await self._storage.files.get(page.project, digest, name)
+            if record and await self._storage.blobs.has(record.sha256):
+                found.add(name)
+        return found

@@ -13,7 +13,8 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UnreadablePage
 from proxy.events import Outcome
-from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
+from proxy.indexes.mirror.freshness import Freshness, freshness
+from proxy.indexes.mirror.options import MirrorOptions
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import sha256_in_background
@@ -23,16 +24,16 @@ from proxy.upstream import NotModified, Remote, UpstreamDocument, Validators
 Answer = tuple[ProjectPage, Outcome]
 
 DOUBT_ABSENCE = 60.0
-"""Seconds between two answers "gone" that make a stored page go."""
+"""Seconds between two answers "no such project" that make the mirror forget a stored page."""
 DOUBT_SERIAL = 3600.0
-"""Seconds after which an older serial is believed: upstream may have been rebuilt."""
+"""Seconds after which a page with an older serial is accepted: upstream may have been rebuilt."""
 
 
 class Refresh:
-    """Asks upstream for a page, and remembers what is to be believed of the answer.
+    """Asks upstream for a page, and keeps the answer if it can be trusted.
 
-    A page that could still stand in for a failing upstream is not given up for one answer
-    that looks wrong; one that could not, is.
+    One answer that looks wrong does not replace a stored page that could still be answered if
+    upstream failed.
     """
 
     def __init__(
@@ -40,25 +41,22 @@ class Refresh:
         name: str,
         remote: Remote,
         memory: PageCache,
-        lifetimes: Lifetimes,
+        options: MirrorOptions,
         clock: Callable[[], float] = time.time,
-        *,
-        honour_no_store: bool = False,
     ) -> None:
-        """``honour_no_store``: do not store a page that upstream forbids to be stored."""
         self._name = name
         self._remote = remote
         self._memory = memory
-        self._lifetimes = lifetimes
+        self._lifetimes = options.lifetimes
+        self._honour_no_store = options.honour_no_store
         self._clock = clock
-        self._honour_no_store = honour_no_store
 
     async def __call__(
         self, project: ProjectName, known: LoadedPage | None, *, whole: bool = False
     ) -> Answer:
-        """The page as it is to be answered. Raises ``NoSuchProject`` and ``UpstreamError``.
+        """The page to answer. Raises ``NoSuchProject`` and ``UpstreamError``.
 
-        ``whole``: it is sent also if it has not changed.
+        ``whole``: ask without validators, so that an unchanged page is sent too.
         """
         validators = None
         if known and not whole:
@@ -69,7 +67,7 @@ class Refresh:
             return self._doubt_absence(project, known)
         if isinstance(answer, UpstreamDocument):
             return await self._accept(project, known, answer)
-        assert known is not None  # only who sends validators is told "not modified"
+        assert known is not None  # "not modified" answers only a request with validators
         return self._confirm(project, known, answer)
 
     async def _accept(
@@ -83,19 +81,19 @@ class Refresh:
         page = await self._memory.read(project, document.url, document.content_type, document.body)
         head = self._head(document, digest())
         if trusted and _lost_every_link(trusted.page, page, head):
-            # A portal or an error page, not news.
+            # Likely a captive portal or an error page.
             raise UnreadablePage(self._name, "its page, which had files, came without a link")
         kept = self._memory.keep(project, head, await self._memory.reviewed(page))
         if document.storable or not self._honour_no_store:
             self._memory.store(project, head, document.body)
         else:
             self._memory.unstore(project, head.checked)
-        if known and known.head.digest == head.digest:  # sent again, for want of validators
+        if known and known.head.digest == head.digest:  # sent whole, without validators
             return kept.page, Outcome.REVALIDATED
         return kept.page, Outcome.MISS
 
     def _head(self, document: UpstreamDocument, digest: str) -> StoredPage:
-        # Stored for use offline; online it is asked for each time, as upstream wants it.
+        # Stored for offline use; online it is fetched each time, as upstream demands.
         reusable = document.storable or self._lifetimes.minimum > 0
         return StoredPage(
             url=document.url,
@@ -123,7 +121,7 @@ class Refresh:
         return self._renew(project, known, head), Outcome.REVALIDATED
 
     def _doubt_absence(self, project: ProjectName, known: LoadedPage | None) -> Answer:
-        """One answer "gone" for a page that was there may be a fault; a second is believed."""
+        """One answer "no such project" for a known page may be a fault; a second is accepted."""
         now = self._clock()
         since = known.head.gone_since if known else None
         doubted = since is None or now - since < DOUBT_ABSENCE
@@ -132,7 +130,7 @@ class Refresh:
         if known:
             self._memory.forget(project, now)
         else:
-            self._memory.is_absent(project)
+            self._memory.announce_absence(project)
         raise NoSuchProject(project)
 
     def _keep_doubting(self, project: ProjectName, known: LoadedPage, **since: Any) -> Answer:
@@ -142,7 +140,7 @@ class Refresh:
         return self._renew(project, known, head), Outcome.STALE
 
     def _older_since(self, head: StoredPage, document: UpstreamDocument) -> float | None:
-        """Since when upstream sends older serials, while the stored page is to be preferred."""
+        """Unix time since which upstream sends older serials; None to accept the document."""
         if document.serial is None or head.serial is None or document.serial >= head.serial:
             return None
         since = head.older_since or self._clock()
@@ -160,6 +158,6 @@ class Refresh:
 
 
 def _lost_every_link(before: ProjectPage, now: ProjectPage, head: StoredPage) -> bool:
-    """Whether an HTML page has no files any more and does not say why (PEP 792)."""
+    """Whether an HTML page has lost all its files without a status that says why (PEP 792)."""
     is_json = "json" in head.content_type
     return bool(before.files) and not now.files and now.status is None and not is_json

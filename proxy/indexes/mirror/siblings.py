@@ -7,7 +7,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
@@ -15,18 +14,10 @@ from proxy.distributions import UnusableArchive, read_wheel_metadata
 from proxy.errors import NoSuchFile, NotFound, UpstreamError, reason
 from proxy.events import Outcome
 from proxy.indexes.mirror.files import MirrorFiles
+from proxy.indexes.mirror.options import MirrorStorage
 from proxy.model import Artifact, File, ProjectName
 from proxy.runtime import SingleFlight, in_thread
-from proxy.storage import (
-    BlobStore,
-    BytesBlob,
-    Key,
-    RecordKind,
-    Records,
-    Room,
-    as_local_file,
-    no_limit,
-)
+from proxy.storage import BytesBlob, Key, RecordKind, as_local_file
 from proxy.upstream import DigestCheck, Expected, Remote, Spool
 
 log = logging.getLogger(__name__)
@@ -47,23 +38,14 @@ class MirrorSiblings:
         name: str,
         remote: Remote | None,
         files: MirrorFiles,
-        store: BlobStore,
-        records: Records,
-        namespace: str,
-        spool: Path,
-        *,
-        room: Room = no_limit,
+        storage: MirrorStorage,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``namespace`` as in ``PageStore``; ``spool`` is a folder on the store's file system."""
+        """``remote`` is None offline."""
         self._name = name
         self._offline = remote is None
         self._files = files
-        self._store = store
-        self._records = records
-        self._namespace = namespace
-        self._spool = spool
-        self._room = room
+        self._storage = storage
         self._clock = clock
         self._flights: SingleFlight[str, Document] = SingleFlight()
         self._writes: set[asyncio.Task[None]] = set()
@@ -94,7 +76,7 @@ class MirrorSiblings:
         self, project: ProjectName, sibling: File, digest: str, asked: float
     ) -> Artifact:
         """The provenance as upstream has it now, at most ten minutes old, or the last known."""
-        key = Key(RecordKind.PROVENANCE, self._namespace, project, digest, sibling.filename)
+        key = Key(RecordKind.PROVENANCE, self._storage.namespace, project, digest, sibling.filename)
         data, outcome = await self._flights.do(
             key, lambda: self._attested(project, sibling, digest, asked, key)
         )
@@ -143,7 +125,7 @@ class MirrorSiblings:
         if blob is None:
             raise UpstreamError(self._name, f"the metadata of {wheel.filename} cannot be had")
         try:
-            async with as_local_file(blob, self._spool) as path:
+            async with as_local_file(blob, self._storage.spool) as path:
                 return await asyncio.to_thread(read_wheel_metadata, path, wheel.filename)
         except UnusableArchive as error:
             raise UpstreamError(
@@ -163,11 +145,11 @@ class MirrorSiblings:
 
     async def _keep(self, project: ProjectName, sibling: File, digest: str, data: bytes) -> None:
         sha256 = hashlib.sha256(data).hexdigest()
-        spool = Spool(self._spool)
+        spool = Spool(self._storage.spool)
         try:
             await in_thread(spool.write, data)
-            async with self._room(len(data)):
-                await self._store.put(sha256, spool.path)
+            async with self._storage.room(len(data)):
+                await self._storage.blobs.put(sha256, spool.path)
         except OSError as error:
             log.warning("%s is not stored: %s", sibling.filename, reason(error))
         else:
@@ -178,7 +160,7 @@ class MirrorSiblings:
     async def _attested(
         self, project: ProjectName, sibling: File, digest: str, asked: float, key: Key
     ) -> Document:
-        stored, data = _aged(await self._records.get(key))
+        stored, data = _aged(await self._storage.records.get(key))
         if data and (self._offline or 0 <= self._clock() - stored < PROVENANCE_TTL):
             return data, Outcome.HIT
         try:
@@ -191,7 +173,7 @@ class MirrorSiblings:
             if not data:
                 raise
             return data, Outcome.STALE
-        await self._records.put(key, f"{self._clock()}\n".encode() + data)
+        await self._storage.records.put(key, f"{self._clock()}\n".encode() + data)
         return data, Outcome.MISS
 
     async def _proof(self, project: ProjectName, sibling: File, digest: str, asked: float) -> bytes:

@@ -1,0 +1,45 @@
+"""What the parts of a mirror share: how it behaves, and where it stores pages and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from proxy.indexes.mirror.freshness import Lifetimes
+from proxy.indexes.mirror.history import OnChange
+from proxy.storage import BlobStore, CachedFiles, Records, Room, StoredPages, no_limit
+
+
+class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How a mirror behaves, as the settings say. Times in seconds."""
+
+    lifetimes: Lifetimes = Lifetimes()
+    soft_deadline: float = 3.0
+    """A stale page is answered if upstream takes longer; its revalidation goes on."""
+    honour_no_store: bool = False
+    """Do not store a page that upstream forbids to be stored."""
+    on_changed_file: OnChange = "refuse"
+    show_removed_files: bool = False
+    """List stored files that upstream no longer lists, as yanked."""
+    list_all_offline: bool = False
+    """Offline, list also files that are not stored."""
+    max_file_size: int = 5 * 2**30
+    """Bytes of a file whose size its index does not say."""
+
+
+class MirrorStorage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one mirror stores what it has fetched."""
+
+    namespace: str
+    """Part of the key of every record; another one for another upstream or other credentials."""
+    blobs: BlobStore
+    records: Records
+    pages: StoredPages
+    files: CachedFiles
+    spool: Path
+    """A folder on the file system of the blobs, for files that are arriving."""
+    room: Room = no_limit
+    used: Callable[[str], None]
+    """Called with the key of each blob that is stored or asked for."""
