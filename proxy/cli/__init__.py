@@ -1,4 +1,4 @@
-"""The command ``waystation``. Subcommands are imported when they are called: imports cost time."""
+"""The command line ``waystation``: one module for each command, imported when it is called."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from proxy.errors import ConfigurationError, ProxyError
 __all__ = ["main"]
 
 COMMANDS = {
-    "serve": "Serve the index.",
-    "warm": "Fetch all that a build needs, for any platform.",
-    "sync": "Fetch what is new of what the settings keep warm.",
-    "ready": "Say whether all that a build needs is held.",
-    "settings": "Print every setting with its default, explained.",
-    "check": "Validate the settings and show what they mean.",
-    "cache": "Look at the cache, verify it, purge it.",
-    "export": "Write a static tree that any web server can serve.",
-    "bundle": "Carry a cache to where there is no network.",
+    "serve": "Start the server.",
+    "warm": "Fetch everything that a build needs into the cache.",
+    "sync": "Run the [[keep]] tables of the settings once.",
+    "ready": "Check that the cache has everything that a build needs.",
+    "settings": "Print all settings with defaults and explanations.",
+    "check": "Check the settings, and show the values in force.",
+    "cache": "Inspect, verify or purge the cache.",
+    "export": "Write a static index that any web server can serve.",
+    "bundle": "Move a cache to a machine without a network.",
 }
 
 
-class Lazy(click.Group):
-    """Knows its commands by name, and imports the module of the one that is called."""
+class LazyGroup(click.Group):
+    """Imports the module of a command only when the command is called: imports take time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -39,7 +39,7 @@ class Lazy(click.Group):
             close = get_close_matches(cmd_name, COMMANDS, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"No such command {cmd_name!r}.{hint}")
-        command = _imported(f"proxy.cli.{cmd_name}").command
+        command = _import(f"proxy.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
@@ -48,9 +48,9 @@ class Lazy(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _imported(module: str) -> ModuleType:
-    """An import makes many objects, which stay: to look for garbage among them, now or later,
-    costs a tenth of a start.
+def _import(module: str) -> ModuleType:
+    """Import without garbage collection: the new objects stay, and scanning them takes a tenth
+    of the start-up time.
     """
     gc.disable()
     try:
@@ -60,14 +60,14 @@ def _imported(module: str) -> ModuleType:
         gc.enable()
 
 
-@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="waystation")
 def group() -> None:
-    """A caching package index gateway: private projects first, PyPI behind."""
+    """A caching package index for pip and uv: private projects first, everything else from PyPI."""
 
 
 def main() -> None:
-    """Runs the command line; exit status 2 for a wrong setting, 1 for other foreseen errors."""
+    """Run the command line; exit status 2 for a wrong setting or option, 1 for other errors."""
     try:
         group(prog_name="waystation")
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""``waystation bundle``: an archive of what a cache holds, made here and imported elsewhere."""
+"""``waystation bundle``: archives of a cache, created here and imported elsewhere."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from proxy.cli.bundle_report import (
 
 @click.group("bundle")
 def command() -> None:
-    """Carry a cache to where there is no network.
+    """Move a cache to a machine without a network.
 
-    A bundle is one tar archive of pages and files out of the cache, with a manifest and the
-    digest of every byte. Private distributions are not in the cache, and so not in a bundle:
-    copy their directory beside it. For every FILE, "-" is standard input or output.
+    A bundle is a tar archive of pages and files of the cache, with a manifest of their digests.
+    Private distributions are not in the cache and not in a bundle: copy their directory as well.
+    For every FILE, "-" means standard input or output.
     """
 
 
@@ -38,14 +38,15 @@ command.add_command(import_command)
 
 @command.command("show")
 @click.argument("file", type=READABLE_OR_DASH)
-@click.option("--manifest", is_flag=True, help="Print the manifest, as JSON, and nothing else.")
+@click.option("--manifest", is_flag=True, help="Print only the manifest, in JSON.")
 @json_option
 def show_command(file: Path, manifest: bool, as_json: bool) -> None:
-    """List what FILE holds: totals, then one line a file with bytes, sha256, name, upload time.
+    """List the content of a bundle.
 
-    Only the list at the beginning of FILE is read: "verify" checks the files themselves.
+    Prints totals, then a line for each file: bytes, sha256, filename, upload time. Only the
+    manifest at the beginning of FILE is read; "waystation bundle verify" checks the files.
 
-    What --manifest prints can be given to `create --since` in place of the bundle.
+    The output of --manifest can replace the bundle in "create --since".
     """
     with opened(file) as source:
         bundle = Bundle(source)
@@ -60,9 +61,12 @@ def show_command(file: Path, manifest: bool, as_json: bool) -> None:
 @command.command("key")
 @click.argument("file", type=WRITABLE)
 def key_command(file: Path) -> None:
-    """Make a key pair: the private key FILE, for `create --sign`, and FILE.pub, for `--trust`."""
+    """Create a key pair for signing bundles.
+
+    FILE is the private key, for "create --sign"; FILE.pub is the public key, for "--trust".
+    """
     try:
         public = make_keys(file)
     except OSError as error:
         raise BundleFailed(f"{error.filename or file} cannot be written", error) from error
-    click.echo(f"{file} is for you alone; give {public} to those who import")
+    click.echo(f"keep {file} secret; give {public} to those who import your bundles")

@@ -1,4 +1,4 @@
-"""``waystation bundle create``: out of a cache, what some builds need, or all of it."""
+"""``waystation bundle create``: a bundle of what builds need, or of the whole cache."""
 
 from __future__ import annotations
 
@@ -52,17 +52,21 @@ from proxy.warm import find_missing
 @click.argument("file", type=WRITABLE)
 @source_options
 @settings_options
-@click.option("--all", "everything", is_flag=True, help="All that the cache holds.")
+@click.option("--all", "everything", is_flag=True, help="Everything in the cache.")
 @click.option(
-    "--project", "projects", multiple=True, metavar="NAME", help="All that is held of a project."
+    "--project",
+    "projects",
+    multiple=True,
+    metavar="NAME",
+    help="Everything cached for this project. Repeatable.",
 )
 @click.option(
     "--since",
     type=READABLE,
     metavar="BUNDLE",
-    help="Leave out what this bundle, or the manifest of one, lists: it has to be imported first.",
+    help="Omit what this bundle or manifest lists; it must be imported first.",
 )
-@click.option("--sign", type=READABLE, metavar="KEY", help="Sign it with this private key.")
+@click.option("--sign", type=READABLE, metavar="KEY", help="Sign the bundle with this private key.")
 @json_option
 def create_command(
     file: Path,
@@ -74,17 +78,19 @@ def create_command(
     config: Path | None,
     **flags: Any,
 ) -> None:
-    """Write into FILE what the sources need, or with --all or --project what the cache has.
+    """Create a bundle: what the sources need, --project, or --all.
 
-    Sources and targets are those of "warm", which has to be run before: nothing is fetched. Of
-    each project there are its page as upstream sent it, files, metadata and provenance. The
-    same content gives the same bytes. Exit status 1 if something that is needed is not in the
-    cache: then nothing is written. With "-" for FILE the report goes to standard error.
+    Sources and targets are those of "warm", which must be run before: nothing is fetched. A
+    bundle has the page of each project as upstream sent it, files, metadata and provenance. The
+    same content gives the same bytes.
+
+    If something that the sources need is not in the cache, nothing is written and the exit
+    status is 1. With "-" for FILE the report goes to standard error.
     """
     source_flags = take_source_options(flags)
     to = None if file == DASH else file
     if to is None and sys.stdout.isatty():
-        raise click.UsageError("a bundle is not for a terminal: name a file, or pipe it on")
+        raise click.UsageError("a bundle is not written to a terminal: name a file, or use a pipe")
     settings = load_settings(flags, config).settings
     log_errors_only(settings)
     origins = mirrored(settings)
@@ -103,7 +109,7 @@ def create_command(
 
     done = asyncio.run(run())
     for line in done.left_out:
-        click.echo(f"left out, not there any more: {line}", err=True)
+        click.echo(f"omitted, no longer in the cache: {line}", err=True)
     if as_json:
         print_json(made(done), err=to is None)
     else:
@@ -119,15 +125,15 @@ async def _selected(
 ) -> BundleSelection:
     sources = bool(source_flags["sources"] or source_flags["logs"])
     if [sources, everything, bool(projects)].count(True) != 1:
-        raise click.UsageError("name sources, or projects with --project, or say --all")
+        raise click.UsageError("name sources, or give --project or --all, but only one of these")
     if not sources and any(source_flags.values()):
-        raise click.UsageError("options such as --platform are for sources, and none is named")
+        raise click.UsageError("options such as --platform need a SOURCE, and none is named")
     if sources:
         return await _needed(settings, origins, source_flags)
     namespaces = [origin.namespace for origin in origins.values()]
     async with open_cache(settings) as cache:
         if everything:
-            _tell_private(settings)
+            _report_private(settings)
             return await select_everything(cache.records, namespaces)
         return await select_projects(cache.records, namespaces, _names(projects))
 
@@ -135,17 +141,17 @@ async def _selected(
 async def _needed(
     settings: Settings, origins: Mapping[str, UpstreamOrigin], source_flags: dict[str, Any]
 ) -> BundleSelection:
-    """By what is held, without a network: so the far side comes to the same."""
+    """What the sources need according to the cache alone, as it is resolved after the import."""
     wanted, file_filter = read_sources(**source_flags)
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
     async with open_proxy(offline) as proxy:
         needs = await needed_files(proxy.index, wanted, file_filter)
-        unheld = await find_missing(proxy.index, proxy.cache.store, needs.files)
-    lacks = [*needs.missing, *unheld]
-    if count := len(lacks) + len(needs.skipped):
-        click.echo(f"nothing is written: {count} missing; `waystation warm` fetches", err=True)
-        print_missing(lacks, needs.skipped)
-        print_missing_list(lack.line for lack in lacks)
+        unavailable = await find_missing(proxy.index, proxy.cache.store, needs.files)
+    missing_files = [*needs.missing, *unavailable]
+    if count := len(missing_files) + len(needs.skipped):
+        click.echo(f"nothing is written: {count} missing; run `waystation warm` first", err=True)
+        print_missing(missing_files, needs.skipped)
+        print_missing_list(each.line for each in missing_files)
         raise SystemExit(1)
     return await _held(settings, origins, needs)
 
@@ -156,14 +162,14 @@ async def _held(
     async with open_cache(settings) as cache:
         selection, private = await select_needed(cache.records, origins, needs)
     for need in private:
-        click.echo(f"private, so not in the bundle: {need.filename}", err=True)
+        click.echo(f"private, not in the bundle: {need.filename}", err=True)
     return selection
 
 
-def _tell_private(settings: Settings) -> None:
+def _report_private(settings: Settings) -> None:
     for leaf in leaves(resolve_tree(settings)):
         if isinstance(leaf.table, LocalTable) and leaf.table.path.is_dir():
-            click.echo(f"private, so not in the bundle: the directory {leaf.table.path}", err=True)
+            click.echo(f"private, not in the bundle: the directory {leaf.table.path}", err=True)
 
 
 def _names(projects: tuple[str, ...]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""``waystation bundle verify`` and ``import``: a bundle on the far side."""
+"""``waystation bundle verify`` and ``waystation bundle import``."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ from proxy.config import Settings, load_settings
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _conditions(function: F) -> F:
-    """What has to be true of a bundle, the same for both."""
+def _acceptance_options(function: F) -> F:
+    """The options that restrict which bundles are accepted."""
     expect = click.option(
         "--expect",
         metavar="sha256:DIGEST",
         callback=_digest,
-        help="Take only the archive with this digest, as `create` and `verify` tell it.",
+        help="Accept only the archive with this digest, which create and verify print.",
     )
     trust = click.option(
         "--trust",
         multiple=True,
         type=READABLE,
         metavar="PUBLIC_KEY",
-        help="Take only what this key has signed; may be repeated. Default: the keys that the"
-        " setting trusted_keys names.",
+        help="Accept only bundles signed with this key. Repeatable. Default: the setting"
+        " trusted_keys.",
     )
     return expect(trust(function))
 
@@ -67,7 +67,7 @@ def _digest(context: click.Context, option: click.Parameter, value: str | None) 
 @click.command("verify")
 @click.argument("file", type=READABLE_OR_DASH)
 @settings_options
-@_conditions
+@_acceptance_options
 @json_option
 def verify_command(
     file: Path,
@@ -77,9 +77,9 @@ def verify_command(
     config: Path | None,
     **flags: Any,
 ) -> None:
-    """Check every byte of FILE, and import nothing.
+    """Check every byte of a bundle, and import nothing.
 
-    Exit status 1 if something is wrong with it.
+    Exit status 1 if the bundle is damaged or not accepted.
     """
     trusted = load_trusted(_settings(flags, config, trust).trusted_keys)
     with opened(file, hashed=True) as source:
@@ -98,11 +98,11 @@ def verify_command(
 @click.command("import")
 @click.argument("file", type=READABLE_OR_DASH)
 @settings_options
-@_conditions
+@_acceptance_options
 @click.option(
     "--accept-changed",
     is_flag=True,
-    help="Take other bytes under a file name that is known here too, instead of refusing.",
+    help="Import also files whose bytes differ from those known here under the same filename.",
 )
 @json_option
 def import_command(
@@ -114,10 +114,10 @@ def import_command(
     config: Path | None,
     **flags: Any,
 ) -> None:
-    """Take FILE into the cache once every byte of it is checked: all of it, or nothing.
+    """Import a bundle into the cache, after every byte was checked: all of it or nothing.
 
-    Servers may be running on the cache. If it is cut off, run it again. Exit status 1 if the
-    bundle is refused, and 2 if a setting stands in the way.
+    Servers may be running on the cache. An interrupted import can be repeated. Exit status 1 if
+    the bundle is refused, 2 if a setting is wrong.
     """
     settings = _settings(flags, config, trust)
     log_errors_only(settings)
@@ -137,7 +137,10 @@ def import_command(
     else:
         click.echo("\n".join(imported_lines(found)))
     for url in unknown_upstreams(bundle.manifest, here):
-        click.echo(f"these settings do not serve its pages: set upstream to {url}", err=True)
+        click.echo(
+            f"these settings do not serve the imported pages: set upstream to {url}",
+            err=True,
+        )
 
 
 def _settings(flags: dict[str, Any], config: Path | None, trust: tuple[Path, ...]) -> Settings:

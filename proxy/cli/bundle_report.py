@@ -1,8 +1,6 @@
-"""How bundles are told to people: one fact a line.
+"""What the bundle commands print, as text or JSON; and their files, options and progress bar.
 
-How bundles are told to programs: one JSON object. Digests are sha256 in hex, sizes in bytes.
-
-Bundles as files on the command line, and how far the work on one has got.
+Digests are sha256 in lowercase hex, sizes in JSON are bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +32,7 @@ from proxy.runtime import count_text, size_text
 
 
 def facts(bundle: Bundle) -> list[str]:
-    """Whose it is, and how much."""
+    """The signature and the amounts of a bundle, one line each."""
     signed = "not signed"
     if bundle.head.signer:
         checked = "" if bundle.verified else f", which was not checked: {how_to_add('sign')}"
@@ -58,15 +56,15 @@ def amounts(manifest: Manifest) -> list[str]:
 
 
 def projects_of(manifest: Manifest) -> set[tuple[int, str]]:
-    """By index and name."""
+    """The projects, by position of the index and name."""
     entries = chain[BundledPage | BundledFile](manifest.pages, manifest.files)
     return {(each.index, each.project) for each in entries}
 
 
 def listing(manifest: Manifest) -> Iterator[str]:
-    """Project by project, one line an entry: bytes, sha256, name, and when it was uploaded.
+    """One line for each entry, by project: bytes, sha256, filename and upload time.
 
-    A star marks what a delta carries.
+    A star marks the entries that a delta contains; the others are in the base.
     """
     entries: list[BundledPage | BundledFile] = [*manifest.pages, *manifest.provenance]
     entries = sorted([*entries, *manifest.files], key=_order)
@@ -76,7 +74,7 @@ def listing(manifest: Manifest) -> Iterator[str]:
         for each in found:
             carried = each.sha256 in manifest.carried or each.sha256 in manifest.documented
             mark = "*" if manifest.base and carried else " "
-            yield f"{mark} {each.size:>12}  {each.sha256}  {_told(each)}"
+            yield f"{mark} {each.size:>12}  {each.sha256}  {_described(each)}"
 
 
 def created_lines(done: Created, path: Path) -> list[str]:
@@ -98,7 +96,7 @@ def imported_lines(found: Comparison) -> list[str]:
         f"files  {len(found.new_files)} new, {len(found.same_files)} same,"
         f" {len(found.conflicting)} conflicting"
     )
-    finished = (f"finished first, as it had been cut off: sha256:{e}" for e in found.completed)
+    finished = (f"an interrupted import was completed first: sha256:{e}" for e in found.completed)
     return [*finished, pages, files]
 
 
@@ -106,14 +104,14 @@ def _order(entry: BundledPage | BundledFile) -> tuple[object, ...]:
     return entry.index, entry.project, getattr(entry, "filename", ""), entry.sha256
 
 
-def _told(entry: BundledPage | BundledFile) -> str:
+def _described(entry: BundledPage | BundledFile) -> str:
     if isinstance(entry, BundledFile):
         return f"{entry.filename}  {entry.uploaded or ''}".rstrip()
     checked = datetime.fromtimestamp(entry.checked, UTC).isoformat(timespec="seconds")
-    return f"its page as of {checked.replace('+00:00', 'Z')}"
+    return f"page as of {checked.replace('+00:00', 'Z')}"
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Report in JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the report in JSON.")
 
 
 def print_json(report: dict[str, Any], *, err: bool = False) -> None:
@@ -121,7 +119,7 @@ def print_json(report: dict[str, Any], *, err: bool = False) -> None:
 
 
 def about(bundle: Bundle) -> dict[str, Any]:
-    """Whose it is, and how much."""
+    """The signature and the amounts of a bundle."""
     whose = {"signer": bundle.head.signer, "signature_checked": bundle.verified}
     return {"manifest": bundle.digest, **whose, **_amounts(bundle.manifest)}
 
@@ -132,7 +130,7 @@ def made(done: Created) -> dict[str, Any]:
 
 
 def imported(found: Comparison) -> dict[str, Any]:
-    """What became of each page, by project, and of each file."""
+    """The results of an import: pages by project, and files."""
     pages = {
         "new": found.new_pages,
         "changed": found.changed_pages,
@@ -180,7 +178,7 @@ DASH = Path("-")
 
 @contextmanager
 def opened(file: Path, *, hashed: bool = False) -> Iterator[ByteSource]:
-    """Raises ``BundleFailed``."""
+    """The file as a source of bytes. Raises ``BundleFailed``."""
     try:
         stream = _standard_input() if file == DASH else file.open("rb", buffering=0)
     except OSError as error:
@@ -195,7 +193,7 @@ def _standard_input() -> FileIO:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[int], None]]:
-    """A bar for people, nothing where there is no terminal; ``total`` in bytes."""
+    """A progress bar on a terminal; ``total`` in bytes."""
     if not sys.stderr.isatty():
         yield lambda size: None
         return

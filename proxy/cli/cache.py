@@ -1,4 +1,4 @@
-"""``waystation cache``: what the cache holds, whether it is sound, and how to empty it."""
+"""``waystation cache``: inspect, verify and purge the cache."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from proxy.storage import ChangedFiles
 
 @click.group("cache")
 def command() -> None:
-    """Look at the cache, verify it, purge it. Servers may be running on it."""
+    """Inspect, verify or purge the cache. Servers may be running on it."""
 
 
 def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, flags: Any) -> None:
@@ -32,7 +32,9 @@ def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, fl
             try:
                 return await work(cache)
             except OSError as error:
-                raise click.ClickException(f"the cache cannot be changed: {error}") from error
+                raise click.ClickException(
+                    f"the cache cannot be changed: {error.strerror or error}"
+                ) from error
 
     raise SystemExit(asyncio.run(run()))
 
@@ -40,7 +42,7 @@ def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, fl
 @command.command("stats")
 @settings_options
 def stats_command(config: Path | None, **flags: Any) -> None:
-    """Count what is held, its size, and the files that changed upstream."""
+    """Count projects, files, bytes, and changed files."""
 
     async def work(cache: Cache) -> int:
         found = await stats(cache)
@@ -48,7 +50,7 @@ def stats_command(config: Path | None, **flags: Any) -> None:
         click.echo(f"projects  {found.projects}")
         click.echo(f"files     {found.files}")
         click.echo(f"bytes     {found.size} ({size_text(found.size)})")
-        more = " (waystation cache changed lists them)" if found.changed else ""
+        more = " (`waystation cache changed` lists them)" if found.changed else ""
         click.echo(f"changed   {found.changed}{more}")
         return 0
 
@@ -59,7 +61,10 @@ def stats_command(config: Path | None, **flags: Any) -> None:
 @settings_options
 @click.argument("projects", nargs=-1, metavar="[PROJECT]...")
 def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -> None:
-    """List the files held: bytes, sha256 and name, by project."""
+    """List cached files: bytes, sha256 and filename.
+
+    For the named projects, or for all.
+    """
     wanted = _names(projects)
 
     async def work(cache: Cache) -> int:
@@ -72,7 +77,7 @@ def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -
             click.echo(project)
             for file in held:
                 click.echo(f"  {file.size:>12}  {file.sha256}  {file.filename}")
-        await _tell_unknown(cache, set(wanted) - {project for project, _ in found})
+        await _report_unknown(cache, set(wanted) - {project for project, _ in found})
         return 0
 
     _with_cache(work, config, flags)
@@ -81,10 +86,11 @@ def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -
 @command.command("changed")
 @settings_options
 def changed_command(config: Path | None, **flags: Any) -> None:
-    """List the files that upstream has listed with other bytes than before.
+    """List files whose bytes changed upstream.
 
-    When it was noticed, project, file name, and the digests before and after. What became of
-    it says the setting on_changed_file; "purge PROJECT" forgets it.
+    For each file: when the change was noticed, project, filename, and the digests before and
+    after. The setting on_changed_file says whether such a file is served; "waystation cache
+    purge PROJECT" removes the project's files and this record.
     """
 
     async def work(cache: Cache) -> int:
@@ -102,9 +108,9 @@ def changed_command(config: Path | None, **flags: Any) -> None:
 @command.command("verify")
 @settings_options
 def verify_command(config: Path | None, **flags: Any) -> None:
-    """Hash every stored file again; drop those that are damaged.
+    """Hash every cached file; delete damaged files.
 
-    Exit status 1 if there were any.
+    Deleted files are fetched again when they are requested. Exit status 1 if files were damaged.
     """
 
     async def work(cache: Cache) -> int:
@@ -120,38 +126,43 @@ def verify_command(config: Path | None, **flags: Any) -> None:
 @command.command("purge")
 @settings_options
 @click.option(
-    "--all", "everything", is_flag=True, help="All pages and files. Private names stay private."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="All pages and files. Private names stay private.",
 )
 @click.argument("projects", nargs=-1, metavar="[PROJECT]...")
 def purge_command(
     projects: tuple[str, ...], everything: bool, config: Path | None, **flags: Any
 ) -> None:
-    """Forget the projects' pages and files.
+    """Delete the pages and files of projects.
 
-    A private name that has no files any more is given up only by naming it here.
+    A private project without files stays private until its name is purged here.
     """
     if bool(projects) == everything:
-        raise click.UsageError("name the projects to purge, or give --all, not both")
+        raise click.UsageError("name the projects to purge, or give --all, but not both")
     wanted = _names(projects)
 
     async def work(cache: Cache) -> int:
         done = await (purge_everything(cache) if everything else purge(cache, wanted))
         click.echo(f"purged {count_text(done.files, 'file')}, {size_text(done.size)}")
-        await _tell_unknown(cache, done.unknown)
+        await _report_unknown(cache, done.unknown)
         for name in done.released:
-            click.echo(f"{name} is private no more, unless files or a folder of it are still there")
+            click.echo(
+                f"{name} is no longer private, unless the directory has files or a folder for it"
+            )
         return 0
 
     _with_cache(work, config, flags)
 
 
-async def _tell_unknown(cache: Cache, names: Iterable[str]) -> None:
-    """Of a name that the cache does not know, the nearest that it knows."""
+async def _report_unknown(cache: Cache, names: Iterable[str]) -> None:
+    """Report names that are not in the cache, with the most similar name that is."""
     known = await projects_in(cache) if names else set()
     for name in sorted(names):
         near = get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        click.echo(f"{name}: the cache has nothing of it{hint}", err=True)
+        click.echo(f"{name}: not in the cache{hint}", err=True)
 
 
 def _names(projects: tuple[str, ...]) -> list[str]:

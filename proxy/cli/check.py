@@ -1,6 +1,6 @@
-"""``waystation check``: are the settings right, and what do they mean?
+"""``waystation check``: validates the settings and tries what the server needs.
 
-What can be tried beforehand: upstream for ``serve``, all that it needs for ``check``.
+``serve`` uses the test of the upstreams in the background.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ from proxy.upstream import probe
 @click.command("check")
 @settings_options
 @serving_options
-@click.option("--toml", is_flag=True, help="Print the settings in force as a settings file.")
-@click.option("--no-network", is_flag=True, help="Try neither the port nor upstream.")
+@click.option("--toml", is_flag=True, help="Print the values in force as a settings file.")
+@click.option("--no-network", is_flag=True, help="Do not try the port and the upstreams.")
 def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> None:
-    """Validate the settings; show the indexes they make and where each value comes from.
+    """Validate the settings, show all values, and try what a server needs.
 
-    Then try the cache folder, the directories, the port and upstream. Exit status 2 if a
-    setting is wrong, 1 if something that was tried failed.
+    Shows the order of the indexes, and each setting with the source of its value. Tries the
+    cache folder, the private directories, the port and the upstreams. Exit status 2 if a setting
+    is wrong, 1 if something that was tried failed.
     """
     loaded = load_settings(flags, config, resolve_tree)
     if toml:
@@ -61,17 +62,17 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
 
 
 async def _try_all(settings: Settings, *, network: bool) -> bool:
-    """Say what was tried, and what came of it; whether all of it is well."""
-    well = True
+    """Try everything and print the results; whether all succeeded."""
+    succeeded = True
     click.echo("\nTried:")
     async for what, problem in attempts(settings, network=network):
         click.echo(f"  {what}: {problem or 'ok'}")
-        well = well and problem is None
+        succeeded = succeeded and problem is None
     if not network:
-        click.echo("  not the port, and no upstream (--no-network)")
+        click.echo("  port and upstreams: not tried (--no-network)")
     elif settings.offline:
-        click.echo("  no upstream (offline)")
-    return well
+        click.echo("  upstreams: not tried (offline)")
+    return succeeded
 
 
 def _shown(value: Any) -> str:
@@ -92,9 +93,9 @@ class Attempt(NamedTuple):
 
 @asynccontextmanager
 async def probing(settings: Settings, tree: IndexNode) -> AsyncIterator[None]:
-    """In the background: a log line for each upstream where there is no index, with the reason.
+    """Test the upstreams in the background; log a line with the reason for each that fails.
 
-    Nothing waits for it. Offline nothing is asked. The requests are not in the metrics.
+    Nothing waits for the tests. Offline there are none. The requests do not count in the metrics.
     """
     task = asyncio.create_task(_probe_all(settings, tree))
     try:
@@ -111,7 +112,7 @@ async def _probe_all(settings: Settings, tree: IndexNode) -> None:
 
 
 async def upstreams(settings: Settings, tree: IndexNode) -> AsyncIterator[Attempt]:
-    """One after the other, each index of another address once."""
+    """Test each upstream once, one after the other."""
     mirrors = {each.name: each.table for each in leaves(tree)}
     for name, table in mirrors.items():
         if isinstance(table, MirrorTable) and not settings.offline:
@@ -123,7 +124,7 @@ async def upstreams(settings: Settings, tree: IndexNode) -> AsyncIterator[Attemp
 
 
 async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attempt]:
-    """What a server with these settings needs; without ``network`` neither port nor upstream."""
+    """Try what a server needs; without ``network`` neither the port nor the upstreams."""
     tree = resolve_tree(settings)
     yield Attempt(f"cache {cache_folder(settings)}", _cache(cache_folder(settings)))
     for attempt in _directories(tree):
@@ -135,12 +136,12 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
 
 
 def _cache(folder: Path) -> str | None:
-    """Nothing is made: the nearest folder that exists has to allow it."""
+    """The problem with the cache folder. Nothing is created: its nearest existing parent counts."""
     existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     if not existing.is_dir():
         return f"{existing} is not a folder"
     if not os.access(existing, os.W_OK | os.X_OK):
-        return f"{existing} cannot be written" + ("; nothing new is kept" * (existing == folder))
+        return f"{existing} cannot be written" + ("; nothing new is cached" * (existing == folder))
     try:
         if (folder / "records").is_dir():
             private_folder(folder / "records")
@@ -157,7 +158,7 @@ def _directories(tree: IndexNode) -> Iterator[Attempt]:
         if isinstance(each.table, LocalTable):
             folder = each.table.path.absolute()
             if isinstance(each.table, DefaultDirectory) and each.table.is_missing():
-                yield Attempt(f"directory {folder} (there is none yet)", None)
+                yield Attempt(f"directory {folder} (does not exist yet)", None)
                 continue
             try:
                 found = os.listdir(folder)  # noqa: PTH208 (of a folder that may be large)

@@ -1,7 +1,4 @@
-"""``waystation export``: a whole simple repository as plain files, for any web server.
-
-What an export is of: the index, and which of its files.
-"""
+"""``waystation export``: a static index as plain files, for any web server."""
 
 from __future__ import annotations
 
@@ -53,36 +50,45 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.command("export")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @source_options
-@click.option("--all", "everything", is_flag=True, help="All that the cache holds, and --local.")
-@click.option("--local", is_flag=True, help="The private distributions.")
+@click.option("--all", "everything", is_flag=True, help="Everything in the cache, and --local.")
+@click.option("--local", is_flag=True, help="Everything in the private directories.")
 @click.option(
     "--project",
     "projects",
     multiple=True,
     metavar="NAME",
-    help="All that the cache has of a project.",
+    help="Everything cached for this project. Repeatable.",
 )
-@click.option("--from", "bare", type=_FOLDER, metavar="DIR", help="A directory of distributions.")
+@click.option(
+    "--from",
+    "bare",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Every file in this directory.",
+)
 @click.option(
     "--names",
     type=_FILE_OR_DASH,
     metavar="FILE",
-    help="Files that are elsewhere, one in each line: its name, or a JSON object with filename,"
-    ' hash, size, requires-python, upload-time, yanked, core-metadata, url. "-": standard input.',
+    help="A list of files that are stored elsewhere. Each line is a filename, or a JSON object"
+    " with filename, hash, size, requires-python, upload-time, yanked, core-metadata, url."
+    ' "-": standard input.',
 )
 @click.option(
     "--base-url",
     metavar="URL",
-    help="Files are at URL/FILENAME, and none is written. With --link they are written, to be"
-    " moved from DIR/files to URL.",
+    help="Pages link to URL/FILENAME, and no file is written. With --link, files are written to"
+    " DIR/files, to be moved to URL.",
 )
 @click.option(
     "--link",
     type=click.Choice([how.value for how in How]),
-    help="How files get into DIR. Default: as hard links, and as copies where those cannot be.",
+    help="How to put files into DIR. Default: hard links, or copies if links are not possible.",
 )
-@click.option("--title", default="Package index", help="For people. Default: Package index.")
-@click.option("--verify", is_flag=True, help="Hash also the files that are in DIR already.")
+@click.option(
+    "--title", default="Package index", help="Title of HTML pages. Default: Package index."
+)
+@click.option("--verify", is_flag=True, help="Hash also the files that already are in DIR.")
 @settings_options
 def command(
     folder: Path,
@@ -98,17 +104,19 @@ def command(
     names: Path | None,
     **flags: Any,
 ) -> None:
-    """Write a simple repository into DIR: pages, files, and pages for people.
+    """Write a static index into DIR: index pages, files, and HTML pages for people.
 
-    Sources and targets are those of "warm", which has to be run before: nothing is fetched.
-    Run again, it writes what has changed and removes what is not exported any more. Exit
-    status 1 if something is not in the cache: then nothing is written.
+    Name sources, or give one of --all, --local, --project, --from and --names. Sources and
+    targets are those of "warm", which must be run before: nothing is fetched.
+
+    A repeated export writes what changed and deletes what is no longer exported. If something
+    is not in the cache, nothing is written and the exit status is 1.
     """
     names = Path("/dev/stdin") if names == Path("-") else names
     asked = ExportRequest(everything, local, bare, names, projects, take_source_options(flags))
     asked.check()
     if names and link:
-        raise click.UsageError("--link is of no use: the files of --names are elsewhere")
+        raise click.UsageError("--link cannot be used with --names: the files are stored elsewhere")
     settings = load_settings(flags, config).settings
     check_place(folder, settings, asked)
     base = None if base_url is None else base_address(base_url)
@@ -116,7 +124,7 @@ def command(
     try:
         done = asyncio.run(_export(tree, _form(base, link, title, names), settings, asked, base))
     except OSError as error:
-        where = error.filename2 or error.filename  # of a copy, where it should go
+        where = error.filename2 or error.filename  # the destination of a copy
         raise click.ClickException(f"{where}: {error.strerror}") from error
     _report(folder, done)
 
@@ -147,7 +155,7 @@ def _report(folder: Path, done: Exported) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What the command line says is to be exported; one of these is set."""
+    """What to export; exactly one of these is set."""
 
     everything: bool = False
     local: bool = False
@@ -166,24 +174,24 @@ class ExportRequest:
                 "name sources, or give one of --all, --local, --project, --from and --names"
             )
         if not by_source and any(self.sources.values()):
-            raise click.UsageError("options such as --platform are for sources, and none is named")
+            raise click.UsageError("options such as --platform need a SOURCE, and none is named")
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     index: Index
     selection: ExportSelection | None = None
-    """None: all of the index."""
+    """None: everything in the index."""
 
 
 @asynccontextmanager
 async def opened(
     asked: ExportRequest, settings: Settings, base: str | None
 ) -> AsyncIterator[Opened]:
-    """No connection is opened, whatever the settings say. ``base``: where names are found.
+    """The index to export, always offline. ``base``: the address of the files of ``names``.
 
-    Raises ``ConfigurationError``, ``UnreadableNames`` and ``SystemExit`` once it is told what
-    sources need and cannot have.
+    Raises ``ConfigurationError`` and ``UnreadableNames``; ``SystemExit`` after printing what is
+    missing for the sources.
     """
     if asked.names:
         yield Opened(await asyncio.to_thread(read_names, asked.names, base))
@@ -200,14 +208,14 @@ async def opened(
 
 
 def check_place(folder: Path, settings: Settings, asked: ExportRequest) -> None:
-    """Raises ``ConfigurationError`` where the tree would be its own source."""
+    """Raises ``ConfigurationError`` if the tree would be inside one of its sources."""
     tables = (node.table for node in leaves(resolve_tree(settings)))
     taken = {"the cache": cache_folder(settings)}
     taken |= {f"the directory {t.path}": t.path for t in tables if isinstance(t, LocalTable)}
     taken |= {f"the directory {asked.bare}": asked.bare} if asked.bare else {}
     for what, path in taken.items():
         if folder.resolve().is_relative_to(path.resolve()):
-            raise ConfigurationError("DIR", f"{folder} is in {what}", "name a directory elsewhere")
+            raise ConfigurationError("DIR", f"{folder} is inside {what}", "name another directory")
 
 
 def _private(proxy: Proxy) -> Index:
@@ -226,8 +234,8 @@ async def _selection(index: Index, asked: ExportRequest) -> ExportSelection:
     needs = await needed_files(index, wanted, file_filter, say=choose_display().say)
     for note in needs.notes:
         click.echo(f"note: {note}", err=True)
-    if lacks := len(needs.missing) + len(needs.skipped):
-        click.echo(f"nothing is exported: {lacks} missing; `waystation warm` fetches", err=True)
+    if count := len(needs.missing) + len(needs.skipped):
+        click.echo(f"nothing is exported: {count} missing; run `waystation warm` first", err=True)
         print_missing(needs.missing, needs.skipped)
         raise SystemExit(1)
     return of_files((need.project, need.filename) for need in needs.files)

@@ -1,4 +1,4 @@
-"""The flags that set settings, the same for every command that needs the settings."""
+"""The options that override settings, the same for every command that reads the settings."""
 
 from __future__ import annotations
 
@@ -17,65 +17,77 @@ _SHARED = (
         metavar="FILE",
         help="Read settings from this TOML file.",
     ),
-    click.option("--upstream", metavar="URL", help="The upstream index. Default: PyPI."),
+    click.option("--upstream", metavar="URL", help="Address of the upstream index. Default: PyPI."),
     click.option(
         "--packages",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="The private distributions. Default: ./packages, if it exists.",
+        help="Directory of private distributions. Default: ./packages, if it exists.",
     ),
     click.option(
         "--cache-dir",
         type=click.Path(path_type=Path),
         metavar="DIR",
-        help="Where pages and files are kept. Default: the user's cache directory.",
+        help="Directory of cached pages and files. Default: in the user's cache directory.",
     ),
     click.option(
         "--offline/--online",
         default=None,
-        help="Answer from the cache alone and open no connection.",
+        help="Whether to answer from the cache alone, without connections. Default: --online.",
     ),
 )
 
 
 _SERVING = (
-    click.option("--host", metavar="ADDRESS", help="Listen here. Default: 127.0.0.1."),
+    click.option("--host", metavar="ADDRESS", help="Listen on this address. Default: 127.0.0.1."),
     click.option("--port", type=int, metavar="N", help="Listen on this port. Default: 8080."),
     click.option(
-        "--public-url", metavar="URL", help="The address that clients use, if it is another one."
+        "--public-url",
+        metavar="URL",
+        help="Address that clients use, if it is another one.",
     ),
-    click.option("--tls-certificate", metavar="FILE", help="Serve HTTPS with this chain (PEM)."),
-    click.option("--tls-key", metavar="FILE", help="The key of the certificate (PEM)."),
-    click.option("--workers", metavar="N", help='Processes, or "auto". Default: 1.'),
+    click.option(
+        "--tls-certificate", metavar="FILE", help="Serve HTTPS with this certificate (PEM)."
+    ),
+    click.option("--tls-key", metavar="FILE", help="Private key of the certificate (PEM)."),
+    click.option(
+        "--workers",
+        metavar="N",
+        help='Processes, or "auto": one a processor. Default: 1.',
+    ),
     click.option(
         "--reserved",
         metavar="NAMES",
         multiple=True,
         callback=lambda context, option, value: " ".join(value) if value else None,
-        help="Names, or patterns such as acme-*, that are never asked upstream. Repeatable.",
+        help="Private names or patterns, such as acme-*, never requested upstream. Repeatable.",
     ),
     click.option(
-        "--max-size", metavar="SIZE", help="How much the cache keeps, such as 50GB. Default: 20GB."
+        "--max-size", metavar="SIZE", help="Limit of the cached files, such as 50GB. Default: 20GB."
     ),
     click.option(
-        "--page-ttl", metavar="TIME", help="Upper bound of a page's freshness. Default: 10m."
+        "--page-ttl", metavar="TIME", help="Longest time until a page is revalidated. Default: 10m."
     ),
-    click.option("--log-format", type=click.Choice(["plain", "json"]), help="Default: plain."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["plain", "json"]),
+        help="Form of log lines. Default: plain.",
+    ),
     click.option(
         "--log-level",
         type=click.Choice(["debug", "info", "warning", "error"]),
-        help="Default: info.",
+        help="Least severe messages that are logged. Default: info.",
     ),
 )
 
 
 def settings_options(function: F) -> F:
-    """What every command takes that needs the settings."""
+    """The options of every command that reads the settings."""
     return _with(_SHARED, function)
 
 
 def serving_options(function: F) -> F:
-    """What ``serve`` takes beside that, and ``check``, to say what ``serve`` would make of it."""
+    """Further options of ``serve``, and of ``check``, which shows their effect."""
     return _with(_SERVING, function)
 
 

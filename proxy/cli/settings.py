@@ -1,4 +1,4 @@
-"""``waystation settings``: all settings, explained; and those in force as TOML."""
+"""``waystation settings``: the example file; also the values in force, for ``check``."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
 
 @click.command("settings")
 def command() -> None:
-    """Print every setting with its default and its meaning: an example file in TOML.
+    """Print all settings with defaults and explanations, as a settings file in TOML.
 
-    Save it, change what you need, and start with: waystation serve --config FILE
+    Save the output to a file, edit it, and run: waystation serve --config FILE
     """
     click.echo(example(), nl=False)
 
 
 def example() -> str:
-    """The example file: it is in the wheel, and beside the package in a checkout."""
+    """The example file; it is in the wheel, and in the root of a checkout."""
     packed = files("proxy") / EXAMPLE
     if packed.is_file():
         return packed.read_text(encoding="utf-8")
@@ -37,14 +37,14 @@ def example() -> str:
 
 
 def in_force(settings: Settings) -> dict[str, Any]:
-    """Every setting as it works, with secrets masked; None where it has no effect."""
+    """Every setting with its effective value, secrets masked; None if it is not set."""
     values: dict[str, Any] = _plain(settings)
     values["cache_dir"] = str(cache_folder(settings))
     return values
 
 
 def as_toml(settings: Settings) -> Iterator[str]:
-    """The settings in force as lines of TOML that can be read again. Secrets are masked."""
+    """The values in force as the lines of a settings file. Secrets are masked."""
     values = in_force(settings) | _implied(settings)
     indexes, keep = values.pop("indexes"), values.pop("keep")
     yield from _assignments(values)
@@ -57,7 +57,7 @@ def as_toml(settings: Settings) -> Iterator[str]:
 
 
 def _implied(settings: Settings) -> dict[str, Any]:
-    """What the short form takes where it is not set: ``./packages`` if it exists, and PyPI."""
+    """The implied values without ``indexes``: ``./packages`` if it exists, and PyPI."""
     if settings.indexes:
         return {}
     implied: dict[str, Any] = {}
@@ -73,7 +73,7 @@ def _implied(settings: Settings) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Text, numbers, lists and tables; addresses without credentials, secrets as asterisks."""
+    """The value as text, number, list or table; without credentials, secrets as asterisks."""
     if isinstance(value, BaseModel):
         return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
     if isinstance(value, dict):
@@ -86,7 +86,7 @@ def _plain(value: Any) -> Any:
 
 
 def _masked(text: str) -> str:
-    """Without the credentials of an address in it."""
+    """The text without the credentials of addresses."""
     return _USERINFO.sub("***@", text)
 
 
@@ -104,5 +104,5 @@ def _toml(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    """A string of TOML; JSON's are the same, but for DEL."""
+    """A string in TOML; as in JSON, except for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,7 +1,4 @@
-"""Sources and targets on the command line, the same for every command that takes them.
-
-What commands that take sources say of what they found.
-"""
+"""Sources and targets on the command line, and reports of what is missing for them."""
 
 from __future__ import annotations
 
@@ -39,28 +36,28 @@ _OPTIONS = (
         "pythons",
         multiple=True,
         metavar="3.N",
-        help="For this Python; may be repeated. Default: the one that runs this.",
+        help="Target Python. Repeatable. Default: the Python that runs this command.",
     ),
     click.option(
         "--platform",
         "platforms",
         multiple=True,
         metavar="TAG",
-        help="For this platform: a wheel tag, or "
+        help="Target platform: a wheel tag, or "
         + ", ".join(f"{name} ({tag})" for name, tag in PLATFORM_ALIASES.items() if "-" not in name)
-        + ", or one of these with -x86_64 or -arm64. May be repeated. Default: this machine's.",
+        + ", or one of these with -x86_64 or -arm64. Repeatable. Default: this machine.",
     ),
-    click.option("--no-sdists", is_flag=True, help="Wheels only."),
-    click.option("--only-sdists", is_flag=True, help="Sdists only."),
+    click.option("--no-sdists", is_flag=True, help="Wheels only, no source distributions."),
+    click.option("--only-sdists", is_flag=True, help="Source distributions only."),
     click.option(
-        "--all-files", is_flag=True, help="Every file of the chosen versions, for all platforms."
+        "--all-files", is_flag=True, help="Every file of the selected versions, for all platforms."
     ),
     click.option(
         "--latest",
         type=click.IntRange(min=1),
         metavar="N",
-        help="Also the newest N versions of each project that is itself named as a SOURCE, such"
-        " as requests or 'django<5'.",
+        help="Also the newest N versions of each project that a SOURCE names directly, such as"
+        " requests or 'django<5'.",
     ),
     click.option(
         "--from-log",
@@ -68,21 +65,22 @@ _OPTIONS = (
         multiple=True,
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="All that this access log in JSON form says was asked for; may be repeated.",
+        help="Everything that clients requested according to this access log in JSON form."
+        " Repeatable.",
     ),
     click.option(
         "--extra",
         "extras",
         multiple=True,
         metavar="NAME",
-        help="Of a pyproject.toml, this extra only; may be repeated. Default: all.",
+        help="Only this extra of a pyproject.toml. Repeatable. Default: all extras.",
     ),
     click.option(
         "--group",
         "groups",
         multiple=True,
         metavar="NAME",
-        help="Of a pyproject.toml, this dependency group only; may be repeated. Default: all.",
+        help="Only this dependency group of a pyproject.toml. Repeatable. Default: all groups.",
     ),
 )
 
@@ -99,7 +97,7 @@ def source_options(function: F) -> F:
 
 
 def take_source_options(flags: dict[str, Any]) -> dict[str, Any]:
-    """Takes the values of these options out of all that were given."""
+    """Remove the values of the source options from all flags, and return them."""
     return {name: flags.pop(name) for name in NAMES}
 
 
@@ -116,11 +114,11 @@ def read_sources(
     extras: Sequence[str],
     groups: Sequence[str],
 ) -> tuple[SourceRequirements, FileFilter]:
-    """What is wanted, and for what. Raises ``ConfigurationError``."""
+    """What the sources ask for, and which files. Raises ``ConfigurationError``."""
     if not sources and not logs:
-        raise click.UsageError("name at least one source")
+        raise click.UsageError("name at least one SOURCE, such as requirements.txt or requests")
     if no_sdists and only_sdists:
-        raise click.UsageError("--no-sdists and --only-sdists exclude each other")
+        raise click.UsageError("--no-sdists and --only-sdists exclude each other: give one of them")
     targets = parse_targets(pythons, platforms)
     file_filter = FileFilter(
         targets, "none" if no_sdists else "only" if only_sdists else "also", all_files
@@ -144,30 +142,28 @@ def read_sources(
         where = f"{error.source}, line {error.line}" if error.line else error.source
         raise ConfigurationError(where, error.problem) from error
     if latest and not found.latest:
-        raise click.UsageError("--latest is for projects that are named, and no SOURCE is a name")
+        raise click.UsageError("--latest applies to names of projects, and no SOURCE is a name")
     return found, file_filter
 
 
 def _platform_notes(platforms: Sequence[str]) -> SourceRequirements:
-    """What short names of platforms stand for."""
+    """The meaning of the short platform names that are used."""
     short = dict.fromkeys(each.lower() for each in platforms if each.lower() in PLATFORM_ALIASES)
     return SourceRequirements(
-        notes=tuple(
-            f"{name} stands for {describe_platform(PLATFORM_ALIASES[name])}" for name in short
-        )
+        notes=tuple(f"{name} means {describe_platform(PLATFORM_ALIASES[name])}" for name in short)
     )
 
 
 def print_missing(missing: Iterable[Missing], skipped: Iterable[SkippedRequirement]) -> None:
-    """What cannot be had and why, on standard error, one line each.
+    """Print what is missing and why on standard error, one line each.
 
-    A reason of several lines comes once, below all that have it.
+    A reason of several lines is printed once, below all lines that share it.
     """
-    for each in skipped:
-        click.echo(f"cannot be fetched from an index: {each}", err=True)
+    for skip in skipped:
+        click.echo(f"cannot be fetched from an index: {skip}", err=True)
     by_reason: dict[str, list[str]] = {}
-    for lack in missing:
-        by_reason.setdefault(lack.reason, []).append(lack.line)
+    for each in missing:
+        by_reason.setdefault(each.reason, []).append(each.line)
     for reason, lines in by_reason.items():
         is_long = "\n" in reason
         for line in lines:
@@ -177,7 +173,7 @@ def print_missing(missing: Iterable[Missing], skipped: Iterable[SkippedRequireme
 
 
 def print_missing_list(lines: Iterable[str]) -> None:
-    """For ``warm -``, on standard output, unless people read that."""
+    """Print the list for ``warm -`` on standard output, unless that is a terminal."""
     if not sys.stdout.isatty():
         for line in lines:
             click.echo(line)
@@ -186,7 +182,7 @@ def print_missing_list(lines: Iterable[str]) -> None:
 def json_summary(
     needs: ResolvedFiles, file_filter: FileFilter, missing: Iterable[Missing]
 ) -> dict[str, Any]:
-    """For reports in JSON. Sizes are in bytes."""
+    """The common part of reports in JSON; sizes are in bytes."""
     return {
         "targets": [str(each) for each in file_filter.targets],
         "projects": len(needs.pages),
@@ -202,5 +198,5 @@ def json_summary(
 
 
 def log_errors_only(settings: Settings) -> None:
-    """Only what is wrong with this program: what cannot be had is reported anyway."""
+    """Log errors of the program only: the command reports everything else itself."""
     set_up(settings.log_format, "error", access=False)

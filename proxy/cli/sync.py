@@ -1,7 +1,4 @@
-"""``waystation sync``: the keep tables of the settings, run once.
-
-``[[keep]]`` tables of the settings as they are run: by ``sync``, and beside a server.
-"""
+"""``waystation sync``: run the ``[[keep]]`` tables once; and their schedule in a server."""
 
 from __future__ import annotations
 
@@ -42,27 +39,28 @@ add one to the settings file that --config names, such as
     sources = ["requirements.txt"]
 
 or fetch something once with `waystation warm`"""
-UPSTREAM_REQUESTS = 32
-"""Questions at once."""
+SYNC_REQUESTS = 32
+"""Concurrent requests for pages and metadata in ``sync``."""
 
 
 @click.command("sync")
 @settings_options
-@click.option("--dry-run", is_flag=True, help="List what would be fetched, and leave it at that.")
+@click.option("--dry-run", is_flag=True, help="List what would be fetched, and change nothing.")
 @click.option(
     "--changes",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write what was added, removed or yanked since the last run there, as JSON lines. A"
-    " folder gets a new file. Default: the setting change_lists.",
+    help="Write what was added, removed or yanked upstream since the last run to FILE, as JSON"
+    " lines; a directory gets a new file. Default: the setting change_lists.",
 )
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
     default=DEFAULT_JOBS,
-    help=f"At once. Default: {DEFAULT_JOBS}.",
+    metavar="N",
+    help=f"Concurrent downloads, at most 64. Default: {DEFAULT_JOBS}.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but what could not be had.")
+@click.option("--quiet", "-q", is_flag=True, help="Print only what is missing.")
 def command(
     config: Path | None,
     dry_run: bool,
@@ -73,25 +71,25 @@ def command(
 ) -> None:
     """Run every [[keep]] table of the settings once: fetch what is new, pin what is wanted.
 
-    A server does the same by itself, each table at its interval. Exit status 1 if something
-    could not be had.
+    Pinned files are never evicted. A server does the same by itself, each table at its interval.
+    Exit status 1 if something is missing.
     """
     settings = load_settings(flags, config).settings
     log_errors_only(settings)
     if settings.offline:
-        raise ConfigurationError("offline", "nothing can be fetched", "give --online")
+        raise ConfigurationError("offline", "offline, nothing can be fetched", "give --online")
     if not settings.keep:
-        raise ConfigurationError("keep", "no table says what to keep warm", _NO_TABLES)
+        raise ConfigurationError("keep", "the settings have no [[keep]] table", _NO_TABLES)
     try:
         to = None if dry_run else changes or change_folder(settings)
         ran = asyncio.run(_sync(settings, to, jobs, quiet, dry_run))
     except KeyboardInterrupt:
-        click.echo("interrupted; run it again to go on", err=True)
+        click.echo("interrupted; run the command again to continue", err=True)
         raise SystemExit(130) from None
     except OSError as error:
         problem = f"the list cannot be written: {error.strerror}"
-        raise ConfigurationError("--changes", problem, "name a folder that exists") from None
-    _tell(ran, quiet=quiet, dry=dry_run)
+        raise ConfigurationError("--changes", problem, "name a directory that exists") from None
+    _print_results(ran, quiet=quiet, dry=dry_run)
     raise SystemExit(0 if all(one.complete for one in ran) else 1)
 
 
@@ -99,8 +97,8 @@ async def _sync(
     settings: Settings, changes: Path | None, jobs: int, quiet: bool, dry: bool
 ) -> list[KeepResult]:
     keeps = keep_tables(settings)
-    plain = {"soft_deadline": settings.page_timeout, "speculate": "off"}
-    patient = settings.model_copy(update=plain)
+    overrides = {"soft_deadline": settings.page_timeout, "speculate": "off"}
+    patient = settings.model_copy(update=overrides)
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(open_proxy(patient))
         other = await stack.enter_async_context(temporary_cache(patient)) if dry else None
@@ -111,13 +109,13 @@ async def _sync(
             bars,
             os.environ,
             jobs,
-            UPSTREAM_REQUESTS,
+            SYNC_REQUESTS,
             dry_run_index=other,
         )
         return await sync(keeps, runner, keeps, changes)
 
 
-def _tell(ran: list[KeepResult], *, quiet: bool, dry: bool) -> None:
+def _print_results(ran: list[KeepResult], *, quiet: bool, dry: bool) -> None:
     for one in () if quiet else ran:
         click.echo(_total(one, dry=dry), err=True)
     for one in ran:
@@ -137,31 +135,32 @@ def _total(ran: KeepResult, *, dry: bool) -> str:
 
 log = logging.getLogger(__name__)
 
-KEEP_JOBS = 2
-"""Downloads at once beside a server ..."""
-KEEP_UPSTREAM_REQUESTS = 4
-"""... and questions at once."""
+SERVER_JOBS = 2
+"""Concurrent downloads of keep tables in a server."""
+SERVER_REQUESTS = 4
+"""Concurrent requests of keep tables for pages and metadata in a server."""
 BUSY_REQUESTS = 8
-"""Requests to upstream, of whoever, beside which no further question begins ..."""
-STOP_TIMEOUT = 10.0
-"""... for so many seconds: it has to get on."""
-TURN_PAUSE = 0.05
+"""Running upstream requests of the whole server above which keep tables wait."""
+MAX_WAIT = 10.0
+"""Seconds that a request of a keep table waits at most."""
+WAIT_POLL = 0.05
+"""Seconds between two looks at the running requests."""
 
 
 def keep_tables(settings: Settings) -> list[Keep]:
-    """Raises ``ConfigurationError``."""
+    """The keep tables of the settings. Raises ``ConfigurationError``."""
     return [_keep(table) for table in settings.keep]
 
 
 def change_folder(settings: Settings) -> Path | None:
-    """The folder for them, which is made. Raises ``ConfigurationError``."""
+    """The folder for lists of changes; created if missing. Raises ``ConfigurationError``."""
     folder = settings.change_lists
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        problem = f"{folder} cannot be made: {error.strerror}"
-        raise ConfigurationError("change_lists", problem, "name a folder") from None
+        problem = f"{folder} cannot be created: {error.strerror}"
+        raise ConfigurationError("change_lists", problem, "name another directory") from None
     return folder
 
 
@@ -179,22 +178,22 @@ def _keep(table: KeepTable) -> Keep:
 
 @asynccontextmanager
 async def scheduled_keep(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
-    """While entered, the tables are run on schedule, behind what clients wait for."""
+    """While entered, the tables run on schedule; requests of clients have priority."""
 
-    async def turn() -> None:
-        for _ in range(int(STOP_TIMEOUT / TURN_PAUSE)):
+    async def wait_for_turn() -> None:
+        for _ in range(int(MAX_WAIT / WAIT_POLL)):
             if proxy.traffic.under_way <= BUSY_REQUESTS:
                 return
-            await asyncio.sleep(TURN_PAUSE)
+            await asyncio.sleep(WAIT_POLL)
 
     runner = KeepRunner(
         proxy,
         mirrored(settings),
         NoDisplay(),
         os.environ,
-        KEEP_JOBS,
-        KEEP_UPSTREAM_REQUESTS,
-        turn,
+        SERVER_JOBS,
+        SERVER_REQUESTS,
+        wait_for_turn,
     )
     schedule = Schedule(keep_tables(settings), runner, change_folder(settings))
     task = asyncio.create_task(schedule.run_forever())
@@ -208,4 +207,4 @@ async def scheduled_keep(settings: Settings, proxy: Proxy) -> AsyncIterator[None
 
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        log.error("keep tables are no longer run", exc_info=error)
+        log.error("keep tables are no longer run, due to an unexpected error", exc_info=error)

@@ -1,4 +1,4 @@
-"""``waystation warm``: the cache gets all that some builds need."""
+"""``waystation warm``: fetch everything that builds need into the cache."""
 
 from __future__ import annotations
 
@@ -33,32 +33,40 @@ from proxy.warm import WarmReport, choose_display, warm, warm_remote
     "--jobs",
     type=click.IntRange(1, 64),
     default=DEFAULT_JOBS,
-    help=f"At once. Default: {DEFAULT_JOBS}.",
+    metavar="N",
+    help=f"Concurrent downloads, at most 64. Default: {DEFAULT_JOBS}.",
 )
-@click.option("--via", metavar="URL", help="Warm the Waystation at this address, not this machine.")
-@click.option("--quiet", "-q", is_flag=True, help="Say nothing but what could not be had.")
-@click.option("--json", "as_json", is_flag=True, help="Report on standard output as JSON.")
+@click.option(
+    "--via",
+    metavar="URL",
+    help="Warm the Waystation at this address instead.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="Print only what is missing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report in JSON.")
 def command(
     config: Path | None, jobs: int, via: str | None, quiet: bool, as_json: bool, **flags: Any
 ) -> None:
-    """Fetch all that the sources need, for every target, into the cache.
+    """Fetch everything that the sources need, for every target, into the cache.
 
-    A SOURCE is a requirements file, a project or its pyproject.toml, a lock file (uv, Poetry,
-    PDM, pylock), a name with specifiers, or "-" for lines on standard input. Run again, it goes
-    on where it was interrupted. Exit status 1 if something could not be had.
+    A SOURCE is a requirements file, a directory with a pyproject.toml, a lock file (uv.lock,
+    poetry.lock, pdm.lock, pylock.toml), a project name with or without versions, or "-" for
+    requirements on standard input. Targets are all combinations of --python and --platform.
+
+    Files in the cache are not fetched again: an interrupted run can be repeated. Exit status 1
+    if something is missing at the end.
     """
     source_flags = take_source_options(flags)
     settings = load_settings(flags, config).settings
     log_errors_only(settings)
     if settings.offline:
-        raise ConfigurationError("offline", "nothing can be fetched", "give --online")
+        raise ConfigurationError("offline", "offline, nothing can be fetched", "give --online")
     wanted, file_filter = read_sources(**source_flags)
     try:
         report = asyncio.run(_warm(settings, via, wanted, file_filter, jobs, quiet))
     except KeyboardInterrupt:
-        click.echo("interrupted; run it again to go on", err=True)
+        click.echo("interrupted; run the command again to continue", err=True)
         raise SystemExit(130) from None
-    _tell(report, file_filter, quiet=quiet, as_json=as_json)
+    _print_report(report, file_filter, quiet=quiet, as_json=as_json)
     raise SystemExit(0 if report.complete else 1)
 
 
@@ -77,7 +85,7 @@ async def _warm(
 
 
 def _url(text: str) -> HttpUrl:
-    """Of the index: where only the server is named, that is where a Waystation has it."""
+    """The address of the index; for an address without a path, that of a Waystation's index."""
     try:
         url = TypeAdapter(HttpUrl).validate_python(text)
         return url if url.path not in (None, "/") else HttpUrl(f"{text.rstrip('/')}/simple/")
@@ -87,15 +95,17 @@ def _url(text: str) -> HttpUrl:
         ) from None
 
 
-def _tell(report: WarmReport, file_filter: FileFilter, *, quiet: bool, as_json: bool) -> None:
+def _print_report(
+    report: WarmReport, file_filter: FileFilter, *, quiet: bool, as_json: bool
+) -> None:
     needs = report.needs
     if as_json:
-        told = {"complete": report.complete, "fetched": report.fetched}
-        told |= {
+        summary = {"complete": report.complete, "fetched": report.fetched}
+        summary |= {
             "fetched_bytes": report.fetched_bytes,
             **json_summary(needs, file_filter, report.missing),
         }
-        click.echo(msgspec.json.encode(told))
+        click.echo(msgspec.json.encode(summary))
     if not quiet and not as_json:
         projects, files = len(needs.pages), len(needs.files)
         click.echo(

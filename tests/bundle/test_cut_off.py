@@ -37,7 +37,7 @@ def of(near: Near, cache: Path) -> tuple[str | Path, ...]:
 def test_files_completed_before_the_failure_are_reported(near: Near, tmp_path: Path) -> None:
     die(tmp_path, near, near.bundle)
     done = run("import", near.bundle, *of(near, tmp_path)).stdout
-    assert f"finished first, as it had been cut off: sha256:{near.created.digest}\n" in done
+    assert f"an interrupted import was completed first: sha256:{near.created.digest}\n" in done
     assert "finished" not in run("import", near.bundle, *of(near, tmp_path)).stdout
 
 

@@ -96,7 +96,7 @@ def test_a_terminal_gets_no_bundle(near: Near) -> None:
     os.close(ours)
     os.close(terminal)
     assert done.returncode == 2
-    assert "a bundle is not for a terminal" in done.stderr
+    assert "a bundle is not written to a terminal" in done.stderr
 
 
 def test_reports_for_programs(near: Near, tmp_path: Path) -> None:
@@ -134,6 +134,6 @@ def test_left_out_private_files_are_reported(near: Near, tmp_path: Path) -> None
     make_wheel(tmp_path / "private", "mine", "1.0")
     packages = ("--packages", tmp_path / "private")
     done = run("create", tmp_path / "b", "--all", *packages, *of(near))
-    assert f"private, so not in the bundle: the directory {tmp_path}/private\n" in done.stderr
+    assert f"private, not in the bundle: the directory {tmp_path}/private\n" in done.stderr
     assert (tmp_path / "b").read_bytes() == near.data
     assert "private" not in run("create", tmp_path / "b", "--all", *of(near)).stderr

@@ -136,7 +136,7 @@ async def test_offline_no_upstream_is_asked(tmp_path: Path) -> None:
         given = ("--upstream", upstream.url, "--offline")
         async with running(tmp_path, *given) as server, aiohttp.ClientSession() as client:
             await client.get(f"{server.index}nothing/")
-        assert "no upstream (offline)" in (await _check(tmp_path, *given)).out
+        assert "upstreams: not tried (offline)" in (await _check(tmp_path, *given)).out
         assert not upstream.probes and not upstream.requests
 
 
@@ -184,7 +184,7 @@ async def test_check_says_what_it_tried_and_what_came_of_it(tmp_path: Path) -> N
         assert not (tmp_path / "c").exists()
         before = len(upstream.probes)
         done = (await _check(tmp_path, "--upstream", upstream.url, "--no-network")).succeeded()
-        assert done.out.splitlines()[-1] == "  not the port, and no upstream (--no-network)"
+        assert done.out.splitlines()[-1] == "  port and upstreams: not tried (--no-network)"
         assert len(upstream.probes) == before
 
 

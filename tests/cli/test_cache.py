@@ -99,7 +99,7 @@ def test_list(run: Run, wheel: Path) -> None:
     assert run("list", "Demo").stdout == f"demo\n{line}"
     done = run("list", "demos")
     assert done.stdout == ""
-    assert "demos: the cache has nothing of it; did you mean demo?\n" in done.stderr
+    assert "demos: not in the cache; did you mean demo?\n" in done.stderr
 
 
 def test_verify_says_by_its_exit_status_whether_anything_was_damaged(
@@ -119,7 +119,7 @@ def test_verify_says_by_its_exit_status_whether_anything_was_damaged(
 def test_purge_a_project(run: Run, wheel: Path, tmp_path: Path) -> None:
     done = run("purge", "other")
     assert done.stdout == "purged 0 files, 0 bytes\n"
-    assert done.stderr == "other: the cache has nothing of it\n"
+    assert done.stderr == "other: not in the cache\n"
     assert held(tmp_path, wheel).exists()
     done = run("purge", "DEMO")
     assert done.exit_code == 0
@@ -136,7 +136,7 @@ def test_purge_says_which_names_are_given_up(run: Run, tmp_path: Path) -> None:
 
     asyncio.run(claim())
     assert "acme-tool" not in run("purge", "demo").output
-    assert "\nacme-tool is private no more" in run("purge", "Acme_Tool").output
+    assert "\nacme-tool is no longer private" in run("purge", "Acme_Tool").output
     assert "acme-tool" not in run("purge", "acme-tool").stdout
 
 

@@ -36,7 +36,7 @@ async def test_every_setting_is_shown_with_where_it_comes_from(tmp_path: Path) -
 async def test_a_default_directory_may_be_missing_unless_a_link_names_it(tmp_path: Path) -> None:
     done = await check(cwd=tmp_path)
     assert done.status == 0
-    assert f"directory {tmp_path / 'packages'} (there is none yet" in done.out
+    assert f"directory {tmp_path / 'packages'} (does not exist yet" in done.out
     (tmp_path / "packages").symlink_to("share")
     done = await check(cwd=tmp_path)
     assert done.status == 1

@@ -178,7 +178,7 @@ async def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         (("--all", "--local"), "name sources"),
         (("foo", "--all"), "name sources"),
         (("--all", "--python", "3.12"), "are for sources"),
-        (("--names", "names", "--link", "copy"), "--link is of no use"),
+        (("--names", "names", "--link", "copy"), "--link cannot be used with --names"),
         (("--project", "no name"), "not a project name"),
         (("--from", "missing"), "does not exist"),
         (("--all", "--link", "magic"), "is not one of"),

@@ -87,7 +87,7 @@ async def test_totals_come_first_and_then_one_line_for_each_thing(here: WarmSite
         missing = [line for line in told if line.startswith("missing: none>=1: ")]
         assert (done.status, len(totals), len(missing)) == (1, 1, 1)
         assert told.index(totals[0]) < told.index(missing[0])
-        note = "note: linux stands for manylinux_2_28_x86_64 (Linux with glibc 2.28 or newer"
+        note = "note: linux means manylinux_2_28_x86_64 (Linux with glibc 2.28 or newer"
         assert note in done.err
     done = await run(here, "ready", "top", *LINUX)
     assert "ready: 2 files, " in done.err
@@ -227,5 +227,5 @@ async def test_interrupted_it_says_so(here: WarmSite) -> None:
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
     assert process.returncode == 130
-    assert "run it again to go on" in err.decode()
+    assert "run the command again to continue" in err.decode()
     assert "Traceback" not in err.decode()

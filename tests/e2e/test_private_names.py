@@ -158,7 +158,7 @@ async def test_claims_of_older_caches_are_honoured(tmp_path: Path, stranger: Ups
             assert told(server, "/srv/old", "acme-tool")
     assert stranger.requests == []
     purged = await waystation("cache", "purge", "acme-tool", "--cache-dir", "cache", cwd=tmp_path)
-    assert "acme-tool is private no more" in purged.succeeded().out
+    assert "acme-tool is no longer private" in purged.succeeded().out
     async with running(tmp_path, "--upstream", stranger.url) as server:
         assert await status(server, "acme-tool") == 200
         assert not told(server, "/srv/old")
@@ -186,7 +186,7 @@ async def test_a_directory_that_is_made_after_the_start_is_read(
     async with running(tmp_path, "--upstream", stranger.url) as server:
         (line,) = [line for line in server.out.lines if "private:" in line]
         assert str(tmp_path / "packages") in line
-        assert "there is none yet" in line
+        assert "does not exist yet" in line
         assert await status(server, "acme-tool") == 200
         assert len(stranger.requests) == 1
         make_wheel(tmp_path / "packages", "acme-tool", "1.0")

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import msgspec
 from packaging.specifiers import SpecifierSet
 
 from proxy.distributions import version_of
@@ -43,10 +44,11 @@ class Keep:
     @property
     def owner(self) -> str:
         """Identifies the table in stored pins and states: equal tables have the same owner."""
+        kept = self.file_filter
+        targets = [str(target) for target in kept.targets]
         limits = (self.names, self.versions, self.latest, self.max_file_size)
-        return hashlib.sha256(repr((self.sources, self.file_filter, *limits)).encode()).hexdigest()[
-            :32
-        ]
+        parts = (self.sources, targets, kept.sdists, kept.all_files, *limits)
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
     def read_sources(self, environ: Mapping[str, str]) -> SourceRequirements:
         """What the sources ask for. ``environ`` has the values of ``${NAME}`` in sources.
