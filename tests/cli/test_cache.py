@@ -85,7 +85,7 @@ def test_files_that_changed_upstream_are_counted_and_listed(run: Run, tmp_path: 
         "no file has changed upstream since it was first seen\n",
     )
     asyncio.run(change(tmp_path / "cache"))
-    assert run("stats").output.endswith("changed   1 (waystation cache changed lists them)\n")
+    assert run("stats").output.endswith("changed   1 (`waystation cache changed` lists them)\n")
     assert run("changed").output == (
         f"2026-01-02T03:04:05.000Z  demo  {NAME}\n  {'a' * 64} -> {'b' * 64}\n"
     )
