@@ -45,7 +45,7 @@ def read_wheel_metadata(source: Path | BinaryIO, filename: str) -> bytes:
 
 
 def read_sdist_metadata(source: Path | BinaryIO, filename: str) -> bytes:
-    """PKG-INFO of the sdist or egg. It describes what building gives only from 2.2 on (PEP 643)."""
+    """PKG-INFO of the sdist or egg. It describes built wheels only from 2.2 on (PEP 643)."""
     from proxy.distributions.zip_reader import opened, read_member
 
     if not filename.endswith(".egg"):
@@ -64,7 +64,7 @@ def read_sdist_file(source: Path | BinaryIO, filename: str, name: str) -> bytes:
         if filename.endswith(_TARS):
             return read_at_depth_two(file, filename, name)
         if not filename.endswith(_ZIPS):
-            raise UnusableArchive("nothing is known of what is inside such files")
+            raise UnusableArchive("files of this kind cannot be read")
         with opened(file) as archive:
             names = [info.orig_filename for info in archive.infolist()]
             tops = {name.partition("/")[0] for name in names}
@@ -98,11 +98,11 @@ def _opened(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def _check_folder(folder: str, filename: str) -> None:
-    """Installers refuse a wheel whose .dist-info belongs to another name or version."""
-    said = parse_filename(filename)
+    """Installers refuse a wheel whose .dist-info has another name or version."""
+    named = parse_filename(filename)
     stem = folder[: -len(".dist-info")]
-    version = version_for(f"{stem}.zip", said.project) if said else None
-    if said is None or version is None or not same_version(version, said.version):
+    version = version_for(f"{stem}.zip", named.project) if named else None
+    if named is None or version is None or not same_version(version, named.version):
         raise UnusableArchive("its .dist-info directory is that of another distribution")
 
 

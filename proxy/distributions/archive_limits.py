@@ -1,4 +1,4 @@
-"""What is said of an archive that cannot be used, and how much of a hostile one is looked at."""
+"""Limits for reading hostile archives, and the error for archives that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DIRECTORY_LIMIT = 64 * 1024 * 1024
 """Bytes of a zip archive's central directory."""
 
 BOMB_RATIO = 50
-"""How many times its packed size an archive beyond some size may have unpacked."""
+"""Times that the unpacked size may exceed the packed size, beyond a harmless size."""
 
 
 class UnusableArchive(ValueError):
@@ -24,6 +24,6 @@ class UnusableArchive(ValueError):
 
 
 def check_ratio(packed: int, unpacked: int, harmless: int) -> None:
-    """Raises ``UnusableArchive`` if more than ``harmless`` bytes come out of very few."""
+    """Raises ``UnusableArchive`` if few bytes unpack to more than ``harmless`` bytes."""
     if unpacked > harmless and unpacked > BOMB_RATIO * packed:
         raise UnusableArchive("it unpacks to suspiciously many bytes")

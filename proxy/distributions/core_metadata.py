@@ -180,8 +180,8 @@ def _author(fields: RawMetadata) -> str:
 def _person(name: str | None, email: str | None) -> str:
     from email.utils import parseaddr
 
-    beside, address = parseaddr(_shown(email))
-    return _shown(name) or beside or address
+    email_name, address = parseaddr(_shown(email))
+    return _shown(name) or email_name or address
 
 
 def _license(fields: RawMetadata) -> str:

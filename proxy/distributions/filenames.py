@@ -1,6 +1,7 @@
-"""What the name of a distribution file says: its kind, project and version. No file is opened.
+"""Reads the names of distribution files: kind, project and version. No file is opened.
 
-Project names (PEP 503, PEP 508) and what file names say about them.
+Some functions read any name (``parse_filename``); others check a name against a project
+(``belongs_to``, ``version_of``), which is possible for more names.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from proxy.model import ProjectName, normalize
 
 
 class DistributionKind(StrEnum):
-    """What sort of distribution an extension announces."""
+    """The kind of a distribution, by its extension."""
 
     WHEEL = "wheel"
     SDIST = "sdist"
-    LEGACY = "legacy"  # nothing makes these any more, and hardly anything installs them
+    LEGACY = "legacy"  # no current tool makes these, and hardly any installs them
 
 
 class DistributionName(NamedTuple):
-    """Whose file a name says it is."""
+    """Project and version in the name of a file."""
 
     project: ProjectName
     version: str
-    """Normalized (PEP 440) if it can be, else as written."""
+    """Normalized (PEP 440) if possible, else as written."""
     certain: bool
-    """False: several readings are possible, and only the archive's own metadata can tell."""
+    """False: several readings are possible, and only the metadata in the archive decide."""
 
 
 _KINDS = {
@@ -51,15 +52,15 @@ _KINDS = {
     DistributionKind.LEGACY,
 )
 
-# No name, version or tag of any standard needs more; what looks like one of these letters
-# and is another would only help to deceive.
+# No name, version or tag of any standard needs other characters; other letters that look the
+# same could deceive people.
 _ALPHABET = re.compile(r"[A-Za-z0-9._+!-]+\Z")
 
 # Windows installers carry the platform, and perhaps a Python version, after the version.
 _INSTALLER = re.compile(r"(.+?)-([^-]+)\.win(?:32|-[a-z0-9]+)(?:-py\d(?:\.\d+)?)?\Z")
 
 
-# A wheel's name of which nothing has to be worked out: the parts, and a plain release as version.
+# A wheel's name that needs no normalizing of the version: a plain release.
 _PLAIN_WHEEL = re.compile(
     r"([A-Za-z0-9]+(?:_[A-Za-z0-9]+)*)-((?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*)"
     r"-[a-z0-9.]+-[a-z0-9_.]*[a-z0-9]-[a-z0-9_.]*[a-z0-9]\.whl\Z"
@@ -67,15 +68,15 @@ _PLAIN_WHEEL = re.compile(
 
 
 def kind_of(filename: str) -> DistributionKind | None:
-    """The kind by extension; None for all that is not a distribution. Case matters."""
+    """The kind by extension; None if it is none of a distribution. Case matters."""
     return _KINDS.get(_extension(filename))
 
 
 def parse_filename(filename: str) -> DistributionName | None:
-    """Project and version as the name tells them; None if it names neither.
+    """Project and version of a file name; None if it names neither.
 
     Wheels follow the binary distribution format, sdists PEP 625. The name of an older sdist
-    that can be split at several dashes gives the likeliest reading, as not ``certain``.
+    that can be split at several dashes gives the likeliest reading, not ``certain``.
     """
     if (plain := _PLAIN_WHEEL.match(filename)) and len(filename) <= MAX_NAME:
         return DistributionName(normalize(plain[1]), plain[2], certain=True)
@@ -96,7 +97,7 @@ def parse_filename(filename: str) -> DistributionName | None:
 
 
 def split_readings(filename: str) -> Iterator[tuple[ProjectName, str]]:
-    """Every project the name can be meant for, with what then is left as the version."""
+    """Each possible project of the name, with the rest of the name as the version."""
     stem = stem_of(filename)
     for dash in (place for place, letter in enumerate(stem) if letter == "-"):
         try:
@@ -106,7 +107,7 @@ def split_readings(filename: str) -> Iterator[tuple[ProjectName, str]]:
 
 
 def version_for(filename: str, project: ProjectName) -> str | None:
-    """What follows a spelling of ``project`` and a dash; None if there is no such."""
+    """The text after a spelling of ``project`` and a dash; None if there is no such spelling."""
     return next((rest for name, rest in split_readings(filename) if name == project and rest), None)
 
 
@@ -116,15 +117,12 @@ def stem_of(filename: str) -> str:
 
 
 def normalize_version(text: str) -> str:
-    """The normalized form (PEP 440), or the text itself where there is none."""
-    try:
-        return str(Version(text))
-    except InvalidVersion:
-        return text
+    """The normalized form (PEP 440), or the text itself if it is no version."""
+    return _version(text) or text
 
 
 def same_version(one: str, other: str) -> bool:
-    """Whether two spellings mean one version."""
+    """Whether two texts are spellings of one version."""
     try:
         return Version(one) == Version(other)
     except InvalidVersion:
@@ -149,7 +147,7 @@ def _identify_sdist(filename: str) -> DistributionName | None:
 def _identify_legacy(filename: str) -> DistributionName | None:
     stem = stem_of(filename)
     if filename.endswith(".egg"):
-        # An egg's name and version have underscores for dashes: only tags follow the second.
+        # Name and version of an egg have underscores for dashes; tags follow the second dash.
         name, version = (*stem.split("-"), "")[:2]
         found = normalize_version(version.replace("_", "-"))
         return DistributionName(normalize(name), found, certain=True) if found else None
@@ -159,7 +157,7 @@ def _identify_legacy(filename: str) -> DistributionName | None:
             normalize(parts[1]), normalize_version(parts[2]), certain=True
         )
     if filename.endswith((".rpm", ".deb")):
-        return None  # named by the rules, and often with the name, of another world
+        return None  # named by the rules of operating systems, often with another project name
     return _likeliest(filename)
 
 
@@ -173,7 +171,7 @@ def _likeliest(filename: str) -> DistributionName | None:
 
 
 MAX_NAME = 255
-"""Bytes of a file name that every file system takes."""
+"""Bytes of a file name that every file system accepts."""
 
 _DEVICE = r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)"
 _PLAIN = re.compile(rf"(?!{_DEVICE})[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9_+!-])?\Z")
@@ -187,11 +185,11 @@ _SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 
 def safe_filename(name: str) -> bool:
-    """Whether a decoded file name can be shown, sent in headers and put on any file system."""
+    """Whether a decoded file name can be shown, sent in headers and used on any file system."""
     if len(name) <= MAX_NAME and _PLAIN.match(name):
         return True
     return (
-        name.isprintable()  # which a control character, a surrogate or a bidi mark is not
+        name.isprintable()  # False for control characters, surrogates and bidi marks
         and 0 < len(name.encode()) <= MAX_NAME
         and not _UNSAFE.match(name)
         and unicodedata.is_normalized("NFC", name)
@@ -199,10 +197,10 @@ def safe_filename(name: str) -> bool:
 
 
 def belongs_to(filename: str, project: ProjectName) -> bool:
-    """Whether the file name is one of this project, going by its name part.
+    """Whether the file name belongs to this project, by its name part.
 
-    A name that no standard explains (eggs, installers, dumb archives) belongs to every
-    project it starts with a spelling of, followed by a dash.
+    A name outside the standards (eggs, installers, dumb archives) belongs to each project with
+    a spelling that it starts with, followed by a dash.
     """
     if is_plain_filename(filename, project):
         return True
@@ -214,30 +212,30 @@ def belongs_to(filename: str, project: ProjectName) -> bool:
             return True
     except (InvalidSdistFilename, InvalidWheelFilename):
         return True
-    # packaging takes "foo-1.0-1.tar.gz" for version 1 of "foo-1-0": PEP 440 allows a
-    # post release to be spelled with a dash, PEP 625 came later.
+    # packaging reads "foo-1.0-1.tar.gz" as version 1 of "foo-1-0". Before PEP 625, a post release
+    # could be spelled with a dash (PEP 440).
     rest = filename[start.end() :]
-    return not filename.endswith(".whl") and _version(_stem(rest)) is not None
+    return not filename.endswith(".whl") and _version(stem_of(rest)) is not None
 
 
 def version_of(filename: str, project: ProjectName) -> str | None:
     """The version (PEP 440, normalized) in the name of a wheel or sdist of this project.
 
-    None if the name does not tell.
+    None if the name has no version.
     """
     start = _start(project).match(filename)
     if start is None:
         return None
     rest = filename[start.end() :]
     if not rest.endswith(".whl"):
-        return _version(_stem(rest)) if rest.endswith(_SDISTS) else None
+        return _version(stem_of(rest)) if rest.endswith(_SDISTS) else None
     plain_name = "-" not in filename[: start.end() - 1]
     version, *tags = rest.split("-")
     return _version(version) if plain_name and len(tags) >= 3 else None
 
 
 def is_plain_filename(filename: str, project: ProjectName) -> bool:
-    """Whether ``plain_filename_pattern`` matches; for a few names, without compiling a pattern."""
+    """Whether ``plain_filename_pattern`` matches; compiles no pattern, for few names."""
     found = _OF_ANY.match(filename)
     if found is None or len(filename) > MAX_NAME or _UNSAFE.match(project.replace("-", ".")):
         return False
@@ -246,10 +244,10 @@ def is_plain_filename(filename: str, project: ProjectName) -> bool:
 
 
 def plain_filename_pattern(project: ProjectName) -> str:
-    """A pattern of file names that are plainly of this project and safe; ends before the end.
+    """A pattern for safe file names of this project in the forms of the standards, unanchored.
 
-    A wheel's name ends at its first dash, an sdist's at its last: wherever a spelling of
-    the project ends there too, nothing else has to be looked at.
+    The project ends at the first dash of a wheel's name, and at the last of an sdist's: if a
+    spelling of the project ends there too, no further check is necessary.
     """
     room = MAX_NAME - len(project) - len("-.tar.gz")
     if room < 0 or _UNSAFE.match(project.replace("-", ".")):
@@ -265,24 +263,20 @@ def _start(project: ProjectName) -> re.Pattern[str]:
 
 
 def _spelling(project: ProjectName, separator: str) -> str:
-    """A pattern for all ways to write the name.
+    """A pattern for all spellings of the name.
 
-    Both cases of each letter are listed, as ignoring case would let other alphabets' letters
-    in and costs the search its quick start.
+    It lists both cases of each letter: ignoring case would match letters of other alphabets, and
+    slow the search down.
     """
     letters = (f"[{c}{c.upper()}]" if c.isalpha() else c for c in project)
     return "".join(separator if c == "-" else c for c in letters)
 
 
 def _name_of(filename: str) -> str:
-    """The name part, normalized; raises packaging's errors."""
+    """The name part, normalized. Raises the errors of ``packaging``."""
     if filename.endswith(".whl"):
         return parse_wheel_filename(filename)[0]
     return canonicalize_name(parse_sdist_filename(filename)[0])
-
-
-def _stem(rest: str) -> str:
-    return next((rest.removesuffix(end) for end in _SDISTS if rest.endswith(end)), rest)
 
 
 @lru_cache(maxsize=4096)

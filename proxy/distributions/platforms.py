@@ -1,6 +1,6 @@
-"""Platform tags of wheels: what a machine of such a platform accepts, and what it says of itself.
+"""Platform tags of wheels: the tags that such a platform accepts, and its environment markers.
 
-Nothing here looks at the machine it runs on, except ``this_platform``.
+Nothing depends on the machine that runs this, except ``this_platform``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PLATFORM_ALIASES = {
     "windows-amd64": "win_amd64",
     "windows-arm64": "win_arm64",
 }
-"""Short forms, and what they stand for: what current releases of most projects are built for."""
+"""Short forms of the platforms that current releases of most projects are built for."""
 
 _ALIASES = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
 _WINDOWS = {"win_amd64": "AMD64", "win_arm64": "ARM64", "win32": "x86"}
@@ -50,12 +50,12 @@ _OLDEST_GLIBC_MINOR = {"x86_64": 5, "i686": 5}
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """A platform tag (PEP 425, 600, 656) taken apart; ``str`` gives it back."""
+    """A parsed platform tag (PEP 425, 600, 656); ``str`` is the tag."""
 
     family: str
     """``manylinux``, ``musllinux``, ``macosx`` or ``win``."""
     version: tuple[int, int]
-    """Of glibc, musl or macOS; no meaning for Windows."""
+    """The version of glibc, musl or macOS; without meaning for Windows."""
     arch: str
 
     def __str__(self) -> str:
@@ -64,7 +64,7 @@ class Platform:
         return f"{self.family}_{self.version[0]}_{self.version[1]}_{self.arch}"
 
     def tags(self) -> list[str]:
-        """The platform tags that such a machine accepts, best first."""
+        """The platform tags of wheels that such a machine accepts, best first."""
         if self.family == "win":
             return [self.arch]
         if self.family == "macosx":
@@ -104,14 +104,14 @@ def parse_platform(text: str) -> Platform:
         version = int(found["major"]), int(found["minor"])
         platform = Platform(found["family"], version, found["arch"])
     if platform.arch not in _ARCHES["macosx" if platform.family == "macosx" else "linux"]:
-        raise _wrong(text, f"no machine of the kind {platform.arch} is known")
+        raise _wrong(text, f"{platform.arch} is not a known architecture")
     if not platform.tags() or not platform.tags()[0].startswith(platform.family):
-        raise _wrong(text, "no wheel is made for a version that old")
+        raise _wrong(text, "the version is too old: no wheels are built for it")
     return platform
 
 
 def describe_platform(tag: str) -> str:
-    """The tag with what it means for a machine: ``win_amd64 (Windows on AMD64)``."""
+    """The tag with its meaning: ``win_amd64 (Windows on AMD64)``."""
     platform = parse_platform(tag)
     major, minor = platform.version
     systems = {
@@ -124,11 +124,11 @@ def describe_platform(tag: str) -> str:
 
 
 def this_platform() -> Platform:
-    """That of the machine this runs on. Raises ``ConfigurationError`` if wheels have no word."""
+    """The platform of this machine. Raises ``ConfigurationError`` if wheels have no tag for it."""
     for tag in platform_tags():
         if tag in _WINDOWS or _PATTERN.match(tag):
             return parse_platform(tag)
-    raise _wrong("this machine", "wheels have no name for its platform")
+    raise _wrong("this machine", "wheels have no tag for its platform")
 
 
 def _glibc(platform: Platform) -> Iterator[str]:

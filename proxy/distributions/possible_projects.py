@@ -1,7 +1,7 @@
-"""Every project that the name of a file in a private directory could mean. No file is opened.
+"""All projects that a file name in a private directory could mean. No file is opened.
 
-``filename.identify`` gives the one reading by the standards. A name that no standard explains
-still tells whose file it probably is, and its project must not be looked for anywhere else.
+``parse_filename`` gives the one reading of the standards. A name outside the standards may still
+be of a private project, and that project must not be requested from an upstream.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from proxy.model import ProjectName, normalize
 _ARCHIVES = r"whl|zip|tgz|tbz2?|txz|tlz|tar|conda|egg(?!-)|7z"
 _SYSTEM_PACKAGES = r"exe|msi|rpm|deb|dmg|pkg"
 
-# More endings may follow: of signatures and digests, of metadata (PEP 658), of unfinished uploads,
-# of second copies ("name.tar (1).gz"). ``.egg-info`` and ``.dist-info`` are no distributions.
+# Other suffixes may follow: of signatures and digests, metadata (PEP 658), unfinished uploads,
+# copies ("name.tar (1).gz"). ``.egg-info`` and ``.dist-info`` are no distributions.
 _SUFFIX = re.compile(rf"\.(?:(?:{_ARCHIVES})|(?P<system>{_SYSTEM_PACKAGES}))(?![a-z0-9])", re.I)
 _MAX_NAME_LENGTH = 255  # characters: no file system has longer names
 
@@ -31,19 +31,19 @@ _DASHES = re.compile(r"\s*[\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d]\s*|\s+-\
 
 
 def looks_like_distribution(filename: str) -> bool:
-    """Whether a suffix of distributions is anywhere in the name, in either case."""
+    """Whether a suffix of distributions is anywhere in the name, in upper or lower case."""
     return _suffix_of(filename) is not None
 
 
 def possible_projects(filename: str) -> tuple[ProjectName, ...]:
-    """The projects, likeliest first; none if the name does not look like a distribution's.
+    """The projects, likeliest first; none if the name does not look like a distribution.
 
-    A name that the standards explain means one project. Else each part of the name before
-    something that can be a version (it begins with a digit, or is the last part) may be the
-    project, for wheels also that before a version and a build tag; and all of it, if nothing in
-    it begins with a digit: a file need not have a version. So ``acme-dash-1.0-py3-none-any.whl``
-    may be of ``acme-dash`` or ``acme``, but ``acme-big-tool-1.0-py3-none-any.whl`` not of
-    ``acme``: one file must not claim every short name that it begins with.
+    A name of the standards means one project. Otherwise each start of the name before a possible
+    version (a part that begins with a digit, or the last part) may be the project; for wheels
+    also the start before a version and a build tag; and the whole name, if no part begins with
+    a digit, since a file need not have a version. So ``acme-dash-1.0-py3-none-any.whl`` may be
+    of ``acme-dash`` or ``acme``, but ``acme-big-tool-1.0-py3-none-any.whl`` is not of ``acme``:
+    one file must not claim each short name that it begins with.
     """
     found = _suffix_of(filename)
     if found is None:
@@ -63,7 +63,7 @@ def possible_projects(filename: str) -> tuple[ProjectName, ...]:
 
 
 def possible_projects_of_folder(folder: str) -> tuple[ProjectName, ...]:
-    """Of a folder in the root: its name, also without a version, as an unpacked sdist has one."""
+    """The projects of a folder in the root: its name, with and without a version at the end."""
     if looks_like_distribution(folder):
         return possible_projects(folder)
     stem = _plain(folder)
@@ -74,7 +74,7 @@ def possible_projects_of_folder(folder: str) -> tuple[ProjectName, ...]:
 
 
 def _suffix_of(filename: str) -> re.Match[str] | None:
-    """The first suffix that has a name in front of it."""
+    """The first suffix after a name."""
     if len(filename) > _MAX_NAME_LENGTH or "." not in filename:
         return None
     return _SUFFIX.search(filename, 1)
@@ -84,12 +84,12 @@ def _names(parts: list[str], *, wheel: bool) -> Iterator[str]:
     versions = list(_version_parts(parts))
     ends = {*versions, len(parts) - 1}
     if wheel and versions and versions[-1] == len(parts) - 1:
-        ends.add(len(parts) - 2)  # what begins with a digit can be the build tag after a version
+        ends.add(len(parts) - 2)  # a part that begins with a digit can be a build tag
     if not versions:
         ends.add(len(parts))
     for end in sorted(ends, reverse=True):
         yield "-".join(parts[:end])
-    if not versions:  # "acme_tool_1.0": the version may stand after another mark than a dash
+    if not versions:  # "acme_tool_1.0": the version may follow another character than a dash
         stem = "-".join(parts)
         yield from (stem[: found.start()] for found in _VERSION_INSIDE.finditer(stem))
 
@@ -99,7 +99,7 @@ def _version_parts(parts: list[str]) -> Iterator[int]:
 
 
 def _without_tags(parts: list[str]) -> list[str]:
-    """Without the tags of a wheel, where there are some."""
+    """The parts without the tags of a wheel."""
     tagged = next((at for at, part in enumerate(parts) if at and _PYTHON_TAG.match(part)), None)
     if tagged is not None and len(parts) - tagged <= _WHEEL_TAGS:
         return parts[:tagged]
@@ -114,7 +114,7 @@ def _project(name: str) -> ProjectName | None:
 
 
 def _plain(name: str) -> str:
-    """With the letters of project names in the place of those that look or mean the same."""
+    """The name with ASCII letters and dashes instead of characters that look or mean the same."""
     if name.isascii() and "%" not in name:
         return _DASHES.sub("-", name).lstrip("-_.~ ")
     decoded = unquote(name, errors="ignore")

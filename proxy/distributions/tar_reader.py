@@ -1,6 +1,4 @@
-"""Tar archives (sdists) read as a stream, in bounded memory. What the members mean is decided
-in ``archive``.
-"""
+"""Reads tar archives (sdists) as a stream, in bounded memory; ``archive`` knows the members."""
 
 from __future__ import annotations
 
@@ -19,16 +17,16 @@ from proxy.distributions.archive_limits import (
 )
 
 MAX_SEARCHED = 200 * 1024 * 1024
-"""Unpacked bytes in which the members are looked for."""
+"""Unpacked bytes in which members are searched."""
 
 MAX_UNPACKED = 2 * 1024 * 1024 * 1024
-"""Bytes that may come out of any stream, however small: a few seconds of work."""
+"""Unpacked bytes that any stream may have, however small: a few seconds of work."""
 
 _CHUNK = 256 * 1024
 _GZIP = b"\x1f\x8b"
 
-# What tarfile and the decompressors raise; a chain of extended headers ends in RecursionError.
-# OSError stays the disk's.
+# Errors of tarfile and the decompressors; a chain of extended headers ends in RecursionError.
+# OSError is not among them: it is an error of the disk.
 _BROKEN = (
     tarfile.TarError,
     zlib.error,
@@ -41,9 +39,9 @@ _BROKEN = (
 
 
 def check_stream(file: BinaryIO, filename: str) -> None:
-    """Make sure that the compressed stream can be read to its end, and is no bomb.
+    """Raises ``UnusableArchive`` if the compressed stream is broken, cut short or a bomb.
 
-    Raises ``UnusableArchive``; a file that is still being copied ends too early.
+    A file that is still being copied is cut short.
     """
     unpacked = 0
     for chunk in _unpacked(file, filename):
@@ -54,7 +52,7 @@ def check_stream(file: BinaryIO, filename: str) -> None:
 def read_at_depth_two(file: BinaryIO, filename: str, name: str) -> bytes:
     """The content of ``<directory>/<name>`` below the only top-level directory.
 
-    Raises ``UnusableArchive`` if there is none, or more than one that could be meant.
+    Raises ``UnusableArchive`` if there is none, or more than one.
     """
     stream = cast(IO[bytes], _Stream(_unpacked(file, filename)))
     found: list[bytes] = []
@@ -78,7 +76,7 @@ def read_at_depth_two(file: BinaryIO, filename: str, name: str) -> bytes:
 
 
 class _TooLarge(UnusableArchive):
-    """The archive goes on, but nobody has looked what comes."""
+    """The limit is reached before the end of the archive."""
 
 
 def _members(archive: tarfile.TarFile) -> Iterator[tuple[list[str], tarfile.TarInfo]]:
@@ -101,7 +99,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 class _Stream:
-    """Chunks as the file that tarfile wants, with a limit on what it may read of them."""
+    """Chunks as the file that tarfile needs, with a limit for the bytes that it reads."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
@@ -114,7 +112,7 @@ class _Stream:
         piece, self._rest = self._rest[:size], self._rest[size:]
         self._left -= len(piece)
         if self._left < 0:
-            raise _TooLarge("it is too large to be looked through")
+            raise _TooLarge("it is too large to be searched")
         return piece
 
 
@@ -134,7 +132,7 @@ def _unpacked(file: BinaryIO, filename: str) -> Iterator[bytes]:
 
 
 def _gunzipped(file: BinaryIO) -> Iterator[bytes]:
-    """The members of a gzip file (RFC 1952); what follows the last and is none is left."""
+    """The members of a gzip file (RFC 1952); bytes after the last member are ignored."""
     data = file.read(_CHUNK)
     if not data.startswith(_GZIP):
         raise UnusableArchive("it is not compressed with gzip")
@@ -160,5 +158,5 @@ def _decompressed(
             raise UnusableArchive("it ends too early; perhaps it is not yet complete")
         try:
             yield member.decompress(data, _CHUNK)
-        except OSError as error:  # how bz2 calls its data invalid; no file is read here
+        except OSError as error:  # bz2 raises it for invalid data; no file is read here
             raise UnusableArchive("its compressed data are damaged") from error

@@ -1,4 +1,4 @@
-"""Targets: a Python and a platform that files are gathered for. Pure, and without a resolver."""
+"""Targets: the Python versions and platforms that files are gathered for. Pure functions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Target:
     """CPython of one minor version on one platform."""
 
     python: str
-    """``3.12``, or ``3.12.4`` where the patch version matters to markers."""
+    """``3.12``, or ``3.12.4`` if the patch version matters to markers."""
     platform: str
     """A platform tag, ``manylinux_2_28_x86_64``."""
 
@@ -57,30 +57,29 @@ class Target:
         return not tags.isdisjoint(_tag_set(self))
 
     def environment(self) -> dict[str, str]:
-        """The values of environment markers (PEP 508), as a resolver takes them.
+        """The values of environment markers (PEP 508), for a resolver.
 
-        Where the patch version is not known it is 0, and release and version of the
-        operating system are empty.
+        An unknown patch version is 0; release and version of the operating system are empty.
         """
         return _environment(self, 0)
 
     def admits(self, marker: Marker | None) -> bool:
-        """Whether what the marker guards may be needed there, with whatever extras and groups.
+        """Whether a requirement with this marker may be needed, with any extras and groups.
 
-        Answers yes where it depends: on the patch version, on an extra or a dependency group,
-        on what is not known of a machine.
+        True also if it depends on the patch version, on an extra or a dependency group, or on
+        values of the machine that are unknown.
         """
         return marker is None or _admits(self, str(marker))
 
     def meets(self, pythons: SpecifierSet) -> bool:
-        """Whether some patch version of the Python is one of these (``requires-python``)."""
+        """Whether any patch version of the Python satisfies the set (``requires-python``)."""
         patches = (_environment(self, patch)["python_full_version"] for patch in (0, _LATEST_PATCH))
         return any(pythons.contains(version, prereleases=True) for version in patches)
 
     def uv_arguments(self) -> list[str]:
-        """How ``uv pip compile`` is told to resolve for this target.
+        """Arguments of ``uv pip compile`` for this target.
 
-        Raises ``ConfigurationError`` for a platform that uv cannot resolve for from here.
+        Raises ``ConfigurationError`` for a platform that uv cannot resolve for on this machine.
         """
         arguments = ["--python-version", self.python]
         if self.platform == str(this_platform()):
@@ -88,7 +87,7 @@ class Target:
         return [*arguments, "--python-platform", _uv_platform(parse_platform(self.platform))]
 
     def uv_environment(self) -> dict[str, str]:
-        """Environment variables that uv needs beside ``uv_arguments``."""
+        """Environment variables that uv needs in addition to ``uv_arguments``."""
         platform = parse_platform(self.platform)
         if platform.family != "macosx":
             return {}
@@ -96,7 +95,7 @@ class Target:
 
 
 def parse_targets(pythons: Iterable[str] = (), platforms: Iterable[str] = ()) -> tuple[Target, ...]:
-    """Every Python on every platform; where none is named, this machine's.
+    """Every Python on every platform; if none is named, those of this machine.
 
     Raises ``ConfigurationError`` with the key ``--python`` or ``--platform``.
     """
@@ -121,7 +120,7 @@ def _minor(target: Target) -> tuple[int, int]:
 def _tags(target: Target) -> tuple[Tag, ...]:
     version = _minor(target)
     interpreter = f"cp3{version[1]}"
-    # The ABI is named, as packaging would else take flags of the Python that runs this.
+    # With an ABI, or packaging would use flags of the running Python.
     abi = interpreter + ("m" if version < (3, 8) else "")
     platforms = parse_platform(target.platform).tags()
     return (
@@ -152,12 +151,12 @@ def _admits(target: Target, marker: str) -> bool:
     from packaging.markers import Marker
 
     try:
-        # Markers have "and" and "or" but no "not": with more of their parts true, none
-        # becomes false, so this never leaves out what some machine and choice of extras needs.
-        judged = Marker(_DEPENDS.sub(_ALWAYS, marker))
-        return any(judged.evaluate(_environment(target, patch)) for patch in (0, _LATEST_PATCH))
+        # Markers have "and" and "or" but no "not": replacing parts by true ones never makes a
+        # marker false, so nothing is left out that any machine and choice of extras needs.
+        widened = Marker(_DEPENDS.sub(_ALWAYS, marker))
+        return any(widened.evaluate(_environment(target, patch)) for patch in (0, _LATEST_PATCH))
     except (ValueError, KeyError, RecursionError):
-        # Comparisons that are not defined, and numbers longer than Python reads.
+        # Undefined comparisons, and numbers with more digits than Python reads.
         return True
 
 
@@ -181,5 +180,5 @@ def _uv_platform(platform: Platform) -> str:
     raise ConfigurationError(
         PLATFORM_OPTION,
         f"uv cannot resolve for {platform} on another machine",
-        "name a lock file that covers it as the source",
+        "use a lock file that covers it as the source",
     )

@@ -1,5 +1,6 @@
-"""Zip archives (wheels, some sdists) read with suspicion: nothing that two readers could
-understand differently is used. What the members mean is decided in ``archive``.
+"""Reads zip archives (wheels, some sdists) strictly; ``archive`` knows the members.
+
+Archives that two readers could understand differently are refused.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ _MAX_COMMENT = 65_535
 _FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
 _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800
 HARMLESS_UNPACKED = 64 * 1024 * 1024
-"""Bytes that the members may have, unpacked, however small the archive is."""
+"""Unpacked bytes that the members may have, however small the archive is."""
 
 _DESCRIPTOR = 24  # bytes at most between a member's data and the next header
 
-# What zipfile raises on archives that are none, beside OSError, which stays the disk's.
+# Errors of zipfile for broken archives. OSError is not among them: it is an error of the disk.
 _BROKEN = (
     zipfile.BadZipFile,
     zlib.error,
@@ -47,10 +48,10 @@ _BROKEN = (
 
 
 def check_end(file: BinaryIO) -> int:
-    """The number of members, once it is sure that the archive fills its file.
+    """The number of members, if the archive fills its file.
 
-    A file that is still being copied does not; nor does an archive with another one, or
-    anything else, before or behind it. Raises ``UnusableArchive``.
+    Raises ``UnusableArchive`` for a file that is still being copied, and for an archive with
+    other bytes before or after it.
     """
     length = file.seek(0, os.SEEK_END)
     tail_start = max(0, length - _END.size - _MAX_COMMENT)
@@ -76,7 +77,7 @@ def check_end(file: BinaryIO) -> int:
 
 @contextmanager
 def opened(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
-    """The archive, once all its headers agree; what breaks while it is read is unusable too."""
+    """The archive, if all its headers agree. Raises ``UnusableArchive``, also while it is read."""
     count = check_end(file)
     try:
         with zipfile.ZipFile(file) as archive:
@@ -101,18 +102,18 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def _end_64(file: BinaryIO, end: int, small: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """The same facts from the 64-bit records, which stand directly before the end record."""
+    """The same values from the 64-bit records, which are directly before the end record."""
     start = end - _LOCATOR_64.size
     locator = _at(file, start, _LOCATOR_64.size) if start > 0 else b""
     if not locator.startswith(b"PK\6\7"):
-        return (end, *small)  # the numbers are just that large
+        return (end, *small)  # no 64-bit records: the values only happen to be the maximum
     _, _, place, _ = _LOCATOR_64.unpack(locator)
     record = _at(file, place, _END_64.size) if place + _END_64.size <= start else b""
     if not record.startswith(b"PK\6\6"):
         raise UnusableArchive("its 64-bit end record is missing")
     _, remaining, _, _, _, _, _, entries, size, offset = _END_64.unpack(record)
     if place + 12 + remaining != start:
-        raise UnusableArchive("something stands between its end records")
+        raise UnusableArchive("there are other bytes between its end records")
     return place, entries, size, offset
 
 
@@ -133,7 +134,7 @@ def _check_members(archive: zipfile.ZipFile) -> None:
 
 
 def _check_local_headers(file: BinaryIO, archive: zipfile.ZipFile) -> None:
-    """Readers that stream see only these; they must tell the same as the central directory."""
+    """Streaming readers see only local headers; they must agree with the central directory."""
     expected, slack = 0, 0
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         if not expected <= info.header_offset <= expected + slack:
@@ -145,7 +146,7 @@ def _check_local_headers(file: BinaryIO, archive: zipfile.ZipFile) -> None:
 
 
 def _end_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:
-    """Where the member's data ends, if its local header says so too."""
+    """The offset after the member's data. Raises ``UnusableArchive`` if its headers disagree."""
     header = _at(file, info.header_offset, _LOCAL.size)
     magic, _, flags, method, _, _, _, packed, unpacked, length, extra = _LOCAL.unpack(header)
     name = _at(file, info.header_offset + _LOCAL.size, length)
@@ -154,9 +155,9 @@ def _end_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:
         or flags & _SIZES_FOLLOW
         or _FULL_32 in (packed, unpacked)
     )
-    same = (magic, method, flags & _SIZES_FOLLOW, name.decode(_coding(flags)))
-    told = (b"PK\3\4", info.compress_type, info.flag_bits & _SIZES_FOLLOW, info.orig_filename)
-    if same != told or not sizes_agree:
+    local = (magic, method, flags & _SIZES_FOLLOW, name.decode(_coding(flags)))
+    listed = (b"PK\3\4", info.compress_type, info.flag_bits & _SIZES_FOLLOW, info.orig_filename)
+    if local != listed or not sizes_agree:
         raise UnusableArchive("its headers contradict each other")
     end: int = info.header_offset + _LOCAL.size + length + extra + info.compress_size
     return end

@@ -1,4 +1,4 @@
-"""Single values of other people's pages: the well-formed come through, the rest is unsaid."""
+"""Checks single values of upstream pages: malformed values are dropped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FRAGMENT = re.compile(r"(?:\A|&)([a-z0-9]+)=([0-9a-fA-F]+)(?=&|\Z)")
 _MAJOR_ONE = re.compile(r"0*1(?:\.[0-9]+)*\Z")
 
 MAX_SIZE = 2**63 - 1
-"""Bytes of a file; more is a mistake."""
+"""Bytes of a file; a larger value is a mistake."""
 _MAX_DEPTH = 32
 
 
@@ -37,7 +37,7 @@ def clean_text(value: Any) -> str | None:
 
 
 def clean_hashes(value: Any) -> dict[str, str]:
-    """Algorithm to lowercase hex. Of algorithms we know the length has to be right, too."""
+    """Algorithm to lowercase hex. Digests of known algorithms must have the right length."""
     if not isinstance(value, Mapping):
         return {}
     found = {
@@ -52,23 +52,21 @@ def clean_hashes(value: Any) -> dict[str, str]:
     }
 
 
-def only_bad_hashes(told: Any) -> bool:
-    """Whether the digests that are told cannot be checked, since none of them is one.
+def only_bad_hashes(value: Any) -> bool:
+    """Whether a file has digests of known algorithms, and all are malformed.
 
-    A file without any is taken at its index's word; one with these is not to be trusted.
+    A file without digests is accepted as it is; a file with malformed ones is not trusted.
     """
-    if isinstance(told, str):
-        told = dict(_PAIRS.findall(told))
-    if not isinstance(told, Mapping):
+    if isinstance(value, str):
+        value = dict(_PAIRS.findall(value))
+    if not isinstance(value, Mapping):
         return False
-    known = {
-        name: digits for name, digits in told.items() if digits and name.lower() in _HEX_LENGTHS
-    }
+    known = {name: each for name, each in value.items() if each and name.lower() in _HEX_LENGTHS}
     return bool(known) and not clean_hashes(known)
 
 
 def fragment_hashes(fragment: str) -> dict[str, str]:
-    """The hashes of algorithms we know in ``sha256=…``, the fragment of an address."""
+    """The hashes of known algorithms in ``sha256=…``, the fragment of an address."""
     return {
         name: hex
         for name, hex in clean_hashes(dict(_FRAGMENT.findall(fragment))).items()
@@ -77,7 +75,7 @@ def fragment_hashes(fragment: str) -> dict[str, str]:
 
 
 def clean_metadata(candidates: Iterable[Any]) -> bool | dict[str, str]:
-    """PEP 714: the first of several keys of the same meaning that is well-formed."""
+    """The first well-formed value of several keys with the same meaning (PEP 714)."""
     for value in candidates:
         if isinstance(value, bool):
             return value
@@ -96,7 +94,7 @@ def clean_yanked(value: Any) -> bool | str:
 
 
 def clean_upload_time(value: Any) -> str | None:
-    """PEP 700's ``yyyy-mm-ddThh:mm:ss[.ffffff]Z``, from any ISO 8601 that names its offset."""
+    """``yyyy-mm-ddThh:mm:ss[.ffffff]Z`` (PEP 700), from any ISO 8601 time with an offset."""
     if not isinstance(value, str):
         return None
     try:
@@ -110,21 +108,21 @@ def clean_upload_time(value: Any) -> str | None:
 
 
 def clean_status(value: Any, reason: Any = None) -> ProjectStatus | None:
-    """PEP 792, from ``{"status": …, "reason": …}`` or from the two by themselves."""
+    """The status (PEP 792), from ``{"status": …, "reason": …}`` or from two single values."""
     if isinstance(value, Mapping):
         value, reason = value.get("status"), value.get("reason")
     return ProjectStatus(value, clean_text(reason)) if value in STATUSES else None
 
 
 def is_supported_version(version: Any) -> bool:
-    """Whether an API version (PEP 629) is one we understand; an absent one is 1.0."""
+    """Whether an API version (PEP 629) is supported; an absent version counts as 1.0."""
     if isinstance(version, bool) or not isinstance(version, (str, int, float)):
         return True
     return _MAJOR_ONE.match(str(version)) is not None
 
 
 def unknown_keys(found: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
-    """What else there is, but for what is nested so deeply that writing it could fail."""
+    """All other values, without those that are nested so deeply that encoding could fail."""
     return {
         k: value for k, value in found.items() if k not in known and _shallow(value, _MAX_DEPTH)
     }

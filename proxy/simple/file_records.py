@@ -1,7 +1,7 @@
-"""Files as PyPI's pages in JSON list them: decoded into types by C code, and judged many at a time.
+"""Files as PyPI's pages in JSON list them, checked in batches.
 
-Of 10,000 files each property is looked at once, by C code that goes through all values of it;
-one look for each file and property would take ten times as long.
+C code checks one property of all files of a batch at a time. Checks of each property of each
+file would take ten times as long for a page of 10,000 files.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from proxy.simple.field_values import MAX_SIZE
 from proxy.simple.urls import are_plain, joined
 
 BATCH_SIZE = 256
-"""Files that are judged at a time: one that is not ordinary costs its neighbours a second look."""
+"""Files of a batch. One unusual file causes a second check of others in the same batch."""
 COMPILE_PATTERN_FROM = 300
-"""Files of a page from which on a search made for its project is worth the making."""
+"""Files of a page from which on compiling a pattern for the project takes less time."""
 
 
 class FileRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="kebab"):
@@ -34,7 +34,7 @@ class FileRecord(msgspec.Struct, gc=False, forbid_unknown_fields=True, rename="k
     requires_python: str | None = None
     core_metadata: bool | Sha256 | None = None
     data_dist_info_metadata: msgspec.Raw = msgspec.Raw(b"null")
-    """Says the same for older clients, and is not looked into if the one above is there."""
+    """The older name of the same field; not decoded if the newer one is present."""
     size: Annotated[int, Meta(ge=0, le=MAX_SIZE)] | None = None
     upload_time: str | None = None
     yanked: bool | str | None = None
@@ -47,14 +47,14 @@ Examine = Callable[[FileRecord], File | None]
 
 
 def fill_metadata(files: Sequence[FileRecord]) -> None:
-    """Let ``core_metadata`` say what only its older name does. Raises ``ValidationError``."""
+    """Fill ``core_metadata`` from the field's older name. Raises ``ValidationError``."""
     for file in files:
         if file.core_metadata is None:
             file.core_metadata = _decode_metadata(file.data_dist_info_metadata)
 
 
 def resolve_addresses(files: Sequence[FileRecord], base: str) -> None:
-    """Let relative addresses be absolute, where a page has such."""
+    """Make relative addresses absolute, on pages that have them."""
     if not files or files[0].url.startswith("http"):
         return
     for file in files:
@@ -66,9 +66,9 @@ def resolve_addresses(files: Sequence[FileRecord], base: str) -> None:
 def convert_files(
     project: ProjectName, files: Sequence[FileRecord], examine: Examine
 ) -> list[File]:
-    """Ordinary files as they are, and what ``examine`` makes of the others."""
+    """Ordinary files as they are; ``examine`` converts the others, or drops them (None)."""
     named = _by_pattern(project) if len(files) >= COMPILE_PATTERN_FROM else _one_by_one(project)
-    shared: dict[str, str] = {}  # a page has few different texts, thousands of times
+    shared: dict[str, str] = {}  # a page has few different texts, each thousands of times
     found: list[File] = []
     for start in range(0, len(files), BATCH_SIZE):
         for part in _sorted_out(files[start : start + BATCH_SIZE], named):
@@ -82,7 +82,7 @@ def convert_files(
 def _sorted_out(
     files: Sequence[FileRecord], named: Named
 ) -> Iterator[Sequence[FileRecord] | FileRecord]:
-    """Ordinary files, as many as stand together, and others one by one."""
+    """Ordinary files in runs, and all other files one by one."""
     if _are_ordinary(files, named):
         yield files
     elif len(files) == 1:
@@ -109,7 +109,7 @@ def _file(file: FileRecord, shared: dict[str, str]) -> File:
 
 
 def _are_ordinary(files: Sequence[FileRecord], named: Named) -> bool:
-    """Whether nothing of these files has to be looked into."""
+    """Whether no value of these files needs a closer check."""
     metadata = [file.core_metadata for file in files]
     digests = [each.sha256 for each in metadata if type(each) is Sha256]
     provenance = [file.provenance for file in files if file.provenance]
@@ -122,7 +122,7 @@ def _are_ordinary(files: Sequence[FileRecord], named: Named) -> bool:
 
 
 def _are_digests(texts: Sequence[str]) -> bool:
-    """Whether all, whose length is right, are lowercase hex."""
+    """Whether all texts, whose lengths are checked already, are lowercase hex."""
     return not "".join(texts).encode().translate(None, b"0123456789abcdef")
 
 
@@ -133,7 +133,7 @@ _SHAPES = {b"0000-00-00T00:00:00Z"} | {
 
 
 def _are_times(texts: Sequence[str]) -> bool:
-    """Whether all are times as PEP 700 writes them."""
+    """Whether all are times in the form of PEP 700."""
     shapes = "\n".join(texts).encode().translate(_AS_ZEROS).split(b"\n")
     if texts and not _SHAPES.issuperset(shapes):
         return False
@@ -146,7 +146,7 @@ def _are_times(texts: Sequence[str]) -> bool:
 
 @lru_cache(maxsize=64)
 def _by_pattern(project: ProjectName) -> Named:
-    """Whether file names are plainly the project's."""
+    """A check that file names are plainly of the project, by a compiled pattern."""
     match = re.compile(rf"(?:{plain_filename_pattern(project)}\n)*\Z").match
 
     def named(filenames: Sequence[str]) -> bool:
@@ -157,5 +157,5 @@ def _by_pattern(project: ProjectName) -> Named:
 
 
 def _one_by_one(project: ProjectName) -> Named:
-    """The same without making a search for the project, which takes longer than for a few."""
+    """The same check without a compiled pattern, for few files."""
     return lambda filenames: all(is_plain_filename(name, project) for name in filenames)

@@ -15,7 +15,7 @@ from html.entities import html5
 from typing import NamedTuple
 
 MAX_TAGS = 3_000_000
-"""Tags of a document; the largest honest listings have some twelve for each link."""
+"""Tags of a document; the largest honest listings have about twelve for each link."""
 MAX_VALUE = 64 * 1024
 """Bytes of an attribute's value; longer ones count as absent."""
 MAX_UNUSUAL_TAGS = 20_000
@@ -36,7 +36,7 @@ _RAW_TEXT_ELEMENTS = {
     name: re.compile(rb"</" + name + rb"(?=[\s/>])", re.IGNORECASE)
     for name in (b"script", b"style", b"textarea", b"xmp", b"iframe", b"noembed", b"noframes")
 }
-"""Elements whose content is text up to their own end tag."""
+"""Elements whose content is text up to the end tag of the same name."""
 _REFERENCE = re.compile(
     r"&(?:#[0-9]{1,7}+;?|#[xX][0-9a-fA-F]{1,6}+;?|([a-zA-Z][a-zA-Z0-9]{1,31}+)(;|(?![=a-zA-Z0-9])))"
 )
@@ -48,9 +48,9 @@ class TooManyTags(ValueError):
 
 class Tag(NamedTuple):
     name: bytes
-    """In lower case; of an end tag with the slash before it."""
+    """In lower case; of an end tag with the slash before the name."""
     attributes: bytes
-    """As they are written."""
+    """As written in the document."""
     start: int
     """Offset of its first byte in the document."""
     end: int
@@ -58,7 +58,7 @@ class Tag(NamedTuple):
 
 
 def tags(document: bytes) -> Iterator[Tag]:
-    """The tags outside of comments and scripts. Raises ``TooManyTags``."""
+    """The tags outside comments and scripts. Raises ``TooManyTags``."""
     at = 0
     for _ in range(MAX_TAGS):
         found = _TAG.search(document, at)
@@ -91,9 +91,8 @@ def _end_of_raw(document: bytes, name: bytes, at: int) -> int:
 class AttributeReader:
     """Reads the attributes of the tags of one document.
 
-    Tags as nearly all servers write them are read by a pattern. All others are left to
-    BeautifulSoup, one at a time: of these both the size and the number are bounded, since each
-    takes 40 microseconds and more.
+    A pattern reads tags in the form that nearly all servers write. BeautifulSoup reads all
+    others, one at a time, each in 40 microseconds and more; so their size and number are bounded.
     """
 
     def __init__(self) -> None:
@@ -129,9 +128,9 @@ class AttributeReader:
 
 
 def _soup_attributes(attributes: str) -> Mapping[str, object]:
-    """Attributes of any form, in whose values character references are still as written.
+    """Attributes of any form; character references in their values are not replaced yet.
 
-    They are, as older releases of Python take ``&region=x`` in an address for a reference.
+    Older releases of Python would replace ``&reg`` in an address with ``&region=x``.
     """
     from bs4 import BeautifulSoup
 
@@ -160,5 +159,5 @@ def _character(reference: re.Match[str]) -> str:
 
 
 def plain_text(document: bytes) -> str:
-    """The text of a piece of a document that has no tags, without blanks around it."""
+    """The text of a piece of a document without tags, stripped."""
     return attribute_text(document.decode("utf-8", "replace")).strip()

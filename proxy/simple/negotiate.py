@@ -1,4 +1,4 @@
-"""Which form of a page a client wants (RFC 9110 section 12.5, PEP 691): headers in, choice out."""
+"""Chooses the form of a page from a client's headers (RFC 9110 section 12.5, PEP 691)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _V1_HTML = "application/vnd.pypi.simple.v1+html"
 
 
 class MediaType(Enum):
-    """The forms a page is sent in; the value is the header ``Content-Type``."""
+    """The forms of a page; the value is the header ``Content-Type``."""
 
     JSON = _V1_JSON
     HTML_V1 = _V1_HTML + "; charset=utf-8"
@@ -40,7 +40,8 @@ _RANGES = {
     MediaType.TEXT_HTML: "text/*",
 }
 _RANK_IF_NAMED = (MediaType.TEXT_HTML, MediaType.HTML_V1, MediaType.JSON)
-"""Worst first. Who names JSON can read it and gets it; who only says ``*/*`` likely cannot."""
+"""Worst first. A client that names JSON gets JSON; one that sends only ``*/*`` gets HTML, as
+it probably cannot read JSON."""
 
 _QUALITY = re.compile(r"0(?:\.[0-9]{0,3})?\Z|1(?:\.0{0,3})?\Z")
 _TOKENS = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+(?:/[a-z0-9!#$%&'*+.^_`|~-]+)?\Z")
@@ -48,9 +49,9 @@ _TOKENS = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+(?:/[a-z0-9!#$%&'*+.^_`|~-]+)?\Z"
 
 @lru_cache(maxsize=256)
 def choose_media(accept: str | None, format: str | None = None) -> MediaType:
-    """The form to answer in, by the header ``Accept`` and the query's ``format``.
+    """The form for the header ``Accept`` and the query's ``format``.
 
-    Never refuses: a client that accepts nothing we have gets ``text/html``, as from PyPI.
+    A client that accepts none of the forms gets ``text/html``, as from PyPI.
     """
     if asked := _NAMES.get((format or "").strip().lower().replace(" ", "+")):
         return asked
@@ -74,14 +75,14 @@ def choose_media(accept: str | None, format: str | None = None) -> MediaType:
 
 @lru_cache(maxsize=256)
 def accepts_gzip(accept_encoding: str | None) -> bool:
-    """Whether the header ``Accept-Encoding`` allows gzip; without it we do not compress."""
+    """Whether the header ``Accept-Encoding`` allows gzip; False without the header."""
     codings = dict(_weighted(accept_encoding or ""))
     codings["gzip"] = codings.get("gzip", codings.get("x-gzip", codings.get("*", 0.0)))
     return codings["gzip"] > 0
 
 
 def _weighted(header: str) -> Iterator[tuple[str, float]]:
-    """The elements of a list header with their weights; those that cannot be read are skipped."""
+    """The elements of a list header with their weights; malformed elements are skipped."""
     for element in header.lower().split(","):
         value, *parameters = (part.strip() for part in element.split(";"))
         pairs = (parameter.partition("=") for parameter in parameters)

@@ -1,7 +1,4 @@
-"""What all pages have in common once read, from JSON or from HTML.
-
-Which files of a page are on servers that may be asked; which those are, the caller says.
-"""
+"""Makes pages from parsed files, of JSON and HTML alike, and drops files on refused servers."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from proxy.simple.field_values import QUARANTINED
 from proxy.simple.urls import origin, roots
 
 MAX_FILES = 250_000
-"""Files of a page; the largest projects of PyPI have some 30,000."""
+"""Files of a page; the largest projects of PyPI have about 30,000."""
 
 
 def make_page(
@@ -30,11 +27,10 @@ def make_page(
     meta: Mapping[str, Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> ProjectPage:
-    """A page of these files, each name once: the first counts, so that nothing that follows can
-    take its digest away.
+    """A page of these files. The first file of a name counts: later ones cannot drop its digest.
 
-    A quarantined project offers none (PEP 792). Versions that are not a list of texts are
-    replaced by what the file names tell.
+    A quarantined project has no files (PEP 792). Versions that are not a list of texts are
+    replaced with those of the file names.
     """
     if status is not None and status.status == QUARANTINED:
         files = ()
@@ -45,8 +41,8 @@ def make_page(
             by_name.setdefault(file.filename, file)
         listed = tuple(by_name.values())
     if not isinstance(versions, list) or not set(map(type, versions)) <= {str}:
-        told = (version_of(file.filename, project) for file in listed)
-        versions = dict.fromkeys(version for version in told if version)
+        found = (version_of(file.filename, project) for file in listed)
+        versions = dict.fromkeys(version for version in found if version)
     return ProjectPage(
         project,
         listed,
@@ -61,10 +57,10 @@ def make_page(
 def drop_refused_hosts(
     page: ProjectPage, allowed: Callable[[str], bool]
 ) -> tuple[ProjectPage, list[File]]:
-    """The page without the files on refused servers, and those files, to be logged.
+    """The page without the files on refused servers, and those files, for the log.
 
-    ``allowed`` is given ``https://host[:port]``, once for each that occurs. An address of
-    provenance on a refused server is taken off its file.
+    ``allowed`` is called once for each ``https://host[:port]``. A provenance address on a refused
+    server is removed from its file.
     """
     provenance = [file.provenance for file in page.files if file.provenance]
     servers = roots([*(file.url for file in page.files), *provenance])

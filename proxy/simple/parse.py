@@ -1,4 +1,4 @@
-"""Project pages as some server sent them, to our own form. Fetching them happens elsewhere."""
+"""Parses project pages of any server, in JSON or HTML."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ __all__ = ["drop_refused_hosts", "parse_page"]
 def parse_page(
     project: ProjectName, body: bytes, content_type: str, url: str, source: str
 ) -> ProjectPage:
-    """The page in ``body``, whatever the server called it.
+    """The page in ``body``, also if the server sent a wrong content type.
 
-    ``url`` is where it was found in the end, after redirects; links are relative to it.
-    ``source`` names the index. Files that are not the project's, or whose names or addresses
-    cannot be trusted, are left out, and so is every value that is malformed. Raises
-    ``UnreadablePage``, and nothing else whatever the bytes.
+    ``url`` is the address after redirects; links are relative to it. ``source`` is the name of
+    the index. Files of other projects, files with unsafe names or addresses, and malformed
+    values are left out. Raises ``UnreadablePage``, and nothing else whatever the bytes.
     """
     if is_json(content_type, body):
         return parse_json(project, body, url, source)
@@ -28,7 +27,7 @@ def parse_page(
 
 
 def is_json(content_type: str, body: bytes) -> bool:
-    """By the type that the server names; where this is neither, by the first character."""
+    """Whether to read JSON: by the content type, or by the first character if that is neither."""
     media_type = content_type.lower().partition(";")[0]
     first = body[:1024].removeprefix(codecs.BOM_UTF8).lstrip()[:1]
     return "json" in media_type or ("html" not in media_type and first == b"{")

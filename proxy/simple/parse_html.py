@@ -1,4 +1,4 @@
-"""Project pages in HTML (PEP 503), and directory listings of web servers."""
+"""Parses project pages in HTML (PEP 503), and directory listings of web servers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_LINKS = 500_000
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([a-z0-9._:-]+)")
 _CHARSETS = ("utf-8", "utf-16", "ascii", "iso8859", "cp125", "koi8", "gb", "big5", "euc_", "shift")
-"""Starts of the names of what web servers send; Python knows others that are traps."""
+"""Prefixes of the charsets that web servers send; some other codecs of Python are unsafe."""
 _BASE_TAG = re.compile(rb"<base[\s/]", re.IGNORECASE)
 _SHA256 = re.compile(r"sha256=([0-9a-f]{64})\Z")
 _METADATA_ATTRIBUTES = ("data-core-metadata", "data-dist-info-metadata")
@@ -43,17 +43,17 @@ _META_ATTRIBUTES = frozenset((b"name", b"content"))
 _OTHER_ROOT_ELEMENTS = frozenset(
     b"svg math rss feed urlset sitemapindex rdf:rdf error errors multistatus d:multistatus".split()
 )
-"""First elements of documents that may hold links and are no HTML."""
+"""First elements of documents that are no HTML, but may have links."""
 _FRAME_ELEMENTS = frozenset(
     b"html head meta base title link body br hr p div main section h1 h2 pre ul ol table".split()
 )
 """Elements of an empty listing that has no text."""
 _NO_TEXT = re.compile(rb"<!--(?:-?>|.*?-->)|<[!?/][^>]*>", re.DOTALL)
-"""What may stand between two tags and is no text."""
+"""Comments and declarations between two tags, which are no text."""
 MAX_FRAME = 64
 """Tags of an empty frame."""
 MAX_HEADING = 4096
-"""Bytes of a heading that are looked at."""
+"""Bytes of a heading that are read."""
 _LINKS_FOR = re.compile(r"\blinks for\s+(\S+)", re.IGNORECASE)
 _DIRECTORY = re.compile(  # of Apache, nginx, lighttpd, Python, Tomcat, Jetty
     r"\b(?:index of|directory listing (?:for|of)|directory:)\s+\S*/", re.IGNORECASE
@@ -61,16 +61,16 @@ _DIRECTORY = re.compile(  # of Apache, nginx, lighttpd, Python, Tomcat, Jetty
 
 
 class _NoListing(ValueError):
-    """The document is something else than a list of files."""
+    """The document is no list of files."""
 
 
 def parse_html(
     project: ProjectName, body: bytes, parameters: str, url: str, source: str
 ) -> ProjectPage:
-    """The page in ``body``; ``parameters`` are those of its content type, in lower case.
+    """The page in ``body``; ``parameters`` are those of the content type, in lower case.
 
-    Raises ``UnreadablePage``, also for documents that list no files and are no listing: a login
-    form, an error page, XML of another kind.
+    Raises ``UnreadablePage``, also for documents that are no listing: a login form, an error
+    page, other XML.
     """
     document = _as_utf8(body, parameters)
     try:
@@ -96,7 +96,7 @@ def _as_utf8(body: bytes, parameters: str) -> bytes:
         codec = "utf-8"
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         codec = "utf-16"
-    elif codec.startswith("utf-16") and b"\0" not in body:  # a wrong label: ASCII would have NULs
+    elif codec.startswith("utf-16") and b"\0" not in body:  # a wrong label: UTF-16 has NULs
         codec = "utf-8"
     if codec not in ("utf-8", "ascii") and codec.startswith(_CHARSETS):
         body = body.decode(codec, "replace").encode()
@@ -104,7 +104,7 @@ def _as_utf8(body: bytes, parameters: str) -> bytes:
 
 
 def _read(project: ProjectName, document: bytes, url: str) -> tuple[dict[str, str], list[File]]:
-    """Its ``pypi:`` metas and files. Raises ``TooManyTags`` and ``_NoListing``."""
+    """The ``pypi:`` metas and the files. Raises ``TooManyTags`` and ``_NoListing``."""
     reader = AttributeReader()
     base = _base(document, url, reader)
     metas: dict[str, str] = {}
@@ -118,15 +118,15 @@ def _read(project: ProjectName, document: bytes, url: str) -> tuple[dict[str, st
             if links > MAX_LINKS or len(files) > MAX_FILES:
                 raise TooManyTags(f"more than {MAX_LINKS:,} links or {MAX_FILES:,} files")
         elif tag.name == b"meta":
-            said = reader.read(tag, _META_ATTRIBUTES)
-            name = said.get("name", "")
-            if name.startswith("pypi:") and "content" in said:
-                metas.setdefault(name.removeprefix("pypi:"), said["content"])
+            meta = reader.read(tag, _META_ATTRIBUTES)
+            name = meta.get("name", "")
+            if name.startswith("pypi:") and "content" in meta:
+                metas.setdefault(name.removeprefix("pypi:"), meta["content"])
     return metas, files
 
 
 def _html_tags(document: bytes) -> Iterator[Tag]:
-    """Its tags. Raises ``_NoListing`` for XML of another kind."""
+    """The tags of a document. Raises ``_NoListing`` for XML that is no HTML."""
     is_xml = document.lstrip()[:5].lower() == b"<?xml"
     found = tags(document)
     for tag in found:
@@ -180,12 +180,12 @@ def _hashes(fragment: str) -> Mapping[str, str]:
 
 
 def _yanked(attributes: dict[str, str]) -> bool | str:
-    """The attribute means yanked by being there, whatever it says (PEP 592)."""
+    """The presence of the attribute means yanked, whatever its value (PEP 592)."""
     return "data-yanked" in attributes and (clean_text(attributes["data-yanked"]) or True)
 
 
 def _metadata(attributes: dict[str, str]) -> bool | Mapping[str, str]:
-    """PEP 714: the first of the two attributes that is well-formed."""
+    """The first well-formed value of the two attributes (PEP 714)."""
     for value in filter(None, map(attributes.get, _METADATA_ATTRIBUTES)):
         if value.lower() in ("true", "false"):
             return value.lower() == "true"
@@ -200,16 +200,16 @@ def _size(value: str | None) -> int | None:
 
 
 def _specifier(value: str | None) -> str | None:
-    """Escaped twice, as some servers do, no client understands it; it never has a real ``&``."""
+    """Some servers escape the value twice, which no client reads; it never contains ``&``."""
     known = clean_text(value)
     return known.replace("&gt;", ">").replace("&lt;", "<") if known else None
 
 
 def _is_listing(project: ProjectName, document: bytes) -> bool:
-    """Whether a document without files is the list of a project that has none.
+    """Whether a document without files is the page of a project that has none.
 
-    Either its title or heading says so, or it is an empty frame: a few elements from ``html``
-    on, without text, image or script.
+    Either its title or heading is that of a listing, or the document is empty: a few elements
+    such as ``html`` and ``body``, without text, image or script.
     """
     heading, parts, end = b"", [b""], 0
     names: set[bytes] = set()

@@ -1,7 +1,7 @@
-"""Project pages in JSON (PEP 691).
+"""Parses project pages in JSON (PEP 691).
 
-A page as PyPI sends it is decoded into types by C code, and little is left to look at. Any
-other is decoded untyped and each value examined; both ways mean the same.
+C code decodes a page in PyPI's form into types, and few checks remain. Any other page is decoded
+without types and each value is examined; both ways give the same result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from proxy.simple.urls import last_segment, resolve
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True, rename="kebab"):
-    """Values that may be of any shape are decoded later, where they are small enough."""
+    """Values that may have any shape are decoded later, if they are small enough."""
 
     files: list[FileRecord]
     meta: Raw = Raw()
@@ -53,16 +53,17 @@ _FILE_KEYS = frozenset((*FileRecord.__struct_encode_fields__, *_METADATA_KEYS, *
 
 
 MAX_EXAMINED = 2_000
-"""Files of an ordinary page that are not ordinary: the oldest projects have some hundreds."""
+"""Unusual files of an ordinary page: the oldest projects have some hundreds."""
 MAX_META = 256 * 1024
+"""Bytes of ``meta``, ``name`` and ``project-status`` in an ordinary page."""
 MAX_VERSIONS = 8 * 2**20
-"""Bytes of these values in an ordinary page."""
+"""Bytes of ``versions`` in an ordinary page."""
 _NOT_JSON = "its page is not the JSON of the Simple API"
 _TOO_MANY_FILES = f"its page lists more than {MAX_FILES:,} files"
 
 
 class _NotOrdinary(ValueError):
-    """The page is not written as PyPI writes its own."""
+    """The page is not in PyPI's form."""
 
 
 def parse_json(project: ProjectName, body: bytes, url: str, source: str) -> ProjectPage:
@@ -71,8 +72,9 @@ def parse_json(project: ProjectName, body: bytes, url: str, source: str) -> Proj
 
 
 def parse_ordinary(project: ProjectName, body: bytes, url: str, source: str) -> ProjectPage | None:
-    """The page in ``body`` if it is written as PyPI writes it; time and memory are bounded by
-    its length. Raises ``UnreadablePage``.
+    """The page in ``body`` if it is in PyPI's form, else None.
+
+    The length of ``body`` bounds time and memory. Raises ``UnreadablePage``.
     """
     examined = count()
 
@@ -125,7 +127,7 @@ def _page(project: ProjectName, top: dict[str, Any], files: list[File], source: 
     meta = top.get("meta")
     is_anonymous = not isinstance(meta, dict) and top.get("name") is None
     if not files and is_anonymous and not _PAGE_KEYS.issuperset(top):
-        raise UnreadablePage(source, _NOT_JSON)  # other JSON may have a list of "files", too
+        raise UnreadablePage(source, _NOT_JSON)  # other JSON may have "files", too
     meta = meta if isinstance(meta, dict) else {}
     if not is_supported_version(meta.get("api-version")):
         raise UnreadablePage(source, "its page is of an API version that is not known here")

@@ -1,6 +1,6 @@
-"""The program of a process that reads one page: the document on standard input, the page out.
+"""The program of a process that parses one page: from standard input to standard output.
 
-It imports little, so that it starts in some 70 ms; its memory and time are limited.
+It imports little, so that it starts in about 70 ms; its memory and time are limited.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from proxy.model import ProjectName, ProjectPage
 from proxy.simple.parse import parse_page
 
 MAX_MEMORY = 768 * 2**20
-"""Bytes of address space. A page of 64 MiB with as many files as may be needs about 400 MiB."""
+"""Bytes of address space. A page of 64 MiB with the most files needs about 400 MiB."""
 MAX_CPU_SECONDS = 10
-"""Of computing time. A page that has as many links and tags as may be takes 2 to 4."""
+"""Seconds of CPU time. A page with the most links and tags takes 2 to 4."""
 TOO_EXPENSIVE = "its page takes more memory or time to read than a list of files does"
 
 
 class Outcome(msgspec.Struct):
-    """The page, or why there is none."""
+    """The page, or the reason why there is none."""
 
     page: ProjectPage | None = None
     reason: str = ""
 
 
 def outcome_of(output: bytes) -> Outcome:
-    """What the process said. Without words it ran into a limit."""
+    """The outcome that the process wrote; without output it ran into a limit."""
     return msgspec.json.decode(output, type=Outcome) if output else Outcome(reason=TOO_EXPENSIVE)
 
 
@@ -50,14 +50,14 @@ def main(project: str, content_type: str, url: str, source: str) -> None:
 
 
 def _limit() -> None:
-    with suppress(ImportError, OSError, ValueError):  # on Windows there are none
+    with suppress(ImportError, OSError, ValueError):  # Windows has no such limits
         import resource
 
-        for what, most in (
+        for resource_kind, limit in (
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_CPU, MAX_CPU_SECONDS),
             (resource.RLIMIT_AS, MAX_MEMORY),
         ):
-            _, hard = resource.getrlimit(what)
-            allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(what, (allowed, allowed))
+            _, hard = resource.getrlimit(resource_kind)
+            allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(resource_kind, (allowed, allowed))

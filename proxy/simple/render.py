@@ -1,8 +1,6 @@
-"""Pages and project lists as JSON (PEP 691); with ``render_html`` all that is rendered.
+"""Renders pages and lists of projects as JSON (PEP 691) and HTML (PEP 503), and their links.
 
-Pages and project lists as HTML (PEP 503, frozen at API version 1.4 by PEP 833).
-
-Under which addresses clients get the files of a page.
+HTML is frozen at API version 1.4 (PEP 833): later fields are in JSON only.
 """
 
 from __future__ import annotations
@@ -51,7 +49,7 @@ _PAGE_KEYS = frozenset(("meta", "name", "versions", "project-status", "files"))
 
 
 def _encode_mapping(value: Any) -> Any:
-    """Mappings other than ``dict``, which msgspec does not encode by itself."""
+    """Encode mappings other than ``dict``, which msgspec does not encode itself."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"not JSON: {type(value).__name__}")
@@ -61,9 +59,9 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_encode_mapping)
 
 
 def page_json(page: ProjectPage, links: Links, provenance: Links | None = None) -> bytes:
-    """The page in JSON. Optional keys are left out where unknown: ``null`` breaks clients.
+    """The page in JSON. Unknown optional values are left out: ``null`` breaks clients.
 
-    ``provenance``: the links that provenance addresses are made from, if not ``links``.
+    ``provenance``: the links for provenance addresses, if they differ from ``links``.
     """
     return b"".join(json_pieces(page, links, provenance))
 
@@ -71,7 +69,7 @@ def page_json(page: ProjectPage, links: Links, provenance: Links | None = None) 
 def json_pieces(
     page: ProjectPage, links: Links, provenance: Links | None = None
 ) -> Iterator[bytes]:
-    """The same in pieces that are small, of however many files: the start, files, the end."""
+    """The same in small pieces, however many files there are: the start, files, the end."""
     yield _ENCODER.encode(_start(page))[:-1] + b',"files":['
     between = b""
     for files in batches(page.files):
@@ -130,10 +128,8 @@ def projects_json(names: Iterable[ProjectName]) -> bytes:
     return _ENCODER.encode({"meta": {"api-version": API_VERSION}, "projects": projects})
 
 
-"""For good: what came later is in JSON only."""
-
 _FRAGMENTS = ("sha256", "sha512", "sha384", "blake2b", "md5")
-"""Best first. Only these: a client rejects the whole page at the sight of a ``#sha1=``."""
+"""Best first. No others: some clients reject a whole page because of one ``#sha1=``."""
 
 _SPECIAL = re.compile(r"[&<>\"'\x00-\x1f]").search
 _ESCAPES = {
@@ -141,11 +137,11 @@ _ESCAPES = {
     **{code: "\N{REPLACEMENT CHARACTER}" for code in range(32) if chr(code) not in "\t\n\r"},
     **str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}),
 }
-"""Line breaks too: some clients read anchors by regular expression, line by line."""
+"""Line breaks too: some clients read anchors with a regular expression, line by line."""
 
 
 def page_html(page: ProjectPage, links: Links, provenance: Links | None = None) -> bytes:
-    """The page in HTML, one anchor per line. What only JSON has is left out.
+    """The page in HTML, one anchor per line. Fields that only JSON has are left out.
 
     ``provenance`` as in ``page_json``.
     """
@@ -155,7 +151,7 @@ def page_html(page: ProjectPage, links: Links, provenance: Links | None = None) 
 def html_pieces(
     page: ProjectPage, links: Links, provenance: Links | None = None
 ) -> Iterator[bytes]:
-    """The same in pieces that are small, of however many files: the start, files, the end."""
+    """The same in small pieces, however many files there are: the start, files, the end."""
     yield _bytes(_html_start(f"Links for {page.project}", _metas(page.status)))
     for files in batches(page.files):
         urls = links(page.project, files)
@@ -211,7 +207,7 @@ def _escape(text: str) -> str:
 
 
 _escape_again = lru_cache(maxsize=1024)(_escape)
-"""For what many files of a page share."""
+"""For values that many files of a page share."""
 
 
 def _metas(status: ProjectStatus | None) -> str:
@@ -246,18 +242,18 @@ def _bytes(text: str) -> bytes:
 
 
 Links = Callable[[ProjectName, Sequence[File]], list[str]]
-"""The address under which a client gets each of the files, without fragment or query.
+"""The addresses of files for clients, without fragment or query.
 
-Of all at once, since one call for each of 10,000 files takes longer than all the rest of it.
+For many files at a time, since 10,000 calls would take longer than all other rendering.
 """
 
 FILES_PER_PIECE = 500
-"""Files that are rendered at a time."""
+"""Files that are rendered as one piece."""
 _UNRESERVED = (string.ascii_letters + string.digits + "-._~").encode()  # RFC 3986, section 2.3
 
 
 def relative_links(project: ProjectName, files: Sequence[File]) -> list[str]:
-    """The files' addresses relative to their page, so that pages are the same behind any host."""
+    """Addresses relative to the page, so that the page is the same under any host name."""
     names = [file.filename for file in files]
     if "".join(names).encode().translate(None, _UNRESERVED):
         names = [quote(name, safe="") for name in names]
@@ -266,18 +262,18 @@ def relative_links(project: ProjectName, files: Sequence[File]) -> list[str]:
 
 
 def batches(files: Sequence[File]) -> Iterator[Sequence[File]]:
-    """A page's files, as many at a time as make a piece of it."""
+    """The files of a page, in the batches of its pieces."""
     return (
         files[start : start + FILES_PER_PIECE] for start in range(0, len(files), FILES_PER_PIECE)
     )
 
 
 def absolute_links(root: str) -> Links:
-    """Addresses below ``root``, which ends in ``/``.
+    """Addresses below ``root``, which ends with ``/``.
 
-    For provenance alone, whose address is the file's plus ``.provenance`` and which PEP 740
-    wants absolute. Without a public address in the settings it is relative like all others:
-    better than none, as no address can be told from what clients send.
+    Only for provenance, whose address is that of the file plus ``.provenance``; PEP 740 demands
+    an absolute address. Without a public address in the settings it is relative like all others:
+    better than none, since headers of clients do not reveal the public address reliably.
     """
 
     def links(project: ProjectName, files: Sequence[File]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Addresses as other people's pages spell them: resolved, cleaned and taken apart."""
+"""Resolves, cleans and splits the addresses on upstream pages."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ _UNCLEAN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 _plain = re.compile(
     r"https?://[a-z0-9._-]+(?::[0-9]{1,5})?/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*\Z"
 ).match
-"""Whether ``resolve`` gives the address back as it is."""
+"""Whether ``resolve`` returns the address unchanged."""
 _SEGMENT = r"[A-Za-z0-9_~%-][A-Za-z0-9._~%!$&'()*+,=@-]*"
 _relative = re.compile(rf"(/|(?:\.\./)*)((?:{_SEGMENT}/)*{_SEGMENT})\Z").match
-"""A path from the root, or from some levels up, with nothing else in it to be resolved."""
+"""A path from the root, or after some ``../``, in which nothing else has to be resolved."""
 _PLAIN = (string.ascii_letters + string.digits + "._~!$&'()*+,;=:@%/?-").encode()
 
 
 def are_plain(links: Sequence[str]) -> bool:
-    """Whether ``resolve`` gives all of these back as they are; quick for many of few servers."""
+    """Whether ``resolve`` returns all links unchanged; quick for many links of few servers."""
     return all(map(_plain, roots(links))) and not "".join(links).encode().translate(None, _PLAIN)
 
 
 def roots(links: Sequence[str]) -> set[str]:
-    """The origins of absolute addresses, each with the slash after it, without which there is
-    none; quick for many addresses of few servers.
+    """The origins of absolute addresses, each with the slash after it.
+
+    An address without that slash has the origin "". Quick for many addresses of few servers.
     """
     first = _root(links[0]) if links else ""
     others = [link for link in links if not link.startswith(first)] if first else links
@@ -43,8 +44,8 @@ def _root(link: str) -> str:
 def resolve(base: str, link: str) -> tuple[str, str] | None:
     """The absolute address of a link, without user and password, and its fragment.
 
-    Path and query stay as they are spelled: signatures cover the spelling. None for what is
-    no address of a file on the web: other schemes, no path, control characters, backslashes.
+    Path and query keep their spelling, since signatures cover it. None for other schemes, and
+    for addresses without a path, with control characters or with backslashes.
     """
     if _plain(link):
         return link, ""
@@ -54,7 +55,7 @@ def resolve(base: str, link: str) -> tuple[str, str] | None:
 
 
 def joined(base: str, link: str) -> str | None:
-    """What ``resolve`` gives for a relative link as other indexes write them; None for others."""
+    """The result of ``resolve`` for a relative link of the usual form; None for others."""
     match = _relative(link)
     root = match and _above(base, match[1])
     return root + match[2] if match and root else None
@@ -83,7 +84,7 @@ def _resolved(base: str, link: str) -> tuple[str, str] | None:
 
 
 def last_segment(url: str) -> str | None:
-    """The last segment of the path, decoded once; None if that gives no text."""
+    """The last segment of the path, percent-decoded once; None if the result is no UTF-8."""
     segment = url.partition("#")[0].partition("?")[0].rpartition("/")[2]
     try:
         return unquote(segment, errors="strict") if "%" in segment else segment
@@ -92,5 +93,5 @@ def last_segment(url: str) -> str | None:
 
 
 def origin(url: str) -> str:
-    """Scheme, host and port: all before the third slash."""
+    """Scheme, host and port: everything before the third slash."""
     return "/".join(url.split("/", 3)[:3])
