@@ -15,7 +15,7 @@ from proxy.composition import Cache, open_cache
 from proxy.config import load_settings
 from proxy.maintenance import cached_files, projects_in, purge, purge_everything, stats, verify
 from proxy.model import normalize
-from proxy.runtime import count_text, size_text, stamp
+from proxy.runtime import count_text, size_text, timestamp_text
 from proxy.storage import ChangedFiles
 
 
@@ -98,7 +98,7 @@ def changed_command(config: Path | None, **flags: Any) -> None:
         if not found:
             click.echo("no file has changed upstream since it was first seen", err=True)
         for project, filename, change in found:
-            click.echo(f"{stamp(change.noticed)}  {project}  {filename}")
+            click.echo(f"{timestamp_text(change.noticed)}  {project}  {filename}")
             click.echo(f"  {change.seen} -> {change.now}")
         return 0
 

@@ -27,7 +27,7 @@ from proxy.composition import Proxy, describe, open_proxy, resolve_tree
 from proxy.config import Settings, load_settings
 from proxy.events import Events
 from proxy.prefetch import MARK_COLUMNS, WorkerMarks
-from proxy.runtime import return_large_memory, set_up
+from proxy.runtime import configure_logging, return_large_memory
 from proxy.simple import Links, absolute_links
 from proxy.storage import ChangedFiles
 from proxy.web import (
@@ -53,7 +53,7 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 def command(config: Path | None, **flags: Any) -> None:
     """Serve the index until SIGTERM or Ctrl-C."""
     settings = load_settings(flags, config, resolve_tree).settings
-    handler = set_up(
+    handler = configure_logging(
         settings.log_format,
         settings.log_level,
         access=settings.access_log,
@@ -77,8 +77,8 @@ def _shows_colour(environ: Mapping[str, str]) -> bool:
 
 async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
     shared = shared_counters()
-    marks = WorkerMarks(shared.columns(0, MARK_COLUMNS))
-    counters = Counters(shared.columns(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS))
+    marks = WorkerMarks(shared.slice(0, MARK_COLUMNS))
+    counters = Counters(shared.slice(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS))
     access_log = AccessLog(handler)
     events = Events(access_log.observe, counters.observe)
     async with open_proxy(settings, events=events, marks=marks) as proxy:

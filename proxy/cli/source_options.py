@@ -25,7 +25,7 @@ from proxy.requirements import (
     read_access_log,
     read_source,
 )
-from proxy.runtime import set_up
+from proxy.runtime import configure_logging
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -199,4 +199,4 @@ def json_summary(
 
 def log_errors_only(settings: Settings) -> None:
     """Log errors of the program only: the command reports everything else itself."""
-    set_up(settings.log_format, "error", access=False)
+    configure_logging(settings.log_format, "error", access=False)

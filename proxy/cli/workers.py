@@ -66,7 +66,11 @@ def worker_place() -> WorkerPlace | None:
 def shared_counters() -> SharedCounters:
     """The counters of this process, beside those of the other workers of the server."""
     worker = worker_place()
-    return SharedCounters.shared(worker.memory, worker.number) if worker else SharedCounters.alone()
+    return (
+        SharedCounters.shared(worker.memory, worker.number)
+        if worker
+        else SharedCounters.single_process()
+    )
 
 
 class Supervisor:

@@ -24,7 +24,7 @@ from proxy.model import ProjectName
 from proxy.policies import Policy, Reserved, Withheld
 from proxy.prefetch import Prefetcher, WorkerMarks, open_prefetcher
 from proxy.runtime import BackgroundQueue
-from proxy.storage import EVERYTHING, Claims, some_of
+from proxy.storage import EVERYTHING, Claims, first_names
 from proxy.upstream import InFlight
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def _warn_of_withheld(claims: Claims) -> None:
             "answered with 503 and never asked for upstream. Serve the directory again, or give "
             "a name up with `waystation cache purge NAME`",
             directory,
-            some_of(names),
+            first_names(names),
         )
 
 

@@ -30,7 +30,7 @@ from pydantic_settings import (
 
 from proxy.errors import ConfigurationError
 from proxy.policies import Reserved, matcher
-from proxy.runtime import seconds
+from proxy.runtime import parse_seconds
 
 
 def _expand_home(path: Path) -> Path:
@@ -42,8 +42,8 @@ def _expand_home(path: Path) -> Path:
 
 
 UserPath = Annotated[Path, AfterValidator(_expand_home)]
-Seconds = Annotated[float, BeforeValidator(seconds), Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, BeforeValidator(seconds), Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 ClientErrorStatus = Annotated[int, Field(ge=400, le=499)]
 
@@ -103,7 +103,9 @@ class KeepTable(Table):
     sources: Annotated[list[str], Field(min_length=1)]
     python: list[Annotated[str, Field(pattern=r"^3\.\d{1,2}(\.\d{1,2})?$")]] = []
     platform: list[str] = []
-    every: Annotated[float, BeforeValidator(seconds), Field(ge=1, allow_inf_nan=False)] = 3600.0
+    every: Annotated[float, BeforeValidator(parse_seconds), Field(ge=1, allow_inf_nan=False)] = (
+        3600.0
+    )
     names: list[str] = []
     versions: str = ""
     latest: Annotated[int, Field(gt=0)] | None = None

@@ -231,12 +231,12 @@ class WorkerMarks:
     def note(self, key: PrefetchKey, now: float) -> None:
         """A client has requested it from this process."""
         mark = _checksum(key)
-        self._shared.mine[mark % MARK_COLUMNS] = mark << 32 | int(now) & _LOW
+        self._shared.own_row[mark % MARK_COLUMNS] = mark << 32 | int(now) & _LOW
 
     def requested(self, key: PrefetchKey, since: float) -> bool:
         """Whether a client has requested it from another process since then, as far as known."""
         mark = _checksum(key)
-        seen = (row[mark % MARK_COLUMNS] for row in self._shared.others)
+        seen = (row[mark % MARK_COLUMNS] for row in self._shared.other_rows)
         return any(each >> 32 == mark and each & _LOW >= int(since) for each in seen)
 
 

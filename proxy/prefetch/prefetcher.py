@@ -237,7 +237,7 @@ async def open_prefetcher(
     refresher = Refresher(index, clock=clock)
     prefetcher = Prefetcher(
         index.name,
-        Fetcher(index, events, marks or WorkerMarks(SharedCounters.alone()), clock=clock),
+        Fetcher(index, events, marks or WorkerMarks(SharedCounters.single_process()), clock=clock),
         InstallHistory(records, index.name),
         Scheduler(in_flight, connections),
         files=files,

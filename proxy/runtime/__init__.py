@@ -4,11 +4,12 @@ from proxy.runtime.background import (
     BackgroundQueue,
     for_each,
 )
+from proxy.runtime.bounded_dict import BoundedDict
 from proxy.runtime.file_io import (
     MAX_READ,
     PIECE_SIZE,
-    in_memory,
     in_thread,
+    is_in_page_cache,
     open_spool,
     read_buffer,
     read_piece,
@@ -26,13 +27,12 @@ from proxy.runtime.heavy_work import (
     sha256_in_background,
 )
 from proxy.runtime.log_format import (
+    configure_logging,
     count_text,
-    seconds,
-    set_up,
+    parse_seconds,
     size_text,
-    stamp,
+    timestamp_text,
 )
-from proxy.runtime.lru import BoundedDict
 from proxy.runtime.shared_memory import (
     SharedCounters,
     new_memory,
@@ -48,22 +48,22 @@ __all__ = [
     "SingleFlight",
     "compress",
     "compress_pieces",
+    "configure_logging",
     "count_text",
     "decompress",
     "for_each",
-    "in_memory",
     "in_thread",
+    "is_in_page_cache",
     "new_memory",
     "open_spool",
+    "parse_seconds",
     "read_buffer",
     "read_piece",
     "remove_abandoned",
     "return_large_memory",
     "run_in_worker",
-    "seconds",
-    "set_up",
     "sha256_in_background",
     "size_text",
-    "stamp",
+    "timestamp_text",
     "try_lock",
 ]

@@ -1,7 +1,4 @@
-"""Work that nobody waits for: done a moment later, and a little at a time.
-
-The same work for many things, some at once.
-"""
+"""Work in the background, deduplicated by key, and work on many items with a limit."""
 
 from __future__ import annotations
 
@@ -15,19 +12,20 @@ K = TypeVar("K", bound=Hashable)
 log = logging.getLogger(__name__)
 
 RECHECK_DELAY = 0.5
-"""Seconds in which most of what one client asks for at once has been answered."""
+"""Seconds in which most requests that one client sends at once have been answered."""
 MAX_RUNNING = 4
+"""Keys that a background queue works on at the same time."""
 
 
 class BackgroundQueue(Generic[K]):
-    """Does something for each key, once however often it was added meanwhile."""
+    """Works on each key a moment later, once however often the key was added by then."""
 
     def __init__(
-        self, work: Callable[[K], Awaitable[object]], *, later: float = RECHECK_DELAY
+        self, work: Callable[[K], Awaitable[object]], *, delay: float = RECHECK_DELAY
     ) -> None:
-        """``work`` raises nothing; ``later``: seconds until it begins."""
+        """``work`` should raise nothing; ``delay``: seconds until work on a key begins."""
         self._work = work
-        self._later = later
+        self._delay = delay
         self._waiting: dict[K, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -37,21 +35,21 @@ class BackgroundQueue(Generic[K]):
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """What has not begun is dropped."""
+        """Keys on which work has not begun are dropped."""
         if self._task:
             self._task.cancel()
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         try:
-            await asyncio.sleep(self._later)
+            await asyncio.sleep(self._delay)
             while self._waiting:
                 keys = list(self._waiting)[:MAX_RUNNING]
                 for key in keys:
                     del self._waiting[key]
                 for done in await asyncio.gather(*map(self._work, keys), return_exceptions=True):
-                    if isinstance(done, Exception):  # a mistake of ours; the others go on
-                        log.error("what was to be done behind failed", exc_info=done)
+                    if isinstance(done, Exception):  # an error in the program: the other keys go on
+                        log.error("work in the background failed", exc_info=done)
         finally:
             self._task = None
 
@@ -60,10 +58,13 @@ T = TypeVar("T")
 
 
 async def for_each(
-    items: Iterable[T], work: Callable[[T], Awaitable[object]], at_once: int
+    items: Iterable[T], work: Callable[[T], Awaitable[object]], concurrency: int
 ) -> None:
-    """Begins in the order of the items. The first error ends all, and is raised."""
-    slots = asyncio.Semaphore(at_once)
+    """Work on the items in their order, ``concurrency`` at a time.
+
+    Raises the first error of ``work``, after cancelling the rest.
+    """
+    slots = asyncio.Semaphore(concurrency)
 
     async def one(item: T) -> None:
         try:

@@ -1,9 +1,7 @@
-"""Pieces of open files, read without holding up the loop. What the files mean is not known here.
+"""Reading files without blocking the event loop, and spool files for data that is arriving.
 
-Files that are not finished, and the removal of those whose writer has died.
-
-Each is locked by its writer: the kernel drops a lock with the process, however it ends, and
-a reused process number cannot pretend to hold it.
+The writer of a spool file keeps it locked. The kernel releases a lock when the process ends,
+however it ends, so that unlocked spool files are those of dead processes.
 """
 
 from __future__ import annotations
@@ -21,17 +19,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PIECE_SIZE = 256 * 1024
-"""Bytes read, written or sent in one go."""
+"""Bytes of one read, write or send."""
 MAX_READ = 2 * PIECE_SIZE
-"""Bytes that may be sent in one go."""
+"""Bytes that the read buffer holds."""
 
 _NOWAIT = getattr(os, "RWF_NOWAIT", None)
 
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Like ``asyncio.to_thread``, but when it returns the thread has ended, cancelled or not.
+    """As ``asyncio.to_thread``, but returns only after the work has ended, cancelled or not.
 
-    So the caller may close or delete what the thread was working on.
+    So the caller may close or delete the files that the work uses.
     """
     running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
     try:
@@ -42,37 +40,37 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
 
 
 async def read_piece(fd: int, at: int, size: int) -> bytes:
-    """Up to ``size`` bytes from offset ``at``; fewer at will, none only at the end of the file.
+    """Read at most ``size`` bytes from offset ``at``; no bytes mean the end of the file.
 
-    What the page cache holds is read in the loop; a thread is used only where the disk is needed.
+    Bytes in the page cache are read on the event loop; a thread is used only to read the disk.
     """
-    if (held := read_buffer.read(fd, at, size)) is not None:
-        return bytes(held)
+    if (found := read_buffer.read(fd, at, size)) is not None:
+        return bytes(found)
     return await in_thread(os.pread, fd, size, at)
 
 
 class _Buffer(threading.local):
-    """One for all that a thread reads: the processor's cache keeps it, no connection needs one."""
+    """One buffer for each thread, not for each connection: it stays in the processor's cache."""
 
     def __init__(self) -> None:
         self._all = memoryview(bytearray(MAX_READ))
 
     def read(self, fd: int, at: int, size: int) -> memoryview | None:
-        """As ``read_piece``, but valid until the next call; None where the disk is needed."""
+        """As ``read_piece``, but valid until the next call; None if the disk has to be read."""
         if _NOWAIT is None:
             return None
         piece = self._all[:size]
         try:
             return piece[: os.preadv(fd, [piece], at, _NOWAIT)]
-        except OSError:  # not in memory, or a file system that cannot tell
+        except OSError:  # not in the page cache, or the file system does not support the flag
             return None
 
 
 read_buffer = _Buffer()
 
 
-def in_memory(fd: int, start: int, stop: int) -> bool:
-    """Whether the page cache holds the bytes, as far as the first and the last of them tell."""
+def is_in_page_cache(fd: int, start: int, stop: int) -> bool:
+    """Whether the page cache has the first and the last of the bytes, and so likely all."""
     return (
         read_buffer.read(fd, start, 1) is not None and read_buffer.read(fd, stop - 1, 1) is not None
     )
@@ -82,9 +80,9 @@ _SUFFIX = ".part"
 
 
 def open_spool(folder: Path) -> tuple[int, Path]:
-    """A new empty file and its descriptor, which the caller closes; until then it is locked.
+    """Create an empty file, locked until the caller closes the descriptor.
 
-    The folder is made if need be. Blocks on the disk. Raises ``OSError``.
+    The folder is created if it is missing. Blocks on the disk. Raises ``OSError``.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
@@ -100,14 +98,14 @@ def open_spool(folder: Path) -> tuple[int, Path]:
             os.close(fd)
             path.unlink(missing_ok=True)
             raise
-        os.close(fd)  # a process that has just started took it for a leftover
+        os.close(fd)  # a process that is just starting removes it as abandoned
 
 
 def remove_abandoned(folder: Path) -> int:
-    """Remove the unfinished files of dead processes; how many those were.
+    """Remove the spool files of dead processes, and return their number.
 
-    Other processes may be writing to the same folder. What was not made by ``open_spool``
-    stays. Blocks on the disk.
+    Other processes may be writing to the same folder. Files that ``open_spool`` has not made
+    stay. Blocks on the disk.
     """
     return sum(_remove_unlocked(path) for path in folder.glob(f"*{_SUFFIX}"))
 
@@ -115,7 +113,7 @@ def remove_abandoned(folder: Path) -> int:
 def _remove_unlocked(path: Path) -> bool:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # finished meanwhile
+    except OSError:  # moved meanwhile
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""One at a time, among all processes on one cache folder."""
+"""A file lock that excludes other processes on this machine."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def try_lock(path: Path) -> Iterator[bool]:
-    """Whether nobody else, here or in another process, is at it, and one may write at all.
+    """Whether the lock was free, and is ours while this is entered; does not wait.
 
-    ``path`` is that of the lock, a file that is made if need be.
+    ``path`` is the file of the lock, which is created if it is missing. False also where the
+    file cannot be written.
     """
     with ExitStack() as stack:
         try:

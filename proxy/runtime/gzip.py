@@ -1,4 +1,4 @@
-"""gzip (RFC 1952) as stored and sent pages need it: the same bytes for the same input."""
+"""gzip (RFC 1952) for pages, stored and sent: equal input gives equal bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ class _Packer(Protocol):
 
 
 try:
-    from isal import igzip, isal_zlib  # at zlib's ratio, in a tenth of the time
+    from isal import igzip, isal_zlib  # the ratio of zlib in a tenth of the time
 
     _compressor: Callable[[int, int, int], _Packer] = isal_zlib.compressobj
-    _decompress, _LEVEL = igzip.decompress, 1  # of pages, 2 makes more bytes in more time
+    _decompress, _LEVEL = igzip.decompress, 1  # for pages, level 2 makes more bytes in more time
 except ImportError:  # no wheel for this platform
     _compressor, _decompress, _LEVEL = zlib.compressobj, gzip.decompress, 5
 _GZIP = 31
-"""Window bits that ask for gzip, without a time (zlib's manual, ``deflateInit2``)."""
+"""Window bits for a gzip header without a time (zlib manual, ``deflateInit2``)."""
 
 
 def compress(data: bytes) -> bytes:
@@ -29,12 +29,12 @@ def compress(data: bytes) -> bytes:
 
 
 def compress_pieces(pieces: Iterable[bytes]) -> bytes:
-    """One gzip file of all of them; how they are cut shows in the bytes of it."""
+    """One gzip file of all pieces. The same content in other pieces may give other bytes."""
     packer = _compressor(_LEVEL, zlib.DEFLATED, _GZIP)
     return b"".join([*map(packer.compress, pieces), packer.flush()])
 
 
 def decompress(data: bytes) -> bytes:
-    """The content of what ``compress`` made; not for bytes of strangers, it has no limit."""
+    """The content of a file that ``compress`` made. Not for bytes from outside: has no limit."""
     content: bytes = _decompress(data)  # type: ignore[no-untyped-call]
     return content

@@ -1,7 +1,4 @@
-"""How log lines look: plain for people, or one JSON object a line for machines.
-
-Sizes, counts and times as people read and write them.
-"""
+"""Log lines as plain text or as JSON, and sizes, counts and times as text."""
 
 from __future__ import annotations
 
@@ -14,9 +11,9 @@ from functools import lru_cache
 from typing import Literal, TextIO
 
 SHOWN_DIGITS = 12
-"""Of a long digest in a plain line."""
+"""Digits of a digest that a plain line shows."""
 _DIGEST = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHOWN_DIGITS}}})[0-9a-f]{{28,116}}(?![0-9a-f])")
-"""SHA-1 and longer ones, in hexadecimal digits."""
+"""Digests of SHA-1 and longer ones, in hexadecimal digits."""
 
 _RED, _GREEN, _YELLOW, _BLUE = 31, 32, 33, 34
 _COLOURS = {
@@ -27,10 +24,10 @@ _COLOURS = {
 """By outcome, level, and the first digit of a status."""
 
 
-def set_up(
+def configure_logging(
     form: Literal["plain", "json"], level: str, *, access: bool = True, colour: bool = False
 ) -> logging.StreamHandler[TextIO]:
-    """Send all logs to standard error. ``access`` switches the line per request."""
+    """Send all log records to standard error. ``access``: also a line for each request."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter(colour=colour))
     root = logging.getLogger()
@@ -43,13 +40,13 @@ def set_up(
 class PlainFormatter(logging.Formatter):
     """``2026-01-02T03:04:05.678Z warning message key=value …``.
 
-    A record with a ``lead`` has the values of these fields instead of level and message: a
-    request has its outcome first. Digests are cut short. Always one line, and below it an
-    exception, indented: nobody can write a line of their own into the log.
+    ``lead`` of a record names fields whose values replace level and message: the line of a request
+    begins with the outcome. Digests are shortened. A record is one line; an exception follows
+    indented. So text from outside cannot look like a line of its own.
     """
 
     def __init__(self, *, colour: bool = False) -> None:
-        """``colour``: for a terminal."""
+        """``colour``: with escape sequences for a terminal."""
         super().__init__()
         self._colour = colour
 
@@ -64,7 +61,7 @@ class PlainFormatter(logging.Formatter):
         line = _DIGEST.sub(r"\1…", _printable(line))
         if self._colour:
             line = _coloured(line, first, others[0] if lead else "")
-        line = f"{stamp(record.created)} {line}"
+        line = f"{timestamp_text(record.created)} {line}"
         if record.exc_info:
             below = self.formatException(record.exc_info).split("\n")
             return "\n    ".join([line, *map(_printable, below)])
@@ -72,17 +69,17 @@ class PlainFormatter(logging.Formatter):
 
 
 def _coloured(line: str, first: str, status: str) -> str:
-    """With the first word in its colour, or in that of an error status."""
+    """The line with its first word coloured by the outcome, the level or an error status."""
     colour = _COLOURS.get(status[:1]) or _COLOURS.get(first)
     return f"\x1b[{colour}m{first}\x1b[0m{line[len(first) :]}" if colour else line
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line, all of it ASCII."""
+    """One JSON object a line, in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
-            "time": stamp(record.created),
+            "time": timestamp_text(record.created),
             "level": record.levelname.lower(),
             "message": record.getMessage(),
             **_fields(record),
@@ -93,7 +90,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def _printable(text: str) -> str:
-    """With escapes for line breaks, and for what could steer a terminal."""
+    """The text with escapes for line breaks and for control sequences of terminals."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
@@ -103,8 +100,8 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return getattr(record, "fields", {})
 
 
-def stamp(when: float) -> str:
-    """Unix time in seconds as log lines show it."""
+def timestamp_text(when: float) -> str:
+    """A Unix time in seconds as text: ``2026-01-02T03:04:05.678Z``."""
     seconds, milliseconds = divmod(int(when * 1000 + 0.0005), 1000)
     return f"{_second(seconds)}.{milliseconds:03}Z"
 
@@ -120,10 +117,10 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 _NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*", re.ASCII)
 
 
-def seconds(value: object) -> object:
-    """A time in seconds: text such as ``10m``, ``1h30m`` or ``7d``, or a number of seconds.
+def parse_seconds(value: object) -> object:
+    """The seconds that a text such as ``10m``, ``1h30m``, ``7d`` or ``600`` means.
 
-    Raises ``ValueError`` for other text; values that are not text are returned as they are.
+    Values that are not text are returned unchanged. Raises ``ValueError`` for other text.
     """
     if isinstance(value, str) and _TIME.fullmatch(value.lower()):
         return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value.lower()))

@@ -1,8 +1,8 @@
-"""Numbers that the processes of one server keep side by side: each writes its own, and reads all.
+"""Counters of the processes of one server, in shared memory: each writes its own, and reads all.
 
-One memory holds a row for each process. Only one process writes a row, and each number is eight
-aligned bytes, so nothing has to be locked. A process that dies leaves its numbers in place, and
-whoever takes over its row goes on from there: a sum over all rows never falls.
+There is a row for each process. Only one process writes a row, and each number is eight aligned
+bytes, so no lock is needed. The numbers of a process that dies stay, and the process that gets
+the row next counts on from them: a sum over all rows never falls.
 """
 
 from __future__ import annotations
@@ -15,38 +15,41 @@ from collections.abc import Sequence
 from typing import Self
 
 ROW_COLUMNS = 16_384
-"""Numbers of a row; those that nobody writes cost nothing."""
+"""Numbers in a row; the system allocates no memory for pages that are never written."""
 _ROW = ROW_COLUMNS * 8
 
 
 class SharedCounters:
     def __init__(self, rows: Sequence[memoryview], number: int = 0) -> None:
-        """``rows``: unsigned 64-bit numbers, as many in each; that of ``number`` is ours."""
-        self.mine = rows[number]
-        self.others = [row for at, row in enumerate(rows) if at != number]
+        """``rows``: unsigned 64-bit numbers, as many in each; row ``number`` is our own."""
+        self.own_row = rows[number]
+        self.other_rows = [row for at, row in enumerate(rows) if at != number]
 
     @classmethod
-    def alone(cls) -> Self:
-        """Of the only process."""
+    def single_process(cls) -> Self:
+        """The counters of a server with one process."""
         return cls([memoryview(bytearray(_ROW)).cast("Q")])
 
     @classmethod
     def shared(cls, memory: int, number: int) -> Self:
-        """``memory``: the descriptor that ``new_memory`` gave, here or in a parent process."""
+        """``memory``: a descriptor from ``new_memory``, made here or in the parent process."""
         view = memoryview(mmap.mmap(memory, 0)).cast("Q")
         return cls([view[at : at + ROW_COLUMNS] for at in range(0, len(view), ROW_COLUMNS)], number)
 
-    def columns(self, start: int, stop: int) -> SharedCounters:
-        """A part of each row."""
-        return SharedCounters([row[start:stop] for row in (self.mine, *self.others)])
+    def slice(self, start: int, stop: int) -> SharedCounters:
+        """The counters in these columns of each row."""
+        return SharedCounters([row[start:stop] for row in (self.own_row, *self.other_rows)])
 
     def sums(self) -> list[int]:
-        """Over all processes, column by column."""
-        return [sum(column) for column in zip(self.mine, *self.others, strict=True)]
+        """Sums over all processes, by column."""
+        return [sum(column) for column in zip(self.own_row, *self.other_rows, strict=True)]
 
 
 def new_memory(rows: int) -> int:
-    """A descriptor of memory for so many processes, all zero; it goes with the last of them."""
+    """A descriptor of zeroed memory with rows for that many processes.
+
+    The system frees the memory when the last process has closed the descriptor.
+    """
     if sys.platform == "linux":
         memory = os.memfd_create("waystation")
     else:

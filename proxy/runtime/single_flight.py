@@ -1,4 +1,4 @@
-"""One piece of work per key, however many ask for it at once."""
+"""One task for each key, shared by all callers that need its result at the same time."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[K, T]):
-    """Runs work in tasks of its own, so that no caller's leaving cancels it for the others.
+    """Runs work in separate tasks, so that a cancelled caller does not cancel it for others.
 
-    Work that has ended is not under way any more, although the loop may tell so a moment later:
-    who waits until nothing is under way would wait for what has ended, without end.
+    A finished task counts as not running even before its done-callback has been called;
+    otherwise a caller that polls ``is_running`` would never end.
     """
 
     def __init__(self) -> None:
         self._flights: dict[K, asyncio.Task[T]] = {}
 
-    def under_way(self, key: K) -> bool:
+    def is_running(self, key: K) -> bool:
         return self._running(key) is not None
 
     def start(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
-        """The task that does ``work`` for ``key``: a running one, or a new one."""
+        """The running task for ``key``, or a new one that does ``work``."""
         if (task := self._running(key)) is None:
             task = self._flights[key] = asyncio.create_task(work())
-            task.add_done_callback(lambda done: self._landed(key, done))
+            task.add_done_callback(lambda done: self._forget(key, done))
         return task
 
     async def do(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The result of the work, shared; raises what the work raises."""
+        """Return the result of the task for ``key``, or raise its error."""
         return await asyncio.shield(self.start(key, work))
 
     async def close(self) -> None:
-        """Cancel what is still running and wait until it has ended."""
+        """Cancel the running tasks, and wait until they have ended."""
         tasks = list(self._flights.values())
         for task in tasks:
             task.cancel()
@@ -45,8 +45,8 @@ class SingleFlight(Generic[K, T]):
         task = self._flights.get(key)
         return None if task is None or task.done() else task
 
-    def _landed(self, key: K, task: asyncio.Task[T]) -> None:
+    def _forget(self, key: K, task: asyncio.Task[T]) -> None:
         if self._flights.get(key) is task:
             del self._flights[key]
         if not task.cancelled():
-            task.exception()  # seen: an abandoned flight is not reported as never retrieved
+            task.exception()  # retrieved, so that asyncio does not log it as never retrieved

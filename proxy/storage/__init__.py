@@ -8,7 +8,7 @@ from proxy.storage.base import (
 )
 from proxy.storage.claims import (
     Claims,
-    some_of,
+    first_names,
 )
 from proxy.storage.disk_store import (
     DiskBlob,
@@ -79,11 +79,11 @@ __all__ = [
     "decode_digest_history",
     "digests_of",
     "encode_digest_history",
+    "first_names",
     "identity_of",
     "no_limit",
     "pack_page",
     "private_folder",
     "require_local",
-    "some_of",
     "unpack_page",
 ]

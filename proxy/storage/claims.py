@@ -204,7 +204,7 @@ class Claims:
         )
 
 
-def some_of(names: Sequence[str], most: int = 20) -> str:
+def first_names(names: Sequence[str], most: int = 20) -> str:
     """The first names, for a message, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

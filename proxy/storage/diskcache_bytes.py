@@ -1,6 +1,15 @@
-"""diskcache as it is used here: bytes under text keys, and a folder that may be read alone.
+"""diskcache for bytes under text keys, in a folder that may be read-only.
 
-Nothing is pickled, in neither direction: who can write to the folder still cannot run code here.
+Nothing is pickled or unpickled, so that a value in the folder can never run code here.
+
+Parts of diskcache that are not its public interface are used in this file alone, where the
+public interface does not do, or takes much longer (measured with 5,000 records):
+
+- ``InlineReader`` selects from its table: 8 µs for a value, against 40 µs for ``get`` in a thread.
+- ``keys`` selects by the index on keys: 0.04 ms for a prefix, against 36 ms for ``iterkeys``.
+- ``Bounded``: the library waits for a minute where another process has locked the database.
+- ``ReadOnlyCache``: the library cannot open a folder in which it must not write.
+- ``BytesDisk``: a file that does not fit onto the disk is removed.
 """
 
 from __future__ import annotations
@@ -17,13 +26,13 @@ from typing import Any
 import diskcache
 from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
 
-__all__ = ["DATABASE_ERRORS", "DBNAME", "MODE_RAW", "Unwritable", "connected", "keys"]
+__all__ = ["DATABASE_ERRORS", "DBNAME", "InlineReader", "NeedsThread", "connected", "keys"]
 
 DATABASE_ERRORS = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
 """What reading and writing may raise."""
 
-LOCKED_FOR = 1.0
-"""Seconds after which a database that another process has locked counts as unreadable."""
+LOCK_TIMEOUT = 1.0
+"""Seconds to wait for a database that another process has locked."""
 
 _KEYS = """
     SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ?
@@ -40,27 +49,23 @@ _SETTINGS = {
 
 
 def connected(folder: Path, size_limit: int) -> Any:
-    """The cache in the folder, made if need be. ``size_limit`` in bytes.
+    """Open the cache in the folder, which is made if it is missing. ``size_limit`` in bytes.
 
-    Where nothing can be written it is what the folder holds, and nothing more is kept. Raises as
-    ``DATABASE_ERRORS`` says.
+    A folder that cannot be written is opened to read. Raises ``DATABASE_ERRORS``.
     """
     file = folder / DBNAME
     if not all(os.access(each, os.W_OK) for each in (folder, file) if each.exists()):
-        return Unwritable(folder)
+        return ReadOnlyCache(folder)
     if file.exists():
         _require_unlocked(file)
     return Bounded(
-        str(folder), timeout=LOCKED_FOR, disk=BytesDisk, size_limit=size_limit, **_SETTINGS
+        str(folder), timeout=LOCK_TIMEOUT, disk=BytesDisk, size_limit=size_limit, **_SETTINGS
     )
 
 
 def _require_unlocked(file: Path) -> None:
-    """Raises ``sqlite3.OperationalError`` if another process keeps the database locked.
-
-    The library would wait for a minute before it gives up.
-    """
-    con = sqlite3.connect(file, timeout=LOCKED_FOR, isolation_level=None)
+    """Raises ``sqlite3.OperationalError`` if another process keeps the database locked."""
+    con = sqlite3.connect(file, timeout=LOCK_TIMEOUT, isolation_level=None)
     try:
         con.execute("BEGIN IMMEDIATE")
         con.execute("ROLLBACK")
@@ -69,13 +74,13 @@ def _require_unlocked(file: Path) -> None:
 
 
 def keys(cache: Any, prefix: str) -> list[str]:
-    """By the index on keys; the library itself could only walk through all of them."""
+    """All keys with the prefix, sorted."""
     rows = cache._sql(_KEYS, (prefix, prefix + chr(0x10FFFF), time.time()))
     return [key for (key,) in rows]
 
 
 class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
-    """Text keys and bytes as they are; everything that the library would pickle is refused."""
+    """Stores text keys and bytes as they are; refuses everything that the library would pickle."""
 
     def put(self, key: str) -> Any:
         if not isinstance(key, str):
@@ -104,20 +109,20 @@ class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no typ
     def _write(self, full_path: str, *content: Any, **options: Any) -> Any:
         try:
             return super()._write(full_path, *content, **options)
-        except OSError:  # a full disk is not to be filled with halves
+        except OSError:  # leave no part of a file on a full disk
             Path(full_path).unlink(missing_ok=True)
             raise
 
 
 class Bounded(diskcache.Cache):  # type: ignore[misc]  # the library has no types
-    """A cache that waits for a lock of another process no longer than its time-out.
+    """A cache that waits for a lock of another process no longer than ``LOCK_TIMEOUT``.
 
-    The library retries for a minute, while it opens a database and in some later calls.
+    The library retries for a minute, when it opens a database and in some later calls.
     """
 
     @property
     def _sql_retry(self) -> Callable[..., Any]:
-        sql, end = self._sql, time.monotonic() + LOCKED_FOR
+        sql, end = self._sql, time.monotonic() + LOCK_TIMEOUT
 
         def execute(*statement: Any) -> Any:
             while True:
@@ -134,8 +139,11 @@ class Bounded(diskcache.Cache):  # type: ignore[misc]  # the library has no type
         return execute
 
 
-class Unwritable(diskcache.Cache):  # type: ignore[misc]  # the library has no types
-    """What lies in a folder on a read-only disk, say: the library itself writes when it opens."""
+class ReadOnlyCache(diskcache.Cache):  # type: ignore[misc]  # the library has no types
+    """A cache in a folder that cannot be written; writes are ignored.
+
+    The library itself writes when it opens a database.
+    """
 
     eviction_policy = _SETTINGS["eviction_policy"]
     statistics = _SETTINGS["statistics"]
@@ -163,11 +171,11 @@ class Unwritable(diskcache.Cache):  # type: ignore[misc]  # the library has no t
 
 
 def _read_only(file: Path) -> sqlite3.Connection:
-    """Raises ``sqlite3.Error``.
+    """Open a database that cannot be written. Raises ``sqlite3.Error``.
 
-    A database whose last user was killed has its newest rows in a log beside it, which is read
-    with the help of a third file. Where that is not there, it can only be opened as one that
-    nobody changes, and without the log.
+    If the last process that used the database was killed, the newest rows are in a log beside
+    it (``-wal``), which SQLite reads only with an index of the log (``-shm``). Without the index
+    the database is opened as immutable, without the rows of the log.
     """
     address = f"{file.absolute().as_uri()}?mode=ro"
     con = sqlite3.connect(address, uri=True, isolation_level=None)
@@ -181,3 +189,58 @@ def _read_only(file: Path) -> sqlite3.Connection:
         else:
             con = sqlite3.connect(f"{address}&immutable=1", uri=True, isolation_level=None)
     return con
+
+
+_SELECT_VALUE = """
+    SELECT mode, value FROM Cache
+    WHERE key = ? AND raw = 1 AND (expire_time IS NULL OR expire_time > ?)
+"""
+
+
+class NeedsThread(Exception):
+    """The value cannot be read at once: it has to be read in a thread."""
+
+
+class InlineReader:
+    """Reads small values on the event loop, from a database that is open already.
+
+    Never waits for a lock of another connection. A handover to a thread takes five times as long
+    as such a read, and a page that is not in memory needs several reads.
+    """
+
+    def __init__(self, folder: Path, current_if_open: Callable[[], Any]) -> None:
+        self._address = f"{(folder / DBNAME).absolute().as_uri()}?mode=ro"
+        self._current_if_open = current_if_open
+        self._of: object = None
+        self._connection: sqlite3.Connection | None = None
+
+    def get(self, key: str) -> bytes | None:
+        """The value. Raises ``NeedsThread``."""
+        try:
+            row = self._connected().execute(_SELECT_VALUE, (key, time.time())).fetchone()
+        except sqlite3.Error as error:
+            self.close()
+            raise NeedsThread from error
+        if row is None:
+            return None
+        mode, value = row
+        if mode != MODE_RAW or type(value) is not bytes:  # a large value is in a file of its own
+            raise NeedsThread
+        return value
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+
+    def _connected(self) -> sqlite3.Connection:
+        current = self._current_if_open()
+        if current is None or isinstance(current, ReadOnlyCache):
+            raise NeedsThread
+        if self._connection is None or self._of is not current:
+            self.close()
+            self._of = current
+            self._connection = sqlite3.connect(
+                self._address, uri=True, timeout=0, isolation_level=None
+            )
+        return self._connection

@@ -63,12 +63,12 @@ class Key(str):
 
     def __new__(cls, kind: RecordKind, *parts: str) -> Key:
         """``parts`` in the order of ``kind.parts``. Only the last one may have a ``/``."""
-        return super().__new__(cls, "/".join((kind.label, *parts)))
+        return str.__new__(cls, "/".join((kind.label, *parts)))
 
     @classmethod
     def parse(cls, text: str) -> Key:
         """The key with this text."""
-        return super().__new__(cls, text)
+        return str.__new__(cls, text)
 
     @property
     def kind(self) -> RecordKind | None:

@@ -26,8 +26,8 @@ from proxy.errors import reason
 from proxy.storage.diskcache_bytes import (
     DATABASE_ERRORS,
     DBNAME,
-    MODE_RAW,
-    Unwritable,
+    InlineReader,
+    NeedsThread,
     connected,
     keys,
 )
@@ -60,7 +60,7 @@ class DiskRecords:
             private_folder(directory)
         require_local(directory)
         database = Database(directory, lambda: connected(directory, size_limit))
-        self._inline = InlineReader(directory, database)
+        self._inline = InlineReader(directory, database.current_if_open)
         self._reader = DatabaseThread("records-read", database)
         self._writer = DatabaseThread("records-write", database)
 
@@ -137,7 +137,6 @@ def _without_checksum(value: bytes | None) -> bytes | None:
     return value[4:]
 
 
-_DATABASE_FILE = "cache.db"
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REOPEN_PAUSE = 10.0
 """Seconds before a database that could not be opened is tried again."""
@@ -153,7 +152,7 @@ class Database:
     def __init__(self, folder: Path, connect: Callable[[], Any]) -> None:
         """``connect`` makes the database if need be; threads of what it returns are apart."""
         self._folder = folder
-        self._path = str(folder / _DATABASE_FILE)
+        self._path = str(folder / DBNAME)
         self._connect = connect
         self._one_at_a_time = threading.Lock()
         self._open: Any = None
@@ -168,8 +167,8 @@ class Database:
                     self._reopen()
         return self._open
 
-    def settled(self) -> Any:
-        """What ``current`` would return at once; None if it would have to do something."""
+    def current_if_open(self) -> Any:
+        """As ``current``; None if ``current`` would have to open the database."""
         return self._open if self._identity() == self._file else None
 
     def set_aside(self) -> None:
@@ -242,59 +241,3 @@ class DatabaseThread:
         if self._used is not None:
             self._used.close()  # the connection of this thread; it comes again when needed
             self._used = None
-
-
-_SELECT_VALUE = """
-    SELECT mode, value FROM Cache
-    WHERE key = ? AND raw = 1 AND (expire_time IS NULL OR expire_time > ?)
-"""
-
-
-class NeedsThread(Exception):
-    """It would take longer; whoever asks has to use a thread."""
-
-
-class InlineReader:
-    """Looks into the database of a folder from the loop. It waits for nobody, and opens nothing
-    that is not open already.
-
-    Handing a question to a thread and waiting for it takes ten times as long as the answer,
-    and several such questions stand before each page that nobody has asked for yet.
-    """
-
-    def __init__(self, folder: Path, database: Database) -> None:
-        self._address = f"{(folder / DBNAME).absolute().as_uri()}?mode=ro"
-        self._database = database
-        self._of: object = None
-        self._connection: sqlite3.Connection | None = None
-
-    def get(self, key: str) -> bytes | None:
-        """The value. Raises ``NeedsThread``."""
-        try:
-            row = self._connected().execute(_SELECT_VALUE, (key, time.time())).fetchone()
-        except sqlite3.Error as error:
-            self.close()
-            raise NeedsThread from error
-        if row is None:
-            return None
-        mode, value = row
-        if mode != MODE_RAW or type(value) is not bytes:  # a large one lies in a file of its own
-            raise NeedsThread
-        return value
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
-
-    def _connected(self) -> sqlite3.Connection:
-        current = self._database.settled()
-        if current is None or isinstance(current, Unwritable):
-            raise NeedsThread
-        if self._connection is None or self._of is not current:
-            self.close()
-            self._of = current
-            self._connection = sqlite3.connect(
-                self._address, uri=True, timeout=0, isolation_level=None
-            )
-        return self._connection

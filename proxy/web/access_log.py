@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from proxy.events import AnswerServed, Event
-from proxy.runtime import stamp
+from proxy.runtime import timestamp_text
 
 log = logging.getLogger("waystation.access")
 
@@ -58,7 +58,7 @@ class AccessLog:
             *(event.method, event.path, event.status, event.outcome, event.sent, event.user_agent)
         )
         self._lines += (
-            f"{head}{stamp(ended)}{between}{event.client}{middle}{milliseconds:.2f}{tail}"
+            f"{head}{timestamp_text(ended)}{between}{event.client}{middle}{milliseconds:.2f}{tail}"
             for ended, milliseconds in event.timings
         )
 
@@ -76,7 +76,7 @@ class AccessLog:
         extra = _extra(_known_fields(_CLIENT, *answer) | {"ms": _MILLISECONDS})
         record = log.makeRecord(log.name, logging.INFO, "", 0, "request", (), None, extra=extra)
         record.created = _WHEN
-        head, _, rest = self._handler.format(record).partition(stamp(_WHEN))
+        head, _, rest = self._handler.format(record).partition(timestamp_text(_WHEN))
         between, _, rest = rest.partition(_CLIENT)
         middle, _, tail = rest.rpartition(str(_MILLISECONDS))
         return head, between, middle, tail + "\n"

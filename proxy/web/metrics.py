@@ -156,4 +156,4 @@ class Counters:
         self._add(requests * event.sent, SENT, event.kind)
 
     def _add(self, number: int, family: Family, *labels: str) -> None:
-        self._board.mine[_PLACES[family.name, *labels]] += number
+        self._board.own_row[_PLACES[family.name, *labels]] += number

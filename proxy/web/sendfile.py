@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from proxy.errors import StoreDamaged
 from proxy.model import Span
-from proxy.runtime import MAX_READ, PIECE_SIZE, in_memory, in_thread, read_buffer
+from proxy.runtime import MAX_READ, PIECE_SIZE, in_thread, is_in_page_cache, read_buffer
 from proxy.web.request_state import RequestState
 
 _OF_THE_FILE = (errno.EIO, errno.EINVAL)
@@ -81,7 +81,7 @@ class FileSender:
 
     def _splice(self, fd: int, at: int, size: int) -> int | None:
         """As ``_copy``, without a copy."""
-        if not in_memory(fd, at, at + size):
+        if not is_in_page_cache(fd, at, at + size):
             return None
         self._cork(on=True)
         try:

@@ -23,7 +23,7 @@ class Work:
 async def test_it_begins_later_and_once_for_each_key() -> None:
     work = Work()
     work.gate.set()
-    behind = BackgroundQueue(work, later=0.01)
+    behind = BackgroundQueue(work, delay=0.01)
     for key in (1, 2, 1):
         behind.add(key)
     await asyncio.sleep(0)
@@ -36,7 +36,7 @@ async def test_it_begins_later_and_once_for_each_key() -> None:
 
 async def test_only_a_few_are_under_way_at_once() -> None:
     work = Work()
-    behind = BackgroundQueue(work, later=0.0)
+    behind = BackgroundQueue(work, delay=0.0)
     for key in range(3 * MAX_RUNNING):
         behind.add(key)
     await until(lambda: len(work.begun) >= MAX_RUNNING)
@@ -49,7 +49,7 @@ async def test_only_a_few_are_under_way_at_once() -> None:
 
 async def test_what_is_added_while_others_are_under_way_is_done_too() -> None:
     work = Work()
-    behind = BackgroundQueue(work, later=0.0)
+    behind = BackgroundQueue(work, delay=0.0)
     behind.add(1)
     await until(lambda: work.begun == [1])
     behind.add(2)
@@ -60,7 +60,7 @@ async def test_what_is_added_while_others_are_under_way_is_done_too() -> None:
 
 async def test_closing_drops_what_has_not_begun() -> None:
     work = Work()
-    behind = BackgroundQueue(work, later=30.0)
+    behind = BackgroundQueue(work, delay=30.0)
     behind.add(1)
     await asyncio.wait_for(behind.close(), 5)
     assert work.begun == []
@@ -73,7 +73,7 @@ async def test_a_mistake_with_one_key_stops_no_other(caplog: pytest.LogCaptureFi
     async def work(key: int) -> None:
         done.append(10 // key)
 
-    behind = BackgroundQueue(work, later=0.0)
+    behind = BackgroundQueue(work, delay=0.0)
     behind.add(0)
     behind.add(5)
     await until(lambda: done == [2])

@@ -20,7 +20,11 @@ async def test_what_has_begun_with_a_page_comes_before_what_begins_with_another(
     first = asyncio.create_task(run_in_worker(MUCH, lambda: held.wait(20)))
     await asyncio.sleep(0)
     for name, begins in (("a", True), ("b", True), ("c", False), ("d", True), ("e", False)):
-        order.append(asyncio.create_task(run_in_worker(MUCH, _note(done, name), begins=begins)))
+        order.append(
+            asyncio.create_task(
+                run_in_worker(MUCH, _note(done, name), result_stays_in_memory=begins)
+            )
+        )
     await asyncio.sleep(0)
     held.set()
     assert await asyncio.gather(first, *order) == [True, "a", "b", "c", "d", "e"]

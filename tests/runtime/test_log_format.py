@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.runtime.log_format import JsonFormatter, PlainFormatter, set_up
+from proxy.runtime.log_format import JsonFormatter, PlainFormatter, configure_logging
 
 HOSTILE = "x\r\n2026-01-01T00:00:00.000Z info all is well\x1b[31m\u2028\x85\x00\udcff"
 
@@ -126,7 +126,7 @@ def root() -> Iterator[logging.Logger]:
 def test_the_line_per_request_has_a_switch_of_its_own(
     root: logging.Logger, level: str, access: bool
 ) -> None:
-    handler = set_up("plain", level, access=access)
+    handler = configure_logging("plain", level, access=access)
     handler.setStream(io.StringIO())
     logging.getLogger("waystation.access").info("request")
     logging.getLogger("proxy").warning("trouble")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.runtime.file_io import MAX_READ, PIECE_SIZE, in_memory, read_buffer
+from proxy.runtime.file_io import MAX_READ, PIECE_SIZE, is_in_page_cache, read_buffer
 
 SIZE = 3 * MAX_READ + 12_345
 
@@ -42,7 +42,7 @@ def test_the_end_of_a_file_is_no_piece(file: tuple[int, bytes]) -> None:
 
 
 def test_what_was_just_written_is_in_memory(file: tuple[int, bytes]) -> None:
-    assert in_memory(file[0], 0, SIZE)
+    assert is_in_page_cache(file[0], 0, SIZE)
 
 
 @pytest.mark.parametrize("missing", [0, SIZE - 1])
@@ -52,4 +52,4 @@ def test_what_the_system_has_let_go_of_is_not(file: tuple[int, bytes], missing: 
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # nothing is read ahead
     os.pread(fd, 1, SIZE - 1 - missing)
-    assert not in_memory(fd, 0, SIZE)
+    assert not is_in_page_cache(fd, 0, SIZE)

@@ -24,10 +24,10 @@ async def test_concurrent_callers_share_one_call() -> None:
 
     asking = [asyncio.create_task(flights.do("a", work)) for _ in range(5)]
     await asyncio.sleep(0)
-    assert flights.under_way("a")
+    assert flights.is_running("a")
     gate.set()
     assert await asyncio.gather(*asking) == [1] * 5
-    assert not flights.under_way("a")
+    assert not flights.is_running("a")
 
 
 async def test_what_has_ended_is_not_under_way_any_more() -> None:
@@ -35,7 +35,7 @@ async def test_what_has_ended_is_not_under_way_any_more() -> None:
     flights: SingleFlight[str, None] = SingleFlight()
 
     async def look() -> tuple[bool, bool, bool]:
-        former = ended.done(), flights.under_way("a")
+        former = ended.done(), flights.is_running("a")
         return *former, flights.start("a", nothing) is ended
 
     ended = flights.start("a", nothing)

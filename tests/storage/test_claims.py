@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.storage.claims import Claims, some_of
+from proxy.storage.claims import Claims, first_names
 from tests.support.records import CountedRecords
 
 ROOT = "/srv/my packages"
@@ -99,5 +99,5 @@ async def test_what_cannot_be_written_stays_private_and_is_logged_once(
 
 
 def test_many_names_are_counted_in_messages() -> None:
-    assert some_of(["a", "b", "c"], 2) == "a, b and 1 more"
-    assert some_of(["a", "b"], 2) == "a, b"
+    assert first_names(["a", "b", "c"], 2) == "a, b and 1 more"
+    assert first_names(["a", "b"], 2) == "a, b"

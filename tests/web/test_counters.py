@@ -44,7 +44,7 @@ def served(
 
 def counted(*events: Event) -> Counted:
     """All that is not zero after these, by name and values of labels."""
-    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
+    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS))
     for event in events:
         counters.observe(event)
     return {

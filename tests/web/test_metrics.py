@@ -20,7 +20,7 @@ SDIST = "foo-1.0.tar.gz"
 
 @pytest.fixture
 async def site(stock: FakeIndex) -> AsyncIterator[Site]:
-    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
+    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS))
     stock.add("foo", SDIST, b"bytes")
     async with serving(stock, observers=[counters.observe], counters=counters) as made:
         yield made
@@ -52,7 +52,7 @@ async def test_without_counters_there_is_none(stock: FakeIndex) -> None:
 
 
 async def test_below_a_prefix_it_is_found_too(stock: FakeIndex) -> None:
-    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
+    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS))
     async with serving(stock, prefix="/pypi", counters=counters) as site:
         assert (await site.get("/pypi/metrics")).status == 200
 
@@ -104,7 +104,7 @@ async def test_answers_before_parsing_are_counted_like_all_others(
 ) -> None:
     stock.add("foo", SDIST, b"bytes")
     stock.outcome = Outcome.LOCAL
-    counters = Counters(SharedCounters.alone().columns(0, COUNTER_COLUMNS))
+    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS))
     hits = FastPathEvents(counters.observe)
     async with serving(
         stock, fast=True, on_hit=hits.hit, observers=[counters.observe], counters=counters

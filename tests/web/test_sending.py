@@ -14,7 +14,7 @@ import pytest
 
 from proxy.errors import StoreDamaged
 from proxy.model import Span
-from proxy.runtime.file_io import PIECE_SIZE, in_memory
+from proxy.runtime.file_io import PIECE_SIZE, is_in_page_cache
 from proxy.web.request_state import RequestState
 from proxy.web.sendfile import FileSender
 from tests.support.waiting import until
@@ -164,7 +164,7 @@ def sendings(crowd: list[Pair]) -> Iterator[list[FileSender]]:
 async def test_a_crowd_gets_what_lies_in_the_file(crowd: list[Pair], tmp_path: Path) -> None:
     data = os.urandom(8 * MB + 1)
     with opened(tmp_path / "file", data) as fd, sendings(crowd) as all_of_them:
-        if not in_memory(fd, 0, len(data)):
+        if not is_in_page_cache(fd, 0, len(data)):
             pytest.skip("this file system cannot tell what it holds in memory")
         span = Span(fd, 5, len(data), lasting=True)
         running = [asyncio.create_task(each.send(span)) for each in all_of_them]
@@ -184,7 +184,7 @@ async def test_nothing_is_held_back_of_little_or_where_one_is_left(
     crowd: list[Pair], tmp_path: Path
 ) -> None:
     with opened(tmp_path / "file", bytes(PIECE_SIZE)) as fd, sendings(crowd[:1]) as (sending,):
-        if not in_memory(fd, 0, PIECE_SIZE):
+        if not is_in_page_cache(fd, 0, PIECE_SIZE):
             pytest.skip("this file system cannot tell what it holds in memory")
         much, little = Span(fd, 0, PIECE_SIZE, lasting=True), Span(fd, 0, 1000, lasting=True)
         with sendings(crowd[1:]):

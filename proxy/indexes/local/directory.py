@@ -23,7 +23,7 @@ from proxy.indexes.local.table import Changes
 from proxy.indexes.local.tree import DirectoryTree
 from proxy.model import METADATA, Artifact, Blob, ProjectName, ProjectPage
 from proxy.runtime import BoundedDict
-from proxy.storage import BytesBlob, Claims, DiskBlob, Key, RecordKind, Records, some_of
+from proxy.storage import BytesBlob, Claims, DiskBlob, Key, RecordKind, Records, first_names
 
 _log = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ class LocalDirectory:
                 "%s has no files of %s any more; these names stay private, and their pages are "
                 "empty; `waystation cache purge PROJECT` gives a name up",
                 self._name,
-                some_of(empty),
+                first_names(empty),
             )
 
 

@@ -130,7 +130,7 @@ class DigestHistory:
 
     async def _written(self, project: ProjectName) -> None:
         """Wait until everything seen of the project is recorded."""
-        while project in self._unrecorded or self._writes.under_way(project):
+        while project in self._unrecorded or self._writes.is_running(project):
             await self._writes.do(project, lambda: self._write(project))
 
     async def _write(self, project: ProjectName) -> None:

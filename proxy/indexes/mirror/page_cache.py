@@ -97,7 +97,9 @@ class PageCache:
         size = MEMORY_FACTOR * len(packed)
         await self.make_room(size)
         try:
-            document = await run_in_worker(size, lambda: unpack_page(packed), begins=True)
+            document = await run_in_worker(
+                size, lambda: unpack_page(packed), result_stays_in_memory=True
+            )
             page = await self.read(project, head.url, head.content_type, document)
         except UnreadablePage as error:  # another version of the proxy could read it
             log.info("the stored page of %s is of no use: %s", project, error)

@@ -59,7 +59,7 @@ class PageReader:
             found = await run_in_worker(
                 size,
                 lambda: self._screened(parse_ordinary(project, document, url, self._name)),
-                begins=True,
+                result_stays_in_memory=True,
             )
         if found is None and size <= OTHER:
             found = await run_in_worker(
@@ -67,7 +67,7 @@ class PageReader:
                 lambda: self._screened(
                     parse_page(project, document, content_type, url, self._name)
                 ),
-                begins=True,
+                result_stays_in_memory=True,
             )
         return found or await self._read_apart(project, url, content_type, document)
 
@@ -83,7 +83,7 @@ class PageReader:
                 return page
             raise UnreadablePage(self._name, outcome.reason)
 
-        return await run_in_worker(len(output), finish, begins=True)
+        return await run_in_worker(len(output), finish, result_stays_in_memory=True)
 
     def _screened(self, page: ProjectPage | None) -> ProjectPage | None:
         if page is None:

@@ -121,7 +121,7 @@ class MirrorPages:
     async def _refreshed(
         self, project: ProjectName, known: LoadedPage | None, state: Freshness
     ) -> Answer:
-        joined = self._flights.under_way(project)
+        joined = self._flights.is_running(project)
         flight = self._flights.start(project, lambda: self._refresh(project, known))
         if known and state is not Freshness.UNUSABLE:
             await asyncio.wait({flight}, timeout=self._soft_deadline)

@@ -65,7 +65,7 @@ class MirrorSiblings:
         if data := self._unwritten.get(key):
             self._files.downloads.answered(project, sibling, Outcome.HIT)
             return Artifact(sibling, _being_stored(data))
-        joined = self._flights.under_way(key)
+        joined = self._flights.is_running(key)
         data, outcome = await self._flights.do(
             key, lambda: self._obtain(key, project, wheel, sibling, digest, asked)
         )
