@@ -33,7 +33,7 @@ from typing import Any
 
 QUIET = 0.6
 """Seconds after an answer in which work in the background of it is counted."""
-IDLE = 2.5
+IDLE = 5.5
 """Seconds without a request, to learn what happens all the time."""
 WHEEL = "demo-1.0-py3-none-any.whl"
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"

@@ -7,7 +7,7 @@ import itertools
 import json
 import random
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from aiohttp import web
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.settings import Settings
 from proxy.events import AnswerServed, Outcome, PageRevalidated, RequestKind
-from proxy.indexes import CheckFile
+from proxy.indexes import CheckFile, Guarded
 from proxy.maintenance import purge
 from proxy.model import Artifact, ProjectName, ProjectStatus
+from proxy.policies import Policy
 from proxy.web.app import create_app
 from proxy.web.fast_path import is_plain
 from proxy.web.response_cache import CACHEABLE, Cacheable, CachedResponse, ResponseCache
@@ -110,8 +111,10 @@ async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def open_world(tmp_path: Path, clock: Clock, grace: int = 0) -> AsyncIterator[World]:
-    """``grace``: seconds in which expired pages are answered at once."""
+async def open_world(
+    tmp_path: Path, clock: Clock, grace: int = 0, policies: Sequence[Policy] = ()
+) -> AsyncIterator[World]:
+    """``grace``: seconds in which expired pages are answered at once. ``policies`` guard all."""
     (tmp_path / "packages").mkdir()
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(Upstream())
@@ -131,7 +134,10 @@ async def open_world(tmp_path: Path, clock: Clock, grace: int = 0) -> AsyncItera
         cache = ResponseCache(poll=found.proxy.poll, recheck=found.proxy.revalidate, clock=clock)
         found.proxy.events.subscribe(cache.observe)
         app = create_app(
-            {"": found.proxy.index}, index_url=lambda: "", response_cache=cache, clock=clock
+            {"": Guarded(found.proxy.index, policies, clock)},
+            index_url=lambda: "",
+            response_cache=cache,
+            clock=clock,
         )
         server = Server(
             app, host="127.0.0.1", port=0, grace=0.1, response_cache=cache, on_hit=found.hit
