@@ -41,6 +41,7 @@ def isolation() -> tuple[str, ...]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 @pytest.mark.timeout(LIMIT)
 @pytest.mark.parametrize("path", WITH_COMMANDS, ids=name)
 def test_the_commands_of_a_document_work_as_written(
