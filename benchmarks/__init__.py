@@ -1,1 +1,1 @@
-"""Speed, shown by ratios taken side by side: this server beside nginx, and beside no proxy."""
+"""Speed as ratios measured side by side: this server against nginx, and against no proxy."""

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import cold, files, installs, memory, pages, peers, plots, report, scaling, startup
-from benchmarks.lab import FULL, SHORT, Lab, Scenario, say
 from benchmarks.processes import LOAD_CORE
+from benchmarks.scenario import FULL, SHORT, Context, Scenario, say
 
 SCENARIOS: Sequence[Scenario] = (
     *pages.SCENARIOS,
@@ -31,7 +31,7 @@ KEPT = ("wheels", "results")
 
 
 def main() -> int:
-    """0 if all scenarios ran, whatever they measured; 1 if one broke; 2 if a tool is absent."""
+    """Return 0 if all scenarios ran, 1 if one broke, 2 if a tool is missing."""
     options = _options()
     known = {each.name: each for each in (*SCENARIOS, *peers.SCENARIOS)}
     if options.list:
@@ -48,31 +48,31 @@ def main() -> int:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     os.sched_setaffinity(0, {LOAD_CORE})
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        lab = Lab(Path(folder), SHORT if options.short else FULL, options.rounds)
-        options.out = options.out or lab.work / "results"
+        context = Context(Path(folder), SHORT if options.short else FULL, options.rounds)
+        options.out = options.out or context.work / "results"
         try:
-            broken = _run(chosen, lab, options)
+            broken = _run(chosen, context, options)
         finally:
-            shutil.rmtree(Path("/dev/shm") / lab.work.name, ignore_errors=True)
+            shutil.rmtree(Path("/dev/shm") / context.work.name, ignore_errors=True)
         _show(list(known.values()), options)
     for name in broken:
         say(f"broken: {name}")
     return 1 if broken else 0
 
 
-def _run(chosen: Sequence[Scenario], lab: Lab, options: argparse.Namespace) -> list[str]:
-    """The names of those that broke; the others go on."""
+def _run(chosen: Sequence[Scenario], context: Context, options: argparse.Namespace) -> list[str]:
+    """Run the scenarios and return the names of those that broke."""
     broken = []
     for scenario in chosen:
         say(f"{scenario.name}: {scenario.about}")
         try:
-            scenario.run(lab)
+            scenario.run(context)
         except Exception as error:  # noqa: BLE001  # whatever it is, the others go on
             say(f"  broken: {type(error).__name__}: {error}")
             broken.append(scenario.name)
         else:
-            report.save(report.result_of(scenario, lab, not options.short), options.out)
-        for left in lab.work.iterdir():
+            report.save(report.result_of(scenario, context, not options.short), options.out)
+        for left in context.work.iterdir():
             if left.name not in KEPT:
                 shutil.rmtree(left)
     return broken

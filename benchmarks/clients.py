@@ -1,4 +1,4 @@
-"""Requests that wrk cannot make: one that is looked at, readers of large files, and a probe.
+"""Requests that wrk cannot make: a single one with its answer, readers of large files, a probe.
 
 Run as a program it keeps reading one address with many readers until it is ended.
 """
@@ -79,9 +79,9 @@ def get_json(url: str) -> dict[str, object]:
 
 
 def read_all(url: str, readers: int, times: int = 1) -> float:
-    """Seconds until all readers, at once, have read the whole file so many times.
+    """Seconds until all concurrent readers have read the whole file ``times`` times.
 
-    The kernel throws the bytes away, so that reading costs next to nothing. Raises ``Broken``.
+    The kernel discards the bytes, so that reading costs next to nothing. Raises ``Broken``.
     """
     errors: list[Exception] = []
 

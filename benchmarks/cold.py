@@ -1,4 +1,4 @@
-"""Scenario: what nobody has asked for yet, through us and directly, upstream some way off."""
+"""Scenario: first requests for pages and files, through us and directly, with upstream latency."""
 
 from __future__ import annotations
 
@@ -9,57 +9,59 @@ from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
 from benchmarks.agents import UV, UV_FILE
-from benchmarks.bare import BARE, bare
+from benchmarks.aiohttp_baseline import AIOHTTP_BASELINE, aiohttp_baseline
 from benchmarks.clients import Answer, Client, get
-from benchmarks.lab import Lab, Scenario
-from benchmarks.made import project
-from benchmarks.rows import OURS, Row
-from benchmarks.servers import StandIn, stand_in, waystation
+from benchmarks.measures import OURS, Row
+from benchmarks.scenario import Context, Scenario
+from benchmarks.servers import FakeUpstream, fake_upstream, waystation
+from benchmarks.synthetic_projects import project
 
 DIRECT = "direct"
 
 
-def _run(lab: Lab) -> None:
-    folder = lab.folder("cold")
+def _run(context: Context) -> None:
+    folder = context.folder("cold")
     with (
-        stand_in(folder / "upstream") as upstream,
+        fake_upstream(folder / "upstream") as upstream,
         waystation(folder / "ours", upstream.url) as ours,
-        bare(folder / "bare", upstream.url) as least,
+        aiohttp_baseline(folder / "bare", upstream.url) as least,
     ):
         clients = {DIRECT: Client(upstream.url), OURS: Client(ours.url)}
         floor = Client(least.url)
         floor.get(_page(project(1, serial=999_999)), UV)
         for client in clients.values():  # from now on there is a connection to upstream
             client.get(_page(project(1, serial=999_999)), UV)
-        for number in lab.each_round():
-            for i in range(lab.sizes.cold):
+        for number in context.each_round():
+            for i in range(context.sizes.cold):
                 name = project(30, serial=number * 1_000 + i)
-                for who, page, file in _asked(lab, upstream, clients | {BARE: floor}, name):
-                    lab.record("cold-page", who, page.seconds * 1e3)
-                    lab.record("cold-file", who, file.seconds * 1e3)
-            name = project(1, lab.sizes.cold_size, serial=number)
-            for who, _, file in _asked(lab, upstream, clients, name):
-                lab.record("cold-first-byte", who, file.first_byte * 1e3)
-            name = project(lab.sizes.pages[-1], serial=number)
-            for who, page, _ in _asked(lab, upstream, clients, name):
-                lab.record("cold-large-page", who, page.seconds * 1e3)
+                for who, page, file in _asked(
+                    context, upstream, clients | {AIOHTTP_BASELINE: floor}, name
+                ):
+                    context.record("cold-page", who, page.seconds * 1e3)
+                    context.record("cold-file", who, file.seconds * 1e3)
+            name = project(1, context.sizes.cold_size, serial=number)
+            for who, _, file in _asked(context, upstream, clients, name):
+                context.record("cold-first-byte", who, file.first_byte * 1e3)
+            name = project(context.sizes.pages[-1], serial=number)
+            for who, page, _ in _asked(context, upstream, clients, name):
+                context.record("cold-large-page", who, page.seconds * 1e3)
         for client in (*clients.values(), floor):
             client.close()
 
 
 def _asked(
-    lab: Lab, upstream: StandIn, clients: dict[str, Client], name: str
+    context: Context, upstream: FakeUpstream, clients: dict[str, Client], name: str
 ) -> Iterator[tuple[str, Answer, Answer]]:
     """Each contender's times for the project's page and then its first file."""
     upstream.pace()
     get(upstream.url + _page(name), UV)  # so that making it does not show in the times
-    upstream.pace(lab.sizes.latency)
+    upstream.pace(context.sizes.latency)
     for who, client in clients.items():
-        lab.calm()
+        context.calm()
         page = client.get(_page(name), UV)
         file = client.get(first_file(page, _page(name)), UV_FILE)
         yield who, page, file
-        time.sleep(lab.sizes.rest)
+        time.sleep(context.sizes.rest)
 
 
 def _page(name: str) -> str:
@@ -74,7 +76,7 @@ def first_file(page: Answer, path: str) -> str:
 
 
 def _least(key: str, work: str) -> Row:
-    return Row(key, f"{work}: bare aiohttp between", "ms", against=DIRECT, ours=BARE)
+    return Row(key, f"{work}: bare aiohttp between", "ms", against=DIRECT, ours=AIOHTTP_BASELINE)
 
 
 SCENARIOS = (

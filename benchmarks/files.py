@@ -1,4 +1,4 @@
-"""Scenarios: large files, pages beside them, and many clients on a file that nobody has yet."""
+"""Scenarios: large files, pages beside them, and many clients on one uncached file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Iterator
 
 from benchmarks.agents import UV
 from benchmarks.clients import Client, get, read_all
-from benchmarks.lab import Lab, Scenario
-from benchmarks.made import project
+from benchmarks.measures import OURS, Row
 from benchmarks.processes import Server, clean_environment, stop
-from benchmarks.rows import OURS, Row
+from benchmarks.scenario import Context, Scenario
 from benchmarks.servers import SOURCE
 from benchmarks.static_copy import Pair, copy_file, copy_page, pair
+from benchmarks.synthetic_projects import project
 
 READERS = (1, 4)
 DOWNLOADS = 8
@@ -24,37 +24,37 @@ PAUSE = 0.003
 """Seconds between two probes."""
 
 
-def _large(lab: Lab) -> None:
-    with pair(lab) as both:
-        path = _copied(both, project(1, lab.sizes.large))
-        for _ in lab.each_round():
+def _large(context: Context) -> None:
+    with pair(context) as both:
+        path = _copied(both, project(1, context.sizes.large))
+        for _ in context.each_round():
             for readers in READERS:
                 for server in both.both:
-                    _read(lab, server, path, readers)
+                    _read(context, server, path, readers)
 
 
-def _read(lab: Lab, server: Server, path: str, readers: int) -> None:
-    lab.calm()
+def _read(context: Context, server: Server, path: str, readers: int) -> None:
+    context.calm()
     before = server.cpu_seconds()
-    seconds = read_all(server.url + path, readers, lab.sizes.reads)
-    gigabytes = lab.sizes.large * readers * lab.sizes.reads / 1e9
-    lab.record(f"large-{readers}-rate", server.name, gigabytes * 1e3 / seconds)
-    lab.record(f"large-{readers}-cpu", server.name, (server.cpu_seconds() - before) / gigabytes)
+    seconds = read_all(server.url + path, readers, context.sizes.reads)
+    gigabytes = context.sizes.large * readers * context.sizes.reads / 1e9
+    context.record(f"large-{readers}-rate", server.name, gigabytes * 1e3 / seconds)
+    context.record(f"large-{readers}-cpu", server.name, (server.cpu_seconds() - before) / gigabytes)
 
 
-def _beside(lab: Lab) -> None:
+def _beside(context: Context) -> None:
     page = project(3)
-    with pair(lab) as both:
-        path = _copied(both, project(1, lab.sizes.large))
+    with pair(context) as both:
+        path = _copied(both, project(1, context.sizes.large))
         copy_page(both.ours, both.root, page)
-        for _ in lab.each_round():
+        for _ in context.each_round():
             for server in both.both:
-                lab.calm()
+                context.calm()
                 with _downloads(server, path):
-                    times = _probe(server, both.page(server, page), lab.sizes.probes)
+                    times = _probe(server, both.page(server, page), context.sizes.probes)
                 quantiles = statistics.quantiles(times, n=100)
-                lab.record("beside-p50", server.name, quantiles[49] * 1e3)
-                lab.record("beside-p99", server.name, quantiles[98] * 1e3)
+                context.record("beside-p50", server.name, quantiles[49] * 1e3)
+                context.record("beside-p99", server.name, quantiles[98] * 1e3)
 
 
 @contextlib.contextmanager
@@ -84,27 +84,27 @@ def _probe(server: Server, path: str, times: int) -> list[float]:
         client.close()
 
 
-def _crowd(lab: Lab) -> None:
-    with pair(lab) as both:
-        for number in lab.each_round():
-            name = project(1, lab.sizes.crowd_size, serial=number)
+def _crowd(context: Context) -> None:
+    with pair(context) as both:
+        for number in context.each_round():
+            name = project(1, context.sizes.crowd_size, serial=number)
             (path,) = copy_page(both.ours, both.root, name).values()
             before = both.upstream.counts()["files"]
-            lab.calm()
-            seconds = read_all(both.ours.url + path, lab.sizes.crowd)
+            context.calm()
+            seconds = read_all(both.ours.url + path, context.sizes.crowd)
             asked = both.upstream.counts()["files"] - before
-            lab.record("crowd-time", OURS, seconds)
-            lab.record("crowd-fetches", OURS, asked)
+            context.record("crowd-time", OURS, seconds)
+            context.record("crowd-fetches", OURS, asked)
             copy_file(both.ours, both.root, path)
             get(both.nginx.url + path)
-            lab.calm()
-            lab.record(
-                "crowd-time", both.nginx.name, read_all(both.nginx.url + path, lab.sizes.crowd)
+            context.calm()
+            context.record(
+                "crowd-time", both.nginx.name, read_all(both.nginx.url + path, context.sizes.crowd)
             )
 
 
 def _copied(both: Pair, name: str) -> str:
-    """The path of the project's only file, which both have."""
+    """The path of the project's only file, on both servers."""
     (path,) = copy_page(both.ours, both.root, name).values()
     copy_file(both.ours, both.root, path)
     for server in both.both:

@@ -1,5 +1,5 @@
 """The set that installs ask for: real wheels with dependencies, in many versions, made at random
-from a fixed seed. 32 names are asked for, and about 90 projects come."""
+from a fixed seed. An install of 32 names needs about 90 projects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Project:
 
     @property
     def specifier(self) -> str:
-        """What all that depend on it ask for, so that the set can be resolved."""
+        """The specifier that all dependents use, so that the set can be resolved."""
         if self.number % CAPPED == 0:
             return "<2"
         if self.number % PINNED == 1:
@@ -42,7 +42,7 @@ class Project:
 
 
 def roots(similar: bool = False) -> list[str]:
-    """The names asked for; ``similar``: two of them are others."""
+    """The names to install; ``similar``: two of them differ."""
     first = SPARE_ROOTS if similar else 0
     return [f"root-{number:02}" for number in range(first, first + ROOTS)]
 

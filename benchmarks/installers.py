@@ -46,7 +46,7 @@ def install(
 
 
 def old_pip_python(folder: Path) -> str:
-    """The Python of an environment with the old pip, which is made when first wanted."""
+    """The Python of an environment with the old pip, made at the first use."""
     python = folder / "bin" / "python"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)

@@ -13,112 +13,114 @@ from pathlib import Path
 from benchmarks import graph
 from benchmarks.cold import DIRECT
 from benchmarks.installers import OLD_PIP, Tool, install, old_pip_python
-from benchmarks.lab import Lab, Scenario
+from benchmarks.measures import OURS, Row
 from benchmarks.processes import Server, clean_environment
-from benchmarks.rows import OURS, Row
-from benchmarks.servers import SOURCE, StandIn, nginx, stand_in, waystation
+from benchmarks.scenario import Context, Scenario
+from benchmarks.servers import SOURCE, FakeUpstream, fake_upstream, nginx, waystation
 from benchmarks.static_copy import copy_file, copy_page
 
 GRACE = {"stale_while_revalidate": "86400"}
-"""Pages that are stored may be answered while they are checked behind."""
+"""Expired cached pages are answered while they are revalidated in the background."""
 EXPIRY = 1.0
 """Seconds until pages expire, where that is measured."""
 ROUNDS = {"pip": 3, "old-pip": 3, "uv": 5}
 
 
-def _pip(lab: Lab) -> None:
-    with _upstream(lab) as upstream:
-        upstream.pace(lab.sizes.latency)
-        for _ in lab.each_round(ROUNDS["pip"]):
-            _first_and_second(lab, upstream)
+def _pip(context: Context) -> None:
+    with _upstream(context) as upstream:
+        upstream.pace(context.sizes.latency)
+        for _ in context.each_round(ROUNDS["pip"]):
+            _first_and_second(context, upstream)
 
 
-def _first_and_second(lab: Lab, upstream: StandIn) -> None:
-    folder = lab.folder("pip")
-    _timed(lab, "pip-cold", DIRECT, upstream, upstream.url)
-    lab.record("pip-warm", DIRECT, lab.samples["pip-cold"][DIRECT][-1])
+def _first_and_second(context: Context, upstream: FakeUpstream) -> None:
+    folder = context.folder("pip")
+    _timed(context, "pip-cold", DIRECT, upstream, upstream.url)
+    context.record("pip-warm", DIRECT, context.samples["pip-cold"][DIRECT][-1])
     with waystation(folder, upstream.url, settings=GRACE) as ours:
-        _timed(lab, "pip-cold", OURS, upstream, ours.url)
-        _timed(lab, "pip-warm", OURS, upstream, ours.url)
+        _timed(context, "pip-cold", OURS, upstream, ours.url)
+        _timed(context, "pip-warm", OURS, upstream, ours.url)
     _empty(folder / "cache")
-    _timed(lab, "pip-second", DIRECT, upstream, upstream.url, similar=True)
+    _timed(context, "pip-second", DIRECT, upstream, upstream.url, similar=True)
     with waystation(folder, upstream.url, settings=GRACE) as ours:
-        _timed(lab, "pip-second", OURS, upstream, ours.url, similar=True)
+        _timed(context, "pip-second", OURS, upstream, ours.url, similar=True)
 
 
-def _old_pip(lab: Lab) -> None:
-    """Everything is stored: pages are fresh, or past their time."""
-    with _upstream(lab) as upstream, _static(lab, upstream) as static:
-        upstream.pace(lab.sizes.latency)
-        for _ in lab.each_round(ROUNDS["old-pip"]):
-            folder = lab.folder("old-pip")
-            _timed(lab, "old-pip-warm", DIRECT, upstream, upstream.url)
-            lab.record("old-pip-expired", DIRECT, lab.samples["old-pip-warm"][DIRECT][-1])
+def _old_pip(context: Context) -> None:
+    """Everything is cached; pages are fresh or expired."""
+    with _upstream(context) as upstream, _static(context, upstream) as static:
+        upstream.pace(context.sizes.latency)
+        for _ in context.each_round(ROUNDS["old-pip"]):
+            folder = context.folder("old-pip")
+            _timed(context, "old-pip-warm", DIRECT, upstream, upstream.url)
+            context.record("old-pip-expired", DIRECT, context.samples["old-pip-warm"][DIRECT][-1])
             with waystation(folder, upstream.url, settings=GRACE) as ours:
-                _install(lab, "old-pip", ours.url)
-                _timed(lab, "old-pip-warm", OURS, upstream, ours.url)
-                lab.record("old-pip-warm", "nginx", _install(lab, "old-pip", static.url))
-            _expired(lab, "old-pip", folder, upstream, static, "old-pip")
+                _install(context, "old-pip", ours.url)
+                _timed(context, "old-pip-warm", OURS, upstream, ours.url)
+                context.record("old-pip-warm", "nginx", _install(context, "old-pip", static.url))
+            _expired(context, "old-pip", folder, upstream, static, "old-pip")
 
 
-def _uv(lab: Lab) -> None:
-    with _upstream(lab) as upstream, _static(lab, upstream) as static:
-        for _ in lab.each_round(ROUNDS["uv"]):
-            for key, rate in (("uv-slow", lab.sizes.rate), ("uv-fast", 0.0)):
-                upstream.pace(lab.sizes.latency, rate)
-                _timed(lab, f"{key}-cold", DIRECT, upstream, upstream.url)
-                folder = lab.folder("uv")
+def _uv(context: Context) -> None:
+    with _upstream(context) as upstream, _static(context, upstream) as static:
+        for _ in context.each_round(ROUNDS["uv"]):
+            for key, rate in (("uv-slow", context.sizes.rate), ("uv-fast", 0.0)):
+                upstream.pace(context.sizes.latency, rate)
+                _timed(context, f"{key}-cold", DIRECT, upstream, upstream.url)
+                folder = context.folder("uv")
                 with waystation(folder, upstream.url, settings=GRACE) as ours:
-                    _timed(lab, f"{key}-cold", OURS, upstream, ours.url)
-                    lab.record(f"{key}-warm", OURS, _install(lab, "uv", ours.url))
-                    lab.record(f"{key}-warm", "nginx", _install(lab, "uv", static.url))
-                _expired(lab, key, folder, upstream, static, "uv")
+                    _timed(context, f"{key}-cold", OURS, upstream, ours.url)
+                    context.record(f"{key}-warm", OURS, _install(context, "uv", ours.url))
+                    context.record(f"{key}-warm", "nginx", _install(context, "uv", static.url))
+                _expired(context, key, folder, upstream, static, "uv")
 
 
 def _expired(
-    lab: Lab, key: str, folder: Path, upstream: StandIn, static: Server, tool: Tool
+    context: Context, key: str, folder: Path, upstream: FakeUpstream, static: Server, tool: Tool
 ) -> None:
-    """All pages are stored and past their time: just after a restart, and later."""
+    """All pages are cached and expired: just after a restart, and later."""
     brief = GRACE | {"page_ttl": str(EXPIRY)}
     with waystation(folder, upstream.url, settings=brief) as ours:
         for state in ("restarted", "expired"):
             time.sleep(EXPIRY)
-            lab.record(f"{key}-{state}", OURS, _install(lab, tool, ours.url))
-            upstream.settled(lab.sizes.rest)
-            lab.record(f"{key}-{state}", "nginx", _install(lab, tool, static.url))
+            context.record(f"{key}-{state}", OURS, _install(context, tool, ours.url))
+            upstream.settled(context.sizes.rest)
+            context.record(f"{key}-{state}", "nginx", _install(context, tool, static.url))
 
 
 def _timed(
-    lab: Lab, key: str, who: str, upstream: StandIn, url: str, similar: bool = False
+    context: Context, key: str, who: str, upstream: FakeUpstream, url: str, similar: bool = False
 ) -> None:
-    """The time of an install, and how often upstream was asked because of it."""
-    before = upstream.settled(lab.sizes.rest)["requests"]
+    """Record the time of an install and the requests that it caused upstream."""
+    before = upstream.settled(context.sizes.rest)["requests"]
     tools: tuple[Tool, ...] = ("pip", "old-pip", "uv")
     tool = next(each for each in tools if key.startswith(each))
-    lab.record(key, who, _install(lab, tool, url, similar))
-    lab.record(f"{key}-requests", who, upstream.settled(lab.sizes.rest)["requests"] - before)
+    context.record(key, who, _install(context, tool, url, similar))
+    context.record(
+        f"{key}-requests", who, upstream.settled(context.sizes.rest)["requests"] - before
+    )
 
 
-def _install(lab: Lab, tool: Tool, url: str, similar: bool = False) -> float:
-    names = graph.roots(similar)[: lab.sizes.roots]
-    lab.calm()
-    python = old_pip_python(lab.work / "old-pip") if tool == "old-pip" else sys.executable
-    return install(tool, f"{url}/simple/", names, lab.folder("target", fast=True), python)
+def _install(context: Context, tool: Tool, url: str, similar: bool = False) -> float:
+    names = graph.roots(similar)[: context.sizes.roots]
+    context.calm()
+    python = old_pip_python(context.work / "old-pip") if tool == "old-pip" else sys.executable
+    return install(tool, f"{url}/simple/", names, context.folder("target", fast=True), python)
 
 
 @contextmanager
-def _upstream(lab: Lab) -> Iterator[StandIn]:
-    with stand_in(lab.folder("upstream"), lab.wheels()) as upstream:
+def _upstream(context: Context) -> Iterator[FakeUpstream]:
+    with fake_upstream(context.folder("upstream"), context.wheels()) as upstream:
         yield upstream
 
 
 @contextmanager
-def _static(lab: Lab, upstream: StandIn) -> Iterator[Server]:
-    """Our answers to all that the install asks for, served by nginx."""
-    folder = lab.folder("static")
+def _static(context: Context, upstream: FakeUpstream) -> Iterator[Server]:
+    """Our answers to all requests of the install, served by nginx."""
+    folder = context.folder("static")
     root = folder / "root"
     root.mkdir()
-    _install(lab, "uv", upstream.url)
+    _install(context, "uv", upstream.url)
     asked = upstream.asked()
     with waystation(folder / "ours", upstream.url) as ours:
         for project in {name.partition("-")[0] for name in asked}:
@@ -131,7 +133,7 @@ def _static(lab: Lab, upstream: StandIn) -> Iterator[Server]:
 
 
 def _empty(cache: Path) -> None:
-    """As a user would; what is remembered of earlier installs stays."""
+    """Empty the cache as a user would; the history of installs stays."""
     command = [sys.executable, "-m", "proxy", "cache", "purge", "--all", "--cache-dir", str(cache)]
     environment = clean_environment(cache) | {"PYTHONPATH": str(SOURCE)}
     subprocess.run(command, cwd=cache, env=environment, check=True, stdout=subprocess.DEVNULL)

@@ -39,7 +39,7 @@ def drive(
     seconds: int,
     connections: int = CONNECTIONS,
 ) -> Load:
-    """Ask for one path as fast as answers come, over connections that stay open."""
+    """Request one path as fast as answers come, over persistent connections."""
     script = _SCRIPT.format(headers=_lua(headers))
     return _run(server, path, script, seconds, connections)
 

@@ -8,46 +8,46 @@ import time
 from benchmarks.agents import UV
 from benchmarks.clients import Client, get, read_all
 from benchmarks.cold import first_file
-from benchmarks.lab import Lab, Scenario
-from benchmarks.made import project
+from benchmarks.measures import OURS, Row
 from benchmarks.processes import Server
-from benchmarks.rows import OURS, Row
-from benchmarks.servers import stand_in, waystation
+from benchmarks.scenario import Context, Scenario
+from benchmarks.servers import fake_upstream, waystation
+from benchmarks.synthetic_projects import project
 
 DOWNLOADS = 50
 ROUNDS = 3
 
 
-def _run(lab: Lab) -> None:
-    folder = lab.folder("memory")
-    with stand_in(folder / "upstream") as upstream:
-        for number in lab.each_round(ROUNDS):
+def _run(context: Context) -> None:
+    folder = context.folder("memory")
+    with fake_upstream(folder / "upstream") as upstream:
+        for number in context.each_round(ROUNDS):
             with waystation(folder / f"ours-{number}", upstream.url) as ours:
-                _measure(lab, ours)
+                _measure(context, ours)
 
 
-def _measure(lab: Lab, ours: Server) -> None:
-    ours.settle(lab.sizes.rest)
-    lab.record("memory-idle", OURS, ours.pss())
+def _measure(context: Context, ours: Server) -> None:
+    ours.settle(context.sizes.rest)
+    context.record("memory-idle", OURS, ours.pss())
     client = Client(ours.url)
-    for serial in range(lab.sizes.memory_pages):
-        client.get(f"/simple/{project(lab.sizes.pages[-1], serial=serial)}/", UV)
-    ours.settle(lab.sizes.rest)
-    lab.record("memory-pages", OURS, ours.pss())
+    for serial in range(context.sizes.memory_pages):
+        client.get(f"/simple/{project(context.sizes.pages[-1], serial=serial)}/", UV)
+    ours.settle(context.sizes.rest)
+    context.record("memory-pages", OURS, ours.pss())
     paths = []
     for serial in range(2):
-        page = f"/simple/{project(1, lab.sizes.large, serial=serial)}/"
+        page = f"/simple/{project(1, context.sizes.large, serial=serial)}/"
         paths.append(first_file(client.get(page, UV), page))
     client.close()
     get(ours.url + paths[0])
     for key, path in zip(("warm", "cold"), paths, strict=True):
-        ours.settle(lab.sizes.rest)
+        ours.settle(context.sizes.rest)
         before = ours.pss()
-        lab.record(f"memory-{key}", OURS, _most(ours, ours.url + path) - before)
+        context.record(f"memory-{key}", OURS, _most(ours, ours.url + path) - before)
 
 
 def _most(ours: Server, url: str) -> float:
-    """The most memory seen while many read the file."""
+    """The peak of memory while many clients read the file."""
     readers = threading.Thread(target=read_all, args=(url, DOWNLOADS))
     readers.start()
     seen = [ours.pss()]

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 
-from benchmarks.lab import Lab, say
 from benchmarks.processes import Server, free_port, running
+from benchmarks.scenario import Context, say
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a peer is told of where it runs."""
+    """The addresses and folders that a peer is configured with."""
 
     bin: Path
     folder: Path
@@ -50,7 +50,7 @@ def _make_devpi(place: Place) -> None:
 
 
 def _point_devpi(place: Place) -> None:
-    """To our upstream, whose list of all projects it shall not wait for."""
+    """Point devpi to our upstream, without waiting for the list of all projects."""
     connection = HTTPConnection("127.0.0.1", place.port, timeout=30)
     connection.request("POST", "/+login", json.dumps({"user": "root", "password": ""}))
     token = json.loads(connection.getresponse().read())["result"]["password"]
@@ -113,24 +113,26 @@ PEERS = (
 """pypiserver has the files of the installs itself."""
 
 
-def installed(lab: Lab, peer: Peer) -> Path:
-    """The folder with its programs; its version is noted."""
+def installed(context: Context, peer: Peer) -> Path:
+    """The folder with the peer's programs; its version is noted."""
     say(f"  installing {peer.name}")
-    folder = lab.folder(f"{peer.name}-environment")
+    folder = context.folder(f"{peer.name}-environment")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     python = str(folder / "bin" / "python")
     command = [python, "-m", "pip", "install", "--quiet", *peer.requirements]
     subprocess.run(command, check=True, capture_output=True, timeout=600)
     told = f"from importlib.metadata import version; print(version({peer.name!r}))"
     done = subprocess.run([python, "-c", told], check=True, capture_output=True, text=True)
-    lab.versions[peer.name] = done.stdout.strip()
+    context.versions[peer.name] = done.stdout.strip()
     return folder / "bin"
 
 
 @contextlib.contextmanager
-def served(lab: Lab, peer: Peer, programs: Path, upstream: str, wheels: Path) -> Iterator[Server]:
-    """It runs, with nothing cached. ``upstream``: the root of the simple API."""
-    place = Place(programs, lab.folder(peer.name), free_port(), upstream, wheels)
+def served(
+    context: Context, peer: Peer, programs: Path, upstream: str, wheels: Path
+) -> Iterator[Server]:
+    """Run the peer with an empty cache. ``upstream``: the root of the simple API."""
+    place = Place(programs, context.folder(peer.name), free_port(), upstream, wheels)
     peer.prepare(place)
     with running(
         peer.name,

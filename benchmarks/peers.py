@@ -1,4 +1,4 @@
-"""Scenario, where asked: other servers do the same, with the same upstream and clients."""
+"""Scenario with ``--peers``: other servers do the same work, with the same upstream and clients."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from benchmarks.agents import UV, UV_FILE
 from benchmarks.clients import Answer, Client, get, read_all
 from benchmarks.cold import DIRECT
 from benchmarks.installers import Tool, install
-from benchmarks.lab import Lab, Scenario, say
 from benchmarks.load import drive
-from benchmarks.made import project
+from benchmarks.measures import OURS, Row
 from benchmarks.peer_servers import PEERS, installed, served
 from benchmarks.processes import Broken, Server
-from benchmarks.rows import OURS, Row
-from benchmarks.servers import StandIn, stand_in, waystation
+from benchmarks.scenario import Context, Scenario, say
+from benchmarks.servers import FakeUpstream, fake_upstream, waystation
+from benchmarks.synthetic_projects import project
 
 ROUNDS = 3
 SMALL = next(
@@ -37,90 +37,90 @@ WAYS: dict[str, str] = {OURS: "/simple/"} | {peer.name: peer.index for peer in P
 FETCH = {OURS, DIRECT} | {peer.name for peer in PEERS if peer.fetches}
 
 
-def _run(lab: Lab) -> None:
-    wheels = lab.wheels()
-    programs = {peer.name: installed(lab, peer) for peer in PEERS}
-    with stand_in(lab.folder("upstream"), wheels) as upstream:
+def _run(context: Context) -> None:
+    wheels = context.wheels()
+    programs = {peer.name: installed(context, peer) for peer in PEERS}
+    with fake_upstream(context.folder("upstream"), wheels) as upstream:
         index = f"{upstream.url}/simple/"
 
         @contextmanager
         def started(name: str) -> Iterator[Server]:
             for peer in PEERS:
                 if peer.name == name:
-                    with served(lab, peer, programs[name], index, wheels) as server:
+                    with served(context, peer, programs[name], index, wheels) as server:
                         yield server
                     return
-            with waystation(lab.folder("ours"), upstream.url) as server:
+            with waystation(context.folder("ours"), upstream.url) as server:
                 yield server
 
-        for number in lab.each_round(ROUNDS):
-            upstream.pace(lab.sizes.latency)
-            _direct(lab, upstream, number)
+        for number in context.each_round(ROUNDS):
+            upstream.pace(context.sizes.latency)
+            _direct(context, upstream, number)
             for name, path in WAYS.items():
                 say(f"    {name}")
                 with started(name) as server:
-                    lab.record("peer-memory", name, server.pss())
-                    _installs(lab, name, "uv", server.url + path)
-                    _cold(lab, upstream, name, server.url + path, number)
+                    context.record("peer-memory", name, server.pss())
+                    _installs(context, name, "uv", server.url + path)
+                    _cold(context, upstream, name, server.url + path, number)
                     upstream.pace()
-                    _warm(lab, server, server.url + path)
-                    upstream.pace(lab.sizes.latency)
+                    _warm(context, server, server.url + path)
+                    upstream.pace(context.sizes.latency)
                 if number == 0:  # it takes long, and differs by little
                     with started(name) as server:
-                        _installs(lab, name, "pip", server.url + path)
+                        _installs(context, name, "pip", server.url + path)
 
 
-def _direct(lab: Lab, upstream: StandIn, number: int) -> None:
+def _direct(context: Context, upstream: FakeUpstream, number: int) -> None:
     index = f"{upstream.url}/simple/"
-    _cold(lab, upstream, DIRECT, index, number)
+    _cold(context, upstream, DIRECT, index, number)
     for tool in ("uv", "pip") if number == 0 else ("uv",):
-        _install(lab, f"peer-{tool}-cold", DIRECT, tool, index)
+        _install(context, f"peer-{tool}-cold", DIRECT, tool, index)
 
 
-def _installs(lab: Lab, who: str, tool: Tool, index: str) -> None:
+def _installs(context: Context, who: str, tool: Tool, index: str) -> None:
     for state in ("cold", "warm"):
-        _install(lab, f"peer-{tool}-{state}", who, tool, index)
+        _install(context, f"peer-{tool}-{state}", who, tool, index)
 
 
-def _install(lab: Lab, key: str, who: str, tool: Tool, index: str) -> None:
-    names = graph.roots()[: lab.sizes.roots]
-    lab.calm()
-    lab.record(key, who, install(tool, index, names, lab.folder("target", fast=True)))
+def _install(context: Context, key: str, who: str, tool: Tool, index: str) -> None:
+    names = graph.roots()[: context.sizes.roots]
+    context.calm()
+    context.record(key, who, install(tool, index, names, context.folder("target", fast=True)))
 
 
-def _cold(lab: Lab, upstream: StandIn, who: str, index: str, number: int) -> None:
-    """Pages and files that nobody has asked for, over one connection."""
+def _cold(context: Context, upstream: FakeUpstream, who: str, index: str, number: int) -> None:
+    """First requests for pages and files, over one connection."""
     if who not in FETCH:
         return
     client = Client(index)
-    for i in range(lab.sizes.cold + 1):
+    for i in range(context.sizes.cold + 1):
         name = project(30, serial=number * 1_000 + i)
         get(f"{upstream.url}/simple/{name}/", UV)  # so that making it does not show in the times
         page = client.get(urlsplit(f"{index}{name}/").path, UV)
         file = client.get(urlsplit(_links(page, f"{index}{name}/")[0]).path, UV_FILE)
         if i:  # from the first on there is a connection to upstream
-            lab.record("peer-cold-page", who, page.seconds * 1e3)
-            lab.record("peer-cold-file", who, file.seconds * 1e3)
+            context.record("peer-cold-page", who, page.seconds * 1e3)
+            context.record("peer-cold-file", who, file.seconds * 1e3)
     client.close()
 
 
-def _warm(lab: Lab, server: Server, index: str) -> None:
+def _warm(context: Context, server: Server, index: str) -> None:
     page = f"{index}{SMALL}/"
     file = next(each for each in _links(get(page, UV), page) if each.endswith(NEWEST))
-    _rate(lab, "peer-page", server, page)
-    _rate(lab, "peer-file", server, file)
-    _rate(lab, "peer-metadata", server, f"{file}.metadata")
+    _rate(context, "peer-page", server, page)
+    _rate(context, "peer-file", server, file)
+    _rate(context, "peer-metadata", server, f"{file}.metadata")
     if server.name in FETCH:
-        _rate(lab, "peer-many", server, f"{index}{project(MANY)}/")
-        page = f"{index}{project(1, lab.sizes.large)}/"
+        _rate(context, "peer-many", server, f"{index}{project(MANY)}/")
+        page = f"{index}{project(1, context.sizes.large)}/"
         large = _links(get(page, UV), page)[0]
         _seconds(large)
-        lab.calm()
-        lab.record("peer-large", server.name, lab.sizes.large / 1e6 / _seconds(large))
+        context.calm()
+        context.record("peer-large", server.name, context.sizes.large / 1e6 / _seconds(large))
 
 
-def _rate(lab: Lab, key: str, server: Server, url: str) -> None:
-    """Nothing is recorded of what it does not have."""
+def _rate(context: Context, key: str, server: Server, url: str) -> None:
+    """Record the rate; nothing where the peer lacks the path."""
     headers = UV_FILE if key in ("peer-file", "peer-metadata") else UV
     try:
         get(url, headers)
@@ -128,15 +128,15 @@ def _rate(lab: Lab, key: str, server: Server, url: str) -> None:
         status = str(error).partition(":")[0]
         say(f"      {server.name} has no {key.removeprefix('peer-')}: {status}")
         return
-    lab.calm()
-    load = drive(server, urlsplit(url).path, headers, seconds=lab.sizes.seconds)
-    lab.record(key, server.name, load.rate)
+    context.calm()
+    load = drive(server, urlsplit(url).path, headers, seconds=context.sizes.seconds)
+    context.record(key, server.name, load.rate)
     if key == "peer-page":
-        lab.record("peer-page-cpu", server.name, load.cpu)
+        context.record("peer-page-cpu", server.name, load.cpu)
 
 
 def _seconds(url: str) -> float:
-    """To read the file; one whose length is not told is read by a slower reader."""
+    """Seconds to read the file; a slower reader takes files without a length."""
     try:
         return read_all(url, 1)
     except Broken:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lab import Scenario
+from benchmarks.measures import OURS, Curve, Row
 from benchmarks.report import Result
-from benchmarks.rows import OURS, Curve, Row
+from benchmarks.scenario import Scenario
 
 GOOD, BAD, PLAIN = "#2a7f62", "#c1533b", "#8aa0b4"
 SHADES = (GOOD, "#8cc3ad", "#35618f", "#a3bfdb")
@@ -41,7 +41,7 @@ INSTALLS = {
 
 
 def draw(scenarios: Iterable[Scenario], results: dict[str, Result], folder: Path) -> list[Path]:
-    """The files written. Raises ``ImportError`` where matplotlib is absent."""
+    """Draw and return the files. Raises ``ImportError`` without matplotlib."""
     import matplotlib as mpl  # type: ignore[import-not-found,unused-ignore]
 
     mpl.use("Agg")
@@ -52,7 +52,7 @@ def draw(scenarios: Iterable[Scenario], results: dict[str, Result], folder: Path
 
 
 def _ratios(scenarios: Sequence[Scenario], results: dict[str, Result], folder: Path) -> Path | None:
-    """How far each aim is surpassed: 1 is on target, more is better."""
+    """The ratio of each result to its aim: 1 is on target, more is better."""
     shown = [
         (row, _score(row, results[each.name]))
         for each in scenarios
@@ -158,7 +158,7 @@ def _peers(scenarios: Sequence[Scenario], results: dict[str, Result], folder: Pa
 def _abreast(
     axes: Any, works: dict[str, str], names: list[str], samples: dict[str, dict[str, list[float]]]
 ) -> None:
-    """A group of bars for each name, one for each work that it can do."""
+    """A group of bars for each contender, one bar for each kind of work."""
     height = 0.8 / len(works)
     for number, (key, work) in enumerate(works.items()):
         measured = samples.get(key, {})

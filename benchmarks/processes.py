@@ -45,7 +45,7 @@ class Server:
         return sum(_pss(pid) for pid in self._processes()) / 1e6
 
     def settle(self, rest: float) -> None:
-        """Wait until it has nothing to do any more, for ``rest`` seconds on end."""
+        """Wait until the process has been idle for ``rest`` seconds."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             before = self.cpu_seconds()
@@ -77,7 +77,7 @@ def running(
 ) -> Iterator[Server]:
     """The process from its first good answer at ``ready`` until the block is left.
 
-    It sees nothing of our environment but what starts programs. Raises ``Broken``.
+    Of our environment it gets only what starts programs. Raises ``Broken``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
@@ -108,7 +108,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_until_ready(server: Server, path: str, pause: float = 0.005) -> None:
-    """Ask until the answer is 200. Raises ``Broken`` when the process ends or time is up."""
+    """Request until the answer is 200. Raises ``Broken`` when the process ends or time is up."""
     deadline = time.monotonic() + PATIENCE
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nConnection: close\r\n\r\n"
     while time.monotonic() < deadline and server.process.poll() is None:
@@ -135,7 +135,7 @@ def clean_environment(home: Path) -> dict[str, str]:
 
 
 def busy_share(seconds: float) -> float:
-    """The share of all cores' time that is used, by anybody, in the next ``seconds``."""
+    """The share of all cores' time that any process uses in the next ``seconds``."""
     before = _core_times()
     time.sleep(seconds)
     spent = [after - former for after, former in zip(_core_times(), before, strict=True)]

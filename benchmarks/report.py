@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.lab import Lab, Scenario
-from benchmarks.rows import OURS, Curve, Row
+from benchmarks.measures import OURS, Curve, Row
+from benchmarks.scenario import Context, Scenario
 
 BEGIN, END = "<!-- results -->", "<!-- end of results -->"
 HEAD = ("work", "aim", "measured", "ours: median (least - most)", "beside", "verdict")
@@ -35,18 +35,18 @@ class Result:
     """Of contenders that were installed for it."""
 
 
-def result_of(scenario: Scenario, lab: Lab, judged: bool) -> Result:
+def result_of(scenario: Scenario, context: Context, judged: bool) -> Result:
     rows = {row.key for row in scenario.rows}
     curves = {curve.key for curve in scenario.curves}
     return Result(
         scenario.name,
         datetime.datetime.now(datetime.UTC).date().isoformat(),
         machine(),
-        lab.done,
+        context.done,
         judged,
-        {key: value for key, value in lab.samples.items() if key in rows},
-        {key: value for key, value in lab.points.items() if key in curves},
-        {name: version for name, version in lab.versions.items() if name in scenario.compared},
+        {key: value for key, value in context.samples.items() if key in rows},
+        {key: value for key, value in context.points.items() if key in curves},
+        {name: version for name, version in context.versions.items() if name in scenario.compared},
     )
 
 

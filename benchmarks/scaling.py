@@ -1,7 +1,7 @@
 """Scenario: cost against work. Twice the work may cost twice as much, and no more.
 
-Costs are the server's CPU time, all that it does behind its answers included: on a shared machine
-seconds tell more of the neighbours.
+Costs are the server's CPU time, with its work in the background: on a shared machine wall-clock
+time depends on the neighbours.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from benchmarks.agents import UV
 from benchmarks.clients import Client, get
-from benchmarks.lab import Lab, Scenario
 from benchmarks.load import drive
-from benchmarks.made import project
+from benchmarks.measures import Curve
 from benchmarks.processes import Broken, Server
-from benchmarks.rows import Curve
-from benchmarks.servers import StandIn, stand_in, waystation
+from benchmarks.scenario import Context, Scenario
+from benchmarks.servers import FakeUpstream, fake_upstream, waystation
 from benchmarks.static_copy import LASTING
+from benchmarks.synthetic_projects import project
 
 ROUNDS = 3
 CLIENTS = 8
@@ -26,69 +26,69 @@ PAGES = (3, 200)
 UNGUESSED = LASTING | {"speculate": "off"}
 """How much is cached is what is varied: nothing is fetched ahead beside it."""
 ASKED = 5_000
-"""Of many cached pages, evenly spread, so many are asked for, and stand for all."""
+"""Number of pages requested as a sample, evenly spread over all cached pages."""
 
 
-def _run(lab: Lab) -> None:
-    folder = lab.folder("scaling")
-    with stand_in(folder / "upstream") as upstream:
+def _run(context: Context) -> None:
+    folder = context.folder("scaling")
+    with fake_upstream(folder / "upstream") as upstream:
         with waystation(folder / "ours", upstream.url, settings=LASTING) as ours:
-            for number in lab.each_round(ROUNDS):
-                _cold(lab, upstream, ours, number)
-                _warm(lab, ours)
-                _connections(lab, ours)
-        _projects(lab, upstream, folder / "filled")
+            for number in context.each_round(ROUNDS):
+                _cold(context, upstream, ours, number)
+                _warm(context, ours)
+                _connections(context, ours)
+        _projects(context, upstream, folder / "filled")
 
 
-def _cold(lab: Lab, upstream: StandIn, ours: Server, number: int) -> None:
-    """The pages are others in every round, and made by the stand-in before."""
-    for files in lab.sizes.grown_pages:
-        pages = min(max(lab.sizes.cold_files // files, PAGES[0]), PAGES[1])
+def _cold(context: Context, upstream: FakeUpstream, ours: Server, number: int) -> None:
+    """The pages differ in every round; the fake upstream makes them before the measurement."""
+    for files in context.sizes.grown_pages:
+        pages = min(max(context.sizes.cold_files // files, PAGES[0]), PAGES[1])
         paths = [_path(files, number * PAGES[1] + i) for i in range(pages)]
         before = ours.cpu_seconds()
         for path in paths:
             get(upstream.url + path, UV)
             get(ours.url + path, UV)
-        ours.settle(lab.sizes.rest)
-        lab.point("files-cold", files, (ours.cpu_seconds() - before) / pages * 1e3)
+        ours.settle(context.sizes.rest)
+        context.point("files-cold", files, (ours.cpu_seconds() - before) / pages * 1e3)
 
 
-def _warm(lab: Lab, ours: Server) -> None:
-    for files in lab.sizes.grown_pages:
+def _warm(context: Context, ours: Server) -> None:
+    for files in context.sizes.grown_pages:
         get(ours.url + _path(files), UV)
-        ours.settle(lab.sizes.rest)
-        lab.calm()
-        load = drive(ours, _path(files), UV, seconds=lab.sizes.seconds)
-        lab.point("files-warm", files, load.cpu)
+        ours.settle(context.sizes.rest)
+        context.calm()
+        load = drive(ours, _path(files), UV, seconds=context.sizes.seconds)
+        context.point("files-warm", files, load.cpu)
 
 
-def _connections(lab: Lab, ours: Server) -> None:
-    for connections in lab.sizes.connections:
-        lab.calm()
-        load = drive(ours, _path(100), UV, seconds=lab.sizes.seconds, connections=connections)
-        lab.point("connections", connections, load.cpu * connections)
+def _connections(context: Context, ours: Server) -> None:
+    for connections in context.sizes.connections:
+        context.calm()
+        load = drive(ours, _path(100), UV, seconds=context.sizes.seconds, connections=connections)
+        context.point("connections", connections, load.cpu * connections)
 
 
-def _projects(lab: Lab, upstream: StandIn, folder: Path) -> None:
+def _projects(context: Context, upstream: FakeUpstream, folder: Path) -> None:
     """Once, not every round: it takes long."""
     filled, spent = 0, 0.0
-    for count in lab.sizes.projects:
+    for count in context.sizes.projects:
         with waystation(folder, upstream.url, settings=UNGUESSED) as ours:
-            spent += _spent(lab, ours, range(filled, count))
-            lab.point("projects-fill", count, spent)
-            lab.point("projects-memory", count, ours.pss())
+            spent += _spent(context, ours, range(filled, count))
+            context.point("projects-fill", count, spent)
+            context.point("projects-memory", count, ours.pss())
         with waystation(folder, upstream.url, settings=UNGUESSED) as ours:  # with empty memory
             asked = range(0, count, max(count // ASKED, 1))
-            lab.point("projects-read", count, _spent(lab, ours, asked) / len(asked) * count)
+            context.point("projects-read", count, _spent(context, ours, asked) / len(asked) * count)
         filled = count
 
 
-def _spent(lab: Lab, ours: Server, serials: range) -> float:
+def _spent(context: Context, ours: Server, serials: range) -> float:
     """CPU seconds for the projects of these numbers, each asked for once."""
-    ours.settle(lab.sizes.rest)
+    ours.settle(context.sizes.rest)
     before = ours.cpu_seconds()
     _ask(ours, serials)
-    ours.settle(lab.sizes.rest)
+    ours.settle(context.sizes.rest)
     return ours.cpu_seconds() - before
 
 

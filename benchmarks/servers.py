@@ -1,4 +1,4 @@
-"""How the servers are started: nginx with static files, ours, and the stand-in upstream."""
+"""How the servers are started: nginx with static files, ours, and the fake upstream."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from benchmarks.clients import get, get_json
+from benchmarks.measures import OURS
 from benchmarks.processes import LOAD_CORE, Server, free_port, running
-from benchmarks.rows import OURS
 
 SOURCE = Path(__file__).parents[1]
 
@@ -101,8 +101,8 @@ def waystation(
         yield server
 
 
-class StandIn:
-    """The stand-in upstream, seen from here."""
+class FakeUpstream:
+    """The fake upstream, seen from here."""
 
     def __init__(self, server: Server) -> None:
         self.url = server.url
@@ -112,15 +112,15 @@ class StandIn:
         get(f"{self.url}/-/pace?latency={latency}&rate={rate}")
 
     def counts(self) -> Counter[str]:
-        """What it was asked since it began: requests, pages, metadata, files, bytes, ..."""
+        """The counts since the start: requests, pages, metadata, files, bytes, ..."""
         return Counter({key: int(str(n)) for key, n in get_json(f"{self.url}/-/counts").items()})
 
     def asked(self) -> set[str]:
-        """The names of the wheels that were asked for."""
+        """The names of the requested wheels."""
         return set(get_json(f"{self.url}/-/asked"))
 
     def settled(self, quiet: float, patience: float = 30.0) -> Counter[str]:
-        """The counts, once nothing has been asked for so many seconds."""
+        """The counts, after ``rest`` seconds without a request."""
         deadline = time.monotonic() + patience
         last = self.counts()
         while time.monotonic() < deadline:
@@ -133,13 +133,15 @@ class StandIn:
 
 
 @contextlib.contextmanager
-def stand_in(folder: Path, wheels: Path | None = None, core: int = LOAD_CORE) -> Iterator[StandIn]:
+def fake_upstream(
+    folder: Path, wheels: Path | None = None, core: int = LOAD_CORE
+) -> Iterator[FakeUpstream]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.stand_in", "--port", str(port)]
+    command = [sys.executable, "-m", "benchmarks.fake_upstream", "--port", str(port)]
     command += ["--wheels", str(wheels)] if wheels else []
     environment = {"PYTHONPATH": str(SOURCE)}
     with running(
-        "stand-in",
+        "fake upstream",
         command,
         port=port,
         folder=folder,
@@ -147,4 +149,4 @@ def stand_in(folder: Path, wheels: Path | None = None, core: int = LOAD_CORE) ->
         ready="/-/counts",
         core=core,
     ) as server:
-        yield StandIn(server)
+        yield FakeUpstream(server)

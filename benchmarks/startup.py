@@ -8,10 +8,10 @@ from pathlib import Path
 
 from benchmarks.agents import UV
 from benchmarks.clients import get
-from benchmarks.lab import Lab, Scenario
 from benchmarks.load import drive
-from benchmarks.rows import OURS, Row
-from benchmarks.servers import stand_in, waystation
+from benchmarks.measures import OURS, Row
+from benchmarks.scenario import Context, Scenario
+from benchmarks.servers import fake_upstream, waystation
 from tests.support.distributions import make_wheel
 
 OF_A_PROJECT = 10
@@ -19,40 +19,40 @@ FEW = 50
 PAGE = "/simple/local-0/"
 
 
-def _run(lab: Lab) -> None:
-    many, few = lab.sizes.local, min(FEW, lab.sizes.local)
-    packages = {count: _packages(lab, count) for count in {many, few}}
-    with stand_in(lab.folder("upstream")) as upstream:
-        for _ in lab.each_round():
-            folder = lab.folder("startup")
+def _run(context: Context) -> None:
+    many, few = context.sizes.local, min(FEW, context.sizes.local)
+    packages = {count: _packages(context, count) for count in {many, few}}
+    with fake_upstream(context.folder("upstream")) as upstream:
+        for _ in context.each_round():
+            folder = context.folder("startup")
             for key in ("start-first", "start-second"):
-                _first_page(lab, key, folder, upstream.url, packages[many])
-            _page_cost(lab, upstream.url, {"few": packages[few], OURS: packages[many]})
+                _first_page(context, key, folder, upstream.url, packages[many])
+            _page_cost(context, upstream.url, {"few": packages[few], OURS: packages[many]})
 
 
-def _packages(lab: Lab, count: int) -> Path:
-    folder = lab.folder("packages")
+def _packages(context: Context, count: int) -> Path:
+    folder = context.folder("packages")
     for number in range(count):
         name, version = number // OF_A_PROJECT, number % OF_A_PROJECT
         make_wheel(folder, f"local-{name}", f"1.{version}", requires=["local-1"])
     return folder
 
 
-def _first_page(lab: Lab, key: str, folder: Path, upstream: str, packages: Path) -> None:
-    lab.calm()
+def _first_page(context: Context, key: str, folder: Path, upstream: str, packages: Path) -> None:
+    context.calm()
     began = time.perf_counter()
     with waystation(folder, upstream, packages=packages, ready=PAGE) as ours:
-        lab.record(key, OURS, time.perf_counter() - began)
+        context.record(key, OURS, time.perf_counter() - began)
         get(ours.url + PAGE, UV)
 
 
-def _page_cost(lab: Lab, upstream: str, packages: dict[str, Path]) -> None:
+def _page_cost(context: Context, upstream: str, packages: dict[str, Path]) -> None:
     for who, folder in packages.items():
-        with waystation(lab.folder("cost"), upstream, packages=folder, ready=PAGE) as ours:
-            ours.settle(lab.sizes.rest)  # it looks into the distributions behind our back
-            lab.calm()
-            load = drive(ours, PAGE, UV, seconds=lab.sizes.seconds)
-            lab.record("start-page-cost", who, load.cpu)
+        with waystation(context.folder("cost"), upstream, packages=folder, ready=PAGE) as ours:
+            ours.settle(context.sizes.rest)  # it looks into the distributions behind our back
+            context.calm()
+            load = drive(ours, PAGE, UV, seconds=context.sizes.seconds)
+            context.record("start-page-cost", who, load.cpu)
 
 
 SCENARIOS = (

@@ -12,15 +12,15 @@ from urllib.parse import urljoin, urlsplit
 
 from benchmarks import agents
 from benchmarks.clients import Client
-from benchmarks.lab import Lab
 from benchmarks.processes import Broken, Server
-from benchmarks.servers import StandIn, nginx, stand_in, waystation
+from benchmarks.scenario import Context
+from benchmarks.servers import FakeUpstream, fake_upstream, nginx, waystation
 
 FORMS = {
     "JSON": (agents.UV, "simple", "index.json"),
     "HTML": (agents.OLD_PIP, "html", "index.html"),
 }
-"""By form of page: who asks for it, and where nginx has it."""
+"""By form of page: the client that requests it, and its path in nginx."""
 LASTING = {"page_ttl": "86400", "page_ttl_min": "86400"}
 """Pages do not expire while they are measured as warm ones."""
 
@@ -29,13 +29,13 @@ LASTING = {"page_ttl": "86400", "page_ttl_min": "86400"}
 class Pair:
     """Ours with everything warm, and nginx with the same bytes as files."""
 
-    upstream: StandIn
+    upstream: FakeUpstream
     ours: Server
     nginx: Server
     root: Path
 
     def page(self, server: Server, project: str, form: str = "JSON") -> str:
-        """Where this server has the page."""
+        """The path of the page on this server."""
         _, folder, file = FORMS[form]
         return f"/{folder}/{project}/{file}" if server is self.nginx else f"/simple/{project}/"
 
@@ -55,12 +55,12 @@ class Pair:
 
 
 @contextlib.contextmanager
-def pair(lab: Lab, wheels: Path | None = None) -> Iterator[Pair]:
-    folder = lab.folder("pair")
+def pair(context: Context, wheels: Path | None = None) -> Iterator[Pair]:
+    folder = context.folder("pair")
     root = folder / "static"
     root.mkdir()
     with (
-        stand_in(folder / "upstream", wheels) as upstream,
+        fake_upstream(folder / "upstream", wheels) as upstream,
         waystation(folder / "ours", upstream.url, settings=LASTING) as ours,
         nginx(folder / "nginx", root) as static,
     ):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lab import Lab, Scenario
+from benchmarks.measures import Curve, Row
 from benchmarks.report import BEGIN, END, Result, into_readme, tables
-from benchmarks.rows import Curve, Row
+from benchmarks.scenario import Context, Scenario
 
 CURVE = Curve("grown", "a page", "files", "CPU, µs")
 
@@ -66,5 +66,5 @@ def test_plots_are_shown_only_from_below_the_readme(tmp_path: Path) -> None:
     )
 
 
-def _nothing(lab: Lab) -> None:
+def _nothing(context: Context) -> None:
     raise AssertionError

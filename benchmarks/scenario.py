@@ -1,4 +1,4 @@
-"""What a scenario is handed: sizes, rounds, folders, and where measurements go."""
+"""Scenarios and their context: sizes, rounds, folders and recorded measurements."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import graph
+from benchmarks.measures import Curve, Row
 from benchmarks.processes import busy_share
-from benchmarks.rows import Curve, Row
 
 CALM = 0.15
 """Share of all cores' time that may be in use, ..."""
@@ -25,7 +25,7 @@ class Sizes:
     seconds: int
     """Of each run of the load generator."""
     rest: float
-    """Seconds in which what a request leaves behind is done, and upstream is left alone."""
+    """Seconds without work in the background and without requests upstream."""
     patience: float
     """Seconds to wait for a calm machine before each measurement."""
     pages: Sequence[int]
@@ -37,7 +37,7 @@ class Sizes:
     reads: int
     """How often it is read for one measurement."""
     crowd: int
-    """Clients on one file that nobody has yet ..."""
+    """Clients on one uncached file ..."""
     crowd_size: int
     """... and its bytes."""
     probes: int
@@ -112,7 +112,7 @@ SHORT = Sizes(
 
 
 @dataclass(slots=True)
-class Lab:
+class Context:
     work: Path
     """A folder that goes when all is done."""
     sizes: Sizes
@@ -135,7 +135,7 @@ class Lab:
         self.points.setdefault(curve, {}).setdefault(work, []).append(cost)
 
     def each_round(self, at_most: int = 1_000) -> Iterator[int]:
-        """The contenders take turns within each."""
+        """The numbers of the rounds; the contenders take turns within each."""
         rounds = self.done = min(self.rounds, at_most)
         for number in range(rounds):
             say(f"  round {number + 1} of {rounds}")
@@ -159,7 +159,7 @@ class Lab:
         return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=base))
 
     def wheels(self) -> Path:
-        """The folder with the set that installs ask for; made when first wanted."""
+        """The folder with the wheels of the installs, made at the first use."""
         folder = self.work / "wheels"
         if not folder.exists():
             say("  making wheels")
@@ -171,7 +171,7 @@ class Lab:
 class Scenario:
     name: str
     about: str
-    run: Callable[[Lab], None]
+    run: Callable[[Context], None]
     rows: Sequence[Row] = ()
     curves: Sequence[Curve] = ()
     compared: Sequence[str] = ()

@@ -1,7 +1,7 @@
-"""The stand-in upstream: a process of its own, with settable latency an answer and bandwidth a
-stream, which counts what it is asked. It has little to do, so as not to be the bottleneck.
+"""The fake upstream: a process of its own, with settable latency an answer and bandwidth a
+stream, which counts its requests. It does little work, so that it is not the bottleneck.
 
-``/-/counts`` tells how much was asked so far, ``/-/asked`` which wheels of the folder
+``/-/counts`` gives the requests so far, ``/-/asked`` the requested wheels of the folder
 (or their metadata);
 ``/-/pace?latency=…&rate=…`` sets seconds an answer and bytes per second a stream (0: no limit).
 None of these is counted or delayed.
@@ -15,8 +15,8 @@ from collections import deque
 from pathlib import Path
 from typing import cast
 
-from benchmarks.shelf import Body, Shelf
-from benchmarks.stand_in_answers import Request, State, answer, parsed, told
+from benchmarks.fake_content import Body, FakeContent
+from benchmarks.fake_upstream_answers import Request, State, answer, parsed, told
 
 PIECE = 256 * 1024
 """Bytes handed to the kernel at a time."""
@@ -81,7 +81,7 @@ class Connection(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
-        """Hand over what may go now; called again when more may."""
+        """Send what the bandwidth allows now; called again when it allows more."""
         if self._timer:
             self._timer.cancel()
         rate = self._state.rate
@@ -101,7 +101,7 @@ class Connection(asyncio.Protocol):
 
 
 async def _serve(port: int, folder: Path | None) -> None:
-    state = State(Shelf(f"http://127.0.0.1:{port}/files/", folder))
+    state = State(FakeContent(f"http://127.0.0.1:{port}/files/", folder))
     server = await asyncio.get_running_loop().create_server(
         lambda: Connection(state), "127.0.0.1", port, backlog=1024
     )

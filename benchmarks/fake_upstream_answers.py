@@ -1,4 +1,4 @@
-"""What the stand-in upstream answers to a request, and its counts. No sockets."""
+"""What the fake upstream answers to a request, and its counts. No sockets."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from benchmarks.shelf import HTML, JSON, Body, Shelf
+from benchmarks.fake_content import HTML, JSON, Body, FakeContent
 
 
 @dataclass(slots=True)
 class State:
-    shelf: Shelf
+    content: FakeContent
     latency: float = 0.0
     rate: float = 0.0
     counts: Counter[str] = field(default_factory=Counter)
@@ -57,12 +57,12 @@ def answer(state: State, request: Request) -> tuple[bytes, Body | None]:
 def _found(state: State, path: str, headers: dict[str, str]) -> Body | None:
     if path.startswith("/files/"):
         filename = path.rpartition("/")[2]
-        if state.shelf.is_real(wheel := filename.removesuffix(".metadata")):
+        if state.content.is_real(wheel := filename.removesuffix(".metadata")):
             state.asked[wheel] += 1
-        return state.shelf.file(filename)
+        return state.content.file(filename)
     project = path.removeprefix("/simple/").strip("/")
     media = JSON if JSON in headers.get("accept", "") else HTML
-    return state.shelf.page(project, media, "gzip" in headers.get("accept-encoding", ""))
+    return state.content.page(project, media, "gzip" in headers.get("accept-encoding", ""))
 
 
 def _kind(path: str) -> str:

@@ -97,7 +97,7 @@ def _tail(filename: str) -> bytes:
 
 @lru_cache(maxsize=16)
 def _block(size: int) -> bytes:
-    """Noise of that size."""
+    """Incompressible bytes of that size."""
     noise = random.Random(1).randbytes(min(max(size, 1), 2**20))
     return (noise * (size // len(noise) + 1))[:size]
 

@@ -1,4 +1,4 @@
-"""What the stand-in upstream holds: pages and files as finished bytes. No sockets."""
+"""The pages and files of the fake upstream, as finished bytes. No sockets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from packaging.utils import parse_wheel_filename
 
-from benchmarks import made
-from benchmarks.made import Shown
+from benchmarks import synthetic_projects
+from benchmarks.synthetic_projects import Shown
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
@@ -34,7 +34,7 @@ class Body(NamedTuple):
         return sum(len(part) for part in self.parts)
 
 
-class Shelf:
+class FakeContent:
     """Projects made by name, and real wheels from a folder."""
 
     def __init__(self, files_url: str, folder: Path | None = None) -> None:
@@ -52,17 +52,19 @@ class Shelf:
 
     def file(self, filename: str) -> Body | None:
         if filename.endswith(".metadata"):
-            beside = self._files.get(filename) or made.metadata(filename.removesuffix(".metadata"))
+            beside = self._files.get(filename) or synthetic_projects.metadata(
+                filename.removesuffix(".metadata")
+            )
             return _body("text/plain", [beside], filename) if beside is not None else None
         if (held := self._files.get(filename)) is not None:
             return _body("application/octet-stream", [held], filename)
-        if (found := made.content(filename)) is None:
+        if (found := synthetic_projects.content(filename)) is None:
             return None
         block, size, tail = found
         return _body("application/octet-stream", [memoryview(block)[:size], tail], filename)
 
     def is_real(self, filename: str) -> bool:
-        """It is a wheel of the folder."""
+        """Whether the file is a wheel of the folder."""
         return filename.endswith(".whl") and filename in self._files
 
     def _add(self, path: Path) -> None:
@@ -78,10 +80,10 @@ class Shelf:
         self._files |= {path.name: content, f"{path.name}.metadata": beside}
 
     def _page(self, project: str, media: str, zipped: bool) -> Body | None:
-        files = self._projects.get(project) or made.listing(project)
+        files = self._projects.get(project) or synthetic_projects.listing(project)
         if files is None:
             return None
-        entries = [made.entry(file, self._files_url) for file in files]
+        entries = [synthetic_projects.entry(file, self._files_url) for file in files]
         content = _json(project, entries) if media == JSON else _html(project, entries)
         body = gzip.compress(content, 6, mtime=0) if zipped else content
         return Body(media, [body], hashlib.sha256(body).hexdigest()[:32], zipped)

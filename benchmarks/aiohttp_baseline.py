@@ -1,6 +1,6 @@
-"""The least that a proxy made of aiohttp costs: it asks upstream and passes on what it is told.
+"""The cost of the simplest aiohttp proxy, which passes on each answer of upstream.
 
-It keeps, checks and rewrites nothing: what is beyond it in the times of a cold request is ours.
+It stores, checks and rewrites nothing: more time on a cold request is the cost of our work.
 """
 
 from __future__ import annotations
@@ -20,17 +20,30 @@ from aiohttp import web
 from benchmarks.processes import Server, free_port, running
 from benchmarks.servers import SOURCE
 
-BARE = "bare aiohttp"
+AIOHTTP_BASELINE = "bare aiohttp"
 _PASSED = ("Accept", "Content-Encoding", "Content-Type")
 
 
 @contextlib.contextmanager
-def bare(folder: Path, upstream: str) -> Iterator[Server]:
+def aiohttp_baseline(folder: Path, upstream: str) -> Iterator[Server]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.bare", "--port", str(port), "--upstream", upstream]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.aiohttp_baseline",
+        "--port",
+        str(port),
+        "--upstream",
+        upstream,
+    ]
     environment = {"PYTHONPATH": str(SOURCE)}
     with running(
-        BARE, command, port=port, folder=folder, environment=environment, ready="/-/counts"
+        AIOHTTP_BASELINE,
+        command,
+        port=port,
+        folder=folder,
+        environment=environment,
+        ready="/-/counts",
     ) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""What is measured and what is aimed at, as data; medians, ratios and verdicts. No measuring."""
+"""Measures and their aims as data; medians, ratios and verdicts. No measuring."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Row:
     ours: str = OURS
 
     def result(self, samples: Samples) -> float | None:
-        """What is compared with the bound; ``None`` if a side was not measured, or is 0."""
+        """The value to compare with the bound; ``None`` if a side was not measured, or is 0."""
         if self.ours not in samples or (self.kind != "value" and self.against not in samples):
             return None
         ours = statistics.median(samples[self.ours])
@@ -42,7 +42,7 @@ class Row:
         return ours / base if base else None
 
     def met(self, samples: Samples) -> bool | None:
-        """Whether the aim is reached; ``None`` if that is not judged."""
+        """Whether the aim is reached; ``None`` if the row is not judged."""
         result = self.result(samples)
         if result is None or self.bound is None:
             return None
