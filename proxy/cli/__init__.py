@@ -63,7 +63,10 @@ def _import(module: str) -> ModuleType:
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="waystation")
 def group() -> None:
-    """A caching package index for pip and uv: private projects first, everything else from PyPI."""
+    """A caching package index for pip and uv: private projects first, everything else from PyPI.
+
+    Start with "waystation serve". "waystation COMMAND --help" explains a command.
+    """
 
 
 def main() -> None:

@@ -78,11 +78,11 @@ def create_command(
     config: Path | None,
     **flags: Any,
 ) -> None:
-    """Create a bundle: what the sources need, --project, or --all.
+    """Create a bundle from the cache.
 
-    Sources and targets are those of "warm", which must be run before: nothing is fetched. A
-    bundle has the page of each project as upstream sent it, files, metadata and provenance. The
-    same content gives the same bytes.
+    Name sources, or give --project or --all. Sources and targets are those of "warm", which must
+    be run before: nothing is fetched. A bundle has the page of each project as upstream sent it,
+    files, metadata and provenance. The same content gives the same bytes.
 
     If something that the sources need is not in the cache, nothing is written and the exit
     status is 1. With "-" for FILE the report goes to standard error.

@@ -114,10 +114,11 @@ def import_command(
     config: Path | None,
     **flags: Any,
 ) -> None:
-    """Import a bundle into the cache, after every byte was checked: all of it or nothing.
+    """Check a bundle and import it into the cache.
 
-    Servers may be running on the cache. An interrupted import can be repeated. Exit status 1 if
-    the bundle is refused, 2 if a setting is wrong.
+    Every byte is checked first; then all of the bundle is imported, or nothing. Servers may be
+    running on the cache. An interrupted import can be repeated. Exit status 1 if the bundle is
+    refused, 2 if a setting is wrong.
     """
     settings = _settings(flags, config, trust)
     log_errors_only(settings)

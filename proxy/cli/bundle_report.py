@@ -120,8 +120,8 @@ def print_json(report: dict[str, Any], *, err: bool = False) -> None:
 
 def about(bundle: Bundle) -> dict[str, Any]:
     """The signature and the amounts of a bundle."""
-    whose = {"signer": bundle.head.signer, "signature_checked": bundle.verified}
-    return {"manifest": bundle.digest, **whose, **_amounts(bundle.manifest)}
+    signature = {"signer": bundle.head.signer, "signature_checked": bundle.verified}
+    return {"manifest": bundle.digest, **signature, **_amounts(bundle.manifest)}
 
 
 def made(done: Created) -> dict[str, Any]:

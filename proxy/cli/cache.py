@@ -69,13 +69,13 @@ def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -
 
     async def work(cache: Cache) -> int:
         found = await cached_files(cache, wanted)
-        files = [file for _, held in found for file in held]
+        files = [file for _, group in found for file in group]
         size = size_text(sum(file.size for file in files))
         projects = count_text(len(found), "project")
         click.echo(f"{projects}, {count_text(len(files), 'file')}, {size}", err=True)
-        for project, held in found:
+        for project, group in found:
             click.echo(project)
-            for file in held:
+            for file in group:
                 click.echo(f"  {file.size:>12}  {file.sha256}  {file.filename}")
         await _report_unknown(cache, set(wanted) - {project for project, _ in found})
         return 0

@@ -51,7 +51,12 @@ ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S1
 @settings_options
 @serving_options
 def command(config: Path | None, **flags: Any) -> None:
-    """Serve the index until SIGTERM or Ctrl-C."""
+    """Start the server. Ctrl-C or SIGTERM stops it.
+
+    Once it listens, it prints the commands for pip and uv. Options override the settings file
+    and environment variables; "waystation settings" explains all settings, and "waystation
+    check" shows their values.
+    """
     settings = load_settings(flags, config, resolve_tree).settings
     handler = configure_logging(
         settings.log_format,

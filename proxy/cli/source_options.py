@@ -30,7 +30,7 @@ from proxy.runtime import configure_logging
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.argument("sources", nargs=-1, metavar="SOURCE..."),
+    click.argument("sources", nargs=-1, metavar="[SOURCE]..."),
     click.option(
         "--python",
         "pythons",

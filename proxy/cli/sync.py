@@ -58,7 +58,7 @@ SYNC_REQUESTS = 32
     type=click.IntRange(1, 64),
     default=DEFAULT_JOBS,
     metavar="N",
-    help=f"Concurrent downloads, at most 64. Default: {DEFAULT_JOBS}.",
+    help=f"Concurrent downloads. Default: {DEFAULT_JOBS}.",
 )
 @click.option("--quiet", "-q", is_flag=True, help="Print only what is missing.")
 def command(
@@ -77,7 +77,7 @@ def command(
     settings = load_settings(flags, config).settings
     log_errors_only(settings)
     if settings.offline:
-        raise ConfigurationError("offline", "offline, nothing can be fetched", "give --online")
+        raise ConfigurationError("offline", "nothing can be fetched offline", "give --online")
     if not settings.keep:
         raise ConfigurationError("keep", "the settings have no [[keep]] table", _NO_TABLES)
     try:

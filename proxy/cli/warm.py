@@ -34,7 +34,7 @@ from proxy.warm import WarmReport, choose_display, warm, warm_remote
     type=click.IntRange(1, 64),
     default=DEFAULT_JOBS,
     metavar="N",
-    help=f"Concurrent downloads, at most 64. Default: {DEFAULT_JOBS}.",
+    help=f"Concurrent downloads. Default: {DEFAULT_JOBS}.",
 )
 @click.option(
     "--via",
@@ -59,7 +59,7 @@ def command(
     settings = load_settings(flags, config).settings
     log_errors_only(settings)
     if settings.offline:
-        raise ConfigurationError("offline", "offline, nothing can be fetched", "give --online")
+        raise ConfigurationError("offline", "nothing can be fetched offline", "give --online")
     wanted, file_filter = read_sources(**source_flags)
     try:
         report = asyncio.run(_warm(settings, via, wanted, file_filter, jobs, quiet))

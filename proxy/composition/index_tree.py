@@ -145,7 +145,7 @@ def _check(name: str, table: MirrorTable, *, short: bool) -> None:
 def _words(table: IndexTable) -> str:
     if isinstance(table, LocalTable):
         missing = isinstance(table, DefaultDirectory) and table.is_missing()
-        note = " (there is none yet; it is read once it is made)" if missing else ""
+        note = " (does not exist yet; it is read once it exists)" if missing else ""
         return f"directory {table.path.absolute()}{note}"
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""

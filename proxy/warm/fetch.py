@@ -60,6 +60,8 @@ async def fetch_files(
 ) -> list[Missing]:
     """Fetch the files that the cache does not have; the files that could not be fetched."""
     failed: list[Missing] = []
+    if not needs:
+        return failed
 
     async def fetch(need: NeededFile) -> None:
         try:

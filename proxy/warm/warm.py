@@ -68,13 +68,13 @@ async def warm(
     async with open_proxy(patient) as proxy:
         report = await _fetched(proxy, wanted, file_filter, display, jobs)
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
-    failed = {lack.line for lack in report.missing}
+    failed = {each.line for each in report.missing}
     rest = [need for need in report.needs.files if need.line not in failed]
     async with open_proxy(offline) as proxy:
         files = await find_missing(proxy.index, proxy.cache.store, rest)
         pages = await _missing_pages(proxy.index, report.needs.pages)
         await record_metadata(proxy, mirrored(offline), rest)
-    not_stored = (Missing(lack.line, FILE_NOT_STORED) for lack in files)
+    not_stored = (Missing(each.line, FILE_NOT_STORED) for each in files)
     return replace(report, missing=(*report.missing, *pages, *not_stored))
 
 
@@ -144,7 +144,7 @@ async def _fetched(
         proxy.index, wanted, file_filter, keep_going=True, jobs=jobs, say=display.say
     )
     failed = await fetch_files(proxy.index, proxy.cache.store, needs.files, display, jobs)
-    missing = {lack.line: lack for lack in (*failed, *needs.missing)}
+    missing = {each.line: each for each in (*failed, *needs.missing)}
     fetched = [
         need
         for need in needs.files

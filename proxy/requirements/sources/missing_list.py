@@ -143,7 +143,7 @@ def missing_lines(
     file_filter: FileFilter,
 ) -> Iterator[str]:
     """The list; ``needs`` is the result of ``needed_files`` for ``wanted`` and ``file_filter``."""
-    every = [lack.line for lack in missing]
+    every = [each.line for each in missing]
     exact = [line for line in every if "#" in line]
     yield from exact
     listed = {*exact}

@@ -107,7 +107,7 @@ def write_changes(to: Path, changes: Iterable[Change], now: float) -> Path | Non
     """Write the changes as JSON lines into a file, or into a new file in a folder; its path.
 
     A file is replaced even if there are no changes; a folder then gets no new file. Raises
-    ``OSError``; an incomplete list is never left behind.
+    ``OSError``; an incomplete list is never left over.
     """
     lines = b"".join(msgspec.json.encode(each) + b"\n" for each in changes)
     if not to.is_dir():
