@@ -212,15 +212,26 @@ class Events:
     """All observers as one. Also keeps the lists of ``record_outcomes``."""
 
     def __init__(self, *observers: Observer) -> None:
-        self._observers = list(observers)
+        self._subscriptions: list[tuple[Observer, tuple[type[Event], ...]]] = []
+        self._by_kind: dict[type[Event], list[Observer]] = {}
+        for observer in observers:
+            self.subscribe(observer)
 
-    def subscribe(self, observer: Observer) -> None:
-        self._observers.append(observer)
+    def subscribe(self, observer: Observer, *kinds: type[Event]) -> None:
+        """``kinds``: the classes of events that the observer gets; none: all."""
+        self._subscriptions.append((observer, kinds))
+        self._by_kind.clear()
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, PageAnswered | FileAnswered):
             outcomes = _recorded.get(None)
             if outcomes is not None:
                 outcomes.append(event.outcome)
-        for observer in self._observers:
+        kind = type(event)
+        observers = self._by_kind.get(kind)
+        if observers is None:  # the first event of its class
+            observers = self._by_kind[kind] = [
+                observer for observer, kinds in self._subscriptions if not kinds or kind in kinds
+            ]
+        for observer in observers:
             observer(event)

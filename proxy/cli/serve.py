@@ -25,7 +25,16 @@ from proxy.cli.workers import (
 )
 from proxy.composition import Proxy, describe, open_proxy, resolve_tree
 from proxy.config import Settings, load_settings
-from proxy.events import Events
+from proxy.events import (
+    AnswerServed,
+    Events,
+    Evicted,
+    FileChanged,
+    PageChanged,
+    PageRevalidated,
+    Prefetched,
+    UpstreamAsked,
+)
 from proxy.prefetch import MARK_COLUMNS, WorkerMarks
 from proxy.runtime import configure_logging, return_large_memory
 from proxy.simple import Links, absolute_links
@@ -85,10 +94,14 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
     marks = WorkerMarks(shared.slice(0, MARK_COLUMNS))
     counters = Counters(shared.slice(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS))
     access_log = AccessLog(handler)
-    events = Events(access_log.observe, counters.observe)
+    events = Events()
+    events.subscribe(access_log.observe, AnswerServed)
+    events.subscribe(
+        counters.observe, AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted
+    )
     async with open_proxy(settings, events=events, marks=marks) as proxy:
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
-        events.subscribe(cache.observe)
+        events.subscribe(cache.observe, PageChanged, PageRevalidated)
         fast = FastPathEvents(events, proxy.cache.used.note)
         server = _server(settings, proxy, cache, fast, counters)
         async with fast.running(), _keeping(settings, proxy):
