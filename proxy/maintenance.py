@@ -1,7 +1,4 @@
-"""What people do to a cache: count it, list it, verify it, purge it.
-
-Servers may be running on it meanwhile.
-"""
+"""Maintenance of a cache: statistics, lists, verification, purges; servers may be running on it."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from proxy.errors import StoreDamaged
 from proxy.storage import (
     EVERYTHING,
     BlobStore,
-    CachedFileRecord,
     ChangedFiles,
     Key,
     RecordKind,
+    decode_cached_file,
     digests_of,
 )
 
@@ -29,11 +26,11 @@ class Stats(msgspec.Struct, frozen=True):
     size: int
     """Bytes."""
     changed: int = 0
-    """Files that upstream has listed with other bytes than before, so far."""
+    """Files that upstream has listed with another digest than before."""
     released: Sequence[str] = ()
-    """Names of projects that were recorded as private until now."""
+    """Names that were private, and are not any more."""
     unknown: Sequence[str] = ()
-    """Names of projects that there was nothing of."""
+    """Names of projects of which the cache had nothing."""
 
 
 class CachedFile(msgspec.Struct, frozen=True, order=True):
@@ -57,27 +54,27 @@ async def stats(cache: Cache) -> Stats:
 
 
 async def projects_in(cache: Cache) -> set[str]:
-    """The names of projects of which the cache has a page or a file."""
+    """The projects of which the cache has a page or a file."""
     return {key.project for key in await _keys(cache, lambda kind: kind.is_carried)}
 
 
 async def cached_files(
     cache: Cache, projects: Sequence[str] = ()
 ) -> list[tuple[str, list[CachedFile]]]:
-    """The files held, by project; of all projects if none are named."""
+    """The cached files by project; of all projects if none are named."""
     found: dict[str, set[CachedFile]] = {}
     for key in await cache.records.keys(RecordKind.CACHED_FILE):
         project = key.project
         if projects and project not in projects:
             continue
-        held = _held(await cache.records.get(key))
-        if held and await cache.store.has(held.sha256):
-            found.setdefault(project, set()).add(CachedFile(key.filename, held.sha256, held.size))
+        file = decode_cached_file(await cache.records.get(key))
+        if file and await cache.store.has(file.sha256):
+            found.setdefault(project, set()).add(CachedFile(key.filename, file.sha256, file.size))
     return [(project, sorted(files)) for project, files in sorted(found.items())]
 
 
 async def verify(cache: Cache) -> Verified:
-    """Hash every stored file again; those that are damaged are dropped, to be fetched anew."""
+    """Hash every stored file, and delete the damaged ones, to be downloaded when needed."""
     entries = [entry async for entry in cache.store.entries()]
     damaged = [entry.key for entry in entries if not await _is_sound(cache.store, entry.key)]
     for key in damaged:
@@ -86,26 +83,22 @@ async def verify(cache: Cache) -> Verified:
 
 
 async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
-    """Forget the projects' pages and files, and that their names are private.
+    """Delete all records and files of the projects, and the claims on their names.
 
-    Files that other projects have too are kept. Raises ``OSError``, as the others that delete.
+    Files that other projects have too stay. Raises ``OSError``.
     """
     wanted = set(projects)
-    mine = {each.sha256 for _, held in await cached_files(cache, sorted(wanted)) for each in held}
-    others = {
-        each.sha256
-        for project, held in await cached_files(cache)
-        if project not in wanted
-        for each in held
-    }
+    files = await cached_files(cache)
+    purged = {each.sha256 for project, found in files if project in wanted for each in found}
+    others = {each.sha256 for project, found in files if project not in wanted for each in found}
     released = {key.project for key in await cache.records.keys(RecordKind.OLD_CLAIM)} & wanted
-    released |= await cache.claims.give_up(wanted)
+    released |= await cache.claims.release(wanted)
     unknown = wanted - released
     for key in await _keys(cache, lambda kind: kind.is_by_project):
         if key.project in wanted:
             unknown.discard(key.project)
             await cache.records.forget(key)
-    done = await _delete(cache, mine - others, len(wanted))
+    done = await _delete(cache, purged - others, len(wanted))
     await cache.purges.append(sorted(wanted))
     return msgspec.structs.replace(
         done, released=tuple(sorted(released)), unknown=tuple(sorted(unknown))
@@ -113,7 +106,10 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
 
 
 async def purge_everything(cache: Cache) -> Stats:
-    """Forget all that can be had again. Private names stay private, and what is known of them."""
+    """Delete all data that upstreams have; private names and records of local files stay.
+
+    Raises ``OSError``.
+    """
     keys = await _keys(cache, lambda kind: kind.is_upstream)
     for key in keys:
         await cache.records.forget(key)
@@ -138,15 +134,8 @@ async def _keys(cache: Cache, chosen: Callable[[RecordKind], bool]) -> list[Key]
     return [key for kind in filter(chosen, RecordKind) for key in await cache.records.keys(kind)]
 
 
-def _held(record: bytes | None) -> CachedFileRecord | None:
-    try:
-        return msgspec.json.decode(record, type=CachedFileRecord) if record else None
-    except msgspec.MsgspecError:
-        return None
-
-
 async def _is_sound(store: BlobStore, key: str) -> bool:
-    """True also for a file that was deleted meanwhile: it is not damaged."""
+    """Whether the file has its digest; true also if it was deleted meanwhile."""
     blob = await store.get(key)
     if blob is None:
         if await store.has(key):
@@ -159,6 +148,6 @@ async def _is_sound(store: BlobStore, key: str) -> bool:
     except StoreDamaged:
         return False
     except OSError as error:
-        if error.errno == errno.EIO:  # the disk has lost it
+        if error.errno == errno.EIO:  # the disk cannot read the bytes any more
             return False
         raise

@@ -1,14 +1,14 @@
-"""The cache folder opened: store, records and what keeps them in bounds. Needs no network.
+"""The cache folder, opened: its blob store, its records, and eviction. Needs no network.
 
 ```text
 <cache>/blob/<aa>/<sha256>   files, by the sha256 of their content
-<cache>/records/             pages, what is held, last-used times (diskcache)
+<cache>/records/             pages, cached files, last-used times (diskcache)
 <cache>/spool/               files that are still arriving
-<cache>/import/              what a bundle has brought so far, until all of it is checked
+<cache>/import/              members of a bundle, until all of them are checked
 <cache>/private-names        names that never go upstream, and the directories they are from
-<cache>/purged               what was purged, so that running servers forget it too
-<cache>/keep                 held by the one process that runs keep tables
-<cache>/lock                 held by the one process that deletes what was used longest ago
+<cache>/purged               the purge log, by which running servers drop purged data too
+<cache>/keep                 locked by the one process that runs keep tables
+<cache>/lock                 locked by the one process that evicts files
 ```
 """
 
@@ -66,9 +66,9 @@ class Cache:
         return self.folder / "spool"
 
     async def tidy(self, *, evict: bool) -> None:
-        """For a server at its start: remove what a crash left, and with ``evict`` the excess.
+        """At the start of a server: remove abandoned spool files; ``evict``: enforce the limit.
 
-        If the folder cannot be written, that is told now, and not with the first file.
+        Logs a warning now, not with the first file, if the folder cannot be written.
         """
         await asyncio.to_thread(remove_abandoned, self.spool)
         await asyncio.to_thread(self._try_to_write)
@@ -80,26 +80,26 @@ class Cache:
             fd, path = open_spool(self.spool)
         except OSError as error:
             why = reason(error)
-            log.warning("%s cannot be written (%s): nothing new is kept", self.folder, why)
+            log.warning("%s cannot be written (%s): nothing new is stored", self.folder, why)
         else:
             path.unlink(missing_ok=True)
             os.close(fd)
 
 
 def cache_folder(settings: Settings) -> Path:
-    """Raises ``ConfigurationError`` where none is set and the user has no home."""
+    """Raises ``ConfigurationError`` if no folder is set and the user has no home directory."""
     folder = settings.cache_dir or user_cache_path("waystation", appauthor=False)
     try:
         return folder.expanduser().absolute()
     except RuntimeError:
-        problem = f"nobody knows the home directory that {folder} is in"
+        problem = f"the home directory in {folder} is unknown"
         raise ConfigurationError("cache_dir", problem, "set an absolute path") from None
 
 
 def require_folder(folder: Path) -> None:
-    """Make the folder if need be; one that exists may be read-only.
+    """Create the folder if it is missing; an existing one may be read-only.
 
-    Raises ``ConfigurationError`` where it cannot be made or read, or is something else.
+    Raises ``ConfigurationError`` if it cannot be created or read, or is not a folder.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def require_folder(folder: Path) -> None:
         problem = f"{folder} is not a folder, or lies below a file"
         raise ConfigurationError("cache_dir", problem, "name another one") from None
     except OSError as error:
-        problem = f"{folder} cannot be made: {reason(error)}"
+        problem = f"{folder} cannot be created: {reason(error)}"
         raise ConfigurationError("cache_dir", problem, "name one that can be written") from None
     if not os.access(folder, os.R_OK | os.X_OK):
         problem = f"{folder} cannot be read: {os.strerror(errno.EACCES)}"
@@ -124,9 +124,9 @@ async def open_cache(
     clock: Callable[[], float] = time.time,
     events: Observer = lambda event: None,
 ) -> AsyncIterator[Cache]:
-    """As it is: nothing is deleted by opening it. ``events`` gets the ``Evicted``.
+    """Open the cache; opening deletes nothing. ``events`` receives ``Evicted``.
 
-    Raises ``ConfigurationError`` where the folder cannot serve as a cache.
+    Raises ``ConfigurationError`` if the folder cannot be used as a cache.
     """
     folder = cache_folder(settings)
     require_folder(folder)

@@ -1,7 +1,7 @@
-"""The names that a cache remembers as private, in a text file that is only appended to.
+"""Private project names that a cache remembers, in a text file that is only appended to.
 
-They are no cached values: nothing evicts them, and a damaged database does not lose them. All
-servers and workers on a cache write to the same file and read what the others have added.
+Unlike cached values, the names are never evicted, and a damaged database does not lose them. All
+servers and workers on a cache append to the same file, and read what the others have appended.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from proxy.storage.keys import RecordKind
 
 log = logging.getLogger(__name__)
 
-_RETRY_AFTER = 5.0  # seconds after a failed write
+_RETRY_AFTER = 5.0
+"""Seconds after a failed write."""
 _NO_FILE = (0, 0)
 
 
 class Claims:
-    """Project names (normalized), each with the directories that had files of it.
+    """Normalized project names, each with the directories that had files of the project.
 
-    A line is ``+ <project> <quoted directory>``, or ``- <project>`` where a user gave it up.
-    Without a path nothing is stored.
+    A line is ``+ <project> <quoted directory>``, or ``- <project>`` where a user released the
+    name. Without a path nothing is stored.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -45,8 +46,11 @@ class Claims:
         self._lock = asyncio.Lock()
 
     async def load(self, records: Records) -> None:
-        """Read all claims, also those in records of an older version. Raises ``ConfigurationError``
-        where the file is there and cannot be read: nothing would keep the names private."""
+        """Read all claims, also from records of an older version.
+
+        Raises ``ConfigurationError`` if the file exists and cannot be read: the names would not
+        stay private.
+        """
         try:
             await asyncio.to_thread(self._read_more)
         except OSError as error:
@@ -58,18 +62,18 @@ class Claims:
 
     @property
     def unsaved(self) -> bool:
-        """Whether ``save`` has something to write, and did not fail a moment ago."""
+        """Whether ``save`` has claims to write, and has not failed a moment ago."""
         return bool(self._unsaved) and time.monotonic() - self._failed_at >= _RETRY_AFTER
 
     def of(self, directory: str) -> set[str]:
-        """The names that this directory claims or once did."""
+        """The names that this directory claims, or has claimed before."""
         return {name for name, found in self._directories.items() if directory in found}
 
     def is_claimed(self, project: str, directory: str) -> bool:
         return directory in self._directories.get(project, ())
 
     def is_withheld(self, project: str) -> bool:
-        """Whether the name is private, and no directory that claims it is served here."""
+        """Whether the name is private, and no served directory claims it."""
         found = self._directories.get(project)
         return found is not None and self.served.isdisjoint(found)
 
@@ -81,7 +85,7 @@ class Claims:
         return found
 
     def add(self, directory: str, projects: Iterable[str]) -> None:
-        """Remember these from now on; ``save`` makes that durable."""
+        """Claim the names for the directory; ``save`` stores the claims."""
         for project in projects:
             found = self._directories.setdefault(project, set())
             if directory not in found:
@@ -89,16 +93,16 @@ class Claims:
                 self._unsaved.append((project, directory))
 
     def forget(self, directory: str, project: str) -> None:
-        """In this process only; ``give_up`` is for all."""
+        """Drop a claim in this process; ``release`` does so in all processes."""
         found = self._directories.get(project, set())
         found.discard(directory)
         if not found:
             self._directories.pop(project, None)
 
     async def save(self) -> None:
-        """Write what is new, so that not even a power cut loses it.
+        """Write new claims to the disk (fsync).
 
-        A failure is logged: the names stay private as long as this process runs.
+        A failure is logged; the names then stay private until this process ends.
         """
         async with self._lock:
             new = [each for each in self._unsaved if self.is_claimed(*each)]
@@ -113,8 +117,8 @@ class Claims:
                 self._unsaved = new + self._unsaved
                 self._report(error)
 
-    async def give_up(self, projects: Collection[str]) -> set[str]:
-        """Strike the names out for all servers, and return those that were claimed.
+    async def release(self, projects: Collection[str]) -> set[str]:
+        """Remove the claims on the names for all servers; return the names that were claimed.
 
         Raises ``OSError``.
         """
@@ -127,9 +131,9 @@ class Claims:
         return found
 
     def refresh(self) -> tuple[set[str], set[str]]:
-        """Read what other processes have added since: the names claimed, and those given up.
+        """Read what other processes have appended: names claimed, and names released.
 
-        Where nothing has, that takes microseconds.
+        Takes microseconds if nothing was appended.
         """
         try:
             if self._found() == (self._file, self._read):
@@ -160,7 +164,7 @@ class Claims:
             self._take(line.split(" "))
 
     def _take(self, words: list[str]) -> None:
-        """A line. What no version of this program has written, as after a power cut, is left."""
+        """Apply a line; lines of another form, as a power cut may leave, are ignored."""
         match words:
             case ["+", project, directory]:
                 self._directories.setdefault(project, set()).add(_unquoted(directory))
@@ -168,11 +172,11 @@ class Claims:
                 self._directories.pop(project, None)
 
     def _append(self, lines: Iterable[str]) -> None:
-        """In one write, so that the lines of two processes do not mix. Raises ``OSError``."""
+        """Append in one write, so that lines of two processes do not mix. Raises ``OSError``."""
         if self._path is None:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        text = "".join(f"{line}\n" for line in ("", *lines))  # an unfinished line ends here
+        text = "".join(f"{line}\n" for line in ("", *lines))  # ends a line that was left unfinished
         fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             data = text.encode("ascii")
@@ -186,7 +190,7 @@ class Claims:
 
     def _found(self) -> tuple[tuple[int, int], int]:
         try:
-            found = os.stat(self._path) if self._path else None  # noqa: PTH116 (asked each second)
+            found = os.stat(self._path) if self._path else None  # noqa: PTH116 (called each second)
         except FileNotFoundError:
             found = None
         return ((found.st_dev, found.st_ino), found.st_size) if found else (_NO_FILE, 0)
@@ -194,24 +198,24 @@ class Claims:
     def _report(self, error: OSError) -> None:
         self._failed_at = time.monotonic()
         if self._failing:
-            return  # logged once, until something could be written again
+            return  # logged once until a write succeeds
         self._failing = True
         log.warning(
-            "%s cannot be read or written (%s): new private names are kept only until this "
-            "process ends",
+            "%s cannot be read or written (%s): new private names are remembered only until "
+            "this process ends",
             self._path,
             error.strerror or error,
         )
 
 
 def first_names(names: Sequence[str], most: int = 20) -> str:
-    """The first names, for a message, and how many more there are."""
+    """The first names for a message, and the number of the others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def _sync(fd: int) -> None:
-    """Where the file system can do that; some for networks cannot."""
+    """Sync to the disk, if the file system can; some network file systems cannot."""
     try:
         os.fsync(fd)
     except OSError as error:

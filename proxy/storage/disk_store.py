@@ -30,7 +30,7 @@ def identity_of(found: os.stat_result) -> FileIdentity:
 
 
 class DiskBlob(Blob):
-    """A complete file of a store, or one of somebody else, who may replace it at any time."""
+    """A complete file of a store, or one outside of stores, which others may replace."""
 
     def __init__(
         self,

@@ -1,7 +1,4 @@
-"""Keeps a store of files under its size limit, by deleting what was used longest ago.
-
-Which stored files stay however full the store is: a set of keys for each who wants them.
-"""
+"""Eviction: deletes the least recently used blobs of a store, except pinned ones."""
 
 from __future__ import annotations
 
@@ -24,9 +21,10 @@ from proxy.storage.keys import Key, RecordKind
 
 log = logging.getLogger(__name__)
 
-_DOWN_TO = 0.9
+_TARGET_FILL = 0.9
+"""Part of the limit down to which eviction deletes."""
 _PAUSES = (1.0, 60.0)
-"""Seconds before the store is looked through again for files that were busy: first, and most."""
+"""Seconds before eviction is tried again while busy blobs exceed the limit: first, and at most."""
 
 
 async def _nothing() -> Set[str]:
@@ -34,15 +32,15 @@ async def _nothing() -> Set[str]:
 
 
 class LastUsed:
-    """When each file was last asked for, across restarts; noted in memory, written in batches.
+    """When each blob was last used, across restarts: noted in memory, written in batches.
 
-    While entered, a task of its own writes them down.
+    While entered, a task writes the notes.
     """
 
     def __init__(
         self, records: Records, *, every: float = 60.0, clock: Callable[[], float] = time.time
     ) -> None:
-        """``every``: seconds between two writings."""
+        """``every``: seconds between two writes."""
         self._records = records
         self._every = every
         self._clock = clock
@@ -62,11 +60,11 @@ class LastUsed:
         await self.flush()
 
     def note(self, key: str) -> None:
-        """It is being used."""
+        """The blob is used now."""
         self._noted[key] = self._clock()
 
     async def get(self, key: str) -> float | None:
-        """Unix time in seconds; None if nobody knows."""
+        """Unix time in seconds; None: unknown."""
         if (noted := self._noted.get(key)) is not None:
             return noted
         record = await self._records.get(Key(RecordKind.LAST_USED, key))
@@ -77,7 +75,7 @@ class LastUsed:
         await self._records.forget(Key(RecordKind.LAST_USED, key))
 
     async def flush(self) -> None:
-        """Write down what was noted."""
+        """Write all notes."""
         noted = dict(self._noted)
         for key, when in noted.items():
             await self._records.put(Key(RecordKind.LAST_USED, key), str(int(when)).encode())
@@ -91,10 +89,10 @@ class LastUsed:
 
 
 class Evictor:
-    """Deletes from a store, and from nothing else, before it holds more than it may.
+    """Deletes blobs before a store exceeds its limit.
 
-    Several processes may share the store: one at a time deletes. While entered, a task of its
-    own deletes files later that were busy.
+    Several processes may share the store: one at a time deletes. While entered, a task deletes
+    blobs later that were busy.
     """
 
     def __init__(
@@ -110,9 +108,9 @@ class Evictor:
     ) -> None:
         """``max_size`` in bytes, None: no limit. ``lock`` is a file outside of the store.
 
-        Keys that are ``busy`` stay, and those that ``pinned`` answers with when it is asked
-        before anything is deleted, however much that leaves. ``deleted`` is told how many files
-        went, and their bytes.
+        Blobs for which ``busy`` is true stay, and those of the keys that ``pinned`` returns before
+        blobs are deleted, even beyond the limit. ``deleted`` is called with the number and the
+        bytes of the deleted blobs.
         """
         self._store = store
         self._last_used = last_used
@@ -123,9 +121,9 @@ class Evictor:
         self._deleted = deleted
         self._turn = asyncio.Lock()
         self._total = 0
-        self._coming = 0  # bytes of the files for which there is to be room
-        self._look_at = 0  # the total at which the store is looked through again
-        self._over = asyncio.Event()  # busy files are all that keeps it over the limit
+        self._coming = 0  # bytes of the blobs that are about to be put
+        self._scan_at = 0  # the total at which the store is scanned again
+        self._over = asyncio.Event()  # only busy blobs keep the store over its limit
         self._retrying: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
@@ -150,7 +148,7 @@ class Evictor:
 
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[None]:
-        """Make room for a file of so many bytes, which is put into the store meanwhile."""
+        """Make room for a blob of so many bytes, which is put while this is entered."""
         self._coming += size
         try:
             await self.enforce()
@@ -160,39 +158,39 @@ class Evictor:
             self._coming -= size
 
     async def enforce(self, added: int = 0) -> None:
-        """To be called at start, and with the bytes of files that were put without ``room``.
+        """Called at the start, and with the bytes of blobs that were put without ``room``.
 
-        Looks through the store only if it may be too large, or a twentieth of the limit was
-        added: other processes add to it too.
+        Scans the store only if it may be too large, or if a twentieth of the limit was added
+        since the last scan: other processes add blobs too.
         """
         self._total += added
         if self._max_size is None or not self._is_due():
             return
         async with self._turn:
-            if self._is_due():  # else another file has made room for this one
+            if self._is_due():  # else another call has made room for this one
                 with try_lock(self._lock) as mine:
                     if mine:
-                        await self._look_through(self._max_size)
+                        await self._scan(self._max_size)
 
     def _is_due(self) -> bool:
-        return self._total + self._coming >= self._look_at
+        return self._total + self._coming >= self._scan_at
 
-    async def _look_through(self, max_size: int) -> None:
+    async def _scan(self, max_size: int) -> None:
         before = self._total
         entries = [entry async for entry in self._store.entries()]
         total = sum(entry.size for entry in entries)
         if total + self._coming > max_size:
-            total -= await self._free(total + self._coming - int(max_size * _DOWN_TO), entries)
-        self._total = total + self._total - before  # others were put meanwhile
+            total -= await self._free(total + self._coming - int(max_size * _TARGET_FILL), entries)
+        self._total = total + self._total - before  # blobs were put during the scan
         step = max_size // 20 + 1
-        self._look_at = total + step if total > max_size else min(max_size + 1, total + step)
+        self._scan_at = total + step if total > max_size else min(max_size + 1, total + step)
         if total <= max_size:
             self._over.clear()
         elif self._over.is_set():
-            self._look_at = 0
+            self._scan_at = 0
 
     async def _free(self, wanted: int, entries: list[BlobEntry]) -> int:
-        """Delete until that many bytes are gone; how many were."""
+        """Delete until that many bytes are free; return the bytes that were deleted."""
         pinned = await self._pinned()
         freed = count = 0
         self._over.clear()
@@ -204,16 +202,16 @@ class Evictor:
             if self._busy(entry.key):
                 self._over.set()
                 continue
-            if await self._when_used(entry) > used:  # it was asked for a moment ago
+            if await self._when_used(entry) > used:  # used since the list was made
                 continue
             try:
                 await self._store.delete(entry.key)
             except OSError as error:
-                log.warning("nothing can be deleted from the store: %s", reason(error))
+                log.warning("files cannot be deleted from the store: %s", reason(error))
                 break
             await self._last_used.forget(entry.key)
             freed, count = freed + entry.size, count + 1
-        log.info("deleted %d files of %d bytes that were used longest ago", count, freed)
+        log.info("deleted the least recently used files: %d files, %d bytes", count, freed)
         self._deleted(count, freed)
         return freed
 
@@ -226,13 +224,13 @@ class Evictor:
 
 
 class Pins:
-    """Shared by all processes on the cache, so that none deletes what another one pinned."""
+    """Keys of blobs that eviction must not delete, by owner; shared by all processes."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
 
     async def all(self) -> set[str]:
-        """The keys that somebody wants kept."""
+        """The keys of all owners."""
         found: set[str] = set()
         for key in await self._records.keys(RecordKind.PINS):
             found |= _decode(await self._records.get(key))
@@ -242,19 +240,19 @@ class Pins:
         return _decode(await self._records.get(Key(RecordKind.PINS, owner)))
 
     async def put(self, owner: str, keys: Collection[str]) -> None:
-        """From now on these and no others are the owner's."""
+        """Replace the keys of the owner."""
         packed = compress(msgspec.json.encode(sorted(keys)))
         await self._records.put(Key(RecordKind.PINS, owner), packed)
 
     async def retain(self, owners: Collection[str]) -> None:
-        """Let go what is of nobody of these."""
+        """Remove the pins of all other owners."""
         for key in await self._records.keys(RecordKind.PINS):
             if key.owner not in owners:
                 await self._records.forget(key)
 
 
 def _decode(record: bytes | None) -> set[str]:
-    """Nothing for a record that is of another version, or damaged."""
+    """Empty for a damaged record, or one of another version of the program."""
     try:
         return msgspec.json.decode(decompress(record), type=set[str]) if record else set()
     except (msgspec.MsgspecError, OSError, EOFError):

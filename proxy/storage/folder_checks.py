@@ -1,4 +1,4 @@
-"""Whether a folder is fit to hold what the proxy trusts: ours alone, and on a local disk."""
+"""Checks that a folder is safe for records: writable by this user only, and on a local disk."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _KEY = "cache_dir"
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs"}
-_LOCAL_FUSE = {"fuse.fuse-overlayfs"}  # the root of containers that run without root
+_LOCAL_FUSE = {"fuse.fuse-overlayfs"}  # the root file system of rootless containers
 
 
 def private_folder(folder: Path) -> None:
-    """Make the folder, readable by nobody else, or make sure that it is ours.
+    """Create the folder with mode 0700, or check that no other user can write to it.
 
-    A group that may write, as a volume's group of a cluster, loses that right. Raises
-    ``ConfigurationError`` where somebody else could write, and ``OSError``. On a disk that is
-    mounted read-only nobody can, whoever owned it where it was written.
+    A group that may write, such as the volume group of a cluster, loses that right. Raises
+    ``ConfigurationError`` if another user could write, and ``OSError``. A disk that is mounted
+    read-only passes, whoever owns the folder.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
@@ -42,7 +42,7 @@ def private_folder(folder: Path) -> None:
 
 
 def require_local(folder: Path) -> None:
-    """Raises ``ConfigurationError`` on a network file system: SQLite's files break there."""
+    """Raises ``ConfigurationError`` on a network file system, where SQLite files get damaged."""
     kind = file_system(folder.resolve(), _mounts())
     fuse = kind.startswith("fuse.") and kind not in _LOCAL_FUSE
     if kind in _REMOTE or kind == "fuse" or fuse:
@@ -54,12 +54,12 @@ def require_local(folder: Path) -> None:
 
 
 def file_system(folder: Path, mounts: str) -> str:
-    """The kind of file system that a folder is on, by the text of ``mountinfo``; "" if unknown."""
+    """The type of the file system of a folder, from the text of ``mountinfo``; "" if unknown."""
     best, kind = -1, ""
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")
         point = Path(_ESCAPED.sub(lambda found: chr(int(found[1], 8)), before.split(" ")[4]))
-        if folder.is_relative_to(point) and len(point.parts) >= best:  # the last one lies on top
+        if folder.is_relative_to(point) and len(point.parts) >= best:  # later mounts hide others
             best, kind = len(point.parts), after.split(" ")[0]
     return kind
 

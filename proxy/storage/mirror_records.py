@@ -1,11 +1,4 @@
-"""Upstream pages at rest: the document as upstream sent it, and what is known of its freshness.
-
-What is held of a mirror's files: which stored bytes once stood behind which address.
-
-How it is written down which files were once listed, and with which bytes; see ``Ledger``.
-
-Which files upstream has listed with other bytes than before: counted, across restarts.
-"""
+"""Records of a mirror: its pages, its cached files, and the history of the digests of files."""
 
 from __future__ import annotations
 
@@ -23,45 +16,45 @@ PAGE_SCHEMA = 1
 
 
 class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
-    """A raw page. Pages are derived from it anew when they are needed, never stored rewritten."""
+    """Head of a page as upstream sent it; pages that clients get are made from the raw document."""
 
     url: str
-    """Where it was found after redirects; its links are relative to this."""
+    """The address after redirects; links of the document are relative to this."""
     content_type: str
     checked: float
-    """Unix time in seconds at which upstream last vouched for it."""
+    """Unix time in seconds at which upstream last sent or revalidated the page."""
     lifetime: float | None
-    """Seconds upstream granted from then on; None: it did not say."""
+    """Seconds from then on that upstream declared the page fresh; None: nothing declared."""
     must_revalidate: bool = False
     etag: str | None = None
     last_modified: str | None = None
     serial: int | None = None
     gone_since: float | None = None
-    """When (Unix time) upstream first answered that there is no such project any more."""
+    """Unix time at which upstream first answered that the project does not exist any more."""
     older_since: float | None = None
-    """When (Unix time) upstream first answered with an older page than this one."""
+    """Unix time at which upstream first answered with an older page than this one."""
     digest: str
     """sha256 of the document."""
 
     @property
     def document(self) -> tuple[str, str, str]:
-        """All that the page is read from: heads that agree in this are of the same page."""
+        """All that a page is parsed from; equal values mean equal pages."""
         return self.digest, self.url, self.content_type
 
     @property
     def doubtful(self) -> bool:
-        """Whether upstream's newest answer was another one, which is not believed yet."""
+        """Whether upstream's last answer contradicts this page, and is not accepted yet."""
         return self.gone_since is not None or self.older_since is not None
 
 
 class StoredPages:
     """Stored pages: the head in one record, the gzipped document in another.
 
-    Two records, since most refreshes change the head alone. The document carries its digest,
-    so that a head and the document of another version are never taken for a pair.
+    Two records, since most refreshes change only the head. The document record begins with its
+    digest, so that a head is never combined with the document of another version.
 
-    Processes that share the records write in any order: a page that was checked later is never
-    replaced by one that was checked earlier.
+    Processes that share the records write in any order, and a page that was checked earlier
+    never replaces a page that was checked later.
     """
 
     def __init__(self, records: Records, clock: Callable[[], float] = time.time) -> None:
@@ -72,19 +65,19 @@ class StoredPages:
         return _decode(await self._records.get(Key(RecordKind.PAGE, namespace, project)))
 
     async def document(self, namespace: str, project: str, digest: str) -> bytes | None:
-        """The document with that sha256, still compressed: see ``unpack_page``."""
+        """The document with that sha256, compressed: see ``unpack_page``."""
         record = await self._records.get(_keys(namespace, project)[1])
         mark = bytes.fromhex(digest)
         return record[len(mark) :] if record and record.startswith(mark) else None
 
     async def put(self, namespace: str, project: str, head: StoredPage, packed: bytes) -> bool:
-        """Store the page, unless a page is stored that was checked later."""
+        """Store the page, unless the stored page was checked later; return whether it is stored."""
         key, document = _keys(namespace, project)
         values = {key: _encode(head), document: bytes.fromhex(head.digest) + packed}
         return await self._records.put_if(key, self._is_newer(head.checked), values)
 
     async def touch(self, namespace: str, project: str, head: StoredPage) -> bool:
-        """Store a new head, unless the stored document is another one or was checked later."""
+        """Store a new head, unless the stored page has another document or was checked later."""
         key, _ = _keys(namespace, project)
         test = self._is_newer(head.checked, digest=head.digest)
         return await self._records.put_if(key, test, {key: _encode(head)})
@@ -99,14 +92,17 @@ class StoredPages:
     def _is_newer(
         self, checked: float, *, digest: str | None = None
     ) -> Callable[[bytes | None], bool]:
-        """Whether what was checked then may replace a stored head, of that digest if given."""
+        """A test of the stored head: may a page that was checked then replace it?
+
+        ``digest``: only if the stored document has this digest.
+        """
         now = self._clock()
 
         def test(record: bytes | None) -> bool:
             stored = _decode(record)
             if digest is not None and (stored is None or stored.digest != digest):
                 return False
-            # A later time than now comes from a clock that was wrong: it must not last.
+            # A time in the future is from a wrong clock: such a page must not stay until then.
             return stored is None or not checked < stored.checked <= now
 
         return test
@@ -147,8 +143,10 @@ def _decode(record: bytes | None) -> StoredPage | None:
 
 
 class CachedFileRecord(msgspec.Struct, frozen=True):
+    """Which blob has the bytes of a file."""
+
     sha256: str
-    """The key of its bytes in the store."""
+    """The key of the blob in the store."""
     size: int
     """Bytes."""
     stored: float
@@ -157,10 +155,10 @@ class CachedFileRecord(msgspec.Struct, frozen=True):
 
 
 class CachedFiles:
-    """Remembers files by project, filename and the digest in their address.
+    """Cached files by project, filename and the digest in their address.
 
-    So a file that upstream no longer lists, or lists with other bytes now, can still be had by
-    whoever names its digest, and files without a sha256 in their index are found in the store.
+    So clients that name the digest get a file that upstream no longer lists, or now lists with
+    other bytes; and files whose index gives no sha256 are found in the store.
     """
 
     def __init__(self, records: Records, namespace: str) -> None:
@@ -168,17 +166,13 @@ class CachedFiles:
         self._namespace = namespace
 
     async def get(self, project: str, digest: str, filename: str) -> CachedFileRecord | None:
-        record = await self._records.get(self._key(project, digest, filename))
-        try:
-            return msgspec.json.decode(record, type=CachedFileRecord) if record else None
-        except msgspec.MsgspecError:
-            return None
+        return decode_cached_file(await self._records.get(self._key(project, digest, filename)))
 
-    async def put(self, project: str, digest: str, filename: str, held: CachedFileRecord) -> None:
-        await self._records.put(self._key(project, digest, filename), msgspec.json.encode(held))
+    async def put(self, project: str, digest: str, filename: str, file: CachedFileRecord) -> None:
+        await self._records.put(self._key(project, digest, filename), msgspec.json.encode(file))
 
     async def names(self, project: str) -> set[tuple[str, str]]:
-        """All (digest, filename) remembered of a project."""
+        """Digest and filename of all cached files of a project."""
         keys = await self._records.keys(RecordKind.CACHED_FILE, self._namespace, project)
         return {(key.digest, key.filename) for key in keys}
 
@@ -186,15 +180,23 @@ class CachedFiles:
         return Key(RecordKind.CACHED_FILE, self._namespace, project, digest, filename)
 
 
+def decode_cached_file(record: bytes | None) -> CachedFileRecord | None:
+    """None for a damaged record."""
+    try:
+        return msgspec.json.decode(record, type=CachedFileRecord) if record else None
+    except msgspec.MsgspecError:
+        return None
+
+
 NO_LONGER_LISTED = "no longer listed upstream"
-"""The reason by which a file is shown as yanked that upstream's page does not show any more."""
+"""Why a cached file is listed as yanked (PEP 592) that is gone from upstream's page."""
 
 
 class FirstSeenFile(msgspec.Struct, frozen=True, array_like=True):
     """A file as it was listed first."""
 
     digest: str
-    """As ``File.digest``."""
+    """As ``File.address_digest``."""
     uploaded: str | None = None
     size: int | None = None
     metadata: bool | Mapping[str, str] = False
@@ -205,7 +207,7 @@ DigestHistoryRecord = dict[str, FirstSeenFile]
 
 
 def decode_digest_history(record: bytes) -> DigestHistoryRecord:
-    """Nothing for a record that is of another version, or damaged."""
+    """Empty for a damaged record, or one of another version of the program."""
     try:
         return msgspec.json.decode(decompress(record), type=DigestHistoryRecord)
     except (msgspec.MsgspecError, OSError, EOFError):
@@ -217,15 +219,17 @@ def encode_digest_history(seen: DigestHistoryRecord) -> bytes:
 
 
 class ChangedFile(msgspec.Struct, frozen=True):
+    """Upstream lists a file with another digest than before."""
+
     seen: str
-    """The digest it had before, as in ``File.digest``."""
+    """The digest before, as ``File.address_digest``."""
     now: str
     noticed: float
-    """Unix time in seconds at which it was noticed first."""
+    """Unix time in seconds at which the change was first noticed."""
 
 
 class ChangedFiles:
-    """Each change counts once, however often and by whomever it is noticed."""
+    """Counts each change once, however often and by whichever process it is noticed."""
 
     def __init__(self, records: Records) -> None:
         self._records = records

@@ -1,9 +1,4 @@
-"""Small values that survive a restart: records, each sealed with a checksum.
-
-A database in a folder, used from threads of its own, and made anew when it is damaged.
-
-Reads of small values that need no thread: what the system holds in memory is there at once.
-"""
+"""Records in a database in a folder: with a checksum for each value, and rebuilt when damaged."""
 
 from __future__ import annotations
 
@@ -39,24 +34,23 @@ log = logging.getLogger(__name__)
 
 
 class DiskRecords:
-    """Records in one folder, which several processes on one machine may share.
+    """``Records`` in one folder, which several processes on one machine may share.
 
-    Beyond the size limit those that were written longest ago go first. Nothing here waits on
-    the loop: what is not there at a glance is read in one thread, and another writes, so that no
-    large value that is being written holds up a read. In a folder that cannot be written is
-    what it holds, and nothing is added.
+    Beyond the size limit, the records that were written longest ago are deleted first. Small
+    values are read on the event loop, others in one thread; another thread writes, so that
+    writing a large value delays no read. A folder that cannot be written is only read.
     """
 
     def __init__(
         self, directory: Path, size_limit: int = 4 * 2**30, *, keep: float | None = None
     ) -> None:
-        """``size_limit`` in bytes; ``keep``: seconds after which a value is gone, None: never.
+        """``size_limit`` in bytes; ``keep``: seconds after which a value expires, None: never.
 
         Raises ``ConfigurationError`` for a folder that others may write or that is not local.
         """
         self._keep = keep
         self._failing = False
-        with suppress(OSError):  # told when the first value cannot be read or written
+        with suppress(OSError):  # reported when the first value cannot be read or written
             private_folder(directory)
         require_local(directory)
         database = Database(directory, lambda: connected(directory, size_limit))
@@ -98,7 +92,7 @@ class DiskRecords:
         return bool(cache.set(key, _with_checksum(value), expire=self._keep))
 
     async def close(self) -> None:
-        """After what was begun. Nothing may be asked any more."""
+        """Finish the reads and writes that have begun, and close the database."""
         self._inline.close()
         await self._writer.close()
         await self._reader.close()
@@ -120,14 +114,14 @@ class DiskRecords:
         return done
 
     def _report(self, error: Exception) -> None:
-        """Once, until something could be written again."""
+        """Log the error, unless one was logged since the last successful write."""
         if not self._failing:
             self._failing = True
-            log.warning("what is remembered cannot be read or written: %s", reason(error))
+            log.warning("the records of the cache cannot be read or written: %s", reason(error))
 
 
 def _with_checksum(value: bytes) -> bytes:
-    """With a checksum: after a power cut a large value may be there without its bytes."""
+    """The value behind its checksum: after a power cut, the file of a large value may be empty."""
     return zlib.crc32(value).to_bytes(4, "big") + value
 
 
@@ -143,18 +137,17 @@ _REOPEN_PAUSE = 10.0
 
 
 class Database:
-    """Opened when it is first needed. What it held can be had again, so damage is no disaster.
+    """A database that is opened when first needed, and replaced by an empty one if damaged.
 
-    Whoever else has it open, in another process too, notices by the file's identity that there
-    is a new one.
+    All users, in other processes too, notice a replacement by the identity of the file.
     """
 
     def __init__(self, folder: Path, connect: Callable[[], Any]) -> None:
-        """``connect`` makes the database if need be; threads of what it returns are apart."""
+        """``connect`` opens or creates the database; threads may share what it returns."""
         self._folder = folder
         self._path = str(folder / DBNAME)
         self._connect = connect
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
         self._open: Any = None
         self._file: tuple[int, int] | None = None
         self._refused: tuple[float, Exception] | None = None
@@ -162,7 +155,7 @@ class Database:
     def current(self) -> Any:
         """Raises ``sqlite3.Error`` or ``OSError`` where it cannot be opened."""
         if self._open is None or self._identity() != self._file:
-            with self._one_at_a_time:
+            with self._lock:
                 if self._open is None or self._identity() != self._file:
                     self._reopen()
         return self._open
@@ -171,18 +164,22 @@ class Database:
         """As ``current``; None if ``current`` would have to open the database."""
         return self._open if self._identity() == self._file else None
 
-    def set_aside(self) -> None:
-        """It is damaged. Of all that notice one acts; the others find another file by then."""
-        aside = self._folder.with_name(self._folder.name + ".damaged")
+    def replace_damaged(self) -> None:
+        """Move the damaged database away; of all processes that notice the damage, one does so."""
+        damaged = self._folder.with_name(self._folder.name + ".damaged")
         with (
-            self._one_at_a_time,
+            self._lock,
             self._folder.with_name(self._folder.name + ".lock").open("a") as lock,
         ):
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self._identity() == self._file:
-                log.warning("%s is damaged: moved to %s and made anew", self._folder, aside.name)
-                shutil.rmtree(aside, ignore_errors=True)
-                os.replace(self._folder, aside)  # noqa: PTH105 (a rename onto what is not there)
+                log.warning(
+                    "%s is damaged: moved to %s, and a new one is created",
+                    self._folder,
+                    damaged.name,
+                )
+                shutil.rmtree(damaged, ignore_errors=True)
+                os.replace(self._folder, damaged)  # noqa: PTH105 (the target does not exist)
             self._refused = None
 
     def _reopen(self) -> None:
@@ -202,14 +199,14 @@ class Database:
 
     def _identity(self) -> tuple[int, int] | None:
         try:
-            found = os.stat(self._path)  # noqa: PTH116 (each glance asks, and a path is slow to make)
+            found = os.stat(self._path)  # noqa: PTH116 (called for each read, and a Path is slow to make)
         except OSError:
             return None
         return found.st_dev, found.st_ino
 
 
 class DatabaseThread:
-    """One thread that does one thing after the other with a database."""
+    """A thread that uses a database, for one piece of work after the other."""
 
     def __init__(self, name: str, database: Database) -> None:
         self._database = database
@@ -217,7 +214,7 @@ class DatabaseThread:
         self._used: Any = None
 
     async def run(self, work: Callable[[Any], T]) -> T:
-        """What ``work`` returns, given the database, or raises."""
+        """Call ``work`` with the database in the thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
 
     async def close(self) -> None:
@@ -234,10 +231,10 @@ class DatabaseThread:
         except (sqlite3.Error, OSError) as error:
             self._close()  # a transaction that could not be committed must not stay open
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-                self._database.set_aside()
+                self._database.replace_damaged()
             raise
 
     def _close(self) -> None:
         if self._used is not None:
-            self._used.close()  # the connection of this thread; it comes again when needed
+            self._used.close()  # the connection of this thread; opened again when needed
             self._used = None

@@ -67,7 +67,7 @@ async def test_a_folder_that_cannot_be_made_ends_with_2_and_the_reason(tmp_path:
         given = ("--cache-dir", "x/deep/cache")
         done = await waystation("serve", "--port", "0", "--offline", *given, cwd=tmp_path)
     assert done.status == 2
-    assert "x/deep/cache cannot be made: Read-only file system; name one" in done.err
+    assert "x/deep/cache cannot be created: Read-only file system; name one" in done.err
     assert len(done.err.splitlines()) == 1
 
 

@@ -401,4 +401,4 @@ async def test_a_cache_that_cannot_be_written_is_reported_at_the_start(
     with mounted(tmp_path / "cache" / "spool", "ro"):
         async with open_cache(Settings(cache_dir=tmp_path / "cache")) as cache:
             await cache.tidy(evict=True)
-    assert "nothing new is kept" in caplog.text
+    assert "nothing new is stored" in caplog.text

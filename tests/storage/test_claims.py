@@ -65,7 +65,7 @@ async def test_processes_hear_of_each_other(file: Path) -> None:
     await one.save()
     assert two.refresh() == ({"acme", "acme-tool"}, set())
     assert two.refresh() == one.refresh() == (set(), set())
-    assert await two.give_up(["acme", "other"]) == {"acme"}
+    assert await two.release(["acme", "other"]) == {"acme"}
     assert one.refresh() == (set(), {"acme"})
     assert (await loaded(file)).of(ROOT) == {"acme-tool"}
 

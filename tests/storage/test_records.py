@@ -176,7 +176,7 @@ async def test_a_locked_database_holds_up_the_first_use_for_a_second_not_a_minut
         await records.put(Key.parse("page/b"), b"lost")
     await records.close()
     assert [each.getMessage() for each in caplog.records] == [
-        "what is remembered cannot be read or written: database is locked"
+        "the records of the cache cannot be read or written: database is locked"
     ]
     other.close()
     again = DiskRecords(tmp_path / "records")
@@ -202,7 +202,7 @@ async def test_a_damaged_database_is_renamed_and_recreated(
         await other.put(Key.parse("page/b"), b"new")
     assert await other.get(Key.parse("page/a")) == b"new"
     assert await records.get(Key.parse("page/b")) == b"new"
-    assert caplog.text.count("made anew") == 1
+    assert caplog.text.count("a new one is created") == 1
     assert b"not a database" in (tmp_path / "records.damaged" / "cache.db").read_bytes()
     await records.close()
     await other.close()

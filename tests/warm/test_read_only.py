@@ -134,4 +134,4 @@ async def test_the_server_says_that_nothing_is_kept(
         async with open_cache(here.settings()) as cache:
             await cache.tidy(evict=False)
             await cache.records.put(Key.parse("page/a"), b"x")
-    assert [each.message.partition(": ")[2] for each in caplog.records] == ["nothing new is kept"]
+    assert [each.message.partition(": ")[2] for each in caplog.records] == ["nothing new is stored"]

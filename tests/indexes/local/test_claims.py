@@ -39,7 +39,7 @@ async def test_a_name_that_is_purged_while_it_has_files_stays_private(
     wheel = make_wheel(root, "foo", "1.0")
     claims = Claims(file)
     async with opened(root, claims=claims, watch=watch) as directory:
-        assert await Claims(file).give_up([FOO]) == {FOO}  # as another process does
+        assert await Claims(file).release([FOO]) == {FOO}  # as another process does
         assert claims.refresh() == (set(), {FOO})
         await directory.release(FOO)
         wheel.unlink()
