@@ -39,18 +39,14 @@ from proxy.upstream.headers import (
     retry_after,
     same_tag,
 )
-from proxy.upstream.transport import Transport, UpstreamAnswer
+from proxy.upstream.transport import PAGE_ACCEPT, Transport, UpstreamAnswer
 from proxy.upstream.transport_errors import RedirectRefused, status_error
 
 __all__ = ["NotModified", "Remote", "UpstreamDocument", "Validators"]
 
 log = logging.getLogger(__name__)
 
-_PAGE_HEADERS = {
-    "Accept": "application/vnd.pypi.simple.v1+json,"
-    " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1",
-    "Accept-Encoding": "gzip",
-}
+_PAGE_HEADERS = {"Accept": PAGE_ACCEPT, "Accept-Encoding": "gzip"}
 _FILE_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _MISSING_STATUSES = frozenset({404, 410})
 

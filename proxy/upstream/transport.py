@@ -173,10 +173,11 @@ class InFlight:
         self._ended(isinstance(error, UpstreamError))
 
 
-_ACCEPT = {
-    "Accept": "application/vnd.pypi.simple.v1+json,"
+PAGE_ACCEPT = (
+    "application/vnd.pypi.simple.v1+json,"
     " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-}
+)
+"""The header ``Accept`` of requests for pages (PEP 691)."""
 _AUTHENTICATION_STATUSES = {401, 403, 407}
 
 
@@ -208,7 +209,9 @@ async def probe(transport: Transport, url: str) -> str | None:
 
 
 async def _head(transport: Transport, url: str) -> UpstreamAnswer:
-    answer, _ = await transport.fetch(url, _ACCEPT, limit=0, method="HEAD", named_hosts_only=True)
+    answer, _ = await transport.fetch(
+        url, {"Accept": PAGE_ACCEPT}, limit=0, method="HEAD", named_hosts_only=True
+    )
     return answer
 
 

@@ -444,7 +444,7 @@ async def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureF
         with pytest.raises(NoSuchProject):
             await directory.page(FOO)
     assert caplog.text.count("private cannot be read") == 1
-    assert caplog.text.count("private can be read_blob again") == 1
+    assert caplog.text.count("private can be read again") == 1
 
 
 def test_it_is_an_index(tmp_path: Path) -> None:
