@@ -82,7 +82,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic": ("config", "composition", "warm", "cli"),
     "pydantic_settings": ("config",),
     "click": ("cli",),
-    "jinja2": ("export",),
+    "jinja2": ("web", "export"),
+    "prometheus_client": ("web",),
     "uvloop": ("cli",),
     "cryptography": ("bundle",),
     "inotify_simple": ("indexes",),
@@ -90,7 +91,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pickle": (),
 }
 
-SLOW = ("bs4", "pypi_simple", "cryptography", "uvloop")
+SLOW = ("bs4", "pypi_simple", "cryptography", "uvloop", "jinja2", "prometheus_client")
 """Libraries that most starts do not need: they are imported inside functions."""
 
 READS_SETTINGS = {"config", "composition", "warm", "bundle", "cli"}

@@ -67,6 +67,7 @@ def create_app(
         render_list,
     )
     shared = Shared(rendered, app[CACHE], clock, client_refresh)
+    metrics = Metrics(counters) if counters else None
     home = Home(index_url, ready, fixed=fixed_url)
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/", home.page)
@@ -74,8 +75,8 @@ def create_app(
         app.router.add_get(f"{base}/readyz", home.ready)
         for root, index in indexes.items():
             app.add_routes(routes(base + root, index, shared))
-        if counters:
-            app.router.add_get(f"{base}/metrics", Metrics(counters).page)
+        if metrics:
+            app.router.add_get(f"{base}/metrics", metrics.page)
     if prefix:
         app.router.add_get(prefix, _to_home)
 
@@ -83,6 +84,8 @@ def create_app(
         await rendered.close()
 
     app.on_cleanup.append(close)
+    if metrics:
+        app.cleanup_ctx.append(metrics.measure_loop)
     app.on_response_prepare.append(_note_start)
     return app
 

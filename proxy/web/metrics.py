@@ -1,15 +1,18 @@
-"""``/metrics``: the counters of all processes in the text format of Prometheus.
+"""``/metrics``: what all processes of a server have counted, in the text format of Prometheus.
 
-What a server counts, over all of its processes. An observer: everything comes by events.
-
-A number in shared memory is all it takes; a metrics library would keep files, locks and labels.
+The numbers are columns of shared memory, so that a count costs one addition; prometheus_client
+only writes the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
-from typing import NamedTuple
+import asyncio
+import importlib
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import accumulate, product
+from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
 
@@ -26,42 +29,20 @@ from proxy.events import (
     RequestKind,
     UpstreamAsked,
 )
-from proxy.runtime import SharedCounters
+from proxy.runtime import SharedCounters, in_thread
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-
-class Metrics:
-    def __init__(self, counters: Counters) -> None:
-        self._counters = counters
-
-    async def page(self, request: web.Request) -> web.Response:
-        body = "".join(f"{line}\n" for line in self._lines()).encode()
-        return web.Response(body=body, headers=_HEADERS | {"Content-Type": CONTENT_TYPE})
-
-    def _lines(self) -> Iterator[str]:
-        yield "# HELP waystation_info What is running."
-        yield "# TYPE waystation_info gauge"
-        yield _line("waystation_info", {"version": __version__}, 1)
-        for family in FAMILIES:
-            yield f"# HELP {family.name} {family.about}"
-            yield f"# TYPE {family.name} counter"
-            for labels, value in self._counters.series(family):
-                if value or family is not REQUESTS:  # most of these never occur
-                    yield _line(family.name, labels, value)
-
-
-def _line(name: str, labels: Mapping[str, str], value: int) -> str:
-    """No value of ours needs escaping."""
-    told = ",".join(f'{label}="{each}"' for label, each in labels.items())
-    return f"{name}{{{told}}} {value}" if told else f"{name} {value}"
-
+LAG_INTERVAL = 0.5
+"""Seconds between two measurements of the event loop's lag."""
 
 NO_LABEL = "none"
-"""Stands for the outcome of requests that are about no page or file, or did not get one."""
+"""The outcome of requests that are about no page or file, or did not get one."""
 OTHER_LABEL = "other"
-"""Stands for statuses that are not expected."""
+"""Statuses that are not expected."""
 COUNTED_STATUSES = (
     *("200", "206", "301", "304", "400", "403", "404", "405", "406", "412", "416", "499"),
     *("500", "502", "503", "504", OTHER_LABEL),
@@ -69,13 +50,13 @@ COUNTED_STATUSES = (
 
 
 class Family(NamedTuple):
-    """Counters of one thing, told apart by labels."""
+    """Counters of one name, with labels."""
 
     name: str
     """Ends in the unit and ``total``, as is the custom of Prometheus."""
     about: str
     labels: Mapping[str, Sequence[str]]
-    """By name: all values there are."""
+    """By name: all values."""
 
 
 REQUESTS = Family(
@@ -89,18 +70,17 @@ SENT = Family(
 )
 UPSTREAM = Family(
     "waystation_upstream_requests_total",
-    "Requests to upstream, further tries not counted; failed: no answer that can be used.",
+    "Requests to upstream, without retries; failed: no usable answer.",
     {"result": ("answered", "failed")},
 )
 CHANGED = Family(
     "waystation_changed_files_total",
-    "Files under whose name upstream lists other bytes than before, as seen by each process.",
+    "Files under whose name upstream lists other bytes than before, as each process saw them.",
     {"outcome": tuple(ChangeOutcome)},
 )
 PREFETCHED = Family(
     "waystation_speculation_total",
-    "Pages and files fetched before anybody asked for them, those then used, and those not used"
-    " within ten minutes.",
+    "Pages and files that were prefetched, those then used, and those not used within ten minutes.",
     {"fate": tuple(PrefetchResult)},
 )
 PREFETCHED_BYTES = Family(
@@ -113,18 +93,57 @@ FAMILIES = (
     *(PREFETCHED, PREFETCHED_BYTES, EVICTED, EVICTED_BYTES),
 )
 
+
+class Histogram(NamedTuple):
+    """Times in seconds, counted in buckets, for each value of at most one label."""
+
+    name: str
+    about: str
+    bounds: Sequence[float]
+    """The largest time of each bucket but the last."""
+    label: str = ""
+    values: Sequence[str] = ("",)
+
+    @property
+    def width(self) -> int:
+        """Columns for each value: the buckets, and the sum in microseconds."""
+        return len(self.bounds) + 2
+
+
+ANSWER_TIMES = Histogram(
+    "waystation_answer_seconds",
+    "Time from a request to the end of its answer, by what was asked for.",
+    (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0),
+    "kind",
+    tuple(RequestKind),
+)
+LOOP_LAG = Histogram(
+    "waystation_event_loop_lag_seconds",
+    "How much later than due the event loop of a process ran, measured twice a second.",
+    (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0),
+)
+HISTOGRAMS = (ANSWER_TIMES, LOOP_LAG)
+
 _SERIES = [(each.name, *values) for each in FAMILIES for values in product(*each.labels.values())]
-_PLACES = {series: at for at, series in enumerate(_SERIES)}
-COUNTER_COLUMNS = len(_SERIES)
-"""Of the board."""
+_COLUMNS = {series: column for column, series in enumerate(_SERIES)}
+_STARTS = dict(
+    zip(
+        [(each.name, value) for each in HISTOGRAMS for value in each.values],
+        accumulate((each.width for each in HISTOGRAMS for _ in each.values), initial=len(_SERIES)),
+        strict=False,  # the last number is the end
+    )
+)
+"""The first column of each histogram and value."""
+COUNTER_COLUMNS = len(_SERIES) + sum(each.width * len(each.values) for each in HISTOGRAMS)
+"""Columns of shared memory that ``Counters`` needs."""
 
 
 class Counters:
-    """Counts events in this process's row, and adds up the rows of all."""
+    """An observer that counts in the row of this process, and adds up the rows of all."""
 
-    def __init__(self, board: SharedCounters) -> None:
-        """``board``: of ``COUNTER_COLUMNS`` columns."""
-        self._board = board
+    def __init__(self, shared: SharedCounters) -> None:
+        """``shared``: ``COUNTER_COLUMNS`` columns."""
+        self._shared = shared
 
     def observe(self, event: Event) -> None:
         match event:
@@ -141,12 +160,24 @@ class Counters:
                 self._add(event.files, EVICTED)
                 self._add(event.size, EVICTED_BYTES)
 
+    def add_time(self, seconds: float, histogram: Histogram, value: str = "") -> None:
+        start = _STARTS[histogram.name, value]
+        row = self._shared.own_row
+        row[start + bisect_left(histogram.bounds, seconds)] += 1
+        row[start + len(histogram.bounds) + 1] += int(seconds * 1e6)
+
     def series(self, family: Family) -> Iterator[tuple[Mapping[str, str], int]]:
         """The labels of each counter of the family, and the sum over all processes."""
-        sums = self._board.sums()
+        sums = self._shared.sums()
         for values in product(*family.labels.values()):
-            at = _PLACES[family.name, *values]
-            yield dict(zip(family.labels, values, strict=True)), sums[at]
+            column = _COLUMNS[family.name, *values]
+            yield dict(zip(family.labels, values, strict=True)), sums[column]
+
+    def buckets(self, histogram: Histogram, value: str = "") -> tuple[list[int], float]:
+        """How many times are at most each bound, and at all; and the sum of all in seconds."""
+        start = _STARTS[histogram.name, value]
+        *counts, microseconds = self._shared.sums()[start : start + histogram.width]
+        return list(accumulate(counts)), microseconds / 1e6
 
     def _served(self, event: AnswerServed) -> None:
         status = str(event.status)
@@ -154,6 +185,65 @@ class Counters:
         requests = len(event.timings)
         self._add(requests, REQUESTS, event.kind, event.outcome or NO_LABEL, known)
         self._add(requests * event.sent, SENT, event.kind)
+        for _, milliseconds in event.timings:
+            self.add_time(milliseconds / 1000, ANSWER_TIMES, event.kind)
 
     def _add(self, number: int, family: Family, *labels: str) -> None:
-        self._board.own_row[_PLACES[family.name, *labels]] += number
+        self._shared.own_row[_COLUMNS[family.name, *labels]] += number
+
+
+class Metrics:
+    """The page, and the measurement of the event loop while the application runs."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+
+    async def page(self, request: web.Request) -> web.Response:
+        # The first import takes about 0.1 seconds, which no other answer has to wait for.
+        await in_thread(importlib.import_module, "prometheus_client.core")
+        from prometheus_client.exposition import generate_latest
+
+        headers = _HEADERS | {"Content-Type": CONTENT_TYPE}
+        return web.Response(body=generate_latest(self), headers=headers)
+
+    def collect(self) -> Iterator[Metric]:
+        """A custom collector of prometheus_client."""
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            HistogramMetricFamily,
+        )
+
+        info = GaugeMetricFamily("waystation_info", "What is running.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        for family in FAMILIES:
+            counters = CounterMetricFamily(family.name, family.about, labels=list(family.labels))
+            for labels, count in self._counters.series(family):
+                if count or family is not REQUESTS:  # most of these never occur
+                    counters.add_metric(list(labels.values()), count)
+            yield counters
+        for each in HISTOGRAMS:
+            names = [each.label] if each.label else []
+            histogram = HistogramMetricFamily(each.name, each.about, labels=names)
+            bounds = [*map(str, each.bounds), "+Inf"]
+            for value in each.values:
+                counts, total = self._counters.buckets(each, value)
+                buckets = list(zip(bounds, map(float, counts), strict=True))
+                histogram.add_metric([value] if names else [], buckets, total)
+            yield histogram
+
+    async def measure_loop(self, app: web.Application) -> AsyncIterator[None]:
+        """A cleanup context of aiohttp."""
+        task = asyncio.create_task(self._measure_loop())
+        yield
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def _measure_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_INTERVAL
+            await asyncio.sleep(LAG_INTERVAL)
+            self._counters.add_time(max(0.0, loop.time() - due), LOOP_LAG)

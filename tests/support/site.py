@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from proxy.events import Events, Observer
+from proxy.model import ProjectName
 from proxy.web.access_log import AccessLog
 from proxy.web.access_log import log as access_log
 from proxy.web.app import create_app
@@ -105,21 +106,29 @@ async def serving(
     fast: bool = False,
     twice: bool = False,
     observers: Sequence[Observer] = (),
+    mounted: Mapping[str, FakeIndex] | None = None,
+    recheck: Callable[[str, ProjectName], None] = lambda index, project: None,
     **options: Any,
 ) -> AsyncIterator[Site]:
     """``fast``: answers are given before their request is parsed, where they can be.
     ``twice``: the client makes every request twice, and returns the second answer.
 
-    ``observers`` get the events of requests. ``options`` as for ``create_app`` and ``Server``.
+    ``observers`` get the events of requests. ``mounted``: further indexes by their root.
+    ``recheck`` gets index and project of stale pages.
+
+    ``options`` as for ``create_app`` and ``Server``.
     """
-    cache = ResponseCache(clock=options.get("clock") or time.time) if fast else None
+    indexes = {"": index, **(mounted or {})}
+    clock = options.get("clock") or time.time
+    cache = ResponseCache(clock=clock, recheck=recheck) if fast else None
     events = Events(AccessLog().observe, *observers)
     if cache:
-        index.events.subscribe(cache.observe)
+        for each in indexes.values():
+            each.events.subscribe(cache.observe)
     for_app = {name: options.pop(name) for name in APP if name in options}
     server: Server
     app = create_app(
-        {"": index},
+        indexes,
         index_url=lambda: f"http://127.0.0.1:{server.port}/simple/",
         response_cache=cache,
         events=events,

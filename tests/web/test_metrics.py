@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.events import Outcome, RequestKind
-from proxy.runtime.shared_memory import SharedCounters
+from proxy.runtime.shared_memory import SharedCounters, new_memory
 from proxy.web.fast_path_events import FastPathEvents
-from proxy.web.metrics import COUNTER_COLUMNS, Counters
+from proxy.web.metrics import COUNTER_COLUMNS, LOOP_LAG, Counters
 from tests.support.fake_index import FakeIndex
 from tests.support.metrics_text import Shown, read, total
 from tests.support.site import Site, serving
@@ -35,7 +37,7 @@ async def test_it_is_what_monitoring_systems_read(site: Site) -> None:
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
     families = list(text_string_to_metric_families(answer.body.decode()))
-    assert {each.type for each in families[1:]} == {"counter"}
+    assert {each.type for each in families[1:]} == {"counter", "histogram"}
     assert all(each.documentation for each in families)
     assert (families[0].name, families[0].samples[0].value) == ("waystation_info", 1)
     assert len({each.name for each in families}) == len(families) > 5
@@ -55,6 +57,45 @@ async def test_below_a_prefix_it_is_found_too(stock: FakeIndex) -> None:
     counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS))
     async with serving(stock, prefix="/pypi", counters=counters) as site:
         assert (await site.get("/pypi/metrics")).status == 200
+
+
+async def test_times_of_answers_are_counted_by_kind(stock: FakeIndex, site: Site) -> None:
+    for path in ("/simple/foo/", "/simple/foo/", "/simple/nowhere/", "/healthz"):
+        await site.get(path)
+    now = await shown(site)
+    name = "waystation_answer_seconds"
+    assert now[f"{name}_count"][labels(kind="page")] == 3
+    assert now[f"{name}_count"][labels(kind="other")] == 1
+    assert now[f"{name}_count"][labels(kind="file")] == 0
+    assert 0 < now[f"{name}_sum"][labels(kind="page")] < 30
+    assert now[f"{name}_bucket"][labels(kind="page", le="+Inf")] == 3
+    assert now[f"{name}_bucket"][labels(kind="page", le="30.0")] == 3
+
+
+async def test_the_lag_of_the_event_loop_is_measured_while_it_runs(site: Site) -> None:
+    name = "waystation_event_loop_lag_seconds"
+    async with asyncio.timeout(30):
+        while not (now := await shown(site))[f"{name}_count"][labels()]:
+            await asyncio.sleep(0.1)
+    assert now[f"{name}_bucket"][labels(le="+Inf")] >= 1
+
+
+def test_a_histogram_adds_up_the_times_of_all_processes() -> None:
+    memory = new_memory(2)
+    rows = [SharedCounters.shared(memory, number) for number in range(2)]
+    first, second = (Counters(row.slice(0, COUNTER_COLUMNS)) for row in rows)
+    os.close(memory)
+    for counters, seconds in ((first, 0.001), (second, 0.0011), (second, 4000.0)):
+        counters.add_time(seconds, LOOP_LAG)
+    for counters in (first, second):
+        counts, total = counters.buckets(LOOP_LAG)
+        assert counts[:2] == [1, 2]  # a bound belongs to its bucket
+        assert counts[-2:] == [2, 3]
+        assert total == 4000.0021
+
+
+def labels(**named: str) -> frozenset[tuple[str, str]]:
+    return frozenset(named.items())
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
