@@ -48,9 +48,9 @@ def possible_projects(filename: str) -> tuple[ProjectName, ...]:
     found = _suffix_of(filename)
     if found is None:
         return ()
-    said = parse_filename(filename[: found.end()])
-    if said and said.certain:
-        return (said.project,)
+    named = parse_filename(filename[: found.end()])
+    if named and named.certain:
+        return (named.project,)
     stem = _plain(filename[: found.start()])
     parts = stem.split("-")
     wheel = filename[found.start() : found.end()].lower() == ".whl"

@@ -28,6 +28,8 @@ __all__ = [
     "relative_links",
 ]
 
+FILES_PER_PIECE = 500
+"""Files that are rendered as one piece."""
 API_VERSION = "1.4"
 _WITHOUT_SIZES = "1.0"  # ``size`` is required from 1.1 on
 
@@ -247,8 +249,6 @@ Links = Callable[[ProjectName, Sequence[File]], list[str]]
 For many files at a time, since 10,000 calls would take longer than all other rendering.
 """
 
-FILES_PER_PIECE = 500
-"""Files that are rendered as one piece."""
 _UNRESERVED = (string.ascii_letters + string.digits + "-._~").encode()  # RFC 3986, section 2.3
 
 

@@ -25,6 +25,8 @@ from proxy.upstream.redirects import Redirects, Timeouts, head_timer
 from proxy.upstream.response_heads import MAX_LINE_SIZE, LenientConnector
 from proxy.upstream.transport import InFlight, Transport
 
+log = logging.getLogger(__name__)
+
 KEEPALIVE = 60.0
 """Seconds for which an idle connection stays open for the next install."""
 READ_AHEAD = 64 * 1024
@@ -106,9 +108,6 @@ def _addresses(url: str, file_hosts: Iterable[str] | None, outgoing: OutgoingPro
         return Addresses(url, file_hosts or (), outgoing.hosts)
     except ValueError as error:
         raise ConfigurationError("file_hosts", f"of {mask(url)}: {error}") from None
-
-
-log = logging.getLogger(__name__)
 
 
 class CheckedResolver(AbstractResolver):

@@ -43,7 +43,7 @@ class Download(Blob):
         self._changed = asyncio.Event()  # replaced at each change
         self._reader_moved = asyncio.Event()  # not all readers have to wake when one moves
 
-    # For those who want the file.
+    # For requests.
 
     @property
     def size(self) -> int | None:
@@ -147,7 +147,7 @@ class Download(Blob):
         return min(wanted, default=window.end if self._readers else 0)
 
     def _drop_slowest(self, slowest: int) -> None:
-        """Drop the readers at that offset, if there are others for whose sake."""
+        """Drop the readers at that offset, if other readers wait for them."""
         dropped = {each for each in self._readers if each.at <= slowest and not each.has_all}
         if dropped != self._readers:
             for reader in dropped:

@@ -15,9 +15,12 @@ from multidict import CIMultiDict, MultiMapping
 
 Headers = MultiMapping[str]
 
+MAX_DELTA_SECONDS = 2**31
+"""Seconds; a larger number counts as this one (RFC 9111, section 1.2.2)."""
 DECODABLE = frozenset({"gzip", "x-gzip", "deflate"})
 
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
+_DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 
 
@@ -34,7 +37,7 @@ class CacheLifetime(msgspec.Struct, frozen=True):
 def printable_headers(headers: Headers) -> Headers:
     """The headers as text that can be stored and sent back.
 
-    Values may hold control characters, and bytes outside UTF-8 (as surrogates): U+FFFD replaces
+    Values may have control characters, and bytes outside UTF-8 (as surrogates): U+FFFD replaces
     these, so that such an entity tag matches no other.
     """
     if all(map(str.isprintable, headers.values())):
@@ -144,12 +147,6 @@ def codings(label: str | None) -> list[str]:
 
 def _joined(headers: Headers, name: str) -> str:
     return ",".join(headers.getall(name, []))
-
-
-MAX_DELTA_SECONDS = 2**31
-"""Seconds; a larger number counts as this one (RFC 9111, section 1.2.2)."""
-
-_DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
 
 
 def directives(lines: Iterable[str]) -> dict[str, str]:

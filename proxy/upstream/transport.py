@@ -26,8 +26,14 @@ __all__ = ["Timeouts", "Transport", "UpstreamAnswer"]
 
 T = TypeVar("T")
 
+PAGE_ACCEPT = (
+    "application/vnd.pypi.simple.v1+json,"
+    " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+)
+"""The header ``Accept`` of requests for pages (PEP 691)."""
 MAX_RETRY_WAIT = 5
 """Seconds; a request is not retried if upstream asks for a longer pause."""
+_AUTHENTICATION_STATUSES = {401, 403, 407}
 
 
 @contextmanager
@@ -119,8 +125,8 @@ class Transport:
         try:
             async for chunk in BodyChunks(response, self._read_timeout):
                 yield chunk
-        except TRANSPORT_ERRORS as trouble:
-            raise as_upstream_error(self._name, trouble)[0] from None
+        except TRANSPORT_ERRORS as error:
+            raise as_upstream_error(self._name, error)[0] from None
 
     async def _whole(self, response: ClientResponse, limit: int) -> bytes:
         """The whole body; at its end the connection is free without being released."""
@@ -141,11 +147,11 @@ class Transport:
         for tries in range(1, self._retries + 2):
             try:
                 return await once()
-            except TRANSPORT_ERRORS as trouble:
-                error, again = as_upstream_error(self._name, trouble)
+            except TRANSPORT_ERRORS as cause:
+                error, retryable = as_upstream_error(self._name, cause)
             pause = self._pause(tries, error.retry_after)
             late = deadline is not None and asyncio.get_running_loop().time() + pause > deadline
-            if not again or late or pause > MAX_RETRY_WAIT or tries > self._retries:
+            if not retryable or late or pause > MAX_RETRY_WAIT or tries > self._retries:
                 break
             await self._sleep(pause)
         raise error
@@ -171,14 +177,6 @@ class InFlight:
     ) -> None:
         self.under_way -= 1
         self._ended(isinstance(error, UpstreamError))
-
-
-PAGE_ACCEPT = (
-    "application/vnd.pypi.simple.v1+json,"
-    " application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
-)
-"""The header ``Accept`` of requests for pages (PEP 691)."""
-_AUTHENTICATION_STATUSES = {401, 403, 407}
 
 
 async def probe(transport: Transport, url: str) -> str | None:

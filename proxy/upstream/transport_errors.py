@@ -56,9 +56,9 @@ _REASONS: tuple[tuple[type[BaseException], str, bool], ...] = (
 )
 
 
-def _system_reason(trouble: BaseException) -> str:
+def _system_reason(error: BaseException) -> str:
     """The system's message, ``Connection refused``; empty if it may contain an address."""
-    cause = getattr(trouble, "certificate_error", None) or getattr(trouble, "os_error", trouble)
+    cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return str(cause.verify_message).partition(",")[0]
     if isinstance(cause, socket.gaierror):
@@ -68,22 +68,22 @@ def _system_reason(trouble: BaseException) -> str:
     return ""
 
 
-def as_upstream_error(index: str, trouble: TransportError) -> tuple[UpstreamError, bool]:
+def as_upstream_error(index: str, error: TransportError) -> tuple[UpstreamError, bool]:
     """The error to raise, and whether a retry makes sense.
 
     The words are ours and the system's: those of the library may contain addresses and hosts.
     """
-    if isinstance(trouble, RetryableStatus):
-        return status_error(index, trouble.status, trouble.retry_after), True
-    cause = getattr(trouble, "os_error", trouble)
+    if isinstance(error, RetryableStatus):
+        return status_error(index, error.status, error.retry_after), True
+    cause = getattr(error, "os_error", error)
     if isinstance(cause, AddressRefused):
         return RedirectRefused(index, str(cause)), False
-    words, again = next(
-        (words, again) for kind, words, again in _REASONS if isinstance(trouble, kind)
+    words, retryable = next(
+        (words, retryable) for kind, words, retryable in _REASONS if isinstance(error, kind)
     )
-    kind = UpstreamTimeout if isinstance(trouble, TimeoutError) else UpstreamError
-    system = _system_reason(trouble)
-    return kind(index, f"{words} ({system})" if system else words), again
+    kind = UpstreamTimeout if isinstance(error, TimeoutError) else UpstreamError
+    system = _system_reason(error)
+    return kind(index, f"{words} ({system})" if system else words), retryable
 
 
 def status_error(index: str, status: int, retry_after: int | None = None) -> UpstreamError:
