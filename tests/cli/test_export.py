@@ -156,7 +156,7 @@ async def test_a_tree_inside_of_what_it_is_made_from_is_refused(
     (tmp_path / "link").symlink_to("packages")
     done = await export(tmp_path, folder, "--from", "source")
     assert done.status == 2
-    assert f"DIR: {folder} is in " in done.err
+    assert f"DIR: {folder} is inside " in done.err
     assert len(list((tmp_path / "packages").iterdir())) == 1
     assert len(list((tmp_path / "source").iterdir())) == 1
 
@@ -177,7 +177,7 @@ async def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
         ((), "name sources"),
         (("--all", "--local"), "name sources"),
         (("foo", "--all"), "name sources"),
-        (("--all", "--python", "3.12"), "are for sources"),
+        (("--all", "--python", "3.12"), "need a SOURCE"),
         (("--names", "names", "--link", "copy"), "--link cannot be used with --names"),
         (("--project", "no name"), "not a project name"),
         (("--from", "missing"), "does not exist"),
