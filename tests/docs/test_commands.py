@@ -63,9 +63,10 @@ def test_the_commands_of_a_document_work_as_written(
 
 def _install(folder: Path, tool: str) -> Path:
     """The folder with the tool's commands."""
+    uv = Path(sys.executable).parent / "uv"
     commands: tuple[list[str | Path], ...] = (
-        [sys.executable, "-m", "venv", folder],
-        [folder / "bin" / "pip", "install", "-q", tool],
+        [uv, "venv", "-q", folder],
+        [uv, "pip", "install", "-q", "--python", folder / "bin" / "python", tool],
     )
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
