@@ -101,6 +101,17 @@ WRITES = 6 + 3 + 6 + 1 + 2 * 3
 """Files, what stands in each project, what remembers files, provenance, each page twice."""
 
 
+def killed_imports(near: Near, bundle: Path, far: Path, numbers: range) -> list[Path]:
+    """Caches into which an import was killed before these writes."""
+    command = [sys.executable, "-m", "tests.support.kill_at_write", str(far), near.upstream]
+    command += [str(bundle), *map(str, numbers)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=2 * LIMIT, check=True
+    )
+    assert done.stdout.split() == [str(-signal.SIGKILL)] * len(numbers), done.stderr
+    return [far.with_name(f"{far.name}{number}") for number in numbers]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("again", ["same", "other"])
 async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
@@ -113,12 +124,7 @@ async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
         *("--cache-dir", near.cache, "--upstream", near.upstream),
     )
     next_one = near.bundle if again == "same" else tmp_path / "beta"
-    for writes in range(WRITES):
-        far = tmp_path / f"far{writes}"
-        arguments = (far, near.upstream, near.bundle, str(writes))
-        process = started(*arguments, module="tests.support.kill_at_write")
-        process.communicate(timeout=LIMIT)
-        assert process.returncode == -signal.SIGKILL
+    for far in killed_imports(near, near.bundle, tmp_path / "far", range(WRITES)):
         found = await offline(far, near.upstream)
         assert found.items() <= near.served.items()
         for project in ("alpha", "beta", "gamma"):
@@ -155,12 +161,8 @@ async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
         await held.put(ProjectName(project), sdist.sha256, name, twin)
     run("create", tmp_path / "b", "--all", "--cache-dir", cache, "--upstream", near.upstream)
     whole = await seen(cache)
-    for writes in range(6, 6 + 2 + 7 + 1):
-        far = tmp_path / f"far{writes}"
-        arguments = (far, near.upstream, tmp_path / "b", str(writes))
-        process = started(*arguments, module="tests.support.kill_at_write")
-        process.communicate(timeout=LIMIT)
-        assert process.returncode == -signal.SIGKILL
+    numbers = range(6, 6 + 2 + 7 + 1)
+    for far in killed_imports(near, tmp_path / "b", tmp_path / "far", numbers):
         await take(far, near.upstream, tmp_path / "b")
         assert await seen(far) == whole
 

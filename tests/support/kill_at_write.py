@@ -1,6 +1,7 @@
 """An import that is killed before the n-th thing it writes into the cache.
 
-``python -m tests.support.kill_at_write CACHE UPSTREAM BUNDLE N``
+``python -m tests.support.kill_at_write CACHE UPSTREAM BUNDLE N``; with several numbers each has a
+cache of its own, CACHE followed by the number, and the statuses are printed.
 """
 
 from __future__ import annotations
@@ -77,5 +78,18 @@ async def main(folder: Path, upstream: str, path: Path, left: int) -> None:
             await import_bundle(dying, Bundle(ByteSource(stream)), rules, lambda size: None)
 
 
+def main_forked(cache: str, upstream: str, bundle: Path, number: int) -> int:
+    """Forks, as starting a Python for each number takes longer than the import. The status."""
+    pid = os.fork()
+    if pid == 0:
+        asyncio.run(main(Path(f"{cache}{number}"), upstream, bundle, number))
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])))
+    cache, upstream, bundle, *numbers = sys.argv[1:]
+    if len(numbers) == 1:
+        asyncio.run(main(Path(cache), upstream, Path(bundle), int(numbers[0])))
+    else:
+        print(*(main_forked(cache, upstream, Path(bundle), int(number)) for number in numbers))
