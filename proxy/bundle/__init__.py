@@ -1,8 +1,12 @@
-"""Bundles: one archive of what a cache holds, made here, checked and imported elsewhere."""
+"""Bundles: archives that carry pages and files of one cache into another one without a network.
+
+``create_bundle`` writes one, ``Bundle`` reads and checks one, and ``import_bundle`` imports all of
+it or nothing. Bundles may be signed, and a delta contains only what its base does not list.
+"""
 
 from proxy.bundle.compare import Comparison
 from proxy.bundle.errors import (
-    BundleFailed,
+    BundleIOError,
     NothingCached,
 )
 from proxy.bundle.format import (
@@ -18,7 +22,7 @@ from proxy.bundle.importer import (
 from proxy.bundle.reader import (
     Bundle,
     ByteSource,
-    drop,
+    discard,
 )
 from proxy.bundle.selection import (
     BundleSelection,
@@ -28,33 +32,33 @@ from proxy.bundle.selection import (
     select_projects,
 )
 from proxy.bundle.signing import (
+    create_key_pair,
     load_signer,
-    load_trusted,
-    make_keys,
+    load_trusted_keys,
 )
 from proxy.bundle.writer import (
-    Created,
+    CreatedBundle,
     create_bundle,
 )
 
 __all__ = [
     "Bundle",
-    "BundleFailed",
+    "BundleIOError",
     "BundleSelection",
     "BundledFile",
     "BundledPage",
     "ByteSource",
     "Comparison",
-    "Created",
+    "CreatedBundle",
     "ImportRules",
     "Manifest",
     "NothingCached",
     "create_bundle",
-    "drop",
+    "create_key_pair",
+    "discard",
     "import_bundle",
     "load_signer",
-    "load_trusted",
-    "make_keys",
+    "load_trusted_keys",
     "read_base",
     "select_everything",
     "select_needed",

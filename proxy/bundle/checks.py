@@ -1,6 +1,6 @@
-"""Manifests and heads by strangers: read, and refused where they could do harm or make no sense.
+"""Checks of heads and manifests, which may be hostile: what is harmful or inconsistent is refused.
 
-Single entries of a stranger's manifest: what could do harm or makes no sense, in words.
+Functions named ``…_problems`` yield each problem as text for the message of ``BadBundle``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from proxy.bundle.errors import BadBundle
 from proxy.bundle.format import (
     BUNDLE_SCHEMA,
-    FORMAT,
+    FORMAT_NAME,
     BundledDocument,
     BundledFile,
     BundledPage,
@@ -34,9 +34,9 @@ from proxy.upstream import UpstreamOrigin, fingerprint
 
 T = TypeVar("T")
 
-LARGEST_MANIFEST = 256 * 2**20
+MAX_MANIFEST_SIZE = 256 * 2**20
 """Bytes; enough for about half a million distributions."""
-LARGEST_DOCUMENT = 256 * 2**20
+MAX_DOCUMENT_SIZE = 256 * 2**20
 """Bytes of a page or provenance."""
 
 
@@ -47,140 +47,142 @@ class _Schema(msgspec.Struct):
 
 def read_head(data: bytes) -> Head:
     """Raises ``BadBundle``."""
-    known = _decoded(data, _Schema, "head")
-    if known.format != FORMAT:
-        raise BadBundle("its head is that of something else")
+    known = _decode(data, _Schema, "head")
+    if known.format != FORMAT_NAME:
+        raise BadBundle("it has the format of something else")
     if known.schema != BUNDLE_SCHEMA:
-        raise BadBundle(
-            f"its schema is {known.schema}, and only {BUNDLE_SCHEMA} is known to this version"
-        )
-    head = _decoded(data, Head, "head")
+        raise BadBundle(_unsupported(known.schema))
+    head = _decode(data, Head, "head")
     if encode(head) != data:
-        raise BadBundle("its head is not written as it has to be")
-    if head.manifest.size > LARGEST_MANIFEST or _swollen(head.manifest):
+        raise BadBundle("its head is not in canonical form")
+    if head.manifest.size > MAX_MANIFEST_SIZE or _is_inflated(head.manifest):
         raise BadBundle("its manifest is too large")
     return head
 
 
 def read_manifest(data: bytes, expected: str | None = None) -> Manifest:
-    """``expected`` is the sha256 it must have. Raises ``BadBundle``."""
+    """``expected``: the sha256 that it must have. Raises ``BadBundle``."""
     if expected is not None and sha256(data) != expected:
-        raise BadBundle("its manifest is not the one that its head names")
-    manifest = _decoded(data, Manifest, "manifest")
+        raise BadBundle("its manifest does not have the digest that its head names")
+    manifest = _decode(data, Manifest, "manifest")
     if manifest.schema != BUNDLE_SCHEMA:
-        raise BadBundle(f"its schema is {manifest.schema}, and only {BUNDLE_SCHEMA} is known here")
-    for problem in _problems(manifest):
-        raise BadBundle(f"its manifest is wrong: {problem}")
+        raise BadBundle(_unsupported(manifest.schema))
+    for problem in _manifest_problems(manifest):
+        raise BadBundle(f"its manifest is invalid: {problem}")
     return manifest
 
 
-def _decoded(data: bytes, kind: type[T], what: str) -> T:
+def _unsupported(schema: int) -> str:
+    return f"its schema is {schema}, and this version supports only {BUNDLE_SCHEMA}"
+
+
+def _decode(data: bytes, kind: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        told = repr(str(error))[1:-1]  # it may quote what would do things to a terminal
-        raise BadBundle(f"its {what} is wrong: {told}") from None
+        text = repr(str(error))[1:-1]  # it may quote control characters
+        raise BadBundle(f"its {what} is invalid: {text}") from None
 
 
-def _problems(manifest: Manifest) -> Iterator[str]:
+def _manifest_problems(manifest: Manifest) -> Iterator[str]:
     for origin in manifest.indexes:
-        yield from wrong_index(origin)
+        yield from origin_problems(origin)
     if len({origin.namespace for origin in manifest.indexes}) != len(manifest.indexes):
-        yield "an index is there twice"
+        yield "it lists an index twice"
     for page in manifest.pages:
-        yield from wrong_place(page, manifest.indexes)
-        yield from wrong_page(page)
+        yield from entry_problems(page, manifest.indexes)
+        yield from page_problems(page)
     for file in chain(manifest.provenance, manifest.files):
-        yield from wrong_place(file, manifest.indexes)
-        yield from wrong_file(file)
+        yield from entry_problems(file, manifest.indexes)
+        yield from file_problems(file)
     if not all(each.filename.endswith(PROVENANCE) for each in manifest.provenance):
-        yield "something listed as provenance is none"
-    yield from _wrong_order(manifest)
-    yield from _wrong_content(manifest)
+        yield "a file that it lists as provenance is none"
+    yield from _order_problems(manifest)
+    yield from _content_problems(manifest)
 
 
-def _wrong_order(manifest: Manifest) -> Iterator[str]:
+def _order_problems(manifest: Manifest) -> Iterator[str]:
     for entries in (manifest.pages, manifest.provenance, manifest.files):
-        if not _ascending([each.key for each in entries]):
-            yield "its entries are not in order"
+        if not _is_strictly_sorted([each.key for each in entries]):
+            yield "its entries are not sorted"
     for members in (manifest.documents, manifest.blobs):
-        if not _ascending([each.sha256 for each in members]):
-            yield "its members are not in order"
+        if not _is_strictly_sorted([each.sha256 for each in members]):
+            yield "its members are not sorted"
 
 
-def _wrong_content(manifest: Manifest) -> Iterator[str]:
-    yield from _wrong_sizes([*manifest.pages, *manifest.provenance], manifest.documents, manifest)
-    yield from _wrong_sizes(manifest.files, manifest.blobs, manifest)
+def _content_problems(manifest: Manifest) -> Iterator[str]:
+    yield from _size_problems([*manifest.pages, *manifest.provenance], manifest.documents, manifest)
+    yield from _size_problems(manifest.files, manifest.blobs, manifest)
     for document in manifest.documents:
-        if document.size > LARGEST_DOCUMENT or _swollen(document):
-            yield "a page is too large"
+        if document.size > MAX_DOCUMENT_SIZE or _is_inflated(document):
+            yield "a page or provenance is too large"
 
 
-def _wrong_sizes(
+def _size_problems(
     entries: Sequence[BundledPage | BundledFile],
     carried: Sequence[BundledDocument | Member],
     manifest: Manifest,
 ) -> Iterator[str]:
-    """What is carried has to be listed with the same size; without a base, also the reverse."""
+    """Members must be listed, with the same size; without a base, all listed must be members."""
     listed = {each.sha256: each.size for each in entries}
     if any(listed[each.sha256] != each.size for each in entries):
-        yield "something has two sizes"
+        yield "it lists two sizes for one digest"
     if any(listed.get(each.sha256) != each.size for each in carried):
-        yield "it carries what it does not list"
+        yield "it contains a member that it does not list"
     if manifest.base is None and len(carried) != len(listed):
-        yield "it lists what it does not carry"
+        yield "it lists content that it does not contain"
 
 
-def _swollen(document: BundledDocument) -> bool:
+def _is_inflated(document: BundledDocument) -> bool:
     return document.packed.size > max_compressed(document.size)
 
 
-def _ascending(keys: Sequence[Any]) -> bool:
+def _is_strictly_sorted(keys: Sequence[Any]) -> bool:
     return all(one < other for one, other in pairwise(keys))
 
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_DIGEST = re.compile(r"-\Z|[0-9a-f]{64}\Z|[a-z0-9]{1,16}-[0-9a-f]{8,128}\Z")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""What no header of HTTP may have (RFC 9110, section 5.5), nor a line on a terminal."""
+_ADDRESS_DIGEST = re.compile(r"-\Z|[0-9a-f]{64}\Z|[a-z0-9]{1,16}-[0-9a-f]{8,128}\Z")
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""Not allowed in HTTP headers (RFC 9110, section 5.5), and harmful on a terminal."""
 
 
-def wrong_index(origin: UpstreamOrigin) -> Iterator[str]:
+def origin_problems(origin: UpstreamOrigin) -> Iterator[str]:
     try:
         fingerprint(origin.url, None)
     except ConfigurationError:
-        yield f"an index is no address: {origin.url!r}"
+        yield f"the address of an index is not valid: {origin.url!r}"
 
 
-def wrong_place(
+def entry_problems(
     entry: BundledPage | BundledFile, indexes: Sequence[UpstreamOrigin]
 ) -> Iterator[str]:
     if entry.index >= len(indexes):
-        yield "something is of an index that is not listed"
+        yield "it has an entry of an index that it does not list"
     try:
-        right = normalize(entry.project) == entry.project
+        normalized = normalize(entry.project) == entry.project
     except ValueError:
-        right = False
-    if not right:
-        yield f"{entry.project!r} is not the name of a project"
+        normalized = False
+    if not normalized:
+        yield f"{entry.project!r} is not a normalized project name"
 
 
-def wrong_page(page: BundledPage) -> Iterator[str]:
-    """What was said in headers is said to upstream again, and must not end one of ours."""
+def page_problems(page: BundledPage) -> Iterator[str]:
+    """These texts are sent to upstream in headers again: they must not inject one."""
     if not page.url.startswith(("http://", "https://")):
         yield f"{page.url!r} is not the address of a page"
-    for said in (page.url, page.content_type, page.etag or "", page.last_modified or ""):
-        if _CONTROL.search(said):
-            yield f"{said!r} was never in a header"
+    for text in (page.url, page.content_type, page.etag or "", page.last_modified or ""):
+        if _CONTROL_CHARACTER.search(text):
+            yield f"{text!r} cannot be the value of a header"
 
 
-def wrong_file(file: BundledFile) -> Iterator[str]:
+def file_problems(file: BundledFile) -> Iterator[str]:
     if not safe_filename(file.filename):
-        yield f"{file.filename!r} is not the name of a file"
-    if not _DIGEST.match(file.digest):
+        yield f"{file.filename!r} is not a valid file name"
+    if not _ADDRESS_DIGEST.match(file.digest):
         yield f"{file.digest!r} is not a digest"
     if file.uploaded is not None and clean_upload_time(file.uploaded) != file.uploaded:
-        yield f"{file.uploaded!r} is not an upload-time"
-    beside = file.filename.endswith((METADATA, PROVENANCE))
-    if not beside and _SHA256.match(file.digest) and file.digest != file.sha256:
+        yield f"{file.uploaded!r} is not an upload time"
+    is_sibling = file.filename.endswith((METADATA, PROVENANCE))
+    if not is_sibling and _SHA256.match(file.digest) and file.digest != file.sha256:
         yield f"{file.filename} has two digests"

@@ -1,4 +1,4 @@
-"""Why a bundle is not made or not taken. Each error says what can be done, if anything can."""
+"""Errors of creating and importing bundles. Messages say what to do, where that is known."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from proxy.errors import ProxyError
 from proxy.runtime import count_text
 
-_SHOWN = 20
+_MAX_LISTED = 20
 
 
 class BadBundle(ProxyError):
-    """An archive that is no bundle, not whole, not what it was, or not to be trusted."""
+    """An archive is not a bundle, is incomplete or altered, or is not signed by a trusted key."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -23,24 +23,24 @@ class BadBundle(ProxyError):
 
 
 class BaseMissing(ProxyError):
-    """A delta without what it builds on."""
+    """The cache does not have the files of the bundle on which a delta is based."""
 
     def __init__(self, base: str, missing: Sequence[str]) -> None:
         super().__init__(base, missing)
         self.base = base
-        """The sha256 of the manifest of the bundle that has to be imported first."""
+        """The sha256 of the manifest of the bundle to import first."""
         self.missing = missing
 
     def __str__(self) -> str:
         return (
-            f"this bundle holds only what changed since the one with manifest sha256:{self.base},"
-            f" and {len(self.missing)} of what that one holds is not here; import that one first:"
-            + listed(self.missing)
+            f"this bundle contains only the changes since the one with manifest sha256:{self.base},"
+            f" and {len(self.missing)} pages or files of that one are not in the cache;"
+            " import that one first:" + indented_list(self.missing)
         )
 
 
 class ConflictingBundle(ProxyError):
-    """Other bytes under file names that are known here."""
+    """The cache knows other digests for file names in the bundle."""
 
     def __init__(self, conflicts: Sequence[str]) -> None:
         super().__init__(conflicts)
@@ -48,42 +48,44 @@ class ConflictingBundle(ProxyError):
 
     def __str__(self) -> str:
         return (
-            f"{count_text(len(self.conflicts), 'file')} here with other bytes than in the bundle"
-            " under the same name; nothing was imported; if the bundle is right, give"
-            " --accept-changed:" + listed(self.conflicts)
+            f"{count_text(len(self.conflicts), 'file')} with other bytes in the cache than in the"
+            " bundle; nothing was imported; if the bundle is right, give --accept-changed:"
+            + indented_list(self.conflicts)
         )
 
 
-class Incomplete(ProxyError):
-    """Files that should go into a bundle and are not in the cache."""
+class FilesNotCached(ProxyError):
+    """Files that were selected for a bundle are not in the cache."""
 
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(missing)
         self.missing = missing
 
     def __str__(self) -> str:
-        return f"not in the cache: {count_text(len(self.missing), 'file')}:" + listed(self.missing)
+        return f"not in the cache: {count_text(len(self.missing), 'file')}:" + indented_list(
+            self.missing
+        )
 
 
 class ImportRunning(ProxyError):
-    """Two imports into one cache at a time."""
+    """Only one import into a cache can run at a time."""
 
     def __str__(self) -> str:
         return "another import into this cache is running"
 
 
-class NotWritten(ProxyError):
-    """The cache does not have what was put into it."""
+class ImportIncomplete(ProxyError):
+    """The cache lost a part of the bundle while it was imported."""
 
     def __str__(self) -> str:
         return (
-            "not all of it is in the cache: is its disk full, or max_size too small? What is"
-            " there is right; run the import again when there is room"
+            "not all of the bundle is in the cache: is the disk full, or max_size too small?"
+            " Make room and run the import again; what is in the cache is right"
         )
 
 
 class NothingCached(ProxyError):
-    """An empty bundle would look like a transfer that went well."""
+    """There is nothing to put into a bundle; an empty one would look like a success."""
 
     def __init__(self, folder: Path, upstreams: Sequence[str]) -> None:
         super().__init__(folder, upstreams)
@@ -92,13 +94,13 @@ class NothingCached(ProxyError):
 
     def __str__(self) -> str:
         return (
-            f"the cache {self.folder} has nothing of {', '.join(self.upstreams)};"
+            f"the cache {self.folder} has no page or file of {', '.join(self.upstreams)};"
             " `waystation warm` fills it"
         )
 
 
-class BundleFailed(ProxyError):
-    """The disk did not do its part."""
+class BundleIOError(ProxyError):
+    """Reading or writing failed. ``what`` says which, in words."""
 
     def __init__(self, what: str, error: OSError) -> None:
         super().__init__(what, error)
@@ -109,8 +111,8 @@ class BundleFailed(ProxyError):
         return f"{self.what}: {self.error.strerror or self.error}"
 
 
-def listed(lines: Sequence[str]) -> str:
-    """As further lines of a message, not too many."""
-    more = len(lines) - _SHOWN
+def indented_list(lines: Sequence[str]) -> str:
+    """The first lines, each as an indented line of a message."""
+    more = len(lines) - _MAX_LISTED
     rest = [f"and {more} more"] if more > 0 else []
-    return "".join(f"\n  {line}" for line in [*lines[:_SHOWN], *rest])
+    return "".join(f"\n  {line}" for line in [*lines[:_MAX_LISTED], *rest])

@@ -1,13 +1,8 @@
-"""The manifest of a bundle: every page and file, and what the archive carries of them. Values only.
+"""The format of bundles: manifest (JSON), archive (POSIX ustar) and compression (zstd, RFC 8878).
 
-What a stranger's manifest must be like is in ``checking``.
-
-The tar format (POSIX ustar), as far as a bundle needs it: plain files with name and size.
-
-A reader that knows what has to come needs no parser: it compares headers byte by byte, so no
-link, device, owner, path or trick of the format can come in.
-
-zstd (RFC 8878): same input, same bytes, and never more out of it than was promised.
+Values only; ``checks`` says which manifests are accepted. A reader needs no tar parser: the
+manifest determines every header, and headers are compared byte by byte. So no link, device,
+owner or path of a hostile archive has any effect.
 """
 
 from __future__ import annotations
@@ -24,31 +19,31 @@ import msgspec
 from proxy.storage import StoredPage
 from proxy.upstream import UpstreamOrigin
 
-FORMAT = "waystation-bundle"
+FORMAT_NAME = "waystation-bundle"
 BUNDLE_SCHEMA = 1
 
 Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """Bytes."""
-Moment = Annotated[float, msgspec.Meta(ge=0, lt=253402300800)]
-"""Unix time in seconds, up to the year 9999: what is later no calendar can tell."""
+UnixTime = Annotated[float, msgspec.Meta(ge=0, lt=253402300800)]
+"""Unix time in seconds, up to the year 9999, the last that ``datetime`` has."""
 
 
 class ManifestStruct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The fields of this and all that follow are the format: schema 1 has these and no others."""
+    """A part of the manifest or head. Its fields are the format: schema 1 has exactly these."""
 
 
 class BundledPage(ManifestStruct, frozen=True, kw_only=True, gc=False):
-    """A raw page, as in ``storage.pages.StoredPage``; not whether this cache doubted it."""
+    """A page as upstream sent it, with those fields of ``StoredPage`` that fit any cache."""
 
     index: Size
-    """Place in ``Manifest.indexes``."""
+    """Position in ``Manifest.indexes``."""
     project: str
     sha256: Sha256
     size: Size
     url: str
     content_type: str
-    checked: Moment
+    checked: UnixTime
     lifetime: float | None
     must_revalidate: bool
     etag: str | None
@@ -59,7 +54,7 @@ class BundledPage(ManifestStruct, frozen=True, kw_only=True, gc=False):
     def key(self) -> tuple[int, str]:
         return self.index, self.project
 
-    def stored(self) -> StoredPage:
+    def to_stored_page(self) -> StoredPage:
         return StoredPage(
             url=self.url,
             content_type=self.content_type,
@@ -74,31 +69,26 @@ class BundledPage(ManifestStruct, frozen=True, kw_only=True, gc=False):
 
 
 class BundledFile(ManifestStruct, frozen=True, kw_only=True, gc=False):
-    """A held file: a distribution, its ``.metadata``, or its provenance."""
+    """A cached file: a distribution, its ``.metadata``, or its provenance."""
 
     index: Size
     project: str
     filename: str
     digest: str
-    """Of the distribution as addresses name it, see ``model.File.digest``."""
+    """The digest of the distribution in addresses, see ``model.File.address_digest``."""
     sha256: Sha256
     size: Size
     uploaded: str | None
     """As in ``model.File``."""
-    stored: Moment
+    stored: UnixTime
 
     @property
     def key(self) -> tuple[int, str, str, str]:
         return self.index, self.project, self.filename, self.digest
 
-    @property
-    def record(self) -> str:
-        """The end of the key of its record in a cache, behind kind and namespace."""
-        return f"{self.project}/{self.digest}/{self.filename}"
-
 
 class Member(ManifestStruct, frozen=True, gc=False):
-    """Bytes in the archive."""
+    """A member of the archive."""
 
     sha256: Sha256
     size: Size
@@ -113,41 +103,42 @@ class BundledDocument(ManifestStruct, frozen=True, gc=False):
 
 
 class Manifest(ManifestStruct, frozen=True, kw_only=True, dict=True):
-    """All lists are sorted, and nothing is in them twice.
+    """All pages and files of a bundle, and which of them the archive contains.
 
-    A delta lists everything too, but carries only what its base did not list.
+    Lists are sorted and have no duplicates. A delta lists all too, but its archive contains only
+    what its base does not list.
     """
 
     schema: int = BUNDLE_SCHEMA
     base: Sha256 | None
-    """The digest of the manifest of the bundle that a delta builds on."""
+    """The sha256 of the manifest of the bundle on which a delta is based."""
     indexes: tuple[UpstreamOrigin, ...]
     pages: tuple[BundledPage, ...]
     provenance: tuple[BundledFile, ...]
     files: tuple[BundledFile, ...]
     documents: tuple[BundledDocument, ...]
-    """What the archive carries, in this order: first these, compressed …"""
+    """Pages and provenance in the archive: its first members, compressed …"""
     blobs: tuple[Member, ...]
-    """… then files as they are."""
+    """… followed by files, not compressed."""
 
     @cached_property
-    def carried(self) -> frozenset[str]:
-        """The sha256 of every file that the archive carries."""
+    def carried_files(self) -> frozenset[str]:
+        """The sha256 of every file in the archive."""
         return frozenset(blob.sha256 for blob in self.blobs)
 
     @cached_property
-    def documented(self) -> dict[str, BundledDocument]:
-        """The documents that the archive carries, by sha256."""
+    def carried_documents(self) -> dict[str, BundledDocument]:
+        """The documents in the archive, by sha256."""
         return {document.sha256: document for document in self.documents}
 
     @property
-    def total(self) -> int:
-        """Bytes of all files, carried or not."""
+    def total_size(self) -> int:
+        """Bytes of all files, in the archive or not."""
         return sum({each.sha256: each.size for each in self.files}.values())
 
     @property
-    def load(self) -> int:
-        """Bytes of what the archive carries."""
+    def carried_size(self) -> int:
+        """Bytes of all members of the archive."""
         return sum(member.size for member in self.members())
 
     def members(self) -> Iterator[Member]:
@@ -156,9 +147,9 @@ class Manifest(ManifestStruct, frozen=True, kw_only=True, dict=True):
 
 
 class Head(ManifestStruct, frozen=True, kw_only=True):
-    """The first member of the archive: what the manifest has to be, and whose signature follows."""
+    """The first member of the archive: the digest of the manifest, and the key of the signature."""
 
-    format: str = FORMAT
+    format: str = FORMAT_NAME
     schema: int = BUNDLE_SCHEMA
     manifest: BundledDocument
     signer: Sha256 | None
@@ -166,7 +157,7 @@ class Head(ManifestStruct, frozen=True, kw_only=True):
 
 
 def encode(value: Manifest | Head) -> bytes:
-    """As JSON, always the same for the same content."""
+    """JSON, always the same bytes for the same content."""
     return msgspec.json.encode(value)
 
 
@@ -174,13 +165,13 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-BLOCK = 512
-END = bytes(2 * BLOCK)
+TAR_BLOCK = 512
+ARCHIVE_END = bytes(2 * TAR_BLOCK)
 _OCTAL_LIMIT = 8**11
 """Bytes. A larger size does not fit into the octal field of a header."""
 _SIZE_FIELD = slice(124, 136)
 _CHECKSUM_FIELD = slice(148, 156)
-_KINDS = {
+_MEMBER_KINDS = {
     tarfile.REGTYPE: "a file",
     tarfile.AREGTYPE: "a file",
     tarfile.SYMTYPE: "a symbolic link",
@@ -205,24 +196,24 @@ def tar_header(name: str, size: int) -> bytes:
 
 
 def tar_padding(size: int) -> int:
-    """How many zero bytes follow a member of that size."""
-    return -size % BLOCK
+    """The number of zero bytes after a member of ``size`` bytes."""
+    return -size % TAR_BLOCK
 
 
-def size_in(block: bytes) -> int:
-    """The size that a header names. Raises ``ValueError``."""
+def header_size(block: bytes) -> int:
+    """The size field of a header. Raises ``ValueError``."""
     return int(block[124:135].decode("ascii"), 8)
 
 
-def described(block: bytes) -> str:
-    """What a header that was not expected announces, for people."""
+def describe_header(block: bytes) -> str:
+    """An unexpected header in words."""
     if not block.strip(b"\0"):
         return "the end of the archive"
     try:
         found = tarfile.TarInfo.frombuf(block, "utf-8", "replace")
     except tarfile.HeaderError:
-        return "nothing of a tar archive"
-    return f"{_KINDS.get(found.type, 'something')} {found.name!r} of {found.size} bytes"
+        return "no header of a tar archive"
+    return f"{_MEMBER_KINDS.get(found.type, 'something')} {found.name!r} of {found.size} bytes"
 
 
 if sys.version_info >= (3, 14):
@@ -230,25 +221,25 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-_LEVEL = 9
+_COMPRESSION_LEVEL = 9
 
 
 def zstd_compress(data: bytes) -> bytes:
-    return zstd.compress(data, _LEVEL)
+    return zstd.compress(data, _COMPRESSION_LEVEL)
 
 
 def zstd_decompress(packed: bytes, size: int) -> bytes:
-    """The content, of exactly ``size`` bytes and in one frame. Raises ``ValueError``."""
+    """Decompress one frame to exactly ``size`` bytes, and never to more. Raises ``ValueError``."""
     decompressor = zstd.ZstdDecompressor()
     try:
         content = decompressor.decompress(packed, size + 1)
     except zstd.ZstdError as error:
         raise ValueError(str(error)) from None
     if len(content) != size or not decompressor.eof or decompressor.unused_data:
-        raise ValueError(f"it does not unpack to {size} bytes")
+        raise ValueError(f"it does not decompress to {size} bytes")
     return content
 
 
 def max_compressed(size: int) -> int:
-    """Bytes that nothing packed is larger than, for content of ``size`` bytes."""
+    """The most bytes to which zstd compresses ``size`` bytes."""
     return size + size // 128 + 1024

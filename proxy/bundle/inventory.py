@@ -1,8 +1,6 @@
-"""A selection looked up in a cache: the manifest, and the documents to be carried, compressed.
+"""Look up a selection in a cache: results are the manifest and the compressed documents.
 
-Files are not opened here: they are read when the bundle is written.
-
-A page read out of a cache in which servers may be replacing it.
+Files are not opened here; ``writer`` reads them. Servers may replace pages meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from proxy.bundle.format import (
     sha256,
     zstd_compress,
 )
-from proxy.bundle.selection import Base, KnownContent, WantedFiles
+from proxy.bundle.selection import BaseContent, DeltaBase, SelectedFiles
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
 from proxy.model import METADATA, PROVENANCE, ProjectName
@@ -34,39 +32,39 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Inventory:
-    """Collects what goes into one bundle."""
+    """Collects the content of one bundle."""
 
-    def __init__(self, cache: Cache, to: BinaryIO, base: Base | None = None) -> None:
-        """``to`` takes the compressed documents, one behind the other."""
+    def __init__(self, cache: Cache, to: BinaryIO, base: DeltaBase | None = None) -> None:
+        """``to``: receives the compressed documents, one after the other."""
         self._cache = cache
         self._to = to
         self._base = base
-        self._known = KnownContent(base)
+        self._known = BaseContent(base)
         self._origins: list[UpstreamOrigin] = []
         self.pages: list[BundledPage] = []
         self.provenance: list[BundledFile] = []
         self.files: list[BundledFile] = []
         self.documents: dict[str, BundledDocument] = {}
         self.offsets: dict[str, int] = {}
-        """Where each document begins in ``to``, by its sha256."""
+        """The position of each document in ``to``, by its sha256."""
         self.missing: list[str] = []
-        """Files that were named and are not held."""
-        self.left_out: list[str] = []
-        """What is remembered but not there any more."""
+        """Selected files that are not in the cache."""
+        self.omitted: list[str] = []
+        """Pages and files with a record whose content is gone."""
 
     async def add(
-        self, origin: UpstreamOrigin, selected: Mapping[ProjectName, WantedFiles]
+        self, origin: UpstreamOrigin, selected: Mapping[ProjectName, SelectedFiles]
     ) -> None:
-        """What is selected of one index. Raises ``StoreDamaged``."""
+        """Add the selected projects of one index. Raises ``StoreDamaged``."""
         index, namespace = len(self._origins), origin.namespace
         self._origins.append(origin)
-        held = await self._keys(RecordKind.CACHED_FILE, namespace)
+        files = await self._keys(RecordKind.CACHED_FILE, namespace)
         proofs = await self._keys(RecordKind.PROVENANCE, namespace)
         for project, wanted in sorted(selected.items()):
-            await self._page(index, project)
-            await self._held(index, project, wanted, held.get(project, ()))
+            await self._add_page(index, project)
+            await self._add_files(index, project, wanted, files.get(project, ()))
             for key in proofs.get(project, ()):
-                await self._provenance(index, key, wanted)
+                await self._add_provenance(index, key, wanted)
 
     def manifest(self) -> Manifest:
         files = {each.sha256: each.size for each in self.files}
@@ -87,11 +85,11 @@ class Inventory:
             found.setdefault(key.project, []).append(key)
         return found
 
-    async def _page(self, index: int, project: ProjectName) -> None:
+    async def _add_page(self, index: int, project: ProjectName) -> None:
         origin = self._origins[index]
         head, packed = await read_consistent_page(self._cache.pages, origin.namespace, project)
         if head is None or packed is None:
-            self.left_out.append(f"the page of {project}")
+            self.omitted.append(f"the page of {project}")
             return
         document = await asyncio.to_thread(unpack_page, packed)
         page = BundledPage(
@@ -111,52 +109,56 @@ class Inventory:
         if page.sha256 != head.digest:
             raise StoreDamaged(f"the page of {project}")
         self.pages.append(page)
-        await self._carry(origin, page, document)
+        await self._add_document(origin, page, document)
 
-    async def _held(
-        self, index: int, project: ProjectName, wanted: WantedFiles, keys: Iterable[Key]
+    async def _add_files(
+        self, index: int, project: ProjectName, wanted: SelectedFiles, keys: Iterable[Key]
     ) -> None:
         found = set()
         for key in keys:
-            if not _is_wanted(key, wanted):
+            if not _is_selected(key, wanted):
                 continue
             digest, filename = key.digest, key.filename
             record = await self._cache.records.get(key)
-            held = msgspec.json.decode(record, type=CachedFileRecord) if record else None
-            blob = await self._cache.store.get(held.sha256) if held else None
-            if held is None or blob is None:
-                self.left_out.append(f"{filename} of {project}")
+            cached = msgspec.json.decode(record, type=CachedFileRecord) if record else None
+            blob = await self._cache.store.get(cached.sha256) if cached else None
+            if cached is None or blob is None:
+                self.omitted.append(f"{filename} of {project}")
                 continue
-            if blob.size != held.size:
-                raise StoreDamaged(held.sha256)
+            if blob.size != cached.size:
+                raise StoreDamaged(cached.sha256)
             self.files.append(
-                _entry(index, key, held.sha256, held.size, held.stored, held.uploaded)
+                _bundled_file(
+                    index, key, cached.sha256, cached.size, cached.stored, cached.uploaded
+                )
             )
             found.add((filename, digest))
         for filename, digest in sorted((wanted or set()) - found):
-            await self._without_record(index, project, filename, digest)
+            await self._add_unrecorded_file(index, project, filename, digest)
 
-    async def _without_record(self, index: int, project: str, filename: str, digest: str) -> None:
-        """A file that another index or project brought into the store is as good."""
+    async def _add_unrecorded_file(
+        self, index: int, project: str, filename: str, digest: str
+    ) -> None:
+        """The store may have the file from another index or project, without a record for this."""
         if filename.endswith(PROVENANCE):
             return
-        beside = filename.endswith(METADATA) or not _SHA256.match(digest)
-        blob = None if beside else await self._cache.store.get(digest)
+        is_sibling = filename.endswith(METADATA) or not _SHA256.match(digest)
+        blob = None if is_sibling else await self._cache.store.get(digest)
         if blob is None:
             self.missing.append(f"{filename} of {project}")
         else:
             key = Key(RecordKind.CACHED_FILE, "-", project, digest, filename)
-            self.files.append(_entry(index, key, digest, blob.size or 0, 0.0))
+            self.files.append(_bundled_file(index, key, digest, blob.size or 0, 0.0))
 
-    async def _provenance(self, index: int, key: Key, wanted: WantedFiles) -> None:
-        record = await self._cache.records.get(key) if _is_wanted(key, wanted) else None
+    async def _add_provenance(self, index: int, key: Key, wanted: SelectedFiles) -> None:
+        record = await self._cache.records.get(key) if _is_selected(key, wanted) else None
         if record:
             stored, _, document = record.partition(b"\n")
-            entry = _entry(index, key, sha256(document), len(document), float(stored))
+            entry = _bundled_file(index, key, sha256(document), len(document), float(stored))
             self.provenance.append(entry)
-            await self._carry(self._origins[index], entry, document)
+            await self._add_document(self._origins[index], entry, document)
 
-    async def _carry(
+    async def _add_document(
         self, origin: UpstreamOrigin, entry: BundledPage | BundledFile, content: bytes
     ) -> None:
         if self._known.has(origin.url, entry) or entry.sha256 in self.documents:
@@ -168,17 +170,17 @@ class Inventory:
         await asyncio.to_thread(self._to.write, packed)
 
 
-def _is_wanted(key: Key, wanted: WantedFiles) -> bool:
-    """Whether a record is of a file that is wanted, or of what lies beside one."""
+def _is_selected(key: Key, wanted: SelectedFiles) -> bool:
+    """Whether a record is of a selected file or of its sibling."""
     digest, filename = key.digest, key.filename
     owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
     return wanted is None or (filename, digest) in wanted or (owner, digest) in wanted
 
 
-def _entry(
+def _bundled_file(
     index: int, key: Key, sha256: str, size: int, stored: float, uploaded: str | None = None
 ) -> BundledFile:
-    """``key``: of the record."""
+    """The entry of the manifest for a record."""
     return BundledFile(
         index=index,
         project=key.project,
@@ -191,15 +193,15 @@ def _entry(
     )
 
 
-_PAUSES = (0.0, 0.05, 0.5)
-"""Seconds before each look."""
+_RETRY_DELAYS = (0.0, 0.05, 0.5)
+"""Seconds before each attempt."""
 
 
 async def read_consistent_page(
     pages: StoredPages, namespace: str, project: str
 ) -> tuple[StoredPage | None, bytes | None]:
-    """Head and document of one page: while it is replaced, for a moment none has the other."""
-    for pause in _PAUSES:
+    """Head and document of a page. While a server replaces it, they do not match for a moment."""
+    for pause in _RETRY_DELAYS:
         await asyncio.sleep(pause)
         head = await pages.head(namespace, project)
         packed = await pages.document(namespace, project, head.digest) if head else None

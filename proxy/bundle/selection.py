@@ -1,7 +1,4 @@
-"""What goes into a bundle, out of what a cache has remembered.
-
-What a delta leaves out: all that the bundle it builds on lists.
-"""
+"""Select the pages and files of a cache that go into a bundle; a delta omits those of its base."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.bundle.checks import LARGEST_MANIFEST, read_manifest
-from proxy.bundle.errors import BadBundle, BundleFailed
+from proxy.bundle.checks import MAX_MANIFEST_SIZE, read_manifest
+from proxy.bundle.errors import BadBundle, BundleIOError
 from proxy.bundle.format import BundledFile, BundledPage, Manifest, sha256
 from proxy.bundle.reader import Bundle, ByteSource
 from proxy.errors import NoSuchProject
@@ -22,22 +19,22 @@ from proxy.requirements import NeededFile, ResolvedFiles
 from proxy.storage import RecordKind, Records
 from proxy.upstream import UpstreamOrigin
 
-WantedFiles = frozenset[tuple[str, str]] | None
-"""Filename and digest, as in addresses, of files that all have to be held; None: whatever is."""
+SelectedFiles = frozenset[tuple[str, str]] | None
+"""Filename and digest in addresses of files that must all be cached; None: all cached files."""
 
-_NO_FILES: WantedFiles = frozenset()
+_NO_FILES: SelectedFiles = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class BundleSelection:
-    """Projects and files by the namespace of their index."""
+    """The projects and files of a bundle."""
 
-    files: Mapping[str, Mapping[ProjectName, WantedFiles]]
-    """The page of a project goes with it, and with a distribution what is held beside it."""
+    files: Mapping[str, Mapping[ProjectName, SelectedFiles]]
+    """By namespace of the index. Pages of the projects and siblings of the files are included."""
 
 
 def select_files(files: Iterable[tuple[str, ProjectName, str, str]]) -> BundleSelection:
-    """These: namespace, project, filename, digest."""
+    """``files``: namespace, project, filename, digest."""
     found: dict[str, dict[ProjectName, set[tuple[str, str]]]] = {}
     for namespace, project, filename, digest in files:
         found.setdefault(namespace, {}).setdefault(project, set()).add((filename, digest))
@@ -52,9 +49,9 @@ def select_files(files: Iterable[tuple[str, ProjectName, str, str]]) -> BundleSe
 async def select_needed(
     records: Records, origins: Mapping[str, UpstreamOrigin], needs: ResolvedFiles
 ) -> tuple[BundleSelection, list[NeededFile]]:
-    """What sources need, and of that, what is not in the cache since it is private.
+    """The selection of resolved files, and the private files, which the cache does not have.
 
-    ``origins``: by the name of the index.
+    ``origins``: by name of the index.
     """
     private = [need for need in needs.files if need.index not in origins]
     found = select_files(
@@ -62,48 +59,50 @@ async def select_needed(
         for need in needs.files
         if need.index in origins
     )
-    files: dict[str, dict[ProjectName, WantedFiles]] = {}
+    files: dict[str, dict[ProjectName, SelectedFiles]] = {}
     for namespace in {origin.namespace for origin in origins.values()}:
-        pages = dict.fromkeys(await _projects(records, namespace) & set(needs.pages), _NO_FILES)
+        pages = dict.fromkeys(
+            await _cached_projects(records, namespace) & set(needs.pages), _NO_FILES
+        )
         files[namespace] = {**pages, **found.files.get(namespace, {})}
     return BundleSelection(files), private
 
 
 async def select_everything(records: Records, namespaces: Sequence[str]) -> BundleSelection:
-    """All that is remembered of these indexes."""
+    """All pages and files of these indexes."""
     return BundleSelection(
-        {each: dict.fromkeys(await _projects(records, each)) for each in namespaces}
+        {each: dict.fromkeys(await _cached_projects(records, each)) for each in namespaces}
     )
 
 
 async def select_projects(
     records: Records, namespaces: Sequence[str], projects: Iterable[ProjectName]
 ) -> BundleSelection:
-    """All that is remembered of these projects. Raises ``NoSuchProject``."""
-    known = {each: await _projects(records, each) for each in namespaces}
+    """All pages and files of these projects. Raises ``NoSuchProject``."""
+    known = {each: await _cached_projects(records, each) for each in namespaces}
     wanted = set(projects)
     for project in sorted(wanted):
         if not any(project in found for found in known.values()):
-            raise NoSuchProject(project, "nothing of it is in the cache")
+            raise NoSuchProject(project, "the cache has no page or file of it")
     return BundleSelection({each: dict.fromkeys(known[each] & wanted) for each in namespaces})
 
 
-async def _projects(records: Records, namespace: str) -> set[ProjectName]:
+async def _cached_projects(records: Records, namespace: str) -> set[ProjectName]:
     kinds = [kind for kind in RecordKind if kind.is_carried and kind.is_by_project]
     keys = [key for kind in kinds for key in await records.keys(kind, namespace)]
     return {ProjectName(key.project) for key in keys}
 
 
-class Base(msgspec.Struct, frozen=True):
+class DeltaBase(msgspec.Struct, frozen=True):
     digest: str
     """The sha256 of the manifest."""
     manifest: Manifest
 
 
-class KnownContent:
-    """What may be left out, and importing the delta then requires."""
+class BaseContent:
+    """The content of the base of a delta, which the delta omits and its import requires."""
 
-    def __init__(self, base: Base | None) -> None:
+    def __init__(self, base: DeltaBase | None) -> None:
         self.files: frozenset[str] = frozenset()
         """By sha256."""
         self._documents: frozenset[object] = frozenset()
@@ -118,22 +117,25 @@ class KnownContent:
         )
 
     def has(self, url: str, entry: BundledPage | BundledFile) -> bool:
-        """Whether it lists this page or provenance, of that index, with the very same content."""
+        """Whether the base lists this page or provenance of that index with the same content."""
         return (url, entry.key[1:], entry.sha256) in self._documents
 
 
-def read_base(path: Path) -> Base:
-    """From a bundle, or from the manifest of one. Raises ``BadBundle`` and ``BundleFailed``."""
+def read_base(path: Path) -> DeltaBase:
+    """Read the manifest of a bundle, from the bundle or a file with the manifest alone.
+
+    Raises ``BadBundle`` and ``BundleIOError``.
+    """
     try:
         with path.open("rb") as file:
             if file.read(1) == b"{":
                 file.seek(0)
-                data = file.read(LARGEST_MANIFEST + 1)
-                return Base(sha256(data), read_manifest(data))
+                data = file.read(MAX_MANIFEST_SIZE + 1)
+                return DeltaBase(sha256(data), read_manifest(data))
             file.seek(0)
             bundle = Bundle(ByteSource(file))
-            return Base(bundle.digest, bundle.manifest)
+            return DeltaBase(bundle.digest, bundle.manifest)
     except BadBundle as error:
         raise BadBundle(f"{path}: {error.problem}") from error
     except OSError as error:
-        raise BundleFailed(f"{path} cannot be read", error) from error
+        raise BundleIOError(f"{path} cannot be read", error) from error

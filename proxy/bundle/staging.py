@@ -1,14 +1,14 @@
-"""Where an import keeps what has come so far, out of everybody's sight.
+"""Staged members of a bundle, which no server reads, until all of the bundle is checked.
 
 ```text
-<cache>/import/lock                 held by the one import that runs
+<cache>/import/lock                 locked by the import that runs
 <cache>/import/<digest>/bytes/      members of the archive, by their sha256
-<cache>/import/<digest>/checked     the manifest; written when all has come and all is right
+<cache>/import/<digest>/checked     the manifest; written when all members are there and right
 ```
 
-Nothing of an archive gets into the cache before ``checked`` is there, and then only what is
-staged is needed to finish. So after a kill there is either nothing to be seen of an import,
-or it can be completed without the archive: what is to be done is done again, to the same end.
+Nothing of an archive gets into the cache before ``checked`` exists; after that the import can be
+completed from the staged members alone. So an import that is killed has either changed nothing,
+or is completed by the next import without the archive. All steps can be repeated.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ import msgspec
 
 from proxy.bundle.errors import ImportRunning
 from proxy.bundle.format import Manifest, Member, encode
-from proxy.bundle.reader import Steps, drop
+from proxy.bundle.reader import Steps, discard
 from proxy.composition import Cache
 from proxy.runtime import open_spool
 from proxy.storage import DiskStore
 
-_CHECKED = "checked"
+_CHECKED_FILE = "checked"
 
 
-class Staged:
-    """What has come of one bundle. Blocks on the disk and raises ``OSError``, all of it."""
+class StagedBundle:
+    """The staged members of one bundle. All methods block on the disk and raise ``OSError``."""
 
     def __init__(self, folder: Path, cache: Cache) -> None:
         self.folder = folder
@@ -41,13 +41,15 @@ class Staged:
         self._spool = cache.spool
 
     def path(self, sha256: str) -> Path:
-        """Where a member is, or would be."""
+        """The path of a member, staged or not."""
         return self._store.path(sha256)
 
-    def take(self, cached: Container[str], member: Member, pieces: Iterable[bytes]) -> Steps:
-        """Keep a member, see ``reading.Take``; one that is staged or ``cached`` is only checked."""
+    def store_member(
+        self, cached: Container[str], member: Member, pieces: Iterable[bytes]
+    ) -> Steps:
+        """Stage a member, see ``MemberConsumer``; if it is staged or ``cached``, only check it."""
         if member.sha256 in cached or self.path(member.sha256).exists():
-            yield from drop(member, pieces)
+            yield from discard(member, pieces)
             return
         fd, path = open_spool(self._spool)
         try:
@@ -61,19 +63,19 @@ class Staged:
             path.unlink(missing_ok=True)
             raise
 
-    def seal(self, manifest: Manifest) -> None:
-        """All has come, is right, and may be published."""
+    def mark_checked(self, manifest: Manifest) -> None:
+        """Record that all members are staged and right, so that they may be published."""
         fd, path = open_spool(self._spool)
         with os.fdopen(fd, "wb") as file:
             file.write(encode(manifest))
             file.flush()
             os.fsync(fd)
-            path.replace(self.folder / _CHECKED)
+            path.replace(self.folder / _CHECKED_FILE)
 
-    def sealed(self) -> Manifest | None:
-        """What may be published."""
+    def checked_manifest(self) -> Manifest | None:
+        """The manifest, if all members may be published."""
         try:
-            content = (self.folder / _CHECKED).read_bytes()
+            content = (self.folder / _CHECKED_FILE).read_bytes()
         except FileNotFoundError:
             return None
         return msgspec.json.decode(content, type=Manifest)
@@ -82,16 +84,16 @@ class Staged:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Staging:
-    """The folder of all imports into one cache."""
+class StagingFolder:
+    """The folder of staged bundles of one cache."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._folder = cache.folder / "import"
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Raises ``ImportRunning`` while another import runs, and ``OSError``."""
+    def locked(self) -> Iterator[None]:
+        """Allow one import at a time. Raises ``ImportRunning`` and ``OSError``."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._folder / "lock").open("a") as lock:
             try:
@@ -100,13 +102,13 @@ class Staging:
                 raise ImportRunning from None
             yield
 
-    def of(self, digest: str) -> Staged:
-        """For the bundle whose manifest has this sha256."""
-        staged = Staged(self._folder / digest, self._cache)
+    def for_bundle(self, digest: str) -> StagedBundle:
+        """``digest``: the sha256 of the manifest."""
+        staged = StagedBundle(self._folder / digest, self._cache)
         staged.folder.mkdir(mode=0o700, exist_ok=True)
         return staged
 
-    def left(self) -> list[Staged]:
-        """What imports that were killed have left."""
+    def unfinished(self) -> list[StagedBundle]:
+        """Bundles whose import was killed."""
         folders = sorted(path for path in self._folder.iterdir() if path.is_dir())
-        return [Staged(path, self._cache) for path in folders]
+        return [StagedBundle(path, self._cache) for path in folders]

@@ -1,6 +1,6 @@
-"""A bundle written: the same bytes for the same content, without a copy of it on the way.
+"""Create a bundle of a cache that servers may be using: same content, same bytes.
 
-A bundle made out of a cache. Servers may be running on it.
+Files are written from the store into the archive, without a copy in between.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import BinaryIO
 
 import msgspec
 
-from proxy.bundle.errors import BundleFailed, Incomplete
+from proxy.bundle.errors import BundleIOError, FilesNotCached
 from proxy.bundle.format import (
-    END,
+    ARCHIVE_END,
     BundledDocument,
     Head,
     Manifest,
@@ -41,7 +41,7 @@ from proxy.bundle.reader import (
     document_name,
     run_steps,
 )
-from proxy.bundle.selection import Base, BundleSelection
+from proxy.bundle.selection import BundleSelection, DeltaBase
 from proxy.bundle.signing import Signer
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
@@ -50,8 +50,8 @@ from proxy.storage import BlobStore
 from proxy.upstream import UpstreamOrigin
 
 
-class Writer:
-    """Appends to a stream, and knows the digest of all that was written. Blocks on the disk."""
+class HashingWriter:
+    """Writes to a stream and hashes what was written. Blocks on the disk; raises ``OSError``."""
 
     def __init__(self, to: BinaryIO) -> None:
         self._to = to
@@ -63,7 +63,7 @@ class Writer:
         return self._hash.hexdigest()
 
     def write(self, data: bytes) -> int:
-        """How many bytes that were: all. Raises ``OSError``."""
+        """Write all of ``data``; returns its length."""
         rest = memoryview(data)
         while rest:
             rest = rest[self._to.write(rest) :]
@@ -71,12 +71,12 @@ class Writer:
         self.size += len(data)
         return len(data)
 
-    def member(self, name: str, data: bytes) -> int:
+    def write_member(self, name: str, data: bytes) -> int:
         return self.write(tar_header(name, len(data)) + data + bytes(tar_padding(len(data))))
 
 
 def write_bundle(
-    writer: Writer,
+    writer: HashingWriter,
     manifest: Manifest,
     inventory: Inventory,
     documents: BinaryIO,
@@ -90,22 +90,22 @@ def write_bundle(
     packed = zstd_compress(content)
     described = BundledDocument(sha256(content), len(content), Member(sha256(packed), len(packed)))
     head = encode(Head(manifest=described, signer=signer.public if signer else None))
-    yield writer.member(HEAD_NAME, head)
+    yield writer.write_member(HEAD_NAME, head)
     if signer:
-        yield writer.member(SIGNATURE_NAME, signer.sign(head))
-    yield writer.member(MANIFEST_NAME, packed)
+        yield writer.write_member(SIGNATURE_NAME, signer.sign(head))
+    yield writer.write_member(MANIFEST_NAME, packed)
     for document in manifest.documents:
         documents.seek(inventory.offsets[document.sha256])
         data = documents.read(document.packed.size)
-        yield writer.member(document_name(document), data)
+        yield writer.write_member(document_name(document), data)
 
 
 @contextmanager
-def output(path: Path | None) -> Iterator[BinaryIO]:
-    """A stream that becomes the file at its end, whole and on the disk, or never.
+def open_output(path: Path | None) -> Iterator[BinaryIO]:
+    """A stream that becomes the file at the end, complete and synced, or not at all.
 
-    Until then it is beside it, as ``<name>.part``; a pipe or device is written as it comes, and
-    so is standard output, which None stands for. Raises ``BundleFailed``.
+    Until then the file has the name ``<name>.part``. Pipes, devices and standard output (None)
+    are written directly. Raises ``BundleIOError``.
     """
     try:
         if path is None:
@@ -117,7 +117,7 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
                 yield stream
             return
         part = path.with_name(path.name + ".part")
-        with _opened_alone(part) as file:
+        with _open_locked(part) as file:
             try:
                 yield file
             except BaseException:
@@ -127,11 +127,11 @@ def output(path: Path | None) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             part.replace(path)
     except OSError as error:
-        raise BundleFailed(f"{path or 'standard output'} cannot be written", error) from error
+        raise BundleIOError(f"{path or 'standard output'} cannot be written", error) from error
 
 
-def _opened_alone(part: Path) -> BinaryIO:
-    """Empty, and locked until it is closed: a run that was killed leaves nothing in the way."""
+def _open_locked(part: Path) -> BinaryIO:
+    """An empty file, locked until it is closed. What a killed run left is overwritten."""
     file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -147,7 +147,7 @@ def _opened_alone(part: Path) -> BinaryIO:
 
 
 async def _write_blob(
-    writer: Writer, member: Member, store: BlobStore, tell: Callable[[int], None]
+    writer: HashingWriter, member: Member, store: BlobStore, report: Callable[[int], None]
 ) -> None:
     """Raises ``StoreDamaged`` if the stored file is deleted or not what it has to be."""
     blob = await store.get(member.sha256)
@@ -159,27 +159,27 @@ async def _write_blob(
         found.update(piece)
         return writer.write(piece)
 
-    tell(await in_thread(writer.write, tar_header(blob_name(member), member.size)))
+    report(await in_thread(writer.write, tar_header(blob_name(member), member.size)))
     async for piece in blob.chunks():
-        tell(await in_thread(write, piece))
+        report(await in_thread(write, piece))
     if found.hexdigest() != member.sha256:
         raise StoreDamaged(member.sha256)
-    tell(await in_thread(writer.write, bytes(tar_padding(member.size))))
+    report(await in_thread(writer.write, bytes(tar_padding(member.size))))
 
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
-"""Given the bytes there will be, what is told of bytes as they are dealt with."""
+"""Takes the total bytes; the context is a function to call with the bytes of each step."""
 
 
-class Created(msgspec.Struct, frozen=True):
+class CreatedBundle(msgspec.Struct, frozen=True):
     manifest: Manifest
     digest: str
     """The sha256 of the manifest."""
     archive_digest: str
     size: int
     """Bytes of the archive."""
-    left_out: Sequence[str]
-    """What was remembered and is not there any more, in words."""
+    omitted: Sequence[str]
+    """Pages and files with a record whose content is gone, in words."""
 
 
 async def create_bundle(
@@ -189,49 +189,49 @@ async def create_bundle(
     path: Path | None,
     progress: Progress,
     *,
-    base: Base | None = None,
+    base: DeltaBase | None = None,
     signer: Signer | None = None,
-) -> Created:
-    """With ``base``, a delta. ``path`` as in ``output``: a file replaces one of its name.
+) -> CreatedBundle:
+    """Write a bundle, or with ``base`` a delta. ``path`` as in ``open_output``.
 
-    Raises ``Incomplete`` where a file that was named is not held, ``StoreDamaged`` and
-    ``BundleFailed``.
+    Raises ``FilesNotCached`` if a selected file is not in the cache, ``StoreDamaged`` and
+    ``BundleIOError``.
     """
-    with _nameless(cache.spool) as documents:
+    with _temporary_file(cache.spool) as documents:
         inventory = Inventory(cache, documents, base)
         for origin in sorted(origins, key=lambda each: (each.url, each.namespace)):
             if selected := selection.files.get(origin.namespace):
                 await inventory.add(origin, selected)
         if inventory.missing:
-            raise Incomplete(inventory.missing)
+            raise FilesNotCached(inventory.missing)
         manifest = inventory.manifest()
-        with output(path) as stream, progress(manifest.load) as tell:
-            writer = Writer(stream)
+        with open_output(path) as stream, progress(manifest.carried_size) as report:
+            writer = HashingWriter(stream)
             steps = write_bundle(writer, manifest, inventory, documents, signer)
-            await run_steps(steps, tell)
+            await run_steps(steps, report)
             for member in manifest.blobs:
-                await _write_blob(writer, member, cache.store, tell)
-            tell(await in_thread(writer.write, END))
+                await _write_blob(writer, member, cache.store, report)
+            report(await in_thread(writer.write, ARCHIVE_END))
         digest = sha256(encode(manifest))
-        return Created(manifest, digest, writer.digest, writer.size, inventory.left_out)
+        return CreatedBundle(manifest, digest, writer.digest, writer.size, inventory.omitted)
 
 
 @contextmanager
-def _nameless(folder: Path) -> Iterator[BinaryIO]:
-    """A file that is gone when it is closed, whatever happens. Raises ``BundleFailed``."""
+def _temporary_file(folder: Path) -> Iterator[BinaryIO]:
+    """A file without a name, deleted when it is closed. Raises ``BundleIOError``."""
     try:
-        with _opened(folder) as file:
+        with _open_temporary(folder) as file:
             yield file
     except OSError as error:
-        raise BundleFailed(
-            "the cache cannot be read, or there is no room beside it", error
+        raise BundleIOError(
+            "the cache cannot be read, or there is no room for temporary files", error
         ) from error
 
 
-def _opened(folder: Path) -> BinaryIO:
+def _open_temporary(folder: Path) -> BinaryIO:
     try:
         fd, path = open_spool(folder)
         path.unlink()
-    except OSError:  # a cache that can only be read
+    except OSError:  # the cache is read-only
         return tempfile.TemporaryFile()
     return os.fdopen(fd, "w+b")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from proxy.bundle import Bundle, BundleFailed, make_keys
+from proxy.bundle import Bundle, BundleIOError, create_key_pair
 from proxy.cli.bundle_create import create_command
 from proxy.cli.bundle_import import import_command, verify_command
 from proxy.cli.bundle_report import (
@@ -51,7 +51,7 @@ def show_command(file: Path, manifest: bool, as_json: bool) -> None:
     with opened(file) as source:
         bundle = Bundle(source)
     if manifest:
-        click.echo(bundle.content, nl=False)
+        click.echo(bundle.manifest_json, nl=False)
     elif as_json:
         print_json(about(bundle))
     else:
@@ -66,7 +66,7 @@ def key_command(file: Path) -> None:
     FILE is the private key, for "create --sign"; FILE.pub is the public key, for "--trust".
     """
     try:
-        public = make_keys(file)
+        public = create_key_pair(file)
     except OSError as error:
-        raise BundleFailed(f"{error.filename or file} cannot be written", error) from error
+        raise BundleIOError(f"{error.filename or file} cannot be written", error) from error
     click.echo(f"keep {file} secret; give {public} to those who import your bundles")

@@ -12,7 +12,7 @@ import click
 
 from proxy.bundle import (
     BundleSelection,
-    Created,
+    CreatedBundle,
     NothingCached,
     create_bundle,
     load_signer,
@@ -100,7 +100,7 @@ def create_command(
     base = read_base(since) if since else None
     signer = load_signer(sign) if sign else None
 
-    async def run() -> Created:
+    async def run() -> CreatedBundle:
         async with open_cache(settings) as cache:
             found = list(dict.fromkeys(origins.values()))
             return await create_bundle(
@@ -108,7 +108,7 @@ def create_command(
             )
 
     done = asyncio.run(run())
-    for line in done.left_out:
+    for line in done.omitted:
         click.echo(f"omitted, no longer in the cache: {line}", err=True)
     if as_json:
         print_json(made(done), err=to is None)

@@ -14,9 +14,9 @@ from proxy.bundle import (
     Bundle,
     Comparison,
     ImportRules,
-    drop,
+    discard,
     import_bundle,
-    load_trusted,
+    load_trusted_keys,
     unknown_upstreams,
 )
 from proxy.cli.bundle_report import (
@@ -81,13 +81,13 @@ def verify_command(
 
     Exit status 1 if the bundle is damaged or not accepted.
     """
-    trusted = load_trusted(_settings(flags, config, trust).trusted_keys)
+    trusted = load_trusted_keys(_settings(flags, config, trust).trusted_keys)
     with opened(file, hashed=True) as source:
         bundle = Bundle(source, trusted)
-        with progress(bundle.manifest.load) as advance:
-            for step in bundle.members(drop):
+        with progress(bundle.manifest.carried_size) as advance:
+            for step in bundle.members(discard):
                 advance(step)
-        bundle.require(expect)
+        bundle.require_archive_digest(expect)
     if as_json:
         print_json({"archive": bundle.archive_digest, **about(bundle)})
         return
@@ -126,12 +126,12 @@ def import_command(
     rules = ImportRules(here, int(settings.max_size), expect, accept_changed)
 
     async def run(bundle: Bundle) -> Comparison:
-        with progress(bundle.manifest.load) as advance:
+        with progress(bundle.manifest.carried_size) as advance:
             async with open_cache(settings) as cache:
                 return await import_bundle(cache, bundle, rules, advance)
 
     with opened(file, hashed=expect is not None) as source:
-        bundle = Bundle(source, load_trusted(settings.trusted_keys))
+        bundle = Bundle(source, load_trusted_keys(settings.trusted_keys))
         found = asyncio.run(run(bundle))
     if as_json:
         print_json(imported(found))

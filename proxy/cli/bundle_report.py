@@ -21,10 +21,10 @@ from proxy.bundle import (
     Bundle,
     BundledFile,
     BundledPage,
-    BundleFailed,
+    BundleIOError,
     ByteSource,
     Comparison,
-    Created,
+    CreatedBundle,
     Manifest,
 )
 from proxy.errors import how_to_add
@@ -35,7 +35,9 @@ def facts(bundle: Bundle) -> list[str]:
     """The signature and the amounts of a bundle, one line each."""
     signed = "not signed"
     if bundle.head.signer:
-        checked = "" if bundle.verified else f", which was not checked: {how_to_add('sign')}"
+        checked = (
+            "" if bundle.signature_verified else f", which was not checked: {how_to_add('sign')}"
+        )
         signed = f"by ed25519:{bundle.head.signer}{checked}"
     return [f"manifest   sha256:{bundle.digest}", f"signed     {signed}", *amounts(bundle.manifest)]
 
@@ -45,12 +47,12 @@ def amounts(manifest: Manifest) -> list[str]:
     pages, files = count_text(len(manifest.pages), "page"), count_text(len(manifest.files), "file")
     of = count_text(len(projects), "project")
     lines = [f"index      {origin.url}" for origin in manifest.indexes]
-    lines.append(f"lists      {pages} and {files} of {of}, {size_text(manifest.total)}")
+    lines.append(f"lists      {pages} and {files} of {of}, {size_text(manifest.total_size)}")
     if manifest.base:
         lines.append(f"since      sha256:{manifest.base}")
         lines.append(
             f"carries    {len(manifest.documents)} pages or provenance and"
-            f" {count_text(len(manifest.blobs), 'file')}, {size_text(manifest.load)}"
+            f" {count_text(len(manifest.blobs), 'file')}, {size_text(manifest.carried_size)}"
         )
     return lines
 
@@ -72,12 +74,14 @@ def listing(manifest: Manifest) -> Iterator[str]:
         yield ""
         yield f"{project}  ({manifest.indexes[index].url})"
         for each in found:
-            carried = each.sha256 in manifest.carried or each.sha256 in manifest.documented
+            carried = (
+                each.sha256 in manifest.carried_files or each.sha256 in manifest.carried_documents
+            )
             mark = "*" if manifest.base and carried else " "
             yield f"{mark} {each.size:>12}  {each.sha256}  {_described(each)}"
 
 
-def created_lines(done: Created, path: Path) -> list[str]:
+def created_lines(done: CreatedBundle, path: Path) -> list[str]:
     return [
         f"{path}: {size_text(done.size)}",
         f"archive    sha256:{done.archive_digest}",
@@ -120,13 +124,13 @@ def print_json(report: dict[str, Any], *, err: bool = False) -> None:
 
 def about(bundle: Bundle) -> dict[str, Any]:
     """The signature and the amounts of a bundle."""
-    signature = {"signer": bundle.head.signer, "signature_checked": bundle.verified}
+    signature = {"signer": bundle.head.signer, "signature_checked": bundle.signature_verified}
     return {"manifest": bundle.digest, **signature, **_amounts(bundle.manifest)}
 
 
-def made(done: Created) -> dict[str, Any]:
+def made(done: CreatedBundle) -> dict[str, Any]:
     archive = {"archive": done.archive_digest, "size": done.size, "manifest": done.digest}
-    return {**archive, "left_out": done.left_out, **_amounts(done.manifest)}
+    return {**archive, "left_out": done.omitted, **_amounts(done.manifest)}
 
 
 def imported(found: Comparison) -> dict[str, Any]:
@@ -156,11 +160,11 @@ def _amounts(manifest: Manifest) -> dict[str, Any]:
         "projects": len(projects_of(manifest)),
         "pages": len(manifest.pages),
         "files": len(manifest.files),
-        "bytes": manifest.total,
+        "bytes": manifest.total_size,
         "carried": {
             "documents": len(manifest.documents),
             "files": len(manifest.blobs),
-            "bytes": manifest.load,
+            "bytes": manifest.carried_size,
         },
     }
 
@@ -178,11 +182,11 @@ DASH = Path("-")
 
 @contextmanager
 def opened(file: Path, *, hashed: bool = False) -> Iterator[ByteSource]:
-    """The file as a source of bytes. Raises ``BundleFailed``."""
+    """The file as a source of bytes. Raises ``BundleIOError``."""
     try:
         stream = _standard_input() if file == DASH else file.open("rb", buffering=0)
     except OSError as error:
-        raise BundleFailed(f"{file} cannot be read", error) from error
+        raise BundleIOError(f"{file} cannot be read", error) from error
     with stream:
         yield ByteSource(stream, hashed=hashed)
 

@@ -22,20 +22,20 @@ from proxy.composition import Proxy, cache_folder, leaves, open_proxy, resolve_t
 from proxy.config import LocalTable, Settings, load_settings
 from proxy.errors import ConfigurationError, how_to_add
 from proxy.export import (
-    Exported,
+    ExportOptions,
+    ExportResult,
     ExportSelection,
-    Form,
-    How,
+    Placement,
     Tree,
-    as_listed,
-    base_address,
     can_render,
     export,
-    flat,
-    in_tree,
-    of_files,
+    flat_links,
+    listed_links,
     open_directory,
-    read_names,
+    parse_base_url,
+    read_file_list,
+    select_distributions,
+    tree_links,
 )
 from proxy.indexes import Fallthrough, Index
 from proxy.model import normalize
@@ -82,7 +82,7 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 )
 @click.option(
     "--link",
-    type=click.Choice([how.value for how in How]),
+    type=click.Choice([how.value for how in Placement]),
     help="How to put files into DIR. Default: hard links, or copies if links are not possible.",
 )
 @click.option(
@@ -119,7 +119,7 @@ def command(
         raise click.UsageError("--link cannot be used with --names: the files are stored elsewhere")
     settings = load_settings(flags, config).settings
     check_place(folder, settings, asked)
-    base = None if base_url is None else base_address(base_url)
+    base = None if base_url is None else parse_base_url(base_url)
     tree = Tree(folder.absolute(), verify=verify)
     try:
         done = asyncio.run(_export(tree, _form(base, link, title, names), settings, asked, base))
@@ -129,21 +129,21 @@ def command(
     _report(folder, done)
 
 
-def _form(base: str | None, link: str | None, title: str, names: Path | None) -> Form:
-    how = How(link) if link else None if base or names else How.HARD
+def _form(base: str | None, link: str | None, title: str, names: Path | None) -> ExportOptions:
+    how = Placement(link) if link else None if base or names else Placement.HARD
     if names:
-        return Form(how, as_listed, title)
-    return Form(how, flat(base) if base and how is None else in_tree(base), title)
+        return ExportOptions(how, listed_links, title)
+    return ExportOptions(how, flat_links(base) if base and how is None else tree_links(base), title)
 
 
 async def _export(
-    tree: Tree, form: Form, settings: Settings, asked: ExportRequest, base: str | None
-) -> Exported:
+    tree: Tree, form: ExportOptions, settings: Settings, asked: ExportRequest, base: str | None
+) -> ExportResult:
     async with opened(asked, settings, base) as source:
         return await export(source.index, tree, form, source.selection)
 
 
-def _report(folder: Path, done: Exported) -> None:
+def _report(folder: Path, done: ExportResult) -> None:
     changes = done.changes
     files, projects = count_text(done.files, "distribution"), count_text(done.projects, "project")
     click.echo(f"{folder}: {files} of {projects}")
@@ -190,11 +190,11 @@ async def opened(
 ) -> AsyncIterator[Opened]:
     """The index to export, always offline. ``base``: the address of the files of ``names``.
 
-    Raises ``ConfigurationError`` and ``UnreadableNames``; ``SystemExit`` after printing what is
+    Raises ``ConfigurationError`` and ``InvalidFileList``; ``SystemExit`` after printing what is
     missing for the sources.
     """
     if asked.names:
-        yield Opened(await asyncio.to_thread(read_names, asked.names, base))
+        yield Opened(await asyncio.to_thread(read_file_list, asked.names, base))
     elif asked.bare:
         async with open_directory(asked.bare, legacy=settings.legacy_files) as directory:
             yield Opened(directory)
@@ -238,7 +238,7 @@ async def _selection(index: Index, asked: ExportRequest) -> ExportSelection:
         click.echo(f"nothing is exported: {count} missing; run `waystation warm` first", err=True)
         print_missing(needs.missing, needs.skipped)
         raise SystemExit(1)
-    return of_files((need.project, need.filename) for need in needs.files)
+    return select_distributions((need.project, need.filename) for need in needs.files)
 
 
 def _by_name(projects: Iterable[str]) -> ExportSelection:

@@ -1,41 +1,45 @@
-"""Export: a static tree of pages and files that any web server can serve."""
+"""Export: a static tree of pages and files that any web server can serve without Waystation.
+
+``export`` reads an index as a client does and writes a ``Tree``: pages for installers (Simple
+API), pages for people, and files, which may also be at an address elsewhere.
+"""
 
 from proxy.export.export import (
-    Exported,
-    Form,
+    ExportOptions,
+    ExportResult,
     export,
 )
 from proxy.export.file_list import (
     open_directory,
-    read_names,
+    read_file_list,
 )
-from proxy.export.placing import How
+from proxy.export.placing import Placement
 from proxy.export.readme import can_render
 from proxy.export.selection import (
     ExportSelection,
-    of_files,
+    select_distributions,
 )
 from proxy.export.simple_pages import (
-    as_listed,
-    base_address,
-    flat,
-    in_tree,
+    flat_links,
+    listed_links,
+    parse_base_url,
+    tree_links,
 )
 from proxy.export.tree import Tree
 
 __all__ = [
+    "ExportOptions",
+    "ExportResult",
     "ExportSelection",
-    "Exported",
-    "Form",
-    "How",
+    "Placement",
     "Tree",
-    "as_listed",
-    "base_address",
     "can_render",
     "export",
-    "flat",
-    "in_tree",
-    "of_files",
+    "flat_links",
+    "listed_links",
     "open_directory",
-    "read_names",
+    "parse_base_url",
+    "read_file_list",
+    "select_distributions",
+    "tree_links",
 ]

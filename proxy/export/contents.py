@@ -1,4 +1,4 @@
-"""What stands in the tree for a file: what its page says, its metadata, its provenance."""
+"""What is written for a file: the entry on its page, its metadata and its provenance."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from proxy.distributions import (
     requires_python_of,
 )
 from proxy.errors import NoSuchFile
-from proxy.export.placing import Content
-from proxy.export.selection import Chosen
+from proxy.export.placing import FileContent
+from proxy.export.selection import SelectedFile
 from proxy.indexes import Index
 from proxy.model import METADATA, PROVENANCE, File, ProjectName
 from proxy.runtime import in_thread
@@ -30,27 +30,27 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A file, and what is written of it."""
+class ExportedFile:
+    """A file with its siblings."""
 
     file: File
     """As the exported page lists it."""
-    content: Content | None = None
-    """None: it is not written, and is elsewhere."""
+    content: FileContent | None = None
+    """None: the file is not written, as it is at an address elsewhere."""
     metadata: bytes | None = None
     provenance: bytes | None = None
 
 
-async def shown(index: Index, project: ProjectName, chosen: Chosen) -> Shown:
-    """The file with all that lies beside it, with the hashes of what is really there.
+async def with_siblings(index: Index, project: ProjectName, chosen: SelectedFile) -> ExportedFile:
+    """The file with its siblings; its page entry gets their actual hashes.
 
-    METADATA is taken from the wheel itself, so that the two never differ. Raises what
-    ``Index.file`` raises.
+    METADATA is read from the wheel, so that the two never differ. Raises what ``Index.file``
+    raises.
     """
     content, listed = chosen.content, chosen.file
     assert content is not None
-    metadata = await in_thread(metadata_of, content.source, listed.filename)
-    provenance = await _provenance(index, project, listed)
+    metadata = await in_thread(wheel_metadata, content.source, listed.filename)
+    provenance = await _read_provenance(index, project, listed)
     file = msgspec.structs.replace(
         listed,
         hashes={**listed.hashes, "sha256": content.sha256},
@@ -58,35 +58,35 @@ async def shown(index: Index, project: ProjectName, chosen: Chosen) -> Shown:
         metadata={"sha256": hashlib.sha256(metadata).hexdigest()} if metadata else False,
         provenance=listed.provenance if provenance else None,
     )
-    return Shown(file, content, metadata, provenance)
+    return ExportedFile(file, content, metadata, provenance)
 
 
-def elsewhere(chosen: Chosen) -> Shown:
-    """The file where it is not written. What lies beside it there, only a list of it can tell."""
+def without_siblings(chosen: SelectedFile) -> ExportedFile:
+    """A file that is not written. Whether it has siblings there is known only from a file list."""
     if chosen.content is None:
-        return Shown(chosen.file)
-    return Shown(msgspec.structs.replace(chosen.file, metadata=False, provenance=None))
+        return ExportedFile(chosen.file)
+    return ExportedFile(msgspec.structs.replace(chosen.file, metadata=False, provenance=None))
 
 
-def metadata_of(path: Path, filename: str) -> bytes | None:
-    """METADATA of a wheel; None for other files, and where there is none that can be served."""
+def wheel_metadata(path: Path, filename: str) -> bytes | None:
+    """METADATA of a wheel; None for other files, and if the wheel has none that can be served."""
     if kind_of(filename) is not DistributionKind.WHEEL or len(filename.encode()) > MAX_NAME - len(
         PROVENANCE
     ):
         return None
-    said = parse_filename(filename)
+    parsed = parse_filename(filename)
     try:
         metadata = read_wheel_metadata(path, filename)
-        if said is not None:
-            requires_python_of(metadata, said.project, said.version)
+        if parsed is not None:
+            requires_python_of(metadata, parsed.project, parsed.version)
     except UnusableArchive as error:
         _log.info("%s is listed without metadata: %s", filename, error.reason)
         return None
     return metadata
 
 
-def description_source(chosen: Chosen) -> bytes | None:
-    """METADATA or PKG-INFO for people to read. Blocks on the disk."""
+def read_description_metadata(chosen: SelectedFile) -> bytes | None:
+    """METADATA or PKG-INFO, for the page for people. Blocks on the disk."""
     if chosen.content is None:
         return None
     name, path = chosen.file.filename, chosen.content.source
@@ -97,8 +97,8 @@ def description_source(chosen: Chosen) -> bytes | None:
         return None
 
 
-async def _provenance(index: Index, project: ProjectName, file: File) -> bytes | None:
-    """The object (PEP 740) if it is held; it is worth having, and nothing depends on it."""
+async def _read_provenance(index: Index, project: ProjectName, file: File) -> bytes | None:
+    """The provenance (PEP 740) if the index has it; installers do not need it."""
     if not file.provenance or len(file.filename.encode()) > MAX_NAME - len(PROVENANCE):
         return None
     try:
@@ -108,7 +108,7 @@ async def _provenance(index: Index, project: ProjectName, file: File) -> bytes |
     return b"".join([piece async for piece in artifact.blob.chunks()])
 
 
-def siblings(shown: Shown) -> dict[str, bytes]:
-    """What lies beside the file, by suffix."""
+def sibling_contents(shown: ExportedFile) -> dict[str, bytes]:
+    """The siblings to write, by suffix."""
     found = {METADATA: shown.metadata, PROVENANCE: shown.provenance}
     return {suffix: data for suffix, data in found.items() if data is not None}

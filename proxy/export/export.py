@@ -1,4 +1,4 @@
-"""One export from beginning to end: an index and a choice of its files become a tree."""
+"""Export an index, or a selection of its files, as a static tree."""
 
 from __future__ import annotations
 
@@ -8,12 +8,32 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from proxy.distributions import Description, describe
-from proxy.export.contents import Shown, description_source, elsewhere, shown, siblings
+from proxy.export.contents import (
+    ExportedFile,
+    read_description_metadata,
+    sibling_contents,
+    with_siblings,
+    without_siblings,
+)
 from proxy.export.human_pages import START_PAGE, Card, project_page, project_path, start_page
-from proxy.export.placing import How
-from proxy.export.readme import Readme
-from proxy.export.selection import Exhibit, ExportSelection, Release, choose, newest, releases
-from proxy.export.simple_pages import PROJECT_LISTS, file_path, file_paths, lists, page_paths, pages
+from proxy.export.placing import Placement
+from proxy.export.readme import ReadmeRenderer
+from proxy.export.selection import (
+    ExportSelection,
+    Release,
+    SelectedProject,
+    group_by_release,
+    newest_release,
+    select,
+)
+from proxy.export.simple_pages import (
+    PROJECT_LISTS,
+    file_path,
+    file_paths,
+    page_paths,
+    project_lists,
+    project_pages,
+)
 from proxy.export.tree import Changes, Tree
 from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
@@ -22,18 +42,18 @@ from proxy.simple import Links, relative_links
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """What a tree is like."""
+class ExportOptions:
+    """Options of a tree."""
 
-    how: How | None = How.HARD
-    """None: files are not written, and are elsewhere."""
+    placement: Placement | None = Placement.HARD
+    """None: files are not written, as they are at addresses elsewhere."""
     links: Links = relative_links
     site: str = "Package index"
     """The title of the pages for people."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportResult:
     projects: int
     files: int
     """Distributions."""
@@ -43,63 +63,70 @@ class Exported:
 async def export(
     index: Index,
     tree: Tree,
-    form: Form,
+    options: ExportOptions,
     selection: ExportSelection | None = None,
-) -> Exported:
-    """Make the folder hold the selection, or all of the index, and nothing else of ours.
+) -> ExportResult:
+    """Write the selection, or all of the index, and remove what earlier exports wrote besides.
 
-    Files come first and lists last, so that whoever reads meanwhile finds what a page names.
+    Files are written first and project lists last, so that clients find every file of a page.
     Raises ``NotHeld``, ``ForeignFile``, ``FileAltered``,
     ``ConfigurationError``, ``OSError`` and what the index raises.
     """
-    exhibits = await choose(index, selection, held=form.how is not None)
+    projects = await select(index, selection, cached_only=options.placement is not None)
     with tree:
-        await in_thread(tree.announce, _paths(exhibits, form))
-        async with Readme() as readme:
-            cards = [await _project(index, tree, form, each, readme) for each in exhibits]
-        await in_thread(_write_lists, tree, cards, form)
+        await in_thread(tree.announce, _paths_to_write(projects, options))
+        async with ReadmeRenderer() as readme:
+            cards = [await _export_project(index, tree, options, each, readme) for each in projects]
+        await in_thread(_write_lists, tree, cards, options)
         changes = await in_thread(tree.finish)
-    return Exported(len(exhibits), sum(len(each.files) for each in exhibits), changes)
+    return ExportResult(len(projects), sum(len(each.files) for each in projects), changes)
 
 
-def _paths(exhibits: Sequence[Exhibit], form: Form) -> Iterator[str]:
-    """All that may be written."""
+def _paths_to_write(projects: Sequence[SelectedProject], options: ExportOptions) -> Iterator[str]:
+    """All paths that may be written."""
     yield from (START_PAGE, *PROJECT_LISTS)
-    for exhibit in exhibits:
-        project = exhibit.page.project
+    for selected in projects:
+        project = selected.page.project
         yield from (*page_paths(project), project_path(project))
-        for each in exhibit.files if form.how else ():
+        for each in selected.files if options.placement else ():
             assert each.content is not None
             hashes = {"sha256": each.content.sha256}
             yield from file_paths(project, msgspec.structs.replace(each.file, hashes=hashes))
 
 
-async def _project(index: Index, tree: Tree, form: Form, exhibit: Exhibit, readme: Readme) -> Card:
-    """Write all of a project."""
-    page = exhibit.page
-    if form.how is None:
-        files = [elsewhere(each) for each in exhibit.files]
+async def _export_project(
+    index: Index,
+    tree: Tree,
+    options: ExportOptions,
+    selected: SelectedProject,
+    readme: ReadmeRenderer,
+) -> Card:
+    """Write the pages and files of a project."""
+    page = selected.page
+    if options.placement is None:
+        files = [without_siblings(each) for each in selected.files]
     else:
-        files = [await shown(index, page.project, each) for each in exhibit.files]
-    found = releases(page.project, (each.file for each in files))
-    latest = newest(found)
-    told = await in_thread(_description, exhibit, latest)
-    text = await readme.html(told.text, told.content_type)
-    written = pages(page, [each.file for each in files], form.links)
+        files = [await with_siblings(index, page.project, each) for each in selected.files]
+    found = group_by_release(page.project, (each.file for each in files))
+    latest = newest_release(found)
+    description = await in_thread(_read_description, selected, latest)
+    text = await readme.render(description.text, description.content_type)
+    written = project_pages(page, [each.file for each in files], options.links)
     written[project_path(page.project)] = project_page(
-        page, found, told, text, form.links, form.site
+        page, found, description, text, options.links, options.site
     )
-    await in_thread(_write, tree, form, page.project, files, written)
-    return Card(page.project, told.name or page.project, latest.version, told.summary)
+    await in_thread(_write_project, tree, options, page.project, files, written)
+    return Card(page.project, description.name or page.project, latest.version, description.summary)
 
 
-def _description(exhibit: Exhibit, latest: Release) -> Description:
-    """What the first file of the version tells; wheels come first. Blocks on the disk."""
-    chosen = {each.file.filename: each for each in exhibit.files}
+def _read_description(selected: SelectedProject, latest: Release) -> Description:
+    """From the first file of the release that has metadata, wheels first. Blocks on the disk."""
+    chosen = {each.file.filename: each for each in selected.files}
     for file in latest.files:
-        if metadata := description_source(chosen[file.filename]):
-            told = describe(metadata)
-            return told if _is_spelling(told.name, exhibit.page.project) else replace(told, name="")
+        if metadata := read_description_metadata(chosen[file.filename]):
+            description = describe(metadata)
+            fits = _is_spelling(description.name, selected.page.project)
+            return description if fits else replace(description, name="")
     return Description()
 
 
@@ -110,20 +137,24 @@ def _is_spelling(name: str, project: ProjectName) -> bool:
         return False
 
 
-def _write(
-    tree: Tree, form: Form, project: ProjectName, files: Sequence[Shown], pages: dict[str, bytes]
+def _write_project(
+    tree: Tree,
+    options: ExportOptions,
+    project: ProjectName,
+    files: Sequence[ExportedFile],
+    pages: dict[str, bytes],
 ) -> None:
     for each in files:
-        if form.how is not None and each.content is not None:
+        if options.placement is not None and each.content is not None:
             path = file_path(project, each.file)
-            tree.place(path, each.content, form.how)
-            for suffix, data in siblings(each).items():
+            tree.place(path, each.content, options.placement)
+            for suffix, data in sibling_contents(each).items():
                 tree.write(path + suffix, data)
     for path, data in pages.items():
         tree.write(path, data)
 
 
-def _write_lists(tree: Tree, cards: Sequence[Card], form: Form) -> None:
-    tree.write(START_PAGE, start_page(cards, form.site))
-    for path, data in lists([card.project for card in cards]).items():
+def _write_lists(tree: Tree, cards: Sequence[Card], options: ExportOptions) -> None:
+    tree.write(START_PAGE, start_page(cards, options.site))
+    for path, data in project_lists([card.project for card in cards]).items():
         tree.write(path, data)

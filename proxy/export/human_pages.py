@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy.distributions import Description
-from proxy.export.selection import Release, newest
+from proxy.export.selection import Release, newest_release
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import count_text, size_text
 from proxy.simple import Links
@@ -64,7 +64,7 @@ def project_page(
     site: str,
 ) -> bytes:
     """``readme`` is HTML that is safe to show. ``releases`` are all of the page, newest first."""
-    latest, project = newest(releases), page.project
+    latest, project = newest_release(releases), page.project
     name = description.name or project
     python = sorted({file.requires_python for file in latest.files if file.requires_python})
     return _render(

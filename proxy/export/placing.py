@@ -1,4 +1,4 @@
-"""One distribution in the tree: a hard link, a symbolic link or a copy. Blocks on the disk."""
+"""Place a distribution in a tree: as hard link, symbolic link or copy. Blocks on the disk."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class How(StrEnum):
-    """How a distribution comes into the tree."""
+class Placement(StrEnum):
+    """How a distribution is placed."""
 
     HARD = "hard"
-    """Where the file system does not allow that, a copy."""
+    """A copy, if the file system does not allow a hard link."""
     SYMLINK = "symlink"
     COPY = "copy"
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """A file on this disk that is to appear in the tree."""
+class FileContent:
+    """A file on this machine that is placed in the tree."""
 
     source: Path
     """Absolute."""
     size: int
     """Bytes."""
     sha256: str
-    ours: bool = False
-    """In our own store, whose folder nobody else can enter."""
+    in_store: bool = False
+    """Whether it is in the cache, whose folder other users cannot enter."""
 
 
-def is_placed(target: Path, content: Content, how: How) -> bool:
-    """Whether the file is there already, going by its kind and size."""
-    if how is How.SYMLINK:
+def is_placed(target: Path, content: FileContent, how: Placement) -> bool:
+    """Whether the file is placed already, judged by kind and size."""
+    if how is Placement.SYMLINK:
         return target.is_symlink() and target.readlink() == content.source
     try:
         found = target.lstat()
@@ -42,34 +42,34 @@ def is_placed(target: Path, content: Content, how: How) -> bool:
         return False
     if not stat.S_ISREG(found.st_mode) or found.st_size != content.size:
         return False
-    if how is How.HARD and target.samefile(content.source):
+    if how is Placement.HARD and target.samefile(content.source):
         return True
-    return found.st_nlink == 1  # with another name it may be written to under that
+    return found.st_nlink == 1  # a file with another name may be changed through that
 
 
-def place(path: Path, content: Content, how: How, readable: int) -> None:
-    """Make it anew at ``path``, where nothing is. Raises ``OSError``.
+def place(path: Path, content: FileContent, how: Placement, readable: int) -> None:
+    """Create the file at ``path``, which does not exist. Raises ``OSError``.
 
-    ``readable``: the read bits that a new file of ours gets, which a linked one needs too.
+    ``readable``: the read bits of new files in the tree, which a linked file needs too.
     """
-    if how is How.SYMLINK:
+    if how is Placement.SYMLINK:
         path.symlink_to(content.source)
-    elif how is How.COPY or not _link(path, content, readable):
+    elif how is Placement.COPY or not _try_link(path, content, readable):
         path.unlink(missing_ok=True)
         shutil.copyfile(content.source, path)
 
 
-def is_right(path: Path, content: Content) -> bool:
-    """Whether the bytes have the digest. Reads the whole file."""
+def has_digest(path: Path, content: FileContent) -> bool:
+    """Whether the file has the expected digest. Reads the whole file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == content.sha256
 
 
-def _link(path: Path, content: Content, readable: int) -> bool:
-    """False if a link is not allowed, or if the web server could not read what it leads to.
+def _try_link(path: Path, content: FileContent, readable: int) -> bool:
+    """Whether a hard link was made that a web server can read.
 
-    A link shares its permissions with its source. Those of somebody's own files are not ours
-    to change; a file in our store stays as hidden as its folder.
+    A link shares its permissions with its source. Permissions of the user's own files are not
+    changed; a file in the cache stays protected by its folder.
     """
     try:
         path.hardlink_to(content.source)
@@ -78,8 +78,8 @@ def _link(path: Path, content: Content, readable: int) -> bool:
             return False
         if found.st_mode & readable == readable:
             return True
-        if content.ours:
+        if content.in_store:
             path.chmod(stat.S_IMODE(found.st_mode) | readable)
     except OSError:
         return False
-    return content.ours
+    return content.in_store

@@ -1,6 +1,6 @@
-"""Long descriptions as HTML that is safe to show, whoever wrote them.
+"""Render long descriptions, which may be hostile, as safe HTML.
 
-Rendering needs the extra ``export``; without it the text is shown as it is.
+Rendering needs the extra ``export``; without it the description is shown as plain text.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from proxy.errors import reason
 _log = logging.getLogger(__name__)
 
 MAX_README = 300_000
-"""Characters that are rendered; what is longer is shown as it is."""
-_LONGEST_ANSWER = 32 * 2**20
-_COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("readme_worker.py")))
+"""Characters. A longer description is shown as plain text."""
+_MAX_ANSWER_SIZE = 32 * 2**20
+"""Bytes."""
+_WORKER_COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("readme_worker.py")))
 
 
 def can_render() -> bool:
-    """Whether the extra is there."""
+    """Whether the extra is installed."""
     return find_spec("readme_renderer") is not None
 
 
-class Readme:
-    """Renders one description after the other, in a process that is ended where it hangs."""
+class ReadmeRenderer:
+    """Renders descriptions one by one in a process, which is killed if it does not answer."""
 
     def __init__(self, *, limit: float = 15.0) -> None:
         """``limit``: seconds for one description."""
@@ -45,16 +46,16 @@ class Readme:
     async def __aexit__(self, *_: object) -> None:
         await self._end()
 
-    async def html(self, text: str, content_type: str) -> str:
-        """The description, of that media type (PEP 566), as a piece of HTML."""
+    async def render(self, text: str, content_type: str) -> str:
+        """``content_type``: as in core metadata (PEP 566). Returns an HTML fragment."""
         if not text.strip():
             return ""
         found = None
         if can_render() and len(text) <= MAX_README:
-            found = await self._rendered(text, content_type)
+            found = await self._render_in_process(text, content_type)
         return f'<pre class="plain">{escape(text)}</pre>' if found is None else found
 
-    async def _rendered(self, text: str, content_type: str) -> str | None:
+    async def _render_in_process(self, text: str, content_type: str) -> str | None:
         try:
             process = self._process or await self._start()
             assert process.stdin and process.stdout
@@ -67,17 +68,17 @@ class Readme:
             await self._end()
             return None
         except asyncio.CancelledError:
-            await self._end()  # its answer would be taken for the next one's
+            await self._end()  # its late answer would be read as the next one
             raise
 
     async def _start(self) -> asyncio.subprocess.Process:
         self._process = await asyncio.create_subprocess_exec(
-            *_COMMAND,
+            *_WORKER_COMMAND,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env={},
-            limit=_LONGEST_ANSWER,
+            limit=_MAX_ANSWER_SIZE,
         )
         return self._process
 

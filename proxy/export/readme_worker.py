@@ -1,7 +1,7 @@
-"""Renders descriptions: a process of its own, which ``readme`` starts, feeds and ends.
+"""A process that renders descriptions; ``readme`` starts, feeds and ends it.
 
-Parsers of markup can be made to run for ever, to take all memory or to crash. This one reads
-``[text, content type]`` as a line of JSON, and answers with a line of HTML in JSON, or null.
+Hostile text can make a markup parser hang, exhaust memory or crash. Each input line is
+``[text, content type]`` as JSON, each output line HTML as a JSON string, or null.
 """
 
 from __future__ import annotations
@@ -14,46 +14,46 @@ from email.message import Message
 from html import escape
 from html.parser import HTMLParser
 
-_MEMORY = 2**30
+_MAX_MEMORY = 2**30
 """Bytes."""
 _RENDERERS = {"text/markdown": "markdown", "text/x-rst": "rst"}
 
 
 def main() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, _MAX_MEMORY))
     for line in sys.stdin:
         text, content_type = json.loads(line)
-        print(json.dumps(rendered(text, content_type)), flush=True)
+        print(json.dumps(render(text, content_type)), flush=True)
 
 
-def rendered(text: str, content_type: str) -> str | None:
-    """Safe HTML; None where the text is no such markup."""
+def render(text: str, content_type: str) -> str | None:
+    """Safe HTML; None if the text cannot be rendered."""
     header = Message()
-    header["Content-Type"] = content_type or "text/x-rst"  # what it meant before PEP 566
+    header["Content-Type"] = content_type or "text/x-rst"  # the default before PEP 566
     kind = _RENDERERS.get(header.get_content_type())
     if kind is None:
         return None
     plain = kind == "markdown" and header.get_param("variant") == "CommonMark"
     options = {"variant": "CommonMark"} if plain else {}
     try:
-        found = importlib.import_module(f"readme_renderer.{kind}").render(text, **options)
-        return _without_pictures(found) if isinstance(found, str) else None
-    except Exception:  # noqa: BLE001 (what is hostile makes parsers raise anything)
+        html = importlib.import_module(f"readme_renderer.{kind}").render(text, **options)
+        return _without_images(html) if isinstance(html, str) else None
+    except Exception:  # noqa: BLE001 (hostile text makes parsers raise anything)
         return None
 
 
-def _without_pictures(html: str) -> str:
-    calm = _Calm(convert_charrefs=False)
-    calm.feed(html)
-    calm.close()
-    return "".join(calm.pieces)
+def _without_images(html: str) -> str:
+    remover = _ImageRemover(convert_charrefs=False)
+    remover.feed(html)
+    remover.close()
+    return "".join(remover.pieces)
 
 
-class _Calm(HTMLParser):
-    """Leaves sanitized HTML as it is, but for pictures, of which the words remain.
+class _ImageRemover(HTMLParser):
+    """Replaces images by their texts; all other HTML stays as it is.
 
-    A page of the tree fetches nothing from elsewhere: where there is no network that would
-    leave holes, and where there is one it would tell others who reads what.
+    A page of the tree loads nothing from elsewhere: without a network images would be missing,
+    and with one they would disclose who reads which page.
     """
 
     def __init__(self, *, convert_charrefs: bool) -> None:
@@ -62,7 +62,7 @@ class _Calm(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag == "img":
-            words = _words(dict(attrs))
+            words = _image_text(dict(attrs))
             self.pieces.append(f'<span class="picture">{escape(words)}</span>' if words else "")
         else:
             self.pieces.append(self.get_starttag_text() or "")
@@ -80,8 +80,8 @@ class _Calm(HTMLParser):
         self.pieces.append(f"&#{name};")
 
 
-def _words(picture: dict[str, str | None]) -> str:
-    """Where the author gave none, docutils gives the address, of which the end says enough."""
+def _image_text(picture: dict[str, str | None]) -> str:
+    """The alternative text; if that is the address, as docutils sets it, the file name in it."""
     words, address = picture.get("alt") or "", picture.get("src")
     return words if words != address else words.partition("?")[0].rpartition("/")[2]
 

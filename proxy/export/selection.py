@@ -1,7 +1,4 @@
-"""What of an index is exported: pages with the files that were chosen, each found on this disk.
-
-The files of a page by version, newest first. Pure.
-"""
+"""Select the files of an index to export, and group them by release."""
 
 from __future__ import annotations
 
@@ -15,21 +12,21 @@ from packaging.version import InvalidVersion, Version
 
 from proxy.distributions import kind_of, parse_filename, version_of
 from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
-from proxy.export.placing import Content
+from proxy.export.placing import FileContent
 from proxy.indexes import Index
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage import digests_of
 
 ExportSelection = Mapping[ProjectName, Set[str] | None]
-"""Projects, and which of their files by name; None: all that the index has."""
+"""File names by project; None: all files of the project."""
 
-_TOLD = 10
-_PAUSE = 0.1
+_MAX_SHOWN = 10
+_RETRY_DELAY = 0.1
 """Seconds."""
 
 
-def of_files(files: Iterable[tuple[ProjectName, str]]) -> ExportSelection:
-    """The distributions among these files; what lies beside one comes along anyway."""
+def select_distributions(files: Iterable[tuple[ProjectName, str]]) -> ExportSelection:
+    """Select the distributions among these files; siblings are always exported with them."""
     found: dict[ProjectName, set[str]] = {}
     for project, filename in files:
         if kind_of(filename) is not None:
@@ -37,104 +34,106 @@ def of_files(files: Iterable[tuple[ProjectName, str]]) -> ExportSelection:
     return found
 
 
-class NotHeld(ProxyError):
-    """What was asked for is not there to be exported."""
+class NotCached(ProxyError):
+    """Selected projects or files are not in the cache."""
 
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__(missing)
         self.missing = tuple(missing)
-        """Projects and files, as ``warm -`` reads them."""
+        """Projects and files, as ``waystation warm -`` reads them."""
 
     def __str__(self) -> str:
         if not self.missing:
             return "there is nothing to export"
-        more = len(self.missing) - _TOLD
-        told = ", ".join(self.missing[:_TOLD]) + (f", and {more} more" if more > 0 else "")
-        return f"not held: {told}; `waystation warm` fetches what is missing"
+        more = len(self.missing) - _MAX_SHOWN
+        names = ", ".join(self.missing[:_MAX_SHOWN]) + (f", and {more} more" if more > 0 else "")
+        return f"not in the cache: {names}; `waystation warm` downloads them"
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """A file that is exported."""
+class SelectedFile:
+    """A file to export."""
 
     file: File
-    """As the index lists it."""
-    content: Content | None
-    """None: it is not on this disk."""
+    """The entry on the page of the index."""
+    content: FileContent | None
+    """None: the file is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Exhibit:
-    """A project that is exported."""
+class SelectedProject:
+    """A project to export."""
 
     page: ProjectPage
-    files: tuple[Chosen, ...]
+    files: tuple[SelectedFile, ...]
 
 
-async def choose(
-    index: Index, selection: ExportSelection | None, *, held: bool = True
-) -> list[Exhibit]:
-    """What is exported, by project; everything that the index has if nothing is selected.
+async def select(
+    index: Index, selection: ExportSelection | None, *, cached_only: bool = True
+) -> list[SelectedProject]:
+    """The projects and files to export; all of the index without a selection.
 
-    ``held``: files have to be on this disk. Raises ``NotHeld``, and what the index raises.
+    ``cached_only``: files must be on this machine. Raises ``NotCached`` and what the index raises.
     """
     missing: list[str] = []
-    found: list[Exhibit] = []
+    found: list[SelectedProject] = []
     for project in sorted(await index.projects() if selection is None else selection):
         names = None if selection is None else selection[project]
         page = await _page(index, project)
-        files = [each for each in page.files if _wanted(each, names)]
-        missing += _absent(project, files, names) if selection is not None else []
-        chosen = [await _chosen(index, project, each) for each in files]
-        missing += [_line(project, e.file) for e in chosen if held and e.content is None]
+        files = [each for each in page.files if _is_selected(each, names)]
+        missing += _unlisted(project, files, names) if selection is not None else []
+        chosen = [await _find_content(index, project, each) for each in files]
+        missing += [
+            _warm_line(project, e.file) for e in chosen if cached_only and e.content is None
+        ]
         if chosen:
-            found.append(Exhibit(page, tuple(chosen)))
+            found.append(SelectedProject(page, tuple(chosen)))
     if missing or not found:
-        raise NotHeld(missing)
+        raise NotCached(missing)
     return found
 
 
 async def _page(index: Index, project: ProjectName) -> ProjectPage:
-    """Without files where there is none: not even at a second look, as servers replace pages."""
-    for pause in (0.0, _PAUSE):
+    """An empty page if there is none. A second attempt is made, as a server may be replacing it."""
+    for pause in (0.0, _RETRY_DELAY):
         await asyncio.sleep(pause)
         with suppress(NoSuchProject):
             return await index.page(project)
     return ProjectPage(project, ())
 
 
-def _wanted(file: File, names: Set[str] | None) -> bool:
-    """Only distributions: what else a page lists could take the place of a sibling."""
+def _is_selected(file: File, names: Set[str] | None) -> bool:
+    """Only distributions: the name of another file could be that of a sibling."""
     return kind_of(file.filename) is not None and (names is None or file.filename in names)
 
 
-def _absent(project: ProjectName, files: Sequence[File], names: Set[str] | None) -> list[str]:
+def _unlisted(project: ProjectName, files: Sequence[File], names: Set[str] | None) -> list[str]:
     if names is None:
         return [] if files else [project]
-    there = {file.filename for file in files}
-    return [f"{project}/{name}" for name in sorted(names - there)]
+    listed = {file.filename for file in files}
+    return [f"{project}/{name}" for name in sorted(names - listed)]
 
 
-def _line(project: ProjectName, file: File) -> str:
+def _warm_line(project: ProjectName, file: File) -> str:
     return f"{project}/{file.filename}#{file.address_digest}"
 
 
-async def _chosen(index: Index, project: ProjectName, file: File) -> Chosen:
+async def _find_content(index: Index, project: ProjectName, file: File) -> SelectedFile:
     try:
         blob = (await index.file(project, file.filename, file.address_digest)).blob
     except NoSuchFile:
-        return Chosen(file, None)
+        return SelectedFile(file, None)
     path, size = blob.local_path(), blob.size
     if path is None or size is None:
-        return Chosen(file, None)
+        return SelectedFile(file, None)
     sha256 = file.sha256 or (await digests_of(blob, ("sha256",)))["sha256"]
-    return Chosen(file, Content(path, size, sha256, ours=blob.key is not None))
+    return SelectedFile(file, FileContent(path, size, sha256, in_store=blob.key is not None))
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     version: str
-    """Empty: the names of these files tell none."""
+    """Empty if the file names have no valid version."""
     files: tuple[File, ...]
 
     @property
@@ -147,25 +146,25 @@ class Release:
         return min((file.uploaded[:10] for file in self.files if file.uploaded), default="")
 
 
-def releases(project: ProjectName, files: Iterable[File]) -> list[Release]:
-    """Every file in one, wheels first."""
+def group_by_release(project: ProjectName, files: Iterable[File]) -> list[Release]:
+    """Every file in one release, newest release first, wheels first."""
     found: dict[str, list[File]] = {}
     for file in sorted(files, key=attrgetter("filename")):
         found.setdefault(_version(project, file.filename), []).append(file)
     return [
-        Release(version, tuple(sorted(found[version], key=_kind)))
-        for version in sorted(found, key=rank, reverse=True)
+        Release(version, tuple(sorted(found[version], key=_is_no_wheel)))
+        for version in sorted(found, key=version_key, reverse=True)
     ]
 
 
-def newest(found: Sequence[Release]) -> Release:
-    """What an installer takes: the highest that is final and not yanked, if there is such."""
+def newest_release(found: Sequence[Release]) -> Release:
+    """The release that installers choose: the highest final one that is not yanked, if any."""
     kept = [each for each in found if not each.yanked] or found
     return next((each for each in kept if not _is_preliminary(each.version)), kept[0])
 
 
-def rank(version: str) -> tuple[int, Version | str]:
-    """A key to sort versions by; those that PEP 440 does not know come first."""
+def version_key(version: str) -> tuple[int, Version | str]:
+    """A sort key of versions; those that are not valid (PEP 440) come first."""
     try:
         return 1, Version(version)
     except InvalidVersion:
@@ -175,14 +174,14 @@ def rank(version: str) -> tuple[int, Version | str]:
 def _version(project: ProjectName, filename: str) -> str:
     if version := version_of(filename, project):
         return version
-    said = parse_filename(filename)
-    return said.version if said and said.project == project else ""
+    parsed = parse_filename(filename)
+    return parsed.version if parsed and parsed.project == project else ""
 
 
 def _is_preliminary(version: str) -> bool:
-    order, found = rank(version)
+    order, found = version_key(version)
     return order == 0 or (isinstance(found, Version) and found.is_prerelease)
 
 
-def _kind(file: File) -> bool:
+def _is_no_wheel(file: File) -> bool:
     return not file.filename.endswith(".whl")

@@ -1,7 +1,4 @@
-"""What is written of a project for installers: its page in both forms, and the list of all.
-
-Where the pages of a tree say that files are: in the tree, or at an address elsewhere.
-"""
+"""Pages for installers (Simple API, HTML and JSON), and the addresses of files on them."""
 
 from __future__ import annotations
 
@@ -24,20 +21,20 @@ def page_paths(project: ProjectName) -> tuple[str, str]:
 
 
 def file_path(project: ProjectName, file: File) -> str:
-    """Where a file is in the tree; its siblings are beside it.
+    """The path of a file in the tree, the same as in addresses of a running server.
 
-    The same as in the addresses of a running server, so that relative links are the same too.
+    So relative links are the same, too.
     """
     return f"files/{project}/{file.address_digest}/{file.filename}"
 
 
 def file_paths(project: ProjectName, file: File) -> tuple[str, ...]:
-    """All that may be written of a file."""
+    """The paths of a file and its siblings."""
     path = file_path(project, file)
     return path, path + METADATA, path + PROVENANCE
 
 
-def pages(page: ProjectPage, files: Sequence[File], links: Links) -> dict[str, bytes]:
+def project_pages(page: ProjectPage, files: Sequence[File], links: Links) -> dict[str, bytes]:
     """The page with these files, by path."""
     project = page.project
     shown = msgspec.structs.replace(
@@ -47,64 +44,66 @@ def pages(page: ProjectPage, files: Sequence[File], links: Links) -> dict[str, b
     return dict(zip(page_paths(project), texts, strict=True))
 
 
-def lists(projects: Sequence[ProjectName]) -> dict[str, bytes]:
+def project_lists(projects: Sequence[ProjectName]) -> dict[str, bytes]:
     """The list of projects, by path."""
     return dict(zip(PROJECT_LISTS, (projects_html(projects), projects_json(projects)), strict=True))
 
 
 def _versions(page: ProjectPage, files: Iterable[File]) -> Iterable[str]:
-    """Those of these files; all where a file does not tell its own (PEP 700)."""
-    told = {version_of(file.filename, page.project) for file in files}
-    if None in told:
+    """The versions (PEP 700) of these files; all versions if a file name has none."""
+    listed = {version_of(file.filename, page.project) for file in files}
+    if None in listed:
         return page.versions
-    return (version for version in page.versions if normalize_version(version) in told)
+    return (version for version in page.versions if normalize_version(version) in listed)
 
 
-_KEY = "--base-url"
-_CLEAN = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/\[\]-]*\Z")
-_OURS = "../../files/"
+_OPTION = "--base-url"
+_URL_CHARACTERS = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/\[\]-]*\Z")
+_FILES_FOLDER = "../../files/"
 
 
-def base_address(text: str) -> str:
-    """The address with a slash at its end. Raises ``ConfigurationError`` for what is none."""
+def parse_base_url(text: str) -> str:
+    """The address, with a slash at its end. Raises ``ConfigurationError``."""
     try:
         parts = urlsplit(text)
     except ValueError:
-        raise _wrong(text, "not an address") from None
-    if not _CLEAN.match(text):
-        raise _wrong(text, "it has characters that an address of a folder does not have")
+        raise _invalid_base_url(text, "not an address") from None
+    if not _URL_CHARACTERS.match(text):
+        raise _invalid_base_url(text, "it has characters that a folder address cannot have")
     if "@" in parts.netloc:
-        raise ConfigurationError(_KEY, "it holds a user name", "pages would show it to everybody")
+        raise ConfigurationError(
+            _OPTION, "it contains a user name", "remove it: the pages would show it to everyone"
+        )
     absolute = parts.scheme in ("http", "https") and parts.netloc
     relative = not parts.scheme and not parts.netloc and parts.path
     if not (absolute or relative):
-        raise _wrong(text, "not an address on the web")
+        raise _invalid_base_url(text, "not a web address")
     return text.rstrip("/") + "/"
 
 
-def in_tree(base: str | None) -> Links:
-    """Files that are written: beside the pages, or below ``base`` once they are moved there."""
+def tree_links(base: str | None) -> Links:
+    """Links to files in the tree, or below ``base`` if the files are moved there."""
     if base is None:
         return relative_links
     return lambda project, files: [
-        base + link.removeprefix(_OURS) for link in relative_links(project, files)
+        base + link.removeprefix(_FILES_FOLDER) for link in relative_links(project, files)
     ]
 
 
-def flat(base: str) -> Links:
-    """Files that all lie in one folder elsewhere."""
-    return lambda project, files: [flat_address(base, file.filename) for file in files]
+def flat_links(base: str) -> Links:
+    """Links to files in one folder elsewhere."""
+    return lambda project, files: [flat_url(base, file.filename) for file in files]
 
 
-def flat_address(base: str, filename: str) -> str:
+def flat_url(base: str, filename: str) -> str:
     return base + quote(filename, safe="")
 
 
-def as_listed(project: ProjectName, files: Sequence[File]) -> list[str]:
-    """Files whose list names their addresses."""
+def listed_links(project: ProjectName, files: Sequence[File]) -> list[str]:
+    """Links to the addresses in a file list."""
     return [file.url for file in files]
 
 
-def _wrong(text: str, problem: str) -> ConfigurationError:
+def _invalid_base_url(text: str, problem: str) -> ConfigurationError:
     remedy = "give one such as https://files.example.com/pool/, or a relative one"
-    return ConfigurationError(_KEY, f"{text!r}: {problem}", remedy)
+    return ConfigurationError(_OPTION, f"{text!r}: {problem}", remedy)

@@ -1,9 +1,7 @@
-"""A folder of files that are ours: written only where they change, removed when they go.
+"""The folder of an export: changed files are written, files that are gone are removed.
 
-Every file appears whole, by a rename, and what others put into the folder is left alone. All
-methods block on the disk and raise ``OSError``.
-
-Which files of a tree are ours: a list of paths, kept in the tree itself. Blocks on the disk.
+Each file appears complete, by a rename. A manifest in the folder lists the files that exports
+wrote; other files are never touched. All methods block on the disk and raise ``OSError``.
 """
 
 from __future__ import annotations
@@ -18,11 +16,11 @@ from typing import Self
 import msgspec
 
 from proxy.errors import ConfigurationError, ProxyError
-from proxy.export.placing import Content, How, is_placed, is_right, place
+from proxy.export.placing import FileContent, Placement, has_digest, is_placed, place
 
 
 class ForeignFile(ProxyError):
-    """Something that is not ours is where a file of the tree has to be."""
+    """A file that no export wrote is at the path of a file of the tree."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -33,7 +31,7 @@ class ForeignFile(ProxyError):
 
 
 class FileAltered(ProxyError):
-    """The bytes of a distribution are not those that its page names."""
+    """A distribution does not have the digest that its page lists."""
 
     def __init__(self, filename: str) -> None:
         super().__init__(filename)
@@ -41,14 +39,14 @@ class FileAltered(ProxyError):
 
     def __str__(self) -> str:
         return (
-            f"{self.filename} does not have the digest it should have;"
-            " `waystation cache verify` drops what is damaged"
+            f"{self.filename} does not have the digest that its page lists;"
+            " `waystation cache verify` removes damaged files"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What was done to a tree, in files."""
+    """The numbers of files that an export wrote, left unchanged and removed."""
 
     written: int
     unchanged: int
@@ -56,14 +54,14 @@ class Changes:
 
 
 class Tree:
-    """As a context manager it locks the folder, which is made if need be.
+    """A context manager that creates and locks the folder.
 
-    Then come ``announce`` once, ``write`` and ``place`` as often as needed, and ``finish``. If
-    it ends before that, the next run knows what this one may have written.
+    In it, call ``announce`` once, ``write`` and ``place`` for each file, and ``finish``. If an
+    export is interrupted, the next one knows which files it may have written.
     """
 
     def __init__(self, root: Path, *, verify: bool = False) -> None:
-        """``verify``: hash the distributions that are there already, too."""
+        """``verify``: also hash the distributions that are placed already."""
         self.root = root
         self._verify = verify
         self._known: set[str] = set()
@@ -71,8 +69,8 @@ class Tree:
         self._written = 0
 
     def __enter__(self) -> Self:
-        """Raises ``ConfigurationError`` for a folder that is not empty and not ours."""
-        self._check()
+        """Raises ``ConfigurationError`` for a folder with files that no export wrote."""
+        self._check_root()
         (self.root / STATE_FOLDER).mkdir(parents=True, exist_ok=True)
         self._lock = os.open(self.root / STATE_FOLDER / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -94,7 +92,7 @@ class Tree:
         os.close(self._lock)
 
     def announce(self, paths: Iterable[str]) -> None:
-        """Say which files will be written, before the first one is. Raises ``ForeignFile``."""
+        """Record which files will be written, before the first one is. Raises ``ForeignFile``."""
         new = set(paths) - self._known
         for path in sorted(new):
             target = self.root / path
@@ -105,29 +103,31 @@ class Tree:
         self._known |= new
 
     def write(self, path: str, data: bytes) -> None:
-        """Have these bytes in the tree."""
+        """Write a file, unless it has these bytes already."""
         target = self._target(path)
         if target.is_symlink() or not target.is_file() or target.read_bytes() != data:
-            self._fresh().write_bytes(data)
-            self._appear(target)
+            self._new_part().write_bytes(data)
+            self._move_into_place(target)
 
-    def place(self, path: str, content: Content, how: How) -> None:
-        """Have this distribution in the tree. Raises ``FileAltered``."""
+    def place(self, path: str, content: FileContent, how: Placement) -> None:
+        """Place a distribution, unless it is placed already. Raises ``FileAltered``."""
         target = self._target(path)
-        if is_placed(target, content, how) and not (self._verify and not is_right(target, content)):
+        if is_placed(target, content, how) and not (
+            self._verify and not has_digest(target, content)
+        ):
             return
-        place(self._fresh(), content, how, self._readable)
-        if not is_right(self._part, content):
+        place(self._new_part(), content, how, self._readable)
+        if not has_digest(self._part, content):
             raise FileAltered(target.name)
-        self._appear(target)
+        self._move_into_place(target)
 
     def finish(self) -> Changes:
-        """Remove what was not written again."""
+        """Remove files of earlier exports that are not in this one."""
         gone = sum(self._remove(self.root / path) for path in sorted(self._known - self._done))
         save_manifest(self.root, self._done)
         return Changes(self._written, len(self._done) - self._written, gone)
 
-    def _check(self) -> None:
+    def _check_root(self) -> None:
         state = self.root / STATE_FOLDER
         if self.root.exists() and not self.root.is_dir():
             raise ConfigurationError("DIR", f"{self.root} is not a directory", "name another one")
@@ -137,7 +137,7 @@ class Tree:
             raise ConfigurationError("DIR", problem, "name an empty or new directory")
 
     def _check_parents(self, target: Path) -> None:
-        """A link in the place of a folder would lead out of the tree."""
+        """Refuse a symbolic link in place of a folder, which would lead out of the tree."""
         for parent in target.relative_to(self.root).parents[:-1]:
             folder = self.root / parent
             if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
@@ -150,77 +150,77 @@ class Tree:
         self._check_parents(target)
         return target
 
-    def _fresh(self) -> Path:
+    def _new_part(self) -> Path:
         self._part.unlink(missing_ok=True)
         return self._part
 
-    def _appear(self, target: Path) -> None:
+    def _move_into_place(self, target: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._part, target)  # noqa: PTH105 (both sides are paths already)
         self._written += 1
 
     def _remove(self, target: Path) -> bool:
-        """Whether it was there."""
+        """Remove a file and folders that become empty. Returns whether the file existed."""
         try:
             self._check_parents(target)
         except ForeignFile:
             return False
         if not os.path.lexists(target) or (target.is_dir() and not target.is_symlink()):
-            return False  # it has gone, and maybe somebody put something else there
+            return False  # removed by others, perhaps replaced by a folder
         target.unlink()
         for folder in target.relative_to(self.root).parents[:-1]:
             try:
                 (self.root / folder).rmdir()
             except OSError:
-                break  # something else is in it
+                break  # the folder is not empty
         return True
 
 
 STATE_FOLDER = ".waystation"
-"""Below the root: the manifest, a lock, and the one file that is not finished yet."""
+"""Below the root: the manifest, a lock, and the file that is being written."""
 
 PART_FOLDER = f"{STATE_FOLDER}/part"
 _MANIFEST = f"{STATE_FOLDER}/manifest.json"
-_FORMAT = 1
+_MANIFEST_FORMAT = 1
 
 
-class _ExportedFile(msgspec.Struct):
+class _TreeManifest(msgspec.Struct):
     format: int
     paths: list[str]
 
 
 def load_manifest(root: Path) -> Set[str] | None:
-    """The paths below ``root`` that are ours; None if nothing is known.
+    """The paths below ``root`` that exports wrote; None without a manifest.
 
-    Raises ``ConfigurationError`` for a list that we cannot have written.
+    Raises ``ConfigurationError`` for an invalid manifest.
     """
     try:
         data = (root / _MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     try:
-        record = msgspec.json.decode(data, type=_ExportedFile)
+        record = msgspec.json.decode(data, type=_TreeManifest)
     except msgspec.MsgspecError as error:
-        raise _unreadable(root) from error
-    if record.format != _FORMAT or not all(map(_is_inside, record.paths)):
-        raise _unreadable(root)
+        raise _unreadable_manifest(root) from error
+    if record.format != _MANIFEST_FORMAT or not all(map(_is_inside, record.paths)):
+        raise _unreadable_manifest(root)
     return set(record.paths)
 
 
 def save_manifest(root: Path, paths: Iterable[str]) -> None:
-    """Replace the list. Raises ``OSError``."""
-    record = msgspec.json.encode(_ExportedFile(_FORMAT, sorted(paths)))
+    """Replace the manifest. Raises ``OSError``."""
+    record = msgspec.json.encode(_TreeManifest(_MANIFEST_FORMAT, sorted(paths)))
     part = root / PART_FOLDER
     part.write_bytes(msgspec.json.format(record, indent=1))
     os.replace(part, root / _MANIFEST)  # noqa: PTH105 (both sides are paths already)
 
 
 def _is_inside(path: str) -> bool:
-    """Files that are listed get removed, so a path must not lead out of the tree."""
+    """Listed files may be removed, so no path may lead out of the tree."""
     pure = PurePosixPath(path)
     return bool(pure.parts) and pure.parts[0] not in ("/", STATE_FOLDER) and ".." not in pure.parts
 
 
-def _unreadable(root: Path) -> ConfigurationError:
-    problem = f"{root / _MANIFEST}, which lists what is ours there, cannot be read"
+def _unreadable_manifest(root: Path) -> ConfigurationError:
+    problem = f"{root / _MANIFEST}, the manifest of the tree, is invalid"
     return ConfigurationError("DIR", problem, "name an empty or new directory")

@@ -79,7 +79,9 @@ async def test_on_a_full_disk_it_says_so_and_completes_when_there_is_room(
     """``room`` in kilobytes: too little for records, for what is staged, or for both."""
     with mounted(tmp_path / "disk", f"size={room}k") as disk:
         done = run("import", near.bundle, *of(near, disk), status=1)
-        assert "No space left on device" in done.stderr or "not all of it is in" in done.stderr
+        assert (
+            "No space left on device" in done.stderr or "not all of the bundle is in" in done.stderr
+        )
         subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
         found = await offline(disk, near.upstream)
         assert found.items() <= near.served.items()

@@ -10,8 +10,8 @@ import pytest
 
 from proxy.bundle.errors import BadBundle, BaseMissing
 from proxy.bundle.format import encode
-from proxy.bundle.selection import Base, read_base
-from proxy.bundle.writer import Created
+from proxy.bundle.selection import DeltaBase, read_base
+from proxy.bundle.writer import CreatedBundle
 from tests.support.bundle_fixtures import Near, create, fill, offline, seen, stock, take
 from tests.support.bundle_tampering import members
 from tests.support.distributions import make_wheel
@@ -26,8 +26,8 @@ class Weeks:
 
     folder: Path
     upstream: str
-    first: Created
-    second: Created
+    first: CreatedBundle
+    second: CreatedBundle
     served: Mapping[str, bytes]
 
     @property
@@ -59,12 +59,12 @@ async def weeks(tmp_path: Path) -> Weeks:
 async def test_it_carries_only_what_changed_and_lists_everything(weeks: Weeks) -> None:
     manifest = weeks.second.manifest
     assert manifest.base == weeks.first.digest
-    carried = {each.filename for each in manifest.files if each.sha256 in manifest.carried}
+    carried = {each.filename for each in manifest.files if each.sha256 in manifest.carried_files}
     assert carried == {
         *(NEW, f"{NEW}.metadata"),
         *("delta-1.0-py3-none-any.whl", "delta-1.0-py3-none-any.whl.metadata"),
     }
-    pages = {each.project for each in manifest.pages if each.sha256 in manifest.documented}
+    pages = {each.project for each in manifest.pages if each.sha256 in manifest.carried_documents}
     assert pages == {"beta", "delta"}
     assert len(manifest.files) == len(weeks.first.manifest.files) + 4
     assert len([name for name in members(weeks.delta) if "/" in name]) == 6
@@ -78,7 +78,7 @@ async def test_with_its_base_the_far_side_has_all(weeks: Weeks) -> None:
     assert [page.project for page in found.new_pages] == ["delta"]
     assert [page.project for page in found.changed_pages] == ["beta"]
     assert await offline(far, weeks.upstream) == weeks.served
-    assert (await take(far, weeks.upstream, weeks.delta)).done
+    assert (await take(far, weeks.upstream, weeks.delta)).is_complete
     assert len((await take(far, weeks.upstream, weeks.full)).older_pages) == 1
     assert await offline(far, weeks.upstream) == weeks.served
 
@@ -110,7 +110,7 @@ async def test_the_base_may_have_come_by_another_way(weeks: Weeks) -> None:
     far = weeks.folder / "far"
     await create(weeks.folder / "near", weeks.upstream, weeks.folder / "everything")
     await take(far, weeks.upstream, weeks.folder / "everything")
-    assert (await take(far, weeks.upstream, weeks.delta)).done
+    assert (await take(far, weeks.upstream, weeks.delta)).is_complete
 
 
 async def test_a_delta_builds_on_a_delta(weeks: Weeks) -> None:
@@ -123,13 +123,13 @@ async def test_a_delta_builds_on_a_delta(weeks: Weeks) -> None:
     with pytest.raises(BaseMissing, match=f"sha256:{weeks.second.digest}"):
         await take(far, weeks.upstream, weeks.folder / "third")
     await take(far, weeks.upstream, weeks.delta)
-    assert (await take(far, weeks.upstream, weeks.folder / "third")).done
+    assert (await take(far, weeks.upstream, weeks.folder / "third")).is_complete
 
 
 async def test_a_manifest_is_as_good_a_base_as_its_bundle(weeks: Weeks) -> None:
     (weeks.folder / "manifest.json").write_bytes(encode(weeks.first.manifest))
     base = read_base(weeks.folder / "manifest.json")
-    assert base == Base(weeks.first.digest, weeks.first.manifest) == read_base(weeks.full)
+    assert base == DeltaBase(weeks.first.digest, weeks.first.manifest) == read_base(weeks.full)
     await create(weeks.folder / "near", weeks.upstream, weeks.folder / "same", base=base)
     assert (weeks.folder / "same").read_bytes() == weeks.delta.read_bytes()
 

@@ -22,7 +22,7 @@ import pytest
 from proxy.bundle.errors import BadBundle, ImportRunning
 from proxy.bundle.importer import ImportRules, import_bundle
 from proxy.bundle.reader import Bundle, ByteSource
-from proxy.bundle.staging import Staging
+from proxy.bundle.staging import StagingFolder
 from proxy.composition.cache import open_cache
 from proxy.model import ProjectName
 from proxy.storage.keys import RecordKind
@@ -193,7 +193,7 @@ async def test_an_import_that_is_cancelled_leaves_nothing(near: Near, tmp_path: 
 
 async def test_one_import_at_a_time(near: Near, tmp_path: Path) -> None:
     async with open_cache(settings(tmp_path, near.upstream)) as cache:
-        with Staging(cache).alone(), pytest.raises(ImportRunning):
+        with StagingFolder(cache).locked(), pytest.raises(ImportRunning):
             await take(tmp_path, near.upstream, near.bundle)
     await take(tmp_path, near.upstream, near.bundle)
 

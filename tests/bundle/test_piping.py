@@ -108,8 +108,8 @@ def test_reports_for_programs(near: Near, tmp_path: Path) -> None:
         "projects": 3,
         "pages": 3,
         "files": 6,
-        "bytes": created.manifest.total,
-        "carried": {"documents": 4, "files": 6, "bytes": created.manifest.load},
+        "bytes": created.manifest.total_size,
+        "carried": {"documents": 4, "files": 6, "bytes": created.manifest.carried_size},
     }
     archive = {"archive": created.archive_digest}
     whose = {"signer": None, "signature_checked": False}

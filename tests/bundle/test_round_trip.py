@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from proxy.bundle.errors import BadBundle, BundleFailed, ConflictingBundle, Incomplete
+from proxy.bundle.errors import BadBundle, BundleIOError, ConflictingBundle, FilesNotCached
 from proxy.bundle.selection import BundleSelection, select_everything, select_files, select_projects
 from proxy.bundle.writer import create_bundle
 from proxy.composition.cache import open_cache
@@ -74,7 +74,7 @@ async def test_importing_again_changes_nothing(near: Near, tmp_path: Path) -> No
     await take(tmp_path, near.upstream, near.bundle)
     before = await seen(tmp_path)
     found = await take(tmp_path, near.upstream, near.bundle)
-    assert found.done
+    assert found.is_complete
     assert (len(found.same_pages), len(found.same_files)) == (3, 6)
     assert await seen(tmp_path) == before
 
@@ -148,7 +148,7 @@ async def test_files_one_by_one_with_what_lies_beside_them(near: Near, tmp_path:
 async def test_a_named_file_that_is_not_cached_is_reported(near: Near, tmp_path: Path) -> None:
     (origin,) = near.created.manifest.indexes
     selection = select_files([(origin.namespace, BETA, WHEEL, "0" * 64)])
-    with pytest.raises(Incomplete, match=f"(?s)1 file.*{WHEEL} of beta"):
+    with pytest.raises(FilesNotCached, match=f"(?s)1 file.*{WHEEL} of beta"):
         await create(near.cache, near.upstream, tmp_path / "b", selection=selection)
     assert not list(tmp_path.iterdir())
 
@@ -170,7 +170,7 @@ async def test_an_evicted_file_is_left_out_and_reported(tmp_path: Path) -> None:
     upstream = await filled(tmp_path)
     blob_of(tmp_path / "near", (tmp_path / "dists" / WHEEL).read_bytes()).unlink()
     created = await create(tmp_path / "near", upstream, tmp_path / "b")
-    assert created.left_out == [f"{WHEEL} of beta"]
+    assert created.omitted == [f"{WHEEL} of beta"]
     await take(tmp_path / "far", upstream, tmp_path / "b")
     assert WHEEL not in await offline(tmp_path / "far", upstream)
 
@@ -197,7 +197,7 @@ async def test_a_page_that_is_just_being_replaced_is_not_left_out(
         busy = replace(cache, pages=Server(cache.records))
         selection = await select_everything(cache.records, [origin.namespace])
         created = await create_bundle(busy, [origin], selection, tmp_path / "b", quiet)
-    assert created.left_out == []
+    assert created.omitted == []
     (page,) = (page for page in created.manifest.pages if page.project == "beta")
     assert page.sha256 == other.digest
 
@@ -219,7 +219,7 @@ async def test_a_damaged_file_is_not_carried_and_leaves_no_bundle(
 
 
 async def test_a_missing_folder_is_reported(near: Near, tmp_path: Path) -> None:
-    with pytest.raises(BundleFailed, match="cannot be written: No such file"):
+    with pytest.raises(BundleIOError, match="cannot be written: No such file"):
         await create(near.cache, near.upstream, tmp_path / "nowhere" / "b")
 
 
@@ -338,13 +338,13 @@ async def test_changed_bytes_are_taken_where_that_is_said(near: Near, tmp_path: 
     found = await take(tmp_path / "far", near.upstream, near.bundle, accept_changed=True)
     assert [each.filename for each in found.conflicting] == [WHEEL]
     assert await offline(tmp_path / "far", near.upstream) == near.served
-    assert (await take(tmp_path / "far", near.upstream, near.bundle)).done
+    assert (await take(tmp_path / "far", near.upstream, near.bundle)).is_complete
 
 
 async def test_a_bundle_that_is_too_large_for_the_cache_is_refused_at_once(
     near: Near, tmp_path: Path
 ) -> None:
-    total = near.created.manifest.total
+    total = near.created.manifest.total_size
     with pytest.raises(ConfigurationError, match=f"max_size: .* {total} bytes"):
         await take(tmp_path, near.upstream, near.bundle, limit=total)
     assert await seen(tmp_path) == {}
@@ -385,7 +385,7 @@ async def test_two_indexes_that_are_one_here_are_refused(tmp_path: Path) -> None
             *mirrored(settings(tmp_path / "near", upstream.url, **user)).values(),
         ]
         await create(tmp_path / "near", upstream.url, tmp_path / "b", origins=origins)
-    with pytest.raises(BadBundle, match="two indexes that are one here"):
+    with pytest.raises(BadBundle, match="two of its indexes are the same index"):
         await take(tmp_path / "far", upstream.url, tmp_path / "b")
 
 

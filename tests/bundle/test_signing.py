@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from proxy.bundle.errors import BadBundle
-from proxy.bundle.reader import Bundle, ByteSource, drop
-from proxy.bundle.signing import load_signer, load_trusted, make_keys
+from proxy.bundle.reader import Bundle, ByteSource, discard
+from proxy.bundle.signing import create_key_pair, load_signer, load_trusted_keys
 from proxy.errors import ConfigurationError
 from tests.support.bundle_fixtures import Near, create, offline, take
 from tests.support.bundle_tampering import HEAD, archive, manifest_of, members, sealed
@@ -22,19 +22,19 @@ SIGNATURE = "signature.ed25519"
 @pytest.fixture
 async def signed(near: Near, tmp_path: Path) -> Path:
     """A signed bundle; its keys are ``key`` and ``key.pub`` beside it."""
-    make_keys(tmp_path / "key")
+    create_key_pair(tmp_path / "key")
     signer = load_signer(tmp_path / "key")
     await create(near.cache, near.upstream, tmp_path / "signed", signer=signer)
     return tmp_path / "signed"
 
 
 def trusted(signed: Path) -> frozenset[str]:
-    return load_trusted([signed.with_name("key.pub")])
+    return load_trusted_keys([signed.with_name("key.pub")])
 
 
 def verify(data: bytes, keys: frozenset[str] = frozenset()) -> Bundle:
     bundle = Bundle(ByteSource(io.BytesIO(data)), keys)
-    for _ in bundle.members(drop):
+    for _ in bundle.members(discard):
         pass
     return bundle
 
@@ -54,15 +54,15 @@ async def test_an_unsigned_bundle_is_refused_where_keys_are_trusted(
 
 
 async def test_a_bundle_signed_by_another_key_is_refused(near: Near, signed: Path) -> None:
-    make_keys(signed.parent / "other")
-    keys = load_trusted([signed.parent / "other.pub"])
+    create_key_pair(signed.parent / "other")
+    keys = load_trusted_keys([signed.parent / "other.pub"])
     with pytest.raises(BadBundle, match="is not among the trusted keys"):
         verify(signed.read_bytes(), keys)
-    assert verify(signed.read_bytes(), keys | trusted(signed)).verified
+    assert verify(signed.read_bytes(), keys | trusted(signed)).signature_verified
 
 
 def test_a_signed_bundle_is_checked_although_no_key_is_trusted(signed: Path) -> None:
-    assert verify(signed.read_bytes()).verified
+    assert verify(signed.read_bytes()).signature_verified
     parts = members(signed)
     for place in range(64):
         wrong = bytearray(parts[SIGNATURE])
@@ -86,14 +86,14 @@ def test_the_signature_covers_the_content(signed: Path) -> None:
 def test_a_signature_cannot_be_taken_off_unnoticed(signed: Path) -> None:
     parts = members(signed)
     signature = parts.pop(SIGNATURE)
-    with pytest.raises(BadBundle, match=f"where {SIGNATURE} of 64 bytes has to follow"):
+    with pytest.raises(BadBundle, match=f"instead of {SIGNATURE} of 64 bytes"):
         verify(archive(parts))
     head = msgspec.json.decode(parts[HEAD]) | {"signer": None}
     bare = {**parts, HEAD: msgspec.json.encode(head)}
-    assert not verify(archive(bare)).verified  # as good as one that never was
+    assert not verify(archive(bare)).signature_verified  # as good as one that never was
     with pytest.raises(BadBundle, match="it is not signed"):
         verify(archive(bare), trusted(signed))
-    with pytest.raises(BadBundle, match="has to follow"):
+    with pytest.raises(BadBundle, match="instead of"):
         verify(archive({HEAD: bare[HEAD], SIGNATURE: signature, **bare}))
 
 
@@ -122,15 +122,15 @@ async def test_the_same_key_and_cache_give_the_same_bytes(near: Near, signed: Pa
 
 
 def test_the_private_key_is_for_its_owner_and_is_never_overwritten(tmp_path: Path) -> None:
-    assert make_keys(tmp_path / "key") == tmp_path / "key.pub"
+    assert create_key_pair(tmp_path / "key") == tmp_path / "key.pub"
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     content = (tmp_path / "key").read_bytes()
     with pytest.raises(FileExistsError):
-        make_keys(tmp_path / "key")
+        create_key_pair(tmp_path / "key")
     assert (tmp_path / "key").read_bytes() == content
     (tmp_path / "other.pub").touch()
     with pytest.raises(FileExistsError, match=r"other\.pub"):
-        make_keys(tmp_path / "other")
+        create_key_pair(tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -141,11 +141,11 @@ def openssl(*arguments: str, folder: Path) -> None:
 def test_keys_made_by_openssl_do_as_well(tmp_path: Path) -> None:
     openssl("genpkey", "-algorithm", "ed25519", "-out", "key", folder=tmp_path)
     openssl("pkey", "-in", "key", "-pubout", "-out", "key.pub", folder=tmp_path)
-    assert load_trusted([tmp_path / "key.pub"]) == {load_signer(tmp_path / "key").public}
+    assert load_trusted_keys([tmp_path / "key.pub"]) == {load_signer(tmp_path / "key").public}
 
 
 def test_other_files_are_no_keys(tmp_path: Path) -> None:
-    make_keys(tmp_path / "key")
+    create_key_pair(tmp_path / "key")
     openssl("genpkey", "-algorithm", "rsa", "-out", "rsa", folder=tmp_path)
     openssl("pkey", "-in", "rsa", "-pubout", "-out", "rsa.pub", folder=tmp_path)
     locked = ["-algorithm", "ed25519", "-out", "locked", "-aes256", "-pass", "pass:x"]
@@ -156,4 +156,4 @@ def test_other_files_are_no_keys(tmp_path: Path) -> None:
             load_signer(tmp_path / name)
     for name in ("key", "rsa.pub", "text", "nothing"):
         with pytest.raises(ConfigurationError, match="trusted_keys"):
-            load_trusted([tmp_path / name])
+            load_trusted_keys([tmp_path / name])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import Denied, NoSuchFile, NoSuchProject, ProxyError
-from proxy.export.file_list import Listing
+from proxy.export.file_list import FileListIndex
 from proxy.indexes import Fallthrough, Guarded, Index
 from proxy.model import METADATA, PROVENANCE, ProjectName, ProjectPage
 from proxy.requirements import RecordingIndex
@@ -97,7 +97,7 @@ def promised(said: object, suffix: str = PROVENANCE) -> tuple[str, ...]:
 async def listing(site: MirrorSite) -> AsyncIterator[Subject]:
     async with mirror(site) as listed:
         files = (await listed.index.page(DEMO)).files
-    yield Subject(Listing((DEMO, "1.0", file) for file in files), None, serves_files=False)
+    yield Subject(FileListIndex((DEMO, "1.0", file) for file in files), None, serves_files=False)
 
 
 def around(wrap: Callable[[Index, Clock], Index]) -> Open:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.export.simple_pages import base_address, flat, in_tree
+from proxy.export.simple_pages import flat_links, parse_base_url, tree_links
 from proxy.model import File
 from tests.support.exports import FOO
 
@@ -23,7 +23,7 @@ FILE = File("foo-1.0+a.tar.gz", "file:///x", {"sha256": "a" * 64})
     ],
 )
 def test_addresses_of_folders_end_in_a_slash(address: str) -> None:
-    assert base_address(address) == address.rstrip("/") + "/"
+    assert parse_base_url(address) == address.rstrip("/") + "/"
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ def test_addresses_of_folders_end_in_a_slash(address: str) -> None:
 )
 def test_what_is_no_address_of_a_folder_is_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match="--base-url"):
-        base_address(address)
+        parse_base_url(address)
 
 
 def test_credentials_are_refused_and_not_repeated() -> None:
     with pytest.raises(ConfigurationError) as raised:
-        base_address("https://me:hunter2@files.example.com/")
+        parse_base_url("https://me:hunter2@files.example.com/")
     assert "hunter2" not in str(raised.value)
 
 
 def test_where_files_are() -> None:
-    assert in_tree(None)(FOO, [FILE]) == [f"../../files/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
-    assert in_tree("https://x/")(FOO, [FILE]) == [f"https://x/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
-    assert flat("https://x/")(FOO, [FILE]) == ["https://x/foo-1.0%2Ba.tar.gz"]
+    assert tree_links(None)(FOO, [FILE]) == [f"../../files/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
+    assert tree_links("https://x/")(FOO, [FILE]) == [f"https://x/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
+    assert flat_links("https://x/")(FOO, [FILE]) == ["https://x/foo-1.0%2Ba.tar.gz"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from proxy.errors import NoSuchFile, NoSuchProject
-from proxy.export.export import Form
-from proxy.export.file_list import UnreadableNames, read_names
-from proxy.export.simple_pages import as_listed
+from proxy.export.export import ExportOptions
+from proxy.export.file_list import InvalidFileList, read_file_list
+from proxy.export.simple_pages import listed_links
 from proxy.model import File, ProjectName
 from tests.support.exports import BAR, FOO, content, export_index
 
@@ -27,7 +27,7 @@ def written(path: Path, *lines: Any) -> Path:
 
 async def one(path: Path, **keys: Any) -> File:
     line = {"filename": "foo-1.0-py3-none-any.whl", **keys}
-    (file,) = (await read_names(written(path, line), BASE).page(FOO)).files
+    (file,) = (await read_file_list(written(path, line), BASE).page(FOO)).files
     return file
 
 
@@ -103,14 +103,14 @@ def test_what_a_client_would_stumble_over_is_refused_with_its_line(
 ) -> None:
     good = {"filename": "foo-1.0.tar.gz"}
     path = written(tmp_path / "names", good, {"filename": "foo-1.0.tar.gz", **keys})
-    with pytest.raises(UnreadableNames, match=f"line 2: .*{problem}"):
-        read_names(path, BASE)
+    with pytest.raises(InvalidFileList, match=f"line 2: .*{problem}"):
+        read_file_list(path, BASE)
 
 
 async def test_a_line_may_be_a_name_and_nothing_else(tmp_path: Path) -> None:
     """As `ls` writes them."""
     (tmp_path / "names").write_text("foo-1.0.tar.gz\r\n\n bar-2.0-py3-none-any.whl\n")
-    listed = read_names(tmp_path / "names", BASE)
+    listed = read_file_list(tmp_path / "names", BASE)
     assert (await listed.page(FOO)).files == (File("foo-1.0.tar.gz", f"{BASE}foo-1.0.tar.gz"),)
     (bar,) = (await listed.page(BAR)).files
     assert bar.url == f"{BASE}bar-2.0-py3-none-any.whl"
@@ -118,8 +118,8 @@ async def test_a_line_may_be_a_name_and_nothing_else(tmp_path: Path) -> None:
 
 def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path) -> None:
     (tmp_path / "names").write_bytes(b"foo-1.0.tar.gz\n\xff\xfe-1.0.tar.gz\n")
-    with pytest.raises(UnreadableNames, match="line 2: "):
-        read_names(tmp_path / "names", BASE)
+    with pytest.raises(InvalidFileList, match="line 2: "):
+        read_file_list(tmp_path / "names", BASE)
 
 
 @pytest.mark.parametrize(
@@ -136,43 +136,43 @@ def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path) -> N
 )
 def test_a_line_that_is_no_file_is_refused(tmp_path: Path, line: str, problem: str) -> None:
     (tmp_path / "names").write_text(f"\n{line}\n")
-    with pytest.raises(UnreadableNames, match=f"line 2: .*{problem}"):
-        read_names(tmp_path / "names", BASE)
+    with pytest.raises(InvalidFileList, match=f"line 2: .*{problem}"):
+        read_file_list(tmp_path / "names", BASE)
 
 
 def test_without_a_base_every_line_has_to_name_its_address(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableNames, match="no --base-url"):
-        read_names(written(tmp_path / "names", {"filename": "foo-1.0.tar.gz"}), None)
+    with pytest.raises(InvalidFileList, match="no --base-url"):
+        read_file_list(written(tmp_path / "names", {"filename": "foo-1.0.tar.gz"}), None)
 
 
 def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableNames, match="cannot be read"):
-        read_names(tmp_path / "names", BASE)
+    with pytest.raises(InvalidFileList, match="cannot be read"):
+        read_file_list(tmp_path / "names", BASE)
 
 
 async def test_of_two_lines_of_a_file_the_later_counts(tmp_path: Path) -> None:
     lines = [{"filename": "foo-1.0.tar.gz"}, {"filename": "foo-1.0.tar.gz", "yanked": True}]
-    (file,) = (await read_names(written(tmp_path / "names", *lines), BASE).page(FOO)).files
+    (file,) = (await read_file_list(written(tmp_path / "names", *lines), BASE).page(FOO)).files
     assert file.yanked is True
 
 
 async def test_the_order_of_lines_does_not_matter(tmp_path: Path) -> None:
     names = ["foo-1.10.tar.gz", "foo-1.9.tar.gz", "foo-1.9-py3-none-any.whl", "Bar-1.tar.gz"]
     lines = [{"filename": name} for name in names]
-    index = read_names(written(tmp_path / "names", *lines), BASE)
+    index = read_file_list(written(tmp_path / "names", *lines), BASE)
     page = await index.page(FOO)
     assert [file.filename for file in page.files] == [names[2], names[1], names[0]]
     assert page.versions == ("1.9", "1.10")
     assert await index.projects() == {FOO, BAR}
     for root in (tmp_path / "one", tmp_path / "two"):
-        index = read_names(written(tmp_path / "names", *lines), BASE)
-        await export_index(index, root, Form(None, as_listed))
+        index = read_file_list(written(tmp_path / "names", *lines), BASE)
+        await export_index(index, root, ExportOptions(None, listed_links))
         lines.reverse()
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 async def test_only_pages_are_served(tmp_path: Path) -> None:
-    index = read_names(written(tmp_path / "names", {"filename": "foo-1.0.tar.gz"}), BASE)
+    index = read_file_list(written(tmp_path / "names", {"filename": "foo-1.0.tar.gz"}), BASE)
     with pytest.raises(NoSuchFile):
         await index.file(FOO, "foo-1.0.tar.gz")
     with pytest.raises(NoSuchProject):
@@ -181,8 +181,8 @@ async def test_only_pages_are_served(tmp_path: Path) -> None:
 
 async def test_a_tree_of_names_has_pages_for_installers_and_people(tmp_path: Path) -> None:
     line = {"filename": "foo-1.0+a-py3-none-any.whl", "hash": f"sha256={SHA256}", "size": 9}
-    index = read_names(written(tmp_path / "names", {**line, "core_metadata": True}), BASE)
-    await export_index(index, tmp_path / "tree", Form(None, as_listed))
+    index = read_file_list(written(tmp_path / "names", {**line, "core_metadata": True}), BASE)
+    await export_index(index, tmp_path / "tree", ExportOptions(None, listed_links))
     found = content(tmp_path / "tree")
     assert not [path for path in found if path.startswith("files/")]
     (file,) = json.loads(found["simple/foo/index.json"])["files"]

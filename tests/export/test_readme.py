@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from proxy.export import readme_worker as rendering
-from proxy.export.readme import MAX_README, Readme
+from proxy.export.readme import MAX_README, ReadmeRenderer
 from tests.support.running import ROOT
 
 MARKDOWN = "text/markdown"
@@ -26,8 +26,8 @@ LEADS_ASTRAY = re.compile(r"\s*(javascript|data|//)", re.IGNORECASE).match
 
 
 async def html(text: str, content_type: str) -> str:
-    async with Readme() as readme:
-        return await readme.html(text, content_type)
+    async with ReadmeRenderer() as readme:
+        return await readme.render(text, content_type)
 
 
 class Tags(HTMLParser):
@@ -118,9 +118,9 @@ async def test_nothing_is_nothing() -> None:
     ],
 )
 async def test_hostile_markup_is_harmless(text: str) -> None:
-    async with Readme() as readme:
+    async with ReadmeRenderer() as readme:
         for content_type in (MARKDOWN, RST, "text/plain"):
-            found = Tags(await readme.html(text, content_type))
+            found = Tags(await readme.render(text, content_type))
             assert not found.names & BAD
             assert not {name for name in found.attributes if name.startswith("on")}
             assert "style" not in found.attributes
@@ -149,27 +149,27 @@ async def test_characters_come_out_as_they_went_in() -> None:
 
 
 async def test_what_takes_for_ever_is_given_up_and_the_next_is_rendered() -> None:
-    async with asyncio.timeout(60), Readme(limit=2.0) as readme:
-        assert "<em>" in await readme.html("*a*", MARKDOWN)
-        found = await readme.html(">" * 200_000, MARKDOWN)
+    async with asyncio.timeout(60), ReadmeRenderer(limit=2.0) as readme:
+        assert "<em>" in await readme.render("*a*", MARKDOWN)
+        found = await readme.render(">" * 200_000, MARKDOWN)
         assert found.startswith('<pre class="plain">&gt;')
-        assert "<em>" in await readme.html("*a*", MARKDOWN)
+        assert "<em>" in await readme.render("*a*", MARKDOWN)
 
 
 async def test_an_answer_is_never_taken_for_anothers() -> None:
-    async with asyncio.timeout(60), Readme() as readme:
-        assert "<em>" in await readme.html("*a*", MARKDOWN)
-        task = asyncio.create_task(readme.html("slow\n\n" * 40_000, RST))
+    async with asyncio.timeout(60), ReadmeRenderer() as readme:
+        assert "<em>" in await readme.render("*a*", MARKDOWN)
+        task = asyncio.create_task(readme.render("slow\n\n" * 40_000, RST))
         await asyncio.sleep(0)  # it has been written to the process, which is at work on it
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert "<em>next</em>" in await readme.html("*next*", MARKDOWN)
+        assert "<em>next</em>" in await readme.render("*next*", MARKDOWN)
 
 
 async def test_the_process_has_ended_at_the_end() -> None:
-    async with Readme() as readme:
-        await readme.html("*a*", MARKDOWN)
+    async with ReadmeRenderer() as readme:
+        await readme.render("*a*", MARKDOWN)
         process = readme._process
         assert process and process.returncode is None
     assert process.returncode is not None
@@ -180,10 +180,10 @@ def test_without_the_extra_it_is_shown_as_it_is() -> None:
     script = """
         import asyncio, sys
         sys.modules["readme_renderer"] = None
-        from proxy.export.readme import Readme, can_render
+        from proxy.export.readme import ReadmeRenderer, can_render
         async def main():
-            async with Readme() as readme:
-                print(can_render(), await readme.html("*a* <b>", "text/markdown"))
+            async with ReadmeRenderer() as readme:
+                print(can_render(), await readme.render("*a* <b>", "text/markdown"))
         asyncio.run(main())
     """
     done = subprocess.run(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.export.export import Form
-from proxy.export.placing import How
-from proxy.export.selection import NotHeld
-from proxy.export.simple_pages import flat, in_tree
+from proxy.export.export import ExportOptions
+from proxy.export.placing import Placement
+from proxy.export.selection import NotCached
+from proxy.export.simple_pages import flat_links, tree_links
 from proxy.export.tree import Changes, FileAltered
 from proxy.model import PROVENANCE, ProjectName
 from tests.support.content import sha256
@@ -117,7 +117,7 @@ async def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     source = shelf(tmp_path / "source")
     await export_folder(source, tmp_path / "one")
     shutil.copytree(source, tmp_path / "copy")
-    await export_folder(tmp_path / "copy", tmp_path / "two", Form(How.COPY))
+    await export_folder(tmp_path / "copy", tmp_path / "two", ExportOptions(Placement.COPY))
     assert content(tmp_path / "one") == content(tmp_path / "two")
     manifests = [tmp_path / name / ".waystation/manifest.json" for name in ("one", "two")]
     assert manifests[0].read_bytes() == manifests[1].read_bytes()
@@ -188,7 +188,7 @@ async def test_what_is_selected_and_not_held_is_named_and_nothing_is_written(
 ) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
     selection = {ProjectName("baz"): None, FOO: {"foo-9.tar.gz", "foo-2.0.tar.gz"}, BAR: None}
-    with pytest.raises(NotHeld, match=r"baz, foo/foo-9\.tar\.gz; "):
+    with pytest.raises(NotCached, match=r"baz, foo/foo-9\.tar\.gz; "):
         await export_folder(source, root, selection=selection)
     assert not root.exists()
 
@@ -198,7 +198,7 @@ async def test_an_empty_source_does_not_empty_a_tree(tmp_path: Path) -> None:
     await export_folder(source, root)
     before = content(root)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NotHeld, match="nothing to export"):
+    with pytest.raises(NotCached, match="nothing to export"):
         await export_folder(tmp_path / "empty", root)
     assert content(root) == before
 
@@ -207,7 +207,7 @@ async def test_files_elsewhere_are_not_written_and_promise_nothing_beside_them(
     tmp_path: Path,
 ) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
-    form = Form(None, flat("https://files.example.com/pool/"))
+    form = ExportOptions(None, flat_links("https://files.example.com/pool/"))
     await export_folder(source, root, form)
     assert not (root / "files").exists()
     bar = json.loads((root / "simple/bar/index.json").read_bytes())["files"][0]
@@ -218,7 +218,9 @@ async def test_files_elsewhere_are_not_written_and_promise_nothing_beside_them(
 
 async def test_files_that_are_moved_later_keep_what_is_beside_them(tmp_path: Path) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
-    await export_folder(source, root, Form(How.COPY, in_tree("https://cdn.example.com/f/")))
+    await export_folder(
+        source, root, ExportOptions(Placement.COPY, tree_links("https://cdn.example.com/f/"))
+    )
     (file, _) = json.loads((root / "simple/foo/index.json").read_bytes())["files"]
     path = file["url"].removeprefix("https://cdn.example.com/f/")
     assert (root / "files" / path).read_bytes() == (source / file["filename"]).read_bytes()

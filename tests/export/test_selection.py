@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proxy.errors import NoSuchProject
-from proxy.export.selection import NotHeld, choose
+from proxy.export.selection import NotCached, select
 from proxy.model import ProjectName, ProjectPage
 from tests.support.exports import BAR, FOO
 from tests.support.fake_index import FakeIndex
@@ -26,15 +26,17 @@ def index(kind: type[FakeIndex] = FakeIndex) -> FakeIndex:
 
 
 async def test_a_page_that_is_just_being_replaced_does_not_take_its_project_away() -> None:
-    found = await choose(index(Busy), None, held=False)
+    found = await select(index(Busy), None, cached_only=False)
     assert [each.page.project for each in found] == [BAR, FOO]
 
 
 async def test_only_distributions_are_exported() -> None:
-    (bar, _) = await choose(index(), None, held=False)
+    (bar, _) = await select(index(), None, cached_only=False)
     assert [each.file.filename for each in bar.files] == ["bar-1.0.tar.gz"]
 
 
 async def test_what_is_not_there_is_named() -> None:
-    with pytest.raises(NotHeld, match=r"baz, foo/foo-2\.0\.tar\.gz; "):
-        await choose(index(), {ProjectName("baz"): None, FOO: {"foo-2.0.tar.gz"}}, held=False)
+    with pytest.raises(NotCached, match=r"baz, foo/foo-2\.0\.tar\.gz; "):
+        await select(
+            index(), {ProjectName("baz"): None, FOO: {"foo-2.0.tar.gz"}}, cached_only=False
+        )

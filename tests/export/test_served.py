@@ -14,8 +14,8 @@ from pydantic import HttpUrl
 
 from proxy.composition.proxy import open_proxy
 from proxy.config.loading import load_settings
-from proxy.export.export import Form
-from proxy.export.simple_pages import flat
+from proxy.export.export import ExportOptions
+from proxy.export.simple_pages import flat_links
 from proxy.model import METADATA, ProjectName
 from tests.support.content import read_blob
 from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
@@ -179,7 +179,9 @@ async def test_waystation_takes_it_as_upstream(tmp_path: Path, tree: Path, serve
 @installers
 async def test_files_may_be_on_another_server(tmp_path: Path, tree: Path, install: Install) -> None:
     async with http_server(tmp_path / "source") as files:
-        await export_folder(tmp_path / "source", tmp_path / "pages", Form(None, flat(files)))
+        await export_folder(
+            tmp_path / "source", tmp_path / "pages", ExportOptions(None, flat_links(files))
+        )
         async with http_server(tmp_path / "pages") as address:
             (await install(address, tmp_path, "foo")).succeeded()
     assert installed(tmp_path) == {"foo-2.0", "needed-1.5"}
@@ -188,7 +190,7 @@ async def test_files_may_be_on_another_server(tmp_path: Path, tree: Path, instal
 async def test_a_relative_base_is_relative_to_the_page(tmp_path: Path, tree: Path) -> None:
     """The pages may lie below the pool of files, as dumb static indexes do it."""
     pool = tmp_path / "source"
-    await export_folder(pool, tmp_path / "pages", Form(None, flat("../../../pool/")))
+    await export_folder(pool, tmp_path / "pages", ExportOptions(None, flat_links("../../../pool/")))
     site = tmp_path / "site"
     site.mkdir()
     (tmp_path / "pages").rename(site / "pages")

@@ -110,7 +110,7 @@ def test_a_list_that_leads_out_of_the_tree_is_refused(tmp_path: Path, paths: obj
     (tmp_path / "victim").write_bytes(b"mine")
     fill(root, {"a": b"1"})
     (root / ".waystation/manifest.json").write_text(json.dumps({"format": 1, "paths": paths}))
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="the manifest of the tree, is invalid"):
         fill(root, {"a": b"1"})
     assert (tmp_path / "victim").read_bytes() == b"mine"
     assert (root / "a").exists()
@@ -119,7 +119,7 @@ def test_a_list_that_leads_out_of_the_tree_is_refused(tmp_path: Path, paths: obj
 def test_a_list_of_another_format_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, {"a": b"1"})
     (tmp_path / ".waystation/manifest.json").write_text('{"format": 2, "paths": []}')
-    with pytest.raises(ConfigurationError, match="cannot be read"):
+    with pytest.raises(ConfigurationError, match="the manifest of the tree, is invalid"):
         fill(tmp_path, {"a": b"1"})
 
 

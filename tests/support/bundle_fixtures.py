@@ -16,7 +16,7 @@ from proxy.bundle.compare import Comparison
 from proxy.bundle.importer import ImportRules, import_bundle
 from proxy.bundle.reader import Bundle, ByteSource
 from proxy.bundle.selection import BundleSelection, select_everything
-from proxy.bundle.writer import Created, create_bundle
+from proxy.bundle.writer import CreatedBundle, create_bundle
 from proxy.composition.cache import open_cache
 from proxy.composition.mirror import mirrored
 from proxy.composition.proxy import open_proxy
@@ -104,7 +104,7 @@ async def create(
     origins: Sequence[UpstreamOrigin] = (),
     selection: BundleSelection | None = None,
     **options: Any,
-) -> Created:
+) -> CreatedBundle:
     """All of the cache, or what is selected. ``using``: more settings."""
     chosen = settings(cache, upstream, **using or {})
     found = origins or list(mirrored(chosen).values())
@@ -139,7 +139,7 @@ class Near:
     cache: Path
     upstream: str
     bundle: Path
-    created: Created
+    created: CreatedBundle
     served: Mapping[str, bytes]
     """What an offline proxy on the cache serves."""
 

@@ -11,7 +11,7 @@ from pydantic import HttpUrl
 
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.loading import load_settings
-from proxy.export.export import Exported, Form, export
+from proxy.export.export import ExportOptions, ExportResult, export
 from proxy.export.file_list import open_directory
 from proxy.export.selection import ExportSelection
 from proxy.export.tree import STATE_FOLDER, Tree
@@ -40,19 +40,22 @@ def described(
 async def export_folder(
     source: Path,
     root: Path,
-    form: Form | None = None,
+    form: ExportOptions | None = None,
     selection: ExportSelection | None = None,
     *,
     verify: bool = False,
-) -> Exported:
+) -> ExportResult:
     async with open_directory(source) as index:
-        return await export(index, Tree(root, verify=verify), form or Form(), selection)
+        return await export(index, Tree(root, verify=verify), form or ExportOptions(), selection)
 
 
 async def export_index(
-    index: Index, root: Path, form: Form | None = None, selection: ExportSelection | None = None
-) -> Exported:
-    return await export(index, Tree(root), form or Form(), selection)
+    index: Index,
+    root: Path,
+    form: ExportOptions | None = None,
+    selection: ExportSelection | None = None,
+) -> ExportResult:
+    return await export(index, Tree(root), form or ExportOptions(), selection)
 
 
 def content(root: Path) -> dict[str, bytes]:
