@@ -69,7 +69,7 @@ async def export(
     """Write the selection, or all of the index, and remove what earlier exports wrote besides.
 
     Files are written first and project lists last, so that clients find every file of a page.
-    Raises ``NotHeld``, ``ForeignFile``, ``FileAltered``,
+    Raises ``NotCached``, ``ForeignFile``, ``FileAltered``,
     ``ConfigurationError``, ``OSError`` and what the index raises.
     """
     projects = await select(index, selection, cached_only=options.placement is not None)
