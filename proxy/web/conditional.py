@@ -1,4 +1,4 @@
-"""What part of a file a request is to get: conditions and ranges of RFC 9110, no I/O."""
+"""Which part of a file a request gets: conditions and ranges of RFC 9110. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which HTTP status an error is, in one table."""
+"""The HTTP status of each error, in one table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUS_BY_ERROR: dict[type[Exception], int] = {
     ProxyError: 500,
 }
 RETRY_AFTER = 5
-"""Seconds after which a client may try again where nobody knows better."""
+"""Seconds after which a client may try again, if the error names no time."""
 
 INTERNAL_ERROR = "internal error; the log of the server says more"
 
@@ -33,7 +33,7 @@ def status_of(error: ProxyError) -> int:
 
 
 def response_for(error: ProxyError) -> web.Response:
-    """A short plain message; nobody may store it (uv would keep a 404 for a while)."""
+    """A short plain message, never to be stored: uv would keep a 404 for a while."""
     status = status_of(error)
     response = plain(status, str(error))
     if status in (502, 503, 504):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Set
 from itertools import chain
 
 import msgspec
+from cachetools import LRUCache
 
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import SingleFlight, compress_pieces, run_in_worker
@@ -42,12 +42,11 @@ class RenderedPages:
     def __init__(
         self, render_page: RenderPage, render_list: RenderList, budget: int = 64 * 2**20
     ) -> None:
-        """``budget``: bytes of all bodies."""
+        """``budget``: bytes of all bodies; a larger page is kept alone."""
         self._render_page = render_page
         self._render_list = render_list
-        self._budget = budget
-        self._size = 0
-        self._pages: OrderedDict[RenderedKey, RenderedPage] = OrderedDict()
+        self._pages: LRUCache[RenderedKey, RenderedPage]
+        self._pages = LRUCache(budget, getsizeof=lambda page: min(len(page.body), budget))
         self._flights: SingleFlight[tuple[RenderedKey, str], RenderedPage] = SingleFlight()
         self._names: dict[str, Set[ProjectName]] = {}
         self._lists: dict[tuple[str, MediaType, bool], RenderedPage] = {}
@@ -60,7 +59,6 @@ class RenderedPages:
         version = f"{page.source}/{page.version}"
         found = self._pages.get(key)
         if found and found.version == version and page.version:
-            self._pages.move_to_end(key)
             return found
         if len(page.files) < OFFLOAD_FILES or not page.version:
             return self._keep(key, self._render(page, media, gzip, version))
@@ -98,13 +96,7 @@ class RenderedPages:
         return finish(self._render_page(page, media), media, gzip, version)
 
     def _keep(self, key: RenderedKey, page: RenderedPage) -> RenderedPage:
-        if former := self._pages.pop(key, None):
-            self._size -= len(former.body)
         self._pages[key] = page
-        self._size += len(page.body)
-        while self._size > self._budget and len(self._pages) > 1:
-            _, dropped = self._pages.popitem(last=False)
-            self._size -= len(dropped.body)
         return page
 
 

@@ -117,7 +117,11 @@ def _pieces(response: web.Response, mark: Cacheable) -> list[str]:
 
 
 class ResponseCache:
-    """Responses by request; the oldest go first. An observer of every event."""
+    """Responses by request; the oldest go first. An observer of every event.
+
+    Not a cache of cachetools: a lookup there takes three to four times as long (0.15 to 0.23
+    against 0.05 microseconds), and each eviction has to leave the index by project as well.
+    """
 
     def __init__(
         self,

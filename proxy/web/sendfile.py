@@ -1,9 +1,10 @@
-"""Bytes of a file to a client's socket past the transport's buffer: as much as it takes, in turns.
+"""Sends a file to a client's socket, past the buffer of the transport.
 
-To one client alone they go through one buffer, over and over. To several, the kernel sends much
-of a file that nobody changes from where it lies in the page cache. On loopback one client gets as
-much either way, and more steadily by the first; for 50, the second takes half the time. What is
-not in memory is read by a thread.
+Each turn of the event loop sends as much as the socket takes. With one client, the bytes are
+copied through one buffer that is used again and again. With several, the kernel sends large parts
+of immutable files from the page cache (``sendfile``). On loopback both are equally fast for one
+client, and copying more steadily; for 50 clients ``sendfile`` takes half the time. Bytes that are
+not in memory are read by a thread.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from proxy.runtime import MAX_READ, PIECE_SIZE, in_thread, is_in_page_cache, rea
 from proxy.web.request_state import RequestState
 
 _OF_THE_FILE = (errno.EIO, errno.EINVAL)
-"""Errors of ``sendfile`` that the client has no part in."""
+"""Errors of ``sendfile`` that the file causes, and not the client."""
 _CORK: int = getattr(socket, "TCP_CORK", 0)
 
 
@@ -33,7 +34,7 @@ class FileSender:
         """``state.sent`` grows with the bytes that the socket takes."""
         self._transport = transport
         self._state = state
-        # A descriptor of our own: the transport may close its one at any time.
+        # A duplicate, as the transport may close its descriptor at any time.
         self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
         self._out = self._socket.fileno()
         self._corked = False
@@ -45,11 +46,11 @@ class FileSender:
         self._socket.close()
 
     async def flushed(self) -> None:
-        """Wait until what was written before, the head, has left the transport."""
+        """Wait until the head, which was written before, has left the transport."""
         if self._waits():
-            await asyncio.sleep(0)  # in which the loop sends what the socket takes
+            await asyncio.sleep(0)  # the loop sends what the socket takes
         while self._waits():
-            await _writable(self._out)  # others may be before it that a slow client has not read
+            await _writable(self._out)  # a slow client has not read former answers
 
     def _waits(self) -> bool:
         transport = self._transport
@@ -64,17 +65,17 @@ class FileSender:
             if much and not alone:
                 done = self._splice(span.fd, at, min(MAX_READ, left))
             else:
-                # For several, a copy has to stay in the processor's cache until it is taken.
+                # With several clients, a copy must stay in the processor's cache until it is sent.
                 done = self._copy(span.fd, at, min(MAX_READ if alone else PIECE_SIZE, left))
             if done is None:
                 done = await self._send_from_disk(span.fd, at, min(PIECE_SIZE, left))
             else:
-                # A fast reader never waits, and others want the loop too.
+                # A fast reader never waits, but other clients need turns of the loop, too.
                 await (asyncio.sleep(0) if done else _writable(self._out))
             at += done
 
     def _copy(self, fd: int, at: int, size: int) -> int | None:
-        """How many of the bytes the socket took; None where they are not in memory."""
+        """How many bytes the socket took; None if they are not in memory."""
         self._cork(on=False)
         piece = read_buffer.read(fd, at, size)
         return None if piece is None else self._give(os.write, piece)
@@ -88,20 +89,21 @@ class FileSender:
             return self._give(os.sendfile, fd, at, size)
         except ConnectionError:
             raise
-        except OSError:  # a thread will find out what is wrong
+        except OSError:  # the thread that reads the bytes will report the fault
             return None
 
     def _cork(self, *, on: bool) -> None:
-        """Whether only full packets are sent; else ``sendfile`` has three times the work with
-        each piece. What fills no packet then waits for more, 0.2 s or the time in which the
-        client's answers come. So where little comes from upstream at a time it is not done.
+        """Send only full packets: without that ``sendfile`` takes three times as long.
+
+        A packet that is not full then waits for more bytes, for up to 0.2 seconds. So this is
+        off for small pieces, as they come from upstream.
         """
         if on is not self._corked:
             self._corked = on
             self._socket.setsockopt(socket.IPPROTO_TCP, _CORK, on)
 
     async def _send_from_disk(self, fd: int, at: int, size: int) -> int:
-        """All that a thread reads, which is too dear to be read again; how much that is."""
+        """Send all that a thread reads, since reading again is expensive; how many bytes."""
         piece = await in_thread(os.pread, fd, size, at)
         await self.send_bytes(piece)
         return len(piece)
@@ -114,7 +116,7 @@ class FileSender:
             await (asyncio.sleep(0) if done else _writable(self._out))
 
     def _give(self, send: Callable[..., int], *what: object) -> int:
-        """How many of the bytes the socket took."""
+        """How many bytes the socket took."""
         if self._transport.is_closing():
             raise ConnectionResetError
         try:
@@ -132,7 +134,7 @@ class FileSender:
 
 
 def can_send(transport: asyncio.BaseTransport | None) -> bool:
-    """Whether bytes may go past the transport: not where it encrypts them."""
+    """Whether bytes may bypass the transport: not if it encrypts them."""
     return (
         transport is not None
         and transport.get_extra_info("socket") is not None
@@ -141,7 +143,7 @@ def can_send(transport: asyncio.BaseTransport | None) -> bool:
 
 
 async def _writable(out: int) -> None:
-    """Wait for the client; the kernel ends the connection of one that takes nothing."""
+    """Wait until the socket takes bytes; the kernel closes a connection that takes none."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     loop.add_writer(out, _set, ready)
