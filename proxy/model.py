@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from hashlib import _Hash
 
 ProjectName = NewType("ProjectName", str)
-"""A normalized project name (PEP 503); only ``simple.names.normalize`` makes one."""
+"""A normalized project name (PEP 503); only ``normalize`` makes one."""
 
 HASHES_BY_STRENGTH = ("sha512", "sha384", "sha256", "sha224", "blake2b", "sha1", "md5")
 """Hash algorithms that can be checked, strongest first; ``blake2b`` means 32-byte digests."""
 
 BLAKE2B_BYTES = 32
+"""Bytes of a digest that indexes call ``blake2b``."""
 
 
 def new_hash(algorithm: str) -> _Hash | hashlib.blake2b:
@@ -46,7 +47,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 
 class _StructAndMapping(StructMeta, ABCMeta):
-    """The two kinds of class that ``Sha256`` is of."""
+    """Metaclass of ``Sha256``, which is a struct and a mapping."""
 
 
 class Sha256(
@@ -59,7 +60,8 @@ class Sha256(
 ):
     """The hashes of a file that has this one only, as most have.
 
-    Two dictionaries a file would be the larger part of a page in memory, and of its making.
+    Two dictionaries for each file would take most of the memory of a page, and of the time to
+    build it.
     """
 
     sha256: Annotated[str, Meta(min_length=64, max_length=64)]
@@ -106,7 +108,7 @@ class File(msgspec.Struct, frozen=True, gc=False):
     provenance: str | None = None
     """Absolute address of the PEP 740 object."""
     extra: Mapping[str, Any] = _NOTHING
-    """Keys of the file that this version does not know; they come out again in JSON."""
+    """Keys of the file that this program does not know; repeated in JSON."""
 
     @property
     def sha256(self) -> str | None:
@@ -115,9 +117,9 @@ class File(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def address_digest(self) -> str:
-        """How addresses name these bytes: the sha256, else ``<algorithm>-<hex>``, else ``-``."""
+        """The digest in addresses of the file: sha256, else ``<algorithm>-<hex>``, else ``-``."""
         hashes = self.hashes
-        if type(hashes) is Sha256:  # without a further call: this is asked for every file of a page
+        if type(hashes) is Sha256:  # no further call: this runs for every file of a page
             return hashes.sha256
         if found := hashes.get("sha256"):
             return found
@@ -147,13 +149,13 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     source: str = ""
     """The name of the index that answered, for people and logs."""
     fresh_until: float | None = None
-    """Unix time in seconds until which the index vouches for the page without being asked
-    again; None: until it announces ``PageChanged``. A stale page's has passed."""
+    """Unix time in seconds until which the page is fresh, so that it may be answered without the
+    index; None: until the index announces ``PageChanged``. In the past for a stale page."""
     stale_until: float = 0.0
-    """Unix time in seconds until which the page may be answered although it is not fresh any
-    more, by who asks the index for it behind the answer (RFC 5861)."""
+    """Unix time in seconds until which the stale page may be answered while it is revalidated in
+    the background (``stale-while-revalidate``, RFC 5861)."""
     checked: float | None = None
-    """Unix time in seconds at which the origin last vouched for the page; None: it always does."""
+    """Unix time in seconds at which the origin last sent or revalidated the page; None: always."""
     not_after: float | None = None
     """Unix time in seconds at which a policy's verdict on the page may change: no answer made
     from the page is given then or later. None: never."""
@@ -162,7 +164,7 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     meta: Mapping[str, Any] = _NOTHING
     """Keys of ``meta`` beside ``api-version``, such as ``_last-serial``."""
     extra: Mapping[str, Any] = _NOTHING
-    """Top-level keys that this version does not know; they come out again in JSON."""
+    """Top-level keys that this program does not know; repeated in JSON."""
 
     @cached_property
     def _by_name(self) -> dict[str, File]:
@@ -188,7 +190,7 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
         raise NoSuchFile(self.project, filename)
 
     def keep(self, test: Callable[[File], bool]) -> ProjectPage:
-        """The page with only the files that pass; itself if all do."""
+        """The page with only the files that pass the test; the same object if all pass."""
         kept = tuple(file for file in self.files if test(file))
         if len(kept) == len(self.files):
             return self
@@ -198,7 +200,7 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
 
 
 def with_distributions(filename: str) -> Iterator[str]:
-    """The name itself, and those of the files that it lies beside as a sibling."""
+    """The name itself and, for the name of a sibling, the name of its distribution."""
     yield filename
     for suffix in (METADATA, PROVENANCE):
         if filename.endswith(suffix):

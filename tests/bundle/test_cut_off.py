@@ -72,7 +72,7 @@ async def test_a_delta_whose_base_was_purged_blocks_no_other(tmp_path: Path) -> 
     assert await seen(far) == await seen(cache)
 
 
-@pytest.mark.parametrize("room", [60, 100, 200, 300, 400])
+@pytest.mark.parametrize("room", [60, 100, 200, 300, 350])
 async def test_on_a_full_disk_it_says_so_and_completes_when_there_is_room(
     near: Near, tmp_path: Path, room: int
 ) -> None:
