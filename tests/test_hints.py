@@ -58,7 +58,7 @@ def test_files_to_be_copied_do_not_mention_how_they_were_tested() -> None:
     assert told == []
 
 
-def test_messages_hold_no_repr_of_an_exception() -> None:
+def test_messages_contain_no_repr_of_an_exception() -> None:
     told = [
         f"{name}: {found[0]}"
         for name, text in texts().items()

@@ -132,7 +132,7 @@ def test_sources_choose_what_they_need(near: Near, tmp_path: Path) -> None:
     assert "alpha-1.0.tar.gz" not in shown and "gamma" not in shown
 
 
-def test_sources_that_need_what_is_not_held_make_no_bundle(near: Near, tmp_path: Path) -> None:
+def test_sources_with_files_that_are_not_cached_make_no_bundle(near: Near, tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("alpha\nepsilon\n")
     file = tmp_path / "b"
     done = run("create", file, tmp_path / "requirements.txt", *of(near), status=1)

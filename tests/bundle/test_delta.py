@@ -56,7 +56,7 @@ async def weeks(tmp_path: Path) -> Weeks:
     return Weeks(tmp_path, upstream.url, first, second, served)
 
 
-async def test_it_carries_only_what_changed_and_lists_everything(weeks: Weeks) -> None:
+async def test_a_delta_carries_only_changed_files_and_lists_all(weeks: Weeks) -> None:
     manifest = weeks.second.manifest
     assert manifest.base == weeks.first.digest
     carried = {each.filename for each in manifest.files if each.sha256 in manifest.carried_files}

@@ -51,7 +51,7 @@ async def test_a_bare_directory(tmp_path: Path) -> None:
     assert "0 files written, 8 unchanged, 0 removed" in again.out
 
 
-async def test_all_that_is_held_and_the_private_directory(tmp_path: Path) -> None:
+async def test_the_whole_cache_and_the_private_directory(tmp_path: Path) -> None:
     upstream = await a_cache(tmp_path)
     make_wheel(tmp_path / "packages", "mine", "1.0")
     (await export(tmp_path, "tree", "--all", "--upstream", upstream)).succeeded()
@@ -86,7 +86,7 @@ async def test_what_sources_need_and_nothing_else(tmp_path: Path) -> None:
     assert files(tmp_path / "tree") == {"bar-1.0-py3-none-any.whl"}
 
 
-async def test_what_is_not_held_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+async def test_files_that_are_not_cached_are_named_and_nothing_is_written(tmp_path: Path) -> None:
     upstream = await a_cache(tmp_path)
     for source in (("--project", "baz"), ("baz>=1",)):
         done = await export(tmp_path, "tree", *source, "--upstream", upstream)
@@ -161,7 +161,7 @@ async def test_a_tree_inside_of_what_it_is_made_from_is_refused(
     assert len(list((tmp_path / "source").iterdir())) == 1
 
 
-async def test_a_folder_that_is_not_ours_is_refused(tmp_path: Path) -> None:
+async def test_a_folder_that_is_no_tree_of_waystation_is_refused(tmp_path: Path) -> None:
     make_wheel(tmp_path / "source", "foo", "1.0")
     (tmp_path / "site").mkdir()
     (tmp_path / "site/index.html").write_text("mine")
@@ -216,7 +216,7 @@ async def test_a_full_disk_is_reported_with_its_path(tmp_path: Path) -> None:
     assert (await export(tmp_path, "small/tree", "--from", "source")).status == 0
 
 
-async def test_nothing_held_is_no_reason_to_empty_a_tree(tmp_path: Path) -> None:
+async def test_an_empty_cache_does_not_empty_a_tree(tmp_path: Path) -> None:
     make_wheel(tmp_path / "source", "foo", "1.0")
     await export(tmp_path, "tree", "--from", "source")
     done = await export(tmp_path, "tree", "--all")

@@ -29,7 +29,7 @@ async def body(url: str, tls: ssl.SSLContext | bool = True) -> str:
         return await answer.text()
 
 
-async def test_it_says_where_it_listens_what_it_asks_and_what_to_give_to_installers(
+async def test_the_start_prints_address_upstream_and_settings_for_installers(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "packages").mkdir()
@@ -136,7 +136,7 @@ async def test_a_wrong_certificate_ends_with_2(tmp_path: Path) -> None:
     assert done.err.splitlines()[-1].startswith("waystation: tls_certificate: ")
 
 
-async def test_it_serves_https_by_setting(tmp_path: Path) -> None:
+async def test_https_is_served_by_setting(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     certificate, key = authority.issue("127.0.0.1")
     settings = {"WAYSTATION_TLS_CERTIFICATE": str(certificate), "WAYSTATION_TLS_KEY": str(key)}

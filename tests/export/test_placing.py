@@ -43,7 +43,7 @@ def place(root: Path, content: FileContent, how: Placement, *, verify: bool = Fa
 
 
 @pytest.mark.parametrize("how", Placement)
-def test_it_has_the_bytes_and_stays_as_it_is(tmp_path: Path, how: Placement) -> None:
+def test_a_placed_file_has_the_bytes_and_stays_unchanged(tmp_path: Path, how: Placement) -> None:
     content, root = source(tmp_path / "source"), tmp_path / "tree"
     assert place(root, content, how) == Changes(1, 0, 0)
     assert (root / PATH).read_bytes() == DATA

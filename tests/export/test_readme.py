@@ -197,7 +197,7 @@ def test_without_the_extra_it_is_shown_as_it_is() -> None:
     assert done.stdout == 'False <pre class="plain">*a* &lt;b&gt;</pre>\n'
 
 
-def test_the_rendering_process_needs_nothing_of_ours() -> None:
+def test_the_rendering_process_imports_nothing_of_proxy() -> None:
     """It is started by its path, where the product may not be importable."""
     assert rendering.__file__
     source = Path(rendering.__file__).read_text()

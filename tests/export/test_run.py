@@ -183,7 +183,7 @@ async def test_a_selection_is_all_there_is(tmp_path: Path) -> None:
     assert not (root / "simple/bar").exists()
 
 
-async def test_what_is_selected_and_not_held_is_named_and_nothing_is_written(
+async def test_selected_files_that_are_not_cached_are_named_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
@@ -237,7 +237,7 @@ async def test_a_wheel_with_metadata_of_another_project_promises_none(tmp_path: 
     assert not list((tmp_path / "tree/files").rglob("*.metadata"))
 
 
-async def test_all_that_a_cache_holds_with_what_upstream_said_of_it(tmp_path: Path) -> None:
+async def test_a_whole_cache_is_exported_with_its_upstream_facts(tmp_path: Path) -> None:
     async with Upstream() as upstream:
         wheel = make_wheel(tmp_path / "index", "foo", "1.0")
         proof = {"version": 1, "attestation_bundles": []}

@@ -21,7 +21,7 @@ def fill(root: Path, files: dict[str, bytes]) -> Changes:
         return tree.finish()
 
 
-def test_the_folder_is_made_and_holds_what_was_written(tmp_path: Path) -> None:
+def test_the_folder_is_made_and_has_the_written_files(tmp_path: Path) -> None:
     files = {"index.html": b"1", "simple/foo/index.html": b"2"}
     assert fill(tmp_path / "a" / "tree", files) == Changes(written=2, unchanged=0, removed=0)
     assert content(tmp_path / "a" / "tree") == files

@@ -66,7 +66,7 @@ async def test_the_change_is_refused_after_a_restart_too(site: MirrorSite) -> No
             assert await digests(it) == [old_digest]
 
 
-async def test_refused_bytes_do_not_pass_for_old_ones_that_are_not_held(site: MirrorSite) -> None:
+async def test_refused_bytes_are_not_served_in_place_of_uncached_old_ones(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open() as it:
         await it.page()

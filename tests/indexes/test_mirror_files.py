@@ -36,7 +36,7 @@ def listed(content: Path) -> tuple[bytes, str]:
     return data, sha256(data)
 
 
-async def test_a_file_is_fetched_once_and_then_held(site: MirrorSite) -> None:
+async def test_a_file_is_fetched_once_and_then_cached(site: MirrorSite) -> None:
     data, digest = listed(site.add(padding=300_000).content)
     async with site.open() as it:
         (file,) = (await it.page()).files
@@ -143,7 +143,7 @@ def site_path(site: MirrorSite) -> str:
     return site.upstream.shelf.files[NAME].path
 
 
-async def test_a_held_file_needs_no_upstream_at_all(site: MirrorSite) -> None:
+async def test_a_cached_file_needs_no_upstream(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
@@ -195,7 +195,7 @@ async def test_replaced_bytes_have_addresses_of_their_own(site: MirrorSite) -> N
     assert site.upstream.count(FILES) == 2
 
 
-async def test_replaced_bytes_that_were_never_held_are_not_there(site: MirrorSite) -> None:
+async def test_replaced_bytes_that_were_never_cached_are_absent(site: MirrorSite) -> None:
     _, old_digest = listed(site.add().content)
     async with site.open(on_changed_file="accept") as it:
         await it.page()
@@ -322,7 +322,7 @@ async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: Mirror
 
 
 @pytest.mark.parametrize("hashes", [("md5",), ("sha512",), ("md5", "sha512"), ("sha384", "sha1")])
-async def test_files_without_sha256_are_verified_and_held(
+async def test_files_without_sha256_are_verified_and_cached(
     site: MirrorSite, hashes: tuple[str, ...]
 ) -> None:
     data = site.add(hashes=hashes).content.read_bytes()
@@ -354,7 +354,7 @@ async def plain(site: MirrorSite) -> File:
     return file
 
 
-async def test_a_file_without_digest_is_held_for_an_hour(site: MirrorSite) -> None:
+async def test_a_file_without_digest_is_cached_for_an_hour(site: MirrorSite) -> None:
     file = await plain(site)
     async with site.open() as it:
         site.clock.advance(3599)
@@ -517,7 +517,7 @@ async def test_a_damaged_file_that_upstream_does_not_give_is_upstreams_error(
             await it.get(NAME, digest)
 
 
-async def test_the_store_never_holds_more_than_it_may_while_files_arrive(site: MirrorSite) -> None:
+async def test_the_store_stays_within_its_limit_while_files_arrive(site: MirrorSite) -> None:
     for number in range(12):
         made = site.add(f"{number}.0", padding=200_000).content
     limit = 4 * made.stat().st_size + 1000

@@ -38,7 +38,7 @@ async def settled(it: OpenMirror) -> None:
     await it.settled()
 
 
-async def test_metadata_is_fetched_once_and_then_held(site: MirrorSite) -> None:
+async def test_metadata_are_fetched_once_and_then_cached(site: MirrorSite) -> None:
     wheel = site.add()
     async with site.open() as it:
         file = await listed(it)
@@ -144,7 +144,7 @@ async def test_two_wheels_of_one_version_have_each_their_own(site: MirrorSite) -
             assert await it.read(files[wheel.content.name], META) == wheel.metadata
 
 
-async def test_metadata_without_digest_is_taken_and_held_with_its_wheel(site: MirrorSite) -> None:
+async def test_metadata_without_digest_are_cached_with_their_wheel(site: MirrorSite) -> None:
     wheel = site.add(**NO_DIGEST)
     async with site.open() as it:
         file = await listed(it)
@@ -235,7 +235,7 @@ def text_of(number: int = 1) -> bytes:
     return json.dumps(proof(number)).encode()
 
 
-async def test_provenance_is_held_for_ten_minutes(site: MirrorSite) -> None:
+async def test_provenance_is_cached_for_ten_minutes(site: MirrorSite) -> None:
     site.add(provenance=proof(1))
     async with site.open() as it:
         file = await listed(it)

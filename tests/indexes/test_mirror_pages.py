@@ -26,7 +26,7 @@ async def test_a_fresh_page_is_answered_without_asking(site: MirrorSite) -> None
     assert site.upstream.count(PAGE) == 1
 
 
-async def test_a_page_says_until_when_it_holds_and_when_it_was_checked(site: MirrorSite) -> None:
+async def test_a_page_says_until_when_it_is_fresh_and_when_it_was_checked(site: MirrorSite) -> None:
     site.add()
     async with site.open() as it:
         page = await it.page()
@@ -86,7 +86,7 @@ async def test_new_versions_are_listed_after_the_lifetime(site: MirrorSite) -> N
         ("no-store, max-age=300", {"page_ttl_min": 20}, 20),
     ],
 )
-async def test_upstream_says_how_long_a_page_holds_within_bounds(
+async def test_upstream_decides_how_long_a_page_is_fresh_within_bounds(
     site: MirrorSite, control: str | None, settings: dict[str, float], lifetime: float
 ) -> None:
     site.add()

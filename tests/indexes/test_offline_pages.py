@@ -32,7 +32,7 @@ async def warmed(site: MirrorSite, **listed: Any) -> tuple[File, File]:
     return one, two
 
 
-async def test_pages_list_what_is_held_however_old(site: MirrorSite) -> None:
+async def test_pages_list_the_cached_files_of_any_age(site: MirrorSite) -> None:
     one, _ = await warmed(site)
     with connections() as seen:
         async with site.open(offline=True) as it:
@@ -47,7 +47,7 @@ async def test_pages_list_what_is_held_however_old(site: MirrorSite) -> None:
 
 
 @pytest.mark.parametrize("hashes", [("sha512",), ("md5",), ()])
-async def test_files_without_sha256_are_listed_if_they_are_held(
+async def test_files_without_sha256_are_listed_if_they_are_cached(
     site: MirrorSite, hashes: tuple[str, ...]
 ) -> None:
     one, two = await warmed(site, hashes=hashes)
@@ -86,7 +86,9 @@ async def test_a_file_that_is_not_cached_is_absent_at_once_with_the_reason(
     assert seen == []
 
 
-async def test_metadata_that_is_not_held_is_read_from_the_held_wheel(site: MirrorSite) -> None:
+async def test_metadata_that_are_not_cached_are_read_from_the_cached_wheel(
+    site: MirrorSite,
+) -> None:
     one, _ = await warmed(site)
     async with site.open(offline=True) as it:
         text = await it.read(one, ".metadata")

@@ -132,7 +132,7 @@ async def test_what_was_used_last_stays_longest(rig: MemoryRig) -> None:
     assert rig.memory.get(ProjectName("two")) is None
 
 
-async def test_a_page_that_upstream_sends_meanwhile_is_not_overwritten(rig: MemoryRig) -> None:
+async def test_a_newer_page_of_upstream_is_not_overwritten(rig: MemoryRig) -> None:
     await rig.keep(1)
     await rig.memory.close()
     rig.memory = rig.make()

@@ -12,7 +12,7 @@ ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 
 @pytest.mark.parametrize("offline", [False, True])
-async def test_held_files_that_vanished_are_shown_as_yanked_if_set(
+async def test_cached_files_removed_upstream_are_shown_as_yanked_if_set(
     site: MirrorSite, offline: bool
 ) -> None:
     old = site.add().content.read_bytes()
@@ -47,7 +47,7 @@ async def test_removed_files_are_hidden_by_default_and_still_served(site: Mirror
         assert await it.get(ONE, file.address_digest) == listed.content.read_bytes()
 
 
-async def test_what_is_not_held_is_not_shown(site: MirrorSite) -> None:
+async def test_removed_files_that_are_not_cached_are_not_shown(site: MirrorSite) -> None:
     site.add()
     site.add("2.0")
     async with site.open(vanished_files="show") as it:

@@ -58,7 +58,7 @@ async def test_a_page_is_rechecked_shortly_before_it_expires_and_not_earlier(
     assert len(index.asked) == 1
 
 
-async def test_it_is_kept_fresh_for_an_hour_after_it_was_last_asked_for(
+async def test_a_page_is_kept_fresh_for_an_hour_after_its_last_request(
     index: Index, refresher: Refresher, clock: Clock
 ) -> None:
     refresher.requested(DEMO, index.made())

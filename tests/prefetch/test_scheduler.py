@@ -62,7 +62,7 @@ async def test_nothing_begins_before_the_caller_has_returned_to_the_loop(guesses
     await until(lambda: guesses.begun == ["a"])
 
 
-async def test_a_pause_is_not_made_longer_by_what_comes_meanwhile(guesses: Guesses) -> None:
+async def test_a_pause_is_not_made_longer_by_later_work(guesses: Guesses) -> None:
     guesses.add("first", pause=0.01)
     for number in range(20):
         guesses.add(number, pause=600.0)

@@ -93,7 +93,7 @@ def test_another_extra_makes_known_requirements_unknown() -> None:
     assert not session.need(BAR, need(DEMO, "", "fast"))
 
 
-def test_it_is_predictable_until_more_choices_were_wrong_than_right() -> None:
+def test_a_client_is_predictable_until_more_choices_were_wrong_than_right() -> None:
     session = Session(None)
     for number in range(3):
         session.choose(DEMO, "expected")

@@ -87,7 +87,7 @@ async def test_options_count_for_every_part() -> None:
 
 
 @pytest.mark.parametrize("count", [MAX_TRIES, 1000])
-async def test_it_is_not_asked_for_ever(count: int) -> None:
+async def test_the_number_of_resolver_runs_is_bounded(count: int) -> None:
     names = [f"p{number}" for number in range(count)]
     resolver = Resolver(*names)
     assert await told(requirements(*names), resolver)

@@ -19,7 +19,7 @@ def pinned(digest: str) -> PinnedFile:
     return PinnedFile(FOO, "1", "foo-1.tar.gz", {"sha256": digest}, None, ())
 
 
-def test_joined_wants_hold_each_thing_once_in_order() -> None:
+def test_joined_requirements_list_each_once_in_order() -> None:
     one, other = (
         SourceRequirements(files=(pinned("a"), pinned("b"))),
         SourceRequirements(files=(pinned("b"), pinned("c"))),

@@ -20,7 +20,7 @@ class Work:
         await self.gate.wait()
 
 
-async def test_it_begins_later_and_once_for_each_key() -> None:
+async def test_work_begins_after_the_caller_returns_and_once_for_each_key() -> None:
     work = Work()
     work.gate.set()
     behind = BackgroundQueue(work, delay=0.01)

@@ -47,7 +47,7 @@ def test_the_files_of_a_living_process_stay_and_those_of_a_killed_one_go(tmp_pat
     assert remove_abandoned(tmp_path) == 1
 
 
-def test_a_file_named_for_a_process_number_in_use_is_removed_all_the_same(tmp_path: Path) -> None:
+def test_a_file_of_a_dead_process_is_removed_though_its_number_is_in_use(tmp_path: Path) -> None:
     fd, path = open_spool(tmp_path)
     os.close(fd)
     assert path.name.startswith(f"{os.getpid()}-")
@@ -62,7 +62,7 @@ def test_foreign_files_links_and_pipes_stay(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_folder_that_is_not_there_holds_no_leftovers(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_leftovers(tmp_path: Path) -> None:
     assert remove_abandoned(tmp_path / "none") == 0
 
 

@@ -56,7 +56,7 @@ async def test_any_range_of_a_blob_is_the_same_slice_of_its_bytes(
         assert blob.size == await blob.length() == len(CONTENT)
 
 
-async def test_bytes_that_are_not_in_memory_are_read_all_the_same(path: Path) -> None:
+async def test_bytes_that_are_not_in_memory_are_read_from_disk(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

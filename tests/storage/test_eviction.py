@@ -155,7 +155,7 @@ async def test_between_two_looks_nothing_is_looked_at(cache: Cache) -> None:
     assert len(cache.left()) == 90
 
 
-async def test_the_limit_holds_put_by_put(cache: Cache) -> None:
+async def test_the_limit_is_kept_at_every_put(cache: Cache) -> None:
     evictor = cache.evictor(10 * SIZE)
     await evictor.enforce()
     for number in range(20, 60):

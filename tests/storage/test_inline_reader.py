@@ -25,7 +25,7 @@ def inline(tmp_path: Path, database: Database) -> InlineReader:
     return InlineReader(tmp_path / "records", database.current_if_open)
 
 
-def test_it_opens_nothing_by_itself(inline: InlineReader, tmp_path: Path) -> None:
+def test_the_inline_reader_creates_no_database(inline: InlineReader, tmp_path: Path) -> None:
     with pytest.raises(NeedsThread):
         inline.get("a")
     assert list(tmp_path.iterdir()) == []

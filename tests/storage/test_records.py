@@ -45,7 +45,7 @@ async def test_what_was_put_is_there_until_it_is_forgotten(records: Records) -> 
     assert await records.get(Key.parse("page/a")) is None
 
 
-async def test_it_survives_a_restart(records: DiskRecords, tmp_path: Path) -> None:
+async def test_records_survive_a_restart(records: DiskRecords, tmp_path: Path) -> None:
     await records.put(Key.parse("page/a"), BIG)
     again = DiskRecords(tmp_path / "records")
     assert await again.get(Key.parse("page/a")) == BIG
@@ -132,7 +132,7 @@ async def test_values_and_keys_of_other_kinds_are_refused(records: DiskRecords) 
         await records.put(b"page/a", b"x")  # type: ignore[arg-type]
 
 
-async def test_a_write_that_waits_holds_up_no_read_and_is_a_log_line(
+async def test_a_waiting_write_delays_no_read_and_is_logged(
     records: Records, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await records.put(Key.parse("page/a"), b"old")
@@ -161,7 +161,7 @@ async def test_a_write_that_waits_holds_up_no_read_and_is_a_log_line(
         ("PRAGMA journal_mode=DELETE", "BEGIN EXCLUSIVE"),
     ],
 )
-async def test_a_locked_database_holds_up_the_first_use_for_a_second_not_a_minute(
+async def test_a_locked_database_delays_the_first_use_by_a_second_not_a_minute(
     tmp_path: Path, lock: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     before = DiskRecords(tmp_path / "records")

@@ -220,7 +220,7 @@ async def test_when_upstream_ignores_the_range_it_goes_on_without_a_seam(it: Dow
     assert it.upstream.count("x-1.0") == 2
 
 
-async def test_bytes_that_were_replaced_meanwhile_are_never_joined_to_the_old(
+async def test_replaced_bytes_are_never_joined_to_the_old_ones(
     it: DownloadRig,
 ) -> None:
     gate = asyncio.Event()

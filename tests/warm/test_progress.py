@@ -40,7 +40,7 @@ def test_lines_show_files_bytes_rate_and_time_left() -> None:
     assert "\r" not in to.getvalue() and "\x1b" not in to.getvalue()
 
 
-def test_what_is_held_takes_no_time() -> None:
+def test_cached_files_do_not_count_for_the_time_left() -> None:
     to = io.StringIO()
     shown = LineDisplay(to, lambda: 1.0)
     with shown.fetching(NEEDS):

@@ -165,7 +165,7 @@ async def test_what_is_missing_can_be_warmed_whatever_the_targets(here: WarmSite
     assert (await here.ready(lock, to=TARGETS)).complete
 
 
-async def test_it_installs_what_is_wanted_for_this_machine(here: WarmSite) -> None:
+async def test_ready_installs_for_this_machine(here: WarmSite) -> None:
     here.wheel("top", requires=["built"])
     here.sdist("built", build_requires=["tool"])
     here.wheel("tool")
@@ -187,7 +187,7 @@ async def test_what_a_back_end_asks_for_when_it_runs_is_found_by_installing(here
     assert (await here.ready(source, to=HERE, install=True)).complete
 
 
-async def test_it_does_not_install_for_another_machine(here: WarmSite) -> None:
+async def test_ready_does_not_install_for_another_machine(here: WarmSite) -> None:
     with pytest.raises(ConfigurationError, match="this machine is not one of the targets"):
         await here.ready("top", to=choice(("3.12",), (WINDOWS,)), install=True)
 

@@ -147,7 +147,7 @@ async def test_what_lies_beside_a_file_is_stored_too(here: WarmSite) -> None:
             assert b"".join([piece async for piece in artifact.blob.chunks()])
 
 
-async def test_what_is_held_is_not_fetched_again(here: WarmSite) -> None:
+async def test_cached_files_are_not_fetched_again(here: WarmSite) -> None:
     here.wheel("top", requires=["dep"])
     here.wheel("dep")
     first = await here.warm("top")

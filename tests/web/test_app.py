@@ -185,7 +185,7 @@ async def test_with_a_prefix_everything_is_there_twice(stock: FakeIndex) -> None
         assert (await site.get("/b/simple/foo/")).status == 404
 
 
-async def test_a_prefix_that_looks_like_ours_does_not_hide_anything(stock: FakeIndex) -> None:
+async def test_a_prefix_like_an_own_path_hides_nothing(stock: FakeIndex) -> None:
     stock.page_of("foo")
     async with serving(stock, prefix="/simple") as site:
         assert (await site.get("/simple/foo/")).status == 200

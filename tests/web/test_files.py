@@ -157,7 +157,7 @@ async def test_several_unknown_and_malformed_ranges_are_ignored(
         ("nonsense", 200),
     ],
 )
-async def test_if_range_holds_only_for_the_same_bytes(
+async def test_if_range_is_met_only_by_the_same_bytes(
     site: Site, laid: Laid, condition: str, status: int
 ) -> None:
     headers = {"Range": "bytes=10-19", "If-Range": condition}

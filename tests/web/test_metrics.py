@@ -32,7 +32,7 @@ async def shown(site: Site) -> Shown:
     return read((await site.get("/metrics")).body.decode())
 
 
-async def test_it_is_what_monitoring_systems_read(site: Site) -> None:
+async def test_the_metrics_are_in_the_format_of_prometheus(site: Site) -> None:
     answer = await site.get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
@@ -43,7 +43,7 @@ async def test_it_is_what_monitoring_systems_read(site: Site) -> None:
     assert len({each.name for each in families}) == len(families) > 5
 
 
-async def test_it_takes_no_other_method_than_the_rest(site: Site) -> None:
+async def test_the_metrics_accept_the_methods_of_other_paths(site: Site) -> None:
     assert (await site.get("/metrics", "HEAD")).body == b""
     assert (await site.get("/metrics", "POST")).status == 405
 

@@ -76,7 +76,7 @@ def test_an_empty_file_has_no_part() -> None:
         assert evaluate("GET", CIMultiDict({"Range": wanted}), 0, TAG, WHEN) == UNSATISFIABLE
 
 
-def test_without_tag_and_date_no_condition_holds() -> None:
+def test_without_tag_and_date_no_condition_is_met() -> None:
     for name in ("If-None-Match", "If-Modified-Since"):
         assert evaluate("GET", CIMultiDict({name: TAG}), 1000).status == 200
     assert evaluate("GET", CIMultiDict({"Range": "bytes=0-1", "If-Range": TAG}), 1000).status == 200

@@ -180,7 +180,7 @@ async def test_a_crowd_gets_what_lies_in_the_file(crowd: list[Pair], tmp_path: P
         assert await each.received(4) == b"next"
 
 
-async def test_nothing_is_held_back_of_little_or_where_one_is_left(
+async def test_nothing_is_corked_for_small_files_or_a_single_connection(
     crowd: list[Pair], tmp_path: Path
 ) -> None:
     with opened(tmp_path / "file", bytes(PIECE_SIZE)) as fd, sendings(crowd[:1]) as (sending,):

@@ -219,7 +219,7 @@ async def test_half_a_file_is_not_listed_even_when_it_is_closed(
     assert await names(local) == [W1]
 
 
-async def test_a_file_that_is_overwritten_is_not_listed_meanwhile(
+async def test_a_file_is_not_listed_while_it_is_overwritten(
     local: LocalDirectory, root: Path
 ) -> None:
     content = make_wheel(root, "foo", "1.0").read_bytes()

@@ -447,6 +447,6 @@ async def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureF
     assert caplog.text.count("private can be read again") == 1
 
 
-def test_it_is_an_index(tmp_path: Path) -> None:
+def test_a_local_directory_is_an_index(tmp_path: Path) -> None:
     index: Index = LocalDirectory("private", tmp_path, CountedRecords(), Heard())
     assert index.name == "private"

@@ -127,7 +127,7 @@ async def test_a_dry_run_lists_and_changes_nothing(
 
 
 @pytest.mark.parametrize("how", ["not listed", "not there", "no wheel"])
-async def test_what_has_to_be_read_for_its_metadata_is_new_all_the_same(
+async def test_a_file_read_for_its_metadata_still_counts_as_new(
     here: WarmSite, clock: Clock, how: str
 ) -> None:
     files = {here.sdist("top")}
