@@ -82,11 +82,13 @@ async def test_totals_come_first_and_then_one_line_for_each_thing(here: WarmSite
     source = here.source("requirements.txt", "top\nnone>=1\n")
     for command in ("ready", "warm", "ready"):
         done = await run(here, command, source, *LINUX)
-        told = (done.err if command == "ready" else done.out + done.err).splitlines()
-        totals = [line for line in told if line.startswith(("not ready: ", "1 project, 2 files"))]
-        missing = [line for line in told if line.startswith("missing: none>=1: ")]
+        printed = (done.err if command == "ready" else done.out + done.err).splitlines()
+        totals = [
+            line for line in printed if line.startswith(("not ready: ", "1 project, 2 files"))
+        ]
+        missing = [line for line in printed if line.startswith("missing: none>=1: ")]
         assert (done.status, len(totals), len(missing)) == (1, 1, 1)
-        assert told.index(totals[0]) < told.index(missing[0])
+        assert printed.index(totals[0]) < printed.index(missing[0])
         note = "note: linux means manylinux_2_28_x86_64 (Linux with glibc 2.28 or newer"
         assert note in done.err
     done = await run(here, "ready", "top", *LINUX)
@@ -96,11 +98,11 @@ async def test_totals_come_first_and_then_one_line_for_each_thing(here: WarmSite
 async def test_the_list_for_warm_is_not_for_a_terminal(here: WarmSite) -> None:
     ours, theirs = os.openpty()
     process = await started(here, "ready", "none", *LINUX, stdout=theirs)
-    _, told = await asyncio.wait_for(process.communicate(), LIMIT)
+    _, printed = await asyncio.wait_for(process.communicate(), LIMIT)
     os.close(theirs)
     with os.fdopen(ours, "rb", buffering=0) as terminal, suppress(OSError):
         assert terminal.read(1) == b""
-    assert b"missing: none: " in told and b"`waystation warm`" in told
+    assert b"missing: none: " in printed and b"`waystation warm`" in printed
 
 
 async def test_latest_without_a_named_project_is_an_error(here: WarmSite) -> None:

@@ -29,7 +29,7 @@ def requirements(*lines: str) -> ResolverInput:
     return ResolverInput("given", "".join(f"{line}\n" for line in lines))
 
 
-async def told(
+async def errors_of(
     asked: ResolverInput, resolver: Resolver, *, known: str = "", suspects: str = ""
 ) -> dict[str, str]:
     found = await find_conflicting(asked, resolver, known.split(), suspects.split())
@@ -37,52 +37,52 @@ async def told(
 
 
 async def test_one_alone_is_at_fault() -> None:
-    assert await told(requirements("a"), Resolver("a")) == {"a": "no a"}
+    assert await errors_of(requirements("a"), Resolver("a")) == {"a": "no a"}
 
 
 async def test_none_is_at_fault_without_those_that_are_known() -> None:
-    assert await told(requirements("a", "b"), Resolver("a"), known="a") == {}
-    assert await told(requirements("a", "b"), Resolver("a", "b"), known="a") == {"b": "no b"}
+    assert await errors_of(requirements("a", "b"), Resolver("a"), known="a") == {}
+    assert await errors_of(requirements("a", "b"), Resolver("a", "b"), known="a") == {"b": "no b"}
 
 
 async def test_suspects_are_tried_first() -> None:
     names = [f"p{number}" for number in range(500)]
     resolver = Resolver("p3", "p77")
-    found = await told(requirements(*names), resolver, suspects="p3 p77")
+    found = await errors_of(requirements(*names), resolver, suspects="p3 p77")
     assert found == {"p3": "no p3", "p77": "no p3"}
     assert len(resolver.asked) == 3
-    found = await told(requirements(*names), Resolver("p3", "p77"), suspects="p3 p90")
+    found = await errors_of(requirements(*names), Resolver("p3", "p77"), suspects="p3 p90")
     assert found == {"p3": "no p3", "p77": "no p77"}, "others may be at fault instead"
 
 
 async def test_each_one_is_found_with_its_own_reason() -> None:
     names = [f"p{number}" for number in range(500)]
     resolver = Resolver("p3", "p77", "p499")
-    found = await told(requirements(*names), resolver)
+    found = await errors_of(requirements(*names), resolver)
     assert found == {"p3": "no p3", "p77": "no p77", "p499": "no p499"}
     assert len(resolver.asked) < MAX_TRIES
 
 
 async def test_those_that_exclude_each_other_share_their_reason() -> None:
     resolver = Resolver(together=({"c", "d"},))
-    assert await told(requirements("a", "b", "c", "d"), resolver) == {
+    assert await errors_of(requirements("a", "b", "c", "d"), resolver) == {
         "c": "not together",
         "d": "not together",
     }
-    far = await told(requirements("c", "a", "b", "d"), Resolver(together=({"c", "d"},)))
+    far = await errors_of(requirements("c", "a", "b", "d"), Resolver(together=({"c", "d"},)))
     assert {"c", "d"} <= far.keys() and set(far.values()) == {"not together"}
 
 
 async def test_what_is_wrong_beside_another_fault_is_found_too() -> None:
     resolver = Resolver("b", together=({"a", "d"},))
-    found = await told(requirements("a", "b", "c", "d"), resolver)
+    found = await errors_of(requirements("a", "b", "c", "d"), resolver)
     assert found["b"] == "no b"
     assert {"a", "d"} <= found.keys()
 
 
 async def test_options_count_for_every_part() -> None:
     resolver = Resolver("b")
-    await told(requirements("--no-binary c", "a", "b"), resolver)
+    await errors_of(requirements("--no-binary c", "a", "b"), resolver)
     assert {part.text.splitlines()[0] for part in resolver.asked} == {"--no-binary c"}
 
 
@@ -90,5 +90,5 @@ async def test_options_count_for_every_part() -> None:
 async def test_the_number_of_resolver_runs_is_bounded(count: int) -> None:
     names = [f"p{number}" for number in range(count)]
     resolver = Resolver(*names)
-    assert await told(requirements(*names), resolver)
+    assert await errors_of(requirements(*names), resolver)
     assert len(resolver.asked) <= MAX_TRIES

@@ -93,7 +93,7 @@ def test_requirements_before_a_head_are_for_the_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("--python 2.7\nfoo", "line 1: --python: 2.7"),
         ("\nfoo\n--python 3.11 --platform amiga\nfoo", "line 3: --platform: amiga"),
@@ -103,7 +103,7 @@ def test_requirements_before_a_head_are_for_the_command() -> None:
         ("--python 3.11\n\nfoo bar", "line 3: not a requirement"),
     ],
 )
-def test_a_damaged_list_is_reported_with_its_line(text: str, told: str) -> None:
+def test_a_damaged_list_is_reported_with_its_line(text: str, message: str) -> None:
     with pytest.raises(UnreadableSource) as raised:
         read_missing_list(document(text), ELSEWHERE, {})
-    assert f"given, {told}" in str(raised.value)
+    assert f"given, {message}" in str(raised.value)

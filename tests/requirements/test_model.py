@@ -35,9 +35,9 @@ def test_pinned_version_allows_a_file_with_any_of_its_digests() -> None:
     assert not version.allows({})
 
 
-@pytest.mark.parametrize(("line", "told"), [(3, "x.txt, line 3: no"), (None, "x.txt: no")])
-def test_unreadable_source_says_where(line: int | None, told: str) -> None:
-    assert str(UnreadableSource("x.txt", "no", line)) == told
+@pytest.mark.parametrize(("line", "message"), [(3, "x.txt, line 3: no"), (None, "x.txt: no")])
+def test_unreadable_source_says_where(line: int | None, message: str) -> None:
+    assert str(UnreadableSource("x.txt", "no", line)) == message
 
 
 def test_unreadable_source_keeps_passwords_to_itself() -> None:

@@ -48,6 +48,6 @@ async def run(
         return await sync(keeps, runner(proxy, clock, other), keeps, changes)
 
 
-def told(ran: list[KeepResult]) -> list[tuple[str, str]]:
+def changes_of(ran: list[KeepResult]) -> list[tuple[str, str]]:
     """What changed, with the file's name."""
     return [(each.change, each.filename) for each in all_changes(ran)]

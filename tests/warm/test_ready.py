@@ -141,7 +141,7 @@ async def test_damage_is_found_and_dropped(here: WarmSite) -> None:
     blob = here.store.path(hashlib.sha256(path.read_bytes()).hexdigest())
     good = blob.read_bytes()
     blob.write_bytes(good[:-1] + b"x")
-    assert (await here.ready("top")).complete, "without being told to, nothing is hashed"
+    assert (await here.ready("top")).complete, "without `verify`, nothing is hashed"
     line = f"top/top-1.0-py3-none-any.whl#{blob.name}"
     assert lines(await here.ready("top", verify=True)) == {line}
     assert not blob.exists()

@@ -70,17 +70,17 @@ def test_old_form_has_files_by_project_and_version() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "origin"),
     [
         ('git = "https://me:secret@example.com/x"', "git"),
         ('url = "https://me:secret@example.com/x.zip"', "an address"),
         ('path = "./x-1.0.tar.gz"', "a local file"),
     ],
 )
-def test_a_package_from_elsewhere_than_an_index_is_reported(line: str, told: str) -> None:
+def test_a_package_from_elsewhere_than_an_index_is_reported(line: str, origin: str) -> None:
     text = f'{END}[[package]]\nname = "foo"\nversion = "1"\n{line}\n'
     (skipped,) = read_pdm_lock(document(text), choice()).skipped
-    assert str(skipped) == f"given: foo: comes from {told}, not from an index"
+    assert str(skipped) == f"given: foo: comes from {origin}, not from an index"
 
 
 def test_what_builds_a_local_directory_is_wanted_too(tmp_path: Path) -> None:

@@ -47,15 +47,15 @@ def test_all_extras_and_groups_are_taken() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "origin"),
     [
         ('[packages.vcs]\ntype = "git"\nurl = "https://example.com/x"\ncommit-id = "a"\n', "git"),
         (f'[packages.archive]\nurl = "https://example.com/x.zip"\n{HASHES}\n', "an address"),
     ],
 )
-def test_a_package_from_elsewhere_than_an_index_is_reported(more: str, told: str) -> None:
+def test_a_package_from_elsewhere_than_an_index_is_reported(more: str, origin: str) -> None:
     (skipped,) = read_pylock(document(BEGIN + package(more)), choice()).skipped
-    assert str(skipped) == f"given: foo: comes from {told}, not from an index"
+    assert str(skipped) == f"given: foo: comes from {origin}, not from an index"
 
 
 def test_what_builds_a_local_directory_is_wanted_too(tmp_path: Path) -> None:

@@ -122,12 +122,12 @@ def test_broken_project_is_refused(text: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("extras", "groups", "told"), [(["c"], [], "no extra c"), ([], ["c"], "no group c")]
+    ("extras", "groups", "message"), [(["c"], [], "no extra c"), ([], ["c"], "no group c")]
 )
 def test_unknown_extra_or_group_is_refused(
-    extras: GroupSelection, groups: GroupSelection, told: str
+    extras: GroupSelection, groups: GroupSelection, message: str
 ) -> None:
-    with pytest.raises(UnreadableSource, match=told):
+    with pytest.raises(UnreadableSource, match=message):
         read_pyproject(document(TEXT), extras, groups)
 
 

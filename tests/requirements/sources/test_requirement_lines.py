@@ -38,7 +38,7 @@ def test_the_encoding_is_that_of_a_mark_or_comment_or_utf_8(content: bytes, gues
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"# coding: klingon\na", "unknown encoding klingon"),
         (b"# coding: hex\na", "unknown encoding hex"),
@@ -47,8 +47,8 @@ def test_the_encoding_is_that_of_a_mark_or_comment_or_utf_8(content: bytes, gues
         (b"\xef\xbb\xbf\xff", "not text in utf-8, the encoding that the file names"),
     ],
 )
-def test_a_text_in_another_encoding_than_it_says_is_refused(content: bytes, told: str) -> None:
-    with pytest.raises(UnreadableSource, match=told):
+def test_a_text_in_another_encoding_than_it_says_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(UnreadableSource, match=message):
         decode(document(content))
 
 
@@ -106,14 +106,14 @@ def test_options_may_be_spelled_in_every_way(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("-r", "line 1: argument -r/--requirement: expected one argument"),
         ("a --hash='secret", "line 1: options cannot be read"),
         ("a --pre=secret", "line 1: options cannot be read"),
     ],
 )
-def test_broken_line_is_reported_without_values(text: str, told: str) -> None:
+def test_broken_line_is_reported_without_values(text: str, message: str) -> None:
     with pytest.raises(UnreadableSource) as caught:
         parsed(text)
-    assert str(caught.value) == f"given, {told}"
+    assert str(caught.value) == f"given, {message}"

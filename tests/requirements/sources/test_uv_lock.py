@@ -101,7 +101,7 @@ def test_a_python_that_the_lock_excludes_is_reported(locked_project: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "origin"),
     [
         ('{ git = "https://user:secret@example.com/x?rev=1#abc" }', "git"),
         ('{ url = "https://example.com/foo-1.0.tar.gz" }', "url"),
@@ -110,12 +110,12 @@ def test_a_python_that_the_lock_excludes_is_reported(locked_project: Path) -> No
     ],
 )
 def test_a_package_from_elsewhere_than_an_index_is_reported_without_its_address(
-    source: str, told: str
+    source: str, origin: str
 ) -> None:
     entry = f'[[package]]\nname = "foo"\nversion = "1.0"\nsource = {source}\n'
     text = BEGIN + entry + ROOT % '{ name = "foo" }'
     (skipped,) = read_uv_lock(document(text), choice()).skipped
-    assert str(skipped) == f"given: foo: comes from {told}, not from an index"
+    assert str(skipped) == f"given: foo: comes from {origin}, not from an index"
 
 
 def test_conflicting_extras_are_all_kept() -> None:

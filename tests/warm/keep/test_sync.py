@@ -1,4 +1,4 @@
-"""Runs of keep tables: what is fetched, pinned and told after upstream has changed."""
+"""Runs of keep tables: what is fetched, pinned and reported after upstream has changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.clock import Clock
 from tests.support.content import read_blob
 from tests.support.distributions import make_wheel
 from tests.support.faults import Fault
-from tests.support.keep_tables import keep, opened, run, runner, told
+from tests.support.keep_tables import changes_of, keep, opened, run, runner
 from tests.support.requirement_sources import LINUX, WINDOWS, choice
 from tests.support.warm_site import WarmSite, names, warm_site
 
@@ -50,14 +50,14 @@ async def test_changes_upstream_since_the_last_run_are_fetched_and_reported(
     table = keep("top", latest=1)
     async with opened(here, clock, vanished_files=vanished) as proxy:
         first = await run(proxy, clock, table)
-        assert first[0].complete and told(first) == [("added", ONE)]
+        assert first[0].complete and changes_of(first) == [("added", ONE)]
         assert here.store.path(digest(one)).exists()
-        assert told(await run(proxy, clock, table)) == []
+        assert changes_of(await run(proxy, clock, table)) == []
         two = here.wheel("top", "2.0")
         here.upstream.remove(ONE)
         clock.advance(1)  # the page is still fresh to clients
         second = await run(proxy, clock, table)
-        assert told(second) == [("removed", ONE), ("added", TWO)]
+        assert changes_of(second) == [("removed", ONE), ("added", TWO)]
         assert here.store.path(digest(two)).exists()
         here.list(two, yanked="broken")
         clock.advance(1)
@@ -66,7 +66,7 @@ async def test_changes_upstream_since_the_last_run_are_fetched_and_reported(
             ("yanked", TWO, "broken")
         ]
         clock.advance(1)
-        assert told(await run(proxy, clock, table)) == []
+        assert changes_of(await run(proxy, clock, table)) == []
 
 
 async def test_a_file_removed_upstream_is_still_served_by_its_digest(
@@ -79,7 +79,7 @@ async def test_a_file_removed_upstream_is_still_served_by_its_digest(
         here.wheel("top", "2.0")
         here.upstream.remove(ONE)
         clock.advance(600)
-        assert ("removed", ONE) in told(await run(proxy, clock, table))
+        assert ("removed", ONE) in changes_of(await run(proxy, clock, table))
         clock.advance(600)
         await proxy.cache.evictor.enforce(10**6)
         artifact = await proxy.index.file(ProjectName("top"), ONE, digest(one))
@@ -97,10 +97,10 @@ async def test_a_removed_project_is_reported_once_its_removal_is_certain(
         here.upstream.pages.pop("dep", None)
         here.upstream.fault("/simple/dep/", Fault(status=404))
         clock.advance(1)
-        assert told(await run(proxy, clock, keep("top", "dep"))) == []
+        assert changes_of(await run(proxy, clock, keep("top", "dep"))) == []
         clock.advance(86400)
         ran = await run(proxy, clock, keep("top", "dep"))
-        assert told(ran) == [("removed", "dep-1.0-py3-none-any.whl")]
+        assert changes_of(ran) == [("removed", "dep-1.0-py3-none-any.whl")]
         assert not ran[0].complete
 
 
@@ -123,7 +123,7 @@ async def test_a_dry_run_lists_and_changes_nothing(
         clock.advance(1)
         assert len((await run(proxy, clock, table, dry=here.settings()))[0].fetched) == 1
         assert await proxy.cache.pins.all() == pins
-        assert told(await run(proxy, clock, table)) == [("added", TWO)]
+        assert changes_of(await run(proxy, clock, table)) == [("added", TWO)]
 
 
 @pytest.mark.parametrize("how", ["not listed", "not there", "no wheel"])
@@ -191,10 +191,10 @@ async def test_missing_files_are_reported_and_the_run_goes_on(here: WarmSite, cl
     async with opened(here, clock) as proxy:
         ran = await run(proxy, clock, keep("no-such-file.txt"), keep("top"), keep("other"))
         assert [each.complete for each in ran] == [False, False, True]
-        assert told(ran) == [("added", one.name)]
+        assert changes_of(ran) == [("added", one.name)]
         here.upstream.heal()
         clock.advance(1)
-        assert told(await run(proxy, clock, keep("top"))) == [("added", ONE)]
+        assert changes_of(await run(proxy, clock, keep("top"))) == [("added", ONE)]
 
 
 async def test_while_upstream_is_down_nothing_counts_as_removed(
@@ -206,7 +206,7 @@ async def test_while_upstream_is_down_nothing_counts_as_removed(
         here.upstream.fault("/simple/", Fault(status=500))
         clock.advance(3600)
         ran = await run(proxy, clock, keep("top"))
-        assert told(ran) == []
+        assert changes_of(ran) == []
         assert [lack.reason for lack in ran[0].missing] == [UNCONFIRMED]
 
 
