@@ -1,4 +1,4 @@
-"""The tree of indexes that settings describe: checked, and shown to people. Nothing is opened."""
+"""The tree of indexes that the settings describe, checked and as text. Nothing is opened."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.errors import ConfigurationError
 from proxy.upstream import Addresses
 
 DEFAULT_PACKAGES = Path("packages")
-"""The directory of private distributions that is served without a setting."""
+"""The directory of private distributions that is served if the settings name none."""
 SHORT_SETTINGS = (
     "packages",
     "legacy_files",
@@ -29,10 +29,10 @@ SHORT_SETTINGS = (
 
 
 class DefaultDirectory(LocalTable):
-    """The directory that is served without a setting: it may also be made later."""
+    """The directory that is served if the settings name none; it may be created later."""
 
     def is_missing(self) -> bool:
-        """Whether there is none so far; a link that leads nowhere is one that cannot be read."""
+        """Whether it does not exist so far; a dangling link exists, and cannot be read."""
         return self.path.is_file() or not os.path.lexists(self.path)
 
 
@@ -44,7 +44,7 @@ class IndexNode:
 
 
 def resolve_tree(settings: Settings) -> IndexNode:
-    """The index that is served, with those it is made of. Raises ``ConfigurationError``."""
+    """The served index and the indexes below it. Raises ``ConfigurationError``."""
     tables = settings.indexes or _expanded(settings)
     if settings.indexes:
         for name in SHORT_SETTINGS:
@@ -60,14 +60,14 @@ def resolve_tree(settings: Settings) -> IndexNode:
 
 
 def describe(node: IndexNode, depth: int = 0) -> Iterator[str]:
-    """The tree in lines, in the order of resolution."""
-    yield "  " * depth + f"{node.name}: {_words(node.table)}"
+    """The tree as lines of text, in the order of resolution."""
+    yield "  " * depth + f"{node.name}: {_description(node.table)}"
     for child in node.children:
         yield from describe(child, depth + 1)
 
 
 def leaves(node: IndexNode) -> Iterator[IndexNode]:
-    """The indexes that hold something themselves, in the order in which they are asked."""
+    """The indexes without indexes below them, in the order of resolution."""
     if not node.children:
         yield node
     for child in node.children:
@@ -75,7 +75,7 @@ def leaves(node: IndexNode) -> Iterator[IndexNode]:
 
 
 def _expanded(settings: Settings) -> dict[str, IndexTable]:
-    """The short form as the tables it stands for."""
+    """The tables that the short form of the settings means."""
     tables: dict[str, IndexTable] = {}
     kind = DefaultDirectory if settings.packages is None else LocalTable
     tables["private"] = kind(
@@ -129,7 +129,7 @@ def _node(
 
 
 def _check(name: str, table: MirrorTable, *, short: bool) -> None:
-    """What of an upstream's addresses would not do."""
+    """Check an upstream's addresses. Raises ``ConfigurationError``."""
     if table.url.query or table.url.fragment:
         key = "upstream" if short else f"indexes.{name}"
         problem = f"{without_credentials(table.url)} holds more than scheme, host and path"
@@ -142,7 +142,7 @@ def _check(name: str, table: MirrorTable, *, short: bool) -> None:
         raise ConfigurationError(key, str(error), remedy) from None
 
 
-def _words(table: IndexTable) -> str:
+def _description(table: IndexTable) -> str:
     if isinstance(table, LocalTable):
         missing = isinstance(table, DefaultDirectory) and table.is_missing()
         note = " (does not exist yet; it is read once it exists)" if missing else ""
@@ -154,7 +154,7 @@ def _words(table: IndexTable) -> str:
 
 
 def without_credentials(url: HttpUrl) -> str:
-    """The address as it may be shown."""
+    """The address as text, with credentials masked."""
     text = str(url)
     if url.username is None and url.password is None:
         return text

@@ -108,7 +108,7 @@ def open_upstream(
 
 
 def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | None]:
-    """Where the upstream is, without credentials, and those that are meant for it.
+    """The upstream's URL without credentials, and its credentials.
 
     Raises ``ConfigurationError``.
     """
@@ -199,7 +199,7 @@ def _options(settings: Settings) -> MirrorOptions:
 
 
 def _proxies(settings: Settings) -> Mapping[str, str]:
-    """Which outgoing proxy to take: the one that is set, else as the environment says."""
+    """The outgoing proxy of the settings, else those of the environment."""
     if settings.outgoing_proxy:
         return {"all": str(settings.outgoing_proxy)}
     return getproxies()
@@ -215,7 +215,7 @@ def _any_origin(origin: str) -> bool:
 
 
 def mirrored(settings: Settings) -> dict[str, UpstreamOrigin]:
-    """Every upstream index by its name in the settings. Raises ``ConfigurationError``."""
+    """Every mirrored upstream by index name. Raises ``ConfigurationError``."""
     found = {}
     for leaf in leaves(resolve_tree(settings)):
         if isinstance(leaf.table, MirrorTable):

@@ -60,7 +60,7 @@ class Proxy:
             directory.poll()
 
     def revalidate(self, index: str, project: ProjectName) -> None:
-        """Revalidate a stale page of that index in the background; for who has answered it."""
+        """Revalidate a stale page of that index in the background, after it was answered."""
         self._revalidations.add((index, project))
 
     async def forget(self, project: ProjectName | None = None) -> None:

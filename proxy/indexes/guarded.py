@@ -63,7 +63,7 @@ class Guarded:
         epoch: Callable[[], int] = lambda: 0,
     ) -> None:
         """``clock`` gives Unix time in seconds. ``epoch`` grows with every change of what the
-        policies know; whoever changes that announces ``PageChanged`` as well.
+        policies know; ``PageChanged`` has to be emitted with each such change.
         """
         self.index = index
         self.policies = tuple(policies)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import UnreadablePage
-from proxy.indexes.mirror.page_reading import ORDINARY, OTHER, PageReader
+from proxy.indexes.mirror.page_reading import MAX_ORDINARY_INLINE, MAX_OTHER_INLINE, PageReader
 from proxy.model import ProjectName, ProjectPage
 from tests.support.waiting import until
 
@@ -62,8 +62,9 @@ async def test_pages_of_all_sizes_are_read(document: bytes, content_type: str, c
 
 
 def test_both_ways_of_reading_are_tried_with_large_pages() -> None:
-    assert len(links(10)) < OTHER < len(links(100_000))
-    assert OTHER < len(listed(6_000, other=1)) < ORDINARY < len(listed(120_000))
+    assert len(links(10)) < MAX_OTHER_INLINE < len(links(100_000))
+    assert MAX_OTHER_INLINE < len(listed(6_000, other=1)) < MAX_ORDINARY_INLINE
+    assert len(listed(120_000)) > MAX_ORDINARY_INLINE
 
 
 HOSTILE = {

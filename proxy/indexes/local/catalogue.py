@@ -1,7 +1,6 @@
-"""What is known of the contents of local files, kept over restarts, so that each is read once.
+"""The catalogue of a local directory: digests and metadata of its files, kept over restarts.
 
-What is inside a local file: its digest, and what its metadata say. Blocking; each file is
-opened once for each state it is seen in.
+Each file is read once, and again only when its size, times or inode have changed.
 """
 
 from __future__ import annotations
@@ -37,11 +36,12 @@ from proxy.storage import FileIdentity, Key, Records, identity_of
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 4  # files read at the same time: enough for a disk, and threads are left for others
+_MAX_READS = 4
+"""Files that are read at the same time: enough for a disk, and leaves threads for other work."""
 
 
 class Remembered(msgspec.Struct):
-    """All of it, as one record."""
+    """The whole catalogue, as one record."""
 
     files: dict[str, Details] = {}
     """By ``folder/filename``."""
@@ -61,17 +61,17 @@ class Catalogue:
         self._learnt = 0
         self._saved = 0
         self._flights: SingleFlight[tuple[Place, FileIdentity], Details] = SingleFlight()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._turns = asyncio.Semaphore(_MAX_READS)
 
     async def load(self) -> None:
         data = await self._records.get(self._key)
         try:
             self._known = msgspec.msgpack.decode(data, type=Remembered) if data else Remembered()
         except msgspec.MsgspecError:
-            _log.warning("what was remembered of local files cannot be read; they are read anew")
+            _log.warning("the record of local files cannot be read: all files are read again")
 
     async def save(self, entries: Iterable[DirectoryEntry]) -> None:
-        """Remember what has become known, of these entries only."""
+        """Store the details of these entries, if any are new."""
         learnt = self._learnt
         if learnt == self._saved:
             return
@@ -89,9 +89,9 @@ class Catalogue:
         return found if found is not None and found.identity == entry.identity else None
 
     def named(self, place: Place, identity: FileIdentity) -> DistributionName | None:
-        """What a file's name says: as its content has confirmed it, else as it reads.
+        """Project and version of a file: as its content has confirmed, else as its name reads.
 
-        For any thread. Of thousands of files, looking it up takes a tenth of reading the names.
+        Thread-safe. A look-up takes a tenth of the time of parsing the name.
         """
         found = self._known.files.get(_name(place))
         if found is not None and found.identity == identity and found.project:
@@ -99,7 +99,7 @@ class Catalogue:
         return parse_filename(place[1])
 
     async def details(self, entry: DirectoryEntry) -> Details:
-        """Known, or read now, once for all who ask. Raises ``Unstable`` and ``OSError``."""
+        """The known details, or read now by one shared read. Raises ``Unstable``, ``OSError``."""
         if (found := self.known(entry)) is not None:
             return found
         return await self._flights.do((entry.place, entry.identity), lambda: self._read(entry))
@@ -107,7 +107,7 @@ class Catalogue:
     def uploaded(self, details: Details) -> str:
         """``upload-time`` (PEP 700): the file's time of modification when first seen.
 
-        Touching a file, or restoring it from a backup, does not make it new.
+        So a file that is touched, or restored from a backup, keeps its time.
         """
         known = self._known.uploaded.get(details.sha256)
         return known or self._moment(details.identity[1])
@@ -138,15 +138,15 @@ def _name(place: Place) -> str:
 
 
 class Unstable(Exception):
-    """The file is not, or no longer, what the directory showed."""
+    """The file has changed since the directory was listed."""
 
 
 class Details(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
-    """What is remembered of a file, as long as its identity is the same."""
+    """The details of a file, valid while its identity is the same."""
 
     identity: FileIdentity
     project: ProjectName | None = None
-    """None: it cannot be told."""
+    """None: unknown."""
     version: str = ""
     sha256: str = ""
     requires_python: str | None = None
@@ -189,7 +189,7 @@ def _describe(file: BufferedReader, entry: DirectoryEntry) -> Details:
     check_whole(file, entry.filename)
     said = parse_filename(entry.filename)
     if said is None:
-        raise UnusableArchive("its name tells no project and version")
+        raise UnusableArchive("its name does not have a project and a version")
     file.seek(0)
     details = Details(
         entry.identity, said.project, said.version, hashlib.file_digest(file, "sha256").hexdigest()
@@ -218,7 +218,7 @@ def _with_metadata(
 
 
 def _confirmed(file: BufferedReader, filename: str, details: Details) -> Details:
-    """Of all readings of the name, the one that the archive itself confirms."""
+    """The reading of the name that the archive's metadata confirm."""
     found = parse_metadata(read_sdist_metadata(file, filename), sdist=True)
     rest = version_for(filename, found.project)
     if rest is None or not same_version(rest, found.version):

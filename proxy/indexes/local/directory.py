@@ -1,6 +1,6 @@
-"""A directory of distributions as an index: what lies there is listed, and nothing else is asked.
+"""A directory of distributions as an index.
 
-How changes are noticed is in ``follow``, what is read of files in ``catalogue``.
+``follower`` notices changes, ``catalogue`` knows the contents of the files, ``page`` joins both.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ from proxy.storage import BytesBlob, Claims, DiskBlob, Key, RecordKind, Records,
 
 _log = logging.getLogger(__name__)
 
-_POLL_INTERVAL = (
-    5.0  # seconds between looks at what no event tells of, such as a mount in the root's place
-)
+_ROOT_CHECK_INTERVAL = 5.0
+"""Seconds between checks for changes without an event, such as a file system that is mounted on
+the root."""
 MAX_MISSES = 10_000
 """Projects that are remembered as absent; clients may ask for any name."""
-_LOG_ABOVE = 1000  # projects that are announced one by one
+_MAX_SINGLE_EVENTS = 1000
+"""Changed projects that are announced one by one; more are announced by one event for all."""
 
 
 class LocalDirectory:
-    """Files in ``root`` and in folders at any depth; a folder in the root claims its name.
+    """Lists the files in ``root`` and in folders at any depth.
 
-    A project that was ever here stays claimed, with an empty page, until ``release``. No answer
-    rests on a claim that is not stored. As long as the directory cannot be read, every question
-    raises ``IndexUnavailable``.
+    A folder in the root claims its name, also without files. A project that was ever here stays
+    claimed, with an empty page, until ``release``; a claim is stored before an answer is made
+    from it. While the directory cannot be read, every method raises ``IndexUnavailable``.
 
-    Where the kernel tells about changes, pages hold until ``PageChanged``, which ``poll``
-    emits; elsewhere each has to be asked for anew, and ``fresh_until`` has passed.
+    With inotify, a page is valid until ``PageChanged``, which ``poll`` emits; without,
+    ``fresh_until`` of each page has passed.
     """
 
     def __init__(
@@ -60,12 +61,12 @@ class LocalDirectory:
         rescan: float = 300.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``claims``: of the cache; without them names stay private as long as this object lives.
+        """``claims``: those of the cache; without, names stay private while this object lives.
 
-        ``optional``: until ``root`` is there for the first time, it counts as empty.
-        ``rescan``: seconds between full comparisons; ``clock``: Unix time in seconds.
+        ``optional``: until ``root`` exists for the first time, it counts as empty.
+        ``rescan``: seconds between full scans. ``clock``: Unix time in seconds.
         """
-        root = Path(os.path.abspath(root))  # noqa: PTH100 (links are followed each time anew)
+        root = Path(os.path.abspath(root))  # noqa: PTH100 (links are resolved at each scan)
         self._name = name
         self._events = events
         self._rescan = rescan
@@ -97,7 +98,7 @@ class LocalDirectory:
         return not self._follower.awaited
 
     async def open(self) -> None:
-        """Read names, and begin to read files. A directory that cannot be read is no error yet."""
+        """Read names, and start to read files. A directory that cannot be read is no error yet."""
         await self._catalogue.load()
         with contextlib.suppress(IndexUnavailable):
             await self._follower.settle()
@@ -116,7 +117,7 @@ class LocalDirectory:
         await self._follower.close()
 
     def poll(self) -> None:
-        """Announce what has changed since; for whoever keeps answers. Microseconds."""
+        """Emit ``PageChanged`` for the changes so far. Takes microseconds."""
         self._follower.poll()
 
     async def projects(self) -> Set[ProjectName]:
@@ -126,7 +127,7 @@ class LocalDirectory:
         return follower.table.claimed() | follower.skipped.claims | self._remembered()
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
-        """``checked_after`` changes nothing: each answer is checked when it is given."""
+        """``checked_after`` has no effect: each answer is checked when it is made."""
         found = await self._answer(project)
         self._events(PageAnswered(project, self._name, Outcome.LOCAL))
         return found.page
@@ -202,26 +203,26 @@ class LocalDirectory:
         )
 
     def _claims_certainly(self, project: ProjectName) -> bool:
-        """Whether it claims the name for good; what only its content will tell may be another's."""
+        """Whether the directory claims the name whatever the contents of its files are."""
         follower = self._follower
         return follower.table.claims(project, certainly=True) or project in follower.skipped.claims
 
     def _remembered(self) -> set[ProjectName]:
-        """Not while the directory is missing: the names are then withheld, and not empty."""
+        """Names of earlier files; none while the directory is missing: they are withheld then."""
         if self._follower.awaited:
             return set()
         return {ProjectName(name) for name in self._claims.of(self._root)}
 
     async def _store_claims(self) -> None:
-        """Before an answer that may rest on them: a process can be killed right after it."""
+        """Called before an answer that a claim decides: the process may be killed right after."""
         if self._claims.unsaved:
             await self._claims.save()
 
     def _forget(self, changes: Changes) -> None:
-        """Drop what was answered of these projects, remember that they are here, and tell."""
+        """Drop the pages of changed projects, claim their names, and emit ``PageChanged``."""
         table = self._follower.table
         self._claims.served.add(self._root)  # if it was awaited, it has just appeared
-        if changes is None or len(changes) > _LOG_ABOVE:
+        if changes is None or len(changes) > _MAX_SINGLE_EVENTS:
             found = table.claimed(certainly=True) | self._follower.skipped.claims
             self._claims.add(self._root, found)
             self._answers.clear()
@@ -233,8 +234,8 @@ class LocalDirectory:
             self._events(PageChanged(project))
 
     async def _tend(self) -> None:
-        """Read new files before they are asked for, and look for what no event tells of."""
-        tick, left = min(_POLL_INTERVAL, self._rescan), self._rescan
+        """Read new files before a request needs them, and check for changes without an event."""
+        tick, left = min(_ROOT_CHECK_INTERVAL, self._rescan), self._rescan
         while True:
             await self._contents.read_pending()
             await self._save()
@@ -262,4 +263,4 @@ class LocalDirectory:
 
 def _report(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
-        _log.error("a local directory is no longer looked after", exc_info=error)
+        _log.error("a local directory is no longer checked for changes", exc_info=error)

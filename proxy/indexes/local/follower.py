@@ -1,7 +1,7 @@
-"""Keeps a table of files in step with a directory: what changed before a request is seen by it.
+"""Keeps a table of files up to date with a directory: a request sees every earlier change.
 
-Where the kernel tells about changes, a request costs one read of a queue, and only what has
-changed is looked at again. Elsewhere it costs the stats of the root and of one project's files.
+With inotify a request costs one look at a queue, and only changed entries are scanned again.
+Without, it costs the stats of the root and of one project's files.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class Follower:
-    """The table, marks of what has to be looked at again, and who is told of what has changed."""
+    """The table, the marks of entries to scan again, and the callback for changed projects."""
 
     def __init__(
         self,
@@ -39,13 +39,14 @@ class Follower:
         announce: Callable[[Changes], None],
         optional: bool = False,
     ) -> None:
-        """``optional``: until the root is there for the first time, it counts as empty."""
+        """``announce`` is called with the projects that have changed. ``optional``: until the root
+        exists for the first time, it counts as empty."""
         self.table = DirectoryTable()
         self.watching = watch
-        """Whether the kernel tells about changes; else each request has to look."""
+        """Whether inotify reports changes; else each request checks for them."""
         self.skipped = SkipLog(name, self.table.claims)
         self.awaited = optional
-        """Whether there has been no root so far, and need not be one."""
+        """Whether the root is optional and has not existed so far."""
         self.generation = 0
         """Goes up whenever an answer that was made before may be wrong."""
         self._name = name
@@ -58,11 +59,11 @@ class Follower:
         self._next_root_check = 0.0
         self._surveys = 0
         self._trouble = ""
-        self._lock = asyncio.Lock()  # whoever holds it changes the table
+        self._lock = asyncio.Lock()  # held while the table changes
         self._survey_lock = asyncio.Lock()  # taken inside the other one, or alone
 
     def poll(self) -> bool:
-        """Take note of what has changed; reads a queue, never waits. False: there is no root."""
+        """Read the queue of changes, without waiting. False: there is no root yet."""
         if self.awaited and not self._has_appeared():
             return False
         if self._watch and self._watch.has_events(0):
@@ -84,7 +85,7 @@ class Follower:
         if marks := watch.read():
             self._marks.add(marks)
             self._meanwhile.add(marks)
-            self._tell(self.table.affected(marks))
+            self._announce_changes(self.table.affected(marks))
 
     def _has_appeared(self) -> bool:
         """Whether an optional root is there now; looks at most each ``ROOT_CHECK_INTERVAL``."""
@@ -95,7 +96,7 @@ class Follower:
         if not self._tree.exists():
             return False
         self.awaited = False
-        self._tell(None)
+        self._announce_changes(None)
         return True
 
     async def settle(self, project: ProjectName | None = None) -> None:
@@ -113,7 +114,7 @@ class Follower:
                 await self._catch_up()
 
     async def recheck(self) -> None:
-        """Compare everything, for what no event told; requests are answered meanwhile.
+        """Scan everything, for changes without an event; requests are answered meanwhile.
 
         Raises ``IndexUnavailable``.
         """
@@ -144,26 +145,26 @@ class Follower:
         await self.settle()
 
     async def release(self, project: ProjectName) -> None:
-        """Give up what was claimed by files that could not be listed, once none is here."""
+        """Give up the claims of files that are not listed, if none of them exists any more."""
         marks = Marks(files=self.skipped.places(project))
         with suppress(OSError):  # what cannot be looked at may still be there
             seen = await asyncio.to_thread(self._tree.scan_marked, marks, (), None)
             self.skipped.forget(project, [at for at, found in seen.files.items() if found is None])
 
     def doubt(self, entry: DirectoryEntry) -> None:
-        """Look at it again before the next answer, and keep none that is made now."""
+        """Scan the entry again before the next answer; answers made now are not kept."""
         self.generation += 1
         self._marks.files.add(entry.place)
 
     def confirm(self, entry: DirectoryEntry, project: ProjectName) -> None:
-        """Give the file to the project that its content, now read, has told."""
+        """Assign the file to the project that its content names."""
         if not entry.certain and self.table.get(entry.place) == entry:
             confirmed = msgspec.structs.replace(entry, project=project, certain=True)
-            self._tell(self.table.put(entry.place, confirmed))
+            self._announce_changes(self.table.put(entry.place, confirmed))
 
     def skip(self, skipped: RejectedFile) -> None:
         """The file is not listed, and still claims its projects."""
-        self._tell(self.skipped.add(skipped))
+        self._announce_changes(self.skipped.add(skipped))
 
     def being_written(self, entry: DirectoryEntry) -> bool:
         return self._watch is not None and entry.place in self._watch.writing
@@ -181,7 +182,7 @@ class Follower:
             return Marks(everything=True)
 
     async def _catch_up(self) -> None:
-        """Look at all that is marked; the marks stay where that fails or is given up."""
+        """Scan what is marked; the marks stay if that fails or is cancelled."""
         marks, self._marks = self._marks, Marks()
         try:
             if marks.everything:
@@ -190,7 +191,7 @@ class Follower:
                 await self._look(marks)
         except OSError as error:
             self._marks.everything = True
-            self._lose(error.strerror or str(error))
+            self._report_unreadable(error.strerror or str(error))
             raise IndexUnavailable(self._name, self._trouble) from error
         except BaseException:
             self._marks.add(marks)
@@ -211,7 +212,7 @@ class Follower:
             self._take(seen)
 
     async def _start_over(self) -> None:
-        """Watch and list everything anew."""
+        """Watch and list everything again."""
         old, self._watch = self._watch, None
         try:
             async with self._survey_lock:
@@ -225,7 +226,7 @@ class Follower:
             return
         self._surveys += 1
         self._take(found, everything=True)
-        self._tell(None)
+        self._announce_changes(None)
         if self._trouble:
             _log.info("%s can be read again", self._name)
             self._trouble = ""
@@ -233,16 +234,16 @@ class Follower:
     def _take(self, seen: Seen, *, everything: bool = False) -> None:
         changes = self.table.take(seen, everything=everything)
         claimed = {project for skipped in seen.skipped() for project in self.skipped.add(skipped)}
-        self._tell(changes if changes is None else changes | claimed)
+        self._announce_changes(changes if changes is None else changes | claimed)
 
     def _forget_writers(self) -> None:
-        """Who has not closed a file for so long may never do; whoever still writes is noticed."""
+        """Treat files as written that were not closed for long; a further write is noticed."""
         if self._watch and self._watch.writing:
             written = Marks(files=self._watch.writing.copy())
             self._watch.writing.clear()
-            self._tell(self.table.affected(written))
+            self._announce_changes(self.table.affected(written))
 
-    def _tell(self, changes: Changes) -> None:
+    def _announce_changes(self, changes: Changes) -> None:
         if changes is None or changes:
             self.generation += 1
             self._announce(changes)
@@ -251,8 +252,8 @@ class Follower:
         self.watching = False
         _log.warning("%s: each request looks for changes by itself, since %s", self._name, error)
 
-    def _lose(self, trouble: str) -> None:
+    def _report_unreadable(self, trouble: str) -> None:
         if trouble != self._trouble:
             _log.warning("%s cannot be read: %s", self._name, trouble)
             self._trouble = trouble
-            self._tell(None)
+            self._announce_changes(None)

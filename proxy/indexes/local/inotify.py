@@ -1,7 +1,7 @@
-"""What the kernel tells about changes in a directory (inotify), as places to be looked at again.
+"""Watches directories with inotify; turns events into marks of entries to scan again.
 
-The kernel queues an event before the change's system call returns, so whoever reads the queue
-afterwards has seen the change. Linux only; elsewhere ``Watch`` raises ``CannotWatch``.
+The kernel queues an event before the system call that made the change returns, so a later read
+of the queue always includes the change. Linux only; elsewhere ``Watch`` raises ``CannotWatch``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from typing import Any
 from proxy.distributions import kind_of, looks_like_distribution
 from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, Place, joined
 
-_BUFFER = 64 * 1024  # bytes
-_READS = 64  # empty any queue of usual length, and end even if events come faster than that
+_BUFFER_SIZE = 64 * 1024
+"""Bytes of events that are read at a time."""
+_MAX_READS = 64
+"""Reads of the queue in one go, so that the loop ends even if events come faster than it reads."""
 _SCARCE = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS}
 
 
@@ -29,14 +31,14 @@ class CannotWatch(Exception):
 
 @dataclass
 class Marks:
-    """What has to be looked at again."""
+    """Entries to scan again."""
 
     everything: bool = False
-    """Events may be lost, or the root is another: watch anew, list anew."""
+    """Events may be lost, or the root is another directory: watch and list everything again."""
     folders: set[str] = field(default_factory=set)
     files: set[Place] = field(default_factory=set)
     others: bool = False
-    """Something changed that is no distribution, such as what links lead to."""
+    """An entry changed that is no distribution, such as the target of a link."""
 
     def __bool__(self) -> bool:
         return self.everything or self.others or bool(self.folders) or bool(self.files)
@@ -63,7 +65,7 @@ class Watch:
 
             self._inotify: Any = inotify_simple.INotify(nonblocking=True)
         except (ImportError, OSError) as error:
-            raise CannotWatch(f"inotify cannot be had ({error})") from error
+            raise CannotWatch(f"inotify is not available ({error})") from error
         self._parse: Callable[[bytes], Iterable[tuple[int, int, int, str]]]
         self._parse = inotify_simple.parse_events
         self._flags = inotify_simple.flags
@@ -79,7 +81,7 @@ class Watch:
         flags = self._flags
         mask = flags.CREATE | flags.MODIFY | flags.CLOSE_WRITE | flags.MOVED_TO | flags.MOVED_FROM
         mask |= flags.DELETE | flags.ATTRIB | flags.DELETE_SELF | flags.MOVE_SELF | flags.ONLYDIR
-        with self._lock:  # else an event could be read before it is known whose it is
+        with self._lock:  # else an event could be read before its folder is known
             try:
                 self._folders[self._inotify.add_watch(path, mask)] = folder
             except OSError as error:
@@ -92,9 +94,9 @@ class Watch:
         if not self.has_events(0):
             return None
         marks = Marks()
-        for _ in range(_READS):
+        for _ in range(_MAX_READS):
             with self._lock:
-                for wd, mask, _, name in self._parse(os.read(self._fd, _BUFFER)):
+                for wd, mask, _, name in self._parse(os.read(self._fd, _BUFFER_SIZE)):
                     self._mark(marks, self._folders.get(wd), mask, name)
                     if mask & self._flags.IGNORED:
                         self._folders.pop(wd, None)
@@ -111,7 +113,7 @@ class Watch:
         if mask & flags.Q_OVERFLOW or (folder == ROOT_FOLDER and not name and mask & itself):
             marks.everything = True
         elif folder is None or not name:
-            return  # of a folder that is gone; the event in the root tells what has become of it
+            return  # of a deleted folder: the event of its parent marks it
         elif mask & flags.ISDIR:
             marks.folders.add(joined(folder, name))
             if looks_like_distribution(name):

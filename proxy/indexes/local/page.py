@@ -1,7 +1,4 @@
-"""The page of a project from the details of its local files. Pure.
-
-The files of a local directory together with what is known of their contents.
-"""
+"""Pages of a local directory: its files together with their details from the catalogue."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from proxy.storage import Key, RecordKind, Records
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """A file, and what the page says about it."""
+    """A file with its details."""
 
     entry: DirectoryEntry
     details: Details
@@ -32,7 +29,7 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class LocalPage(msgspec.Struct, frozen=True):
-    """A page, and where the bytes of its files are."""
+    """A page, and the entries of its files."""
 
     page: ProjectPage
     entries: Mapping[str, DirectoryEntry]
@@ -71,7 +68,7 @@ def _file(listed: Listed) -> File:
 
 
 def _rank(version: str) -> tuple[int, Version | str]:
-    """Versions that PEP 440 knows come last, so in their order; installers take no others."""
+    """Sorts by PEP 440; versions that are not valid come first: installers ignore them."""
     try:
         return 1, Version(version)
     except InvalidVersion:
@@ -106,7 +103,7 @@ class Contents:
         return [one for one in listed if one.details.project == project]
 
     async def read_pending(self) -> None:
-        """Read, one by one, what nobody has asked for yet, and confirm what names only hint at."""
+        """Read new files one by one, before a request needs them, and confirm their projects."""
         generation = self._follower.generation
         if generation == self._read:
             return
@@ -118,7 +115,10 @@ class Contents:
         self._read = generation
 
     async def metadata(self, owner: DirectoryEntry, file: File) -> bytes:
-        """METADATA of a wheel, as promised. Raises ``NoSuchFile`` and ``IndexUnavailable``."""
+        """METADATA of a wheel, with the listed digest.
+
+        Raises ``NoSuchFile`` and ``IndexUnavailable``.
+        """
         digest = file.hashes["sha256"]
         key = Key(RecordKind.LOCAL_METADATA, digest)
         data = await self._records.get(key)

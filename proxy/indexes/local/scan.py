@@ -1,9 +1,8 @@
-"""What lies in a local directory: names and stats. Everything blocks, and opens no distribution.
+"""Lists a local directory: names and stats of its files. Blocks, and opens no distribution.
 
-Folders are read at any depth, links to folders are not followed. Paths are plain text here: a
-path object for each of thousands of files costs more than asking the disk.
-
-Files that look like distributions and are not listed: which, and why.
+Folders are read at any depth; links to folders are not followed. Paths are text: a path object
+for each of thousands of files costs more than the stats. ``SkipLog`` remembers the files that
+look like distributions and are not listed.
 """
 
 from __future__ import annotations
@@ -35,7 +34,8 @@ ROOT_FOLDER = ""
 YANKED_SUFFIX = ".yanked"
 """A file of this suffix beside a distribution yanks it (PEP 592); its content is the reason."""
 
-_LONGEST_REASON = 4096
+_MAX_YANK_REASON = 4096
+"""Bytes of a ``.yanked`` file that are read."""
 _NO_PROJECTS = frozenset({"lost+found"})
 
 
@@ -67,14 +67,14 @@ class DirectoryEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Folder(msgspec.Struct):
-    """All that was found in one folder."""
+    """The entries of one folder."""
 
     entries: dict[str, DirectoryEntry] = {}
     skipped: list[RejectedFile] = []
     folders: list[str] = []
     """The folders directly below, by their paths from the root."""
     stamp: int = 0
-    """Modification time, by which a later change is noticed; 0 where it would not be."""
+    """Modification time, which a later change moves; 0 where it might not."""
 
 
 def root_identity(root: Path) -> tuple[int, int]:
@@ -105,10 +105,10 @@ class Scan:
     legacy: bool
     """Whether files of ``Kind.LEGACY`` are listed."""
     named: Callable[[Place, FileIdentity], DistributionName | None]
-    """What the name of a file says of it; None if that is neither project nor version."""
+    """The project and version that a file's name means; None if it has none."""
 
     def folder(self, folder: str, stamp: int) -> Folder:
-        """What is in the root or in a folder below it, which must be no link."""
+        """The root or a folder below it, which must not be a link."""
         found = Folder(stamp=stamp)
         with os.scandir(self.root + folder) as items:
             listed = {item.name: item for item in items}
@@ -127,7 +127,7 @@ class Scan:
         return found
 
     def _is_folder(self, folder: str, item: os.DirEntry[str]) -> bool:
-        """Whether to look into it. Of links only those in the root, as their names claim."""
+        """Whether to look at an entry. Of links only those in the root, as these claim names."""
         if not item.is_symlink():
             return item.is_dir()
         return folder == ROOT_FOLDER and kind_of(item.name) is None and leads_to_folder(item.path)
@@ -150,7 +150,7 @@ class Scan:
             return RejectedFile(place, refused)
         path, identity = there[0], identity_of(there[1])
         if (said := self.named(place, identity)) is None:
-            return RejectedFile(place, "its name tells no project and version")
+            return RejectedFile(place, "its name does not have a project and a version")
         mark = _yanked(shown + YANKED_SUFFIX) if yanked else _NOT_YANKED
         linked = path != shown
         return DirectoryEntry(
@@ -177,7 +177,7 @@ class Scan:
         return f"{self.root}{folder}/{filename}" if folder else self.root + filename
 
     def _other(self, place: Place, similar: bool) -> RejectedFile | None:
-        """What is no distribution by its suffix, but may claim a name."""
+        """A file that is no distribution by its suffix, but may claim a name."""
         path = self._path(*place)
         if similar and os.path.lexists(path):
             return RejectedFile(place, "it only looks like a distribution", is_expected=True)
@@ -216,7 +216,7 @@ def _yanked(path: str) -> tuple[bool | str, FileIdentity | None]:
         return _NOT_YANKED
     try:
         with sidecar.open("rb") as file:
-            text = file.read(_LONGEST_REASON).decode("utf-8", "replace")
+            text = file.read(_MAX_YANK_REASON).decode("utf-8", "replace")
     except OSError:
         return True, identity  # somebody wants it yanked, whatever the reason is
     return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or True, identity

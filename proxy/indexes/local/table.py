@@ -1,4 +1,4 @@
-"""Which files a local directory has, by folder and by project. Memory only."""
+"""The table of a local directory's files, by folder and by project. In memory, no I/O."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from proxy.indexes.local.tree import Seen
 from proxy.model import ProjectName
 
 Changes = set[ProjectName] | None
-"""Whose pages are no longer what they were; None: nobody knows."""
+"""Projects whose pages may have changed; None: any."""
 
 
 class DirectoryTable:
-    """The entries. What changes it tells whose pages are no longer what they were."""
+    """The entries. Every method that changes them returns the projects that are affected."""
 
     def __init__(self) -> None:
         self._folders: dict[str, dict[str, DirectoryEntry]] = {}
@@ -23,7 +23,7 @@ class DirectoryTable:
         self._named: dict[ProjectName, set[str]] = {}
         self._stamps: dict[str, int] = {}
         self.links: set[Place] = set()
-        """Entries that are symbolic links: what they lead to changes without a trace in them."""
+        """Entries that are symbolic links: their targets change without an event for the link."""
 
     @property
     def folders(self) -> set[str]:
@@ -36,16 +36,16 @@ class DirectoryTable:
         return [entry for entries in self._folders.values() for entry in entries.values()]
 
     def entries(self, project: ProjectName) -> list[DirectoryEntry]:
-        """All that may be the project's, by place; each filename once.
+        """The entries that may be the project's, by place; each filename once.
 
-        Of two files of one name, that in the folder that sorts first counts, so the root's.
+        Of two files of one name, the one in the folder that sorts first counts; the root is first.
         """
         places = sorted(self._places.get(project, ()), reverse=True)
         by_name = {filename: self._folders[folder][filename] for folder, filename in places}
         return sorted(by_name.values(), key=lambda entry: entry.place)
 
     def hidden(self, project: ProjectName) -> set[Place]:
-        """Where the files are that another of the same name hides."""
+        """Places of files that another file of the same name hides."""
         shown = {entry.place for entry in self.entries(project)}
         return self._places.get(project, set()) - shown
 
@@ -58,14 +58,14 @@ class DirectoryTable:
         return holding | self._named.get(project, set()) or self.folders
 
     def claims(self, project: ProjectName, *, certainly: bool = False) -> bool:
-        """Whether a folder is named for it, or a file can well be its, or ``certainly`` is."""
+        """Whether a folder has the project's name, or a file may be its; ``certainly``: or is."""
         return project in self._named or any(
             _claims(self._folders[folder][filename], project, certainly=certainly)
             for folder, filename in self._places.get(project, ())
         )
 
     def claimed(self, *, certainly: bool = False) -> set[ProjectName]:
-        """All projects that are claimed; ``certainly`` leaves out those only guessed."""
+        """All claimed projects; ``certainly``: without those that only a file's content decides."""
         files = {e.project for e in self.all() if e.certain or not certainly}
         return files | set(self._named)
 
@@ -74,14 +74,14 @@ class DirectoryTable:
         return marks.files | (self.links if marks.others else set())
 
     def affected(self, marks: Marks) -> Changes:
-        """Whose pages may not be what they were."""
+        """Projects whose pages may have changed."""
         if marks.everything or marks.folders:
             return None
         projects: set[ProjectName] = set()
         for place in self.places(marks):
             entry, said = self.get(place), parse_filename(place[1])
             if entry is None and said and not said.certain:
-                return None  # only its content will tell
+                return None  # only its content says which
             projects.update(entry.candidates if entry else (said.project,) if said else ())
         return projects
 
@@ -91,7 +91,7 @@ class DirectoryTable:
         return {name: self._stamps.get(name, 0) for name in {ROOT_FOLDER, *folders}}
 
     def take(self, seen: Seen, *, everything: bool = False) -> set[ProjectName]:
-        """Set what was seen, as far as it is told; ``everything``: and nothing else is there."""
+        """Enter what a scan has seen; ``everything``: and remove all else."""
         changes: set[ProjectName] = set()
         gone = self.folders - set(seen.folders) if everything else set()
         for name, folder in {**seen.folders, **dict.fromkeys(gone)}.items():

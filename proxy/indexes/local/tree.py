@@ -1,6 +1,4 @@
-"""Looks at a directory: all of it, or what is marked. All methods block and are for threads;
-they change nothing but what the watch follows.
-"""
+"""Scans a directory: all of it, or the marked entries. All methods block and belong in threads."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ _JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 
 
 class Seen(NamedTuple):
-    """What was found where it was looked for; None: nothing is there any more."""
+    """The result of a scan; None: the folder or file is gone."""
 
     folders: Mapping[str, Folder | None]
     files: Mapping[Place, DirectoryEntry | RejectedFile | None]
@@ -41,7 +39,7 @@ class Seen(NamedTuple):
 
 
 class DirectoryTree:
-    """A root, and how it is looked at. All methods raise ``OSError``."""
+    """A root directory. All methods raise ``OSError``."""
 
     def __init__(
         self,
@@ -61,10 +59,8 @@ class DirectoryTree:
         self._scan = self._scan_of(root)
 
     def exists(self) -> bool:
-        """Whether there is a root, or a link for one, even if it cannot be read.
-
-        Does not block, and costs a microsecond: each request asks as long as there is none.
-        """
+        """Whether there is a root, or a link for one, even if it cannot be read. Takes a
+        microsecond."""
         there = os.access(self._path, os.F_OK, follow_symlinks=False)
         return there and not self._given.is_file()
 
@@ -77,7 +73,7 @@ class DirectoryTree:
         resolved = self._given.resolve(strict=True)
         self._scan = self._scan_of(resolved)
         mounted = resolved.is_mount()
-        if self._mounted and not mounted:  # the empty place it was mounted on tells nothing
+        if self._mounted and not mounted:  # only the empty mount point is left
             raise OSError("its file system is not mounted any more")
         self._mounted = mounted
         root = self._list(ROOT_FOLDER, watch)
@@ -90,7 +86,7 @@ class DirectoryTree:
         return identity, Seen(folders, {})
 
     def scan_marked(self, marks: Marks, known: Iterable[str], watch: Watch | None) -> Seen:
-        """What is marked. Raises ``CannotWatch``."""
+        """The marked entries. Raises ``CannotWatch``."""
         known = set(known)
         folders: dict[str, Folder | None] = {}
         links = {
@@ -137,7 +133,7 @@ class DirectoryTree:
         return Scan(f"{root}/".replace("//", "/"), self._legacy, self._named)
 
     def _list(self, folder: str, watch: Watch | None) -> Folder | None:
-        """Watched before it is read, so that nothing comes between.
+        """The folder is watched before it is read, so that no change in between is lost.
 
         A link to a folder, or to nothing, counts as an empty folder, and is not watched.
         """

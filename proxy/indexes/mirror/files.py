@@ -22,7 +22,7 @@ from proxy.upstream import Remote
 log = logging.getLogger(__name__)
 
 UNHASHED_LIFETIME = 3600.0
-"""Seconds for which a stored file without any digest in its index is taken for the current one."""
+"""Seconds for which a stored file without a digest in its index counts as current."""
 
 
 class _FoundFile(NamedTuple):
@@ -33,7 +33,7 @@ class _FoundFile(NamedTuple):
 
 
 class MirrorFiles:
-    """Finds bytes for what pages list. ``digest`` is always that of the address, as in ``File``."""
+    """Finds the bytes of listed files. ``digest`` is always that in the file's address."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class MirrorFiles:
         self._clock = clock
 
     async def stored(self, project: ProjectName, file: File, digest: str) -> Blob | None:
-        """What the store has under this address, and may be taken for the file."""
+        """The stored file of this address, unless it may be outdated."""
         found = await self._find(project, file, digest)
         if found is None or found.outdated:
             return None
@@ -65,11 +65,11 @@ class MirrorFiles:
 
         It counts as used only with ``use``.
         """
-        held = await self._storage.files.get(project, digest, filename)
-        blob = await self._intact(held.sha256, held.size) if held else None
-        if held is None or blob is None:
+        record = await self._storage.files.get(project, digest, filename)
+        blob = await self._intact(record.sha256, record.size) if record else None
+        if record is None or blob is None:
             return None
-        file = File(filename, "", {"sha256": held.sha256}, held.size, uploaded=held.uploaded)
+        file = File(filename, "", {"sha256": record.sha256}, record.size, uploaded=record.uploaded)
         return Artifact(file, blob)
 
     def use(self, project: ProjectName, stored: Artifact) -> None:
@@ -96,7 +96,7 @@ class MirrorFiles:
     async def fetched(
         self, project: ProjectName, file: File, digest: str, asked: float
     ) -> Blob | None:
-        """The file out of the store, brought there first; None if that cannot keep it.
+        """The file from the store, downloaded if it is not there; None if it cannot be stored.
 
         Raises ``NoSuchFile`` and ``UpstreamError``.
         """
@@ -109,7 +109,7 @@ class MirrorFiles:
         return await self.stored(project, file, digest)
 
     def link(self, project: ProjectName, file: File, digest: str, asked: float) -> Link:
-        """Raises ``NoSuchFile`` where nobody can be asked for the file."""
+        """Raises ``NoSuchFile`` if there is no upstream, or it does not list the file."""
         if self._remote is None:
             raise NoSuchFile(project, file.filename, "not in the offline cache")
         if not file.url:
@@ -121,21 +121,21 @@ class MirrorFiles:
         await self.downloads.close(grace)
 
     async def _find(self, project: ProjectName, file: File, digest: str) -> _FoundFile | None:
-        """In the store. Of a file without a digest only time tells that it may be outdated."""
+        """The stored file; one without a digest may be outdated after ``UNHASHED_LIFETIME``."""
         key, size, outdated = file.sha256, file.size, False
         if key is None or size is None:
-            held = await self._storage.files.get(project, digest, file.filename)
-            if size is None and held:
-                size = held.size
-            if key is None and held:
-                key = held.sha256
-                recent = 0 <= self._clock() - held.stored < UNHASHED_LIFETIME
+            record = await self._storage.files.get(project, digest, file.filename)
+            if size is None and record:
+                size = record.size
+            if key is None and record:
+                key = record.sha256
+                recent = 0 <= self._clock() - record.stored < UNHASHED_LIFETIME
                 outdated = digest == "-" and self._remote is not None and not recent
         blob = await self._intact(key, size) if key else None
         return _FoundFile(key, blob, outdated) if key and blob else None
 
     async def _intact(self, key: str, size: int | None) -> Blob | None:
-        """A stored file that can be read and has its size; any other counts as not held."""
+        """The stored file if it can be read and has its size; else None."""
         blob = await self._storage.blobs.get(key)
         if blob is None or size in (None, blob.size):
             return blob

@@ -1,4 +1,4 @@
-"""Links to upstream's files: they may be signed for a short time, and expire before their page."""
+"""Links to upstream's files: a signed link may expire before the page that lists it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from proxy.upstream import Body, Remote
 T = TypeVar("T")
 
 Renew = Callable[[ProjectName, float], Awaitable[tuple[ProjectPage, Outcome]]]
-"""The page as upstream has had it since a Unix time in seconds; a hit if it was here already."""
+"""Returns the page, revalidated at or after a Unix time in seconds; a hit if it was already."""
 
 
 class Link:
     """The link of one file, or of its sibling, for one request.
 
-    When upstream refuses it, and the page is older than the request, the page is asked for again,
-    once, and the link that is there now is used.
+    If upstream refuses the link, and the page is older than the request, the page is fetched again,
+    once, and its new link is used.
     """
 
     def __init__(
@@ -35,14 +35,12 @@ class Link:
         asked: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``digest``: that of the distribution's address. ``asked``: when the request came, in
-        Unix time.
-        """
+        """``digest``: that of the distribution. ``asked``: Unix time in seconds of the request."""
         self.project = project
         self.file = file
         self.digest = digest
         self.renewed = False
-        """The page was asked for again."""
+        """Whether the page was fetched again."""
         self._remote = remote
         self._renew = renew
         self._asked = asked
@@ -50,7 +48,7 @@ class Link:
         self._url = file.url
 
     async def size(self) -> int | None:
-        """As ``Remote.size``; these raise ``NoSuchFile`` where the new page does not list it."""
+        """As ``Remote.size``; raises ``NoSuchFile`` if the new page does not list the file."""
         return await self._use(self._remote.size)
 
     async def read(self, limit: int) -> bytes:
@@ -79,7 +77,7 @@ class Link:
         return await ask(newer)
 
     async def _newer(self, asked: float) -> str:
-        """The link on a page that is not older than the request; empty where there is none."""
+        """The link on a page that is not older than the request; empty if there is none."""
         try:
             page, outcome = await self._renew(self.project, asked)
         except (NoSuchProject, UpstreamError):

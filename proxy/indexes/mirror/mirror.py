@@ -1,4 +1,4 @@
-"""A mirror: an upstream index seen through a memory of its pages and a store of its files."""
+"""A mirror: an upstream index with a cache of its pages and files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from proxy.model import METADATA, PROVENANCE, Artifact, File, ProjectName, Proje
 
 
 class PageSource(Protocol):
-    """Where a mirror's pages come from: ``MirrorPages``, or ``OfflinePages``."""
+    """The pages of a mirror: ``MirrorPages`` or ``OfflinePages``."""
 
     @property
     def final(self) -> bool:
-        """Whether there can be no news: what is stored is all there is."""
+        """Whether stored pages are never revalidated."""
 
     async def page(
         self, project: ProjectName, checked_after: float = 0.0
@@ -59,7 +59,7 @@ class Mirror:
         self._clock = clock
 
     async def projects(self) -> Set[ProjectName]:
-        """Those whose pages are stored: upstream's own list is huge, and lags behind."""
+        """Those with a stored page: upstream's own list is huge and often outdated."""
         return await self._memory.projects()
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
@@ -88,7 +88,7 @@ class Mirror:
             return artifact
 
     def forget(self, project: ProjectName | None = None) -> None:
-        """Drop what is in memory of one project, or of all: what was stored was purged."""
+        """Drop from memory one project, or all, after the cache was purged."""
         self._pages.forget(project)
         if project is None:
             self._memory.drop_all()
@@ -97,8 +97,8 @@ class Mirror:
         self._events(PageChanged(project))
 
     async def close(self, grace: float = 0.0) -> None:
-        """Downloads that are running get ``grace`` seconds to finish."""
-        await self._siblings.close()  # it starts downloads, they ask for pages, those are stored
+        """Running downloads get ``grace`` seconds to finish."""
+        await self._siblings.close()  # siblings start downloads, which load pages, which are stored
         await self._files.close(grace)
         await self._pages.close()
         await self._memory.close()
@@ -108,7 +108,7 @@ class Mirror:
     ) -> ProjectPage:
         """A page that lists the file, else the newest.
 
-        A stored page is enough however old it is: its digest says which bytes are meant.
+        With a digest any stored page will do, however old: the digest says which bytes are meant.
         """
         if digest is not None or self._pages.final:
             known = self._memory.get(project)
@@ -156,7 +156,7 @@ class Mirror:
         return await self._files.artifact(project, file, file.address_digest, asked)
 
     async def _is_quarantined(self, project: ProjectName) -> bool:
-        """Files of a quarantined project (PEP 792) are not to be had, held or not."""
+        """Files of a quarantined project (PEP 792) are not served, stored or not."""
         known = self._memory.get(project) or await self._memory.load(project)
         status = known.page.status if known else None
         return status is not None and status.status == "quarantined"

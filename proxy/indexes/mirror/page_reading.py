@@ -1,9 +1,8 @@
-"""A mirror's documents become pages: parsed, and without links to servers that are refused.
+"""Parses the documents of a mirror, and leaves out links to hosts that are not allowed.
 
-Where a document is parsed depends on what its parsing can cost. Pages as PyPI writes them cost
-about 15 ms for each megabyte and are parsed in this process. Any other document can be made to
-cost a hundred times as much, so a large one is parsed in a process of its own, which is limited
-in memory and time and ends with the page.
+Pages in PyPI's form take about 15 ms for each megabyte and are parsed in this process. Any other
+document can take a hundred times as long, so a large one is parsed in a process of its own, which
+is limited in memory and time.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from proxy.simple import drop_refused_hosts, is_json, outcome_of, parse_ordinary
 log = logging.getLogger(__name__)
 
 MAX_REPORTED = 10_000
-"""Files that are remembered as told of in the log."""
-ORDINARY = 16 * 2**20
-"""Bytes up to which a page as PyPI writes it is parsed in this process."""
-OTHER = 512 * 1024
+"""Refused files that are remembered, so that each is logged once."""
+MAX_ORDINARY_INLINE = 16 * 2**20
+"""Bytes up to which a page in PyPI's form is parsed in this process."""
+MAX_OTHER_INLINE = 512 * 1024
 """Bytes up to which any other document is parsed in this process."""
-DEARER = 4
-"""How many times as long any other document takes, for ``run_in_worker``."""
-PROCESSES = 2
-"""Documents that are parsed in processes of their own at a time."""
-SECONDS = 15.0
-"""From the start of such a process to its end."""
+OTHER_COST_FACTOR = 4
+"""How many times as long any other document takes to parse, for ``run_in_worker``."""
+MAX_PARSE_PROCESSES = 2
+"""Parsing processes that run at the same time."""
+PARSE_TIMEOUT = 15.0
+"""Seconds from the start of a parsing process to its end."""
 
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[5:];"
@@ -40,14 +39,14 @@ _PROGRAM = (
 
 
 class PageReader:
-    """Reads documents; says once of each file that it leaves out."""
+    """Parses documents; logs each file that it leaves out, once."""
 
     def __init__(self, name: str, allows: Callable[[str], bool]) -> None:
         """``allows`` says of an origin whether files may be fetched there."""
         self._name = name
         self._allows = allows
-        self._told: set[tuple[str, str]] = set()
-        self._turns = asyncio.Semaphore(PROCESSES)
+        self._reported: set[tuple[str, str]] = set()
+        self._turns = asyncio.Semaphore(MAX_PARSE_PROCESSES)
 
     async def read(
         self, project: ProjectName, url: str, content_type: str, document: bytes
@@ -55,15 +54,15 @@ class PageReader:
         """The page that a document means. Raises ``UnreadablePage``."""
         size = len(document)
         found: ProjectPage | None = None
-        if size <= ORDINARY and is_json(content_type, document):
+        if size <= MAX_ORDINARY_INLINE and is_json(content_type, document):
             found = await run_in_worker(
                 size,
                 lambda: self._screened(parse_ordinary(project, document, url, self._name)),
                 result_stays_in_memory=True,
             )
-        if found is None and size <= OTHER:
+        if found is None and size <= MAX_OTHER_INLINE:
             found = await run_in_worker(
-                DEARER * size,
+                OTHER_COST_FACTOR * size,
                 lambda: self._screened(
                     parse_page(project, document, content_type, url, self._name)
                 ),
@@ -90,12 +89,12 @@ class PageReader:
             return None
         page, refused = drop_refused_hosts(page, self._allows)
         for file in refused:
-            self._tell(page.project, file.filename)
+            self._report(page.project, file.filename)
         return page
 
-    def _tell(self, project: str, filename: str) -> None:
-        if (project, filename) not in self._told and len(self._told) < MAX_REPORTED:
-            self._told.add((project, filename))
+    def _report(self, project: str, filename: str) -> None:
+        if (project, filename) not in self._reported and len(self._reported) < MAX_REPORTED:
+            self._reported.add((project, filename))
             log.warning(
                 "%s: %r of %s left out, its link leads to a host that is not allowed",
                 self._name,
@@ -105,7 +104,7 @@ class PageReader:
 
 
 async def _output(arguments: tuple[str, ...], document: bytes) -> bytes:
-    """What the process says of the document; nothing if it had to be ended."""
+    """The output of the parsing process; empty if it failed or took too long."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", "-c", _PROGRAM, *arguments, *sys.path),
         stdin=asyncio.subprocess.PIPE,
@@ -113,7 +112,7 @@ async def _output(arguments: tuple[str, ...], document: bytes) -> bytes:
         stderr=asyncio.subprocess.DEVNULL,
     )
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PARSE_TIMEOUT):
             output, _ = await process.communicate(document)
     except TimeoutError:
         return b""

@@ -1,4 +1,4 @@
-"""The small documents beside a mirror's files: ``.metadata`` (PEP 658) and provenance (PEP 740)."""
+"""The siblings of a mirror's files: ``.metadata`` (PEP 658) and ``.provenance`` (PEP 740)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from proxy.upstream import DigestCheck, Expected, Remote, Spool
 log = logging.getLogger(__name__)
 
 MAX_METADATA = 8 * 2**20
-"""Bytes of a document beside a file."""
+"""Bytes of a sibling."""
 PROVENANCE_TTL = 600.0
 """Seconds; attestations may be added to a file at any time."""
 
@@ -31,7 +31,7 @@ Document = tuple[bytes, Outcome]
 
 
 class MirrorSiblings:
-    """Has every ``.metadata`` that a page lists: stored, fetched, or taken out of the wheel."""
+    """Serves every ``.metadata`` that a page lists: stored, fetched, or read from the wheel."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class MirrorSiblings:
     async def provenance(
         self, project: ProjectName, sibling: File, digest: str, asked: float
     ) -> Artifact:
-        """The provenance as upstream has it now, at most ten minutes old, or the last known."""
+        """The provenance, at most ``PROVENANCE_TTL`` old; if upstream fails, the last known."""
         key = Key(RecordKind.PROVENANCE, self._storage.namespace, project, digest, sibling.filename)
         data, outcome = await self._flights.do(
             key, lambda: self._attested(project, sibling, digest, asked, key)
@@ -104,7 +104,7 @@ class MirrorSiblings:
             self._verify(sibling, data)
         self._unwritten[key] = data
         task = asyncio.create_task(self._keep(project, sibling, digest, data))
-        self._writes.add(task)  # behind the answer, which need not wait for the disk
+        self._writes.add(task)  # in the background: the answer does not wait for the disk
         task.add_done_callback(lambda done: self._written(key, done))
         return data, Outcome.MISS
 
@@ -113,17 +113,19 @@ class MirrorSiblings:
     ) -> bytes:
         data = await self._files.link(project, sibling, digest, asked).read(MAX_METADATA)
         self._verify(sibling, data)
-        if not sibling.hashes and b"Metadata-Version:" not in data:  # a page of a portal, perhaps
+        if (
+            not sibling.hashes and b"Metadata-Version:" not in data
+        ):  # perhaps a page of a captive portal
             raise UpstreamError(self._name, f"{sibling.filename} is not core metadata")
         return data
 
     async def _extracted(
         self, project: ProjectName, wheel: File, digest: str, asked: float
     ) -> bytes:
-        """Out of the wheel, which is fetched for it if need be."""
+        """From the wheel, which is fetched if it is not stored."""
         blob = await self._files.fetched(project, wheel, digest, asked)
         if blob is None:
-            raise UpstreamError(self._name, f"the metadata of {wheel.filename} cannot be had")
+            raise UpstreamError(self._name, f"the metadata of {wheel.filename} is not available")
         try:
             async with as_local_file(blob, self._storage.spool) as path:
                 return await asyncio.to_thread(read_wheel_metadata, path, wheel.filename)
@@ -190,7 +192,7 @@ def _being_stored(data: bytes) -> BytesBlob:
 
 
 def _aged(record: bytes | None) -> tuple[float, bytes]:
-    """When it was stored, and what: long ago and nothing where there is no record."""
+    """Unix time and content of a record; zero and nothing if there is none."""
     if not record:
         return 0.0, b""
     stored, _, data = record.partition(b"\n")

@@ -63,7 +63,7 @@ async def test_without_descriptors_nothing_is_certain_and_later_each_request_loo
             (tmp_path / "other").mkdir()  # a new folder cannot be listed: no descriptor is left
             with pytest.raises(IndexUnavailable):
                 await directory.page(BAR)
-            assert "inotify cannot be had" not in caplog.text
+            assert "inotify is not available" not in caplog.text
             with pytest.raises(IndexUnavailable):  # and now not even be watched
                 await directory.page(BAR)
         finally:
@@ -71,7 +71,7 @@ async def test_without_descriptors_nothing_is_certain_and_later_each_request_loo
         assert await names(directory) == [W1]
         make_wheel(tmp_path, "foo", "2.0")
         assert await names(directory) == [W1, W2]
-    assert caplog.text.count("inotify cannot be had") == 1
+    assert caplog.text.count("inotify is not available") == 1
 
 
 async def test_an_unmounted_root_is_an_error_and_no_absence(tmp_path: Path) -> None:
