@@ -45,11 +45,27 @@ from tests.support.bundle_fixtures import (
     take,
 )
 from tests.support.distributions import make_wheel
+from tests.support.memory_store import MemoryStore
 from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
 
 ALPHA, BETA = ProjectName("alpha"), ProjectName("beta")
 WHEEL = "beta-1.0-py3-none-any.whl"
+
+
+async def test_a_store_without_files_on_this_disk_gives_the_same_bundle(
+    near: Near, tmp_path: Path
+) -> None:
+    shutil.copytree(near.cache, tmp_path / "near")
+    store = MemoryStore()
+    for key in stored_keys(near.cache / "blob"):
+        store.content[key] = stored_path(near.cache / "blob", key).read_bytes()
+    origins = near.created.manifest.indexes
+    async with open_cache(settings(tmp_path / "near", near.upstream)) as opened:
+        selection = await select_everything(opened.records, [each.namespace for each in origins])
+        cache = replace(opened, store=store)
+        await create_bundle(cache, origins, selection, tmp_path / "b", quiet)
+    assert (tmp_path / "b").read_bytes() == near.data
 
 
 async def test_an_empty_cache_serves_the_same_bytes_offline(near: Near, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from proxy.events import Outcome
 from proxy.model import File
 from tests.support.content import sha256
 from tests.support.distributions import make_wheel, wheel_metadata
+from tests.support.memory_store import MemoryStore
 from tests.support.mirror_site import DEMO, MirrorSite, OpenMirror
 from tests.support.mounts import mounted
 from tests.support.upstream import Fault
@@ -51,6 +52,23 @@ async def test_metadata_are_fetched_once_and_then_cached(site: MirrorSite) -> No
         assert await it.read(file, META) == wheel.metadata
         assert it.last is HIT
     assert site.upstream.count(NAME + META) == site.upstream.count("/files/") == 1
+
+
+async def test_a_store_without_files_on_this_disk_serves_files_and_metadata(
+    site: MirrorSite,
+) -> None:
+    """The wheel is copied for as long as its metadata is read."""
+    wheel, store = site.add(), MemoryStore()
+    site.upstream.fault(META, Fault(status=404))
+    async with site.open(store=store) as it:
+        file = await listed(it)
+        assert await it.read(file, META) == wheel.metadata
+        await settled(it)
+        assert sorted(store.content) == sorted([file.address_digest, sha256(wheel.metadata)])
+        assert await it.read(file) == wheel.content.read_bytes()
+        assert not list(it.cache.spool.glob("*"))
+    async with site.open(store=store, offline=True) as it:
+        assert await it.read(await listed(it), META) == wheel.metadata
 
 
 async def test_concurrent_requests_share_one_fetch(site: MirrorSite) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from proxy.config.settings import MirrorTable, Settings
 from proxy.events import FileAnswered, Outcome, PageAnswered
 from proxy.indexes.mirror.mirror import Mirror
 from proxy.model import File, ProjectName, ProjectPage
+from proxy.storage.base import BlobStore
 from tests.support.clock import Clock
 from tests.support.content import read_blob
 from tests.support.directories import Heard
@@ -87,7 +89,11 @@ class MirrorSite:
 
     @asynccontextmanager
     async def open(self, **settings: Any) -> AsyncIterator[OpenMirror]:
-        """``settings`` are those of the product, and those of a mirror's own table."""
+        """``settings`` are those of the product, and those of a mirror's own table.
+
+        ``store`` among them: a blob store instead of the one on disk.
+        """
+        store: BlobStore | None = settings.pop("store", None)
         known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
         known["stale_while_revalidate"] = 0.0  # what is expired is asked for anew, in these tests
         keys = MirrorTable.model_fields.keys() & settings.keys()
@@ -95,8 +101,7 @@ class MirrorSite:
         made = Settings(**known | settings)
         table = MirrorTable.model_validate({"kind": "mirror", "url": self.upstream.url, **of_index})
         heard = Heard()
-        async with (
-            open_cache(made, self.clock) as cache,
-            open_mirror("pypi", table, made, cache, heard, self.clock) as mirror,
-        ):
-            yield OpenMirror(mirror, cache, heard)
+        async with open_cache(made, self.clock) as opened:
+            cache = replace(opened, store=store) if store is not None else opened
+            async with open_mirror("pypi", table, made, cache, heard, self.clock) as mirror:
+                yield OpenMirror(mirror, cache, heard)
