@@ -1,4 +1,4 @@
-"""Every error the proxy raises on purpose.
+"""All errors that the proxy raises on purpose.
 
 ```text
 ProxyError
@@ -19,9 +19,9 @@ ProxyError
 └─ ConfigurationError    raised only while composing; several in one   exit 2
 ```
 
-Errors carry facts as attributes, word them in ``__str__`` for whoever asked, and know
-nothing of HTTP: the command line prints the same words. No wording holds an upstream
-credential, an internal address or a piece of an upstream answer.
+Errors carry facts as attributes, and a message for users in ``__str__``. They know no HTTP, so
+the command line prints the same messages. No message contains an upstream credential, an
+internal address or a part of an upstream answer.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from collections.abc import Sequence
 
 
 class ProxyError(Exception):
-    """Something the proxy foresaw; its text may be shown to a client."""
+    """An expected error; its message may be shown to a client."""
 
 
 class NotFound(ProxyError):
-    """What was asked for does not exist here."""
+    """The requested project or file does not exist here."""
 
 
 class NoSuchProject(NotFound):
-    """The index is certain that it has no such project; only this lets the next index be asked."""
+    """The index certainly has no such project; only after this error is the next index asked."""
 
     def __init__(self, project: str, reason: str = "") -> None:
         super().__init__(project, reason)
@@ -59,12 +59,12 @@ class NoSuchFile(NotFound):
         self.reason = reason
 
     def __str__(self) -> str:
-        told = f" ({self.reason})" if self.reason else ""
-        return f"project {self.project} has no file {self.filename}{told}"
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"project {self.project} has no file {self.filename}{reason}"
 
 
 class GoneUpstream(NotFound):
-    """Upstream says that there is nothing (any more) at the address of a file it lists."""
+    """Upstream answers 404 or 410 at the address of a file that it lists."""
 
     def __init__(self, index: str) -> None:
         super().__init__(index)
@@ -89,7 +89,7 @@ class Denied(ProxyError):
 
 
 class IndexUnavailable(ProxyError):
-    """A local index cannot be read, so nobody knows what it holds; nothing may stand in for it."""
+    """A local index cannot be read, so its content is unknown; no other index may answer."""
 
     def __init__(self, index: str, reason: str) -> None:
         super().__init__(index, reason)
@@ -101,7 +101,7 @@ class IndexUnavailable(ProxyError):
 
 
 class PrivateNameWithheld(IndexUnavailable):
-    """The cache remembers the name as private, and the directory it is from is not served now."""
+    """The name is recorded as private, and its directory is not served now."""
 
     def __init__(self, project: str) -> None:
         super().__init__("private", "a directory that is not served now claims the name")
@@ -129,16 +129,16 @@ class PolicyFailed(IndexUnavailable):
 
 
 class UpstreamError(ProxyError):
-    """Upstream did not give a usable answer. Never to be read as "there is none"."""
+    """Upstream gave no usable answer. This never means that the project does not exist."""
 
     def __init__(self, index: str, reason: str, *, retry_after: int | None = None) -> None:
         super().__init__(index, reason)
         self.index = index
         self.reason = reason
         self.retry_after = retry_after
-        """Seconds after which asking again makes sense, where upstream or the breaker said."""
+        """Seconds after which a retry makes sense, if upstream or the circuit breaker says."""
         self.address = ""
-        """What was asked for, without credentials. For the log, not for clients."""
+        """The requested address, without credentials. For the log, not for clients."""
 
     def __str__(self) -> str:
         return f"{_upstream(self.index)}: {self.reason}"
@@ -149,7 +149,7 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamRefused(UpstreamError):
-    """Upstream answered 400, 401 or 403: a signed link that has expired is answered so, too."""
+    """Upstream answered 400, 401 or 403, as servers also answer an expired signed link."""
 
 
 class UnreadablePage(UpstreamError):
@@ -161,7 +161,7 @@ class DigestMismatch(UpstreamError):
 
 
 class StoreDamaged(ProxyError):
-    """A stored file no longer has the bytes that its name promises, and cannot be had anew."""
+    """A stored file does not have the bytes of its digest, and cannot be fetched again."""
 
     def __init__(self, key: str) -> None:
         super().__init__(key)
@@ -172,7 +172,7 @@ class StoreDamaged(ProxyError):
 
 
 class ConfigurationError(ProxyError):
-    """A setting is wrong. ``key`` names it, ``remedy`` says what would be right."""
+    """A setting is wrong. ``key`` names the setting, ``remedy`` what to do."""
 
     def __init__(self, key: str, problem: str, remedy: str = "") -> None:
         super().__init__(key, problem, remedy)
@@ -185,7 +185,7 @@ class ConfigurationError(ProxyError):
 
     @property
     def parts(self) -> Sequence[ConfigurationError]:
-        """The errors that this one is made of, at least itself."""
+        """The single errors: at least this one."""
         return [self]
 
 
@@ -205,7 +205,7 @@ class ConfigurationErrors(ConfigurationError):
 
 
 def refuse(problems: Sequence[ConfigurationError]) -> None:
-    """Raise one ``ConfigurationError`` for all of the problems; return if there are none."""
+    """Raise one ``ConfigurationError`` for all problems; return if there are none."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -213,13 +213,13 @@ def refuse(problems: Sequence[ConfigurationError]) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Why it failed, in the words of the system or library; never the type or ``repr``."""
+    """The reason of a failure in the words of the system or library; never a type or ``repr``."""
     words = getattr(error, "strerror", None) or str(error)
     return words or ("it took too long" if "Timeout" in type(error).__name__ else "unknown")
 
 
 def how_to_add(extra: str) -> str:
-    """How to install an optional part of Waystation, which is on no public index."""
+    """How to install an extra of Waystation, which is on no public index."""
     return (
         f"add the extra {extra!r}: in the checkout of Waystation run"
         f" pip install '.[{extra}]', or name its wheel: pip install 'FILE.whl[{extra}]'"
@@ -227,5 +227,5 @@ def how_to_add(extra: str) -> str:
 
 
 def _upstream(index: str) -> str:
-    """The name that an index has without being given one says what it is."""
+    """The default name of the upstream index needs no further word."""
     return index if index == "upstream" else f"upstream {index}"
