@@ -160,11 +160,13 @@ class Counters:
                 self._add(event.files, EVICTED)
                 self._add(event.size, EVICTED_BYTES)
 
-    def add_time(self, seconds: float, histogram: Histogram, value: str = "") -> None:
-        start = _STARTS[histogram.name, value]
+    def add_times(self, times: Sequence[float], histogram: Histogram, value: str = "") -> None:
+        """``times``: in seconds."""
+        start, bounds = _STARTS[histogram.name, value], histogram.bounds
         row = self._shared.own_row
-        row[start + bisect_left(histogram.bounds, seconds)] += 1
-        row[start + len(histogram.bounds) + 1] += int(seconds * 1e6)
+        for seconds in times:
+            row[start + bisect_left(bounds, seconds)] += 1
+        row[start + len(bounds) + 1] += int(sum(times) * 1e6)
 
     def series(self, family: Family) -> Iterator[tuple[Mapping[str, str], int]]:
         """The labels of each counter of the family, and the sum over all processes."""
@@ -185,8 +187,8 @@ class Counters:
         requests = len(event.timings)
         self._add(requests, REQUESTS, event.kind, event.outcome or NO_LABEL, known)
         self._add(requests * event.sent, SENT, event.kind)
-        for _, milliseconds in event.timings:
-            self.add_time(milliseconds / 1000, ANSWER_TIMES, event.kind)
+        times = [milliseconds / 1000 for _, milliseconds in event.timings]
+        self.add_times(times, ANSWER_TIMES, event.kind)
 
     def _add(self, number: int, family: Family, *labels: str) -> None:
         self._shared.own_row[_COLUMNS[family.name, *labels]] += number
@@ -246,4 +248,4 @@ class Metrics:
         while True:
             due = loop.time() + LAG_INTERVAL
             await asyncio.sleep(LAG_INTERVAL)
-            self._counters.add_time(max(0.0, loop.time() - due), LOOP_LAG)
+            self._counters.add_times([max(0.0, loop.time() - due)], LOOP_LAG)

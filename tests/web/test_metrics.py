@@ -85,8 +85,8 @@ def test_a_histogram_adds_up_the_times_of_all_processes() -> None:
     rows = [SharedCounters.shared(memory, number) for number in range(2)]
     first, second = (Counters(row.slice(0, COUNTER_COLUMNS)) for row in rows)
     os.close(memory)
-    for counters, seconds in ((first, 0.001), (second, 0.0011), (second, 4000.0)):
-        counters.add_time(seconds, LOOP_LAG)
+    for counters, times in ((first, [0.001]), (second, [0.0011, 4000.0])):
+        counters.add_times(times, LOOP_LAG)
     for counters in (first, second):
         counts, total = counters.buckets(LOOP_LAG)
         assert counts[:2] == [1, 2]  # a bound belongs to its bucket
