@@ -13,7 +13,7 @@ from tests.support.clock import Clock
 from tests.support.distributions import make_wheel
 from tests.support.policies import Cooldown, Exempt, upload_time
 from tests.support.waiting import until
-from tests.web.test_fast import FORMS, World, open_world
+from tests.web.test_fast_path import FORMS, World, open_world
 
 NAME = b"young-1.0-py3-none-any.whl"
 MATURES = 1000.0

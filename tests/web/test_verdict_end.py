@@ -15,7 +15,7 @@ from tests.support.fake_index import FakeIndex
 from tests.support.policies import Cooldown, Exempt, upload_time
 from tests.support.site import serving
 from tests.support.waiting import until
-from tests.web.test_fast import FORMS, open_world, warm
+from tests.web.test_fast_path import FORMS, open_world, warm
 
 FOO = ProjectName("foo")
 
