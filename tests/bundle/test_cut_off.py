@@ -106,5 +106,5 @@ def test_no_room_in_the_spool_is_reported_and_leaves_no_bundle(near: Near, tmp_p
     with mounted(cache / "spool", "size=4k,nr_inodes=4") as spool:
         (spool / "full").write_bytes(bytes(4096))
         done = run("create", out / "b", "--all", *of(near, cache), status=1)
-    assert "no room beside it: No space left on device" in done.stderr
+    assert "no room for temporary files: No space left on device" in done.stderr
     assert list(out.iterdir()) == []
