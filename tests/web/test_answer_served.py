@@ -1,0 +1,62 @@
+"""The event of an answer says who got what, on the fast path as in the handlers."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from proxy.errors import Denied
+from proxy.events import AnswerServed, Event, Outcome, RequestKind
+from proxy.web.fast_path_events import FastPathEvents
+from tests.support.fake_index import FakeIndex
+from tests.support.site import serving
+
+SDIST = "foo-1.0.tar.gz"
+HEADERS = {"User-Agent": "pip/26.3", "X-Forwarded-For": "203.0.113.9"}
+
+
+class Heard:
+    def __init__(self) -> None:
+        self.served: list[AnswerServed] = []
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, AnswerServed):
+            self.served.append(event)
+
+
+async def test_both_paths_tell_the_same_of_an_answer(stock: FakeIndex) -> None:
+    digest = stock.add("foo", SDIST, b"bytes").address_digest
+    path, heard = f"/files/foo/{digest}/{SDIST}", Heard()
+    fast = FastPathEvents(heard)
+    async with (
+        serving(stock, fast=True, observers=[heard], on_hit=fast.hit) as site,
+        fast.running(),
+    ):
+        for _ in range(3):
+            await site.get(path + "?token=secret", headers=HEADERS)
+    parsed, cached = heard.served
+    assert (parsed.client, parsed.user_agent, parsed.principal) == ("127.0.0.1", "pip/26.3", None)
+    assert (parsed.index, parsed.project, parsed.filename) == ("stock", "foo", SDIST)
+    assert (parsed.digest, parsed.path, parsed.kind) == (digest, path, RequestKind.FILE)
+    assert (parsed.status, parsed.outcome, parsed.sent) == (200, Outcome.HIT, 5)
+    assert (len(parsed.timings), len(cached.timings)) == (1, 2)
+    assert msgspec.structs.replace(cached, cached=False, timings=parsed.timings) == parsed
+
+
+@pytest.mark.parametrize("path", ["/simple/foo/", f"/files/foo/{'0' * 64}/{SDIST}"])
+async def test_a_refusal_names_its_rule_and_reason(stock: FakeIndex, path: str) -> None:
+    stock.error, heard = Denied("foo", "it is too new", "cooldown"), Heard()
+    async with serving(stock, observers=[heard]) as site:
+        await site.get(path)
+    (event,) = heard.served
+    assert (event.status, event.rule, event.project) == (403, "cooldown", "foo")
+    assert "it is too new" in event.reason
+
+
+async def test_a_request_that_cannot_be_parsed_has_an_event(stock: FakeIndex) -> None:
+    heard = Heard()
+    async with serving(stock, observers=[heard]) as site:
+        await site.raw(b"not HTTP\r\n\r\n")
+    (event,) = heard.served
+    assert (event.status, event.kind, event.index) == (400, RequestKind.OTHER, "")
+    assert event.failure
