@@ -211,11 +211,11 @@ class RemovedFiles:
     """
 
     def __init__(
-        self, namespace: str, records: Records, held: CachedFiles, store: BlobStore
+        self, namespace: str, records: Records, cached: CachedFiles, store: BlobStore
     ) -> None:
         self._namespace = namespace
         self._records = records
-        self._held = held
+        self._cached = cached
         self._store = store
 
     async def add_to(self, page: ProjectPage) -> ProjectPage:
@@ -231,18 +231,18 @@ class RemovedFiles:
         listed = {file.filename for file in page.files}
         gone = [(name, file) for name, file in seen.items() if name not in listed]
         cached = [
-            (name, file, held)
+            (name, file, found)
             for name, file in gone
-            if (held := await self._held.get(page.project, file.digest, name))
+            if (found := await self._cached.get(page.project, file.digest, name))
         ]
-        keys = {held.sha256 for _, _, held in cached} | {
+        keys = {found.sha256 for _, _, found in cached} | {
             _metadata_key(file) for _, file, _ in cached
         }
         stored = await self._store.present(keys - {""}) if cached else frozenset()
         files = tuple(
-            _removed_file(name, file, held, stored)
-            for name, file, held in cached
-            if held.sha256 in stored
+            _removed_file(name, file, found, stored)
+            for name, file, found in cached
+            if found.sha256 in stored
         )
         return _with(page, files) if files else page
 
