@@ -65,6 +65,18 @@ async def waystation(*arguments: str | Path, cwd: Path, **more: str) -> Done:
     return await command(sys.executable, "-m", "proxy", *arguments, env=env, cwd=cwd)
 
 
+async def stop(process: asyncio.subprocess.Process) -> None:
+    """Ask the process to end, and kill it after 20 seconds."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(20):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
 class _Output:
     """What a process writes, line by line."""
 
@@ -175,12 +187,5 @@ async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIte
         server.address = line.split()[-1].rstrip("/")
         yield server
     finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            async with asyncio.timeout(20):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        await stop(process)
         await readers

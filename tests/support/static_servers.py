@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.running import ROOT, Done, command, environment
+from tests.support.running import ROOT, Done, command, environment, stop
 
 LIMIT = 60.0
 SNIPPET = ROOT / "deploy" / "static-tree.nginx.conf"
@@ -47,7 +47,7 @@ async def http_server(root: Path) -> AsyncIterator[str]:
             line = (await process.stdout.readline()).decode()
         yield f"http://127.0.0.1:{line.split()[5]}/"
     finally:
-        await _end(process)
+        await stop(process)
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ async def nginx(root: Path, state: Path) -> AsyncIterator[str]:
         await _until_it_answers(address, process)
         yield address
     finally:
-        await _end(process)
+        await stop(process)
 
 
 def requests(state: Path) -> str:
@@ -124,14 +124,3 @@ async def _until_it_answers(address: str, process: asyncio.subprocess.Process) -
             await asyncio.sleep(0.02)
     assert process.stderr
     raise RuntimeError((await process.stderr.read()).decode())
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(20):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
