@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
@@ -20,9 +19,6 @@ from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, SkipLog
 from proxy.indexes.local.table import Changes, DirectoryTable
 from proxy.indexes.local.tree import DirectoryTree, Seen
 from proxy.model import ProjectName
-
-ROOT_CHECK_INTERVAL = 0.5
-"""Seconds between two looks whether an optional root has appeared: each is a system call."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +52,6 @@ class Follower:
         self._marks = Marks(everything=True)
         self._meanwhile = Marks()
         self._identity = (0, 0)
-        self._next_root_check = 0.0
         self._surveys = 0
         self._trouble = ""
         self._lock = asyncio.Lock()  # held while the table changes
@@ -88,11 +83,11 @@ class Follower:
             self._announce_changes(self.table.affected(marks))
 
     def _has_appeared(self) -> bool:
-        """Whether an optional root is there now; looks at most each ``ROOT_CHECK_INTERVAL``."""
-        now = time.monotonic()
-        if now < self._next_root_check:
-            return False
-        self._next_root_check = now + ROOT_CHECK_INTERVAL
+        """Whether an optional root is there now.
+
+        Every request looks, at the cost of a system call: a pause between looks would let a
+        private name go upstream.
+        """
         if not self._tree.exists():
             return False
         self.awaited = False
