@@ -18,13 +18,9 @@ class MediaType(Enum):
     HTML_V1 = _V1_HTML + "; charset=utf-8"
     TEXT_HTML = "text/html; charset=utf-8"
 
-    @property
-    def content_type(self) -> str:
-        return self.value
-
-    @property
-    def is_json(self) -> bool:
-        return self is MediaType.JSON
+    def __init__(self, content_type: str) -> None:
+        self.content_type = content_type
+        self.is_json = content_type == _V1_JSON
 
 
 _NAMES = {

@@ -16,10 +16,9 @@ from proxy.web.files import FileHandler
 from proxy.web.freshness import ClientRefresh
 from proxy.web.home import Home
 from proxy.web.metrics import Counters, Metrics
-from proxy.web.middleware import CACHE, EVENTS, handle_request
+from proxy.web.middleware import CACHE, EVENTS, handle_request, note_start
 from proxy.web.pages import SimplePages, redirect, render_list, render_page
 from proxy.web.rendered_pages import RenderedPages
-from proxy.web.request_state import STATE
 from proxy.web.response_cache import ResponseCache
 
 _SLASHES = re.compile("/{2,}")
@@ -86,7 +85,7 @@ def create_app(
     app.on_cleanup.append(close)
     if metrics:
         app.cleanup_ctx.append(metrics.measure_loop)
-    app.on_response_prepare.append(_note_start)
+    app.on_response_prepare.append(note_start)
     return app
 
 
@@ -104,15 +103,6 @@ def routes(root: str, index: Index, shared: Shared) -> list[web.RouteDef]:
         web.get(f"{root}/simple/{{project}}/", pages.page),
         web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", files.file),
     ]
-
-
-async def _note_start(request: web.Request, response: web.StreamResponse) -> None:
-    """The head of a response is about to be sent."""
-    response.headers["Server"] = "waystation"
-    if (state := request.get(STATE)) is not None:
-        state.status = response.status
-        if not isinstance(response, web.Response):
-            state.length = 0 if request.method == "HEAD" else response.content_length
 
 
 async def _to_home(request: web.Request) -> web.Response:

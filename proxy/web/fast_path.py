@@ -225,6 +225,7 @@ def protocol_factory(
     cache: ResponseCache | None,
     on_hit: OnHit,
     options: dict[str, Any],
+    max_connections: int,
 ) -> Callable[[], asyncio.Protocol]:
     """Makes the protocol of each connection; without a fast path if aiohttp has changed inside."""
     loop = asyncio.get_running_loop()
@@ -232,6 +233,12 @@ def protocol_factory(
     missing = [name for name in _NEEDED if not hasattr(probe, name)]
     if missing:
         log.warning("this aiohttp has no %s: there is no fast path", ", ".join(missing))
-    if missing or cache is None:
-        return lambda: Connection(events, server, loop=loop, **options)
-    return lambda: FastProtocol(cache, on_hit, events, server, loop=loop, **options)
+
+    def make() -> asyncio.Protocol:
+        if len(server.connections) >= max_connections:
+            return TooManyConnections()
+        if missing or cache is None:
+            return Connection(events, server, loop=loop, **options)
+        return FastProtocol(cache, on_hit, events, server, loop=loop, **options)
+
+    return make

@@ -34,8 +34,10 @@ def max_page_age(headers: MultiMapping[str], refresh: ClientRefresh) -> float:
     """
     if refresh == "never":
         return math.inf
-    lines = headers.getall("Cache-Control", [])
-    wanted = directives(lines or headers.getall("Pragma", []))
+    lines = headers.getall("Cache-Control", None) or headers.getall("Pragma", None)
+    if not lines:
+        return math.inf
+    wanted = directives(lines)
     if "no-cache" in wanted:
         return REFRESH_WINDOW
     age = delta_seconds(wanted.get("max-age"))

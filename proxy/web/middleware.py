@@ -13,7 +13,7 @@ from proxy.errors import Denied, IndexUnavailable, ProxyError, StoreDamaged, Ups
 from proxy.events import Observer
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
-from proxy.web.request_state import RequestState, begin, body_of, served
+from proxy.web.request_state import STATE, RequestState, begin, body_of, served
 from proxy.web.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,15 @@ def _finish(request: web.Request, state: RequestState, response: web.StreamRespo
     if state.request_bytes and isinstance(response, web.Response):
         request.app[CACHE].keep(state.request_bytes, response, event)
     request.app[EVENTS](event)
+
+
+async def note_start(request: web.Request, response: web.StreamResponse) -> None:
+    """The head of a response is about to be sent."""
+    response.headers["Server"] = "waystation"
+    if (state := request.get(STATE)) is not None:
+        state.status = response.status
+        if not isinstance(response, web.Response):
+            state.length = 0 if request.method == "HEAD" else response.content_length
 
 
 async def _answer(

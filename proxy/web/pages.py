@@ -126,7 +126,7 @@ def _gzip(request: web.Request) -> bool:
 
 def _respond(request: web.Request, page: RenderedPage, cache_control: str) -> web.Response:
     headers = {"ETag": page.etag, "Cache-Control": cache_control, "Vary": VARY}
-    if not_modified(request.headers, page.etag):
+    if "If-None-Match" in request.headers and not_modified(request.headers, page.etag):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = page.media.content_type
     headers["X-Content-Type-Options"] = "nosniff"

@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
-from proxy.web.fast_path import MAX_TARGET, OnHit, TooManyConnections, protocol_factory
+from proxy.web.fast_path import MAX_TARGET, OnHit, protocol_factory
 from proxy.web.middleware import EVENTS
 from proxy.web.response_cache import ResponseCache
 
@@ -104,11 +104,13 @@ class Server:
         """Makes the protocol of each connection that is accepted."""
         server = self._runner.server
         assert server
-        make = protocol_factory(
-            server, self._events, self._response_cache, self._on_hit, self._options
-        )
-        return lambda: (
-            TooManyConnections() if len(server.connections) >= self._max_connections else make()
+        return protocol_factory(
+            server,
+            self._events,
+            self._response_cache,
+            self._on_hit,
+            self._options,
+            self._max_connections,
         )
 
     def _cannot_listen(self, error: OSError) -> ConfigurationError:
