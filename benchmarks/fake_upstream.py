@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from benchmarks.fake_content import Body, FakeContent
-from benchmarks.fake_upstream_answers import Request, State, answer, parsed, told
+from benchmarks.fake_upstream_answers import Request, State, answer, control_answer, parsed
 
 PIECE = 256 * 1024
 """Bytes handed to the kernel at a time."""
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._busy = True
         request = self._requests.popleft()
         if request.target.startswith("/-/"):
-            self._begin(*told(self._state, request.target))
+            self._begin(*control_answer(self._state, request.target))
             return
         found = answer(self._state, request)
         if self._state.latency:

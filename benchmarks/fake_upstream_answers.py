@@ -71,7 +71,7 @@ def _kind(path: str) -> str:
     return "metadata" if path.endswith(".metadata") else "files"
 
 
-def told(state: State, target: str) -> tuple[bytes, Body]:
+def control_answer(state: State, target: str) -> tuple[bytes, Body]:
     parts = urlsplit(target)
     wanted = dict(parse_qsl(parts.query))
     if parts.path == "/-/pace":

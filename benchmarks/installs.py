@@ -84,7 +84,7 @@ def _expired(
         for state in ("restarted", "expired"):
             time.sleep(EXPIRY)
             context.record(f"{key}-{state}", OURS, _install(context, tool, ours.url))
-            upstream.settled(context.sizes.rest)
+            upstream.wait_quiet(context.sizes.rest)
             context.record(f"{key}-{state}", "nginx", _install(context, tool, static.url))
 
 
@@ -92,12 +92,12 @@ def _timed(
     context: Context, key: str, who: str, upstream: FakeUpstream, url: str, similar: bool = False
 ) -> None:
     """Record the time of an install and the requests that it caused upstream."""
-    before = upstream.settled(context.sizes.rest)["requests"]
+    before = upstream.wait_quiet(context.sizes.rest)["requests"]
     tools: tuple[Tool, ...] = ("pip", "old-pip", "uv")
     tool = next(each for each in tools if key.startswith(each))
     context.record(key, who, _install(context, tool, url, similar))
     context.record(
-        f"{key}-requests", who, upstream.settled(context.sizes.rest)["requests"] - before
+        f"{key}-requests", who, upstream.wait_quiet(context.sizes.rest)["requests"] - before
     )
 
 

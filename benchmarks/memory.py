@@ -27,12 +27,12 @@ def _run(context: Context) -> None:
 
 
 def _measure(context: Context, ours: Server) -> None:
-    ours.settle(context.sizes.rest)
+    ours.wait_idle(context.sizes.rest)
     context.record("memory-idle", OURS, ours.pss())
     client = Client(ours.url)
     for serial in range(context.sizes.memory_pages):
         client.get(f"/simple/{project(context.sizes.pages[-1], serial=serial)}/", UV)
-    ours.settle(context.sizes.rest)
+    ours.wait_idle(context.sizes.rest)
     context.record("memory-pages", OURS, ours.pss())
     paths = []
     for serial in range(2):
@@ -41,7 +41,7 @@ def _measure(context: Context, ours: Server) -> None:
     client.close()
     get(ours.url + paths[0])
     for key, path in zip(("warm", "cold"), paths, strict=True):
-        ours.settle(context.sizes.rest)
+        ours.wait_idle(context.sizes.rest)
         before = ours.pss()
         context.record(f"memory-{key}", OURS, _most(ours, ours.url + path) - before)
 

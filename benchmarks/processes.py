@@ -44,7 +44,7 @@ class Server:
         """Proportional set size of all its processes, in megabytes of 10^6 bytes."""
         return sum(_pss(pid) for pid in self._processes()) / 1e6
 
-    def settle(self, rest: float) -> None:
+    def wait_idle(self, rest: float) -> None:
         """Wait until the process has been idle for ``rest`` seconds."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:

@@ -49,14 +49,14 @@ def _cold(context: Context, upstream: FakeUpstream, ours: Server, number: int) -
         for path in paths:
             get(upstream.url + path, UV)
             get(ours.url + path, UV)
-        ours.settle(context.sizes.rest)
+        ours.wait_idle(context.sizes.rest)
         context.point("files-cold", files, (ours.cpu_seconds() - before) / pages * 1e3)
 
 
 def _warm(context: Context, ours: Server) -> None:
     for files in context.sizes.grown_pages:
         get(ours.url + _path(files), UV)
-        ours.settle(context.sizes.rest)
+        ours.wait_idle(context.sizes.rest)
         context.calm()
         load = drive(ours, _path(files), UV, seconds=context.sizes.seconds)
         context.point("files-warm", files, load.cpu)
@@ -85,10 +85,10 @@ def _projects(context: Context, upstream: FakeUpstream, folder: Path) -> None:
 
 def _spent(context: Context, ours: Server, serials: range) -> float:
     """CPU seconds for the projects of these numbers, each asked for once."""
-    ours.settle(context.sizes.rest)
+    ours.wait_idle(context.sizes.rest)
     before = ours.cpu_seconds()
     _ask(ours, serials)
-    ours.settle(context.sizes.rest)
+    ours.wait_idle(context.sizes.rest)
     return ours.cpu_seconds() - before
 
 

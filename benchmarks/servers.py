@@ -119,7 +119,7 @@ class FakeUpstream:
         """The names of the requested wheels."""
         return set(get_json(f"{self.url}/-/asked"))
 
-    def settled(self, quiet: float, patience: float = 30.0) -> Counter[str]:
+    def wait_quiet(self, quiet: float, patience: float = 30.0) -> Counter[str]:
         """The counts, after ``rest`` seconds without a request."""
         deadline = time.monotonic() + patience
         last = self.counts()

@@ -109,7 +109,7 @@ async def test_verify_drops_what_is_damaged_and_it_is_fetched_again(
         assert (found.sound, list(found.damaged)) == (2, [sha256(data)])
         assert not path.exists()
         assert await it.read(file) == data
-        await it.settled()
+        await it.all_stored()
         assert path.read_bytes() == data
     assert (await verify(cache)).damaged == []
 

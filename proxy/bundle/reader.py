@@ -101,7 +101,7 @@ class ByteSource:
 HEAD_NAME = "waystation-bundle.json"
 SIGNATURE_NAME = "signature.ed25519"
 MANIFEST_NAME = "manifest.json.zst"
-MAX_HEAD_SIZE = 4096
+MAX_BUNDLE_HEAD = 4096
 """Bytes."""
 
 MemberConsumer = Callable[[Member, Iterable[bytes]], Steps]
@@ -161,7 +161,7 @@ class Bundle:
             size = header_size(block)
         except ValueError:
             size = -1
-        if not 0 <= size <= MAX_HEAD_SIZE or block != tar_header(HEAD_NAME, size):
+        if not 0 <= size <= MAX_BUNDLE_HEAD or block != tar_header(HEAD_NAME, size):
             raise BadBundle(
                 f"it begins with {describe_header(block)}, so it is not a bundle of Waystation"
             )

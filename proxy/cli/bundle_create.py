@@ -22,8 +22,8 @@ from proxy.bundle import (
     select_projects,
 )
 from proxy.cli.bundle_report import (
-    DASH,
     READABLE,
+    STANDARD_STREAM,
     WRITABLE,
     created_lines,
     json_option,
@@ -88,7 +88,7 @@ def create_command(
     status is 1. With "-" for FILE the report goes to standard error.
     """
     source_flags = take_source_options(flags)
-    to = None if file == DASH else file
+    to = None if file == STANDARD_STREAM else file
     if to is None and sys.stdout.isatty():
         raise click.UsageError("a bundle is not written to a terminal: name a file, or use a pipe")
     settings = load_settings(flags, config).settings

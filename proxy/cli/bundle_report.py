@@ -176,7 +176,7 @@ def _as_json(file: BundledFile) -> dict[str, str]:
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 READABLE_OR_DASH = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
 WRITABLE = click.Path(dir_okay=False, path_type=Path)
-DASH = Path("-")
+STANDARD_STREAM = Path("-")
 """Standard input, or standard output."""
 
 
@@ -184,7 +184,7 @@ DASH = Path("-")
 def opened(file: Path, *, hashed: bool = False) -> Iterator[ByteSource]:
     """The file as a source of bytes. Raises ``BundleIOError``."""
     try:
-        stream = _standard_input() if file == DASH else file.open("rb", buffering=0)
+        stream = _standard_input() if file == STANDARD_STREAM else file.open("rb", buffering=0)
     except OSError as error:
         raise BundleIOError(f"{file} cannot be read", error) from error
     with stream:

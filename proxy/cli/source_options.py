@@ -84,7 +84,7 @@ _OPTIONS = (
     ),
 )
 
-NAMES = (
+SOURCE_OPTION_NAMES = (
     *("sources", "pythons", "platforms", "no_sdists", "only_sdists", "all_files", "latest"),
     *("logs", "extras", "groups"),
 )
@@ -98,7 +98,7 @@ def source_options(function: F) -> F:
 
 def take_source_options(flags: dict[str, Any]) -> dict[str, Any]:
     """Remove the values of the source options from all flags, and return them."""
-    return {name: flags.pop(name) for name in NAMES}
+    return {name: flags.pop(name) for name in SOURCE_OPTION_NAMES}
 
 
 def read_sources(

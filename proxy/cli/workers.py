@@ -23,7 +23,7 @@ from proxy.runtime import SharedCounters, new_memory
 
 log = logging.getLogger(__name__)
 
-WORKER = "_WAYSTATION_WORKER"
+WORKER_VARIABLE = "_WAYSTATION_WORKER"
 """Set in the environment of a worker: its ``WorkerPlace``. Not named like a setting."""
 MIN_LIFETIME = 5.0
 """Seconds: a worker that ends sooner probably has a fault that its successor will have, too."""
@@ -33,7 +33,7 @@ MAX_PAUSE = 30.0
 """Seconds before a worker is restarted, at most."""
 WRONG_SETTING = 2
 """The exit status for a wrong setting."""
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+FORWARDED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def number_of_workers(settings: Settings) -> int:
@@ -59,7 +59,7 @@ class WorkerPlace(NamedTuple):
 
 def worker_place() -> WorkerPlace | None:
     """The place of this process; None if it is not a worker."""
-    value = os.environ.get(WORKER)
+    value = os.environ.get(WORKER_VARIABLE)
     return WorkerPlace(*map(int, value.split(":"))) if value else None
 
 
@@ -84,7 +84,7 @@ class Supervisor:
     async def run(self) -> int:
         """Return the exit status: that of a worker that could not start, else 0."""
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        for number in FORWARDED_SIGNALS:
             loop.add_signal_handler(number, self._stop)
         with _reserved(self._settings) as reserved:
             port, workers = reserved.getsockname()[1], number_of_workers(self._settings)
@@ -121,7 +121,7 @@ class Supervisor:
             "-m",
             "proxy",
             *sys.argv[1:],
-            env={**os.environ, WORKER: str(place)},
+            env={**os.environ, WORKER_VARIABLE: str(place)},
             pass_fds=[place.memory],
             stdin=asyncio.subprocess.PIPE,  # it closes when the supervisor ends, even by SIGKILL
             stdout=None if shows else asyncio.subprocess.DEVNULL,

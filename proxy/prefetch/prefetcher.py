@@ -213,7 +213,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_INTERVAL = 5.0
 """Seconds between two sweeps, and between two refreshes."""
-REPORT_INTERVAL = 600.0
+STATS_INTERVAL = 600.0
 """Seconds between two lines in the log, at least."""
 
 
@@ -265,7 +265,7 @@ async def _sweep(prefetcher: Prefetcher, clock: Callable[[], float]) -> None:
     while True:
         await asyncio.sleep(SWEEP_INTERVAL)
         await prefetcher.sweep()
-        if prefetcher.stats != logged and clock() - when >= REPORT_INTERVAL:
+        if prefetcher.stats != logged and clock() - when >= STATS_INTERVAL:
             logged, when = prefetcher.stats, clock()
             log.info("prefetching: %s", logged)
 

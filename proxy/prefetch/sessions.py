@@ -26,7 +26,7 @@ SESSION_GAP = 30.0
 MAX_PROJECTS = 500
 """Projects of one session; further ones are neither prefetched nor recorded."""
 MAX_SESSIONS = 500
-MAX_MISSES = 3
+MAX_WRONG_GUESSES = 3
 """Wrong guesses after which a session counts as one that pins versions, unless more are right."""
 
 
@@ -64,7 +64,7 @@ class Session:
     @property
     def predictable(self) -> bool:
         """Whether the guesses about its choices are mostly right."""
-        return self._wrong < MAX_MISSES or self._wrong < self._right
+        return self._wrong < MAX_WRONG_GUESSES or self._wrong < self._right
 
     def ask(self, project: ProjectName) -> None:
         if len(self.asked) < MAX_PROJECTS:

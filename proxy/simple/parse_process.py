@@ -22,16 +22,20 @@ MAX_CPU_SECONDS = 10
 TOO_EXPENSIVE = "its page takes more memory or time to read than a list of files does"
 
 
-class Outcome(msgspec.Struct):
+class ParseOutcome(msgspec.Struct):
     """The page, or the reason why there is none."""
 
     page: ProjectPage | None = None
     reason: str = ""
 
 
-def outcome_of(output: bytes) -> Outcome:
+def outcome_of(output: bytes) -> ParseOutcome:
     """The outcome that the process wrote; without output it ran into a limit."""
-    return msgspec.json.decode(output, type=Outcome) if output else Outcome(reason=TOO_EXPENSIVE)
+    return (
+        msgspec.json.decode(output, type=ParseOutcome)
+        if output
+        else ParseOutcome(reason=TOO_EXPENSIVE)
+    )
 
 
 def main(project: str, content_type: str, url: str, source: str) -> None:
@@ -40,10 +44,10 @@ def main(project: str, content_type: str, url: str, source: str) -> None:
     gc.disable()  # nothing here is garbage before the end
     body = sys.stdin.buffer.read()
     try:
-        outcome = Outcome(parse_page(ProjectName(project), body, content_type, url, source))
+        outcome = ParseOutcome(parse_page(ProjectName(project), body, content_type, url, source))
         output = msgspec.json.encode(outcome)
     except UnreadablePage as error:
-        output = msgspec.json.encode(Outcome(reason=error.reason))
+        output = msgspec.json.encode(ParseOutcome(reason=error.reason))
     except MemoryError:
         return
     sys.stdout.buffer.write(output)

@@ -17,7 +17,7 @@ Headers = MultiMapping[str]
 
 MAX_DELTA_SECONDS = 2**31
 """Seconds; a larger number counts as this one (RFC 9111, section 1.2.2)."""
-DECODABLE = frozenset({"gzip", "x-gzip", "deflate"})
+DECODABLE_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
 _NUMBER = re.compile(r"[0-9]+", re.ASCII)
 _DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
@@ -142,7 +142,7 @@ def codings(label: str | None) -> list[str]:
     installers ignore them, too.
     """
     words = (word.partition(";")[0].strip(" \t\"'") for word in (label or "").split(","))
-    return [word for word in words if word in DECODABLE][::-1]
+    return [word for word in words if word in DECODABLE_CODINGS][::-1]
 
 
 def _joined(headers: Headers, name: str) -> str:

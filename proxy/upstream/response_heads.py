@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 MAX_LINE_SIZE = 128 * 1024
 """Bytes of one line of a head: pip accepts 64 KiB, uv more."""
-MAX_HEAD_SIZE = 512 * 1024
+MAX_RESPONSE_HEAD = 512 * 1024
 """Bytes of a head: uv accepts about 400 kB."""
 
 _END = re.compile(rb"\r?\n\r?\n")
@@ -62,7 +62,7 @@ class LenientHandler(ResponseHandler):
             if head and not _is_interim(head):
                 self._pass_on(head, bytes(self._head))
                 return
-        if len(self._head) > MAX_HEAD_SIZE:
+        if len(self._head) > MAX_RESPONSE_HEAD:
             self.close()
             self.set_exception(HttpProcessingError(message="the head is too large"))
 

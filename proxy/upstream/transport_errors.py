@@ -15,7 +15,7 @@ from proxy.upstream.address_rules import AddressRefused
 TEMPORARY_STATUSES = frozenset({429, 500, 502, 503, 504})
 """Statuses after which the same request is retried."""
 
-REFUSALS = frozenset({400, 401, 403})
+REFUSING_STATUSES = frozenset({400, 401, 403})
 
 
 class RedirectRefused(UpstreamError):
@@ -88,5 +88,5 @@ def as_upstream_error(index: str, error: TransportError) -> tuple[UpstreamError,
 
 def status_error(index: str, status: int, retry_after: int | None = None) -> UpstreamError:
     phrase = HTTPStatus(status).phrase if status in HTTPStatus.__members__.values() else ""
-    kind = UpstreamRefused if status in REFUSALS else UpstreamError
+    kind = UpstreamRefused if status in REFUSING_STATUSES else UpstreamError
     return kind(index, f"it answered {status} {phrase}".rstrip(), retry_after=retry_after)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-REPORT_INTERVAL = 2.0
+PROGRESS_INTERVAL = 2.0
 """Seconds between two lines of progress."""
 
 
@@ -104,7 +104,7 @@ class LineDisplay:
         self._print_if_due()
 
     def _print_if_due(self) -> None:
-        if self._clock() - self._printed >= REPORT_INTERVAL:
+        if self._clock() - self._printed >= PROGRESS_INTERVAL:
             self._printed = self._clock()
             self._print()
 

@@ -15,7 +15,7 @@ from proxy.runtime import timestamp_text
 
 log = logging.getLogger("waystation.access")
 
-TEMPLATES = 4096
+LINE_TEMPLATES = 4096
 """Lines of cached responses that are kept as templates."""
 
 _TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
@@ -40,7 +40,7 @@ class AccessLog:
         """``handler``: its format and stream are used for lines that are made from templates."""
         self._handler = handler
         self._lines: list[str] = []
-        self._template = lru_cache(TEMPLATES)(self._make_template)
+        self._template = lru_cache(LINE_TEMPLATES)(self._make_template)
 
     def observe(self, event: Event) -> None:
         if not isinstance(event, AnswerServed) or not log.isEnabledFor(logging.INFO):

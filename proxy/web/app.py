@@ -16,7 +16,7 @@ from proxy.web.files import FileHandler
 from proxy.web.freshness import ClientRefresh
 from proxy.web.home import Home
 from proxy.web.metrics import Counters, Metrics
-from proxy.web.middleware import CACHE, EVENTS, handle_request, note_start
+from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
 from proxy.web.pages import SimplePages, redirect, render_list, render_page
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.response_cache import ResponseCache
@@ -59,13 +59,13 @@ def create_app(
     ``max_page_age``.
     """
     app = web.Application(middlewares=[handle_request])
-    app[EVENTS] = events
-    app[CACHE] = response_cache or ResponseCache()
+    app[EVENT_OBSERVER] = events
+    app[RESPONSE_CACHE] = response_cache or ResponseCache()
     rendered = RenderedPages(
         lambda page, media: render_page(page, media, provenance),
         render_list,
     )
-    shared = Shared(rendered, app[CACHE], clock, client_refresh)
+    shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh)
     metrics = Metrics(counters) if counters else None
     home = Home(index_url, ready, fixed=fixed_url)
     for base in dict.fromkeys(("", prefix)):

@@ -17,7 +17,7 @@ from proxy.events import Outcome
 from proxy.indexes import Index
 from proxy.model import PROVENANCE, Artifact, Blob, Span
 from proxy.web.conditional import RangeResult, evaluate
-from proxy.web.request_state import STATE, project_of
+from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 from proxy.web.sendfile import FileSender, can_send
 
@@ -37,7 +37,7 @@ class FileHandler:
         self._cache = cache
 
     async def file(self, request: web.Request) -> web.StreamResponse:
-        state = request[STATE]
+        state = request[REQUEST_STATE]
         state.index = self._index.name
         project = project_of(request)
         digest, filename = request.match_info["digest"], request.match_info["filename"]
@@ -103,7 +103,7 @@ class FileHandler:
         """A small file from memory: the response may be repeated as long as its page lists it."""
         body = b"".join([piece async for piece in artifact.blob.chunks()])
         response = web.Response(body=body, headers=headers)
-        state = request[STATE]
+        state = request[REQUEST_STATE]
         if headers.get("ETag") and not artifact.file.filename.endswith(PROVENANCE):
             local = state.outcome is Outcome.LOCAL
             response[CACHEABLE] = Cacheable(
@@ -132,10 +132,10 @@ async def _send_pieces(
         first = await anext(pieces, b"")
         await response.prepare(request)
         await response.write(first)
-        request[STATE].sent += len(first)
+        request[REQUEST_STATE].sent += len(first)
         async for piece in pieces:
             await response.write(piece)
-            request[STATE].sent += len(piece)
+            request[REQUEST_STATE].sent += len(piece)
 
 
 async def _send_from_file(
@@ -149,7 +149,7 @@ async def _send_from_file(
         async for span in spans:
             if sending is None:  # until now an error could have its status
                 await response.prepare(request)
-                sending = FileSender(request.transport, request[STATE])
+                sending = FileSender(request.transport, request[REQUEST_STATE])
                 await sending.flushed()
             if isinstance(span, Span):
                 await sending.send(span)

@@ -59,26 +59,26 @@ class Family(NamedTuple):
     """By name: all values."""
 
 
-REQUESTS = Family(
+REQUEST_COUNTS = Family(
     "waystation_requests_total",
     "Requests of clients, by what was asked for, where the answer came from, and its status"
     " (499: the client left before there was one).",
     {"kind": tuple(RequestKind), "outcome": (*Outcome, NO_LABEL), "status": COUNTED_STATUSES},
 )
-SENT = Family(
+BYTES_SENT = Family(
     "waystation_sent_bytes_total", "Bytes of bodies sent to clients.", {"kind": tuple(RequestKind)}
 )
-UPSTREAM = Family(
+UPSTREAM_REQUESTS = Family(
     "waystation_upstream_requests_total",
     "Requests to upstream, without retries; failed: no usable answer.",
     {"result": ("answered", "failed")},
 )
-CHANGED = Family(
+CHANGED_FILES = Family(
     "waystation_changed_files_total",
     "Files under whose name upstream lists other bytes than before, as each process saw them.",
     {"outcome": tuple(ChangeOutcome)},
 )
-PREFETCHED = Family(
+PREFETCHED_THINGS = Family(
     "waystation_speculation_total",
     "Pages and files that were prefetched, those then used, and those not used within ten minutes.",
     {"fate": tuple(PrefetchResult)},
@@ -86,11 +86,13 @@ PREFETCHED = Family(
 PREFETCHED_BYTES = Family(
     "waystation_speculation_bytes_total", "Bytes of such files.", {"fate": tuple(PrefetchResult)}
 )
-EVICTED = Family("waystation_evicted_files_total", "Files deleted from the cache for space.", {})
+EVICTED_FILES = Family(
+    "waystation_evicted_files_total", "Files deleted from the cache for space.", {}
+)
 EVICTED_BYTES = Family("waystation_evicted_bytes_total", "Bytes of such files.", {})
 FAMILIES = (
-    *(REQUESTS, SENT, UPSTREAM, CHANGED),
-    *(PREFETCHED, PREFETCHED_BYTES, EVICTED, EVICTED_BYTES),
+    *(REQUEST_COUNTS, BYTES_SENT, UPSTREAM_REQUESTS, CHANGED_FILES),
+    *(PREFETCHED_THINGS, PREFETCHED_BYTES, EVICTED_FILES, EVICTED_BYTES),
 )
 
 
@@ -150,14 +152,14 @@ class Counters:
             case AnswerServed():
                 self._served(event)
             case UpstreamAsked():
-                self._add(1, UPSTREAM, "failed" if event.failed else "answered")
+                self._add(1, UPSTREAM_REQUESTS, "failed" if event.failed else "answered")
             case FileChanged():
-                self._add(1, CHANGED, event.outcome)
+                self._add(1, CHANGED_FILES, event.outcome)
             case Prefetched():
-                self._add(1, PREFETCHED, event.result)
+                self._add(1, PREFETCHED_THINGS, event.result)
                 self._add(event.size, PREFETCHED_BYTES, event.result)
             case Evicted():
-                self._add(event.files, EVICTED)
+                self._add(event.files, EVICTED_FILES)
                 self._add(event.size, EVICTED_BYTES)
 
     def add_times(self, times: Sequence[float], histogram: Histogram, value: str = "") -> None:
@@ -185,8 +187,8 @@ class Counters:
         status = str(event.status)
         known = status if status in COUNTED_STATUSES else OTHER_LABEL
         requests = len(event.timings)
-        self._add(requests, REQUESTS, event.kind, event.outcome or NO_LABEL, known)
-        self._add(requests * event.sent, SENT, event.kind)
+        self._add(requests, REQUEST_COUNTS, event.kind, event.outcome or NO_LABEL, known)
+        self._add(requests * event.sent, BYTES_SENT, event.kind)
         times = [milliseconds / 1000 for _, milliseconds in event.timings]
         self.add_times(times, ANSWER_TIMES, event.kind)
 
@@ -222,7 +224,7 @@ class Metrics:
         for family in FAMILIES:
             counters = CounterMetricFamily(family.name, family.about, labels=list(family.labels))
             for labels, count in self._counters.series(family):
-                if count or family is not REQUESTS:  # most of these never occur
+                if count or family is not REQUEST_COUNTS:  # most of these never occur
                     counters.add_metric(list(labels.values()), count)
             yield counters
         for each in HISTOGRAMS:

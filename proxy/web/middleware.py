@@ -13,7 +13,7 @@ from proxy.errors import Denied, IndexUnavailable, ProxyError, StoreDamaged, Ups
 from proxy.events import Observer
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
-from proxy.web.request_state import STATE, RequestState, begin, body_of, served
+from proxy.web.request_state import REQUEST_STATE, RequestState, begin, body_of, served
 from proxy.web.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
@@ -23,9 +23,9 @@ _ABSOLUTE = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|\Z)", re.IGNORECASE)
 LOGGED_ERRORS = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that the operator of the server should know of."""
 
-EVENTS: web.AppKey[Observer] = web.AppKey("events")
+EVENT_OBSERVER: web.AppKey[Observer] = web.AppKey("events")
 """Gets ``AnswerServed`` for every request."""
-CACHE: web.AppKey[ResponseCache] = web.AppKey("response cache")
+RESPONSE_CACHE: web.AppKey[ResponseCache] = web.AppKey("response cache")
 
 
 @web.middleware
@@ -56,14 +56,14 @@ def _finish(request: web.Request, state: RequestState, response: web.StreamRespo
     """Cache the response and emit the event. ``response``: None if it broke off."""
     event = served(request, state)
     if state.request_bytes and isinstance(response, web.Response):
-        request.app[CACHE].keep(state.request_bytes, response, event)
-    request.app[EVENTS](event)
+        request.app[RESPONSE_CACHE].keep(state.request_bytes, response, event)
+    request.app[EVENT_OBSERVER](event)
 
 
 async def note_start(request: web.Request, response: web.StreamResponse) -> None:
     """The head of a response is about to be sent."""
     response.headers["Server"] = "waystation"
-    if (state := request.get(STATE)) is not None:
+    if (state := request.get(REQUEST_STATE)) is not None:
         state.status = response.status
         if not isinstance(response, web.Response):
             state.length = 0 if request.method == "HEAD" else response.content_length

@@ -25,10 +25,10 @@ from proxy.simple import (
 from proxy.web.conditional import not_modified
 from proxy.web.freshness import ClientRefresh, cache_control, max_page_age
 from proxy.web.rendered_pages import RenderedPage, RenderedPages
-from proxy.web.request_state import STATE, project_of
+from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 
-VARY = "Accept, Accept-Encoding"
+VARY_BY_ACCEPT = "Accept, Accept-Encoding"
 HTML_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; "
     "sandbox allow-downloads",  # people may click on a file
@@ -55,13 +55,13 @@ class SimplePages:
         self._client_refresh = client_refresh
 
     async def projects(self, request: web.Request) -> web.Response:
-        request[STATE].index = self._index.name
+        request[REQUEST_STATE].index = self._index.name
         names = await self._index.projects()
         page = self._rendered.of_list(self._index.name, names, _media(request), _gzip(request))
         return _respond(request, page, "max-age=300")
 
     async def page(self, request: web.Request) -> web.Response:
-        state = request[STATE]
+        state = request[REQUEST_STATE]
         state.index = self._index.name
         project = project_of(request)
         if request.match_info["project"] != project:
@@ -89,7 +89,7 @@ class SimplePages:
         return response
 
     async def add_slash(self, request: web.Request) -> web.Response:
-        request[STATE].index = self._index.name
+        request[REQUEST_STATE].index = self._index.name
         return redirect(request, f"{project_of(request)}/")
 
 
@@ -102,7 +102,7 @@ def redirect(request: web.Request, target: str) -> web.Response:
     headers = {
         "Location": target + (f"?{query}" if query else ""),
         "Cache-Control": "no-store",
-        "Vary": VARY,
+        "Vary": VARY_BY_ACCEPT,
     }
     return web.Response(status=301, headers=headers)
 
@@ -125,7 +125,7 @@ def _gzip(request: web.Request) -> bool:
 
 
 def _respond(request: web.Request, page: RenderedPage, cache_control: str) -> web.Response:
-    headers = {"ETag": page.etag, "Cache-Control": cache_control, "Vary": VARY}
+    headers = {"ETag": page.etag, "Cache-Control": cache_control, "Vary": VARY_BY_ACCEPT}
     if "If-None-Match" in request.headers and not_modified(request.headers, page.etag):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = page.media.content_type

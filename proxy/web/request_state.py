@@ -72,12 +72,12 @@ class RequestState:
         return self.length is not None and self.sent >= self.length
 
 
-STATE = web.RequestKey("state", RequestState)
+REQUEST_STATE = web.RequestKey("state", RequestState)
 
 
 def begin(request: web.Request) -> RequestState:
     """A new state for the request; outcomes of index answers in this task go into it."""
-    state = request[STATE] = RequestState()
+    state = request[REQUEST_STATE] = RequestState()
     state.outcomes = record_outcomes()
     # Taken now: the connection may receive its next request before this one has ended.
     state.request_bytes = getattr(request.protocol, "request_bytes", None)
@@ -90,7 +90,7 @@ def project_of(request: web.Request) -> ProjectName:
         project = normalize(request.match_info["project"])
     except ValueError:
         raise NotAProjectName from None
-    request[STATE].project = project
+    request[REQUEST_STATE].project = project
     return project
 
 

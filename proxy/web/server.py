@@ -16,12 +16,12 @@ from aiohttp import web
 
 from proxy.errors import ConfigurationError
 from proxy.web.fast_path import MAX_TARGET, OnHit, protocol_factory
-from proxy.web.middleware import EVENTS
+from proxy.web.middleware import EVENT_OBSERVER
 from proxy.web.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BACKLOG = 1024
 """Connections that wait in the kernel while the server is busy: installers open fifty at once."""
 
@@ -65,7 +65,7 @@ class Server:
             **self._options,
         )
         self._response_cache = response_cache
-        self._events = app.get(EVENTS, lambda event: None)
+        self._events = app.get(EVENT_OBSERVER, lambda event: None)
         self._on_hit = on_hit or (lambda *_: None)
         self._listener: asyncio.Server | None = None
         self._host = host
@@ -133,7 +133,7 @@ class Server:
         file is lost or left incomplete by that, as each appears by a rename.
         """
         loop = asyncio.get_running_loop()
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop)
         await self.stopping.wait()
         self._stop_listening()  # before the log line says so
@@ -145,7 +145,7 @@ class Server:
             self._listener.close()
 
     def _stop(self) -> None:
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         self.stopping.set()

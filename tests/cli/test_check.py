@@ -19,7 +19,7 @@ async def check(*arguments: str, cwd: Path, **variables: str) -> Done:
     return await waystation("check", "--no-network", *arguments, cwd=cwd, **variables)
 
 
-def told(done: Done) -> dict[str, str]:
+def printed_settings(done: Done) -> dict[str, str]:
     """The settings as printed."""
     assert done.status == 0, done.err
     settings = done.out.partition("\nSettings:\n")[2].partition("\n\nTried:")[0]
@@ -28,7 +28,7 @@ def told(done: Done) -> dict[str, str]:
 
 
 async def test_every_setting_is_shown_with_where_it_comes_from(tmp_path: Path) -> None:
-    shown = told(await check(cwd=tmp_path))
+    shown = printed_settings(await check(cwd=tmp_path))
     assert list(shown) == list(Settings.model_fields)
     assert all(value.endswith("  (default)") for value in shown.values())
 
@@ -47,7 +47,7 @@ async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) 
     (tmp_path / "w.toml").write_text(
         'port = 1\npage_ttl = 1\nlog_format = "json"\nreserved = ["a-*"]'
     )
-    shown = told(
+    shown = printed_settings(
         await waystation(
             *(
                 "check",
@@ -76,12 +76,12 @@ async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) 
 
 async def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_text("port = 1")
-    shown = told(await check(cwd=tmp_path, WAYSTATION_CONFIG="w.toml"))
+    shown = printed_settings(await check(cwd=tmp_path, WAYSTATION_CONFIG="w.toml"))
     assert shown["port"] == "1  (w.toml)"
 
 
 async def test_online_on_the_command_line_outweighs_offline(tmp_path: Path) -> None:
-    shown = told(await check("--online", cwd=tmp_path, WAYSTATION_OFFLINE="1"))
+    shown = printed_settings(await check("--online", cwd=tmp_path, WAYSTATION_OFFLINE="1"))
     assert shown["offline"] == "false  (flag)"
 
 
@@ -124,7 +124,7 @@ async def test_no_secret_is_shown(tmp_path: Path) -> None:
         WAYSTATION_PUBLIC_URL=f"https://me:{SECRET}@packages.example.org/",
     )
     assert SECRET not in done.out + done.err
-    shown = told(done)
+    shown = printed_settings(done)
     assert shown["upstream"] == "https://***@index.example.org/simple/  (environment)"
     assert shown["upstream_username"] == "builder  (environment)"
     assert shown["upstream_password"] == "**********  (environment)"

@@ -22,7 +22,7 @@ from proxy.model import ProjectName
 from proxy.storage.keys import RecordKind
 from tests.support.clock import Clock
 from tests.support.content import read_blob, sha256
-from tests.support.directories import Heard
+from tests.support.directories import HeardChanges
 from tests.support.distributions import make_wheel
 from tests.support.mounts import mounted
 from tests.support.network import connections
@@ -34,7 +34,7 @@ FOO, BAR = ProjectName("foo"), ProjectName("bar")
 FOO_1, FOO_2 = "foo-1.0-py3-none-any.whl", "foo-2.0-py3-none-any.whl"
 
 
-class Place:
+class ProxyFolder:
     """An upstream with ``bar`` and another ``foo``, and a directory with a ``foo`` of ours."""
 
     def __init__(self, root: Path, upstream: Upstream, clock: Clock) -> None:
@@ -74,9 +74,9 @@ class Place:
 
 
 @pytest.fixture
-async def place(tmp_path: Path, clock: Clock) -> AsyncIterator[Place]:
+async def place(tmp_path: Path, clock: Clock) -> AsyncIterator[ProxyFolder]:
     async with Upstream() as upstream:
-        yield Place(tmp_path, upstream, clock)
+        yield ProxyFolder(tmp_path, upstream, clock)
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 5)
 
 
@@ -103,7 +103,7 @@ async def remembered(proxy: Proxy, kind: RecordKind) -> None:
     await until(is_written)
 
 
-async def test_the_private_directory_comes_first_and_upstream_second(place: Place) -> None:
+async def test_the_private_directory_comes_first_and_upstream_second(place: ProxyFolder) -> None:
     async with place.open() as proxy:
         assert await names(proxy, FOO) == [FOO_1]
         assert await get(proxy, FOO) == place.ours.read_bytes()
@@ -119,7 +119,7 @@ async def test_the_private_directory_comes_first_and_upstream_second(place: Plac
 
 
 async def test_without_a_directory_upstream_answers_until_one_appears(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: ProxyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.root / "theirs")
     async with place.open(packages=None) as proxy:
@@ -129,14 +129,14 @@ async def test_without_a_directory_upstream_answers_until_one_appears(
 
 
 async def test_the_directory_called_packages_is_taken_if_it_is_there(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: ProxyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(place.root)
     async with place.open(packages=None) as proxy:
         assert await names(proxy, FOO) == [FOO_1]
 
 
-async def test_reserved_names_never_go_upstream(place: Place) -> None:
+async def test_reserved_names_never_go_upstream(place: ProxyFolder) -> None:
     async with place.open(reserved=["ba*"]) as proxy:
         with pytest.raises(NoSuchProject):
             await proxy.index.page(BAR)
@@ -146,7 +146,7 @@ async def test_reserved_names_never_go_upstream(place: Place) -> None:
     assert place.upstream.count() == 0
 
 
-async def test_the_settings_reach_the_mirror(place: Place) -> None:
+async def test_the_settings_reach_the_mirror(place: ProxyFolder) -> None:
     async with place.open(page_ttl=10, absence_ttl=5) as proxy:
         page = await proxy.index.page(BAR)
         assert page.fresh_until == place.clock() + 10
@@ -157,7 +157,7 @@ async def test_the_settings_reach_the_mirror(place: Place) -> None:
         await get(proxy, BAR)
 
 
-async def test_credentials_reach_upstream_and_change_what_is_stored(place: Place) -> None:
+async def test_credentials_reach_upstream_and_change_what_is_stored(place: ProxyFolder) -> None:
     async with place.open() as proxy:
         await proxy.index.page(BAR)
     place.upstream.credentials = ("me", "secret")
@@ -169,7 +169,7 @@ async def test_credentials_reach_upstream_and_change_what_is_stored(place: Place
     assert place.upstream.count("/simple/bar/") == 2
 
 
-async def test_offline_nothing_is_connected_to(place: Place) -> None:
+async def test_offline_nothing_is_connected_to(place: ProxyFolder) -> None:
     with connections() as seen:
         async with place.open(offline=True, upstream="http://10.255.255.1/simple/") as proxy:
             assert await names(proxy, FOO) == [FOO_1]
@@ -178,7 +178,9 @@ async def test_offline_nothing_is_connected_to(place: Place) -> None:
     assert seen == []
 
 
-async def test_named_indexes_make_the_tree_they_describe(place: Place, tmp_path: Path) -> None:
+async def test_named_indexes_make_the_tree_they_describe(
+    place: ProxyFolder, tmp_path: Path
+) -> None:
     more = tmp_path / "more"
     make_wheel(more, "more", "1.0")
     indexes = {
@@ -204,7 +206,7 @@ async def test_named_indexes_make_the_tree_they_describe(place: Place, tmp_path:
         assert len(proxy.mirrors) == 1
 
 
-async def test_every_index_of_the_tree_is_there_by_its_name(place: Place) -> None:
+async def test_every_index_of_the_tree_is_there_by_its_name(place: ProxyFolder) -> None:
     async with place.open() as proxy:
         assert list(proxy.indexes) == ["private", "upstream", "main"]
         assert proxy.indexes["main"] is proxy.index
@@ -214,7 +216,7 @@ async def test_every_index_of_the_tree_is_there_by_its_name(place: Place) -> Non
 
 
 async def test_a_stale_page_is_revalidated_in_the_background_in_its_own_index(
-    place: Place,
+    place: ProxyFolder,
 ) -> None:
     async with place.open() as proxy:
         upstream = proxy.indexes["upstream"]
@@ -226,7 +228,7 @@ async def test_a_stale_page_is_revalidated_in_the_background_in_its_own_index(
         assert (await upstream.page(FOO)).checked == place.clock()
 
 
-async def test_an_index_that_is_named_twice_is_one_index(place: Place) -> None:
+async def test_an_index_that_is_named_twice_is_one_index(place: ProxyFolder) -> None:
     indexes = {"pypi": place.mirror(), "a": fall("pypi"), "main": fall("a", "pypi")}
     async with place.open(indexes=indexes) as proxy:
         assert len(proxy.mirrors) == 1
@@ -234,7 +236,7 @@ async def test_an_index_that_is_named_twice_is_one_index(place: Place) -> None:
         assert await names(proxy, BAR) == ["bar-1.0-py3-none-any.whl"]
 
 
-async def test_another_index_can_be_the_one_that_is_served(place: Place) -> None:
+async def test_another_index_can_be_the_one_that_is_served(place: ProxyFolder) -> None:
     indexes = {"pypi": place.mirror(), "ours": place.local()}
     async with place.open(indexes=indexes, index="ours") as proxy:
         assert proxy.mirrors == []
@@ -257,7 +259,7 @@ async def test_another_index_can_be_the_one_that_is_served(place: Place) -> None
     ],
 )
 async def test_a_tree_that_cannot_be_is_an_error_that_names_its_key(
-    place: Place, indexes: dict[str, Any], more: dict[str, Any], key: str, words: str
+    place: ProxyFolder, indexes: dict[str, Any], more: dict[str, Any], key: str, words: str
 ) -> None:
     with pytest.raises(ConfigurationError) as error:
         async with place.open(indexes=indexes, **more):
@@ -267,14 +269,14 @@ async def test_a_tree_that_cannot_be_is_an_error_that_names_its_key(
     assert not (place.root / "cache").exists()
 
 
-async def test_a_directory_that_is_not_there_is_an_error(place: Place) -> None:
+async def test_a_directory_that_is_not_there_is_an_error(place: ProxyFolder) -> None:
     with pytest.raises(ConfigurationError) as error:
         async with place.open(packages=place.root / "missing"):
             pass
     assert error.value.key == "packages"
 
 
-async def test_what_is_opened_is_closed_when_a_later_index_cannot_be(place: Place) -> None:
+async def test_what_is_opened_is_closed_when_a_later_index_cannot_be(place: ProxyFolder) -> None:
     broken = place.mirror(file_hosts=["not a host/"])
     indexes = {"a": place.local(), "b": place.mirror(), "c": broken, "main": fall("a", "b", "c")}
     before = set(os.listdir("/proc/self/fd"))
@@ -284,7 +286,7 @@ async def test_what_is_opened_is_closed_when_a_later_index_cannot_be(place: Plac
     assert len(os.listdir("/proc/self/fd")) <= len(before) + 1
 
 
-async def test_leftovers_of_a_crash_are_removed_at_start(place: Place) -> None:
+async def test_leftovers_of_a_crash_are_removed_at_start(place: ProxyFolder) -> None:
     spool = place.root / "cache" / "spool"
     spool.mkdir(parents=True)
     (spool / "1-left.part").write_bytes(b"half")
@@ -292,12 +294,12 @@ async def test_leftovers_of_a_crash_are_removed_at_start(place: Place) -> None:
         assert list(spool.iterdir()) == []
 
 
-async def test_what_another_process_purges_is_forgotten(place: Place) -> None:
+async def test_what_another_process_purges_is_forgotten(place: ProxyFolder) -> None:
     async with place.open() as proxy:
         data = await get(proxy, BAR)
         await remembered(proxy, RecordKind.CACHED_FILE)
         await remembered(proxy, RecordKind.PAGE)
-        heard = Heard()
+        heard = HeardChanges()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:
             await purge(cache, [BAR])
@@ -307,11 +309,11 @@ async def test_what_another_process_purges_is_forgotten(place: Place) -> None:
     assert place.upstream.count("/files/") == 2
 
 
-async def test_all_is_forgotten_when_another_process_purges_everything(place: Place) -> None:
+async def test_all_is_forgotten_when_another_process_purges_everything(place: ProxyFolder) -> None:
     async with place.open() as proxy:
         await proxy.index.page(BAR)
         await remembered(proxy, RecordKind.PAGE)
-        heard = Heard()
+        heard = HeardChanges()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:
             await purge_everything(cache)
@@ -321,11 +323,13 @@ async def test_all_is_forgotten_when_another_process_purges_everything(place: Pl
     assert place.upstream.count("/simple/bar/") == 2
 
 
-async def test_a_private_name_is_given_up_by_purging_it_while_a_server_runs(place: Place) -> None:
+async def test_a_private_name_is_given_up_by_purging_it_while_a_server_runs(
+    place: ProxyFolder,
+) -> None:
     async with place.open() as proxy:
         place.ours.unlink()
         assert await names(proxy, FOO) == []
-        heard = Heard()
+        heard = HeardChanges()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:
             await purge_everything(cache)
@@ -339,9 +343,11 @@ async def test_a_private_name_is_given_up_by_purging_it_while_a_server_runs(plac
         assert await names(proxy, FOO) == [FOO_2]
 
 
-async def test_a_private_name_with_files_stays_private_when_it_is_purged(place: Place) -> None:
+async def test_a_private_name_with_files_stays_private_when_it_is_purged(
+    place: ProxyFolder,
+) -> None:
     async with place.open() as proxy:
-        heard = Heard()
+        heard = HeardChanges()
         proxy.events.subscribe(heard)
         async with place.cache() as cache:
             await purge(cache, [FOO])
@@ -354,7 +360,7 @@ async def test_a_private_name_with_files_stays_private_when_it_is_purged(place: 
     assert place.upstream.count() == 0
 
 
-async def test_running_downloads_finish_at_the_end(place: Place) -> None:
+async def test_running_downloads_finish_at_the_end(place: ProxyFolder) -> None:
     wheel = make_wheel(place.root / "theirs", "big", "1.0", padding=1_000_000)
     place.upstream.add(wheel)
     gate = asyncio.Event()
@@ -368,7 +374,7 @@ async def test_running_downloads_finish_at_the_end(place: Place) -> None:
         assert stored_path(proxy.cache.folder / "blob", sha256(wheel.read_bytes())).exists()
 
 
-async def test_several_processes_share_one_cache(place: Place) -> None:
+async def test_several_processes_share_one_cache(place: ProxyFolder) -> None:
     async with place.open() as one, place.open() as two:
         pages = await asyncio.gather(*(proxy.index.page(BAR) for proxy in (one, two) * 10))
         assert len({page.version for page in pages}) == 1

@@ -68,7 +68,7 @@ class Client:
                     await answer.read()
 
 
-def told(server: Running) -> Counter[tuple[str, str, str]]:
+def logged_counts(server: Running) -> Counter[tuple[str, str, str]]:
     """What the access log says of pages and files."""
     lines = [each for each in server.requests() if each["path"].count("/") > 2]
     return Counter((_kind(each["path"]), _outcome(each), str(each["status"])) for each in lines)
@@ -101,7 +101,10 @@ async def agreed(server: Running, requests: int = 0) -> Shown:
     async with asyncio.timeout(20):
         while True:
             shown = await metrics(server.address)
-            if counted(shown) == told(server) and told(server).total() >= requests:
+            if (
+                counted(shown) == logged_counts(server)
+                and logged_counts(server).total() >= requests
+            ):
                 return shown
             await asyncio.sleep(0.05)
 
@@ -124,11 +127,11 @@ async def test_every_way_to_answer_is_counted_as_it_is_logged(
         gate.set()
         await asyncio.gather(*both)  # a miss, and who joined it
         async with asyncio.timeout(20):
-            while ("file", "hit", "200") not in told(server):
+            while ("file", "hit", "200") not in logged_counts(server):
                 await client.kept(path(demo), 2)  # joined, until it is stored
         upstream.fault("/simple/", Fault(status=503))
         async with asyncio.timeout(20):
-            while ("page", "stale", "200") not in told(server):
+            while ("page", "stale", "200") not in logged_counts(server):
                 await client.get("/simple/demo/")
                 await asyncio.sleep(0.1)
             while not total(await metrics(server.address), "upstream_requests", result="failed"):
@@ -218,7 +221,7 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
                 await client.get("/simple/demo/")
             asked += 20
             await agreed(server, asked)
-        assert sum(told(server).values()) == asked
+        assert sum(logged_counts(server).values()) == asked
     async with running(tmp_path, "--upstream", upstream.url, **more) as server:
         assert total(await metrics(server.address), "requests", kind="page") == 0
 

@@ -46,7 +46,7 @@ async def asked_for(server: Running, *projects: str) -> dict[str, int]:
     return {project: await status(server, project) for project in projects}
 
 
-def told(server: Running, *words: str) -> list[str]:
+def logged_lines(server: Running, *words: str) -> list[str]:
     """The lines of the log that hold all of these."""
     return [line for line in server.err.lines if all(word in line for word in words)]
 
@@ -107,7 +107,7 @@ async def test_a_name_that_a_file_could_mean_is_private(
     shutil.rmtree(tmp_path / "packages")
     async with running(tmp_path, "--upstream", upstream.url) as server:
         assert await asked_for(server, *projects) == dict.fromkeys(projects, 503)
-        assert told(server, str(tmp_path / "packages"), "is not served now", projects[0])
+        assert logged_lines(server, str(tmp_path / "packages"), "is not served now", projects[0])
         (tmp_path / "packages").mkdir()
         assert await asked_for(server, *projects) == dict.fromkeys(projects, 200)
     assert upstream.requests == []
@@ -136,7 +136,9 @@ async def test_names_that_a_cache_remembers_bind_each_server_on_it(
     async with running(second, *given) as server:
         seen = await asked_for(server, "acme-tool", "acme-old")
         assert seen == {"acme-tool": 200 if how == "renamed" else 503, "acme-old": 503}
-        (line,) = told(server, str(first / "packages"), "acme-old", "waystation cache purge")
+        (line,) = logged_lines(
+            server, str(first / "packages"), "acme-old", "waystation cache purge"
+        )
         assert ("acme-tool" in line) is (how != "renamed")
         assert stranger.requests == []
         purged = await waystation("cache", "purge", "acme-old", *given[2:4], cwd=tmp_path)
@@ -151,13 +153,13 @@ async def test_claims_of_older_caches_are_honoured(tmp_path: Path, stranger: Ups
     for _ in range(2):
         async with running(tmp_path, "--upstream", stranger.url) as server:
             assert await status(server, "acme-tool") == 503
-            assert told(server, "/srv/old", "acme-tool")
+            assert logged_lines(server, "/srv/old", "acme-tool")
     assert stranger.requests == []
     purged = await waystation("cache", "purge", "acme-tool", "--cache-dir", "cache", cwd=tmp_path)
     assert "acme-tool is no longer private" in purged.succeeded().out
     async with running(tmp_path, "--upstream", stranger.url) as server:
         assert await status(server, "acme-tool") == 200
-        assert not told(server, "/srv/old")
+        assert not logged_lines(server, "/srv/old")
 
 
 async def test_a_claim_outlives_a_kill_right_after_its_first_answer(
@@ -220,8 +222,8 @@ async def test_links_that_lead_nowhere_claim_by_their_own_names(
         assert await asked_for(server, *names) == dict.fromkeys(names, 200)
         make_wheel(share, "acme-tool", "1.0")
         assert await status(server, "acme-tool") == 200
-        assert told(server, NAME, "leads nowhere", "keeps these names private: acme-tool")
-        assert told(server, "linked/up", "link to a folder")
+        assert logged_lines(server, NAME, "leads nowhere", "keeps these names private: acme-tool")
+        assert logged_lines(server, "linked/up", "link to a folder")
     assert stranger.requests == []
 
 

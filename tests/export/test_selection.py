@@ -11,7 +11,7 @@ from tests.support.exports import BAR, FOO
 from tests.support.fake_index import FakeIndex
 
 
-class Busy(FakeIndex):
+class BusyIndex(FakeIndex):
     """A server is writing the page of foo when it is first looked for."""
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
@@ -26,7 +26,7 @@ def index(kind: type[FakeIndex] = FakeIndex) -> FakeIndex:
 
 
 async def test_a_page_that_is_just_being_replaced_does_not_take_its_project_away() -> None:
-    found = await select(index(Busy), None, cached_only=False)
+    found = await select(index(BusyIndex), None, cached_only=False)
     assert [each.page.project for each in found] == [BAR, FOO]
 
 

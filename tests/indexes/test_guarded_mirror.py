@@ -56,7 +56,7 @@ async def test_a_refused_file_stays_refused_when_it_is_stored(
 async def stored(it: OpenMirror) -> None:
     """Until all that was fetched is stored and remembered."""
     await it.mirror._siblings.close()
-    await it.settled()
+    await it.all_stored()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.clock import Clock
-from tests.support.speculating import World, speculating
+from tests.support.speculating import PrefetchWorld, speculating
 
 
 @pytest.fixture
-async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[World]:
+async def world(tmp_path: Path, clock: Clock) -> AsyncIterator[PrefetchWorld]:
     async with speculating(tmp_path, clock) as made:
         yield made

@@ -9,7 +9,7 @@ from proxy.model import ProjectName
 from proxy.prefetch.sessions import MAX_MEMBERS, MIN_TIMES, InstallHistory, Taken
 from proxy.storage.keys import RecordKind
 from tests.support.records import CountedRecords
-from tests.support.speculating import World
+from tests.support.speculating import PrefetchWorld
 
 
 def taken(*names: str) -> list[Taken]:
@@ -93,18 +93,18 @@ async def test_records_that_cannot_be_read_are_as_good_as_absent(
 
 
 async def test_the_next_install_is_prefetched_from_one_page_even_with_an_emptied_cache(
-    world: World,
+    world: PrefetchWorld,
 ) -> None:
     wheels = [world.add(name) for name in ("aaa", "bbb", "ccc")]
     async with world.open() as it, it.client() as client:
         await client.install(*wheels)
-        await it.settled()
+        await it.all_guesses_done()
     async with world.cache() as cache:
         await purge_everything(cache)
     world.upstream.requests.clear()
     async with world.open() as it, it.client() as client:
         await client.page("bbb")
-        await it.settled()
+        await it.all_guesses_done()
         assert it.prefetcher.stats.fetched == 5
     names = ("aaa", "bbb", "ccc")
     metadata = [f"{name}-1.0-py3-none-any.whl.metadata" for name in names]
@@ -112,46 +112,48 @@ async def test_the_next_install_is_prefetched_from_one_page_even_with_an_emptied
 
 
 async def test_a_version_that_was_taken_though_not_the_newest_is_expected_again(
-    world: World,
+    world: PrefetchWorld,
 ) -> None:
     first, old = world.add("aaa"), world.add("bbb", "1.0")
     world.add("bbb", "2.0")
     async with world.open() as it, it.client() as client:
         await client.install(first, old)
-        await it.settled()
+        await it.all_guesses_done()
     async with world.cache() as cache:
         await purge_everything(cache)
     world.upstream.requests.clear()
     async with world.open() as it, it.client() as client:
         await client.page("aaa")
-        await it.settled()
+        await it.all_guesses_done()
     assert "bbb-1.0-py3-none-any.whl.metadata" in world.asked()
     assert "bbb-2.0-py3-none-any.whl.metadata" not in world.asked()
 
 
-async def test_what_was_the_newest_is_not_expected_where_there_is_a_newer(world: World) -> None:
+async def test_what_was_the_newest_is_not_expected_where_there_is_a_newer(
+    world: PrefetchWorld,
+) -> None:
     wheels = [world.add("aaa"), world.add("bbb", "1.0")]
     async with world.open() as it, it.client() as client:
         await client.install(*wheels)
-        await it.settled()
+        await it.all_guesses_done()
     world.add("bbb", "2.0")
     async with world.cache() as cache:
         await purge_everything(cache)
     world.upstream.requests.clear()
     async with world.open() as it, it.client() as client:
         await client.page("aaa")
-        await it.settled()
+        await it.all_guesses_done()
     assert "bbb-2.0-py3-none-any.whl.metadata" in world.asked()
     assert "bbb-1.0-py3-none-any.whl.metadata" not in world.asked()
 
 
 async def test_an_install_is_put_down_when_it_is_over_and_not_only_at_the_end(
-    world: World,
+    world: PrefetchWorld,
 ) -> None:
     wheels = [world.add("aaa"), world.add("bbb")]
     async with world.open() as it, it.client() as client:
         await client.install(*wheels)
-        await it.settled()
+        await it.all_guesses_done()
         await it.prefetcher.sweep()
         assert await it.proxy.cache.records.keys(RecordKind.INSTALL_HISTORY) == []
         world.clock.advance(31)
@@ -159,7 +161,7 @@ async def test_an_install_is_put_down_when_it_is_over_and_not_only_at_the_end(
         assert len(await it.proxy.cache.records.keys(RecordKind.INSTALL_HISTORY)) == 2
 
 
-async def test_nothing_is_remembered_of_clients_without_a_target(world: World) -> None:
+async def test_nothing_is_remembered_of_clients_without_a_target(world: PrefetchWorld) -> None:
     wheels = [world.add("aaa"), world.add("bbb")]
     async with world.open() as it, it.client("crawler/1.0") as client:
         await client.install(*wheels)
@@ -167,7 +169,9 @@ async def test_nothing_is_remembered_of_clients_without_a_target(world: World) -
         assert await cache.records.keys(RecordKind.INSTALL_HISTORY) == []
 
 
-async def test_a_purge_of_a_project_forgets_what_it_was_asked_for_with(world: World) -> None:
+async def test_a_purge_of_a_project_forgets_what_it_was_asked_for_with(
+    world: PrefetchWorld,
+) -> None:
     wheels = [world.add("aaa"), world.add("bbb")]
     async with world.open() as it, it.client() as client:
         await client.install(*wheels)

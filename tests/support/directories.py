@@ -18,7 +18,7 @@ FOO = ProjectName("foo")
 BAR = ProjectName("bar")
 
 
-class Heard(list[Event]):
+class HeardChanges(list[Event]):
     """Events, and a way to wait for one."""
 
     def __init__(self) -> None:
@@ -45,9 +45,12 @@ class Heard(list[Event]):
 
 @asynccontextmanager
 async def opened(
-    root: Path, records: CountedRecords | None = None, heard: Heard | None = None, **options: Any
+    root: Path,
+    records: CountedRecords | None = None,
+    heard: HeardChanges | None = None,
+    **options: Any,
 ) -> AsyncIterator[LocalDirectory]:
-    events = Heard() if heard is None else heard
+    events = HeardChanges() if heard is None else heard
     records = records or CountedRecords()
     options = {"claims": records.claims} | options
     directory = LocalDirectory("private", root, records, events, **options)

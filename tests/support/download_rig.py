@@ -66,7 +66,7 @@ class DownloadRig:
             wanted.what, wanted, fetch or self.fetch(wanted.what), self._done
         )
 
-    async def settled(self) -> None:
+    async def all_ended(self) -> None:
         """Until no download is under way."""
         await asyncio.wait_for(self.downloads.close(60), 90)
 
@@ -93,7 +93,7 @@ async def open_rig(root: Path) -> AsyncIterator[DownloadRig]:
 class Script:
     """A fetch that gives one answer after the other, and remembers what it was asked."""
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: UpstreamStep) -> None:
         self._answers = list(answers)
         self.asked: list[tuple[int, str | None]] = []
 
@@ -111,7 +111,7 @@ class Script:
         )
 
 
-class Answer(NamedTuple):
+class UpstreamStep(NamedTuple):
     data: bytes
     total: int | None
     start: int = 0

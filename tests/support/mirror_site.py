@@ -17,7 +17,7 @@ from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.base import BlobStore
 from tests.support.clock import Clock
 from tests.support.content import read_blob
-from tests.support.directories import Heard
+from tests.support.directories import HeardChanges
 from tests.support.distributions import make_wheel
 from tests.support.listings import Listed
 from tests.support.stored import stored_keys
@@ -30,7 +30,7 @@ PAGE = "/simple/demo/"
 class OpenMirror:
     """A running mirror, and what it told."""
 
-    def __init__(self, mirror: Mirror, cache: Cache, heard: Heard) -> None:
+    def __init__(self, mirror: Mirror, cache: Cache, heard: HeardChanges) -> None:
         self.mirror = mirror
         self.cache = cache
         self.heard = heard
@@ -50,7 +50,7 @@ class OpenMirror:
         artifact = await self.mirror.file(ProjectName(project), filename, digest)
         return await read_blob(artifact.blob)
 
-    async def settled(self) -> None:
+    async def all_stored(self) -> None:
         """Until what was fetched is stored and remembered, which readers do not wait for."""
         await self.mirror._files.close(20)
 
@@ -100,7 +100,7 @@ class MirrorSite:
         of_index = {key: settings.pop(key) for key in keys}
         made = Settings(**known | settings)
         table = MirrorTable.model_validate({"kind": "mirror", "url": self.upstream.url, **of_index})
-        heard = Heard()
+        heard = HeardChanges()
         async with open_cache(made, self.clock) as opened:
             cache = replace(opened, store=store) if store is not None else opened
             async with open_mirror("pypi", table, made, cache, heard, self.clock) as mirror:

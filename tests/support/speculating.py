@@ -38,23 +38,23 @@ def user_agent(tool: str = "pip/26.1", **told: Any) -> str:
     return f"{tool} {json.dumps(known | told)}"
 
 
-class Answer(NamedTuple):
+class PrefetchAnswer(NamedTuple):
     status: int
     headers: CIMultiDictProxy[str]
     body: bytes
 
 
-class Client:
+class InstallerClient:
     """Asks as an installer does: for addresses that pages show, one after the other."""
 
     def __init__(self, port: int, agent: str) -> None:
         self._root = f"http://127.0.0.1:{port}"
         self._session = aiohttp.ClientSession(headers={"User-Agent": agent, "Accept": JSON})
 
-    async def get(self, path: str, **headers: str) -> Answer:
+    async def get(self, path: str, **headers: str) -> PrefetchAnswer:
         async with self._session.get(self._root + path, headers=headers) as answer:
             answer.raise_for_status()
-            return Answer(answer.status, answer.headers, await answer.read())
+            return PrefetchAnswer(answer.status, answer.headers, await answer.read())
 
     async def page(self, project: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((await self.get(f"/simple/{project}/")).body)
@@ -92,20 +92,20 @@ class Running:
         assert self.proxy.prefetcher
         return self.proxy.prefetcher
 
-    async def settled(self) -> None:
+    async def all_guesses_done(self) -> None:
         """Until no guess is left."""
         await until(lambda: self.prefetcher.idle)
 
     @asynccontextmanager
-    async def client(self, agent: str | None = None) -> AsyncIterator[Client]:
-        client = Client(self.port, user_agent() if agent is None else agent)
+    async def client(self, agent: str | None = None) -> AsyncIterator[InstallerClient]:
+        client = InstallerClient(self.port, user_agent() if agent is None else agent)
         try:
             yield client
         finally:
             await client.close()
 
 
-class World:
+class PrefetchWorld:
     """Upstream, a directory of private distributions, and a cache folder that stays."""
 
     def __init__(self, root: Path, upstream: Upstream, clock: Clock) -> None:
@@ -154,7 +154,7 @@ class World:
 
 
 @asynccontextmanager
-async def speculating(root: Path, clock: Clock) -> AsyncIterator[World]:
+async def speculating(root: Path, clock: Clock) -> AsyncIterator[PrefetchWorld]:
     async with Upstream() as upstream:
-        yield World(root, upstream, clock)
+        yield PrefetchWorld(root, upstream, clock)
     await until(lambda: asyncio.all_tasks() == {asyncio.current_task()}, 5)

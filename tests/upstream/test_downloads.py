@@ -17,7 +17,7 @@ import pytest
 from proxy.errors import DigestMismatch, UpstreamError
 from proxy.upstream.download import WITHHELD
 from tests.support.content import random_bytes, read_blob, sha256
-from tests.support.download_rig import Answer, DownloadRig, Script, open_rig, received
+from tests.support.download_rig import DownloadRig, Script, UpstreamStep, open_rig, received
 from tests.support.upstream import Fault
 
 CONTENT = random_bytes(3_000_001)
@@ -37,7 +37,7 @@ async def test_fifty_readers_share_one_fetch(it: DownloadRig) -> None:
     readers = [asyncio.create_task(read_blob(download)) for download in downloads]
     gate.set()
     assert {sha256(got) for got in await asyncio.gather(*readers)} == {sha256(CONTENT)}
-    await it.settled()
+    await it.all_ended()
     assert it.upstream.count("x-1.0") == 1
     assert it.done == [(sha256(CONTENT), len(CONTENT))]
     assert it.stored() == [sha256(CONTENT)]
@@ -81,14 +81,14 @@ async def test_a_reader_that_leaves_cancels_nothing(it: DownloadRig) -> None:
     third.cancel()
     gate.set()
     assert await second == CONTENT
-    await it.settled()
+    await it.all_ended()
     assert it.stored() == [sha256(CONTENT)]
 
 
 async def test_a_download_without_readers_is_fetched_to_the_end(it: DownloadRig) -> None:
     it.serve(CONTENT)
     it.start(CONTENT)
-    await it.settled()
+    await it.all_ended()
     assert it.stored() == [sha256(CONTENT)]
 
 
@@ -111,7 +111,7 @@ async def test_a_range_past_the_end_or_beyond_is_cut(it: DownloadRig) -> None:
 async def test_a_finished_download_can_still_be_read(it: DownloadRig) -> None:
     it.serve(CONTENT)
     download = it.start(CONTENT)
-    await it.settled()
+    await it.all_ended()
     assert it.downloads.join("x-1.0.tar.gz") is None
     assert await read_blob(download, 5) == CONTENT[5:]
     await it.store.delete(sha256(CONTENT))
@@ -132,7 +132,7 @@ async def test_wrong_bytes_are_never_a_complete_answer_and_never_stored(
     assert got[1] == b""
     assert len(got[2]) < 1_000_000 - 5
     assert got[3] == b""
-    await it.settled()
+    await it.all_ended()
     assert (it.stored(), it.spooled(), it.done) == ([], [], [])
     assert it.upstream.count("x-1.0") == 1
 
@@ -166,7 +166,7 @@ async def test_the_strongest_hash_that_is_offered_decides(it: DownloadRig) -> No
     }
     for name, value in right.items():
         assert await read_blob(it.start(**{name: value, "shake": "0"})) == CONTENT
-        await it.settled()
+        await it.all_ended()
     wrong: dict[str, Any] = {"sha512": "0" * 128, "sha256": sha256(CONTENT)}
     assert len(await received(it.start(**wrong).chunks(), DigestMismatch)) < len(CONTENT)
 
@@ -174,7 +174,7 @@ async def test_the_strongest_hash_that_is_offered_decides(it: DownloadRig) -> No
 async def test_without_any_hash_the_sha256_of_the_bytes_is_reported(it: DownloadRig) -> None:
     it.serve(CONTENT)
     assert await read_blob(it.start()) == CONTENT
-    await it.settled()
+    await it.all_ended()
     assert it.done == [(sha256(CONTENT), len(CONTENT))]
 
 
@@ -191,7 +191,7 @@ async def test_more_bytes_than_there_can_be_end_the_download_at_once(it: Downloa
     it.serve(CONTENT, *[Fault(chunked=True, gate=gate, gate_at=2_000_000)] * 2)
     assert len(await received(it.start(size=1_000_000).chunks(), DigestMismatch)) < 1_000_000
     assert len(await received(it.start(limit=1_000_000).chunks(), DigestMismatch)) < 1_000_000
-    await it.settled()
+    await it.all_ended()
     assert (it.stored(), it.spooled()) == ([], [])
 
 
@@ -232,7 +232,7 @@ async def test_replaced_bytes_are_never_joined_to_the_old_ones(
         gate.set()
         got += await received(chunks, DigestMismatch)
     assert got == CONTENT[: len(got)]
-    await it.settled()
+    await it.all_ended()
     assert (it.stored(), it.spooled()) == ([], [])
 
 
@@ -241,9 +241,9 @@ async def test_an_interrupted_second_answer_is_not_resumed_before_it_is_known_to
 ) -> None:
     half, total = len(CONTENT) // 2, len(CONTENT)
     script = Script(
-        Answer(CONTENT[:half], total, etag='"a"', breaks=True),
-        Answer(CONTENT[::-1][: half // 2], total, etag='"b"', breaks=True),
-        Answer(CONTENT[::-1], total, etag='"b"'),
+        UpstreamStep(CONTENT[:half], total, etag='"a"', breaks=True),
+        UpstreamStep(CONTENT[::-1][: half // 2], total, etag='"b"', breaks=True),
+        UpstreamStep(CONTENT[::-1], total, etag='"b"'),
     )
     await received(it.start(CONTENT, fetch=script).chunks(), DigestMismatch)
     assert [etag for _, etag in script.asked] == [None, '"a"', None]
@@ -252,9 +252,9 @@ async def test_an_interrupted_second_answer_is_not_resumed_before_it_is_known_to
 async def test_what_came_again_and_is_the_same_can_be_resumed(it: DownloadRig) -> None:
     half, total = 1_500_000, len(CONTENT)
     script = Script(
-        Answer(CONTENT[:half], total, etag=None, breaks=True),
-        Answer(CONTENT[: half * 3 // 2], total, etag='"b"', breaks=True),
-        Answer(CONTENT[half * 3 // 2 :], total, start=half * 3 // 2, etag='"b"'),
+        UpstreamStep(CONTENT[:half], total, etag=None, breaks=True),
+        UpstreamStep(CONTENT[: half * 3 // 2], total, etag='"b"', breaks=True),
+        UpstreamStep(CONTENT[half * 3 // 2 :], total, start=half * 3 // 2, etag='"b"'),
     )
     assert await read_blob(it.start(CONTENT, fetch=script)) == CONTENT
     assert script.asked == [(0, None), (0, None), (half * 3 // 2, '"b"')]
@@ -263,15 +263,19 @@ async def test_what_came_again_and_is_the_same_can_be_resumed(it: DownloadRig) -
 @pytest.mark.parametrize(
     "wrong",
     [
-        Answer(CONTENT[1_500_001:], len(CONTENT), start=1_500_001),
-        Answer(CONTENT[1_500_000:], len(CONTENT) + 1, start=1_500_000),
-        Answer(CONTENT[1_500_000:], len(CONTENT), start=1_500_000, etag='"b"'),
-        Answer(CONTENT[1_500_000:], len(CONTENT), start=1_500_000, encoding="gzip"),
+        UpstreamStep(CONTENT[1_500_001:], len(CONTENT), start=1_500_001),
+        UpstreamStep(CONTENT[1_500_000:], len(CONTENT) + 1, start=1_500_000),
+        UpstreamStep(CONTENT[1_500_000:], len(CONTENT), start=1_500_000, etag='"b"'),
+        UpstreamStep(CONTENT[1_500_000:], len(CONTENT), start=1_500_000, encoding="gzip"),
     ],
 )
-async def test_a_part_that_does_not_fit_exactly_is_not_used(it: DownloadRig, wrong: Answer) -> None:
+async def test_a_part_that_does_not_fit_exactly_is_not_used(
+    it: DownloadRig, wrong: UpstreamStep
+) -> None:
     script = Script(
-        Answer(CONTENT[:1_500_000], len(CONTENT), breaks=True), wrong, Answer(CONTENT, len(CONTENT))
+        UpstreamStep(CONTENT[:1_500_000], len(CONTENT), breaks=True),
+        wrong,
+        UpstreamStep(CONTENT, len(CONTENT)),
     )
     assert await read_blob(it.start(CONTENT, fetch=script)) == CONTENT
     assert script.asked == [(0, None), (1_500_000, '"a"'), (0, None)]
@@ -282,8 +286,8 @@ HALF, TOTAL = 1_500_000, len(CONTENT)
 
 async def test_a_part_of_unknown_length_is_gone_on_with(it: DownloadRig) -> None:
     script = Script(
-        Answer(CONTENT[:HALF], TOTAL, breaks=True),
-        Answer(CONTENT[HALF:], None, start=HALF, stop=TOTAL),
+        UpstreamStep(CONTENT[:HALF], TOTAL, breaks=True),
+        UpstreamStep(CONTENT[HALF:], None, start=HALF, stop=TOTAL),
     )
     assert await read_blob(it.start(CONTENT, fetch=script)) == CONTENT
 
@@ -299,16 +303,16 @@ async def test_after_a_part_that_ends_before_the_file_the_next_one_is_asked_for(
 
 async def test_parts_of_a_few_bytes_are_followed_by_a_request_for_all(it: DownloadRig) -> None:
     script = Script(
-        Answer(CONTENT[:HALF], TOTAL, breaks=True),
+        UpstreamStep(CONTENT[:HALF], TOTAL, breaks=True),
         _part(HALF, HALF + 10),
-        Answer(CONTENT, TOTAL),
+        UpstreamStep(CONTENT, TOTAL),
     )
     assert await read_blob(it.start(CONTENT, fetch=script)) == CONTENT
     assert [start for start, _ in script.asked] == [0, HALF, 0]
 
 
 async def test_parts_without_an_end_are_given_up(it: DownloadRig) -> None:
-    script = Script(*[Answer(CONTENT[:HALF], TOTAL, etag=None, stop=HALF)] * 3)
+    script = Script(*[UpstreamStep(CONTENT[:HALF], TOTAL, etag=None, stop=HALF)] * 3)
     got = await received(it.start(CONTENT, fetch=script).chunks(), UpstreamError)
     assert got == CONTENT[: len(got)]
 
@@ -317,9 +321,9 @@ async def test_a_file_of_unknown_length_does_not_end_with_a_part_of_unknown_leng
     it: DownloadRig,
 ) -> None:
     script = Script(
-        Answer(CONTENT[:HALF], None, breaks=True),
-        Answer(CONTENT[HALF:-1], None, start=HALF, stop=TOTAL - 1),
-        Answer(CONTENT, None),
+        UpstreamStep(CONTENT[:HALF], None, breaks=True),
+        UpstreamStep(CONTENT[HALF:-1], None, start=HALF, stop=TOTAL - 1),
+        UpstreamStep(CONTENT, None),
     )
     assert await read_blob(it.start(fetch=script)) == CONTENT
 
@@ -327,23 +331,23 @@ async def test_a_file_of_unknown_length_does_not_end_with_a_part_of_unknown_leng
 async def test_a_file_of_which_only_the_end_of_the_answer_is_missing_is_whole(
     it: DownloadRig,
 ) -> None:
-    script = Script(Answer(CONTENT, None, breaks=True))
+    script = Script(UpstreamStep(CONTENT, None, breaks=True))
     assert await read_blob(it.start(CONTENT, fetch=script)) == CONTENT
     assert len(script.asked) == 1
 
 
-def _part(start: int, stop: int) -> Answer:
-    return Answer(CONTENT[start:stop], TOTAL, start=start, stop=min(stop, TOTAL))
+def _part(start: int, stop: int) -> UpstreamStep:
+    return UpstreamStep(CONTENT[start:stop], TOTAL, start=start, stop=min(stop, TOTAL))
 
 
 async def test_nothing_of_an_interrupted_encoded_body_stays_in_the_file(it: DownloadRig) -> None:
     small = CONTENT[:500_000]
     script = Script(
-        Answer(CONTENT, None, encoding="gzip", breaks=True),
-        Answer(small, len(small), encoding="gzip"),
+        UpstreamStep(CONTENT, None, encoding="gzip", breaks=True),
+        UpstreamStep(small, len(small), encoding="gzip"),
     )
     assert await read_blob(it.start(small, fetch=script)) == small
-    await it.settled()
+    await it.all_ended()
     assert it.store.path(sha256(small)).read_bytes() == small
 
 
@@ -354,7 +358,7 @@ async def test_truncated_stream_is_an_error_and_the_next_request_fetches_again(
     got = await received(it.start(CONTENT).chunks(), UpstreamError)
     assert got == CONTENT[: len(got)]
     assert it.upstream.count("x-1.0") == 3
-    await it.settled()
+    await it.all_ended()
     assert (it.stored(), it.spooled()) == ([], [])
     assert await read_blob(it.start(CONTENT)) == CONTENT
 
@@ -392,13 +396,13 @@ async def test_the_length_is_known_from_the_index_or_from_upstreams_headers(
     it.serve(CONTENT, Fault(chunked=True, gate=gate), name="z")
     assert await it.start(name="z").length() is None
     gate.set()
-    await it.settled()
+    await it.all_ended()
 
 
 async def test_a_file_of_no_bytes_is_a_file(it: DownloadRig) -> None:
     it.serve(b"")
     assert await read_blob(it.start(b"", size=0)) == b""
-    await it.settled()
+    await it.all_ended()
     assert it.stored() == [sha256(b"")]
 
 
@@ -406,7 +410,7 @@ async def test_a_wrong_label_is_dropped(it: DownloadRig) -> None:
     archive = gzip.compress(CONTENT, 1, mtime=0)
     it.serve(archive, Fault(encoding="gzip"))
     assert await read_blob(it.start(archive, size=len(archive))) == archive
-    await it.settled()
+    await it.all_ended()
     assert it.stored() == [sha256(archive)]
     assert it.spooled() == []
 
@@ -417,7 +421,7 @@ async def test_what_upstream_compressed_on_the_way_is_decoded(it: DownloadRig) -
     )
     it.serve(twofold, Fault(encoding="gzip", chunked=True))
     assert await read_blob(it.start(CONTENT, size=len(CONTENT))) == CONTENT
-    await it.settled()
+    await it.all_ended()
     assert it.stored() == [sha256(CONTENT)]
     assert it.spooled() == []
 
@@ -435,7 +439,7 @@ async def test_an_encoded_body_that_is_right_in_no_reading_is_wrong(
 ) -> None:
     it.serve(body, Fault(encoding=encoding))
     assert await received(it.start(b"other").chunks(), DigestMismatch) == b""
-    await it.settled()
+    await it.all_ended()
     assert (it.stored(), it.spooled()) == ([], [])
 
 
@@ -443,7 +447,7 @@ async def test_a_bomb_is_decoded_only_up_to_the_limit(it: DownloadRig) -> None:
     it.serve(gzip.compress(bytes(50_000_000), mtime=0), Fault(encoding="gzip"), name="x.metadata")
     download = it.start(name="x.metadata", limit=1_000_000)
     assert await received(download.chunks(), DigestMismatch) == b""
-    await it.settled()
+    await it.all_ended()
     assert it.spooled() == []
 
 
@@ -467,7 +471,7 @@ async def test_a_store_that_refuses_the_file_costs_no_reader_a_byte(it: Download
     it.serve(CONTENT)
     download = it.start(CONTENT)
     assert await read_blob(download) == CONTENT
-    await it.settled()
+    await it.all_ended()
     assert (it.done, it.spooled()) == ([], [])
     assert await read_blob(download) == CONTENT
 
@@ -507,7 +511,7 @@ async def test_there_is_room_for_a_file_before_it_is_stored(it: DownloadRig) -> 
     it.downloads = it.make(room=room)
     it.serve(CONTENT)
     it.start(CONTENT)
-    await it.settled()
+    await it.all_ended()
     assert stored == [(len(CONTENT), [])]
     assert it.stored() == [sha256(CONTENT)]
 
@@ -520,6 +524,6 @@ async def test_no_descriptor_outlives_its_download(it: DownloadRig) -> None:
     for _ in range(5):
         await read_blob(it.start(CONTENT, name="right"))
         await received(it.start(CONTENT, name="wrong").chunks(), DigestMismatch)
-        await it.settled()
+        await it.all_ended()
     gc.collect()
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # the server's side of a connection

@@ -56,7 +56,7 @@ async def test_a_disk_that_takes_nothing_costs_no_reader_a_byte(
     with caplog.at_level(logging.DEBUG, "proxy"):
         download = useless.start(CONTENT)
         got = await asyncio.gather(*(read_blob(download) for _ in range(5)))
-        await useless.settled()
+        await useless.all_ended()
     assert {sha256(each) for each in got} == {sha256(CONTENT)}
     assert len(caplog.records) == 1
     assert "is not stored" in caplog.text
@@ -193,7 +193,7 @@ async def test_what_cannot_be_kept_ends_with_its_last_reader(it: DownloadRig) ->
     download = it.start(CONTENT)
     async with aclosing(download.chunks()) as chunks:
         await anext(chunks)
-    await it.settled()
+    await it.all_ended()
     with pytest.raises(UpstreamError, match="cannot be stored"):
         await read_blob(download)
 
@@ -205,7 +205,7 @@ async def test_what_cannot_be_kept_and_is_not_read_ends_when_memory_is_full(
     it.spool.write_text("in the way")
     it.serve(CONTENT)
     download = it.start(CONTENT)
-    await it.settled()
+    await it.all_ended()
     with pytest.raises(UpstreamError, match="cannot be stored"):
         await read_blob(download)
 
@@ -223,7 +223,7 @@ async def test_on_disk_a_slow_reader_delays_no_other(it: DownloadRig) -> None:
     async with aclosing(download.chunks()) as slow:
         first = await anext(slow)
         assert await read_blob(download) == CONTENT
-        await it.settled()
+        await it.all_ended()
         assert it.stored() == [sha256(CONTENT)]
         assert first + b"".join([piece async for piece in slow]) == CONTENT
 

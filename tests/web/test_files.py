@@ -440,7 +440,7 @@ async def test_wrong_bytes_are_never_a_complete_answer(
         path = listed(stock, LARGE, download, size=len(LARGE) if size else None)
         with pytest.raises(aiohttp.ClientError):
             await site.get(path)
-        await upstream.settled()
+        await upstream.all_ended()
         assert upstream.stored() == []
 
 

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _ROOT_CHECK_INTERVAL = 5.0
 """Seconds between checks for changes without an event, such as a file system that is mounted on
 the root."""
-MAX_MISSES = 10_000
+MAX_ABSENT_PROJECTS = 10_000
 """Projects that are remembered as absent; clients may ask for any name."""
 _MAX_SINGLE_EVENTS = 1000
 """Changed projects that are announced one by one; more are announced by one event for all."""
@@ -84,7 +84,7 @@ class LocalDirectory:
         )
         self._contents = Contents(name, self._follower, self._catalogue, records)
         self._answers: dict[ProjectName, LocalPage] = {}
-        self._misses: BoundedDict[ProjectName, int] = BoundedDict(MAX_MISSES)
+        self._misses: BoundedDict[ProjectName, int] = BoundedDict(MAX_ABSENT_PROJECTS)
         """The generation in which a project was found to have no file and no claim here."""
         self._task: asyncio.Task[None] | None = None
 
@@ -101,7 +101,7 @@ class LocalDirectory:
         """Read names, and start to read files. A directory that cannot be read is no error yet."""
         await self._catalogue.load()
         with contextlib.suppress(IndexUnavailable):
-            await self._follower.settle()
+            await self._follower.bring_up_to_date()
             if not self._follower.awaited:
                 self._warn()
         await self._claims.save()
@@ -121,7 +121,7 @@ class LocalDirectory:
         self._follower.poll()
 
     async def projects(self) -> Set[ProjectName]:
-        await self._follower.settle()
+        await self._follower.bring_up_to_date()
         await self._store_claims()
         follower = self._follower
         return follower.table.claimed() | follower.skipped.claims | self._remembered()
@@ -158,7 +158,7 @@ class LocalDirectory:
     async def release(self, project: ProjectName) -> None:
         """Give up the claim on a project, unless files or a folder of it are here."""
         with contextlib.suppress(IndexUnavailable):
-            await self._follower.settle(project)  # it may have lost them a moment ago
+            await self._follower.bring_up_to_date(project)  # it may have lost them a moment ago
             await self._follower.release(project)
         self._claims.forget(self._root, project)
         if self._claims_certainly(project):
@@ -172,7 +172,7 @@ class LocalDirectory:
         if not follower.is_current():
             if follower.awaited and not follower.poll():
                 raise NoSuchProject(project)
-            await follower.settle(project)
+            await follower.bring_up_to_date(project)
         if (found := self._answers.get(project)) is not None:
             return found
         generation = follower.generation

@@ -68,7 +68,7 @@ class Follower:
     def is_current(self) -> bool:
         """Whether the table is up to date, as far as that can be known without waiting.
 
-        The usual case of ``settle``, for every request.
+        The usual case of ``bring_up_to_date``, for every request.
         """
         if self.awaited or not self._watch or self._watch.has_events(0):
             return False
@@ -94,7 +94,7 @@ class Follower:
         self._announce_changes(None)
         return True
 
-    async def settle(self, project: ProjectName | None = None) -> None:
+    async def bring_up_to_date(self, project: ProjectName | None = None) -> None:
         """Bring the table up to date for a project; None: for the list of projects.
 
         Raises ``IndexUnavailable``, and from then on until the directory can be read again.
@@ -113,7 +113,7 @@ class Follower:
 
         Raises ``IndexUnavailable``.
         """
-        await self.settle()
+        await self.bring_up_to_date()
         if self.awaited:
             return
         surveys, self._meanwhile = self._surveys, Marks()
@@ -129,15 +129,15 @@ class Follower:
                     self._marks.add(self._meanwhile)  # what was found may be older than these
                     self._forget_writers()
             self._marks.everything |= identity != self._identity
-        await self.settle()
+        await self.bring_up_to_date()
 
     async def check_root(self) -> None:
         """Notice another root, or none, in the old one's place. Raises ``IndexUnavailable``."""
         if self.awaited:
-            await self.settle()
+            await self.bring_up_to_date()
             return
         self._marks.add(await self._checked({}, ()))
-        await self.settle()
+        await self.bring_up_to_date()
 
     async def release(self, project: ProjectName) -> None:
         """Give up the claims of files that are not listed, if none of them exists any more."""

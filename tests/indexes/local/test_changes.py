@@ -20,7 +20,7 @@ from proxy.events import PageChanged
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
 from tests.support.content import read_blob
-from tests.support.directories import BAR, FOO, Heard, names, opened, reads_of
+from tests.support.directories import BAR, FOO, HeardChanges, names, opened, reads_of
 from tests.support.distributions import core_metadata, make_sdist, make_wheel, tarred
 from tests.support.records import CountedRecords
 from tests.support.waiting import until
@@ -373,7 +373,7 @@ async def test_without_events_pages_are_not_reported_as_revalidated(tmp_path: Pa
 
 
 async def test_poll_announces_what_has_changed(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     make_wheel(tmp_path, "foo", "1.0")
     make_wheel(tmp_path, "bar", "1.0")
     async with opened(tmp_path, heard=heard) as directory:
@@ -399,7 +399,7 @@ async def test_poll_announces_what_has_changed(tmp_path: Path) -> None:
 async def test_poll_announces_any_project_where_only_a_scan_finds_which(
     tmp_path: Path, what: str
 ) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     async with opened(tmp_path, heard=heard) as directory:
         heard.clear()
         if what == "folder":
@@ -411,7 +411,7 @@ async def test_poll_announces_any_project_where_only_a_scan_finds_which(
 
 
 async def test_uninteresting_files_change_nothing(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     async with opened(tmp_path, heard=heard) as directory:
         heard.clear()
         (tmp_path / "notes.txt").write_text("x")
@@ -422,7 +422,7 @@ async def test_uninteresting_files_change_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_queue_that_overflows_loses_nothing(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     async with opened(tmp_path, heard=heard) as directory:
         await directory.projects()
@@ -440,7 +440,7 @@ async def test_a_queue_that_overflows_loses_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_change_without_an_event_is_found_by_the_full_comparison(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     store, root = tmp_path / "store", tmp_path / "root"
     make_wheel(store, "foo", "1.0")
     root.symlink_to(store)
@@ -460,7 +460,7 @@ async def test_a_change_without_an_event_is_found_by_the_full_comparison(tmp_pat
 
 
 async def test_without_events_the_full_comparison_announces_changes(tmp_path: Path) -> None:
-    heard = Heard()
+    heard = HeardChanges()
     (tmp_path / "misc").mkdir()
     async with opened(tmp_path, heard=heard, watch=False, rescan=0.02):
         make_wheel(tmp_path / "misc", "foo", "1.0")
@@ -471,7 +471,7 @@ async def test_a_file_that_is_never_closed_is_listed_in_the_end(
     tmp_path: Path,
 ) -> None:
     content = make_wheel(tmp_path, "foo", "1.0").read_bytes()
-    heard = Heard()
+    heard = HeardChanges()
     root = tmp_path / "root"
     root.mkdir()
     async with opened(root, heard=heard, rescan=0.05) as directory:

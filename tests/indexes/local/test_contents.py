@@ -27,7 +27,7 @@ async def test_a_name_is_confirmed_though_its_file_was_read_while_the_directory_
         tmp_path, legacy=False, named=lambda place, _: parse_filename(place[1]), clock=time.time
     )
     follower = Follower("private", unread, watch=True, announce=lambda _: None)
-    await follower.settle()
+    await follower.bring_up_to_date()
     (entry,) = follower.table.all()
     await catalogue.details(entry)
     assert follower.table.claimed() == {"foo-1-0"}

@@ -18,7 +18,7 @@ from proxy.model import ProjectName
 from proxy.storage.keys import RecordKind
 from tests.support.clock import Clock
 from tests.support.content import read_blob
-from tests.support.directories import BAR, FOO, Heard, names, opened
+from tests.support.directories import BAR, FOO, HeardChanges, names, opened
 from tests.support.distributions import core_metadata, make_sdist, make_wheel, tarred, zipped
 from tests.support.records import CountedRecords
 
@@ -125,7 +125,7 @@ async def test_only_names_on_the_page_are_served(tmp_path: Path) -> None:
 
 async def test_events_say_what_was_answered(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
-    heard = Heard()
+    heard = HeardChanges()
     async with opened(tmp_path, heard=heard) as directory:
         await directory.page(FOO)
         await directory.file(FOO, wheel.name)
@@ -429,7 +429,7 @@ async def test_a_root_that_cannot_be_read_is_an_error_and_no_absence(
 
 async def test_before_it_is_opened_it_is_an_index_that_reads_first(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
-    directory = LocalDirectory("private", tmp_path, CountedRecords(), Heard())
+    directory = LocalDirectory("private", tmp_path, CountedRecords(), HeardChanges())
     assert await names(directory) == [wheel.name]
     await directory.close()
 
@@ -448,5 +448,5 @@ async def test_trouble_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_a_local_directory_is_an_index(tmp_path: Path) -> None:
-    index: Index = LocalDirectory("private", tmp_path, CountedRecords(), Heard())
+    index: Index = LocalDirectory("private", tmp_path, CountedRecords(), HeardChanges())
     assert index.name == "private"

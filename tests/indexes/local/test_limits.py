@@ -12,7 +12,7 @@ import pytest
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import PageChanged
 from proxy.model import ProjectName
-from tests.support.directories import BAR, FOO, Heard, names, opened, reads_of
+from tests.support.directories import BAR, FOO, HeardChanges, names, opened, reads_of
 from tests.support.distributions import make_wheel
 from tests.support.mounts import mounted
 from tests.support.records import CountedRecords
@@ -78,7 +78,7 @@ async def test_an_unmounted_root_is_an_error_and_no_absence(tmp_path: Path) -> N
     root = tmp_path / "root"
     with mounted(root, "size=1m"):
         make_wheel(root, "foo", "1.0")
-        heard = Heard()
+        heard = HeardChanges()
         async with opened(root, heard=heard, rescan=0.05) as directory:
             assert await names(directory) == [W1]
             subprocess.run(["umount", str(root)], check=True)
@@ -94,7 +94,7 @@ async def test_an_unmounted_root_is_an_error_and_no_absence(tmp_path: Path) -> N
 async def test_a_root_that_is_mounted_later_is_read(tmp_path: Path) -> None:
     root = tmp_path / "root"
     root.mkdir()
-    heard = Heard()
+    heard = HeardChanges()
     async with opened(root, heard=heard, rescan=0.05) as directory:
         with pytest.raises(NoSuchProject):
             await directory.page(FOO)

@@ -9,7 +9,7 @@ import pytest
 from proxy.errors import NoSuchProject
 from proxy.indexes.local import LocalDirectory
 from proxy.model import ProjectName
-from tests.support.directories import FOO, Heard, names, opened
+from tests.support.directories import FOO, HeardChanges, names, opened
 from tests.support.distributions import make_wheel
 from tests.support.records import CountedRecords
 
@@ -31,7 +31,7 @@ async def test_what_cannot_be_listed_claims_its_project(
 
     if before:
         put()
-    heard = Heard()
+    heard = HeardChanges()
     directory = LocalDirectory("private", root, CountedRecords(), heard, watch=watch)
     await directory.open()
     try:

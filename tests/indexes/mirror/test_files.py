@@ -43,7 +43,7 @@ async def test_a_file_is_fetched_once_and_then_cached(site: MirrorSite) -> None:
         assert file.address_digest == digest
         assert await it.read(file) == data
         assert it.last is MISS
-        await it.settled()
+        await it.all_stored()
         assert it.stored == {digest}
         assert await it.read(file) == data
         assert it.last is HIT
@@ -182,14 +182,14 @@ async def test_replaced_bytes_have_addresses_of_their_own(site: MirrorSite) -> N
     old, old_digest = listed(site.add().content)
     async with site.open(on_changed_file="accept") as it:
         assert await it.get(NAME, old_digest) == old
-        await it.settled()
+        await it.all_stored()
         site.clock.advance(601)
         new, new_digest = listed(site.add(files={"news.py": b""}).content)
         assert [file.address_digest for file in (await it.page()).files] == [new_digest]
         for _ in range(2):
             assert await it.get(NAME, new_digest) == new
             assert await it.get(NAME, old_digest) == old
-            await it.settled()
+            await it.all_stored()
         assert it.stored == {old_digest, new_digest}
     assert old != new
     assert site.upstream.count(FILES) == 2
@@ -246,7 +246,7 @@ async def test_files_of_a_quarantined_project_are_not_served(site: MirrorSite) -
     _, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
-        await it.settled()
+        await it.all_stored()
         site.clock.advance(601)
         site.upstream.page_keys[DEMO] = {"project-status": {"status": "quarantined"}}
         assert await it.names() == []
@@ -335,7 +335,7 @@ async def test_files_without_sha256_are_verified_and_cached(
             await it.read(file)
         assert it.stored == set()
         assert await it.read(file) == data
-        await it.settled()
+        await it.all_stored()
         assert it.stored == {sha256(data)}
     site.clock.advance(30 * 86400)
     async with site.open() as it:
@@ -364,7 +364,7 @@ async def test_a_file_without_digest_is_cached_for_an_hour(site: MirrorSite) -> 
         site.clock.advance(2)
         assert await it.read(file) == data
         assert it.last is MISS
-        await it.settled()
+        await it.all_stored()
         site.clock.advance(3599)
         assert await it.read(file) == data
         assert it.last is HIT
@@ -378,7 +378,7 @@ async def test_a_cached_file_without_digest_is_served_while_upstream_is_down(
     async with site.open() as it:
         (file,) = (await it.page()).files
         await it.read(file)
-        await it.settled()
+        await it.all_stored()
         site.clock.advance(3601)
         site.upstream.fault("/", DOWN)
         artifact = await it.mirror.file(DEMO, NAME, "-")
@@ -450,7 +450,7 @@ async def test_two_mirrors_share_what_one_has_fetched(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it, site.open() as other:
         assert await it.get(NAME, digest) == data
-        await it.settled()
+        await it.all_stored()
         assert await other.get(NAME, digest) == data
         assert other.last is HIT
     assert site.upstream.count(FILES) == 1
@@ -481,11 +481,11 @@ async def test_a_stored_file_that_is_not_what_it_was_is_fetched_again(
     async with site.open() as it:
         (file,) = (await it.page()).files
         await it.read(file)
-        await it.settled()
+        await it.all_stored()
         spoil(stored_path(it.cache.folder / "blob", sha256(data)), damage)
         assert await it.read(file) == data
         assert it.last is MISS
-        await it.settled()
+        await it.all_stored()
         if damage != "a folder":
             assert await it.read(file) == data
             assert it.last is HIT
@@ -510,7 +510,7 @@ async def test_a_damaged_file_that_upstream_does_not_give_is_upstreams_error(
     _, digest = listed(site.add().content)
     async with site.open() as it:
         await it.get(NAME, digest)
-        await it.settled()
+        await it.all_stored()
         os.truncate(stored_path(it.cache.folder / "blob", digest), 10)
         site.upstream.fault(FILES, DOWN)
         with pytest.raises(UpstreamError):
@@ -524,7 +524,7 @@ async def test_the_store_stays_within_its_limit_while_files_arrive(site: MirrorS
     async with site.open(max_size=limit) as it:
         for file in (await it.page()).files:
             await it.read(file)
-            await it.settled()
+            await it.all_stored()
             assert 0 < held(it) <= limit
 
 
@@ -539,7 +539,7 @@ async def test_what_was_being_sent_goes_when_it_has_been_sent(site: MirrorSite) 
             assert spans is not None
             await anext(spans)
             stack.push_async_callback(spans.aclose)
-            await it.settled()
+            await it.all_stored()
         assert held(it) > limit
         await stack.aclose()
         await until(lambda: 0 < held(it) <= limit)

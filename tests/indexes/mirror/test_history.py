@@ -44,7 +44,7 @@ async def test_changed_bytes_are_refused_and_the_old_ones_go_on_being_served(
     old, old_digest = listed(site.add().content)
     async with site.open() as it:
         assert await it.get(NAME, old_digest) == old
-        await it.settled()
+        await it.all_stored()
         site.clock.advance(601)
         _, new_digest = listed(site.add(files={"news.py": b""}).content)
         assert await digests(it) == [old_digest]
@@ -193,13 +193,13 @@ async def test_a_page_with_a_refused_change_is_another_version_than_the_page_its
     site.add()
     async with site.open() as it:
         await it.page()
-        await it.settled()
+        await it.all_stored()
         site.clock.advance(601)
         site.add(files={"news.py": b""})
         refused = (await it.page()).version
         site.clock.advance(601)
         assert (await it.page()).version == refused  # upstream's page is the same
-        await it.settled()
+        await it.all_stored()
         await purge(it.cache, [DEMO])
         it.mirror.forget(DEMO)
         assert (await it.page()).version != refused

@@ -15,7 +15,7 @@ from proxy.model import ProjectName
 from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page
 from tests.support.content import sha256
-from tests.support.directories import Heard
+from tests.support.directories import HeardChanges
 from tests.support.listings import html_page
 from tests.support.mirror_site import DEMO
 from tests.support.records import CountedRecords
@@ -44,7 +44,7 @@ class SlowRecords(CountedRecords):
 class MemoryRig:
     def __init__(self, records: SlowRecords) -> None:
         self.records = records
-        self.heard = Heard()
+        self.heard = HeardChanges()
         self.memory = self.make()
 
     def make(self, **options: Any) -> PageCache:

@@ -20,7 +20,7 @@ async def test_cached_files_removed_upstream_are_shown_as_yanked_if_set(
     async with site.open(vanished_files="show") as it:
         for file in (await it.page()).files:
             await it.read(file)
-        await it.settled()
+        await it.all_stored()
         site.upstream.remove(ONE)
         site.clock.advance(601)
         await it.page()
@@ -40,7 +40,7 @@ async def test_removed_files_are_hidden_by_default_and_still_served(site: Mirror
     async with site.open() as it:
         (file, _) = (await it.page()).files
         await it.read(file)
-        await it.settled()
+        await it.all_stored()
         site.upstream.remove(ONE)
         site.clock.advance(601)
         assert await it.names() == [TWO]
@@ -63,7 +63,7 @@ async def test_one_that_is_shown_and_then_evicted_is_no_such_file(site: MirrorSi
     async with site.open(vanished_files="show") as it:
         for file in (await it.page()).files:
             await it.read(file)
-        await it.settled()
+        await it.all_stored()
         site.upstream.remove(ONE)
         site.clock.advance(601)
         gone = (await it.page()).file(ONE)

@@ -33,10 +33,10 @@ async def listed(it: OpenMirror) -> File:
     return file
 
 
-async def settled(it: OpenMirror) -> None:
+async def everything_stored(it: OpenMirror) -> None:
     """Until all that was fetched is stored and remembered."""
     await it.mirror._siblings.close()
-    await it.settled()
+    await it.all_stored()
 
 
 async def test_metadata_are_fetched_once_and_then_cached(site: MirrorSite) -> None:
@@ -45,7 +45,7 @@ async def test_metadata_are_fetched_once_and_then_cached(site: MirrorSite) -> No
         file = await listed(it)
         assert await it.read(file, META) == wheel.metadata == wheel_metadata(wheel.content)
         assert it.last is MISS
-        await settled(it)
+        await everything_stored(it)
         assert await it.read(file, META) == wheel.metadata
         assert it.last is HIT
     async with site.open() as it:
@@ -63,7 +63,7 @@ async def test_a_store_without_files_on_this_disk_serves_files_and_metadata(
     async with site.open(store=store) as it:
         file = await listed(it)
         assert await it.read(file, META) == wheel.metadata
-        await settled(it)
+        await everything_stored(it)
         assert sorted(store.content) == sorted([file.address_digest, sha256(wheel.metadata)])
         assert await it.read(file) == wheel.content.read_bytes()
         assert not list(it.cache.spool.glob("*"))
@@ -95,10 +95,10 @@ async def test_what_upstream_fails_to_give_is_read_from_the_wheel(
         file = await listed(it)
         if held:
             await it.read(file)
-            await settled(it)
+            await everything_stored(it)
         assert await it.read(file, META) == wheel.metadata
         assert it.last is MISS
-        await settled(it)
+        await everything_stored(it)
         assert it.stored == {sha256(wheel.content.read_bytes()), sha256(wheel.metadata or b"")}
         assert await it.read(file) == wheel.content.read_bytes()
         assert it.last is HIT
@@ -155,7 +155,7 @@ async def test_two_wheels_of_one_version_have_each_their_own(site: MirrorSite) -
         for _ in range(2):
             for wheel in (one, two):
                 assert await it.read(files[wheel.content.name], META) == wheel.metadata
-            await settled(it)
+            await everything_stored(it)
         for key in it.stored:
             await it.cache.store.delete(key)
         for wheel in (two, one):
@@ -168,7 +168,7 @@ async def test_metadata_without_digest_are_cached_with_their_wheel(site: MirrorS
         file = await listed(it)
         assert file.metadata is True
         assert await it.read(file, META) == wheel.metadata
-        await settled(it)
+        await everything_stored(it)
         site.clock.advance(30 * 86400)
         assert await it.read(file, META) == wheel.metadata
         assert it.last is HIT
@@ -204,7 +204,7 @@ async def test_metadata_once_listed_is_there_when_the_page_is_gone(site: MirrorS
     async with site.open() as it:
         file = await listed(it)
         await it.read(file, META)
-        await settled(it)
+        await everything_stored(it)
         site.clock.advance(601)
         site.upstream.page_keys[DEMO] = {"files": []}
         assert await it.names() == []
@@ -219,7 +219,7 @@ async def test_metadata_is_answered_where_nothing_can_be_stored(
         async with site.open() as it:
             for _ in range(2):
                 assert await it.read(await listed(it), META) == wheel.metadata
-            await settled(it)
+            await everything_stored(it)
             assert list(it.cache.spool.iterdir()) == []
     assert f"{NAME}.metadata is not stored" in caplog.text
 
@@ -230,7 +230,7 @@ async def test_a_full_disk_is_left_as_it_was(site: MirrorSite, tmp_path: Path) -
     with mounted(tmp_path / "cache", "size=200k"):
         async with site.open() as it:
             assert await it.read(await listed(it), META) == wheel.metadata == text
-            await settled(it)
+            await everything_stored(it)
             assert it.stored == set()
             assert list(it.cache.spool.iterdir()) == []
 
