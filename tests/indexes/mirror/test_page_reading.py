@@ -140,6 +140,14 @@ async def test_parsing_stops_when_the_last_caller_is_cancelled() -> None:
 
 
 def _processes() -> list[str]:
-    """Numbers of the processes that this one has started and not ended."""
+    """Numbers of the parse processes that this process has started and not ended."""
     tasks = Path("/proc/self/task").iterdir()
-    return [number for task in tasks for number in (task / "children").read_text().split()]
+    children = [number for task in tasks for number in (task / "children").read_text().split()]
+    return [number for number in children if "parse_process" in _command(number)]
+
+
+def _command(number: str) -> str:
+    try:
+        return Path(f"/proc/{number}/cmdline").read_text()
+    except OSError:  # the process has just ended
+        return ""
