@@ -34,17 +34,17 @@ def _run(context: Context) -> None:
         for number in context.each_round():
             for i in range(context.sizes.cold):
                 name = project(30, serial=number * 1_000 + i)
-                for who, page, file in _asked(
+                for contender, page, file in _asked(
                     context, upstream, clients | {AIOHTTP_BASELINE: floor}, name
                 ):
-                    context.record("cold-page", who, page.seconds * 1e3)
-                    context.record("cold-file", who, file.seconds * 1e3)
+                    context.record("cold-page", contender, page.seconds * 1e3)
+                    context.record("cold-file", contender, file.seconds * 1e3)
             name = project(1, context.sizes.cold_size, serial=number)
-            for who, _, file in _asked(context, upstream, clients, name):
-                context.record("cold-first-byte", who, file.first_byte * 1e3)
+            for contender, _, file in _asked(context, upstream, clients, name):
+                context.record("cold-first-byte", contender, file.first_byte * 1e3)
             name = project(context.sizes.pages[-1], serial=number)
-            for who, page, _ in _asked(context, upstream, clients, name):
-                context.record("cold-large-page", who, page.seconds * 1e3)
+            for contender, page, _ in _asked(context, upstream, clients, name):
+                context.record("cold-large-page", contender, page.seconds * 1e3)
         for client in (*clients.values(), floor):
             client.close()
 
@@ -56,11 +56,11 @@ def _asked(
     upstream.pace()
     get(upstream.url + _page(name), UV)  # so that making it does not show in the times
     upstream.pace(context.sizes.latency)
-    for who, client in clients.items():
+    for contender, client in clients.items():
         context.calm()
         page = client.get(_page(name), UV)
         file = client.get(first_file(page, _page(name)), UV_FILE)
-        yield who, page, file
+        yield contender, page, file
         time.sleep(context.sizes.rest)
 
 

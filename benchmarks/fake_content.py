@@ -56,8 +56,8 @@ class FakeContent:
                 filename.removesuffix(".metadata")
             )
             return _body("text/plain", [beside], filename) if beside is not None else None
-        if (held := self._files.get(filename)) is not None:
-            return _body("application/octet-stream", [held], filename)
+        if (content := self._files.get(filename)) is not None:
+            return _body("application/octet-stream", [content], filename)
         if (found := synthetic_projects.content(filename)) is None:
             return None
         block, size, tail = found

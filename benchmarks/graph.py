@@ -21,7 +21,7 @@ SHARES = (14, 18, 20, 16, 12, 8, 5, 4, 2, 1)
 """How many in a hundred projects have a newest wheel of that size in bytes."""
 CAPPED, PINNED, BINARY, NARROW = 7, 15, 6, 11
 """Every such project is asked for below 2, or in one old version, has wheels for platforms, or
-a newest version for a Python that nobody has."""
+a newest version for a Python that does not exist."""
 
 
 @dataclass(slots=True)

@@ -89,15 +89,20 @@ def _expired(
 
 
 def _timed(
-    context: Context, key: str, who: str, upstream: FakeUpstream, url: str, similar: bool = False
+    context: Context,
+    key: str,
+    contender: str,
+    upstream: FakeUpstream,
+    url: str,
+    similar: bool = False,
 ) -> None:
     """Record the time of an install and the requests that it caused upstream."""
     before = upstream.wait_quiet(context.sizes.rest)["requests"]
     tools: tuple[Tool, ...] = ("pip", "old-pip", "uv")
     tool = next(each for each in tools if key.startswith(each))
-    context.record(key, who, _install(context, tool, url, similar))
+    context.record(key, contender, _install(context, tool, url, similar))
     context.record(
-        f"{key}-requests", who, upstream.wait_quiet(context.sizes.rest)["requests"] - before
+        f"{key}-requests", contender, upstream.wait_quiet(context.sizes.rest)["requests"] - before
     )
 
 

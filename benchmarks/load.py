@@ -61,11 +61,11 @@ def _run(server: Server, path: str, script: str, seconds: int, connections: int)
     return _result(server, path, done.stdout + done.stderr, cpu)
 
 
-def _result(server: Server, path: str, told: str, cpu: float) -> Load:
-    _, found, rest = told.partition("RESULT ")
+def _result(server: Server, path: str, output: str, cpu: float) -> Load:
+    _, found, rest = output.partition("RESULT ")
     result = json.loads(rest.splitlines()[0]) if found else {"requests": 0}
     if not result["requests"] or result["failed"]:
-        raise Broken(f"{server.name} did not answer all requests for {path}:\n{told}")
+        raise Broken(f"{server.name} did not answer all requests for {path}:\n{output}")
     requests = result["requests"]
     rate = requests / result["seconds"]
     return Load(rate, cpu / requests * 1e6)

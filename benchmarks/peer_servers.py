@@ -121,8 +121,8 @@ def installed(context: Context, peer: Peer) -> Path:
     python = str(folder / "bin" / "python")
     command = [python, "-m", "pip", "install", "--quiet", *peer.requirements]
     subprocess.run(command, check=True, capture_output=True, timeout=600)
-    told = f"from importlib.metadata import version; print(version({peer.name!r}))"
-    done = subprocess.run([python, "-c", told], check=True, capture_output=True, text=True)
+    code = f"from importlib.metadata import version; print(version({peer.name!r}))"
+    done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
     context.versions[peer.name] = done.stdout.strip()
     return folder / "bin"
 

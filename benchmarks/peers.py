@@ -77,20 +77,22 @@ def _direct(context: Context, upstream: FakeUpstream, number: int) -> None:
         _install(context, f"peer-{tool}-cold", DIRECT, tool, index)
 
 
-def _installs(context: Context, who: str, tool: Tool, index: str) -> None:
+def _installs(context: Context, contender: str, tool: Tool, index: str) -> None:
     for state in ("cold", "warm"):
-        _install(context, f"peer-{tool}-{state}", who, tool, index)
+        _install(context, f"peer-{tool}-{state}", contender, tool, index)
 
 
-def _install(context: Context, key: str, who: str, tool: Tool, index: str) -> None:
+def _install(context: Context, key: str, contender: str, tool: Tool, index: str) -> None:
     names = graph.roots()[: context.sizes.roots]
     context.calm()
-    context.record(key, who, install(tool, index, names, context.folder("target", fast=True)))
+    context.record(key, contender, install(tool, index, names, context.folder("target", fast=True)))
 
 
-def _cold(context: Context, upstream: FakeUpstream, who: str, index: str, number: int) -> None:
+def _cold(
+    context: Context, upstream: FakeUpstream, contender: str, index: str, number: int
+) -> None:
     """First requests for pages and files, over one connection."""
-    if who not in FETCH:
+    if contender not in FETCH:
         return
     client = Client(index)
     for i in range(context.sizes.cold + 1):
@@ -99,8 +101,8 @@ def _cold(context: Context, upstream: FakeUpstream, who: str, index: str, number
         page = client.get(urlsplit(f"{index}{name}/").path, UV)
         file = client.get(urlsplit(_links(page, f"{index}{name}/")[0]).path, UV_FILE)
         if i:  # from the first on there is a connection to upstream
-            context.record("peer-cold-page", who, page.seconds * 1e3)
-            context.record("peer-cold-file", who, file.seconds * 1e3)
+            context.record("peer-cold-page", contender, page.seconds * 1e3)
+            context.record("peer-cold-file", contender, file.seconds * 1e3)
     client.close()
 
 

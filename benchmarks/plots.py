@@ -93,8 +93,8 @@ def _bars(axes: Any, names: dict[str, str], samples: dict[str, dict[str, list[fl
         heights = [
             statistics.median(values)
             for key in names
-            for who, values in samples[key].items()
-            if (who != OURS) == others
+            for contender, values in samples[key].items()
+            if (contender != OURS) == others
         ]
         bars = axes.bar([place + shift for place in range(len(names))], heights, 0.4, color=colour)
         axes.bar_label(bars, fmt=lambda height: f"{height:.2f}" if height < 2 else f"{height:.1f}")

@@ -120,8 +120,8 @@ def wait_until_ready(server: Server, path: str, pause: float = 0.005) -> None:
             if connection.recv(64).startswith((b"HTTP/1.1 200", b"HTTP/1.0 200")):
                 return
         time.sleep(pause)
-    told = server.log.read_text(errors="replace")[-2000:]
-    raise Broken(f"{server.name} does not answer 200 at {path}; its log ends with:\n{told}")
+    log_end = server.log.read_text(errors="replace")[-2000:]
+    raise Broken(f"{server.name} does not answer 200 at {path}; its log ends with:\n{log_end}")
 
 
 def free_port() -> int:

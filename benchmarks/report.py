@@ -84,15 +84,15 @@ def tables(scenarios: Iterable[Scenario], results: dict[str, Result]) -> str:
     for scenario in scenarios:
         if (result := results.get(scenario.name)) is None:
             continue
-        told = f"**{scenario.name}**: {scenario.about} ({result.date}; rounds: {result.rounds})"
+        heading = f"**{scenario.name}**: {scenario.about} ({result.date}; rounds: {result.rounds})"
         if not result.judged:
-            told += " - in short, with less work and a nearer upstream: nothing to compare"
+            heading += " - in short, with less work and a nearer upstream: nothing to compare"
         if scenario.compared:
-            parts.append(f"{told}\n\n" + "\n".join(_table(_compared(scenario, result))))
+            parts.append(f"{heading}\n\n" + "\n".join(_table(_compared(scenario, result))))
             continue
         lines = [_line(row, result) for row in scenario.rows if row.key in result.samples]
         lines += [_curve(curve, result) for curve in scenario.curves if curve.key in result.points]
-        parts.append(f"{told}\n\n" + "\n".join(_table([HEAD, *lines])))
+        parts.append(f"{heading}\n\n" + "\n".join(_table([HEAD, *lines])))
     return "\n\n".join(parts) + "\n"
 
 

@@ -47,12 +47,12 @@ def _first_page(context: Context, key: str, folder: Path, upstream: str, package
 
 
 def _page_cost(context: Context, upstream: str, packages: dict[str, Path]) -> None:
-    for who, folder in packages.items():
+    for contender, folder in packages.items():
         with waystation(context.folder("cost"), upstream, packages=folder, ready=PAGE) as ours:
             ours.wait_idle(context.sizes.rest)  # it looks into the distributions behind our back
             context.calm()
             load = drive(ours, PAGE, UV, seconds=context.sizes.seconds)
-            context.record("start-page-cost", who, load.cpu)
+            context.record("start-page-cost", contender, load.cpu)
 
 
 SCENARIOS = (

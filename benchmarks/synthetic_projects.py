@@ -61,7 +61,7 @@ def metadata(filename: str) -> bytes | None:
 
 def entry(file: Shown, files_url: str) -> dict[str, Any]:
     """The file as a JSON page has it, with all that the large index says about a file."""
-    told = {
+    fields = {
         "core-metadata": {"sha256": file.metadata_sha256},
         "data-dist-info-metadata": {"sha256": file.metadata_sha256},
         "filename": file.filename,
@@ -74,8 +74,8 @@ def entry(file: Shown, files_url: str) -> dict[str, Any]:
         "yanked": file.yanked,
     }
     if not file.metadata_sha256:
-        told["core-metadata"] = told["data-dist-info-metadata"] = False
-    return told
+        fields["core-metadata"] = fields["data-dist-info-metadata"] = False
+    return fields
 
 
 def _version(number: int) -> str:
