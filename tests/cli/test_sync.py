@@ -53,7 +53,7 @@ async def test_a_dry_run_lists_and_a_run_fetches_and_writes_what_changed(here: W
     one = here.wheel("top")
     line = f"top/{ONE}#{digest(one)}\n"
     assert (await sync(here, "--dry-run")).succeeded().out == line
-    assert here.held() == set()
+    assert here.stored_digests() == set()
     assert here.upstream.count(one.name) == here.upstream.count(f"{one.name}.metadata")
     done = (await sync(here, "--changes", "changes.jsonl")).succeeded()
     assert done.out == f"added top/{ONE}\n"

@@ -66,7 +66,7 @@ async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: War
     done = await run(here, "warm", "-", given=lacking.out)
     assert done.status == 0, done.err
     assert "fetched 6 (" in done.out and "missing 0" in done.out
-    here.store.path(sorted(here.held())[0]).unlink()
+    here.store.path(sorted(here.stored_digests())[0]).unlink()
     lacking = await run(here, "ready", *asked)
     assert lacking.status == 1 and lacking.out.count("\n") == 1 and "#" in lacking.out
     assert (await run(here, "warm", "-", given=lacking.out)).status == 0

@@ -74,7 +74,7 @@ def peak(*arguments: str | Path) -> int:
 
 
 async def offline(cache: Path, upstream: str) -> dict[str, bytes]:
-    """Every page and every file that an offline proxy lists and serves, by what was asked."""
+    """Every page and every file that an offline proxy lists and serves, by request."""
     found: dict[str, bytes] = {}
     async with open_proxy(settings(cache, upstream, offline=True)) as proxy:
         for project in await proxy.index.projects():
@@ -134,7 +134,7 @@ async def take(
 
 @dataclass(frozen=True, repr=False)
 class Near:
-    """What is carried: nobody listens at ``upstream`` any more."""
+    """The cache and the bundle to import; no server listens at ``upstream`` any more."""
 
     cache: Path
     upstream: str

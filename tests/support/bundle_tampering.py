@@ -1,4 +1,4 @@
-"""Archives that look like bundles and were not made by one who means well."""
+"""Hostile archives that look like bundles."""
 
 from __future__ import annotations
 
@@ -45,16 +45,20 @@ def manifest_of(parts: Members) -> Json:
     return found
 
 
-def sealed(parts: Members, manifest: bytes, told: Json | None = None) -> Members:
-    """With another manifest, and a head that is right about it, or says what is ``told``."""
+def sealed(parts: Members, manifest: bytes, summary: Json | None = None) -> Members:
+    """With another manifest; the head describes it, or is ``summary`` where given."""
     packed = zstd_compress(manifest)
     right = {
         "sha256": sha256(manifest),
         "size": len(manifest),
         "packed": {"sha256": sha256(packed), "size": len(packed)},
     }
-    described = told or right
-    head = {"format": "waystation-bundle", "schema": 1, "manifest": described, "signer": None}
+    head = {
+        "format": "waystation-bundle",
+        "schema": 1,
+        "manifest": summary or right,
+        "signer": None,
+    }
     return parts | {HEAD: msgspec.json.encode(head), MANIFEST: packed}
 
 

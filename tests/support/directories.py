@@ -1,4 +1,4 @@
-"""A local directory that is open, and what it told."""
+"""An open local directory, and its events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class HeardChanges(list[Event]):
     def changes(self) -> list[ProjectName | None]:
         return [event.project for event in self if isinstance(event, PageChanged)]
 
-    def vouched(self) -> list[ProjectName]:
+    def revalidated(self) -> list[ProjectName]:
         return [event.project for event in self if isinstance(event, PageRevalidated)]
 
     async def until(self, test: Callable[[], bool], limit: float = 20.0) -> None:

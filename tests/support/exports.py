@@ -68,7 +68,7 @@ def content(root: Path) -> dict[str, bytes]:
 
 
 def inodes(root: Path) -> dict[str, int]:
-    """A file that is written anew has another."""
+    """The inode of each file; a file that is written again has another."""
     return {name: (root / name).lstat().st_ino for name in content(root)}
 
 
@@ -76,7 +76,7 @@ def inodes(root: Path) -> dict[str, int]:
 async def cached(
     folder: Path, upstream: Upstream, *, offline: bool = False, **more: Any
 ) -> AsyncIterator[Proxy]:
-    """All indexes on a cache in that folder, with only what is held listed if ``offline``."""
+    """All indexes on a cache in that folder, with only cached files listed if ``offline``."""
     flags = {"upstream": HttpUrl(upstream.url), "cache_dir": folder / "cache", "netrc": False}
     async with open_proxy(load_settings({**flags, "offline": offline, **more}).settings) as proxy:
         yield proxy

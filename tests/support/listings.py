@@ -122,8 +122,8 @@ class Shelf:
     def list(self, media: str) -> tuple[bytes, str]:
         names = sorted({each.project for each in self.files.values()} | set(self.pages))
         if media == JSON:
-            told = {"meta": {"api-version": "1.4"}, "projects": [{"name": name} for name in names]}
-            return json.dumps(told).encode(), media
+            page = {"meta": {"api-version": "1.4"}, "projects": [{"name": name} for name in names]}
+            return json.dumps(page).encode(), media
         return html_page(
             "all", [{"filename": name, "url": f"/simple/{name}/"} for name in names]
         ), media
@@ -163,8 +163,8 @@ def _anchor(entry: Mapping[str, Any]) -> str:
         )
     if proof := entry.get("provenance"):
         attributes["data-provenance"] = proof
-    told = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
-    return f"<a {told}>{escape(entry['filename'])}</a><br>"
+    written = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
+    return f"<a {written}>{escape(entry['filename'])}</a><br>"
 
 
 def _project_of(filename: str) -> tuple[str, str]:

@@ -28,7 +28,7 @@ PAGE = "/simple/demo/"
 
 
 class OpenMirror:
-    """A running mirror, and what it told."""
+    """A running mirror, and its events."""
 
     def __init__(self, mirror: Mirror, cache: Cache, heard: HeardChanges) -> None:
         self.mirror = mirror
@@ -95,7 +95,7 @@ class MirrorSite:
         """
         store: BlobStore | None = settings.pop("store", None)
         known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
-        known["stale_while_revalidate"] = 0.0  # what is expired is asked for anew, in these tests
+        known["stale_while_revalidate"] = 0.0  # expired pages are revalidated at once
         keys = MirrorTable.model_fields.keys() & settings.keys()
         of_index = {key: settings.pop(key) for key in keys}
         made = Settings(**known | settings)

@@ -1,4 +1,4 @@
-"""What happens on the network while a test runs: who was connected to, and a forward proxy."""
+"""Network activity during a test: the addresses connected to, and a forward proxy."""
 
 from __future__ import annotations
 

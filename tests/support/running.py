@@ -108,7 +108,7 @@ class _Output:
 
 
 class Running:
-    """A server that runs; it logs in JSON unless told otherwise."""
+    """A server that runs; it logs in JSON by default."""
 
     def __init__(self, process: asyncio.subprocess.Process, out: _Output, err: _Output) -> None:
         self.process = process
@@ -133,8 +133,8 @@ class Running:
 
     def requests(self) -> list[dict[str, Any]]:
         """The fields of the access log's lines so far; all of them once the server has ended."""
-        told = [json.loads(line) for line in self.err.lines if line.startswith("{")]
-        return [each for each in told if each["message"] == "request"]
+        logged = [json.loads(line) for line in self.err.lines if line.startswith("{")]
+        return [each for each in logged if each["message"] == "request"]
 
     async def logged(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """The first line of the log that passes, or will."""
@@ -161,7 +161,7 @@ class Running:
 async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIterator[Running]:
     """``waystation serve`` with these arguments, once it listens; ended at the end.
 
-    It works in ``folder``, where its cache lies too unless told otherwise; ``more`` is for its
+    It works in ``folder``, where its cache is too by default; ``more`` is for its
     environment. Raises ``EOFError`` with its output if it ends before it listens.
     """
     given = ["serve", "--cache-dir", folder / "cache", "--port", "0", "--log-format", "json"]

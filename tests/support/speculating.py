@@ -26,8 +26,8 @@ from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
 
-def user_agent(tool: str = "pip/26.1", **told: Any) -> str:
-    """What pip says of itself on an ordinary Linux; ``told`` says otherwise."""
+def user_agent(tool: str = "pip/26.1", **fields: Any) -> str:
+    """The User-Agent of pip on an ordinary Linux; ``fields`` replaces parts of its JSON."""
     known: dict[str, Any] = {
         "python": "3.12.4",
         "cpu": "x86_64",
@@ -35,7 +35,7 @@ def user_agent(tool: str = "pip/26.1", **told: Any) -> str:
         "system": {"name": "Linux", "release": "6.1.0"},
         "distro": {"id": "x", "version": "12", "libc": {"lib": "glibc", "version": "2.36"}},
     }
-    return f"{tool} {json.dumps(known | told)}"
+    return f"{tool} {json.dumps(known | fields)}"
 
 
 class PrefetchAnswer(NamedTuple):

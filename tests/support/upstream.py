@@ -174,8 +174,8 @@ class Upstream:
         if path.startswith("/simple"):
             return self._index(request, path.removeprefix("/simple").strip("/"), path)
         if path == "/-/requests":
-            told = [(each.method, each.path) for each in self.requests[:-1]]
-            return Reply(200, json.dumps(told).encode(), {"Content-Type": "application/json"})
+            requested = [(each.method, each.path) for each in self.requests[:-1]]
+            return Reply(200, json.dumps(requested).encode(), {"Content-Type": "application/json"})
         return self._file(request, path.removeprefix("/files/"), fault)
 
     def _authorization(self) -> str:

@@ -83,8 +83,8 @@ class WarmSite:
         async with asyncio.timeout(LIMIT):
             return await ready(self.settings(), wants, wanted, NoDisplay(), **options)
 
-    def held(self) -> set[str]:
-        """The digests of what the store has."""
+    def stored_digests(self) -> set[str]:
+        """The digests of the stored files."""
         return stored_keys(self.store.root)
 
 

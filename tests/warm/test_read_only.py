@@ -89,7 +89,7 @@ async def test_all_that_reads_a_cache_works(
 async def test_damage_is_reported_in_a_cache_that_cannot_be_written(
     here: WarmSite, size_differs: bool
 ) -> None:
-    key = sorted(here.held())[0]
+    key = sorted(here.stored_digests())[0]
     path = here.store.path(key)
     path.write_bytes(b"damaged" if size_differs else bytes(path.stat().st_size))
     reason = "not in the offline cache" if size_differs else "damaged"

@@ -103,7 +103,7 @@ async def removed_one_by_one(here: WarmSite, *sources: str, to: FileFilter) -> N
     called: dict[str, set[str]] = {}
     for need in whole.needs.files:
         called.setdefault(content_digest(here, need), set()).add(need.line)
-    assert called.keys() == here.held()
+    assert called.keys() == here.stored_digests()
     for key, possible in sorted(called.items()):
         path = here.store.path(key)
         content = path.read_bytes()
@@ -156,7 +156,7 @@ async def test_damage_is_found_and_dropped(here: WarmSite) -> None:
 async def test_what_is_missing_can_be_warmed_whatever_the_targets(here: WarmSite) -> None:
     lock = await locked(here)
     assert (await here.warm(lock, to=TARGETS)).complete
-    for key in here.held():
+    for key in here.stored_digests():
         here.store.path(key).unlink()
     found = await here.ready(lock, to=TARGETS)
     text = "".join(f"{line}\n" for line in sorted(lines(found)))

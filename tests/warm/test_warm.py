@@ -169,7 +169,7 @@ async def test_missing_files_are_reported_and_the_rest_is_fetched(here: WarmSite
     assert all(each.reason for each in report.missing)
     assert (
         hashlib.sha256((here.index / "good-1.0-py3-none-any.whl").read_bytes()).hexdigest()
-        in here.held()
+        in here.stored_digests()
     )
 
 

@@ -98,14 +98,14 @@ async def test_ended_in_the_middle_it_completes_when_run_again(
     assert here.upstream.count("/files/") >= after
     async with open_cache(here.settings()) as cache:
         assert not (await verify(cache)).damaged
-    before = here.held()
+    before = here.stored_digests()
     here.upstream.requests.clear()
     process = await _started(here, source)
     out, err = await asyncio.wait_for(process.communicate(), LIMIT)
     assert process.returncode == 0, err.decode()
     assert json.loads(out)["complete"]
     again = {each.path.split("/")[3][:62] for each in here.upstream.of(".whl")}
-    assert not {key[2:] for key in before} & again, "what was held came again"
+    assert not {key[2:] for key in before} & again, "a stored file was downloaded again"
     await here.upstream.stop()
     assert (await here.ready(source)).complete
 

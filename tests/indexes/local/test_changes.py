@@ -1,4 +1,4 @@
-"""Changes in a local directory are seen by the next request, whoever tells of them."""
+"""Changes in a local directory, watched or checked, are seen by the next request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ sys.addaudithook(_count_listings)
 
 @contextmanager
 def listings() -> Iterator[list[str]]:
-    """The directories that are listed meanwhile, by whatever thread."""
+    """The directories that any thread lists meanwhile."""
     _LISTED.append([])
     try:
         yield _LISTED[-1]

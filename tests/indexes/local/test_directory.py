@@ -247,7 +247,7 @@ async def test_of_two_files_of_one_name_always_the_same_is_refused(
         for _ in range(2):
             (file,) = (await directory.page(FOO)).files
             assert file.sha256 == _sha256(first)
-            make_wheel(tmp_path, "foo", "1.0")  # the same bytes anew: the page is made anew
+            make_wheel(tmp_path, "foo", "1.0")  # the same bytes again: a new page is built
     assert caplog.text.count("'a/foo-1.0-py3-none-any.whl' is not listed: a file of the same") == 1
 
 

@@ -47,8 +47,10 @@ def test_when_watches_run_out_each_request_looks_by_itself(tmp_path: Path) -> No
     command += [sys.executable, "-c", _FEW_WATCHES, str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = ["None"] * 3 + ["0.0"] * 5  # the root and three folders can be watched
-    assert done.stdout.split() == [word for pair in enumerate(told) for word in map(str, pair)]
+    fresh_until = ["None"] * 3 + ["0.0"] * 5  # the root and three folders can be watched
+    assert done.stdout.split() == [
+        word for pair in enumerate(fresh_until) for word in map(str, pair)
+    ]
     assert done.stderr.count("the system allows no more watches") == 1
 
 

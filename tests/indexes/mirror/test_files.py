@@ -1,4 +1,4 @@
-"""The files of a mirror: held, fetched, no longer listed, vanished, wrong."""
+"""The files of a mirror: cached, fetched, no longer listed, vanished, wrong."""
 
 from __future__ import annotations
 
@@ -314,7 +314,7 @@ async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: Mirror
         it.heard.clear()
         with pytest.raises(DigestMismatch):
             await it.get(NAME, digest)
-        await it.heard.until(lambda: it.heard.vouched() == [DEMO])
+        await it.heard.until(lambda: it.heard.revalidated() == [DEMO])
         assert it.stored == set()
         site.upstream.heal()
         assert await it.get(NAME, digest) == data
@@ -466,10 +466,10 @@ async def test_other_files_of_the_version_have_their_own_bytes(site: MirrorSite)
             assert await it.get(content.name, digest) == data
 
 
-@pytest.mark.parametrize("told", ["size", "no size", "no sha256", "nothing"])
+@pytest.mark.parametrize("listed_fields", ["size", "no size", "no sha256", "nothing"])
 @pytest.mark.parametrize("damage", ["shorter", "longer", "empty", "a folder", "a link", "a pipe"])
 async def test_a_stored_file_that_is_not_what_it_was_is_fetched_again(
-    site: MirrorSite, damage: str, told: str
+    site: MirrorSite, damage: str, listed_fields: str
 ) -> None:
     listing: dict[str, dict[str, Any]] = {
         "size": {},
@@ -477,7 +477,7 @@ async def test_a_stored_file_that_is_not_what_it_was_is_fetched_again(
         "no sha256": {"hashes": ("md5",)},
         "nothing": {"hashes": (), "size": False},
     }
-    data = site.add(padding=300_000, **listing[told]).content.read_bytes()
+    data = site.add(padding=300_000, **listing[listed_fields]).content.read_bytes()
     async with site.open() as it:
         (file,) = (await it.page()).files
         await it.read(file)
@@ -525,7 +525,7 @@ async def test_the_store_stays_within_its_limit_while_files_arrive(site: MirrorS
         for file in (await it.page()).files:
             await it.read(file)
             await it.all_stored()
-            assert 0 < held(it) <= limit
+            assert 0 < stored_size(it) <= limit
 
 
 async def test_what_was_being_sent_goes_when_it_has_been_sent(site: MirrorSite) -> None:
@@ -540,11 +540,11 @@ async def test_what_was_being_sent_goes_when_it_has_been_sent(site: MirrorSite) 
             await anext(spans)
             stack.push_async_callback(spans.aclose)
             await it.all_stored()
-        assert held(it) > limit
+        assert stored_size(it) > limit
         await stack.aclose()
-        await until(lambda: 0 < held(it) <= limit)
+        await until(lambda: 0 < stored_size(it) <= limit)
 
 
-def held(it: OpenMirror) -> int:
+def stored_size(it: OpenMirror) -> int:
     """Bytes of all files in the store."""
     return stored_bytes(it.cache.folder / "blob")

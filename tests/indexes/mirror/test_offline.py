@@ -1,4 +1,4 @@
-"""Without a network: what is stored is the world, and nobody is asked."""
+"""Offline mode: only cached pages and files are served, without a request to upstream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 
 async def warmed(site: MirrorSite, **listed: Any) -> tuple[File, File]:
-    """Two files on a stored page, of which the first is held; upstream is gone for good."""
+    """Two files on a stored page, of which the first is cached; upstream has stopped."""
     site.add("1.0", **listed)
     site.add("2.0", **listed)
     async with site.open() as it:

@@ -122,7 +122,7 @@ async def test_pages_that_upstream_forbids_to_store_are_there_offline_and_never_
         assert await it.names() == [ONE]
         assert it.outcomes == [MISS, REVALIDATED]
         await it.get(ONE, wheel.entry["hashes"]["sha256"])
-    async with site.open() as it:  # started anew, with that page in the store
+    async with site.open() as it:  # restarted, with that page in the store
         assert await it.names() == [ONE]
         assert it.outcomes == [REVALIDATED]
     async with site.open(offline=True) as it:
@@ -338,7 +338,7 @@ async def test_the_refresh_of_another_process_is_taken_over(site: MirrorSite) ->
             await other.page()
             assert other.outcomes == [REVALIDATED]
         assert (await it.page()).fresh_until == site.clock() + 600
-        assert (it.heard.changes(), it.heard.vouched()) == ([DEMO] * 2, [DEMO])
+        assert (it.heard.changes(), it.heard.revalidated()) == ([DEMO] * 2, [DEMO])
         assert it.outcomes == [MISS, HIT, HIT]
     assert site.upstream.count(PAGE) == 3
 

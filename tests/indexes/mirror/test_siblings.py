@@ -85,15 +85,15 @@ async def test_concurrent_requests_share_one_fetch(site: MirrorSite) -> None:
 
 
 @pytest.mark.parametrize("fault", [Fault(status=404), DOWN, Fault(corrupt=True), Fault(reset=True)])
-@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("wheel_cached", [False, True])
 async def test_what_upstream_fails_to_give_is_read_from_the_wheel(
-    site: MirrorSite, fault: Fault, held: bool
+    site: MirrorSite, fault: Fault, wheel_cached: bool
 ) -> None:
     wheel = site.add(padding=300_000)
     site.upstream.fault(META, fault)
     async with site.open() as it:
         file = await listed(it)
-        if held:
+        if wheel_cached:
             await it.read(file)
             await everything_stored(it)
         assert await it.read(file, META) == wheel.metadata

@@ -68,7 +68,7 @@ async def test_an_upstream_that_is_no_longer_slow_is_asked_again(site: MirrorSit
         await it.page()
         it.heard.clear()
         gate.set()
-        await it.heard.until(lambda: it.heard.vouched() == [DEMO])
+        await it.heard.until(lambda: it.heard.revalidated() == [DEMO])
         await it.page()
         assert it.outcomes == [REVALIDATED]
 

@@ -115,7 +115,7 @@ async def test_a_dry_run_lists_and_changes_nothing(
         assert not here.store.path(digest(one)).exists() and not changes.exists()
         assert await proxy.cache.pins.all() == set()
         assert here.upstream.count(f"{ONE}", "GET") == here.upstream.count(f"{ONE}.metadata")
-        assert here.held() == set()
+        assert here.stored_digests() == set()
         await run(proxy, clock, table)
         assert (await run(proxy, clock, table, dry=here.settings()))[0].fetched == ()
         here.wheel("top", "2.0")
@@ -140,10 +140,10 @@ async def test_a_file_read_for_its_metadata_still_counts_as_new(
         for _ in range(2):
             (ran,) = await run(proxy, clock, keep("top"), dry=here.settings())
             assert {need.filename for need in ran.fetched} == wanted and ran.complete
-            assert here.held() == set()
+            assert here.stored_digests() == set()
         (ran,) = await run(proxy, clock, keep("top"))
         assert {need.filename for need in ran.fetched} == wanted
-        assert {digest(file) for file in files} <= here.held()
+        assert {digest(file) for file in files} <= here.stored_digests()
         (ran,) = await run(proxy, clock, keep("top"))
         assert ran.complete and ran.fetched == ()
 
@@ -242,8 +242,8 @@ async def test_change_lists_are_json_lines_in_a_file_or_a_folder(
 async def test_two_runs_are_never_under_way_at_once(here: WarmSite, clock: Clock) -> None:
     here.wheel("top")
     async with opened(here, clock) as proxy:
-        with lock_path(proxy.cache).open("a") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        with lock_path(proxy.cache).open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(SyncRunning):
                 await run(proxy, clock, keep("top"))
             schedule = Schedule([keep("top")], runner(proxy, clock), None, clock)
