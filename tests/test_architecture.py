@@ -1,4 +1,4 @@
-"""The packages of ``proxy`` and their order: who imports whom, and through which face."""
+"""The packages of ``proxy`` and their order: which imports which, and only its face."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PACKAGES: dict[str, set[str]] = {
     "simple": {"errors", "model", "distributions"},
     # Bytes in motion know where bytes are stored, but decide nothing about them.
     "upstream": {"errors", "model", "runtime", "storage"},
-    # Settings are checked values; patterns and platforms are checked by those who own them.
+    # Settings are checked values; patterns and platforms are checked by the packages that own them.
     "config": {"errors", "runtime", "distributions", "policies"},
     # The heart: no HTTP server, no settings, no command line.
     "indexes": VOCABULARY

@@ -1,4 +1,4 @@
-"""What people are told to type: never what would fetch a stranger's package."""
+"""Commands in texts for users: none would fetch a stranger's package."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def texts() -> dict[str, str]:
 
 
 def test_no_text_says_to_install_the_name_from_an_index() -> None:
-    told = [
+    found = [
         f"{name}: {line}"
         for name, text in texts().items()
         for line in text.splitlines()
         if FROM_AN_INDEX.search(line) and "--no-index" not in line
     ]
-    assert told == []
+    assert found == []
 
 
 def test_every_variable_that_people_copy_is_a_setting() -> None:
@@ -54,18 +54,18 @@ def test_every_variable_that_people_copy_is_a_setting() -> None:
 
 def test_files_to_be_copied_do_not_mention_how_they_were_tested() -> None:
     deployed = {name: text for name, text in texts().items() if name.startswith("deploy/")}
-    told = [name for name, text in deployed.items() if re.search(r"was tried|Tried with", text)]
-    assert told == []
+    found = [name for name, text in deployed.items() if re.search(r"was tried|Tried with", text)]
+    assert found == []
 
 
 def test_messages_contain_no_repr_of_an_exception() -> None:
-    told = [
-        f"{name}: {found[0]}"
+    found = [
+        f"{name}: {match[0]}"
         for name, text in texts().items()
         if name.endswith(".py")
-        for found in REPR_OF_ERROR.finditer(text)
+        for match in REPR_OF_ERROR.finditer(text)
     ]
-    assert told == []
+    assert found == []
 
 
 def test_a_hint_names_an_extra_that_there_is() -> None:

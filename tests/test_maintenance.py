@@ -33,7 +33,7 @@ ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 @pytest.fixture
 async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[MirrorSite]:
-    """Upstream has two files of ``demo`` and one of ``other``; all but the second are held."""
+    """Upstream has two files of ``demo`` and one of ``other``; all but the second are cached."""
     async with Upstream() as upstream:
         site = MirrorSite(tmp_path, upstream, clock)
         site.add("1.0", padding=1000)

@@ -1,4 +1,4 @@
-"""Which wheel is expected to be taken, and that finding it holds nobody up."""
+"""Which wheel a client is expected to take, and that choosing it blocks no request."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ async def test_small_pages_may_have_any_order() -> None:
 async def test_a_large_page_is_looked_at_from_its_end_and_no_further_than_it_takes() -> None:
     touched = []
 
-    class Told(str):
+    class RecordedName(str):
         def endswith(self, *suffix: object) -> bool:
             touched.append(self)
             return super().endswith(*suffix)  # type: ignore[arg-type]
 
-    files = [Told(wheel(f"1.{number}")) for number in range(10_000)]
+    files = [RecordedName(wheel(f"1.{number}")) for number in range(10_000)]
     assert await chosen(files) == wheel("1.9999")
     assert len(set(touched)) <= 2 * SLICE_SIZE
     touched.clear()

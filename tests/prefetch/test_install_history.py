@@ -1,4 +1,4 @@
-"""What is remembered of what was asked for together: bounded, over restarts, and put to use."""
+"""The history of projects requested together: bounded, kept over restarts, used to prefetch."""
 
 from __future__ import annotations
 

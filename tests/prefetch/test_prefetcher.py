@@ -1,4 +1,4 @@
-"""What is fetched ahead of a client, what is not, and that nobody notices but by the time."""
+"""What is prefetched, what is not, and that no prefetch changes an answer."""
 
 from __future__ import annotations
 
@@ -213,8 +213,8 @@ async def test_files_of_unknown_size_or_too_large_are_not_fetched_ahead(
     unknown = world.upstream.add(make_wheel(world.root, "aaa", "1.0"), size=False)
     large = world.add("bbb")
     url = world.upstream.url_of(large.entry["filename"])
-    told = {**large.entry, "url": url, "size": 2**26 + 1}
-    world.upstream.pages["bbb"] = json_page("bbb", [told], {}), JSON
+    entry = {**large.entry, "url": url, "size": 2**26 + 1}
+    world.upstream.pages["bbb"] = json_page("bbb", [entry], {}), JSON
     async with world.open() as it, it.client() as client:
         for wheel in (unknown, large):
             await client.page(wheel.project)
@@ -226,8 +226,8 @@ async def test_files_of_unknown_size_or_too_large_are_not_fetched_ahead(
 async def test_metadata_that_may_cost_a_large_wheel_are_not_guessed(world: PrefetchWorld) -> None:
     large = world.add("demo")
     url = world.upstream.url_of(large.entry["filename"])
-    told = {**large.entry, "url": url, "size": 2**26 + 1}
-    world.upstream.pages["demo"] = json_page("demo", [told], {}), JSON
+    entry = {**large.entry, "url": url, "size": 2**26 + 1}
+    world.upstream.pages["demo"] = json_page("demo", [entry], {}), JSON
     async with world.open() as it, it.client() as client:
         await client.page("demo")
         await it.all_guesses_done()

@@ -15,7 +15,7 @@ def linux(libc: dict[str, str]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("told", "platform"),
+    ("fields", "platform"),
     [
         ({}, "manylinux_2_36_x86_64"),
         ({"cpu": "aarch64"}, "manylinux_2_36_aarch64"),
@@ -32,8 +32,8 @@ def linux(libc: dict[str, str]) -> dict[str, Any]:
         ({"system": {"name": "Windows", "release": "11"}, "cpu": "AMD64"}, "win_amd64"),
     ],
 )
-def test_the_platform_is_read(told: dict[str, Any], platform: str) -> None:
-    client = read_user_agent(user_agent(**told))
+def test_the_platform_is_read(fields: dict[str, Any], platform: str) -> None:
+    client = read_user_agent(user_agent(**fields))
     assert client is not None
     assert (client.target.python, client.target.platform) == ("3.12.4", platform)
 
@@ -97,7 +97,7 @@ def test_an_uninformative_user_agent_gives_no_target(agent: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "fields",
     [
         linux({"lib": "glibc", "version": "2.999"}),
         linux({"lib": "musl", "version": "1.999"}),
@@ -105,5 +105,5 @@ def test_an_uninformative_user_agent_gives_no_target(agent: str) -> None:
         {"python": "3.99.0"},
     ],
 )
-def test_versions_that_would_make_long_lists_of_tags_are_refused(told: dict[str, Any]) -> None:
-    assert read_user_agent(user_agent(**told)) is None
+def test_versions_that_would_make_long_lists_of_tags_are_refused(fields: dict[str, Any]) -> None:
+    assert read_user_agent(user_agent(**fields)) is None

@@ -1,4 +1,4 @@
-"""Work that nobody waits for: once a key, a few at once, after a moment."""
+"""Background work: one task for each key, a few at a time, after a delay."""
 
 from __future__ import annotations
 

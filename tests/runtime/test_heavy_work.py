@@ -15,9 +15,9 @@ MUCH = OFFLOAD_ABOVE + 1
 
 async def test_what_has_begun_with_a_page_comes_before_what_begins_with_another() -> None:
     done: list[str] = []
-    held = threading.Event()
+    release = threading.Event()
     order = []
-    first = asyncio.create_task(run_in_worker(MUCH, lambda: held.wait(20)))
+    first = asyncio.create_task(run_in_worker(MUCH, lambda: release.wait(20)))
     await asyncio.sleep(0)
     for name, begins in (("a", True), ("b", True), ("c", False), ("d", True), ("e", False)):
         order.append(
@@ -26,7 +26,7 @@ async def test_what_has_begun_with_a_page_comes_before_what_begins_with_another(
             )
         )
     await asyncio.sleep(0)
-    held.set()
+    release.set()
     assert await asyncio.gather(first, *order) == [True, "a", "b", "c", "d", "e"]
     assert done == ["c", "e", "a", "b", "d"]
 
@@ -53,14 +53,14 @@ async def test_an_error_reaches_its_caller_and_the_next_work_is_done() -> None:
 
 async def test_work_whose_caller_was_cancelled_is_skipped() -> None:
     done: list[str] = []
-    held = threading.Event()
-    first = asyncio.create_task(run_in_worker(MUCH, lambda: held.wait(20)))
+    release = threading.Event()
+    first = asyncio.create_task(run_in_worker(MUCH, lambda: release.wait(20)))
     await asyncio.sleep(0)
     given_up = asyncio.create_task(run_in_worker(MUCH, _note(done, "given up")))
     await asyncio.sleep(0)
     given_up.cancel()
     await asyncio.wait({given_up})
-    held.set()
+    release.set()
     await first
     assert await run_in_worker(MUCH, _note(done, "next")) == "next"
     assert done == ["next"]

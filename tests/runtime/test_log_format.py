@@ -1,4 +1,4 @@
-"""Log lines: plain and JSON, and what nobody can smuggle into them."""
+"""Log lines, plain and JSON: no message can add a line."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def test_an_exception_is_below_its_line_and_indented() -> None:
     assert first.endswith("warning failed")
     assert rest and all(line.startswith("    ") for line in rest)
     assert "\x1b" not in "".join(rest)
-    told = json.loads(formatted(JsonFormatter(), "failed", exc=caught))
-    assert "ValueError" in told["exception"]
+    logged = json.loads(formatted(JsonFormatter(), "failed", exc=caught))
+    assert "ValueError" in logged["exception"]
 
 
 @pytest.fixture

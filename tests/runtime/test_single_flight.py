@@ -31,7 +31,7 @@ async def test_concurrent_callers_share_one_call() -> None:
 
 
 async def test_what_has_ended_is_not_under_way_any_more() -> None:
-    """Not even in the moment before the loop tells so: who waits for its end would not end."""
+    """Not even before the loop runs its callbacks: a caller that waits for its end would hang."""
     flights: SingleFlight[str, None] = SingleFlight()
 
     async def look() -> tuple[bool, bool, bool]:

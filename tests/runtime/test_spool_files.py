@@ -1,4 +1,4 @@
-"""Unfinished files belong to living processes, and to nobody else."""
+"""Unfinished files of ended processes are removed; those of living processes stay."""
 
 from __future__ import annotations
 

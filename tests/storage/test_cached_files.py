@@ -11,9 +11,9 @@ OTHER = CachedFileRecord("cd" * 32, 5, 2.0)
 
 async def test_a_file_is_found_by_project_digest_and_name() -> None:
     records = CountedRecords()
-    held = CachedFiles(records, "pypi")
-    await held.put("demo", "ab" * 32, "demo-1.0.zip", FILE)
-    await held.put("demo", "-", "demo-1.0.zip", OTHER)
+    files = CachedFiles(records, "pypi")
+    await files.put("demo", "ab" * 32, "demo-1.0.zip", FILE)
+    await files.put("demo", "-", "demo-1.0.zip", OTHER)
     again = CachedFiles(records, "pypi")
     assert await again.get("demo", "ab" * 32, "demo-1.0.zip") == FILE
     assert await again.get("demo", "-", "demo-1.0.zip") == OTHER
@@ -29,11 +29,11 @@ async def test_indexes_are_apart() -> None:
 
 
 async def test_the_names_are_those_of_the_project_alone() -> None:
-    held = CachedFiles(CountedRecords(), "pypi")
-    await held.put("demo", "md5-" + "0" * 32, "demo-1.0+cu1.zip", FILE)
-    await held.put("demo", "-", "demo-1.0+cu1.zip.metadata", FILE)
-    await held.put("demo-more", "-", "demo-more-1.0.zip", FILE)
-    assert await held.names("demo") == {
+    files = CachedFiles(CountedRecords(), "pypi")
+    await files.put("demo", "md5-" + "0" * 32, "demo-1.0+cu1.zip", FILE)
+    await files.put("demo", "-", "demo-1.0+cu1.zip.metadata", FILE)
+    await files.put("demo-more", "-", "demo-more-1.0.zip", FILE)
+    assert await files.names("demo") == {
         ("md5-" + "0" * 32, "demo-1.0+cu1.zip"),
         ("-", "demo-1.0+cu1.zip.metadata"),
     }

@@ -234,8 +234,8 @@ async def test_a_use_during_the_writing_is_not_lost(tmp_path: Path, clock: Clock
 
 
 async def test_the_evicted_bytes_are_logged(cache: Cache) -> None:
-    told: list[tuple[int, int]] = []
-    evictor = cache.evictor(6 * SIZE, deleted=lambda *went: told.append(went))
+    reported: list[tuple[int, int]] = []
+    evictor = cache.evictor(6 * SIZE, deleted=lambda *went: reported.append(went))
     await evictor.enforce()
     await evictor.enforce()
-    assert told == [(5, 5 * SIZE)]
+    assert reported == [(5, 5 * SIZE)]

@@ -1,4 +1,4 @@
-"""Who wants which files kept."""
+"""Pins: which files each owner keeps from eviction."""
 
 from __future__ import annotations
 

@@ -390,9 +390,9 @@ async def test_the_length_is_known_from_the_index_or_from_upstreams_headers(
     known = it.start(size=len(CONTENT))
     assert known.size == await known.length() == len(CONTENT)
     it.serve(CONTENT, Fault(gate=gate), name="y")
-    told = it.start(name="y")
-    assert told.size is None
-    assert await told.length() == told.size == len(CONTENT)
+    with_length = it.start(name="y")
+    assert with_length.size is None
+    assert await with_length.length() == with_length.size == len(CONTENT)
     it.serve(CONTENT, Fault(chunked=True, gate=gate), name="z")
     assert await it.start(name="z").length() is None
     gate.set()

@@ -432,7 +432,7 @@ async def test_a_refused_range_is_followed_by_a_request_for_all(
 
 
 @pytest.mark.parametrize(
-    ("told", "sent", "wanted", "total"),
+    ("content_range", "sent", "wanted", "total"),
     [
         ("bytes 700-709/5000", b"0123456789", b"0123456789", 5000),
         ("bytes 700-709/*", b"0123456789", b"0123456789", None),
@@ -441,9 +441,9 @@ async def test_a_refused_range_is_followed_by_a_request_for_all(
     ],
 )
 async def test_a_part_says_which_bytes_it_has(
-    upstream: Upstream, told: str, sent: bytes, wanted: bytes, total: int | None
+    upstream: Upstream, content_range: str, sent: bytes, wanted: bytes, total: int | None
 ) -> None:
-    fault = Fault(status=206, body=sent, headers={"Content-Range": told}, chunked=True)
+    fault = Fault(status=206, body=sent, headers={"Content-Range": content_range}, chunked=True)
     upstream.fault("/files/", fault)
     async with (
         open_remote(upstream.url) as remote,

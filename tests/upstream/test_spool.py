@@ -259,11 +259,11 @@ async def test_memory_stays_flat_however_large_the_file(tmp_path: Path, kept: bo
         upstream.shelf.contents["big"] = big
         process = await _process(upstream.files_url + "big", tmp_path)
         out, _ = await asyncio.wait_for(process.communicate(), 120)
-    told = json.loads(out.splitlines()[-1])
+    result = json.loads(out.splitlines()[-1])
     entries = list(stored_keys(tmp_path / "blob"))
-    assert len(set(told["digests"])) == 1
-    assert entries == (told["digests"][:1] if kept else [])
-    assert told["grown"] < 24 * MIB
+    assert len(set(result["digests"])) == 1
+    assert entries == (result["digests"][:1] if kept else [])
+    assert result["grown"] < 24 * MIB
 
 
 async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remove(

@@ -76,7 +76,7 @@ ASKED: dict[str, Ask] = {
 
 
 class Victim:
-    """A server that nobody may connect to."""
+    """A server that must receive no connection."""
 
     port = 0
     visitors = 0

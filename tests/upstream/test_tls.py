@@ -1,4 +1,4 @@
-"""Real TLS with a private authority: who is trusted, and the certificate that is shown."""
+"""Real TLS with a private authority: the authorities trusted, and the client certificate sent."""
 
 from __future__ import annotations
 

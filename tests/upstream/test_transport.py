@@ -250,8 +250,8 @@ async def test_wrong_password_is_an_error_that_does_not_show_it(
     async with open_remote(url) as remote:
         with pytest.raises(UpstreamError, match="401 Unauthorized") as caught:
             await remote.page(DEMO)
-    told = caplog.text + str(caught.value) + repr(caught.value) + repr(vars(remote))
-    assert "hunter2" not in told
+    text = caplog.text + str(caught.value) + repr(caught.value) + repr(vars(remote))
+    assert "hunter2" not in text
 
 
 async def test_user_and_password_in_a_link_or_redirect_are_not_used(upstream: Upstream) -> None:

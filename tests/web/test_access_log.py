@@ -204,8 +204,8 @@ async def test_lines_of_answers_before_parsing_look_like_all_others(
     alike = {re.sub(r"20\S+Z", "TIME", re.sub(r'(ms"?[=:])[\d.]+', r"\1MS", x)) for x in lines}
     assert len(alike) == 1
     if form is JsonFormatter:
-        told = json.loads(lines[-1])
-        assert (told["path"], told["outcome"], told["tool"]) == (path, "hit", "pip/26.3")
+        logged = json.loads(lines[-1])
+        assert (logged["path"], logged["outcome"], logged["tool"]) == (path, "hit", "pip/26.3")
     assert set(used) == {path.split("/")[3]}
 
 

@@ -1,4 +1,4 @@
-"""The event of an answer says who got what, on the fast path as in the handlers."""
+"""The event of an answer names the client and the file, on the fast path as in the handlers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Heard:
             self.served.append(event)
 
 
-async def test_both_paths_tell_the_same_of_an_answer(stock: FakeIndex) -> None:
+async def test_both_paths_send_the_same_event(stock: FakeIndex) -> None:
     digest = stock.add("foo", SDIST, b"bytes").address_digest
     path, heard = f"/files/foo/{digest}/{SDIST}", Heard()
     fast = FastPathEvents(heard)

@@ -109,8 +109,8 @@ async def test_trouble_has_a_warning_and_other_errors_only_the_line_of_their_req
         caplog.clear()
         stock.error = error
         await site.get("/simple/foo/")
-        told = {r.levelname for r in caplog.records if r.getMessage() == str(error)}
-        assert told == ({level} if level else set())
+        levels = {r.levelname for r in caplog.records if r.getMessage() == str(error)}
+        assert levels == ({level} if level else set())
 
 
 @pytest.mark.parametrize(

@@ -106,5 +106,5 @@ def test_an_event_counts(events: list[Event], expected: Counted) -> None:
 @pytest.mark.parametrize("kind", RequestKind)
 @pytest.mark.parametrize("outcome", [*Outcome, None])
 def test_every_kind_and_outcome_has_a_place(kind: RequestKind, outcome: Outcome | None) -> None:
-    told = ("requests", kind.value, outcome.value if outcome else "none", "304")
-    assert counted(served(kind, outcome, 304, 0)) == {told: 1}
+    labels = ("requests", kind.value, outcome.value if outcome else "none", "304")
+    assert counted(served(kind, outcome, 304, 0)) == {labels: 1}

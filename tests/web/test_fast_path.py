@@ -311,7 +311,7 @@ async def test_an_expired_page_is_answered_fast_and_revalidated_in_the_backgroun
         assert (stale[1][b"Cache-Control"], stale[2]) == (b"no-cache, max-age=0", fresh[2])
         assert world.outcomes[-1] == "stale"
         async with asyncio.timeout(20):
-            while world.outcomes[-1] == "stale":  # until upstream has vouched for it anew
+            while world.outcomes[-1] == "stale":  # until upstream has revalidated the page
                 again = await wire.ask(request)
         assert again == fresh
         assert world.outcomes[-1:] == ["hit"]

@@ -51,7 +51,7 @@ def on_disk(folder: Path, content: bytes, name: str = "stored") -> DiskBlob:
 async def laid(
     request: pytest.FixtureRequest, stock: FakeIndex, tmp_path: Path
 ) -> AsyncIterator[Laid]:
-    """Lays out a file whose bytes are held in memory, on the disk, or are on their way."""
+    """Lays out a file whose bytes are in memory, on the disk, or still arriving."""
     async with open_rig(tmp_path) as upstream:
 
         def lay(content: bytes) -> str:
@@ -71,7 +71,7 @@ async def test_a_file_comes_whole_with_all_its_headers(
 ) -> None:
     answer = await site.get(laid(content), headers={"Accept-Encoding": "gzip, deflate, br"})
     assert (answer.status, answer.body) == (200, content)
-    told = {name.lower(): value for name, value in answer.headers.items() if name != "Date"}
+    headers = {name.lower(): value for name, value in answer.headers.items() if name != "Date"}
     expected = {
         "Content-Length": str(len(content)),
         "Content-Type": "application/octet-stream",
@@ -83,7 +83,7 @@ async def test_a_file_comes_whole_with_all_its_headers(
         "Content-Security-Policy": "default-src 'none'; sandbox",
         "Server": "waystation",
     }
-    assert told == {name.lower(): value for name, value in expected.items()}
+    assert headers == {name.lower(): value for name, value in expected.items()}
 
 
 async def test_head_has_the_headers_of_get_and_ignores_range(site: Site, laid: Laid) -> None:

@@ -94,14 +94,14 @@ async def test_requires_python_is_escaped_once_in_html_and_raw_in_json(site: Sit
     html = await site.get("/simple/foo/")
     assert b'data-requires-python="&gt;=3.8,&lt;4"' in html.body
     assert b"&amp;" not in html.body
-    told = json.loads((await site.get("/simple/foo/", headers={"Accept": JSON})).body)
-    assert told["files"][0]["requires-python"] == ">=3.8,<4"
+    page = json.loads((await site.get("/simple/foo/", headers={"Accept": JSON})).body)
+    assert page["files"][0]["requires-python"] == ">=3.8,<4"
 
 
 async def test_links_lead_back_here_and_are_relative(site: Site) -> None:
     html = (await site.get("/simple/foo/")).body.decode()
-    told = json.loads((await site.get("/simple/foo/", headers={"Accept": JSON})).body)
-    links = [*re.findall(r'href="([^"#]*)', html), told["files"][0]["url"]]
+    page = json.loads((await site.get("/simple/foo/", headers={"Accept": JSON})).body)
+    links = [*re.findall(r'href="([^"#]*)', html), page["files"][0]["url"]]
     assert links and all(re.fullmatch(r"\.\./\.\./files/foo/[0-9a-f]{64}/\S+", x) for x in links)
     assert "example.org" not in html
 
@@ -304,8 +304,8 @@ async def test_hostile_texts_are_escaped_and_do_not_run(site: Site, stock: FakeI
 
 
 async def test_the_list_names_all_projects_in_both_forms(site: Site) -> None:
-    told = json.loads((await site.get("/simple/", headers={"Accept": JSON})).body)
-    assert told["projects"] == [{"name": "foo"}, {"name": "large"}]
+    page = json.loads((await site.get("/simple/", headers={"Accept": JSON})).body)
+    assert page["projects"] == [{"name": "foo"}, {"name": "large"}]
     html = await site.get("/simple/")
     assert re.findall(rb'href="([^"]*)"', html.body) == [b"foo/", b"large/"]
     assert html.headers["Cache-Control"] == "max-age=300"
@@ -335,7 +335,7 @@ async def test_a_large_list_is_compressed(site: Site, stock: FakeIndex) -> None:
         (100.9, "max-age=100"),
         (5000.0, "max-age=600"),
         (0.5, "no-cache, max-age=0"),
-        (-1.0, "no-cache, max-age=0"),  # nobody may keep a stale page
+        (-1.0, "no-cache, max-age=0"),  # no client may cache a stale page
     ],
 )
 async def test_cache_control_gives_the_remaining_freshness(
@@ -399,8 +399,8 @@ async def test_yanks_come_and_go(site: Site, stock: FakeIndex) -> None:
     for yanked, attribute in (("why, oh", b'data-yanked="why, oh"'), (True, b'data-yanked=""')):
         listed(yanked)
         assert attribute in (await site.get("/simple/bar/")).body
-        told = json.loads((await site.get("/simple/bar/", headers={"Accept": JSON})).body)
-        assert told["files"][0]["yanked"] == yanked
+        page = json.loads((await site.get("/simple/bar/", headers={"Accept": JSON})).body)
+        assert page["files"][0]["yanked"] == yanked
     listed(False)
     assert b"yanked" not in (await site.get("/simple/bar/")).body
     assert b"yanked" not in (await site.get("/simple/bar/", headers={"Accept": JSON})).body
@@ -425,8 +425,8 @@ async def test_a_page_of_many_files_is_the_same_as_one_of_few(site: Site, stock:
     files = [File(f"many-{n}-py3-none-any.whl", "https://x/", {"sha256": SHA}) for n in range(1000)]
     stock.page_of("many", *files)
     answer = await site.get("/simple/many/", headers={"Accept": JSON, "Accept-Encoding": "gzip"})
-    told = json.loads(gzip.decompress(answer.body))
-    assert [file["filename"] for file in told["files"]] == [file.filename for file in files]
+    page = json.loads(gzip.decompress(answer.body))
+    assert [file["filename"] for file in page["files"]] == [file.filename for file in files]
 
 
 async def test_a_forged_host_changes_nothing(site: Site) -> None:

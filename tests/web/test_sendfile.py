@@ -23,7 +23,7 @@ MB = 1_000_000
 
 
 class Pair:
-    """Both ends of a connection: a transport here, and a client that reads when it is told to."""
+    """Both ends of a connection: a transport here, and a client that reads on request."""
 
     def __init__(self, transport: asyncio.Transport, client: socket.socket) -> None:
         self.transport = transport

@@ -203,7 +203,7 @@ async def test_connections_above_the_limit_are_refused_and_later_ones_served(
             assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
             assert b"Retry-After: 5" in head and b"Connection: close" in head
             assert f"Content-Length: {len(body)}".encode() in head
-            first.write(HEAD + b"\r\n")  # who is in, stays in
+            first.write(HEAD + b"\r\n")  # an accepted connection is still served
             await one.readuntil(b"alive\n")
         async with asyncio.timeout(LIMIT):
             while not (await site.raw(HEAD + b"Connection: close\r\n\r\n")).endswith(b"alive\n"):
