@@ -23,6 +23,7 @@ from proxy.bundle.format import (
     Manifest,
     Member,
     encode,
+    is_sha256,
     max_compressed,
     sha256,
 )
@@ -141,7 +142,6 @@ def _is_strictly_sorted(keys: Sequence[Any]) -> bool:
     return all(one < other for one, other in pairwise(keys))
 
 
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _ADDRESS_DIGEST = re.compile(r"-\Z|[0-9a-f]{64}\Z|[a-z0-9]{1,16}-[0-9a-f]{8,128}\Z")
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """Not allowed in HTTP headers (RFC 9110, section 5.5), and harmful on a terminal."""
@@ -184,5 +184,5 @@ def file_problems(file: BundledFile) -> Iterator[str]:
     if file.uploaded is not None and clean_upload_time(file.uploaded) != file.uploaded:
         yield f"{file.uploaded!r} is not an upload time"
     is_sibling = file.filename.endswith((METADATA, PROVENANCE))
-    if not is_sibling and _SHA256.match(file.digest) and file.digest != file.sha256:
+    if not is_sibling and is_sha256(file.digest) and file.digest != file.sha256:
         yield f"{file.filename} has two digests"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 import msgspec
 
-from proxy.bundle.format import BundledFile, BundledPage, Manifest, sha256
+from proxy.bundle.format import BundledFile, BundledPage, Manifest, is_sha256, sha256
 from proxy.composition import Cache
 from proxy.model import METADATA
 from proxy.storage import CachedFileRecord, FirstSeenFile, Key, RecordKind, decode_digest_history
-
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Comparison:
@@ -103,7 +100,7 @@ async def _known_digests(
         if (project, filename) not in wanted:
             continue
         content: str | None = digest
-        if not _SHA256.match(digest) or filename.endswith(METADATA):
+        if not is_sha256(digest) or filename.endswith(METADATA):
             record = await cache.records.get(key)
             content = msgspec.json.decode(record, type=CachedFileRecord).sha256 if record else None
         if content:

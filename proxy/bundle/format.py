@@ -8,6 +8,7 @@ owner or path of a hostile archive has any effect.
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -22,7 +23,10 @@ from proxy.upstream import UpstreamOrigin
 FORMAT_NAME = "waystation-bundle"
 BUNDLE_SCHEMA = 1
 
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+_SHA256 = r"\A[0-9a-f]{64}\Z"
+Sha256 = Annotated[str, msgspec.Meta(pattern=_SHA256)]
+is_sha256 = re.compile(_SHA256).match
+"""Whether an address digest is a sha256, and not another algorithm's or none."""
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """Bytes."""
 UnixTime = Annotated[float, msgspec.Meta(ge=0, lt=253402300800)]

@@ -6,7 +6,6 @@ Files are not opened here; ``writer`` reads them. Servers may replace pages mean
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
@@ -18,6 +17,7 @@ from proxy.bundle.format import (
     BundledPage,
     Manifest,
     Member,
+    is_sha256,
     sha256,
     zstd_compress,
 )
@@ -27,8 +27,6 @@ from proxy.errors import StoreDamaged
 from proxy.model import METADATA, PROVENANCE, ProjectName
 from proxy.storage import CachedFileRecord, Key, RecordKind, StoredPage, StoredPages, unpack_page
 from proxy.upstream import UpstreamOrigin, without_userinfo
-
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Inventory:
@@ -142,7 +140,7 @@ class Inventory:
         """The store may have the file from another index or project, without a record for this."""
         if filename.endswith(PROVENANCE):
             return
-        is_sibling = filename.endswith(METADATA) or not _SHA256.match(digest)
+        is_sibling = filename.endswith(METADATA) or not is_sha256(digest)
         blob = None if is_sibling else await self._cache.store.get(digest)
         if blob is None:
             self.missing.append(f"{filename} of {project}")
