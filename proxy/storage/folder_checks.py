@@ -21,7 +21,7 @@ def private_folder(folder: Path) -> None:
 
     A group that may write, such as the volume group of a cluster, loses that right. Raises
     ``ConfigurationError`` if another user could write, and ``OSError``. A disk that is mounted
-    read-only passes, whoever owns the folder.
+    read-only passes, whatever the owner of the folder.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()

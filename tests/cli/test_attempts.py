@@ -1,4 +1,4 @@
-"""An upstream where no index is, told by ``serve`` and ``check``; and what else ``check`` tries."""
+"""``serve`` and ``check`` report an upstream that is no index; what else ``check`` tries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JSON = "application/vnd.pypi.simple.v1+json"
 
 
 def _nothing_there() -> str:
-    """An address at which nobody listens by now."""
+    """An address on which no server listens any more."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"http://127.0.0.1:{taken.getsockname()[1]}/simple/"
 
@@ -38,15 +38,15 @@ async def test_an_upstream_that_cannot_be_reached_is_reported_with_address_and_r
 ) -> None:
     url = _nothing_there()
     async with running(tmp_path, "--upstream", url) as server:
-        told = await _warning(server)
-        assert told == f"upstream {url}: no connection (Connection refused)"
+        warning = await _warning(server)
+        assert warning == f"upstream {url}: no connection (Connection refused)"
 
 
 async def test_an_unknown_host_name_is_reported(tmp_path: Path) -> None:
     url = "http://nowhere.invalid/simple/"
     async with running(tmp_path, "--upstream", url) as server:
-        told = await _warning(server)
-        assert told.startswith(f"upstream {url}: its name cannot be looked up (")
+        warning = await _warning(server)
+        assert warning.startswith(f"upstream {url}: its name cannot be looked up (")
 
 
 async def test_a_certificate_that_is_not_trusted_is_reported_with_the_systems_reason(
@@ -59,8 +59,8 @@ async def test_a_certificate_that_is_not_trusted_is_reported_with_the_systems_re
         Upstream(tls=tls) as upstream,
         running(tmp_path, "--upstream", upstream.url) as server,
     ):
-        told = await _warning(server)
-        assert "certificate is not trusted (unable to get local issuer certificate)" in told
+        warning = await _warning(server)
+        assert "certificate is not trusted (unable to get local issuer certificate)" in warning
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ async def test_an_address_without_simple_is_reported_with_the_right_one(
     async with Upstream() as upstream:
         upstream.form = form
         async with running(tmp_path, "--upstream", upstream.origin) as server:
-            told = await _warning(server)
-            assert told == (
+            warning = await _warning(server)
+            assert warning == (
                 f"upstream {upstream.origin}/: there is an index at {upstream.url};"
                 " is that the address?"
             )

@@ -85,7 +85,7 @@ class MirrorPages:
     async def renewed(self, project: ProjectName, since: float) -> Answer:
         """The page, revalidated at or after that Unix time in seconds; raises as ``page``.
 
-        Asks without validators: the links may be signed anew while the ETag stays the same.
+        Asks without validators: the links may be signed again while the ETag stays the same.
         """
         known = await self._memory.load(project)
         if known and known.head.checked >= since:
