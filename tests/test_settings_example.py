@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
 from proxy.config.loading import load_settings
-from proxy.config.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
+from proxy.config.settings import KeepTable, Settings
 from proxy.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_tree import DefaultDirectory, IndexNode, resolve_tree
 from proxy.composition.mirror import open_mirror
-from proxy.config import FallthroughTable, LocalTable, MirrorTable, Settings
+from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
 from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Mirror
@@ -172,17 +172,27 @@ class _Builder:
 
     async def build(self, node: IndexNode) -> Index:
         """The index of that name; a name that occurs twice in the tree is one index."""
-        built, table = self._proxy.indexes, node.table
+        built = self._proxy.indexes
         if node.name not in built:
-            if isinstance(table, LocalTable):
-                built[node.name] = await self._directory(node.name, table)
-            elif isinstance(table, MirrorTable):
-                built[node.name] = await self._guarded_mirror(node.name, table)
-            else:
-                assert isinstance(table, FallthroughTable)
-                children = [await self.build(child) for child in node.children]
-                built[node.name] = Fallthrough(node.name, children)
+            index, policies = await self._open(node), self._policies(node.table)
+            built[node.name] = Guarded(index, policies, self._clock) if policies else index
         return built[node.name]
+
+    async def _open(self, node: IndexNode) -> Index:
+        table = node.table
+        if isinstance(table, LocalTable):
+            return await self._directory(node.name, table)
+        if isinstance(table, MirrorTable):
+            return await self._mirror(node.name, table)
+        assert isinstance(table, FallthroughTable)
+        return Fallthrough(node.name, [await self.build(child) for child in node.children])
+
+    def _policies(self, table: IndexTable) -> list[Policy]:
+        """The policies of an index, those first that keep private names from an upstream."""
+        if not isinstance(table, MirrorTable):
+            return []
+        withheld: Policy = Withheld(self._proxy.cache.claims.is_withheld)
+        return [Reserved(table.reserved), withheld] if table.reserved else [withheld]
 
     async def _directory(self, name: str, table: LocalTable) -> LocalDirectory:
         directory = LocalDirectory(
@@ -201,7 +211,7 @@ class _Builder:
         self._proxy.directories.append(directory)
         return directory
 
-    async def _guarded_mirror(self, name: str, table: MirrorTable) -> Index:
+    async def _mirror(self, name: str, table: MirrorTable) -> Mirror:
         mirror = await self._stack.enter_async_context(
             open_mirror(
                 name,
@@ -214,7 +224,4 @@ class _Builder:
             )
         )
         self._proxy.mirrors.append(mirror)
-        policies: list[Policy] = [Withheld(self._proxy.cache.claims.is_withheld)]
-        if table.reserved:
-            policies.insert(0, Reserved(table.reserved))
-        return Guarded(mirror, policies, self._clock)
+        return mirror

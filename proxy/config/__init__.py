@@ -4,15 +4,9 @@
 take a ``Settings`` value only where things are composed.
 """
 
+from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.loading import load_settings
-from proxy.config.settings import (
-    FallthroughTable,
-    IndexTable,
-    KeepTable,
-    LocalTable,
-    MirrorTable,
-    Settings,
-)
+from proxy.config.settings import KeepTable, Settings
 
 __all__ = [
     "FallthroughTable",

@@ -10,11 +10,8 @@ from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
-    AfterValidator,
-    BaseModel,
     BeforeValidator,
     ByteSize,
-    ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
@@ -28,73 +25,22 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from proxy.config.index_tables import IndexTable
+from proxy.config.values import (
+    DAY,
+    ClientErrorStatus,
+    Count,
+    PositiveSeconds,
+    Seconds,
+    Table,
+    UserPath,
+)
 from proxy.errors import ConfigurationError
 from proxy.policies import Reserved, matcher
 from proxy.runtime import parse_seconds
 
-
-def _expand_home(path: Path) -> Path:
-    """Replace ``~`` by the home directory of the user."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError(f"the home directory in {path} is not known") from None
-
-
-UserPath = Annotated[Path, AfterValidator(_expand_home)]
-Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
-ClientErrorStatus = Annotated[int, Field(ge=400, le=499)]
-
-DAY = 86400.0
-"""Seconds."""
-
 VARIABLE_PREFIX = "WAYSTATION_"
 """Begins the names of environment variables that are settings."""
-
-
-class Table(BaseModel):
-    """A table in the file of settings: unknown keys are errors, values cannot change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class LocalTable(Table):
-    """A directory of private distributions."""
-
-    kind: Literal["local"]
-    path: UserPath
-    legacy_files: bool = False
-    watch: bool = True
-
-
-class MirrorTable(Table):
-    """An upstream index."""
-
-    kind: Literal["mirror"]
-    url: HttpUrl
-    username: str | None = None
-    password: SecretStr | None = None
-    file_hosts: list[str] = []
-    missing_statuses: list[ClientErrorStatus] = [404, 410]
-    reserved: list[str] = []
-
-    @field_validator("reserved")
-    @classmethod
-    def _check_reserved(cls, value: list[str]) -> list[str]:
-        Reserved(value)
-        return value
-
-
-class FallthroughTable(Table):
-    """Names of other indexes; the first one that has a project answers for it."""
-
-    kind: Literal["fallthrough"]
-    of: Annotated[list[str], Field(min_length=1)]
-
-
-IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discriminator="kind")]
 
 
 class KeepTable(Table):

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from proxy.config.settings import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
+from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
+from proxy.config.settings import KeepTable, Settings
 from proxy.errors import ConfigurationError
 
 SEE_SETTINGS = "`waystation settings` prints all settings and explains them"

@@ -10,7 +10,8 @@ from typing import Any
 
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.mirror import open_mirror
-from proxy.config.settings import MirrorTable, Settings
+from proxy.config.index_tables import MirrorTable
+from proxy.config.settings import Settings
 from proxy.events import FileAnswered, Outcome, PageAnswered
 from proxy.indexes.mirror.mirror import Mirror
 from proxy.model import File, ProjectName, ProjectPage
