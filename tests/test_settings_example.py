@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
+from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
-from proxy.config.settings import KeepTable, Settings
+from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"

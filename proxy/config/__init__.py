@@ -5,8 +5,9 @@ take a ``Settings`` value only where things are composed.
 """
 
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
+from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
-from proxy.config.settings import KeepTable, Settings
+from proxy.config.settings import Settings
 
 __all__ = [
     "FallthroughTable",

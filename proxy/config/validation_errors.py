@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
-from proxy.config.settings import KeepTable, Settings
+from proxy.config.keep_table import KeepTable
+from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 
 SEE_SETTINGS = "`waystation settings` prints all settings and explains them"
