@@ -11,7 +11,19 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import cold, files, installs, memory, pages, peers, plots, report, scaling, startup
+from benchmarks import (
+    cold,
+    files,
+    installs,
+    memory,
+    pages,
+    peers,
+    plots,
+    real_cold,
+    report,
+    scaling,
+    startup,
+)
 from benchmarks.processes import LOAD_CORE
 from benchmarks.scenario import FULL, SHORT, Context, Scenario, say
 
@@ -21,6 +33,7 @@ SCENARIOS: Sequence[Scenario] = (
     *memory.SCENARIOS,
     *cold.SCENARIOS,
     *installs.SCENARIOS,
+    *real_cold.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,
 )
@@ -48,7 +61,9 @@ def main() -> int:
         signal.signal(number, lambda received, _: sys.exit(128 + received))
     os.sched_setaffinity(0, {LOAD_CORE})
     with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
-        context = Context(Path(folder), SHORT if options.short else FULL, options.rounds)
+        context = Context(
+            Path(folder), SHORT if options.short else FULL, options.rounds, options.patience
+        )
         options.out = options.out or context.work / "results"
         try:
             broken = _run(chosen, context, options)
@@ -100,6 +115,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="name the scenarios")
     parser.add_argument("--short", action="store_true", help="tiny sizes, one round, no verdicts")
     parser.add_argument("--rounds", type=int, help="default: 5")
+    parser.add_argument(
+        "--patience", type=float, default=600, help="seconds to wait for a quiet machine, in all"
+    )
     parser.add_argument("--peers", action="store_true", help="also other servers, from PyPI")
     parser.add_argument("--out", type=Path, help="for JSON and plots; default: a temporary folder")
     parser.add_argument("--readme", action="store_true", help="write them into README.md")

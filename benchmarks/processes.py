@@ -44,6 +44,16 @@ class Server:
         """Proportional set size of all its processes, in megabytes of 10^6 bytes."""
         return sum(_pss(pid) for pid in self._processes()) / 1e6
 
+    def resident(self, peak: bool = False) -> float:
+        """Resident memory of all its processes in MB, now or at its peak since ``reset_peak``."""
+        name = "VmHWM:" if peak else "VmRSS:"
+        return sum(_status(pid, name) for pid in self._processes()) / 1e6
+
+    def reset_peak(self) -> None:
+        for pid in self._processes():
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
+
     def wait_idle(self, rest: float) -> None:
         """Wait until the process has been idle for ``rest`` seconds."""
         deadline = time.monotonic() + PATIENCE
@@ -73,7 +83,7 @@ def running(
     folder: Path,
     environment: Mapping[str, str] | None = None,
     ready: str = "/",
-    core: int = SERVER_CORE,
+    cores: Sequence[int] = (SERVER_CORE,),
 ) -> Iterator[Server]:
     """The process from its first good answer at ``ready`` until the block is left.
 
@@ -83,7 +93,7 @@ def running(
     log = folder / f"{name}.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command],
+            ["taskset", "-c", ",".join(map(str, cores)), *command],
             cwd=folder,
             env=clean_environment(folder) | dict(environment or {}),
             stdin=subprocess.DEVNULL,
@@ -134,6 +144,17 @@ def clean_environment(home: Path) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8"}
 
 
+@contextlib.contextmanager
+def on_cores(cores: Sequence[int]) -> Iterator[None]:
+    """Pin this process, and what it starts, to these cores until the block is left."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def busy_share(seconds: float) -> float:
     """The share of all cores' time that any process uses in the next ``seconds``."""
     before = _core_times()
@@ -156,8 +177,18 @@ def _stat(pid: int) -> list[str]:
 
 def _pss(pid: int) -> int:
     """Bytes."""
+    return _kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:")
+
+
+def _status(pid: int, name: str) -> int:
+    """Bytes."""
+    return _kilobytes(Path(f"/proc/{pid}/status"), name)
+
+
+def _kilobytes(file: Path, name: str) -> int:
+    """The bytes that a line of the file gives in kB; 0 if the process has ended."""
     with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+        for line in file.read_text().splitlines():
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
     return 0

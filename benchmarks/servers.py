@@ -7,12 +7,12 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.clients import get, get_json
 from benchmarks.measures import OURS
-from benchmarks.processes import LOAD_CORE, Server, free_port, running
+from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server, free_port, running
 
 SOURCE = Path(__file__).parents[1]
 
@@ -52,7 +52,7 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, root: Path) -> Iterator[Server]:
+def nginx(folder: Path, root: Path, cores: Sequence[int] = (SERVER_CORE,)) -> Iterator[Server]:
     """One worker that serves the files below ``root``, with an access log."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def nginx(folder: Path, root: Path) -> Iterator[Server]:
         "-c",
         config,
     ]
-    with running("nginx", command, port=port, folder=folder, ready="/ready") as server:
+    with running("nginx", command, port=port, folder=folder, ready="/ready", cores=cores) as server:
         yield server
 
 
@@ -81,6 +81,7 @@ def waystation(
     packages: Path | None = None,
     settings: Mapping[str, str] | None = None,
     ready: str = "/readyz",
+    cores: Sequence[int] = (SERVER_CORE,),
 ) -> Iterator[Server]:
     """One process, with an access log; its cache is ``folder / "cache"`` and stays.
 
@@ -96,7 +97,13 @@ def waystation(
     environment = {f"WAYSTATION_{key.upper()}": value for key, value in (settings or {}).items()}
     environment["PYTHONPATH"] = str(SOURCE)
     with running(
-        OURS, command, port=port, folder=folder, environment=environment, ready=ready
+        OURS,
+        command,
+        port=port,
+        folder=folder,
+        environment=environment,
+        ready=ready,
+        cores=cores,
     ) as server:
         yield server
 
@@ -134,7 +141,7 @@ class FakeUpstream:
 
 @contextlib.contextmanager
 def fake_upstream(
-    folder: Path, wheels: Path | None = None, core: int = LOAD_CORE
+    folder: Path, wheels: Path | None = None, cores: Sequence[int] = (LOAD_CORE,)
 ) -> Iterator[FakeUpstream]:
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.fake_upstream", "--port", str(port)]
@@ -147,6 +154,6 @@ def fake_upstream(
         folder=folder,
         environment=environment,
         ready="/-/counts",
-        core=core,
+        cores=cores,
     ) as server:
         yield FakeUpstream(server)
