@@ -20,6 +20,7 @@ from benchmarks import (
     peers,
     plots,
     real_cold,
+    real_warm,
     report,
     scaling,
     startup,
@@ -34,6 +35,7 @@ SCENARIOS: Sequence[Scenario] = (
     *cold.SCENARIOS,
     *installs.SCENARIOS,
     *real_cold.SCENARIOS,
+    *real_warm.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,
 )

@@ -1,5 +1,5 @@
-"""Scenario: how soon the first page comes when there are many local distributions, and whether
-their number makes a page dearer."""
+"""Scenarios: the CPU of a start; how soon the first page comes when there are many local
+distributions, and whether their number makes a page dearer."""
 
 from __future__ import annotations
 
@@ -55,7 +55,29 @@ def _page_cost(context: Context, upstream: str, packages: dict[str, Path]) -> No
             context.record("start-page-cost", contender, load.cpu)
 
 
+def _start_cpu(context: Context) -> None:
+    """Without private packages, on an empty cache; the first start, which compiles, is left out."""
+    with fake_upstream(context.folder("upstream")) as upstream:
+        with waystation(context.folder("compiling"), upstream.url):
+            pass
+        for _ in context.each_round():
+            context.calm()
+            with waystation(context.folder("start"), upstream.url) as ours:
+                context.record("start-cpu-ready", OURS, ours.cpu_seconds())
+                ours.wait_idle(context.sizes.rest)
+                context.record("start-cpu", OURS, ours.cpu_seconds())
+
+
 SCENARIOS = (
+    Scenario(
+        "start-cpu",
+        "CPU of a start without private packages",
+        _start_cpu,
+        [
+            Row("start-cpu", "CPU of the start, until idle", "s", 0.35, True, "value", None),
+            Row("start-cpu-ready", "CPU of the start, until ready", "s", None, True, "value", None),
+        ],
+    ),
     Scenario(
         "startup",
         "start with 5,000 local distributions; what their number costs a page",
