@@ -22,10 +22,12 @@ from proxy.composition import Proxy, cache_folder, leaves, open_proxy, resolve_t
 from proxy.config import LocalTable, Settings, load_settings
 from proxy.errors import ConfigurationError, how_to_add
 from proxy.export import (
+    LOGO_SUFFIXES,
     ExportOptions,
     ExportResult,
     ExportSelection,
     Placement,
+    Site,
     Tree,
     can_render,
     export,
@@ -34,6 +36,7 @@ from proxy.export import (
     open_directory,
     parse_base_url,
     read_file_list,
+    read_logo,
     select_distributions,
     tree_links,
 )
@@ -44,6 +47,7 @@ from proxy.runtime import count_text
 from proxy.warm import choose_display
 
 _FILE_OR_DASH = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -88,6 +92,12 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option(
     "--title", default="Package index", help="Title of HTML pages. Default: Package index."
 )
+@click.option(
+    "--logo",
+    type=_FILE,
+    metavar="FILE",
+    help=f"Image at the top of HTML pages, up to 1 MiB: {', '.join(LOGO_SUFFIXES)}.",
+)
 @click.option("--verify", is_flag=True, help="Hash also the files that already are in DIR.")
 @settings_options
 def command(
@@ -95,6 +105,7 @@ def command(
     base_url: str | None,
     link: str | None,
     title: str,
+    logo: Path | None,
     verify: bool,
     config: Path | None,
     everything: bool,
@@ -119,21 +130,22 @@ def command(
         raise click.UsageError("--link cannot be used with --names: the files are stored elsewhere")
     settings = load_settings(flags, config).settings
     check_place(folder, settings, asked)
+    site = read_logo(title, logo) if logo else Site(title)
     base = None if base_url is None else parse_base_url(base_url)
     tree = Tree(folder.absolute(), verify=verify)
     try:
-        done = asyncio.run(_export(tree, _form(base, link, title, names), settings, asked, base))
+        done = asyncio.run(_export(tree, _form(base, link, site, names), settings, asked, base))
     except OSError as error:
         where = error.filename2 or error.filename  # the destination of a copy
         raise click.ClickException(f"{where}: {error.strerror}") from error
     _report(folder, done)
 
 
-def _form(base: str | None, link: str | None, title: str, names: Path | None) -> ExportOptions:
+def _form(base: str | None, link: str | None, site: Site, names: Path | None) -> ExportOptions:
     how = Placement(link) if link else None if base or names else Placement.HARD
     if names:
-        return ExportOptions(how, listed_links, title)
-    return ExportOptions(how, flat_links(base) if base and how is None else tree_links(base), title)
+        return ExportOptions(how, listed_links, site)
+    return ExportOptions(how, flat_links(base) if base and how is None else tree_links(base), site)
 
 
 async def _export(

@@ -10,6 +10,7 @@ from proxy.distributions.archive import (
 from proxy.distributions.core_metadata import (
     Description,
     RequiredProject,
+    core_fields,
     describe,
     parse_metadata,
     required_projects,
@@ -57,6 +58,7 @@ __all__ = [
     "UnusableArchive",
     "belongs_to",
     "check_whole",
+    "core_fields",
     "describe",
     "describe_platform",
     "is_plain_filename",

@@ -61,6 +61,19 @@ def _read(metadata: bytes) -> tuple[RawMetadata, str]:
     return fields, body
 
 
+def core_fields(metadata: bytes) -> RawMetadata:
+    """All fields as ``packaging.metadata`` names them, with the long description.
+
+    Texts are as their authors wrote them. Empty if there are more fields than any distribution has.
+    """
+    try:
+        fields, body = _read(metadata)
+    except UnusableArchive:
+        return {}
+    fields["description"] = _long_description(fields, body)
+    return fields
+
+
 class CoreMetadata(NamedTuple):
     project: ProjectName
     version: str

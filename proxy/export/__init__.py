@@ -13,6 +13,7 @@ from proxy.export.file_list import (
     open_directory,
     read_file_list,
 )
+from proxy.export.human_pages import LOGO_SUFFIXES, Site, read_logo
 from proxy.export.placing import Placement
 from proxy.export.readme import can_render
 from proxy.export.selection import (
@@ -28,10 +29,12 @@ from proxy.export.simple_pages import (
 from proxy.export.tree import Tree
 
 __all__ = [
+    "LOGO_SUFFIXES",
     "ExportOptions",
     "ExportResult",
     "ExportSelection",
     "Placement",
+    "Site",
     "Tree",
     "can_render",
     "export",
@@ -40,6 +43,7 @@ __all__ = [
     "open_directory",
     "parse_base_url",
     "read_file_list",
+    "read_logo",
     "select_distributions",
     "tree_links",
 ]

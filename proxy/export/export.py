@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from proxy.distributions import Description, describe
+from proxy.export.change_log import CHANGES_PAGE, FEED, load_change_log, save_change_log
 from proxy.export.contents import (
     ExportedFile,
     read_description_metadata,
@@ -15,8 +17,9 @@ from proxy.export.contents import (
     with_siblings,
     without_siblings,
 )
-from proxy.export.human_pages import START_PAGE, Card, project_page, project_path, start_page
+from proxy.export.human_pages import START_PAGE, Card, Site, project_page, project_path, start_page
 from proxy.export.placing import Placement
+from proxy.export.project_json import json_documents, json_paths
 from proxy.export.readme import ReadmeRenderer
 from proxy.export.selection import (
     ExportSelection,
@@ -48,8 +51,8 @@ class ExportOptions:
     placement: Placement | None = Placement.HARD
     """None: files are not written, as they are at addresses elsewhere."""
     links: Links = relative_links
-    site: str = "Package index"
-    """The title of the pages for people."""
+    site: Site = field(default_factory=Site)
+    """What the pages for people show at their top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,12 @@ async def export(
     tree: Tree,
     options: ExportOptions,
     selection: ExportSelection | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> ExportResult:
     """Write the selection, or all of the index, and remove what earlier exports wrote besides.
 
     Files are written first and project lists last, so that clients find every file of a page.
+    ``clock`` gives Unix time in seconds, for the change log.
     Raises ``NotCached``, ``ForeignFile``, ``FileAltered``,
     ``ConfigurationError``, ``OSError`` and what the index raises.
     """
@@ -78,16 +83,21 @@ async def export(
         async with ReadmeRenderer() as readme:
             cards = [await _export_project(index, tree, options, each, readme) for each in projects]
         await in_thread(_write_lists, tree, cards, options)
-        changes = await in_thread(tree.finish)
+        changes = await in_thread(_finish, tree, projects, options, clock())
     return ExportResult(len(projects), sum(len(each.files) for each in projects), changes)
 
 
 def _paths_to_write(projects: Sequence[SelectedProject], options: ExportOptions) -> Iterator[str]:
     """All paths that may be written."""
-    yield from (START_PAGE, *PROJECT_LISTS)
+    yield from (START_PAGE, *PROJECT_LISTS, CHANGES_PAGE, FEED)
+    if options.site.logo:
+        yield options.site.logo_path
     for selected in projects:
         project = selected.page.project
         yield from (*page_paths(project), project_path(project))
+        yield from json_paths(
+            project, group_by_release(project, (each.file for each in selected.files))
+        )
         for each in selected.files if options.placement else ():
             assert each.content is not None
             hashes = {"sha256": each.content.sha256}
@@ -108,26 +118,42 @@ async def _export_project(
     else:
         files = [await with_siblings(index, page.project, each) for each in selected.files]
     found = group_by_release(page.project, (each.file for each in files))
+    metadata = await in_thread(_read_metadata, selected, files, found)
     latest = newest_release(found)
-    description = await in_thread(_read_description, selected, latest)
+    description = _describe(page.project, metadata.get(latest.version))
     text = await readme.render(description.text, description.content_type)
     written = project_pages(page, [each.file for each in files], options.links)
     written[project_path(page.project)] = project_page(
         page, found, description, text, options.links, options.site
     )
+    written |= json_documents(page.project, found, metadata, options.links)
     await in_thread(_write_project, tree, options, page.project, files, written)
     return Card(page.project, description.name or page.project, latest.version, description.summary)
 
 
-def _read_description(selected: SelectedProject, latest: Release) -> Description:
-    """From the first file of the release that has metadata, wheels first. Blocks on the disk."""
+def _read_metadata(
+    selected: SelectedProject, files: Sequence[ExportedFile], found: Sequence[Release]
+) -> dict[str, bytes]:
+    """By version: of the first file of the release that has metadata, wheels first.
+
+    Blocks on the disk.
+    """
     chosen = {each.file.filename: each for each in selected.files}
-    for file in latest.files:
-        if metadata := read_description_metadata(chosen[file.filename]):
-            description = describe(metadata)
-            fits = _is_spelling(description.name, selected.page.project)
-            return description if fits else replace(description, name="")
-    return Description()
+    known = {each.file.filename: each.metadata for each in files}
+    metadata: dict[str, bytes] = {}
+    for release in found:
+        for file in release.files:
+            data = known[file.filename] or read_description_metadata(chosen[file.filename])
+            if data:
+                metadata[release.version] = data
+                break
+    return metadata
+
+
+def _describe(project: ProjectName, metadata: bytes | None) -> Description:
+    description = describe(metadata) if metadata else Description()
+    fits = _is_spelling(description.name, project)
+    return description if fits else replace(description, name="")
 
 
 def _is_spelling(name: str, project: ProjectName) -> bool:
@@ -155,6 +181,29 @@ def _write_project(
 
 
 def _write_lists(tree: Tree, cards: Sequence[Card], options: ExportOptions) -> None:
+    if options.site.logo:
+        tree.write(options.site.logo_path, options.site.logo)
     tree.write(START_PAGE, start_page(cards, options.site))
     for path, data in project_lists([card.project for card in cards]).items():
         tree.write(path, data)
+
+
+def _finish(
+    tree: Tree, projects: Sequence[SelectedProject], options: ExportOptions, now: float
+) -> Changes:
+    """Write the change log, and remove what is no longer exported."""
+    changes = load_change_log(tree)
+    changes.update(dict(_listed(projects)), now)
+    for path, data in changes.pages(options.site).items():
+        tree.write(path, data)
+    done = tree.finish()
+    save_change_log(tree, changes)
+    return done
+
+
+def _listed(projects: Sequence[SelectedProject]) -> Iterator[tuple[str, str]]:
+    """Each distribution as ``project/filename``, with its digest."""
+    for selected in projects:
+        for each in selected.files:
+            digest = each.content.sha256 if each.content else each.file.address_digest
+            yield f"{selected.page.project}/{each.file.filename}", digest

@@ -1,4 +1,4 @@
-"""Pages for people: a start page that lists all projects, and one page for each project.
+"""Pages for people: their title and logo, a start page with all projects, a page for each project.
 
 The templates have no script and load nothing. Every value is escaped, except the README, which
 ``readme`` has sanitized.
@@ -6,6 +6,7 @@ The templates have no script and load nothing. Every value is escaped, except th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from proxy.distributions import Description
+from proxy.errors import ConfigurationError
 from proxy.export.selection import Release, newest_release
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import count_text, size_text
@@ -22,11 +24,43 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 START_PAGE = "index.html"
-_START_PAGE_FROM_PROJECT = "../../index.html"
 _TEMPLATES = Path(__file__).with_name("templates")
 _OPEN_RELEASES = 3
 """The newest releases, whose files are shown without a click."""
+_NO_XML = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
+MAX_LOGO = 2**20
+"""Bytes."""
+LOGO_SUFFIXES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
 _NO_README = '<p class="muted">This version has no description.</p>'
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all pages for people show at their top."""
+
+    title: str = "Package index"
+    logo: bytes = b""
+    """An image; empty: none."""
+    logo_path: str = ""
+    """Where the image is in the tree."""
+
+
+def read_logo(title: str, path: Path) -> Site:
+    """A site with that title and the image at ``path``. Raises ``ConfigurationError``."""
+    suffix = path.suffix.lower()
+    if suffix not in LOGO_SUFFIXES:
+        problem = f"{path} is not an image that browsers show"
+        raise ConfigurationError("--logo", problem, f"give one of {', '.join(LOGO_SUFFIXES)}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LOGO + 1)
+    except OSError as error:
+        problem = f"{path} cannot be read: {error.strerror}"
+        raise ConfigurationError("--logo", problem, "name an image") from None
+    if not 0 < len(data) <= MAX_LOGO:
+        problem = f"{path} is empty" if not data else f"{path} is larger than 1 MiB"
+        raise ConfigurationError("--logo", problem, "give a small image")
+    return Site(title, data, f"logo{suffix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +77,12 @@ def project_path(project: ProjectName) -> str:
     return f"project/{project}/index.html"
 
 
-def start_page(cards: Sequence[Card], site: str) -> bytes:
-    """``site``: the title of the tree."""
-    return _render(
+def start_page(cards: Sequence[Card], site: Site) -> bytes:
+    return render(
         "start.html",
-        title=site,
-        site=site,
-        home=START_PAGE,
+        site,
+        "",
+        title=site.title,
         count=count_text(len(cards), "project"),
         cards=cards,
     )
@@ -61,17 +94,17 @@ def project_page(
     description: Description,
     readme: str,
     links: Links,
-    site: str,
+    site: Site,
 ) -> bytes:
     """``readme`` is HTML that is safe to show. ``releases`` are all of the page, newest first."""
     latest, project = newest_release(releases), page.project
     name = description.name or project
     python = sorted({file.requires_python for file in latest.files if file.requires_python})
-    return _render(
+    return render(
         "project.html",
-        title=f"{name} {latest.version}".strip() + f" · {site}",
-        site=site,
-        home=_START_PAGE_FROM_PROJECT,
+        site,
+        "../../",
+        title=f"{name} {latest.version}".strip() + f" · {site.title}",
         project=project,
         name=name,
         status=page.status,
@@ -106,6 +139,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _render(template: str, **values: Any) -> bytes:
-    text = _environment().get_template(template).render(**values)
-    return text.encode("utf-8", "replace")
+def render(template: str, site: Site, root: str, **values: Any) -> bytes:
+    """``root``: the address of the tree's root, relative to the page."""
+    home = root + START_PAGE
+    text = _environment().get_template(template).render(site=site, root=root, home=home, **values)
+    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text).encode("utf-8", "replace")

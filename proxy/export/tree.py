@@ -121,6 +121,18 @@ class Tree:
             raise FileAltered(target.name)
         self._move_into_place(target)
 
+    def read_state(self, name: str) -> bytes | None:
+        """What ``write_state`` stored in an earlier export; None: nothing."""
+        try:
+            return (self.root / STATE_FOLDER / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write_state(self, name: str, data: bytes) -> None:
+        """Store data about the tree, which is not a part of it."""
+        self._new_part().write_bytes(data)
+        os.replace(self._part, self.root / STATE_FOLDER / name)  # noqa: PTH105 (both are paths)
+
     def finish(self) -> Changes:
         """Remove files of earlier exports that are not in this one."""
         gone = sum(self._remove(self.root / path) for path in sorted(self._known - self._done))

@@ -44,11 +44,11 @@ async def test_a_bare_directory(tmp_path: Path) -> None:
     done = await export(tmp_path, "tree", "--from", "source", "--title", "Acme <index>")
     assert done.succeeded().out.splitlines() == [
         "tree: 1 distribution of 1 project",
-        "8 files written, 0 unchanged, 0 removed",
+        "12 files written, 0 unchanged, 0 removed",
     ]
     assert "Acme &lt;index&gt;" in (tmp_path / "tree/index.html").read_text()
     again = await export(tmp_path, "tree", "--from", "source", "--title", "Acme <index>")
-    assert "0 files written, 8 unchanged, 0 removed" in again.out
+    assert "0 files written, 12 unchanged, 0 removed" in again.out
 
 
 async def test_the_whole_cache_and_the_private_directory(tmp_path: Path) -> None:

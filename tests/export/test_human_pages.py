@@ -12,7 +12,7 @@ import pytest
 
 from proxy.distributions.core_metadata import Description
 from proxy.export.export import ExportOptions
-from proxy.export.human_pages import Card, project_page, start_page
+from proxy.export.human_pages import Card, Site, project_page, start_page
 from proxy.export.selection import group_by_release
 from proxy.model import File, ProjectPage, ProjectStatus
 from proxy.simple.render import relative_links
@@ -23,7 +23,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}{% r
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "div", "a", "main", "h1", "span"),
     *("p", "pre", "b", "article", "aside", "h2", "ul", "li", "details", "summary", "strong"),
-    *("table", "tr", "td", "footer", "em"),
+    *("table", "tr", "td", "footer", "em", "link", "section", "h3"),
 }
 
 
@@ -53,7 +53,7 @@ def page(*files: File, status: ProjectStatus | None = None) -> ProjectPage:
 def rendered(shown: ProjectPage, description: Description | None = None) -> Page:
     told = description or Description()
     found = group_by_release(FOO, shown.files)
-    return Page(project_page(shown, found, told, "", relative_links, "Site"))
+    return Page(project_page(shown, found, told, "", relative_links, Site("Site")))
 
 
 def file(name: str = "foo-1.0-py3-none-any.whl", **more: object) -> File:
@@ -93,12 +93,12 @@ def test_hostile_fields_are_text() -> None:
     hostile = file(yanked=EVIL, requires_python=EVIL, uploaded=EVIL)
     shown = page(hostile, status=ProjectStatus("archived", EVIL))
     found = Page(
-        project_page(shown, group_by_release(FOO, [hostile]), told, "", relative_links, EVIL)
+        project_page(shown, group_by_release(FOO, [hostile]), told, "", relative_links, Site(EVIL))
     )
     assert found.tags <= TAGS
     assert not {name for name in found.attributes if name.startswith("on")}
     assert found.text.count("alert(1)") > 10
-    start = Page(start_page([Card(FOO, EVIL, EVIL, EVIL)], EVIL))
+    start = Page(start_page([Card(FOO, EVIL, EVIL, EVIL)], Site(EVIL)))
     assert start.tags <= TAGS
     assert not {name for name in start.attributes if name.startswith("on")}
 
@@ -117,7 +117,7 @@ async def test_a_hostile_distribution_makes_a_harmless_tree(
         Project_URL=f"{EVIL}, javascript:alert(1)",
     )
     (tmp_path / "source" / "foo-1.0-py3-none-any.whl.yanked").write_text(EVIL)
-    await export_folder(tmp_path / "source", tmp_path / "tree", ExportOptions(site=EVIL))
+    await export_folder(tmp_path / "source", tmp_path / "tree", ExportOptions(site=Site(EVIL)))
     for path in (tmp_path / "tree").rglob("index.html"):
         found = Page(path.read_bytes())
         assert found.tags <= TAGS | {"br"}, path
@@ -160,5 +160,5 @@ async def test_a_name_that_is_anothers_is_not_shown(tmp_path: Path) -> None:
 async def test_characters_that_no_encoding_has_do_no_harm(tmp_path: Path) -> None:
     make_wheel(tmp_path / "source", "foo", "1.0")
     title = os.fsdecode(b"caf\xe9 \xf0\x9f\x90\x8d")
-    await export_folder(tmp_path / "source", tmp_path / "tree", ExportOptions(site=title))
+    await export_folder(tmp_path / "source", tmp_path / "tree", ExportOptions(site=Site(title)))
     assert "🐍" in (tmp_path / "tree/index.html").read_text()

@@ -151,6 +151,29 @@ async def test_nginx_serves_the_human_pages_and_hides_the_state_folder(
             assert answer.headers["Content-Type"] == "application/octet-stream"
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("pypi/foo/json", "application/json"),
+        ("pypi/foo/2.0/json", "application/json"),
+        ("changes/feed.xml", "application/atom+xml"),
+        ("changes/", "text/html; charset=utf-8"),
+    ],
+)
+async def test_nginx_knows_the_types_of_documents_and_feed(
+    tmp_path: Path, tree: Path, path: str, expected: str
+) -> None:
+    async with (
+        nginx(tree, tmp_path / "nginx") as address,
+        aiohttp.ClientSession() as client,
+        client.get(address + path) as answer,
+    ):
+        body = await answer.read()
+    assert (answer.status, answer.headers["Content-Type"]) == (200, expected)
+    named = path + "index.html" if path.endswith("/") else path
+    assert body == (tree / named).read_bytes()
+
+
 @servers
 async def test_waystation_takes_it_as_upstream(tmp_path: Path, tree: Path, server: str) -> None:
     async with served(tree, server, tmp_path / "nginx") as address:

@@ -67,6 +67,11 @@ def content(root: Path) -> dict[str, bytes]:
     }
 
 
+def reproducible(root: Path) -> dict[str, bytes]:
+    """All files of a tree but those that say when it was exported."""
+    return {name: data for name, data in content(root).items() if not name.startswith("changes/")}
+
+
 def inodes(root: Path) -> dict[str, int]:
     """The inode of each file; a file that is written again has another."""
     return {name: (root / name).lstat().st_ino for name in content(root)}
