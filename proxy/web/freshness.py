@@ -1,4 +1,7 @@
-"""How old a page may be for a request, and for how long its answer may be used. Pure functions."""
+"""How old a page may be for a request, for how long its answer may be used, and where it came from.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,16 @@ REFRESH_WINDOW = 1.0
 So many clients that refresh at once cause one request upstream, and a page prefetched for an
 installer that refreshes is not fetched twice.
 """
+
+CACHE_STATUS = {
+    Outcome.HIT: "waystation; hit",
+    Outcome.LOCAL: "waystation; hit; detail=local",
+    Outcome.STALE: "waystation; hit; detail=stale",
+    Outcome.REVALIDATED: "waystation; fwd=stale; fwd-status=304",
+    Outcome.MISS: "waystation; fwd=miss",
+    Outcome.JOINED: "waystation; fwd=miss; collapsed",
+}
+"""The header ``Cache-Status`` (RFC 9211) of an answer, without the time it has left."""
 
 ClientRefresh = Literal["never", "no-cache", "always"]
 """Which requests of clients have a page revalidated: the setting ``client_refresh``."""

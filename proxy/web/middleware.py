@@ -13,6 +13,7 @@ from proxy.errors import Denied, IndexUnavailable, ProxyError, StoreDamaged, Ups
 from proxy.events import Observer
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
+from proxy.web.freshness import CACHE_STATUS
 from proxy.web.request_state import REQUEST_STATE, RequestState, begin, body_of, served
 from proxy.web.response_cache import ResponseCache
 
@@ -65,6 +66,8 @@ async def note_start(request: web.Request, response: web.StreamResponse) -> None
     response.headers["Server"] = "waystation"
     if (state := request.get(REQUEST_STATE)) is not None:
         state.status = response.status
+        if state.outcome:
+            response.headers["Cache-Status"] = CACHE_STATUS[state.outcome]
         if not isinstance(response, web.Response):
             state.length = 0 if request.method == "HEAD" else response.content_length
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from proxy.events import AnswerServed, Event, Outcome, PageChanged, PageRevalidated
 from proxy.model import ProjectName
 from proxy.runtime import BoundedDict
-from proxy.web.freshness import cache_control, freshness_phases
+from proxy.web.freshness import CACHE_STATUS, cache_control, freshness_phases
 from proxy.web.request_state import body_of
 
 MAX_REQUEST = 4096
@@ -90,7 +90,10 @@ class CachedResponse:
         second = math.ceil(now)
         if self._head_second != second:
             self._head_second = second
-            values = {_DATE: formatdate(now, usegmt=True)}
+            values = {
+                _DATE: formatdate(now, usegmt=True),
+                _STATUS: CACHE_STATUS[self.served.outcome or Outcome.HIT],
+            }
             if times := self.mark.times:
                 values[_CONTROL] = cache_control(times.fresh_until, now, self.mark.not_after)
             text = "".join(values.get(piece, piece) for piece in self._pieces)
@@ -100,16 +103,19 @@ class CachedResponse:
     def _send_as(self, outcome: Outcome, until: float) -> None:
         self.until = until
         self.is_stale = outcome is Outcome.STALE
+        self._head_second = 0  # another ``Cache-Status``
         if self.served.outcome != outcome:
             self.served = msgspec.structs.replace(self.served, outcome=outcome)
 
 
-_DATE, _CONTROL = "\n(date)", "\n(control)"  # no header holds a line break
+_DATE, _CONTROL, _STATUS = "\n(date)", "\n(control)", "\n(status)"  # no header holds a line break
 
 
 def _pieces(response: web.Response, mark: Cacheable) -> list[str]:
     """The head as aiohttp writes it, in pieces around the values that change with time."""
-    changing = {"Date": _DATE} | ({"Cache-Control": _CONTROL} if mark.times else {})
+    changing = {"Date": _DATE, "Cache-Status": _STATUS} | (
+        {"Cache-Control": _CONTROL} if mark.times else {}
+    )
     pieces = [f"HTTP/1.1 {response.status} {response.reason}\r\n"]
     for name, value in response.headers.items():
         pieces += [f"{name}: ", changing.get(name, value), "\r\n"]

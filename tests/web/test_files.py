@@ -72,6 +72,7 @@ async def test_a_file_comes_whole_with_all_its_headers(
     answer = await site.get(laid(content), headers={"Accept-Encoding": "gzip, deflate, br"})
     assert (answer.status, answer.body) == (200, content)
     headers = {name.lower(): value for name, value in answer.headers.items() if name != "Date"}
+    assert headers.pop("cache-status").startswith("waystation; ")
     expected = {
         "Content-Length": str(len(content)),
         "Content-Type": "application/octet-stream",
