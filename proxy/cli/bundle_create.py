@@ -40,7 +40,7 @@ from proxy.cli.source_options import (
     source_options,
     take_source_options,
 )
-from proxy.composition import cache_folder, leaves, mirrored, open_cache, open_proxy, resolve_tree
+from proxy.composition import cache_folder, mirrored, open_cache, open_proxy, resolve_tree
 from proxy.config import LocalTable, Settings, load_settings
 from proxy.model import normalize
 from proxy.requirements import ResolvedFiles, needed_files
@@ -167,7 +167,7 @@ async def _held(
 
 
 def _report_private(settings: Settings) -> None:
-    for leaf in leaves(resolve_tree(settings)):
+    for leaf in resolve_tree(settings).leaves:
         if isinstance(leaf.table, LocalTable) and leaf.table.path.is_dir():
             click.echo(f"private, not in the bundle: the directory {leaf.table.path}", err=True)
 

@@ -20,12 +20,13 @@ from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
 from proxy.composition import (
     DefaultDirectory,
-    IndexNode,
+    IndexTree,
     cache_folder,
     describe,
-    leaves,
+    described_addresses,
     open_upstream,
     resolve_tree,
+    upstream_url,
     without_credentials,
 )
 from proxy.config import LocalTable, MirrorTable, Settings, load_settings
@@ -54,6 +55,8 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
     click.echo("Indexes, in the order of resolution:")
     for line in describe(tree):
         click.echo(f"  {line}")
+    if addresses := described_addresses(tree):
+        click.echo(f"  {addresses}")
     click.echo("\nSettings:")
     for name, value in in_force(loaded.settings).items():
         click.echo(f"  {name} = {_shown(value)}  ({loaded.origins.get(name, 'default')})")
@@ -92,7 +95,7 @@ class Attempt(NamedTuple):
 
 
 @asynccontextmanager
-async def probing(settings: Settings, tree: IndexNode) -> AsyncIterator[None]:
+async def probing(settings: Settings, tree: IndexTree) -> AsyncIterator[None]:
     """Test the upstreams in the background; log a line with the reason for each that fails.
 
     Nothing waits for the tests. Offline there are none. The requests do not count in the metrics.
@@ -105,18 +108,18 @@ async def probing(settings: Settings, tree: IndexNode) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _probe_all(settings: Settings, tree: IndexNode) -> None:
+async def _probe_all(settings: Settings, tree: IndexTree) -> None:
     async for what, problem in upstreams(settings, tree):
         if problem:
             log.warning("%s: %s", what, problem)
 
 
-async def upstreams(settings: Settings, tree: IndexNode) -> AsyncIterator[Attempt]:
+async def upstreams(settings: Settings, tree: IndexTree) -> AsyncIterator[Attempt]:
     """Test each upstream once, one after the other."""
-    mirrors = {each.name: each.table for each in leaves(tree)}
+    mirrors = {each.name: each.table for each in tree.leaves}
     for name, table in mirrors.items():
         if isinstance(table, MirrorTable) and not settings.offline:
-            shown = without_credentials(table.url)
+            shown = without_credentials(upstream_url(table))
             url = shown if shown.endswith("/") else f"{shown}/"
             async with open_upstream(name, table, settings) as transport:
                 problem = await probe(transport, url)
@@ -153,8 +156,8 @@ def _cache(folder: Path) -> str | None:
     return None
 
 
-def _directories(tree: IndexNode) -> Iterator[Attempt]:
-    for each in leaves(tree):
+def _directories(tree: IndexTree) -> Iterator[Attempt]:
+    for each in tree.leaves:
         if isinstance(each.table, LocalTable):
             folder = each.table.path.absolute()
             if isinstance(each.table, DefaultDirectory) and each.table.is_missing():

@@ -18,7 +18,7 @@ from proxy.cli.source_options import (
     source_options,
     take_source_options,
 )
-from proxy.composition import Proxy, cache_folder, leaves, open_proxy, resolve_tree
+from proxy.composition import Proxy, cache_folder, open_proxy, resolve_tree
 from proxy.config import LocalTable, Settings, load_settings
 from proxy.errors import ConfigurationError, how_to_add
 from proxy.export import (
@@ -221,7 +221,7 @@ async def opened(
 
 def check_place(folder: Path, settings: Settings, asked: ExportRequest) -> None:
     """Raises ``ConfigurationError`` if the tree would be inside one of its sources."""
-    tables = (node.table for node in leaves(resolve_tree(settings)))
+    tables = (node.table for node in resolve_tree(settings).leaves)
     taken = {"the cache": cache_folder(settings)}
     taken |= {f"the directory {t.path}": t.path for t in tables if isinstance(t, LocalTable)}
     taken |= {f"the directory {asked.bare}": asked.bare} if asked.bare else {}

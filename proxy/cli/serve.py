@@ -23,7 +23,7 @@ from proxy.cli.workers import (
     when_orphaned,
     worker_place,
 )
-from proxy.composition import Proxy, describe, open_proxy, resolve_tree
+from proxy.composition import Proxy, describe, described_addresses, open_proxy, resolve_tree
 from proxy.config import Settings, load_settings
 from proxy.events import (
     AnswerServed,
@@ -149,7 +149,7 @@ def _server(
         tls = tls_context(str(settings.tls_certificate), str(settings.tls_key))
     server: Server
     app = create_app(
-        {"": proxy.index},
+        proxy.served,
         index_url=lambda: _index_url(settings, server.port),
         fixed_url=settings.public_url is not None,
         prefix=settings.prefix,
@@ -203,6 +203,8 @@ def _greeting(settings: Settings, proxy: Proxy, port: int) -> Iterator[str]:
     yield "  resolves every project in this order:"
     for line in describe(proxy.tree):
         yield f"    {line}"
+    if addresses := described_addresses(proxy.tree):
+        yield f"  {addresses}"
     yield f"  cache: {proxy.cache.folder} (up to {limit} of files)"
     if settings.host in ANY_ADDRESS and not settings.public_url:
         yield "  on other machines, write this machine's name in the address, or set public_url:"

@@ -12,7 +12,7 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from proxy.composition import DEFAULT_PACKAGES, cache_folder, resolve_tree
+from proxy.composition import DEFAULT_PACKAGES, cache_folder, resolve_tree, upstream_url
 from proxy.config import MirrorTable, Settings
 
 EXAMPLE = "settings.example.toml"
@@ -64,11 +64,9 @@ def _implied(settings: Settings) -> dict[str, Any]:
     if settings.packages is None and DEFAULT_PACKAGES.is_dir():
         implied["packages"] = str(DEFAULT_PACKAGES.absolute())
     if settings.upstream is None:
-        upstream = next(
-            each for each in resolve_tree(settings).children if each.name == "upstream"
-        ).table
+        upstream = resolve_tree(settings).named["upstream"].table
         assert isinstance(upstream, MirrorTable)
-        implied["upstream"] = str(upstream.url)
+        implied["upstream"] = str(upstream_url(upstream))
     return implied
 
 

@@ -6,15 +6,9 @@ from proxy.composition.cache import (
     cache_folder,
     open_cache,
 )
-from proxy.composition.index_tree import (
-    DEFAULT_PACKAGES,
-    DefaultDirectory,
-    IndexNode,
-    describe,
-    leaves,
-    resolve_tree,
-    without_credentials,
-)
+from proxy.composition.description import describe, described_addresses
+from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
+from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import (
     mirrored,
     open_upstream,
@@ -30,14 +24,16 @@ __all__ = [
     "Cache",
     "DefaultDirectory",
     "IndexNode",
+    "IndexTree",
     "Proxy",
     "cache_folder",
     "describe",
-    "leaves",
+    "described_addresses",
     "mirrored",
     "open_cache",
     "open_proxy",
     "open_upstream",
     "resolve_tree",
+    "upstream_url",
     "without_credentials",
 ]

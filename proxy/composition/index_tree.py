@@ -1,17 +1,14 @@
-"""The tree of indexes that the settings describe, checked and as text. Nothing is opened."""
+"""The indexes that the settings describe, as a tree. Nothing is opened."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import HttpUrl
-
+from proxy.composition.index_checks import DefaultDirectory, name_problems, table_problems
 from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
-from proxy.errors import ConfigurationError
-from proxy.upstream import Addresses
+from proxy.errors import ConfigurationError, refuse
 
 DEFAULT_PACKAGES = Path("packages")
 """The directory of private distributions that is served if the settings name none."""
@@ -28,50 +25,113 @@ SHORT_SETTINGS = (
 )
 
 
-class DefaultDirectory(LocalTable):
-    """The directory that is served if the settings name none; it may be created later."""
-
-    def is_missing(self) -> bool:
-        """Whether it does not exist so far; a dangling link exists, and cannot be read."""
-        return self.path.is_file() or not os.path.lexists(self.path)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class IndexNode:
     name: str
     table: IndexTable
     children: tuple[IndexNode, ...] = ()
 
 
-def resolve_tree(settings: Settings) -> IndexNode:
-    """The served index and the indexes below it. Raises ``ConfigurationError``."""
+@dataclass(frozen=True, slots=True)
+class IndexTree:
+    """Every index of the settings, and the one that is served at the root."""
+
+    root: IndexNode
+    named: Mapping[str, IndexNode]
+    """By name. An index that several others are made of is one node."""
+    served: tuple[str, ...]
+    """Those with addresses of their own, ``/NAME/simple/``."""
+
+    @property
+    def tops(self) -> tuple[IndexNode, ...]:
+        """The root, and the other indexes that no index is made of."""
+        below = {child.name for node in self.named.values() for child in node.children}
+        others = (node for name, node in self.named.items() if name not in below)
+        return tuple(dict.fromkeys((self.root, *others)))
+
+    @property
+    def leaves(self) -> tuple[IndexNode, ...]:
+        """The indexes that are not made of others: those of the root first, in its order."""
+        found = dict.fromkeys(each for top in self.tops for each in _below(top))
+        return tuple(each for each in found if not each.children)
+
+
+def resolve_tree(settings: Settings) -> IndexTree:
+    """All indexes of the settings. Raises one ``ConfigurationError`` for all problems.
+
+    The short settings are three indexes, of which only the one that joins the others is served:
+    the names of these are not chosen, and upstream's would bypass the private directory.
+    """
+    short = not settings.indexes
     tables = settings.indexes or _expanded(settings)
+    resolver = _Resolver(tables, short=short)
+    resolver.problems += _misplaced(settings)
+    resolver.problems += () if short else name_problems(tables, settings.prefix)
+    root = resolver.node(settings.index, "index")
+    for name in tables:
+        resolver.node(name, f"indexes.{name}")
+    refuse(resolver.problems)
+    assert root
+    return IndexTree(root, resolver.nodes, (root.name,) if short else tuple(tables))
+
+
+class _Resolver:
+    """Makes one node of each table, and collects what is wrong."""
+
+    def __init__(self, tables: Mapping[str, IndexTable], *, short: bool) -> None:
+        self.nodes: dict[str, IndexNode] = {}
+        self.problems: list[ConfigurationError] = []
+        self._tables = tables
+        self._short = short
+        self._path: list[str] = []
+        self._wrong: set[str] = set()
+
+    def node(self, name: str, key: str) -> IndexNode | None:
+        """The node of that name; None if it has a problem. ``key`` names the setting it is in."""
+        if name not in self._tables:
+            known = ", ".join(sorted(self._tables))
+            problem = f"there is no index {name!r}"
+            self.problems.append(ConfigurationError(key, problem, f"the indexes are: {known}"))
+            return None
+        if name in self._path:
+            circle = " -> ".join((*self._path[self._path.index(name) :], name))
+            problem = f"indexes in a circle: {circle}"
+            self.problems.append(ConfigurationError(key, problem, "leave one out"))
+            return None
+        if name not in self.nodes and name not in self._wrong:
+            self._resolve(name)
+        return self.nodes.get(name)
+
+    def _resolve(self, name: str) -> None:
+        table = self._tables[name]
+        before = len(self.problems)
+        self.problems += table_problems(name, table, short=self._short)
+        self._path.append(name)
+        key = f"indexes.{name}.{table.members_key}"
+        children = [self.node(each, key) for each in dict.fromkeys(table.members)]
+        self._path.pop()
+        if len(self.problems) > before or None in children:
+            self._wrong.add(name)
+        else:
+            self.nodes[name] = IndexNode(name, table, tuple(filter(None, children)))
+
+
+def _below(node: IndexNode) -> Iterator[IndexNode]:
+    yield node
+    for child in node.children:
+        yield from _below(child)
+
+
+def _misplaced(settings: Settings) -> Iterator[ConfigurationError]:
+    """Settings of the short form beside tables, and the reverse."""
     if settings.indexes:
         for name in SHORT_SETTINGS:
             if getattr(settings, name) != Settings.model_fields[name].default:
-                raise ConfigurationError(
-                    name, "it has no meaning beside [indexes]", "set it in an index's own table"
-                )
+                problem = "it has no meaning beside [indexes]"
+                yield ConfigurationError(name, problem, "set it in an index's own table")
     elif settings.index != Settings.model_fields["index"].default:
-        raise ConfigurationError(
-            "index", "it has no meaning without [indexes]", "leave it out, or name indexes"
-        )
-    return _node(settings.index, "index", tables, ())
-
-
-def describe(node: IndexNode, depth: int = 0) -> Iterator[str]:
-    """The tree as lines of text, in the order of resolution."""
-    yield "  " * depth + f"{node.name}: {_description(node.table)}"
-    for child in node.children:
-        yield from describe(child, depth + 1)
-
-
-def leaves(node: IndexNode) -> Iterator[IndexNode]:
-    """The indexes without indexes below them, in the order of resolution."""
-    if not node.children:
-        yield node
-    for child in node.children:
-        yield from leaves(child)
+        problem, remedy = "it has no meaning without [indexes]", "leave it out, or name indexes"
+        yield ConfigurationError("index", problem, remedy)
 
 
 def _expanded(settings: Settings) -> dict[str, IndexTable]:
@@ -86,7 +146,7 @@ def _expanded(settings: Settings) -> dict[str, IndexTable]:
     )
     tables["upstream"] = MirrorTable(
         kind="mirror",
-        url=settings.upstream or _pypi(),
+        url=settings.upstream,
         username=settings.upstream_username,
         password=settings.upstream_password,
         file_hosts=settings.file_hosts,
@@ -95,68 +155,3 @@ def _expanded(settings: Settings) -> dict[str, IndexTable]:
     )
     tables["main"] = FallthroughTable(kind="fallthrough", of=list(tables))
     return tables
-
-
-def _pypi() -> HttpUrl:
-    from pypi_simple import PYPI_SIMPLE_ENDPOINT  # 0.2 s, and only where it is needed
-
-    return HttpUrl(PYPI_SIMPLE_ENDPOINT)
-
-
-def _node(
-    name: str, key: str, tables: Mapping[str, IndexTable], path: tuple[str, ...]
-) -> IndexNode:
-    if name not in tables:
-        known = ", ".join(sorted(tables))
-        raise ConfigurationError(key, f"there is no index {name!r}", f"the indexes are: {known}")
-    if name in path:
-        circle = " -> ".join((*path, name))
-        raise ConfigurationError(key, f"indexes in a circle: {circle}", "leave one out")
-    table = tables[name]
-    optional = isinstance(table, DefaultDirectory)
-    if isinstance(table, LocalTable) and not optional and not table.path.is_dir():
-        key = "packages" if path == ("main",) and "upstream" in tables else f"indexes.{name}.path"
-        remedy = "create it, or name a directory that exists"
-        raise ConfigurationError(key, f"{table.path} is not a directory", remedy)
-    if isinstance(table, MirrorTable):
-        _check(name, table, short="upstream" in tables and path == ("main",))
-    if not isinstance(table, FallthroughTable):
-        return IndexNode(name, table)
-    below = (*path, name)
-    return IndexNode(
-        name, table, tuple(_node(each, f"indexes.{name}.of", tables, below) for each in table.of)
-    )
-
-
-def _check(name: str, table: MirrorTable, *, short: bool) -> None:
-    """Check an upstream's addresses. Raises ``ConfigurationError``."""
-    if table.url.query or table.url.fragment:
-        key = "upstream" if short else f"indexes.{name}"
-        problem = f"{without_credentials(table.url)} holds more than scheme, host and path"
-        raise ConfigurationError(key, problem, "leave the rest out")
-    try:
-        Addresses("https://index.invalid/", table.file_hosts)
-    except ValueError as error:
-        key = "file_hosts" if short else f"indexes.{name}.file_hosts"
-        remedy = 'name hosts, such as "files.example.com", "*.example.com" or "host:8443"'
-        raise ConfigurationError(key, str(error), remedy) from None
-
-
-def _description(table: IndexTable) -> str:
-    if isinstance(table, LocalTable):
-        missing = isinstance(table, DefaultDirectory) and table.is_missing()
-        note = " (does not exist yet; it is read once it exists)" if missing else ""
-        return f"directory {table.path.absolute()}{note}"
-    if isinstance(table, MirrorTable):
-        reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
-        return f"mirror of {without_credentials(table.url)}{reserved}"
-    return "the first of these that has the project"
-
-
-def without_credentials(url: HttpUrl) -> str:
-    """The address as text, with credentials masked."""
-    text = str(url)
-    if url.username is None and url.password is None:
-        return text
-    scheme, _, rest = text.partition("://")
-    return f"{scheme}://***@{rest.partition('@')[2]}"

@@ -13,7 +13,8 @@ from pathlib import Path
 from urllib.request import getproxies
 
 from proxy.composition.cache import Cache
-from proxy.composition.index_tree import leaves, resolve_tree
+from proxy.composition.index_checks import upstream_url
+from proxy.composition.index_tree import resolve_tree
 from proxy.config import MirrorTable, Settings
 from proxy.events import Observer
 from proxy.indexes import (
@@ -113,7 +114,7 @@ def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | 
     Raises ``ConfigurationError``.
     """
     return find_credentials(
-        str(table.url),
+        str(upstream_url(table)),
         user=table.username,
         password=table.password.get_secret_value() if table.password else None,
         netrc=_netrc() if settings.netrc else None,
@@ -217,7 +218,7 @@ def _any_origin(origin: str) -> bool:
 def mirrored(settings: Settings) -> dict[str, UpstreamOrigin]:
     """Every mirrored upstream by index name. Raises ``ConfigurationError``."""
     found = {}
-    for leaf in leaves(resolve_tree(settings)):
+    for leaf in resolve_tree(settings).leaves:
         if isinstance(leaf.table, MirrorTable):
             url, credentials = address(leaf.table, settings)
             found[leaf.name] = UpstreamOrigin(url, fingerprint(url, credentials))

@@ -14,7 +14,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from proxy.composition.cache import Cache, open_cache
-from proxy.composition.index_tree import DefaultDirectory, IndexNode, resolve_tree
+from proxy.composition.index_checks import DefaultDirectory
+from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import open_mirror
 from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ProxyError
@@ -22,7 +23,7 @@ from proxy.events import Events, PageChanged, UpstreamAsked
 from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Mirror
 from proxy.model import ProjectName
 from proxy.policies import Policy, Reserved, Withheld
-from proxy.prefetch import Prefetcher, WorkerMarks, open_prefetcher
+from proxy.prefetch import Prefetching, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
 from proxy.upstream import InFlight
@@ -35,24 +36,32 @@ WATCH_OTHERS = 1.0
 
 @dataclass(slots=True)
 class Proxy:
-    """The running indexes: the one that is served, and those it is made of."""
+    """The running indexes: the one that is served at the root, and all others."""
 
-    tree: IndexNode
+    tree: IndexTree
     events: Events
     cache: Cache
     traffic: InFlight
     directories: list[LocalDirectory] = field(default_factory=list)
     mirrors: list[Mirror] = field(default_factory=list)
     indexes: dict[str, Index] = field(default_factory=dict)
-    """Every index of the tree by its name in the settings, the served one included."""
-    index: Index = field(init=False)
-    """The served index."""
-    prefetcher: Prefetcher | None = None
+    """Every index of the settings by its name."""
+    prefetching: Prefetching | None = None
 
     _revalidations: BackgroundQueue[tuple[str, ProjectName]] = field(init=False)
 
     def __post_init__(self) -> None:
         self._revalidations = BackgroundQueue(self._revalidate)
+
+    @property
+    def index(self) -> Index:
+        """The index at the root."""
+        return self.indexes[self.tree.root.name]
+
+    @property
+    def served(self) -> dict[str, Index]:
+        """Each index that is served, by the path below which its addresses are."""
+        return {"": self.index} | {f"/{name}": self.indexes[name] for name in self.tree.served}
 
     def poll(self) -> None:
         """Let local directories announce what has changed by now; takes microseconds."""
@@ -93,7 +102,7 @@ async def open_proxy(
 ) -> AsyncIterator[Proxy]:
     """The running indexes. At the end running downloads get ``shutdown_grace`` seconds.
 
-    ``events`` may have observers already; ``marks`` are as in ``open_prefetcher``. Raises
+    ``events`` may have observers already; ``marks`` are as in ``open_prefetchers``. Raises
     ``ConfigurationError``.
     """
     tree = resolve_tree(settings)
@@ -105,13 +114,14 @@ async def open_proxy(
         proxy = Proxy(tree, events, cache, traffic)
         builder = _Builder(settings, proxy, stack, clock)
         await cache.claims.load(cache.records)
-        proxy.index = await builder.build(tree)
+        for node in (tree.root, *tree.named.values()):
+            await builder.build(node)
         _warn_of_withheld(cache.claims)
         stack.push_async_callback(proxy.close)
         if settings.speculate != "off" and not settings.offline:
-            proxy.prefetcher = await stack.enter_async_context(
-                open_prefetcher(
-                    proxy.index,
+            proxy.prefetching = await stack.enter_async_context(
+                open_prefetchers(
+                    dict.fromkeys(proxy.served.values()),
                     cache.records,
                     proxy.events,
                     lambda: proxy.traffic.under_way,

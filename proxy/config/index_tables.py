@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
@@ -10,7 +10,14 @@ from proxy.config.values import ClientErrorStatus, Table, UserPath
 from proxy.policies import Reserved
 
 
-class LocalTable(Table):
+class _Leaf(Table):
+    """An index that is not made of others."""
+
+    members: ClassVar[tuple[str, ...]] = ()
+    members_key: ClassVar[str] = ""
+
+
+class LocalTable(_Leaf):
     """A directory of private distributions."""
 
     kind: Literal["local"]
@@ -19,11 +26,11 @@ class LocalTable(Table):
     watch: bool = True
 
 
-class MirrorTable(Table):
+class MirrorTable(_Leaf):
     """An upstream index."""
 
     kind: Literal["mirror"]
-    url: HttpUrl
+    url: HttpUrl | None = None
     username: str | None = None
     password: SecretStr | None = None
     file_hosts: list[str] = []
@@ -42,6 +49,13 @@ class FallthroughTable(Table):
 
     kind: Literal["fallthrough"]
     of: Annotated[list[str], Field(min_length=1)]
+    members_key: ClassVar[str] = "of"
+    """The key that names the other indexes."""
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The names of the indexes that this one is made of."""
+        return tuple(self.of)
 
 
 IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discriminator="kind")]

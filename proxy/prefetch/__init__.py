@@ -4,14 +4,14 @@ from proxy.prefetch.fetcher import (
     MARK_COLUMNS,
     WorkerMarks,
 )
-from proxy.prefetch.prefetcher import (
-    Prefetcher,
-    open_prefetcher,
+from proxy.prefetch.prefetching import (
+    Prefetching,
+    open_prefetchers,
 )
 
 __all__ = [
     "MARK_COLUMNS",
-    "Prefetcher",
+    "Prefetching",
     "WorkerMarks",
-    "open_prefetcher",
+    "open_prefetchers",
 ]

@@ -32,30 +32,22 @@ class Fetcher:
     def __init__(
         self,
         index: Index,
-        events: Observer,
+        tally: PrefetchTally,
         marks: WorkerMarks,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``events`` gets ``Prefetched``; ``marks`` are shared with other worker processes."""
+        """``tally`` is that of all indexes; ``marks`` are shared with other worker processes."""
         self._index = index
         self._marks = marks
         self._clock = clock
-        self._tally = PrefetchTally(events)
-
-    @property
-    def stats(self) -> PrefetchStats:
-        return self._tally.stats
+        self._tally = tally
 
     def requested(self, project: ProjectName, filename: str = "") -> bool:
         """A client got the page, or the file; whether it was being prefetched or had been."""
         key = (self._index.name, project, filename)
         self._marks.note(key, self._clock())
         return self._tally.requested(key)
-
-    def sweep(self) -> None:
-        """Give up what no client has requested for long enough."""
-        self._tally.sweep(self._clock(), self._marks.requested)
 
     async def page(self, project: ProjectName) -> ProjectPage:
         key = (self._index.name, project, "")

@@ -7,23 +7,17 @@ when and how many guesses are fetched.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 
 from proxy.distributions import required_projects
-from proxy.events import AnswerServed, Event, Events, Outcome, RequestKind
-from proxy.indexes import Index
+from proxy.events import AnswerServed, Outcome, RequestKind
 from proxy.model import METADATA, File, ProjectName, ProjectPage
 from proxy.prefetch.choose_wheel import choose_wheel
-from proxy.prefetch.fetcher import MAX_WHEEL, Fetcher, PrefetchStats, WorkerMarks
+from proxy.prefetch.fetcher import MAX_WHEEL, Fetcher
 from proxy.prefetch.scheduler import BUSY_PAUSE, Refresher, Scheduler, Work
 from proxy.prefetch.sessions import MAX_PROJECTS, InstallHistory, Session, Sessions
-from proxy.runtime import SharedCounters
-from proxy.storage import Records
 
 MAX_DEPTH = 20
 """Steps from a request to a guess."""
@@ -37,7 +31,6 @@ class Prefetcher:
 
     def __init__(
         self,
-        index: str,
         fetcher: Fetcher,
         history: InstallHistory,
         scheduler: Scheduler,
@@ -46,10 +39,7 @@ class Prefetcher:
         refresher: Refresher,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``index``: the name of the index whose answers count; ``files``: whether wheels are
-        fetched too, and not only pages and metadata.
-        """
-        self._index = index
+        """``files``: whether wheels are fetched too, and not only pages and metadata."""
         self._fetcher = fetcher
         self._history = history
         self._scheduler = scheduler
@@ -58,23 +48,9 @@ class Prefetcher:
         self._clock = clock
         self._sessions = Sessions()
 
-    @property
-    def stats(self) -> PrefetchStats:
-        return self._fetcher.stats
-
-    @property
-    def idle(self) -> bool:
-        """Whether no guess runs or waits."""
-        return self._scheduler.idle
-
-    def observe(self, event: Event) -> None:
-        if (
-            isinstance(event, AnswerServed)
-            and event.index == self._index
-            and event.project
-            and event.method == "GET"
-            and event.status in DELIVERED_STATUSES
-        ):
+    def observe(self, event: AnswerServed) -> None:
+        """``event``: of an answer of the index."""
+        if event.project and event.method == "GET" and event.status in DELIVERED_STATUSES:
             self._served(event, event.project)
 
     def _served(self, event: AnswerServed, project: ProjectName) -> None:
@@ -103,16 +79,12 @@ class Prefetcher:
     def _follow(self, work: Work) -> None:
         self._scheduler.add(0, work, pause=BUSY_PAUSE)
 
-    async def sweep(self) -> None:
-        """Record sessions that have ended, and give up prefetched things that no client used."""
-        self._fetcher.sweep()
-        await self._remember(self._clock())
+    async def refresh(self) -> None:
+        """Revalidate the pages in use that expire soon."""
+        await self._refresher.refresh()
 
-    async def close(self) -> None:
-        await self._scheduler.close()
-        await self._remember(float("inf"))
-
-    async def _remember(self, now: float) -> None:
+    async def remember(self, now: float) -> None:
+        """Record sessions that have ended at that Unix time in seconds."""
         for session in list(self._sessions.end(now)):
             if session.fetched and session.client:
                 await self._history.remember(session.taken)
@@ -207,70 +179,3 @@ def _name(file: File | None) -> str:
 
 def _listed(page: ProjectPage, filename: str) -> File | None:
     return next((file for file in page.files if file.filename == filename), None)
-
-
-log = logging.getLogger(__name__)
-
-SWEEP_INTERVAL = 5.0
-"""Seconds between two sweeps, and between two refreshes."""
-STATS_INTERVAL = 600.0
-"""Seconds between two lines in the log, at least."""
-
-
-@asynccontextmanager
-async def open_prefetcher(
-    index: Index,
-    records: Records,
-    events: Events,
-    in_flight: Callable[[], int],
-    *,
-    connections: int,
-    files: bool,
-    marks: WorkerMarks | None = None,
-    clock: Callable[[], float] = time.time,
-) -> AsyncIterator[Prefetcher]:
-    """Prefetch for one index that is served. At the end, open sessions are recorded.
-
-    ``in_flight``: the number of requests that upstream is answering now, at most ``connections``.
-    ``files``: prefetch wheels, too. ``marks``: what clients request from other processes.
-    """
-    refresher = Refresher(index, clock=clock)
-    prefetcher = Prefetcher(
-        index.name,
-        Fetcher(index, events, marks or WorkerMarks(SharedCounters.single_process()), clock=clock),
-        InstallHistory(records, index.name),
-        Scheduler(in_flight, connections),
-        files=files,
-        refresher=refresher,
-        clock=clock,
-    )
-    events.subscribe(prefetcher.observe)
-    tasks = [
-        asyncio.create_task(_sweep(prefetcher, clock)),
-        asyncio.create_task(_refresh(refresher)),
-    ]
-    try:
-        yield prefetcher
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await prefetcher.close()
-        if prefetcher.stats.fetched:
-            log.info("prefetching: %s", prefetcher.stats)
-
-
-async def _sweep(prefetcher: Prefetcher, clock: Callable[[], float]) -> None:
-    logged, when = PrefetchStats(), clock()
-    while True:
-        await asyncio.sleep(SWEEP_INTERVAL)
-        await prefetcher.sweep()
-        if prefetcher.stats != logged and clock() - when >= STATS_INTERVAL:
-            logged, when = prefetcher.stats, clock()
-            log.info("prefetching: %s", logged)
-
-
-async def _refresh(refresher: Refresher) -> None:
-    while True:
-        await asyncio.sleep(SWEEP_INTERVAL)
-        await refresher.refresh()

@@ -48,9 +48,10 @@ def create_app(
     clock: Callable[[], float] = time.time,
     client_refresh: ClientRefresh = "no-cache",
 ) -> web.Application:
-    """An application that answers for indexes, each mounted at a root, such as ``""`` or ``/team``.
+    """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
-    ``index_url`` is shown to people; without ``fixed_url``, the address of their request is.
+    ``index_url``, of the index at the root ``""``, is shown to people; without ``fixed_url``, the
+    address of their request is.
     ``prefix`` is a path under which everything is answered as well, for a reverse proxy that
     passes it on. ``provenance``: the links of provenance files, if not relative.
     ``response_cache`` is filled for the fast path of ``Server``. ``events`` gets an
@@ -67,17 +68,17 @@ def create_app(
     )
     shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh)
     metrics = Metrics(counters) if counters else None
-    home = Home(index_url, ready, fixed=fixed_url)
+    home = Home(index_url, ready, fixed=fixed_url, roots=tuple(indexes))
     for base in dict.fromkeys(("", prefix)):
-        app.router.add_get(f"{base}/", home.page)
         app.router.add_get(f"{base}/healthz", home.alive)
         app.router.add_get(f"{base}/readyz", home.ready)
         for root, index in indexes.items():
+            app.router.add_get(f"{base}{root}/", home.page(root))
+            if base or root:
+                app.router.add_get(base + root, _to_home)
             app.add_routes(routes(base + root, index, shared))
         if metrics:
             app.router.add_get(f"{base}/metrics", metrics.page)
-    if prefix:
-        app.router.add_get(prefix, _to_home)
 
     async def close(_: web.Application) -> None:
         await rendered.close()

@@ -1,14 +1,15 @@
-"""The page for people at ``/``, and the two paths for health checks."""
+"""The pages for people at ``/`` and ``/NAME/``, and the two paths for health checks."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from proxy import __version__
 from proxy.web.errors import plain
@@ -30,19 +31,44 @@ _HEADERS = {
 
 class Home:
     def __init__(
-        self, index_url: Callable[[], str], ready: Callable[[], bool], *, fixed: bool
+        self,
+        index_url: Callable[[], str],
+        ready: Callable[[], bool],
+        *,
+        fixed: bool,
+        roots: Sequence[str] = ("",),
     ) -> None:
-        """``index_url``: the address to show; if not ``fixed``, only where a request names none."""
+        """``index_url``: the address of the index at the root; if not ``fixed``, shown only where
+        a request names none. ``roots``: the paths of all indexes.
+        """
         self._index_url = index_url
         self._ready = ready
         self._fixed = fixed
+        self._named = [root.strip("/") for root in roots if root]
 
-    async def page(self, request: web.Request) -> web.Response:
-        """No cache may store a page with an address that the ``Host`` of one client chose."""
-        asked = None if self._fixed else _address(request)
-        text = _template().render(url=asked or self._index_url(), version=__version__)
-        headers = _HEADERS | {"Cache-Control": "max-age=300" if self._fixed else "no-store"}
-        return web.Response(text=text, content_type="text/html", headers=headers)
+    def page(self, root: str) -> Handler:
+        """The handler of the page of one index.
+
+        No cache may store a page with an address that the ``Host`` of one client chose.
+        """
+        cache_control = "max-age=300" if self._fixed else "no-store"
+
+        async def show(request: web.Request) -> web.Response:
+            asked = None if self._fixed else _address(request)
+            text = _template().render(
+                url=asked or self._url(root),
+                name=root.strip("/"),
+                others=self._named,
+                up="../" if root else "",
+                version=__version__,
+            )
+            headers = _HEADERS | {"Cache-Control": cache_control}
+            return web.Response(text=text, content_type="text/html", headers=headers)
+
+        return show
+
+    def _url(self, root: str) -> str:
+        return f"{self._index_url().removesuffix('/simple/')}{root}/simple/"
 
     async def alive(self, request: web.Request) -> web.Response:
         """Liveness: the event loop runs."""

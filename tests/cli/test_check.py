@@ -160,7 +160,7 @@ WRONG = [
         "upstream: ",
     ),
     ("[indexes.main]\nkind = 'mirror'\nurl = 'x'", "indexes.main.url: "),
-    ("[indexes.main]\nkind = 'mirror'", "indexes.main.url: "),
+    ("[indexes.main]\nkind = 'fallthrough'", "indexes.main.of: "),
     ("[indexes.main]\nkind = 'mystery'", "indexes.main: "),
     ("[indexes.main]\nkind = 'local'\npath = '.'\nextra = 1", "indexes.main.extra: "),
     ("[indexes.main]\nkind = 'local'\npath = 'nowhere'", "indexes.main.path: "),

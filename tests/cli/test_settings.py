@@ -183,7 +183,7 @@ outgoing_proxy = "http://me:{SECRET}@proxy.example.org:3128"
 [indexes.private]
 kind = "local"
 path = "p"
-[indexes."odd name"]
+[indexes."odd-name"]
 kind = "mirror"
 url = "https://user:{SECRET}@index.example.com/simple/"
 [indexes.two]
@@ -194,7 +194,7 @@ password = "{SECRET}"
 reserved = ["acme-*"]
 [indexes.main]
 kind = "fallthrough"
-of = ["private", "odd name", "two"]
+of = ["private", "odd-name", "two"]
 [[keep]]
 sources = ["demo", "git+https://user:{SECRET}@git.example.com/x"]
 every = "2h"

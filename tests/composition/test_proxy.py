@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from proxy.composition.cache import Cache, open_cache
-from proxy.composition.index_tree import describe, resolve_tree
+from proxy.composition.description import describe
+from proxy.composition.index_tree import resolve_tree
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError, NoSuchFile, NoSuchProject, UpstreamError
@@ -198,12 +199,13 @@ async def test_named_indexes_make_the_tree_they_describe(
         f"    one: directory {place.packages}",
         f"    two: directory {more}",
         f"  pypi: mirror of {place.upstream.url}, never asked for acme-*",
+        "idle: mirror of http://127.0.0.1:9/simple/",
     ]
     async with place.open(indexes=indexes) as proxy:
         assert await names(proxy, FOO) == [FOO_1]
         assert await names(proxy, ProjectName("more")) == ["more-1.0-py3-none-any.whl"]
         assert await names(proxy, BAR) == ["bar-1.0-py3-none-any.whl"]
-        assert len(proxy.mirrors) == 1
+        assert list(proxy.served) == ["", "/one", "/two", "/pypi", "/ours", "/main", "/idle"]
 
 
 async def test_every_index_of_the_tree_is_there_by_its_name(place: ProxyFolder) -> None:
@@ -239,9 +241,9 @@ async def test_an_index_that_is_named_twice_is_one_index(place: ProxyFolder) -> 
 async def test_another_index_can_be_the_one_that_is_served(place: ProxyFolder) -> None:
     indexes = {"pypi": place.mirror(), "ours": place.local()}
     async with place.open(indexes=indexes, index="ours") as proxy:
-        assert proxy.mirrors == []
         with pytest.raises(NoSuchProject):
             await proxy.index.page(BAR)
+        assert proxy.served["/pypi"] is proxy.indexes["pypi"]
 
 
 @pytest.mark.parametrize(
@@ -253,6 +255,24 @@ async def test_another_index_can_be_the_one_that_is_served(place: ProxyFolder) -
         ({"a": fall("a")}, {}, "index", "no index 'main'"),
         ({"a": fall("a")}, {"index": "b"}, "index", "the indexes are: a"),
         ({"main": {"kind": "local", "path": "/no/such"}}, {}, "indexes.main.path", "not a dir"),
+        ({"main": fall("a"), "a": fall("a")}, {}, "indexes.a.of", "circle: a -> a"),
+        ({"Main": fall("main")}, {}, "indexes.Main", "a part of an address"),
+        ({"a_b": fall("a_b")}, {}, "indexes.a_b", "a part of an address"),
+        ({"-a": fall("-a")}, {}, "indexes.-a", "a part of an address"),
+        ({"+a": fall("+a")}, {}, "indexes.+a", "a part of an address"),
+        ({"a/b": fall("a/b")}, {}, "indexes.a/b", "a part of an address"),
+        ({"a b": fall("a b")}, {}, "indexes.a b", "a part of an address"),
+        ({"a\n": fall("a")}, {}, "indexes.a\n", "a part of an address"),
+        ({"": fall("a")}, {}, "indexes.", "a part of an address"),
+        ({"a" * 64: fall("a")}, {}, f"indexes.{'a' * 64}", "a part of an address"),
+        *(
+            ({name: fall("main")}, {}, f"indexes.{name}", "another meaning")
+            for name in ("simple", "files", "packages", "metrics", "healthz", "readyz")
+        ),
+        ({"legacy": fall("main")}, {}, "indexes.legacy", "another meaning"),
+        ({"static": fall("main")}, {}, "indexes.static", "another meaning"),
+        ({"pypi": fall("a")}, {"prefix": "/pypi"}, "indexes.pypi", "the prefix, /pypi"),
+        ({"pypi": fall("a")}, {"prefix": "/pypi/x"}, "indexes.pypi", "the prefix, /pypi/x"),
         ({"main": fall("main")}, {"packages": "/tmp"}, "packages", "beside"),
         ({"main": fall("main")}, {"upstream": "http://a.example.com/"}, "upstream", "beside"),
         ({"main": fall("main")}, {"reserved": ["a"]}, "reserved", "beside"),

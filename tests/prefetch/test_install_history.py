@@ -105,7 +105,7 @@ async def test_the_next_install_is_prefetched_from_one_page_even_with_an_emptied
     async with world.open() as it, it.client() as client:
         await client.page("bbb")
         await it.all_guesses_done()
-        assert it.prefetcher.stats.fetched == 5
+        assert it.prefetching.stats.fetched == 5
     names = ("aaa", "bbb", "ccc")
     metadata = [f"{name}-1.0-py3-none-any.whl.metadata" for name in names]
     assert sorted(world.asked()) == sorted([*names, *metadata])
@@ -154,10 +154,10 @@ async def test_an_install_is_put_down_when_it_is_over_and_not_only_at_the_end(
     async with world.open() as it, it.client() as client:
         await client.install(*wheels)
         await it.all_guesses_done()
-        await it.prefetcher.sweep()
+        await it.prefetching.sweep()
         assert await it.proxy.cache.records.keys(RecordKind.INSTALL_HISTORY) == []
         world.clock.advance(31)
-        await it.prefetcher.sweep()
+        await it.prefetching.sweep()
         assert len(await it.proxy.cache.records.keys(RecordKind.INSTALL_HISTORY)) == 2
 
 

@@ -48,7 +48,7 @@ async def test_a_whole_install_asks_upstream_for_each_thing_once(world: Prefetch
     async with world.open() as it, it.client() as client:
         await client.install(aaa, bbb, ccc)
         await it.all_guesses_done()
-        assert it.prefetcher.stats.wasted == 0
+        assert it.prefetching.stats.wasted == 0
     assert len(world.asked()) == 9
     assert len(set(world.asked())) == 9
 
@@ -76,9 +76,9 @@ async def test_a_resolver_that_installs_nothing_gets_no_wheels_ahead(world: Pref
 
 async def test_switched_off_or_offline_there_is_none(world: PrefetchWorld) -> None:
     async with world.open(speculate="off") as it:
-        assert it.proxy.prefetcher is None
+        assert it.proxy.prefetching is None
     async with world.open(offline=True) as it:
-        assert it.proxy.prefetcher is None
+        assert it.proxy.prefetching is None
 
 
 async def test_nothing_is_prefetched_for_a_client_without_a_target(world: PrefetchWorld) -> None:
@@ -143,7 +143,7 @@ async def test_a_real_request_joins_a_guess_that_is_under_way(world: PrefetchWor
         assert await asking == demo.metadata
         await it.all_guesses_done()
         assert world.upstream.count(".metadata") == 1
-        assert it.prefetcher.stats == PrefetchStats(
+        assert it.prefetching.stats == PrefetchStats(
             fetched=2, hits=1, hit_bytes=len(demo.metadata or b"")
         )
 
@@ -186,9 +186,9 @@ async def test_what_came_from_the_cache_leads_to_no_guess(world: PrefetchWorld) 
     before = len(world.asked())
     async with world.open() as it, it.client() as client:
         await client.page("demo")
-        assert it.prefetcher.idle
+        assert it.prefetching.idle
         await client.metadata(demo)
-        assert it.prefetcher.idle
+        assert it.prefetching.idle
     assert len(world.asked()) == before
 
 
@@ -239,12 +239,12 @@ async def test_unused_prefetches_are_counted_as_waste(world: PrefetchWorld) -> N
     async with world.open() as it, it.client() as client:
         await client.page("demo")
         await it.all_guesses_done()
-        await it.prefetcher.sweep()
-        assert it.prefetcher.stats == PrefetchStats(fetched=1)
+        await it.prefetching.sweep()
+        assert it.prefetching.stats == PrefetchStats(fetched=1)
         world.clock.advance(601)
-        await it.prefetcher.sweep()
+        await it.prefetching.sweep()
         size = len(demo.metadata or b"")
-        assert it.prefetcher.stats == PrefetchStats(fetched=1, wasted=1, wasted_bytes=size)
+        assert it.prefetching.stats == PrefetchStats(fetched=1, wasted=1, wasted_bytes=size)
 
 
 async def test_the_outcome_of_a_request_is_its_own_and_no_guess_of_it(world: PrefetchWorld) -> None:

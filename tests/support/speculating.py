@@ -15,7 +15,7 @@ from multidict import CIMultiDictProxy
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.proxy import Proxy, open_proxy
 from proxy.config.settings import Settings
-from proxy.prefetch.prefetcher import Prefetcher
+from proxy.prefetch import Prefetching
 from proxy.web.access_log import AccessLog
 from proxy.web.app import create_app
 from proxy.web.server import Server
@@ -88,13 +88,13 @@ class Running:
         self.port = port
 
     @property
-    def prefetcher(self) -> Prefetcher:
-        assert self.proxy.prefetcher
-        return self.proxy.prefetcher
+    def prefetching(self) -> Prefetching:
+        assert self.proxy.prefetching
+        return self.proxy.prefetching
 
     async def all_guesses_done(self) -> None:
         """Until no guess is left."""
-        await until(lambda: self.prefetcher.idle)
+        await until(lambda: self.prefetching.idle)
 
     @asynccontextmanager
     async def client(self, agent: str | None = None) -> AsyncIterator[InstallerClient]:

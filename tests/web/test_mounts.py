@@ -9,7 +9,7 @@ import pytest
 
 from proxy.events import AnswerServed, Event, Events, Outcome
 from proxy.model import ProjectName
-from proxy.prefetch import Prefetcher, open_prefetcher
+from proxy.prefetch import open_prefetchers
 from proxy.storage.in_memory import MemoryRecords
 from proxy.web.fast_path_events import FastPathEvents
 from tests.support.clock import Clock
@@ -128,17 +128,14 @@ async def test_a_stale_page_is_rechecked_in_its_own_index(both: Both, clock: Clo
 async def test_prefetching_asks_the_index_that_was_requested(both: Both) -> None:
     team, main = both.indexes["team"], both.indexes["main"]
     async with AsyncExitStack() as stack:
-        prefetchers: list[Prefetcher] = [
-            await stack.enter_async_context(
-                open_prefetcher(
-                    index, MemoryRecords(), both.events, lambda: 0, connections=8, files=True
-                )
+        prefetching = await stack.enter_async_context(
+            open_prefetchers(
+                (main, team), MemoryRecords(), both.events, lambda: 0, connections=8, files=True
             )
-            for index in (main, team)
-        ]
+        )
         site = await stack.enter_async_context(both.serving())
         team.outcome = Outcome.MISS
         await site.get("/team/simple/foo/", headers=PIP)
         await until(lambda: f"foo/{WHEEL}.metadata" in team.asked)
-        await until(lambda: all(each.idle for each in prefetchers))
+        await until(lambda: prefetching.idle)
     assert main.asked == []

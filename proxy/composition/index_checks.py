@@ -1,0 +1,95 @@
+"""What can be wrong with one index of the settings: its name, its paths, its addresses."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from pydantic import HttpUrl
+
+from proxy.config import IndexTable, LocalTable, MirrorTable
+from proxy.errors import ConfigurationError
+from proxy.upstream import Addresses
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+RESERVED_NAMES = frozenset(
+    ("simple", "files", "packages", "metrics", "healthz", "readyz", "legacy", "static")
+)
+"""First segments of paths that mean something else."""
+
+
+class DefaultDirectory(LocalTable):
+    """The directory that is served if the settings name none; it may be created later."""
+
+    def is_missing(self) -> bool:
+        """Whether it does not exist so far; a dangling link exists, and cannot be read."""
+        return self.path.is_file() or not os.path.lexists(self.path)
+
+
+def name_problems(names: Iterable[str], prefix: str) -> Iterator[ConfigurationError]:
+    """A name is the first segment of addresses: it has to differ from all others."""
+    under_prefix = prefix.strip("/").partition("/")[0]
+    for name in names:
+        key = f"indexes.{name}"
+        if not NAME.fullmatch(name):
+            problem = f"{name!r} cannot be a part of an address as it is"
+            remedy = 'use small letters, digits and "-", at most 63, beginning with none of "-"'
+            yield ConfigurationError(key, problem, remedy)
+        elif name in RESERVED_NAMES:
+            problem = f"/{name}/ has another meaning in addresses"
+            yield ConfigurationError(key, problem, "choose another name")
+        elif name == under_prefix:
+            problem = f"/{name}/ is also the beginning of the prefix, {prefix}"
+            yield ConfigurationError(key, problem, "choose another name, or another prefix")
+
+
+def table_problems(name: str, table: IndexTable, *, short: bool) -> Iterator[ConfigurationError]:
+    """``short``: the settings name no indexes, and the table is made from the short form."""
+    if isinstance(table, LocalTable):
+        yield from _directory_problems(name, table, short=short)
+    if isinstance(table, MirrorTable):
+        yield from _address_problems(name, table, short=short)
+
+
+def _directory_problems(
+    name: str, table: LocalTable, *, short: bool
+) -> Iterator[ConfigurationError]:
+    if not isinstance(table, DefaultDirectory) and not table.path.is_dir():
+        key = "packages" if short else f"indexes.{name}.path"
+        remedy = "create it, or name a directory that exists"
+        yield ConfigurationError(key, f"{table.path} is not a directory", remedy)
+
+
+def _address_problems(
+    name: str, table: MirrorTable, *, short: bool
+) -> Iterator[ConfigurationError]:
+    url = upstream_url(table)
+    if url.query or url.fragment:
+        key = "upstream" if short else f"indexes.{name}"
+        problem = f"{without_credentials(url)} holds more than scheme, host and path"
+        yield ConfigurationError(key, problem, "leave the rest out")
+    try:
+        Addresses("https://index.invalid/", table.file_hosts)
+    except ValueError as error:
+        key = "file_hosts" if short else f"indexes.{name}.file_hosts"
+        remedy = 'name hosts, such as "files.example.com", "*.example.com" or "host:8443"'
+        yield ConfigurationError(key, str(error), remedy)
+
+
+def upstream_url(table: MirrorTable) -> HttpUrl:
+    """The address of a mirror's upstream: PyPI if its table has none."""
+    if table.url:
+        return table.url
+    from pypi_simple import PYPI_SIMPLE_ENDPOINT  # 0.2 s, and only where it is needed
+
+    return HttpUrl(PYPI_SIMPLE_ENDPOINT)
+
+
+def without_credentials(url: HttpUrl) -> str:
+    """The address as text, with credentials masked."""
+    text = str(url)
+    if url.username is None and url.password is None:
+        return text
+    scheme, _, rest = text.partition("://")
+    return f"{scheme}://***@{rest.partition('@')[2]}"

@@ -1,0 +1,139 @@
+"""Named indexes: each has addresses of its own, and real installers use these."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.support.distributions import make_wheel
+from tests.support.installers import Place
+from tests.support.running import Running, running
+from tests.support.upstream import Upstream
+
+MakePlace = Callable[[], Place]
+
+
+async def get(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, (await response.read()).decode(errors="replace")
+
+
+def write_settings(folder: Path, text: str) -> Path:
+    path = folder / "waystation.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[Upstream]:
+    async with Upstream() as running_upstream:
+        yield running_upstream
+
+
+@pytest.fixture
+async def two(tmp_path: Path, upstream: Upstream, other: Upstream) -> AsyncIterator[Running]:
+    """Two upstreams and a directory, each with its own version of ``aaa``."""
+    upstream.add(make_wheel(tmp_path / "world", "aaa", "1.0"))
+    other.add(make_wheel(tmp_path / "other", "aaa", "2.0"))
+    make_wheel(tmp_path / "packages", "aaa", "3.0")
+    config = write_settings(
+        tmp_path,
+        f"""
+        prefix = "/base"
+        [indexes.private]
+        kind = "local"
+        path = "packages"
+        [indexes.world]
+        kind = "mirror"
+        url = "{upstream.url}"
+        [indexes.other]
+        kind = "mirror"
+        url = "{other.url}"
+        [indexes.main]
+        kind = "fallthrough"
+        of = ["private", "world"]
+        """,
+    )
+    async with running(tmp_path, "--config", config) as server:
+        yield server
+
+
+VERSIONS = {"": "3.0", "/main": "3.0", "/private": "3.0", "/world": "1.0", "/other": "2.0"}
+
+
+async def test_each_index_has_addresses_of_its_own(two: Running, other: Upstream) -> None:
+    for _ in range(3):  # from upstream, from memory, and by the fast path
+        for root, version in VERSIONS.items():
+            for base in ("", "/base"):
+                status, text = await get(f"{two.address}{base}{root}/simple/aaa/")
+                assert status == 200
+                assert f"aaa-{version}-py3-none-any.whl" in text
+                assert 'href="../../files/aaa/' in text
+    assert other.count("/simple/aaa/") == 1
+
+
+async def test_installers_use_any_of_them(two: Running, place: MakePlace, tool: str) -> None:
+    for root, version in (("/other", "2.0"), ("/base/world", "1.0"), ("", "3.0")):
+        here = place()
+        (await here.install(tool, f"{two.address}{root}/simple/", "aaa")).succeeded()
+        assert here.installed()["aaa"] == version
+
+
+async def test_a_file_is_served_by_the_indexes_that_list_it_and_no_other(two: Running) -> None:
+    _, text = await get(f"{two.address}/world/simple/aaa/")
+    path = text.split('href="../../')[1].split("#")[0]
+    assert (await get(f"{two.address}/world/{path}"))[0] == 200
+    for root in ("", "/main", "/private", "/other"):
+        assert (await get(f"{two.address}{root}/{path}"))[0] == 404
+
+
+async def test_people_are_shown_all_indexes(two: Running) -> None:
+    for root in ("", "/base"):
+        _, text = await get(f"{two.address}{root}/")
+        assert f"--index-url {two.address}{root}/simple/" in text
+        assert all(f'href="{name}/"' in text for name in ("private", "world", "other", "main"))
+    for path in ("/world/", "/world", "/base/world"):
+        _, text = await get(f"{two.address}{path}")
+        assert f"--index-url {two.address}{path.rstrip('/')}/simple/" in text
+    greeting = "\n".join(two.out.lines)
+    assert "other: mirror of http" in greeting
+    assert "each also at /NAME/simple/: private, world, other, main" in greeting
+
+
+async def test_a_name_that_no_index_has_is_not_found(two: Running) -> None:
+    for path in ("/none/simple/aaa/", "/none/", "/none/files/aaa/-/a.whl", "/upstream/simple/"):
+        assert (await get(f"{two.address}{path}"))[0] == 404
+
+
+async def test_the_short_settings_serve_one_index(tmp_path: Path, upstream: Upstream) -> None:
+    upstream.add(make_wheel(tmp_path / "world", "aaa", "1.0"))
+    make_wheel(tmp_path / "packages", "acme", "3.0")
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        assert (await get(f"{server.address}/main/simple/aaa/"))[0] == 200
+        assert (await get(f"{server.address}/simple/acme/"))[0] == 200
+        assert (await get(f"{server.address}/upstream/simple/acme/"))[0] == 404
+        assert (await get(f"{server.address}/private/simple/acme/"))[0] == 404
+    assert upstream.count("/simple/acme/") == 0
+
+
+async def test_prefetching_goes_through_the_index_that_a_client_addressed(
+    tmp_path: Path, two: Running, upstream: Upstream, other: Upstream, place: MakePlace
+) -> None:
+    other.add(make_wheel(tmp_path / "other", "bbb", "1.0", requires=["ccc"]))
+    other.add(make_wheel(tmp_path / "other", "ccc", "1.0"))
+    (await place().install("pip", f"{two.address}/other/simple/", "bbb")).succeeded()
+    assert other.count("/simple/ccc/") == 1
+    assert upstream.count("/simple/bbb/") == upstream.count("/simple/ccc/") == 0
+
+
+@pytest.mark.parametrize("name", ["simple", "Main", "a_b"])
+async def test_a_name_that_cannot_be_in_an_address_is_a_wrong_setting(
+    tmp_path: Path, name: str
+) -> None:
+    config = write_settings(tmp_path, f'[indexes.{name}]\nkind = "mirror"\n')
+    with pytest.raises(EOFError, match=rf"indexes\.{name}: "):
+        async with running(tmp_path, "--config", config):
+            pass
