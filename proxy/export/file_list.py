@@ -21,7 +21,7 @@ from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.events import Events
 from proxy.export.selection import version_key
 from proxy.export.simple_pages import flat_url
-from proxy.indexes import CheckFile, LocalDirectory
+from proxy.indexes import CheckFile, Explanation, LocalDirectory, Step
 from proxy.model import Artifact, File, ProjectName, ProjectPage
 from proxy.simple import (
     clean_hashes,
@@ -95,6 +95,11 @@ class FileListIndex:
         check: CheckFile | None = None,
     ) -> Artifact:
         raise NoSuchFile(project, filename, "it is listed, but is elsewhere")
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        page = self._pages.get(project)
+        step = Step(self.name, "names", "answers" if page else "absent")
+        return Explanation(steps=(step,), page=page, listed=page)
 
 
 def read_file_list(path: Path, base: str | None) -> FileListIndex:

@@ -1,6 +1,7 @@
 """Indexes: each answers which projects, which page, which file. Indexes are made of indexes."""
 
 from proxy.indexes.base import CheckFile, Index
+from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded, Judged
 from proxy.indexes.local import LocalDirectory
@@ -26,6 +27,7 @@ from proxy.indexes.mirror.siblings import MirrorSiblings
 __all__ = [
     "CheckFile",
     "DigestHistory",
+    "Explanation",
     "Fallthrough",
     "FileDownloads",
     "Guarded",
@@ -43,4 +45,5 @@ __all__ = [
     "PageCache",
     "PageSource",
     "RemovedFiles",
+    "Step",
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Set
 from typing import Protocol
 
+from proxy.indexes.explanation import Explanation
 from proxy.model import Artifact, ProjectName, ProjectPage
 
 CheckFile = Callable[[ProjectPage], Awaitable[None]]
@@ -50,4 +51,10 @@ class Index(Protocol):
         that lists the file before anything of the file is fetched or marked as used; for a
         stored file that the project's page no longer lists, with a page of that file alone.
         Raises also what ``page`` and ``check`` raise.
+        """
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        """What ``page`` would answer, and why, from what the index knows: it asks no upstream.
+
+        Raises nothing: an error is a step of the explanation.
         """

@@ -6,6 +6,7 @@ from collections.abc import Sequence, Set
 
 from proxy.errors import NoSuchProject
 from proxy.indexes.base import CheckFile, Index
+from proxy.indexes.explanation import Explanation, Step
 from proxy.model import Artifact, ProjectName, ProjectPage
 
 
@@ -50,3 +51,12 @@ class Fallthrough:
             except NoSuchProject as missing:
                 absent = missing
         raise absent or NoSuchProject(project)
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        steps = [Step(self.name, "fallthrough")]
+        for index in self.indexes:
+            found = await index.explain(project)
+            if found.result != "absent":
+                return found.after(steps)
+            steps += found.steps
+        return Explanation(steps=tuple(steps))

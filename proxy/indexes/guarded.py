@@ -12,6 +12,7 @@ from cachetools import LRUCache
 
 from proxy.errors import Denied, IndexUnavailable, NoSuchProject, PolicyFailed
 from proxy.indexes.base import CheckFile, Index
+from proxy.indexes.explanation import Explanation, Result
 from proxy.model import Artifact, File, ProjectName, ProjectPage, with_distributions
 from proxy.policies import PageView, Policy, Verdict
 from proxy.runtime import run_in_worker
@@ -111,6 +112,40 @@ class Guarded:
             artifact, not_after=_earliest((artifact.not_after, not_after))
         )
 
+    async def explain(self, project: ProjectName) -> Explanation:
+        for policy in self.policies:
+            if found := self._explain_refusal(policy, project):
+                return found
+        found = await self.index.explain(project)
+        if found.page is None or not self._judges:
+            return found
+        try:
+            judged = await self.judge(found.page)
+        except PolicyFailed as error:
+            return Explanation.without_page(
+                self.name, "policy", "unavailable", str(error), error.policy
+            )
+        return msgspec.structs.replace(
+            found,
+            page=judged.page,
+            refusals=_joined(found.refusals, judged.refusals),
+            observed=_joined(found.observed, judged.observed),
+        )
+
+    def _explain_refusal(self, policy: Policy, project: ProjectName) -> Explanation | None:
+        try:
+            policy.admit(project)
+        except NoSuchProject as error:
+            result: Result = "absent"
+            detail = error.reason
+        except Denied as error:
+            result, detail = "refused", error.reason
+        except IndexUnavailable as error:
+            result, detail = "unavailable", str(error)
+        else:
+            return None
+        return Explanation.without_page(self.name, "policy", result, detail, policy.name)
+
     async def judge(self, page: ProjectPage) -> Judged:
         """The verdicts on a page of the guarded index as of now. Raises ``PolicyFailed``.
 
@@ -162,6 +197,12 @@ class Guarded:
         except (NoSuchProject, Denied, IndexUnavailable):
             return False
         return True
+
+
+def _joined(inner: Verdicts, outer: Verdicts) -> Verdicts:
+    """The verdicts of the policies of two indexes, one made of the other."""
+    both = inner.keys() | outer.keys()
+    return {name: (*inner.get(name, ()), *outer.get(name, ())) for name in both}
 
 
 def _weight(entry: tuple[JudgedKey, Judged]) -> int:

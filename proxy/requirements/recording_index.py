@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from proxy.errors import NotFound, ProxyError
-from proxy.indexes import CheckFile, Index
+from proxy.indexes import CheckFile, Explanation, Index
 from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
 
 
@@ -48,6 +48,9 @@ class RecordingIndex:
 
     async def projects(self) -> Set[ProjectName]:
         return await self.index.projects()
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        return await self.index.explain(project)
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         if self._paused:

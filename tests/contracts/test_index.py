@@ -156,6 +156,22 @@ def serving(subject: Subject) -> Index:
     return subject.index
 
 
+async def test_an_explanation_has_the_page_that_is_shown(index: Index) -> None:
+    page = await index.page(DEMO)
+    found = await index.explain(DEMO)
+    assert found.result == "answers"
+    assert found.page
+    assert found.page.files == page.files
+    assert found.page.version == page.version
+    assert found.listed
+
+
+async def test_an_explanation_of_an_unknown_project_has_no_page(index: Index) -> None:
+    found = await index.explain(ABSENT)
+    assert found.page is None
+    assert found.result in ("absent", "unknown")
+
+
 async def test_a_page_lists_the_files_and_says_where_it_is_from(index: Index) -> None:
     page = await index.page(DEMO)
     assert {file.filename for file in page.files} == {WHEEL, SDIST}

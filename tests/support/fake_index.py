@@ -10,7 +10,7 @@ import msgspec
 
 from proxy.errors import NoSuchProject
 from proxy.events import Events, FileAnswered, Outcome, PageAnswered, PageChanged
-from proxy.indexes import CheckFile
+from proxy.indexes import CheckFile, Explanation, Step
 from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage
 from proxy.storage.in_memory import BytesBlob
 
@@ -72,6 +72,12 @@ class FakeIndex:
     async def projects(self) -> Set[ProjectName]:
         self._ask("projects")
         return set(self.pages)
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        self._ask("explain")
+        page = self.pages.get(project)
+        step = Step(self.name, "fake", "answers" if page else "absent")
+        return Explanation(steps=(step,), page=page, listed=page)
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         self._ask(project)

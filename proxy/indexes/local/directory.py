@@ -16,6 +16,7 @@ from pathlib import Path
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
+from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.page import Contents, LocalPage, build_page
@@ -151,6 +152,20 @@ class LocalDirectory:
             blob = BytesBlob(await self._contents.metadata(owner, file))
         self._events(FileAnswered(project, filename, self._name, Outcome.LOCAL))
         return Artifact(file, blob)
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        try:
+            found = await self._answer(project)
+        except NoSuchProject:
+            return Explanation.without_page(self._name, "local", "absent")
+        except IndexUnavailable as error:
+            return Explanation.without_page(self._name, "local", "unavailable", error.reason)
+        return Explanation(
+            steps=(Step(self._name, "local", "answers"),),
+            page=found.page,
+            listed=found.page,
+            stored={file.filename for file in found.page.files},
+        )
 
     def _changed_file(self, filename: str) -> IndexUnavailable:
         return IndexUnavailable(self._name, f"the file {filename} has changed")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import NamedTuple
 
 from proxy.errors import NoSuchFile
@@ -15,7 +15,7 @@ from proxy.events import Outcome
 from proxy.indexes.mirror.lazy_download import FileDownloads, LazyDownload
 from proxy.indexes.mirror.links import Link, Renew
 from proxy.indexes.mirror.options import MirrorStorage
-from proxy.model import Artifact, Blob, File, ProjectName
+from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage
 from proxy.storage import NO_LONGER_LISTED
 from proxy.upstream import Remote
 
@@ -57,6 +57,11 @@ class MirrorFiles:
             return None
         self._storage.used(found.key)
         return found.blob
+
+    async def stored_names(self, page: ProjectPage) -> Set[str]:
+        """The names of the page's files that are stored, as far as the page has their sha256."""
+        names = {file.sha256: file.filename for file in page.files if file.sha256}
+        return {names[key] for key in await self._storage.blobs.present(names.keys())}
 
     async def once_listed(
         self, project: ProjectName, filename: str, digest: str

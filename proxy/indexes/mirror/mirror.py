@@ -11,6 +11,7 @@ import msgspec
 from proxy.errors import NoSuchFile, NotFound, UpstreamError
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
+from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.siblings import MirrorSiblings
@@ -86,6 +87,18 @@ class Mirror:
             if artifact is None:
                 raise
             return artifact
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        known = self._memory.get(project) or await self._memory.load(project)
+        if known is None:
+            detail = "no page is in the cache, and upstream is not asked for an explanation"
+            return Explanation.without_page(self.name, "mirror", "unknown", detail)
+        return Explanation(
+            steps=(Step(self.name, "mirror", "answers"),),
+            page=known.page,
+            listed=known.page,
+            stored=await self._files.stored_names(known.page),
+        )
 
     def forget(self, project: ProjectName | None = None) -> None:
         """Drop from memory one project, or all, after the cache was purged."""

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from proxy.composition import PRIVATE_NAMES, Proxy, cache_folder, open_proxy
 from proxy.config import Settings
 from proxy.errors import NoSuchProject, ProxyError
-from proxy.indexes import CheckFile, Index
+from proxy.indexes import CheckFile, Explanation, Index
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed_files
 from proxy.runtime import for_each
@@ -80,6 +80,9 @@ class RevalidatingIndex:
 
     async def projects(self) -> Set[ProjectName]:
         return await self._index.projects()
+
+    async def explain(self, project: ProjectName) -> Explanation:
+        return await self._index.explain(project)
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         async with self._slots:

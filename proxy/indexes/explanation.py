@@ -1,0 +1,59 @@
+"""What an index would answer for a project, and why: from what it knows, without any request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from typing import Literal
+
+import msgspec
+
+from proxy.model import ProjectPage
+from proxy.policies import Verdict
+
+Result = Literal["answers", "absent", "refused", "unavailable", "unknown"]
+"""``absent``: the next index is asked. ``unknown``: an upstream would have to be asked."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One index on the way to the answer."""
+
+    index: str
+    kind: str
+    """As the settings call it."""
+    result: Result | None = None
+    """None: the index only passes the question on."""
+    detail: str = ""
+    """Why, in a sentence without its first capital."""
+    rule: str = ""
+    """The rule of the index that decided."""
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """The way of a project through an index, and the page at its end with all its verdicts."""
+
+    steps: tuple[Step, ...]
+    """In the order in which the indexes are asked."""
+    page: ProjectPage | None = None
+    """As it is shown; None: the index has no answer, or does not know it."""
+    listed: ProjectPage | None = None
+    """The page as its index lists it, before any policy."""
+    refusals: Mapping[str, tuple[Verdict, ...]] = {}
+    """The verdicts of enforced policies that refuse files, by file name."""
+    observed: Mapping[str, tuple[Verdict, ...]] = {}
+    """What policies in mode ``observe`` would refuse."""
+    stored: Set[str] = frozenset()
+    """The names of the files whose bytes are here."""
+
+    @property
+    def result(self) -> Result | None:
+        return self.steps[-1].result if self.steps else None
+
+    @classmethod
+    def without_page(
+        cls, index: str, kind: str, result: Result, detail: str = "", rule: str = ""
+    ) -> Explanation:
+        return cls(steps=(Step(index, kind, result, detail, rule),))
+
+    def after(self, steps: Iterable[Step]) -> Explanation:
+        """The same answer, with earlier steps before it."""
+        return msgspec.structs.replace(self, steps=(*steps, *self.steps))
