@@ -77,14 +77,18 @@ class GoneUpstream(NotFound):
 class Denied(ProxyError):
     """A policy refuses a project or a file of it."""
 
-    def __init__(self, project: str, reason: str, rule: str = "") -> None:
-        super().__init__(project, reason, rule)
+    def __init__(self, project: str, reason: str, rule: str = "", filename: str = "") -> None:
+        super().__init__(project, reason, rule, filename)
         self.project = project
         self.reason = reason
         self.rule = rule
-        """The name of the policy's rule that decided, for logs and events."""
+        """The name of the policy's rule that decided, for clients, logs and events."""
+        self.filename = filename
+        """Empty if the project is refused."""
 
     def __str__(self) -> str:
+        if self.rule:
+            return f"Refused by rule {self.rule}: {self.reason}"
         return f"{self.project} is not allowed: {self.reason}"
 
 

@@ -161,6 +161,9 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     from the page is given then or later. None: never."""
     version: str = ""
     """Opaque: pages of one project and source with the same version have the same content."""
+    first_seen: Mapping[str, float] = _NOTHING
+    """Unix times in seconds at which the index first listed its files, by file name; empty where no
+    policy needs them."""
     meta: Mapping[str, Any] = _NOTHING
     """Keys of ``meta`` beside ``api-version``, such as ``_last-serial``."""
     extra: Mapping[str, Any] = _NOTHING

@@ -32,7 +32,7 @@ PACKAGES: dict[str, set[str]] = {
     "events": {"model"},
     # Values in, values out: these need no network, and most need no files.
     "distributions": {"errors", "model"},
-    "policies": {"errors", "model"},
+    "policies": {"errors", "model", "distributions"},
     "simple": {"errors", "model", "distributions"},
     # Bytes in motion know where bytes are stored, but decide nothing about them.
     "upstream": {"errors", "model", "runtime", "storage"},

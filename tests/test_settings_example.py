@@ -12,14 +12,19 @@ import pytest
 from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
+from proxy.config.policy_tables import POLICY_TABLES, ExemptTable
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
 KEEP = TEXT.split("# [[keep]]")[1].split("\n\n")[0]
-TOP = TEXT.split("# [indexes.private]")[0] + TEXT.split('of = ["private", "corporate"]')[1]
-TOP = TOP.replace(KEEP, "")
+INDEXES = TEXT.split("# indexes = {}")[1].split("# --- ")[0]
+POLICIES = TEXT.split("# policies = {}")[1].split("\n\n")[0]
+EXEMPT = TEXT.split("# exempt = []")[1].split("\n\n")[0]
+TOP = TEXT
+for tables in (INDEXES, POLICIES, EXEMPT, KEEP):
+    TOP = TOP.replace(tables, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
 
@@ -43,13 +48,33 @@ def test_the_default_shown_is_the_default(name: str) -> None:
 
 @pytest.mark.parametrize("table", [LocalTable, MirrorTable, FallthroughTable])
 def test_the_example_mentions_every_key_of_an_index(table: type[Any]) -> None:
-    full = TEXT.split("# [indexes.private]")[1].split("# --- The cache")[0]
-    uncommented = re.sub(r"^# ?", "", "# [indexes.private]" + full, flags=re.MULTILINE)
-    tables = tomllib.loads(uncommented)["indexes"].values()
+    given = uncommented(INDEXES) | uncommented(POLICIES)
     kind = table.model_fields["kind"].annotation.__args__[0]
-    shown = next(each for each in tables if each["kind"] == kind)
+    shown = next(each for each in given["indexes"].values() if each["kind"] == kind)
     assert set(shown) == set(table.model_fields)
-    assert load_settings({"indexes": tomllib.loads(uncommented)["indexes"]}).settings.indexes
+    assert load_settings(given).settings.indexes
+
+
+def uncommented(tables: str) -> dict[str, Any]:
+    return tomllib.loads(re.sub(r"^# ?", "", tables, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("kind", sorted(POLICY_TABLES))
+def test_the_example_mentions_every_key_of_a_policy_with_its_look(kind: str) -> None:
+    table = POLICY_TABLES[kind]
+    shown = [each for each in uncommented(POLICIES)["policies"].values() if each["kind"] == kind]
+    assert [set(each) for each in shown] == [set(table.model_fields)]
+    assert shown[0]["show"] == table.default_look
+    for key in ("mode", "batch", "unknown", "locked", "sdists", "prereleases", "legacy"):
+        if key in table.model_fields:
+            assert shown[0][key] == table.model_fields[key].default
+
+
+def test_the_example_mentions_every_key_of_an_exemption() -> None:
+    given = uncommented(EXEMPT)
+    (row,) = given["exempt"]
+    assert set(row) == set(ExemptTable.model_fields)
+    assert load_settings(given | uncommented(POLICIES)).settings.exempt[0].until
 
 
 def test_the_example_mentions_every_key_of_a_keep_table() -> None:

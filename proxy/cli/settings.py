@@ -46,14 +46,21 @@ def in_force(settings: Settings) -> dict[str, Any]:
 def as_toml(settings: Settings) -> Iterator[str]:
     """The values in force as the lines of a settings file. Secrets are masked."""
     values = in_force(settings) | _implied(settings)
-    indexes, keep = values.pop("indexes"), values.pop("keep")
+    named = {key: values.pop(key) for key in ("indexes", "policies")}
+    listed = {key: values.pop(key) for key in ("keep", "exempt")}
     yield from _assignments(values)
-    for name, table in indexes.items():
-        yield f"\n[indexes.{_text(name)}]"
-        yield from _assignments({key: each for key, each in table.items() if each is not None})
-    for table in keep:
-        yield "\n[[keep]]"
-        yield from _assignments({key: each for key, each in table.items() if each is not None})
+    for key, tables in named.items():
+        for name, table in tables.items():
+            yield f"\n[{key}.{_text(name)}]"
+            yield from _assignments(_given(table))
+    for key, rows in listed.items():
+        for table in rows:
+            yield f"\n[[{key}]]"
+            yield from _assignments(_given(table))
+
+
+def _given(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def _implied(settings: Settings) -> dict[str, Any]:
@@ -96,6 +103,8 @@ def _assignments(values: Mapping[str, Any]) -> Iterator[str]:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_text(key)} = {_toml(each)}" for key, each in value.items()) + "}"
     if isinstance(value, bool):
         return str(value).lower()
     return _text(value) if isinstance(value, str) else str(value)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.composition.index_checks import DefaultDirectory, name_problems, table_problems
-from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
+from proxy.config import (
+    SHORT_COOLDOWN,
+    FallthroughTable,
+    IndexTable,
+    LocalTable,
+    MirrorTable,
+    Settings,
+)
 from proxy.errors import ConfigurationError, refuse
 
 DEFAULT_PACKAGES = Path("packages")
@@ -17,6 +24,7 @@ SHORT_SETTINGS = (
     "legacy_files",
     "watch",
     "reserved",
+    "cooldown",
     "upstream",
     "upstream_username",
     "upstream_password",
@@ -152,6 +160,7 @@ def _expanded(settings: Settings) -> dict[str, IndexTable]:
         file_hosts=settings.file_hosts,
         missing_statuses=settings.upstream_missing_statuses,
         reserved=settings.reserved,
+        policies=[SHORT_COOLDOWN] if settings.cooldown else [],
     )
     tables["main"] = FallthroughTable(kind="fallthrough", of=list(tables))
     return tables

@@ -17,6 +17,7 @@ from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import open_mirror
+from proxy.composition.policies import Epoch, Knowledge, build_policies
 from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
@@ -47,10 +48,13 @@ class Proxy:
     indexes: dict[str, Index] = field(default_factory=dict)
     """Every index of the settings by its name."""
     prefetching: Prefetching | None = None
+    epoch: Epoch = field(init=False)
+    """Grows whenever the policies know something new."""
 
     _revalidations: BackgroundQueue[tuple[str, ProjectName]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.epoch = Epoch(self.events)
         self._revalidations = BackgroundQueue(self._revalidate)
 
     @property
@@ -179,13 +183,14 @@ class _Builder:
         self._proxy = proxy
         self._stack = stack
         self._clock = clock
+        self._knowledge = Knowledge(proxy.epoch, clock)
 
     async def build(self, node: IndexNode) -> Index:
         """The index of that name; a name that occurs twice in the tree is one index."""
         built = self._proxy.indexes
         if node.name not in built:
             index, policies = await self._open(node), self._policies(node.table)
-            built[node.name] = Guarded(index, policies, self._clock) if policies else index
+            built[node.name] = self._guarded(index, policies) if policies else index
         return built[node.name]
 
     async def _open(self, node: IndexNode) -> Index:
@@ -197,12 +202,18 @@ class _Builder:
         assert isinstance(table, FallthroughTable)
         return Fallthrough(node.name, [await self.build(child) for child in node.children])
 
+    def _guarded(self, index: Index, policies: list[Policy]) -> Guarded:
+        knowledge = self._knowledge
+        return Guarded(index, policies, self._clock, knowledge.epoch, knowledge.parsed_pages)
+
     def _policies(self, table: IndexTable) -> list[Policy]:
         """The policies of an index, those first that keep private names from an upstream."""
+        policies = build_policies(table.policies, self._settings, self._knowledge)
         if not isinstance(table, MirrorTable):
-            return []
+            return policies
         withheld: Policy = Withheld(self._proxy.cache.claims.is_withheld)
-        return [Reserved(table.reserved), withheld] if table.reserved else [withheld]
+        reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
+        return [*reserved, withheld, *policies]
 
     async def _directory(self, name: str, table: LocalTable) -> LocalDirectory:
         directory = LocalDirectory(

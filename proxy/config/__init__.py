@@ -7,14 +7,33 @@ take a ``Settings`` value only where things are composed.
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
-from proxy.config.settings import Settings
+from proxy.config.policy_tables import (
+    AllowTable,
+    CooldownTable,
+    DenyTable,
+    ExemptTable,
+    FilesTable,
+    PolicyTable,
+    StatusTable,
+)
+from proxy.config.settings import SHORT_COOLDOWN, Settings
+from proxy.config.values import age_seconds
 
 __all__ = [
+    "SHORT_COOLDOWN",
+    "AllowTable",
+    "CooldownTable",
+    "DenyTable",
+    "ExemptTable",
     "FallthroughTable",
+    "FilesTable",
     "IndexTable",
     "KeepTable",
     "LocalTable",
     "MirrorTable",
+    "PolicyTable",
     "Settings",
+    "StatusTable",
+    "age_seconds",
     "load_settings",
 ]

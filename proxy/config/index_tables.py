@@ -10,7 +10,14 @@ from proxy.config.values import ClientErrorStatus, Table, UserPath
 from proxy.policies import Reserved
 
 
-class _Leaf(Table):
+class _IndexTable(Table):
+    """What the indexes of all kinds have."""
+
+    policies: list[str] = []
+    """Names of ``[policies.NAME]``."""
+
+
+class _Leaf(_IndexTable):
     """An index that is not made of others."""
 
     members: ClassVar[tuple[str, ...]] = ()
@@ -44,7 +51,7 @@ class MirrorTable(_Leaf):
         return value
 
 
-class FallthroughTable(Table):
+class FallthroughTable(_IndexTable):
     """Names of other indexes; the first one that has a project answers for it."""
 
     kind: Literal["fallthrough"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
+from proxy.config.policy_checks import policy_problems
 from proxy.config.settings import VARIABLE_PREFIX, Settings
 from proxy.config.validation_errors import explain_errors, unknown_setting
 from proxy.errors import ConfigurationError, refuse
@@ -171,7 +172,8 @@ class _Environment(EnvSettingsSource):
             return super().decode_complex_value(field_name, field, value)
         except ValueError as error:
             variable = VARIABLE_PREFIX + field_name.upper()
-            kind = "an object of objects" if field_name == "indexes" else "a list of objects"
+            tables = field_name in ("indexes", "policies")
+            kind = "an object of objects" if tables else "a list of objects"
             problem = f"it is not JSON: {error}"
             self.problems.append(ConfigurationError(variable, problem, f"give {kind}"))
             return None
@@ -219,6 +221,7 @@ def _check_together(settings: Settings, given: Mapping[str, Any]) -> Iterator[Co
     for name, path in [*files, *(("trusted_keys", path) for path in settings.trusted_keys)]:
         if path is not None and not path.is_file():
             yield ConfigurationError(name, f"there is no file {path}", "name a file that exists")
+    yield from policy_problems(settings, given.get("policies"))
     if settings.page_ttl_min > settings.page_ttl:
         problem = f"{settings.page_ttl_min:g} is greater than page_ttl, {settings.page_ttl:g}"
         yield ConfigurationError("page_ttl_min", problem, "set at most page_ttl")

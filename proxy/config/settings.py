@@ -24,8 +24,10 @@ from pydantic_settings import (
 
 from proxy.config.index_tables import IndexTable
 from proxy.config.keep_table import KeepTable
+from proxy.config.policy_tables import AnyPolicyTable, CooldownTable, ExemptTable
 from proxy.config.values import (
     DAY,
+    Age,
     ClientErrorStatus,
     Count,
     PositiveSeconds,
@@ -36,6 +38,8 @@ from proxy.policies import Reserved
 
 VARIABLE_PREFIX = "WAYSTATION_"
 """Begins the names of environment variables that are settings."""
+SHORT_COOLDOWN = "cooldown"
+"""The name of the policy that the short form ``cooldown = "3d"`` means."""
 
 
 class Settings(BaseSettings):
@@ -64,6 +68,7 @@ class Settings(BaseSettings):
     legacy_files: bool = False
     watch: bool = True
     reserved: list[str] = []
+    cooldown: Age | None = None
     upstream: HttpUrl | None = None
     upstream_username: str | None = None
     upstream_password: SecretStr | None = None
@@ -72,6 +77,11 @@ class Settings(BaseSettings):
     # What it serves: named indexes
     indexes: Annotated[dict[str, IndexTable], ForceDecode] = {}
     index: str = "main"
+
+    # Which files may pass
+    policies: Annotated[dict[str, AnyPolicyTable], ForceDecode] = {}
+    exempt: Annotated[list[ExemptTable], ForceDecode] = []
+    help: str = ""
 
     # The cache
     cache_dir: UserPath | None = None
@@ -135,6 +145,13 @@ class Settings(BaseSettings):
     def _check_reserved(cls, value: list[str]) -> list[str]:
         Reserved(value)
         return value
+
+    @property
+    def all_policies(self) -> dict[str, AnyPolicyTable]:
+        """The tables of policies by name, with the one that the short form means."""
+        if self.cooldown is None:
+            return self.policies
+        return {SHORT_COOLDOWN: CooldownTable(kind="cooldown", age=self.cooldown), **self.policies}
 
     @classmethod
     def settings_customise_sources(

@@ -10,15 +10,16 @@ from pydantic import BaseModel, ValidationError
 
 from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
+from proxy.config.policy_tables import POLICY_TABLES, ExemptTable
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 
 SEE_SETTINGS = "`waystation settings` prints all settings and explains them"
-_INDEX_TABLES: dict[str, type[BaseModel]] = {
-    "local": LocalTable,
-    "mirror": MirrorTable,
-    "fallthrough": FallthroughTable,
+_TABLES_BY_KIND: Mapping[str, Mapping[str, type[BaseModel]]] = {
+    "indexes": {"local": LocalTable, "mirror": MirrorTable, "fallthrough": FallthroughTable},
+    "policies": POLICY_TABLES,
 }
+_TABLES: Mapping[str, type[BaseModel]] = {"keep": KeepTable, "exempt": ExemptTable}
 _NOT_AN_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
 
 _TEXT_BY_KEY = {
@@ -34,7 +35,7 @@ _TEXT_BY_ERROR_TYPE = {
     "less_than_equal": "has to be at most {le}",
     "literal_error": "is not {expected}",
     "union_tag_invalid": "has a kind that is none of {expected_tags}",
-    "union_tag_not_found": "has no kind; kinds are 'local', 'mirror' and 'fallthrough'",
+    "union_tag_not_found": "has no kind; kinds are {kinds}",
     "url_scheme": "is not an address that begins with {expected_schemes}",
     "finite_number": "is not a finite number",
     "value_error": "{error}",
@@ -85,11 +86,11 @@ def explain_errors(
 def _explain(error: Mapping[str, Any], origins: Mapping[str, str]) -> ConfigurationError:
     parts = [str(part) for part in error["loc"]]
     name, known = parts[0], list(Settings.model_fields)
-    if name == "indexes":
-        known = [key for kind in parts[2:3] for key in _INDEX_TABLES[kind].model_fields]
+    if name in _TABLES_BY_KIND:
+        known = [key for kind in parts[2:3] for key in _TABLES_BY_KIND[name][kind].model_fields]
         del parts[2:3]  # pydantic adds the kind, which is not part of the key
-    elif name == "keep":
-        known = list(KeepTable.model_fields)
+    elif name in _TABLES:
+        known = list(_TABLES[name].model_fields)
     elif name == "workers":
         del parts[1:]  # pydantic adds which type of the union it tried
     key, origin = ".".join(parts), origins.get(name, "")
@@ -103,7 +104,9 @@ def _explain(error: Mapping[str, Any], origins: Mapping[str, str]) -> Configurat
 
 
 def _text(parts: list[str], error: Mapping[str, Any]) -> str:
-    kind, context = error["type"], error.get("ctx", {})
+    kind = error["type"]
+    kinds = ", ".join(map(repr, _TABLES_BY_KIND.get(parts[0], ())))
+    context = error.get("ctx", {}) | {"kinds": kinds}
     by_key = next((_TEXT_BY_KEY[part] for part in reversed(parts) if part in _TEXT_BY_KEY), None)
     if by_key and kind != "missing":
         return by_key

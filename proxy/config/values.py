@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +21,62 @@ def expand_home(path: Path) -> Path:
         raise ValueError(f"the home directory in {path} is not known") from None
 
 
+_NO_AGE = 'is not an age with its unit, such as "7d", "36h" or "P7D", of at most 100 years'
+LONGEST_AGE = 36_525 * 86400.0
+"""Seconds."""
+_ISO_AGE = re.compile(r"P(?:(\d+)W|(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?)\Z")
+
+
+def age_seconds(age: str) -> float:
+    """The seconds that ``"7d"``, ``"36h"`` or ``"P7D"`` (ISO 8601) means.
+
+    A bare number is refused: other tools count ages in days, hours, minutes or seconds. Raises
+    ``ValueError``.
+    """
+    seconds: object = None
+    if (found := _ISO_AGE.match(age)) and any(found.groups()):
+        weeks, days, hours, minutes = (int(each or 0) for each in found.groups())
+        seconds = ((weeks * 7 + days) * 24 + hours) * 3600.0 + minutes * 60.0
+    elif age[:1].isdigit() and age.strip()[-1:].isalpha():
+        seconds = parse_seconds(age)
+    if not isinstance(seconds, float) or not 0 < seconds <= LONGEST_AGE:
+        raise ValueError(_NO_AGE)
+    return seconds
+
+
+def _check_age(age: object) -> object:
+    if not isinstance(age, str):
+        raise ValueError(_NO_AGE)
+    age_seconds(age)
+    return age
+
+
+def parse_instant(value: object) -> object:
+    """A date, or a date and time, of TOML or as ISO 8601 text; UTC if no offset is given.
+
+    A date is its 00:00. Raises ``ValueError``.
+    """
+    if isinstance(value, str):
+        with suppress(ValueError):
+            value = datetime.fromisoformat(value)
+    if isinstance(value, date) and not isinstance(value, datetime):
+        value = datetime.combine(value, time())
+    if not isinstance(value, datetime):
+        raise ValueError("is not a date such as 2026-12-24, or 2026-12-24T12:00:00Z")
+    if value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is too early or too late for a date") from None
+
+
 UserPath = Annotated[Path, AfterValidator(expand_home)]
 Seconds = Annotated[float, BeforeValidator(parse_seconds), Field(ge=0, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, BeforeValidator(parse_seconds), Field(gt=0, allow_inf_nan=False)]
+Age = Annotated[str, BeforeValidator(_check_age)]
+"""Stays as it is written; ``age_seconds`` says what it means."""
+Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 Count = Annotated[int, Field(gt=0)]
 ClientErrorStatus = Annotated[int, Field(ge=400, le=499)]
 

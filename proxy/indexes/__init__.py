@@ -3,7 +3,8 @@
 from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.fallthrough import Fallthrough
-from proxy.indexes.guarded import Guarded, Judged
+from proxy.indexes.guarded import Guarded
+from proxy.indexes.judged import Judged
 from proxy.indexes.local import LocalDirectory
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.freshness import Lifetimes

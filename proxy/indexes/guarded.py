@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 import msgspec
 from cachetools import LRUCache
@@ -13,40 +11,18 @@ from cachetools import LRUCache
 from proxy.errors import Denied, IndexUnavailable, NoSuchProject, PolicyFailed
 from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.explanation import Explanation, Result
-from proxy.model import Artifact, File, ProjectName, ProjectPage, with_distributions
-from proxy.policies import PageView, Policy, Verdict
+from proxy.indexes.judged import Judged, Verdicts, judge_page
+from proxy.model import Artifact, ProjectName, ProjectPage
+from proxy.policies import PageView, ParsedPage, ParsedPages, Policy, parse_names
 from proxy.runtime import run_in_worker
-
-log = logging.getLogger(__name__)
 
 MAX_JUDGED_FILES = 12_000
 """Files of the judged pages that are kept; a page counts as one more."""
 COST_PER_FILE = 200
 """What judging one file costs, in bytes of input as ``run_in_worker`` counts them."""
 
-Verdicts = Mapping[str, tuple[Verdict, ...]]
-"""By file name, in the order of the policies."""
-
-
 JudgedKey = tuple[str, str, int]
 """Source and version of the page, and the epoch of the policies."""
-
-
-class Judged(msgspec.Struct, frozen=True):
-    """A page after its policies have judged it."""
-
-    page: ProjectPage
-    """As it is shown."""
-    refusals: Verdicts
-    observed: Verdicts
-    """What policies in mode ``observe`` would refuse."""
-    not_after: float | None
-    """The earliest instant at which a verdict may change, as in ``ProjectPage``."""
-
-    def check(self, filename: str) -> None:
-        """Raises ``Denied`` for a refused file and for the siblings of one."""
-        for verdict in _of(self.refusals, filename):
-            raise Denied(self.page.project, f"{filename}: {verdict.reason}", verdict.rule)
 
 
 class Guarded:
@@ -62,15 +38,19 @@ class Guarded:
         policies: Sequence[Policy],
         clock: Callable[[], float] = time.time,
         epoch: Callable[[], int] = lambda: 0,
+        parsed_pages: ParsedPages | None = None,
     ) -> None:
         """``clock`` gives Unix time in seconds. ``epoch`` grows with every change of what the
-        policies know; ``PageChanged`` has to be emitted with each such change.
+        policies know; ``PageChanged`` has to be emitted with each such change. ``parsed_pages``
+        may be shared with other indexes.
         """
         self.index = index
         self.policies = tuple(policies)
         self._judges = tuple(policy for policy in self.policies if policy.judges_files)
         self._clock = clock
+        self._now = 0.0
         self._epoch = epoch
+        self._parsed_pages = parsed_pages or ParsedPages()
         self._judged: LRUCache[ProjectName, tuple[JudgedKey, Judged]]
         self._judged = LRUCache(MAX_JUDGED_FILES, getsizeof=_weight)
 
@@ -102,15 +82,13 @@ class Guarded:
         async def check_verdicts(page: ProjectPage) -> None:
             nonlocal not_after
             judged = await self.judge(page)
-            judged.check(filename)
+            judged.check(filename, digest)
             not_after = judged.not_after
             if check:
                 await check(judged.page)
 
         artifact = await self.index.file(project, filename, digest, check_verdicts)
-        return msgspec.structs.replace(
-            artifact, not_after=_earliest((artifact.not_after, not_after))
-        )
+        return msgspec.structs.replace(artifact, not_after=_earliest(artifact.not_after, not_after))
 
     async def explain(self, project: ProjectName) -> Explanation:
         for policy in self.policies:
@@ -151,41 +129,25 @@ class Guarded:
 
         A page is judged once for each of its versions and each epoch, until a verdict may change.
         """
-        now, key = self._clock(), (page.source, page.version, self._epoch())
+        # A clock that was set back takes nothing away that has been shown already.
+        now = self._now = max(self._now, self._clock())
+        key = (page.source, page.version, self._epoch())
         known_key, known = self._judged.get(page.project) or (None, None)
         if known is None or known_key != key or not _holds(known, now):
             size = COST_PER_FILE * len(self._judges) * len(page.files)
-            known = await run_in_worker(size, lambda: self._judge(page, now))
+            parsed = self._parsed_pages.get(page)
+            judged, names = await run_in_worker(size, lambda: self._judge(page, now, parsed))
             if page.version:
-                self._judged[page.project] = key, known
+                self._judged[page.project] = key, judged
+                self._parsed_pages.put(page, names)
+            known = judged
         return msgspec.structs.replace(known, page=_with_times_of(page, known))
 
-    def _judge(self, page: ProjectPage, now: float) -> Judged:
-        view = PageView(page, now)
-        refusals: dict[str, tuple[Verdict, ...]] = {}
-        observed: dict[str, tuple[Verdict, ...]] = {}
-        hidden: set[str] = set()
-        ends = [page.not_after]
-        for policy, file, verdict in self._verdicts(view):
-            ends.append(verdict.until)
-            if not verdict.refuses:
-                continue
-            enforced = policy.mode == "enforce"
-            found = refusals if enforced else observed
-            found[file.filename] = (*found.get(file.filename, ()), verdict)
-            if enforced and policy.show == "hide":
-                hidden.add(file.filename)
-        not_after = _earliest(ends)
-        return Judged(_shown(page, refusals, hidden), refusals, observed, not_after)
-
-    def _verdicts(self, view: PageView) -> Iterator[tuple[Policy, File, Verdict]]:
-        for policy in self._judges:
-            try:
-                for position, verdict in policy.judge(view):
-                    yield policy, view.page.files[position], verdict
-            except Exception as error:
-                log.exception("the policy %s failed on %s", policy.name, view.page.project)
-                raise PolicyFailed(self.name, policy.name) from error
+    def _judge(
+        self, page: ProjectPage, now: float, parsed: ParsedPage | None
+    ) -> tuple[Judged, ParsedPage]:
+        parsed = parsed or parse_names(page)
+        return judge_page(self.name, self._judges, PageView(page, now, parsed)), parsed
 
     def _admit(self, project: ProjectName) -> None:
         for policy in self.policies:
@@ -209,30 +171,8 @@ def _weight(entry: tuple[JudgedKey, Judged]) -> int:
     return min(1 + len(entry[1].page.files), MAX_JUDGED_FILES)
 
 
-def _of(verdicts: Verdicts, filename: str) -> Iterator[Verdict]:
-    """The verdicts on a file, and on the distribution that it is a sibling of."""
-    for name in with_distributions(filename):
-        yield from verdicts.get(name, ())
-
-
 def _holds(judged: Judged, now: float) -> bool:
     return judged.not_after is None or now < judged.not_after
-
-
-def _shown(page: ProjectPage, refusals: Verdicts, hidden: Set[str]) -> ProjectPage:
-    """The page without the hidden files, with the other refused ones yanked."""
-    if not refusals:
-        return page
-    files = []
-    for file in page.files:
-        verdict = next(_of(refusals, file.filename), None)
-        if verdict is None:
-            files.append(file)
-        elif hidden.isdisjoint(with_distributions(file.filename)):
-            files.append(msgspec.structs.replace(file, yanked=verdict.reason))
-    content = msgspec.msgpack.encode((page.version, [each.filename for each in files], refusals))
-    version = hashlib.sha256(content).hexdigest() if page.version else ""
-    return msgspec.structs.replace(page, files=tuple(files), version=version)
 
 
 def _with_times_of(page: ProjectPage, judged: Judged) -> ProjectPage:
@@ -252,5 +192,7 @@ def _timed(shown: ProjectPage, page: ProjectPage, fresh_until: float | None) -> 
     )
 
 
-def _earliest(instants: Iterable[float | None]) -> float | None:
-    return min((each for each in instants if each is not None), default=None)
+def _earliest(one: float | None, other: float | None) -> float | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

@@ -8,13 +8,15 @@ from fnmatch import translate
 
 from proxy.errors import NoSuchProject, PrivateNameWithheld
 from proxy.model import ProjectName
-from proxy.policies.base import Look, Mode, PageView, Verdict
+from proxy.policies.base import Policy
 
 _RUNS = re.compile(r"[-_.]+")
 _PATTERN = re.compile(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)
 
+Matches = Callable[[ProjectName], object]
 
-def matcher(patterns: Iterable[str]) -> Callable[[ProjectName], object]:
+
+def matcher(patterns: Iterable[str]) -> Matches:
     """Return a predicate: does a project match any of the names or patterns (``*``, ``?``)?
 
     Both sides are compared in normalized form. Raises ``ValueError`` for a pattern that cannot
@@ -28,18 +30,7 @@ def matcher(patterns: Iterable[str]) -> Callable[[ProjectName], object]:
     return re.compile("|".join(map(translate, normal)) or r"(?!)").match
 
 
-class _NamePolicy:
-    """A policy that refuses projects, never single files."""
-
-    mode: Mode = "enforce"
-    show: Look = "hide"
-    judges_files = False
-
-    def judge(self, view: PageView) -> Iterable[tuple[int, Verdict]]:
-        return ()
-
-
-class Reserved(_NamePolicy):
+class Reserved(Policy):
     """Names that are private even while no private file of them exists.
 
     Guards a public index: requests for a reserved name are never sent to it, so that registering
@@ -47,6 +38,7 @@ class Reserved(_NamePolicy):
     """
 
     name = "reserved"
+    judges_files = False
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """``patterns`` as in ``matcher``, which may raise ``ValueError``."""
@@ -61,13 +53,14 @@ class Reserved(_NamePolicy):
         return f"reserved: {', '.join(self._patterns)}"
 
 
-class Withheld(_NamePolicy):
+class Withheld(Policy):
     """Refuses private names that the cache remembers of directories that are not served now.
 
     Such a project is not absent: the error stops the search, so that no other index is asked.
     """
 
     name = "withheld"
+    judges_files = False
 
     def __init__(self, is_withheld: Callable[[ProjectName], bool]) -> None:
         self._is_withheld = is_withheld

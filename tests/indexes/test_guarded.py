@@ -55,7 +55,7 @@ async def test_a_name_that_a_policy_does_not_admit_is_never_sent_to_the_index(
 
 async def test_a_file_that_the_page_hides_is_refused_at_its_address(index: Guarded) -> None:
     assert names(await index.page(OPEN)) == [WHEEL]
-    with pytest.raises(Denied, match=f"{SDIST}: refused by a test") as refused:
+    with pytest.raises(Denied, match="Refused by rule fake: refused by a test") as refused:
         await index.file(OPEN, SDIST)
     assert refused.value.rule == "fake"
     artifact = await index.file(OPEN, WHEEL)
@@ -107,7 +107,10 @@ async def test_a_page_that_every_policy_allows_stays_as_it_is(public: FakeIndex)
 
 async def test_a_refused_file_may_be_shown_as_yanked_with_the_reason(public: FakeIndex) -> None:
     index = Guarded(public, [FakePolicy(is_sdist, show="yank")])
-    assert [file.yanked for file in (await index.page(OPEN)).files] == [False, "refused by a test"]
+    assert [file.yanked for file in (await index.page(OPEN)).files] == [
+        False,
+        "refused by rule fake: refused by a test",
+    ]
     with pytest.raises(Denied):
         await index.file(OPEN, SDIST)
 

@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 
 from proxy.errors import Denied
 from proxy.model import File, ProjectName
-from proxy.policies import Look, Mode, PageView, Verdict
+from proxy.policies import Look, Mode, PageView, Policy, Verdict
 
 
-class FakePolicy:
+class FakePolicy(Policy):
     """Refuses the files that ``refuses`` is true of, and the project named banned."""
-
-    judges_files = True
 
     def __init__(
         self,
@@ -41,19 +39,13 @@ class FakePolicy:
         ]
 
 
-class Cooldown:
+class Cooldown(Policy):
     """Refuses files until they are of an age in seconds."""
 
     name = "cooldown"
-    mode: Mode = "enforce"
-    show: Look = "hide"
-    judges_files = True
 
     def __init__(self, age: float) -> None:
         self._age = age
-
-    def admit(self, project: ProjectName) -> None:
-        """Every project is admitted."""
 
     def judge(self, view: PageView) -> Iterator[tuple[int, Verdict]]:
         for at, file in enumerate(view.page.files):

@@ -1,0 +1,157 @@
+"""Builds the policies that an index names from their tables: one line for each kind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from packaging.specifiers import SpecifierSet
+
+from proxy.config import (
+    AllowTable,
+    CooldownTable,
+    DenyTable,
+    ExemptTable,
+    FilesTable,
+    PolicyTable,
+    Settings,
+    StatusTable,
+    age_seconds,
+)
+from proxy.events import Observer, PageChanged
+from proxy.model import ProjectName
+from proxy.policies import (
+    Allow,
+    ConfiguredPolicy,
+    Cooldown,
+    Criteria,
+    Deny,
+    Exemption,
+    Files,
+    ParsedPages,
+    Policy,
+    Rule,
+    Status,
+    matcher,
+    parse_digest,
+)
+
+
+class Epoch:
+    """A number that grows whenever policies know something new."""
+
+    def __init__(self, events: Observer) -> None:
+        self._events = events
+        self._number = 0
+
+    def __call__(self) -> int:
+        return self._number
+
+    def grow(self, projects: Iterable[ProjectName] | None = None) -> None:
+        """What policies know of these projects has changed; None: of all."""
+        self._number += 1
+        for project in [None] if projects is None else projects:
+            self._events(PageChanged(project))
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What rules may use beside the page that they judge. Rules do no I/O: tasks collect it."""
+
+    epoch: Epoch
+    clock: Callable[[], float] = time.time
+    parsed_pages: ParsedPages = field(default_factory=ParsedPages)
+
+
+BuildRule = Callable[[Any, Knowledge], Rule]
+
+
+def _deny(table: DenyTable, knowledge: Knowledge) -> Rule:
+    return Deny(_criteria(table))
+
+
+def _allow(table: AllowTable, knowledge: Knowledge) -> Rule:
+    return Allow(_criteria(table))
+
+
+def _files(table: FilesTable, knowledge: Knowledge) -> Rule:
+    return Files(
+        sdists=table.sdists,
+        prereleases=table.prereleases,
+        legacy=table.legacy,
+        platforms=table.platforms,
+        pythons=table.pythons,
+        max_size=table.max_size,
+        latest=table.latest,
+    )
+
+
+def _cooldown(table: CooldownTable, knowledge: Knowledge) -> Rule:
+    return Cooldown(
+        age_seconds(table.age),
+        age_seconds(table.batch),
+        table.unknown,
+        spares_locked=table.locked == "allow",
+    )
+
+
+def _status(table: StatusTable, knowledge: Knowledge) -> Rule:
+    return Status(table.refuse)
+
+
+RULES: Mapping[str, BuildRule] = {
+    "deny": _deny,
+    "allow": _allow,
+    "files": _files,
+    "cooldown": _cooldown,
+    "status": _status,
+}
+"""By the kind of the table."""
+
+LISTS = (DenyTable, AllowTable)
+"""Their ``projects`` are entries of the list, and not the projects that the policy applies to."""
+
+
+def build_policies(names: Iterable[str], settings: Settings, knowledge: Knowledge) -> list[Policy]:
+    """The policies of these names, in this order."""
+    tables = settings.all_policies
+    return [
+        build_policy(name, tables[name], settings.exempt, knowledge)
+        for name in dict.fromkeys(names)
+    ]
+
+
+def build_policy(
+    name: str, table: Any, exempt: Iterable[ExemptTable], knowledge: Knowledge
+) -> Policy:
+    """The policy that a table describes, with the exemptions that name it."""
+    assert isinstance(table, PolicyTable)
+    kind: str = table.kind  # type: ignore[attr-defined]  # every subclass has one
+    return ConfiguredPolicy(
+        name,
+        kind,
+        RULES[kind](table, knowledge),
+        mode=table.mode,
+        show=table.look,
+        projects=["*"] if isinstance(table, LISTS) else table.projects,
+        except_projects=table.except_projects,
+        note=table.reason,
+        exemptions=[_exemption(row) for row in exempt if name in row.policy],
+        clock=knowledge.clock,
+    )
+
+
+def _criteria(table: DenyTable | AllowTable) -> Criteria:
+    return Criteria(table.projects, table.versions, table.filenames, table.digests)
+
+
+def _exemption(row: ExemptTable) -> Exemption:
+    return Exemption(
+        row.reason,
+        matcher([row.project]) if row.project else None,
+        SpecifierSet(row.version) if row.version else None,
+        parse_digest(row.digest) if row.digest else None,
+        row.until.timestamp() if row.until else None,
+    )

@@ -1,0 +1,46 @@
+"""Judges pages by tables as the settings have them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from proxy.composition.policies import Epoch, Knowledge, build_policies
+from proxy.config import load_settings
+from proxy.indexes import Judged
+from proxy.indexes.judged import judge_page
+from proxy.model import File, ProjectPage, normalize
+from proxy.policies import PageView, Policy, parse_names
+
+NOW = 1_780_000_000.0
+"""2026-05-28T20:26:40Z."""
+
+
+def judge(
+    files: Iterable[File | str],
+    *tables: Mapping[str, Any],
+    project: str = "demo",
+    now: float = NOW,
+    exempt: Sequence[Mapping[str, Any]] = (),
+    **page: Any,
+) -> Judged:
+    """A page judged by policies that are named p0, p1 and so on."""
+    listed = tuple(File(each, "") if isinstance(each, str) else each for each in files)
+    judged = ProjectPage(normalize(project), listed, **page)
+    view = PageView(judged, now, parse_names(judged))
+    return judge_page("main", policies_of(*tables, now=now, exempt=exempt), view)
+
+
+def policies_of(
+    *tables: Mapping[str, Any], now: float = NOW, exempt: Sequence[Mapping[str, Any]] = ()
+) -> list[Policy]:
+    named = {f"p{number}": table for number, table in enumerate(tables)}
+    settings = load_settings({"policies": named, "exempt": list(exempt)}).settings
+    knowledge = Knowledge(Epoch(lambda event: None), lambda: now)
+    return build_policies(named, settings, knowledge)
+
+
+def shown(files: Iterable[File | str], *tables: Mapping[str, Any], **options: Any) -> list[str]:
+    """The names of the files that are listed, and not yanked."""
+    page = judge(files, *tables, **options).page
+    return [file.filename for file in page.files if not file.yanked]
