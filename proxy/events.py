@@ -198,6 +198,8 @@ Event = (
 )
 Observer = Callable[[Event], None]
 
+INDEX_ANSWERS = (PageAnswered, FileAnswered)
+
 _recorded: ContextVar[list[Outcome]] = ContextVar("recorded outcomes")
 
 
@@ -223,7 +225,7 @@ class Events:
         self._by_kind.clear()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, PageAnswered | FileAnswered):
+        if isinstance(event, INDEX_ANSWERS):
             outcomes = _recorded.get(None)
             if outcomes is not None:
                 outcomes.append(event.outcome)

@@ -57,10 +57,12 @@ class AccessLog:
         head, between, middle, tail = self._template(
             *(event.method, event.path, event.status, event.outcome, event.sent, event.user_agent)
         )
-        self._lines += (
-            f"{head}{timestamp_text(ended)}{between}{event.client}{middle}{milliseconds:.2f}{tail}"
-            for ended, milliseconds in event.timings
-        )
+        middle, millisecond = f"{between}{event.client}{middle}", 0
+        for ended, took in event.timings:
+            if int(ended * 1000) != millisecond:  # else its text is the same
+                millisecond = int(ended * 1000)
+                start = head + timestamp_text(millisecond / 1000) + middle
+            self._lines.append(f"{start}{took:.2f}{tail}")
 
     def flush(self) -> None:
         """Write the lines that are complete."""

@@ -148,40 +148,43 @@ _NEEDED = (
     "_waiter",
 )
 
-OnHit = Callable[["FastProtocol", CachedResponse, float], None]
-"""Gets each response that was sent, and when its request came, by ``time.perf_counter``."""
+OnHit = Callable[[CachedResponse, str, float, float], None]
+"""Gets each response that was sent, the address of its client, and the Unix times in seconds at
+which its request came and it was sent."""
 
 
 class FastProtocol(Connection):
     """Looks in the response cache first, and passes what it does not find there to aiohttp."""
 
-    __slots__ = ("_on_hit", "_only_plain", "_response_cache", "client", "request_bytes")
+    __slots__ = ("_client", "_clock", "_find", "_on_hit", "_only_plain", "request_bytes")
 
     def __init__(
         self, cache: ResponseCache, on_hit: OnHit, *arguments: Any, **options: Any
     ) -> None:
         super().__init__(*arguments, **options)
-        self._response_cache = cache
+        self._find = cache.find
+        self._clock = cache.clock
         self._on_hit = on_hit
         self._only_plain = True
-        self.client = "-"
-        """The address of the client."""
+        self._client = "-"
         self.request_bytes: bytes | None = None
         """The complete request that is being handled, if a response to it may be cached."""
 
     def data_received(self, data: bytes) -> None:
         if self._only_plain:
             idle = self._is_idle()
-            if idle and not self._paused and (found := self._response_cache.find(data)):
-                self._answer(found)
-                return
+            if idle and not self._paused:
+                now = self._clock()
+                if (found := self._find(data, now)) is not None:
+                    self._answer(found, now)
+                    return
             self._only_plain = is_plain(data)
             self.request_bytes = data if idle and self._only_plain else None
         super().data_received(data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.client = self.peername[0] if isinstance(self.peername, tuple) else "-"
+        self._client = self.peername[0] if isinstance(self.peername, tuple) else "-"
 
     def _is_idle(self) -> bool:
         """Whether no request waits or is being handled."""
@@ -190,18 +193,17 @@ class FastProtocol(Connection):
         waiter = self._waiter
         return self._request_count == 0 if waiter is None else not waiter.done()
 
-    def _answer(self, response: CachedResponse) -> None:
-        started = time.perf_counter()
+    def _answer(self, response: CachedResponse, now: float) -> None:
         transport = self.transport
         assert transport is not None
-        head = response.head(self._response_cache.clock())
+        head = response.head(now)
         body = response.body
         if len(body) <= MAX_JOINED:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        self._on_hit(self, response, started)
+        self._on_hit(response, self._client, now, self._clock())
 
 
 def is_plain(data: bytes) -> bool:

@@ -1,33 +1,28 @@
-"""Events of answers on the fast path: collected, and emitted in batches.
+"""Events of answers on the fast path: grouped, and emitted together a moment later.
 
-An event and its observers take more time than such an answer, so the answers of 0.2 seconds are
-grouped first: one event for each client and cached response, with the time of each request.
+An event and its observers take more time than such an answer, so requests of one client that got
+the same cached response are one event, with the time of each request.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import msgspec
 
 from proxy.events import AnswerServed, Observer, Timing
-from proxy.web.fast_path import FastProtocol
 from proxy.web.response_cache import CachedResponse
 
-BATCH_INTERVAL = 0.2
-"""Seconds between two batches."""
-MAX_HITS_PER_TURN = 100
-"""Hits that are dealt with in one turn of the event loop: more would delay other answers."""
-
-Hit = tuple[AnswerServed, str, Timing]
-"""The event of the cached response without client and time, the client's address, the time."""
+MAX_DELAY = 0.2
+"""Seconds until the event of an answer is emitted, at most."""
+MAX_HITS = 64
+"""Hits whose events are emitted together: more would delay other answers."""
 
 
 class FastPathEvents:
-    """Collects hits of the response cache; ``running`` emits their events."""
+    """Collects hits of the response cache, and emits their events."""
 
     def __init__(
         self, events: Observer, file_used: Callable[[str], None] = lambda key: None
@@ -35,41 +30,43 @@ class FastPathEvents:
         """``file_used`` gets the key of each stored file that was sent."""
         self._events = events
         self._file_used = file_used
-        self._hits: list[Hit] = []
+        self._count = 0
+        self._groups: dict[tuple[int, str], tuple[CachedResponse, AnswerServed, list[Timing]]] = {}
+        """By the identity of the event of the cached response, and the client's address."""
+        self._timer: asyncio.TimerHandle | None = None
 
-    def hit(self, protocol: FastProtocol, response: CachedResponse, started: float) -> None:
-        """``started``: by ``time.perf_counter``."""
-        timing = (time.time(), (time.perf_counter() - started) * 1000)
-        self._hits.append((response.served, protocol.client, timing))
-        if response.mark.stored_file:
-            self._file_used(response.mark.stored_file)
+    def hit(self, response: CachedResponse, client: str, started: float, ended: float) -> None:
+        """``client``: an address; ``started`` and ``ended``: Unix times in seconds."""
+        served = response.served
+        # The clock may have been set back meanwhile.
+        timing = (ended, (ended - started) * 1000 if ended > started else 0.0)
+        group = self._groups.get((id(served), client))
+        if group is None:
+            self._groups[id(served), client] = (response, served, [timing])
+        else:
+            group[2].append(timing)
+        self._count += 1
+        if self._count == MAX_HITS:
+            self._emit()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(MAX_DELAY, self._time_is_up)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._run())
+        """At the end the events that are left are emitted."""
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            await self._emit_all()
+            self._emit()
+            await asyncio.sleep(0)  # in which the access log writes its lines
 
-    async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(BATCH_INTERVAL)
-            await self._emit_all()
+    def _time_is_up(self) -> None:
+        self._timer = None
+        self._emit()
 
-    async def _emit_all(self) -> None:
-        for _ in range(0, len(self._hits), MAX_HITS_PER_TURN):
-            hits = self._hits[:MAX_HITS_PER_TURN]
-            del self._hits[:MAX_HITS_PER_TURN]  # those left by a cancelled task come at the end
-            self._emit(hits)
-            await asyncio.sleep(0)
-
-    def _emit(self, hits: list[Hit]) -> None:
-        groups: dict[tuple[int, str], tuple[AnswerServed, list[Timing]]] = {}
-        for served, client, timing in hits:
-            groups.setdefault((id(served), client), (served, []))[1].append(timing)
-        for (_, client), (served, timings) in groups.items():
+    def _emit(self) -> None:
+        groups, self._groups, self._count = self._groups, {}, 0
+        for (_, client), (response, served, timings) in groups.items():
+            if response.mark.stored_file:
+                self._file_used(response.mark.stored_file)
             self._events(msgspec.structs.replace(served, client=client, timings=tuple(timings)))

@@ -11,6 +11,7 @@ import importlib
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import accumulate, product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -166,8 +167,11 @@ class Counters:
         """``times``: in seconds."""
         start, bounds = _STARTS[histogram.name, value], histogram.bounds
         row = self._shared.own_row
-        for seconds in times:
-            row[start + bisect_left(bounds, seconds)] += 1
+        if max(times) <= bounds[0]:  # as answers of the fast path are
+            row[start] += len(times)
+        else:
+            for seconds in times:
+                row[start + bisect_left(bounds, seconds)] += 1
         row[start + len(bounds) + 1] += int(sum(times) * 1e6)
 
     def series(self, family: Family) -> Iterator[tuple[Mapping[str, str], int]]:
@@ -184,16 +188,23 @@ class Counters:
         return list(accumulate(counts)), microseconds / 1e6
 
     def _served(self, event: AnswerServed) -> None:
-        status = str(event.status)
-        known = status if status in COUNTED_STATUSES else OTHER_LABEL
-        requests = len(event.timings)
-        self._add(requests, REQUEST_COUNTS, event.kind, event.outcome or NO_LABEL, known)
-        self._add(requests * event.sent, BYTES_SENT, event.kind)
+        row, requests = self._shared.own_row, len(event.timings)
+        counted, sent = _answer_columns(event.kind, event.outcome, event.status)
+        row[counted] += requests
+        row[sent] += requests * event.sent
         times = [milliseconds / 1000 for _, milliseconds in event.timings]
         self.add_times(times, ANSWER_TIMES, event.kind)
 
     def _add(self, number: int, family: Family, *labels: str) -> None:
         self._shared.own_row[_COLUMNS[family.name, *labels]] += number
+
+
+@lru_cache(maxsize=1024)
+def _answer_columns(kind: RequestKind, outcome: Outcome | None, status: int) -> tuple[int, int]:
+    """The columns of an answer: its count, and its bytes."""
+    known = str(status) if str(status) in COUNTED_STATUSES else OTHER_LABEL
+    counted = _COLUMNS[REQUEST_COUNTS.name, kind, outcome or NO_LABEL, known]
+    return counted, _COLUMNS[BYTES_SENT.name, kind]
 
 
 class Metrics:

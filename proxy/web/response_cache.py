@@ -152,15 +152,14 @@ class ResponseCache:
         self._changes: BoundedDict[ProjectName, int] = BoundedDict(MAX_CHANGE_COUNTERS)
         self._changes_of_all = 0
 
-    def find(self, request: bytes) -> CachedResponse | None:
-        """The response to the request, if it may be sent now."""
+    def find(self, request: bytes, now: float) -> CachedResponse | None:
+        """The response to the request, if it may be sent at that Unix time in seconds."""
         if request not in self._responses:
             return None
         self._poll()
         response = self._responses.get(request)
         if response is None:
             return None
-        now = self.clock()
         if now >= response.until and not response.is_usable(now):
             self._drop(request)
             return None

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
+from aiohttp import web
 
 from proxy.errors import Denied
 from proxy.events import AnswerServed, Event, Outcome, RequestKind
-from proxy.web.fast_path_events import FastPathEvents
+from proxy.model import ProjectName
+from proxy.web.fast_path_events import MAX_HITS, FastPathEvents
+from proxy.web.response_cache import Cacheable, CachedResponse
 from tests.support.fake_index import FakeIndex
 from tests.support.site import serving
 
+FOO = ProjectName("foo")
+SERVED = AnswerServed(
+    client="-", method="GET", path="/simple/foo/", kind=RequestKind.PAGE, status=200
+)
 SDIST = "foo-1.0.tar.gz"
 HEADERS = {"User-Agent": "pip/26.3", "X-Forwarded-For": "203.0.113.9"}
 
@@ -41,6 +50,38 @@ async def test_both_paths_send_the_same_event(stock: FakeIndex) -> None:
     assert (parsed.status, parsed.outcome, parsed.sent) == (200, Outcome.HIT, 5)
     assert (len(parsed.timings), len(cached.timings)) == (1, 2)
     assert msgspec.structs.replace(cached, cached=False, timings=parsed.timings) == parsed
+
+
+async def test_events_of_the_fast_path_come_when_there_are_many_or_a_moment_later(
+    stock: FakeIndex,
+) -> None:
+    digest = stock.add("foo", SDIST, b"bytes").address_digest
+    path, heard = f"/files/foo/{digest}/{SDIST}", Heard()
+    fast = FastPathEvents(heard)
+    async with serving(stock, fast=True, on_hit=fast.hit) as site:
+        for _ in range(1 + MAX_HITS + 1):
+            await site.get(path)
+        async with asyncio.timeout(20):
+            while sum(len(event.timings) for event in heard.served) < MAX_HITS + 1:
+                await asyncio.sleep(0.01)
+    assert max(len(event.timings) for event in heard.served) <= MAX_HITS
+
+
+async def test_answers_of_different_clients_are_different_events() -> None:
+    heard = Heard()
+    fast = FastPathEvents(heard)
+    response = CachedResponse(
+        web.Response(body=b"page"), Cacheable("main", FOO, Outcome.HIT, 0), SERVED
+    )
+    async with fast.running():
+        for client, started in (("192.0.2.1", 1.0), ("192.0.2.2", 2.0), ("192.0.2.1", 3.0)):
+            fast.hit(response, client, started, started + 0.5)
+        fast.hit(response, "192.0.2.3", 5.0, 4.0)  # the clock was set back
+    assert {event.client: event.timings for event in heard.served} == {
+        "192.0.2.1": ((1.5, 500.0), (3.5, 500.0)),
+        "192.0.2.2": ((2.5, 500.0),),
+        "192.0.2.3": ((4.0, 0.0),),
+    }
 
 
 @pytest.mark.parametrize("path", ["/simple/foo/", f"/files/foo/{'0' * 64}/{SDIST}"])

@@ -44,6 +44,7 @@ FORMS = (
     f"Accept: {JSON}\r\nCache-Control: no-cache\r\n",
 )
 FOO = ProjectName("foo")
+NOW = 1000.0
 SERVED = AnswerServed(
     client="-", method="GET", path="/simple/foo/", kind=RequestKind.PAGE, status=200
 )
@@ -94,7 +95,7 @@ class World:
         self.proxy: Proxy
         self.port = 0
 
-    def hit(self, _: object, response: CachedResponse, started: float) -> None:
+    def hit(self, response: CachedResponse, client: str, started: float, ended: float) -> None:
         self.hits += 1
         self.outcomes.append(response.served.outcome)
 
@@ -370,7 +371,7 @@ async def test_an_answer_whose_page_changed_while_it_was_made_is_not_kept() -> N
         if changed:
             stock.describe("foo", status=ProjectStatus("archived"))
         cache.keep(b"request", answer, SERVED)
-        assert (cache.find(b"request") is None) is changed
+        assert (cache.find(b"request", NOW) is None) is changed
 
 
 def marked(cache: ResponseCache, **more: Any) -> web.Response:
@@ -380,25 +381,25 @@ def marked(cache: ResponseCache, **more: Any) -> web.Response:
 
 
 def revalidated(fresh_until: float, source: str = "upstream") -> PageRevalidated:
-    return PageRevalidated(FOO, source, fresh_until, fresh_until, 1000.0)
+    return PageRevalidated(FOO, source, fresh_until, fresh_until, NOW)
 
 
 def test_revalidating_a_page_renews_answers_from_that_page_only() -> None:
-    cache = ResponseCache(clock=lambda: 1000.0)
+    cache = ResponseCache(clock=lambda: NOW)
     cache.keep(b"x", marked(cache, times=revalidated(1060)), SERVED)
-    found = cache.find(b"x")
+    found = cache.find(b"x", NOW)
     assert found
     for source, left in (("another", 60), ("upstream", 600)):
         cache.observe(revalidated(1600, source))
-        assert f"max-age={left}".encode() in found.head(1000.0)
+        assert f"max-age={left}".encode() in found.head(NOW)
 
 
 def test_times_that_changed_while_an_answer_was_made_are_not_forgotten() -> None:
-    cache = ResponseCache(clock=lambda: 1000.0)
+    cache = ResponseCache(clock=lambda: NOW)
     answer = marked(cache, times=revalidated(1600))
     cache.observe(revalidated(1000))
     cache.keep(b"x", answer, SERVED)
-    assert cache.find(b"x") is None
+    assert cache.find(b"x", NOW) is None
 
 
 def keep(cache: ResponseCache, request: bytes, project: ProjectName = FOO) -> None:
@@ -412,22 +413,22 @@ def test_the_oldest_responses_go_when_the_budget_of_bytes_is_spent() -> None:
     cache = ResponseCache(budget=30)
     for request in (b"1", b"2", b"3"):
         keep(cache, request)
-    assert [bool(cache.find(request)) for request in (b"1", b"2", b"3")] == [False, True, True]
+    assert [bool(cache.find(request, NOW)) for request in (b"1", b"2", b"3")] == [False, True, True]
     keep(cache, b"2")  # the same request again takes no more room
-    assert [bool(cache.find(request)) for request in (b"2", b"3")] == [True, True]
+    assert [bool(cache.find(request, NOW)) for request in (b"2", b"3")] == [True, True]
 
 
 def test_the_oldest_responses_go_when_there_are_too_many() -> None:
     cache = ResponseCache(entries=2)
     for request in (b"1", b"2", b"3"):
         keep(cache, request)
-    assert [bool(cache.find(request)) for request in (b"1", b"2", b"3")] == [False, True, True]
+    assert [bool(cache.find(request, NOW)) for request in (b"1", b"2", b"3")] == [False, True, True]
 
 
 def test_a_response_larger_than_the_budget_is_not_kept() -> None:
     cache = ResponseCache(budget=11)
     keep(cache, b"1")
-    assert cache.find(b"1") is None
+    assert cache.find(b"1", NOW) is None
 
 
 def test_when_any_page_may_have_changed_every_response_goes_and_room_is_free_again() -> None:
@@ -437,15 +438,15 @@ def test_when_any_page_may_have_changed_every_response_goes_and_room_is_free_aga
     keep(cache, b"1")
     keep(cache, b"2", bar)
     cache.observe(PageChanged(None))
-    assert (cache.find(b"1"), cache.find(b"2")) == (None, None)
+    assert (cache.find(b"1", NOW), cache.find(b"2", NOW)) == (None, None)
     cache.keep(b"3", answer, SERVED)  # was being made when the pages changed
-    assert cache.find(b"3") is None
+    assert cache.find(b"3", NOW) is None
     keep(cache, b"1")
     keep(cache, b"2", bar)
-    assert cache.find(b"1")
-    assert cache.find(b"2")
+    assert cache.find(b"1", NOW)
+    assert cache.find(b"2", NOW)
     cache.observe(PageChanged(bar))
-    assert (bool(cache.find(b"1")), cache.find(b"2")) == (True, None)
+    assert (bool(cache.find(b"1", NOW)), cache.find(b"2", NOW)) == (True, None)
 
 
 class Fetching(FakeIndex):
