@@ -24,6 +24,7 @@ COMMANDS = {
     "check": "Check the settings, and show the values in force.",
     "cache": "Inspect, verify or purge the cache.",
     "export": "Write a static index that any web server can serve.",
+    "mirror": "Fetch what a build needs, and write it as a static index.",
     "bundle": "Move a cache to a machine without a network.",
 }
 

@@ -18,36 +18,34 @@ from proxy.cli.source_options import (
     source_options,
     take_source_options,
 )
-from proxy.composition import Proxy, cache_folder, open_proxy, resolve_tree
-from proxy.config import LocalTable, Settings, load_settings
-from proxy.errors import ConfigurationError, how_to_add
+from proxy.cli.tree_options import (
+    check_place,
+    print_export,
+    read_tree_options,
+    take_tree_options,
+    tree_options,
+    writing_to,
+)
+from proxy.composition import Proxy, open_proxy
+from proxy.config import Settings, load_settings
+from proxy.errors import ConfigurationError
 from proxy.export import (
-    LOGO_SUFFIXES,
     ExportOptions,
     ExportResult,
     ExportSelection,
-    Placement,
-    Site,
     Tree,
-    can_render,
     export,
-    flat_links,
-    listed_links,
     open_directory,
     parse_base_url,
     read_file_list,
-    read_logo,
     select_distributions,
-    tree_links,
 )
 from proxy.indexes import Fallthrough, Index
 from proxy.model import normalize
 from proxy.requirements import needed_files
-from proxy.runtime import count_text
 from proxy.warm import choose_display
 
 _FILE_OR_DASH = click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True)
-_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -78,35 +76,10 @@ _FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     " with filename, hash, size, requires-python, upload-time, yanked, core-metadata, url."
     ' "-": standard input.',
 )
-@click.option(
-    "--base-url",
-    metavar="URL",
-    help="Pages link to URL/FILENAME, and no file is written. With --link, files are written to"
-    " DIR/files, to be moved to URL.",
-)
-@click.option(
-    "--link",
-    type=click.Choice([how.value for how in Placement]),
-    help="How to put files into DIR. Default: hard links, or copies if links are not possible.",
-)
-@click.option(
-    "--title", default="Package index", help="Title of HTML pages. Default: Package index."
-)
-@click.option(
-    "--logo",
-    type=_FILE,
-    metavar="FILE",
-    help=f"Image at the top of HTML pages, up to 1 MiB: {', '.join(LOGO_SUFFIXES)}.",
-)
-@click.option("--verify", is_flag=True, help="Hash also the files that already are in DIR.")
+@tree_options
 @settings_options
 def command(
     folder: Path,
-    base_url: str | None,
-    link: str | None,
-    title: str,
-    logo: Path | None,
-    verify: bool,
     config: Path | None,
     everything: bool,
     local: bool,
@@ -126,43 +99,23 @@ def command(
     names = Path("/dev/stdin") if names == Path("-") else names
     asked = ExportRequest(everything, local, bare, names, projects, take_source_options(flags))
     asked.check()
-    if names and link:
+    tree_flags = take_tree_options(flags)
+    if names and tree_flags["link"]:
         raise click.UsageError("--link cannot be used with --names: the files are stored elsewhere")
     settings = load_settings(flags, config).settings
-    check_place(folder, settings, asked)
-    site = read_logo(title, logo) if logo else Site(title)
-    base = None if base_url is None else parse_base_url(base_url)
-    tree = Tree(folder.absolute(), verify=verify)
-    try:
-        done = asyncio.run(_export(tree, _form(base, link, site, names), settings, asked, base))
-    except OSError as error:
-        where = error.filename2 or error.filename  # the destination of a copy
-        raise click.ClickException(f"{where}: {error.strerror}") from error
-    _report(folder, done)
-
-
-def _form(base: str | None, link: str | None, site: Site, names: Path | None) -> ExportOptions:
-    how = Placement(link) if link else None if base or names else Placement.HARD
-    if names:
-        return ExportOptions(how, listed_links, site)
-    return ExportOptions(how, flat_links(base) if base and how is None else tree_links(base), site)
+    check_place(folder, settings, {f"the directory {bare}": bare} if bare else {})
+    options = read_tree_options(**tree_flags, listed=names is not None)
+    base = None if tree_flags["base_url"] is None else parse_base_url(tree_flags["base_url"])
+    with writing_to(folder, verify=tree_flags["verify"]) as tree:
+        done = asyncio.run(_export(tree, options, settings, asked, base))
+    print_export(folder, done)
 
 
 async def _export(
-    tree: Tree, form: ExportOptions, settings: Settings, asked: ExportRequest, base: str | None
+    tree: Tree, options: ExportOptions, settings: Settings, asked: ExportRequest, base: str | None
 ) -> ExportResult:
     async with opened(asked, settings, base) as source:
-        return await export(source.index, tree, form, source.selection)
-
-
-def _report(folder: Path, done: ExportResult) -> None:
-    changes = done.changes
-    files, projects = count_text(done.files, "distribution"), count_text(done.projects, "project")
-    click.echo(f"{folder}: {files} of {projects}")
-    written = count_text(changes.written, "file")
-    click.echo(f"{written} written, {changes.unchanged} unchanged, {changes.removed} removed")
-    if not can_render():
-        click.echo(f"descriptions are plain text; to render them, {how_to_add('export')}")
+        return await export(source.index, tree, options, source.selection)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,17 +170,6 @@ async def opened(
             index = _private(proxy) if asked.local else proxy.index
             selection = await _selection(index, asked) if by_name else None
             yield Opened(index, selection)
-
-
-def check_place(folder: Path, settings: Settings, asked: ExportRequest) -> None:
-    """Raises ``ConfigurationError`` if the tree would be inside one of its sources."""
-    tables = (node.table for node in resolve_tree(settings).leaves)
-    taken = {"the cache": cache_folder(settings)}
-    taken |= {f"the directory {t.path}": t.path for t in tables if isinstance(t, LocalTable)}
-    taken |= {f"the directory {asked.bare}": asked.bare} if asked.bare else {}
-    for what, path in taken.items():
-        if folder.resolve().is_relative_to(path.resolve()):
-            raise ConfigurationError("DIR", f"{folder} is inside {what}", "name another directory")
 
 
 def _private(proxy: Proxy) -> Index:

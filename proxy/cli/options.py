@@ -17,6 +17,11 @@ _SHARED = (
         metavar="FILE",
         help="Read settings from this TOML file.",
     ),
+    click.option(
+        "--index",
+        metavar="NAME",
+        help="Which of [indexes] to use. Default: the one that the setting index names.",
+    ),
     click.option("--upstream", metavar="URL", help="Address of the upstream index. Default: PyPI."),
     click.option(
         "--packages",

@@ -66,7 +66,7 @@ def command(
     except KeyboardInterrupt:
         click.echo("interrupted; run the command again to continue", err=True)
         raise SystemExit(130) from None
-    _print_report(report, file_filter, quiet=quiet, as_json=as_json)
+    print_report(report, file_filter, quiet=quiet, as_json=as_json)
     raise SystemExit(0 if report.complete else 1)
 
 
@@ -95,8 +95,8 @@ def _url(text: str) -> HttpUrl:
         ) from None
 
 
-def _print_report(
-    report: WarmReport, file_filter: FileFilter, *, quiet: bool, as_json: bool
+def print_report(
+    report: WarmReport, file_filter: FileFilter, *, quiet: bool, as_json: bool = False
 ) -> None:
     needs = report.needs
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from proxy.warm.fetch import (
     find_missing,
     record_metadata,
 )
+from proxy.warm.keep.run import RevalidatingIndex
 from proxy.warm.progress import Display
 
 REMOTE_CACHE_SIZE = ByteSize(64 * 2**20)
@@ -57,16 +59,21 @@ async def warm(
     display: Display,
     *,
     jobs: int = DEFAULT_JOBS,
+    revalidate: bool = False,
 ) -> WarmReport:
     """Fetch everything that is wanted into the cache of these settings.
 
-    Files in the cache are not fetched again. Raises ``ConfigurationError``.
+    Files in the cache are not fetched again. ``revalidate``: upstream has to confirm each page,
+    also a fresh one. Raises ``ConfigurationError``.
     """
     # A short grace period: what has arrived is stored, and the next run continues.
     overrides = {"soft_deadline": settings.page_timeout, "speculate": "off", "shutdown_grace": 5.0}
     patient = settings.model_copy(update=overrides)
     async with open_proxy(patient) as proxy:
-        report = await _fetched(proxy, wanted, file_filter, display, jobs)
+        index = RevalidatingIndex(proxy.index, time.time(), max_requests=jobs)
+        used = index if revalidate else proxy.index
+        report = await _fetched(proxy, used, wanted, file_filter, display, jobs)
+        report = replace(report, missing=(*report.missing, *index.unconfirmed_pages()))
     offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
     failed = {each.line for each in report.missing}
     rest = [need for need in report.needs.files if need.line not in failed]
@@ -104,7 +111,7 @@ async def warm_remote(
     """
     with TemporaryDirectory(prefix="waystation-", ignore_cleanup_errors=True) as folder:
         async with open_proxy(_through(settings, url, Path(folder))) as proxy:
-            return await _fetched(proxy, wanted, file_filter, display, jobs)
+            return await _fetched(proxy, proxy.index, wanted, file_filter, display, jobs)
 
 
 def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
@@ -136,14 +143,19 @@ def _through(settings: Settings, url: HttpUrl, folder: Path) -> Settings:
 
 
 async def _fetched(
-    proxy: Proxy, wanted: SourceRequirements, file_filter: FileFilter, display: Display, jobs: int
+    proxy: Proxy,
+    index: Index,
+    wanted: SourceRequirements,
+    file_filter: FileFilter,
+    display: Display,
+    jobs: int,
 ) -> WarmReport:
     fetched_files = FetchedFiles()
     proxy.events.subscribe(fetched_files)
     needs = await needed_files(
-        proxy.index, wanted, file_filter, keep_going=True, jobs=jobs, say=display.say
+        index, wanted, file_filter, keep_going=True, jobs=jobs, say=display.say
     )
-    failed = await fetch_files(proxy.index, proxy.cache.store, needs.files, display, jobs)
+    failed = await fetch_files(index, proxy.cache.store, needs.files, display, jobs)
     missing = {each.line: each for each in (*failed, *needs.missing)}
     fetched = [
         need

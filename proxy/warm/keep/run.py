@@ -78,6 +78,9 @@ class RevalidatingIndex:
     def name(self) -> str:
         return self._index.name
 
+    def unconfirmed_pages(self) -> tuple[Missing, ...]:
+        return tuple(Missing(project, UNCONFIRMED) for project in sorted(self.unconfirmed))
+
     async def projects(self) -> Set[ProjectName]:
         return await self._index.projects()
 
@@ -192,7 +195,7 @@ class KeepRunner:
         needs = keep.select(found)
         new = await self._new_distributions(index, needs)
         if self.is_dry_run:
-            return KeepResult(keep, needs, new, (*needs.missing, *_unconfirmed(index)))
+            return KeepResult(keep, needs, new, (*needs.missing, *index.unconfirmed_pages()))
         return await self._fetch(keep, index, needs, new, started)
 
     async def _new_distributions(
@@ -230,7 +233,7 @@ class KeepRunner:
         unlisted = {each.key for each in kept if not each.listed}
         await cache.pins.put(keep.owner, (unlisted | set(cached.values())) - {""})
         await record_metadata(self.proxy, self.origins, cached)
-        missing = (*needs.missing, *failed, *not_stored, *_unconfirmed(index))
+        missing = (*needs.missing, *failed, *not_stored, *index.unconfirmed_pages())
         fetched = tuple(need for need in new if need in cached)
         return KeepResult(keep, needs, fetched, missing, tuple(changes), KeepState(started, kept))
 
@@ -293,7 +296,3 @@ def _key(need: NeededFile) -> FileKey:
 def _digests(needs: Iterable[NeededFile]) -> set[str]:
     """The sha256 digests of the distributions whose page names one."""
     return {need.digest for need in needs if is_distribution(need) and "-" not in need.digest}
-
-
-def _unconfirmed(index: RevalidatingIndex) -> tuple[Missing, ...]:
-    return tuple(Missing(project, UNCONFIRMED) for project in sorted(index.unconfirmed))
