@@ -147,7 +147,7 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     """PEP 700; every file belongs to one of them."""
     status: ProjectStatus | None = None
     source: str = ""
-    """The name of the index that answered, for people and logs."""
+    """The name of the index that answered; see ``sources_of``."""
     fresh_until: float | None = None
     """Unix time in seconds until which the page is fresh, so that it may be answered without the
     index; None: until the index announces ``PageChanged``. In the past for a stale page."""
@@ -200,6 +200,11 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
         names = "/".join((self.version, *(file.filename for file in kept)))
         version = hashlib.sha256(names.encode()).hexdigest()
         return msgspec.structs.replace(self, files=kept, version=version)
+
+
+def sources_of(page: ProjectPage) -> list[str]:
+    """The names of the indexes that answered: several for a merged page."""
+    return page.source.split("+")
 
 
 def with_distributions(filename: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
 from proxy.config.policy_tables import POLICY_TABLES, ExemptTable
 from proxy.config.settings import Settings
+from proxy.config.upstream_settings import UpstreamSettings
 from proxy.errors import ConfigurationError
 
 EXAMPLE = Path(__file__).parent.parent / "settings.example.toml"
@@ -51,7 +52,8 @@ def test_the_example_mentions_every_key_of_an_index(table: type[Any]) -> None:
     given = uncommented(INDEXES) | uncommented(POLICIES)
     kind = table.model_fields["kind"].annotation.__args__[0]
     shown = next(each for each in given["indexes"].values() if each["kind"] == kind)
-    assert set(shown) == set(table.model_fields)
+    inherited = set(UpstreamSettings.model_fields) & set(table.model_fields)
+    assert set(shown) == set(table.model_fields) - inherited
     assert load_settings(given).settings.indexes
 
 
@@ -75,6 +77,11 @@ def test_the_example_mentions_every_key_of_an_exemption() -> None:
     (row,) = given["exempt"]
     assert set(row) == set(ExemptTable.model_fields)
     assert load_settings(given | uncommented(POLICIES)).settings.exempt[0].until
+
+
+def test_the_example_names_every_setting_that_an_upstream_may_have_of_its_own() -> None:
+    listed = TEXT.split("that are explained below: ")[1].split(".")[0]
+    assert listed.replace("#", "").replace(",", "").split() == list(UpstreamSettings.model_fields)
 
 
 def test_the_example_mentions_every_key_of_a_keep_table() -> None:

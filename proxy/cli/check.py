@@ -121,7 +121,7 @@ async def upstreams(settings: Settings, tree: IndexTree) -> AsyncIterator[Attemp
         if isinstance(table, MirrorTable) and not settings.offline:
             shown = without_credentials(upstream_url(table))
             url = shown if shown.endswith("/") else f"{shown}/"
-            async with open_upstream(name, table, settings) as transport:
+            async with open_upstream(name, table, settings.of_index(table)) as transport:
                 problem = await probe(transport, url)
             yield Attempt(f"{'' if name == 'upstream' else 'upstream '}{name} {shown}", problem)
 

@@ -97,8 +97,7 @@ async def _sync(
     settings: Settings, changes: Path | None, jobs: int, quiet: bool, dry: bool
 ) -> list[KeepResult]:
     keeps = keep_tables(settings)
-    overrides = {"soft_deadline": settings.page_timeout, "speculate": "off"}
-    patient = settings.model_copy(update=overrides)
+    patient = settings.everywhere(soft_deadline=settings.page_timeout, speculate="off")
     async with AsyncExitStack() as stack:
         proxy = await stack.enter_async_context(open_proxy(patient))
         other = await stack.enter_async_context(temporary_cache(patient)) if dry else None

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from pydantic import HttpUrl
 
 from proxy.config import IndexTable, LocalTable, MirrorTable
 from proxy.errors import ConfigurationError
 from proxy.upstream import Addresses
-
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-RESERVED_NAMES = frozenset(
-    ("simple", "files", "packages", "metrics", "healthz", "readyz", "legacy", "static")
-)
-"""First segments of paths that mean something else."""
 
 
 class DefaultDirectory(LocalTable):
@@ -25,23 +18,6 @@ class DefaultDirectory(LocalTable):
     def is_missing(self) -> bool:
         """Whether it does not exist so far; a dangling link exists, and cannot be read."""
         return self.path.is_file() or not os.path.lexists(self.path)
-
-
-def name_problems(names: Iterable[str], prefix: str) -> Iterator[ConfigurationError]:
-    """A name is the first segment of addresses: it has to differ from all others."""
-    under_prefix = prefix.strip("/").partition("/")[0]
-    for name in names:
-        key = f"indexes.{name}"
-        if not NAME.fullmatch(name):
-            problem = f"{name!r} cannot be a part of an address as it is"
-            remedy = 'use small letters, digits and "-", at most 63, beginning with none of "-"'
-            yield ConfigurationError(key, problem, remedy)
-        elif name in RESERVED_NAMES:
-            problem = f"/{name}/ has another meaning in addresses"
-            yield ConfigurationError(key, problem, "choose another name")
-        elif name == under_prefix:
-            problem = f"/{name}/ is also the beginning of the prefix, {prefix}"
-            yield ConfigurationError(key, problem, "choose another name, or another prefix")
 
 
 def table_problems(name: str, table: IndexTable, *, short: bool) -> Iterator[ConfigurationError]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.composition.index_checks import DefaultDirectory, name_problems, table_problems
+from proxy.composition.index_checks import DefaultDirectory, table_problems
 from proxy.config import (
     SHORT_COOLDOWN,
     FallthroughTable,
@@ -74,7 +74,6 @@ def resolve_tree(settings: Settings) -> IndexTree:
     tables = settings.indexes or _expanded(settings)
     resolver = _Resolver(tables, short=short)
     resolver.problems += _misplaced(settings)
-    resolver.problems += () if short else name_problems(tables, settings.prefix)
     root = resolver.node(settings.index, "index")
     for name in tables:
         resolver.node(name, f"indexes.{name}")

@@ -15,7 +15,7 @@ from urllib.request import getproxies
 from proxy.composition.cache import Cache
 from proxy.composition.index_checks import upstream_url
 from proxy.composition.index_tree import resolve_tree
-from proxy.config import MirrorTable, Settings
+from proxy.config import MirrorTable, Settings, UpstreamSettings
 from proxy.events import Observer
 from proxy.indexes import (
     DigestHistory,
@@ -56,8 +56,9 @@ async def open_mirror(
     clock: Callable[[], float],
     traffic: InFlight | None = None,
 ) -> AsyncIterator[Mirror]:
-    """At the end running downloads get ``shutdown_grace`` seconds. ``traffic`` counts requests.
+    """``settings``: those in force for the index, as in ``Settings.of_index``.
 
+    At the end running downloads get ``shutdown_grace`` seconds. ``traffic`` counts requests.
     Raises ``ConfigurationError``.
     """
     url, credentials = address(table, settings)
@@ -118,6 +119,20 @@ def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | 
         user=table.username,
         password=table.password.get_secret_value() if table.password else None,
         netrc=_netrc() if settings.netrc else None,
+    )
+
+
+def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
+    """What decides how a mirror works: two indexes for which it is equal share one mirror.
+
+    Not the rules, which are applied outside of it.
+    """
+    inherited = (getattr(settings, name) for name in UpstreamSettings.model_fields)
+    return (
+        *address(table, settings),
+        table.file_hosts,
+        table.missing_statuses,
+        *inherited,
     )
 
 
@@ -220,6 +235,6 @@ def mirrored(settings: Settings) -> dict[str, UpstreamOrigin]:
     found = {}
     for leaf in resolve_tree(settings).leaves:
         if isinstance(leaf.table, MirrorTable):
-            url, credentials = address(leaf.table, settings)
+            url, credentials = address(leaf.table, settings.of_index(leaf.table))
             found[leaf.name] = UpstreamOrigin(url, fingerprint(url, credentials))
     return found

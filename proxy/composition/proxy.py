@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
-from proxy.composition.mirror import open_mirror
+from proxy.composition.mirror import open_mirror, same_upstream
 from proxy.composition.policies import Epoch, Knowledge, build_policies
 from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ProxyError
@@ -24,7 +24,7 @@ from proxy.events import Events, PageChanged, UpstreamAsked
 from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Mirror
 from proxy.model import ProjectName
 from proxy.policies import Policy, Reserved, Withheld
-from proxy.prefetch import Prefetching, WorkerMarks, open_prefetchers
+from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
 from proxy.upstream import InFlight
@@ -122,7 +122,8 @@ async def open_proxy(
             await builder.build(node)
         _warn_of_withheld(cache.claims)
         stack.push_async_callback(proxy.close)
-        if settings.speculate != "off" and not settings.offline:
+        limits = _prefetch_limits(tree, settings)
+        if limits and not settings.offline:
             proxy.prefetching = await stack.enter_async_context(
                 open_prefetchers(
                     dict.fromkeys(proxy.served.values()),
@@ -130,7 +131,7 @@ async def open_proxy(
                     proxy.events,
                     lambda: proxy.traffic.under_way,
                     connections=settings.upstream_connections,
-                    files=settings.speculate == "files",
+                    limits=limits,
                     marks=marks,
                     clock=clock,
                 )
@@ -138,6 +139,21 @@ async def open_proxy(
         watcher = asyncio.create_task(_watch_others(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
+
+
+def _prefetch_limits(tree: IndexTree, settings: Settings) -> PrefetchLimits | None:
+    """None if nothing is prefetched from any mirror."""
+    levels = {
+        leaf.name: settings.of_index(leaf.table).speculate
+        for leaf in tree.leaves
+        if isinstance(leaf.table, MirrorTable)
+    }
+    if all(level == "off" for level in levels.values()):
+        return None
+    return PrefetchLimits(
+        frozenset(name for name, level in levels.items() if level == "off"),
+        frozenset(name for name, level in levels.items() if level == "metadata"),
+    )
 
 
 async def _watch_others(proxy: Proxy) -> None:
@@ -184,13 +200,14 @@ class _Builder:
         self._stack = stack
         self._clock = clock
         self._knowledge = Knowledge(proxy.epoch, clock)
+        self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
 
     async def build(self, node: IndexNode) -> Index:
         """The index of that name; a name that occurs twice in the tree is one index."""
         built = self._proxy.indexes
         if node.name not in built:
             index, policies = await self._open(node), self._policies(node.table)
-            built[node.name] = self._guarded(index, policies) if policies else index
+            built[node.name] = self._guarded(node.name, index, policies) if policies else index
         return built[node.name]
 
     async def _open(self, node: IndexNode) -> Index:
@@ -202,9 +219,9 @@ class _Builder:
         assert isinstance(table, FallthroughTable)
         return Fallthrough(node.name, [await self.build(child) for child in node.children])
 
-    def _guarded(self, index: Index, policies: list[Policy]) -> Guarded:
-        knowledge = self._knowledge
-        return Guarded(index, policies, self._clock, knowledge.epoch, knowledge.parsed_pages)
+    def _guarded(self, name: str, index: Index, policies: list[Policy]) -> Guarded:
+        known = self._knowledge
+        return Guarded(index, policies, self._clock, known.epoch, known.parsed_pages, name)
 
     def _policies(self, table: IndexTable) -> list[Policy]:
         """The policies of an index, those first that keep private names from an upstream."""
@@ -233,16 +250,23 @@ class _Builder:
         return directory
 
     async def _mirror(self, name: str, table: MirrorTable) -> Mirror:
+        """Indexes of one upstream share a mirror, unless its settings differ."""
+        settings = self._settings.of_index(table)
+        key = same_upstream(table, settings)
+        for known, mirror in self._mirrors:
+            if known == key:
+                return mirror
         mirror = await self._stack.enter_async_context(
             open_mirror(
                 name,
                 table,
-                self._settings,
+                settings,
                 self._proxy.cache,
                 self._proxy.events,
                 self._clock,
                 self._proxy.traffic,
             )
         )
+        self._mirrors.append((key, mirror))
         self._proxy.mirrors.append(mirror)
         return mirror

@@ -17,6 +17,7 @@ from proxy.config.policy_tables import (
     StatusTable,
 )
 from proxy.config.settings import SHORT_COOLDOWN, Settings
+from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import age_seconds
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PolicyTable",
     "Settings",
     "StatusTable",
+    "UpstreamSettings",
     "age_seconds",
     "load_settings",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
 
-from proxy.config.policy_checks import policy_problems
+from proxy.config.consistency import consistency_problems
+from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.settings import VARIABLE_PREFIX, Settings
 from proxy.config.validation_errors import explain_errors, unknown_setting
 from proxy.errors import ConfigurationError, refuse
@@ -24,6 +25,12 @@ CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
 _PATH_SETTINGS = [
     name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)
 ]
+_INDEX_PATHS = {
+    name
+    for table in INDEX_TABLES.values()
+    for name, field in table.model_fields.items()
+    if "Path" in str(field.annotation)
+}
 _PATH_ENDINGS = (".txt", ".in", ".toml", ".lock", ".json", ".jsonl", ".log")
 
 Problems = list[ConfigurationError]
@@ -61,7 +68,7 @@ def load_settings(
         values |= given  # a table replaces the table of an earlier source: tables are not merged
         origins |= dict.fromkeys(given, origin)
     settings = _validate(values, origins, problems)
-    problems += _check_together(settings, values)
+    problems += consistency_problems(settings, values)
     try:
         check(settings)
     except ConfigurationError as error:
@@ -133,9 +140,10 @@ def _below(folder: Path, value: Any) -> Any:
 
 
 def _index_table(table: Any, folder: Path) -> Any:
-    if isinstance(table, dict) and "path" in table:
-        return table | {"path": _below(folder, table["path"])}
-    return table
+    if not isinstance(table, dict):
+        return table
+    paths = table.keys() & _INDEX_PATHS
+    return table | {name: _below(folder, table[name]) for name in paths}
 
 
 def _keep_table(table: Any, folder: Path) -> Any:
@@ -200,28 +208,3 @@ def _read_environment(problems: Problems) -> dict[str, Any]:
     values = environment()
     problems += environment.problems
     return values
-
-
-REQUIRED_TOGETHER = {
-    "tls_certificate": "tls_key",
-    "tls_key": "tls_certificate",
-    "client_key": "client_certificate",
-    "upstream_username": "upstream_password",
-    "upstream_password": "upstream_username",
-}
-FILE_SETTINGS = ("tls_certificate", "tls_key", "ca_bundle", "client_certificate", "client_key")
-
-
-def _check_together(settings: Settings, given: Mapping[str, Any]) -> Iterator[ConfigurationError]:
-    """Check settings that depend on each other, and files that settings name."""
-    for one, other in REQUIRED_TOGETHER.items():
-        if getattr(settings, one) is not None and given.get(other) is None:
-            yield ConfigurationError(one, f"it is set but {other} is not", f"set {other} too")
-    files = [(name, getattr(settings, name)) for name in FILE_SETTINGS]
-    for name, path in [*files, *(("trusted_keys", path) for path in settings.trusted_keys)]:
-        if path is not None and not path.is_file():
-            yield ConfigurationError(name, f"there is no file {path}", "name a file that exists")
-    yield from policy_problems(settings, given.get("policies"))
-    if settings.page_ttl_min > settings.page_ttl:
-        problem = f"{settings.page_ttl_min:g} is greater than page_ttl, {settings.page_ttl:g}"
-        yield ConfigurationError("page_ttl_min", problem, "set at most page_ttl")

@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     ByteSize,
     Field,
     HttpUrl,
     SecretStr,
-    UrlConstraints,
     field_validator,
 )
 from pydantic_settings import (
@@ -22,17 +21,23 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from proxy.config.index_tables import IndexTable
+from proxy.config.index_tables import IndexTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.policy_tables import AnyPolicyTable, CooldownTable, ExemptTable
+from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import (
     DAY,
     Age,
     ClientErrorStatus,
     Count,
+    OnChangedFile,
+    PlainHttpUrl,
     PositiveSeconds,
+    Retries,
     Seconds,
+    Speculation,
     UserPath,
+    VanishedFiles,
 )
 from proxy.policies import Reserved
 
@@ -93,8 +98,8 @@ class Settings(BaseSettings):
     stale_while_revalidate: Seconds = 600.0
     stale_if_error: Seconds = 7 * DAY
     soft_deadline: PositiveSeconds = 3.0
-    on_changed_file: Literal["refuse", "warn", "accept"] = "refuse"
-    vanished_files: Literal["hide", "show"] = "hide"
+    on_changed_file: OnChangedFile = "refuse"
+    vanished_files: VanishedFiles = "hide"
 
     # What is kept in the cache
     keep: Annotated[list[KeepTable], ForceDecode] = []
@@ -107,16 +112,16 @@ class Settings(BaseSettings):
 
     # Connections to upstream
     netrc: bool = True
-    outgoing_proxy: Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])] | None = None
+    outgoing_proxy: PlainHttpUrl | None = None
     ca_bundle: UserPath | None = None
     client_certificate: UserPath | None = None
     client_key: UserPath | None = None
     connect_timeout: PositiveSeconds = 10.0
     read_timeout: PositiveSeconds = 60.0
     page_timeout: PositiveSeconds = 30.0
-    retries: Annotated[int, Field(ge=0, le=10)] = 2
+    retries: Retries = 2
     upstream_connections: Count = 64
-    speculate: Literal["off", "metadata", "files"] = "files"
+    speculate: Speculation = "files"
     max_file_size: ByteSize = ByteSize(5 * 2**30)
     max_page_size: ByteSize = ByteSize(64 * 2**20)
 
@@ -152,6 +157,22 @@ class Settings(BaseSettings):
         if self.cooldown is None:
             return self.policies
         return {SHORT_COOLDOWN: CooldownTable(kind="cooldown", age=self.cooldown), **self.policies}
+
+    def of_index(self, table: IndexTable) -> Settings:
+        """The settings that are in force for an index: its table sets some, and inherits the rest.
+
+        Raises nothing: the values of a table are checked already.
+        """
+        return self.model_copy(update=table.upstream_settings) if table.upstream_settings else self
+
+    def everywhere(self, **values: Any) -> Settings:
+        """These settings with other values for some, which no table of an index overrides."""
+        cleared = dict.fromkeys(values.keys() & UpstreamSettings.model_fields.keys())
+        indexes = {
+            name: table.model_copy(update=cleared) if isinstance(table, MirrorTable) else table
+            for name, table in self.indexes.items()
+        }
+        return self.model_copy(update={**values, "indexes": indexes})
 
     @classmethod
     def settings_customise_sources(

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
+from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
 from proxy.config.policy_tables import POLICY_TABLES, ExemptTable
 from proxy.config.settings import Settings
@@ -16,7 +16,7 @@ from proxy.errors import ConfigurationError
 
 SEE_SETTINGS = "`waystation settings` prints all settings and explains them"
 _TABLES_BY_KIND: Mapping[str, Mapping[str, type[BaseModel]]] = {
-    "indexes": {"local": LocalTable, "mirror": MirrorTable, "fallthrough": FallthroughTable},
+    "indexes": INDEX_TABLES,
     "policies": POLICY_TABLES,
 }
 _TABLES: Mapping[str, type[BaseModel]] = {"keep": KeepTable, "exempt": ExemptTable}

@@ -6,9 +6,17 @@ import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    UrlConstraints,
+)
 
 from proxy.runtime import parse_seconds
 
@@ -79,6 +87,11 @@ Age = Annotated[str, BeforeValidator(_check_age)]
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 Count = Annotated[int, Field(gt=0)]
 ClientErrorStatus = Annotated[int, Field(ge=400, le=499)]
+PlainHttpUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])]
+Retries = Annotated[int, Field(ge=0, le=10)]
+OnChangedFile = Literal["refuse", "warn", "accept"]
+VanishedFiles = Literal["hide", "show"]
+Speculation = Literal["off", "metadata", "files"]
 
 DAY = 86400.0
 """Seconds."""

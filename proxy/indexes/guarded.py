@@ -39,12 +39,14 @@ class Guarded:
         clock: Callable[[], float] = time.time,
         epoch: Callable[[], int] = lambda: 0,
         parsed_pages: ParsedPages | None = None,
+        name: str = "",
     ) -> None:
         """``clock`` gives Unix time in seconds. ``epoch`` grows with every change of what the
         policies know; ``PageChanged`` has to be emitted with each such change. ``parsed_pages``
-        may be shared with other indexes.
+        may be shared with other indexes. ``name``: if it is not that of the guarded index.
         """
         self.index = index
+        self.name = name or index.name
         self.policies = tuple(policies)
         self._judges = tuple(policy for policy in self.policies if policy.judges_files)
         self._clock = clock
@@ -53,10 +55,6 @@ class Guarded:
         self._parsed_pages = parsed_pages or ParsedPages()
         self._judged: LRUCache[ProjectName, tuple[JudgedKey, Judged]]
         self._judged = LRUCache(MAX_JUDGED_FILES, getsizeof=_weight)
-
-    @property
-    def name(self) -> str:
-        return self.index.name
 
     async def projects(self) -> Set[ProjectName]:
         return {project for project in await self.index.projects() if self._admits(project)}

@@ -4,6 +4,7 @@ from proxy.prefetch.fetcher import (
     MARK_COLUMNS,
     WorkerMarks,
 )
+from proxy.prefetch.prefetcher import PrefetchLimits
 from proxy.prefetch.prefetching import (
     Prefetching,
     open_prefetchers,
@@ -11,6 +12,7 @@ from proxy.prefetch.prefetching import (
 
 __all__ = [
     "MARK_COLUMNS",
+    "PrefetchLimits",
     "Prefetching",
     "WorkerMarks",
     "open_prefetchers",

@@ -10,10 +10,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from proxy.distributions import required_projects
 from proxy.events import AnswerServed, Outcome, RequestKind
-from proxy.model import METADATA, File, ProjectName, ProjectPage
+from proxy.model import METADATA, File, ProjectName, ProjectPage, sources_of
 from proxy.prefetch.choose_wheel import choose_wheel
 from proxy.prefetch.fetcher import MAX_WHEEL, Fetcher
 from proxy.prefetch.scheduler import BUSY_PAUSE, Refresher, Scheduler, Work
@@ -26,6 +27,20 @@ DELIVERED_STATUSES = (200, 206, 304)
 """Statuses of answers by which a client has the page or file, or a part of the file."""
 
 
+class PrefetchLimits(NamedTuple):
+    """From which mirrors, by name, less is prefetched than pages, metadata and wheels."""
+
+    nothing: frozenset[str] = frozenset()
+    """Nothing follows from their pages, and these are not revalidated before they expire."""
+    no_files: frozenset[str] = frozenset()
+
+    def allow_guesses(self, page: ProjectPage) -> bool:
+        return self.nothing.isdisjoint(sources_of(page))
+
+    def allow_files(self, page: ProjectPage) -> bool:
+        return (self.nothing | self.no_files).isdisjoint(sources_of(page))
+
+
 class Prefetcher:
     """Observes every answer of one index, and fetches what its client may request next."""
 
@@ -35,15 +50,14 @@ class Prefetcher:
         history: InstallHistory,
         scheduler: Scheduler,
         *,
-        files: bool,
+        limits: PrefetchLimits,
         refresher: Refresher,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``files``: whether wheels are fetched too, and not only pages and metadata."""
         self._fetcher = fetcher
         self._history = history
         self._scheduler = scheduler
-        self._files = files
+        self._limits = limits
         self._refresher = refresher
         self._clock = clock
         self._sessions = Sessions()
@@ -63,9 +77,11 @@ class Prefetcher:
         new = event.outcome in FROM_UPSTREAM and event.status != 304
         session.fetched |= new or foreseen
         if event.kind is RequestKind.PAGE:
-            self._refresher.requested(project, event.page)
+            guesses = event.page is None or self._limits.allow_guesses(event.page)
+            if guesses:
+                self._refresher.requested(project, event.page)
             session.ask(project)
-            if new and event.page:
+            if new and event.page and guesses:
                 self._follow(partial(self._follow_page, session, event.page))
             if event.outcome is Outcome.MISS and not foreseen and session.client:
                 self._follow(partial(self._recall, session, project))
@@ -104,7 +120,8 @@ class Prefetcher:
             return
         page = await self._fetcher.page(project)
         wheel = page.file(filename, digest)
-        if page.fresh_until is not None and self._files and client.installs:
+        wheels = client.installs and self._limits.allow_files(page)
+        if page.fresh_until is not None and wheels:
             work = partial(self._fetcher.wheel, project, wheel)
             # Large wheels first: small ones take little time when they are requested.
             self._scheduler.add(-(wheel.size or 0), work, file=True)
@@ -156,6 +173,8 @@ class Prefetcher:
     ) -> None:
         """Fetch the metadata of the wheel; ``further``: and the pages of its requirements."""
         if session.known.get(page.project) == wheel.filename:
+            return
+        if not self._limits.allow_guesses(page):
             return
         data = await self._fetcher.metadata(page.project, wheel)
         if not further or session.client is None or depth >= MAX_DEPTH:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from proxy.events import AnswerServed, Event, Events
 from proxy.indexes import Index
 from proxy.prefetch.fetcher import Fetcher, PrefetchStats, PrefetchTally, WorkerMarks
-from proxy.prefetch.prefetcher import Prefetcher
+from proxy.prefetch.prefetcher import Prefetcher, PrefetchLimits
 from proxy.prefetch.scheduler import Refresher, Scheduler
 from proxy.prefetch.sessions import InstallHistory
 from proxy.runtime import SharedCounters
@@ -33,14 +33,14 @@ async def open_prefetchers(
     in_flight: Callable[[], int],
     *,
     connections: int,
-    files: bool,
+    limits: PrefetchLimits,
     marks: WorkerMarks | None = None,
     clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[Prefetching]:
     """Prefetch for each index that is served. At the end, open sessions are recorded.
 
     ``in_flight``: the number of requests that upstreams are answering now, at most
-    ``connections``. ``files``: prefetch wheels, too. ``marks``: what clients request from other
+    ``connections``. ``marks``: what clients request from other
     processes.
     """
     marks = marks or WorkerMarks(SharedCounters.single_process())
@@ -50,7 +50,7 @@ async def open_prefetchers(
             Fetcher(index, tally, marks, clock=clock),
             InstallHistory(records, index.name),
             scheduler,
-            files=files,
+            limits=limits,
             refresher=Refresher(index, clock=clock),
             clock=clock,
         )

@@ -67,8 +67,9 @@ async def warm(
     also a fresh one. Raises ``ConfigurationError``.
     """
     # A short grace period: what has arrived is stored, and the next run continues.
-    overrides = {"soft_deadline": settings.page_timeout, "speculate": "off", "shutdown_grace": 5.0}
-    patient = settings.model_copy(update=overrides)
+    patient = settings.everywhere(
+        soft_deadline=settings.page_timeout, speculate="off", shutdown_grace=5.0
+    )
     async with open_proxy(patient) as proxy:
         index = RevalidatingIndex(proxy.index, time.time(), max_requests=jobs)
         used = index if revalidate else proxy.index

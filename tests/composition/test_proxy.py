@@ -256,23 +256,6 @@ async def test_another_index_can_be_the_one_that_is_served(place: ProxyFolder) -
         ({"a": fall("a")}, {"index": "b"}, "index", "the indexes are: a"),
         ({"main": {"kind": "local", "path": "/no/such"}}, {}, "indexes.main.path", "not a dir"),
         ({"main": fall("a"), "a": fall("a")}, {}, "indexes.a.of", "circle: a -> a"),
-        ({"Main": fall("main")}, {}, "indexes.Main", "a part of an address"),
-        ({"a_b": fall("a_b")}, {}, "indexes.a_b", "a part of an address"),
-        ({"-a": fall("-a")}, {}, "indexes.-a", "a part of an address"),
-        ({"+a": fall("+a")}, {}, "indexes.+a", "a part of an address"),
-        ({"a/b": fall("a/b")}, {}, "indexes.a/b", "a part of an address"),
-        ({"a b": fall("a b")}, {}, "indexes.a b", "a part of an address"),
-        ({"a\n": fall("a")}, {}, "indexes.a\n", "a part of an address"),
-        ({"": fall("a")}, {}, "indexes.", "a part of an address"),
-        ({"a" * 64: fall("a")}, {}, f"indexes.{'a' * 64}", "a part of an address"),
-        *(
-            ({name: fall("main")}, {}, f"indexes.{name}", "another meaning")
-            for name in ("simple", "files", "packages", "metrics", "healthz", "readyz")
-        ),
-        ({"legacy": fall("main")}, {}, "indexes.legacy", "another meaning"),
-        ({"static": fall("main")}, {}, "indexes.static", "another meaning"),
-        ({"pypi": fall("a")}, {"prefix": "/pypi"}, "indexes.pypi", "the prefix, /pypi"),
-        ({"pypi": fall("a")}, {"prefix": "/pypi/x"}, "indexes.pypi", "the prefix, /pypi/x"),
         ({"main": fall("main")}, {"packages": "/tmp"}, "packages", "beside"),
         ({"main": fall("main")}, {"upstream": "http://a.example.com/"}, "upstream", "beside"),
         ({"main": fall("main")}, {"reserved": ["a"]}, "reserved", "beside"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from proxy.prefetch.fetcher import PrefetchStats
 from proxy.web.access_log import log as access_log
@@ -79,6 +80,38 @@ async def test_switched_off_or_offline_there_is_none(world: PrefetchWorld) -> No
         assert it.proxy.prefetching is None
     async with world.open(offline=True) as it:
         assert it.proxy.prefetching is None
+
+
+def named(world: PrefetchWorld, **indexes: Any) -> dict[str, Any]:
+    """Settings with these indexes of the one upstream."""
+    tables = {
+        name: {"kind": "mirror", "url": world.upstream.url, **indexes[name]} for name in indexes
+    }
+    return {"upstream": None, "packages": None, "indexes": tables}
+
+
+async def test_one_upstream_may_be_left_out(world: PrefetchWorld) -> None:
+    demo = world.add("demo", requires=["aaa"])
+    world.add("aaa")
+    tables = named(world, main={"speculate": "off"}, other={})
+    async with world.open(**tables) as it, it.client() as client:
+        assert it.proxy.prefetching
+        await client.page("demo")
+        await client.metadata(demo)
+        await it.all_guesses_done()
+    assert world.asked() == ["demo", "demo-1.0-py3-none-any.whl.metadata"]
+
+
+async def test_the_wheels_of_one_upstream_may_be_left_to_clients(world: PrefetchWorld) -> None:
+    demo = world.add("demo", requires=["aaa"])
+    world.add("aaa")
+    tables = named(world, main={"speculate": "metadata"}, other={})
+    async with world.open(**tables) as it, it.client() as client:
+        await client.page("demo")
+        await client.metadata(demo)
+        await it.all_guesses_done()
+    assert not [each for each in world.asked() if each.endswith(".whl")]
+    assert "aaa-1.0-py3-none-any.whl.metadata" in world.asked()
 
 
 async def test_nothing_is_prefetched_for_a_client_without_a_target(world: PrefetchWorld) -> None:

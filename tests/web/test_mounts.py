@@ -9,7 +9,7 @@ import pytest
 
 from proxy.events import AnswerServed, Event, Events, Outcome
 from proxy.model import ProjectName
-from proxy.prefetch import open_prefetchers
+from proxy.prefetch import PrefetchLimits, open_prefetchers
 from proxy.storage.in_memory import MemoryRecords
 from proxy.web.fast_path_events import FastPathEvents
 from tests.support.clock import Clock
@@ -130,7 +130,12 @@ async def test_prefetching_asks_the_index_that_was_requested(both: Both) -> None
     async with AsyncExitStack() as stack:
         prefetching = await stack.enter_async_context(
             open_prefetchers(
-                (main, team), MemoryRecords(), both.events, lambda: 0, connections=8, files=True
+                (main, team),
+                MemoryRecords(),
+                both.events,
+                lambda: 0,
+                connections=8,
+                limits=PrefetchLimits(),
             )
         )
         site = await stack.enter_async_context(both.serving())

@@ -1,0 +1,66 @@
+"""Checks of settings that depend on each other, and of the files that settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from proxy.config.index_tables import MirrorTable, name_problems
+from proxy.config.policy_checks import policy_problems
+from proxy.config.settings import Settings
+from proxy.errors import ConfigurationError
+
+REQUIRED_TOGETHER = {
+    "tls_certificate": "tls_key",
+    "tls_key": "tls_certificate",
+    "client_key": "client_certificate",
+    "upstream_username": "upstream_password",
+    "upstream_password": "upstream_username",
+}
+FILES_OF_UPSTREAM = ("ca_bundle", "client_certificate", "client_key")
+FILES = ("tls_certificate", "tls_key", *FILES_OF_UPSTREAM)
+
+
+def consistency_problems(
+    settings: Settings, given: Mapping[str, Any]
+) -> Iterator[ConfigurationError]:
+    """``given``: the values that sources set, wrong ones included."""
+    for one, other in REQUIRED_TOGETHER.items():
+        if getattr(settings, one) is not None and given.get(other) is None:
+            yield ConfigurationError(one, f"it is set but {other} is not", f"set {other} too")
+    for name in FILES:
+        yield from _file_problems(name, getattr(settings, name))
+    for path in settings.trusted_keys:
+        yield from _file_problems("trusted_keys", path)
+    yield from _page_ttl_problems("page_ttl_min", settings)
+    yield from policy_problems(settings, given.get("policies"))
+    yield from name_problems(settings.indexes, settings.prefix)
+    for name, table in settings.indexes.items():
+        if isinstance(table, MirrorTable):
+            yield from _mirror_problems(f"indexes.{name}", table, settings)
+
+
+def _mirror_problems(
+    key: str, table: MirrorTable, settings: Settings
+) -> Iterator[ConfigurationError]:
+    """``key``: of the table."""
+    in_force = settings.of_index(table)
+    for name in FILES_OF_UPSTREAM:
+        if name in table.upstream_settings:
+            yield from _file_problems(f"{key}.{name}", getattr(table, name))
+    if table.client_key and not in_force.client_certificate:
+        problem = "it is set but client_certificate is not"
+        yield ConfigurationError(f"{key}.client_key", problem, "set client_certificate too")
+    if table.page_ttl is not None or table.page_ttl_min is not None:
+        yield from _page_ttl_problems(f"{key}.page_ttl_min", in_force)
+
+
+def _file_problems(key: str, path: Any) -> Iterator[ConfigurationError]:
+    if path is not None and not path.is_file():
+        yield ConfigurationError(key, f"there is no file {path}", "name a file that exists")
+
+
+def _page_ttl_problems(key: str, settings: Settings) -> Iterator[ConfigurationError]:
+    if settings.page_ttl_min > settings.page_ttl:
+        problem = f"{settings.page_ttl_min:g} is greater than page_ttl, {settings.page_ttl:g}"
+        yield ConfigurationError(key, problem, "set at most page_ttl")
