@@ -24,6 +24,7 @@ from benchmarks import (
     report,
     scaling,
     startup,
+    tail,
 )
 from benchmarks.processes import LOAD_CORE
 from benchmarks.scenario import FULL, SHORT, Context, Scenario, say
@@ -36,6 +37,7 @@ SCENARIOS: Sequence[Scenario] = (
     *installs.SCENARIOS,
     *real_cold.SCENARIOS,
     *real_warm.SCENARIOS,
+    *tail.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,
 )

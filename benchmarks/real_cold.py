@@ -92,8 +92,8 @@ def real(context: Context) -> Iterator[Real]:
         install_real(context, "uv", upstream.url)
         asked = upstream.asked()
         with waystation(folder / "ours", upstream.url, cores=CORES) as ours:
-            for project in real_set.projects():
-                for filename, path in copy_page(ours, root, project.name).items():
+            for project in {name.partition("-")[0].replace("_", "-") for name in asked}:
+                for filename, path in copy_page(ours, root, project).items():
                     if filename in asked:
                         copy_file(ours, root, path)
                         copy_file(ours, root, f"{path}.metadata")

@@ -32,26 +32,31 @@ class Pair:
     upstream: FakeUpstream
     ours: Server
     nginx: Server
+    tuned: Server
+    """Another nginx, without a log and with an open-file cache."""
     root: Path
 
     def page(self, server: Server, project: str, form: str = "JSON") -> str:
         """The path of the page on this server."""
         _, folder, file = FORMS[form]
-        return f"/{folder}/{project}/{file}" if server is self.nginx else f"/simple/{project}/"
+        return f"/{folder}/{project}/{file}" if server is not self.ours else f"/simple/{project}/"
 
     def check_same(self, project: str, form: str) -> None:
         """Raises ``Broken`` if the two do not send the same body."""
         headers = FORMS[form][0]
         bodies = [
-            _fetch(server.url, self.page(server, project, form), headers)
-            for server in (self.nginx, self.ours)
+            _fetch(server.url, self.page(server, project, form), headers) for server in self.servers
         ]
-        if bodies[0] != bodies[1]:
+        if len(set(bodies)) != 1:
             raise Broken(f"nginx and ours send other bytes for the page of {project} in {form}")
 
     @property
     def both(self) -> tuple[Server, Server]:
         return self.nginx, self.ours
+
+    @property
+    def servers(self) -> tuple[Server, Server, Server]:
+        return self.nginx, self.tuned, self.ours
 
 
 @contextlib.contextmanager
@@ -63,8 +68,9 @@ def pair(context: Context, wheels: Path | None = None) -> Iterator[Pair]:
         fake_upstream(folder / "upstream", wheels) as upstream,
         waystation(folder / "ours", upstream.url, settings=LASTING) as ours,
         nginx(folder / "nginx", root) as static,
+        nginx(folder / "tuned", root, tuned=True) as tuned,
     ):
-        yield Pair(upstream, ours, static, root)
+        yield Pair(upstream, ours, static, tuned, root)
 
 
 def copy_page(ours: Server, root: Path, project: str) -> dict[str, str]:
