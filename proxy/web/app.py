@@ -5,33 +5,26 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from aiohttp import web
 
 from proxy.events import Observer
 from proxy.indexes import Index
 from proxy.simple import Links
-from proxy.web.files import FileHandler
 from proxy.web.freshness import ClientRefresh
 from proxy.web.home import Home
 from proxy.web.metrics import Counters, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
-from proxy.web.pages import SimplePages, redirect, render_list, render_page
+from proxy.web.mounts import INDEX_SEGMENT, Mounts, Shared
+from proxy.web.pages import redirect, render_list, render_page
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.response_cache import ResponseCache
 
 _SLASHES = re.compile("/{2,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What the routes of all indexes share."""
-
-    rendered: RenderedPages
-    cache: ResponseCache
-    clock: Callable[[], float] = time.time
-    client_refresh: ClientRefresh = "no-cache"
+MOUNTS: web.AppKey[Mounts] = web.AppKey("mounts")
+"""The served indexes, which can be replaced."""
 
 
 def create_app(
@@ -68,15 +61,13 @@ def create_app(
     )
     shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh)
     metrics = Metrics(counters) if counters else None
-    home = Home(index_url, ready, fixed=fixed_url, roots=tuple(indexes))
+    mounts = app[MOUNTS] = Mounts(indexes, shared)
+    home = Home(index_url, ready, fixed=fixed_url, names=lambda: mounts.names)
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/healthz", home.alive)
         app.router.add_get(f"{base}/readyz", home.ready)
-        for root, index in indexes.items():
-            app.router.add_get(f"{base}{root}/", home.page(root))
-            if base or root:
-                app.router.add_get(base + root, _to_home)
-            app.add_routes(routes(base + root, index, shared))
+        for root in ("", INDEX_SEGMENT):
+            app.add_routes(routes(base + root, mounts, home))
         if metrics:
             app.router.add_get(f"{base}/metrics", metrics.page)
 
@@ -90,24 +81,20 @@ def create_app(
     return app
 
 
-def routes(root: str, index: Index, shared: Shared) -> list[web.RouteDef]:
-    """The routes of one index: its Simple API (PEP 503) and its files, below ``root``."""
-    pages = SimplePages(index, shared.rendered, shared.cache, shared.clock, shared.client_refresh)
-    files = FileHandler(index, shared.cache)
+def routes(root: str, mounts: Mounts, home: Home) -> list[web.RouteDef]:
+    """The routes of the indexes below ``root``: page for people, Simple API (PEP 503), files."""
     return [
+        web.get(f"{root}/", home.page),
+        *([web.get(root, home.add_slash)] if root else []),
         web.get(f"{root}/simple", _to_list),
-        web.get(f"{root}/simple/", pages.projects),
+        web.get(f"{root}/simple/", mounts.handler("pages.projects")),
         web.get(f"{root}/simple{{tail:(?:/.*)?//.*}}", _without_empty_segments),
         web.get(f"{root}/simple/index.html", _to_directory),
         web.get(f"{root}/simple/{{project}}/index.html", _to_directory),
-        web.get(f"{root}/simple/{{project}}", pages.add_slash),
-        web.get(f"{root}/simple/{{project}}/", pages.page),
-        web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", files.file),
+        web.get(f"{root}/simple/{{project}}", mounts.handler("pages.add_slash")),
+        web.get(f"{root}/simple/{{project}}/", mounts.handler("pages.page")),
+        web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", mounts.handler("files.file")),
     ]
-
-
-async def _to_home(request: web.Request) -> web.Response:
-    return redirect(request, request.path.rpartition("/")[2] + "/")
 
 
 async def _to_directory(request: web.Request) -> web.Response:

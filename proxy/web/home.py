@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from proxy import __version__
 from proxy.web.errors import plain
+from proxy.web.pages import redirect
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -36,38 +36,44 @@ class Home:
         ready: Callable[[], bool],
         *,
         fixed: bool,
-        roots: Sequence[str] = ("",),
+        names: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """``index_url``: the address of the index at the root; if not ``fixed``, shown only where
-        a request names none. ``roots``: the paths of all indexes.
+        a request names none. ``names``: those of all indexes.
         """
         self._index_url = index_url
         self._ready = ready
         self._fixed = fixed
-        self._named = [root.strip("/") for root in roots if root]
+        self._names = names
 
-    def page(self, root: str) -> Handler:
-        """The handler of the page of one index.
+    async def page(self, request: web.Request) -> web.Response:
+        """The page of an index. No cache may store a page with an address that a client chose."""
+        name, names = self._name(request), self._names()
+        asked = None if self._fixed else _address(request)
+        text = _template().render(
+            url=asked or self._url(name),
+            name=name,
+            others=names,
+            up="../" if name else "",
+            version=__version__,
+        )
+        control = "max-age=300" if self._fixed else "no-store"
+        headers = _HEADERS | {"Cache-Control": control}
+        return web.Response(text=text, content_type="text/html", headers=headers)
 
-        No cache may store a page with an address that the ``Host`` of one client chose.
-        """
-        cache_control = "max-age=300" if self._fixed else "no-store"
+    async def add_slash(self, request: web.Request) -> web.Response:
+        self._name(request)
+        return redirect(request, request.path.rpartition("/")[2] + "/")
 
-        async def show(request: web.Request) -> web.Response:
-            asked = None if self._fixed else _address(request)
-            text = _template().render(
-                url=asked or self._url(root),
-                name=root.strip("/"),
-                others=self._named,
-                up="../" if root else "",
-                version=__version__,
-            )
-            headers = _HEADERS | {"Cache-Control": cache_control}
-            return web.Response(text=text, content_type="text/html", headers=headers)
+    def _name(self, request: web.Request) -> str:
+        """The name of the addressed index; empty at the root. Raises ``HTTPNotFound``."""
+        name = request.match_info.get("index", "")
+        if name and name not in self._names():
+            raise web.HTTPNotFound
+        return name
 
-        return show
-
-    def _url(self, root: str) -> str:
+    def _url(self, name: str) -> str:
+        root = f"/{name}" if name else ""
         return f"{self._index_url().removesuffix('/simple/')}{root}/simple/"
 
     async def alive(self, request: web.Request) -> web.Response:

@@ -1,0 +1,110 @@
+"""The indexes that are served: which index an address belongs to, and their replacement."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from proxy.indexes import Index
+from proxy.web.files import FileHandler
+from proxy.web.freshness import ClientRefresh
+from proxy.web.pages import SimplePages
+from proxy.web.rendered_pages import RenderedPages
+from proxy.web.response_cache import ResponseCache
+
+INDEX_SEGMENT = "/{index:[a-z0-9][a-z0-9-]{0,62}}"
+"""The pattern of the first segment of an address, if it names an index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What the handlers of all indexes share."""
+
+    rendered: RenderedPages
+    cache: ResponseCache
+    clock: Callable[[], float] = time.time
+    client_refresh: ClientRefresh = "no-cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """The handlers of one index."""
+
+    pages: SimplePages
+    files: FileHandler
+
+    @classmethod
+    def of(cls, index: Index, shared: Shared) -> Mount:
+        return cls(
+            SimplePages(index, shared.rendered, shared.cache, shared.clock, shared.client_refresh),
+            FileHandler(index, shared.cache),
+        )
+
+
+class Generation:
+    """The indexes of one state of the settings, and the requests that they are answering."""
+
+    def __init__(self, indexes: Mapping[str, Index], shared: Shared) -> None:
+        self.mounts = {root.strip("/"): Mount.of(index, shared) for root, index in indexes.items()}
+        self.running = 0
+        """Requests that are being answered now."""
+        self.idle: asyncio.Event | None = None
+        """Set when no request runs, once the generation has been replaced."""
+
+    def ended(self) -> None:
+        """One of its requests has ended."""
+        self.running -= 1
+        if self.idle and not self.running:
+            self.idle.set()
+
+    async def drained(self) -> None:
+        """Wait until the last request has ended; no further ones begin after a replacement."""
+        self.idle = asyncio.Event()
+        if self.running:
+            await self.idle.wait()
+
+
+class Mounts:
+    """The generation that answers new requests."""
+
+    def __init__(self, indexes: Mapping[str, Index], shared: Shared) -> None:
+        """``indexes``: by the path below which they are served, such as ``""`` or ``/team``."""
+        self._shared = shared
+        self._current = Generation(indexes, shared)
+
+    @property
+    def names(self) -> list[str]:
+        """The first segments of the addresses of the indexes, without that at the root."""
+        return [name for name in self._current.mounts if name]
+
+    def replace(self, indexes: Mapping[str, Index]) -> Generation:
+        """Answer new requests from these indexes; returns the generation that is replaced.
+
+        Each request is answered by the generation in which it began.
+        """
+        former, self._current = self._current, Generation(indexes, self._shared)
+        return former
+
+    def handler(self, name: str) -> Handler:
+        """The handler of that name, such as ``pages.page``, of the index that is addressed."""
+        choose = attrgetter(name)
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            generation = self._current
+            mount = generation.mounts.get(request.match_info.get("index", ""))
+            if mount is None:
+                raise web.HTTPNotFound
+            generation.running += 1
+            try:
+                response: web.StreamResponse = await choose(mount)(request)
+            finally:
+                generation.ended()
+            return response
+
+        return handle
