@@ -32,6 +32,12 @@ from proxy.distributions.filenames import (
     version_for,
     version_of,
 )
+from proxy.distributions.licences import (
+    BSD,
+    canonical_expression,
+    evaluate_expression,
+    licence_of_metadata,
+)
 from proxy.distributions.platforms import (
     PLATFORM_ALIASES,
     describe_platform,
@@ -48,6 +54,7 @@ from proxy.distributions.targets import (
 )
 
 __all__ = [
+    "BSD",
     "MAX_NAME",
     "PLATFORM_ALIASES",
     "Description",
@@ -57,12 +64,15 @@ __all__ = [
     "Target",
     "UnusableArchive",
     "belongs_to",
+    "canonical_expression",
     "check_whole",
     "core_fields",
     "describe",
     "describe_platform",
+    "evaluate_expression",
     "is_plain_filename",
     "kind_of",
+    "licence_of_metadata",
     "looks_like_distribution",
     "normalize_version",
     "parse_filename",
