@@ -127,6 +127,18 @@ class Evicted(msgspec.Struct, frozen=True):
     """Bytes."""
 
 
+class CheckResult(StrEnum):
+    """What came of a check of the source of advisories."""
+
+    NEW = "new"  # there are other advisories than before
+    UNCHANGED = "unchanged"
+    FAILED = "failed"  # those of the last check stay in force
+
+
+class AdvisoriesChecked(msgspec.Struct, frozen=True):
+    result: CheckResult
+
+
 class RequestKind(StrEnum):
     """What a request is about."""
 
@@ -194,6 +206,7 @@ Event = (
     | UpstreamAsked
     | Prefetched
     | Evicted
+    | AdvisoriesChecked
     | AnswerServed
 )
 Observer = Callable[[Event], None]

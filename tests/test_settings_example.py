@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
-from proxy.config.policy_tables import POLICY_TABLES, ExemptTable
+from proxy.config.policy_tables import ExemptTable
 from proxy.config.settings import Settings
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.errors import ConfigurationError
@@ -22,9 +23,10 @@ TEXT = EXAMPLE.read_text(encoding="utf-8")
 KEEP = TEXT.split("# [[keep]]")[1].split("\n\n")[0]
 INDEXES = TEXT.split("# indexes = {}")[1].split("# --- ")[0]
 POLICIES = TEXT.split("# policies = {}")[1].split("\n\n")[0]
+ADVISORIES = TEXT.split("# advisories = unset")[1].split("\n\n")[0]
 EXEMPT = TEXT.split("# exempt = []")[1].split("\n\n")[0]
 TOP = TEXT
-for tables in (INDEXES, POLICIES, EXEMPT, KEEP):
+for tables in (INDEXES, POLICIES, ADVISORIES, EXEMPT, KEEP):
     TOP = TOP.replace(tables, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
@@ -49,7 +51,7 @@ def test_the_default_shown_is_the_default(name: str) -> None:
 
 @pytest.mark.parametrize("table", [LocalTable, MirrorTable, FallthroughTable])
 def test_the_example_mentions_every_key_of_an_index(table: type[Any]) -> None:
-    given = uncommented(INDEXES) | uncommented(POLICIES)
+    given = uncommented(INDEXES) | uncommented(POLICIES) | uncommented(ADVISORIES)
     kind = table.model_fields["kind"].annotation.__args__[0]
     shown = next(each for each in given["indexes"].values() if each["kind"] == kind)
     inherited = set(UpstreamSettings.model_fields) & set(table.model_fields)
@@ -61,13 +63,27 @@ def uncommented(tables: str) -> dict[str, Any]:
     return tomllib.loads(re.sub(r"^# ?", "", tables, flags=re.MULTILINE))
 
 
+DEFAULTS_SHOWN = (
+    *("mode", "batch", "unknown", "locked", "sdists", "prereleases", "legacy"),
+    *("security_fixes", "fix_severity", "fix_sources", "fix_loose", "severity", "only_if_fixed"),
+)
+
+
+def test_the_example_mentions_every_key_of_advisories() -> None:
+    given = uncommented(ADVISORIES)
+    assert set(given["advisories"]) == set(AdvisoriesTable.model_fields)
+    table = load_settings(given).settings.advisories
+    assert table is not None
+    assert (table.every, table.max_age) == (3600.0, 3 * 86400.0)
+
+
 @pytest.mark.parametrize("kind", sorted(POLICY_TABLES))
 def test_the_example_mentions_every_key_of_a_policy_with_its_look(kind: str) -> None:
     table = POLICY_TABLES[kind]
     shown = [each for each in uncommented(POLICIES)["policies"].values() if each["kind"] == kind]
     assert [set(each) for each in shown] == [set(table.model_fields)]
     assert shown[0]["show"] == table.default_look
-    for key in ("mode", "batch", "unknown", "locked", "sdists", "prereleases", "legacy"):
+    for key in DEFAULTS_SHOWN:
         if key in table.model_fields:
             assert shown[0][key] == table.model_fields[key].default
 
@@ -76,7 +92,8 @@ def test_the_example_mentions_every_key_of_an_exemption() -> None:
     given = uncommented(EXEMPT)
     (row,) = given["exempt"]
     assert set(row) == set(ExemptTable.model_fields)
-    assert load_settings(given | uncommented(POLICIES)).settings.exempt[0].until
+    given |= uncommented(POLICIES) | uncommented(ADVISORIES)
+    assert load_settings(given).settings.exempt[0].until
 
 
 def test_the_example_names_every_setting_that_an_upstream_may_have_of_its_own() -> None:

@@ -26,6 +26,7 @@ from proxy.cli.workers import (
 from proxy.composition import Proxy, describe, described_addresses, open_proxy, resolve_tree
 from proxy.config import Settings, load_settings
 from proxy.events import (
+    AdvisoriesChecked,
     AnswerServed,
     Events,
     Evicted,
@@ -44,6 +45,7 @@ from proxy.web import (
     AccessLog,
     Counters,
     FastPathEvents,
+    Gauge,
     ResponseCache,
     Server,
     create_app,
@@ -97,7 +99,8 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
     events = Events()
     events.subscribe(access_log.observe, AnswerServed)
     events.subscribe(
-        counters.observe, AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted
+        counters.observe,
+        *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
     )
     async with open_proxy(settings, events=events, marks=marks) as proxy:
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
@@ -158,6 +161,7 @@ def _server(
         response_cache=cache,
         events=proxy.events,
         counters=counters,
+        gauges=lambda: _gauges(proxy),
         client_refresh=settings.client_refresh,
     )
     server = Server(
@@ -174,6 +178,14 @@ def _server(
         on_hit=fast.hit,
     )
     return server
+
+
+def _gauges(proxy: Proxy) -> Iterator[Gauge]:
+    if advisories := proxy.advisories:
+        about = "Seconds since the last check of the source of advisories that succeeded."
+        yield Gauge("waystation_advisories_age_seconds", about, advisories.age)
+        records = float(advisories.records)
+        yield Gauge("waystation_advisories_records", "Advisories that are in force.", records)
 
 
 def _provenance(settings: Settings) -> Links | None:

@@ -97,7 +97,7 @@ def open_upstream(
         url,
         credentials=credentials,
         file_hosts=table.file_hosts,
-        proxies=_proxies(settings),
+        proxies=outgoing_proxies(settings),
         connections=settings.upstream_connections,
         retries=settings.retries,
         timeouts=Timeouts(settings.connect_timeout, settings.read_timeout, settings.page_timeout),
@@ -214,7 +214,7 @@ def _options(settings: Settings) -> MirrorOptions:
     )
 
 
-def _proxies(settings: Settings) -> Mapping[str, str]:
+def outgoing_proxies(settings: Settings) -> Mapping[str, str]:
     """The outgoing proxy of the settings, else those of the environment."""
     if settings.outgoing_proxy:
         return {"all": str(settings.outgoing_proxy)}

@@ -9,12 +9,16 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
+from proxy.advisories import BANDS
 from proxy.config import (
     AllowTable,
     CooldownTable,
     DenyTable,
     ExemptTable,
+    ExpressionTable,
     FilesTable,
+    KnownFaultsTable,
+    MalwareTable,
     PolicyTable,
     Settings,
     StatusTable,
@@ -23,13 +27,21 @@ from proxy.config import (
 from proxy.events import Observer, PageChanged
 from proxy.model import ProjectName
 from proxy.policies import (
+    About,
     Allow,
+    Condition,
     ConfiguredPolicy,
     Cooldown,
+    CooldownWithFixes,
     Criteria,
     Deny,
     Exemption,
+    Expression,
     Files,
+    FixCriteria,
+    IsLocal,
+    KnownFaults,
+    Malware,
     ParsedPages,
     Policy,
     Rule,
@@ -62,6 +74,9 @@ class Knowledge:
 
     epoch: Epoch
     clock: Callable[[], float] = time.time
+    about: About = lambda project: ()
+    """The advisories about a project."""
+    is_local: IsLocal = lambda index: False
     parsed_pages: ParsedPages = field(default_factory=ParsedPages)
 
 
@@ -89,16 +104,43 @@ def _files(table: FilesTable, knowledge: Knowledge) -> Rule:
 
 
 def _cooldown(table: CooldownTable, knowledge: Knowledge) -> Rule:
-    return Cooldown(
-        age_seconds(table.age),
-        age_seconds(table.batch),
-        table.unknown,
-        spares_locked=table.locked == "allow",
+    age = age_seconds(table.age)
+    cooldown = Cooldown(
+        age, age_seconds(table.batch), table.unknown, spares_locked=table.locked == "allow"
     )
+    if not table.security_fixes:
+        return cooldown
+    criteria = FixCriteria(
+        BANDS[table.fix_severity],
+        frozenset(table.fix_sources),
+        table.fix_loose,
+        table.fix_min_age,
+    )
+    return CooldownWithFixes(cooldown, age, knowledge.about, knowledge.is_local, criteria)
 
 
 def _status(table: StatusTable, knowledge: Knowledge) -> Rule:
     return Status(table.refuse)
+
+
+def _malware(table: MalwareTable, knowledge: Knowledge) -> Rule:
+    return Malware(knowledge.about, knowledge.is_local)
+
+
+def _known_faults(table: KnownFaultsTable, knowledge: Knowledge) -> Rule:
+    return KnownFaults(
+        knowledge.about,
+        knowledge.is_local,
+        lowest=BANDS.get(table.severity),
+        refuses_unknown=table.unknown == "refuse",
+        refused=table.ids,
+        ignored=table.ignore,
+        only_if_fixed=table.only_if_fixed,
+    )
+
+
+def _expression(table: ExpressionTable, knowledge: Knowledge) -> Rule:
+    return Expression(Condition(table.refuse), knowledge.about)
 
 
 RULES: Mapping[str, BuildRule] = {
@@ -107,6 +149,9 @@ RULES: Mapping[str, BuildRule] = {
     "files": _files,
     "cooldown": _cooldown,
     "status": _status,
+    "malware": _malware,
+    "advisories": _known_faults,
+    "expression": _expression,
 }
 """By the kind of the table."""
 

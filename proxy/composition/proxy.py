@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from proxy.advisories import Advisory, AdvisoryRefresher
+from proxy.composition.advisories import open_advisories
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
@@ -48,6 +50,8 @@ class Proxy:
     indexes: dict[str, Index] = field(default_factory=dict)
     """Every index of the settings by its name."""
     prefetching: Prefetching | None = None
+    advisories: AdvisoryRefresher | None = None
+    """None: the settings name no source of advisories."""
     epoch: Epoch = field(init=False)
     """Grows whenever the policies know something new."""
 
@@ -116,6 +120,12 @@ async def open_proxy(
         await cache.tidy(evict=not settings.offline)
         traffic = InFlight(lambda failed: events(UpstreamAsked(failed)))
         proxy = Proxy(tree, events, cache, traffic)
+        if settings.advisories:
+            proxy.advisories = await stack.enter_async_context(
+                open_advisories(
+                    settings.advisories, settings, cache.folder, events, proxy.epoch.grow, clock
+                )
+            )
         builder = _Builder(settings, proxy, stack, clock)
         await cache.claims.load(cache.records)
         for node in (tree.root, *tree.named.values()):
@@ -199,8 +209,17 @@ class _Builder:
         self._proxy = proxy
         self._stack = stack
         self._clock = clock
-        self._knowledge = Knowledge(proxy.epoch, clock)
+        self._knowledge = Knowledge(
+            proxy.epoch, clock, about=self._advisories_about, is_local=self._is_local
+        )
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
+
+    def _advisories_about(self, project: ProjectName) -> Sequence[Advisory]:
+        advisories = self._proxy.advisories
+        return advisories.about(project) if advisories else ()
+
+    def _is_local(self, index: str) -> bool:
+        return any(each.name == index for each in self._proxy.directories)
 
     async def build(self, node: IndexNode) -> Index:
         """The index of that name; a name that occurs twice in the tree is one index."""

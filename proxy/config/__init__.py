@@ -4,6 +4,12 @@
 take a ``Settings`` value only where things are composed.
 """
 
+from proxy.config.fact_tables import (
+    AdvisoriesTable,
+    ExpressionTable,
+    KnownFaultsTable,
+    MalwareTable,
+)
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
@@ -22,15 +28,19 @@ from proxy.config.values import age_seconds
 
 __all__ = [
     "SHORT_COOLDOWN",
+    "AdvisoriesTable",
     "AllowTable",
     "CooldownTable",
     "DenyTable",
     "ExemptTable",
+    "ExpressionTable",
     "FallthroughTable",
     "FilesTable",
     "IndexTable",
     "KeepTable",
+    "KnownFaultsTable",
     "LocalTable",
+    "MalwareTable",
     "MirrorTable",
     "PolicyTable",
     "Settings",

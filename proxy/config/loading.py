@@ -128,6 +128,8 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             values[name] = _below(folder, value)
     if isinstance(tables := values.get("indexes"), dict):
         values["indexes"] = {name: _index_table(each, folder) for name, each in tables.items()}
+    if isinstance(table := values.get("advisories"), dict):
+        values["advisories"] = _advisories_table(table, folder)
     if isinstance(tables := values.get("keep"), list):
         values["keep"] = [_keep_table(each, folder) for each in tables]
     return values
@@ -144,6 +146,13 @@ def _index_table(table: Any, folder: Path) -> Any:
         return table
     paths = table.keys() & _INDEX_PATHS
     return table | {name: _below(folder, table[name]) for name in paths}
+
+
+def _advisories_table(table: dict[str, Any], folder: Path) -> dict[str, Any]:
+    source = table.get("source")
+    if isinstance(source, str) and "://" not in source:
+        return table | {"source": _below(folder, source)}
+    return table
 
 
 def _keep_table(table: Any, folder: Path) -> Any:
@@ -182,6 +191,7 @@ class _Environment(EnvSettingsSource):
             variable = VARIABLE_PREFIX + field_name.upper()
             tables = field_name in ("indexes", "policies")
             kind = "an object of objects" if tables else "a list of objects"
+            kind = "an object" if field_name == "advisories" else kind
             problem = f"it is not JSON: {error}"
             self.problems.append(ConfigurationError(variable, problem, f"give {kind}"))
             return None

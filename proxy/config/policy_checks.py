@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from proxy.config.policy_tables import POLICY_NAME, ExemptTable, PolicyTable
+from proxy.advisories import can_compute
+from proxy.config.fact_tables import ExpressionTable, KnownFaultsTable, MalwareTable
+from proxy.config.policy_tables import POLICY_NAME, CooldownTable, ExemptTable, PolicyTable
 from proxy.config.settings import SHORT_COOLDOWN, Settings
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, how_to_add
+from proxy.policies import Condition
 
 CHECKED_STRICTLY = ("malware",)
 """The kinds whose exemptions have to name the project and its version or digest."""
@@ -25,12 +28,35 @@ def policy_problems(settings: Settings, given: object) -> Iterator[Configuration
     if settings.cooldown is not None and SHORT_COOLDOWN in settings.policies:
         problem = "the setting cooldown is a policy of this name already"
         yield ConfigurationError(f"policies.{SHORT_COOLDOWN}", problem, "leave one of them out")
+    yield from _facts_missing(settings)
     known = {*tables, *(given if isinstance(given, Mapping) else ())}
     for name, table in settings.indexes.items():
         yield from _unknown(f"indexes.{name}.policies", table.policies, known)
     for number, row in enumerate(settings.exempt):
         yield from _unknown(f"exempt.{number}.policy", row.policy, known)
         yield from _exemption_problems(f"exempt.{number}", row, tables)
+
+
+def _facts_missing(settings: Settings) -> Iterator[ConfigurationError]:
+    """Policies that need facts which nothing provides."""
+    for name, table in settings.all_policies.items():
+        key = f"policies.{name}"
+        if settings.advisories is None and _needs_advisories(table):
+            yield ConfigurationError(
+                key, "it needs advisories", "set source in a table [advisories]"
+            )
+        scores = isinstance(table, KnownFaultsTable) and table.severity != "none"
+        if scores and not can_compute():
+            problem = "its severities are computed by a library that is missing"
+            yield ConfigurationError(key, problem, how_to_add("advisories"))
+
+
+def _needs_advisories(table: PolicyTable) -> bool:
+    if isinstance(table, CooldownTable):
+        return table.security_fixes
+    if isinstance(table, ExpressionTable):
+        return Condition(table.refuse).needs_advisories
+    return isinstance(table, MalwareTable | KnownFaultsTable)
 
 
 def _unknown(

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, field_validator
 
-from proxy.config.values import Age, Count, Instant, Table
+from proxy.config.values import Age, Count, Instant, Seconds, Table
 from proxy.policies import Look, Mode, matcher, parse_digest
 
 POLICY_NAME = re.compile(r"[a-z0-9-]{1,40}\Z")
@@ -43,6 +43,10 @@ Specifier = Annotated[str, AfterValidator(_check_specifier)]
 Specifiers = Annotated[list[Specifier], BeforeValidator(_as_list)]
 """Any of these; one text is one set of specifiers."""
 Digest = Annotated[str, AfterValidator(_check_digest)]
+
+
+Severity = Literal["critical", "high", "medium", "low"]
+"""A band of CVSS scores: this and the more severe ones."""
 
 
 class PolicyTable(Table):
@@ -112,6 +116,11 @@ class CooldownTable(PolicyTable):
     unknown: Literal["refuse", "allow", "first-seen"] = "refuse"
     batch: Age = "24h"
     locked: Literal["refuse", "allow"] = "refuse"
+    security_fixes: bool = False
+    fix_severity: Severity = "low"
+    fix_sources: list[str] = ["GHSA", "PYSEC"]
+    fix_loose: bool = False
+    fix_min_age: Seconds = 0.0
 
 
 class StatusTable(PolicyTable):
@@ -119,19 +128,6 @@ class StatusTable(PolicyTable):
 
     kind: Literal["status"]
     refuse: Annotated[list[Literal["archived", "deprecated"]], Field(min_length=1)]
-
-
-POLICY_TABLES: dict[str, type[PolicyTable]] = {
-    "deny": DenyTable,
-    "allow": AllowTable,
-    "files": FilesTable,
-    "cooldown": CooldownTable,
-    "status": StatusTable,
-}
-AnyPolicyTable = Annotated[
-    DenyTable | AllowTable | FilesTable | CooldownTable | StatusTable,
-    Field(discriminator="kind"),
-]
 
 
 class ExemptTable(Table):

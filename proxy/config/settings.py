@@ -21,9 +21,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
 from proxy.config.index_tables import IndexTable, MirrorTable
 from proxy.config.keep_table import KeepTable
-from proxy.config.policy_tables import AnyPolicyTable, CooldownTable, ExemptTable
+from proxy.config.policy_tables import CooldownTable, ExemptTable
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import (
     DAY,
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     # Which files may pass
     policies: Annotated[dict[str, AnyPolicyTable], ForceDecode] = {}
     exempt: Annotated[list[ExemptTable], ForceDecode] = []
+    advisories: Annotated[AdvisoriesTable | None, ForceDecode] = None
     help: str = ""
 
     # The cache

@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from proxy.config.fact_tables import POLICY_TABLES
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
-from proxy.config.policy_tables import POLICY_TABLES, ExemptTable
+from proxy.config.policy_tables import ExemptTable
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 

@@ -93,7 +93,7 @@ OnChangedFile = Literal["refuse", "warn", "accept"]
 VanishedFiles = Literal["hide", "show"]
 Speculation = Literal["off", "metadata", "files"]
 
-DAY = 86400.0
+HOUR, DAY = 3600.0, 86400.0
 """Seconds."""
 
 

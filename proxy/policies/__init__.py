@@ -1,8 +1,11 @@
 """Policies: rules about which projects and files an index shows."""
 
+from proxy.policies.advisories import About, IsLocal, KnownFaults, Malware
 from proxy.policies.base import Look, Mode, PageView, Policy, Verdict
 from proxy.policies.configured import ConfiguredPolicy, Exemption, Finding, Rule
+from proxy.policies.expressions import Condition, Expression
 from proxy.policies.files import Files, Status
+from proxy.policies.licences import Licences, parse_licence
 from proxy.policies.lists import Allow, Criteria, Deny, parse_digest
 from proxy.policies.names import Reserved, Withheld, matcher
 from proxy.policies.parsed_page import (
@@ -13,19 +16,29 @@ from proxy.policies.parsed_page import (
     parse_names,
     parse_version,
 )
+from proxy.policies.security_fixes import CooldownWithFixes, FixCriteria, fixes
 from proxy.policies.times import AsOf, Cooldown
 
 __all__ = [
+    "About",
     "Allow",
     "AsOf",
+    "Condition",
     "ConfiguredPolicy",
     "Cooldown",
+    "CooldownWithFixes",
     "Criteria",
     "Deny",
     "Exemption",
+    "Expression",
     "Files",
     "Finding",
+    "FixCriteria",
+    "IsLocal",
+    "KnownFaults",
+    "Licences",
     "Look",
+    "Malware",
     "Mode",
     "PageView",
     "ParsedFile",
@@ -38,8 +51,10 @@ __all__ = [
     "Status",
     "Verdict",
     "Withheld",
+    "fixes",
     "matcher",
     "parse_digest",
+    "parse_licence",
     "parse_names",
     "parse_version",
 ]

@@ -26,6 +26,7 @@ class Finding(msgspec.Struct, frozen=True):
     until: float | None = None
     """As in ``Verdict``, and so are the others."""
     refuses: bool = True
+    exemption: str = ""
     spares_locked: bool = False
 
 
@@ -121,6 +122,7 @@ class ConfiguredPolicy(Policy):
                 finding.reason + self._note,
                 finding.until,
                 finding.refuses,
+                finding.exemption,
                 spares_locked=finding.spares_locked,
             )
             if exemptions and finding.refuses:

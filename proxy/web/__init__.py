@@ -6,6 +6,7 @@ from proxy.web.fast_path_events import FastPathEvents
 from proxy.web.metrics import (
     COUNTER_COLUMNS,
     Counters,
+    Gauge,
 )
 from proxy.web.response_cache import ResponseCache
 from proxy.web.server import (
@@ -18,6 +19,7 @@ __all__ = [
     "AccessLog",
     "Counters",
     "FastPathEvents",
+    "Gauge",
     "ResponseCache",
     "Server",
     "create_app",

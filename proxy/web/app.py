@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 
@@ -13,7 +13,7 @@ from proxy.indexes import Index
 from proxy.simple import Links
 from proxy.web.freshness import ClientRefresh
 from proxy.web.home import Home
-from proxy.web.metrics import Counters, Metrics
+from proxy.web.metrics import Counters, Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
 from proxy.web.mounts import INDEX_SEGMENT, Mounts, Shared
 from proxy.web.pages import redirect, render_list, render_page
@@ -38,6 +38,7 @@ def create_app(
     response_cache: ResponseCache | None = None,
     events: Observer = lambda event: None,
     counters: Counters | None = None,
+    gauges: Callable[[], Iterable[Gauge]] = lambda: (),
     clock: Callable[[], float] = time.time,
     client_refresh: ClientRefresh = "no-cache",
 ) -> web.Application:
@@ -49,7 +50,8 @@ def create_app(
     passes it on. ``provenance``: the links of provenance files, if not relative.
     ``response_cache`` is filled for the fast path of ``Server``. ``events`` gets an
     ``AnswerServed`` for every request. ``counters``: what ``/metrics`` shows; without them there
-    is no such page. ``client_refresh``: which requests have a page revalidated, see
+    is no such page. ``gauges``: values that ``/metrics`` and ``/readyz`` show as of now.
+    ``client_refresh``: which requests have a page revalidated, see
     ``max_page_age``.
     """
     app = web.Application(middlewares=[handle_request])
@@ -60,9 +62,9 @@ def create_app(
         render_list,
     )
     shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh)
-    metrics = Metrics(counters) if counters else None
+    metrics = Metrics(counters, gauges) if counters else None
     mounts = app[MOUNTS] = Mounts(indexes, shared)
-    home = Home(index_url, ready, fixed=fixed_url, names=lambda: mounts.names)
+    home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/healthz", home.alive)
         app.router.add_get(f"{base}/readyz", home.ready)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.web.errors import plain
+from proxy.web.metrics import Gauge
 from proxy.web.pages import redirect
 
 if TYPE_CHECKING:
@@ -34,15 +35,18 @@ class Home:
         self,
         index_url: Callable[[], str],
         ready: Callable[[], bool],
+        gauges: Callable[[], Iterable[Gauge]] = lambda: (),
         *,
         fixed: bool,
         names: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """``index_url``: the address of the index at the root; if not ``fixed``, shown only where
-        a request names none. ``names``: those of all indexes.
+        a request names none. ``gauges``: what readiness also shows. ``names``: those of all
+        indexes.
         """
         self._index_url = index_url
         self._ready = ready
+        self._gauges = gauges
         self._fixed = fixed
         self._names = names
 
@@ -82,7 +86,10 @@ class Home:
 
     async def ready(self, request: web.Request) -> web.Response:
         """Readiness: the server has started, and is not stopping."""
-        return plain(200, "ready") if self._ready() else plain(503, "not ready")
+        if not self._ready():
+            return plain(503, "not ready")
+        lines = (f"{gauge.name} {gauge.value:.0f}" for gauge in self._gauges())
+        return plain(200, "\n".join(("ready", *lines)))
 
 
 @cache

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from itertools import accumulate, product
@@ -19,8 +19,10 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.events import (
+    AdvisoriesChecked,
     AnswerServed,
     ChangeOutcome,
+    CheckResult,
     Event,
     Evicted,
     FileChanged,
@@ -91,9 +93,15 @@ EVICTED_FILES = Family(
     "waystation_evicted_files_total", "Files deleted from the cache for space.", {}
 )
 EVICTED_BYTES = Family("waystation_evicted_bytes_total", "Bytes of such files.", {})
+ADVISORY_CHECKS = Family(
+    "waystation_advisory_checks_total",
+    "Checks of the source of advisories, by what came of them.",
+    {"result": tuple(CheckResult)},
+)
 FAMILIES = (
     *(REQUEST_COUNTS, BYTES_SENT, UPSTREAM_REQUESTS, CHANGED_FILES),
     *(PREFETCHED_THINGS, PREFETCHED_BYTES, EVICTED_FILES, EVICTED_BYTES),
+    ADVISORY_CHECKS,
 )
 
 
@@ -159,6 +167,8 @@ class Counters:
             case Prefetched():
                 self._add(1, PREFETCHED_THINGS, event.result)
                 self._add(event.size, PREFETCHED_BYTES, event.result)
+            case AdvisoriesChecked():
+                self._add(1, ADVISORY_CHECKS, event.result)
             case Evicted():
                 self._add(event.files, EVICTED_FILES)
                 self._add(event.size, EVICTED_BYTES)
@@ -207,11 +217,22 @@ def _answer_columns(kind: RequestKind, outcome: Outcome | None, status: int) -> 
     return counted, _COLUMNS[BYTES_SENT.name, kind]
 
 
+class Gauge(NamedTuple):
+    """A value of now, as this process knows it."""
+
+    name: str
+    about: str
+    value: float
+
+
 class Metrics:
     """The page, and the measurement of the event loop while the application runs."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(
+        self, counters: Counters, gauges: Callable[[], Iterable[Gauge]] = lambda: ()
+    ) -> None:
         self._counters = counters
+        self._gauges = gauges
 
     async def page(self, request: web.Request) -> web.Response:
         # The first import takes about 0.1 seconds, which no other answer has to wait for.
@@ -232,6 +253,8 @@ class Metrics:
         info = GaugeMetricFamily("waystation_info", "What is running.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
+        for gauge in self._gauges():
+            yield GaugeMetricFamily(gauge.name, gauge.about, value=gauge.value)
         for family in FAMILIES:
             counters = CounterMetricFamily(family.name, family.about, labels=list(family.labels))
             for labels, count in self._counters.series(family):

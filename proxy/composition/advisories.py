@@ -1,0 +1,144 @@
+"""Opens the advisories of a cache: their collection, its source, and the schedule of checks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from proxy.advisories import (
+    MAX_ARCHIVE,
+    AdvisoryRefresher,
+    AdvisorySource,
+    AdvisoryStore,
+    Fetched,
+    LocalSource,
+    SourceState,
+    UnusableAdvisories,
+)
+from proxy.composition.mirror import outgoing_proxies
+from proxy.config import AdvisoriesTable, Settings
+from proxy.errors import ConfigurationError, UpstreamError
+from proxy.events import Observer
+from proxy.model import ProjectName
+from proxy.runtime import in_thread
+from proxy.upstream import Timeouts, Transport, Validators, find_credentials, mask, open_transport
+
+FOLDER = "advisories"
+"""In the cache folder."""
+FETCH_TIMEOUT = 600.0
+"""Seconds from the request for an archive to its last byte."""
+NAME = "advisories"
+"""Of the source, in messages."""
+
+
+@asynccontextmanager
+async def open_advisories(
+    table: AdvisoriesTable,
+    settings: Settings,
+    cache_folder: Path,
+    events: Observer,
+    changed: Callable[[Sequence[ProjectName]], None],
+    clock: Callable[[], float],
+) -> AsyncIterator[AdvisoryRefresher]:
+    """The collection, which follows its source until the end. ``changed`` as in the refresher.
+
+    Raises ``ConfigurationError``.
+    """
+    store = AdvisoryStore(cache_folder / FOLDER)
+    async with AsyncExitStack() as stack:
+        source = await _open_source(table, settings, store, stack, clock)
+        refresher = AdvisoryRefresher(
+            store, source, events, changed, every=table.every, max_age=table.max_age, clock=clock
+        )
+        await refresher.start()
+        task = asyncio.create_task(refresher.run())
+        stack.push_async_callback(_ended, task)
+        yield refresher
+
+
+async def _open_source(
+    table: AdvisoriesTable,
+    settings: Settings,
+    store: AdvisoryStore,
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
+) -> AdvisorySource | None:
+    """None for an address while offline."""
+    if not table.is_url:
+        path = Path(table.source)
+        if not await in_thread(path.exists):
+            remedy = "name a folder, a zip archive or an http(s) address"
+            raise ConfigurationError("advisories.source", f"there is no {path}", remedy)
+        return LocalSource(path)
+    if settings.offline:
+        return None
+    url, credentials = find_credentials(table.source)
+    transport = await stack.enter_async_context(
+        open_transport(
+            NAME,
+            url,
+            credentials=credentials,
+            proxies=outgoing_proxies(settings),
+            connections=1,
+            retries=settings.retries,
+            timeouts=Timeouts(settings.connect_timeout, settings.read_timeout, FETCH_TIMEOUT),
+            ca_bundle=settings.ca_bundle,
+            client_certificate=settings.client_certificate,
+            client_key=settings.client_key,
+            clock=clock,
+        )
+    )
+    return HttpSource(url, transport, store)
+
+
+class HttpSource:
+    """A zip archive at an http(s) address, requested again only if it has changed (RFC 9110)."""
+
+    def __init__(self, url: str, transport: Transport, store: AdvisoryStore) -> None:
+        self._url = url
+        self._transport = transport
+        self._store = store
+
+    @property
+    def name(self) -> str:
+        return mask(self._url)
+
+    async def fetch(self, known: SourceState) -> Fetched | None:
+        conditions = Validators(known.etag or None, known.last_modified or None).conditions
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"} | conditions
+        try:
+            async with (
+                asyncio.timeout(FETCH_TIMEOUT),
+                self._transport.stream(self._url, headers) as (answer, chunks),
+            ):
+                if answer.status == 304 and conditions:
+                    return None
+                if answer.status != 200 or answer.headers.get("Content-Encoding"):
+                    raise UpstreamError(NAME, f"the answer has the status {answer.status}")
+                path = await self._received(chunks)
+        except TimeoutError:
+            raise UpstreamError(NAME, f"no whole answer in {FETCH_TIMEOUT:.0f} seconds") from None
+        state = SourceState(
+            etag=answer.headers.get("ETag", ""),
+            last_modified=answer.headers.get("Last-Modified", ""),
+        )
+        return Fetched(path, state)
+
+    async def _received(self, chunks: AsyncIterator[bytes]) -> Path:
+        """Raises ``OSError``, ``UpstreamError`` and ``UnusableAdvisories``."""
+        path = self._store.new_index().with_name("download")
+        size = 0
+        with await in_thread(path.open, "wb") as file:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > MAX_ARCHIVE:
+                    raise UnusableAdvisories(f"the archive has more than {MAX_ARCHIVE} bytes")
+                await in_thread(file.write, chunk)
+        return path
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

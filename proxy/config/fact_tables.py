@@ -1,0 +1,104 @@
+"""The tables of policies that need facts beside the page, and ``[advisories]``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, field_validator
+
+from proxy.config.policy_tables import (
+    AllowTable,
+    CooldownTable,
+    DenyTable,
+    FilesTable,
+    PolicyTable,
+    Severity,
+    StatusTable,
+)
+from proxy.config.values import DAY, HOUR, PositiveSeconds, Table
+from proxy.policies import Condition, Look, parse_licence
+
+_URL = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
+OrUnknown = Literal["allow", "refuse"]
+
+
+def _check_licences(value: list[str]) -> list[str]:
+    for each in value:
+        parse_licence(each)
+    return value
+
+
+LicenceNames = Annotated[list[str], AfterValidator(_check_licences)]
+"""Single licences by their SPDX identifiers, each perhaps WITH an exception."""
+
+
+class AdvisoriesTable(Table):
+    """Where advisories come from (OSV)."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """A folder of JSON documents, a zip archive of them, or the http(s) address of one."""
+    every: Annotated[PositiveSeconds, Field(ge=1)] = HOUR
+    max_age: PositiveSeconds = 3 * DAY
+
+    @property
+    def is_url(self) -> bool:
+        return bool(_URL.match(self.source))
+
+
+class MalwareTable(PolicyTable):
+    """Refuses releases that are reported as malicious."""
+
+    default_look: ClassVar[Look] = "yank"
+
+    kind: Literal["malware"]
+
+
+class KnownFaultsTable(PolicyTable):
+    """Refuses releases with known faults."""
+
+    default_look: ClassVar[Look] = "yank"
+
+    kind: Literal["advisories"]
+    severity: Severity | Literal["none"] = "critical"
+    unknown: OrUnknown = "allow"
+    ids: list[str] = []
+    ignore: list[str] = []
+    only_if_fixed: bool = True
+
+
+class ExpressionTable(PolicyTable):
+    """Refuses the files for which a condition in CEL is true."""
+
+    kind: Literal["expression"]
+    refuse: str
+
+    @field_validator("refuse")
+    @classmethod
+    def _check(cls, value: str) -> str:
+        Condition(value)
+        return value
+
+
+POLICY_TABLES: dict[str, type[PolicyTable]] = {
+    "deny": DenyTable,
+    "allow": AllowTable,
+    "files": FilesTable,
+    "cooldown": CooldownTable,
+    "status": StatusTable,
+    "malware": MalwareTable,
+    "advisories": KnownFaultsTable,
+    "expression": ExpressionTable,
+}
+"""All kinds."""
+AnyPolicyTable = Annotated[
+    DenyTable
+    | AllowTable
+    | FilesTable
+    | CooldownTable
+    | StatusTable
+    | MalwareTable
+    | KnownFaultsTable
+    | ExpressionTable,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,134 @@
+"""Rules of known releases: ``malware`` refuses malicious ones, ``advisories`` those with faults.
+
+Advisories are about the projects of PyPI. A private project of the same name is another project,
+so pages of local directories are not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from proxy.advisories import Advisory, band_of
+from proxy.model import ProjectName
+from proxy.policies.base import PageView
+from proxy.policies.configured import Finding, Rule
+from proxy.policies.parsed_page import Release
+
+About = Callable[[ProjectName], Sequence[Advisory]]
+"""What is known about a project now."""
+IsLocal = Callable[[str], bool]
+"""Whether an index, by the name that is the ``source`` of a page, is a local directory."""
+
+
+class Malware(Rule):
+    """Refuses releases that are reported as malicious, and files whose version is unreadable."""
+
+    is_changing = True
+
+    def __init__(self, about: About, is_local: IsLocal) -> None:
+        self._about = about
+        self._is_local = is_local
+
+    def denies(self, project: ProjectName) -> str | None:
+        for advisory in self._about(project):
+            if advisory.is_malware and advisory.affected.has_all:
+                return f"{project} is malware: {advisory.id}"
+        return None
+
+    def judge(self, view: PageView) -> Iterator[Finding]:
+        if self._is_local(view.page.source):
+            return
+        known = [each for each in self._about(view.page.project) if each.is_malware]
+        for release, found in affected_releases(view, known):
+            yield Finding(release.positions, f"{_title(view, release)} is malware: {found[0].id}")
+
+
+class KnownFaults(Rule):
+    """Refuses releases with faults from a severity on."""
+
+    is_changing = True
+
+    def __init__(
+        self,
+        about: About,
+        is_local: IsLocal,
+        *,
+        lowest: float | None,
+        refuses_unknown: bool = False,
+        refused: Collection[str] = (),
+        ignored: Collection[str] = (),
+        only_if_fixed: bool = True,
+    ) -> None:
+        """``lowest``: the CVSS score from which on a fault counts; None: no score does.
+
+        ``refused`` and ``ignored``: ids of faults, by any alias, that always or never count.
+        ``only_if_fixed``: nothing is refused unless the index has a release without such faults.
+        """
+        self._about = about
+        self._is_local = is_local
+        self._lowest = lowest
+        self._refuses_unknown = refuses_unknown
+        self._refused = frozenset(refused)
+        self._ignored = frozenset(ignored)
+        self.judges_last = only_if_fixed
+
+    def judge(self, view: PageView) -> Iterator[Finding]:
+        if self._is_local(view.page.source):
+            return
+        known = [each for each in self._about(view.page.project) if self._counts(each)]
+        affected = list(affected_releases(view, known))
+        if self.judges_last and not _has_other(view, [release for release, _ in affected]):
+            return
+        for release, found in affected:
+            worst = max(found, key=lambda each: each.severity or 0.0)
+            reason = f"{_title(view, release)} has {worst.id} ({_severity(worst)})"
+            others = len({each.names for each in found}) - 1
+            yield Finding(release.positions, reason + (f" and {others} more" if others else ""))
+
+    def _counts(self, advisory: Advisory) -> bool:
+        if not self._ignored.isdisjoint(advisory.names):
+            return False
+        if not self._refused.isdisjoint(advisory.names):
+            return True
+        if self._lowest is None:
+            return False
+        if advisory.severity is None:
+            return self._refuses_unknown
+        return advisory.severity >= self._lowest
+
+
+def affected_releases(
+    view: PageView, known: Sequence[Advisory]
+) -> Iterator[tuple[Release, list[Advisory]]]:
+    """The releases that any of the advisories is about, each with these advisories."""
+    if not known:
+        return
+    for release in view.parsed.releases:
+        found = [each for each in known if each.affects(release.text, release.version)]
+        if found:
+            yield release, found
+
+
+def _has_other(view: PageView, affected: Sequence[Release]) -> bool:
+    """Whether installers can choose another release: a pre-release only where there is no other."""
+    lost = {position for release in affected for position in release.positions}
+    files, finals, prereleases = view.page.files, False, False
+    for release in view.parsed.releases:
+        free = any(
+            position not in lost and position not in view.refused and not files[position].yanked
+            for position in release.positions
+        )
+        is_prerelease = release.version is not None and release.version.is_prerelease
+        prereleases = prereleases or (free and is_prerelease)
+        finals = finals or (free and not is_prerelease)
+    only_prereleases = all(each.version and each.version.is_prerelease for each in affected)
+    return finals or (prereleases and only_prereleases)
+
+
+def _title(view: PageView, release: Release) -> str:
+    return f"{view.page.project} {release.text}".strip()
+
+
+def _severity(advisory: Advisory) -> str:
+    band = band_of(advisory.severity)
+    return f"severity {band}" if advisory.severity is None else f"{band}, {advisory.severity:.1f}"

@@ -1,0 +1,132 @@
+"""What the variables ``project``, ``release`` and ``file`` of an expression have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from proxy.advisories import Advisory
+from proxy.model import File
+from proxy.policies.base import PageView
+from proxy.policies.licences import LicenceOf
+from proxy.policies.parsed_page import ParsedFile, Release
+
+
+class Subject:
+    """One file of a page, for an expression."""
+
+    def __init__(
+        self,
+        view: PageView,
+        release: Release,
+        position: int,
+        advisories: Sequence[Advisory],
+        licence_of: LicenceOf,
+    ) -> None:
+        self.page = view.page
+        self.now = view.now
+        self.release = release
+        self.file: File = view.page.files[position]
+        self.parsed: ParsedFile = view.parsed.files[position]
+        self._view = view
+        self._advisories = advisories
+        self._licence_of = licence_of
+
+    @cached_property
+    def uploaded(self) -> float | None:
+        """Unix time in seconds; None: unknown."""
+        return _unix_time(self.file)
+
+    @cached_property
+    def release_uploaded(self) -> float | None:
+        """That of the first file."""
+        files = self.page.files
+        times = [_unix_time(files[each]) for each in self.release.positions]
+        return min((time for time in times if time is not None), default=None)
+
+    @cached_property
+    def advisories(self) -> list[Advisory]:
+        """Those that are about the release."""
+        release = self.release
+        return [each for each in self._advisories if each.affects(release.text, release.version)]
+
+    @property
+    def licence(self) -> str:
+        return self._licence_of(self.file) or ""
+
+    @cached_property
+    def tags(self) -> list[list[str]]:
+        """Python, ABI and platform tags, each as a list."""
+        parts = self.parsed.tags.split("-")
+        return [part.split(".") for part in parts] if len(parts) == 3 else [[], [], []]
+
+    def age(self, time: float | None) -> timedelta | None:
+        """A time in the future counts as now."""
+        return None if time is None else timedelta(seconds=max(0.0, self.now - time))
+
+
+def _unix_time(file: File) -> float | None:
+    try:
+        return found.timestamp() if (found := file.uploaded_at) else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _timestamp(time: float | None) -> datetime | None:
+    return None if time is None else datetime.fromtimestamp(time, UTC)
+
+
+def _severity(subject: Subject) -> float:
+    return max((each.severity or 0.0 for each in subject.advisories), default=0.0)
+
+
+def _is_prerelease(subject: Subject) -> bool:
+    version = subject.release.version
+    return version is not None and version.is_prerelease
+
+
+def _all_tags(subject: Subject) -> list[str]:
+    pythons, abis, platforms = subject.tags
+    return [f"{one}-{abi}-{other}" for one in pythons for abi in abis for other in platforms]
+
+
+Facts = Mapping[str, Callable[[Subject], Any]]
+ADVISORY_FACTS = frozenset({"severity", "advisories", "malware"})
+"""Those that are known from advisories."""
+
+PROJECT_FACTS: Facts = {
+    "name": lambda subject: str(subject.page.project),
+    "status": lambda subject: subject.page.status.status if subject.page.status else "active",
+    "files": lambda subject: len(subject.page.files),
+}
+RELEASE_FACTS: Facts = {
+    "version": lambda subject: subject.release.text,
+    "prerelease": _is_prerelease,
+    "files": lambda subject: len(subject.release.positions),
+    "uploaded": lambda subject: _timestamp(subject.release_uploaded),
+    "age": lambda subject: subject.age(subject.release_uploaded),
+    "severity": _severity,
+    "advisories": lambda subject: sorted({n for each in subject.advisories for n in each.names}),
+    "malware": lambda subject: any(each.is_malware for each in subject.advisories),
+}
+FILE_FACTS: Facts = {
+    "name": lambda subject: subject.file.filename,
+    "version": lambda subject: subject.release.text,
+    "kind": lambda subject: subject.parsed.kind.value if subject.parsed.kind else "",
+    "size": lambda subject: subject.file.size,
+    "uploaded": lambda subject: _timestamp(subject.uploaded),
+    "age": lambda subject: subject.age(subject.uploaded),
+    "yanked": lambda subject: bool(subject.file.yanked),
+    "yank_reason": lambda s: s.file.yanked if isinstance(s.file.yanked, str) else "",
+    "requires_python": lambda subject: subject.file.requires_python or "",
+    "tags": _all_tags,
+    "pythons": lambda subject: subject.tags[0],
+    "abis": lambda subject: subject.tags[1],
+    "platforms": lambda subject: subject.tags[2],
+    "sha256": lambda subject: subject.file.sha256 or "",
+    "provenance": lambda subject: subject.file.provenance is not None,
+    "licence": lambda subject: subject.licence,
+    "severity": _severity,
+}
