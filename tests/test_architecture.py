@@ -43,12 +43,16 @@ PACKAGES: dict[str, set[str]] = {
     # The heart: no HTTP server, no settings, no command line.
     "indexes": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "simple", "upstream"},
-    # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
-    "web": VOCABULARY | {"runtime", "distributions", "simple", "upstream", "indexes"},
     # A static tree reads an index as a client does.
     "export": VOCABULARY | {"runtime", "storage", "distributions", "simple", "indexes"},
     # Prefetching requests pages and files from an index as a client does; it could be left out.
     "prefetch": VOCABULARY | {"runtime", "storage", "distributions", "indexes"},
+    # Reports of what an index would answer, and why; pages and commands show them.
+    "explain": VOCABULARY | {"distributions", "policies", "indexes", "prefetch"},
+    # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
+    "web": VOCABULARY
+    | {"runtime", "distributions", "simple", "upstream", "indexes"}
+    | {"prefetch", "explain"},
     # What builds need: a resolver runs against an index that is served to it.
     "requirements": VOCABULARY
     | {"runtime", "distributions", "simple", "upstream", "indexes", "web"},
@@ -66,7 +70,8 @@ PACKAGES: dict[str, set[str]] = {
     # The command line uses everything, and nothing uses the command line.
     "cli": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
-    | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"},
+    | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
+    | {"explain", "policies"},
     "__main__": {"cli"},
 }
 

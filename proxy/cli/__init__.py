@@ -20,6 +20,8 @@ COMMANDS = {
     "warm": "Fetch everything that a build needs into the cache.",
     "sync": "Run the [[keep]] tables of the settings once.",
     "ready": "Check that the cache has everything that a build needs.",
+    "explain": "Say why a project, version or file is shown or not.",
+    "policy": "Try rules before they are in force.",
     "settings": "Print all settings with defaults and explanations.",
     "check": "Check the settings, and show the values in force.",
     "cache": "Inspect, verify or purge the cache.",

@@ -41,6 +41,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The verdicts of enforced policies that refuse files, by file name."""
     observed: Mapping[str, tuple[Verdict, ...]] = {}
     """What policies in mode ``observe`` would refuse."""
+    exempted: Mapping[str, tuple[Verdict, ...]] = {}
+    """What policies of either mode would refuse without an exemption."""
+    kinds: Mapping[str, str] = {}
+    """The kind of each rule that has verdicts here."""
     stored: Set[str] = frozenset()
     """The names of the files whose bytes are here."""
 

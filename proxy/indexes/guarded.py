@@ -106,6 +106,8 @@ class Guarded:
             page=judged.page,
             refusals=_joined(found.refusals, judged.refusals),
             observed=_joined(found.observed, judged.observed),
+            exempted=_joined(found.exempted, judged.exempted),
+            kinds={**found.kinds, **{policy.name: policy.kind for policy in self._judges}},
         )
 
     def _explain_refusal(self, policy: Policy, project: ProjectName) -> Explanation | None:

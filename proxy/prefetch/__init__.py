@@ -1,5 +1,6 @@
 """Prefetch: fetches what a client will probably request next, within limits."""
 
+from proxy.prefetch.choose_wheel import choose_file
 from proxy.prefetch.fetcher import (
     MARK_COLUMNS,
     WorkerMarks,
@@ -9,11 +10,14 @@ from proxy.prefetch.prefetching import (
     Prefetching,
     open_prefetchers,
 )
+from proxy.prefetch.user_agent import read_user_agent
 
 __all__ = [
     "MARK_COLUMNS",
     "PrefetchLimits",
     "Prefetching",
     "WorkerMarks",
+    "choose_file",
     "open_prefetchers",
+    "read_user_agent",
 ]

@@ -42,7 +42,16 @@ class _BestCandidate(NamedTuple):
 async def choose_wheel(
     page: ProjectPage, target: Target, specifiers: Iterable[SpecifierSet] = ()
 ) -> File | None:
-    """The wheel that pip or uv would choose for the target; None if there is no such wheel."""
+    """The wheel that pip or uv would choose for the target; None if they would choose an sdist,
+    or nothing."""
+    found = await choose_file(page, target, specifiers)
+    return found if found and found.filename.endswith(".whl") else None
+
+
+async def choose_file(
+    page: ProjectPage, target: Target, specifiers: Iterable[SpecifierSet] = ()
+) -> File | None:
+    """The file that pip or uv would choose for the target; None if none fits."""
     wanted = tuple(specifiers)
     best: _BestCandidate | None = None
     end = len(page.files)
@@ -54,7 +63,7 @@ async def choose_wheel(
         best, end = better, start
         if end:
             await asyncio.sleep(0)
-    return best.file if best and best.fit > _SDIST else None
+    return best.file if best else None
 
 
 def _best(

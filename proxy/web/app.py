@@ -96,6 +96,8 @@ def routes(root: str, mounts: Mounts, home: Home) -> list[web.RouteDef]:
         web.get(f"{root}/simple/{{project}}", mounts.handler("pages.add_slash")),
         web.get(f"{root}/simple/{{project}}/", mounts.handler("pages.page")),
         web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", mounts.handler("files.file")),
+        web.get(f"{root}/+explain/{{project}}", mounts.handler("explain.page")),
+        web.get(f"{root}/+explain/{{project}}/{{wanted}}", mounts.handler("explain.page")),
     ]
 
 

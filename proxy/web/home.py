@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -16,7 +16,7 @@ from proxy.web.metrics import Gauge
 from proxy.web.pages import redirect
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment
 
 _HOST = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
@@ -24,7 +24,7 @@ _HOST = re.compile(
 """The form of an authority that may be shown: a name or address, and a port."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
-    " frame-ancestors 'none'",
+    " form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -54,16 +54,14 @@ class Home:
         """The page of an index. No cache may store a page with an address that a client chose."""
         name, names = self._name(request), self._names()
         asked = None if self._fixed else _address(request)
-        text = _template().render(
+        return html_page(
+            "home.html",
+            "max-age=300" if self._fixed else "no-store",
             url=asked or self._url(name),
             name=name,
             others=names,
             up="../" if name else "",
-            version=__version__,
         )
-        control = "max-age=300" if self._fixed else "no-store"
-        headers = _HEADERS | {"Cache-Control": control}
-        return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def add_slash(self, request: web.Request) -> web.Response:
         self._name(request)
@@ -92,16 +90,6 @@ class Home:
         return plain(200, "\n".join(("ready", *lines)))
 
 
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # rarely needed
-
-    environment = Environment(
-        loader=PackageLoader("proxy.web"), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("home.html")
-
-
 def _address(request: web.Request) -> str | None:
     """The index at the address that the client used; None if its form is unusual.
 
@@ -110,3 +98,19 @@ def _address(request: web.Request) -> str | None:
     target = request.raw_path
     host = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
     return f"{request.scheme}://{host}{request.path}simple/" if _HOST.fullmatch(host) else None
+
+
+def html_page(template: str, cache_control: str, status: int = 200, **values: Any) -> web.Response:
+    """A page from ``proxy/web/templates``."""
+    text = _environment().get_template(template).render(version=__version__, **values)
+    headers = _HEADERS | {"Cache-Control": cache_control}
+    return web.Response(text=text, content_type="text/html", headers=headers, status=status)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # rarely needed
+
+    return Environment(
+        loader=PackageLoader("proxy.web"), autoescape=True, undefined=StrictUndefined
+    )

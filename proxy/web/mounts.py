@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.indexes import Index
+from proxy.web.explain import Explain
 from proxy.web.files import FileHandler
 from proxy.web.freshness import ClientRefresh
 from proxy.web.pages import SimplePages
@@ -38,12 +39,14 @@ class Mount:
 
     pages: SimplePages
     files: FileHandler
+    explain: Explain
 
     @classmethod
     def of(cls, index: Index, shared: Shared) -> Mount:
         return cls(
             SimplePages(index, shared.rendered, shared.cache, shared.clock, shared.client_refresh),
             FileHandler(index, shared.cache),
+            Explain(index, shared.clock),
         )
 
 
