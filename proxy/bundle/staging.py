@@ -37,7 +37,7 @@ class StagedBundle:
 
     def __init__(self, folder: Path, cache: Cache) -> None:
         self.folder = folder
-        self._store = DiskStore(folder / "bytes")
+        self._store = DiskStore(folder / "bytes", cache.spool)
         self._spool = cache.spool
 
     def path(self, sha256: str) -> Path:

@@ -132,7 +132,7 @@ async def open_cache(
     require_folder(folder)
     records = DiskRecords(folder / "records")
     try:
-        store = DiskStore(folder / "blob")
+        store = DiskStore(folder / "blob", folder / "spool")
         pins = Pins(records)
         async with LastUsed(records, clock=clock) as used:
             evictor = Evictor(

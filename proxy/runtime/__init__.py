@@ -4,6 +4,7 @@ from proxy.runtime.background import (
     BackgroundQueue,
     for_each,
 )
+from proxy.runtime.batches import Batches
 from proxy.runtime.bounded_dict import BoundedDict
 from proxy.runtime.file_io import (
     MAX_READ,
@@ -43,6 +44,7 @@ __all__ = [
     "MAX_READ",
     "PIECE_SIZE",
     "BackgroundQueue",
+    "Batches",
     "BoundedDict",
     "SharedCounters",
     "SingleFlight",

@@ -30,8 +30,11 @@ class BlobStore(Protocol):
     async def get(self, key: str) -> Blob | None:
         """A blob whose ``key`` is this one; None if it is absent or cannot be opened."""
 
-    async def put(self, key: str, spool: Path) -> None:
-        """Move a complete file into the store. Raises ``OSError``; then the file stays."""
+    async def put(self, key: str, content: Path | bytes) -> None:
+        """Store bytes, or move a complete file into the store; returns when it is on the disk.
+
+        Raises ``OSError``; then the file stays.
+        """
 
     async def delete(self, key: str) -> None:
         """Delete a blob, if it is there. Raises ``OSError``."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from proxy.errors import ProxyError, StoreDamaged
 from proxy.model import Blob, Span, new_hash
-from proxy.runtime import PIECE_SIZE, in_thread, open_spool, read_piece
+from proxy.runtime import PIECE_SIZE, Batches, in_thread, open_spool, read_piece
 from proxy.storage.base import BlobEntry
+from proxy.storage.commit import Incoming, commit
 
 _KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -127,11 +128,15 @@ class DiskBlob(Blob):
 class DiskStore:
     """Finished files as ``root/<aa>/<sha256>``; any number of processes may share them.
 
-    A file appears whole, by a rename, and is never written again.
+    A file appears whole, by a rename, and is never written again. Files that are put at the same
+    time are put together: see ``commit``.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, spool: Path | None = None) -> None:
+        """``spool``: a folder on the same file system, in which bytes are written before that."""
         self.root = root
+        self._spool = spool or root.with_name("spool")
+        self._commits: Batches[Incoming, None] = Batches(commit)
 
     def path(self, key: str) -> Path:
         """Where the file is or would be. Raises ``ValueError`` for a key that is not a sha256."""
@@ -165,16 +170,17 @@ class DiskStore:
         finally:
             os.close(fd)
 
-    async def put(self, key: str, spool: Path) -> None:
-        await in_thread(self.adopt, key, spool)
+    async def put(self, key: str, content: Path | bytes) -> None:
+        await self._commits.add(self._incoming(key, content))
 
     def adopt(self, key: str, spool: Path) -> None:
         """As ``put``, for code that runs in a thread. Blocks on the disk."""
-        path = self.path(key)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sync(spool)
-        os.replace(spool, path)  # noqa: PTH105 (both sides are paths already)
-        _sync(path.parent)
+        (error,) = commit([self._incoming(key, spool)])
+        if error is not None:
+            raise error
+
+    def _incoming(self, key: str, content: Path | bytes) -> Incoming:
+        return Incoming(content, self.path(key), self._spool)
 
     async def delete(self, key: str) -> None:
         await in_thread(self.path(key).unlink, missing_ok=True)
@@ -267,12 +273,3 @@ def _try_lock(fd: int, kind: int) -> bool:
     except OSError:
         pass
     return True
-
-
-def _sync(path: Path) -> None:
-    """Only bytes that are on the disk before the rename survive a power cut under the new name."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

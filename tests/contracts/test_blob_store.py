@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 from pathlib import Path
@@ -78,6 +79,43 @@ async def test_a_file_that_is_put_twice_is_one(store: BlobStore, spool: Path) ->
     spool.write_bytes(CONTENT)
     await stored(store, spool)
     assert len([entry async for entry in store.entries()]) == 1
+
+
+async def test_bytes_are_stored_as_a_file_is(store: BlobStore) -> None:
+    await store.put(KEY, CONTENT)
+    await store.put(KEY, CONTENT)
+    blob = await store.get(KEY)
+    assert blob is not None
+    assert (blob.key, blob.size, await read(blob)) == (KEY, len(CONTENT), CONTENT)
+    assert len([entry async for entry in store.entries()]) == 1
+
+
+async def test_files_that_are_put_together_are_all_stored(store: BlobStore, tmp_path: Path) -> None:
+    contents = [number.to_bytes(4, "big") * 1000 for number in range(40)]
+    keys = [hashlib.sha256(content).hexdigest() for content in contents]
+    paths = [tmp_path / key for key in keys[::2]]
+    for path, content in zip(paths, contents[::2], strict=True):
+        path.write_bytes(content)
+    sent: list[Path | bytes] = [*contents]
+    sent[::2] = paths
+    await asyncio.gather(*map(store.put, keys, sent))
+    assert await store.present(keys) == set(keys)
+    for key, content in zip(keys, contents, strict=True):
+        blob = await store.get(key)
+        assert blob is not None
+        assert await read(blob) == content
+    assert not any(path.exists() for path in paths)
+
+
+async def test_one_put_that_fails_leaves_those_beside_it(store: BlobStore, tmp_path: Path) -> None:
+    keys = [hashlib.sha256(bytes([number])).hexdigest() for number in range(9)]
+    puts = [store.put(key, bytes([number])) for number, key in enumerate(keys)]
+    failed, *others = await asyncio.gather(
+        store.put(KEY, tmp_path / "missing"), *puts, return_exceptions=True
+    )
+    assert isinstance(failed, OSError)
+    assert others == [None] * len(keys)
+    assert await store.present([KEY, *keys]) == set(keys)
 
 
 async def test_what_is_deleted_is_gone(store: BlobStore, spool: Path) -> None:

@@ -30,9 +30,9 @@ class DyingStore(DiskStore):
         super().__init__(root)
         self._write = write
 
-    async def put(self, key: str, spool: Path) -> None:
+    async def put(self, key: str, content: Path | bytes) -> None:
         self._write()
-        await super().put(key, spool)
+        await super().put(key, content)
 
 
 class DyingRecords:

@@ -24,9 +24,12 @@ class MemoryStore:
         data = self.content.get(_checked(key))
         return None if data is None else BytesBlob(data, key)
 
-    async def put(self, key: str, spool: Path) -> None:
-        self.content[_checked(key)] = spool.read_bytes()
-        spool.unlink()
+    async def put(self, key: str, content: Path | bytes) -> None:
+        if isinstance(content, bytes):
+            self.content[_checked(key)] = content
+            return
+        self.content[_checked(key)] = content.read_bytes()
+        content.unlink()
 
     async def delete(self, key: str) -> None:
         self.content.pop(_checked(key), None)

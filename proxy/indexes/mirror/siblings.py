@@ -16,9 +16,9 @@ from proxy.events import Outcome
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.options import MirrorStorage
 from proxy.model import Artifact, File, ProjectName
-from proxy.runtime import SingleFlight, in_thread
+from proxy.runtime import SingleFlight
 from proxy.storage import BytesBlob, Key, RecordKind, as_local_file
-from proxy.upstream import DigestCheck, Expected, Remote, Spool
+from proxy.upstream import DigestCheck, Expected, Remote
 
 log = logging.getLogger(__name__)
 
@@ -147,17 +147,13 @@ class MirrorSiblings:
 
     async def _keep(self, project: ProjectName, sibling: File, digest: str, data: bytes) -> None:
         sha256 = hashlib.sha256(data).hexdigest()
-        spool = Spool(self._storage.spool)
         try:
-            await in_thread(spool.write, data)
             async with self._storage.room(len(data)):
-                await self._storage.blobs.put(sha256, spool.path)
+                await self._storage.blobs.put(sha256, data)
         except OSError as error:
             log.warning("%s is not stored: %s", sibling.filename, reason(error))
         else:
             await self._files.downloads.record(project, sibling, digest, sha256, len(data))
-        finally:
-            spool.close()
 
     async def _attested(
         self, project: ProjectName, sibling: File, digest: str, asked: float, key: Key
