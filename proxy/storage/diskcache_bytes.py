@@ -26,13 +26,28 @@ from typing import Any
 import diskcache
 from diskcache.core import DBNAME, MODE_BINARY, MODE_RAW
 
-__all__ = ["DATABASE_ERRORS", "DBNAME", "InlineReader", "NeedsThread", "connected", "keys"]
+__all__ = [
+    "DATABASE_ERRORS",
+    "DBNAME",
+    "FILE_SIZE",
+    "ROW_SIZE",
+    "InlineReader",
+    "NeedsThread",
+    "connected",
+    "keys",
+]
 
 DATABASE_ERRORS = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
 """What reading and writing may raise."""
 
 LOCK_TIMEOUT = 1.0
 """Seconds to wait for a database that another process has locked."""
+
+FILE_SIZE = 32 * 1024
+"""Bytes from which on a value gets a file of its own."""
+
+ROW_SIZE = 512
+"""Bytes of the database that a small value needs beside its own, about."""
 
 _KEYS = """
     SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ?
@@ -41,7 +56,8 @@ _KEYS = """
 _EMPTY = "CREATE TABLE Cache (key, raw, store_time, expire_time, tag, mode, filename, value)"
 _SETTINGS = {
     "eviction_policy": "least-recently-stored",
-    "cull_limit": 10,
+    "cull_limit": 0,  # each write would count all records: ``cull`` is called from time to time
+    "disk_min_file_size": FILE_SIZE,
     "statistics": 0,
     "tag_index": 0,
     "sqlite_synchronous": 1,
@@ -158,6 +174,9 @@ class ReadOnlyCache(diskcache.Cache):  # type: ignore[misc]  # the library has n
 
     def delete(self, key: str) -> bool:
         return False
+
+    def cull(self, retry: bool = False) -> int:
+        return 0
 
     def transact(self, retry: bool = False) -> AbstractContextManager[None]:
         return nullcontext()

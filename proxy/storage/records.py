@@ -11,16 +11,20 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from proxy.errors import reason
+from proxy.runtime import Batches
 from proxy.storage.diskcache_bytes import (
     DATABASE_ERRORS,
     DBNAME,
+    FILE_SIZE,
+    ROW_SIZE,
     InlineReader,
     NeedsThread,
     connected,
@@ -38,18 +42,17 @@ class DiskRecords:
 
     Beyond the size limit, the records that were written longest ago are deleted first. Small
     values are read on the event loop, others in one thread; another thread writes, so that
-    writing a large value delays no read. A folder that cannot be written is only read.
+    writing a large value delays no read. Writes that wait for it are one transaction. A folder
+    that cannot be written is only read.
     """
 
-    def __init__(
-        self, directory: Path, size_limit: int = 4 * 2**30, *, keep: float | None = None
-    ) -> None:
-        """``size_limit`` in bytes; ``keep``: seconds after which a value expires, None: never.
+    def __init__(self, directory: Path, size_limit: int = 4 * 2**30) -> None:
+        """``size_limit`` in bytes; enforced each time that a hundredth of it was written.
 
         Raises ``ConfigurationError`` for a folder that others may write or that is not local.
         """
-        self._keep = keep
         self._failing = False
+        self._size_limit = self._unculled = size_limit
         with suppress(OSError):  # reported when the first value cannot be read or written
             private_folder(directory)
         require_local(directory)
@@ -57,6 +60,7 @@ class DiskRecords:
         self._inline = InlineReader(directory, database.current_if_open)
         self._reader = DatabaseThread("records-read", database)
         self._writer = DatabaseThread("records-write", database)
+        self._writes = Batches(self._write_batch, self._writer.thread)
 
     async def get(self, key: Key) -> bytes | None:
         with suppress(NeedsThread):
@@ -69,7 +73,7 @@ class DiskRecords:
         return list(map(Key.parse, found))
 
     async def put(self, key: Key, value: bytes) -> None:
-        await self._write(lambda cache: self._set(cache, key, value))
+        await self._write(lambda cache: _set(cache, key, value), len(value))
 
     async def put_if(
         self, key: Key, test: Callable[[bytes | None], bool], values: Mapping[Key, bytes | None]
@@ -80,16 +84,13 @@ class DiskRecords:
                     return False
                 # Large values are last: their former files are removed before the commit.
                 for each, value in sorted(values.items(), key=lambda item: len(item[1] or b"")):
-                    cache.delete(each) if value is None else self._set(cache, each, value)
+                    cache.delete(each) if value is None else _set(cache, each, value)
             return True
 
-        return await self._write(work)
+        return await self._write(work, sum(len(value or b"") for value in values.values()))
 
     async def forget(self, key: Key) -> None:
-        await self._write(lambda cache: cache.delete(key))
-
-    def _set(self, cache: Any, key: Key, value: bytes) -> bool:
-        return bool(cache.set(key, _with_checksum(value), expire=self._keep))
+        await self._write(lambda cache: cache.delete(key), 0)
 
     async def close(self) -> None:
         """Finish the reads and writes that have begun, and close the database."""
@@ -104,20 +105,59 @@ class DiskRecords:
             self._report(error)
             return otherwise
 
-    async def _write(self, work: Callable[[Any], bool]) -> bool:
+    async def _write(self, work: Callable[[Any], bool], size: int) -> bool:
         try:
-            if done := await self._writer.run(work):
+            if done := await self._writes.add(_Write(work, size)):
                 self._failing = False
         except DATABASE_ERRORS as error:
             self._report(error)
             return False
         return done
 
+    def _write_batch(self, writes: Sequence[_Write]) -> list[bool | Exception]:
+        """In the thread that writes."""
+        results: list[bool | Exception] = []
+        for small, group in groupby(writes, lambda write: write.size < FILE_SIZE):
+            some = list(group)  # a file that was written before its transaction failed would stay
+            results += self._transaction(some) if small else map(self._single, some)
+        self._unculled += sum(write.size + ROW_SIZE for write in writes)
+        if self._unculled > self._size_limit // 100:
+            self._unculled = 0
+            with suppress(*DATABASE_ERRORS):
+                self._writer.call(lambda cache: cache.cull())
+        return results
+
+    def _transaction(self, writes: list[_Write]) -> list[bool | Exception]:
+        def work(cache: Any) -> list[bool | Exception]:
+            with cache.transact():
+                return [write.work(cache) for write in writes]
+
+        if len(writes) > 1:
+            with suppress(*DATABASE_ERRORS):
+                return self._writer.call(work)
+        return list(map(self._single, writes))  # so that a write that fails fails alone
+
+    def _single(self, write: _Write) -> bool | Exception:
+        try:
+            return self._writer.call(write.work)
+        except DATABASE_ERRORS as error:
+            return error
+
     def _report(self, error: Exception) -> None:
         """Log the error, unless one was logged since the last successful write."""
         if not self._failing:
             self._failing = True
             log.warning("the records of the cache cannot be read or written: %s", reason(error))
+
+
+class _Write(NamedTuple):
+    work: Callable[[Any], bool]
+    size: int
+    """Bytes of the values."""
+
+
+def _set(cache: Any, key: Key, value: bytes) -> bool:
+    return bool(cache.set(key, _with_checksum(value)))
 
 
 def _with_checksum(value: bytes) -> bytes:
@@ -210,18 +250,19 @@ class DatabaseThread:
 
     def __init__(self, name: str, database: Database) -> None:
         self._database = database
-        self._thread = ThreadPoolExecutor(1, name)
+        self.thread = ThreadPoolExecutor(1, name)
         self._used: Any = None
 
     async def run(self, work: Callable[[Any], T]) -> T:
         """Call ``work`` with the database in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._run, work)
+        return await asyncio.get_running_loop().run_in_executor(self.thread, self.call, work)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        await asyncio.get_running_loop().run_in_executor(self.thread, self._close)
+        self.thread.shutdown()
 
-    def _run(self, work: Callable[[Any], T]) -> T:
+    def call(self, work: Callable[[Any], T]) -> T:
+        """As ``run``, for code that is in the thread."""
         try:
             current = self._database.current()
             if current is not self._used:

@@ -52,12 +52,48 @@ async def test_records_survive_a_restart(records: DiskRecords, tmp_path: Path) -
     await again.close()
 
 
-async def test_a_value_is_gone_after_its_time(tmp_path: Path) -> None:
-    brief = DiskRecords(tmp_path / "records", keep=0.0)
-    await brief.put(Key.parse("page/a"), b"x")
-    assert await brief.get(Key.parse("page/a")) is None
-    assert await brief.keys() == []
-    await brief.close()
+async def test_writes_of_one_moment_are_all_there_and_in_their_order(
+    records: DiskRecords, tmp_path: Path
+) -> None:
+    """Large ones among them, and conditional ones that see the writes before them."""
+    keys = [Key.parse(f"page/{number:02}") for number in range(40)]
+    seen: list[bytes | None] = []
+
+    def test(value: bytes | None) -> bool:
+        seen.append(value)
+        return value == b"first"
+
+    values = [BIG if number % 7 == 3 else b"%d" % number for number in range(40)]
+    puts = [records.put(key, value) for key, value in zip(keys, values, strict=True)]
+    shared = Key.parse("page/shared")
+    results = await asyncio.gather(
+        records.put(shared, b"first"),
+        *puts,
+        records.put_if(shared, test, {shared: b"second", keys[0]: None}),
+        records.put_if(shared, test, {shared: b"third"}),
+    )
+    assert results[-2:] == [True, False]
+    assert set(seen) == {b"first", b"second"}
+    assert await records.get(shared) == b"second"
+    assert await records.get(keys[0]) is None
+    for key, value in list(zip(keys, values, strict=True))[1:]:
+        assert await records.get(key) == value
+    assert len(list((tmp_path / "records").rglob("*.val"))) == sum(v is BIG for v in values)
+
+
+async def test_a_write_that_fails_takes_no_other_with_it(records: DiskRecords) -> None:
+    """A test that raises stands for any error of one write."""
+
+    def broken(value: bytes | None) -> bool:
+        raise ValueError("not a record")
+
+    keys = [Key.parse(f"page/{number}") for number in range(9)]
+    *_, failed = await asyncio.gather(
+        *(records.put(key, b"x") for key in keys),
+        records.put_if(keys[0], broken, {keys[0]: b"y", keys[1]: b"y"}),
+    )
+    assert failed is False
+    assert [await records.get(key) for key in keys] == [b"x"] * len(keys)
 
 
 async def test_beyond_the_limit_what_was_written_first_goes_first(tmp_path: Path) -> None:
