@@ -119,6 +119,26 @@ class Prefetched(msgspec.Struct, frozen=True):
     """Bytes of the file; 0 for a page."""
 
 
+class FileRefused(msgspec.Struct, frozen=True, kw_only=True):
+    """A policy refused a request of a client, or would have in mode ``observe``.
+
+    Of an observing policy there is one for each file, rule and client in an hour.
+    """
+
+    index: str
+    """The name of the index that was asked."""
+    rule: str
+    kind: str
+    """Of the policy, as the settings call it."""
+    mode: str
+    """``enforce`` or ``observe``."""
+    project: ProjectName | None
+    filename: str
+    """Empty for a page."""
+    client: str
+    reason: str
+
+
 class Evicted(msgspec.Struct, frozen=True):
     """Files were deleted from the cache to make room."""
 
@@ -184,6 +204,8 @@ class AnswerServed(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the body that were sent, for each of the requests."""
     rule: str = ""
     """The policy rule that refused the request."""
+    observed: tuple[tuple[str, str], ...] = ()
+    """Rules in mode ``observe`` that would have refused the request, each with its reason."""
     reason: str = ""
     """Why the answer is an error."""
     failure: str = ""
@@ -207,6 +229,7 @@ Event = (
     | Prefetched
     | Evicted
     | AdvisoriesChecked
+    | FileRefused
     | AnswerServed
 )
 Observer = Callable[[Event], None]

@@ -159,11 +159,12 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     not_after: float | None = None
     """Unix time in seconds at which a policy's verdict on the page may change: no answer made
     from the page is given then or later. None: never."""
+    may_change: bool = False
+    """A policy may refuse a file of it at any time, so clients may reuse it for a short time."""
     version: str = ""
     """Opaque: pages of one project and source with the same version have the same content."""
     first_seen: Mapping[str, float] = _NOTHING
-    """Unix times in seconds at which the index first listed its files, by file name; empty where no
-    policy needs them."""
+    """When each file was first listed, in Unix time; empty where no policy needs it."""
     meta: Mapping[str, Any] = _NOTHING
     """Keys of ``meta`` beside ``api-version``, such as ``_last-serial``."""
     extra: Mapping[str, Any] = _NOTHING
@@ -239,6 +240,10 @@ class Artifact(msgspec.Struct, frozen=True):
     blob: Blob
     not_after: float | None = None
     """As in ``ProjectPage``: no answer made from this artifact is given then or later."""
+    private: bool = False
+    """A policy may refuse the file later, so shared caches may not store it."""
+    observed: tuple[tuple[str, str], ...] = ()
+    """Rules in mode ``observe`` that would refuse the file, each with its reason."""
 
 
 class Span(msgspec.Struct, frozen=True):
@@ -305,8 +310,6 @@ class Blob(Protocol):
 
 
 _VALID = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
-
-
 _RUNS = re.compile(r"[-_.]+")
 
 

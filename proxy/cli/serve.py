@@ -23,7 +23,14 @@ from proxy.cli.workers import (
     when_orphaned,
     worker_place,
 )
-from proxy.composition import Proxy, describe, described_addresses, open_proxy, resolve_tree
+from proxy.composition import (
+    Proxy,
+    describe,
+    described_addresses,
+    open_proxy,
+    possible_refusals,
+    resolve_tree,
+)
 from proxy.config import Settings, load_settings
 from proxy.events import (
     AdvisoriesChecked,
@@ -31,6 +38,7 @@ from proxy.events import (
     Events,
     Evicted,
     FileChanged,
+    FileRefused,
     PageChanged,
     PageRevalidated,
     Prefetched,
@@ -46,9 +54,11 @@ from proxy.web import (
     Counters,
     FastPathEvents,
     Gauge,
+    RefusalEvents,
     ResponseCache,
     Server,
     create_app,
+    log_observed_refusals,
     tls_context,
 )
 
@@ -94,14 +104,21 @@ def _shows_colour(environ: Mapping[str, str]) -> bool:
 async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
     shared = shared_counters()
     marks = WorkerMarks(shared.slice(0, MARK_COLUMNS))
-    counters = Counters(shared.slice(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS))
+    refusals = possible_refusals(settings)
+    counters = Counters(
+        shared.slice(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS + len(refusals)), refusals
+    )
     access_log = AccessLog(handler)
     events = Events()
     events.subscribe(access_log.observe, AnswerServed)
     events.subscribe(
         counters.observe,
         *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
+        FileRefused,
     )
+    kinds = {rule: kind for _, rule, _, kind in refusals}
+    events.subscribe(RefusalEvents(events, kinds).observe, AnswerServed)
+    events.subscribe(log_observed_refusals, FileRefused)
     async with open_proxy(settings, events=events, marks=marks) as proxy:
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
         events.subscribe(cache.observe, PageChanged, PageRevalidated)
@@ -163,6 +180,7 @@ def _server(
         counters=counters,
         gauges=lambda: _gauges(proxy),
         client_refresh=settings.client_refresh,
+        help_text=settings.help,
     )
     server = Server(
         app,

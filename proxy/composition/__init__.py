@@ -13,6 +13,7 @@ from proxy.composition.mirror import (
     mirrored,
     open_upstream,
 )
+from proxy.composition.policies import possible_refusals
 from proxy.composition.proxy import (
     Proxy,
     open_proxy,
@@ -33,6 +34,7 @@ __all__ = [
     "open_cache",
     "open_proxy",
     "open_upstream",
+    "possible_refusals",
     "resolve_tree",
     "upstream_url",
     "without_credentials",

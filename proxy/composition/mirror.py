@@ -62,7 +62,7 @@ async def open_mirror(
     Raises ``ConfigurationError``.
     """
     url, credentials = address(table, settings)
-    storage, options = _storage(cache, fingerprint(url, credentials)), _options(settings)
+    storage, options = _storage(cache, fingerprint(url, credentials)), _options(table, settings)
     async with AsyncExitStack() as stack:
         remote = None
         if not settings.offline:
@@ -132,6 +132,7 @@ def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
         *address(table, settings),
         table.file_hosts,
         table.missing_statuses,
+        table.trust_dates,
         *inherited,
     )
 
@@ -156,6 +157,8 @@ async def _assembled(
         events,
         options.on_changed_file,
         removed=removed if options.show_removed_files else None,
+        adds_first_seen=options.keep_first_seen,
+        trusts_dates=options.trust_dates,
         clock=clock,
     )
     memory = PageCache(
@@ -175,7 +178,8 @@ async def _assembled(
     downloads = FileDownloads(name, storage, options, events, pages.recheck, clock)
     files = MirrorFiles(remote, storage, downloads, pages.renewed, clock)
     siblings = MirrorSiblings(name, remote, files, storage, clock)
-    mirror = Mirror(name, pages, memory, files, siblings, events, clock)
+    refuses = options.refuse_removed_files
+    mirror = Mirror(name, pages, memory, files, siblings, events, clock, refuses_vanished=refuses)
     try:
         yield mirror
     finally:
@@ -196,7 +200,7 @@ def _storage(cache: Cache, namespace: str) -> MirrorStorage:
     )
 
 
-def _options(settings: Settings) -> MirrorOptions:
+def _options(table: MirrorTable, settings: Settings) -> MirrorOptions:
     return MirrorOptions(
         lifetimes=Lifetimes(
             maximum=settings.page_ttl,
@@ -209,8 +213,18 @@ def _options(settings: Settings) -> MirrorOptions:
         honour_no_store=settings.honour_no_store,
         on_changed_file=settings.on_changed_file,
         show_removed_files=settings.vanished_files == "show",
+        refuse_removed_files=settings.vanished_files == "refuse",
+        keep_first_seen=_needs_first_seen(settings),
+        trust_dates=table.trust_dates,
         list_all_offline=settings.offline_list_all,
         max_file_size=int(settings.max_file_size),
+    )
+
+
+def _needs_first_seen(settings: Settings) -> bool:
+    """Whether any policy may ask when a file was first listed."""
+    return any(
+        getattr(each, "unknown", None) == "first-seen" for each in settings.all_policies.values()
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 
 from proxy.advisories import BANDS
+from proxy.composition.index_tree import resolve_tree
 from proxy.config import (
     AllowTable,
     CooldownTable,
@@ -29,6 +30,7 @@ from proxy.model import ProjectName
 from proxy.policies import (
     About,
     Allow,
+    AsOf,
     Condition,
     ConfiguredPolicy,
     Cooldown,
@@ -155,6 +157,8 @@ RULES: Mapping[str, BuildRule] = {
 }
 """By the kind of the table."""
 
+BUILT_IN_RULES = ("as-of", "vanished", "quarantined")
+"""Rules that are settings of an index, or of a standard, and have no table."""
 LISTS = (DenyTable, AllowTable)
 """Their ``projects`` are entries of the list, and not the projects that the policy applies to."""
 
@@ -186,6 +190,24 @@ def build_policy(
         exemptions=[_exemption(row) for row in exempt if name in row.policy],
         clock=knowledge.clock,
     )
+
+
+def as_of(instant: float) -> Policy:
+    """Shows what was uploaded before an instant, which is a Unix time in seconds."""
+    return ConfiguredPolicy("as-of", "as-of", AsOf(instant), mode="enforce", show="hide")
+
+
+def possible_refusals(settings: Settings) -> list[tuple[str, str, str, str]]:
+    """Index, rule, mode and kind of every refusal that the policies may make.
+
+    An index may answer by the policies of the indexes that it is made of.
+    """
+    tables, nodes = settings.all_policies, resolve_tree(settings).named
+    used = {name for node in nodes.values() for name in node.table.policies}
+    rules: list[tuple[str, str, str]]
+    rules = [(name, table.mode, table.kind) for name, table in tables.items() if name in used]
+    rules += [(rule, "enforce", rule) for rule in BUILT_IN_RULES]
+    return [(index, *rule) for index in nodes for rule in rules]
 
 
 def _criteria(table: DenyTable | AllowTable) -> Criteria:

@@ -19,7 +19,7 @@ from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import open_mirror, same_upstream
-from proxy.composition.policies import Epoch, Knowledge, build_policies
+from proxy.composition.policies import Epoch, Knowledge, as_of, build_policies
 from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
@@ -245,6 +245,8 @@ class _Builder:
     def _policies(self, table: IndexTable) -> list[Policy]:
         """The policies of an index, those first that keep private names from an upstream."""
         policies = build_policies(table.policies, self._settings, self._knowledge)
+        if table.as_of:
+            policies.insert(0, as_of(table.as_of.timestamp()))
         if not isinstance(table, MirrorTable):
             return policies
         withheld: Policy = Withheld(self._proxy.cache.claims.is_withheld)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
 from proxy.config.upstream_settings import UpstreamSettings
-from proxy.config.values import ClientErrorStatus, Table, UserPath
+from proxy.config.values import ClientErrorStatus, Instant, Table, UserPath
 from proxy.errors import ConfigurationError
 from proxy.policies import Reserved
 
@@ -25,6 +25,7 @@ class _IndexTable(Table):
 
     policies: list[str] = []
     """Names of ``[policies.NAME]``."""
+    as_of: Instant | None = None
     members_key: ClassVar[str] = ""
     """The key that names other indexes."""
 
@@ -58,6 +59,7 @@ class MirrorTable(UpstreamSettings, _IndexTable):
     file_hosts: list[str] = []
     missing_statuses: list[ClientErrorStatus] = [404, 410]
     reserved: list[str] = []
+    trust_dates: bool = True
 
     @field_validator("reserved")
     @classmethod

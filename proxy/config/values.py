@@ -90,7 +90,7 @@ ClientErrorStatus = Annotated[int, Field(ge=400, le=499)]
 PlainHttpUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])]
 Retries = Annotated[int, Field(ge=0, le=10)]
 OnChangedFile = Literal["refuse", "warn", "accept"]
-VanishedFiles = Literal["hide", "show"]
+VanishedFiles = Literal["hide", "show", "refuse"]
 Speculation = Literal["off", "metadata", "files"]
 
 HOUR, DAY = 3600.0, 86400.0

@@ -11,7 +11,7 @@ from cachetools import LRUCache
 from proxy.errors import Denied, IndexUnavailable, NoSuchProject, PolicyFailed
 from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.explanation import Explanation, Result
-from proxy.indexes.judged import Judged, Verdicts, judge_page
+from proxy.indexes.judged import Judged, Verdicts, judge_page, observations
 from proxy.model import Artifact, ProjectName, ProjectPage
 from proxy.policies import PageView, ParsedPage, ParsedPages, Policy, parse_names
 from proxy.runtime import run_in_worker
@@ -49,6 +49,9 @@ class Guarded:
         self.name = name or index.name
         self.policies = tuple(policies)
         self._judges = tuple(policy for policy in self.policies if policy.judges_files)
+        enforced = [policy for policy in self._judges if policy.mode == "enforce"]
+        self._enforces = bool(enforced)
+        self._may_change = any(policy.is_changing for policy in enforced)
         self._clock = clock
         self._now = 0.0
         self._epoch = epoch
@@ -76,17 +79,24 @@ class Guarded:
         if not self._judges:
             return await self.index.file(project, filename, digest, check)
         not_after: float | None = None
+        observed: tuple[tuple[str, str], ...] = ()
 
         async def check_verdicts(page: ProjectPage) -> None:
-            nonlocal not_after
+            nonlocal not_after, observed
             judged = await self.judge(page)
             judged.check(filename, digest)
             not_after = judged.not_after
+            observed = observations(judged, filename)
             if check:
                 await check(judged.page)
 
         artifact = await self.index.file(project, filename, digest, check_verdicts)
-        return msgspec.structs.replace(artifact, not_after=_earliest(artifact.not_after, not_after))
+        return msgspec.structs.replace(
+            artifact,
+            not_after=_earliest(artifact.not_after, not_after),
+            private=artifact.private or self._enforces,
+            observed=artifact.observed + observed,
+        )
 
     async def explain(self, project: ProjectName) -> Explanation:
         for policy in self.policies:
@@ -141,7 +151,10 @@ class Guarded:
                 self._judged[page.project] = key, judged
                 self._parsed_pages.put(page, names)
             known = judged
-        return msgspec.structs.replace(known, page=_with_times_of(page, known))
+        shown = _with_times_of(page, known)
+        if self._may_change:
+            shown = msgspec.structs.replace(shown, may_change=True)
+        return msgspec.structs.replace(known, page=shown)
 
     def _judge(
         self, page: ProjectPage, now: float, parsed: ParsedPage | None

@@ -87,6 +87,11 @@ def verdicts_on(verdicts: Verdicts, filename: str) -> Iterator[Verdict]:
         yield from verdicts.get(name, ())
 
 
+def observations(judged: Judged, filename: str) -> tuple[tuple[str, str], ...]:
+    """Rules in mode ``observe`` that would refuse the file, each with its reason."""
+    return tuple((each.rule, each.reason) for each in verdicts_on(judged.observed, filename))
+
+
 def _ask(index: str, policy: Policy, view: PageView) -> list[tuple[int, Verdict]]:
     files = range(len(view.page.files))
     try:

@@ -119,7 +119,7 @@ class ConfiguredPolicy(Policy):
         for finding in self._rule.judge(view):
             verdict = Verdict(
                 self.name,
-                finding.reason + self._note,
+                _printable(finding.reason) + self._note,
                 finding.until,
                 finding.refuses,
                 finding.exemption,
@@ -136,6 +136,13 @@ class ConfiguredPolicy(Policy):
 
     def _exemptions_of(self, project: ProjectName, now: float) -> list[Exemption]:
         return [each for each in self._exemptions if each.concerns(project, now)]
+
+
+def _printable(reason: str) -> str:
+    """The reason without line breaks, controls and lone surrogates: upstream words parts of it."""
+    if reason.isprintable():
+        return reason
+    return "".join(each if each.isprintable() else "?" for each in reason)
 
 
 def _exempted(

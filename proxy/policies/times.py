@@ -39,21 +39,16 @@ class Cooldown(Rule):
         unknown: Unknown = "refuse",
         *,
         spares_locked: bool = False,
-        trusts_dates: bool = True,
     ) -> None:
-        """``trusts_dates``: False takes the times at which the index first listed the files, and
-        ignores upload times."""
         self._age = age
         self._batch = batch
         self._unknown = unknown
         self._spares_locked = spares_locked
-        self._trusts_dates = trusts_dates
 
     def judge(self, view: PageView) -> Iterator[Finding]:
         cutoff = _second(max(0.0, view.now - self._age))
         for release in view.parsed.releases:
-            last = release.last_upload if self._trusts_dates else None
-            if last is None or last >= cutoff:
+            if release.last_upload is None or release.last_upload >= cutoff:
                 yield from self._judge_release(view, release)
 
     def _judge_release(self, view: PageView, release: Release) -> Iterator[Finding]:
@@ -84,8 +79,8 @@ class Cooldown(Rule):
     def _time(self, view: PageView, position: int) -> float | None:
         """When the file was uploaded, by Unix time in seconds; in the future counts as now."""
         file = view.page.files[position]
-        time = _uploaded(file) if self._trusts_dates else None
-        if time is None and (self._unknown == "first-seen" or not self._trusts_dates):
+        time = _uploaded(file)
+        if time is None and self._unknown == "first-seen":
             time = view.page.first_seen.get(view.parsed.files[position].distribution)
         return None if time is None else min(time, view.now)
 

@@ -200,6 +200,8 @@ class FirstSeenFile(msgspec.Struct, frozen=True, array_like=True):
     uploaded: str | None = None
     size: int | None = None
     metadata: bool | Mapping[str, str] = False
+    first_seen: float | None = None
+    """Unix time in seconds."""
 
 
 DigestHistoryRecord = dict[str, FirstSeenFile]

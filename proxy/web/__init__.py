@@ -8,6 +8,7 @@ from proxy.web.metrics import (
     Counters,
     Gauge,
 )
+from proxy.web.refusals import RefusalEvents, log_observed_refusals
 from proxy.web.response_cache import ResponseCache
 from proxy.web.server import (
     Server,
@@ -20,8 +21,10 @@ __all__ = [
     "Counters",
     "FastPathEvents",
     "Gauge",
+    "RefusalEvents",
     "ResponseCache",
     "Server",
     "create_app",
+    "log_observed_refusals",
     "tls_context",
 ]

@@ -90,6 +90,8 @@ def _fields(event: AnswerServed, client: str, milliseconds: float) -> dict[str, 
         *(event.sent, event.user_agent),
     )
     fields["ms"] = round(milliseconds, 2)
+    if event.rule:
+        fields["rule"] = event.rule
     if event.reason:
         fields["reason"] = event.reason
     if event.failure:

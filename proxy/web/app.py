@@ -17,6 +17,7 @@ from proxy.web.metrics import Counters, Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
 from proxy.web.mounts import INDEX_SEGMENT, Mounts, Shared
 from proxy.web.pages import redirect, render_list, render_page
+from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.response_cache import ResponseCache
 
@@ -41,6 +42,7 @@ def create_app(
     gauges: Callable[[], Iterable[Gauge]] = lambda: (),
     clock: Callable[[], float] = time.time,
     client_refresh: ClientRefresh = "no-cache",
+    help_text: str = "",
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -52,11 +54,14 @@ def create_app(
     ``AnswerServed`` for every request. ``counters``: what ``/metrics`` shows; without them there
     is no such page. ``gauges``: values that ``/metrics`` and ``/readyz`` show as of now.
     ``client_refresh``: which requests have a page revalidated, see
-    ``max_page_age``.
+    ``max_page_age``. ``help_text`` is for people whose request a policy refuses.
     """
     app = web.Application(middlewares=[handle_request])
     app[EVENT_OBSERVER] = events
     app[RESPONSE_CACHE] = response_cache or ResponseCache()
+    app[CONTACT] = Contact(
+        (lambda: index_url().removesuffix("/simple/")) if fixed_url else None, prefix, help_text
+    )
     rendered = RenderedPages(
         lambda page, media: render_page(page, media, provenance),
         render_list,

@@ -24,8 +24,8 @@ from proxy.web.sendfile import FileSender, can_send
 _DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
 SMALL_FILE = 64 * 1024
 """Bytes of a file that is sent from memory."""
-IMMUTABLE = "public, max-age=31536000, immutable"
-REVALIDATE = "public, max-age=600"
+IMMUTABLE = "max-age=31536000, immutable"
+REVALIDATE = "max-age=600"
 NO_BODY = (304, 412, 416)
 
 
@@ -45,6 +45,7 @@ class FileHandler:
             raise NoSuchFile(project, "of that name")
         state.changes = self._cache.changes(project)
         artifact = await self._index.file(project, filename, digest)
+        state.observed = artifact.observed
         size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
         if size is None:  # no ranges, and the chunked coding marks the end
@@ -164,9 +165,10 @@ async def _send_from_file(
 def _headers(artifact: Artifact, digest: str) -> dict[str, str]:
     file = artifact.file
     provenance = file.filename.endswith(PROVENANCE)
+    lifetime = REVALIDATE if provenance or digest == "-" else IMMUTABLE
     headers = {
         "Content-Type": "application/json" if provenance else "application/octet-stream",
-        "Cache-Control": REVALIDATE if provenance or digest == "-" else IMMUTABLE,
+        "Cache-Control": f"{'private' if artifact.private else 'public'}, {lifetime}",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",
     }

@@ -16,6 +16,9 @@ from proxy.upstream import delta_seconds, directives
 
 MAX_CLIENT_FRESHNESS = 600
 """Seconds a client may reuse a page without asking; pip obeys this since 26.2."""
+MAX_CHANGING_FRESHNESS = 60
+"""The same for a page of which a policy may refuse files at any time: a client that still has the
+former page chooses such a file, and fails."""
 REFRESH_WINDOW = 1.0
 """Seconds: a page revalidated so recently is new enough for a client that asks for a refresh.
 
@@ -59,16 +62,23 @@ def max_page_age(headers: MultiMapping[str], refresh: ClientRefresh) -> float:
     return max(age, REFRESH_WINDOW)
 
 
-def cache_control(fresh_until: float | None, now: float, not_after: float = math.inf) -> str:
+def cache_control(
+    fresh_until: float | None,
+    now: float,
+    not_after: float = math.inf,
+    *,
+    may_change: bool = False,
+) -> str:
     """How long clients may reuse a page: never for local pages, else while it is fresh.
 
     All times are Unix times in seconds. ``not_after``: when a policy's verdict on the page may
-    change. The header counts whole seconds between whole seconds, so that it stays the same for
-    a second.
+    change; ``may_change`` as in ``ProjectPage``. The header counts whole seconds between whole
+    seconds, so that it stays the same for a second.
     """
     if fresh_until is None:
         return "no-cache"
-    left = min(int(min(fresh_until, not_after)) - math.ceil(now), MAX_CLIENT_FRESHNESS)
+    longest = MAX_CHANGING_FRESHNESS if may_change else MAX_CLIENT_FRESHNESS
+    left = min(int(min(fresh_until, not_after)) - math.ceil(now), longest)
     return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
 
 

@@ -91,13 +91,19 @@ class Home:
 
 
 def _address(request: web.Request) -> str | None:
-    """The index at the address that the client used; None if its form is unusual.
+    """The index at the address that the client used; None if its form is unusual."""
+    origin = origin_of(request)
+    return f"{origin}{request.path}simple/" if origin else None
+
+
+def origin_of(request: web.Request) -> str | None:
+    """Scheme and authority that the client used; None if their form is unusual.
 
     The authority of an absolute target counts, else ``Host`` (RFC 9112 section 3.2.2).
     """
     target = request.raw_path
     host = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
-    return f"{request.scheme}://{host}{request.path}simple/" if _HOST.fullmatch(host) else None
+    return f"{request.scheme}://{host}" if _HOST.fullmatch(host) else None
 
 
 def html_page(template: str, cache_control: str, status: int = 200, **values: Any) -> web.Response:

@@ -26,6 +26,7 @@ from proxy.events import (
     Event,
     Evicted,
     FileChanged,
+    FileRefused,
     Outcome,
     Prefetched,
     PrefetchResult,
@@ -149,12 +150,28 @@ COUNTER_COLUMNS = len(_SERIES) + sum(each.width * len(each.values) for each in H
 """Columns of shared memory that ``Counters`` needs."""
 
 
+REFUSALS = "waystation_refused_total"
+_ABOUT_REFUSALS = (
+    "Requests that policies refused, by index, rule, mode and kind of policy; observe: files that"
+    " passed, once an hour for each client."
+)
+REFUSAL_LABELS = ("index", "rule", "mode", "kind")
+MAX_REFUSAL_COLUMNS = 2048
+"""Refusals of further rules are not counted."""
+
+
 class Counters:
     """An observer that counts in the row of this process, and adds up the rows of all."""
 
-    def __init__(self, shared: SharedCounters) -> None:
-        """``shared``: ``COUNTER_COLUMNS`` columns."""
+    def __init__(
+        self, shared: SharedCounters, refusals: Sequence[tuple[str, str, str, str]] = ()
+    ) -> None:
+        """``shared``: ``COUNTER_COLUMNS`` columns, and one for each of ``refusals``, which are
+        values of ``REFUSAL_LABELS``."""
         self._shared = shared
+        self._refusals = {
+            labels: COUNTER_COLUMNS + at for at, labels in enumerate(refusals[:MAX_REFUSAL_COLUMNS])
+        }
 
     def observe(self, event: Event) -> None:
         match event:
@@ -172,6 +189,10 @@ class Counters:
             case Evicted():
                 self._add(event.files, EVICTED_FILES)
                 self._add(event.size, EVICTED_BYTES)
+            case FileRefused():
+                labels = (event.index, event.rule, event.mode, event.kind)
+                if (column := self._refusals.get(labels)) is not None:
+                    self._shared.own_row[column] += 1
 
     def add_times(self, times: Sequence[float], histogram: Histogram, value: str = "") -> None:
         """``times``: in seconds."""
@@ -190,6 +211,11 @@ class Counters:
         for values in product(*family.labels.values()):
             column = _COLUMNS[family.name, *values]
             yield dict(zip(family.labels, values, strict=True)), sums[column]
+
+    def refusals(self) -> Iterator[tuple[tuple[str, str, str, str], int]]:
+        """The labels of each counter of refusals, and the sum over all processes."""
+        sums = self._shared.sums()
+        return ((labels, sums[column]) for labels, column in self._refusals.items())
 
     def buckets(self, histogram: Histogram, value: str = "") -> tuple[list[int], float]:
         """How many times are at most each bound, and at all; and the sum of all in seconds."""
@@ -261,6 +287,10 @@ class Metrics:
                 if count or family is not REQUEST_COUNTS:  # most of these never occur
                     counters.add_metric(list(labels.values()), count)
             yield counters
+        refused = CounterMetricFamily(REFUSALS, _ABOUT_REFUSALS, labels=REFUSAL_LABELS)
+        for values, count in self._counters.refusals():
+            refused.add_metric(values, count)
+        yield refused
         for each in HISTOGRAMS:
             names = [each.label] if each.label else []
             histogram = HistogramMetricFamily(each.name, each.about, labels=names)

@@ -14,6 +14,7 @@ from proxy.events import Observer
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
 from proxy.web.freshness import CACHE_STATUS
+from proxy.web.refusals import refused
 from proxy.web.request_state import REQUEST_STATE, RequestState, begin, body_of, served
 from proxy.web.response_cache import ResponseCache
 
@@ -101,7 +102,9 @@ def _error_response(request: web.Request, error: Exception, state: RequestState)
         return response_for(error)
     if isinstance(error, ProxyError):  # the line of the request is enough
         state.reason = str(error)
-        state.rule = error.rule if isinstance(error, Denied) else ""
+        if isinstance(error, Denied) and error.rule:
+            state.rule = error.rule
+            return refused(request, error)
         return response_for(error)
     if isinstance(error, web.HTTPException):
         response = plain(error.status, f"{error.status} {error.reason}")

@@ -73,7 +73,9 @@ class SimplePages:
             self._index.name, page, _media(request), _gzip(request)
         )
         not_after = math.inf if page.not_after is None else page.not_after
-        control = cache_control(page.fresh_until, self._clock(), not_after)
+        control = cache_control(
+            page.fresh_until, self._clock(), not_after, may_change=page.may_change
+        )
         response = _respond(request, rendered, control)
         if page.version:
             expires = page.fresh_until is not None
@@ -85,6 +87,7 @@ class SimplePages:
                 PageRevalidated.of(page) if expires else None,
                 max_age,
                 not_after,
+                page.may_change,
             )
         return response
 

@@ -27,6 +27,7 @@ class RequestState:
         "failure",
         "index",
         "length",
+        "observed",
         "outcomes",
         "page",
         "project",
@@ -57,10 +58,11 @@ class RequestState:
         """Bytes of a streamed body, if known beforehand."""
         self.sent = 0
         """Bytes of the body."""
+        self.observed: tuple[tuple[str, str], ...] = ()
         self.rule = ""
         self.reason = ""
         self.failure = ""
-        """This and the two before as in ``AnswerServed``."""
+        """This and the three before as in ``AnswerServed``."""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -119,6 +121,7 @@ def served(request: web.Request, state: RequestState) -> AnswerServed:
         outcome=state.outcome,
         sent=state.sent,
         rule=state.rule,
+        observed=state.observed,
         reason=state.reason,
         failure=state.failure,
         page=state.page,

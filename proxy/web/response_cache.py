@@ -44,6 +44,8 @@ class Cacheable(msgspec.Struct, frozen=True):
     """Seconds since its last revalidation that the page may have for this request."""
     not_after: float = math.inf
     """Unix time in seconds at which a policy's verdict may change; no revalidation moves it."""
+    may_change: bool = False
+    """As in ``ProjectPage``."""
     stored_file: str = ""
     """The key of the stored file that is sent, which counts as used again."""
 
@@ -95,7 +97,9 @@ class CachedResponse:
                 _STATUS: CACHE_STATUS[self.served.outcome or Outcome.HIT],
             }
             if times := self.mark.times:
-                values[_CONTROL] = cache_control(times.fresh_until, now, self.mark.not_after)
+                values[_CONTROL] = cache_control(
+                    times.fresh_until, now, self.mark.not_after, may_change=self.mark.may_change
+                )
             text = "".join(values.get(piece, piece) for piece in self._pieces)
             self._head = text.encode()
         return self._head

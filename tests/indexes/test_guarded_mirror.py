@@ -8,7 +8,9 @@ from proxy.errors import Denied, NoSuchFile
 from proxy.events import FileAnswered
 from proxy.indexes import Guarded
 from proxy.model import File
+from proxy.policies import Policy
 from tests.support.content import read_blob
+from tests.support.judging import policies_of
 from tests.support.mirror_site import DEMO, MirrorSite, OpenMirror
 from tests.support.policies import Cooldown, FakePolicy, upload_time
 
@@ -141,3 +143,77 @@ async def test_a_file_in_no_index_is_absent(site: MirrorSite) -> None:
         index = Guarded(it.mirror, [refuse_all()])
         with pytest.raises(NoSuchFile):
             await index.file(DEMO, "demo-9-py3-none-any.whl", "0" * 64)
+
+
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize("suffix", ["", ".metadata"])
+async def test_stored_files_that_upstream_dropped_may_be_refused(
+    site: MirrorSite, suffix: str, offline: bool
+) -> None:
+    site.add()
+    site.add("2.0")
+    async with site.open() as it:
+        (file, other) = (await it.page()).files
+        await it.read(file, suffix)
+        await stored(it)
+        site.upstream.remove(WHEEL)
+        site.clock.advance(601)
+        await it.page()
+    async with site.open(offline=offline, vanished_files="refuse") as it:
+        with pytest.raises(Denied, match=f"Refused by rule vanished: {WHEEL}"):
+            await get(Guarded(it.mirror, []), file, suffix)
+        with pytest.raises(Denied, match="of a test"):  # the policies word the reason
+            policy = FakePolicy(lambda file: True, reason="of a test")
+            await get(Guarded(it.mirror, [policy]), file, suffix)
+        if not offline:
+            assert await get(Guarded(it.mirror, []), other, suffix)
+        with pytest.raises(NoSuchFile):  # not stored, so nothing is known of it
+            await it.mirror.file(DEMO, WHEEL, "1" * 64)
+
+
+def first_seen(**table: object) -> list[Policy]:
+    return policies_of({"kind": "cooldown", "age": "600s", "batch": "1s", **table})
+
+
+async def test_a_file_without_an_upload_time_waits_from_when_it_was_first_seen(
+    site: MirrorSite,
+) -> None:
+    site.add(uploaded=None)
+    settings = {"policies": {"week": {"kind": "cooldown", "age": "1d", "unknown": "first-seen"}}}
+    policies = first_seen(unknown="first-seen")
+    for elapsed, passes in ((0, False), (599, False), (1, True), (9000, True)):
+        site.clock.advance(elapsed)  # each time after a restart
+        async with site.open(**settings) as it:
+            page = await Guarded(it.mirror, policies, site.clock).page(DEMO)
+            assert bool(page.files) is passes
+            assert page.not_after == (None if passes else site.clock() + 600 - elapsed)
+    site.add(padding=2, uploaded=None)  # other bytes under the name are new
+    site.clock.advance(601)
+    async with site.open(on_changed_file="accept", **settings) as it:
+        assert not (await Guarded(it.mirror, policies, site.clock).page(DEMO)).files
+
+
+async def test_upload_times_that_are_not_trusted_are_those_of_the_first_sight(
+    site: MirrorSite,
+) -> None:
+    site.add(uploaded=upload_time(0))
+    start = site.clock()
+    for elapsed, passes in ((0, False), (599, False), (1, True)):
+        site.clock.advance(elapsed)
+        async with site.open(trust_dates=False) as it:
+            (file,) = (await it.page()).files
+            assert file.uploaded_at
+            assert abs(file.uploaded_at.timestamp() - start) < 0.01
+            page = await Guarded(it.mirror, first_seen(), site.clock).page(DEMO)
+            assert bool(page.files) is passes
+
+
+async def test_a_clock_that_is_set_back_takes_nothing_away(site: MirrorSite) -> None:
+    site.add(uploaded=upload_time(site.clock()))
+    async with site.open() as it:
+        index = Guarded(it.mirror, first_seen(), site.clock)
+        assert not (await index.page(DEMO)).files
+        site.clock.advance(600)
+        assert (await index.page(DEMO)).files
+        site.clock.advance(-3600)
+        assert (await index.page(DEMO)).files

@@ -85,17 +85,6 @@ def test_a_file_without_a_time(unknown: str, first_seen: float | None, passes: b
     assert shown([uploaded(SDIST, None)], table, first_seen=seen) == [SDIST] * passes
 
 
-def test_dates_that_are_not_trusted_are_not_read() -> None:
-    page = ProjectPage(
-        normalize("demo"),
-        (uploaded(SDIST, 9 * WEEK), uploaded(WHEEL, 9 * WEEK)),
-        first_seen={SDIST: NOW - 2 * WEEK, WHEEL: NOW - HOUR},
-    )
-    view = PageView(page, NOW, parse_names(page))
-    (finding,) = Cooldown(WEEK, trusts_dates=False).judge(view)
-    assert (list(finding.files), finding.until) == ([1], NOW - HOUR + WEEK)
-
-
 def test_locked_addresses_may_pass() -> None:
     judged = judge([uploaded(SDIST, 0)], {**COOLDOWN, "locked": "allow"})
     assert judged.page.files == ()

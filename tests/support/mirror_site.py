@@ -98,6 +98,7 @@ class MirrorSite:
         known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
         known["stale_while_revalidate"] = 0.0  # expired pages are revalidated at once
         keys = MirrorTable.model_fields.keys() & settings.keys()
+        keys = {key for key in keys if not isinstance(settings[key], dict)}  # tables of policies
         of_index = {key: settings.pop(key) for key in keys}
         made = Settings(**known | settings)
         table = MirrorTable.model_validate({"kind": "mirror", "url": self.upstream.url, **of_index})

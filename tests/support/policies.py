@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from proxy.errors import Denied
+from proxy.events import Events
+from proxy.indexes import Guarded
 from proxy.model import File, ProjectName
 from proxy.policies import Look, Mode, PageView, Policy, Verdict
+from tests.support.fake_index import FakeIndex
 
 
 class FakePolicy(Policy):
@@ -37,6 +40,15 @@ class FakePolicy(Policy):
         return [
             (at, self._verdict) for at, each in enumerate(view.page.files) if self.refuses(each)
         ]
+
+
+class GuardedFake(Guarded):
+    """Policies over a fake index."""
+
+    @property
+    def events(self) -> Events:
+        assert isinstance(self.index, FakeIndex)
+        return self.index.events
 
 
 class Cooldown(Policy):

@@ -21,6 +21,7 @@ from proxy.web.app import create_app
 from proxy.web.response_cache import ResponseCache
 from proxy.web.server import Server
 from tests.support.fake_index import FakeIndex
+from tests.support.policies import GuardedFake
 from tests.support.sockets import connected, exchange
 
 LIMIT = 30.0
@@ -33,6 +34,7 @@ APP = (
     "clock",
     "client_refresh",
     "counters",
+    "help_text",
 )
 
 
@@ -101,7 +103,7 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    index: FakeIndex,
+    index: FakeIndex | GuardedFake,
     *,
     fast: bool = False,
     twice: bool = False,
@@ -118,7 +120,7 @@ async def serving(
 
     ``options`` as for ``create_app`` and ``Server``.
     """
-    indexes = {"": index, **(mounted or {})}
+    indexes: dict[str, FakeIndex | GuardedFake] = {"": index, **(mounted or {})}
     clock = options.get("clock") or time.time
     cache = ResponseCache(clock=clock, recheck=recheck) if fast else None
     events = Events(AccessLog().observe, *observers)

@@ -17,7 +17,7 @@ import msgspec
 from proxy.distributions import version_of
 from proxy.events import ChangeOutcome, FileChanged, Observer
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight, run_in_worker
+from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight, run_in_worker, timestamp_text
 from proxy.storage import (
     NO_LONGER_LISTED,
     BlobStore,
@@ -55,6 +55,8 @@ class _Unrecorded(NamedTuple):
     page: ProjectPage
     refused: Container[str]
     """Names of files whose first digest stays in the record."""
+    now: float
+    """Unix time in seconds of the review."""
 
 
 class DigestHistory:
@@ -69,15 +71,21 @@ class DigestHistory:
         on_change: OnChange,
         *,
         removed: RemovedFiles | None = None,
+        adds_first_seen: bool = False,
+        trusts_dates: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``removed`` adds files to the reviewed pages that they no longer list."""
+        """``removed`` adds files to the reviewed pages that they no longer list;
+        ``adds_first_seen`` adds when each file was first listed; without ``trusts_dates`` that
+        time replaces its upload time."""
         self._name = name
         self._namespace = namespace
         self._records = records
         self._events = events
         self._on_change = on_change
         self._removed = removed
+        self._adds_first_seen = adds_first_seen
+        self._trusts_dates = trusts_dates
         self._clock = clock
         self._count = ChangedFiles(records)
         self._reported: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
@@ -99,12 +107,27 @@ class DigestHistory:
             await self._report(page.project, old, new)
         refused = changed if self._on_change == "refuse" else []
         shown = {new.filename: _as_seen(old, new) for old, new in refused}
-        self._unrecorded[page.project] = _Unrecorded(seen, page, shown)
+        now = self._clock()
+        self._unrecorded[page.project] = _Unrecorded(seen, page, shown, now)
         self._background.add(page.project)
         if shown:
             files = tuple(shown.get(file.filename, file) for file in page.files)
             page = msgspec.structs.replace(page, files=files)
+        if self._adds_first_seen or not self._trusts_dates:
+            page = self._with_first_seen(page, seen, now)
         return await self._removed.add_to(page) if self._removed else page
+
+    def _with_first_seen(
+        self, page: ProjectPage, seen: DigestHistoryRecord, now: float
+    ) -> ProjectPage:
+        times = {file.filename: _first_seen(seen, file, now) for file in page.files}
+        if self._trusts_dates:
+            return msgspec.structs.replace(page, first_seen=times)
+        files = tuple(
+            msgspec.structs.replace(file, uploaded=timestamp_text(times[file.filename]))
+            for file in page.files
+        )
+        return msgspec.structs.replace(page, first_seen=times, files=files)
 
     async def make_room(self, files: int) -> None:
         """Before a page of so many files is read, record a large page that waits for it.
@@ -184,13 +207,26 @@ def _with_new_files(unrecorded: _Unrecorded) -> bytes | None:
     """The record with the new files of the page; None if there are none."""
     seen = unrecorded.seen
     fresh = {
-        file.filename: FirstSeenFile(file.address_digest, file.uploaded, file.size, file.metadata)
+        file.filename: FirstSeenFile(
+            file.address_digest,
+            file.uploaded,
+            file.size,
+            file.metadata,
+            _first_seen(seen, file, unrecorded.now),
+        )
         for file in unrecorded.page.files
         if file.address_digest != "-" and file.filename not in unrecorded.refused
     }
     if all(seen.get(name) == file for name, file in fresh.items()):
         return None
     return encode_digest_history(seen | fresh)
+
+
+def _first_seen(seen: DigestHistoryRecord, file: File, now: float) -> float:
+    """When the bytes of this file were first listed; other bytes under its name are new."""
+    old = seen.get(file.filename)
+    known = old.first_seen if old and not _is_other(old.digest, file) else None
+    return now if known is None else known
 
 
 def _as_seen(old: FirstSeenFile, new: File) -> File:

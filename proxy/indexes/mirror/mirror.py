@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from proxy.errors import NoSuchFile, NotFound, UpstreamError
+from proxy.errors import Denied, NoSuchFile, NotFound, UpstreamError
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
 from proxy.indexes.explanation import Explanation, Step
@@ -50,7 +50,10 @@ class Mirror:
         siblings: MirrorSiblings,
         events: Observer,
         clock: Callable[[], float] = time.time,
+        *,
+        refuses_vanished: bool = False,
     ) -> None:
+        """``refuses_vanished``: stored files that upstream no longer lists are refused."""
         self.name = name
         self._pages = pages
         self._memory = memory
@@ -58,6 +61,7 @@ class Mirror:
         self._siblings = siblings
         self._events = events
         self._clock = clock
+        self._refuses_vanished = refuses_vanished
 
     async def projects(self) -> Set[ProjectName]:
         """Those with a stored page: upstream's own list is huge and often outdated."""
@@ -81,7 +85,8 @@ class Mirror:
             page = await self._listing(project, filename, wanted)
             return await self._artifact(page, filename, wanted, asked, check)
         except (NotFound, UpstreamError):
-            if wanted is None or await self._is_quarantined(project):
+            await self._refuse_quarantined(project, filename)
+            if wanted is None:
                 raise
             artifact = await self._once_listed(project, filename, wanted, check)
             if artifact is None:
@@ -142,6 +147,9 @@ class Mirror:
         if check:
             page = _page_of_one(project, found.file, digest)
             await check(msgspec.structs.replace(page, source=self.name))
+        if self._refuses_vanished:
+            reason = f"{filename} is no longer listed upstream"
+            raise Denied(project, reason, "vanished", filename)
         self._files.use(project, found)
         return found
 
@@ -168,11 +176,16 @@ class Mirror:
                 )
         return await self._files.artifact(project, file, file.address_digest, asked)
 
-    async def _is_quarantined(self, project: ProjectName) -> bool:
-        """Files of a quarantined project (PEP 792) are not served, stored or not."""
+    async def _refuse_quarantined(self, project: ProjectName, filename: str) -> None:
+        """Files of a quarantined project (PEP 792) are not served, stored or not.
+
+        Raises ``Denied``.
+        """
         known = self._memory.get(project) or await self._memory.load(project)
         status = known.page.status if known else None
-        return status is not None and status.status == "quarantined"
+        if status is not None and status.status == "quarantined":
+            reason = f"{project} is quarantined" + (f" ({status.reason})" if status.reason else "")
+            raise Denied(project, reason, "quarantined", filename)
 
 
 def _page_of_one(project: ProjectName, file: File, digest: str) -> ProjectPage:

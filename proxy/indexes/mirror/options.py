@@ -23,6 +23,12 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
     on_changed_file: OnChange = "refuse"
     show_removed_files: bool = False
     """List stored files that upstream no longer lists, as yanked."""
+    refuse_removed_files: bool = False
+    """Refuse stored files that upstream no longer lists."""
+    keep_first_seen: bool = False
+    """Pages say when each file was first listed, which policies need."""
+    trust_dates: bool = True
+    """False: the upload time of a file is the time at which it was first listed here."""
     list_all_offline: bool = False
     """Offline, list also files that are not stored."""
     max_file_size: int = 5 * 2**30

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import DigestMismatch, NoSuchFile, NoSuchProject, UpstreamError
+from proxy.errors import Denied, DigestMismatch, NoSuchFile, NoSuchProject, UpstreamError
 from proxy.events import Outcome
 from proxy.indexes.mirror.lazy_download import LazyDownload
 from proxy.model import File
@@ -250,11 +250,12 @@ async def test_files_of_a_quarantined_project_are_not_served(site: MirrorSite) -
         site.clock.advance(601)
         site.upstream.page_keys[DEMO] = {"project-status": {"status": "quarantined"}}
         assert await it.names() == []
-        with pytest.raises(NoSuchFile):
+        with pytest.raises(Denied, match="Refused by rule quarantined: demo is quarantined"):
             await it.get(NAME, digest)
     async with site.open() as it:
-        with pytest.raises(NoSuchFile):
-            await it.get(NAME, digest)
+        for asked in (digest, "-", "0" * 64):
+            with pytest.raises(Denied):
+                await it.get(NAME, asked)
     site.clock.advance(601)
     site.upstream.page_keys.clear()
     async with site.open() as it:

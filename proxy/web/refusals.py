@@ -1,0 +1,147 @@
+"""Refusals of policies, as clients see them and as events.
+
+pip and uv print the reason phrase of an error and nothing else, so the reason is in it. HTTP/2 has
+no phrase, and some servers in front drop it; then the body and the header say the same.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.errors import Denied
+from proxy.events import AnswerServed, Event, FileRefused, Observer
+from proxy.runtime import BoundedDict
+from proxy.web.errors import plain
+from proxy.web.home import origin_of
+
+MAX_PHRASE = 150
+"""Bytes of a reason phrase."""
+HOUR = 3600.0
+"""Seconds."""
+MAX_NOTED = 20_000
+"""Observed refusals of which it is known when they were last announced."""
+
+log = logging.getLogger(__name__)
+
+_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_INDEX_ROOT = re.compile(r"/(?:simple|files)/.*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Where a refusal sends people."""
+
+    base: Callable[[], str] | None = None
+    """The address of the server, without a slash at its end; None: that of the request."""
+    prefix: str = ""
+    """A path that the address contains already."""
+    help: str = ""
+    """A text of the operator, such as "ask #python in chat"."""
+
+
+CONTACT: web.AppKey[Contact] = web.AppKey("contact")
+
+
+def refused(request: web.Request, error: Denied) -> web.Response:
+    """403 with the reason in the phrase and the body; a problem document (RFC 9457) as asked."""
+    sentence, contact = str(error), request.app[CONTACT]
+    explained = _explained_at(request, error, contact)
+    if "json" in request.headers.get("Accept", ""):
+        response = plain(403, "")
+        response.text = json.dumps(
+            {
+                "title": "Refused by a rule",
+                "status": 403,
+                "detail": sentence,
+                "rule": error.rule,
+                "explained-at": explained,
+                **({"help": contact.help} if contact.help else {}),
+            }
+        )
+        response.content_type = "application/problem+json"
+    else:
+        lines = [sentence, f"More about it: {explained}", *filter(None, [contact.help])]
+        response = plain(403, "\n".join(lines))
+    response.headers["Waystation-Rule"] = error.rule
+    response.set_status(403, phrase(sentence))
+    return response
+
+
+def phrase(sentence: str) -> str:
+    """The sentence as a reason phrase: printable ASCII, of at most ``MAX_PHRASE`` bytes."""
+    text = _NOT_PRINTABLE.sub("?", " ".join(sentence.split()))
+    return text if len(text) <= MAX_PHRASE else f"{text[: MAX_PHRASE - 3]}..."
+
+
+def _explained_at(request: web.Request, error: Denied, contact: Contact) -> str:
+    root = _INDEX_ROOT.sub("", request.rel_url.raw_path)
+    if contact.base:
+        root = contact.base() + root.removeprefix(contact.prefix)
+    else:
+        root = (origin_of(request) or "") + root
+    parts = [error.project, *filter(None, [error.filename])]
+    return (
+        f"{root}/+explain/{'/'.join(request.rel_url.build(path=each).raw_path for each in parts)}"
+    )
+
+
+class RefusalEvents:
+    """An observer that emits ``FileRefused``, once an hour where a policy only observes.
+
+    Resolvers repeat their requests, and a client that is let pass would be announced each time.
+    """
+
+    def __init__(
+        self,
+        events: Observer,
+        kinds: Mapping[str, str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``kinds``: of the policies, by their names."""
+        self._events = events
+        self._kinds = kinds
+        self._clock = clock
+        self._noted: BoundedDict[tuple[str, ...], float] = BoundedDict(MAX_NOTED)
+
+    def observe(self, event: Event) -> None:
+        if not isinstance(event, AnswerServed):
+            return
+        if event.rule:
+            self._emit(event, event.rule, event.reason, "enforce")
+        for rule, reason in event.observed:
+            key = (event.index, event.project or "", event.filename, rule, event.client)
+            now = self._clock()
+            if now >= self._noted.get(key, -HOUR) + HOUR:
+                self._noted[key] = now
+                self._emit(event, rule, reason, "observe")
+
+    def _emit(self, event: AnswerServed, rule: str, reason: str, mode: str) -> None:
+        self._events(
+            FileRefused(
+                index=event.index,
+                rule=rule,
+                kind=self._kinds.get(rule, rule),
+                mode=mode,
+                project=event.project,
+                filename=event.filename,
+                client=event.client,
+                reason=reason,
+            )
+        )
+
+
+def log_observed_refusals(event: Event) -> None:
+    """An observer. Enforced refusals are in the access log, with the other errors."""
+    if isinstance(event, FileRefused) and event.mode == "observe":
+        fields = {
+            key: getattr(event, key)
+            for key in ("rule", "mode", "index", "project", "filename", "client", "reason")
+        }
+        log.info("a file passed that rule %s refuses", event.rule, extra={"fields": fields})
