@@ -88,7 +88,6 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("storage",),
     # Values from outside are checked where they come in, and are plain after that.
     "pydantic": ("config", "composition", "warm", "cli"),
-    "pydantic_settings": ("config",),
     "click": ("cli",),
     "jinja2": ("web", "export"),
     "prometheus_client": ("web",),

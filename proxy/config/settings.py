@@ -8,17 +8,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BaseModel,
     ByteSize,
+    ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
     field_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    ForceDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
 )
 
 from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
@@ -48,17 +44,10 @@ SHORT_COOLDOWN = "cooldown"
 """The name of the policy that the short form ``cooldown = "3d"`` means."""
 
 
-class Settings(BaseSettings):
-    """All settings. ``Settings(...)`` reads nothing but its arguments: see ``load_settings``."""
+class Settings(BaseModel):
+    """All settings; ``load_settings`` reads their sources."""
 
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        defer_build=True,
-        env_prefix=VARIABLE_PREFIX,
-        env_ignore_empty=True,
-        enable_decoding=False,  # lists in variables have commas; only ForceDecode fields are JSON
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     # Where the server listens
     host: str = "127.0.0.1"
@@ -81,13 +70,13 @@ class Settings(BaseSettings):
     upstream_missing_statuses: list[ClientErrorStatus] = [404, 410]
     file_hosts: list[str] = []
     # What it serves: named indexes
-    indexes: Annotated[dict[str, IndexTable], ForceDecode] = {}
+    indexes: dict[str, IndexTable] = {}
     index: str = "main"
 
     # Which files may pass
-    policies: Annotated[dict[str, AnyPolicyTable], ForceDecode] = {}
-    exempt: Annotated[list[ExemptTable], ForceDecode] = []
-    advisories: Annotated[AdvisoriesTable | None, ForceDecode] = None
+    policies: dict[str, AnyPolicyTable] = {}
+    exempt: list[ExemptTable] = []
+    advisories: AdvisoriesTable | None = None
     help: str = ""
 
     # The cache
@@ -104,7 +93,7 @@ class Settings(BaseSettings):
     vanished_files: VanishedFiles = "hide"
 
     # What is kept in the cache
-    keep: Annotated[list[KeepTable], ForceDecode] = []
+    keep: list[KeepTable] = []
     change_lists: UserPath | None = None
 
     # Without a network
@@ -175,18 +164,3 @@ class Settings(BaseSettings):
             for name, table in self.indexes.items()
         }
         return self.model_copy(update={**values, "indexes": indexes})
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only arguments: ``load_settings`` reads each other source by itself.
-
-        It has to know the source of each value, and report the errors of all sources at once.
-        """
-        return (init_settings,)
