@@ -189,7 +189,7 @@ def _read_environment(problems: Problems) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-_KINDS = {dict: "an object of objects", list: "a list of objects"}
+_KINDS: Mapping[object, str] = {dict: "an object of objects", list: "a list of objects"}
 
 
 def _decoded(name: str, text: str, problems: Problems) -> Any:
