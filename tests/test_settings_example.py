@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
-from proxy.config.index_tables import FallthroughTable, LocalTable, MirrorTable
+from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
 from proxy.config.policy_tables import ExemptTable
@@ -49,7 +49,7 @@ def test_the_default_shown_is_the_default(name: str) -> None:
         assert getattr(load_settings(shown).settings, name) == default
 
 
-@pytest.mark.parametrize("table", [LocalTable, MirrorTable, FallthroughTable])
+@pytest.mark.parametrize("table", list(INDEX_TABLES.values()))
 def test_the_example_mentions_every_key_of_an_index(table: type[Any]) -> None:
     given = uncommented(INDEXES) | uncommented(POLICIES) | uncommented(ADVISORIES)
     kind = table.model_fields["kind"].annotation.__args__[0]

@@ -6,7 +6,16 @@ from collections.abc import Iterator
 
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import IndexNode, IndexTree
-from proxy.config import IndexTable, LocalTable, MirrorTable
+from proxy.config import (
+    DENY,
+    RESERVED,
+    FallthroughTable,
+    IndexTable,
+    LocalTable,
+    MirrorTable,
+    RoutedTable,
+    RuleTable,
+)
 
 
 def describe(tree: IndexTree) -> Iterator[str]:
@@ -27,6 +36,8 @@ def described_addresses(tree: IndexTree) -> str:
 
 def _lines(node: IndexNode, depth: int) -> Iterator[str]:
     yield "  " * depth + f"{node.name}: {_description(node.table)}"
+    for exposure in _exposures(node):
+        yield "  " * (depth + 1) + f"({exposure})"
     for child in node.children:
         yield from _lines(child, depth + 1)
 
@@ -39,4 +50,23 @@ def _description(table: IndexTable) -> str:
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
         return f"mirror of {without_credentials(upstream_url(table))}{reserved}"
+    if isinstance(table, RoutedTable):
+        return "; ".join(_rule(each) for each in table.rules) + "; nothing else"
     return "the first of these that has the project"
+
+
+def _rule(rule: RuleTable) -> str:
+    target = rule.to if isinstance(rule.to, str) else f"the page file {rule.to.page}"
+    return (
+        f"{', '.join(rule.projects)} from {target}"
+        if target not in (DENY, RESERVED)
+        else (f"{', '.join(rule.projects)} {'denied' if target == DENY else 'reserved'}")
+    )
+
+
+def _exposures(node: IndexNode) -> Iterator[str]:
+    """What merging lets happen."""
+    if isinstance(node.table, FallthroughTable) and node.table.merge:
+        names = ", ".join(node.table.merge)
+        below = ", ".join(node.table.of)
+        yield f"{names}: from all of {below}; an upload of a higher version to any is installed"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pydantic import HttpUrl
 
-from proxy.config import IndexTable, LocalTable, MirrorTable
+from proxy.config import IndexTable, LocalTable, MirrorTable, RoutedTable
 from proxy.errors import ConfigurationError
 from proxy.upstream import Addresses
 
@@ -26,6 +26,9 @@ def table_problems(name: str, table: IndexTable, *, short: bool) -> Iterator[Con
         yield from _directory_problems(name, table, short=short)
     if isinstance(table, MirrorTable):
         yield from _address_problems(name, table, short=short)
+    if isinstance(table, MirrorTable | RoutedTable):
+        key = "file_hosts" if short else f"indexes.{name}.file_hosts"
+        yield from _host_problems(key, table.file_hosts)
 
 
 def _directory_problems(
@@ -45,10 +48,12 @@ def _address_problems(
         key = "upstream" if short else f"indexes.{name}"
         problem = f"{without_credentials(url)} holds more than scheme, host and path"
         yield ConfigurationError(key, problem, "leave the rest out")
+
+
+def _host_problems(key: str, hosts: Sequence[str]) -> Iterator[ConfigurationError]:
     try:
-        Addresses("https://index.invalid/", table.file_hosts)
+        Addresses("https://index.invalid/", hosts)
     except ValueError as error:
-        key = "file_hosts" if short else f"indexes.{name}.file_hosts"
         remedy = 'name hosts, such as "files.example.com", "*.example.com" or "host:8443"'
         yield ConfigurationError(key, str(error), remedy)
 

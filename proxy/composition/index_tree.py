@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from proxy.config import (
     IndexTable,
     LocalTable,
     MirrorTable,
+    RoutedTable,
     Settings,
 )
 from proxy.errors import ConfigurationError, refuse
+from proxy.policies import patterns_overlap
 
 DEFAULT_PACKAGES = Path("packages")
 """The directory of private distributions that is served if the settings name none."""
@@ -117,16 +119,34 @@ class _Resolver:
         key = f"indexes.{name}.{table.members_key}"
         children = [self.node(each, key) for each in dict.fromkeys(table.members)]
         self._path.pop()
+        node = IndexNode(name, table, tuple(filter(None, children)))
+        if isinstance(table, FallthroughTable):
+            self.problems += _merge_problems(node, table.merge)
         if len(self.problems) > before or None in children:
             self._wrong.add(name)
         else:
-            self.nodes[name] = IndexNode(name, table, tuple(filter(None, children)))
+            self.nodes[name] = node
 
 
 def _below(node: IndexNode) -> Iterator[IndexNode]:
     yield node
     for child in node.children:
         yield from _below(child)
+
+
+def _merge_problems(node: IndexNode, merged: Sequence[str]) -> Iterator[ConfigurationError]:
+    """A name that is kept private may not be united with what an upstream has of it."""
+    reserved = [
+        pattern
+        for below in _below(node)
+        if isinstance(below.table, MirrorTable | RoutedTable)
+        for pattern in below.table.reserved_patterns
+    ]
+    for pattern in merged:
+        if clash := next((each for each in reserved if patterns_overlap(pattern, each)), None):
+            key = f"indexes.{node.name}.merge"
+            problem = f"{pattern!r} has names that {clash!r} reserves"
+            yield ConfigurationError(key, problem, "leave out one of them")
 
 
 def _misplaced(settings: Settings) -> Iterator[ConfigurationError]:

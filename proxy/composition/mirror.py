@@ -62,7 +62,8 @@ async def open_mirror(
     Raises ``ConfigurationError``.
     """
     url, credentials = address(table, settings)
-    storage, options = _storage(cache, fingerprint(url, credentials)), _options(table, settings)
+    storage = mirror_storage(cache, fingerprint(url, credentials))
+    options = mirror_options(table, settings)
     async with AsyncExitStack() as stack:
         remote = None
         if not settings.offline:
@@ -187,7 +188,7 @@ async def _assembled(
         await history.close()
 
 
-def _storage(cache: Cache, namespace: str) -> MirrorStorage:
+def mirror_storage(cache: Cache, namespace: str) -> MirrorStorage:
     return MirrorStorage(
         namespace=namespace,
         blobs=cache.store,
@@ -200,7 +201,7 @@ def _storage(cache: Cache, namespace: str) -> MirrorStorage:
     )
 
 
-def _options(table: MirrorTable, settings: Settings) -> MirrorOptions:
+def mirror_options(table: MirrorTable, settings: Settings) -> MirrorOptions:
     return MirrorOptions(
         lifetimes=Lifetimes(
             maximum=settings.page_ttl,

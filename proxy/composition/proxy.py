@@ -20,12 +20,20 @@ from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import open_mirror, same_upstream
 from proxy.composition.policies import Epoch, Knowledge, as_of, build_policies
-from proxy.config import FallthroughTable, IndexTable, LocalTable, MirrorTable, Settings
+from proxy.composition.routed import Surroundings, open_routed
+from proxy.config import (
+    FallthroughTable,
+    IndexTable,
+    LocalTable,
+    MirrorTable,
+    RoutedTable,
+    Settings,
+)
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
 from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Mirror
 from proxy.model import ProjectName
-from proxy.policies import Policy, Reserved, Withheld
+from proxy.policies import Policy, Reserved, Withheld, matcher
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
@@ -212,6 +220,7 @@ class _Builder:
         self._knowledge = Knowledge(
             proxy.epoch, clock, about=self._advisories_about, is_local=self._is_local
         )
+        self._surroundings = Surroundings(settings, proxy.cache, proxy.events, clock, proxy.traffic)
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
 
     def _advisories_about(self, project: ProjectName) -> Sequence[Advisory]:
@@ -235,8 +244,13 @@ class _Builder:
             return await self._directory(node.name, table)
         if isinstance(table, MirrorTable):
             return await self._mirror(node.name, table)
+        children = {child.name: await self.build(child) for child in node.children}
+        if isinstance(table, RoutedTable):
+            opened = open_routed(node.name, table, children, self._surroundings)
+            return await self._stack.enter_async_context(opened)
         assert isinstance(table, FallthroughTable)
-        return Fallthrough(node.name, [await self.build(child) for child in node.children])
+        merges = matcher(table.merge) if table.merge else None
+        return Fallthrough(node.name, list(children.values()), merges)
 
     def _guarded(self, name: str, index: Index, policies: list[Policy]) -> Guarded:
         known = self._knowledge

@@ -22,11 +22,14 @@ from proxy.config.policy_tables import (
     PolicyTable,
     StatusTable,
 )
+from proxy.config.routed_table import DENY, RESERVED, PageTarget, RoutedTable, RuleTable
 from proxy.config.settings import SHORT_COOLDOWN, Settings
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import age_seconds
 
 __all__ = [
+    "DENY",
+    "RESERVED",
     "SHORT_COOLDOWN",
     "AdvisoriesTable",
     "AllowTable",
@@ -42,7 +45,10 @@ __all__ = [
     "LocalTable",
     "MalwareTable",
     "MirrorTable",
+    "PageTarget",
     "PolicyTable",
+    "RoutedTable",
+    "RuleTable",
     "Settings",
     "StatusTable",
     "UpstreamSettings",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from proxy.config.index_tables import MirrorTable, name_problems
+from proxy.config.index_base import name_problems
+from proxy.config.index_tables import MirrorTable
 from proxy.config.policy_checks import policy_problems
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError

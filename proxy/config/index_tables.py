@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
 
+from proxy.config.index_base import IndexTableBase
+from proxy.config.routed_table import RoutedTable
 from proxy.config.upstream_settings import UpstreamSettings
-from proxy.config.values import ClientErrorStatus, Instant, Table, UserPath
-from proxy.errors import ConfigurationError
-from proxy.policies import Reserved
-
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-RESERVED_NAMES = frozenset(
-    ("simple", "files", "packages", "metrics", "healthz", "readyz", "legacy", "static")
-)
-"""First segments of paths that mean something else."""
+from proxy.config.values import ClientErrorStatus, Table, UserPath
+from proxy.policies import Reserved, matcher
 
 
-class _IndexTable(Table):
-    """What the indexes of all kinds have."""
-
-    policies: list[str] = []
-    """Names of ``[policies.NAME]``."""
-    as_of: Instant | None = None
-    members_key: ClassVar[str] = ""
-    """The key that names other indexes."""
-
-    @property
-    def members(self) -> Sequence[str]:
-        """The names of the indexes that this one is made of."""
-        return ()
-
-    @property
-    def upstream_settings(self) -> Mapping[str, Any]:
-        """The settings of an upstream that the table sets."""
-        return {}
-
-
-class LocalTable(_IndexTable):
+class LocalTable(IndexTableBase):
     """A directory of private distributions."""
 
     kind: Literal["local"]
@@ -49,7 +23,7 @@ class LocalTable(_IndexTable):
     watch: bool = True
 
 
-class MirrorTable(UpstreamSettings, _IndexTable):
+class MirrorTable(UpstreamSettings, IndexTableBase):
     """An upstream index."""
 
     kind: Literal["mirror"]
@@ -61,6 +35,11 @@ class MirrorTable(UpstreamSettings, _IndexTable):
     reserved: list[str] = []
     trust_dates: bool = True
 
+    @property
+    def reserved_patterns(self) -> Sequence[str]:
+        """Names and patterns that are kept private."""
+        return self.reserved
+
     @field_validator("reserved")
     @classmethod
     def _check_reserved(cls, value: list[str]) -> list[str]:
@@ -68,40 +47,34 @@ class MirrorTable(UpstreamSettings, _IndexTable):
         return value
 
 
-class FallthroughTable(_IndexTable):
+class FallthroughTable(IndexTableBase):
     """Names of other indexes; the first one that has a project answers for it."""
 
     kind: Literal["fallthrough"]
     of: Annotated[list[str], Field(min_length=1)]
+    merge: list[str] = []
+    """Names or patterns of projects for which all of them answer together."""
     members_key: ClassVar[str] = "of"
+
+    @field_validator("merge")
+    @classmethod
+    def _check_merge(cls, value: list[str]) -> list[str]:
+        matcher(value)
+        return value
 
     @property
     def members(self) -> Sequence[str]:
         return self.of
 
 
-IndexTable = Annotated[LocalTable | MirrorTable | FallthroughTable, Field(discriminator="kind")]
+IndexTable = Annotated[
+    LocalTable | MirrorTable | FallthroughTable | RoutedTable, Field(discriminator="kind")
+]
 
 INDEX_TABLES: Mapping[str, type[Table]] = {
     "local": LocalTable,
     "mirror": MirrorTable,
     "fallthrough": FallthroughTable,
+    "routed": RoutedTable,
 }
 """By kind."""
-
-
-def name_problems(names: Iterable[str], prefix: str) -> Iterator[ConfigurationError]:
-    """A name is the first segment of addresses: it has to differ from all others."""
-    under_prefix = prefix.strip("/").partition("/")[0]
-    for name in names:
-        key = f"indexes.{name}"
-        if not NAME.fullmatch(name):
-            problem = f"{name!r} cannot be a part of an address as it is"
-            remedy = 'use small letters, digits and "-", at most 63, beginning with none of "-"'
-            yield ConfigurationError(key, problem, remedy)
-        elif name in RESERVED_NAMES:
-            problem = f"/{name}/ has another meaning in addresses"
-            yield ConfigurationError(key, problem, "choose another name")
-        elif name == under_prefix:
-            problem = f"/{name}/ is also the beginning of the prefix, {prefix}"
-            yield ConfigurationError(key, problem, "choose another name, or another prefix")

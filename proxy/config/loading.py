@@ -140,7 +140,23 @@ def _index_table(table: Any, folder: Path) -> Any:
     if not isinstance(table, dict):
         return table
     paths = table.keys() & _INDEX_PATHS
-    return table | {name: _below(folder, table[name]) for name in paths}
+    rules = {"rules": [_rule(each, folder) for each in _list(table.get("rules"))]}
+    return (
+        table
+        | {name: _below(folder, table[name]) for name in paths}
+        | (rules if rules["rules"] else {})
+    )
+
+
+def _rule(rule: Any, folder: Path) -> Any:
+    target = rule.get("to") if isinstance(rule, dict) else None
+    if not isinstance(target, dict) or "page" not in target:
+        return rule
+    return rule | {"to": target | {"page": _below(folder, target["page"])}}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _advisories_table(table: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from proxy.config.fact_tables import POLICY_TABLES
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
 from proxy.config.policy_tables import ExemptTable
+from proxy.config.routed_table import RuleTable
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 
@@ -25,6 +26,7 @@ _NOT_AN_ADDRESS = 'is not an address such as "https://index.example.com/simple/"
 
 _TEXT_BY_KEY = {
     "workers": 'is neither a whole number from 1 on nor "auto"',
+    "to": 'is neither the name of an index, "deny", "reserved", nor { page = "FILE" }',
     "prefix": 'is not a path such as "/pypi", without a slash at its end',
     "python": 'is not a Python version such as "3.12"',
 }
@@ -90,6 +92,9 @@ def _explain(error: Mapping[str, Any], origins: Mapping[str, str]) -> Configurat
     if name in _TABLES_BY_KIND:
         known = [key for kind in parts[2:3] for key in _TABLES_BY_KIND[name][kind].model_fields]
         del parts[2:3]  # pydantic adds the kind, which is not part of the key
+        if "rules" in parts[2:3]:
+            known = list(RuleTable.model_fields)
+            del parts[5:6]  # nor is the kind of the target
     elif name in _TABLES:
         known = list(_TABLES[name].model_fields)
     elif name == "workers":
@@ -109,7 +114,7 @@ def _text(parts: list[str], error: Mapping[str, Any]) -> str:
     kinds = ", ".join(map(repr, _TABLES_BY_KIND.get(parts[0], ())))
     context = error.get("ctx", {}) | {"kinds": kinds}
     by_key = next((_TEXT_BY_KEY[part] for part in reversed(parts) if part in _TEXT_BY_KEY), None)
-    if by_key and kind != "missing":
+    if by_key and kind not in ("missing", "value_error"):
         return by_key
     by_prefix = _TEXT_BY_TYPE_PREFIX.get(kind.split("_")[0], "has a wrong value")
     return _TEXT_BY_ERROR_TYPE.get(kind, by_prefix).format_map(context)

@@ -6,6 +6,7 @@ from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.judged import Judged
 from proxy.indexes.local import LocalDirectory
+from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import (
@@ -19,13 +20,17 @@ from proxy.indexes.mirror.mirror import (
 )
 from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
 from proxy.indexes.mirror.page_cache import PageCache
+from proxy.indexes.mirror.page_reading import PageReader
 from proxy.indexes.mirror.pages import (
     MirrorPages,
     OfflinePages,
 )
 from proxy.indexes.mirror.siblings import MirrorSiblings
+from proxy.indexes.page_files import NO_BASE, PageFiles
+from proxy.indexes.routed import Route, Routed, deny, reserve
 
 __all__ = [
+    "NO_BASE",
     "CheckFile",
     "DigestHistory",
     "Explanation",
@@ -36,6 +41,7 @@ __all__ = [
     "Judged",
     "Lifetimes",
     "LocalDirectory",
+    "Merged",
     "Mirror",
     "MirrorFiles",
     "MirrorOptions",
@@ -44,7 +50,13 @@ __all__ = [
     "MirrorStorage",
     "OfflinePages",
     "PageCache",
+    "PageFiles",
+    "PageReader",
     "PageSource",
     "RemovedFiles",
+    "Route",
+    "Routed",
     "Step",
+    "deny",
+    "reserve",
 ]

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 from proxy.errors import NoSuchProject
 from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.explanation import Explanation, Step
+from proxy.indexes.merged import Merged
 from proxy.model import Artifact, ProjectName, ProjectPage
 
 
 class Fallthrough:
-    """Asks its indexes in order. The answers of two indexes are never merged.
+    """Asks its indexes in order. Their answers are merged for the projects of ``merges`` alone.
 
     Only ``NoSuchProject`` lets the next one be asked. Everything else stops: a private index
     that is down must never hand its names to a public one, and a file that the first index
     does not have is not looked for in another.
     """
 
-    def __init__(self, name: str, indexes: Sequence[Index]) -> None:
+    def __init__(
+        self,
+        name: str,
+        indexes: Sequence[Index],
+        merges: Callable[[ProjectName], object] | None = None,
+    ) -> None:
+        """``merges``: for which projects all indexes answer together, see ``Merged``."""
         self.name = name
         self.indexes = tuple(indexes)
+        self._merges = merges
+        self._merged = Merged(name, indexes)
 
     async def projects(self) -> Set[ProjectName]:
         found: set[ProjectName] = set()
@@ -29,6 +38,8 @@ class Fallthrough:
         return found
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
+        if self._merges and self._merges(project):
+            return await self._merged.page(project, checked_after)
         absent: NoSuchProject | None = None
         for index in self.indexes:
             try:
@@ -44,6 +55,8 @@ class Fallthrough:
         digest: str | None = None,
         check: CheckFile | None = None,
     ) -> Artifact:
+        if self._merges and self._merges(project):
+            return await self._merged.file(project, filename, digest, check)
         absent: NoSuchProject | None = None
         for index in self.indexes:
             try:
@@ -53,6 +66,8 @@ class Fallthrough:
         raise absent or NoSuchProject(project)
 
     async def explain(self, project: ProjectName) -> Explanation:
+        if self._merges and self._merges(project):
+            return await self._merged.explain(project)
         steps = [Step(self.name, "fallthrough")]
         for index in self.indexes:
             found = await index.explain(project)

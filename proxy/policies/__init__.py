@@ -7,7 +7,7 @@ from proxy.policies.expressions import Condition, Expression
 from proxy.policies.files import Files, Status
 from proxy.policies.licences import Licences, parse_licence
 from proxy.policies.lists import Allow, Criteria, Deny, parse_digest
-from proxy.policies.names import Reserved, Withheld, matcher
+from proxy.policies.names import Reserved, Withheld, matcher, patterns_overlap
 from proxy.policies.parsed_page import (
     ParsedFile,
     ParsedPage,
@@ -16,10 +16,12 @@ from proxy.policies.parsed_page import (
     parse_names,
     parse_version,
 )
+from proxy.policies.project_patterns import EXPRESSION, captured_names, project_pattern
 from proxy.policies.security_fixes import CooldownWithFixes, FixCriteria, fixes
 from proxy.policies.times import AsOf, Cooldown
 
 __all__ = [
+    "EXPRESSION",
     "About",
     "Allow",
     "AsOf",
@@ -51,10 +53,13 @@ __all__ = [
     "Status",
     "Verdict",
     "Withheld",
+    "captured_names",
     "fixes",
     "matcher",
     "parse_digest",
     "parse_licence",
     "parse_names",
     "parse_version",
+    "patterns_overlap",
+    "project_pattern",
 ]

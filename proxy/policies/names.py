@@ -30,6 +30,22 @@ def matcher(patterns: Iterable[str]) -> Matches:
     return re.compile("|".join(map(translate, normal)) or r"(?!)").match
 
 
+def patterns_overlap(one: str, other: str) -> bool:
+    """Whether a project could match both patterns."""
+    first, second = (_RUNS.sub("-", each).lower() for each in (one, other))
+    # Row by row: whether the first i characters of one and the first j of the other overlap.
+    row = [True] + [second[: j + 1] == "*" * (j + 1) for j in range(len(second))]
+    for i, left in enumerate(first):
+        above = row
+        row = [above[0] and first[: i + 1] == "*" * (i + 1)]
+        for j, right in enumerate(second):
+            if "*" in (left, right):
+                row.append(above[j] or above[j + 1] or row[j])
+            else:
+                row.append(above[j] and (left == right or "?" in (left, right)))
+    return row[-1]
+
+
 class Reserved(Policy):
     """Names that are private even while no private file of them exists.
 

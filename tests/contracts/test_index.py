@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from proxy.composition.routed import open_routed
+from proxy.config import PageTarget, RoutedTable, RuleTable
 from proxy.errors import Denied, NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.file_list import FileListIndex
-from proxy.indexes import Fallthrough, Guarded, Index
+from proxy.indexes import Fallthrough, Guarded, Index, Merged, Route, Routed
 from proxy.model import METADATA, PROVENANCE, ProjectName, ProjectPage
+from proxy.policies import project_pattern
 from proxy.requirements import RecordingIndex
+from proxy.simple import json_pieces
 from proxy.warm.keep.run import RevalidatingIndex
 from tests.support.clock import Clock
 from tests.support.content import read_blob, sha256
@@ -94,6 +98,24 @@ def promised(said: object, suffix: str = PROVENANCE) -> tuple[str, ...]:
 
 
 @asynccontextmanager
+async def page_files(site: MirrorSite) -> AsyncIterator[Subject]:
+    wheel, sdist = distributions(site)
+    site.upstream.add(wheel, provenance={"version": 1})
+    site.upstream.add(sdist)
+    async with mirror(site) as listed:
+        page = await listed.index.page(DEMO)
+    folder = site.root / "pages"
+    folder.mkdir()
+    document = b"".join(json_pieces(page, lambda _, files: [file.url for file in files]))
+    (folder / f"{DEMO}.json").write_bytes(document)
+    rule = RuleTable(projects=["*"], to=PageTarget(page=folder / "{name}.json"))
+    hosts = [site.upstream.origin.partition("://")[2]]
+    table = RoutedTable(kind="routed", rules=[rule], file_hosts=hosts)
+    async with site.surroundings() as around, open_routed("main", table, {}, around) as index:
+        yield Subject(index, lambda: folder.joinpath("other.json").mkdir())
+
+
+@asynccontextmanager
 async def listing(site: MirrorSite) -> AsyncIterator[Subject]:
     async with mirror(site) as listed:
         files = (await listed.index.page(DEMO)).files
@@ -122,6 +144,13 @@ SUBJECTS: Mapping[str, Open] = {
     "Mirror": mirror,
     "Mirror, offline": offline_mirror,
     "Fallthrough": around(lambda index, _: Fallthrough("main", [FakeIndex("private"), index])),
+    "Fallthrough, merging": around(
+        lambda index, _: Fallthrough("main", [FakeIndex("private"), index], lambda project: True)
+    ),
+    "Merged": around(lambda index, _: Merged("main", [index, FakeIndex("private")])),
+    "Merged, of two that have it": around(lambda index, _: Merged("main", [index, index])),
+    "Routed": around(lambda index, _: Routed("main", [Route(project_pattern(["*"]), index, "*")])),
+    "PageFiles": page_files,
     "Guarded": around(lambda index, _: Guarded(index, [FakePolicy(lambda file: False)])),
     "RecordingIndex": around(lambda index, _: RecordingIndex(index)),
     "RevalidatingIndex": around(

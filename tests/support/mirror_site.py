@@ -10,12 +10,14 @@ from typing import Any
 
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.mirror import open_mirror
+from proxy.composition.routed import Surroundings
 from proxy.config.index_tables import MirrorTable
 from proxy.config.settings import Settings
 from proxy.events import FileAnswered, Outcome, PageAnswered
 from proxy.indexes.mirror.mirror import Mirror
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage.base import BlobStore
+from proxy.upstream import InFlight
 from tests.support.clock import Clock
 from tests.support.content import read_blob
 from tests.support.directories import HeardChanges
@@ -105,5 +107,14 @@ class MirrorSite:
         heard = HeardChanges()
         async with open_cache(made, self.clock) as opened:
             cache = replace(opened, store=store) if store is not None else opened
-            async with open_mirror("pypi", table, made, cache, heard, self.clock) as mirror:
+            in_force = made.of_index(table)
+            async with open_mirror("pypi", table, in_force, cache, heard, self.clock) as mirror:
                 yield OpenMirror(mirror, cache, heard)
+
+    @asynccontextmanager
+    async def surroundings(self, **settings: Any) -> AsyncIterator[Surroundings]:
+        """What opening another kind of index needs."""
+        known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
+        made = Settings(**known | settings)
+        async with open_cache(made, self.clock) as cache:
+            yield Surroundings(made, cache, HeardChanges(), self.clock, InFlight())
