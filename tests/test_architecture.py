@@ -48,7 +48,7 @@ PACKAGES: dict[str, set[str]] = {
     # Prefetching requests pages and files from an index as a client does; it could be left out.
     "prefetch": VOCABULARY | {"runtime", "storage", "distributions", "indexes"},
     # Reports of what an index would answer, and why; pages and commands show them.
-    "explain": VOCABULARY | {"distributions", "policies", "indexes", "prefetch"},
+    "explain": VOCABULARY | {"runtime", "distributions", "policies", "indexes", "prefetch"},
     # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
     "web": VOCABULARY
     | {"runtime", "distributions", "simple", "upstream", "indexes"}

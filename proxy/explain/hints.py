@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.explain.report import FileReport, PageReport, Report
+from proxy.explain.report import FileReport, PageReport, Report, VerdictReport
+from proxy.runtime import count_text
 
-MAX_SENTENCES = 20
-"""Files that get sentences of their own; the report has all of them."""
+MAX_SENTENCES = 8
+"""Sentences about verdicts, and files with sentences of their own; the report has all of them."""
 
 
 def hints(report: Report) -> list[str]:
@@ -60,22 +61,30 @@ def _about_files(report: Report, page: PageReport) -> Iterator[str]:
         checked = f", last checked at {page.checked}" if page.checked else ""
         yield f"the page of {page.source}{checked}, has no {report.project} {report.asked}{newest}"
         return
-    refused = [file for file in report.files if file.verdicts]
-    for file in (report.files if report.asked else refused)[:MAX_SENTENCES]:
-        yield from _about_file(file)
+    yield from list(_about_verdicts(report))[:MAX_SENTENCES]
+    if report.asked:
+        for file in report.files[:MAX_SENTENCES]:
+            yield from _about_file(file)
     if any(file.look == "listed" and file.fits is not False for file in report.files):
         yield from _about_client(report, page)
 
 
-def _about_file(file: FileReport) -> Iterator[str]:
-    for verdict in file.verdicts:
-        until = f" (until {verdict.until})" if verdict.until else ""
+def _about_verdicts(report: Report) -> Iterator[str]:
+    """A sentence for each verdict, with all files that it is about; those of the newest first."""
+    groups: dict[VerdictReport, list[str]] = {}
+    for file in reversed(report.files):
+        for verdict in file.verdicts:
+            groups.setdefault(verdict, []).append(file.filename)
+    for verdict, (first, *more) in groups.items():
+        names = f"{first} and {count_text(len(more), 'other file')}" if more else first
         if verdict.exemption:
-            yield f"{file.filename} passes rule {verdict.rule}: {verdict.exemption}{until}"
+            yield f"exempt from rule {verdict.rule} ({verdict.exemption}): {names}"
         else:
-            does = "would be" if verdict.mode == "observe" else "is"
-            reason = f"{verdict.reason}{until}"
-            yield f"{file.filename} {does} refused by rule {verdict.rule}: {reason}"
+            does = "would refuse" if verdict.mode == "observe" else "refuses"
+            yield f"rule {verdict.rule} {does} {names}: {verdict.reason}"
+
+
+def _about_file(file: FileReport) -> Iterator[str]:
     if file.yanked:
         why = f": {file.yanked}" if isinstance(file.yanked, str) else ""
         yield f"{file.filename} is yanked by its index{why}; only an exact version installs it"

@@ -61,7 +61,7 @@ async def test_the_cache_and_a_server_give_the_same_explanation(
     done = await waystation("explain", "aaa==2.0", "--config", config, cwd=tmp_path)
     assert via.status == done.status == 1
     for text in (via.out, done.out):
-        assert "aaa-2.0-py3-none-any.whl is refused by rule week" in text
+        assert "rule week refuses aaa-2.0-py3-none-any.whl: aaa 2.0 is " in text
         assert "would install: aaa-1.0-py3-none-any.whl" in text
     name = "aaa-1.0-py3-none-any.whl"
     done = await waystation("explain", name, "--config", config, "--json", cwd=tmp_path)

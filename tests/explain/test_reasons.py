@@ -117,7 +117,7 @@ async def test_the_page_is_not_in_the_cache_and_upstream_is_not_asked(
 async def test_a_rule_refuses_a_file(stock: FakeIndex) -> None:
     stock.add("demo", wheel("2.0"), b"new", uploaded=upload_time(NOW - 10))
     report, text = await asked(guarded(stock, Cooldown(100)), "2.0")
-    assert f"{wheel('2.0')} is refused by rule cooldown: it is too new (until 2023" in text
+    assert f"rule cooldown refuses {wheel('2.0')}: it is too new" in text
     (file,) = report.files
     assert (file.shown, file.look) == (False, "hidden")
     assert report.page
@@ -133,8 +133,8 @@ async def test_a_rule_shows_a_file_as_yanked_or_only_observes(stock: FakeIndex) 
     report, text = await asked(guarded(stock, *policies))
     looks = {file.version: (file.look, file.shown) for file in report.files}
     assert looks == {"1.0": ("yanked", True), "1.1": ("listed", True)}
-    assert f"{wheel('1.0')} is refused by rule deny: refused by a test" in text
-    assert f"{wheel('1.1')} would be refused by rule trial: refused by a test" in text
+    assert f"rule deny refuses {wheel('1.0')}: refused by a test" in text
+    assert f"rule trial would refuse {wheel('1.1')}: refused by a test" in text
 
 
 async def test_the_project_is_denied_as_a_whole(stock: FakeIndex) -> None:
