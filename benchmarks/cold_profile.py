@@ -7,8 +7,8 @@
 
 py-spy samples the running threads while uv installs the real set through an empty cache. A sample
 counts for the package of its innermost frame ("self"), and for each package on its stack ("with
-what it calls"). The start is left out. A thread that waits for a disk, or for work that is about to
-come, counts as running: see ``disk_store._sync`` and ``thread._worker``.
+what it calls"). The start is left out. A thread that is ready but has no core counts as running,
+so the shares are true only on a quiet machine.
 """
 
 from __future__ import annotations
