@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchmarks import graph, real_set
-from benchmarks.aiohttp_forwarder import FORWARDER, aiohttp_forwarder
+from benchmarks.aiohttp_forwarder import CAREFUL, FORWARDER, aiohttp_forwarder
 from benchmarks.cold import DIRECT
 from benchmarks.installers import Tool, install, old_pip_python
 from benchmarks.measures import OURS, Row
@@ -112,8 +112,10 @@ def cold_round(those: Real, tool: Tool, key: str) -> None:
     """Each contender once, with an empty cache."""
     context, upstream = those.context, those.upstream
     those.measure(key, tool, DIRECT, upstream)
-    with aiohttp_forwarder(context.folder("forwarder"), upstream.url, CORES) as forwarder:
-        those.measure(key, tool, FORWARDER, forwarder)
+    for careful in (False, True):
+        folder = context.folder("forwarder")
+        with aiohttp_forwarder(folder, upstream.url, CORES, careful) as forwarder:
+            those.measure(key, tool, forwarder.name, forwarder)
     with waystation(context.folder("ours"), upstream.url, cores=CORES) as ours:
         those.measure(key, tool, OURS, ours)
     those.measure(key, tool, "nginx", those.static)
@@ -141,18 +143,27 @@ def _rows(key: str, work: str, bound: float) -> list[Row]:
     return [
         Row(key, work, "s", bound, most=True, against=DIRECT),
         Row(key, work, "s", against=DIRECT, ours=FORWARDER),
+        Row(key, work, "s", against=DIRECT, ours=CAREFUL),
         Row(key, work, "s", against=DIRECT, ours="nginx"),
-        Row(f"{key}-cpu", f"{work}: server CPU", "s", against=FORWARDER),
         Row(
             f"{key}-requests", f"{work}: upstream requests", "requests", 1.05, True, against=DIRECT
         ),
     ]
 
 
-def _judged(key: str, work: str) -> list[Row]:
+def _cpu(key: str, work: str, bound: float | None = None) -> list[Row]:
+    """``bound``: as a multiple of either forwarder."""
     return [
-        Row(f"{key}-cpu", f"{work}: server CPU", "s", 0.75, True, "value", FORWARDER),
-        Row(f"{key}-cpu", f"{work}: server CPU", "s", 1.15, True, against=FORWARDER),
+        Row(f"{key}-cpu", f"{work}: server CPU", "s", bound, True, against=which)
+        for which in (FORWARDER, CAREFUL)
+    ]
+
+
+def _uv_rows(key: str, work: str) -> list[Row]:
+    return [
+        *_rows(key, work, 1.0),
+        Row(f"{key}-cpu", f"{work}: server CPU", "s", 0.75, True, "value", None),
+        *_cpu(key, work, 1.15),
         Row(f"{key}-memory", f"{work}: more memory", "MB", 20, True, "value", FORWARDER),
     ]
 
@@ -162,16 +173,16 @@ SCENARIOS = (
         "real-uv-cold",
         "cold uv pip install of the real set, ordinary index as upstream, all on the same cores",
         _uv,
-        [
-            *_rows("real-uv", "uv, real set, cold", 1.0),
-            *_judged("real-uv", "uv, real set, cold"),
-        ],
+        _uv_rows("real-uv", "uv, real set, cold"),
     ),
     Scenario(
         "real-uv-slow-cold",
         "the same, upstream 50 ms away, 100 Mbit/s a stream",
         _uv_slow,
-        _rows("real-uv-slow", "uv, real set, cold, 50 ms, 100 Mbit/s", 0.75),
+        [
+            *_rows("real-uv-slow", "uv, real set, cold, 50 ms, 100 Mbit/s", 0.75),
+            *_cpu("real-uv-slow", "uv, real set, cold, 50 ms, 100 Mbit/s"),
+        ],
     ),
     Scenario(
         "real-pip-cold",
@@ -179,7 +190,9 @@ SCENARIOS = (
         _pip,
         [
             *_rows("real-pip", "newest pip, real set, cold", 0.38),
+            *_cpu("real-pip", "newest pip, real set, cold"),
             *_rows("real-old-pip", "pip 23.2, real set, cold", 0.38),
+            *_cpu("real-old-pip", "pip 23.2, real set, cold"),
         ],
     ),
 )
