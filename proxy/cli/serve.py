@@ -27,6 +27,7 @@ from proxy.composition import (
     Proxy,
     describe,
     described_addresses,
+    index_as_of,
     open_proxy,
     possible_refusals,
     resolve_tree,
@@ -181,6 +182,7 @@ def _server(
         gauges=lambda: _gauges(proxy),
         client_refresh=settings.client_refresh,
         help_text=settings.help,
+        as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
     )
     server = Server(
         app,

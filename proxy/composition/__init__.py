@@ -13,7 +13,7 @@ from proxy.composition.mirror import (
     mirrored,
     open_upstream,
 )
-from proxy.composition.policies import possible_refusals
+from proxy.composition.policies import index_as_of, possible_refusals
 from proxy.composition.proxy import (
     Proxy,
     open_proxy,
@@ -30,6 +30,7 @@ __all__ = [
     "cache_folder",
     "describe",
     "described_addresses",
+    "index_as_of",
     "mirrored",
     "open_cache",
     "open_proxy",

@@ -18,6 +18,7 @@ from proxy.config import (
     ExemptTable,
     ExpressionTable,
     FilesTable,
+    IndexTable,
     KnownFaultsTable,
     MalwareTable,
     PolicyTable,
@@ -26,6 +27,7 @@ from proxy.config import (
     age_seconds,
 )
 from proxy.events import Observer, PageChanged
+from proxy.indexes import Guarded, Index
 from proxy.model import ProjectName
 from proxy.policies import (
     About,
@@ -157,18 +159,21 @@ RULES: Mapping[str, BuildRule] = {
 }
 """By the kind of the table."""
 
+MAX_FILES_AS_OF = 1_000
+"""Files of the judged pages that are kept of each instant that a client asks for."""
 BUILT_IN_RULES = ("as-of", "vanished", "quarantined")
 """Rules that are settings of an index, or of a standard, and have no table."""
 LISTS = (DenyTable, AllowTable)
 """Their ``projects`` are entries of the list, and not the projects that the policy applies to."""
 
 
-def build_policies(names: Iterable[str], settings: Settings, knowledge: Knowledge) -> list[Policy]:
-    """The policies of these names, in this order."""
+def build_policies(index: IndexTable, settings: Settings, knowledge: Knowledge) -> list[Policy]:
+    """The policies of an index, in the order in which it names them."""
     tables = settings.all_policies
-    return [
-        build_policy(name, tables[name], settings.exempt, knowledge)
-        for name in dict.fromkeys(names)
+    instant = [_as_of(index.as_of.timestamp())] if index.as_of else []
+    named = dict.fromkeys(index.policies)
+    return instant + [
+        build_policy(name, tables[name], settings.exempt, knowledge) for name in named
     ]
 
 
@@ -192,9 +197,19 @@ def build_policy(
     )
 
 
-def as_of(instant: float) -> Policy:
-    """Shows what was uploaded before an instant, which is a Unix time in seconds."""
+def _as_of(instant: float) -> Policy:
     return ConfiguredPolicy("as-of", "as-of", AsOf(instant), mode="enforce", show="hide")
+
+
+def index_as_of(index: Index, instant: float, parsed_pages: ParsedPages) -> Index:
+    """The index with what was uploaded before an instant, which is a Unix time in seconds."""
+    return Guarded(
+        index,
+        [_as_of(instant)],
+        parsed_pages=parsed_pages,
+        name=index.name,
+        max_files=MAX_FILES_AS_OF,
+    )
 
 
 def possible_refusals(settings: Settings) -> list[tuple[str, str, str, str]]:

@@ -19,7 +19,7 @@ from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import open_mirror, same_upstream
-from proxy.composition.policies import Epoch, Knowledge, as_of, build_policies
+from proxy.composition.policies import Epoch, Knowledge, build_policies
 from proxy.composition.routed import Surroundings, open_routed
 from proxy.config import (
     FallthroughTable,
@@ -33,7 +33,7 @@ from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
 from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Mirror
 from proxy.model import ProjectName
-from proxy.policies import Policy, Reserved, Withheld, matcher
+from proxy.policies import ParsedPages, Policy, Reserved, Withheld, matcher
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
@@ -62,6 +62,7 @@ class Proxy:
     """None: the settings name no source of advisories."""
     epoch: Epoch = field(init=False)
     """Grows whenever the policies know something new."""
+    parsed_pages: ParsedPages = field(default_factory=ParsedPages)
 
     _revalidations: BackgroundQueue[tuple[str, ProjectName]] = field(init=False)
 
@@ -218,7 +219,11 @@ class _Builder:
         self._stack = stack
         self._clock = clock
         self._knowledge = Knowledge(
-            proxy.epoch, clock, about=self._advisories_about, is_local=self._is_local
+            proxy.epoch,
+            clock,
+            about=self._advisories_about,
+            is_local=self._is_local,
+            parsed_pages=proxy.parsed_pages,
         )
         self._surroundings = Surroundings(settings, proxy.cache, proxy.events, clock, proxy.traffic)
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
@@ -258,9 +263,7 @@ class _Builder:
 
     def _policies(self, table: IndexTable) -> list[Policy]:
         """The policies of an index, those first that keep private names from an upstream."""
-        policies = build_policies(table.policies, self._settings, self._knowledge)
-        if table.as_of:
-            policies.insert(0, as_of(table.as_of.timestamp()))
+        policies = build_policies(table, self._settings, self._knowledge)
         if not isinstance(table, MirrorTable):
             return policies
         withheld: Policy = Withheld(self._proxy.cache.claims.is_withheld)

@@ -17,7 +17,6 @@ from proxy.policies import PageView, ParsedPage, ParsedPages, Policy, parse_name
 from proxy.runtime import run_in_worker
 
 MAX_JUDGED_FILES = 12_000
-"""Files of the judged pages that are kept; a page counts as one more."""
 COST_PER_FILE = 200
 """What judging one file costs, in bytes of input as ``run_in_worker`` counts them."""
 
@@ -40,10 +39,12 @@ class Guarded:
         epoch: Callable[[], int] = lambda: 0,
         parsed_pages: ParsedPages | None = None,
         name: str = "",
+        max_files: int = MAX_JUDGED_FILES,
     ) -> None:
         """``clock`` gives Unix time in seconds. ``epoch`` grows with every change of what the
         policies know; ``PageChanged`` has to be emitted with each such change. ``parsed_pages``
         may be shared with other indexes. ``name``: if it is not that of the guarded index.
+        ``max_files``: files of the judged pages that are kept; a page counts as one more.
         """
         self.index = index
         self.name = name or index.name
@@ -57,7 +58,9 @@ class Guarded:
         self._epoch = epoch
         self._parsed_pages = parsed_pages or ParsedPages()
         self._judged: LRUCache[ProjectName, tuple[JudgedKey, Judged]]
-        self._judged = LRUCache(MAX_JUDGED_FILES, getsizeof=_weight)
+        self._judged = LRUCache(
+            max_files, getsizeof=lambda entry: min(1 + len(entry[1].page.files), max_files)
+        )
 
     async def projects(self) -> Set[ProjectName]:
         return {project for project in await self.index.projects() if self._admits(project)}
@@ -178,10 +181,6 @@ def _joined(inner: Verdicts, outer: Verdicts) -> Verdicts:
     """The verdicts of the policies of two indexes, one made of the other."""
     both = inner.keys() | outer.keys()
     return {name: (*inner.get(name, ()), *outer.get(name, ())) for name in both}
-
-
-def _weight(entry: tuple[JudgedKey, Judged]) -> int:
-    return min(1 + len(entry[1].page.files), MAX_JUDGED_FILES)
 
 
 def _holds(judged: Judged, now: float) -> bool:

@@ -11,11 +11,12 @@ from aiohttp import web
 from proxy.events import Observer
 from proxy.indexes import Index
 from proxy.simple import Links
+from proxy.web.as_of import AS_OF
 from proxy.web.freshness import ClientRefresh
 from proxy.web.home import Home
 from proxy.web.metrics import Counters, Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
-from proxy.web.mounts import INDEX_SEGMENT, Mounts, Shared
+from proxy.web.mounts import INDEX_SEGMENT, AsOf, Mounts, Shared
 from proxy.web.pages import redirect, render_list, render_page
 from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
@@ -43,6 +44,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     client_refresh: ClientRefresh = "no-cache",
     help_text: str = "",
+    as_of: AsOf | None = None,
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -54,7 +56,8 @@ def create_app(
     ``AnswerServed`` for every request. ``counters``: what ``/metrics`` shows; without them there
     is no such page. ``gauges``: values that ``/metrics`` and ``/readyz`` show as of now.
     ``client_refresh``: which requests have a page revalidated, see
-    ``max_page_age``. ``help_text`` is for people whose request a policy refuses.
+    ``max_page_age``. ``help_text`` is for people whose request a policy refuses. ``as_of`` makes
+    the views at ``/+asof/<instant>/``.
     """
     app = web.Application(middlewares=[handle_request])
     app[EVENT_OBSERVER] = events
@@ -66,7 +69,7 @@ def create_app(
         lambda page, media: render_page(page, media, provenance),
         render_list,
     )
-    shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh)
+    shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of)
     metrics = Metrics(counters, gauges) if counters else None
     mounts = app[MOUNTS] = Mounts(indexes, shared)
     home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
@@ -74,7 +77,9 @@ def create_app(
         app.router.add_get(f"{base}/healthz", home.alive)
         app.router.add_get(f"{base}/readyz", home.ready)
         for root in ("", INDEX_SEGMENT):
-            app.add_routes(routes(base + root, mounts, home))
+            app.add_routes(home_routes(base + root, home))
+            app.add_routes(routes(base + root, mounts))
+            app.add_routes(routes(base + root + AS_OF, mounts))
         if metrics:
             app.router.add_get(f"{base}/metrics", metrics.page)
 
@@ -88,11 +93,14 @@ def create_app(
     return app
 
 
-def routes(root: str, mounts: Mounts, home: Home) -> list[web.RouteDef]:
-    """The routes of the indexes below ``root``: page for people, Simple API (PEP 503), files."""
+def home_routes(root: str, home: Home) -> list[web.RouteDef]:
+    """The page for people."""
+    return [web.get(f"{root}/", home.page), *([web.get(root, home.add_slash)] if root else [])]
+
+
+def routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
+    """The routes of the indexes below ``root``: Simple API (PEP 503), files, explanations."""
     return [
-        web.get(f"{root}/", home.page),
-        *([web.get(root, home.add_slash)] if root else []),
         web.get(f"{root}/simple", _to_list),
         web.get(f"{root}/simple/", mounts.handler("pages.projects")),
         web.get(f"{root}/simple{{tail:(?:/.*)?//.*}}", _without_empty_segments),

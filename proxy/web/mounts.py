@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.indexes import Index
+from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, to_canonical
 from proxy.web.explain import Explain
 from proxy.web.files import FileHandler
 from proxy.web.freshness import ClientRefresh
@@ -23,6 +24,10 @@ INDEX_SEGMENT = "/{index:[a-z0-9][a-z0-9-]{0,62}}"
 """The pattern of the first segment of an address, if it names an index."""
 
 
+AsOf = Callable[[Index, float], Index]
+"""An index as of an instant, which is a Unix time in seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What the handlers of all indexes share."""
@@ -31,30 +36,44 @@ class Shared:
     cache: ResponseCache
     clock: Callable[[], float] = time.time
     client_refresh: ClientRefresh = "no-cache"
+    as_of: AsOf | None = None
+    """None: there are no addresses of instants."""
 
 
-@dataclass(frozen=True, slots=True)
 class Mount:
-    """The handlers of one index."""
+    """The handlers of one index, and those of its views as of an instant."""
 
-    pages: SimplePages
-    files: FileHandler
-    explain: Explain
-
-    @classmethod
-    def of(cls, index: Index, shared: Shared) -> Mount:
-        return cls(
-            SimplePages(index, shared.rendered, shared.cache, shared.clock, shared.client_refresh),
-            FileHandler(index, shared.cache),
-            Explain(index, shared.clock),
+    def __init__(self, index: Index, shared: Shared, instant: float | None = None) -> None:
+        """``instant``: that of the view that the index is, by Unix time in seconds."""
+        self.pages = SimplePages(
+            index,
+            shared.rendered,
+            shared.cache,
+            shared.clock,
+            shared.client_refresh,
+            view="" if instant is None else f"+{instant}",
         )
+        self.files = FileHandler(index, shared.cache)
+        self.explain = Explain(index, shared.clock)
+        self._index = index
+        self._shared = shared
+        self._views: AsOfViews[Mount] = AsOfViews(self._view)
+
+    def at(self, instant: float) -> Mount:
+        """The same as of an instant. Raises ``NotAnInstant`` if there are no such addresses."""
+        return self._views.at(instant)
+
+    def _view(self, instant: float) -> Mount:
+        if self._shared.as_of is None:
+            raise NotAnInstant
+        return Mount(self._shared.as_of(self._index, instant), self._shared, instant)
 
 
 class Generation:
     """The indexes of one state of the settings, and the requests that they are answering."""
 
     def __init__(self, indexes: Mapping[str, Index], shared: Shared) -> None:
-        self.mounts = {root.strip("/"): Mount.of(index, shared) for root, index in indexes.items()}
+        self.mounts = {root.strip("/"): Mount(index, shared) for root, index in indexes.items()}
         self.running = 0
         """Requests that are being answered now."""
         self.idle: asyncio.Event | None = None
@@ -103,6 +122,11 @@ class Mounts:
             mount = generation.mounts.get(request.match_info.get("index", ""))
             if mount is None:
                 raise web.HTTPNotFound
+            if "instant" in request.match_info:
+                instant = instant_of(request, self._shared.clock())
+                if elsewhere := to_canonical(request, instant):
+                    return elsewhere
+                mount = mount.at(instant)
             generation.running += 1
             try:
                 response: web.StreamResponse = await choose(mount)(request)

@@ -46,13 +46,17 @@ class SimplePages:
         cache: ResponseCache,
         clock: Callable[[], float] = time.time,
         client_refresh: ClientRefresh = "no-cache",
+        view: str = "",
     ) -> None:
-        """``client_refresh``: which requests have a page revalidated, see ``max_page_age``."""
+        """``client_refresh``: which requests have a page revalidated, see ``max_page_age``.
+        ``view`` tells pages of views with the name of one index apart.
+        """
         self._index = index
         self._rendered = rendered
         self._cache = cache
         self._clock = clock
         self._client_refresh = client_refresh
+        self._view = view
 
     async def projects(self, request: web.Request) -> web.Response:
         request[REQUEST_STATE].index = self._index.name
@@ -70,7 +74,7 @@ class SimplePages:
         page = await self._index.page(project, max(0.0, self._clock() - max_age))
         state.page, state.changes = page, self._cache.changes(project)
         rendered = await self._rendered.of_page(
-            self._index.name, page, _media(request), _gzip(request)
+            self._index.name + self._view, page, _media(request), _gzip(request)
         )
         not_after = math.inf if page.not_after is None else page.not_after
         control = cache_control(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from proxy.composition.policies import Epoch, Knowledge, build_policies
+from proxy.composition.policies import Epoch, Knowledge, build_policy
 from proxy.config import load_settings
 from proxy.indexes import Judged
 from proxy.indexes.judged import judge_page
@@ -37,7 +37,7 @@ def policies_of(
     named = {f"p{number}": table for number, table in enumerate(tables)}
     settings = load_settings({"policies": named, "exempt": list(exempt)}).settings
     knowledge = Knowledge(Epoch(lambda event: None), lambda: now)
-    return build_policies(named, settings, knowledge)
+    return [build_policy(*each, settings.exempt, knowledge) for each in settings.policies.items()]
 
 
 def shown(files: Iterable[File | str], *tables: Mapping[str, Any], **options: Any) -> list[str]:
