@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gc
 import importlib
+import os
 import sys
-from difflib import get_close_matches
 from types import ModuleType
 
 import click
@@ -39,6 +39,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
+            from difflib import get_close_matches
+
             close = get_close_matches(cmd_name, COMMANDS, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"No such command {cmd_name!r}.{hint}")
@@ -74,6 +76,8 @@ def group() -> None:
 
 def main() -> None:
     """Run the command line; exit status 2 for a wrong setting or option, 1 for other errors."""
+    # Pydantic would read the metadata of every installed distribution, and import its plugins.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         group(prog_name="waystation")
     except ConfigurationError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,8 @@ def command() -> None:
 
 def example() -> str:
     """The example file; it is in the wheel, and in the root of a checkout."""
+    from importlib.resources import files
+
     packed = files("proxy") / EXAMPLE
     if packed.is_file():
         return packed.read_text(encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,6 +91,8 @@ def _validate(
 
 def _read_file(path: Path, problems: Problems) -> dict[str, Any]:
     """The settings in a TOML file; relative paths in it are relative to its folder."""
+    import tomllib  # most servers start without a file
+
     try:
         path = path.expanduser()
         values = tomllib.loads(path.read_text("utf-8"))

@@ -6,7 +6,6 @@ import codecs
 
 from proxy.model import ProjectName, ProjectPage
 from proxy.simple.page import drop_refused_hosts
-from proxy.simple.parse_html import parse_html
 from proxy.simple.parse_json import parse_json
 
 __all__ = ["drop_refused_hosts", "parse_page"]
@@ -23,6 +22,8 @@ def parse_page(
     """
     if is_json(content_type, body):
         return parse_json(project, body, url, source)
+    from proxy.simple.parse_html import parse_html  # PyPI and most others send JSON
+
     return parse_html(project, body, content_type.lower().partition(";")[2], url, source)
 
 

@@ -51,6 +51,26 @@ async def test_the_start_prints_address_upstream_and_settings_for_installers(
         assert await body(f"{server.address}/readyz") == "ready\n"
 
 
+SLOW_TO_IMPORT = {
+    *("bs4", "difflib", "jinja2", "packaging.metadata", "packaging.requirements"),
+    *("prometheus_client", "pydantic_settings", "tarfile", "tomllib"),
+    *("proxy.bundle", "proxy.export", "proxy.requirements", "proxy.simple.parse_html"),
+    "proxy.warm",
+}
+"""What a start without a settings file does not need."""
+
+
+async def test_a_start_imports_nothing_that_is_slow_and_unneeded(tmp_path: Path) -> None:
+    async with running(tmp_path, *NOWHERE, PYTHONPROFILEIMPORTTIME="1") as server:
+        assert await body(f"{server.address}/readyz") == "ready\n"
+        server.send(signal.SIGTERM)
+        await server.ended()
+    lines = [line for line in server.err.lines if line.startswith("import time:")]
+    imported = {line.rpartition("|")[2].strip() for line in lines}
+    assert "aiohttp.web" in imported
+    assert imported & SLOW_TO_IMPORT == set()
+
+
 async def test_files_that_changed_upstream_are_reported_at_every_start(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "demo", "1.0")
     async with Upstream() as upstream:
