@@ -168,8 +168,9 @@ async def _held(
 
 def _report_private(settings: Settings) -> None:
     for leaf in resolve_tree(settings).leaves:
-        if isinstance(leaf.table, LocalTable) and leaf.table.path.is_dir():
-            click.echo(f"private, not in the bundle: the directory {leaf.table.path}", err=True)
+        for root in leaf.table.roots if isinstance(leaf.table, LocalTable) else ():
+            if root.exists():
+                click.echo(f"private, not in the bundle: {root}", err=True)
 
 
 def _names(projects: tuple[str, ...]) -> list[Any]:

@@ -30,7 +30,9 @@ from proxy.composition import (
     without_credentials,
 )
 from proxy.config import LocalTable, MirrorTable, Settings, load_settings
+from proxy.distributions import UnusableArchive, list_zip_members
 from proxy.errors import ConfigurationError, reason
+from proxy.indexes import is_zip
 from proxy.storage import private_folder, require_local
 from proxy.upstream import probe
 
@@ -158,18 +160,22 @@ def _cache(folder: Path) -> str | None:
 
 def _directories(tree: IndexTree) -> Iterator[Attempt]:
     for each in tree.leaves:
-        if isinstance(each.table, LocalTable):
-            folder = each.table.path.absolute()
-            if isinstance(each.table, DefaultDirectory) and each.table.is_missing():
-                yield Attempt(f"directory {folder} (does not exist yet)", None)
-                continue
-            try:
-                found = os.listdir(folder)  # noqa: PTH208 (of a folder that may be large)
-            except OSError as error:
-                yield Attempt(f"directory {folder}", f"cannot be read: {reason(error)}")
-            else:
-                entries = "1 entry" if len(found) == 1 else f"{len(found)} entries"
-                yield Attempt(f"directory {folder} ({entries})", None)
+        if isinstance(each.table, DefaultDirectory) and each.table.is_missing():
+            yield Attempt(f"directory {each.table.roots[0]} (does not exist yet)", None)
+        elif isinstance(each.table, LocalTable):
+            yield from map(_directory, each.table.roots)
+
+
+def _directory(root: Path) -> Attempt:
+    kind = "archive" if is_zip(root) else "directory"
+    try:
+        found = list_zip_members(root) if is_zip(root) else os.listdir(root)  # noqa: PTH208 (large)
+    except OSError as error:
+        return Attempt(f"{kind} {root}", f"cannot be read: {reason(error)}")
+    except UnusableArchive as error:
+        return Attempt(f"{kind} {root}", f"cannot be read: {error.reason}")
+    entries = "1 entry" if len(found) == 1 else f"{len(found)} entries"
+    return Attempt(f"{kind} {root} ({entries})", None)
 
 
 def _port(settings: Settings) -> str | None:

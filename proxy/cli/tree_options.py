@@ -105,7 +105,9 @@ def check_place(folder: Path, settings: Settings, sources: Mapping[str, Path]) -
     """
     tables = (node.table for node in resolve_tree(settings).leaves)
     taken = {"the cache": cache_folder(settings), **sources}
-    taken |= {f"the directory {t.path}": t.path for t in tables if isinstance(t, LocalTable)}
+    for table in tables:
+        if isinstance(table, LocalTable):
+            taken |= {f"the directory {root}": root for root in table.roots}
     for what, path in taken.items():
         if folder.resolve().is_relative_to(path.resolve()):
             raise ConfigurationError("DIR", f"{folder} is inside {what}", "name another directory")

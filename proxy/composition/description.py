@@ -16,6 +16,7 @@ from proxy.config import (
     RoutedTable,
     RuleTable,
 )
+from proxy.indexes import is_zip
 
 
 def describe(tree: IndexTree) -> Iterator[str]:
@@ -46,7 +47,8 @@ def _description(table: IndexTable) -> str:
     if isinstance(table, LocalTable):
         missing = isinstance(table, DefaultDirectory) and table.is_missing()
         note = " (does not exist yet; it is read once it exists)" if missing else ""
-        return f"directory {table.path.absolute()}{note}"
+        kinds = (f"{'archive' if is_zip(root) else 'directory'} {root}" for root in table.roots)
+        return f"{', '.join(kinds)}{note}"
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
         return f"mirror of {without_credentials(upstream_url(table))}{reserved}"

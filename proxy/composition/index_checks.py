@@ -9,6 +9,7 @@ from pydantic import HttpUrl
 
 from proxy.config import IndexTable, LocalTable, MirrorTable, RoutedTable
 from proxy.errors import ConfigurationError
+from proxy.indexes import is_zip
 from proxy.upstream import Addresses
 
 
@@ -17,7 +18,8 @@ class DefaultDirectory(LocalTable):
 
     def is_missing(self) -> bool:
         """Whether it does not exist so far; a dangling link exists, and cannot be read."""
-        return self.path.is_file() or not os.path.lexists(self.path)
+        (root,) = self.roots
+        return root.is_file() or not os.path.lexists(root)
 
 
 def table_problems(name: str, table: IndexTable, *, short: bool) -> Iterator[ConfigurationError]:
@@ -34,10 +36,17 @@ def table_problems(name: str, table: IndexTable, *, short: bool) -> Iterator[Con
 def _directory_problems(
     name: str, table: LocalTable, *, short: bool
 ) -> Iterator[ConfigurationError]:
-    if not isinstance(table, DefaultDirectory) and not table.path.is_dir():
-        key = "packages" if short else f"indexes.{name}.path"
-        remedy = "create it, or name a directory that exists"
-        yield ConfigurationError(key, f"{table.path} is not a directory", remedy)
+    if isinstance(table, DefaultDirectory):
+        return
+    if not table.roots:
+        problem, remedy = "it has no directory", "give it a path, or paths"
+        yield ConfigurationError(f"indexes.{name}", problem, remedy)
+    for root in table.roots:
+        if not (root.is_dir() or (is_zip(root) and root.is_file())):
+            alone = table.path is not None and root == table.path.absolute()
+            key = "packages" if short else f"indexes.{name}.{'path' if alone else 'paths'}"
+            remedy = "create it, or name a directory or a .zip file that exists"
+            yield ConfigurationError(key, f"{root} is not a directory", remedy)
 
 
 def _address_problems(

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from proxy.advisories import Advisory, AdvisoryRefresher
 from proxy.composition.advisories import open_advisories
@@ -31,7 +32,7 @@ from proxy.config import (
 )
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
-from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Mirror
+from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Merged, Mirror
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages, Policy, Reserved, Withheld, matcher
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
@@ -246,7 +247,7 @@ class _Builder:
     async def _open(self, node: IndexNode) -> Index:
         table = node.table
         if isinstance(table, LocalTable):
-            return await self._directory(node.name, table)
+            return await self._local(node.name, table)
         if isinstance(table, MirrorTable):
             return await self._mirror(node.name, table)
         children = {child.name: await self.build(child) for child in node.children}
@@ -270,10 +271,17 @@ class _Builder:
         reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
         return [*reserved, withheld, *policies]
 
-    async def _directory(self, name: str, table: LocalTable) -> LocalDirectory:
+    async def _local(self, name: str, table: LocalTable) -> Index:
+        """One directory, or several as one index; logs then say which one is meant."""
+        if len(table.roots) == 1:
+            return await self._directory(name, table, table.roots[0])
+        opened = [await self._directory(f"{name} ({root})", table, root) for root in table.roots]
+        return Merged(name, opened)
+
+    async def _directory(self, name: str, table: LocalTable, root: Path) -> LocalDirectory:
         directory = LocalDirectory(
             name,
-            table.path.absolute(),
+            root,
             self._proxy.cache.records,
             self._proxy.events,
             claims=self._proxy.cache.claims,

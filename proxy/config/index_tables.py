@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, HttpUrl, SecretStr, field_validator
@@ -15,12 +16,19 @@ from proxy.policies import Reserved, matcher
 
 
 class LocalTable(IndexTableBase):
-    """A directory of private distributions."""
+    """Directories and zip archives of private distributions."""
 
     kind: Literal["local"]
-    path: UserPath
+    path: UserPath | None = None
+    paths: list[UserPath] = []
     legacy_files: bool = False
     watch: bool = True
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """All directories and archives; of two files of one name, the earlier one counts."""
+        given = [self.path, *self.paths] if self.path else self.paths
+        return tuple(dict.fromkeys(each.absolute() for each in given))
 
 
 class MirrorTable(UpstreamSettings, IndexTableBase):

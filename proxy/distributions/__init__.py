@@ -2,10 +2,13 @@
 
 from proxy.distributions.archive import (
     UnusableArchive,
+    ZipMember,
     check_whole,
+    list_zip_members,
     read_sdist_file,
     read_sdist_metadata,
     read_wheel_metadata,
+    unpack_zip_member,
 )
 from proxy.distributions.core_metadata import (
     Description,
@@ -63,6 +66,7 @@ __all__ = [
     "RequiredProject",
     "Target",
     "UnusableArchive",
+    "ZipMember",
     "belongs_to",
     "canonical_expression",
     "check_whole",
@@ -73,6 +77,7 @@ __all__ = [
     "is_plain_filename",
     "kind_of",
     "licence_of_metadata",
+    "list_zip_members",
     "looks_like_distribution",
     "normalize_version",
     "parse_filename",
@@ -90,6 +95,7 @@ __all__ = [
     "safe_filename",
     "same_version",
     "split_readings",
+    "unpack_zip_member",
     "version_for",
     "version_of",
 ]

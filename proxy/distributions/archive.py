@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from proxy.distributions.archive_limits import UnusableArchive
 from proxy.distributions.core_metadata import requires_python_of
@@ -19,15 +19,53 @@ from proxy.distributions.filenames import parse_filename, same_version, version_
 
 __all__ = [
     "UnusableArchive",
+    "ZipMember",
     "check_whole",
+    "list_zip_members",
     "read_sdist_file",
     "read_sdist_metadata",
     "read_wheel_metadata",
     "requires_python_of",
+    "unpack_zip_member",
 ]
 
 _ZIPS = (".whl", ".zip", ".egg")
 _TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
+
+
+class ZipMember(NamedTuple):
+    """Where a file is in an archive."""
+
+    name: str
+    """With slashes between folders; that of a folder ends with one."""
+    offset: int
+    """Of the packed bytes."""
+    packed: int
+    """Bytes in the archive."""
+    size: int
+    """Bytes after unpacking."""
+    crc: int
+    stored: bool
+    """Not compressed."""
+    is_link: bool
+
+
+def list_zip_members(source: Path | BinaryIO) -> list[ZipMember]:
+    """The files and folders in a zip archive, of which no two have one name."""
+    from proxy.distributions.zip_reader import list_members
+
+    with _opened(source) as file:
+        return list_members(file)
+
+
+def unpack_zip_member(file: BinaryIO, member: ZipMember, start: int = 0) -> Iterator[bytes]:
+    """The bytes of a member from ``start`` on, in pieces, and never more than its size.
+
+    The member has to be one of this archive. That it is damaged is known only at its end.
+    """
+    from proxy.distributions.zip_reader import unpack_member
+
+    return unpack_member(file, member, start)
 
 
 def read_wheel_metadata(source: Path | BinaryIO, filename: str) -> bytes:

@@ -6,14 +6,16 @@ Archives that two readers could understand differently are refused.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from proxy.distributions.archive import ZipMember
 from proxy.distributions.archive_limits import (
     DIRECTORY_LIMIT,
     MEMBER_LIMIT,
@@ -32,6 +34,8 @@ _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800
 HARMLESS_UNPACKED = 64 * 1024 * 1024
 """Unpacked bytes that the members may have, however small the archive is."""
 
+PIECE_SIZE = 256 * 1024
+"""Bytes that are read, or unpacked, at a time."""
 _DESCRIPTOR = 24  # bytes at most between a member's data and the next header
 
 # Errors of zipfile for broken archives. OSError is not among them: it is an error of the disk.
@@ -99,6 +103,59 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     if len(content) > METADATA_LIMIT:
         raise UnusableArchive("its metadata is too large")
     return content
+
+
+def list_members(file: BinaryIO) -> list[ZipMember]:
+    """The members of an archive, if all its headers agree. Raises ``UnusableArchive``."""
+    with opened(file) as archive:
+        return [_member(file, info) for info in archive.infolist()]
+
+
+def unpack_member(file: BinaryIO, member: ZipMember, start: int = 0) -> Iterator[bytes]:
+    """The bytes of the member from ``start`` on, never more than its size.
+
+    Compressed bytes before ``start`` are unpacked too. Raises ``UnusableArchive`` if the member is
+    damaged, which is known only at its end.
+    """
+    position, left = member.offset, member.packed
+    inflater = None if member.stored else zlib.decompressobj(-zlib.MAX_WBITS)
+    crc, done, data = 0, 0, b""
+    while done < member.size:
+        if not data:
+            file.seek(position)
+            data = file.read(min(PIECE_SIZE, left))
+            position, left = position + len(data), left - len(data)
+            if not data:
+                raise UnusableArchive("its end is missing")
+        piece, data = _unpacked(inflater, data, min(PIECE_SIZE, member.size - done))
+        crc = zlib.crc32(piece, crc)
+        done += len(piece)
+        if done == member.size and crc != member.crc:
+            raise UnusableArchive("its checksum is wrong")
+        if piece and done > start:
+            yield piece[max(0, len(piece) - (done - start)) :]
+
+
+def _unpacked(inflater: Any, data: bytes, limit: int) -> tuple[bytes, bytes]:
+    """At most ``limit`` unpacked bytes, and the packed ones that are left."""
+    if inflater is None:
+        return data[:limit], data[limit:]
+    try:
+        return inflater.decompress(data, limit), inflater.unconsumed_tail
+    except zlib.error as error:
+        raise UnusableArchive("it is damaged") from error
+
+
+def _member(file: BinaryIO, info: zipfile.ZipInfo) -> ZipMember:
+    return ZipMember(
+        info.orig_filename,
+        _end_of(file, info) - info.compress_size,
+        info.compress_size,
+        info.file_size,
+        info.CRC,
+        info.compress_type == zipfile.ZIP_STORED,
+        stat.S_ISLNK(info.external_attr >> 16),
+    )
 
 
 def _end_64(file: BinaryIO, end: int, small: tuple[int, int, int]) -> tuple[int, int, int, int]:

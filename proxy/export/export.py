@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -77,14 +79,26 @@ async def export(
     Raises ``NotCached``, ``ForeignFile``, ``FileAltered``,
     ``ConfigurationError``, ``OSError`` and what the index raises.
     """
-    projects = await select(index, selection, cached_only=options.placement is not None)
+    with TemporaryDirectory(prefix="waystation-") as unpacked:
+        cached_only = options.placement is not None
+        projects = await select(index, selection, Path(unpacked), cached_only=cached_only)
+        changes = await _write(index, tree, options, projects, clock)
+    return ExportResult(len(projects), sum(len(each.files) for each in projects), changes)
+
+
+async def _write(
+    index: Index,
+    tree: Tree,
+    options: ExportOptions,
+    projects: Sequence[SelectedProject],
+    clock: Callable[[], float],
+) -> Changes:
     with tree:
         await in_thread(tree.announce, _paths_to_write(projects, options))
         async with ReadmeRenderer() as readme:
             cards = [await _export_project(index, tree, options, each, readme) for each in projects]
         await in_thread(_write_lists, tree, cards, options)
-        changes = await in_thread(_finish, tree, projects, options, clock())
-    return ExportResult(len(projects), sum(len(each.files) for each in projects), changes)
+        return await in_thread(_finish, tree, projects, options, clock())
 
 
 def _paths_to_write(projects: Sequence[SelectedProject], options: ExportOptions) -> Iterator[str]:

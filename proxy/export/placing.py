@@ -16,6 +16,7 @@ class Placement(StrEnum):
     HARD = "hard"
     """A copy, if the file system does not allow a hard link."""
     SYMLINK = "symlink"
+    """As ``HARD`` for a file in an archive."""
     COPY = "copy"
 
 
@@ -30,11 +31,13 @@ class FileContent:
     sha256: str
     in_store: bool = False
     """Whether it is in the cache, whose folder other users cannot enter."""
+    temporary: bool = False
+    """Whether it is deleted after the export, so that a symbolic link would lead nowhere."""
 
 
 def is_placed(target: Path, content: FileContent, how: Placement) -> bool:
     """Whether the file is placed already, judged by kind and size."""
-    if how is Placement.SYMLINK:
+    if how is Placement.SYMLINK and not content.temporary:
         return target.is_symlink() and target.readlink() == content.source
     try:
         found = target.lstat()
@@ -52,7 +55,7 @@ def place(path: Path, content: FileContent, how: Placement, readable: int) -> No
 
     ``readable``: the read bits of new files in the tree, which a linked file needs too.
     """
-    if how is Placement.SYMLINK:
+    if how is Placement.SYMLINK and not content.temporary:
         path.symlink_to(content.source)
     elif how is Placement.COPY or not _try_link(path, content, readable):
         path.unlink(missing_ok=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
+from pathlib import Path
+from tempfile import mkstemp
 
 from packaging.version import InvalidVersion, Version
 
@@ -14,7 +17,8 @@ from proxy.distributions import kind_of, parse_filename, version_of
 from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.placing import FileContent
 from proxy.indexes import Index
-from proxy.model import File, ProjectName, ProjectPage
+from proxy.model import Blob, File, ProjectName, ProjectPage
+from proxy.runtime import in_thread
 from proxy.storage import digests_of
 
 ExportSelection = Mapping[ProjectName, Set[str] | None]
@@ -69,11 +73,16 @@ class SelectedProject:
 
 
 async def select(
-    index: Index, selection: ExportSelection | None, *, cached_only: bool = True
+    index: Index,
+    selection: ExportSelection | None,
+    unpacked: Path,
+    *,
+    cached_only: bool = True,
 ) -> list[SelectedProject]:
     """The projects and files to export; all of the index without a selection.
 
-    ``cached_only``: files must be on this machine. Raises ``NotCached`` and what the index raises.
+    ``cached_only``: files must be on this machine. Files that are in archives are copied to the
+    folder ``unpacked``. Raises ``NotCached`` and what the index raises.
     """
     missing: list[str] = []
     found: list[SelectedProject] = []
@@ -82,7 +91,7 @@ async def select(
         page = await _page(index, project)
         files = [each for each in page.files if _is_selected(each, names)]
         missing += _unlisted(project, files, names) if selection is not None else []
-        chosen = [await _find_content(index, project, each) for each in files]
+        chosen = [await _find_content(index, project, each, unpacked) for each in files]
         missing += [
             _warm_line(project, e.file) for e in chosen if cached_only and e.content is None
         ]
@@ -118,16 +127,31 @@ def _warm_line(project: ProjectName, file: File) -> str:
     return f"{project}/{file.filename}#{file.address_digest}"
 
 
-async def _find_content(index: Index, project: ProjectName, file: File) -> SelectedFile:
+async def _find_content(
+    index: Index, project: ProjectName, file: File, unpacked: Path
+) -> SelectedFile:
     try:
         blob = (await index.file(project, file.filename, file.address_digest)).blob
     except NoSuchFile:
         return SelectedFile(file, None)
     path, size = blob.local_path(), blob.size
-    if path is None or size is None:
+    if blob.needs_download or size is None:
         return SelectedFile(file, None)
+    if path is None:
+        path = await _unpacked(blob, unpacked)
+        content = FileContent(path, size, file.sha256 or "", temporary=True)
+        return SelectedFile(file, content)
     sha256 = file.sha256 or (await digests_of(blob, ("sha256",)))["sha256"]
     return SelectedFile(file, FileContent(path, size, sha256, in_store=blob.key is not None))
+
+
+async def _unpacked(blob: Blob, folder: Path) -> Path:
+    """A copy of the bytes. Raises ``OSError`` and the errors of the blob."""
+    fd, name = await in_thread(mkstemp, dir=folder)
+    with os.fdopen(fd, "wb") as file:
+        async for piece in blob.chunks():
+            await in_thread(file.write, piece)
+    return Path(name)
 
 
 @dataclass(frozen=True, slots=True)

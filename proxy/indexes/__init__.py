@@ -5,7 +5,7 @@ from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.judged import Judged
-from proxy.indexes.local import LocalDirectory
+from proxy.indexes.local import LocalDirectory, is_zip
 from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.freshness import Lifetimes
@@ -58,5 +58,6 @@ __all__ = [
     "Routed",
     "Step",
     "deny",
+    "is_zip",
     "reserve",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,18 @@ async def test_the_private_directory_alone(tmp_path: Path) -> None:
     make_wheel(tmp_path / "packages", "mine", "1.0")
     (await export(tmp_path, "tree", "--local", "--upstream", upstream)).succeeded()
     assert files(tmp_path / "tree") == {"mine-1.0-py3-none-any.whl"}
+
+
+@pytest.mark.parametrize("link", ["hard", "symlink", "copy"])
+async def test_distributions_in_an_archive(tmp_path: Path, link: str) -> None:
+    wheel = make_wheel(tmp_path / "made", "mine", "1.0")
+    shutil.make_archive(str(tmp_path / "wheels"), "zip", tmp_path / "made")
+    options = ("--local", "--packages", "wheels.zip", "--link", link)
+    (await export(tmp_path, "tree", *options)).succeeded()
+    (placed,) = (tmp_path / "tree").rglob("*.whl")
+    assert placed.read_bytes() == wheel.read_bytes() and not placed.is_symlink()
+    assert placed.stat().st_mode & 0o444 == (tmp_path / "tree/index.html").stat().st_mode & 0o444
+    assert "0 files written" in (await export(tmp_path, "tree", *options)).out
 
 
 async def test_projects_by_name(tmp_path: Path) -> None:

@@ -74,6 +74,24 @@ async def local(site: MirrorSite) -> AsyncIterator[Subject]:
 
 
 @asynccontextmanager
+async def local_archive(site: MirrorSite) -> AsyncIterator[Subject]:
+    root = Path(shutil.make_archive(str(site.root / "all"), "zip", distributions(site)[0].parent))
+    async with opened(root) as index:
+        yield Subject(index, root.unlink)
+
+
+@asynccontextmanager
+async def local_directories(site: MirrorSite) -> AsyncIterator[Subject]:
+    wheel, sdist = distributions(site)
+    other = site.root / "other"
+    other.mkdir()
+    sdist.rename(other / sdist.name)
+    async with opened(wheel.parent) as first, opened(other) as second:
+        await first.page(DEMO)  # as above
+        yield Subject(Merged("private", [first, second]), lambda: shutil.rmtree(other))
+
+
+@asynccontextmanager
 async def mirror(site: MirrorSite, **settings: bool) -> AsyncIterator[Subject]:
     wheel, sdist = distributions(site)
     site.upstream.add(wheel, provenance={"version": 1})
@@ -141,6 +159,8 @@ def distributions(site: MirrorSite) -> tuple[Path, Path]:
 SUBJECTS: Mapping[str, Open] = {
     "FakeIndex": fake,
     "LocalDirectory": local,
+    "LocalDirectory, archive": local_archive,
+    "Merged, directories": local_directories,
     "Mirror": mirror,
     "Mirror, offline": offline_mirror,
     "Fallthrough": around(lambda index, _: Fallthrough("main", [FakeIndex("private"), index])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,3 +97,32 @@ async def test_what_installers_keep_is_confirmed_and_not_sent_again(
     told = {(each["tool"].partition("/")[0], each["status"]) for each in pages}
     assert told >= {("pip", 200), ("pip", 304), ("uv", 200), ("uv", 304)}
     assert sum(each["status"] == 200 for each in pages) == 2  # nobody had to ask twice
+
+
+async def test_directories_and_an_archive_are_one_index(
+    tmp_path: Path, upstream: Upstream, place: New, tool: str
+) -> None:
+    make_wheel(tmp_path / "packages" / "team" / "deep", "corp-a", "1.0", requires=["corp-b>=1"])
+    make_sdist(tmp_path / "more", "corp-b", "1.0")
+    b = make_wheel(tmp_path / "made", "corp-b", "2.0", padding=300_000)
+    for name in ("corp-a", "corp-b", "corp-c"):
+        upstream.add(make_wheel(tmp_path / "dist", name, "99.0"))
+    make_wheel(tmp_path / "made", "corp-c", "1.0")
+    made = shutil.make_archive(str(tmp_path / "wheels"), "zip", tmp_path / "made")
+    (tmp_path / "waystation.toml").write_text(
+        '[indexes.private]\nkind = "local"\npath = "packages"\n'
+        'paths = ["more", "wheels.zip"]\n[indexes.world]\nkind = "mirror"\n'
+        f'url = "{upstream.url}"\n[indexes.main]\nkind = "fallthrough"\n'
+        'of = ["private", "world"]\n'
+    )
+    async with running(tmp_path, "--config", tmp_path / "waystation.toml") as server:
+        there = place()
+        (await there.install(tool, server.index, "corp-a", "corp-c")).succeeded()
+        assert there.installed() == {"corp_a": "1.0", "corp_b": "2.0", "corp_c": "1.0"}
+        b.unlink()
+        shutil.make_archive(str(tmp_path / "next"), "zip", tmp_path / "made")
+        (tmp_path / "next.zip").replace(made)
+        there = place()
+        (await there.install(tool, server.index, "corp-a")).succeeded()
+        assert there.installed() == {"corp_a": "1.0", "corp_b": "1.0"}
+    assert not upstream_heard_of(upstream, "corp")

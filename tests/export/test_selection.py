@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from proxy.errors import NoSuchProject
@@ -25,18 +27,23 @@ def index(kind: type[FakeIndex] = FakeIndex) -> FakeIndex:
     return kind("fake", {"foo": ["foo-1.0.tar.gz"], "bar": ["bar-1.0.tar.gz", "readme.txt"]})
 
 
-async def test_a_page_that_is_just_being_replaced_does_not_take_its_project_away() -> None:
-    found = await select(index(BusyIndex), None, cached_only=False)
+async def test_a_page_that_is_just_being_replaced_does_not_take_its_project_away(
+    tmp_path: Path,
+) -> None:
+    found = await select(index(BusyIndex), None, tmp_path, cached_only=False)
     assert [each.page.project for each in found] == [BAR, FOO]
 
 
-async def test_only_distributions_are_exported() -> None:
-    (bar, _) = await select(index(), None, cached_only=False)
+async def test_only_distributions_are_exported(tmp_path: Path) -> None:
+    (bar, _) = await select(index(), None, tmp_path, cached_only=False)
     assert [each.file.filename for each in bar.files] == ["bar-1.0.tar.gz"]
 
 
-async def test_what_is_not_there_is_named() -> None:
+async def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotCached, match=r"baz, foo/foo-2\.0\.tar\.gz; "):
         await select(
-            index(), {ProjectName("baz"): None, FOO: {"foo-2.0.tar.gz"}}, cached_only=False
+            index(),
+            {ProjectName("baz"): None, FOO: {"foo-2.0.tar.gz"}},
+            tmp_path,
+            cached_only=False,
         )

@@ -1,5 +1,6 @@
-"""A local directory of distributions, seen as an index."""
+"""Directories and zip archives of private distributions, seen as an index."""
 
 from proxy.indexes.local.directory import LocalDirectory
+from proxy.indexes.local.zip_tree import is_zip
 
-__all__ = ["LocalDirectory"]
+__all__ = ["LocalDirectory", "is_zip"]

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from io import BufferedReader
+from typing import BinaryIO, cast
 
 import msgspec
 
@@ -32,12 +33,17 @@ from proxy.distributions import (
 from proxy.indexes.local.scan import DirectoryEntry, Place
 from proxy.model import ProjectName
 from proxy.runtime import SingleFlight
-from proxy.storage import FileIdentity, Key, Records, identity_of
+from proxy.storage import FileIdentity, Key, Records
 
 _log = logging.getLogger(__name__)
 
 _MAX_READS = 4
 """Files that are read at the same time: enough for a disk, and leaves threads for other work."""
+
+
+Opener = Callable[[DirectoryEntry], AbstractContextManager[BinaryIO]]
+"""Opens a file for reading. Raises ``Unstable`` if it is not the one that was listed, also at the
+end of the block, and ``UnusableArchive`` if it cannot be unpacked."""
 
 
 class Remembered(msgspec.Struct):
@@ -98,11 +104,13 @@ class Catalogue:
             return DistributionName(found.project, found.version, certain=True)
         return parse_filename(place[1])
 
-    async def details(self, entry: DirectoryEntry) -> Details:
+    async def details(self, entry: DirectoryEntry, opened: Opener) -> Details:
         """The known details, or read now by one shared read. Raises ``Unstable``, ``OSError``."""
         if (found := self.known(entry)) is not None:
             return found
-        return await self._flights.do((entry.place, entry.identity), lambda: self._read(entry))
+        return await self._flights.do(
+            (entry.place, entry.identity), lambda: self._read(entry, opened)
+        )
 
     def uploaded(self, details: Details) -> str:
         """``upload-time`` (PEP 700): the file's time of modification when first seen.
@@ -112,9 +120,9 @@ class Catalogue:
         known = self._known.uploaded.get(details.sha256)
         return known or self._moment(details.identity[1])
 
-    async def _read(self, entry: DirectoryEntry) -> Details:
+    async def _read(self, entry: DirectoryEntry, opened: Opener) -> Details:
         async with self._turns:
-            details = await asyncio.to_thread(read_details, entry)
+            details = await asyncio.to_thread(read_details, entry, opened)
         self._known.files[_name(entry.place)] = details
         if details.sha256 and details.sha256 not in self._known.uploaded:
             self._known.uploaded[details.sha256] = self._moment(entry.identity[1])
@@ -137,10 +145,6 @@ def _name(place: Place) -> str:
     return f"{folder}/{filename}" if folder else filename
 
 
-class Unstable(Exception):
-    """The file has changed since the directory was listed."""
-
-
 class Details(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """The details of a file, valid while its identity is the same."""
 
@@ -156,43 +160,40 @@ class Details(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, 
     """Why the file is not listed; empty if it is."""
 
 
-def read_details(entry: DirectoryEntry) -> Details:
+def read_details(entry: DirectoryEntry, opened: Opener) -> Details:
     """Read the whole file. Raises ``Unstable`` if it changes meanwhile, and ``OSError``."""
     try:
-        file = _opened(entry)
-    except FileNotFoundError as error:
-        raise Unstable from error
-    with file:
-        if identity_of(os.fstat(file.fileno())) != entry.identity:
-            raise Unstable
-        try:
-            details = _describe(file, entry)
-        except UnusableArchive as error:
-            details = Details(entry.identity, problem=error.reason)
-        if identity_of(os.fstat(file.fileno())) != entry.identity:
-            raise Unstable
-    return details
+        with opened(entry) as file:
+            return _details(file, entry)
+    except UnusableArchive as error:
+        return Details(entry.identity, problem=error.reason)
 
 
-def read_metadata(entry: DirectoryEntry) -> bytes:
-    """METADATA of a wheel. Raises ``UnusableArchive`` and ``OSError``."""
-    with _opened(entry) as file:
+def _details(file: BinaryIO, entry: DirectoryEntry) -> Details:
+    """The details of an archive, or what is wrong with it."""
+    try:
+        return _describe(file, entry)
+    except UnusableArchive as error:
+        return Details(entry.identity, problem=error.reason)
+
+
+def read_metadata(entry: DirectoryEntry, opened: Opener) -> bytes:
+    """METADATA of a wheel. Raises ``UnusableArchive``, ``Unstable`` and ``OSError``."""
+    with opened(entry) as file:
         return read_wheel_metadata(file, entry.filename)
 
 
-def _opened(entry: DirectoryEntry) -> BufferedReader:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    return os.fdopen(os.open(entry.path, flags), "rb")
-
-
-def _describe(file: BufferedReader, entry: DirectoryEntry) -> Details:
+def _describe(file: BinaryIO, entry: DirectoryEntry) -> Details:
     check_whole(file, entry.filename)
     said = parse_filename(entry.filename)
     if said is None:
         raise UnusableArchive("its name does not have a project and a version")
     file.seek(0)
     details = Details(
-        entry.identity, said.project, said.version, hashlib.file_digest(file, "sha256").hexdigest()
+        entry.identity,
+        said.project,
+        said.version,
+        hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest(),
     )
     if not said.certain:
         return _confirmed(file, entry.filename, details)
@@ -204,7 +205,7 @@ def _describe(file: BufferedReader, entry: DirectoryEntry) -> Details:
 
 
 def _with_metadata(
-    file: BufferedReader, filename: str, said: DistributionName, details: Details
+    file: BinaryIO, filename: str, said: DistributionName, details: Details
 ) -> Details:
     kind = kind_of(filename)
     if kind is DistributionKind.WHEEL:
@@ -217,7 +218,7 @@ def _with_metadata(
     return msgspec.structs.replace(details, requires_python=python)
 
 
-def _confirmed(file: BufferedReader, filename: str, details: Details) -> Details:
+def _confirmed(file: BinaryIO, filename: str, details: Details) -> Details:
     """The reading of the name that the archive's metadata confirm."""
     found = parse_metadata(read_sdist_metadata(file, filename), sdist=True)
     rest = version_for(filename, found.project)
@@ -229,3 +230,7 @@ def _confirmed(file: BufferedReader, filename: str, details: Details) -> Details
         version=found.version,
         requires_python=found.requires_python,
     )
+
+
+def _sha256(file: BinaryIO) -> str:
+    return hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A directory of distributions as an index.
+"""A directory, or a zip archive, of distributions as an index.
 
 ``follower`` notices changes, ``catalogue`` knows the contents of the files, ``page`` joins both.
 """
@@ -22,9 +22,10 @@ from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.page import Contents, LocalPage, build_page
 from proxy.indexes.local.table import Changes
 from proxy.indexes.local.tree import DirectoryTree
-from proxy.model import METADATA, Artifact, Blob, ProjectName, ProjectPage
+from proxy.indexes.local.zip_tree import ZipTree, is_zip
+from proxy.model import METADATA, Artifact, ProjectName, ProjectPage
 from proxy.runtime import BoundedDict
-from proxy.storage import BytesBlob, Claims, DiskBlob, Key, RecordKind, Records, first_names
+from proxy.storage import BytesBlob, Claims, Key, RecordKind, Records, first_names
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ _MAX_SINGLE_EVENTS = 1000
 
 
 class LocalDirectory:
-    """Lists the files in ``root`` and in folders at any depth.
+    """Lists the files in ``root`` and in folders at any depth; ``root`` may be a zip archive.
 
     A folder in the root claims its name, also without files. A project that was ever here stays
     claimed, with an empty page, until ``release``; a claim is stored before an answer is made
@@ -76,14 +77,14 @@ class LocalDirectory:
         self._claims = claims or Claims()
         if not optional:
             self._claims.served.add(self._root)
-        self._follower = Follower(
-            name,
-            DirectoryTree(root, legacy=legacy, named=self._catalogue.named, clock=clock),
-            watch=watch,
-            announce=self._forget,
-            optional=optional,
+        kind = ZipTree if is_zip(root) else DirectoryTree
+        self._tree: ZipTree | DirectoryTree = kind(
+            root, legacy=legacy, named=self._catalogue.named, clock=clock
         )
-        self._contents = Contents(name, self._follower, self._catalogue, records)
+        self._follower = Follower(
+            name, self._tree, watch=watch, announce=self._forget, optional=optional
+        )
+        self._contents = Contents(name, self._follower, self._catalogue, self._tree.opened, records)
         self._answers: dict[ProjectName, LocalPage] = {}
         self._misses: BoundedDict[ProjectName, int] = BoundedDict(MAX_ABSENT_PROJECTS)
         """The generation in which a project was found to have no file and no claim here."""
@@ -145,8 +146,7 @@ class LocalDirectory:
         if check:
             await check(found.page)
         if entry := found.entries.get(filename):
-            path, identity = Path(entry.path), entry.identity
-            blob: Blob = DiskBlob(path, identity[0], identity=identity, changed=self._changed_file)
+            blob = self._tree.blob(entry, self._changed_file)
         else:
             owner = found.entries[filename.removesuffix(METADATA)]
             blob = BytesBlob(await self._contents.metadata(owner, file))

@@ -14,10 +14,10 @@ from contextlib import suppress
 import msgspec
 
 from proxy.errors import IndexUnavailable
-from proxy.indexes.local.inotify import CannotWatch, Marks, Watch
+from proxy.indexes.local.inotify import CannotWatch, Marks, Watcher
 from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, SkipLog
 from proxy.indexes.local.table import Changes, DirectoryTable
-from proxy.indexes.local.tree import DirectoryTree, Seen
+from proxy.indexes.local.tree import FileTree, Seen
 from proxy.model import ProjectName
 
 _log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Follower:
     def __init__(
         self,
         name: str,
-        tree: DirectoryTree,
+        tree: FileTree,
         *,
         watch: bool,
         announce: Callable[[Changes], None],
@@ -48,10 +48,10 @@ class Follower:
         self._name = name
         self._tree = tree
         self._announce = announce
-        self._watch: Watch | None = None
+        self._watch: Watcher | None = None
         self._marks = Marks(everything=True)
         self._meanwhile = Marks()
-        self._identity = (0, 0)
+        self._identity: tuple[int, ...] = ()
         self._surveys = 0
         self._trouble = ""
         self._lock = asyncio.Lock()  # held while the table changes
@@ -76,7 +76,7 @@ class Follower:
         marked = marks.everything or marks.others or marks.folders or marks.files
         return not marked and not self._lock.locked()
 
-    def _read_events(self, watch: Watch) -> None:
+    def _read_events(self, watch: Watcher) -> None:
         if marks := watch.read():
             self._marks.add(marks)
             self._meanwhile.add(marks)
@@ -213,7 +213,9 @@ class Follower:
             async with self._survey_lock:
                 if old:
                     await asyncio.to_thread(old.close)
-                self._watch = await asyncio.to_thread(Watch) if self.watching else None
+                self._watch = (
+                    await asyncio.to_thread(self._tree.new_watch) if self.watching else None
+                )
                 self._identity, found = await asyncio.to_thread(self._tree.scan_all, self._watch)
         except CannotWatch as error:
             self._stop_watching(error)

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from proxy.distributions import kind_of, looks_like_distribution
 from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, Place, joined
@@ -48,6 +48,24 @@ class Marks:
         self.folders |= other.folders
         self.files |= other.files
         self.others |= other.others
+
+
+class Watcher(Protocol):
+    """Notices changes without waiting."""
+
+    writing: set[Place]
+    """Files that were written to and are not yet closed."""
+
+    def has_events(self, timeout: int, /) -> object:
+        """Whether something has changed; called with 0, never waits."""
+
+    def follow(self, folder: str, path: str) -> None:
+        """Watch from now on. Raises ``CannotWatch`` where watches have run out, ``OSError``."""
+
+    def read(self) -> Marks | None:
+        """What has changed since it was last read; None: nothing. Never waits."""
+
+    def close(self) -> None: ...
 
 
 class Watch:

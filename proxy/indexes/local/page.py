@@ -13,9 +13,9 @@ from packaging.version import InvalidVersion, Version
 
 from proxy.distributions import UnusableArchive
 from proxy.errors import IndexUnavailable, NoSuchFile
-from proxy.indexes.local.catalogue import Catalogue, Details, Unstable, read_metadata
+from proxy.indexes.local.catalogue import Catalogue, Details, Opener, read_metadata
 from proxy.indexes.local.follower import Follower
-from proxy.indexes.local.scan import DirectoryEntry, RejectedFile
+from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, Unstable
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.storage import Key, RecordKind, Records
 
@@ -79,11 +79,17 @@ class Contents:
     """Joins the table of files, the catalogue of details, and stored METADATA."""
 
     def __init__(
-        self, name: str, follower: Follower, catalogue: Catalogue, records: Records
+        self,
+        name: str,
+        follower: Follower,
+        catalogue: Catalogue,
+        opened: Opener,
+        records: Records,
     ) -> None:
         self._name = name
         self._follower = follower
         self._catalogue = catalogue
+        self._opened = opened
         self._records = records
         self._read = -1
 
@@ -125,7 +131,9 @@ class Contents:
         if data is not None and hashlib.sha256(data).hexdigest() == digest:
             return data
         try:
-            data = await asyncio.to_thread(read_metadata, owner)
+            data = await asyncio.to_thread(read_metadata, owner, self._opened)
+        except Unstable:
+            data = b""
         except (OSError, UnusableArchive) as error:
             self._follower.doubt(owner)
             raise IndexUnavailable(self._name, f"{owner.filename} cannot be read") from error
@@ -140,7 +148,7 @@ class Contents:
         if self._follower.being_written(entry):
             return None
         try:
-            details = await self._catalogue.details(entry)
+            details = await self._catalogue.details(entry, self._opened)
         except Unstable:
             self._follower.doubt(entry)
             return None

@@ -34,7 +34,7 @@ ROOT_FOLDER = ""
 YANKED_SUFFIX = ".yanked"
 """A file of this suffix beside a distribution yanks it (PEP 592); its content is the reason."""
 
-_MAX_YANK_REASON = 4096
+MAX_YANK_REASON = 4096
 """Bytes of a ``.yanked`` file that are read."""
 _NO_PROJECTS = frozenset({"lost+found"})
 
@@ -64,6 +64,10 @@ class DirectoryEntry(msgspec.Struct, frozen=True, gc=False):
         if self.certain:
             return (self.project,)
         return tuple(name for name, _ in split_readings(self.filename))
+
+
+class Unstable(Exception):
+    """The file has changed since the directory was listed."""
 
 
 class Folder(msgspec.Struct):
@@ -216,10 +220,15 @@ def _yanked(path: str) -> tuple[bool | str, FileIdentity | None]:
         return _NOT_YANKED
     try:
         with sidecar.open("rb") as file:
-            text = file.read(_MAX_YANK_REASON).decode("utf-8", "replace")
+            return yank_reason(file.read(MAX_YANK_REASON)), identity
     except OSError:
         return True, identity  # somebody wants it yanked, whatever the reason is
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or True, identity
+
+
+def yank_reason(content: bytes) -> bool | str:
+    """The reason in a ``.yanked`` file, in one line; True: it has none."""
+    text = content.decode("utf-8", "replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or True
 
 
 def _identity(path: Path) -> FileIdentity | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from proxy.distributions import DistributionName, kind_of
-from proxy.indexes.local.inotify import Marks, Watch
+from proxy.errors import ProxyError
+from proxy.indexes.local.inotify import Marks, Watch, Watcher
 from proxy.indexes.local.scan import (
     ROOT_FOLDER,
     DirectoryEntry,
@@ -17,13 +19,15 @@ from proxy.indexes.local.scan import (
     Place,
     RejectedFile,
     Scan,
+    Unstable,
     counts,
     leads_to_folder,
     root_identity,
 )
-from proxy.storage import FileIdentity
+from proxy.model import Blob
+from proxy.storage import DiskBlob, FileIdentity, identity_of
 
-_JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
+JUST_NOW = 2_000_000_000  # nanoseconds; no file system's clock is coarser
 
 
 class Seen(NamedTuple):
@@ -36,6 +40,37 @@ class Seen(NamedTuple):
         for folder in self.folders.values():
             yield from folder.skipped if folder else ()
         yield from (found for found in self.files.values() if isinstance(found, RejectedFile))
+
+
+class FileTree(Protocol):
+    """Folders with files: a directory, or a zip archive. Methods that read raise ``OSError``."""
+
+    def new_watch(self) -> Watcher:
+        """Raises ``CannotWatch``."""
+
+    def exists(self) -> bool:
+        """Whether there is a root, or a link for one, even if it cannot be read. Takes a
+        microsecond."""
+
+    def scan_all(self, watch: Watcher | None) -> tuple[tuple[int, ...], Seen]:
+        """The root's identity and everything in it. Raises ``CannotWatch``."""
+
+    def scan_marked(self, marks: Marks, known: Iterable[str], watch: Watcher | None) -> Seen:
+        """The marked entries. Raises ``CannotWatch``."""
+
+    def check(
+        self,
+        identity: tuple[int, ...],
+        stamps: Mapping[str, int],
+        entries: Iterable[DirectoryEntry],
+    ) -> Marks:
+        """Marks for which of these folders and files are no longer what they were."""
+
+    def opened(self, entry: DirectoryEntry) -> AbstractContextManager[BinaryIO]:
+        """The file, as ``Opener`` has it."""
+
+    def blob(self, entry: DirectoryEntry, changed: Callable[[str], ProxyError]) -> Blob:
+        """The file's bytes. ``changed`` makes the error for a file that is not as it was."""
 
 
 class DirectoryTree:
@@ -58,17 +93,17 @@ class DirectoryTree:
         self._mounted = False
         self._scan = self._scan_of(root)
 
+    def new_watch(self) -> Watcher:
+        return Watch()
+
     def exists(self) -> bool:
-        """Whether there is a root, or a link for one, even if it cannot be read. Takes a
-        microsecond."""
         there = os.access(self._path, os.F_OK, follow_symlinks=False)
         return there and not self._given.is_file()
 
     def identity(self) -> tuple[int, int]:
         return root_identity(self._given)
 
-    def scan_all(self, watch: Watch | None) -> tuple[tuple[int, int], Seen]:
-        """The root's identity and everything in it. Raises ``CannotWatch``."""
+    def scan_all(self, watch: Watcher | None) -> tuple[tuple[int, ...], Seen]:
         identity = self.identity()
         resolved = self._given.resolve(strict=True)
         self._scan = self._scan_of(resolved)
@@ -85,8 +120,7 @@ class DirectoryTree:
             raise OSError("the root was replaced while it was read")
         return identity, Seen(folders, {})
 
-    def scan_marked(self, marks: Marks, known: Iterable[str], watch: Watch | None) -> Seen:
-        """The marked entries. Raises ``CannotWatch``."""
+    def scan_marked(self, marks: Marks, known: Iterable[str], watch: Watcher | None) -> Seen:
         known = set(known)
         folders: dict[str, Folder | None] = {}
         links = {
@@ -102,7 +136,7 @@ class DirectoryTree:
         return Seen(folders, {place: self._scan.file(*place) for place in marks.files})
 
     def _descend(
-        self, folders: dict[str, Folder | None], names: Iterable[str], watch: Watch | None
+        self, folders: dict[str, Folder | None], names: Iterable[str], watch: Watcher | None
     ) -> None:
         """List these folders and all below them."""
         waiting = list(names)
@@ -113,16 +147,31 @@ class DirectoryTree:
 
     def check(
         self,
-        identity: tuple[int, int],
+        identity: tuple[int, ...],
         stamps: Mapping[str, int],
         entries: Iterable[DirectoryEntry],
     ) -> Marks:
-        """Marks for which of these folders and files are no longer what they were."""
         if self.identity() != identity:
             return Marks(everything=True)
         moved = {name for name, stamp in stamps.items() if not self._unchanged(name, stamp)}
         changed = {entry.place for entry in entries if self._scan.changed(entry)}
         return Marks(folders=moved, files=changed)
+
+    @contextmanager
+    def opened(self, entry: DirectoryEntry) -> Iterator[BinaryIO]:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            file = os.fdopen(os.open(entry.path, flags), "rb")
+        except FileNotFoundError as error:
+            raise Unstable from error
+        with file:
+            _require_unchanged(file, entry)
+            yield file
+            _require_unchanged(file, entry)
+
+    def blob(self, entry: DirectoryEntry, changed: Callable[[str], ProxyError]) -> Blob:
+        identity = entry.identity
+        return DiskBlob(Path(entry.path), identity[0], identity=identity, changed=changed)
 
     def _is_link(self, name: str) -> bool:
         """Whether it is a link in the root that claims its name as a folder does."""
@@ -132,7 +181,7 @@ class DirectoryTree:
     def _scan_of(self, root: Path) -> Scan:
         return Scan(f"{root}/".replace("//", "/"), self._legacy, self._named)
 
-    def _list(self, folder: str, watch: Watch | None) -> Folder | None:
+    def _list(self, folder: str, watch: Watcher | None) -> Folder | None:
         """The folder is watched before it is read, so that no change in between is lost.
 
         A link to a folder, or to nothing, counts as an empty folder, and is not watched.
@@ -154,13 +203,18 @@ class DirectoryTree:
 
     def _stamp(self, modified: int) -> int:
         """A change within the same tick of the file system's clock would not move it again."""
-        return modified if self._clock() * 1e9 - modified > _JUST_NOW else 0
+        return modified if self._clock() * 1e9 - modified > JUST_NOW else 0
 
     def _unchanged(self, folder: str, stamp: int) -> bool:
         try:
             return Path(self._scan.root, folder).stat().st_mtime_ns == stamp
         except FileNotFoundError:
             return False
+
+
+def _require_unchanged(file: BinaryIO, entry: DirectoryEntry) -> None:
+    if identity_of(os.fstat(file.fileno())) != entry.identity:
+        raise Unstable
 
 
 def _below(folder: str, known: Iterable[str], kept: Set[str]) -> set[str]:

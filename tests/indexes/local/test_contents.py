@@ -29,8 +29,8 @@ async def test_a_name_is_confirmed_though_its_file_was_read_while_the_directory_
     follower = Follower("private", unread, watch=True, announce=lambda _: None)
     await follower.bring_up_to_date()
     (entry,) = follower.table.all()
-    await catalogue.details(entry)
+    await catalogue.details(entry, unread.opened)
     assert follower.table.claimed() == {"foo-1-0"}
-    await Contents("private", follower, catalogue, records).read_pending()
+    await Contents("private", follower, catalogue, unread.opened, records).read_pending()
     assert follower.table.claimed() == {"foo"}
     await asyncio.gather(catalogue.close(), follower.close())
