@@ -40,6 +40,8 @@ PACKAGES: dict[str, set[str]] = {
     "upstream": {"errors", "model", "runtime", "storage"},
     # Settings are checked values; patterns and platforms are checked by the packages that own them.
     "config": {"errors", "runtime", "advisories", "distributions", "policies"},
+    # Facts of single files: read from files, asked of others, kept in records.
+    "facts": VOCABULARY | {"runtime", "storage", "distributions", "policies"},
     # The heart: no HTTP server, no settings, no command line.
     "indexes": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "simple", "upstream"},
@@ -58,7 +60,7 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "distributions", "simple", "upstream", "indexes", "web"},
     # The one place that names concrete classes.
     "composition": VOCABULARY
-    | {"runtime", "storage", "advisories", "policies", "upstream", "config", "indexes"}
+    | {"runtime", "storage", "advisories", "policies", "upstream", "config", "facts", "indexes"}
     | {"prefetch"},
     # Products on top of a composed proxy.
     "maintenance": {"errors", "storage", "composition"},

@@ -18,8 +18,10 @@ from proxy.config import (
     ExemptTable,
     ExpressionTable,
     FilesTable,
+    HookTable,
     IndexTable,
     KnownFaultsTable,
+    LicenceTable,
     MalwareTable,
     PolicyTable,
     Settings,
@@ -27,6 +29,7 @@ from proxy.config import (
     age_seconds,
 )
 from proxy.events import Observer, PageChanged
+from proxy.facts import DecisionFacts, LicenceFacts
 from proxy.indexes import Guarded, Index
 from proxy.model import ProjectName
 from proxy.policies import (
@@ -38,6 +41,7 @@ from proxy.policies import (
     Cooldown,
     CooldownWithFixes,
     Criteria,
+    Decided,
     Deny,
     Exemption,
     Expression,
@@ -45,6 +49,7 @@ from proxy.policies import (
     FixCriteria,
     IsLocal,
     KnownFaults,
+    Licences,
     Malware,
     ParsedPages,
     Policy,
@@ -81,6 +86,8 @@ class Knowledge:
     about: About = lambda project: ()
     """The advisories about a project."""
     is_local: IsLocal = lambda index: False
+    licences: LicenceFacts | None = None
+    decisions: Callable[[HookTable], DecisionFacts] | None = None
     parsed_pages: ParsedPages = field(default_factory=ParsedPages)
 
 
@@ -144,7 +151,39 @@ def _known_faults(table: KnownFaultsTable, knowledge: Knowledge) -> Rule:
 
 
 def _expression(table: ExpressionTable, knowledge: Knowledge) -> Rule:
-    return Expression(Condition(table.refuse), knowledge.about)
+    condition, licences = Condition(table.refuse), knowledge.licences
+    if licences is None or not condition.needs_licences:
+        return Expression(condition, knowledge.about)
+    licences.watch(lambda licence: True)
+    return Expression(condition, knowledge.about, licences.licence_of, licences)
+
+
+def _licence(table: LicenceTable, knowledge: Knowledge) -> Rule:
+    facts = knowledge.licences
+    rule = Licences(
+        facts.licence_of if facts else lambda project, file: None,
+        facts,
+        allowed=table.allow,
+        denied=table.deny,
+        refuses_unknown=table.unknown == "refuse",
+    )
+    if facts:
+        facts.watch(rule.is_decisive)
+        facts.prefetches = facts.prefetches or table.prefetch
+    return rule
+
+
+def _hook(table: HookTable, knowledge: Knowledge) -> Rule:
+    facts = knowledge.decisions(table) if knowledge.decisions else None
+    rule = Decided(
+        facts.decision_of if facts else lambda project, file: None,
+        facts,
+        refuses_unknown=table.unknown == "refuse",
+        refuses_undecided=table.scope == "page" and table.unknown == "refuse",
+    )
+    if facts:
+        facts.refuses = rule.refuses
+    return rule
 
 
 RULES: Mapping[str, BuildRule] = {
@@ -156,6 +195,8 @@ RULES: Mapping[str, BuildRule] = {
     "malware": _malware,
     "advisories": _known_faults,
     "expression": _expression,
+    "licence": _licence,
+    "hook": _hook,
 }
 """By the kind of the table."""
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.advisories import Advisory, AdvisoryRefresher
+from proxy.advisories import AdvisoryRefresher
 from proxy.composition.advisories import open_advisories
 from proxy.composition.cache import Cache, open_cache
+from proxy.composition.facts import open_knowledge
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import open_mirror, same_upstream
-from proxy.composition.policies import Epoch, Knowledge, build_policies
+from proxy.composition.policies import Epoch, build_policies
 from proxy.composition.routed import Surroundings, open_routed
 from proxy.config import (
     FallthroughTable,
@@ -219,19 +220,19 @@ class _Builder:
         self._proxy = proxy
         self._stack = stack
         self._clock = clock
-        self._knowledge = Knowledge(
+        self._knowledge = open_knowledge(
+            settings,
+            proxy.cache.records,
             proxy.epoch,
+            proxy.events,
+            proxy.advisories,
+            self._is_local,
+            stack,
             clock,
-            about=self._advisories_about,
-            is_local=self._is_local,
-            parsed_pages=proxy.parsed_pages,
+            proxy.parsed_pages,
         )
         self._surroundings = Surroundings(settings, proxy.cache, proxy.events, clock, proxy.traffic)
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
-
-    def _advisories_about(self, project: ProjectName) -> Sequence[Advisory]:
-        advisories = self._proxy.advisories
-        return advisories.about(project) if advisories else ()
 
     def _is_local(self, index: str) -> bool:
         return any(each.name == index for each in self._proxy.directories)

@@ -7,7 +7,9 @@ take a ``Settings`` value only where things are composed.
 from proxy.config.fact_tables import (
     AdvisoriesTable,
     ExpressionTable,
+    HookTable,
     KnownFaultsTable,
+    LicenceTable,
     MalwareTable,
 )
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
@@ -39,9 +41,11 @@ __all__ = [
     "ExpressionTable",
     "FallthroughTable",
     "FilesTable",
+    "HookTable",
     "IndexTable",
     "KeepTable",
     "KnownFaultsTable",
+    "LicenceTable",
     "LocalTable",
     "MalwareTable",
     "MirrorTable",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, field_validator
 
 from proxy.config.policy_tables import (
     AllowTable,
@@ -80,6 +80,29 @@ class ExpressionTable(PolicyTable):
         return value
 
 
+class LicenceTable(PolicyTable):
+    """Refuses files by their licence."""
+
+    kind: Literal["licence"]
+    allow: LicenceNames = []
+    deny: LicenceNames = []
+    unknown: OrUnknown = "allow"
+    prefetch: bool = False
+
+
+class HookTable(PolicyTable):
+    """Asks a service outside about files."""
+
+    kind: Literal["hook"]
+    url: HttpUrl
+    secret: SecretStr | None = None
+    scope: Literal["file", "page"] = "file"
+    ttl: PositiveSeconds = HOUR
+    timeout: PositiveSeconds = 3.0
+    on_failure: OrUnknown = "refuse"
+    unknown: OrUnknown = "allow"
+
+
 POLICY_TABLES: dict[str, type[PolicyTable]] = {
     "deny": DenyTable,
     "allow": AllowTable,
@@ -89,6 +112,8 @@ POLICY_TABLES: dict[str, type[PolicyTable]] = {
     "malware": MalwareTable,
     "advisories": KnownFaultsTable,
     "expression": ExpressionTable,
+    "licence": LicenceTable,
+    "hook": HookTable,
 }
 """All kinds."""
 AnyPolicyTable = Annotated[
@@ -99,6 +124,8 @@ AnyPolicyTable = Annotated[
     | StatusTable
     | MalwareTable
     | KnownFaultsTable
-    | ExpressionTable,
+    | ExpressionTable
+    | LicenceTable
+    | HookTable,
     Field(discriminator="kind"),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 
 import msgspec
 from cachetools import LRUCache
@@ -12,8 +12,16 @@ from proxy.errors import Denied, IndexUnavailable, NoSuchProject, PolicyFailed
 from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.explanation import Explanation, Result
 from proxy.indexes.judged import Judged, Verdicts, judge_page, observations
-from proxy.model import Artifact, ProjectName, ProjectPage
-from proxy.policies import PageView, ParsedPage, ParsedPages, Policy, parse_names
+from proxy.model import Artifact, ProjectName, ProjectPage, with_distributions
+from proxy.policies import (
+    Facts,
+    OpenFile,
+    PageView,
+    ParsedPage,
+    ParsedPages,
+    Policy,
+    parse_names,
+)
 from proxy.runtime import run_in_worker
 
 MAX_JUDGED_FILES = 12_000
@@ -53,6 +61,7 @@ class Guarded:
         enforced = [policy for policy in self._judges if policy.mode == "enforce"]
         self._enforces = bool(enforced)
         self._may_change = any(policy.is_changing for policy in enforced)
+        self._informed = tuple(policy for policy in self._judges if policy.facts)
         self._clock = clock
         self._now = 0.0
         self._epoch = epoch
@@ -69,7 +78,12 @@ class Guarded:
         for policy in self.policies:  # as ``_admit``, without its call
             policy.admit(project)
         page = await self.index.page(project, checked_after)
-        return (await self.judge(page)).page if self._judges else page
+        if not self._judges:
+            return page
+        judged = await self.judge(page)
+        for facts in self._facts_about(project):
+            await facts.prefetch(page, self._opener(page))
+        return judged.page
 
     async def file(
         self,
@@ -86,6 +100,7 @@ class Guarded:
 
         async def check_verdicts(page: ProjectPage) -> None:
             nonlocal not_after, observed
+            await self._learn(page, filename)
             judged = await self.judge(page)
             judged.check(filename, digest)
             not_after = judged.not_after
@@ -143,6 +158,8 @@ class Guarded:
         A page is judged once for each of its versions and each epoch, until a verdict may change.
         """
         # A clock that was set back takes nothing away that has been shown already.
+        for facts in self._facts_about(page.project):
+            await facts.load(page.project)
         now = self._now = max(self._now, self._clock())
         key = (page.source, page.version, self._epoch())
         known_key, known = self._judged.get(page.project) or (None, None)
@@ -164,6 +181,28 @@ class Guarded:
     ) -> tuple[Judged, ParsedPage]:
         parsed = parsed or parse_names(page)
         return judge_page(self.name, self._judges, PageView(page, now, parsed)), parsed
+
+    async def _learn(self, page: ProjectPage, filename: str) -> None:
+        """Let policies collect facts of a requested file, or of the owner of a sibling."""
+        *_, owner = with_distributions(filename)
+        for facts in self._facts_about(page.project):
+            await facts.load(page.project)
+            if file := next((each for each in page.files if each.filename == owner), None):
+                await facts.learn(page, file, self._opener(page))
+
+    def _facts_about(self, project: ProjectName) -> Iterable[Facts]:
+        if not self._informed:
+            return ()
+        found = (policy.facts for policy in self._informed if policy.concerns(project))
+        return dict.fromkeys(facts for facts in found if facts)
+
+    def _opener(self, page: ProjectPage) -> OpenFile:
+        async def open_file(filename: str) -> Artifact:
+            *_, owner = with_distributions(filename)
+            digest = page.file(owner).address_digest
+            return await self.index.file(page.project, filename, digest)
+
+        return open_file
 
     def _admit(self, project: ProjectName) -> None:
         for policy in self.policies:

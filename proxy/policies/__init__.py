@@ -1,8 +1,9 @@
 """Policies: rules about which projects and files an index shows."""
 
 from proxy.policies.advisories import About, IsLocal, KnownFaults, Malware
-from proxy.policies.base import Look, Mode, PageView, Policy, Verdict
+from proxy.policies.base import Facts, Look, Mode, OpenFile, PageView, Policy, Verdict
 from proxy.policies.configured import ConfiguredPolicy, Exemption, Finding, Rule
+from proxy.policies.decisions import Decided, Decision
 from proxy.policies.expressions import Condition, Expression
 from proxy.policies.files import Files, Status
 from proxy.policies.licences import Licences, parse_licence
@@ -30,9 +31,12 @@ __all__ = [
     "Cooldown",
     "CooldownWithFixes",
     "Criteria",
+    "Decided",
+    "Decision",
     "Deny",
     "Exemption",
     "Expression",
+    "Facts",
     "Files",
     "Finding",
     "FixCriteria",
@@ -42,6 +46,7 @@ __all__ = [
     "Look",
     "Malware",
     "Mode",
+    "OpenFile",
     "PageView",
     "ParsedFile",
     "ParsedPage",

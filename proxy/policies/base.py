@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Awaitable, Callable, Iterable, Set
 from typing import Literal, Protocol
 
 import msgspec
 
-from proxy.model import ProjectName, ProjectPage
+from proxy.model import Artifact, File, ProjectName, ProjectPage
 from proxy.policies.parsed_page import ParsedPage
 
 Mode = Literal["enforce", "observe"]
@@ -47,6 +47,26 @@ class PageView(msgspec.Struct, frozen=True):
     ``judges_last``."""
 
 
+OpenFile = Callable[[str], Awaitable[Artifact]]
+"""Opens a file of a page by its name, or the sibling of one, whatever policies say of the file."""
+
+
+class Facts(Protocol):
+    """What rules know of single files. It is collected before pages are judged, never by ``judge``.
+
+    No method raises an error of the index or the network: then the fact stays unknown.
+    """
+
+    async def load(self, project: ProjectName) -> None:
+        """Before a page of the project is judged: take into memory what is stored."""
+
+    async def prefetch(self, page: ProjectPage, open_file: OpenFile) -> None:
+        """For a page that a client requested: begin to collect in the background."""
+
+    async def learn(self, page: ProjectPage, file: File, open_file: OpenFile) -> None:
+        """Before the page is judged for a request for this file, or a sibling of this file."""
+
+
 class Policy(Protocol):
     """A rule about what an index shows. Implementations inherit the defaults of the optional parts.
 
@@ -64,6 +84,8 @@ class Policy(Protocol):
     """False: ``judge`` never has a verdict, and is not called."""
     judges_last: bool = False
     """The verdicts depend on what the other policies refuse: see ``PageView.refused``."""
+    facts: Facts | None = None
+    """Those that the verdicts depend on."""
     is_changing: bool = False
     """What the policy knows may change at any time, so clients may reuse pages for less time."""
 
@@ -73,6 +95,10 @@ class Policy(Protocol):
         Raises ``NoSuchProject``, ``Denied`` or ``IndexUnavailable``; then no index is asked.
         """
         return
+
+    def concerns(self, project: ProjectName) -> bool:
+        """Whether there may be verdicts about the project."""
+        return True
 
     def judge(self, view: PageView) -> Iterable[tuple[int, Verdict]]:
         """Verdicts by the position of the file in ``view.page.files``.

@@ -12,7 +12,7 @@ from packaging.version import Version
 
 from proxy.errors import Denied
 from proxy.model import File, ProjectName
-from proxy.policies.base import Look, Mode, PageView, Policy, Verdict
+from proxy.policies.base import Facts, Look, Mode, PageView, Policy, Verdict
 from proxy.policies.names import Matches, matcher
 
 
@@ -39,6 +39,7 @@ class Rule(Protocol):
     judges_last: bool = False
     """As in ``Policy``, and so is the next."""
     is_changing: bool = False
+    facts: Facts | None = None
 
     def judge(self, view: PageView) -> Iterable[Finding]:
         """As ``Policy.judge``, for several files at a time."""
@@ -97,6 +98,7 @@ class ConfiguredPolicy(Policy):
         self.show = show
         self.judges_last = rule.judges_last
         self.is_changing = rule.is_changing
+        self.facts = rule.facts
         self._rule = rule
         self._applies = matcher(projects)
         self._spares = matcher(except_projects)
@@ -105,7 +107,7 @@ class ConfiguredPolicy(Policy):
         self._clock = clock
 
     def admit(self, project: ProjectName) -> None:
-        if self.mode == "observe" or self.show == "yank" or not self._concerns(project):
+        if self.mode == "observe" or self.show == "yank" or not self.concerns(project):
             return
         reason = self._rule.denies(project)
         if reason and not self._exemptions_of(project, self._clock()):
@@ -113,7 +115,7 @@ class ConfiguredPolicy(Policy):
 
     def judge(self, view: PageView) -> Iterator[tuple[int, Verdict]]:
         project = view.page.project
-        if not self._concerns(project):
+        if not self.concerns(project):
             return
         exemptions = self._exemptions_of(project, view.now)
         for finding in self._rule.judge(view):
@@ -131,7 +133,7 @@ class ConfiguredPolicy(Policy):
                 for position in finding.files:
                     yield position, verdict
 
-    def _concerns(self, project: ProjectName) -> bool:
+    def concerns(self, project: ProjectName) -> bool:
         return bool(self._applies(project)) and not self._spares(project)
 
     def _exemptions_of(self, project: ProjectName, now: float) -> list[Exemption]:

@@ -54,7 +54,7 @@ class Subject:
 
     @property
     def licence(self) -> str:
-        return self._licence_of(self.file) or ""
+        return self._licence_of(self.page.project, self.file) or ""
 
     @cached_property
     def tags(self) -> list[list[str]]:

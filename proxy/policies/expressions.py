@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.errors import how_to_add
 from proxy.model import File, ProjectPage, normalize
 from proxy.policies.advisories import About
-from proxy.policies.base import PageView
+from proxy.policies.base import Facts, PageView
 from proxy.policies.configured import Finding, Rule
 from proxy.policies.expression_facts import (
     ADVISORY_FACTS,
@@ -130,11 +130,13 @@ class Expression(Rule):
         self,
         condition: Condition,
         about: About = lambda project: (),
-        licence_of: LicenceOf = lambda file: None,
+        licence_of: LicenceOf = lambda project, file: None,
+        facts: Facts | None = None,
     ) -> None:
         self._condition = condition
         self._about = about
         self._licence_of = licence_of
+        self.facts = facts if condition.needs_licences else None
         self._reason = f"true is: {' '.join(condition.source.split())[:LONGEST_REASON]}"
         self.is_changing = condition.needs_advisories or condition.needs_licences
 
@@ -215,4 +217,4 @@ def _sample() -> Subject:
     )
     page = ProjectPage(normalize("sample"), (file,))
     view = PageView(page, now, parse_names(page))
-    return Subject(view, view.parsed.releases[0], 0, (), lambda file: "MIT")
+    return Subject(view, view.parsed.releases[0], 0, (), lambda project, file: "MIT")

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from proxy.distributions import BSD, canonical_expression, evaluate_expression
-from proxy.model import File
-from proxy.policies.base import PageView
+from proxy.model import File, ProjectName
+from proxy.policies.base import Facts, PageView
 from proxy.policies.configured import Finding, Rule
 
 _BSD_FAMILY = ("BSD-2-Clause", "BSD-3-Clause", "0BSD")
 
-LicenceOf = Callable[[File], str | None]
-"""The licence of a file as a canonical SPDX expression, empty: its metadata name none that is
-known; None: the metadata have not been read."""
+LicenceOf = Callable[[ProjectName, File], str | None]
+"""The licence of a file of a project as a canonical SPDX expression. Empty: its metadata name none
+that is known; None: the metadata have not been read."""
 
 
 class Licences(Rule):
@@ -28,6 +28,7 @@ class Licences(Rule):
     def __init__(
         self,
         licence_of: LicenceOf,
+        facts: Facts | None = None,
         *,
         allowed: Iterable[str] = (),
         denied: Iterable[str] = (),
@@ -35,6 +36,7 @@ class Licences(Rule):
     ) -> None:
         """``allowed`` and ``denied``: as ``parse_licence`` takes them; nothing allowed: all."""
         self._licence_of = licence_of
+        self.facts = facts
         self._allowed = {parse_licence(each) for each in allowed}
         self._denied = {parse_licence(each) for each in denied}
         self._refuses_unknown = refuses_unknown
@@ -42,13 +44,17 @@ class Licences(Rule):
 
     def judge(self, view: PageView) -> Iterator[Finding]:
         for position, file in enumerate(view.page.files):
-            licence = self._licence_of(file)
+            licence = self._licence_of(view.page.project, file)
             if licence:
                 if not self.permits(licence):
                     yield Finding((position,), f"{file.filename} has the licence {licence}")
             elif self._refuses_unknown:
                 why = "no licence that is known" if licence is not None else "an unknown licence"
                 yield Finding((position,), f"{file.filename} has {why}")
+
+    def is_decisive(self, licence: str) -> bool:
+        """Whether a file of that licence is judged otherwise than one of unknown licence."""
+        return self.permits(licence) is self._refuses_unknown
 
     def permits(self, expression: str) -> bool:
         """Whether files of that licence pass."""

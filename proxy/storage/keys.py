@@ -37,6 +37,10 @@ class RecordKind(Enum):
     """Blobs that eviction must not delete."""
     KEEP_STATE = ("kept", ("owner",))
     """Files of a keep table after its last run."""
+    DECISIONS = ("decisions", ("project",))
+    """Decisions of services outside, by the digests of the files."""
+    LICENCES = ("licences", ("project",))
+    """Licences of files, by the digests of the files."""
     LOCAL_FILES = ("local", ("owner",))
     """Details of the files in a local directory, which is the owner."""
     LOCAL_METADATA = ("metadata", ("digest",))

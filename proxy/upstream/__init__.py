@@ -25,6 +25,7 @@ from proxy.upstream.headers import (
     delta_seconds,
     directives,
 )
+from proxy.upstream.posting import Poster
 from proxy.upstream.remote import (
     NotModified,
     Remote,
@@ -50,6 +51,7 @@ __all__ = [
     "Expected",
     "InFlight",
     "NotModified",
+    "Poster",
     "Remote",
     "Spool",
     "Timeouts",

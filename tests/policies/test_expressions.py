@@ -93,7 +93,9 @@ def test_facts(source: str, refused: str) -> None:
         osv("MAL-1", versions=["2.0"]),
     )
     licence_of = {CP311: "MIT"}.get
-    found = rule(source, about=known.about, licence_of=lambda file: licence_of(file.filename))
+    found = rule(
+        source, about=known.about, licence_of=lambda project, file: licence_of(file.filename)
+    )
     assert refused_by(found, page()).keys() == set(refused.split())
 
 

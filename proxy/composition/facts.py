@@ -1,0 +1,95 @@
+"""Opens what rules know beside the page that they judge: advisories, licences, decisions."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+
+from proxy.advisories import Advisory, AdvisoryRefresher
+from proxy.composition.policies import Epoch, Knowledge
+from proxy.config import HookTable, Settings
+from proxy.events import Observer
+from proxy.facts import DecisionFacts, LicenceFacts
+from proxy.model import ProjectName
+from proxy.policies import IsLocal, ParsedPages
+from proxy.storage import Records
+from proxy.upstream import Poster
+
+
+def open_knowledge(
+    settings: Settings,
+    records: Records,
+    epoch: Epoch,
+    events: Observer,
+    advisories: AdvisoryRefresher | None,
+    is_local: IsLocal,
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
+    parsed_pages: ParsedPages,
+) -> Knowledge:
+    """Facts are collected until the end of ``stack``. ``is_local`` as rules take it."""
+
+    def about(project: ProjectName) -> Sequence[Advisory]:
+        return advisories.about(project) if advisories else ()
+
+    licences = LicenceFacts(records, epoch.grow)
+    stack.push_async_callback(licences.close)
+    decisions = _Decisions(settings, records, epoch, events, stack, clock)
+    return Knowledge(
+        epoch,
+        clock,
+        about=about,
+        is_local=is_local,
+        licences=licences,
+        decisions=decisions.of,
+        parsed_pages=parsed_pages,
+    )
+
+
+class _Decisions:
+    """The decisions of each service, which several indexes may share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        records: Records,
+        epoch: Epoch,
+        events: Observer,
+        stack: AsyncExitStack,
+        clock: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._records = records
+        self._epoch = epoch
+        self._events = events
+        self._stack = stack
+        self._clock = clock
+        self._opened: list[tuple[HookTable, DecisionFacts]] = []
+
+    def of(self, table: HookTable) -> DecisionFacts:
+        for known, facts in self._opened:
+            if known is table:
+                return facts
+        facts = self._open(table)
+        self._opened.append((table, facts))
+        return facts
+
+    def _open(self, table: HookTable) -> DecisionFacts:
+        url = str(table.url)
+        service = Poster("hook", url, timeout=table.timeout, ca_bundle=self._settings.ca_bundle)
+        facts = DecisionFacts(
+            service,
+            self._records,
+            self._epoch.grow,
+            self._events,
+            key=hashlib.sha256(url.encode()).hexdigest()[:8],
+            ttl=table.ttl,
+            secret=table.secret.get_secret_value() if table.secret else "",
+            allows_on_failure=table.on_failure == "allow",
+            whole_pages=table.scope == "page",
+            clock=self._clock,
+        )
+        self._stack.push_async_callback(service.close)
+        self._stack.push_async_callback(facts.close)
+        return facts

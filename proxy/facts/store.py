@@ -1,0 +1,56 @@
+"""Facts of files by digest: in memory for rules, and in one record for each project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, TypeVar
+
+import msgspec
+
+from proxy.model import ProjectName
+from proxy.runtime import BoundedDict
+from proxy.storage import Key, RecordKind, Records
+
+T = TypeVar("T")
+
+MAX_PROJECTS = 4096
+"""Projects whose facts are in memory."""
+MAX_FACTS = 20_000
+"""Facts of one project; the oldest go first."""
+
+
+class StoredFacts(Generic[T]):
+    """Look-ups need no I/O once ``load`` has been called for the project."""
+
+    def __init__(self, records: Records, kind: RecordKind, fact: type[T]) -> None:
+        """``fact``: the type of the values, which msgspec can encode."""
+        self._records = records
+        self._kind = kind
+        self._decoder = msgspec.msgpack.Decoder(dict[str, fact])  # type: ignore[valid-type]
+        self._projects: BoundedDict[ProjectName, dict[str, T]] = BoundedDict(MAX_PROJECTS)
+
+    def get(self, project: ProjectName, digest: str) -> T | None:
+        known = self._projects.get(project)
+        return known.get(digest) if known else None
+
+    async def load(self, project: ProjectName) -> None:
+        """Read the record of the project, unless that has been done."""
+        if project not in self._projects:
+            stored = await self._stored(project)
+            self._projects.setdefault(project, stored)
+
+    async def add(self, project: ProjectName, facts: Mapping[str, T]) -> None:
+        """Keep facts by digest, beside what other processes have stored meanwhile."""
+        known = await self._stored(project) | self._projects.get(project, {}) | dict(facts)
+        for oldest in list(known)[: max(0, len(known) - MAX_FACTS)]:
+            del known[oldest]
+        self._projects[project] = known
+        await self._records.put(Key(self._kind, project), msgspec.msgpack.encode(known))
+
+    async def _stored(self, project: ProjectName) -> dict[str, T]:
+        data = await self._records.get(Key(self._kind, project))
+        try:
+            found: dict[str, T] = self._decoder.decode(data) if data else {}
+        except msgspec.DecodeError:  # of another version of the program
+            return {}
+        return found
