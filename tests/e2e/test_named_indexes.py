@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from tests.docs.documents import ROOT, steps
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
 from tests.support.running import Running, running
-from tests.support.upstream import Upstream
+from tests.support.upstream import Fault, Upstream
 
 MakePlace = Callable[[], Place]
 
@@ -137,3 +139,127 @@ async def test_a_name_that_cannot_be_in_an_address_is_a_wrong_setting(
     with pytest.raises(EOFError, match=rf"indexes\.{name}: "):
         async with running(tmp_path, "--config", config):
             pass
+
+
+class Shop:
+    """PyPI, and an index of builds for one kind of hardware with an old copy of numpy.
+
+    That index answers 403 for what it does not have, in HTML, and gives no upload times.
+    """
+
+    def __init__(self, root: Path, world: Upstream, cuda: Upstream) -> None:
+        self.world, self.cuda = world, cuda
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        cuda.add(
+            make_wheel(root / "cuda", "torch", "2.9.0+cu130", requires=["numpy", "nvidia-x-cu13"]),
+            uploaded=None,
+        )
+        cuda.add(make_wheel(root / "cuda", "nvidia-x-cu13", "1.0"), uploaded=None)
+        cuda.add(make_wheel(root / "cuda", "numpy", "1.0"), uploaded=None)
+        world.add(make_wheel(root / "world", "torch", "3.0"))
+        world.add(make_wheel(root / "world", "numpy", "2.0"))
+        world.add(make_wheel(root / "world", "numpy", "3.0"), uploaded=now)
+        world.add(make_wheel(root / "world", "internal-tool", "9.0"))
+        for path in ("/simple/internal-tool/", "/simple/requests/"):
+            cuda.fault(path, Fault(status=403))
+
+    def names(self, upstream: Upstream) -> set[str]:
+        return {each.path.split("/")[2] for each in upstream.requests if "/simple/" in each.path}
+
+
+@pytest.fixture
+async def shop(tmp_path: Path, upstream: Upstream, other: Upstream) -> Shop:
+    return Shop(tmp_path, upstream, other)
+
+
+def as_in_the_documents(shop: Shop) -> str:
+    """The example as it is written, with the addresses of the test."""
+    text = next(
+        step.text
+        for step in steps(ROOT / "docs" / "several-indexes.md")
+        if (step.directive, step.argument) == ("file", "shop.toml")
+    )
+    world = f'[indexes.world]\nkind = "mirror"\nurl = "{shop.world.url}"\n'
+    text = text.replace('[indexes.world]\nkind = "mirror"\n', world)
+    for name in ("cu130", "cpu"):
+        text = text.replace(f"https://wheels.example.com/whl/{name}/", shop.cuda.url)
+    return text.replace("cdn.example.com", shop.cuda.origin.partition("://")[2])
+
+
+async def test_an_ml_shop_gets_its_builds_and_everything_else_from_elsewhere(
+    tmp_path: Path, shop: Shop, place: MakePlace, tool: str
+) -> None:
+    config = write_settings(tmp_path, as_in_the_documents(shop))
+    async with running(tmp_path, "--config", config) as server:
+        here, laptop = place(), place()
+        (await here.install(tool, server.index, "torch")).succeeded()
+        (await laptop.install(tool, f"{server.address}/laptops/simple/", "numpy")).succeeded()
+        for name in ("internal-tool", "requests"):
+            done = await place().install(tool, server.index, name)
+            assert done.status
+    assert here.installed() == {"torch": "2.9.0+cu130", "nvidia_x_cu13": "1.0", "numpy": "2.0"}
+    assert laptop.installed() == {"numpy": "2.0"}  # 3.0 is too young
+    assert shop.names(shop.cuda) == {"torch", "nvidia-x-cu13"}
+    assert shop.names(shop.world) == {"numpy", "requests"}
+
+
+async def test_a_merged_page_is_an_error_while_one_index_is_down(
+    tmp_path: Path, shop: Shop, place: MakePlace, tool: str
+) -> None:
+    config = write_settings(
+        tmp_path,
+        f"""
+        retries = 0
+        [indexes.builds]
+        kind = "mirror"
+        url = "{shop.cuda.url}"
+        [indexes.world]
+        kind = "mirror"
+        url = "{shop.world.url}"
+        [indexes.main]
+        kind = "fallthrough"
+        of = ["builds", "world"]
+        merge = ["numpy"]
+        """,
+    )
+    async with running(tmp_path, "--config", config) as server:
+        shop.world.fault("/simple/numpy/", Fault(status=500))
+        assert (await get(f"{server.index}numpy/"))[0] == 502
+        here = place()
+        assert (await here.install(tool, server.index, "numpy")).status
+        assert here.installed() == {}
+        shop.world.heal()
+        (await here.install(tool, server.index, "numpy==1.0")).succeeded()
+        (await here.install(tool, server.index, "--upgrade", "numpy")).succeeded()
+        assert here.installed() == {"numpy": "3.0"}
+        assert (await get(f"{server.index}torch/"))[0] == 200  # not merged: of the first alone
+        assert "torch-3.0" not in (await get(f"{server.index}torch/"))[1]
+
+
+async def test_a_denied_project_ends_with_the_reason(
+    tmp_path: Path, shop: Shop, place: MakePlace
+) -> None:
+    config = write_settings(
+        tmp_path,
+        f"""
+        [indexes.world]
+        kind = "mirror"
+        url = "{shop.world.url}"
+        [indexes.main]
+        kind = "routed"
+        rules = [
+          {{ projects = ["torch"], to = "deny", reason = "see wiki" }},
+          {{ projects = ["*"], to = "world" }},
+        ]
+        """,
+    )
+    async with running(tmp_path, "--config", config) as server:
+        for path in ("simple/torch/", "files/torch/-/torch-3.0-py3-none-any.whl"):
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"{server.address}/{path}") as response,
+            ):
+                assert response.status == 403
+                assert response.reason
+                assert response.reason.startswith("Refused by rule main: torch: see wiki")
+    assert shop.world.count("torch") == 0
