@@ -161,6 +161,8 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
     from the page is given then or later. None: never."""
     may_change: bool = False
     """A policy may refuse a file of it at any time, so clients may reuse it for a short time."""
+    refused: int = 0
+    """How many files of the page policies refuse, hidden or shown as yanked."""
     version: str = ""
     """Opaque: pages of one project and source with the same version have the same content."""
     first_seen: Mapping[str, float] = _NOTHING

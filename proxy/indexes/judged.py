@@ -121,6 +121,7 @@ def _shown(
         page,
         files=tuple(files),
         versions=_shown_versions(page, parsed, gone),
+        refused=page.refused + len(refusals),
         version=hashlib.sha256(content).hexdigest() if page.version else "",
     )
 

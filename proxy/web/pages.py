@@ -81,6 +81,8 @@ class SimplePages:
             page.fresh_until, self._clock(), not_after, may_change=page.may_change
         )
         response = _respond(request, rendered, control)
+        if page.refused:
+            response.headers["Waystation-Hidden"] = str(page.refused)
         if page.version:
             expires = page.fresh_until is not None
             response[CACHEABLE] = Cacheable(

@@ -8,7 +8,8 @@ import pytest
 
 from proxy.explain import Report
 from tests.support.fake_index import FakeIndex
-from tests.support.site import Site
+from tests.support.policies import FakePolicy, GuardedFake
+from tests.support.site import Site, serving
 
 PIP = (
     'pip/26.3 {"cpu":"x86_64","distro":{"libc":{"lib":"glibc","version":"2.36"}},'
@@ -78,6 +79,19 @@ async def test_wrong_questions_get_clear_errors(
 ) -> None:
     answer = await site.get(path)
     assert (answer.status, text in answer.body) == (status, True)
+
+
+async def test_a_page_says_how_many_files_rules_refuse(stock: FakeIndex) -> None:
+    policies = [
+        FakePolicy(lambda file: "1.0" in file.filename),
+        FakePolicy(lambda file: "2.0" in file.filename, "other", show="yank"),
+    ]
+    stock.add("demo", "demo-3.0-py3-none-any.whl", b"3")
+    for count in range(3):
+        async with serving(GuardedFake(stock, policies[:count]), fast=True, twice=True) as site:
+            for media in ("text/html", "application/vnd.pypi.simple.v1+json"):
+                answer = await site.get("/simple/demo/", headers={"Accept": media})
+                assert answer.headers.get("Waystation-Hidden") == (str(count) if count else None)
 
 
 async def test_an_unknown_project_is_explained_too(site: Site) -> None:
