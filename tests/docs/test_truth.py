@@ -13,7 +13,15 @@ import click
 import pytest
 
 from proxy.cli import COMMANDS, group
-from proxy.config import FallthroughTable, KeepTable, LocalTable, MirrorTable, Settings
+from proxy.config import (
+    FallthroughTable,
+    KeepTable,
+    LocalTable,
+    MirrorTable,
+    PolicyTable,
+    RoutedTable,
+    Settings,
+)
 from proxy.events import Outcome
 from tests.docs.documents import PATHS, ROOT, name, prose, steps
 from tests.test_architecture import PACKAGES
@@ -31,7 +39,7 @@ OTHER_TOOLS = {
     "--frozen",
     "--build-arg",
 }
-TABLES = (Settings, KeepTable, LocalTable, MirrorTable, FallthroughTable)
+TABLES = (Settings, KeepTable, LocalTable, MirrorTable, FallthroughTable, RoutedTable, PolicyTable)
 SETTINGS = {key for table in TABLES for key in table.model_fields}
 
 
