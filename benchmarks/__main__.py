@@ -19,6 +19,7 @@ from benchmarks import (
     pages,
     peers,
     plots,
+    policies,
     real_cold,
     real_warm,
     report,
@@ -38,6 +39,7 @@ SCENARIOS: Sequence[Scenario] = (
     *real_cold.SCENARIOS,
     *real_warm.SCENARIOS,
     *tail.SCENARIOS,
+    *policies.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,
 )

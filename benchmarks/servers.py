@@ -85,8 +85,11 @@ def waystation(
     settings: Mapping[str, str] | None = None,
     ready: str = "/readyz",
     cores: Sequence[int] = (SERVER_CORE,),
+    config: Path | None = None,
 ) -> Iterator[Server]:
     """One process, with an access log; its cache is ``folder / "cache"`` and stays.
+
+    ``config``: a file of settings with indexes, instead of ``upstream`` and ``packages``.
 
     ``settings`` by their names in the settings file, ``upstream`` the root of its address;
     ``ready``: the path whose first good answer is waited for.
@@ -95,7 +98,10 @@ def waystation(
     local = packages or folder / "packages"
     local.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "proxy", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--upstream", f"{upstream}/simple/", "--packages", str(local)]
+    if config:
+        command += ["--config", str(config)]
+    else:
+        command += ["--upstream", f"{upstream}/simple/", "--packages", str(local)]
     command += ["--cache-dir", str(folder / "cache")]
     environment = {f"WAYSTATION_{key.upper()}": value for key, value in (settings or {}).items()}
     environment["PYTHONPATH"] = str(SOURCE)

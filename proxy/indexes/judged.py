@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
 
@@ -60,25 +60,66 @@ def judge_page(index: str, policies: Sequence[Policy], view: PageView) -> Judged
         found[number] = _ask(index, policy, view)
         if policy.mode == "enforce":
             refused.update(position for position, verdict in found[number] if verdict.refuses)
-    ends = {page.not_after}
-    refusals: dict[str, tuple[Verdict, ...]] = {}
-    observed: dict[str, tuple[Verdict, ...]] = {}
-    exempted: dict[str, tuple[Verdict, ...]] = {}
-    hidden: set[int] = set()
+    result = _Collected(page)
     for number, policy in enumerate(policies):
-        kept = refusals if policy.mode == "enforce" else observed
-        for position, verdict in found[number]:
-            ends.add(verdict.until)
-            name = page.files[position].filename
+        result.add(policy, found[number])
+    return result.judged(view.parsed)
+
+
+class _Collected:
+    """Collects the verdicts of policies on one page."""
+
+    def __init__(self, page: ProjectPage) -> None:
+        self._page = page
+        self._by_kind: tuple[dict[str, tuple[Verdict, ...]], ...] = ({}, {}, {})
+        self._first: dict[int, Verdict] = {}
+        """By position: the verdict that words the reason."""
+        self._hidden: set[int] = set()
+        self._ends = {page.not_after}
+
+    def add(self, policy: Policy, verdicts: Iterable[tuple[int, Verdict]]) -> None:
+        refusals, observed, exempted = self._by_kind
+        enforced, hides = policy.mode == "enforce", policy.show == "hide"
+        files = self._page.files
+        last: Verdict | None = None
+        alone: tuple[Verdict, ...] = ()
+        for position, verdict in verdicts:
+            if verdict is not last:  # most files of a page share one
+                last, alone = verdict, (verdict,)
+                self._ends.add(verdict.until)
             if verdict.refuses:
-                kept[name] = (*kept.get(name, ()), verdict)
-                if policy.mode == "enforce" and policy.show == "hide":
-                    hidden.add(position)
+                kept = refusals if enforced else observed
             elif verdict.exemption:
-                exempted[name] = (*exempted.get(name, ()), verdict)
-    not_after = min((end for end in ends if end is not None), default=None)
-    shown = _shown(page, view.parsed, refusals, hidden) if refusals else page
-    return Judged(shown, refusals, observed, exempted, not_after)
+                kept = exempted
+            else:
+                continue
+            name = files[position].filename
+            kept[name] = (*kept[name], verdict) if name in kept else alone
+            if enforced and verdict.refuses:
+                self._first.setdefault(position, verdict)
+                if hides:
+                    self._hidden.add(position)
+
+    def judged(self, parsed: ParsedPage) -> Judged:
+        refusals, observed, exempted = self._by_kind
+        not_after = min((end for end in self._ends if end is not None), default=None)
+        if self._first:
+            self._add_siblings(parsed)
+        page = _shown(self._page, parsed, self._first, self._hidden) if self._first else self._page
+        return Judged(page, refusals, observed, exempted, not_after)
+
+    def _add_siblings(self, parsed: ParsedPage) -> None:
+        """A sibling that is listed as a file looks as its distribution does."""
+        if not parsed.siblings:
+            return
+        positions = {file.filename: at for at, file in enumerate(self._page.files)}
+        for position in parsed.siblings:
+            for name in with_distributions(self._page.files[position].filename):
+                owner = positions.get(name, position)
+                if owner in self._first:
+                    self._first.setdefault(position, self._first[owner])
+                if owner in self._hidden:
+                    self._hidden.add(position)
 
 
 def verdicts_on(verdicts: Verdicts, filename: str) -> Iterator[Verdict]:
@@ -102,26 +143,25 @@ def _ask(index: str, policy: Policy, view: PageView) -> list[tuple[int, Verdict]
 
 
 def _shown(
-    page: ProjectPage, parsed: ParsedPage, refusals: Verdicts, hidden: Set[int]
+    page: ProjectPage, parsed: ParsedPage, first: Mapping[int, Verdict], hidden: Set[int]
 ) -> ProjectPage:
     """The page without the hidden files, with the other refused ones yanked."""
-    hidden_names = {page.files[position].filename for position in hidden}
-    files = []
-    gone = set(hidden)
-    for position, file in enumerate(page.files):
-        verdict = next(verdicts_on(refusals, file.filename), None)
-        if verdict is None:
-            files.append(file)
-        elif hidden_names.isdisjoint(with_distributions(file.filename)):
-            files.append(msgspec.structs.replace(file, yanked=_yank_reason(verdict, file)))
-        else:
-            gone.add(position)
-    content = msgspec.msgpack.encode((page.version, [each.filename for each in files], refusals))
+    yanks = {
+        position: _yank_reason(verdict, page.files[position])
+        for position, verdict in first.items()
+        if position not in hidden
+    }
+    files = [
+        msgspec.structs.replace(file, yanked=yanks[position]) if position in yanks else file
+        for position, file in enumerate(page.files)
+        if position not in hidden
+    ]
+    content = msgspec.msgpack.encode((page.version, sorted(hidden), sorted(yanks.items())))
     return msgspec.structs.replace(
         page,
         files=tuple(files),
-        versions=_shown_versions(page, parsed, gone),
-        refused=page.refused + len(refusals),
+        versions=_shown_versions(page, parsed, hidden) if hidden else page.versions,
+        refused=page.refused + len(first),
         version=hashlib.sha256(content).hexdigest() if page.version else "",
     )
 

@@ -39,8 +39,8 @@ class Files(Rule):
         """
         self._kinds = {
             DistributionKind.SDIST: None if sdists else "an sdist",
-            DistributionKind.LEGACY: None if legacy else "of an old format",
-            None: None if legacy else "neither a wheel nor an sdist",
+            DistributionKind.LEGACY: None if legacy else "a file of an old format",
+            None: None if legacy else "a file that is neither a wheel nor an sdist",
         }
         self._prereleases = prereleases
         self._fits = _tag_test(platforms, pythons) if platforms or pythons else None
@@ -50,8 +50,11 @@ class Files(Rule):
 
     def judge(self, view: PageView) -> Iterator[Finding]:
         refused = dict(self._refused(view))
+        by_reason: dict[str, list[int]] = {}
         for position, reason in refused.items():
-            yield Finding((position,), f"{view.parsed.files[position].distribution} is {reason}")
+            by_reason.setdefault(reason, []).append(position)
+        for reason, positions in by_reason.items():
+            yield Finding(positions, f"{view.page.project}: {reason}")
         if self._latest is not None:
             yield from self._judge_latest(view, view.refused | refused.keys(), self._latest)
 
@@ -109,7 +112,7 @@ class Status(Rule):
 def _larger(view: PageView, size: int) -> Iterator[tuple[int, str]]:
     for position, file in enumerate(view.page.files):
         if file.size is not None and file.size > size:
-            yield position, f"larger than {size} bytes"
+            yield position, f"a file larger than {size} bytes"
 
 
 def _unfitting(view: PageView, fits: Callable[[str], bool]) -> Iterator[tuple[int, str]]:
@@ -117,7 +120,7 @@ def _unfitting(view: PageView, fits: Callable[[str], bool]) -> Iterator[tuple[in
     fitting = {tags: fits(tags) for tags in {file.tags for file in files}}
     for position, parsed in enumerate(files):
         if not fitting[parsed.tags]:
-            yield position, f"for other platforms ({parsed.tags})"
+            yield position, f"a wheel for other platforms ({parsed.tags})"
 
 
 def _early(view: PageView) -> Iterator[tuple[int, str]]:

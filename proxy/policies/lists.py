@@ -51,8 +51,9 @@ class Criteria:
         ]
         patterns = "|".join(map(translate, filenames))
         self._filenames = re.compile(patterns, re.IGNORECASE).match if patterns else None
-        self._digests = {parse_digest(each) for each in digests}
-        self._algorithms = tuple({algorithm for algorithm, _ in self._digests})
+        self._digests: dict[str, set[str]] = {}
+        for algorithm, value in map(parse_digest, digests):
+            self._digests.setdefault(algorithm, set()).add(value)
 
     @property
     def names_files(self) -> bool:
@@ -69,18 +70,17 @@ class Criteria:
         """The positions of files that file name or digest names."""
         if not self.names_files:
             return frozenset()
-        named = self._filenames
-        return {
-            position
-            for position, (file, parsed) in enumerate(
-                zip(view.page.files, view.parsed.files, strict=True)
-            )
-            if (named and named(parsed.distribution))
-            or any(
-                (algorithm, file.hashes.get(algorithm)) in self._digests
-                for algorithm in self._algorithms
-            )
-        }
+        found: set[int] = set()
+        if matches := self._filenames:
+            parsed = enumerate(view.parsed.files)
+            found.update(position for position, each in parsed if matches(each.distribution))
+        for algorithm, wanted in self._digests.items():
+            files = enumerate(view.page.files)
+            if algorithm == "sha256":
+                found.update(position for position, file in files if file.sha256 in wanted)
+            else:
+                found.update(at for at, file in files if file.hashes.get(algorithm) in wanted)
+        return found
 
 
 class Deny(Rule):

@@ -9,10 +9,13 @@ from cachetools import LRUCache
 from packaging.version import InvalidVersion, Version
 
 from proxy.distributions import DistributionKind, kind_of, parse_filename, version_of
-from proxy.model import File, ProjectName, ProjectPage, with_distributions
+from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage, with_distributions
 
 MAX_PARSED_FILES = 50_000
 """Files of the parsed pages that are kept; a page counts as one more."""
+
+
+SIBLINGS = (METADATA, PROVENANCE)
 
 
 class ParsedFile(msgspec.Struct, frozen=True, gc=False):
@@ -46,6 +49,8 @@ class ParsedPage(msgspec.Struct, frozen=True):
 
     files: Sequence[ParsedFile]
     releases: Sequence[Release]
+    siblings: Sequence[int]
+    """Those of ``.metadata`` and ``.provenance`` files that are listed as files."""
 
 
 class ParsedPages:
@@ -90,6 +95,7 @@ def parse_names(page: ProjectPage) -> ParsedPage:
             Release(text, version, positions, _last_upload(page.files, positions))
             for text, version, positions in releases
         ],
+        [at for at, file in enumerate(page.files) if file.filename.endswith(SIBLINGS)],
     )
 
 

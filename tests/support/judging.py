@@ -10,7 +10,7 @@ from proxy.config import load_settings
 from proxy.indexes import Judged
 from proxy.indexes.judged import judge_page
 from proxy.model import File, ProjectPage, normalize
-from proxy.policies import PageView, Policy, parse_names
+from proxy.policies import PageView, ParsedPage, Policy, parse_names
 
 NOW = 1_780_000_000.0
 """2026-05-28T20:26:40Z."""
@@ -27,8 +27,14 @@ def judge(
     """A page judged by policies that are named p0, p1 and so on."""
     listed = tuple(File(each, "") if isinstance(each, str) else each for each in files)
     judged = ProjectPage(normalize(project), listed, **page)
-    view = PageView(judged, now, parse_names(judged))
-    return judge_page("main", policies_of(*tables, now=now, exempt=exempt), view)
+    policies = policies_of(*tables, now=now, exempt=exempt)
+    return judge_listed(judged, policies, parse_names(judged), now)
+
+
+def judge_listed(
+    page: ProjectPage, policies: Sequence[Policy], parsed: ParsedPage, now: float = NOW
+) -> Judged:
+    return judge_page("main", policies, PageView(page, now, parsed))
 
 
 def policies_of(

@@ -19,7 +19,7 @@ from tests.support.policies import FakePolicy, GuardedFake
 from tests.support.site import serving
 
 WHEEL, SDIST = "foo-1.0-py3-none-any.whl", "foo-1.0.tar.gz"
-REASON = "foo-1.0.tar.gz is an sdist; see wiki/sdists"
+REASON = "foo: an sdist; see wiki/sdists"
 NO_SDISTS = {"kind": "files", "sdists": False, "reason": "see wiki/sdists"}
 
 
