@@ -29,8 +29,7 @@ ProjectName = NewType("ProjectName", str)
 HASHES_BY_STRENGTH = ("sha512", "sha384", "sha256", "sha224", "blake2b", "sha1", "md5")
 """Hash algorithms that can be checked, strongest first; ``blake2b`` means 32-byte digests."""
 
-BLAKE2B_BYTES = 32
-"""Bytes of a digest that indexes call ``blake2b``."""
+BLAKE2B_BYTES = 32  # of a digest that indexes call ``blake2b``
 
 
 def new_hash(algorithm: str) -> _Hash | hashlib.blake2b:
@@ -60,8 +59,7 @@ class Sha256(
 ):
     """The hashes of a file that has this one only, as most have.
 
-    Two dictionaries for each file would take most of the memory of a page, and of the time to
-    build it.
+    Two dictionaries for each file would take most of the memory and time that a page takes.
     """
 
     sha256: Annotated[str, Meta(min_length=64, max_length=64)]
