@@ -237,10 +237,20 @@ def version_of(filename: str, project: ProjectName) -> str | None:
 def is_plain_filename(filename: str, project: ProjectName) -> bool:
     """Whether ``plain_filename_pattern`` matches; compiles no pattern, for few names."""
     found = _OF_ANY.match(filename)
-    if found is None or len(filename) > MAX_NAME or _UNSAFE.match(project.replace("-", ".")):
+    if found is None or len(filename) > MAX_NAME:
         return False
-    spelled: str = found[1] or found[2]
-    return spelled.lower().replace("_", "-").replace(".", "-") == project
+    return _spelled_out(found[1] or found[2]) == project and not _is_unsafe(project)
+
+
+@lru_cache(maxsize=4096)
+def _spelled_out(name: str) -> str:
+    """The name with dashes and in lower case; the files of a project have few spellings."""
+    return name.lower().replace("_", "-").replace(".", "-")
+
+
+@lru_cache(maxsize=4096)
+def _is_unsafe(project: ProjectName) -> bool:
+    return bool(_UNSAFE.match(project.replace("-", ".")))
 
 
 def plain_filename_pattern(project: ProjectName) -> str:

@@ -32,12 +32,12 @@ Template = tuple[str, str, str, str]
 class AccessLog:
     """An observer that writes lines.
 
-    Answers of the fast path take less time than a log record, so their lines are made from
-    templates and written together, once in each turn of the event loop.
+    Lines are written together, once in each turn of the event loop. Answers of the fast path take
+    less time than a log record, so their lines are made from templates.
     """
 
     def __init__(self, handler: logging.StreamHandler[Any] | None = None) -> None:
-        """``handler``: its format and stream are used for lines that are made from templates."""
+        """``handler``: its format and stream are used; without one, lines are log records."""
         self._handler = handler
         self._lines: list[str] = []
         self._template = lru_cache(LINE_TEMPLATES)(self._make_template)
@@ -45,15 +45,20 @@ class AccessLog:
     def observe(self, event: Event) -> None:
         if not isinstance(event, AnswerServed) or not log.isEnabledFor(logging.INFO):
             return
-        if event.cached and self._handler:
-            self._add_lines(event)
-        else:
+        if self._handler is None:
             for _, milliseconds in event.timings:
                 log.info("request", extra=_extra(_fields(event, event.client, milliseconds)))
-
-    def _add_lines(self, event: AnswerServed) -> None:
+            return
         if not self._lines:
             asyncio.get_running_loop().call_soon(self.flush)
+        if event.cached:
+            self._add_repetitions(event)
+        else:
+            for ended, milliseconds in event.timings:
+                fields = _fields(event, event.client, milliseconds)
+                self._lines.append(f"{self._line(fields, ended)}\n")
+
+    def _add_repetitions(self, event: AnswerServed) -> None:
         head, between, middle, tail = self._template(
             *(event.method, event.path, event.status, event.outcome, event.sent, event.user_agent)
         )
@@ -72,13 +77,18 @@ class AccessLog:
                 self._handler.stream.write("".join(lines))
                 self._handler.flush()
 
-    def _make_template(self, *answer: object) -> Template:
-        """The line that the handler would write, in pieces around what differs by request."""
+    def _line(self, fields: dict[str, object], when: float) -> str:
+        """As the handler would write it; only without what ``logging`` does around that."""
         assert self._handler
-        extra = _extra(_known_fields(_CLIENT, *answer) | {"ms": _MILLISECONDS})
+        extra = _extra(fields)
         record = log.makeRecord(log.name, logging.INFO, "", 0, "request", (), None, extra=extra)
-        record.created = _WHEN
-        head, _, rest = self._handler.format(record).partition(timestamp_text(_WHEN))
+        record.created = when
+        return self._handler.format(record)
+
+    def _make_template(self, *answer: object) -> Template:
+        """A line in pieces around what differs by request."""
+        fields = _known_fields(_CLIENT, *answer) | {"ms": _MILLISECONDS}
+        head, _, rest = self._line(fields, _WHEN).partition(timestamp_text(_WHEN))
         between, _, rest = rest.partition(_CLIENT)
         middle, _, tail = rest.rpartition(str(_MILLISECONDS))
         return head, between, middle, tail + "\n"

@@ -208,14 +208,14 @@ def _with_new_files(unrecorded: _Unrecorded) -> bytes | None:
     seen = unrecorded.seen
     fresh = {
         file.filename: FirstSeenFile(
-            file.address_digest,
+            digest,
             file.uploaded,
             file.size,
             file.metadata,
-            _first_seen(seen, file, unrecorded.now),
+            _first_seen(seen, file, unrecorded.now) if seen else unrecorded.now,
         )
         for file in unrecorded.page.files
-        if file.address_digest != "-" and file.filename not in unrecorded.refused
+        if (digest := file.address_digest) != "-" and file.filename not in unrecorded.refused
     }
     if all(seen.get(name) == file for name, file in fresh.items()):
         return None

@@ -147,7 +147,7 @@ class PageCache:
 
         async def write() -> None:
             await self._writer.wait_delay()
-            packed = await asyncio.to_thread(pack_page, document)  # takes long, needs no lock
+            packed = await run_in_worker(len(document), lambda: pack_page(document))
             await self._stored.put(self._namespace, project, head, packed)
 
         self._writer.write(project, write())
@@ -220,7 +220,8 @@ class PageWriter:
 
     async def wait_delay(self) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), WRITE_DELAY)
+            async with asyncio.timeout(WRITE_DELAY):
+                await self._closing.wait()
 
     async def wait_written(self, project: ProjectName) -> None:
         """Wait until all writes of the project so far have ended."""
