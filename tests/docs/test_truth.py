@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 import pytest
+from pydantic import BaseModel
 
 from proxy.cli import COMMANDS, group
 from proxy.config import (
@@ -22,6 +23,7 @@ from proxy.config import (
     RoutedTable,
     Settings,
 )
+from proxy.config.fact_tables import POLICY_TABLES
 from proxy.events import Outcome
 from tests.docs.documents import PATHS, ROOT, name, prose, steps
 from tests.test_architecture import PACKAGES
@@ -39,7 +41,10 @@ OTHER_TOOLS = {
     "--frozen",
     "--build-arg",
 }
-TABLES = (Settings, KeepTable, LocalTable, MirrorTable, FallthroughTable, RoutedTable, PolicyTable)
+TABLES: tuple[type[BaseModel], ...] = (
+    *(Settings, KeepTable, LocalTable, MirrorTable, FallthroughTable, RoutedTable, PolicyTable),
+    *POLICY_TABLES.values(),
+)
 SETTINGS = {key for table in TABLES for key in table.model_fields}
 
 
