@@ -21,6 +21,7 @@ from proxy.cli.settings import as_toml, in_force
 from proxy.composition import (
     DefaultDirectory,
     IndexTree,
+    addresses,
     cache_folder,
     describe,
     described_addresses,
@@ -118,14 +119,18 @@ async def _probe_all(settings: Settings, tree: IndexTree) -> None:
 
 async def upstreams(settings: Settings, tree: IndexTree) -> AsyncIterator[Attempt]:
     """Test each upstream once, one after the other."""
-    mirrors = {each.name: each.table for each in tree.leaves}
-    for name, table in mirrors.items():
-        if isinstance(table, MirrorTable) and not settings.offline:
-            shown = without_credentials(upstream_url(table))
-            url = shown if shown.endswith("/") else f"{shown}/"
-            async with open_upstream(name, table, settings.of_index(table)) as transport:
-                problem = await probe(transport, url)
-            yield Attempt(f"{'' if name == 'upstream' else 'upstream '}{name} {shown}", problem)
+    tables = [
+        (leaf.name, table)
+        for leaf in tree.leaves
+        if isinstance(leaf.table, MirrorTable) and not settings.offline
+        for table in addresses(leaf.table)
+    ]
+    for name, table in tables:
+        shown = without_credentials(upstream_url(table))
+        url = shown if shown.endswith("/") else f"{shown}/"
+        async with open_upstream(name, table, settings.of_index(table)) as transport:
+            problem = await probe(transport, url)
+        yield Attempt(f"{'' if name == 'upstream' else 'upstream '}{name} {shown}", problem)
 
 
 async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attempt]:

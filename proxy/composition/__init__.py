@@ -10,6 +10,7 @@ from proxy.composition.description import describe, described_addresses
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import (
+    addresses,
     mirrored,
     open_upstream,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "IndexNode",
     "IndexTree",
     "Proxy",
+    "addresses",
     "cache_folder",
     "describe",
     "described_addresses",

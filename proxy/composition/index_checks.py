@@ -52,9 +52,11 @@ def _directory_problems(
 def _address_problems(
     name: str, table: MirrorTable, *, short: bool
 ) -> Iterator[ConfigurationError]:
-    url = upstream_url(table)
-    if url.query or url.fragment:
-        key = "upstream" if short else f"indexes.{name}"
+    keys = ["upstream" if short else f"indexes.{name}", f"indexes.{name}.mirrors"]
+    for number, url in enumerate([upstream_url(table), *table.mirrors]):
+        if not (url.query or url.fragment):
+            continue
+        key = keys[min(number, 1)]
         problem = f"{without_credentials(url)} holds more than scheme, host and path"
         yield ConfigurationError(key, problem, "leave the rest out")
 

@@ -10,13 +10,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import getproxies
 
 from proxy.composition.cache import Cache
 from proxy.composition.index_checks import upstream_url
 from proxy.composition.index_tree import resolve_tree
 from proxy.config import MirrorTable, Settings, UpstreamSettings
-from proxy.events import Observer
+from proxy.events import Observer, UpstreamFailed
 from proxy.indexes import (
     DigestHistory,
     FileDownloads,
@@ -28,6 +29,7 @@ from proxy.indexes import (
     MirrorSiblings,
     MirrorStorage,
     OfflinePages,
+    OtherAddresses,
     PageCache,
     PageSource,
     RemovedFiles,
@@ -36,6 +38,7 @@ from proxy.storage import CachedFiles
 from proxy.upstream import (
     Credentials,
     InFlight,
+    Mirrors,
     Remote,
     Timeouts,
     Transport,
@@ -65,21 +68,49 @@ async def open_mirror(
     storage = mirror_storage(cache, fingerprint(url, credentials))
     options = mirror_options(table, settings)
     async with AsyncExitStack() as stack:
-        remote = None
+        remote: Remote | Mirrors | None = None
         if not settings.offline:
-            remote = Remote(
-                name,
-                url,
-                await stack.enter_async_context(
-                    open_upstream(name, table, settings, traffic, clock)
-                ),
-                missing_statuses=frozenset(table.missing_statuses),
-                page_limit=int(settings.max_page_size),
-                clock=clock,
-            )
+            remotes = [
+                await stack.enter_async_context(_open_remote(name, each, settings, traffic, clock))
+                for each in addresses(table)
+            ]
+            remote = remotes[0]
+            if table.mirrors:
+                remote = Mirrors(
+                    remotes,
+                    patience=settings.soft_deadline,
+                    blamed=lambda project, why: events(UpstreamFailed(name, project, why)),
+                    clock=clock,
+                )
         grace = settings.shutdown_grace
         yield await stack.enter_async_context(
             _assembled(name, remote, storage, options, events, clock, grace)
+        )
+
+
+def addresses(table: MirrorTable) -> list[MirrorTable]:
+    """A table for each address of the content; only the first has the credentials."""
+    bare: dict[str, Any] = {"username": None, "password": None, "mirrors": []}
+    others = [table.model_copy(update={**bare, "url": url}) for url in table.mirrors]
+    return [table, *others]
+
+
+@asynccontextmanager
+async def _open_remote(
+    name: str,
+    table: MirrorTable,
+    settings: Settings,
+    traffic: InFlight | None,
+    clock: Callable[[], float],
+) -> AsyncIterator[Remote]:
+    async with open_upstream(name, table, settings, traffic, clock) as transport:
+        yield Remote(
+            name,
+            address(table, settings)[0],
+            transport,
+            missing_statuses=frozenset(table.missing_statuses),
+            page_limit=int(settings.max_page_size),
+            clock=clock,
         )
 
 
@@ -131,6 +162,7 @@ def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
     inherited = (getattr(settings, name) for name in UpstreamSettings.model_fields)
     return (
         *address(table, settings),
+        table.mirrors,
         table.file_hosts,
         table.missing_statuses,
         table.trust_dates,
@@ -141,7 +173,7 @@ def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
 @asynccontextmanager
 async def _assembled(
     name: str,
-    remote: Remote | None,
+    remote: Remote | Mirrors | None,
     storage: MirrorStorage,
     options: MirrorOptions,
     events: Observer,
@@ -177,7 +209,8 @@ async def _assembled(
         else OfflinePages(memory, storage, options, clock)
     )
     downloads = FileDownloads(name, storage, options, events, pages.recheck, clock)
-    files = MirrorFiles(remote, storage, downloads, pages.renewed, clock)
+    others = OtherAddresses(name, remote) if isinstance(remote, Mirrors) else None
+    files = MirrorFiles(remote, storage, downloads, pages.renewed, clock, others)
     siblings = MirrorSiblings(name, remote, files, storage, clock)
     refuses = options.refuse_removed_files
     mirror = Mirror(name, pages, memory, files, siblings, events, clock, refuses_vanished=refuses)

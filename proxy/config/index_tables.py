@@ -36,6 +36,8 @@ class MirrorTable(UpstreamSettings, IndexTableBase):
 
     kind: Literal["mirror"]
     url: HttpUrl | None = None
+    mirrors: list[HttpUrl] = []
+    """Further addresses of the same content."""
     username: str | None = None
     password: SecretStr | None = None
     file_hosts: list[str] = []

@@ -19,6 +19,7 @@ from proxy.indexes.mirror.mirror import (
     PageSource,
 )
 from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
+from proxy.indexes.mirror.other_addresses import OtherAddresses
 from proxy.indexes.mirror.page_cache import PageCache
 from proxy.indexes.mirror.page_reading import PageReader
 from proxy.indexes.mirror.pages import (
@@ -49,6 +50,7 @@ __all__ = [
     "MirrorSiblings",
     "MirrorStorage",
     "OfflinePages",
+    "OtherAddresses",
     "PageCache",
     "PageFiles",
     "PageReader",

@@ -25,6 +25,7 @@ from proxy.upstream.headers import (
     delta_seconds,
     directives,
 )
+from proxy.upstream.mirrors import Mirrors
 from proxy.upstream.posting import Poster
 from proxy.upstream.remote import (
     NotModified,
@@ -33,6 +34,7 @@ from proxy.upstream.remote import (
     Validators,
     fingerprint,
 )
+from proxy.upstream.remote_index import RemoteIndex
 from proxy.upstream.spool import Spool
 from proxy.upstream.transport import (
     InFlight,
@@ -50,9 +52,11 @@ __all__ = [
     "Downloads",
     "Expected",
     "InFlight",
+    "Mirrors",
     "NotModified",
     "Poster",
     "Remote",
+    "RemoteIndex",
     "Spool",
     "Timeouts",
     "Transport",

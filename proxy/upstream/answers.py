@@ -14,6 +14,10 @@ class Validators(msgspec.Struct, frozen=True):
 
     etag: str | None = None
     last_modified: str | None = None
+    serial: int | None = None
+    """Of the stored page; not sent."""
+    url: str = ""
+    """The address that sent them; other addresses of the same content have other values."""
 
     @property
     def conditions(self) -> dict[str, str]:

@@ -105,6 +105,15 @@ class Download(Blob):
             self._safe = self._shown - len(data)
             self._notify()
 
+    async def start_over(self) -> bool:
+        """Forget all bytes, which are wrong, unless a reader has some of them already."""
+        if self.buffer.window or any(reader.has_some for reader in self._readers):
+            return False
+        await self.buffer.restart()
+        self._total, self._answered, self._shown, self._safe = self.expected.size, False, 0, 0
+        self._notify()
+        return True
+
     def finish(self, spool: Spool) -> None:
         """All bytes are in ``spool``, continued by the window if there is one, and are right."""
         self.buffer.spool = spool
@@ -210,6 +219,8 @@ class _Reader:
         self._stop = stop
         self.at = start
         """Offset of the next byte."""
+        self.has_some = False
+        """It has taken bytes."""
         self.has_all = False
         """It has all bytes of its range, and waits only for the digest check."""
         self.dropped = False
@@ -219,6 +230,7 @@ class _Reader:
         """As ``Blob``."""
         with self._download._read_by(self):
             while piece := await self._next():
+                self.has_some = True
                 yield piece
                 if self._download.verified and self.at >= self._download._reach(self._stop):
                     return
@@ -233,9 +245,11 @@ class _Reader:
                     if fd < 0:
                         # A descriptor of this reader: a download that fails closes its own.
                         fd = os.dup(self._download.buffer.spool.fd)
+                    self.has_some = True
                     yield Span(fd, self.at, end, lasting=True)
                     self._move_to(end)
                 while piece := await self._next():
+                    self.has_some = True
                     yield piece
             finally:
                 if fd >= 0:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from proxy.errors import ProxyError, UpstreamError, reason
+from proxy.errors import DigestMismatch, ProxyError, UpstreamError, reason
 from proxy.runtime import in_thread
 from proxy.storage import BlobStore, Room, no_limit
 from proxy.upstream.answers import Body, Fetch
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 Done = Callable[[str, int], Awaitable[None]]
 """Called with the sha256 and the size in bytes of a file that is in the store now."""
+
+Distrust = Callable[[DigestMismatch], bool]
 
 
 class Downloads:
@@ -62,13 +64,24 @@ class Downloads:
         download = self._current.get(key)
         return download if download is not None and download.joinable else None
 
-    def start(self, key: str, expected: Expected, fetch: Fetch, done: Done) -> Download:
-        """The running download of that key, or a new one."""
+    def start(
+        self,
+        key: str,
+        expected: Expected,
+        fetch: Fetch,
+        done: Done,
+        distrust: Distrust = lambda error: False,
+    ) -> Download:
+        """The running download of that key, or a new one.
+
+        ``distrust`` is called with the error about wrong bytes, and says whether another fetch
+        may bring the right ones: it is tried if no reader has a byte yet.
+        """
         if running := self.join(key):
             return running
         buffer = Buffer(Spool(self._folder), memory=self._memory)
         download = self._current[key] = Download(expected, buffer, patience=self._patience)
-        task = asyncio.create_task(self._run(download, fetch, done))
+        task = asyncio.create_task(self._run(download, fetch, done, distrust))
         self._tasks[task] = download
         task.add_done_callback(lambda ended: self._ended(key, download, ended))
         return download
@@ -90,9 +103,9 @@ class Downloads:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
 
-    async def _run(self, download: Download, fetch: Fetch, done: Done) -> None:
+    async def _run(self, download: Download, fetch: Fetch, done: Done, distrust: Distrust) -> None:
         try:
-            sha256 = await Receiver(download, fetch, self._folder).receive(self._pauses)
+            sha256 = await self._received(download, fetch, distrust)
             await asyncio.sleep(0)  # readers that wait for the last bytes come first
             await self._store_file(download, sha256, done)
         except ProxyError as error:
@@ -104,6 +117,14 @@ class Downloads:
             raise
         finally:
             download.buffer.spool.remove()
+
+    async def _received(self, download: Download, fetch: Fetch, distrust: Distrust) -> str:
+        while True:
+            try:
+                return await Receiver(download, fetch, self._folder).receive(self._pauses)
+            except DigestMismatch as error:
+                if not distrust(error) or not await download.start_over():
+                    raise
 
     async def _store_file(self, download: Download, sha256: str, done: Done) -> None:
         """Readers do not wait for this, and lose nothing if it fails."""

@@ -263,3 +263,35 @@ async def test_a_denied_project_ends_with_the_reason(
                 assert response.reason
                 assert response.reason.startswith("Refused by rule main: torch: see wiki")
     assert shop.world.count("torch") == 0
+
+
+@pytest.mark.parametrize("trouble", ["dead", "slow", "lying"])
+async def test_an_install_succeeds_while_one_address_of_the_content_is(
+    tmp_path: Path,
+    upstream: Upstream,
+    other: Upstream,
+    chain: dict[str, str],
+    place: MakePlace,
+    tool: str,
+    trouble: str,
+) -> None:
+    for wheel in (tmp_path / "dist").iterdir():
+        other.add(wheel)
+    faults = {"dead": Fault(reset=True), "slow": Fault(hang=True), "lying": Fault(corrupt=True)}
+    upstream.fault("/files/" if trouble == "lying" else "", faults[trouble])
+    config = write_settings(
+        tmp_path,
+        f"""
+        soft_deadline = 0.2
+        read_timeout = 5
+        [indexes.main]
+        kind = "mirror"
+        url = "{upstream.url}"
+        mirrors = ["{other.url}"]
+        """,
+    )
+    async with running(tmp_path, "--config", config) as server:
+        here = place()
+        (await here.install(tool, server.index, "aaa")).succeeded()
+        assert here.installed() == chain
+    assert other.count("/files/")

@@ -15,9 +15,10 @@ from proxy.events import Outcome
 from proxy.indexes.mirror.lazy_download import FileDownloads, LazyDownload
 from proxy.indexes.mirror.links import Link, Renew
 from proxy.indexes.mirror.options import MirrorStorage
+from proxy.indexes.mirror.other_addresses import OtherAddresses
 from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage
 from proxy.storage import NO_LONGER_LISTED
-from proxy.upstream import Remote
+from proxy.upstream import RemoteIndex
 
 log = logging.getLogger(__name__)
 
@@ -37,18 +38,20 @@ class MirrorFiles:
 
     def __init__(
         self,
-        remote: Remote | None,
+        remote: RemoteIndex | None,
         storage: MirrorStorage,
         downloads: FileDownloads,
         renew: Renew,
         clock: Callable[[], float] = time.time,
+        others: OtherAddresses | None = None,
     ) -> None:
-        """``remote`` is None offline. ``renew`` as in ``Link``."""
+        """``remote`` is None offline. ``renew`` and ``others`` as in ``Link``."""
         self._remote = remote
         self._storage = storage
         self.downloads = downloads
         self._renew = renew
         self._clock = clock
+        self._others = others
 
     async def stored(self, project: ProjectName, file: File, digest: str) -> Blob | None:
         """The stored file of this address, unless it may be outdated."""
@@ -119,7 +122,9 @@ class MirrorFiles:
             raise NoSuchFile(project, file.filename, "not in the offline cache")
         if not file.url:
             raise NoSuchFile(project, file.filename, NO_LONGER_LISTED)
-        return Link(self._remote, self._renew, project, file, digest, asked, self._clock)
+        return Link(
+            self._remote, self._renew, project, file, digest, asked, self._clock, self._others
+        )
 
     async def close(self, grace: float) -> None:
         """Running downloads get ``grace`` seconds to finish."""

@@ -52,7 +52,8 @@ class FileDownloads:
         async def record(sha256: str, size: int) -> None:
             await self.record(link.project, file, link.digest, sha256, size)
 
-        return self._downloads.start(key, expected, link.open, record), Outcome.MISS
+        started = self._downloads.start(key, expected, link.open, record, link.distrust)
+        return started, Outcome.MISS
 
     async def wait_stored(self, link: Link) -> None:
         """Wait until a running download of the file is stored, or cannot be."""

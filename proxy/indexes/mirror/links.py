@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
-from proxy.errors import GoneUpstream, NoSuchProject, UpstreamError, UpstreamRefused
+from proxy.errors import DigestMismatch, GoneUpstream, NoSuchProject, UpstreamError, UpstreamRefused
 from proxy.events import Outcome
+from proxy.indexes.mirror.other_addresses import OtherAddresses
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.upstream import Body, Remote
+from proxy.upstream import Body, RemoteIndex
 
 T = TypeVar("T")
 
@@ -27,15 +28,18 @@ class Link:
 
     def __init__(
         self,
-        remote: Remote,
+        remote: RemoteIndex,
         renew: Renew,
         project: ProjectName,
         file: File,
         digest: str,
         asked: float,
         clock: Callable[[], float] = time.time,
+        others: OtherAddresses | None = None,
     ) -> None:
-        """``digest``: that of the distribution. ``asked``: Unix time in seconds of the request."""
+        """``digest``: that of the distribution. ``asked``: Unix time in seconds of the request.
+        ``others``: where the same bytes are too.
+        """
         self.project = project
         self.file = file
         self.digest = digest
@@ -45,7 +49,9 @@ class Link:
         self._renew = renew
         self._asked = asked
         self._clock = clock
+        self._others = others
         self._url = file.url
+        self._wrong: set[str] = set()
 
     async def size(self) -> int | None:
         """As ``Remote.size``; raises ``NoSuchFile`` if the new page does not list the file."""
@@ -67,14 +73,41 @@ class Link:
 
     async def _use(self, ask: Callable[[str], Awaitable[T]]) -> T:
         asked, self._asked = self._asked, self._clock()  # a later use resumes a download
+        if self._others and self._others.is_distrusted(self.project, self._url):
+            with suppress(UpstreamError):
+                return await self._elsewhere(ask, UpstreamError(self._remote.name, "no address"))
         try:
             return await ask(self._url)
-        except (GoneUpstream, UpstreamRefused):
+        except (GoneUpstream, UpstreamRefused) as error:
             newer = await self._newer(asked)
             if newer in ("", self._url):
-                raise
+                return await self._elsewhere(ask, error)
+        except UpstreamError as error:
+            return await self._elsewhere(ask, error)
         self._url = newer
         return await ask(newer)
+
+    async def _elsewhere(
+        self, ask: Callable[[str], Awaitable[T]], error: GoneUpstream | UpstreamError
+    ) -> T:
+        """The answer of another address, where there are some. Raises ``error`` if none has one."""
+        if self._others:
+            async for url in self._others.urls(self.project, self.file, self.digest):
+                if url in self._wrong:
+                    continue
+                with suppress(GoneUpstream, UpstreamError):
+                    answer = await ask(url)
+                    self._url = url
+                    return answer
+        raise error
+
+    def distrust(self, error: DigestMismatch) -> bool:
+        """The bytes were wrong. Whether another address may have the right ones."""
+        if self._others is None or self._url in self._wrong:
+            return False
+        self._wrong.add(self._url)
+        self._others.distrust(self.project, self._url, error.reason)
+        return True
 
     async def _newer(self, asked: float) -> str:
         """The link on a page that is not older than the request; empty if there is none."""

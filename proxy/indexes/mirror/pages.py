@@ -19,7 +19,7 @@ from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.refresh import Answer, Refresh
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
-from proxy.upstream import Remote
+from proxy.upstream import RemoteIndex
 
 UPSTREAM_PAUSE = 5.0
 """Seconds in which a failing or slow upstream is not asked again for a page, if a stale one can
@@ -39,7 +39,7 @@ class MirrorPages:
     def __init__(
         self,
         name: str,
-        remote: Remote,
+        remote: RemoteIndex,
         memory: PageCache,
         events: Observer,
         options: MirrorOptions,

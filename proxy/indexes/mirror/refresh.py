@@ -19,7 +19,7 @@ from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import sha256_in_background
 from proxy.storage import StoredPage
-from proxy.upstream import NotModified, Remote, UpstreamDocument, Validators
+from proxy.upstream import NotModified, RemoteIndex, UpstreamDocument, Validators
 
 Answer = tuple[ProjectPage, Outcome]
 
@@ -39,7 +39,7 @@ class Refresh:
     def __init__(
         self,
         name: str,
-        remote: Remote,
+        remote: RemoteIndex,
         memory: PageCache,
         options: MirrorOptions,
         clock: Callable[[], float] = time.time,
@@ -60,7 +60,8 @@ class Refresh:
         """
         validators = None
         if known and not whole:
-            validators = Validators(known.head.etag, known.head.last_modified)
+            head = known.head
+            validators = Validators(head.etag, head.last_modified, head.serial, head.url)
         try:
             answer = await self._remote.page(project, validators)
         except NoSuchProject:

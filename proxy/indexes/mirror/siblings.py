@@ -18,7 +18,7 @@ from proxy.indexes.mirror.options import MirrorStorage
 from proxy.model import Artifact, File, ProjectName
 from proxy.runtime import SingleFlight
 from proxy.storage import BytesBlob, Key, RecordKind, as_local_file
-from proxy.upstream import DigestCheck, Expected, Remote
+from proxy.upstream import DigestCheck, Expected, RemoteIndex
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class MirrorSiblings:
     def __init__(
         self,
         name: str,
-        remote: Remote | None,
+        remote: RemoteIndex | None,
         files: MirrorFiles,
         storage: MirrorStorage,
         clock: Callable[[], float] = time.time,
