@@ -39,7 +39,7 @@ PACKAGES: dict[str, set[str]] = {
     # Bytes in motion know where bytes are stored, but decide nothing about them.
     "upstream": {"errors", "model", "runtime", "storage"},
     # Settings are checked values; patterns and platforms are checked by the packages that own them.
-    "config": {"errors", "runtime", "advisories", "distributions", "policies"},
+    "config": {"errors", "model", "runtime", "advisories", "distributions", "policies"},
     # Facts of single files: read from files, asked of others, kept in records.
     "facts": VOCABULARY | {"runtime", "storage", "distributions", "policies"},
     # The heart: no HTTP server, no settings, no command line.
@@ -89,7 +89,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "diskcache": ("storage",),
     "sqlite3": ("storage",),
     # Values from outside are checked where they come in, and are plain after that.
-    "pydantic": ("config", "composition", "warm", "cli"),
+    "pydantic": ("config", "facts", "composition", "warm", "cli"),
     "click": ("cli",),
     "jinja2": ("web", "export"),
     "prometheus_client": ("web",),
@@ -97,6 +97,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "cryptography": ("bundle",),
     # Conditions in CEL; importing it takes 0.4 seconds.
     "cel": ("policies",),
+    # Attestations; in a process of its own.
+    "pypi_attestations": ("facts",),
+    "sigstore": ("facts",),
     # Its licence is LGPL: optional, and used in one place.
     "cvss": ("advisories",),
     "inotify_simple": ("indexes",),
@@ -108,6 +111,8 @@ SLOW = (
     "bs4",
     "cel",
     "cvss",
+    "pypi_attestations",
+    "sigstore",
     "pypi_simple",
     "cryptography",
     "uvloop",

@@ -66,7 +66,7 @@ def uncommented(tables: str) -> dict[str, Any]:
 DEFAULTS_SHOWN = (
     *("mode", "batch", "unknown", "locked", "sdists", "prereleases", "legacy"),
     *("security_fixes", "fix_severity", "fix_sources", "fix_loose", "severity", "only_if_fixed"),
-    *("scope", "on_failure"),
+    *("scope", "on_failure", "require"),
 )
 
 

@@ -10,7 +10,7 @@ from proxy.advisories import Advisory, AdvisoryRefresher
 from proxy.composition.policies import Epoch, Knowledge
 from proxy.config import HookTable, Settings
 from proxy.events import Observer
-from proxy.facts import DecisionFacts, LicenceFacts
+from proxy.facts import AttestationVerifier, DecisionFacts, LicenceFacts, ProvenanceFacts
 from proxy.model import ProjectName
 from proxy.policies import IsLocal, ParsedPages
 from proxy.storage import Records
@@ -35,6 +35,14 @@ def open_knowledge(
 
     licences = LicenceFacts(records, epoch.grow)
     stack.push_async_callback(licences.close)
+    provenance = ProvenanceFacts(
+        AttestationVerifier(settings.provenance_root),
+        records,
+        epoch.grow,
+        timeout=settings.page_timeout,
+        clock=clock,
+    )
+    stack.push_async_callback(provenance.close)
     decisions = _Decisions(settings, records, epoch, events, stack, clock)
     return Knowledge(
         epoch,
@@ -43,6 +51,7 @@ def open_knowledge(
         is_local=is_local,
         licences=licences,
         decisions=decisions.of,
+        provenance=provenance,
         parsed_pages=parsed_pages,
     )
 

@@ -24,14 +24,15 @@ from proxy.config import (
     LicenceTable,
     MalwareTable,
     PolicyTable,
+    ProvenanceTable,
     Settings,
     StatusTable,
     age_seconds,
 )
 from proxy.events import Observer, PageChanged
-from proxy.facts import DecisionFacts, LicenceFacts
+from proxy.facts import DecisionFacts, LicenceFacts, ProvenanceFacts
 from proxy.indexes import Guarded, Index
-from proxy.model import ProjectName
+from proxy.model import ProjectName, normalize
 from proxy.policies import (
     About,
     Allow,
@@ -53,6 +54,7 @@ from proxy.policies import (
     Malware,
     ParsedPages,
     Policy,
+    Provenance,
     Rule,
     Status,
     matcher,
@@ -88,6 +90,7 @@ class Knowledge:
     is_local: IsLocal = lambda index: False
     licences: LicenceFacts | None = None
     decisions: Callable[[HookTable], DecisionFacts] | None = None
+    provenance: ProvenanceFacts | None = None
     parsed_pages: ParsedPages = field(default_factory=ParsedPages)
 
 
@@ -186,6 +189,19 @@ def _hook(table: HookTable, knowledge: Knowledge) -> Rule:
     return rule
 
 
+def _provenance(table: ProvenanceTable, knowledge: Knowledge) -> Rule:
+    facts = knowledge.provenance
+    if facts and table.require == "unchanged":
+        facts.compares = True
+    return Provenance(
+        facts.proof_of if facts else lambda project, file: None,
+        facts,
+        require=table.require,
+        pinned={normalize(project): publishers for project, publishers in table.pinned.items()},
+        refuses_unknown=table.unknown == "refuse",
+    )
+
+
 RULES: Mapping[str, BuildRule] = {
     "deny": _deny,
     "allow": _allow,
@@ -197,6 +213,7 @@ RULES: Mapping[str, BuildRule] = {
     "expression": _expression,
     "licence": _licence,
     "hook": _hook,
+    "provenance": _provenance,
 }
 """By the kind of the table."""
 

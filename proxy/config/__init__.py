@@ -11,6 +11,7 @@ from proxy.config.fact_tables import (
     KnownFaultsTable,
     LicenceTable,
     MalwareTable,
+    ProvenanceTable,
 )
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
@@ -51,6 +52,7 @@ __all__ = [
     "MirrorTable",
     "PageTarget",
     "PolicyTable",
+    "ProvenanceTable",
     "RoutedTable",
     "RuleTable",
     "Settings",

@@ -17,6 +17,7 @@ from proxy.config.policy_tables import (
     StatusTable,
 )
 from proxy.config.values import DAY, HOUR, PositiveSeconds, Table
+from proxy.model import normalize
 from proxy.policies import Condition, Look, parse_licence
 
 _URL = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
@@ -103,6 +104,25 @@ class HookTable(PolicyTable):
     unknown: OrUnknown = "allow"
 
 
+class ProvenanceTable(PolicyTable):
+    """Refuses files without attestations, or with those of another publisher."""
+
+    kind: Literal["provenance"]
+    require: Literal["any", "unchanged", "pinned"] = "any"
+    pinned: dict[str, list[str]] = {}
+    unknown: OrUnknown = "refuse"
+
+    @field_validator("pinned")
+    @classmethod
+    def _check_pinned(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        return {str(normalize(project)): publishers for project, publishers in value.items()}
+
+    @property
+    def look(self) -> Look:
+        """Files that lack something are hidden; a changed publisher is shown to people."""
+        return self.show or ("hide" if self.require == "any" else "yank")
+
+
 POLICY_TABLES: dict[str, type[PolicyTable]] = {
     "deny": DenyTable,
     "allow": AllowTable,
@@ -114,6 +134,7 @@ POLICY_TABLES: dict[str, type[PolicyTable]] = {
     "expression": ExpressionTable,
     "licence": LicenceTable,
     "hook": HookTable,
+    "provenance": ProvenanceTable,
 }
 """All kinds."""
 AnyPolicyTable = Annotated[
@@ -126,6 +147,7 @@ AnyPolicyTable = Annotated[
     | KnownFaultsTable
     | ExpressionTable
     | LicenceTable
-    | HookTable,
+    | HookTable
+    | ProvenanceTable,
     Field(discriminator="kind"),
 ]

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from importlib.util import find_spec
 
 from proxy.advisories import can_compute
-from proxy.config.fact_tables import ExpressionTable, KnownFaultsTable, MalwareTable
+from proxy.config.fact_tables import (
+    ExpressionTable,
+    KnownFaultsTable,
+    MalwareTable,
+    ProvenanceTable,
+)
 from proxy.config.policy_tables import POLICY_NAME, CooldownTable, ExemptTable, PolicyTable
 from proxy.config.settings import SHORT_COOLDOWN, Settings
 from proxy.errors import ConfigurationError, how_to_add
@@ -49,6 +55,9 @@ def _facts_missing(settings: Settings) -> Iterator[ConfigurationError]:
         if scores and not can_compute():
             problem = "its severities are computed by a library that is missing"
             yield ConfigurationError(key, problem, how_to_add("advisories"))
+        if isinstance(table, ProvenanceTable) and find_spec("pypi_attestations") is None:
+            problem = "attestations are verified by a library that is missing"
+            yield ConfigurationError(key, problem, how_to_add("provenance"))
 
 
 def _needs_advisories(table: PolicyTable) -> bool:

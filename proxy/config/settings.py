@@ -77,6 +77,7 @@ class Settings(BaseModel):
     policies: dict[str, AnyPolicyTable] = {}
     exempt: list[ExemptTable] = []
     advisories: AdvisoriesTable | None = None
+    provenance_root: UserPath | None = None
     help: str = ""
 
     # The cache

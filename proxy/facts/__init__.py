@@ -2,6 +2,7 @@
 
 from proxy.facts.decisions import DecisionFacts
 from proxy.facts.licences import LicenceFacts
+from proxy.facts.provenance import AttestationVerifier, ProvenanceFacts
 from proxy.facts.store import StoredFacts
 
-__all__ = ["DecisionFacts", "LicenceFacts", "StoredFacts"]
+__all__ = ["AttestationVerifier", "DecisionFacts", "LicenceFacts", "ProvenanceFacts", "StoredFacts"]

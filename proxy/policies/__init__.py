@@ -18,10 +18,12 @@ from proxy.policies.parsed_page import (
     parse_version,
 )
 from proxy.policies.project_patterns import EXPRESSION, captured_names, project_pattern
+from proxy.policies.provenance import COMPARED, Proof, Provenance, by_upload
 from proxy.policies.security_fixes import CooldownWithFixes, FixCriteria, fixes
 from proxy.policies.times import AsOf, Cooldown
 
 __all__ = [
+    "COMPARED",
     "EXPRESSION",
     "About",
     "Allow",
@@ -52,12 +54,15 @@ __all__ = [
     "ParsedPage",
     "ParsedPages",
     "Policy",
+    "Proof",
+    "Provenance",
     "Release",
     "Reserved",
     "Rule",
     "Status",
     "Verdict",
     "Withheld",
+    "by_upload",
     "captured_names",
     "fixes",
     "matcher",

@@ -39,6 +39,8 @@ class RecordKind(Enum):
     """Files of a keep table after its last run."""
     DECISIONS = ("decisions", ("project",))
     """Decisions of services outside, by the digests of the files."""
+    PROOFS = ("proofs", ("project",))
+    """What came of verifying attestations, by the digests of the files."""
     LICENCES = ("licences", ("project",))
     """Licences of files, by the digests of the files."""
     LOCAL_FILES = ("local", ("owner",))

@@ -1,0 +1,142 @@
+"""Rule ``provenance``: files need attestations (PEP 740), perhaps of the publisher of before.
+
+A publisher is known by the numbers in its certificate: a repository that was deleted and
+registered by somebody else has the same name and other numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from proxy.model import File, ProjectName
+from proxy.policies.base import Facts, PageView
+from proxy.policies.configured import Finding, Rule
+from proxy.policies.parsed_page import Release
+
+COMPARED = 3
+"""Releases before a release that tell whether attestations are usual."""
+
+Require = Literal["any", "unchanged", "pinned"]
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """What came of verifying the attestations of one file."""
+
+    state: Literal["valid", "invalid", "unknown"]
+    """``unknown``: they cannot be had, or are of a kind or log that is not known."""
+    reason: str = ""
+    """Why they are not valid."""
+    publisher: str = ""
+    """For people and settings, such as ``github:psf/requests:release.yml``."""
+    identity: str = ""
+    """Equal for the same publisher under another name."""
+    until: float | None = None
+    """Unix time in seconds at which it is verified again; None: it stays true."""
+
+
+ProofOf = Callable[[ProjectName, File], Proof | None]
+"""None: the attestations have not been verified."""
+
+
+class Provenance(Rule):
+    """Refuses files by their attestations. A file whose attestations nobody has verified passes on
+    the page; a request for the file has them verified first."""
+
+    is_changing = True
+
+    def __init__(
+        self,
+        proof_of: ProofOf,
+        facts: Facts | None,
+        *,
+        require: Require,
+        pinned: Mapping[ProjectName, Collection[str]],
+        refuses_unknown: bool,
+    ) -> None:
+        """``pinned``: the publishers that a project may have."""
+        self._proof_of = proof_of
+        self.facts = facts
+        self._require = require
+        self._pinned = pinned
+        self._refuses_unknown = refuses_unknown
+
+    def judge(self, view: PageView) -> Iterator[Finding]:
+        allowed = self._pinned.get(view.page.project)
+        if self._require == "pinned" and allowed is None:
+            return
+        if self._require == "unchanged" and allowed is None:
+            yield from self._judge_changes(view)
+            return
+        for position, file in enumerate(view.page.files):
+            why = self._refusal(view, position)
+            proof = self._proof(view, file)
+            is_valid = proof is not None and proof.state == "valid"
+            if proof and is_valid and allowed is not None and proof.publisher not in allowed:
+                why = f"it is published by {proof.publisher}, which is not pinned"
+            yield from _finding(view, position, why, proof)
+
+    def _judge_changes(self, view: PageView) -> Iterator[Finding]:
+        """Each release against those that were uploaded before it and passed."""
+        trusted: Proof | None = None
+        earlier: list[bool] = []
+        for release in by_upload(view):
+            files = [view.page.files[position] for position in release.positions]
+            has_any = any(file.provenance for file in files)
+            is_usual = len(earlier) >= COMPARED and all(earlier[-COMPARED:])
+            valid: list[Proof] = []
+            for position, file in zip(release.positions, files, strict=True):
+                proof = self._proof(view, file)
+                why = ""
+                if file.provenance:
+                    why = self._refusal(view, position)
+                elif has_any:
+                    why = "it has no attestations, and other files of the release do"
+                elif is_usual:
+                    why = f"it has no attestations, and the {COMPARED} releases before it do"
+                if not why and proof and proof.state == "valid":
+                    if trusted and proof.identity != trusted.identity:
+                        why = f"the publisher changed from {trusted.publisher} to {proof.publisher}"
+                    else:
+                        valid.append(proof)
+                yield from _finding(view, position, why, proof)
+            trusted = valid[-1] if valid else trusted
+            earlier.append(has_any)
+
+    def _proof(self, view: PageView, file: File) -> Proof | None:
+        return self._proof_of(view.page.project, file) if file.provenance else None
+
+    def _refusal(self, view: PageView, position: int) -> str:
+        """Why a file is refused whoever publishes it; empty if it is not."""
+        file = view.page.files[position]
+        if not file.provenance:
+            return "it has no attestations"
+        proof = self._proof(view, file)
+        if proof is None or proof.state == "valid":
+            return ""
+        if proof.state == "invalid":
+            return f"its attestations are not valid: {proof.reason}"
+        return (
+            f"its attestations cannot be verified: {proof.reason}" if self._refuses_unknown else ""
+        )
+
+
+def by_upload(view: PageView) -> Sequence[Release]:
+    """Releases in the order of their uploads: back-ports of old versions come late."""
+    files = view.page.files
+
+    def first(release: Release) -> str:
+        return min(files[position].uploaded or "" for position in release.positions)
+
+    return sorted(view.parsed.releases, key=first)
+
+
+def _finding(view: PageView, position: int, why: str, proof: Proof | None) -> Iterator[Finding]:
+    until = proof.until if proof else None
+    if until is not None and until <= view.now:
+        until = view.now + 60.0  # until a request has it verified again
+    if why or until is not None:
+        reason = f"{view.page.files[position].filename}: {why}"
+        yield Finding((position,), reason, until, refuses=bool(why))
