@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from tests.support.clock import Clock
+from tests.support.running import PATH
 
 
 def _only_loopback(event: str, args: tuple[Any, ...]) -> None:
@@ -30,6 +31,7 @@ sys.addaudithook(_only_loopback)
 # A shell starts what runs behind it with Ctrl-C ignored, and so would be what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 socket.setdefaulttimeout(60)
+os.environ["PATH"] = PATH
 # No deadline: the time of an example says more of the machine's load than of the code.
 hypothesis.settings.register_profile("default", deadline=None, max_examples=30)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)

@@ -13,6 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
+PATH = os.pathsep.join(
+    (str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/local/bin")
+    + ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+)
+"""The running Python and the system's programs: other Pythons of a developer's machine are left
+out, as uv starts each of them whenever it resolves for another version than the running one."""
 OURS = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 LIMIT = 60.0
 """Seconds in which everything here has to end."""
@@ -33,8 +39,7 @@ class Done(NamedTuple):
 def environment(home: Path, **more: str) -> dict[str, str]:
     """As of a new user on a machine without settings."""
     home.mkdir(parents=True, exist_ok=True)
-    path = f"{Path(sys.executable).parent}{os.pathsep}/usr/local/bin:/usr/bin:/bin"
-    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8"} | more
+    return {"PATH": PATH, "HOME": str(home), "LANG": "C.UTF-8"} | more
 
 
 async def command(
