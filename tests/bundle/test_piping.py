@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support.bundle_fixtures import Near, offline, run
 from tests.support.distributions import make_wheel
-from tests.support.upstream_process import ROOT
+from tests.support.fork_server import ROOT, run_forked
 
 WHEEL = "beta-1.0-py3-none-any.whl"
 BUNDLE = (sys.executable, "-m", "proxy", "bundle")
@@ -54,34 +54,23 @@ async def test_from_one_machine_to_another_through_a_pipe(near: Near, tmp_path: 
 def test_standard_output_gets_the_bundle_and_nothing_else(near: Near, tmp_path: Path) -> None:
     for more in ((), ("--json",)):
         with (tmp_path / "b").open("wb") as to:
-            command = [*BUNDLE, "create", "-", "--all", *more, *of(near)]
-            subprocess.run(command, cwd=ROOT, stdout=to, timeout=60, check=True)
+            command = ("bundle", "create", "-", "--all", *more, *of(near))
+            assert run_forked(command, os.environ, ROOT, stdout=to).returncode == 0
         assert (tmp_path / "b").read_bytes() == near.data
 
 
 def test_standard_input_can_be_looked_at(near: Near) -> None:
     for what in ("show", "verify"):
         with near.bundle.open("rb") as stream:
-            command = [*BUNDLE, what, "-", "--json"]
-            done = subprocess.run(
-                command, cwd=ROOT, stdin=stream, capture_output=True, timeout=60, check=True
-            )
+            done = run_forked(("bundle", what, "-", "--json"), os.environ, ROOT, stdin=stream)
         assert json.loads(done.stdout)["manifest"] == near.created.digest
 
 
 def test_a_closed_pipe_gives_no_traceback(near: Near) -> None:
-    command = [*BUNDLE, "create", "-", "--all", *of(near)]
+    command = ("bundle", "create", "-", "--all", *of(near))
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_forked(command, os.environ, ROOT, stdout=writing)
     os.close(writing)
     assert done.returncode == 1
     assert done.stderr == "waystation: standard output cannot be written: Broken pipe\n"
@@ -89,10 +78,8 @@ def test_a_closed_pipe_gives_no_traceback(near: Near) -> None:
 
 def test_a_terminal_gets_no_bundle(near: Near) -> None:
     terminal, ours = pty.openpty()
-    command = [*BUNDLE, "create", "-", "--all", *of(near)]
-    done = subprocess.run(
-        command, cwd=ROOT, stdout=ours, stderr=subprocess.PIPE, text=True, timeout=60, check=False
-    )
+    command = ("bundle", "create", "-", "--all", *of(near))
+    done = run_forked(command, os.environ, ROOT, stdout=ours)
     os.close(ours)
     os.close(terminal)
     assert done.returncode == 2

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from dataclasses import replace
@@ -45,6 +46,7 @@ from tests.support.bundle_fixtures import (
     take,
 )
 from tests.support.distributions import make_wheel
+from tests.support.fork_server import ROOT
 from tests.support.memory_store import MemoryStore
 from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
@@ -97,11 +99,14 @@ async def test_importing_again_changes_nothing(near: Near, tmp_path: Path) -> No
 
 def test_the_same_cache_gives_the_same_bytes(near: Near, tmp_path: Path) -> None:
     for seed in ("1", "2"):
-        run(
-            *("create", tmp_path / seed, "--all"),
-            *("--cache-dir", near.cache, "--upstream", near.upstream),
-            PYTHONHASHSEED=seed,
-            TZ=f"XXX{seed}",
+        command = (sys.executable, "-m", "proxy", "bundle", "create", tmp_path / seed, "--all")
+        subprocess.run(
+            [*command, "--cache-dir", near.cache, "--upstream", near.upstream],
+            env=os.environ | {"PYTHONHASHSEED": seed, "TZ": f"XXX{seed}"},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            timeout=120,
         )
         assert (tmp_path / seed).read_bytes() == near.data
 

@@ -9,7 +9,8 @@ import pytest
 
 from proxy import __version__
 from proxy.config.settings import Settings
-from tests.support.running import ROOT, Done, command, environment, waystation
+from tests.support.fork_server import ROOT
+from tests.support.running import Done, command, environment, waystation
 
 SECRET = "hunter2"
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from proxy.model import ProjectName
 from tests.support.distributions import make_wheel
 from tests.support.exports import BAR, FOO, cached, content, fetch
 from tests.support.mounts import mounted
-from tests.support.running import ROOT, Done, waystation
+from tests.support.running import Done, waystation
 from tests.support.upstream import Upstream
 
 MINE = ProjectName("mine")
@@ -129,14 +127,11 @@ async def test_names_of_files_elsewhere(tmp_path: Path) -> None:
     assert f'href="{base}/foo-1.0.tar.gz#md5={"a" * 32}"' in page
 
 
-def test_names_come_through_a_pipe_too(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "proxy", "export", str(tmp_path / "tree")]
-    command += ["--names", "-", "--base-url", "../../pool"]
-    text = "foo-1.0.tar.gz\nbar-1.0-py3-none-any.whl\n"
-    done = subprocess.run(
-        command, cwd=ROOT, input=text, text=True, capture_output=True, timeout=60, check=True
-    )
-    assert "2 distributions of 2 projects" in done.stdout
+async def test_names_come_by_standard_input_too(tmp_path: Path) -> None:
+    names = "foo-1.0.tar.gz\nbar-1.0-py3-none-any.whl\n"
+    command = ("export", tmp_path / "tree", "--names", "-", "--base-url", "../../pool")
+    done = await waystation(*command, cwd=tmp_path, given=names)
+    assert "2 distributions of 2 projects" in done.succeeded().out
     page = (tmp_path / "tree/simple/foo/index.html").read_text()
     assert 'href="../../pool/foo-1.0.tar.gz"' in page
 

@@ -12,8 +12,9 @@ import pytest
 
 from proxy.config.loading import load_settings
 from proxy.errors import ConfigurationError
+from tests.support.fork_server import ROOT
 from tests.support.pki import Authority
-from tests.support.running import ROOT, Done, command, environment, running, waystation
+from tests.support.running import Done, command, environment, running, waystation
 
 SECRET = "hunter2"
 

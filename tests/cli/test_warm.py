@@ -10,12 +10,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.faults import Fault
-from tests.support.running import ROOT, Done, environment
+from tests.support.fork_server import ROOT, run_forked
+from tests.support.running import Done, environment, start, waystation
+from tests.support.running import command as run_command
 from tests.support.waiting import until
 from tests.support.warm_site import LIMIT, WarmSite, warm_site
 
@@ -28,28 +29,13 @@ async def here(tmp_path: Path) -> AsyncIterator[WarmSite]:
         yield made
 
 
-async def started(
-    here: WarmSite,
-    command: str,
-    *arguments: str,
-    stdout: int = asyncio.subprocess.PIPE,
-    **more: Any,
-) -> asyncio.subprocess.Process:
-    options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", command, *options, *arguments),
-        cwd=here.folder,
-        env=environment(here.root / "home", PYTHONPATH=str(ROOT)) | more,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=stdout,
-        stderr=asyncio.subprocess.PIPE,
-    )
+def options(here: WarmSite) -> tuple[str, ...]:
+    return "--upstream", here.upstream.url, "--cache-dir", str(here.cache)
 
 
-async def run(here: WarmSite, *arguments: str, given: str = "", **more: Any) -> Done:
-    process = await started(here, *arguments, **more)
-    out, err = await asyncio.wait_for(process.communicate(given.encode()), LIMIT)
-    return Done(process.returncode or 0, out.decode(), err.decode())
+async def run(here: WarmSite, name: str, *arguments: str, given: str = "", **more: str) -> Done:
+    command = (name, *options(here), *arguments)
+    return await waystation(*command, cwd=here.folder, given=given, **more)
 
 
 async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: WarmSite) -> None:
@@ -97,12 +83,12 @@ async def test_totals_come_first_and_then_one_line_for_each_thing(here: WarmSite
 
 async def test_the_list_for_warm_is_not_for_a_terminal(here: WarmSite) -> None:
     ours, theirs = os.openpty()
-    process = await started(here, "ready", "none", *LINUX, stdout=theirs)
-    _, printed = await asyncio.wait_for(process.communicate(), LIMIT)
+    command, env = ("ready", *options(here), "none", *LINUX), environment(here.root / "home")
+    done = await asyncio.to_thread(run_forked, command, env, here.folder, stdout=theirs)
     os.close(theirs)
     with os.fdopen(ours, "rb", buffering=0) as terminal, suppress(OSError):
         assert terminal.read(1) == b""
-    assert b"missing: none: " in printed and b"`waystation warm`" in printed
+    assert "missing: none: " in done.stderr and "`waystation warm`" in done.stderr
 
 
 async def test_latest_without_a_named_project_is_an_error(here: WarmSite) -> None:
@@ -214,8 +200,9 @@ async def test_without_uv_the_message_says_how_to_install_it(
     hidden = tmp_path / "hidden"
     hidden.mkdir()
     (hidden / "uv.py").write_text("raise ImportError\n")
-    environ = {"PYTHONPATH": f"{hidden}:{ROOT}", "PATH": "/nowhere"}
-    done = await run(here, "warm", "top", *LINUX, **environ)
+    env = environment(here.root / "home", PYTHONPATH=f"{hidden}:{ROOT}", PATH="/nowhere")
+    given = (sys.executable, "-m", "proxy", "warm", *options(here), "top", *LINUX)
+    done = await run_command(*given, env=env, cwd=here.folder)
     assert done.status == 2
     assert "pip install '.[warm]'" in done.err
 
@@ -223,11 +210,12 @@ async def test_without_uv_the_message_says_how_to_install_it(
 async def test_interrupted_it_says_so(here: WarmSite) -> None:
     path = here.wheel("top")
     here.upstream.fault(path.name, Fault(hang=True))
-    process = await started(here, "warm", "top", *LINUX)
+    given = ("warm", *options(here), "top", *LINUX)
+    process, _, err = await start(given, environment(here.root / "home"), here.folder)
     await until(lambda: here.upstream.count(path.name) > 0, LIMIT)
     async with asyncio.timeout(LIMIT):
         process.send_signal(signal.SIGINT)
-        _, err = await process.communicate()
-    assert process.returncode == 130
-    assert "run the command again to continue" in err.decode()
-    assert "Traceback" not in err.decode()
+        assert await process.wait() == 130
+        printed = (await err.read()).decode()
+    assert "run the command again to continue" in printed
+    assert "Traceback" not in printed

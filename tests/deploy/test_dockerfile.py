@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running import ROOT
+from tests.support.fork_server import ROOT
 
 BASE = "docker.io/library/python:3.13-slim"
 FOUND = all(shutil.which(each) for each in ("buildah", "mmdebstrap", "apt-config"))

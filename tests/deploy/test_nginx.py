@@ -22,10 +22,11 @@ import pytest
 from yarl import URL
 
 from tests.support.distributions import make_wheel
+from tests.support.fork_server import ROOT
 from tests.support.installers import Place, Tools
 from tests.support.metrics_text import metrics
 from tests.support.pki import Authority
-from tests.support.running import ROOT, Running, running
+from tests.support.running import Running, running
 from tests.support.sockets import connected, exchange
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until

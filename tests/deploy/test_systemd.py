@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running import ROOT
+from tests.support.fork_server import ROOT
 
 UNIT = ROOT / "deploy" / "waystation.service"
 ANALYZE = shutil.which("systemd-analyze")

@@ -19,8 +19,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.support.distributions import core_metadata, make_wheel, tarred
+from tests.support.fork_server import ROOT
 from tests.support.requirement_sources import LINUX, MAC, WINDOWS
-from tests.support.running import ROOT, environment
+from tests.support.running import environment
 from tests.support.upstream_process import run_upstream_process
 
 pytestmark = pytest.mark.timeout(900)

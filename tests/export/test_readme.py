@@ -14,7 +14,7 @@ import pytest
 
 from proxy.export import readme_worker as rendering
 from proxy.export.readme import MAX_README, ReadmeRenderer
-from tests.support.running import ROOT
+from tests.support.fork_server import ROOT
 
 MARKDOWN = "text/markdown"
 RST = "text/x-rst"

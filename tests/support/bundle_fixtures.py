@@ -26,9 +26,9 @@ from proxy.storage.keys import RecordKind
 from proxy.upstream.answers import UpstreamOrigin
 from tests.support.content import read_blob
 from tests.support.distributions import make_sdist, make_wheel
+from tests.support.fork_server import ROOT, Finished, run_forked
 from tests.support.stored import stored_keys, stored_path
 from tests.support.upstream import Upstream
-from tests.support.upstream_process import ROOT
 
 PROOF = {"version": 1, "attestation_bundles": []}
 
@@ -152,10 +152,12 @@ async def make_near(folder: Path) -> Near:
     return await _made(folder, stock)
 
 
-async def make_large(folder: Path) -> Near:
+async def make_large(folder: Path, size: int) -> Near:
+    """Three wheels of ``size`` bytes."""
+
     def add(upstream: Upstream, dists: Path) -> None:
         for name in ("alpha", "beta", "gamma"):
-            upstream.add(make_wheel(dists, name, "1.0", padding=100 * 10**6))
+            upstream.add(make_wheel(dists, name, "1.0", padding=size))
 
     return await _made(folder, add, with_content=False)
 
@@ -185,20 +187,9 @@ async def seen(cache: Path) -> dict[str, bytes]:
     return found | files
 
 
-def run(
-    *arguments: str | Path, status: int = 0, **environ: str
-) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, status: int = 0, **environ: str) -> Finished:
     """``waystation bundle`` as a process of its own."""
-    command = [sys.executable, "-m", "proxy", "bundle", *map(str, arguments)]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run_forked(["bundle", *arguments], os.environ | environ, ROOT)
     assert done.returncode == status, (done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done

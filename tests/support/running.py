@@ -7,16 +7,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
-ROOT = Path(__file__).parents[2]
-PATH = os.pathsep.join(
-    (str(Path(sys.executable).parent), "/usr/local/sbin", "/usr/local/bin")
-    + ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
-)
+from tests.support.fork_server import ROOT, ForkedProcess, fork, run_forked
+
+PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The running Python and the system's programs: other Pythons of a developer's machine are left
 out, as uv starts each of them whenever it resolves for another version than the running one."""
 OURS = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
@@ -64,13 +62,14 @@ async def command(
     return Done(process.returncode or 0, out.decode(), err.decode())
 
 
-async def waystation(*arguments: str | Path, cwd: Path, **more: str) -> Done:
-    """The command, run to its end; ``more`` is for the environment."""
-    env = environment(cwd / "home", **OURS, **more)
-    return await command(sys.executable, "-m", "proxy", *arguments, env=env, cwd=cwd)
+async def waystation(*arguments: str | Path, cwd: Path, given: str = "", **more: str) -> Done:
+    """The command, run to its end with ``given`` as input; ``more`` is for the environment."""
+    env = environment(cwd / "home", **more)
+    done = await asyncio.to_thread(run_forked, arguments, env, cwd, given=given.encode())
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-async def stop(process: asyncio.subprocess.Process) -> None:
+async def stop(process: asyncio.subprocess.Process | ForkedProcess) -> None:
     """Ask the process to end, and kill it after 20 seconds."""
     with suppress(ProcessLookupError):
         process.terminate()
@@ -115,7 +114,9 @@ class _Output:
 class Running:
     """A server that runs; it logs in JSON by default."""
 
-    def __init__(self, process: asyncio.subprocess.Process, out: _Output, err: _Output) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process | ForkedProcess, out: _Output, err: _Output
+    ) -> None:
         self.process = process
         self.out = out
         self.err = err
@@ -162,6 +163,24 @@ class Running:
         return int(line.split()[1]) * 1024
 
 
+async def start(
+    arguments: Iterable[str | Path], env: Mapping[str, str], cwd: Path
+) -> tuple[ForkedProcess, asyncio.StreamReader, asyncio.StreamReader]:
+    """A ``waystation`` command that runs, its output and its errors."""
+    (stdout, out), (stderr, err) = await _pipe(), await _pipe()
+    with stdout, stderr, open(os.devnull) as nothing:
+        return fork(arguments, env, cwd, (nothing, stdout, stderr)), out, err
+
+
+async def _pipe() -> tuple[IO[bytes], asyncio.StreamReader]:
+    reading, writing = os.pipe()
+    reader = asyncio.StreamReader(limit=2**24)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb")
+    )
+    return os.fdopen(writing, "wb"), reader
+
+
 @asynccontextmanager
 async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIterator[Running]:
     """``waystation serve`` with these arguments, once it listens; ended at the end.
@@ -169,18 +188,20 @@ async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIte
     It works in ``folder``, where its cache is too by default; ``more`` is for its
     environment. Raises ``EOFError`` with its output if it ends before it listens.
     """
-    given = ["serve", "--cache-dir", folder / "cache", "--port", "0", "--log-format", "json"]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", *map(str, given), *map(str, arguments)),
-        env=environment(folder / "home", **OURS, **more),
-        cwd=folder,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        limit=2**24,
-    )
+    given: list[str | Path] = [
+        "serve",
+        "--cache-dir",
+        folder / "cache",
+        "--port",
+        "0",
+        "--log-format",
+        "json",
+    ]
+    # Servers with several workers start these as ``python -m proxy``.
+    env = environment(folder / "home", **OURS, **more)
+    process, stdout, stderr = await start([*given, *arguments], env, folder)
     out, err = _Output(), _Output()
-    assert process.stdout and process.stderr
-    readers = asyncio.gather(out.read(process.stdout), err.read(process.stderr))
+    readers = asyncio.gather(out.read(stdout), err.read(stderr))
     server = Running(process, out, err)
     try:
         try:

@@ -13,7 +13,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.running import ROOT, Done, command, environment, stop
+from tests.support.fork_server import ROOT
+from tests.support.running import Done, command, environment, stop
 
 LIMIT = 60.0
 SNIPPET = ROOT / "deploy" / "static-tree.nginx.conf"

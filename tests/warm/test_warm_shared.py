@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,9 @@ from proxy.warm.progress import NoDisplay
 from proxy.warm.warm import warm_remote
 from tests.support.content import sha256
 from tests.support.faults import Fault
+from tests.support.fork_server import ForkedProcess
 from tests.support.requirement_sources import choice
-from tests.support.running import ROOT, environment, running
+from tests.support.running import environment, running, start
 from tests.support.waiting import until
 from tests.support.warm_site import LIMIT, WarmSite, read, warm_site
 
@@ -87,36 +87,33 @@ async def test_ended_in_the_middle_it_completes_when_run_again(
     lines = "".join(f"{name}\n" for name in names)
     source = here.source("requirements.txt", lines)
     here.upstream.fault("*", Fault(delay=0.02, rate=(50_000, 0.02)))
-    process = await _started(here, source)
+    process, _, _ = await _start(here, source)
     try:
         asked = partial(here.upstream.count, "/files/")
         await until(lambda: asked() >= after or process.returncode is not None, LIMIT)
     finally:
         process.send_signal(number)
-        await asyncio.wait_for(process.communicate(), LIMIT)
+        await asyncio.wait_for(process.wait(), LIMIT)
     assert process.returncode == (130 if number is signal.SIGINT else -number)
     assert here.upstream.count("/files/") >= after
     async with open_cache(here.settings()) as cache:
         assert not (await verify(cache)).damaged
     before = here.stored_digests()
     here.upstream.requests.clear()
-    process = await _started(here, source)
-    out, err = await asyncio.wait_for(process.communicate(), LIMIT)
-    assert process.returncode == 0, err.decode()
-    assert json.loads(out)["complete"]
+    process, out, err = await _start(here, source)
+    async with asyncio.timeout(LIMIT):
+        assert await process.wait() == 0, (await err.read()).decode()
+        assert json.loads(await out.read())["complete"]
     again = {each.path.split("/")[3][:62] for each in here.upstream.of(".whl")}
     assert not {key[2:] for key in before} & again, "a stored file was downloaded again"
     await here.upstream.stop()
     assert (await here.ready(source)).complete
 
 
-async def _started(here: WarmSite, source: str) -> asyncio.subprocess.Process:
+async def _start(
+    here: WarmSite, source: str
+) -> tuple[ForkedProcess, asyncio.StreamReader, asyncio.StreamReader]:
     options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
     more = ("--python", "3.12", "--platform", "linux", "--jobs", "3", "--quiet", "--json")
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", "warm", source, *options, *more),
-        cwd=here.folder,
-        env=environment(here.root / "home", PYTHONPATH=str(ROOT)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    env = environment(here.root / "home")
+    return await start(("warm", source, *options, *more), env, here.folder)
