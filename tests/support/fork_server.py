@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -34,7 +35,8 @@ MAX_REQUEST = 2**17
 LAZY_IMPORTS = (
     *("proxy.bundle", "proxy.composition.cache", "proxy.composition.proxy", "proxy.export"),
     *("proxy.maintenance", "proxy.prefetch", "proxy.requirements.sources", "proxy.warm.keep"),
-    *("proxy.warm.ready", "proxy.warm.warm", "proxy.web", "uvloop"),
+    *("proxy.warm.ready", "proxy.warm.warm", "proxy.web", "encodings.idna"),
+    *("importlib.readers", "pypi_simple", "uv", "uvloop"),
 )
 """Modules that commands import only when they run."""
 
@@ -250,6 +252,7 @@ def _main(descriptor: int) -> None:
 
     for name in (*(f"proxy.cli.{command}" for command in COMMANDS), *LAZY_IMPORTS):
         importlib.import_module(name)
+    gc.freeze()  # a collection in a new process would write to memory that it shares
     request = _ForkServer(socket.socket(fileno=descriptor)).serve()
     if request is not None:
         _prepare(request)
