@@ -26,7 +26,15 @@ internal address or a part of an upstream answer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
+
+
+def mask_credentials(text: str) -> str:
+    """The text with ``***`` in place of user and password in the addresses that it contains."""
+    return _USERINFO.sub("***@", text)
 
 
 class ProxyError(Exception):

@@ -310,11 +310,11 @@ class Blob(Protocol):
 
 
 _VALID = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
-_RUNS = re.compile(r"[-_.]+")
+_SEPARATORS = re.compile(r"[-_.]+")
 
 
 def normalize(name: str) -> ProjectName:
     """The normalized form of a project name. Raises ``ValueError`` if it is not one."""
     if not _VALID.match(name):
         raise ValueError(f"not a project name: {name!r}")
-    return ProjectName(_RUNS.sub("-", name).lower())
+    return ProjectName(_SEPARATORS.sub("-", name).lower())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ from pydantic import BaseModel
 
 from proxy.composition import DEFAULT_PACKAGES, cache_folder, resolve_tree, upstream_url
 from proxy.config import MirrorTable, Settings
+from proxy.errors import mask_credentials
 
 EXAMPLE = "settings.example.toml"
-_USERINFO = re.compile(r"(?<=://)[^/@\s]*@")
 
 
 @click.command("settings")
@@ -88,12 +87,7 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value) if value == int(value) else value
-    return value if value is None or isinstance(value, bool) else _masked(str(value))
-
-
-def _masked(text: str) -> str:
-    """The text without the credentials of addresses."""
-    return _USERINFO.sub("***@", text)
+    return value if value is None or isinstance(value, bool) else mask_credentials(str(value))
 
 
 def _assignments(values: Mapping[str, Any]) -> Iterator[str]:

@@ -29,7 +29,7 @@ from proxy.runtime import configure_logging
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_OPTIONS = (
+_SOURCE_OPTIONS = (
     click.argument("sources", nargs=-1, metavar="[SOURCE]..."),
     click.option(
         "--python",
@@ -91,7 +91,7 @@ SOURCE_OPTION_NAMES = (
 
 
 def source_options(function: F) -> F:
-    for option in reversed(_OPTIONS):
+    for option in reversed(_SOURCE_OPTIONS):
         function = option(function)
     return function
 

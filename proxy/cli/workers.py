@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from proxy.config import Settings
 from proxy.errors import ConfigurationError
 from proxy.runtime import SharedCounters, new_memory
+from proxy.web import STOP_SIGNALS
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ MAX_PAUSE = 30.0
 """Seconds before a worker is restarted, at most."""
 WRONG_SETTING = 2
 """The exit status for a wrong setting."""
-FORWARDED_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def number_of_workers(settings: Settings) -> int:
@@ -84,7 +84,7 @@ class Supervisor:
     async def run(self) -> int:
         """Return the exit status: that of a worker that could not start, else 0."""
         loop = asyncio.get_running_loop()
-        for number in FORWARDED_SIGNALS:
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop)
         with _reserved(self._settings) as reserved:
             port, workers = reserved.getsockname()[1], number_of_workers(self._settings)

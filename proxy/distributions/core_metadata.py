@@ -36,7 +36,7 @@ REQUIREMENTS_PER_TURN = 8
 """Requirements that are read before other tasks of the event loop have their turn."""
 
 _FIELD_NAME = re.compile(r"^[!-9;-~]*(?=:)", re.MULTILINE)
-_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
+_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINK = re.compile(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
 _INDENT = re.compile(r"^(?: {8}| {7}\|)", re.MULTILINE)
@@ -120,7 +120,7 @@ def requires_python_of(
 def _one_line(value: str | None) -> str | None:
     """The value unfolded; None if it is empty or has characters that are no text."""
     line = " ".join((value or "").split())
-    return None if not line or _NO_TEXT.search(line) else line
+    return None if not line or _NOT_TEXT.search(line) else line
 
 
 def _requires_python(fields: RawMetadata) -> str | None:

@@ -174,19 +174,19 @@ MAX_NAME = 255
 """Bytes of a file name that every file system accepts."""
 
 _DEVICE = r"(?i:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|\Z)"
-_PLAIN = re.compile(rf"(?!{_DEVICE})[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9_+!-])?\Z")
+_SAFE_NAME = re.compile(rf"(?!{_DEVICE})[A-Za-z0-9](?:[A-Za-z0-9._+!-]*[A-Za-z0-9_+!-])?\Z")
 _UNSAFE = re.compile(rf"[.~-]|{_DEVICE}|.*[/\\:]|.*[. ]\Z")
 
 _OF_ANY = re.compile(
     r"([A-Za-z0-9._]+)-[A-Za-z0-9._+!-]*\.whl\Z"
     r"|([A-Za-z0-9._-]+)-[A-Za-z0-9._+!]*\.(?:tar\.gz|zip)\Z"
 )
-_SDISTS = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
+_SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 
 def safe_filename(name: str) -> bool:
     """Whether a decoded file name can be shown, sent in headers and used on any file system."""
-    if len(name) <= MAX_NAME and _PLAIN.match(name):
+    if len(name) <= MAX_NAME and _SAFE_NAME.match(name):
         return True
     return (
         name.isprintable()  # False for control characters, surrogates and bidi marks
@@ -228,7 +228,7 @@ def version_of(filename: str, project: ProjectName) -> str | None:
         return None
     rest = filename[start.end() :]
     if not rest.endswith(".whl"):
-        return _version(stem_of(rest)) if rest.endswith(_SDISTS) else None
+        return _version(stem_of(rest)) if rest.endswith(_SDIST_SUFFIXES) else None
     plain_name = "-" not in filename[: start.end() - 1]
     version, *tags = rest.split("-")
     return _version(version) if plain_name and len(tags) >= 3 else None

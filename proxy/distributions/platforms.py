@@ -34,8 +34,8 @@ PLATFORM_ALIASES = {
 """Short forms of the platforms that current releases of most projects are built for."""
 
 _ALIASES = {"manylinux1": (2, 5), "manylinux2010": (2, 12), "manylinux2014": (2, 17)}
-_WINDOWS = {"win_amd64": "AMD64", "win_arm64": "ARM64", "win32": "x86"}
-_PATTERN = re.compile(
+_WINDOWS_MACHINES = {"win_amd64": "AMD64", "win_arm64": "ARM64", "win32": "x86"}
+_PLATFORM_TAG = re.compile(
     r"(?P<family>manylinux|musllinux|macosx)_(?P<major>\d{1,2})_(?P<minor>\d{1,3})_(?P<arch>\w+)\Z"
     r"|(?P<alias>manylinux1|manylinux2010|manylinux2014)_(?P<of>\w+)\Z",
     re.ASCII,
@@ -84,7 +84,7 @@ class Platform:
             "os_name": os_name,
             "sys_platform": sys_platform,
             "platform_system": system,
-            "platform_machine": _WINDOWS.get(self.arch, self.arch),
+            "platform_machine": _WINDOWS_MACHINES.get(self.arch, self.arch),
             "platform_release": "",
             "platform_version": "",
         }
@@ -93,9 +93,9 @@ class Platform:
 def parse_platform(text: str) -> Platform:
     """A tag or a short form such as ``linux``. Raises ``ConfigurationError``."""
     tag = PLATFORM_ALIASES.get(text.lower(), text.lower())
-    if tag in _WINDOWS:
+    if tag in _WINDOWS_MACHINES:
         return Platform("win", (0, 0), tag)
-    found = _PATTERN.match(tag)
+    found = _PLATFORM_TAG.match(tag)
     if found is None:
         raise _wrong(text, "not a platform")
     if found["alias"]:
@@ -126,7 +126,7 @@ def describe_platform(tag: str) -> str:
 def this_platform() -> Platform:
     """The platform of this machine. Raises ``ConfigurationError`` if wheels have no tag for it."""
     for tag in platform_tags():
-        if tag in _WINDOWS or _PATTERN.match(tag):
+        if tag in _WINDOWS_MACHINES or _PLATFORM_TAG.match(tag):
             return parse_platform(tag)
     raise _wrong("this machine", "wheels have no tag for its platform")
 

@@ -19,7 +19,9 @@ _SYSTEM_PACKAGES = r"exe|msi|rpm|deb|dmg|pkg"
 
 # Other suffixes may follow: of signatures and digests, metadata (PEP 658), unfinished uploads,
 # copies ("name.tar (1).gz"). ``.egg-info`` and ``.dist-info`` are no distributions.
-_SUFFIX = re.compile(rf"\.(?:(?:{_ARCHIVES})|(?P<system>{_SYSTEM_PACKAGES}))(?![a-z0-9])", re.I)
+_KNOWN_SUFFIX = re.compile(
+    rf"\.(?:(?:{_ARCHIVES})|(?P<system>{_SYSTEM_PACKAGES}))(?![a-z0-9])", re.I
+)
 _MAX_NAME_LENGTH = 255  # characters: no file system has longer names
 
 _VERSION_START = re.compile(r"v?[0-9]", re.I)
@@ -77,7 +79,7 @@ def _suffix_of(filename: str) -> re.Match[str] | None:
     """The first suffix after a name."""
     if len(filename) > _MAX_NAME_LENGTH or "." not in filename:
         return None
-    return _SUFFIX.search(filename, 1)
+    return _KNOWN_SUFFIX.search(filename, 1)
 
 
 def _names(parts: list[str], *, wheel: bool) -> Iterator[str]:

@@ -23,11 +23,11 @@ MAX_UNPACKED = 2 * 1024 * 1024 * 1024
 """Unpacked bytes that any stream may have, however small: a few seconds of work."""
 
 _CHUNK = 256 * 1024
-_GZIP = b"\x1f\x8b"
+_GZIP_MAGIC = b"\x1f\x8b"
 
 # Errors of tarfile and the decompressors; a chain of extended headers ends in RecursionError.
 # OSError is not among them: it is an error of the disk.
-_BROKEN = (
+_TAR_ERRORS = (
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
@@ -68,7 +68,7 @@ def read_at_depth_two(file: BinaryIO, filename: str, name: str) -> bytes:
             raise
     except UnusableArchive:
         raise
-    except _BROKEN as error:
+    except _TAR_ERRORS as error:
         raise UnusableArchive("it is not a valid tar archive") from error
     if len(tops) != 1 or len(found) != 1:
         raise UnusableArchive(f"it has no single {name} in one top-level directory")
@@ -134,9 +134,9 @@ def _unpacked(file: BinaryIO, filename: str) -> Iterator[bytes]:
 def _gunzipped(file: BinaryIO) -> Iterator[bytes]:
     """The members of a gzip file (RFC 1952); bytes after the last member are ignored."""
     data = file.read(_CHUNK)
-    if not data.startswith(_GZIP):
+    if not data.startswith(_GZIP_MAGIC):
         raise UnusableArchive("it is not compressed with gzip")
-    while data.startswith(_GZIP):
+    while data.startswith(_GZIP_MAGIC):
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
             chunk = member.decompress(data, _CHUNK)
@@ -145,7 +145,7 @@ def _gunzipped(file: BinaryIO) -> Iterator[bytes]:
             if not (chunk or data or member.eof):
                 raise UnusableArchive("it ends too early; perhaps it is not yet complete")
         data = member.unused_data
-        if len(data) < len(_GZIP):
+        if len(data) < len(_GZIP_MAGIC):
             data += file.read(_CHUNK)
 
 

@@ -24,8 +24,8 @@ from proxy.distributions.archive_limits import (
     check_ratio,
 )
 
-_LOCAL = struct.Struct("<4s5H3L2H")
-_END = struct.Struct("<4s4H2LH")
+_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_END_RECORD = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
 _MAX_COMMENT = 65_535
@@ -39,7 +39,7 @@ PIECE_SIZE = 256 * 1024
 _DESCRIPTOR = 24  # bytes at most between a member's data and the next header
 
 # Errors of zipfile for broken archives. OSError is not among them: it is an error of the disk.
-_BROKEN = (
+_ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
@@ -58,15 +58,15 @@ def check_end(file: BinaryIO) -> int:
     other bytes before or after it.
     """
     length = file.seek(0, os.SEEK_END)
-    tail_start = max(0, length - _END.size - _MAX_COMMENT)
+    tail_start = max(0, length - _END_RECORD.size - _MAX_COMMENT)
     tail = _at(file, tail_start, length - tail_start)
     found = tail.rfind(b"PK\5\6")
-    if found < 0 or found + _END.size > len(tail):
+    if found < 0 or found + _END_RECORD.size > len(tail):
         raise UnusableArchive("it has no end record; perhaps it is not yet complete")
     end = tail_start + found
-    facts: tuple[int, ...] = _END.unpack_from(tail, found)[4:]
+    facts: tuple[int, ...] = _END_RECORD.unpack_from(tail, found)[4:]
     entries, size, offset, comment = facts
-    if end + _END.size + comment != length:
+    if end + _END_RECORD.size + comment != length:
         raise UnusableArchive("something follows its end record")
     if entries == _FULL_16 or _FULL_32 in (size, offset):
         end, entries, size, offset = _end_64(file, end, (entries, size, offset))
@@ -92,7 +92,7 @@ def opened(file: BinaryIO) -> Iterator[zipfile.ZipFile]:
             yield archive
     except UnusableArchive:
         raise
-    except _BROKEN as error:
+    except _ZIP_ERRORS as error:
         raise UnusableArchive("it is not a valid zip archive") from error
 
 
@@ -204,9 +204,9 @@ def _check_local_headers(file: BinaryIO, archive: zipfile.ZipFile) -> None:
 
 def _end_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     """The offset after the member's data. Raises ``UnusableArchive`` if its headers disagree."""
-    header = _at(file, info.header_offset, _LOCAL.size)
-    magic, _, flags, method, _, _, _, packed, unpacked, length, extra = _LOCAL.unpack(header)
-    name = _at(file, info.header_offset + _LOCAL.size, length)
+    header = _at(file, info.header_offset, _LOCAL_HEADER.size)
+    magic, _, flags, method, _, _, _, packed, unpacked, length, extra = _LOCAL_HEADER.unpack(header)
+    name = _at(file, info.header_offset + _LOCAL_HEADER.size, length)
     sizes_agree = (
         (packed, unpacked) == (info.compress_size, info.file_size)
         or flags & _SIZES_FOLLOW
@@ -216,7 +216,7 @@ def _end_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     listed = (b"PK\3\4", info.compress_type, info.flag_bits & _SIZES_FOLLOW, info.orig_filename)
     if local != listed or not sizes_agree:
         raise UnusableArchive("its headers contradict each other")
-    end: int = info.header_offset + _LOCAL.size + length + extra + info.compress_size
+    end: int = info.header_offset + _LOCAL_HEADER.size + length + extra + info.compress_size
     return end
 
 

@@ -10,8 +10,8 @@ from proxy.errors import NoSuchProject, PrivateNameWithheld
 from proxy.model import ProjectName
 from proxy.policies.base import Policy
 
-_RUNS = re.compile(r"[-_.]+")
-_PATTERN = re.compile(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)
+_SEPARATORS = re.compile(r"[-_.]+")
+_NAME_PATTERN = re.compile(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)
 
 Matches = Callable[[ProjectName], object]
 
@@ -23,10 +23,10 @@ def matcher(patterns: Iterable[str]) -> Matches:
     match a project name.
     """
     given = tuple(patterns)
-    wrong = [pattern for pattern in given if not _PATTERN.match(pattern)]
+    wrong = [pattern for pattern in given if not _NAME_PATTERN.match(pattern)]
     if wrong:
         raise ValueError(f"not a project name or pattern: {wrong[0]!r}")
-    normal = [_RUNS.sub("-", pattern).lower() for pattern in given]
+    normal = [_SEPARATORS.sub("-", pattern).lower() for pattern in given]
     return re.compile("|".join(map(translate, normal)) or r"(?!)").match
 
 

@@ -19,9 +19,9 @@ MAX_USER_AGENT = 4096
 """Bytes of the longest User-Agent that is read."""
 NEWEST_PYTHON = 40
 """The minor version of the newest Python that is believed."""
-_HEAD = re.compile(r"(?:pip|uv)/\S+ +(?=\{)")
-_VERSION = re.compile(r"\d{1,2}\.\d{1,3}(?:\.\d{1,3})?", re.ASCII)
-_WINDOWS = {"AMD64": "win_amd64", "x86_64": "win_amd64", "ARM64": "win_arm64", "x86": "win32"}
+_PRODUCT = re.compile(r"(?:pip|uv)/\S+ +(?=\{)")
+_PYTHON_VERSION = re.compile(r"\d{1,2}\.\d{1,3}(?:\.\d{1,3})?", re.ASCII)
+_WINDOWS_TAGS = {"AMD64": "win_amd64", "x86_64": "win_amd64", "ARM64": "win_arm64", "x86": "win32"}
 _NEWEST = {"manylinux": (2, 80), "musllinux": (1, 30), "macosx": (40, 0)}
 """Newer versions are not believed: they would produce long lists of tags."""
 _RESOLVES_ONLY = frozenset({"compile", "lock", "tree", "export"})
@@ -45,7 +45,7 @@ class Client:
 @lru_cache(maxsize=256)
 def read_user_agent(text: str) -> Client | None:
     """None for other tools, and for interpreters and platforms for which wheels are not chosen."""
-    head = _HEAD.match(text) if len(text) <= MAX_USER_AGENT else None
+    head = _PRODUCT.match(text) if len(text) <= MAX_USER_AGENT else None
     if head is None:
         return None
     try:
@@ -90,7 +90,7 @@ def _python(text: str) -> str:
 
 def _version(text: str) -> str:
     """The numbers with which a version begins."""
-    found = _VERSION.match(text)
+    found = _PYTHON_VERSION.match(text)
     if found is None:
         raise ValueError("not a version")
     return found[0]
@@ -100,7 +100,7 @@ def _platform(data: _UserAgentData) -> str:
     """The platform tag. Raises ``ValueError`` if the data name no known platform."""
     distro = data.distro or _Distro()
     if data.system.name == "Windows":
-        return _WINDOWS.get(data.cpu, "")
+        return _WINDOWS_TAGS.get(data.cpu, "")
     if data.system.name == "Darwin":
         family, version = "macosx", _version(distro.version or "")
     elif distro.libc.lib == "glibc":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -11,19 +10,17 @@ from typing import Literal, TypeVar
 from packaging.specifiers import SpecifierSet
 
 from proxy.distributions import Target
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, mask_credentials
 from proxy.model import ProjectName
 
 T = TypeVar("T")
-
-_USERINFO = re.compile(r"(?<=//)[^/@\s]*@")
 
 
 class UnreadableSource(ProxyError):
     """A source cannot be read, or its content does not have the form that its name promises."""
 
     def __init__(self, source: str, problem: str, line: int | None = None) -> None:
-        source, problem = (_USERINFO.sub("***@", text) for text in (source, problem))
+        source, problem = map(mask_credentials, (source, problem))
         super().__init__(source, problem, line)
         self.source = source
         self.problem = problem

@@ -213,7 +213,7 @@ class Uv:
         }
 
 
-_GRACE = 1.0
+_STOP_GRACE = 1.0
 """Seconds that the stopping server waits for the last requests of uv."""
 
 
@@ -226,7 +226,7 @@ async def serve_index(index: Index) -> AsyncIterator[str]:
         return f"http://127.0.0.1:{server.port}/simple/"
 
     app = create_app({"": index}, index_url=address)  # without an access log
-    server = Server(app, host="127.0.0.1", port=0, grace=_GRACE)
+    server = Server(app, host="127.0.0.1", port=0, grace=_STOP_GRACE)
     await server.start()
     try:
         yield address()

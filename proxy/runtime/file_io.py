@@ -76,7 +76,7 @@ def is_in_page_cache(fd: int, start: int, stop: int) -> bool:
     )
 
 
-_SUFFIX = ".part"
+_SPOOL_SUFFIX = ".part"
 
 
 def open_spool(folder: Path) -> tuple[int, Path]:
@@ -85,7 +85,7 @@ def open_spool(folder: Path) -> tuple[int, Path]:
     The folder is created if it is missing. Blocks on the disk. Raises ``OSError``.
     """
     while True:
-        path = folder / f"{os.getpid()}-{secrets.token_hex(12)}{_SUFFIX}"
+        path = folder / f"{os.getpid()}-{secrets.token_hex(12)}{_SPOOL_SUFFIX}"
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
@@ -110,7 +110,7 @@ def remove_abandoned(folder: Path) -> int:
     Other processes may be writing to the same folder. Files that ``open_spool`` has not made
     stay. Blocks on the disk.
     """
-    return sum(_remove_unlocked(path) for path in folder.glob(f"*{_SUFFIX}"))
+    return sum(_remove_unlocked(path) for path in folder.glob(f"*{_SPOOL_SUFFIX}"))
 
 
 def _remove_unlocked(path: Path) -> bool:

@@ -20,7 +20,7 @@ try:
     _decompress, _LEVEL = igzip.decompress, 1  # for pages, level 2 makes more bytes in more time
 except ImportError:  # no wheel for this platform
     _compressor, _decompress, _LEVEL = zlib.compressobj, gzip.decompress, 5
-_GZIP = 31
+_GZIP_WINDOW_BITS = 31
 """Window bits for a gzip header without a time (zlib manual, ``deflateInit2``)."""
 
 
@@ -30,7 +30,7 @@ def compress(data: bytes) -> bytes:
 
 def compress_pieces(pieces: Iterable[bytes]) -> bytes:
     """One gzip file of all pieces. The same content in other pieces may give other bytes."""
-    packer = _compressor(_LEVEL, zlib.DEFLATED, _GZIP)
+    packer = _compressor(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW_BITS)
     return b"".join([*map(packer.compress, pieces), packer.flush()])
 
 

@@ -12,7 +12,9 @@ from typing import Literal, TextIO
 
 SHOWN_DIGITS = 12
 """Digits of a digest that a plain line shows."""
-_DIGEST = re.compile(rf"(?<![0-9a-f])([0-9a-f]{{{SHOWN_DIGITS}}})[0-9a-f]{{28,116}}(?![0-9a-f])")
+_LONG_DIGEST = re.compile(
+    rf"(?<![0-9a-f])([0-9a-f]{{{SHOWN_DIGITS}}})[0-9a-f]{{28,116}}(?![0-9a-f])"
+)
 """Digests of SHA-1 and longer ones, in hexadecimal digits."""
 
 _RED, _GREEN, _YELLOW, _BLUE = 31, 32, 33, 34
@@ -58,7 +60,7 @@ class PlainFormatter(logging.Formatter):
         for key, value in fields.items():
             text = str(value)
             line += f" {key}={text if text.isprintable() and ' ' not in text else repr(text)}"
-        line = _DIGEST.sub(r"\1…", _printable(line))
+        line = _LONG_DIGEST.sub(r"\1…", _printable(line))
         if self._colour:
             line = _coloured(line, first, others[0] if lead else "")
         line = f"{timestamp_text(record.created)} {line}"
@@ -111,10 +113,10 @@ def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_TIME = re.compile(r"(?:\s*\d+(?:\.\d+)?\s*[smhdw])+\s*", re.ASCII)
+_SECONDS_BY_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION = re.compile(r"(?:\s*\d+(?:\.\d+)?\s*[smhdw])+\s*", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-_NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*", re.ASCII)
+_PLAIN_NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*", re.ASCII)
 
 
 def parse_seconds(value: object) -> object:
@@ -122,9 +124,11 @@ def parse_seconds(value: object) -> object:
 
     Values that are not text are returned unchanged. Raises ``ValueError`` for other text.
     """
-    if isinstance(value, str) and _TIME.fullmatch(value.lower()):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value.lower()))
-    if isinstance(value, bool) or (isinstance(value, str) and not _NUMBER.fullmatch(value)):
+    if isinstance(value, str) and _DURATION.fullmatch(value.lower()):
+        return sum(
+            float(number) * _SECONDS_BY_UNIT[unit] for number, unit in _PART.findall(value.lower())
+        )
+    if isinstance(value, bool) or (isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value)):
         raise ValueError('is not a time in seconds, such as 600, "10m", "1h" or "7d"')
     return value
 

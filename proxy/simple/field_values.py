@@ -22,7 +22,9 @@ _HEX_LENGTHS = {
     "md5": 32,
 }
 _HEX = re.compile(r"[0-9a-f]+\Z")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z\Z")
+_UPLOAD_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z\Z"
+)
 _PAIRS = re.compile(r"(?:\A|&)([A-Za-z0-9]+)=([^&]*)")
 _FRAGMENT = re.compile(r"(?:\A|&)([a-z0-9]+)=([0-9a-fA-F]+)(?=&|\Z)")
 _MAJOR_ONE = re.compile(r"0*1(?:\.[0-9]+)*\Z")
@@ -99,7 +101,7 @@ def clean_upload_time(value: Any) -> str | None:
         return None
     try:
         time = datetime.fromisoformat(value)
-        if _TIME.match(value):
+        if _UPLOAD_TIME.match(value):
             return value
         utc = time.astimezone(UTC) if time.tzinfo else None
     except (ValueError, OverflowError):

@@ -24,10 +24,10 @@ MAX_UNUSUAL_TAG = 4096
 """Bytes of the attributes of such a tag; longer ones count as absent."""
 
 _VALUE = rb"""\s*+=\s*+(?:"([^"]*+)"|'([^']*+)'|([^\s>]*+))"""
-_PLAIN = re.compile(rb"""(?:\s+[a-zA-Z][\w:.-]*+(?:="[^"]*+"|='[^']*+')?+)*+[\s/]*+""")
+_PLAIN_ATTRIBUTES = re.compile(rb"""(?:\s+[a-zA-Z][\w:.-]*+(?:="[^"]*+"|='[^']*+')?+)*+[\s/]*+""")
 _PLAIN_ATTRIBUTE = re.compile(rb"""\s([a-zA-Z][\w:.-]*+)(?:="([^"]*+)"|='([^']*+)')?+""")
 """An attribute as nearly all servers write it: a name, alone or with a value in quotes."""
-_TAG = re.compile(
+_HTML_TAG = re.compile(
     rb"<(?:(/?)([a-zA-Z][^\s/>]*+)"
     rb"((?:[\s/]++|=?[^\s/>=]++(?:" + re.sub(rb"\((?!\?)", b"(?:", _VALUE) + rb")?+|=)*+)(>?)"
     rb"|(!--)|[!?/][^>]*+(>?))"
@@ -61,7 +61,7 @@ def tags(document: bytes) -> Iterator[Tag]:
     """The tags outside comments and scripts. Raises ``TooManyTags``."""
     at = 0
     for _ in range(MAX_TAGS):
-        found = _TAG.search(document, at)
+        found = _HTML_TAG.search(document, at)
         if found is None:
             return
         slash, name, attributes, closed, comment, declared = found.groups()
@@ -79,7 +79,7 @@ def tags(document: bytes) -> Iterator[Tag]:
                 return
         elif not declared:
             return
-    if _TAG.search(document, at):
+    if _HTML_TAG.search(document, at):
         raise TooManyTags(f"more than {MAX_TAGS:,} tags")
 
 
@@ -103,7 +103,7 @@ class AttributeReader:
 
         Raises ``TooManyTags``.
         """
-        if not _PLAIN.fullmatch(tag.attributes):
+        if not _PLAIN_ATTRIBUTES.fullmatch(tag.attributes):
             return self._read_unusual(tag.attributes, wanted)
         found: dict[str, str] = {}
         for name, double, single in _PLAIN_ATTRIBUTE.findall(tag.attributes):

@@ -29,7 +29,7 @@ _CHARSET = re.compile(r"charset\s*=\s*[\"']?([a-z0-9._:-]+)")
 _CHARSETS = ("utf-8", "utf-16", "ascii", "iso8859", "cp125", "koi8", "gb", "big5", "euc_", "shift")
 """Prefixes of the charsets that web servers send; some other codecs of Python are unsafe."""
 _BASE_TAG = re.compile(rb"<base[\s/]", re.IGNORECASE)
-_SHA256 = re.compile(r"sha256=([0-9a-f]{64})\Z")
+_SHA256_FRAGMENT = re.compile(r"sha256=([0-9a-f]{64})\Z")
 _METADATA_ATTRIBUTES = ("data-core-metadata", "data-dist-info-metadata")
 _ANCHOR_ATTRIBUTES = frozenset(
     (
@@ -48,7 +48,7 @@ _FRAME_ELEMENTS = frozenset(
     b"html head meta base title link body br hr p div main section h1 h2 pre ul ol table".split()
 )
 """Elements of an empty listing that has no text."""
-_NO_TEXT = re.compile(rb"<!--(?:-?>|.*?-->)|<[!?/][^>]*>", re.DOTALL)
+_MARKUP = re.compile(rb"<!--(?:-?>|.*?-->)|<[!?/][^>]*>", re.DOTALL)
 """Comments and declarations between two tags, which are no text."""
 MAX_FRAME = 64
 """Tags of an empty frame."""
@@ -174,7 +174,7 @@ def _file(project: ProjectName, attributes: dict[str, str], base: str) -> File |
 
 
 def _hashes(fragment: str) -> Mapping[str, str]:
-    if found := _SHA256.match(fragment):
+    if found := _SHA256_FRAGMENT.match(fragment):
         return Sha256(found[1])
     return fragment_hashes(fragment) if fragment else {}
 
@@ -235,7 +235,7 @@ def _is_listing(project: ProjectName, document: bytes) -> bool:
 
 
 def _text(between_tags: bytes) -> bytes:
-    return _NO_TEXT.sub(b"", between_tags).strip()
+    return _MARKUP.sub(b"", between_tags).strip()
 
 
 def _leads_away(tag: Tag) -> bool:

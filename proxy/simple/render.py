@@ -159,13 +159,13 @@ def html_pieces(
         urls = links(page.project, files)
         proofs = provenance(page.project, files) if provenance else urls
         yield _bytes("".join(map(_anchor, files, urls, proofs)))
-    yield _bytes(_END)
+    yield _bytes(_HTML_END)
 
 
 def projects_html(names: Iterable[ProjectName]) -> bytes:
     """The list of projects in HTML, sorted, with addresses relative to the list."""
     anchors = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in sorted(names))
-    return _bytes(_html_start("Simple index") + anchors + _END)
+    return _bytes(_html_start("Simple index") + anchors + _HTML_END)
 
 
 def _anchor(file: File, url: str, proof: str) -> str:
@@ -236,7 +236,7 @@ def _html_start(title: str, metas: str = "") -> str:
     )
 
 
-_END = "  </body>\n</html>\n"
+_HTML_END = "  </body>\n</html>\n"
 
 
 def _bytes(text: str) -> bytes:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from urllib.parse import unquote, urljoin, urlsplit
 
-_HOST = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
-_AUTHORITY = re.compile(rf"{_HOST}\Z")
+_HOST_AND_PORT = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+_AUTHORITY = re.compile(rf"{_HOST_AND_PORT}\Z")
 _UNCLEAN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 
 _plain = re.compile(
@@ -19,12 +19,14 @@ _plain = re.compile(
 _SEGMENT = r"[A-Za-z0-9_~%-][A-Za-z0-9._~%!$&'()*+,=@-]*"
 _relative = re.compile(rf"(/|(?:\.\./)*)((?:{_SEGMENT}/)*{_SEGMENT})\Z").match
 """A path from the root, or after some ``../``, in which nothing else has to be resolved."""
-_PLAIN = (string.ascii_letters + string.digits + "._~!$&'()*+,;=:@%/?-").encode()
+_PLAIN_URL_BYTES = (string.ascii_letters + string.digits + "._~!$&'()*+,;=:@%/?-").encode()
 
 
 def are_plain(links: Sequence[str]) -> bool:
     """Whether ``resolve`` returns all links unchanged; quick for many links of few servers."""
-    return all(map(_plain, roots(links))) and not "".join(links).encode().translate(None, _PLAIN)
+    return all(map(_plain, roots(links))) and not "".join(links).encode().translate(
+        None, _PLAIN_URL_BYTES
+    )
 
 
 def roots(links: Sequence[str]) -> set[str]:

@@ -17,7 +17,7 @@ from proxy.runtime import PIECE_SIZE, Batches, in_thread, open_spool, read_piece
 from proxy.storage.base import BlobEntry
 from proxy.storage.commit import Incoming, commit
 
-_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_BLOB_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 FileIdentity = tuple[int, ...]
@@ -140,7 +140,7 @@ class DiskStore:
 
     def path(self, key: str) -> Path:
         """Where the file is or would be. Raises ``ValueError`` for a key that is not a sha256."""
-        if not _KEY.fullmatch(key):
+        if not _BLOB_KEY.fullmatch(key):
             raise ValueError("a key of the store is a sha256 in lowercase hex")
         return self.root / key[:2] / key
 
@@ -198,7 +198,7 @@ class DiskStore:
 
     def _entries(self) -> Iterator[BlobEntry]:
         for path in self.root.glob("[0-9a-f][0-9a-f]/*"):
-            found = _file(path) if _KEY.fullmatch(path.name) else None
+            found = _file(path) if _BLOB_KEY.fullmatch(path.name) else None
             if found is not None:  # None: deleted meanwhile
                 yield BlobEntry(path.name, found.st_size, found.st_mtime)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from proxy.errors import ConfigurationError
 
-_KEY = "cache_dir"
+_SETTING = "cache_dir"
 _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "gpfs"}
@@ -26,16 +26,16 @@ def private_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise ConfigurationError(_KEY, f"{folder} is not a folder", "name another one")
+        raise ConfigurationError(_SETTING, f"{folder} is not a folder", "name another one")
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         return
     if found.st_uid != os.geteuid():
         raise ConfigurationError(
-            _KEY, f"{folder} belongs to another user", "let the user of the proxy own it"
+            _SETTING, f"{folder} belongs to another user", "let the user of the proxy own it"
         )
     if found.st_mode & stat.S_IWOTH:
         raise ConfigurationError(
-            _KEY, f"{folder} can be written by everybody", f"run: chmod 700 {folder}"
+            _SETTING, f"{folder} can be written by everybody", f"run: chmod 700 {folder}"
         )
     if found.st_mode & stat.S_IWGRP:
         folder.chmod(0o700)
@@ -47,7 +47,7 @@ def require_local(folder: Path) -> None:
     fuse = kind.startswith("fuse.") and kind not in _LOCAL_FUSE
     if kind in _REMOTE or kind == "fuse" or fuse:
         raise ConfigurationError(
-            _KEY,
+            _SETTING,
             f"{folder} is on a network or user-space file system ({kind})",
             "use a local disk; several machines do not share a cache folder",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 _PROJECT = ("namespace", "project")
-_FILE = ("namespace", "project", "digest", "filename")
+_FILE_PARTS = ("namespace", "project", "digest", "filename")
 
 
 class RecordKind(Enum):
@@ -19,13 +19,13 @@ class RecordKind(Enum):
     """Head of an upstream page. The namespace is that of the index, see ``fingerprint``."""
     DOCUMENT = ("document", _PROJECT, "upstream", "carried")
     """The page as upstream sent it, compressed."""
-    CACHED_FILE = ("held", _FILE, "upstream", "carried")
+    CACHED_FILE = ("held", _FILE_PARTS, "upstream", "carried")
     """Which blob has the bytes of a file; ``digest`` is that of the file's address."""
-    PROVENANCE = ("provenance", _FILE, "upstream", "carried")
+    PROVENANCE = ("provenance", _FILE_PARTS, "upstream", "carried")
     """PEP 740 object of a file."""
     DIGEST_HISTORY = ("seen", _PROJECT, "upstream")
     """The files of a project as they were listed first."""
-    CHANGED_FILE = ("changed", _FILE, "upstream")
+    CHANGED_FILE = ("changed", _FILE_PARTS, "upstream")
     """A file that upstream lists with another digest than before."""
     INSTALL_HISTORY = ("together", _PROJECT)
     """Projects that are requested together. The namespace is the name of the served index."""

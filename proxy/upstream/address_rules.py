@@ -22,8 +22,8 @@ _URL = re.compile(
 _GRAPHIC = re.compile(r"[\x21-\x7e]*")
 _MAX_HOST_LENGTH = 253
 """Characters of a host name (RFC 1035, section 2.3.4), without the dot at its end."""
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
-_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<host>[^*/?#@]+)")
+_IPV4_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+_HOST_PATTERN = re.compile(r"(?P<any>\*\.)?(?P<host>[^*/?#@]+)")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _SPECIAL_NETWORKS = [
@@ -80,7 +80,7 @@ def ip_literal(host: str) -> IPAddress | None:
         if ":" in host:
             return ipaddress.IPv6Address(host)
         last = host.rstrip(".").rpartition(".")[2]
-        return ipaddress.IPv4Address(host) if _NUMBER.fullmatch(last) else None
+        return ipaddress.IPv4Address(host) if _IPV4_NUMBER.fullmatch(last) else None
     except ipaddress.AddressValueError:
         raise ValueError("is not the usual spelling of an IP address") from None
 
@@ -110,7 +110,7 @@ class HostPattern(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> HostPattern:
         """Raises ``ValueError``."""
-        parts = _PATTERN.fullmatch(text.strip())
+        parts = _HOST_PATTERN.fullmatch(text.strip())
         if not parts:
             raise ValueError(f"not a host: {text}")
         named = origin_of(f"https://{parts['host']}")

@@ -25,10 +25,10 @@ try:
     from isal import isal_zlib as inflate  # several times as fast
 
     # its stub takes the class for an instance
-    _BROKEN: tuple[type[Exception], ...] = (zlib.error, igzip_lib.IsalError)  # type: ignore[assignment]
+    _DECODING_ERRORS: tuple[type[Exception], ...] = (zlib.error, igzip_lib.IsalError)  # type: ignore[assignment]
 except ImportError:  # no wheel for this platform
     inflate = zlib  # type: ignore[misc]
-    _BROKEN = (zlib.error,)
+    _DECODING_ERRORS = (zlib.error,)
 
 MAX_RATIO = 200
 RATIO_FREE_SIZE = 8 * 2**20
@@ -91,7 +91,7 @@ def _inflated(data: bytes, bits: int, limit: int) -> bytes:
             part = stream.decompress(data, min(left, hint) + 1)  # a buffer that need not grow
             if not stream.eof and (room := left + 1 - len(part)):  # 0 would mean no limit
                 part += stream.decompress(stream.unconsumed_tail, room)
-        except _BROKEN:
+        except _DECODING_ERRORS:
             raise Undecodable("has a broken content coding") from None
         parts.append(part)
         left -= len(part)

@@ -14,7 +14,7 @@ import msgspec
 from proxy.errors import ConfigurationError
 from proxy.upstream.address_rules import Origin, origin_of
 
-_USERINFO = re.compile(r"\A(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/?#]*)@")
+_URL_USERINFO = re.compile(r"\A(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<userinfo>[^/?#]*)@")
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -51,19 +51,19 @@ def find_credentials(
         raise ConfigurationError("url", f"{mask(url)} {error}") from None
     if user is not None or password is not None:
         return bare, Credentials(origin, user or "", password or "")
-    if written := _USERINFO.match(url):
+    if written := _URL_USERINFO.match(url):
         name, _, secret = written["userinfo"].partition(":")
         return bare, Credentials(origin, unquote(name), unquote(secret))
     return bare, _from_netrc(origin, netrc)
 
 
 def without_userinfo(url: str) -> str:
-    return _USERINFO.sub(r"\g<scheme>", url)
+    return _URL_USERINFO.sub(r"\g<scheme>", url)
 
 
 def mask(url: str) -> str:
     """The address for logs and messages: without credentials or query, which may be signed."""
-    bare, _, query = _USERINFO.sub(r"\g<scheme>***@", url).partition("?")
+    bare, _, query = _URL_USERINFO.sub(r"\g<scheme>***@", url).partition("?")
     return bare + ("?***" if query else "")
 
 

@@ -19,7 +19,7 @@ MAX_DELTA_SECONDS = 2**31
 """Seconds; a larger number counts as this one (RFC 9111, section 1.2.2)."""
 DECODABLE_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
 
-_NUMBER = re.compile(r"[0-9]+", re.ASCII)
+_DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _DIRECTIVE = re.compile(r'([^\s,=;"]+)(?:\s*=\s*("[^"]*"|[^\s,]*))?')
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)", re.ASCII)
 
@@ -126,7 +126,7 @@ def content_range(headers: Headers) -> tuple[int, int, int | None] | None:
 
 def content_length(headers: Headers) -> int | None:
     number = headers.get("Content-Length", "").strip()
-    return int(number) if _NUMBER.fullmatch(number) and len(number) < 20 else None
+    return int(number) if _DIGITS.fullmatch(number) and len(number) < 20 else None
 
 
 def content_encoding(headers: Headers) -> str | None:
@@ -160,6 +160,6 @@ def directives(lines: Iterable[str]) -> dict[str, str]:
 def delta_seconds(text: str | None) -> float | None:
     """A number of seconds (RFC 9111, section 1.2.2); None for anything else."""
     text = (text or "").strip()
-    if not _NUMBER.fullmatch(text):
+    if not _DIGITS.fullmatch(text):
         return None
     return float(MAX_DELTA_SECONDS if len(text) > 10 else min(int(text), MAX_DELTA_SECONDS))

@@ -38,7 +38,7 @@ from proxy.upstream.transport_errors import (
 MAX_REDIRECTS = 30
 """Redirects that are followed: as many as pip follows."""
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-_ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_URL_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _MAX_DRAINED = 64 * 2**10
 
 log = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ class Redirects:
     def _target(self, url: str, target: str) -> str:
         """The target of a redirect; the spelling of an absolute address is kept."""
         try:
-            following = target if _ABSOLUTE.match(target) else urljoin(url, target)
+            following = target if _URL_SCHEME.match(target) else urljoin(url, target)
         except ValueError:  # such as //[
             raise RedirectRefused(self._name, "redirects to what is no address") from None
         if url.lower().startswith("https:") and not following.lower().startswith("https:"):

@@ -19,10 +19,10 @@ MAX_LINE_SIZE = 128 * 1024
 MAX_RESPONSE_HEAD = 512 * 1024
 """Bytes of a head: uv accepts about 400 kB."""
 
-_END = re.compile(rb"\r?\n\r?\n")
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
 _FOLD = re.compile(rb"\r?\n[ \t]+")
-_START = re.compile(rb"HTTP/1\.([0-9])[ \t]+([0-9]{3})(?![0-9])")
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9])[ \t]+([0-9]{3})(?![0-9])")
+_HEADER_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
 _SOUND = re.compile(
     rb"HTTP/1\.[01] [0-9]{3}[^\r\n]{0,99}(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)*+"
 )
@@ -55,7 +55,7 @@ class LenientHandler(ResponseHandler):
         self._reschedule_timeout()
         searched = max(0, len(self._head) - 3)
         self._head += data
-        while end := _END.search(self._head, searched):
+        while end := _HEAD_END.search(self._head, searched):
             head = bytes(self._head[: end.start()]).lstrip(b"\r\n")
             del self._head[: end.end()]
             searched = 0
@@ -84,7 +84,7 @@ class LenientHandler(ResponseHandler):
 
 def _is_interim(head: bytes) -> bool:
     """Another head follows (RFC 9110, section 15.2)."""
-    start = _START.match(head)
+    start = _STATUS_LINE.match(head)
     return start is not None and start[2].startswith(b"1") and start[2] != b"101"
 
 
@@ -93,11 +93,11 @@ def rewritten(head: bytes) -> bytes:
 
     A head that is no HTTP stays as it is, for the parser to refuse.
     """
-    start = _START.match(head)
+    start = _STATUS_LINE.match(head)
     if not start or _is_sound(head):
         return head + b"\r\n\r\n"
     lines = _FOLD.sub(b" ", head).replace(b"\r\n", b"\n").split(b"\n")[1:]
-    found = [(it[1], it[2]) for line in lines if (it := _FIELD.fullmatch(line))]
+    found = [(it[1], it[2]) for line in lines if (it := _HEADER_FIELD.fullmatch(line))]
     fields = [(name, value) for name, value in found if name.lower() not in _FRAMING]
     fields += _framing(*(_values(found, name) for name in _FRAMING))
     version = b"HTTP/1.0 " if start[1] == b"0" else b"HTTP/1.1 "

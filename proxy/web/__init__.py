@@ -11,12 +11,14 @@ from proxy.web.metrics import (
 from proxy.web.refusals import RefusalEvents, log_observed_refusals
 from proxy.web.response_cache import ResponseCache
 from proxy.web.server import (
+    STOP_SIGNALS,
     Server,
     tls_context,
 )
 
 __all__ = [
     "COUNTER_COLUMNS",
+    "STOP_SIGNALS",
     "AccessLog",
     "Counters",
     "FastPathEvents",

@@ -11,7 +11,7 @@ import msgspec
 
 _OFFSET = r"(\d{0,4000})"  # more digits than any file needs, and fewer than make a number dear
 _RANGE = re.compile(rf"bytes=\s*{_OFFSET}\s*-\s*{_OFFSET}\s*\Z", re.IGNORECASE | re.ASCII)
-_TAG = re.compile(r'\s*(?:W/)?("[^"]*")\s*(?:,|\Z)')
+_ENTITY_TAG = re.compile(r'\s*(?:W/)?("[^"]*")\s*(?:,|\Z)')
 
 
 class RangeResult(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ def _if_range(headers: Mapping[str, str], etag: str | None, modified: datetime |
 def _matches(tags: str, etag: str | None) -> bool:
     if tags.strip() == "*":
         return True
-    return etag is not None and etag in _TAG.findall(tags)
+    return etag is not None and etag in _ENTITY_TAG.findall(tags)
 
 
 def _date(value: str | None) -> datetime | None:

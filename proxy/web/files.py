@@ -21,7 +21,7 @@ from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 from proxy.web.sendfile import FileSender, can_send
 
-_DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
+_PATH_DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
 SMALL_FILE = 64 * 1024
 """Bytes of a file that is sent from memory."""
 IMMUTABLE = "max-age=31536000, immutable"
@@ -41,7 +41,7 @@ class FileHandler:
         state.index = self._index.name
         project = project_of(request)
         digest, filename = request.match_info["digest"], request.match_info["filename"]
-        if not _DIGEST.match(digest) or not safe_filename(filename):
+        if not _PATH_DIGEST.match(digest) or not safe_filename(filename):
             raise NoSuchFile(project, "of that name")
         state.changes = self._cache.changes(project)
         artifact = await self._index.file(project, filename, digest)

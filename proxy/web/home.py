@@ -18,11 +18,11 @@ from proxy.web.pages import redirect
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_HOST = re.compile(
+_HOST_HEADER = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
 )
 """The form of an authority that may be shown: a name or address, and a port."""
-_HEADERS = {
+_PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
     " form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
@@ -103,13 +103,13 @@ def origin_of(request: web.Request) -> str | None:
     """
     target = request.raw_path
     host = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
-    return f"{request.scheme}://{host}" if _HOST.fullmatch(host) else None
+    return f"{request.scheme}://{host}" if _HOST_HEADER.fullmatch(host) else None
 
 
 def html_page(template: str, cache_control: str, status: int = 200, **values: Any) -> web.Response:
     """A page from ``proxy/web/templates``."""
     text = _environment().get_template(template).render(version=__version__, **values)
-    headers = _HEADERS | {"Cache-Control": cache_control}
+    headers = _PAGE_HEADERS | {"Cache-Control": cache_control}
     return web.Response(text=text, content_type="text/html", headers=headers, status=status)
 
 

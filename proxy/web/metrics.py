@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_METRICS_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 LAG_INTERVAL = 0.5
 """Seconds between two measurements of the event loop's lag."""
 
@@ -265,7 +265,7 @@ class Metrics:
         await in_thread(importlib.import_module, "prometheus_client.core")
         from prometheus_client.exposition import generate_latest
 
-        headers = _HEADERS | {"Content-Type": CONTENT_TYPE}
+        headers = _METRICS_HEADERS | {"Content-Type": CONTENT_TYPE}
         return web.Response(body=generate_latest(self), headers=headers)
 
     def collect(self) -> Iterator[Metric]:

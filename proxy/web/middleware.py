@@ -20,7 +20,7 @@ from proxy.web.response_cache import ResponseCache
 
 log = logging.getLogger(__name__)
 
-_ABSOLUTE = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|\Z)", re.IGNORECASE)
+_ABSOLUTE_TARGET = re.compile(r"https?://[^/?#@\s]+(?:[/?#]|\Z)", re.IGNORECASE)
 
 LOGGED_ERRORS = (UpstreamError, IndexUnavailable, StoreDamaged)
 """Errors that the operator of the server should know of."""
@@ -123,6 +123,6 @@ def _refusal(request: web.Request) -> web.Response | None:
     hosts = request.headers.getall("Host", [])
     if len(hosts) > 1 or (request.version >= (1, 1) and not any(hosts)):
         return plain(400, "one Host header is needed")
-    if request.raw_path.startswith("/") or _ABSOLUTE.match(request.raw_path):
+    if request.raw_path.startswith("/") or _ABSOLUTE_TARGET.match(request.raw_path):
         return None
     return plain(400, "the target is neither a path nor an HTTP address")

@@ -37,7 +37,7 @@ from proxy.storage import FileIdentity, Key, Records
 
 _log = logging.getLogger(__name__)
 
-_MAX_READS = 4
+_MAX_PARALLEL_READS = 4
 """Files that are read at the same time: enough for a disk, and leaves threads for other work."""
 
 
@@ -67,7 +67,7 @@ class Catalogue:
         self._learnt = 0
         self._saved = 0
         self._flights: SingleFlight[tuple[Place, FileIdentity], Details] = SingleFlight()
-        self._turns = asyncio.Semaphore(_MAX_READS)
+        self._turns = asyncio.Semaphore(_MAX_PARALLEL_READS)
 
     async def load(self) -> None:
         data = await self._records.get(self._key)

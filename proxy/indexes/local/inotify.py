@@ -20,7 +20,7 @@ from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, Place, joined
 
 _BUFFER_SIZE = 64 * 1024
 """Bytes of events that are read at a time."""
-_MAX_READS = 64
+_MAX_EVENT_READS = 64
 """Reads of the queue in one go, so that the loop ends even if events come faster than it reads."""
 _SCARCE = {errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSYS}
 
@@ -112,7 +112,7 @@ class Watch:
         if not self.has_events(0):
             return None
         marks = Marks()
-        for _ in range(_MAX_READS):
+        for _ in range(_MAX_EVENT_READS):
             with self._lock:
                 for wd, mask, _, name in self._parse(os.read(self._fd, _BUFFER_SIZE)):
                     self._mark(marks, self._folders.get(wd), mask, name)

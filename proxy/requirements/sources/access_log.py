@@ -18,9 +18,9 @@ from proxy.runtime import count_text
 MAX_LINE = 256 * 1024
 """Bytes of a line of an access log."""
 
-_PAGE = re.compile(r"(?:.*/)?simple/(?P<project>[^/]+)/?\Z")
-_FILE = re.compile(r"(?:.*/)?files/(?P<project>[^/]+)/(?P<digest>[^/]+)/(?P<filename>[^/]+)\Z")
-_DIGEST = re.compile(r"(?:[a-z0-9_]+-)?[0-9a-f]{16,256}\Z")
+_PAGE_PATH = re.compile(r"(?:.*/)?simple/(?P<project>[^/]+)/?\Z")
+_FILE_PATH = re.compile(r"(?:.*/)?files/(?P<project>[^/]+)/(?P<digest>[^/]+)/(?P<filename>[^/]+)\Z")
+_LOGGED_DIGEST = re.compile(r"(?:[a-z0-9_]+-)?[0-9a-f]{16,256}\Z")
 
 
 class LogEntry(msgspec.Struct):
@@ -81,7 +81,7 @@ def _requests(entry: LogEntry) -> Iterator[LoggedRequest]:
     if entry.method not in ("GET", "HEAD") or entry.status >= 400:
         return
     address = entry.path.partition("?")[0]
-    found = _FILE.match(address) or _PAGE.match(address)
+    found = _FILE_PATH.match(address) or _PAGE_PATH.match(address)
     if not found:
         return
     parts = {
@@ -94,4 +94,4 @@ def _requests(entry: LogEntry) -> Iterator[LoggedRequest]:
         project = normalize(parts["project"])
     except ValueError:
         return
-    yield LoggedRequest(project, filename, digest if _DIGEST.match(digest) else None)
+    yield LoggedRequest(project, filename, digest if _LOGGED_DIGEST.match(digest) else None)

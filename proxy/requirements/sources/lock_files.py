@@ -69,13 +69,27 @@ def select_targets(
     return supported, SourceRequirements(skipped=tuple(others))
 
 
+def admitting_targets(
+    document: SourceDocument, targets: Iterable[Target], markers: Iterable[str | None]
+) -> tuple[Target, ...]:
+    """The targets that one of the environment markers admits; None admits all."""
+    parsed = [document.marker(each) for each in markers]
+    return tuple(each for each in targets if any(each.admits(marker) for marker in parsed))
+
+
 def locked_requirements(
-    document: SourceDocument, file_filter: FileFilter, locked: Iterable[LockedProject]
+    document: SourceDocument,
+    file_filter: FileFilter,
+    locked: Iterable[LockedProject],
+    local: Iterable[tuple[str, str]] = (),
 ) -> SourceRequirements:
-    """The locked files that the filter accepts. Raises ``UnreadableSource``."""
-    return merge_requirements(
-        _requirements_of(document, file_filter, each) for each in locked if each.targets
-    )
+    """The locked files that the filter accepts, and what builds the local projects.
+
+    ``local``: the path and the name of each. Raises ``UnreadableSource``.
+    """
+    files = (_requirements_of(document, file_filter, each) for each in locked if each.targets)
+    builds = (project_build_requirements(document, path, name) for path, name in local)
+    return merge_requirements((*files, *builds))
 
 
 def parse_hashes(
@@ -162,12 +176,10 @@ def read_pylock(document: SourceDocument, file_filter: FileFilter) -> SourceRequ
         locked = [_locked(each, targets) for each in lock.packages if each.directory is None]
     except (PylockValidationError, RecursionError, ValueError) as error:
         raise document.unreadable(error) from None
-    builds = (
-        project_build_requirements(document, each.directory.path, each.name)
-        for each in lock.packages
-        if each.directory is not None
+    local = (
+        (each.directory.path, each.name) for each in lock.packages if each.directory is not None
     )
-    return merge_requirements((others, locked_requirements(document, file_filter, locked), *builds))
+    return merge_requirements((others, locked_requirements(document, file_filter, locked, local)))
 
 
 def _locked(entry: Package, targets: tuple[Target, ...]) -> LockedProject:

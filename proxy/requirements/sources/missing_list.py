@@ -133,7 +133,7 @@ def _file_filter(document: SourceDocument, options: argparse.Namespace, number: 
     return FileFilter(targets, sdists, options.all_files)  # type: ignore[arg-type]
 
 
-_SDISTS = {"also": (), "none": ("--no-sdists",), "only": ("--only-sdists",)}
+_SDIST_FLAGS = {"also": (), "none": ("--no-sdists",), "only": ("--only-sdists",)}
 
 
 def missing_lines(
@@ -177,5 +177,5 @@ def _options_line(file_filter: FileFilter, constraints: str = "") -> str:
     words += [word for each in file_filter.targets for word in ("--platform", each.platform)]
     pairs = dict.fromkeys(zip(words[::2], words[1::2], strict=True))
     pairs |= dict.fromkeys(("--constrain", line) for line in constraints.splitlines())
-    flags = (*_SDISTS[file_filter.sdists], *(["--all-files"] if file_filter.all_files else []))
+    flags = (*_SDIST_FLAGS[file_filter.sdists], *(["--all-files"] if file_filter.all_files else []))
     return shlex.join([*(word for pair in pairs for word in pair), *flags])

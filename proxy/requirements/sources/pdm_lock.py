@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from msgspec import Struct, field
 
-from proxy.distributions import Target
 from proxy.model import ProjectName
-from proxy.requirements.model import FileFilter, SourceRequirements, merge_requirements
+from proxy.requirements.model import FileFilter, SourceRequirements
 from proxy.requirements.sources.document import SourceDocument
-from proxy.requirements.sources.local_projects import exists, project_build_requirements
-from proxy.requirements.sources.lock_files import LockedFile, LockedProject, locked_requirements
+from proxy.requirements.sources.local_projects import exists
+from proxy.requirements.sources.lock_files import (
+    LockedFile,
+    LockedProject,
+    admitting_targets,
+    locked_requirements,
+)
 
 
 class PdmFile(Struct):
@@ -61,7 +63,10 @@ def read_pdm_lock(document: SourceDocument, file_filter: FileFilter) -> SourceRe
     older = {
         _project_and_version(document, key): files for key, files in lock.metadata.files.items()
     }
-    local = {n for n, each in enumerate(lock.entries) if _is_local(document, each)}
+    local: list[PdmPackage] = []
+    others: list[PdmPackage] = []
+    for entry in lock.entries:
+        (local if _is_local(document, entry) else others).append(entry)
     locked = (
         LockedProject(
             entry.name,
@@ -71,19 +76,15 @@ def read_pdm_lock(document: SourceDocument, file_filter: FileFilter) -> SourceRe
                 for file in entry.files
                 or older.get(_project_and_version(document, f"{entry.name} {entry.version}"), [])
             ),
-            _admitting(document, file_filter.targets, entry),
+            admitting_targets(document, file_filter.targets, [entry.marker]),
             entry.elsewhere,
             # Without this strategy most markers are only in the dependency lists.
             certain="inherit_metadata" in lock.metadata.strategy,
         )
-        for n, entry in enumerate(lock.entries)
-        if n not in local
+        for entry in others
     )
-    builds = (
-        project_build_requirements(document, lock.entries[n].path or "", lock.entries[n].name)
-        for n in local
-    )
-    return merge_requirements((locked_requirements(document, file_filter, locked), *builds))
+    paths = ((entry.path or "", entry.name) for entry in local)
+    return locked_requirements(document, file_filter, locked, paths)
 
 
 def _is_local(document: SourceDocument, entry: PdmPackage) -> bool:
@@ -94,10 +95,3 @@ def _project_and_version(document: SourceDocument, key: str) -> tuple[ProjectNam
     """The normalized project and the version; the name in the key may have extras."""
     name, _, number = key.rpartition(" ")
     return document.project(name.partition("[")[0]), number
-
-
-def _admitting(
-    document: SourceDocument, targets: Iterable[Target], entry: PdmPackage
-) -> tuple[Target, ...]:
-    marker = document.marker(entry.marker)
-    return tuple(each for each in targets if each.admits(marker))

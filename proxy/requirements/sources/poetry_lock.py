@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, field
 
-from proxy.distributions import Target, version_of
+from proxy.distributions import version_of
 from proxy.model import ProjectName
-from proxy.requirements.model import FileFilter, SourceRequirements, merge_requirements
+from proxy.requirements.model import FileFilter, SourceRequirements
 from proxy.requirements.sources.document import SourceDocument
-from proxy.requirements.sources.local_projects import project_build_requirements
 from proxy.requirements.sources.lock_files import (
     LockedFile,
     LockedProject,
+    admitting_targets,
     locked_requirements,
     parse_version,
 )
@@ -64,19 +64,17 @@ def read_poetry_lock(document: SourceDocument, file_filter: FileFilter) -> Sourc
             entry.name,
             entry.version,
             tuple(_files(document, files, entry)),
-            _admitting(document, file_filter.targets, entry),
+            admitting_targets(document, file_filter.targets, _markers(entry)),
             None if entry.source.type == "legacy" else entry.source.type,
             certain=certain,
         )
         for entry in lock.entries
         if entry.source.type != "directory"
     )
-    builds = (
-        project_build_requirements(document, entry.source.url, entry.name)
-        for entry in lock.entries
-        if entry.source.type == "directory"
+    local = (
+        (entry.source.url, entry.name) for entry in lock.entries if entry.source.type == "directory"
     )
-    return merge_requirements((locked_requirements(document, file_filter, locked), *builds))
+    return locked_requirements(document, file_filter, locked, local)
 
 
 def _older_files(
@@ -106,9 +104,7 @@ def _files(
     ]
 
 
-def _admitting(
-    document: SourceDocument, targets: Iterable[Target], entry: PoetryPackage
-) -> tuple[Target, ...]:
+def _markers(entry: PoetryPackage) -> list[str | None]:
+    """One marker for each dependency group, or one for all."""
     by_group = entry.markers.values() if isinstance(entry.markers, dict) else (entry.markers,)
-    markers = [document.marker(text or entry.marker) for text in by_group]
-    return tuple(each for each in targets if any(each.admits(marker) for marker in markers))
+    return [text or entry.marker for text in by_group]

@@ -27,7 +27,7 @@ _CODING = re.compile(rb"#.*?coding[:=]\s*([-\w.]+)")
 _FALLBACK = "latin-1"
 _COMMENT = re.compile(r"(?:^|\s+)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
-_OPTIONS = re.compile(r"(?:^|\s)-")
+_OPTION_START = re.compile(r"(?:^|\s)-")
 _QUOTED = re.compile(r"""['"\\]""")
 
 
@@ -134,7 +134,7 @@ def _logical(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _line(document: SourceDocument, number: int, text: str) -> RequirementLine:
-    found = _OPTIONS.search(text)
+    found = _OPTION_START.search(text)
     cut = found.start() if found else len(text)
     try:
         options, unknown = _PARSER.parse_known_args(_words(text[cut:]))

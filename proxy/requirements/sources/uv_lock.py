@@ -12,7 +12,6 @@ from msgspec import Struct, field
 from proxy.distributions import Target
 from proxy.requirements.model import FileFilter, SourceRequirements, merge_requirements
 from proxy.requirements.sources.document import SourceDocument
-from proxy.requirements.sources.local_projects import project_build_requirements
 from proxy.requirements.sources.lock_files import (
     LockedFile,
     LockedProject,
@@ -21,7 +20,7 @@ from proxy.requirements.sources.lock_files import (
 )
 
 _KNOWN_VERSION = 1
-_LOCAL = ("editable", "virtual", "directory")
+_LOCAL_KINDS = ("editable", "virtual", "directory")
 
 
 class Edge(Struct):
@@ -85,13 +84,13 @@ def read_uv_lock(document: SourceDocument, file_filter: FileFilter) -> SourceReq
         for index in _needed(document, lock, target):
             needed.setdefault(index, []).append(target)
     chosen = [(lock.entries[index], tuple(found)) for index, found in sorted(needed.items())]
-    locked = (_locked(*each) for each in chosen if each[0].kind not in _LOCAL)
-    builds = (
-        project_build_requirements(document, str(entry.source[entry.kind]), entry.name)
+    locked = (_locked(*each) for each in chosen if each[0].kind not in _LOCAL_KINDS)
+    local = (
+        (str(entry.source[entry.kind]), entry.name)
         for entry, _ in chosen
         if entry.kind in ("editable", "directory")
     )
-    return merge_requirements((others, locked_requirements(document, file_filter, locked), *builds))
+    return merge_requirements((others, locked_requirements(document, file_filter, locked, local)))
 
 
 def _needed(document: SourceDocument, lock: UvLock, target: Target) -> set[int]:
@@ -101,7 +100,7 @@ def _needed(document: SourceDocument, lock: UvLock, target: Target) -> set[int]:
         markers = [document.marker(text) for text in entry.resolution_markers]
         if not markers or any(target.admits(marker) for marker in markers):
             by_name[entry.name].append(index)
-    roots = [n for n, entry in enumerate(lock.entries) if entry.kind in _LOCAL]
+    roots = [n for n, entry in enumerate(lock.entries) if entry.kind in _LOCAL_KINDS]
     waiting = [lock.entries[index].edges for index in roots]
     waiting += map(iter, (lock.manifest.requirements, *lock.manifest.dependency_groups.values()))
     reached = set(roots)
