@@ -1,4 +1,4 @@
-"""A cache that is carried, made once."""
+"""A filled cache and its bundle, made once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.bundle_fixtures import Near, make_large, make_near
 
 @pytest.fixture(scope="session")
 def near(tmp_path_factory: pytest.TempPathFactory) -> Near:
-    """A cache that was filled online, and a bundle of all that it holds. Not to be changed."""
+    """A cache that was filled online, and a bundle of all its files. Not to be changed."""
     return asyncio.run(make_near(tmp_path_factory.mktemp("near")))
 
 

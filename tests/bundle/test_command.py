@@ -1,4 +1,4 @@
-"""``waystation bundle`` as people use it: what it says, and its exit status."""
+"""``waystation bundle``: its output, and its exit status."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support.bundle_fixtures import Near, run, seen
 from tests.support.bundle_tampering import altered
 
-HELD = "alpha-1.0-py3-none-any.whl"
+WHEEL = "alpha-1.0-py3-none-any.whl"
 
 
 def of(near: Near, cache: Path | None = None) -> tuple[str | Path, ...]:
@@ -25,7 +25,7 @@ def test_create_show_verify_import(near: Near, tmp_path: Path) -> None:
     assert "lists      3 pages and 6 files of 3 projects" in made
     shown = run("show", file).stdout
     assert f"index      {near.upstream}" in shown
-    assert f"  {HELD}  2024-01-02T03:04:05.000000Z\n" in shown
+    assert f"  {WHEEL}  2024-01-02T03:04:05.000000Z\n" in shown
     digest = f"sha256:{near.created.archive_digest}"
     assert run("verify", file, "--expect", digest).stdout.startswith(f"sound\narchive    {digest}")
     done = run("import", file, "--expect", digest, *of(near, tmp_path / "far"))
@@ -37,9 +37,9 @@ def test_create_show_verify_import(near: Near, tmp_path: Path) -> None:
     assert "files  0 new, 6 same, 0 conflicting" in again
 
 
-def test_the_manifest_is_for_programs_and_for_deltas(near: Near, tmp_path: Path) -> None:
+def test_show_prints_a_manifest_that_is_a_base_for_deltas(near: Near, tmp_path: Path) -> None:
     manifest = run("show", near.bundle, "--manifest").stdout
-    assert {each["filename"] for each in json.loads(manifest)["files"]} >= {HELD}
+    assert {each["filename"] for each in json.loads(manifest)["files"]} >= {WHEEL}
     (tmp_path / "last.json").write_text(manifest)
     made = run("create", tmp_path / "d", "--all", "--since", tmp_path / "last.json", *of(near))
     assert f"since      sha256:{near.created.digest}" in made.stdout
@@ -66,7 +66,7 @@ def test_the_manifest_is_for_programs_and_for_deltas(near: Near, tmp_path: Path)
         ("verify", "README.md", "--trust", "README.md"),
     ],
 )
-def test_what_makes_no_sense_is_status_2(
+def test_contradictory_options_are_status_2(
     near: Near, tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
     given = [tmp_path / each if each == "b" else each for each in arguments]
@@ -79,12 +79,12 @@ async def test_refusals_are_status_1_and_say_why(near: Near, tmp_path: Path) -> 
     wrong = bytearray(near.data)
     wrong[-1100] ^= 1
     (tmp_path / "wrong").write_bytes(wrong)
-    for what in ("verify", "import"):
-        options = of(near, tmp_path / "far") if what == "import" else ()
+    for command in ("verify", "import"):
+        options = of(near, tmp_path / "far") if command == "import" else ()
         for file in (tmp_path / "wrong", Path("README.md").absolute()):
-            done = run(what, file, *options, status=1)
+            done = run(command, file, *options, status=1)
             assert "this bundle is refused: " in done.stderr
-        done = run(what, near.bundle, "--expect", "sha256:" + "0" * 64, *options, status=1)
+        done = run(command, near.bundle, "--expect", "sha256:" + "0" * 64, *options, status=1)
         assert f"its digest is sha256:{near.created.archive_digest}" in done.stderr
     assert run("show", "README.md", status=1).stderr
     assert run("create", tmp_path / "b", "--project", "delta", *of(near), status=1).stderr
@@ -128,7 +128,7 @@ def test_sources_choose_what_they_need(near: Near, tmp_path: Path) -> None:
     file = tmp_path / "b"
     run("create", file, tmp_path / "requirements.txt", "--no-sdists", *of(near))
     shown = run("show", file).stdout
-    assert HELD in shown and "beta-1.0-py3-none-any.whl" in shown
+    assert WHEEL in shown and "beta-1.0-py3-none-any.whl" in shown
     assert "alpha-1.0.tar.gz" not in shown and "gamma" not in shown
 
 
@@ -140,8 +140,10 @@ def test_sources_with_files_that_are_not_cached_make_no_bundle(near: Near, tmp_p
     assert not file.exists()
 
 
-def test_a_source_that_needs_what_no_index_has_makes_no_bundle(near: Near, tmp_path: Path) -> None:
-    """As `ready` says of it: a bundle would look as if the far side could build."""
+def test_a_source_with_a_requirement_outside_indexes_makes_no_bundle(
+    near: Near, tmp_path: Path
+) -> None:
+    """`ready` reports it, too. A bundle without it would look complete."""
     requirements = tmp_path / "requirements.txt"
     requirements.write_text("alpha\ndelta @ git+https://example.com/delta.git\n")
     file = tmp_path / "b"
@@ -161,5 +163,5 @@ async def test_the_upload_time_in_a_bundle_is_kept(near: Near, tmp_path: Path) -
 
     (tmp_path / "b").write_bytes(altered(near.bundle, change))
     run("import", tmp_path / "b", *of(near, tmp_path / "far"))
-    held = [value for key, value in (await seen(tmp_path / "far")).items() if "held/" in key]
-    assert any(b'"uploaded":"2020-01-01T00:00:00Z"' in each for each in held)
+    records = [value for key, value in (await seen(tmp_path / "far")).items() if "held/" in key]
+    assert any(b'"uploaded":"2020-01-01T00:00:00Z"' in each for each in records)

@@ -1,4 +1,4 @@
-"""An import that cannot go on: what it says, and that the next one is not hindered by it."""
+"""An import that cannot continue reports the reason, and does not prevent the next import."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.upstream import Upstream
 from tests.support.upstream_process import ROOT
 
 FIRST = 0
-"""Killed before this many things were written into the cache: all is sealed by then."""
+"""Writes into the cache before the kill; the staged import is complete by then."""
 
 
 def die(far: Path, near: Near, bundle: Path, writes: int = FIRST) -> None:
@@ -41,7 +41,7 @@ def test_files_completed_before_the_failure_are_reported(near: Near, tmp_path: P
     assert "finished" not in run("import", near.bundle, *of(near, tmp_path)).stdout
 
 
-def test_the_json_report_says_so_too(near: Near, tmp_path: Path) -> None:
+def test_the_json_report_has_files_completed_before_the_failure(near: Near, tmp_path: Path) -> None:
     die(tmp_path, near, near.bundle)
     report = json.loads(run("import", near.bundle, "--json", *of(near, tmp_path)).stdout)
     assert report["completed"] == [near.created.digest]
@@ -49,7 +49,7 @@ def test_the_json_report_says_so_too(near: Near, tmp_path: Path) -> None:
 
 
 async def test_a_delta_whose_base_was_purged_blocks_no_other(tmp_path: Path) -> None:
-    """It was whole and checked, and then the cache lost what it builds on."""
+    """The delta was complete and checked before the cache lost its base."""
     cache, far = tmp_path / "near", tmp_path / "far"
     async with Upstream() as upstream:
         upstream.cache_control = "max-age=0"
@@ -73,10 +73,10 @@ async def test_a_delta_whose_base_was_purged_blocks_no_other(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("room", [60, 100, 200, 300, 350])
-async def test_on_a_full_disk_it_says_so_and_completes_when_there_is_room(
+async def test_an_import_reports_a_full_disk_and_completes_when_there_is_room(
     near: Near, tmp_path: Path, room: int
 ) -> None:
-    """``room`` in kilobytes: too little for records, for what is staged, or for both."""
+    """``room`` in kilobytes: too little for records, for staged files, or for both."""
     with mounted(tmp_path / "disk", f"size={room}k") as disk:
         done = run("import", near.bundle, *of(near, disk), status=1)
         assert (
@@ -99,7 +99,7 @@ async def test_a_cache_that_can_only_be_read_is_enough_to_make_a_bundle(
     assert (tmp_path / "b").read_bytes() == near.data
 
 
-def test_no_room_in_the_spool_is_reported_and_leaves_no_bundle(near: Near, tmp_path: Path) -> None:
+def test_a_full_spool_is_reported_and_leaves_no_bundle(near: Near, tmp_path: Path) -> None:
     cache, out = tmp_path / "near", tmp_path / "out"
     shutil.copytree(near.cache, cache)
     out.mkdir()

@@ -1,4 +1,4 @@
-"""A delta carries what changed, and needs what it builds on."""
+"""A delta contains the changed files, and needs its base."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEW = "beta-2.0-py3-none-any.whl"
 
 @dataclass(frozen=True, repr=False)
 class Weeks:
-    """The bundle of one week, and what changed until the next."""
+    """The bundle of one week, and the changes of the next week."""
 
     folder: Path
     upstream: str
@@ -70,7 +70,7 @@ async def test_a_delta_carries_only_changed_files_and_lists_all(weeks: Weeks) ->
     assert len([name for name in members(weeks.delta) if "/" in name]) == 6
 
 
-async def test_with_its_base_the_far_side_has_all(weeks: Weeks) -> None:
+async def test_a_delta_completes_a_cache_that_has_its_base(weeks: Weeks) -> None:
     far = weeks.folder / "far"
     await take(far, weeks.upstream, weeks.full)
     found = await take(far, weeks.upstream, weeks.delta)
@@ -83,7 +83,7 @@ async def test_with_its_base_the_far_side_has_all(weeks: Weeks) -> None:
     assert await offline(far, weeks.upstream) == weeks.served
 
 
-async def test_without_its_base_it_is_refused_by_name(weeks: Weeks) -> None:
+async def test_a_delta_without_its_base_is_refused_and_the_base_named(weeks: Weeks) -> None:
     far = weeks.folder / "far"
     with pytest.raises(BaseMissing, match=f"sha256:{weeks.first.digest}") as caught:
         await take(far, weeks.upstream, weeks.delta)
@@ -105,8 +105,8 @@ async def test_one_missing_file_of_the_base_is_named(weeks: Weeks) -> None:
     assert await seen(far) == before
 
 
-async def test_the_base_may_have_come_by_another_way(weeks: Weeks) -> None:
-    """What counts is that its contents are there."""
+async def test_a_delta_needs_the_contents_of_its_base_not_its_import(weeks: Weeks) -> None:
+    """An import checks the contents of the base, not the way by which they came."""
     far = weeks.folder / "far"
     await create(weeks.folder / "near", weeks.upstream, weeks.folder / "everything")
     await take(far, weeks.upstream, weeks.folder / "everything")
@@ -126,7 +126,7 @@ async def test_a_delta_builds_on_a_delta(weeks: Weeks) -> None:
     assert (await take(far, weeks.upstream, weeks.folder / "third")).is_complete
 
 
-async def test_a_manifest_is_as_good_a_base_as_its_bundle(weeks: Weeks) -> None:
+async def test_a_manifest_serves_as_a_base_like_its_bundle(weeks: Weeks) -> None:
     (weeks.folder / "manifest.json").write_bytes(encode(weeks.first.manifest))
     base = read_base(weeks.folder / "manifest.json")
     assert base == DeltaBase(weeks.first.digest, weeks.first.manifest) == read_base(weeks.full)
@@ -135,16 +135,16 @@ async def test_a_manifest_is_as_good_a_base_as_its_bundle(weeks: Weeks) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"schema": 1}', b"hello" * 500])
-def test_something_else_is_no_base(tmp_path: Path, content: bytes) -> None:
+def test_a_file_of_another_kind_is_refused_as_a_base(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "base").write_bytes(content)
     with pytest.raises(BadBundle, match=str(tmp_path / "base")):
         read_base(tmp_path / "base")
 
 
-async def test_a_page_of_another_index_is_carried_although_its_bytes_are_known(
+async def test_a_delta_contains_a_page_of_another_index_with_known_bytes(
     near: Near, tmp_path: Path
 ) -> None:
-    """The far side keeps pages by index: it does not have this one."""
+    """The importing cache stores pages by index, and has none of this index."""
     url = near.created.manifest.indexes[0].url
     other = near.created.manifest
     moved = encode(other).replace(url.encode(), b"https://index.example.com/simple/")

@@ -1,4 +1,4 @@
-"""Archives that were altered, cut off, forged or are something else are refused."""
+"""Altered, truncated and forged bundles, and other archives, are refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def refused(data: bytes) -> str:
     return caught.value.problem
 
 
-def test_the_forger_makes_what_is_taken_where_nothing_is_changed(near: Near) -> None:
+def test_an_unchanged_forgery_is_accepted(near: Near) -> None:
     assert archive(members(near.bundle)) == near.data
     assert altered(near.bundle, lambda manifest: None) == near.data
     assert verify(near.data).digest == near.created.digest
@@ -71,7 +71,7 @@ def test_a_flipped_bit_in_every_byte_of_headers_and_metadata_is_noticed(near: Ne
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0), mask=st.integers(1, 255))
-def test_of_an_altered_bundle_nothing_is_seen(
+def test_an_altered_bundle_leaves_the_cache_empty(
     near: Near, tmp_path: Path, place: int, mask: int
 ) -> None:
     data = bytearray(near.data)
@@ -94,7 +94,7 @@ def test_a_truncated_bundle_is_refused_wherever_it_ends(near: Near) -> None:
 
 
 @pytest.mark.parametrize("more", [b"\0", b"x", bytes(512), bytes(10240)])
-def test_nothing_may_follow(near: Near, more: bytes) -> None:
+def test_bytes_after_the_end_are_refused(near: Near, more: bytes) -> None:
     assert "bytes after its end" in refused(near.data + more)
 
 
@@ -106,7 +106,7 @@ def zipped() -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "ends too early"),
         (b"hello", "ends too early"),
@@ -121,8 +121,8 @@ def zipped() -> bytes:
         (archive({HEAD: b'{"format": "waystation-bundle", "schema": 2}'}), "its schema is 2"),
     ],
 )
-def test_foreign_archives_are_refused(data: bytes, told: str) -> None:
-    assert told in refused(data)
+def test_foreign_archives_are_refused(data: bytes, message: str) -> None:
+    assert message in refused(data)
 
 
 def info(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> bytes:
@@ -132,7 +132,7 @@ def info(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0
 
 
 @pytest.mark.parametrize(
-    ("block", "told"),
+    ("block", "message"),
     [
         (info("../../etc/passwd"), "a file '../../etc/passwd'"),
         (info("/etc/passwd"), "a file '/etc/passwd'"),
@@ -151,11 +151,11 @@ def info(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0
         (info("a\nb\x1b[31m"), r"a file 'a\nb\x1b[31m'"),
     ],
 )
-def test_path_tricks_links_and_devices_are_refused_wherever_they_stand(
-    near: Near, block: bytes, told: str
+def test_path_tricks_links_and_devices_are_refused_at_every_position(
+    near: Near, block: bytes, message: str
 ) -> None:
     for place in headers(near.data):
-        assert told in refused(near.data[:place] + block + near.data[place:])
+        assert message in refused(near.data[:place] + block + near.data[place:])
     assert "does not end where" in refused(near.data[:-1024] + block + near.data[-1024:])
 
 
@@ -177,7 +177,7 @@ def test_members_twice_left_out_or_in_another_order_are_refused(near: Near) -> N
 
 
 @pytest.mark.parametrize("field", ["mode", "uid", "gid", "mtime", "uname", "gname"])
-def test_headers_are_as_they_have_to_be(near: Near, field: str) -> None:
+def test_headers_of_another_form_are_refused(near: Near, field: str) -> None:
     with tarfile.open(near.bundle) as found:
         member = found.getmembers()[-1]
     start = member.offset
@@ -186,7 +186,7 @@ def test_headers_are_as_they_have_to_be(near: Near, field: str) -> None:
     assert "instead of" in refused(near.data[:start] + changed + near.data[start + 512 :])
 
 
-def test_a_compressed_bomb_unpacks_to_no_more_than_was_said(near: Near) -> None:
+def test_a_compression_bomb_unpacks_to_no_more_than_its_announced_size(near: Near) -> None:
     bomb = zstd_compress(bytes(64 * 2**20))
     for size in (1000, 2**20):
         described = {
@@ -242,7 +242,7 @@ def put(where: str, key: str, value: object) -> Callable[[Json], object]:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda m: m.update(schema=2), "its schema is 2"),
         (lambda m: m.update(more=1), "unknown field `more`"),
@@ -299,13 +299,13 @@ def put(where: str, key: str, value: object) -> Callable[[Json], object]:
     ],
 )
 def test_manifests_that_could_do_harm_are_refused(
-    near: Near, change: Callable[[Json], object], told: str
+    near: Near, change: Callable[[Json], object], message: str
 ) -> None:
-    assert told in refused(altered(near.bundle, change))
+    assert message in refused(altered(near.bundle, change))
 
 
 @pytest.mark.parametrize("content", [b"", b"null", b"[" * 100_000, b'{"schema":1}', b"\xff"])
-def test_manifests_that_are_none_are_refused(near: Near, content: bytes) -> None:
+def test_documents_that_are_no_manifests_are_refused(near: Near, content: bytes) -> None:
     assert "manifest is invalid" in refused(archive(sealed(members(near.bundle), content)))
 
 
@@ -319,7 +319,7 @@ def test_a_manifest_of_another_bundle_is_refused(near: Near) -> None:
 async def test_a_bundle_cannot_write_to_another_index_than_it_names(
     near: Near, tmp_path: Path
 ) -> None:
-    """The namespace in it is a claim; what counts is the address."""
+    """The namespace in a bundle is only a claim; the importer computes it from the address."""
     index = "https://index.example.com/simple/"
     (tmp_path / "b").write_bytes(altered(near.bundle, put("indexes", "url", index)))
     await take(tmp_path / "far", near.upstream, tmp_path / "b")

@@ -1,4 +1,4 @@
-"""What was imported can be installed, by real installers and without a network."""
+"""Real installers install imported files without a network."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ async def test_an_installer_gets_all_from_a_server_without_a_network(
     assert (site / "alpha.py").exists() and (site / "beta.py").exists()
 
 
-async def test_a_server_that_runs_already_serves_what_is_imported(
-    near: Near, tmp_path: Path
-) -> None:
+async def test_a_running_server_serves_imported_files(near: Near, tmp_path: Path) -> None:
     options = ("--upstream", near.upstream, "--cache-dir", tmp_path / "cache")
     async with (
         running(tmp_path, "--offline", *options) as server,

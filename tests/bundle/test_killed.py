@@ -1,4 +1,4 @@
-"""Killed at any point, an import is not seen, or can be completed; a bundle is whole or absent."""
+"""A killed import is invisible or can be completed; a bundle is complete or absent."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def piped(path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("step", range(STEPS + 1))
-async def test_killed_while_it_reads_nothing_of_an_import_is_seen(
+async def test_an_import_killed_while_it_reads_is_invisible(
     near: Near, tmp_path: Path, step: int
 ) -> None:
     far, data = tmp_path / "far", near.data
@@ -86,18 +86,18 @@ async def test_killed_while_it_reads_nothing_of_an_import_is_seen(
 
 
 def left_in(cache: Path) -> list[str]:
-    """What an import has left behind."""
+    """The files that an import has not removed."""
     folders = [cache / "import", cache / "spool"]
     paths = [path for folder in folders if folder.exists() for path in folder.rglob("*")]
     return [str(path.relative_to(cache)) for path in paths if path.name != "lock"]
 
 
 WRITES = 6 + 3 + 6 + 1 + 2 * 3
-"""Files, what stands in each project, what remembers files, provenance, each page twice."""
+"""Files, first-seen digests of each project, records of files, provenance, each page twice."""
 
 
 def killed_imports(near: Near, bundle: Path, far: Path, numbers: range) -> list[Path]:
-    """Caches into which an import was killed before these writes."""
+    """One cache for each number, in which an import was killed before that write."""
     command = [sys.executable, "-m", "tests.support.kill_at_write", str(far), near.upstream]
     command += [str(bundle), *map(str, numbers)]
     done = subprocess.run(
@@ -109,10 +109,10 @@ def killed_imports(near: Near, bundle: Path, far: Path, numbers: range) -> list[
 
 @pytest.mark.slow
 @pytest.mark.parametrize("again", ["same", "other"])
-async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
+async def test_an_import_killed_while_it_publishes_is_completed_by_the_next(
     near: Near, tmp_path: Path, again: str
 ) -> None:
-    """Also where that is of another bundle: the archive is not needed any more."""
+    """Also where the next import is of another bundle: the first archive is no longer needed."""
     whole = await seen(near.cache)
     run(
         *("create", tmp_path / "beta", "--project", "beta"),
@@ -123,7 +123,7 @@ async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
         found = await offline(far, near.upstream)
         assert found.items() <= near.served.items()
         for project in ("alpha", "beta", "gamma"):
-            if project in found:  # then all of it
+            if project in found:  # all files of the project
                 assert {n for n in near.served if n.startswith(project)} <= found.keys()
         await take(far, near.upstream, next_one)
         assert await seen(far) == whole
@@ -132,16 +132,16 @@ async def test_killed_while_it_publishes_an_import_is_completed_by_the_next(
 
 
 async def test_the_last_write_is_the_last(near: Near, tmp_path: Path) -> None:
-    """So that the test above goes through all of them."""
+    """So the test above kills the import before every write."""
     arguments = (str(tmp_path), near.upstream, str(near.bundle), str(WRITES))
     command = [sys.executable, "-m", "tests.support.kill_at_write", *arguments]
     subprocess.run(command, cwd=ROOT, timeout=LIMIT, check=True)
 
 
-async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
+async def test_two_digests_under_one_name_do_not_conflict_when_an_import_continues(
     near: Near, tmp_path: Path
 ) -> None:
-    """What the first run wrote is not taken for what was known before."""
+    """The second run does not take records of the first run for older ones."""
     cache, chosen = tmp_path / "near", settings(tmp_path / "near", near.upstream)
     shutil.copytree(near.cache, cache)
     (sdist,) = (f for f in near.created.manifest.files if f.filename.endswith(".tar.gz"))
@@ -151,8 +151,8 @@ async def test_two_digests_under_one_name_are_no_conflict_when_it_goes_on(
         ]
         namespace, project, _, name = key.split("/")[1:]
         twin = CachedFileRecord(sdist.sha256, sdist.size, sdist.stored)
-        held = CachedFiles(opened.records, namespace)
-        await held.put(ProjectName(project), sdist.sha256, name, twin)
+        cached_files = CachedFiles(opened.records, namespace)
+        await cached_files.put(ProjectName(project), sdist.sha256, name, twin)
     run("create", tmp_path / "b", "--all", "--cache-dir", cache, "--upstream", near.upstream)
     whole = await seen(cache)
     numbers = range(6, 6 + 2 + 7 + 1)
@@ -192,10 +192,8 @@ async def test_one_import_at_a_time(near: Near, tmp_path: Path) -> None:
     await take(tmp_path, near.upstream, near.bundle)
 
 
-async def test_what_was_staged_before_is_checked_again_but_not_written(
-    near: Near, tmp_path: Path
-) -> None:
-    """Also of an archive that has been altered meanwhile."""
+async def test_staged_files_are_checked_again_but_not_written(near: Near, tmp_path: Path) -> None:
+    """Also if the archive has changed since."""
     (tmp_path / "b").write_bytes(near.data)
     with piped(tmp_path / "pipe") as pipe:
         process = started(
@@ -217,7 +215,7 @@ async def test_what_was_staged_before_is_checked_again_but_not_written(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 700, 100_000, 8 * MB, 40 * MB])
-async def test_killed_while_it_writes_a_bundle_the_cache_is_as_it_was(
+async def test_a_create_killed_while_it_writes_leaves_the_cache_unchanged(
     sizeable: Near, tmp_path: Path, size: int
 ) -> None:
     with piped(tmp_path / "pipe") as pipe:
@@ -239,7 +237,7 @@ async def test_killed_while_it_writes_a_bundle_the_cache_is_as_it_was(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 8 * MB, 40 * MB])
-async def test_killed_while_it_writes_a_bundle_the_former_one_stays(
+async def test_a_create_killed_while_it_writes_leaves_the_former_bundle(
     sizeable: Near, tmp_path: Path, size: int
 ) -> None:
     file, part = tmp_path / "b", tmp_path / "b.part"

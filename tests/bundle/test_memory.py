@@ -1,4 +1,4 @@
-"""A large bundle takes no more memory than a small one, and no second place on the disk."""
+"""A large bundle needs no more memory than a small one, and its files are on the disk once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.composition.cache import open_cache
 from tests.support.bundle_fixtures import Near, peak, seen, settings
 
 MORE = 40 * 2**20
-"""Bytes; a tenth of what is carried."""
+"""Bytes; a tenth of the bundle."""
 
 
 @pytest.mark.parametrize("what", ["create", "verify", "import"])
@@ -33,8 +33,10 @@ def test_memory_does_not_grow_with_the_bundle(
     shutil.rmtree(tmp_path)
 
 
-async def test_an_import_moves_what_it_has_checked(large: Near, tmp_path: Path) -> None:
-    """At no time is more on the disk than what the bundle carries."""
+async def test_an_import_moves_checked_files_instead_of_copying_them(
+    large: Near, tmp_path: Path
+) -> None:
+    """The disk never has more than the files of the bundle."""
     most = 0
 
     def look(size: int) -> None:

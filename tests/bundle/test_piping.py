@@ -27,7 +27,7 @@ def report(*arguments: str | Path, status: int = 0) -> dict[str, Any]:
     return found
 
 
-async def test_from_one_machine_to_another_through_a_pipe(near: Near, tmp_path: Path) -> None:
+async def test_create_pipes_a_bundle_into_import(near: Near, tmp_path: Path) -> None:
     far = tmp_path / "far"
     with subprocess.Popen(
         [*BUNDLE, "create", "-", "--all", *of(near)],
@@ -45,8 +45,8 @@ async def test_from_one_machine_to_another_through_a_pipe(near: Near, tmp_path: 
             check=True,
         )
         assert making.stderr
-        told = making.stderr.read().decode()
-    assert f"archive    sha256:{near.created.archive_digest}" in told
+        printed = making.stderr.read().decode()
+    assert f"archive    sha256:{near.created.archive_digest}" in printed
     assert "files  6 new" in taking.stdout
     assert await offline(far, near.upstream) == near.served
 
@@ -59,10 +59,10 @@ def test_standard_output_gets_the_bundle_and_nothing_else(near: Near, tmp_path: 
         assert (tmp_path / "b").read_bytes() == near.data
 
 
-def test_standard_input_can_be_looked_at(near: Near) -> None:
-    for what in ("show", "verify"):
+def test_show_and_verify_read_standard_input(near: Near) -> None:
+    for command in ("show", "verify"):
         with near.bundle.open("rb") as stream:
-            done = run_forked(("bundle", what, "-", "--json"), os.environ, ROOT, stdin=stream)
+            done = run_forked(("bundle", command, "-", "--json"), os.environ, ROOT, stdin=stream)
         assert json.loads(done.stdout)["manifest"] == near.created.digest
 
 
@@ -86,7 +86,7 @@ def test_a_terminal_gets_no_bundle(near: Near) -> None:
     assert "a bundle is not written to a terminal" in done.stderr
 
 
-def test_reports_for_programs(near: Near, tmp_path: Path) -> None:
+def test_json_reports_have_all_amounts(near: Near, tmp_path: Path) -> None:
     file, created = tmp_path / "b", near.created
     amounts = {
         "manifest": created.digest,

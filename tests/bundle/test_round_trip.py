@@ -1,4 +1,4 @@
-"""What one cache holds, another one serves after an import, byte for byte."""
+"""After an import the second cache serves the same bytes as the first one."""
 
 from __future__ import annotations
 
@@ -158,7 +158,9 @@ def files(near: Near, *names: str) -> BundleSelection:
     )
 
 
-async def test_files_one_by_one_with_what_lies_beside_them(near: Near, tmp_path: Path) -> None:
+async def test_single_files_come_with_their_metadata_and_provenance(
+    near: Near, tmp_path: Path
+) -> None:
     wheel = "alpha-1.0-py3-none-any.whl"
     await create(near.cache, near.upstream, tmp_path / "b", selection=files(near, wheel))
     await take(tmp_path / "far", near.upstream, tmp_path / "b")
@@ -175,7 +177,7 @@ async def test_a_named_file_that_is_not_cached_is_reported(near: Near, tmp_path:
 
 
 async def filled(folder: Path) -> str:
-    """A cache to be changed, in ``folder/near``; the address of its upstream."""
+    """Fill a cache in ``folder/near`` that a test may change; return its upstream's address."""
     async with Upstream() as upstream:
         stock(upstream, folder / "dists")
         await fill(folder / "near", upstream, "alpha", "beta", "gamma")
@@ -199,7 +201,7 @@ async def test_an_evicted_file_is_left_out_and_reported(tmp_path: Path) -> None:
 async def test_a_page_that_is_just_being_replaced_is_not_left_out(
     near: Near, tmp_path: Path
 ) -> None:
-    """A server replaces the page after its head was read."""
+    """A server replaces the page after the reader has read its head."""
     (origin,) = near.created.manifest.indexes
     place = origin.namespace, "beta"
     shutil.copytree(near.cache, tmp_path / "near")
@@ -260,9 +262,7 @@ async def test_a_server_that_runs_on_the_cache_notices(near: Near, tmp_path: Pat
         assert [file.filename for file in (await proxy.index.page(BETA)).files] == [WHEEL]
 
 
-async def test_an_import_does_not_take_back_that_a_name_is_private(
-    near: Near, tmp_path: Path
-) -> None:
+async def test_an_import_leaves_private_names_private(near: Near, tmp_path: Path) -> None:
     changed = asyncio.Event()
     (tmp_path / "packages").mkdir()
     wheel = make_wheel(tmp_path / "packages", "beta", "9.0")
@@ -298,7 +298,7 @@ async def test_a_bundle_made_with_another_upstream_user_is_imported(tmp_path: Pa
     assert set(await offline(far, upstream.url)) == {"beta"}
 
 
-async def test_what_these_settings_do_not_mirror_is_kept_under_its_address(
+async def test_files_of_indexes_outside_the_settings_are_kept_by_address(
     near: Near, tmp_path: Path
 ) -> None:
     await take(tmp_path, "https://index.example.com/simple/", near.bundle)
@@ -327,7 +327,7 @@ async def test_a_newer_page_stays_and_an_older_one_is_replaced(tmp_path: Path) -
 
 
 async def other_bytes(near: Near, folder: Path) -> None:
-    """A far cache in ``folder/far`` that holds another file under a name that is in the bundle."""
+    """A cache in ``folder/far`` that has another file under a name of the bundle."""
     await take(folder / "far", near.upstream, near.bundle)
     async with open_cache(settings(folder / "far", near.upstream)) as cache:
         (key,) = [
@@ -354,7 +354,9 @@ async def test_changed_bytes_under_a_known_name_are_refused_and_nothing_is_impor
     assert sorted(path.name for path in (tmp_path / "far" / "import").iterdir()) == ["lock"]
 
 
-async def test_changed_bytes_are_taken_where_that_is_said(near: Near, tmp_path: Path) -> None:
+async def test_changed_bytes_are_imported_where_the_option_allows_it(
+    near: Near, tmp_path: Path
+) -> None:
     await other_bytes(near, tmp_path)
     found = await take(tmp_path / "far", near.upstream, near.bundle, accept_changed=True)
     assert [each.filename for each in found.conflicting] == [WHEEL]
@@ -372,8 +374,8 @@ async def test_a_bundle_that_is_too_large_for_the_cache_is_refused_at_once(
     await take(tmp_path, near.upstream, near.bundle, limit=2 * total)
 
 
-async def test_what_a_bundle_lists_is_not_evicted_for_what_it_brings(tmp_path: Path) -> None:
-    """However long ago that was used, which was here before."""
+async def test_an_import_does_not_evict_files_that_its_bundle_lists(tmp_path: Path) -> None:
+    """Also files that the cache had before the import and has not used for long."""
     size, room, far = 300_000, 1_000_000, tmp_path / "far"
     async with Upstream() as upstream:
         for name in ("alpha", "beta", "gamma", "delta"):
@@ -411,7 +413,7 @@ async def test_two_indexes_that_are_one_here_are_refused(tmp_path: Path) -> None
 
 
 async def changed_upstream(folder: Path) -> str:
-    """A cache in ``folder/near`` that went on with the bytes it held; its upstream's address."""
+    """A cache in ``folder/near`` that still serves its first bytes; its upstream's address."""
     async with Upstream() as upstream:
         upstream.cache_control = "max-age=0"
         upstream.add(make_wheel(folder / "dists", "beta", "1.0"))
@@ -421,8 +423,8 @@ async def changed_upstream(folder: Path) -> str:
     return upstream.url
 
 
-async def test_what_the_near_side_went_on_with_the_far_side_has_too(tmp_path: Path) -> None:
-    """Although the page that is carried lists other bytes by now."""
+async def test_both_caches_serve_the_first_seen_bytes(tmp_path: Path) -> None:
+    """Although the page in the bundle lists other bytes now."""
     upstream = await changed_upstream(tmp_path)
     before = await offline(tmp_path / "near", upstream)
     assert before[WHEEL] == (tmp_path / "dists" / WHEEL).read_bytes()
@@ -436,7 +438,7 @@ async def test_what_the_near_side_went_on_with_the_far_side_has_too(tmp_path: Pa
     assert await offline(tmp_path / "far", upstream) == before
 
 
-async def test_bytes_that_contradict_what_was_only_seen_are_a_conflict_too(
+async def test_bytes_that_contradict_a_first_seen_digest_conflict(
     near: Near, tmp_path: Path
 ) -> None:
     (origin,) = near.created.manifest.indexes

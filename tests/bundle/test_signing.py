@@ -1,4 +1,4 @@
-"""Signed bundles, and those that should have been."""
+"""Signed bundles, and unsigned ones where a signature is required."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGNATURE = "signature.ed25519"
 
 @pytest.fixture
 async def signed(near: Near, tmp_path: Path) -> Path:
-    """A signed bundle; its keys are ``key`` and ``key.pub`` beside it."""
+    """A signed bundle; its keys are ``key`` and ``key.pub`` in the same folder."""
     create_key_pair(tmp_path / "key")
     signer = load_signer(tmp_path / "key")
     await create(near.cache, near.upstream, tmp_path / "signed", signer=signer)
@@ -39,7 +39,7 @@ def verify(data: bytes, keys: frozenset[str] = frozenset()) -> Bundle:
     return bundle
 
 
-async def test_what_a_trusted_key_signed_is_taken(near: Near, signed: Path) -> None:
+async def test_a_bundle_signed_by_a_trusted_key_is_imported(near: Near, signed: Path) -> None:
     far = signed.parent / "far"
     await take(far, near.upstream, signed, trusted=trusted(signed))
     assert await offline(far, near.upstream) == near.served
@@ -83,14 +83,14 @@ def test_the_signature_covers_the_content(signed: Path) -> None:
             verify(archive(forged), keys)
 
 
-def test_a_signature_cannot_be_taken_off_unnoticed(signed: Path) -> None:
+def test_a_removed_signature_is_noticed(signed: Path) -> None:
     parts = members(signed)
     signature = parts.pop(SIGNATURE)
     with pytest.raises(BadBundle, match=f"instead of {SIGNATURE} of 64 bytes"):
         verify(archive(parts))
     head = msgspec.json.decode(parts[HEAD]) | {"signer": None}
     bare = {**parts, HEAD: msgspec.json.encode(head)}
-    assert not verify(archive(bare)).signature_verified  # as good as one that never was
+    assert not verify(archive(bare)).signature_verified  # like a bundle that was never signed
     with pytest.raises(BadBundle, match="it is not signed"):
         verify(archive(bare), trusted(signed))
     with pytest.raises(BadBundle, match="instead of"):
@@ -138,13 +138,13 @@ def openssl(*arguments: str, folder: Path) -> None:
     subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
 
 
-def test_keys_made_by_openssl_do_as_well(tmp_path: Path) -> None:
+def test_keys_made_by_openssl_are_accepted(tmp_path: Path) -> None:
     openssl("genpkey", "-algorithm", "ed25519", "-out", "key", folder=tmp_path)
     openssl("pkey", "-in", "key", "-pubout", "-out", "key.pub", folder=tmp_path)
     assert load_trusted_keys([tmp_path / "key.pub"]) == {load_signer(tmp_path / "key").public}
 
 
-def test_other_files_are_no_keys(tmp_path: Path) -> None:
+def test_files_of_other_kinds_are_refused_as_keys(tmp_path: Path) -> None:
     create_key_pair(tmp_path / "key")
     openssl("genpkey", "-algorithm", "rsa", "-out", "rsa", folder=tmp_path)
     openssl("pkey", "-in", "rsa", "-pubout", "-out", "rsa.pub", folder=tmp_path)

@@ -1,4 +1,4 @@
-"""``serve`` and ``check`` report an upstream that is no index; what else ``check`` tries."""
+"""``serve`` and ``check`` report an upstream that is no index; ``check`` also tries the cache."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_a_site_at_the_address_with_an_index_below_it_is_reported(
         await runner.cleanup()
 
 
-async def test_a_sound_upstream_is_asked_one_thing_once_and_nothing_is_said(
+async def test_a_working_upstream_gets_one_request_and_no_message(
     tmp_path: Path,
 ) -> None:
     async with Upstream() as upstream:
@@ -131,7 +131,7 @@ async def test_a_sound_upstream_is_asked_one_thing_once_and_nothing_is_said(
         assert not any('"level":"warning"' in line for line in server.err.lines)
 
 
-async def test_offline_no_upstream_is_asked(tmp_path: Path) -> None:
+async def test_an_offline_server_sends_no_request(tmp_path: Path) -> None:
     async with Upstream() as upstream:
         given = ("--upstream", upstream.url, "--offline")
         async with running(tmp_path, *given) as server, aiohttp.ClientSession() as client:
@@ -170,7 +170,7 @@ async def _check(folder: Path, *arguments: str) -> Done:
     return await waystation("check", "--port", "0", "--cache-dir", "c", *arguments, cwd=folder)
 
 
-async def test_check_says_what_it_tried_and_what_came_of_it(tmp_path: Path) -> None:
+async def test_check_prints_each_attempt_and_its_result(tmp_path: Path) -> None:
     (tmp_path / "packages").mkdir()
     make_wheel(tmp_path / "packages", "demo", "1.0")
     async with Upstream() as upstream:

@@ -1,4 +1,4 @@
-"""``waystation cache``: what it prints, what it does, and its exit status."""
+"""``waystation cache``: its output, its effects and its exit status."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 @pytest.fixture
 def wheel(tmp_path: Path, clock: Clock) -> Path:
-    """A held file."""
+    """A cached file."""
 
     async def warm() -> None:
         async with Upstream() as upstream:
@@ -52,7 +52,7 @@ def wheel(tmp_path: Path, clock: Clock) -> Path:
     return make_wheel(tmp_path / "dist", DEMO, "1.0")
 
 
-def held(tmp_path: Path, wheel: Path) -> Path:
+def cached_path(tmp_path: Path, wheel: Path) -> Path:
     key = sha256(wheel.read_bytes())
     return tmp_path / "cache" / "blob" / key[:2] / key
 
@@ -107,7 +107,7 @@ def test_verify_says_by_its_exit_status_whether_anything_was_damaged(
 ) -> None:
     done = run("verify")
     assert (done.exit_code, done.output) == (0, "1 file sound, 0 damaged\n")
-    file = held(tmp_path, wheel)
+    file = cached_path(tmp_path, wheel)
     file.write_bytes(b"damaged")
     done = run("verify")
     assert done.exit_code == 1
@@ -120,11 +120,11 @@ def test_purge_a_project(run: Run, wheel: Path, tmp_path: Path) -> None:
     done = run("purge", "other")
     assert done.stdout == "purged 0 files, 0 bytes\n"
     assert done.stderr == "other: not in the cache\n"
-    assert held(tmp_path, wheel).exists()
+    assert cached_path(tmp_path, wheel).exists()
     done = run("purge", "DEMO")
     assert done.exit_code == 0
     assert done.output.startswith("purged 1 file, ")
-    assert not held(tmp_path, wheel).exists()
+    assert not cached_path(tmp_path, wheel).exists()
     assert run("list").stdout == ""
     assert (tmp_path / "cache" / "purged").read_text() == "other\ndemo\n"
 
@@ -142,26 +142,24 @@ def test_purge_says_which_names_are_given_up(run: Run, tmp_path: Path) -> None:
 
 def test_purge_everything(run: Run, wheel: Path, tmp_path: Path) -> None:
     assert run("purge", "--all").output.startswith("purged 1 file, ")
-    assert not held(tmp_path, wheel).exists()
+    assert not cached_path(tmp_path, wheel).exists()
 
 
 @pytest.mark.parametrize("arguments", [(), ("demo", "--all"), ("no name!",)])
-def test_purge_wants_to_know_what(run: Run, arguments: tuple[str, ...]) -> None:
+def test_purge_needs_a_project_or_everything(run: Run, arguments: tuple[str, ...]) -> None:
     assert run("purge", *arguments).exit_code == 2
 
 
-def test_looking_deletes_nothing(
+def test_stats_list_and_verify_delete_nothing(
     run: Run, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAYSTATION_MAX_SIZE", "1")
     for command in ("stats", "list", "verify"):
         assert run(command).exit_code == 0
-    assert held(tmp_path, wheel).exists()
+    assert cached_path(tmp_path, wheel).exists()
 
 
-def test_a_cache_that_cannot_be_changed_is_said_without_a_traceback(
-    run: Run, tmp_path: Path
-) -> None:
+def test_a_read_only_cache_is_reported_without_a_traceback(run: Run, tmp_path: Path) -> None:
     with mounted(tmp_path / "cache", "ro"):
         assert run("stats").exit_code == 0
         done = run("purge", "--all")
@@ -176,7 +174,7 @@ def test_a_wrong_setting_is_reported(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert "max_size" in str(done.exception)
 
 
-def test_the_cache_of_the_settings_is_looked_at(tmp_path: Path, clock: Clock) -> None:
+def test_the_cache_of_the_settings_is_read(tmp_path: Path, clock: Clock) -> None:
     async def make() -> None:
         async with open_cache(Settings(cache_dir=tmp_path / "there"), clock) as cache:
             await cache.records.put(Key.parse("page/x/demo"), b"")

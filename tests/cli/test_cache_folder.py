@@ -1,4 +1,4 @@
-"""A cache folder that cannot be one is a wrong setting; one that can only be read is said once."""
+"""An unusable cache folder is a wrong setting; a read-only cache is reported once."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_a_cache_that_can_only_be_read_is_reported_in_one_line(tmp_path: P
                     path = "/" + (await answer.text()).split('href="../../')[1].split("#")[0]
                 async with client.get(server.address + path) as answer:
                     assert await answer.read() == wheel.read_bytes()
-            told = [line for line in server.err.lines if '"message":"request"' not in line]
-    told = [line for line in told if "stopping" not in line]
-    assert len(told) == 1, "\n".join(told)
-    assert f"{tmp_path / 'cache'} cannot be written (Read-only file system)" in told[0]
+            messages = [line for line in server.err.lines if '"message":"request"' not in line]
+    messages = [line for line in messages if "stopping" not in line]
+    assert len(messages) == 1, "\n".join(messages)
+    assert f"{tmp_path / 'cache'} cannot be written (Read-only file system)" in messages[0]

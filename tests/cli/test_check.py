@@ -16,7 +16,7 @@ SECRET = "hunter2"
 
 
 async def check(*arguments: str, cwd: Path, **variables: str) -> Done:
-    """What the settings mean, with nothing on the network tried."""
+    """Run ``check`` without a connection."""
     return await waystation("check", "--no-network", *arguments, cwd=cwd, **variables)
 
 
@@ -44,7 +44,7 @@ async def test_a_default_directory_may_be_missing_unless_a_link_names_it(tmp_pat
     assert f"directory {tmp_path / 'packages'}: cannot be read" in done.out
 
 
-async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) -> None:
+async def test_flags_override_variables_and_variables_override_the_file(tmp_path: Path) -> None:
     (tmp_path / "w.toml").write_text(
         'port = 1\npage_ttl = 1\nlog_format = "json"\nreserved = ["a-*"]'
     )
@@ -72,7 +72,7 @@ async def test_flags_outweigh_the_environment_and_that_the_file(tmp_path: Path) 
     assert shown["offline"] == "true  (environment)"
     assert shown["reserved"] == "['b-*', 'c']  (environment)"
     assert shown["log_format"] == "json  (w.toml)"
-    assert shown["log_level"] == "info  (default)"  # empty is as good as not set
+    assert shown["log_level"] == "info  (default)"  # an empty variable counts as not set
 
 
 async def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ async def test_the_file_can_be_named_by_the_environment(tmp_path: Path) -> None:
     assert shown["port"] == "1  (w.toml)"
 
 
-async def test_online_on_the_command_line_outweighs_offline(tmp_path: Path) -> None:
+async def test_online_on_the_command_line_overrides_offline(tmp_path: Path) -> None:
     shown = printed_settings(await check("--online", cwd=tmp_path, WAYSTATION_OFFLINE="1"))
     assert shown["offline"] == "false  (flag)"
 

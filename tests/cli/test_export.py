@@ -1,4 +1,4 @@
-"""``waystation export``: what it takes, what it refuses, and what it says."""
+"""``waystation export``: what it accepts, refuses and prints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def export(folder: Path, *arguments: str | Path) -> Done:
 
 
 async def a_cache(folder: Path) -> str:
-    """The address of an upstream that is gone, of which two versions of foo and bar are held."""
+    """The address of a stopped upstream; two versions of foo and one of bar are cached."""
     async with Upstream() as upstream:
         for version in ("1.0", "2.0"):
             upstream.add(make_wheel(folder / "index", "foo", version, requires=["bar"]))
@@ -127,7 +127,7 @@ async def test_names_of_files_elsewhere(tmp_path: Path) -> None:
     assert f'href="{base}/foo-1.0.tar.gz#md5={"a" * 32}"' in page
 
 
-async def test_names_come_by_standard_input_too(tmp_path: Path) -> None:
+async def test_names_come_from_standard_input(tmp_path: Path) -> None:
     names = "foo-1.0.tar.gz\nbar-1.0-py3-none-any.whl\n"
     command = ("export", tmp_path / "tree", "--names", "-", "--base-url", "../../pool")
     done = await waystation(*command, cwd=tmp_path, given=names)

@@ -1,4 +1,4 @@
-"""``waystation serve`` as a process: what it says, and how it starts and stops."""
+"""``waystation serve`` as a process: its output, start and stop."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_files_that_changed_upstream_are_reported_at_every_start(tmp_path:
                 await server.logged(lambda line: "(1 so far)" in line["message"])
 
 
-async def test_without_settings_the_cache_is_the_users(tmp_path: Path) -> None:
+async def test_the_default_cache_is_in_the_users_cache_folder(tmp_path: Path) -> None:
     async with running(tmp_path, "--offline", XDG_CACHE_HOME=str(tmp_path / "x")) as server:
         assert "offline" in "\n".join(server.out.lines)
     done = await waystation("cache", "stats", cwd=tmp_path, XDG_CACHE_HOME=str(tmp_path / "x"))
@@ -101,7 +101,7 @@ async def test_the_printed_address_can_be_reached(tmp_path: Path, host: str, sho
     async with running(tmp_path, *NOWHERE, "--host", host) as server:
         assert f"--index-url http://{shown}:{server.port}/simple/ NAME" in server.out.lines[-1]
         note = any("on other machines" in line for line in server.out.lines)
-        assert note == (host == "0.0.0.0")  # where others can come, theirs is another address
+        assert note == (host == "0.0.0.0")  # other machines use another address
         assert "alive" in await body(f"http://{shown}:{server.port}/healthz")
 
 
@@ -114,7 +114,7 @@ async def test_the_public_address_is_printed(tmp_path: Path) -> None:
         assert f"{public}/simple/" in home and server.address not in home
 
 
-async def test_the_page_for_people_shows_the_address_that_they_came_by(tmp_path: Path) -> None:
+async def test_the_home_page_shows_the_address_of_the_request(tmp_path: Path) -> None:
     async with running(tmp_path, *NOWHERE, "--host", "0.0.0.0") as server:
         home = await body(f"http://127.0.0.2:{server.port}/")
         assert f"pip install --index-url http://127.0.0.2:{server.port}/simple/ NAME" in home
@@ -136,7 +136,7 @@ async def test_no_secret_is_printed_or_logged(tmp_path: Path) -> None:
         assert "hunter2" not in output and "YnVpbGRlcjpodW50ZXIy" not in output
 
 
-async def test_a_port_in_use_ends_with_2_and_says_which(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_status_2_and_named(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         given = ("--port", str(port), "--cache-dir", "c", *NOWHERE)
@@ -180,7 +180,7 @@ async def test_limits_are_those_of_the_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["plain", "json"])
-async def test_the_access_log_is_as_set(tmp_path: Path, form: str) -> None:
+async def test_the_access_log_has_the_format_of_the_setting(tmp_path: Path, form: str) -> None:
     async with running(tmp_path, *NOWHERE, "--log-format", form) as server:
         await body(f"{server.address}/healthz")
         line = await server.err.until(lambda line: "healthz" in line)
@@ -249,7 +249,7 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Si
             await reader.readexactly(len(content))
 
 
-async def test_the_grace_has_an_end(tmp_path: Path) -> None:
+async def test_running_downloads_end_after_the_grace_period(tmp_path: Path) -> None:
     grace = {"WAYSTATION_SHUTDOWN_GRACE": "0.5"}
     async with _half_arrived(tmp_path, asyncio.Event(), **grace) as (server, *_):
         server.send(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Settings as people write them: names, times, paths; mistakes in words; and printed back."""
+"""Settings: names, times, paths, error messages, and the printed values in force."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def in_force(folder: Path, text: str, *flags: str, **variables: str) -> di
         ("[[keep]]\nsources = ['x']\nPython = ['3.12']", "keep.0.Python", "python"),
     ],
 )
-async def test_a_name_that_is_no_setting_is_refused_and_the_one_that_was_meant_is_named(
+async def test_an_unknown_setting_is_refused_with_a_suggestion(
     tmp_path: Path, text: str, key: str, meant: str | None
 ) -> None:
     done = await check(tmp_path, text)
@@ -150,7 +150,7 @@ async def test_paths_in_a_file_begin_at_its_folder_and_others_where_one_is(tmp_p
     assert tomllib.loads(done.succeeded().out)["packages"] == "theirs"
 
 
-async def test_the_home_directory_is_meant_by_a_tilde_everywhere(tmp_path: Path) -> None:
+async def test_a_tilde_means_the_home_directory_everywhere(tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "p").mkdir(parents=True)
     certificate, key = Authority(home).issue("127.0.0.1")
@@ -208,7 +208,7 @@ latest = 3
 @pytest.mark.parametrize(
     "text", ["", FULL, f"upstream_username = 'x'\nupstream_password = '{SECRET}'"]
 )
-async def test_what_is_in_force_can_be_fed_back_and_shows_no_secret(
+async def test_printed_values_can_be_read_back_and_show_no_secret(
     tmp_path: Path, text: str
 ) -> None:
     (tmp_path / "p").mkdir()
@@ -238,7 +238,7 @@ async def test_the_example_is_printed_whole_from_a_checkout_and_from_a_wheel(
     assert done.succeeded().out == example
 
 
-async def test_what_is_changed_often_is_a_flag_of_serve(tmp_path: Path) -> None:
+async def test_settings_that_change_often_are_flags_of_serve(tmp_path: Path) -> None:
     certificate, key = Authority(tmp_path).issue("127.0.0.1")
     given = (
         *("--reserved", "acme-*", "--reserved", "a, b", "--workers", "2", "--max-size", "3GB"),
@@ -255,7 +255,7 @@ async def test_what_is_changed_often_is_a_flag_of_serve(tmp_path: Path) -> None:
         assert any("up to 3.0GB" in line for line in server.out.lines)
 
 
-async def test_a_command_that_was_mistyped_is_guessed(tmp_path: Path) -> None:
+async def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:
     done = await waystation("serv", cwd=tmp_path)
     assert done.status == 2 and "Did you mean 'serve'?" in done.err
 

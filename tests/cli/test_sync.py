@@ -1,4 +1,4 @@
-"""``waystation sync`` as a process, and a server that does the same by itself."""
+"""``waystation sync`` as a process, and a server that runs keep tables by itself."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ async def test_a_dry_run_lists_and_a_run_fetches_and_writes_what_changed(here: W
     done = (await sync(here, "--changes", "changes.jsonl")).succeeded()
     assert done.out == f"added top/{ONE}\n"
     assert here.store.path(digest(one)).exists()
-    told = json.loads((here.folder / "changes.jsonl").read_text())
-    assert (told["change"], told["filename"]) == ("added", ONE)
+    change = json.loads((here.folder / "changes.jsonl").read_text())
+    assert (change["change"], change["filename"]) == ("added", ONE)
     assert (await sync(here, "--dry-run")).succeeded().out == ""
 
 
@@ -72,7 +72,7 @@ async def test_a_missing_file_is_status_1(here: WarmSite) -> None:
 
 
 @pytest.mark.parametrize("honour", ["true", "false"])
-async def test_a_page_that_is_not_stored_is_missing_as_for_warm(
+async def test_sync_reports_a_page_that_is_not_stored_as_missing_like_warm(
     here: WarmSite, honour: str
 ) -> None:
     """With ``honour_no_store``, an offline server has no page that upstream forbids to store."""
@@ -123,12 +123,12 @@ async def test_a_server_fetches_what_is_new_by_itself(here: WarmSite) -> None:
         await until(lambda: len(list(lists.glob("2*.jsonl"))) == 2, 60)
         server.send(signal.SIGTERM)
         assert await server.ended() == 0
-    assert server.requests() == []  # what the resolver asks for is no client's request
+    assert server.requests() == []  # requests of the resolver are not logged as a client's
     assert not any("Traceback" in line for line in server.err.lines)
 
 
 @pytest.mark.parametrize(("offline", "kept"), [(True, False), (False, True)])
-async def test_offline_a_server_fetches_nothing(here: WarmSite, offline: bool, kept: bool) -> None:
+async def test_an_offline_server_fetches_nothing(here: WarmSite, offline: bool, kept: bool) -> None:
     settings = here.settings(keep=[{"sources": ["top"]}], offline=offline)
     async with open_proxy(settings) as proxy:
         assert isinstance(_keeping(settings, proxy), nullcontext) is not kept

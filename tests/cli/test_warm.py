@@ -38,7 +38,7 @@ async def run(here: WarmSite, name: str, *arguments: str, given: str = "", **mor
     return await waystation(*command, cwd=here.folder, given=given, **more)
 
 
-async def test_what_ready_lists_is_what_warm_reads_without_a_word_more(here: WarmSite) -> None:
+async def test_warm_reads_the_list_that_ready_prints(here: WarmSite) -> None:
     here.wheel("top", requires=["dep", "mac ; sys_platform == 'darwin'"])
     here.wheel("dep")
     here.wheel("dep", "2.0")
@@ -81,7 +81,7 @@ async def test_totals_come_first_and_then_one_line_for_each_thing(here: WarmSite
     assert "ready: 2 files, " in done.err
 
 
-async def test_the_list_for_warm_is_not_for_a_terminal(here: WarmSite) -> None:
+async def test_ready_prints_no_list_for_warm_to_a_terminal(here: WarmSite) -> None:
     ours, theirs = os.openpty()
     command, env = ("ready", *options(here), "none", *LINUX), environment(here.root / "home")
     done = await asyncio.to_thread(run_forked, command, env, here.folder, stdout=theirs)
@@ -107,7 +107,7 @@ async def test_files_that_failed_are_not_counted_as_fetched(here: WarmSite) -> N
     assert "4 files" in done.out and "fetched 3 (" in done.out and "missing 1" in done.out
 
 
-async def test_a_file_that_is_not_there_hides_no_other_trouble(here: WarmSite) -> None:
+async def test_an_absent_file_hides_no_other_failure(here: WarmSite) -> None:
     bad = here.wheel("bad")
     here.wheel("good")
     here.upstream.fault(bad.name, Fault(status=404))
@@ -207,7 +207,7 @@ async def test_without_uv_the_message_says_how_to_install_it(
     assert "pip install '.[warm]'" in done.err
 
 
-async def test_interrupted_it_says_so(here: WarmSite) -> None:
+async def test_an_interrupted_warm_says_how_to_continue(here: WarmSite) -> None:
     path = here.wheel("top")
     here.upstream.fault(path.name, Fault(hang=True))
     given = ("warm", *options(here), "top", *LINUX)

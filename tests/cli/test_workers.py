@@ -1,4 +1,4 @@
-"""Several processes on one port: they serve together, are replaced, and end together."""
+"""Several worker processes share one port, are replaced when they die, and end together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OFFLINE = ("--offline", "--upstream", "http://127.0.0.1:9/simple/")
 
 
 def workers(server: Running) -> set[int]:
-    """The processes that the server has started and that live."""
+    """The running processes that the server has started."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -29,7 +29,7 @@ def workers(server: Running) -> set[int]:
 
 
 async def ready(server: Running) -> int:
-    """On a connection of its own, which the kernel deals to any worker."""
+    """Request on a new connection, which the kernel gives to any worker."""
     async with (
         aiohttp.ClientSession() as client,
         client.get(f"{server.address}/readyz") as answer,
@@ -62,7 +62,7 @@ async def test_a_worker_that_dies_is_replaced_while_the_other_serves(tmp_path: P
         assert {await ready(server) for _ in range(20)} == {200}
 
 
-async def test_where_it_listens_is_said_once_whichever_worker_dies(tmp_path: Path) -> None:
+async def test_the_address_is_printed_once_whichever_worker_dies(tmp_path: Path) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
         await until(lambda: len(workers(server)) == 2)
         for pid in (both := workers(server)):

@@ -1,4 +1,4 @@
-"""What every implementation of ``BlobStore`` does, those of tests included."""
+"""The contract of ``BlobStore``, run over every implementation, those of tests included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from proxy.runtime import PIECE_SIZE
 from proxy.storage import as_local_file, digests_of
 from proxy.storage.base import BlobStore
 from proxy.storage.disk_store import DiskStore
-from tests.support.kill_at_write import DyingStore
+from tests.support.kill_at_write import KillingStore
 from tests.support.memory_store import MemoryStore
 
 CONTENT = bytes(range(256)) * 2800  # more than two pieces, and not a multiple of one
@@ -23,12 +23,12 @@ KEY = hashlib.sha256(CONTENT).hexdigest()
 ABSENT = "0" * 64
 
 
-@pytest.fixture(params=["disk", "dying", "memory"])
+@pytest.fixture(params=["disk", "killing", "memory"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     root = tmp_path / "blob"
     made: dict[str, BlobStore] = {
         "disk": DiskStore(root),
-        "dying": DyingStore(root, lambda: None),
+        "killing": KillingStore(root, lambda: None),
         "memory": MemoryStore(),
     }
     return made[request.param]

@@ -1,4 +1,4 @@
-"""What every index keeps to: run over each class that is one, the fakes of the tests included."""
+"""The contract of ``Index``, run over every class of indexes, fakes of tests included."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Subject:
 
     index: Index
     fail: Callable[[], object] | None
-    """Makes every question that is not answered from memory fail; None: none ever does."""
+    """Makes every request fail that is not answered from memory; None: no request can fail."""
     serves_files: bool = True
 
 
@@ -141,7 +141,7 @@ async def listing(site: MirrorSite) -> AsyncIterator[Subject]:
 
 
 def around(wrap: Callable[[Index, Clock], Index]) -> Open:
-    """An index that is made of a mirror."""
+    """An index around a mirror."""
 
     @asynccontextmanager
     async def open_wrapped(site: MirrorSite) -> AsyncIterator[Subject]:
@@ -199,7 +199,7 @@ def index(subject: Subject) -> Index:
 
 @pytest.fixture
 def serving(subject: Subject) -> Index:
-    """An index whose files can be had."""
+    """An index that serves its files."""
     if not subject.serves_files:
         pytest.skip("lists files, and serves none")
     return subject.index
@@ -264,7 +264,7 @@ async def test_the_promised_siblings_of_every_listed_file_are_served(
 
 
 async def get(index: Index, filename: str):  # type: ignore[no-untyped-def]
-    """By the address that the page gives."""
+    """Under the address that the page lists."""
     owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
     digest = (await index.page(DEMO)).file(owner).address_digest
     return await index.file(DEMO, filename, digest)
@@ -335,7 +335,7 @@ async def test_a_page_says_how_long_it_may_be_answered(index: Index, clock: Cloc
 
 
 async def test_a_failure_is_never_taken_for_absence(subject: Subject) -> None:
-    """Only certain absence lets the next index be asked."""
+    """A fallthrough asks the next index only if the project is certainly absent."""
     if subject.fail is None:
         pytest.skip("needs nothing that could fail")
     subject.fail()

@@ -1,4 +1,4 @@
-"""What every implementation of ``PurgeLog`` does."""
+"""The contract of ``PurgeLog``, run over every implementation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_each_reader_reads_once_what_is_purged_from_now_on(opened: Opener)
     assert before.read_new() == after.read_new() == []
 
 
-async def test_nothing_appended_is_nothing_read(opened: Opener) -> None:
+async def test_a_log_without_new_entries_reads_nothing(opened: Opener) -> None:
     log = opened()
     assert log.read_new() == []
     await log.append([])

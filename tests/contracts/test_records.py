@@ -1,4 +1,4 @@
-"""What every implementation of ``Records`` does, those of tests included."""
+"""The contract of ``Records``, run over every implementation, those of tests included."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from proxy.storage.base import Records
 from proxy.storage.in_memory import MemoryRecords
 from proxy.storage.keys import Key, RecordKind
 from proxy.storage.records import DiskRecords
-from tests.support.kill_at_write import DyingRecords
+from tests.support.kill_at_write import KillingRecords
 from tests.support.records import CountedRecords
 
 LARGE = bytes(range(256)) * 4000
@@ -21,7 +21,7 @@ ONE = Key(RecordKind.PAGE, "index", "one")
 TWO = Key(RecordKind.DOCUMENT, "index", "one")
 
 
-@pytest.fixture(params=["disk", "memory", "counted", "dying"])
+@pytest.fixture(params=["disk", "memory", "counted", "killing"])
 async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
     if request.param == "disk":
         disk = DiskRecords(tmp_path / "records")
@@ -31,7 +31,7 @@ async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     made: dict[str, Records] = {
         "memory": MemoryRecords(),
         "counted": CountedRecords(),
-        "dying": DyingRecords(MemoryRecords(), lambda: None),
+        "killing": KillingRecords(MemoryRecords(), lambda: None),
     }
     yield made[request.param]
 
@@ -54,7 +54,7 @@ async def test_keys_are_those_of_the_kind_with_these_first_parts(records: Record
         for index in ("index", "index2")
         for project in ("a", "a-b", "a.b", "é")
     ]
-    others = [Key(RecordKind.PAGE, "index", "a"), Key(RecordKind.LOCAL_FILES, "/srv/held/index")]
+    others = [Key(RecordKind.PAGE, "index", "a"), Key(RecordKind.LOCAL_FILES, "/srv/kept/index")]
     for key in [*others, *reversed(files)]:
         await records.put(key, b"")
     assert await records.keys() == sorted([*files, *others])
@@ -86,7 +86,7 @@ async def test_values_are_written_together_if_the_test_accepts_the_present_one(
     assert (await records.get(ONE), await records.get(TWO)) == (b"3", None)
 
 
-async def test_of_many_that_test_at_once_one_writes(records: Records) -> None:
+async def test_one_of_many_simultaneous_conditional_writes_succeeds(records: Records) -> None:
     writes = (
         records.put_if(ONE, lambda found: found is None, {ONE: bytes([number])})
         for number in range(20)

@@ -1,9 +1,8 @@
-"""The shipped Dockerfile: built by buildah without a daemon, run, and asked.
+"""The shipped Dockerfile: built by buildah without a daemon, started, and requested.
 
-Its base image cannot be had from Debian. What stands for it here is Debian's own Python in a file
-system that mmdebstrap makes, from the mirrors that this machine's apt has; the wheels of
-dependencies come from where this machine's pip has them. compose.yaml is read, and not run: it
-needs a daemon.
+Debian has no package of its base image. The test replaces it by a file system with Debian's own
+Python, which mmdebstrap makes from the mirrors of this machine's apt; this machine's pip fetches
+the wheels of the dependencies. compose.yaml is not run: it needs a daemon.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from tests.support.fork_server import ROOT
 BASE = "docker.io/library/python:3.13-slim"
 FOUND = all(shutil.which(each) for each in ("buildah", "mmdebstrap", "apt-config"))
 PACKAGES = "python3,python3-pip,ca-certificates"
-STAND_IN = """
+BASE_DOCKERFILE = """
 FROM scratch
 ADD base.tar /
 RUN ln -sf python3 /usr/bin/python && rm -f /usr/lib/python3*/EXTERNALLY-MANAGED
@@ -46,7 +45,7 @@ pytestmark = [
 ]
 
 
-def ran(*command: str | Path) -> str:
+def run(*command: str | Path) -> str:
     done = subprocess.run(
         [*map(str, command)], cwd=ROOT, check=False, capture_output=True, text=True, timeout=300
     )
@@ -68,7 +67,7 @@ class Buildah:
         return [*self._given, name, *isolated, *map(str, arguments)]
 
     def __call__(self, name: str, *arguments: str | Path) -> str:
-        return ran(*self.command(name, *arguments))
+        return run(*self.command(name, *arguments))
 
 
 def _make_base(folder: Path) -> str:
@@ -78,8 +77,8 @@ def _make_base(folder: Path) -> str:
     assert suite
     sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
     mirrors = [each for each in sources if each.is_file() and "deb" in each.read_text()]
-    acquire = re.findall(r"^Acquire::https?::.*(?=;$)", ran("apt-config", "dump"), re.MULTILINE)
-    ran(
+    acquire = re.findall(r"^Acquire::https?::.*(?=;$)", run("apt-config", "dump"), re.MULTILINE)
+    run(
         *("mmdebstrap", "--quiet", "--variant=minbase", f"--include={PACKAGES}"),
         *("--dpkgopt=force-unsafe-io", "--dpkgopt=path-exclude=/usr/share/locale/*"),
         *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"),
@@ -95,13 +94,13 @@ def _make_base(folder: Path) -> str:
 
 
 def _fetch_wheels(folder: Path, python: str) -> None:
-    """What the image installs, for that Python, and what builds our wheel."""
+    """Fetch the dependencies of the image, for that Python, and the build system of our wheel."""
     build = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
     ours = folder / "ours"
     ours.mkdir()
-    ran(sys.executable, "-c", build, ours)
+    run(sys.executable, "-c", build, ours)
     (wheel,) = ours.iterdir()
-    ran(
+    run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"),
         *("--python-version", python, "--dest", folder / "wheels"),
         *("hatchling", f"{wheel}[warm,sign,export]"),
@@ -118,7 +117,7 @@ def image(tmp_path: Path) -> Iterator[tuple[Buildah, str]]:
     context = folder / "base"
     context.mkdir()
     _fetch_wheels(folder, _make_base(context))
-    (context / "Dockerfile").write_text(STAND_IN)
+    (context / "Dockerfile").write_text(BASE_DOCKERFILE)
     buildah("bud", "--tag", BASE, context)
     (context / "base.tar").unlink()
     config = folder / "pip.conf"
@@ -183,7 +182,7 @@ def _asked(url: str) -> str:
 def test_the_image_serves_as_a_user_without_rights_and_has_the_extras(
     image: tuple[Buildah, str],
 ) -> None:
-    """One test, so that workers of pytest build one image."""
+    """One test, so the workers of pytest build one image."""
     buildah, container = image
     _serves(buildah, container)
     _has_all(buildah, container)

@@ -41,8 +41,8 @@ pytestmark = [
     pytest.mark.skipif(NGINX is None, reason="there is no nginx on this machine"),
 ]
 
-# Around the site, what Debian's nginx.conf has around it; everything in one folder. Beside it a
-# plain server without TLS for raw requests, and one that caches as strangers' caches do.
+# The site inside the directives of Debian's nginx.conf, with everything in one folder; also a plain
+# server without TLS for raw requests, and one that caches like a third party's proxy.
 MAIN = """
 daemon off;
 master_process off;
@@ -91,10 +91,10 @@ class Front(NamedTuple):
 
 
 def _free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on by now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
+    """Ports on which no server listens."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
         each.close()
     return ports
 
@@ -162,7 +162,7 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
-    """The pip of this environment is enough here."""
+    """This test uses the pip of its own environment."""
     import pip
 
     return Tools(Path(pip.__file__).parent, None, "")
@@ -272,7 +272,7 @@ async def _file(client: aiohttp.ClientSession, front: Front, project: str) -> st
 async def test_a_broken_download_does_not_look_complete_through_nginx(
     front: Front,
 ) -> None:
-    """Nor where its length is unknown and nginx speaks HTTP/1.0 to us, as it does by default."""
+    """Also if its length is unknown and nginx uses HTTP/1.0, which is its default."""
     front.upstream.add(front.wheel, size=False)
     front.upstream.fault("bar-1.0", Fault(corrupt=True, chunked=True))
     async with aiohttp.ClientSession() as client:
@@ -323,7 +323,7 @@ async def test_nothing_is_smuggled_past_nginx(front: Front, sent: bytes) -> None
 
 
 async def test_bare_line_feeds_mean_to_us_what_they_mean_to_nginx(front: Front) -> None:
-    """nginx takes them for line ends, and tells us in proper ones."""
+    """nginx accepts them as line ends, and sends CRLF to us."""
     sent = b"GET /simple/foo/ HTTP/1.1\nHost: x\nConnection: close\n\n"
     assert (await exchange(front.plain, sent)).startswith(b"HTTP/1.1 200 ")
     assert (await exchange(front.server.port, sent)).split(b" ", 2)[1] == b"400"

@@ -37,12 +37,12 @@ def test_the_unit_has_no_fault(tmp_path: Path) -> None:
     assert "/opt/waystation/bin/waystation" in text
     unit = tmp_path / "waystation.service"
     unit.write_text(text.replace("/opt/waystation/bin/waystation", str(program)))
-    told = [line for line in analyze("verify", unit).splitlines() if "waystation" in line]
-    assert told == []
+    output = [line for line in analyze("verify", unit).splitlines() if "waystation" in line]
+    assert output == []
 
 
 def test_the_unit_leaves_little_exposed() -> None:
-    told = analyze("security", "--offline=true", "--no-pager", UNIT)
-    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
-    assert found, told
+    output = analyze("security", "--offline=true", "--no-pager", UNIT)
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", output)
+    assert found, output
     assert float(found[1]) <= 1.5

@@ -1,4 +1,4 @@
-"""Sdists: PKG-INFO is read from where it belongs, in bounded memory, and half a file is noticed."""
+"""Sdists: PKG-INFO is read from its place, in bounded memory; truncated files are detected."""
 
 from __future__ import annotations
 

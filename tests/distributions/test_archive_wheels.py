@@ -220,7 +220,7 @@ def test_too_many_members_are_refused_before_they_are_read() -> None:
     assert "too many" in _refused(many.getvalue())
 
 
-def test_a_wheel_that_is_partly_there_is_not_whole(tmp_path: Path) -> None:
+def test_a_partial_wheel_is_incomplete(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo-bar", "1.0", padding=10_000)
     content = wheel.read_bytes()
     assert is_whole(wheel, NAME)
@@ -231,7 +231,7 @@ def test_a_wheel_that_is_partly_there_is_not_whole(tmp_path: Path) -> None:
     assert not is_whole(wheel, NAME)
 
 
-def test_the_disks_errors_stay_what_they_are(tmp_path: Path) -> None:
+def test_errors_of_the_disk_are_raised_unchanged(tmp_path: Path) -> None:
     for function in (read_wheel_metadata, check_whole):
         with pytest.raises(FileNotFoundError):
             function(tmp_path / "absent.whl", NAME)

@@ -1,4 +1,4 @@
-"""What is believed of METADATA and PKG-INFO."""
+"""The fields of METADATA and PKG-INFO that are accepted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_value_that_is_no_specifier_set_is_left_out(
     assert parse_metadata(raw).requires_python is None
 
 
-def test_none_is_none() -> None:
+def test_absent_metadata_gives_none() -> None:
     assert parse_metadata(_metadata()).requires_python is None
     assert parse_metadata(_metadata("Requires-Python:")).requires_python is None
 
@@ -82,10 +82,10 @@ def test_without_one_name_and_one_version_they_are_unusable(metadata: bytes) -> 
         "Field-1: x\r" * 30_000,
         ": x\n" * 30_000,
     ],
-    ids=["names", "spellings of a name", "fields", "fields without a name"],
+    ids=["names", "variants of a name", "fields", "fields without a name"],
 )
 def test_more_fields_than_any_distribution_has_are_not_read(fields: str) -> None:
-    """The parser's time grows with the fields times the spellings of their names."""
+    """The parser's time grows with the fields times the variants of their names."""
     metadata = f"Name: foo\nVersion: 1\n{fields}".encode()
     with pytest.raises(UnusableArchive, match="too many fields"):
         parse_metadata(metadata)
@@ -112,7 +112,7 @@ def test_fields_are_not_the_parts_of_a_mail() -> None:
         ("x", [], None),
     ],
 )
-def test_an_sdist_says_only_what_is_static(
+def test_an_sdist_gives_only_static_fields(
     version: str, lines: list[str], found: str | None
 ) -> None:
     metadata = _metadata("Requires-Python: >=3.8", *lines, version=version)

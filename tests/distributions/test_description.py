@@ -1,4 +1,4 @@
-"""What METADATA and PKG-INFO tell people."""
+"""The description in METADATA and PKG-INFO, for human pages."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_description_in_a_field_loses_its_indentation(prefix: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         (b"License: The whole\n        text of it\n", "The whole"),
         (b"License-Expression: MIT\nLicense: other\n", "MIT"),
@@ -64,8 +64,8 @@ def test_a_description_in_a_field_loses_its_indentation(prefix: bytes) -> None:
         (b"License: UNKNOWN\nClassifier: License :: Public Domain\n", "Public Domain"),
     ],
 )
-def test_licences_are_shown_in_a_word(fields: bytes, told: str) -> None:
-    assert describe(b"Name: foo\n" + fields).license == told
+def test_licences_are_shown_in_short_form(fields: bytes, expected: str) -> None:
+    assert describe(b"Name: foo\n" + fields).license == expected
 
 
 def test_an_address_is_shown_only_where_there_is_no_name() -> None:
@@ -86,6 +86,6 @@ def test_an_address_is_shown_only_where_there_is_no_name() -> None:
     ],
 )
 def test_hostile_metadata_are_text_without_control_characters(metadata: bytes) -> None:
-    told = describe(metadata)
-    shown = told.name + told.summary + told.author + told.text
+    description = describe(metadata)
+    shown = description.name + description.summary + description.author + description.text
     assert not {c for c in shown if ord(c) < 32 and c not in "\t\n"}

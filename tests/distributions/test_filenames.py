@@ -1,4 +1,4 @@
-"""Whose file a name says it is, and which names say nothing that can be trusted."""
+"""The project and version in file names, and names that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What file names say, and which of them are let in."""
+"""The project and kind that file names give, and which names are accepted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from proxy.model import normalize
 
 
 @pytest.mark.parametrize("spelling", ["Zope.Interface", "zope_interface", "ZOPE-._-interface"])
-def test_all_spellings_are_one_name(spelling: str) -> None:
+def test_all_variants_of_a_name_are_one_name(spelling: str) -> None:
     assert normalize(spelling) == "zope-interface"
 
 

@@ -73,7 +73,7 @@ def test_glibc_tags_go_down_to_the_oldest_with_their_legacy_names() -> None:
     ]
 
 
-def test_musl_and_macos_tags_go_down_too() -> None:
+def test_musl_and_macos_tags_include_older_versions() -> None:
     musl = parse_platform("musllinux_1_2_x86_64").tags()
     assert musl == [f"musllinux_1_{n}_x86_64" for n in (2, 1, 0)] + ["linux_x86_64"]
     mac = parse_platform("macosx_14_0_arm64").tags()
@@ -93,7 +93,9 @@ def test_musl_and_macos_tags_go_down_too() -> None:
         ("win32", ("nt", "win32", "Windows", "x86")),
     ],
 )
-def test_markers_are_what_python_says_there(text: str, values: tuple[str, ...]) -> None:
+def test_markers_have_the_values_of_the_platforms_python(
+    text: str, values: tuple[str, ...]
+) -> None:
     markers = parse_platform(text).markers()
     names = ("os_name", "sys_platform", "platform_system", "platform_machine")
     assert tuple(markers[name] for name in names) == values

@@ -1,4 +1,4 @@
-"""Whose file a name in a private directory could be of."""
+"""The projects to which a file in a private directory could belong."""
 
 from __future__ import annotations
 

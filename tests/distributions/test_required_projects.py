@@ -1,4 +1,4 @@
-"""What is read out of core metadata: projects, specifiers, extras; and what is left out."""
+"""Projects, specifiers and extras in core metadata, and requirements that are left out."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ async def found(*requires: str, extras: tuple[str, ...] = ()) -> list[RequiredPr
     ],
 )
 async def test_what_is_needed_of_the_index_is_found(requirement: str, expected: str | None) -> None:
-    told = [f"{need.project}{need.specifier}" for need in await found(requirement)]
-    assert told == ([expected] if expected else [])
+    needs = [f"{need.project}{need.specifier}" for need in await found(requirement)]
+    assert needs == ([expected] if expected else [])
 
 
 async def test_extras_bring_theirs() -> None:
     requires = ["foo[a,B]", 'bar; extra == "fast"', 'baz; extra == "slow"']
-    told = await found(*requires, extras=("fast",))
-    assert [need.project for need in told] == ["foo", "bar"]
-    assert told[0].extras == {"a", "B"}
+    needs = await found(*requires, extras=("fast",))
+    assert [need.project for need in needs] == ["foo", "bar"]
+    assert needs[0].extras == {"a", "B"}
 
 
 async def test_only_the_header_counts() -> None:
@@ -75,7 +75,7 @@ async def test_there_is_an_end_to_what_is_read_and_others_have_their_turn() -> N
             await asyncio.sleep(0)
 
     task = asyncio.create_task(others())
-    told = await found(*(f"foo{number}" for number in range(5 * MAX_REQUIREMENTS)))
+    needs = await found(*(f"foo{number}" for number in range(5 * MAX_REQUIREMENTS)))
     task.cancel()
-    assert len(told) == MAX_REQUIREMENTS
+    assert len(needs) == MAX_REQUIREMENTS
     assert turns > MAX_REQUIREMENTS / 10

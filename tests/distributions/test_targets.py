@@ -80,17 +80,17 @@ def test_wheel_fits_by_its_tags(filename: str, fits: bool) -> None:
         ("sys_platform == 'win32'", False),
         ("os_name == 'nt' or platform_machine == 'x86_64'", True),
         ("implementation_name == 'pypy'", False),
-        # Either patch version may be installed there.
+        # The target may have either patch version.
         ("python_full_version < '3.11.3'", True),
         ("python_full_version >= '3.11.3'", True),
-        # Whatever extras and groups are chosen.
+        # True for every choice of extras and groups.
         ("extra == 'a'", True),
         ("extra != 'a' and extra == 'b'", True),
         ("'a' in extras and 'b' not in extras", True),
         ("'dev' in dependency_groups", True),
         ("extra == 'a' and sys_platform == 'win32'", False),
         ("'a' in extras and sys_platform == 'win32'", False),
-        # What cannot be known.
+        # Unknown for the target.
         ("platform_release >= '5'", True),
         ("python_full_version ~= 'x'", True),
         (f"python_full_version > '{'9' * 5000}'", True),
@@ -127,7 +127,7 @@ def test_target_meets_requires_python_if_some_patch_version_does(pythons: str, m
         ("win32", "i686-pc-windows-msvc"),
     ],
 )
-def test_uv_gets_the_platform_in_its_own_words(platform: str, triple: str) -> None:
+def test_uv_gets_the_platform_in_its_own_form(platform: str, triple: str) -> None:
     assert Target("3.10", platform).uv_arguments() == [
         *("--python-version", "3.10", "--python-platform", triple)
     ]

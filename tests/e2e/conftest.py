@@ -1,4 +1,4 @@
-"""A fake PyPI, a real server in front of it, and real installers in front of that."""
+"""A fake PyPI, a real server that mirrors it, and real installers that use the server."""
 
 from __future__ import annotations
 

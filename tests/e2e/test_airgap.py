@@ -1,6 +1,6 @@
 """From a machine with a network to one without: warm, ready, bundle, import, and real installs.
 
-The far side runs in a network namespace without routes where the system lets us make one; else
+The far side runs in a network namespace without routes if the system lets us make one; else
 upstream has just ended. Locks are made against the address that the Waystation has on both
 sides, since uv writes addresses into them.
 """
@@ -88,7 +88,7 @@ class Far:
         self.index = f"http://127.0.0.1:{port}/simple/"
 
     def run(self, *command: str | Path, cwd: Path, **more: str) -> str:
-        """The command beside an offline server, isolated."""
+        """Run the command in isolation, with an offline server."""
         inside = (sys.executable, "-m", "tests.support.offline_namespace")
         served = (str(self.port), self.cache, self.upstream)
         return run(*ISOLATED, *inside, *served, *command, cwd=cwd, **more)
@@ -113,7 +113,7 @@ def waystation(*arguments: str | Path, cwd: Path) -> str:
 
 
 def _isolation() -> tuple[str, ...]:
-    """What runs a command in a network namespace with loopback alone; nothing if it cannot be."""
+    """The prefix of a command that runs in a network namespace with loopback alone, or nothing."""
     if not (shutil.which("unshare") and shutil.which("ip")):
         return ()
     wrapper = ("unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up && exec "$@"')
@@ -145,7 +145,7 @@ def fill(index: Path) -> None:
 
 class Tool(NamedTuple):
     program: Path | None
-    """None: it could not be had."""
+    """None: it could not be installed."""
     reason: str
 
 
@@ -269,7 +269,7 @@ def test_poetry_install(far: Far, poetry: Tool) -> None:
 
 
 @pytest.mark.skipif(not ISOLATED, reason="no network namespace can be made here")
-def test_there_is_no_way_out_of_the_far_side(far: Far) -> None:
+def test_the_far_side_has_no_network(far: Far) -> None:
     program = "import socket\ntry: socket.create_connection(('192.0.2.1', 80), 5)\n"
     program += "except OSError: print('no way')"
     assert "no way" in far.run(sys.executable, "-c", program, cwd=far.root)

@@ -1,4 +1,4 @@
-"""What installers do when upstream fails: end with an error, or carry on."""
+"""Installers when upstream fails: they end with an error, or continue."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ async def test_a_failing_upstream_fails_the_install_and_heals(
 ) -> None:
     wheel = make_wheel(tmp_path / "dist", "foo", "1.0", padding=300_000)
     upstream.add(wheel, metadata=False)
-    pattern, trouble, status = FAULTS[fault]
-    upstream.fault(pattern, trouble)
+    pattern, failure, status = FAULTS[fault]
+    upstream.fault(pattern, failure)
     async with running(tmp_path, "--upstream", upstream.url, **QUICK) as server:
         there = place()
         for tool in ("pip", "uv"):
@@ -67,7 +67,7 @@ async def reachable(server: Running) -> bool:
 
 
 def failed(line: dict[str, Any]) -> bool:
-    return line["message"] == "request" and (line["status"] in (502, 504) or "trouble" in line)
+    return line["message"] == "request" and (line["status"] in (502, 504) or "failure" in line)
 
 
 async def test_an_upstream_that_is_down_fails_the_install(
@@ -85,7 +85,7 @@ async def test_an_upstream_that_is_down_fails_the_install(
     [Fault(hang=True), Fault(status=500), Fault(status=429), Fault(reset=True)],
     ids=["hanging", "500", "429", "reset"],
 )
-async def test_a_stored_page_carries_on_while_upstream_does_not(
+async def test_a_stored_page_is_served_while_upstream_fails(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str], place: New, fault: Fault
 ) -> None:
     given = ("--upstream", upstream.url, "--page-ttl", "0")
@@ -99,7 +99,7 @@ async def test_a_stored_page_carries_on_while_upstream_does_not(
     assert "stale" in {each["outcome"] for each in server.requests()}
 
 
-async def test_a_download_that_breaks_off_is_resumed_unseen(
+async def test_a_broken_download_is_resumed_without_the_client_noticing(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     upstream.add(make_wheel(tmp_path / "dist", "foo", "1.0", padding=3_000_000), metadata=False)

@@ -32,7 +32,7 @@ async def test_a_chain_installs_cold_warm_without_upstream_and_offline(
         warm = place()
         (await warm.install(tool, server.index, "aaa")).succeeded()
         assert warm.installed() == chain
-        assert upstream.count("/files/") == before  # only pages were asked about
+        assert upstream.count("/files/") == before  # only pages were requested
 
         await upstream.stop()
         without = place()
@@ -133,7 +133,7 @@ async def _uv(place: Place, project: Path, *arguments: str) -> None:
     (await place.uv(*arguments, cwd=project)).succeeded()
 
 
-async def test_metadata_that_upstream_promises_and_lacks_is_taken_from_the_wheel(
+async def test_promised_metadata_that_upstream_lacks_come_from_the_wheel(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str], place: New, tool: str
 ) -> None:
     upstream.fault(".metadata", Fault(status=404))
@@ -143,7 +143,7 @@ async def test_metadata_that_upstream_promises_and_lacks_is_taken_from_the_wheel
         assert there.installed() == chain
 
 
-async def test_time_filters_see_the_same_times_through_us(
+async def test_time_filters_see_upstreams_times_through_the_server(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     for version, day in (("1.0", "2024-01-01"), ("2.0", "2024-06-01"), ("3.0", "2024-12-01")):
@@ -168,7 +168,7 @@ async def test_time_filters_see_the_same_times_through_us(
         assert with_pip.installed()["private"] == "1.0"
 
 
-async def test_what_was_warmed_answers_time_filters_offline(
+async def test_a_warmed_cache_answers_time_filters_offline(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     for version, day in (("1.0", "2024-01-01"), ("2.0", "2024-06-01")):

@@ -1,6 +1,6 @@
-"""Counters of running servers: right for every way to answer, added up over processes, never less.
+"""Counters of running servers: right for each kind of answer, summed over processes, never falling.
 
-The access log tells of each request on its own: what is counted has to be what it says.
+The access log has a line for each request: the counters have to agree with it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def path(listed: Listed, suffix: str = "") -> str:
 
 
 class Client:
-    """Every request on a connection of its own: the kernel deals them to all workers."""
+    """Each request uses a new connection: the kernel distributes these to all workers."""
 
     def __init__(self, server: Running) -> None:
         self._server = server
@@ -61,7 +61,7 @@ class Client:
             return answer
 
     async def kept(self, path: str, times: int) -> None:
-        """On one connection, so that what comes after the first may be answered unparsed."""
+        """Uses one connection, so the fast path may answer all requests but the first."""
         async with aiohttp.ClientSession(headers=JSON) as session:
             for _ in range(times):
                 async with session.get(self._server.address + path) as answer:
@@ -69,7 +69,7 @@ class Client:
 
 
 def logged_counts(server: Running) -> Counter[tuple[str, str, str]]:
-    """What the access log says of pages and files."""
+    """The lines of the access log for pages and files."""
     lines = [each for each in server.requests() if each["path"].count("/") > 2]
     return Counter((_kind(each["path"]), _outcome(each), str(each["status"])) for each in lines)
 
@@ -94,7 +94,7 @@ def counted(shown: Shown) -> Counter[tuple[str, str, str]]:
 
 
 async def agreed(server: Running, requests: int = 0) -> Shown:
-    """The counters, once they and the log tell the same of at least so many requests.
+    """The counters, once they agree with the log on at least so many requests.
 
     Both learn of fast answers within a moment.
     """
@@ -125,7 +125,7 @@ async def test_every_way_to_answer_is_counted_as_it_is_logged(
         both = [asyncio.create_task(client.get(path(demo))) for _ in range(2)]
         await until(lambda: upstream.count(".whl", "GET") == 1)
         gate.set()
-        await asyncio.gather(*both)  # a miss, and who joined it
+        await asyncio.gather(*both)  # a miss, and a request that joined it
         async with asyncio.timeout(20):
             while ("file", "hit", "200") not in logged_counts(server):
                 await client.kept(path(demo), 2)  # joined, until it is stored
@@ -153,7 +153,7 @@ async def test_every_way_to_answer_is_counted_as_it_is_logged(
 
 
 @pytest.mark.parametrize("number", ["1", "2"])
-async def test_what_was_fetched_ahead_is_counted_by_its_fate(
+async def test_prefetched_files_are_counted_as_used_or_unused(
     number: str, tmp_path: Path, upstream: Upstream, demo: Listed, place: Callable[[], Place]
 ) -> None:
     upstream.add(make_wheel(tmp_path / "dist", "other", "1.0"))
@@ -162,7 +162,7 @@ async def test_what_was_fetched_ahead_is_counted_by_its_fate(
         (await place().install("uv", server.index, "demo")).succeeded()
 
         async def used() -> Shown:
-            async with asyncio.timeout(30):  # what another worker was asked is noticed in 5 s
+            async with asyncio.timeout(30):  # requests of other workers are visible after 5 s
                 while True:
                     shown = await metrics(server.address)
                     fetched = total(shown, "speculation", fate="fetched")
@@ -191,7 +191,7 @@ async def test_changed_files_that_were_refused_are_counted(
 
 
 async def from_a_survivor(server: Running) -> Shown:
-    """A connection that the kernel deals to a worker in its last moment is refused."""
+    """A connection that the kernel gives to a stopping worker is refused."""
     async with asyncio.timeout(20):
         while True:
             try:
@@ -228,14 +228,14 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
 
 @asynccontextmanager
 async def watched(server: Running) -> AsyncIterator[list[float]]:
-    """The number of requests for pages, read over and over again."""
+    """The number of requests for pages, read repeatedly."""
     seen: list[float] = []
 
     async def watch() -> None:
         while True:
             try:
                 seen.append(total(await metrics(server.address), "requests", kind="page"))
-            except aiohttp.ClientError:  # of the one that was killed meanwhile
+            except aiohttp.ClientError:  # from the worker that was killed
                 await asyncio.sleep(0)
 
     task = asyncio.create_task(watch())

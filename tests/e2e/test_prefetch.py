@@ -1,4 +1,4 @@
-"""Real installers and what is fetched ahead of them: counted, not timed."""
+"""Prefetching for real installers: requests are counted, not timed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def outcomes(server: Running) -> Counter[str]:
 
 
 @pytest.mark.parametrize("tool", ["pip", "uv"])
-async def test_upstream_is_asked_for_what_is_installed_once_and_for_nothing_else(
+async def test_upstream_gets_one_request_for_each_installed_file_and_no_other(
     tool: str, upstream: Upstream, tmp_path: Path, place: Callable[[], Place]
 ) -> None:
     async with running(tmp_path, "--upstream", upstream.url) as server:

@@ -1,4 +1,4 @@
-"""Private projects: what real installers get of them, and what upstream never hears."""
+"""Private projects: installers get them, and upstream never gets a request for them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ async def test_a_new_private_version_is_seen_by_the_next_upgrade(
 ) -> None:
     packages = tmp_path / "packages"
     make_wheel(packages, "corp-x", "1.0")
-    trusted = ("--trusted-host", "127.0.0.1")  # else pip keeps no page that came by plain http
+    trusted = (
+        "--trusted-host",
+        "127.0.0.1",
+    )  # else pip does not cache pages that came by plain http
     async with running(tmp_path, "--upstream", upstream.url) as server:
         with_pip, with_uv = place(), place()
         for version in ("1.0", "1.1", "2.0"):
@@ -84,7 +87,7 @@ async def test_a_new_private_version_is_seen_by_the_next_upgrade(
             assert with_uv.installed() == {"corp_x": version}
 
 
-async def test_what_installers_keep_is_confirmed_and_not_sent_again(
+async def test_pages_in_the_cache_of_installers_are_revalidated_and_not_sent_again(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
     make_wheel(tmp_path / "packages", "corp-x", "1.0")
@@ -94,9 +97,9 @@ async def test_what_installers_keep_is_confirmed_and_not_sent_again(
             await _upgraded(server, there, "--trusted-host", "127.0.0.1", "--force-reinstall")
             (await there.install("uv", server.index, "--reinstall", "corp-x")).succeeded()
     pages = [each for each in server.requests() if each["path"] == "/simple/corp-x/"]
-    told = {(each["tool"].partition("/")[0], each["status"]) for each in pages}
-    assert told >= {("pip", 200), ("pip", 304), ("uv", 200), ("uv", 304)}
-    assert sum(each["status"] == 200 for each in pages) == 2  # nobody had to ask twice
+    answers = {(each["tool"].partition("/")[0], each["status"]) for each in pages}
+    assert answers >= {("pip", 200), ("pip", 304), ("uv", 200), ("uv", 304)}
+    assert sum(each["status"] == 200 for each in pages) == 2  # no client had to repeat a request
 
 
 async def test_directories_and_an_archive_are_one_index(

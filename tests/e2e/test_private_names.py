@@ -1,4 +1,4 @@
-"""Private names never reach upstream: whatever the files look like, and whichever server runs."""
+"""Private names never reach upstream, for any layout of files and any server on the cache."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ async def asked_for(server: Running, *projects: str) -> dict[str, int]:
 
 
 def logged_lines(server: Running, *words: str) -> list[str]:
-    """The lines of the log that hold all of these."""
+    """The lines of the log that contain all of these."""
     return [line for line in server.err.lines if all(word in line for word in words)]
 
 
 @pytest.fixture
-def stranger(tmp_path: Path, upstream: Upstream) -> Upstream:
-    """An upstream where somebody has registered the private names."""
+def public_index(tmp_path: Path, upstream: Upstream) -> Upstream:
+    """An upstream where someone else has registered the private names."""
     for name in ("acme", "acme-tool", "acme-old"):
         upstream.add(make_wheel(tmp_path / "dist", name, "99.0"))
     return upstream
@@ -61,7 +61,7 @@ def stranger(tmp_path: Path, upstream: Upstream) -> Upstream:
 
 @pytest.fixture
 def first(tmp_path: Path) -> Path:
-    """Where the first server works, with ``packages``."""
+    """The folder of the first server, with ``packages``."""
     folder = tmp_path / "first"
     make_wheel(folder / "packages", "acme-tool", "1.0")
     return folder
@@ -114,10 +114,15 @@ async def test_a_name_that_a_file_could_mean_is_private(
 
 
 @pytest.mark.parametrize("how", ["none", "empty", "renamed", "removed", "flag"])
-async def test_names_that_a_cache_remembers_bind_each_server_on_it(
-    tmp_path: Path, first: Path, stranger: Upstream, how: str
+async def test_every_server_on_a_cache_honours_its_private_names(
+    tmp_path: Path, first: Path, public_index: Upstream, how: str
 ) -> None:
-    given: tuple[str | Path, ...] = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
+    given: tuple[str | Path, ...] = (
+        "--upstream",
+        public_index.url,
+        "--cache-dir",
+        tmp_path / "cache",
+    )
     make_wheel(first / "packages", "acme-old", "1.0")
     async with running(first, *given):
         pass
@@ -140,81 +145,81 @@ async def test_names_that_a_cache_remembers_bind_each_server_on_it(
             server, str(first / "packages"), "acme-old", "waystation cache purge"
         )
         assert ("acme-tool" in line) is (how != "renamed")
-        assert stranger.requests == []
+        assert public_index.requests == []
         purged = await waystation("cache", "purge", "acme-old", *given[2:4], cwd=tmp_path)
         purged.succeeded()
         await until_status(server, "acme-old", 200)
-        assert [each.path for each in stranger.requests] == ["/simple/acme-old/"]
+        assert [each.path for each in public_index.requests] == ["/simple/acme-old/"]
 
 
-async def test_claims_of_older_caches_are_honoured(tmp_path: Path, stranger: Upstream) -> None:
+async def test_claims_of_older_caches_are_honoured(tmp_path: Path, public_index: Upstream) -> None:
     async with open_cache(Settings(cache_dir=tmp_path / "cache")) as cache:
         await cache.records.put(Key.parse("claim/%2Fsrv%2Fold/acme-tool"), b"acme-tool")
     for _ in range(2):
-        async with running(tmp_path, "--upstream", stranger.url) as server:
+        async with running(tmp_path, "--upstream", public_index.url) as server:
             assert await status(server, "acme-tool") == 503
             assert logged_lines(server, "/srv/old", "acme-tool")
-    assert stranger.requests == []
+    assert public_index.requests == []
     purged = await waystation("cache", "purge", "acme-tool", "--cache-dir", "cache", cwd=tmp_path)
     assert "acme-tool is no longer private" in purged.succeeded().out
-    async with running(tmp_path, "--upstream", stranger.url) as server:
+    async with running(tmp_path, "--upstream", public_index.url) as server:
         assert await status(server, "acme-tool") == 200
         assert not logged_lines(server, "/srv/old")
 
 
 async def test_a_claim_outlives_a_kill_right_after_its_first_answer(
-    tmp_path: Path, stranger: Upstream
+    tmp_path: Path, public_index: Upstream
 ) -> None:
     packages = tmp_path / "packages"
     packages.mkdir()
-    async with running(tmp_path, "--upstream", stranger.url) as server:
+    async with running(tmp_path, "--upstream", public_index.url) as server:
         make_wheel(packages, "acme-tool", "1.0")
         assert await status(server, "acme-tool") == 200
         server.send(signal.SIGKILL)
         await server.ended()
     (packages / NAME).unlink()
-    async with running(tmp_path, "--upstream", stranger.url) as server:
+    async with running(tmp_path, "--upstream", public_index.url) as server:
         assert await status(server, "acme-tool") == 200
-    assert stranger.requests == []
+    assert public_index.requests == []
 
 
 async def test_a_directory_that_is_made_after_the_start_is_read(
-    tmp_path: Path, stranger: Upstream
+    tmp_path: Path, public_index: Upstream
 ) -> None:
-    async with running(tmp_path, "--upstream", stranger.url) as server:
+    async with running(tmp_path, "--upstream", public_index.url) as server:
         (line,) = [line for line in server.out.lines if "private:" in line]
         assert str(tmp_path / "packages") in line
         assert "does not exist yet" in line
         assert await status(server, "acme-tool") == 200
-        assert len(stranger.requests) == 1
+        assert len(public_index.requests) == 1
         make_wheel(tmp_path / "packages", "acme-tool", "1.0")
         _, text = await page(server, "acme-tool")
         assert NAME in text
         assert "99.0" not in text
         make_wheel(tmp_path / "packages", "acme-old", "1.0")
         assert await status(server, "acme-old") == 200
-    assert len(stranger.requests) == 1
+    assert len(public_index.requests) == 1
 
 
-async def test_a_link_in_the_place_of_the_directory_that_leads_nowhere_is_no_absence(
-    tmp_path: Path, stranger: Upstream
+async def test_a_dangling_link_instead_of_the_directory_is_an_error(
+    tmp_path: Path, public_index: Upstream
 ) -> None:
     (tmp_path / "packages").symlink_to(tmp_path / "share" / "packages")
-    async with running(tmp_path, "--upstream", stranger.url) as server:
+    async with running(tmp_path, "--upstream", public_index.url) as server:
         assert await status(server, "acme-tool") == 503
-        assert stranger.requests == []
+        assert public_index.requests == []
         make_wheel(tmp_path / "share" / "packages", "acme-tool", "1.0")
         assert await status(server, "acme-tool") == 200
-    assert stranger.requests == []
+    assert public_index.requests == []
 
 
-async def test_links_that_lead_nowhere_claim_by_their_own_names(
-    tmp_path: Path, stranger: Upstream
+async def test_dangling_links_make_their_own_names_private(
+    tmp_path: Path, public_index: Upstream
 ) -> None:
     packages, share = tmp_path / "packages", tmp_path / "share"
     (packages / "linked").mkdir(parents=True)
     (packages / "linked" / "up").symlink_to(packages)
-    async with running(tmp_path, "--upstream", stranger.url) as server:
+    async with running(tmp_path, "--upstream", public_index.url) as server:
         (packages / NAME).symlink_to(share / NAME)
         (packages / "acme.old").symlink_to(share / "acme-old")
         (packages / "linked" / "acme-2.0.tar.gz").symlink_to("acme-2.0.tar.gz")
@@ -224,13 +229,18 @@ async def test_links_that_lead_nowhere_claim_by_their_own_names(
         assert await status(server, "acme-tool") == 200
         assert logged_lines(server, NAME, "leads nowhere", "keeps these names private: acme-tool")
         assert logged_lines(server, "linked/up", "link to a folder")
-    assert stranger.requests == []
+    assert public_index.requests == []
 
 
-async def test_a_claim_by_one_server_soon_binds_the_others_on_its_cache(
-    tmp_path: Path, stranger: Upstream
+async def test_servers_on_one_cache_honour_claims_of_each_other(
+    tmp_path: Path, public_index: Upstream
 ) -> None:
-    given: tuple[str | Path, ...] = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
+    given: tuple[str | Path, ...] = (
+        "--upstream",
+        public_index.url,
+        "--cache-dir",
+        tmp_path / "cache",
+    )
     for name in ("one", "two"):
         (tmp_path / name / "packages").mkdir(parents=True)
     async with running(tmp_path / "one", *given) as one, running(tmp_path / "two", *given) as two:
@@ -238,14 +248,16 @@ async def test_a_claim_by_one_server_soon_binds_the_others_on_its_cache(
         make_wheel(tmp_path / "one" / "packages", "acme-tool", "1.0")
         assert await status(one, "acme-tool") == 200
         await until_status(two, "acme-tool", 503)
-        heard = len(stranger.requests)
+        requests_before = len(public_index.requests)
         assert await status(two, "acme-tool") == 503
-    assert len(stranger.requests) == heard
+    assert len(public_index.requests) == requests_before
 
 
-async def test_workers_of_one_server_share_their_claims(tmp_path: Path, stranger: Upstream) -> None:
+async def test_workers_of_one_server_share_their_claims(
+    tmp_path: Path, public_index: Upstream
+) -> None:
     (tmp_path / "packages").mkdir()
-    given: tuple[str | Path, ...] = ("--upstream", stranger.url)
+    given: tuple[str | Path, ...] = ("--upstream", public_index.url)
     async with running(tmp_path, *given, WAYSTATION_WORKERS="2") as server:
         make_wheel(tmp_path / "packages", "acme-tool", "1.0")
         assert [await status(server, "acme-tool") for _ in range(12)] == [200] * 12
@@ -254,48 +266,53 @@ async def test_workers_of_one_server_share_their_claims(tmp_path: Path, stranger
     shutil.rmtree(tmp_path / "packages")
     async with running(tmp_path, *given, WAYSTATION_WORKERS="2") as server:
         assert [await status(server, "acme-tool") for _ in range(12)] == [503] * 12
-    assert stranger.requests == []
+    assert public_index.requests == []
 
 
 async def test_other_commands_on_the_cache_honour_its_private_names(
-    tmp_path: Path, first: Path, stranger: Upstream
+    tmp_path: Path, first: Path, public_index: Upstream
 ) -> None:
-    given: tuple[str | Path, ...] = ("--upstream", stranger.url, "--cache-dir", tmp_path / "cache")
+    given: tuple[str | Path, ...] = (
+        "--upstream",
+        public_index.url,
+        "--cache-dir",
+        tmp_path / "cache",
+    )
     async with running(first, *given):
         pass
     done = await waystation("warm", "acme-tool", *given, cwd=tmp_path)
     assert done.status != 0
     assert "acme-tool" in done.out + done.err
-    settings = Settings(cache_dir=tmp_path / "cache", upstream=HttpUrl(stranger.url))
+    settings = Settings(cache_dir=tmp_path / "cache", upstream=HttpUrl(public_index.url))
     async with temporary_cache(
         settings
-    ) as index:  # what a resolver looks into, on a cache of its own
+    ) as index:  # the index of a resolver, with a cache of its own
         with pytest.raises(PrivateNameWithheld):
             await index.page(ProjectName("acme-tool"))
-    assert stranger.requests == []
+    assert public_index.requests == []
 
 
 @pytest.mark.parametrize("folder", ["", "team", "team/linux"])
 async def test_without_notifications_a_new_file_in_any_folder_is_found(
-    tmp_path: Path, stranger: Upstream, folder: str
+    tmp_path: Path, public_index: Upstream, folder: str
 ) -> None:
     packages = tmp_path / "packages"
     (packages / "team" / "linux").mkdir(parents=True)
     for path in (packages, packages / "team", packages / "team" / "linux"):
         os.utime(path, (1_700_000_000, 1_700_000_000))
-    given: tuple[str | Path, ...] = ("--upstream", stranger.url)
+    given: tuple[str | Path, ...] = ("--upstream", public_index.url)
     async with running(tmp_path, *given, WAYSTATION_WATCH="false") as server:
         make_wheel(packages / folder, "acme-tool", "1.0")
         assert NAME in (await page(server, "acme-tool"))[1]
-    assert stranger.requests == []
+    assert public_index.requests == []
 
 
 async def test_files_at_any_depth_are_served_and_followed(
-    tmp_path: Path, stranger: Upstream
+    tmp_path: Path, public_index: Upstream
 ) -> None:
     deep = tmp_path / "packages" / "team" / "linux" / "2026"
     make_wheel(deep, "acme-tool", "1.0")
-    async with running(tmp_path, "--upstream", stranger.url) as server:
+    async with running(tmp_path, "--upstream", public_index.url) as server:
         assert await status(server, "acme-tool") == 200
         make_wheel(deep / "more", "acme-old", "1.0")
         assert await status(server, "acme-old") == 200
@@ -303,11 +320,11 @@ async def test_files_at_any_depth_are_served_and_followed(
         make_wheel(deep.parents[1] / "windows" / "2026" / "more", "acme", "1.0")
         for name in ("acme-tool", "acme-old", "acme"):
             assert "1.0-py3-none-any.whl" in (await page(server, name))[1]
-    assert stranger.requests == []
+    assert public_index.requests == []
 
 
 async def test_a_list_of_private_names_that_cannot_be_read_stops_the_start(
-    tmp_path: Path, stranger: Upstream
+    tmp_path: Path, public_index: Upstream
 ) -> None:
     (tmp_path / "cache" / "private-names").mkdir(parents=True)
     done = await waystation("serve", "--cache-dir", "cache", "--port", "0", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Servers as processes: killed, two on one cache, with many clients and large files."""
+"""Server processes: kills, two servers on one cache, many clients, large files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def digest(client: aiohttp.ClientSession, url: str) -> str:
 
 
 def noise(folder: Path, name: str, size: int) -> tuple[Path, str]:
-    """A file that is called a wheel, and its sha256."""
+    """A file with the name of a wheel, and its sha256."""
     block = random.Random(name).randbytes(MB)
     made = hashlib.sha256()
     path = folder / f"{name}-1.0-py3-none-any.whl"
@@ -116,7 +116,7 @@ async def test_fifty_clients_of_one_file_are_one_fetch(tmp_path: Path, upstream:
 
 
 @pytest.mark.slow
-async def test_half_a_gigabyte_goes_through_in_flat_memory(tmp_path: Path) -> None:
+async def test_half_a_gigabyte_is_served_in_constant_memory(tmp_path: Path) -> None:
     _, sha256 = noise(tmp_path / "dist", "huge", 500 * MB)
     with run_upstream_process(tmp_path / "dist") as upstream:
         async with (

@@ -1,4 +1,4 @@
-"""Exports from beginning to end: what is in the tree, and what a second run does to it."""
+"""Whole exports: the content of the tree, and the effect of a second run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ METADATA = b"Metadata-Version: 2.1\nName: Foo\nVersion: 1.0\nSummary: Does foo.\
 
 
 def shelf(folder: Path) -> Path:
-    """Two projects; everything about them is always the same."""
+    """Two projects with constant content and times."""
     member = "foo-1.0.dist-info/METADATA"
     make_wheel(folder, "foo", "1.0", files={member: METADATA})
     make_sdist(folder, "foo", "2.0", requires_python=">=3.8")
@@ -153,7 +153,7 @@ async def test_a_new_version_changes_its_project_and_the_start_page(tmp_path: Pa
     assert done.changes.removed == 0
 
 
-async def test_what_has_gone_is_removed_with_all_that_was_beside_it(tmp_path: Path) -> None:
+async def test_removed_files_go_with_their_metadata(tmp_path: Path) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
     await export_folder(source, root)
     shutil.rmtree(source / "bar")
@@ -176,7 +176,7 @@ async def test_changed_bytes_get_an_address_of_their_own(tmp_path: Path) -> None
     assert sha256(old).encode() not in content(root)["simple/foo/index.html"]
 
 
-async def test_a_selection_is_all_there_is(tmp_path: Path) -> None:
+async def test_a_tree_has_only_the_selection(tmp_path: Path) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
     await export_folder(source, root)
     await export_folder(source, root, selection={FOO: {"foo-1.0-py3-none-any.whl"}})
@@ -206,7 +206,7 @@ async def test_an_empty_source_does_not_empty_a_tree(tmp_path: Path) -> None:
     assert content(root) == before
 
 
-async def test_files_elsewhere_are_not_written_and_promise_nothing_beside_them(
+async def test_files_on_other_servers_are_not_written_and_promise_no_metadata(
     tmp_path: Path,
 ) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
@@ -219,7 +219,7 @@ async def test_files_elsewhere_are_not_written_and_promise_nothing_beside_them(
     assert b"<p>Hello.</p>" in (root / "project/foo/index.html").read_bytes()
 
 
-async def test_files_that_are_moved_later_keep_what_is_beside_them(tmp_path: Path) -> None:
+async def test_files_that_are_moved_later_keep_their_metadata(tmp_path: Path) -> None:
     source, root = shelf(tmp_path / "source"), tmp_path / "tree"
     await export_folder(
         source, root, ExportOptions(Placement.COPY, tree_links("https://cdn.example.com/f/"))
@@ -285,7 +285,7 @@ async def test_metadata_are_there_also_where_upstream_has_none(tmp_path: Path) -
     assert listed["hashes"]["sha256"] == sha256(wheel.read_bytes())
     assert listed["size"] == wheel.stat().st_size
     assert listed["core-metadata"] == {"sha256": sha256(wheel_metadata(wheel))}
-    assert "provenance" not in listed  # it was never asked for, so it is not held
+    assert "provenance" not in listed  # never requested, so not cached
     assert (root / "simple" / "foo" / listed["url"]).resolve().read_bytes() == wheel.read_bytes()
 
 
@@ -304,7 +304,7 @@ async def test_a_damaged_file_of_the_cache_is_never_exported(tmp_path: Path) -> 
     assert content(root) == {}
 
 
-async def test_a_file_name_with_no_room_for_more_has_nothing_beside_it(tmp_path: Path) -> None:
+async def test_a_file_name_of_maximal_length_has_no_metadata(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "source", "foo", f"1.0+{'x' * 225}")
     assert len(wheel.name) == 250
     await export_folder(tmp_path / "source", tmp_path / "tree")

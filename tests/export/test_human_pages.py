@@ -1,4 +1,4 @@
-"""Pages for people: what they tell, and that nothing of it is taken for markup."""
+"""Pages for people: their content, of which no part becomes markup."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def page(*files: File, status: ProjectStatus | None = None) -> ProjectPage:
 
 
 def rendered(shown: ProjectPage, description: Description | None = None) -> Page:
-    told = description or Description()
+    about = description or Description()
     found = group_by_release(FOO, shown.files)
-    return Page(project_page(shown, found, told, "", relative_links, Site("Site")))
+    return Page(project_page(shown, found, about, "", relative_links, Site("Site")))
 
 
 def file(name: str = "foo-1.0-py3-none-any.whl", **more: object) -> File:
@@ -61,10 +61,10 @@ def file(name: str = "foo-1.0-py3-none-any.whl", **more: object) -> File:
 
 
 def test_a_project_page_shows_versions_files_and_how_to_install() -> None:
-    told = Description(
+    about = Description(
         "Foo", "Does foo.", "Ada", "MIT", ">=3.8", ("bar>=2", "baz; extra == 'x'"), text="x"
     )
-    found = rendered(page(file(uploaded="2024-01-02T03:04:05Z", yanked="broken")), told)
+    found = rendered(page(file(uploaded="2024-01-02T03:04:05Z", yanked="broken")), about)
     for text in (
         *("Foo", "1.0", "Does foo.", "Ada", "MIT", ">=3.8", "bar>=2", "2024-01-02", "1.2 MB"),
         *("pip install --index-url ADDRESS/simple/ foo==1.0", "yanked: broken", "a" * 64),
@@ -87,13 +87,13 @@ def test_a_file_of_no_known_version_is_shown_too() -> None:
 
 
 def test_hostile_fields_are_text() -> None:
-    told = Description(
+    about = Description(
         *(EVIL, EVIL, EVIL, EVIL, EVIL, (EVIL,)), links=((EVIL, "https://example.com/"),)
     )
     hostile = file(yanked=EVIL, requires_python=EVIL, uploaded=EVIL)
     shown = page(hostile, status=ProjectStatus("archived", EVIL))
     found = Page(
-        project_page(shown, group_by_release(FOO, [hostile]), told, "", relative_links, Site(EVIL))
+        project_page(shown, group_by_release(FOO, [hostile]), about, "", relative_links, Site(EVIL))
     )
     assert found.tags <= TAGS
     assert not {name for name in found.attributes if name.startswith("on")}
@@ -150,7 +150,7 @@ async def test_nothing_is_fetched_and_nothing_is_run(tmp_path: Path) -> None:
     assert not Page(data).tags & {"img", "script", "link", "iframe"}
 
 
-async def test_a_name_that_is_anothers_is_not_shown(tmp_path: Path) -> None:
+async def test_the_name_of_another_project_is_not_shown(tmp_path: Path) -> None:
     metadata = {"foo-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: pip\nVersion: 1.0\n"}
     make_wheel(tmp_path / "source", "foo", "1.0", files=metadata)
     await export_folder(tmp_path / "source", tmp_path / "tree")

@@ -1,4 +1,4 @@
-"""Lists of files that live elsewhere."""
+"""Lists of files that are on another server."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_the_keys_that_lists_of_static_indexes_have(tmp_path: Path) -> Non
     assert file.metadata == {"sha256": SHA256}
 
 
-async def test_null_is_as_good_as_nothing(tmp_path: Path) -> None:
+async def test_null_counts_as_absent(tmp_path: Path) -> None:
     keys = ("hash", "requires_python", "upload_timestamp", "yanked_reason", "core_metadata", "url")
     file = await one(tmp_path / "names", **dict.fromkeys(keys))
     assert file == File("foo-1.0-py3-none-any.whl", f"{BASE}foo-1.0-py3-none-any.whl")
@@ -98,7 +98,7 @@ async def test_a_line_may_name_its_address(tmp_path: Path) -> None:
         ({"url": "https://files.example.com/other-1.0.tar.gz"}, "url is not an address"),
     ],
 )
-def test_what_a_client_would_stumble_over_is_refused_with_its_line(
+def test_values_that_break_clients_are_refused_with_their_line(
     tmp_path: Path, keys: dict[str, Any], problem: str
 ) -> None:
     good = {"filename": "foo-1.0.tar.gz"}
@@ -107,7 +107,7 @@ def test_what_a_client_would_stumble_over_is_refused_with_its_line(
         read_file_list(path, BASE)
 
 
-async def test_a_line_may_be_a_name_and_nothing_else(tmp_path: Path) -> None:
+async def test_a_line_may_be_a_name_alone(tmp_path: Path) -> None:
     """As `ls` writes them."""
     (tmp_path / "names").write_text("foo-1.0.tar.gz\r\n\n bar-2.0-py3-none-any.whl\n")
     listed = read_file_list(tmp_path / "names", BASE)
@@ -150,7 +150,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
         read_file_list(tmp_path / "names", BASE)
 
 
-async def test_of_two_lines_of_a_file_the_later_counts(tmp_path: Path) -> None:
+async def test_the_later_of_two_lines_of_a_file_counts(tmp_path: Path) -> None:
     lines = [{"filename": "foo-1.0.tar.gz"}, {"filename": "foo-1.0.tar.gz", "yanked": True}]
     (file,) = (await read_file_list(written(tmp_path / "names", *lines), BASE).page(FOO)).files
     assert file.yanked is True

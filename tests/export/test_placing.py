@@ -95,7 +95,9 @@ def test_across_file_systems_a_hard_link_is_a_copy(tmp_path: Path) -> None:
         if a != b and (a, b) != (Placement.COPY, Placement.HARD)
     ],
 )
-def test_another_way_replaces_the_file(tmp_path: Path, first: Placement, then: Placement) -> None:
+def test_another_way_of_placing_replaces_the_file(
+    tmp_path: Path, first: Placement, then: Placement
+) -> None:
     content, root = source(tmp_path / "source"), tmp_path / "tree"
     place(root, content, first)
     assert place(root, content, then) == Changes(1, 0, 0)
@@ -131,7 +133,7 @@ def test_wrong_bytes_never_appear(tmp_path: Path, how: Placement) -> None:
     assert right.source.exists()
 
 
-def test_another_length_is_put_right(tmp_path: Path) -> None:
+def test_a_file_of_another_length_is_replaced(tmp_path: Path) -> None:
     content, root = source(tmp_path / "source"), tmp_path / "tree"
     place(root, content, Placement.COPY)
     (root / PATH).write_bytes(b"short")
@@ -148,8 +150,8 @@ def test_other_bytes_of_the_same_length_are_found_when_asked_for(tmp_path: Path)
     assert (root / PATH).read_bytes() == DATA
 
 
-def test_a_hard_link_to_what_has_been_replaced_since_is_renewed(tmp_path: Path) -> None:
-    """The old inode may still be written to under its other name."""
+def test_a_hard_link_to_a_replaced_file_is_renewed(tmp_path: Path) -> None:
+    """Another program may still write to the old inode under its other name."""
     content, root = source(tmp_path / "source"), tmp_path / "tree"
     place(root, content, Placement.HARD)
     content.source.rename(tmp_path / "moved")

@@ -1,4 +1,4 @@
-"""Descriptions as HTML: what is rendered, and what hostile ones come to."""
+"""Descriptions as HTML: markup is rendered, and hostile markup is harmless."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ async def html(text: str, content_type: str) -> str:
 
 
 class Tags(HTMLParser):
-    """All that is in a piece of HTML."""
+    """The tags, links and text of a piece of HTML."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ async def test_code_is_coloured() -> None:
     assert '<span class="kn">import</span>' in found
 
 
-async def test_without_a_type_it_is_restructured_text() -> None:
+async def test_a_description_without_a_type_is_restructured_text() -> None:
     assert "<em>a</em>" in await html("*a*", "")
 
 
-async def test_commonmark_is_not_the_other_markdown() -> None:
+async def test_commonmark_differs_from_github_markdown() -> None:
     text = "~~a~~"
     assert "<del>" in await html(text, MARKDOWN)
     assert "<del>" not in await html(text, f"{MARKDOWN}; charset=UTF-8; variant=CommonMark")
@@ -85,7 +85,7 @@ async def test_commonmark_is_not_the_other_markdown() -> None:
         ("*a* <b>" + "x" * MAX_README, MARKDOWN),
     ],
 )
-async def test_what_cannot_be_rendered_is_shown_as_it_is(text: str, content_type: str) -> None:
+async def test_unrenderable_descriptions_are_shown_as_text(text: str, content_type: str) -> None:
     found = await html(text, content_type)
     assert found.startswith('<pre class="plain">') and found.endswith("</pre>")
     assert "*a* &lt;b&gt;" in found
@@ -93,7 +93,7 @@ async def test_what_cannot_be_rendered_is_shown_as_it_is(text: str, content_type
     assert "root:" not in found
 
 
-async def test_nothing_is_nothing() -> None:
+async def test_an_empty_description_is_empty() -> None:
     assert await html(" \n", MARKDOWN) == ""
 
 
@@ -128,27 +128,27 @@ async def test_hostile_markup_is_harmless(text: str) -> None:
             assert not [link for link in links if LEADS_ASTRAY(link)]
 
 
-async def test_pictures_become_their_words() -> None:
+async def test_images_become_their_alternative_text() -> None:
     text = "[![build & <b>](https://ci.example.com/x.svg)](https://ci.example.com/) ![](x.png)"
     found = await html(text, MARKDOWN)
     assert '<span class="picture">build &amp; &lt;b&gt;</span></a>' in found
     assert "x.svg" not in found and "x.png" not in found
 
 
-async def test_a_picture_without_words_is_called_by_the_end_of_its_address() -> None:
+async def test_an_image_without_text_becomes_the_end_of_its_address() -> None:
     picture = "https://ci.example.com/a/b/badge.svg?branch=main"
     found = await html(f".. image:: {picture}\n   :target: https://ci.example.com/\n", RST)
     assert '<span class="picture">badge.svg</span>' in found
     assert "branch" not in found
 
 
-async def test_characters_come_out_as_they_went_in() -> None:
+async def test_characters_are_unchanged() -> None:
     found = await html("a &amp; b &lt; c & d < e &#9731; é\n\n`&amp;`", MARKDOWN)
     assert "a &amp; b &lt; c &amp; d &lt; e ☃ é" in found
     assert "<code>&amp;amp;</code>" in found
 
 
-async def test_what_takes_for_ever_is_given_up_and_the_next_is_rendered() -> None:
+async def test_rendering_that_takes_too_long_is_stopped_and_the_next_succeeds() -> None:
     async with asyncio.timeout(60), ReadmeRenderer(limit=2.0) as readme:
         assert "<em>" in await readme.render("*a*", MARKDOWN)
         found = await readme.render(">" * 200_000, MARKDOWN)
@@ -156,7 +156,7 @@ async def test_what_takes_for_ever_is_given_up_and_the_next_is_rendered() -> Non
         assert "<em>" in await readme.render("*a*", MARKDOWN)
 
 
-async def test_an_answer_is_never_taken_for_anothers() -> None:
+async def test_a_late_answer_is_not_used_for_the_next_description() -> None:
     async with asyncio.timeout(60), ReadmeRenderer() as readme:
         assert "<em>" in await readme.render("*a*", MARKDOWN)
         task = asyncio.create_task(readme.render("slow\n\n" * 40_000, RST))
@@ -175,8 +175,8 @@ async def test_the_process_has_ended_at_the_end() -> None:
     assert process.returncode is not None
 
 
-def test_without_the_extra_it_is_shown_as_it_is() -> None:
-    """In a Python that has no such module."""
+def test_without_the_extra_descriptions_are_shown_as_text() -> None:
+    """In a Python without the module."""
     script = """
         import asyncio, sys
         sys.modules["readme_renderer"] = None
@@ -198,7 +198,7 @@ def test_without_the_extra_it_is_shown_as_it_is() -> None:
 
 
 def test_the_rendering_process_imports_nothing_of_proxy() -> None:
-    """It is started by its path, where the product may not be importable."""
+    """The process is started by its path, as the product may not be importable there."""
     assert rendering.__file__
     source = Path(rendering.__file__).read_text()
     assert "proxy" not in re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE)

@@ -40,7 +40,7 @@ def test_every_file_is_in_one() -> None:
         ([], ["1.0", "2.0"], "2.0"),
     ],
 )
-def test_the_newest_is_what_an_installer_takes(
+def test_the_newest_release_is_the_one_that_installers_choose(
     kept: list[str], yanked: list[str], expected: str
 ) -> None:
     listed = files(*(f"foo-{version}.tar.gz" for version in kept))

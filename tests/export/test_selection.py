@@ -1,4 +1,4 @@
-"""What of an index is exported."""
+"""The projects and files of an index that are exported."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.fake_index import FakeIndex
 
 
 class BusyIndex(FakeIndex):
-    """A server is writing the page of foo when it is first looked for."""
+    """A server replaces the page of foo during the first look-up."""
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         if project == FOO and FOO not in self.asked:

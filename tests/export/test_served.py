@@ -34,7 +34,7 @@ servers = pytest.mark.parametrize("server", ["http.server", "nginx"])
 
 
 def shelf(folder: Path) -> Path:
-    """foo, its old version, a yanked one and one for no Python; what it needs is an sdist."""
+    """foo with an old, a yanked and an uninstallable version; it requires an sdist."""
     old = make_wheel(folder, "foo", "1.0+local.1", requires=["needed>=1"])
     make_wheel(folder, "foo", "2.0", requires=["needed>=1"])
     make_wheel(folder, "foo", "3.0", requires_python=">=4")
@@ -175,7 +175,9 @@ async def test_nginx_knows_the_types_of_documents_and_feed(
 
 
 @servers
-async def test_waystation_takes_it_as_upstream(tmp_path: Path, tree: Path, server: str) -> None:
+async def test_waystation_mirrors_the_tree_as_upstream(
+    tmp_path: Path, tree: Path, server: str
+) -> None:
     async with served(tree, server, tmp_path / "nginx") as address:
         flags = {"upstream": HttpUrl(f"{address}simple/"), "cache_dir": tmp_path / "cache"}
         async with open_proxy(load_settings({**flags, "netrc": False}).settings) as proxy:
@@ -211,7 +213,7 @@ async def test_files_may_be_on_another_server(tmp_path: Path, tree: Path, instal
 
 
 async def test_a_relative_base_is_relative_to_the_page(tmp_path: Path, tree: Path) -> None:
-    """The pages may lie below the pool of files, as dumb static indexes do it."""
+    """The pages may be below the folder of files, as in other static indexes."""
     pool = tmp_path / "source"
     await export_folder(pool, tmp_path / "pages", ExportOptions(None, flat_links("../../../pool/")))
     site = tmp_path / "site"

@@ -1,4 +1,4 @@
-"""Where pages say that files are."""
+"""The addresses of files in pages."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_addresses_of_folders_end_in_a_slash(address: str) -> None:
         ),
     ],
 )
-def test_what_is_no_address_of_a_folder_is_refused(address: str) -> None:
+def test_values_that_are_no_address_of_a_folder_are_refused(address: str) -> None:
     with pytest.raises(ConfigurationError, match="--base-url"):
         parse_base_url(address)
 
@@ -51,7 +51,7 @@ def test_credentials_are_refused_and_not_repeated() -> None:
     assert "hunter2" not in str(raised.value)
 
 
-def test_where_files_are() -> None:
+def test_addresses_of_files_are_relative_or_absolute() -> None:
     assert tree_links(None)(FOO, [FILE]) == [f"../../files/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
     assert tree_links("https://x/")(FOO, [FILE]) == [f"https://x/foo/{'a' * 64}/foo-1.0%2Ba.tar.gz"]
     assert flat_links("https://x/")(FOO, [FILE]) == ["https://x/foo-1.0%2Ba.tar.gz"]

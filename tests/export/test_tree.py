@@ -1,4 +1,4 @@
-"""A tree on the disk: what is ours in it, what is written, what is removed, what is refused."""
+"""A tree on the disk: which files are written and removed, and which trees are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_only_what_differs_is_written_again(tmp_path: Path) -> None:
     assert (tmp_path / "b/c").read_bytes() == b"!"
 
 
-def test_what_goes_is_removed_with_its_empty_folders(tmp_path: Path) -> None:
+def test_removed_files_go_with_their_empty_folders(tmp_path: Path) -> None:
     fill(tmp_path, {"a": b"1", "b/c/d": b"2", "b/e": b"3"})
     assert fill(tmp_path, {"a": b"1", "b/e": b"3"}) == Changes(0, 2, 1)
     assert not (tmp_path / "b/c").exists()
@@ -44,7 +44,7 @@ def test_what_goes_is_removed_with_its_empty_folders(tmp_path: Path) -> None:
     assert not (tmp_path / "b").exists()
 
 
-def test_what_somebody_changed_or_removed_is_put_right(tmp_path: Path) -> None:
+def test_files_that_were_changed_or_removed_are_restored(tmp_path: Path) -> None:
     fill(tmp_path, {"a": b"1", "b": b"2", "c": b"3"})
     (tmp_path / "a").write_bytes(b"x")
     (tmp_path / "b").unlink()
@@ -55,7 +55,7 @@ def test_what_somebody_changed_or_removed_is_put_right(tmp_path: Path) -> None:
     assert not (tmp_path / "c").is_symlink()
 
 
-def test_what_others_put_there_stays(tmp_path: Path) -> None:
+def test_files_of_others_stay(tmp_path: Path) -> None:
     fill(tmp_path, {"a": b"1", "b/c": b"2"})
     (tmp_path / "robots.txt").write_bytes(b"mine")
     (tmp_path / "b" / "mine").write_bytes(b"mine")
@@ -64,9 +64,7 @@ def test_what_others_put_there_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["index.html", "simple"])
-def test_what_is_in_the_way_is_refused_before_anything_is_written(
-    tmp_path: Path, path: str
-) -> None:
+def test_obstacles_are_refused_before_anything_is_written(tmp_path: Path, path: str) -> None:
     fill(tmp_path, {"a": b"1"})
     (tmp_path / path).write_bytes(b"mine")
     with pytest.raises(ForeignFile, match=path):
@@ -84,7 +82,7 @@ def test_a_link_in_the_place_of_a_folder_is_not_followed(tmp_path: Path) -> None
     (root / "simple").symlink_to(outside)
     with pytest.raises(ForeignFile, match="simple"):
         fill(root, {"a": b"1", "simple/index.html": b"3"})
-    fill(root, {"a": b"1"})  # what was ours there has gone, and nothing else is removed
+    fill(root, {"a": b"1"})  # our file there is gone, and no other is removed
     assert (outside / "index.html").read_bytes() == b"mine"
     assert (root / "simple").is_symlink()
 
@@ -96,7 +94,7 @@ def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").write_bytes(b"mine")
     with pytest.raises(ConfigurationError, match="not a directory"):
         fill(tmp_path / "mine", {})
@@ -134,7 +132,7 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(tmp_path: Path) -> None:
     assert not (tmp_path / PART_FOLDER).exists()
 
 
-def test_one_at_a_time(tmp_path: Path) -> None:
+def test_two_exports_to_one_tree_do_not_run_at_once(tmp_path: Path) -> None:
     with Tree(tmp_path) as first:
         first.announce(["a"])
         with pytest.raises(ConfigurationError, match="another process"):
@@ -145,7 +143,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     assert content(tmp_path) == {"b": b"1"}
 
 
-def test_everybody_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
+def test_files_are_readable_as_the_umask_allows(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         fill(tmp_path, {"a/b": b"1"})
@@ -156,7 +154,7 @@ def test_everybody_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
 
 
 def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
-    """What is open keeps its bytes, as the new ones come under another inode."""
+    """An open file keeps its bytes, as the new file has another inode."""
     fill(tmp_path, {"a": b"1" * 100})
     with (tmp_path / "a").open("rb") as reader:
         fill(tmp_path, {"a": b"2" * 10})

@@ -25,7 +25,7 @@ from proxy.storage.mirror_records import StoredPages
 from tests.support.bundle_fixtures import settings
 
 
-class DyingStore(DiskStore):
+class KillingStore(DiskStore):
     def __init__(self, root: Path, write: Callable[[], None]) -> None:
         super().__init__(root)
         self._write = write
@@ -35,7 +35,7 @@ class DyingStore(DiskStore):
         await super().put(key, content)
 
 
-class DyingRecords:
+class KillingRecords:
     def __init__(self, records: Records, write: Callable[[], None]) -> None:
         self._records = records
         self._write = write
@@ -70,12 +70,12 @@ async def main(folder: Path, upstream: str, path: Path, left: int) -> None:
 
     chosen = settings(folder, upstream)
     async with open_cache(chosen) as cache:
-        records = DyingRecords(cache.records, write)
-        store = DyingStore(cache.folder / "blob", write)
-        dying = replace(cache, records=records, store=store, pages=StoredPages(records))
+        records = KillingRecords(cache.records, write)
+        store = KillingStore(cache.folder / "blob", write)
+        killing = replace(cache, records=records, store=store, pages=StoredPages(records))
         with path.open("rb", buffering=0) as stream:
             rules = ImportRules(list(mirrored(chosen).values()))
-            await import_bundle(dying, Bundle(ByteSource(stream)), rules, lambda size: None)
+            await import_bundle(killing, Bundle(ByteSource(stream)), rules, lambda size: None)
 
 
 def main_forked(cache: str, upstream: str, bundle: Path, number: int) -> int:
