@@ -32,7 +32,7 @@ def matcher(patterns: Iterable[str]) -> Matches:
 
 def patterns_overlap(one: str, other: str) -> bool:
     """Whether a project could match both patterns."""
-    first, second = (_RUNS.sub("-", each).lower() for each in (one, other))
+    first, second = (_SEPARATORS.sub("-", each).lower() for each in (one, other))
     # Row by row: whether the first i characters of one and the first j of the other overlap.
     row = [True] + [second[: j + 1] == "*" * (j + 1) for j in range(len(second))]
     for i, left in enumerate(first):

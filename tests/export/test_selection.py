@@ -39,7 +39,7 @@ async def test_only_distributions_are_exported(tmp_path: Path) -> None:
     assert [each.file.filename for each in bar.files] == ["bar-1.0.tar.gz"]
 
 
-async def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+async def test_absent_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(NotCached, match=r"baz, foo/foo-2\.0\.tar\.gz; "):
         await select(
             index(),
