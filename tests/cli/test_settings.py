@@ -39,7 +39,7 @@ async def in_force(folder: Path, text: str, *flags: str, **variables: str) -> di
         ("prot = 9999", "prot", "port"),
         ("page-ttl = 1", "page-ttl", "page_ttl"),
         ("[index.main]\nkind = 'local'\npath = '.'", "index", None),
-        ("[indexes.main]\nkind = 'local'\nPATH = '.'", "indexes.main.path", None),
+        ("[indexes.main]\nkind = 'local'\nPATH = '.'", "indexes.main.PATH", "path"),
         ("[indexes.main]\nkind = 'local'\npath = '.'\nlegacy_file = 1", "indexes.main.l", "legacy"),
         ("[[keep]]\nsources = ['x']\nPython = ['3.12']", "keep.0.Python", "python"),
     ],
