@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
@@ -159,10 +160,11 @@ def _exempted(
         if not found:
             yield position, refusal
             continue
-        longest = max(found, key=lambda each: float("inf") if each.until is None else each.until)
+        longest = max(found, key=lambda each: math.inf if each.until is None else each.until)
+        ends = [each for each in (longest.until, refusal.until) if each is not None]
         yield (
             position,
             msgspec.structs.replace(
-                refusal, refuses=False, exemption=longest.reason, until=longest.until
+                refusal, refuses=False, exemption=longest.reason, until=min(ends, default=None)
             ),
         )

@@ -29,7 +29,7 @@ class Cooldown(Rule):
 
     The files that come within ``batch`` seconds of the first of their version are ready with the
     last of these: with an sdist some minutes before its wheels, installers would build it. A file
-    that is added later waits by itself.
+    that is added later waits by itself. A time in the future counts as now.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Cooldown(Rule):
         spares_locked: bool = False,
     ) -> None:
         self._age = age
-        self._batch = batch
+        self._batch = min(batch, age)  # else a late file of a batch would hide those that passed
         self._unknown = unknown
         self._spares_locked = spares_locked
 
@@ -53,7 +53,7 @@ class Cooldown(Rule):
 
     def _judge_release(self, view: PageView, release: Release) -> Iterator[Finding]:
         times = {each: self._time(view, each) for each in release.positions}
-        known = [time for time in times.values() if time is not None]
+        known = [time for time in times.values() if time is not None and time <= view.now]
         batch_end = min(known, default=0.0) + self._batch
         batch_ready = max((time for time in known if time <= batch_end), default=0.0)
         unknown: list[int] = []
@@ -62,7 +62,7 @@ class Cooldown(Rule):
             if time is None:
                 unknown.append(position)
                 continue
-            ready = batch_ready if time <= batch_end else time
+            ready = batch_ready if time <= min(batch_end, view.now) else min(time, view.now)
             if view.now < ready + self._age:
                 waiting.setdefault(ready, []).append(position)
         what = f"{view.page.project} {release.text}".strip()
@@ -77,12 +77,12 @@ class Cooldown(Rule):
         return Finding(positions, reason, until, spares_locked=self._spares_locked)
 
     def _time(self, view: PageView, position: int) -> float | None:
-        """When the file was uploaded, by Unix time in seconds; in the future counts as now."""
+        """When the file was uploaded, by Unix time in seconds."""
         file = view.page.files[position]
         time = _uploaded(file)
         if time is None and self._unknown == "first-seen":
             time = view.page.first_seen.get(view.parsed.files[position].distribution)
-        return None if time is None else min(time, view.now)
+        return time
 
 
 class AsOf(Rule):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from aiohttp import web
 
 from proxy.errors import (
@@ -23,6 +25,10 @@ STATUS_BY_ERROR: dict[type[Exception], int] = {
 }
 RETRY_AFTER = 5
 """Seconds after which a client may try again, if the error names no time."""
+
+MAX_PHRASE = 150
+"""Bytes of a reason phrase."""
+_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
 
 INTERNAL_ERROR = "internal error; the log of the server says more"
 
@@ -50,3 +56,9 @@ def plain(status: int, text: str) -> web.Response:
         "Server": "waystation",
     }
     return web.Response(status=status, text=text + "\n", headers=headers)
+
+
+def phrase(sentence: str) -> str:
+    """The sentence as a reason phrase: printable ASCII, of at most ``MAX_PHRASE`` bytes."""
+    text = _NOT_PRINTABLE.sub("?", " ".join(sentence.split()))
+    return text if len(text) <= MAX_PHRASE else f"{text[: MAX_PHRASE - 3]}..."

@@ -23,6 +23,7 @@ from proxy.simple import (
     relative_links,
 )
 from proxy.web.conditional import not_modified
+from proxy.web.errors import phrase
 from proxy.web.freshness import ClientRefresh, cache_control, max_page_age
 from proxy.web.rendered_pages import RenderedPage, RenderedPages
 from proxy.web.request_state import REQUEST_STATE, project_of
@@ -34,6 +35,10 @@ HTML_HEADERS = {
     "sandbox allow-downloads",  # people may click on a file
     "Referrer-Policy": "no-referrer",
 }
+
+
+NOTICED = ("archived", "deprecated")
+"""Statuses of projects (PEP 792) that a header tells, as HTML and installers say little of them."""
 
 
 class SimplePages:
@@ -81,6 +86,9 @@ class SimplePages:
             page.fresh_until, self._clock(), not_after, may_change=page.may_change
         )
         response = _respond(request, rendered, control)
+        if page.status and page.status.status in NOTICED:
+            notice = "; ".join(filter(None, [page.status.status, page.status.reason]))
+            response.headers["Waystation-Notice"] = phrase(notice)
         if page.refused:
             response.headers["Waystation-Hidden"] = str(page.refused)
         if page.version:

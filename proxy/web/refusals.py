@@ -18,11 +18,9 @@ from aiohttp import web
 from proxy.errors import Denied
 from proxy.events import AnswerServed, Event, FileRefused, Observer
 from proxy.runtime import BoundedDict
-from proxy.web.errors import plain
+from proxy.web.errors import phrase, plain
 from proxy.web.home import origin_of
 
-MAX_PHRASE = 150
-"""Bytes of a reason phrase."""
 HOUR = 3600.0
 """Seconds."""
 MAX_NOTED = 20_000
@@ -30,7 +28,6 @@ MAX_NOTED = 20_000
 
 log = logging.getLogger(__name__)
 
-_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _INDEX_ROOT = re.compile(r"/(?:simple|files)/.*", re.DOTALL)
 
 
@@ -72,12 +69,6 @@ def refused(request: web.Request, error: Denied) -> web.Response:
     response.headers["Waystation-Rule"] = error.rule
     response.set_status(403, phrase(sentence))
     return response
-
-
-def phrase(sentence: str) -> str:
-    """The sentence as a reason phrase: printable ASCII, of at most ``MAX_PHRASE`` bytes."""
-    text = _NOT_PRINTABLE.sub("?", " ".join(sentence.split()))
-    return text if len(text) <= MAX_PHRASE else f"{text[: MAX_PHRASE - 3]}..."
 
 
 def _explained_at(request: web.Request, error: Denied, contact: Contact) -> str:

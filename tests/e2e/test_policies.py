@@ -108,6 +108,7 @@ async def test_what_installers_do_and_print(
             assert (done.status == 0) is (version is not None), case
             assert (pip_prints if tool == "pip" else uv_prints) in printed, case
     assert upstream.count("/aaa-2.0") == 0, "nothing of a refused file is fetched"
+    assert upstream.count("/simple/aaa/") == 1, "the indexes share what they have fetched"
 
 
 async def test_a_compiled_file_falls_back_from_a_hidden_and_stops_at_a_yanked_version(
@@ -155,14 +156,16 @@ async def page(session: aiohttp.ClientSession, url: str) -> tuple[str, str]:
         return response.headers["ETag"], await response.text()
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 async def test_a_young_version_appears_at_its_instant_without_a_request_upstream(
-    tmp_path: Path, upstream: Upstream, place: New
+    tmp_path: Path, upstream: Upstream, place: New, workers: str
 ) -> None:
     now = float(int(time.time()))
     for version, uploaded in (("1.0", now - DAY), ("2.0", now)):
         wheel = make_wheel(tmp_path / "dist", "aaa", version)
         upstream.add(wheel, uploaded=upload_time(uploaded))
-    (tmp_path / "waystation.toml").write_text(f'cooldown = "10s"\nupstream = "{upstream.url}"\n')
+    settings = f'cooldown = "10s"\nupstream = "{upstream.url}"\nworkers = {workers}\n'
+    (tmp_path / "waystation.toml").write_text(settings)
     async with (
         running(tmp_path, "--config", tmp_path / "waystation.toml") as server,
         aiohttp.ClientSession() as session,
@@ -170,14 +173,17 @@ async def test_a_young_version_appears_at_its_instant_without_a_request_upstream
         url = f"{server.index}aaa/"
         etag, text = await page(session, url)
         assert ("aaa-2.0" in text) is (time.time() >= now + 10)
+        asked = upstream.count("/simple/aaa/")
         async with asyncio.timeout(60):
             while "aaa-2.0" not in text:
-                former = etag, time.time()
+                former = etag
                 etag, text = await page(session, url)
         assert time.time() >= now + 10
-        assert former[1] <= time.time()
-        assert etag != former[0]
-        assert upstream.count("/simple/aaa/") == 1
+        assert etag != former
+        async with session.get(url, headers={"If-None-Match": former}) as response:
+            assert response.status == 200
+        if workers == "1":
+            assert upstream.count("/simple/aaa/") == asked == 1
         here = place()
         (await here.install("pip", server.index, "aaa")).succeeded()
         assert here.installed() == {"aaa": "2.0"}

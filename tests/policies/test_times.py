@@ -57,6 +57,15 @@ def test_a_file_passes_with_the_batch_of_its_version(
     assert shown([uploaded(*each) for each in ages.items()], COOLDOWN) == expected
 
 
+def test_a_late_file_of_a_batch_hides_nothing_that_has_passed() -> None:
+    hour = {"kind": "cooldown", "age": "1h"}
+    early, late = uploaded(SDIST, 2 * HOUR), uploaded(WHEEL, 0)
+    assert shown([early], hour) == [SDIST]
+    assert shown([early, late], hour) == [SDIST]
+    assert shown([early, uploaded(WHEEL, 1.5 * HOUR)], hour) == [SDIST, WHEEL]
+    assert shown([uploaded(SDIST, HOUR + 60), uploaded(WHEEL, 120)], hour) == []
+
+
 def test_versions_wait_by_themselves_and_the_page_changes_with_the_next_that_passes() -> None:
     files = [uploaded("demo-1.tar.gz", 9 * DAY), uploaded("demo-2.tar.gz", 6 * DAY)]
     files.append(uploaded("demo-3.tar.gz", 5 * DAY))

@@ -11,7 +11,7 @@ from proxy.events import AnswerServed, Event, FileRefused
 from proxy.model import ProjectStatus
 from proxy.runtime import SharedCounters
 from proxy.web import COUNTER_COLUMNS, Counters, FastPathEvents, RefusalEvents
-from proxy.web.refusals import phrase
+from proxy.web.errors import phrase
 from tests.support.clock import Clock
 from tests.support.fake_index import FakeIndex
 from tests.support.judging import policies_of
@@ -114,6 +114,24 @@ async def test_a_hostile_reason_ends_no_line_of_the_head(index: FakeIndex) -> No
         answer = await site.get(address(index, SDIST))
         assert (answer.status, answer.headers["Waystation-Rule"]) == (403, "p0")
         assert "Set-Cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize(
+    ("status", "reason", "notice"),
+    [
+        ("archived", None, "archived"),
+        ("deprecated", "use\r\nother: b\u00e4r", "deprecated; use other: b?r"),
+        ("active", "fine", None),
+    ],
+)
+async def test_the_status_of_a_project_is_in_a_header(
+    index: FakeIndex, status: str, reason: str | None, notice: str | None, fast: bool
+) -> None:
+    index.describe("foo", status=ProjectStatus(status, reason))
+    async with serving(index, fast=fast, twice=fast) as site:
+        answer = await site.get("/simple/foo/")
+        assert (answer.status, answer.headers.get("Waystation-Notice")) == (200, notice)
 
 
 @pytest.mark.parametrize(
