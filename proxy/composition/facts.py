@@ -5,16 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from proxy.advisories import Advisory, AdvisoryRefresher
 from proxy.composition.policies import Epoch, Knowledge
 from proxy.config import HookTable, Settings
 from proxy.events import Observer
-from proxy.facts import AttestationVerifier, DecisionFacts, LicenceFacts, ProvenanceFacts
 from proxy.model import ProjectName
 from proxy.policies import IsLocal, ParsedPages
 from proxy.storage import Records
 from proxy.upstream import Poster
+
+if TYPE_CHECKING:
+    from proxy.facts import DecisionFacts
 
 
 def open_knowledge(
@@ -33,6 +37,11 @@ def open_knowledge(
     def about(project: ProjectName) -> Sequence[Advisory]:
         return advisories.about(project) if advisories else ()
 
+    known = Knowledge(epoch, clock, about=about, is_local=is_local, parsed_pages=parsed_pages)
+    if not settings.all_policies:
+        return known
+    from proxy.facts import AttestationVerifier, LicenceFacts, ProvenanceFacts  # not at every start
+
     licences = LicenceFacts(records, epoch.grow)
     stack.push_async_callback(licences.close)
     provenance = ProvenanceFacts(
@@ -44,16 +53,7 @@ def open_knowledge(
     )
     stack.push_async_callback(provenance.close)
     decisions = _Decisions(settings, records, epoch, events, stack, clock)
-    return Knowledge(
-        epoch,
-        clock,
-        about=about,
-        is_local=is_local,
-        licences=licences,
-        decisions=decisions.of,
-        provenance=provenance,
-        parsed_pages=parsed_pages,
-    )
+    return replace(known, licences=licences, decisions=decisions.of, provenance=provenance)
 
 
 class _Decisions:
@@ -85,6 +85,8 @@ class _Decisions:
         return facts
 
     def _open(self, table: HookTable) -> DecisionFacts:
+        from proxy.facts import DecisionFacts
+
         url = str(table.url)
         service = Poster("hook", url, timeout=table.timeout, ca_bundle=self._settings.ca_bundle)
         facts = DecisionFacts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import SpecifierSet
 
@@ -30,7 +30,6 @@ from proxy.config import (
     age_seconds,
 )
 from proxy.events import Observer, PageChanged
-from proxy.facts import DecisionFacts, LicenceFacts, ProvenanceFacts
 from proxy.indexes import Guarded, Index
 from proxy.model import ProjectName, normalize
 from proxy.policies import (
@@ -60,6 +59,9 @@ from proxy.policies import (
     matcher,
     parse_digest,
 )
+
+if TYPE_CHECKING:
+    from proxy.facts import DecisionFacts, LicenceFacts, ProvenanceFacts
 
 
 class Epoch:

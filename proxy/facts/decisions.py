@@ -93,7 +93,8 @@ class DecisionFacts:
         return self._stored.get(project, key)
 
     async def load(self, project: ProjectName) -> None:
-        await self._stored.load(project)
+        if await self._stored.load(project):
+            self._changed([project])
 
     async def learn(self, page: ProjectPage, file: File, open_file: OpenFile) -> None:
         if self._is_needed(page.project, file):

@@ -59,7 +59,8 @@ class LicenceFacts:
         return self._stored.get(project, file.address_digest)
 
     async def load(self, project: ProjectName) -> None:
-        await self._stored.load(project)
+        if await self._stored.load(project):
+            self._changed([project])
 
     async def learn(self, page: ProjectPage, file: File, open_file: OpenFile) -> None:
         """Read the licence of a file, if it is not known and its metadata can be had."""

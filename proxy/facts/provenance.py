@@ -113,7 +113,8 @@ class ProvenanceFacts:
         return self._stored.get(project, digest)
 
     async def load(self, project: ProjectName) -> None:
-        await self._stored.load(project)
+        if await self._stored.load(project):
+            self._changed([project])
 
     async def prefetch(self, page: ProjectPage, open_file: OpenFile) -> None:
         """Nothing: a page would be one request for each of its files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 MAX_PROJECTS = 4096
 """Projects whose facts are in memory."""
+READ_AGAIN_AFTER = 30.0
+"""Seconds until what other processes have learnt is noticed with a page, at most."""
 MAX_FACTS = 20_000
 """Facts of one project; the oldest go first."""
 
@@ -28,16 +31,25 @@ class StoredFacts(Generic[T]):
         self._kind = kind
         self._decoder = msgspec.msgpack.Decoder(dict[str, fact])  # type: ignore[valid-type]
         self._projects: BoundedDict[ProjectName, dict[str, T]] = BoundedDict(MAX_PROJECTS)
+        self._read: BoundedDict[ProjectName, float] = BoundedDict(MAX_PROJECTS)
 
     def get(self, project: ProjectName, digest: str) -> T | None:
         known = self._projects.get(project)
         return known.get(digest) if known else None
 
-    async def load(self, project: ProjectName) -> None:
-        """Read the record of the project, unless that has been done."""
-        if project not in self._projects:
-            stored = await self._stored(project)
-            self._projects.setdefault(project, stored)
+    async def load(self, project: ProjectName) -> bool:
+        """Read the record of the project, unless that has just been done.
+
+        Returns whether another process has learnt something since it was read last.
+        """
+        now = time.monotonic()
+        if project in self._projects and now - self._read.get(project, 0.0) < READ_AGAIN_AFTER:
+            return False
+        self._read[project] = now
+        stored = await self._stored(project)
+        known = self._projects.get(project)
+        self._projects[project] = stored | (known or {})
+        return known is not None and self._projects[project] != known
 
     async def add(self, project: ProjectName, facts: Mapping[str, T]) -> None:
         """Keep facts by digest, beside what other processes have stored meanwhile."""

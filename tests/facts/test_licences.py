@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from proxy.errors import PolicyFailed
 from proxy.events import Event, PageChanged
 from proxy.model import normalize
 from tests.facts.conftest import Open
@@ -163,6 +164,28 @@ async def test_a_wheel_and_another_of_one_release_may_differ(
         assert await refusal(proxy.index, name("1.0")) == ""
         assert await refusal(proxy.index, "aaa-1.0-py2-none-any.whl")
         assert await shown(proxy.index) == [name("1.0")]
+
+
+@pytest.mark.usefixtures("two")
+async def test_what_another_process_has_learnt_is_taken_over(
+    opened: Open,
+) -> None:
+    async with opened(NO_COPYLEFT) as one, opened(NO_COPYLEFT) as other:
+        assert await shown(other.index) == [name("1.0"), name("2.0")]
+        assert await refusal(one.index, name("2.0"))
+        other_facts = other.index.policies[-1].facts  # type: ignore[attr-defined]
+        other_facts._stored._read.clear()  # as half a minute later
+        assert await shown(other.index) == [name("1.0")]
+
+
+async def test_an_expression_that_fails_refuses_and_names_the_rule(
+    opened: Open, upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.add(wheel(tmp_path, "1.0", "License: MIT"), size=False)
+    async with opened({"kind": "expression", "refuse": "file.size > 10"}) as proxy:
+        for request in (proxy.index.page(AAA), proxy.index.file(AAA, name("1.0"))):
+            with pytest.raises(PolicyFailed, match="the policy rule of index main failed"):
+                await request
 
 
 @pytest.mark.usefixtures("two")
