@@ -1,6 +1,6 @@
 """Advisories: known faults and malice of releases (OSV), compact, and refreshed on a schedule."""
 
-from proxy.advisories.affected import is_inside, public
+from proxy.advisories.affected import OrderedVersions, is_inside, public
 from proxy.advisories.collection import Advisories, Advisory
 from proxy.advisories.refresher import (
     AdvisoryRefresher,
@@ -22,6 +22,7 @@ __all__ = [
     "AdvisoryStore",
     "Fetched",
     "LocalSource",
+    "OrderedVersions",
     "SourceState",
     "UnusableAdvisories",
     "band_of",

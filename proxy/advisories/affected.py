@@ -6,8 +6,10 @@ with versions compared by PEP 440.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
+from operator import itemgetter
 
 import msgspec
 from packaging.version import InvalidVersion, Version
@@ -60,11 +62,11 @@ class Affected(msgspec.Struct, frozen=True, array_like=True, dict=True):
         one is every version.
         """
         if version is None:
-            return text in self._listed or bool(self.intervals) or not text
+            return text in self.listed or bool(self.intervals) or not text
         bare = public(version)
         return (
-            version in self._listed
-            or bare in self._listed
+            version in self.listed
+            or bare in self.listed
             or any(is_inside(bare, bounds) for bounds in self.bounds)
         )
 
@@ -74,7 +76,7 @@ class Affected(msgspec.Struct, frozen=True, array_like=True, dict=True):
         return any(each.start is None and each.stop is None for each in self.intervals)
 
     @cached_property
-    def _listed(self) -> frozenset[Version | str]:
+    def listed(self) -> frozenset[Version | str]:
         """``1.0`` equals ``1.0.0`` as a version, and not as text."""
         return frozenset(parse_version(each) or each for each in self.versions)
 
@@ -89,6 +91,44 @@ class Affected(msgspec.Struct, frozen=True, array_like=True, dict=True):
             )
             for each in self.intervals
         )
+
+
+class OrderedVersions:
+    """The versions of a page, in order, so that many of them are compared with few intervals."""
+
+    def __init__(self, versions: Sequence[tuple[str, Version | None]]) -> None:
+        """Texts and, for those that are versions, the parsed ones."""
+        self._exact: dict[Version | str, list[int]] = {}
+        self._unordered: list[int] = []
+        """As in ``Affected.has``: texts that are no versions are inside of every interval."""
+        self._unnamed: list[int] = []
+        public_ones: list[tuple[Version, int]] = []
+        for number, (text, version) in enumerate(versions):
+            if version is None:
+                self._exact.setdefault(text, []).append(number)
+                self._unordered.append(number)
+                self._unnamed += [] if text else [number]
+                continue
+            bare = public(version)
+            for each in {version, bare}:
+                self._exact.setdefault(each, []).append(number)
+            public_ones.append((bare, number))
+        public_ones.sort(key=itemgetter(0))
+        self._versions = [version for version, _ in public_ones]
+        self._numbers = [number for _, number in public_ones]
+
+    def affected_by(self, affected: Affected) -> set[int]:
+        """The positions of the versions that are affected, as ``Affected.has`` says of each."""
+        found = set(self._unnamed)
+        for listed in affected.listed:
+            found.update(self._exact.get(listed, ()))
+        for start, stop, includes_stop in affected.bounds:
+            find_end = bisect_right if includes_stop else bisect_left
+            first = 0 if start is None else bisect_left(self._versions, start)
+            last = len(self._versions) if stop is None else find_end(self._versions, stop)
+            found.update(self._numbers[first:last])
+            found.update(self._unordered)
+        return found
 
 
 Bounds = tuple[Version | None, Version | None, bool]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from proxy.advisories import Advisory, band_of
+from proxy.advisories import Advisory, OrderedVersions, band_of
 from proxy.model import ProjectName
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
@@ -77,6 +77,8 @@ class KnownFaults(Rule):
             return
         known = [each for each in self._about(view.page.project) if self._counts(each)]
         affected = list(affected_releases(view, known))
+        if not affected:
+            return
         if self.judges_last and not _has_other(view, [release for release, _ in affected]):
             return
         for release, found in affected:
@@ -103,10 +105,14 @@ def affected_releases(
     """The releases that any of the advisories is about, each with these advisories."""
     if not known:
         return
-    for release in view.parsed.releases:
-        found = [each for each in known if each.affects(release.text, release.version)]
-        if found:
-            yield release, found
+    releases = view.parsed.releases
+    ordered = OrderedVersions([(each.text, each.version) for each in releases])
+    found: dict[int, list[Advisory]] = {}
+    for advisory in known:
+        for number in ordered.affected_by(advisory.affected):
+            found.setdefault(number, []).append(advisory)
+    for number in sorted(found):
+        yield releases[number], found[number]
 
 
 def _has_other(view: PageView, affected: Sequence[Release]) -> bool:

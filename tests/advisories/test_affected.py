@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from proxy.advisories.affected import Affected, Interval, intervals_of, normalized, parse_version
+from proxy.advisories.affected import (
+    Affected,
+    Interval,
+    OrderedVersions,
+    intervals_of,
+    normalized,
+    parse_version,
+)
 
 
 def about(versions: str = "", *ranges: str) -> Affected:
@@ -56,6 +65,38 @@ def test_affected_versions(advisory: Affected, affected: str, unaffected: str) -
 
     assert [each for each in affected.split() if not is_affected(each)] == []
     assert [each for each in unaffected.split() if is_affected(each)] == []
+
+
+VERSIONS = st.one_of(
+    st.builds(
+        "{}{}{}{}".format,
+        st.sampled_from(["", "1!"]),
+        st.lists(st.integers(0, 3), min_size=1, max_size=3).map(
+            lambda parts: ".".join(map(str, parts))
+        ),
+        st.sampled_from(["", "a1", "rc1", ".post1", ".dev0"]),
+        st.sampled_from(["", "+x", "+cu.1"]),
+    ),
+    st.sampled_from(["", "2004d", "nonsense"]),
+)
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["introduced", "fixed", "last_affected", "limit"]),
+        st.sampled_from(["0", "1", "1.1", "2", "2.0rc1", "1!0", "3.1"]),
+    ).map(lambda pair: {pair[0]: pair[1]}),
+    max_size=5,
+)
+
+
+@given(st.lists(VERSIONS, max_size=20), st.lists(VERSIONS, max_size=4), EVENTS)
+def test_many_versions_at_once_are_judged_as_each_alone(
+    texts: list[str], listed: list[str], given_events: list[dict[str, str]]
+) -> None:
+    advisory = Affected(normalized(listed), tuple(intervals_of(given_events)))
+    parsed = [parse_version(each) for each in texts]
+    versions = [(str(v) if v else text, v) for text, v in zip(texts, parsed, strict=True)]
+    alone = {number for number, each in enumerate(versions) if advisory.has(*each)}
+    assert OrderedVersions(versions).affected_by(advisory) == alone
 
 
 def test_what_cannot_be_compared_counts_as_affected() -> None:
