@@ -129,22 +129,21 @@ class AdvisoryRefresher:
     async def run(self) -> None:
         """Until it is cancelled."""
         while True:
-            await self.step()
-            self.warn_if_old()
+            try:
+                await self.step()
+                self.warn_if_old()
+            except Exception:  # a fault here must not end all further checks
+                log.exception("the advisories were not checked")
             await asyncio.sleep(min(LOOK_INTERVAL, self._every))
 
     async def step(self) -> None:
         """Check the source if that is due; take over and announce what is new."""
         if self._source is not None and self._is_due(self._source):
-            with try_lock(await in_thread(self._lock)) as mine:
+            with try_lock(self._store.lock) as mine:
                 await self._take_over()  # perhaps another process has just checked
                 if mine and self._is_due(self._source):
                     await self._check(self._source)
         await self._take_over()
-
-    def _lock(self) -> Path:
-        self._store.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._store.lock
 
     def _is_due(self, source: AdvisorySource) -> bool:
         state, now = self._known(source), self._clock()

@@ -56,6 +56,9 @@ class AdvisoryStore:
 
     @property
     def lock(self) -> Path:
+        """The file that locks the check of the source; its folder exists if it can be made."""
+        with suppress(OSError):
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.folder / "lock"
 
     @property

@@ -212,6 +212,15 @@ async def test_a_damaged_collection_in_the_cache_is_made_again(
         assert process.ids() == ["GHSA-1"]
 
 
+async def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(
+    tmp_path: Path, archive: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    process = Process(tmp_path / "file", archive)
+    await process.refresher.step()
+    assert (process.ids(), process.results) == ([], [])
+
+
 async def test_old_advisories_are_a_warning(
     tmp_path: Path, archive: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
