@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -26,6 +27,7 @@ from proxy.composition import (
     describe,
     described_addresses,
     open_upstream,
+    policy_remarks,
     resolve_tree,
     upstream_url,
     without_credentials,
@@ -46,7 +48,8 @@ from proxy.upstream import probe
 def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> None:
     """Validate the settings, show all values, and try what a server needs.
 
-    Shows the order of the indexes, and each setting with the source of its value. Tries the
+    Shows the order of the indexes, each setting with the source of its value, policies that no
+    index has, and exemptions that have ended. Tries the
     cache folder, the private directories, the port and the upstreams. Exit status 2 if a setting
     is wrong, 1 if something that was tried failed.
     """
@@ -63,6 +66,10 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
     click.echo("\nSettings:")
     for name, value in in_force(loaded.settings).items():
         click.echo(f"  {name} = {_shown(value)}  ({loaded.origins.get(name, 'default')})")
+    if remarks := list(policy_remarks(loaded.settings, time.time())):
+        click.echo("\nRules:")
+        for line in remarks:
+            click.echo(f"  {line}")
     if not asyncio.run(_try_all(loaded.settings, network=not no_network)):
         raise SystemExit(1)
 

@@ -6,7 +6,7 @@ from proxy.composition.cache import (
     cache_folder,
     open_cache,
 )
-from proxy.composition.description import describe, described_addresses
+from proxy.composition.description import describe, described_addresses, policy_remarks
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import (
@@ -37,6 +37,7 @@ __all__ = [
     "open_cache",
     "open_proxy",
     "open_upstream",
+    "policy_remarks",
     "possible_refusals",
     "resolve_tree",
     "upstream_url",

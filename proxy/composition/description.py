@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
-from proxy.composition.index_tree import IndexNode, IndexTree
+from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.config import (
     DENY,
     RESERVED,
@@ -15,6 +15,7 @@ from proxy.config import (
     MirrorTable,
     RoutedTable,
     RuleTable,
+    Settings,
 )
 from proxy.indexes import is_zip
 
@@ -37,6 +38,8 @@ def described_addresses(tree: IndexTree) -> str:
 
 def _lines(node: IndexNode, depth: int) -> Iterator[str]:
     yield "  " * depth + f"{node.name}: {_description(node.table)}"
+    if rules := _rules(node.table):
+        yield "  " * (depth + 1) + f"({rules})"
     for exposure in _exposures(node):
         yield "  " * (depth + 1) + f"({exposure})"
     for child in node.children:
@@ -64,6 +67,24 @@ def _rule(rule: RuleTable) -> str:
         if target not in (DENY, RESERVED)
         else (f"{', '.join(rule.projects)} {'denied' if target == DENY else 'reserved'}")
     )
+
+
+def _rules(table: IndexTable) -> str:
+    """What is asked about every file, in order."""
+    instant = [f"as of {table.as_of:%Y-%m-%dT%H:%M:%SZ}"] if table.as_of else []
+    named = [f"policies: {', '.join(table.policies)}"] if table.policies else []
+    return "; ".join(instant + named)
+
+
+def policy_remarks(settings: Settings, now: float) -> Iterator[str]:
+    """Policies that no index has, and exemptions that have ended, with the key of each."""
+    used = {name for node in resolve_tree(settings).named.values() for name in node.table.policies}
+    for name in settings.policies:
+        if name not in used:
+            yield f"policies.{name}: no index has it in its policies"
+    for number, row in enumerate(settings.exempt):
+        if row.until and row.until.timestamp() <= now:
+            yield f"exempt.{number}: it ended at {row.until:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _exposures(node: IndexNode) -> Iterator[str]:

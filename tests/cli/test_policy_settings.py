@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from proxy.cli.settings import as_toml
-from proxy.composition import resolve_tree
+from proxy.composition import describe, policy_remarks, resolve_tree
 from proxy.config import MirrorTable, load_settings
 from proxy.errors import ConfigurationError
 
@@ -92,6 +94,53 @@ def test_a_wrong_exemption_is_reported(fields: dict[str, Any], said: str) -> Non
         load_settings({"policies": {"week": WEEK}, "exempt": [row]})
     assert caught.value.key.startswith("exempt.0")
     assert said in str(caught.value)
+
+
+MALWARE = {"policies": {"bad": {"kind": "malware"}}, "advisories": {"source": "osv"}}
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("fields", "accepted"),
+    [
+        ({"project": "certifi"}, False),
+        ({"digest": DIGEST}, False),
+        ({"project": "certif*", "version": "==1"}, False),
+        ({"project": "*", "digest": DIGEST}, False),
+        ({"project": "certifi", "version": "==1"}, True),
+        ({"project": "certifi", "digest": DIGEST}, True),
+    ],
+)
+def test_exemptions_from_malware_are_narrow(
+    fields: dict[str, str], accepted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "osv").mkdir()
+    monkeypatch.chdir(tmp_path)
+    row = {"policy": ["bad"], "forever": True, "reason": "false alarm", **fields}
+    if accepted:
+        assert load_settings({**MALWARE, "exempt": [row]}).settings.exempt
+        return
+    with pytest.raises(ConfigurationError, match="too broad for bad, which refuses malware"):
+        load_settings({**MALWARE, "exempt": [row]})
+
+
+def test_check_names_what_has_no_effect() -> None:
+    given = {
+        "policies": {"week": WEEK, "month": WEEK},
+        "indexes": {"main": {**MAIN, "policies": ["week"], "as_of": "2026-05-01"}},
+        "exempt": [
+            {**ROW, "until": "2026-12-24", "forever": False},
+            {**ROW, "until": "2026-12-25", "forever": False},
+        ],
+    }
+    settings = load_settings(given, None, resolve_tree).settings
+    end = datetime(2026, 12, 24, tzinfo=UTC).timestamp()
+    unused = "policies.month: no index has it in its policies"
+    assert list(policy_remarks(settings, end - 1)) == [unused]
+    ended = "exempt.0: it ended at 2026-12-24T00:00:00Z"
+    assert list(policy_remarks(settings, end)) == [unused, ended]
+    lines = list(describe(resolve_tree(settings)))
+    assert lines[1].strip() == "(as of 2026-05-01T00:00:00Z; policies: week)"
 
 
 @pytest.mark.parametrize("age", ["7d", "P7D", "168h", "1w", "P1W", "PT168H", "P6DT24H", "604800s"])
