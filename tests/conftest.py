@@ -40,8 +40,19 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the slow tests first, so that others run beside them to the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Start the slow tests first, the longest before all, so that others run beside them."""
+
+    def order(item: pytest.Item) -> tuple[bool, float]:
+        limit = item.get_closest_marker("timeout")
+        return item.get_closest_marker("slow") is None, -limit.args[0] if limit else 0.0
+
+    items.sort(key=order)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """``-n auto`` is one worker more than processors, as many tests wait for other processes."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.fixture
