@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pip
+
 from tests.support.running import Done, command, environment
 
 OLD_PIP = "pip==21.3.1"
@@ -21,7 +23,7 @@ _CAPTURED: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 12
 
 @dataclass(frozen=True)
 class Tools:
-    """Where pips lie; None where one could not be had, with the reason."""
+    """The folders of pips; None for one that could not be installed, with the reason."""
 
     newest: Path
     old: Path | None
@@ -29,16 +31,14 @@ class Tools:
 
 
 def fetch_tools(folder: Path) -> Tools:
-    """Install the pips to test with, by this machine's own pip as it is set up."""
-    newest, problem = _fetched(folder / "newest", "pip")
-    old, reason = _fetched(folder / "old", OLD_PIP)
-    if newest is None:
-        import pip
-
-        newest = Path(pip.__file__).parent
+    """The pip of this environment alone, and an old one that it installs."""
+    newest = folder / "newest" / "pip"
+    newest.parent.mkdir()
+    newest.symlink_to(Path(pip.__file__).parent)  # pip takes no package beside its own folder
     if sys.version_info >= (3, 12):
-        old, reason = None, "a pip that knows no JSON does not run on this Python"
-    return Tools(newest, old, reason or problem)
+        return Tools(newest, None, "a pip that knows no JSON does not run on this Python")
+    old, reason = _fetched(folder / "old", OLD_PIP)
+    return Tools(newest, old, reason)
 
 
 def _fetched(folder: Path, requirement: str) -> tuple[Path | None, str]:
@@ -69,8 +69,8 @@ class Place:
 
     async def pip(self, *arguments: str | Path, old: bool = False, cache: bool = False) -> Done:
         """``cache``: keep what is fetched for the next time."""
-        pip = self._tools.old if old else self._tools.newest
-        assert pip
+        program = self._tools.old if old else self._tools.newest
+        assert program
         more = {
             "PIP_CONFIG_FILE": "/dev/null",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -79,7 +79,7 @@ class Place:
         }
         if not cache:
             more["PIP_NO_CACHE_DIR"] = "1"
-        return await self._run(self.python, pip, *arguments, more=more)
+        return await self._run(self.python, program, *arguments, more=more)
 
     async def uv(
         self, *arguments: str | Path, cwd: Path | None = None, ca: Path | None = None
