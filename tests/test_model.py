@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from proxy.model import File, Sha256
+from proxy.model import File, Sha256, distribution_of, with_distributions
 
 DIGEST = "a" * 64
 
@@ -27,3 +27,18 @@ def test_files_are_the_same_however_their_hashes_are_kept() -> None:
     assert files[0] == files[1]
     assert files[0].address_digest == files[1].address_digest == files[0].sha256 == DIGEST
     assert len({msgspec.msgpack.encode(file) for file in files}) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("a-1.tar.gz", "a-1.tar.gz"),
+        ("a-1.tar.gz.asc", "a-1.tar.gz"),
+        ("a-1.tar.gz.sigstore.json", "a-1.tar.gz"),
+        ("a-1.whl.metadata", "a-1.whl"),
+        ("a-1.tar.gz.json", "a-1.tar.gz.json"),
+    ],
+)
+def test_a_sibling_is_named_after_its_distribution(name: str, owner: str) -> None:
+    assert distribution_of(name) == owner
+    assert owner in with_distributions(name)

@@ -29,7 +29,7 @@ from proxy.bundle.format import (
 )
 from proxy.distributions import safe_filename
 from proxy.errors import ConfigurationError
-from proxy.model import METADATA, PROVENANCE, normalize
+from proxy.model import PROVENANCE, SIBLING_SUFFIXES, normalize
 from proxy.simple import clean_upload_time
 from proxy.upstream import UpstreamOrigin, fingerprint
 
@@ -183,6 +183,6 @@ def file_problems(file: BundledFile) -> Iterator[str]:
         yield f"{file.digest!r} is not a digest"
     if file.uploaded is not None and clean_upload_time(file.uploaded) != file.uploaded:
         yield f"{file.uploaded!r} is not an upload time"
-    is_sibling = file.filename.endswith((METADATA, PROVENANCE))
+    is_sibling = file.filename.endswith(SIBLING_SUFFIXES)
     if not is_sibling and is_sha256(file.digest) and file.digest != file.sha256:
         yield f"{file.filename} has two digests"

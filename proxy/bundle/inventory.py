@@ -24,7 +24,7 @@ from proxy.bundle.format import (
 from proxy.bundle.selection import BaseContent, DeltaBase, SelectedFiles
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
-from proxy.model import METADATA, PROVENANCE, ProjectName
+from proxy.model import PROVENANCE, ProjectName, distribution_of
 from proxy.storage import CachedFileRecord, Key, RecordKind, StoredPage, StoredPages, unpack_page
 from proxy.upstream import UpstreamOrigin, without_userinfo
 
@@ -140,7 +140,7 @@ class Inventory:
         """The store may have the file from another index or project, without a record for this."""
         if filename.endswith(PROVENANCE):
             return
-        is_sibling = filename.endswith(METADATA) or not is_sha256(digest)
+        is_sibling = distribution_of(filename) != filename or not is_sha256(digest)
         blob = None if is_sibling else await self._cache.store.get(digest)
         if blob is None:
             self.missing.append(f"{filename} of {project}")
@@ -171,7 +171,7 @@ class Inventory:
 def _is_selected(key: Key, wanted: SelectedFiles) -> bool:
     """Whether a record is of a selected file or of its sibling."""
     digest, filename = key.digest, key.filename
-    owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+    owner = distribution_of(filename)
     return wanted is None or (filename, digest) in wanted or (owner, digest) in wanted
 
 

@@ -166,6 +166,7 @@ def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
         table.file_hosts,
         table.missing_statuses,
         table.trust_dates,
+        table.extra_files,
         *inherited,
     )
 
@@ -202,6 +203,7 @@ async def _assembled(
         events,
         allows=remote.allows if remote else _any_origin,
         history=history,
+        extra_files=options.extra_files,
     )
     pages: PageSource = (
         MirrorPages(name, remote, memory, events, options, clock)
@@ -250,6 +252,7 @@ def mirror_options(table: MirrorTable, settings: Settings) -> MirrorOptions:
         refuse_removed_files=settings.vanished_files == "refuse",
         keep_first_seen=_needs_first_seen(settings),
         trust_dates=table.trust_dates,
+        extra_files=table.extra_files,
         list_all_offline=settings.offline_list_all,
         max_file_size=int(settings.max_file_size),
     )

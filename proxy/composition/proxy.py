@@ -289,6 +289,7 @@ class _Builder:
             claims=self._proxy.cache.claims,
             legacy=table.legacy_files,
             optional=isinstance(table, DefaultDirectory),
+            extra_files=table.extra_files,
             watch=table.watch,
             clock=self._clock,
         )

@@ -23,6 +23,7 @@ class LocalTable(IndexTableBase):
     paths: list[UserPath] = []
     legacy_files: bool = False
     watch: bool = True
+    extra_files: bool = False
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -43,6 +44,7 @@ class MirrorTable(UpstreamSettings, IndexTableBase):
     file_hosts: list[str] = []
     missing_statuses: list[ClientErrorStatus] = [404, 410]
     reserved: list[str] = []
+    extra_files: bool = False
     trust_dates: bool = True
 
     @property

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -23,7 +25,7 @@ from proxy.errors import NoSuchFile
 from proxy.export.placing import FileContent
 from proxy.export.selection import SelectedFile
 from proxy.indexes import Index
-from proxy.model import METADATA, PROVENANCE, File, ProjectName
+from proxy.model import MAX_EXTRA_FILE, METADATA, PROVENANCE, File, ProjectName
 from proxy.runtime import in_thread
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class ExportedFile:
     """None: the file is not written, as it is at an address elsewhere."""
     metadata: bytes | None = None
     provenance: bytes | None = None
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+    """Further files by suffix, such as signatures."""
 
 
 async def with_siblings(index: Index, project: ProjectName, chosen: SelectedFile) -> ExportedFile:
@@ -51,21 +55,24 @@ async def with_siblings(index: Index, project: ProjectName, chosen: SelectedFile
     assert content is not None
     metadata = await in_thread(wheel_metadata, content.source, listed.filename)
     provenance = await _read_provenance(index, project, listed)
+    beside = await _read_beside(index, project, listed)
     file = msgspec.structs.replace(
         listed,
         hashes={**listed.hashes, "sha256": content.sha256},
         size=content.size,
         metadata={"sha256": hashlib.sha256(metadata).hexdigest()} if metadata else False,
         provenance=listed.provenance if provenance else None,
+        beside=tuple(beside),
     )
-    return ExportedFile(file, content, metadata, provenance)
+    return ExportedFile(file, content, metadata, provenance, beside)
 
 
 def without_siblings(chosen: SelectedFile) -> ExportedFile:
     """A file that is not written. Whether it has siblings there is known only from a file list."""
     if chosen.content is None:
         return ExportedFile(chosen.file)
-    return ExportedFile(msgspec.structs.replace(chosen.file, metadata=False, provenance=None))
+    bare = msgspec.structs.replace(chosen.file, metadata=False, provenance=None, beside=())
+    return ExportedFile(bare)
 
 
 def wheel_metadata(path: Path, filename: str) -> bytes | None:
@@ -108,7 +115,22 @@ async def _read_provenance(index: Index, project: ProjectName, file: File) -> by
     return b"".join([piece async for piece in artifact.blob.chunks()])
 
 
+async def _read_beside(index: Index, project: ProjectName, file: File) -> dict[str, bytes]:
+    """The files beside it that are on this machine, by suffix."""
+    found: dict[str, bytes] = {}
+    for suffix in file.beside:
+        if len((file.filename + suffix).encode()) > MAX_NAME:
+            continue
+        with suppress(NoSuchFile):
+            artifact = await index.file(project, file.filename + suffix, file.address_digest)
+            size = artifact.blob.size
+            if not artifact.blob.needs_download and size is not None and size <= MAX_EXTRA_FILE:
+                found[suffix] = b"".join([piece async for piece in artifact.blob.chunks()])
+    return found
+
+
 def sibling_contents(shown: ExportedFile) -> dict[str, bytes]:
     """The siblings to write, by suffix."""
     found = {METADATA: shown.metadata, PROVENANCE: shown.provenance}
-    return {suffix: data for suffix, data in found.items() if data is not None}
+    known = {suffix: data for suffix, data in found.items() if data is not None}
+    return {**known, **shown.beside}

@@ -13,7 +13,7 @@ import msgspec
 
 from proxy.distributions import DistributionKind, core_fields, kind_of
 from proxy.export.selection import Release, newest_release, version_key
-from proxy.model import File, ProjectName
+from proxy.model import SIGNATURE, File, ProjectName
 from proxy.simple import Links
 
 _KINDS = {DistributionKind.WHEEL: "bdist_wheel", DistributionKind.SDIST: "sdist"}
@@ -105,7 +105,7 @@ def _file(file: File, url: str) -> dict[str, Any]:
         "digests": {names.get(name, name): digest for name, digest in file.hashes.items()},
         "downloads": -1,
         "filename": file.filename,
-        "has_sig": False,
+        "has_sig": SIGNATURE in file.beside,
         "md5_digest": file.hashes.get("md5"),
         "packagetype": _package_type(file.filename),
         "python_version": _python_version(file.filename),

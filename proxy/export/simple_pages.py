@@ -31,7 +31,8 @@ def file_path(project: ProjectName, file: File) -> str:
 def file_paths(project: ProjectName, file: File) -> tuple[str, ...]:
     """The paths of a file and its siblings."""
     path = file_path(project, file)
-    return path, path + METADATA, path + PROVENANCE
+    beside = (path + suffix for suffix in file.beside)
+    return path, path + METADATA, path + PROVENANCE, *beside
 
 
 def project_pages(page: ProjectPage, files: Sequence[File], links: Links) -> dict[str, bytes]:

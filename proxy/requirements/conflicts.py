@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from proxy.distributions import Target
 from proxy.errors import ProxyError
-from proxy.model import METADATA, ProjectName, normalize
+from proxy.model import ProjectName, distribution_of, normalize
 from proxy.requirements.model import Missing, NeededFile, Resolution, ResolverInput
 from proxy.requirements.recording_index import RecordingIndex, RequestedFile
 from proxy.requirements.resolver import Resolver, UvFailed
@@ -113,7 +113,7 @@ def _missing_file(file: RequestedFile, failed: Mapping[Resolution, UvFailed]) ->
 
 def _names_the_file(error: UvFailed, files: Collection[RequestedFile]) -> bool:
     """Whether there is exactly one file, and the error names it."""
-    names = [file.filename.removesuffix(METADATA) for file in files]
+    names = [distribution_of(file.filename) for file in files]
     return len(names) == 1 and (names[0] in error.output or quote(names[0]) in error.output)
 
 

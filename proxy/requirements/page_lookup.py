@@ -16,7 +16,7 @@ from packaging.version import Version
 from proxy.distributions import Target, version_of
 from proxy.errors import NoSuchFile, ProxyError
 from proxy.indexes import Index
-from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage
+from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage, distribution_of
 from proxy.requirements.model import (
     SDIST_SUFFIXES,
     FileFilter,
@@ -192,7 +192,7 @@ class PageLookup:
             return LookupResult(missing=(Missing(needed.line, str(error)),))
         if request.filename is None:
             return LookupResult()
-        owner = needed.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+        owner = distribution_of(needed.filename)
         try:
             file = page.file(owner, request.digest)
         except NoSuchFile:
@@ -205,12 +205,13 @@ class PageLookup:
 def with_siblings(
     page: ProjectPage, file: File, lock_hashes: Mapping[str, str] | None = None
 ) -> tuple[NeededFile, ...]:
-    """A listed file, with the ``.metadata`` and ``.provenance`` that the page promises."""
+    """A listed file, with the ``.metadata`` and other siblings that the page promises."""
     names = ((METADATA, file.metadata), (PROVENANCE, file.provenance))
     needed = NeededFile(
         page.project, file.filename, file.address_digest, file.size, page.source, lock_hashes or {}
     )
-    siblings = (_sibling(page, file, file.filename + suffix) for suffix, there in names if there)
+    suffixes = [*(suffix for suffix, there in names if there), *file.beside]
+    siblings = (_sibling(page, file, file.filename + suffix) for suffix in suffixes)
     return (needed, *siblings)
 
 

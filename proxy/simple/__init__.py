@@ -13,7 +13,9 @@ from proxy.simple.negotiate import (
 )
 from proxy.simple.page import (
     drop_refused_hosts,
+    gather_extra_files,
     make_page,
+    without_extra_files,
 )
 from proxy.simple.parse import (
     is_json,
@@ -48,6 +50,7 @@ __all__ = [
     "clean_upload_time",
     "clean_yanked",
     "drop_refused_hosts",
+    "gather_extra_files",
     "html_pieces",
     "is_json",
     "json_pieces",
@@ -62,4 +65,5 @@ __all__ = [
     "projects_json",
     "relative_links",
     "resolve",
+    "without_extra_files",
 ]

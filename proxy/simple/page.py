@@ -9,7 +9,14 @@ from typing import Any
 import msgspec
 
 from proxy.distributions import version_of
-from proxy.model import File, ProjectName, ProjectPage, ProjectStatus
+from proxy.model import (
+    EXTRA_SUFFIXES,
+    File,
+    ProjectName,
+    ProjectPage,
+    ProjectStatus,
+    distribution_of,
+)
 from proxy.simple.field_values import QUARANTINED
 from proxy.simple.urls import origin, roots
 
@@ -52,6 +59,39 @@ def make_page(
         meta=meta or {},
         extra=extra or {},
     )
+
+
+def gather_extra_files(page: ProjectPage) -> ProjectPage:
+    """The page with listed signatures and the like as files beside their distributions.
+
+    Those at another address than beside the distribution stay files of their own.
+    """
+    by_name = {file.filename: file for file in page.files}
+    beside: dict[str, list[str]] = {}
+    for file in page.files:
+        owner = by_name.get(distribution_of(file.filename))
+        suffix = file.filename.removeprefix(owner.filename) if owner else ""
+        if owner and suffix in EXTRA_SUFFIXES and file.url == owner.url + suffix:
+            beside.setdefault(owner.filename, []).append(suffix)
+    if not beside:
+        return page
+    gone = {name + suffix for name, suffixes in beside.items() for suffix in suffixes}
+    files = (_with_beside(file, beside.get(file.filename, ())) for file in page.files)
+    kept = tuple(file for file in files if file.filename not in gone)
+    return msgspec.structs.replace(page, files=kept)
+
+
+def _with_beside(file: File, suffixes: Iterable[str]) -> File:
+    found = tuple(sorted({*file.beside, *suffixes}))
+    return file if found == file.beside else msgspec.structs.replace(file, beside=found)
+
+
+def without_extra_files(page: ProjectPage) -> ProjectPage:
+    """The page without announcements of further files beside distributions."""
+    if not any(file.beside for file in page.files):
+        return page
+    files = (msgspec.structs.replace(file, beside=()) for file in page.files)
+    return msgspec.structs.replace(page, files=tuple(files))
 
 
 def drop_refused_hosts(

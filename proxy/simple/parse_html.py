@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from proxy.distributions import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
-from proxy.model import File, ProjectName, ProjectPage, Sha256, normalize
+from proxy.model import SIGNATURE, File, ProjectName, ProjectPage, Sha256, normalize
 from proxy.simple.field_values import (
     clean_size,
     clean_status,
@@ -34,7 +34,7 @@ _METADATA_ATTRIBUTES = ("data-core-metadata", "data-dist-info-metadata")
 _ANCHOR_ATTRIBUTES = frozenset(
     (
         *(b"href", b"data-provenance", b"data-requires-python", b"data-size"),
-        *(b"data-upload-time", b"data-yanked"),
+        *(b"data-upload-time", b"data-yanked", b"data-gpg-sig"),
         *(name.encode() for name in _METADATA_ATTRIBUTES),
     )
 )
@@ -170,6 +170,7 @@ def _file(project: ProjectName, attributes: dict[str, str], base: str) -> File |
         _yanked(attributes),
         _metadata(attributes) if name.endswith(".whl") else False,
         provenance[0] if provenance else None,
+        beside=(SIGNATURE,) if attributes.get("data-gpg-sig") == "true" else (),
     )
 
 

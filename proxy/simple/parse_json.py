@@ -15,7 +15,7 @@ from msgspec import Raw
 
 from proxy.distributions import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
-from proxy.model import File, ProjectName, ProjectPage, normalize
+from proxy.model import SIGNATURE, File, ProjectName, ProjectPage, normalize
 from proxy.simple.field_values import (
     clean_hashes,
     clean_metadata,
@@ -177,6 +177,7 @@ def _examine_file(project: ProjectName, item: Any, base: str) -> File | None:
         clean_metadata(candidates) if name.endswith(".whl") else False,
         _resolved_url(base, item.get("provenance")),
         unknown_keys(item, _FILE_KEYS),
+        (SIGNATURE,) if item.get("gpg-sig") is True else (),
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus, Sha256
+from proxy.model import PROVENANCE, SIGNATURE, File, ProjectName, ProjectPage, ProjectStatus, Sha256
 
 __all__ = [
     "Links",
@@ -44,6 +44,7 @@ class _File(msgspec.Struct, gc=False, omit_defaults=True, rename="kebab"):
     upload_time: str | None = None
     yanked: bool | str = False
     provenance: str | None = None
+    gpg_sig: bool = False
 
 
 _FILE_KEYS = frozenset((*_File.__struct_encode_fields__, "dist-info-metadata"))
@@ -108,6 +109,7 @@ def _file(file: File, url: str, proof: str) -> _File | dict[str, Any]:
         file.uploaded,
         file.yanked or False,
         proof + PROVENANCE if file.provenance else None,
+        SIGNATURE in file.beside,
     )
     if not file.extra:
         return known
@@ -155,10 +157,12 @@ def html_pieces(
 ) -> Iterator[bytes]:
     """The same in small pieces, however many files there are: the start, files, the end."""
     yield _bytes(_html_start(f"Links for {page.project}", _metas(page.status)))
+    signed = any(SIGNATURE in file.beside for file in page.files)
+    anchor = _signed_anchor if signed else _anchor
     for files in batches(page.files):
         urls = links(page.project, files)
         proofs = provenance(page.project, files) if provenance else urls
-        yield _bytes("".join(map(_anchor, files, urls, proofs)))
+        yield _bytes("".join(map(anchor, files, urls, proofs)))
     yield _bytes(_HTML_END)
 
 
@@ -168,11 +172,18 @@ def projects_html(names: Iterable[ProjectName]) -> bytes:
     return _bytes(_html_start("Simple index") + anchors + _HTML_END)
 
 
-def _anchor(file: File, url: str, proof: str) -> str:
+def _anchor(file: File, url: str, proof: str, more: str = "") -> str:
     url = _escape(url)
     known = _checksum(file.hashes)
     href = f"{url}#{known}" if known else url
-    return f'    <a href="{href}"{_attributes(file, proof)}>{_escape(file.filename)}</a><br>\n'
+    attributes = _attributes(file, proof) + more
+    return f'    <a href="{href}"{attributes}>{_escape(file.filename)}</a><br>\n'
+
+
+def _signed_anchor(file: File, url: str, proof: str) -> str:
+    """On a page with a signature every anchor says whether its file has one (PEP 503)."""
+    signed = str(SIGNATURE in file.beside).lower()
+    return _anchor(file, url, proof, f' data-gpg-sig="{signed}"')
 
 
 def _attributes(file: File, proof: str) -> str:

@@ -15,7 +15,7 @@ from proxy.distributions import safe_filename
 from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes import Index
-from proxy.model import PROVENANCE, Artifact, Blob, Span
+from proxy.model import EXTRA_SUFFIXES, PROVENANCE, SIGNATURE, Artifact, Blob, Span
 from proxy.web.conditional import RangeResult, evaluate
 from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
@@ -118,6 +118,12 @@ class FileHandler:
         return response
 
 
+def _content_type(filename: str) -> str:
+    if filename.endswith(SIGNATURE):
+        return "application/pgp-signature"
+    return "application/json" if filename.endswith(PROVENANCE) else "application/octet-stream"
+
+
 async def _size(request: web.Request, blob: Blob) -> int | None:
     """Bytes, if known. HEAD takes the size that the page announces, so that nothing is fetched."""
     if request.method == "HEAD":
@@ -165,9 +171,10 @@ async def _send_from_file(
 def _headers(artifact: Artifact, digest: str) -> dict[str, str]:
     file = artifact.file
     provenance = file.filename.endswith(PROVENANCE)
-    lifetime = REVALIDATE if provenance or digest == "-" else IMMUTABLE
+    may_change = provenance or digest == "-" or file.filename.endswith(EXTRA_SUFFIXES)
+    lifetime = REVALIDATE if may_change else IMMUTABLE
     headers = {
-        "Content-Type": "application/json" if provenance else "application/octet-stream",
+        "Content-Type": _content_type(file.filename),
         "Cache-Control": f"{'private' if artifact.private else 'public'}, {lifetime}",
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -193,3 +194,52 @@ async def test_wrong_options_are_refused_before_anything_is_fetched(
     done = await mirror(here, *arguments)
     assert done.status == 2 and problem in done.err
     assert here.upstream.requests == []
+
+
+SIGNED = """
+[indexes.private]
+kind = "local"
+path = "packages"
+extra_files = {extra}
+
+[indexes.world]
+kind = "mirror"
+url = "{url}"
+extra_files = {extra}
+
+[indexes.main]
+kind = "fallthrough"
+of = ["private", "world"]
+"""
+
+
+@pytest.mark.parametrize("extra", [True, False])
+async def test_signatures_are_mirrored_where_the_settings_say_so(
+    here: WarmSite, extra: bool
+) -> None:
+    signature = b"-----BEGIN PGP SIGNATURE-----\n"
+    mine = make_wheel(here.folder / "packages", "mine", "1.0", requires=["signed"])
+    mine.with_name(f"{mine.name}.asc").write_bytes(signature)
+    listed = here.upstream.add(make_wheel(here.index, "signed", "1.0"), **{"gpg-sig": True})
+    here.upstream.shelf.contents[f"{listed.path}.asc"] = signature + b"2"
+    here.source("two.toml", SIGNED.format(extra=str(extra).lower(), url=here.upstream.url))
+    options = ("--config", "two.toml", "--cache-dir", here.cache)
+    for _ in range(2):
+        done = await waystation("mirror", "site", "mine", *options, cwd=here.folder)
+        done.succeeded()
+    assert "0 files written" in done.out
+    tree = here.folder / "site"
+    found = {path.name: path.read_bytes() for path in tree.rglob("*.asc")}
+    wanted = {f"{mine.name}.asc": signature, "signed-1.0-py3-none-any.whl.asc": signature + b"2"}
+    assert found == (wanted if extra else {})
+    assert here.upstream.count(".asc") == int(extra)
+    for project in ("mine", "signed"):
+        page = (tree / f"simple/{project}/index.html").read_text()
+        assert ('data-gpg-sig="true"' in page) is extra
+        (file,) = json.loads((tree / f"simple/{project}/index.json").read_bytes())["files"]
+        assert file.get("gpg-sig", False) is extra
+        (file,) = json.loads((tree / f"pypi/{project}/json").read_bytes())["urls"]
+        assert file["has_sig"] is extra
+    async with http_server(tree) as address:
+        (await pip(address, here.root, "mine")).succeeded()
+        (await uv(address, here.root, "--reinstall", "mine")).succeeded()

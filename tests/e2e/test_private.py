@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urljoin
+
+import aiohttp
 
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.installers import Place
@@ -129,3 +132,26 @@ async def test_directories_and_an_archive_are_one_index(
         (await there.install(tool, server.index, "corp-a")).succeeded()
         assert there.installed() == {"corp_a": "1.0", "corp_b": "1.0"}
     assert not upstream_heard_of(upstream, "corp")
+
+
+async def test_a_signature_is_served_beside_its_file(tmp_path: Path, place: New, tool: str) -> None:
+    wheel = make_wheel(tmp_path / "packages", "corp-a", "1.0")
+    wheel.with_name(f"{wheel.name}.asc").write_bytes(b"-----BEGIN PGP SIGNATURE-----\n")
+    make_sdist(tmp_path / "packages", "corp-a", "0.9")
+    (tmp_path / "waystation.toml").write_text(
+        '[indexes.main]\nkind = "local"\npath = "packages"\nextra_files = true\n'
+    )
+    async with running(tmp_path, "--config", tmp_path / "waystation.toml") as server:
+        there = place()
+        (await there.install(tool, server.index, "corp-a")).succeeded()
+        assert there.installed() == {"corp_a": "1.0"}
+        async with aiohttp.ClientSession() as client:
+            async with client.get(f"{server.index}corp-a/") as answer:
+                page = await answer.text()
+            assert page.count("data-gpg-sig=") == 2 and page.count('data-gpg-sig="true"') == 1
+            (link,) = (part for part in page.split('"') if wheel.name in part and "#" in part)
+            address = urljoin(f"{server.index}corp-a/", link.partition("#")[0])
+            async with client.get(f"{address}.asc") as answer:
+                assert await answer.read() == b"-----BEGIN PGP SIGNATURE-----\n"
+                assert answer.headers["Content-Type"] == "application/pgp-signature"
+                assert "immutable" not in answer.headers["Cache-Control"]

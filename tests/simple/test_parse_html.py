@@ -87,6 +87,7 @@ def test_all_that_an_anchor_says() -> None:
             'a "bad" one',
             {"sha256": METADATA_SHA256},
             "https://index.example.org/p",
+            beside=(".asc",),
         ),
     )
     assert page.status == ProjectStatus("archived", "it's done")

@@ -163,6 +163,8 @@ def _anchor(entry: Mapping[str, Any]) -> str:
         )
     if proof := entry.get("provenance"):
         attributes["data-provenance"] = proof
+    if "gpg-sig" in entry:
+        attributes["data-gpg-sig"] = str(entry["gpg-sig"]).lower()
     written = " ".join(f'{name}="{escape(value)}"' for name, value in attributes.items())
     return f"<a {written}>{escape(entry['filename'])}</a><br>"
 

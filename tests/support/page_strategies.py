@@ -92,6 +92,7 @@ def files(draw: st.DrawFn, *, with_extra: bool) -> File:
         draw(metadata) if wheel else False,
         draw(st.none() | st.just(f"{FILES}/{name}.provenance")),
         draw(EXTRA) if with_extra else {},
+        draw(st.sampled_from([(), (".asc",)])),
     )
 
 

@@ -60,12 +60,14 @@ class LocalDirectory:
         legacy: bool = False,
         watch: bool = True,
         optional: bool = False,
+        extra_files: bool = False,
         rescan: float = 300.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``claims``: those of the cache; without, names stay private while this object lives.
 
         ``optional``: until ``root`` exists for the first time, it counts as empty.
+        ``extra_files``: list signatures and other files beside distributions.
         ``rescan``: seconds between full scans. ``clock``: Unix time in seconds.
         """
         root = Path(os.path.abspath(root))  # noqa: PTH100 (links are resolved at each scan)
@@ -79,7 +81,11 @@ class LocalDirectory:
             self._claims.served.add(self._root)
         kind = ZipTree if is_zip(root) else DirectoryTree
         self._tree: ZipTree | DirectoryTree = kind(
-            root, legacy=legacy, named=self._catalogue.named, clock=clock
+            root,
+            legacy=legacy,
+            named=self._catalogue.named,
+            clock=clock,
+            extra_files=extra_files,
         )
         self._follower = Follower(
             name, self._tree, watch=watch, announce=self._forget, optional=optional
@@ -147,6 +153,10 @@ class LocalDirectory:
             await check(found.page)
         if entry := found.entries.get(filename):
             blob = self._tree.blob(entry, self._changed_file)
+        elif beside := found.page.owner_of_extra(filename):
+            entry = found.entries[beside.filename]
+            suffix = filename.removeprefix(beside.filename)
+            blob = self._tree.blob_beside(entry, suffix, self._changed_file)
         else:
             owner = found.entries[filename.removesuffix(METADATA)]
             blob = BytesBlob(await self._contents.metadata(owner, file))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from proxy.distributions import kind_of, looks_like_distribution
 from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, Place, joined
+from proxy.model import EXTRA_SUFFIXES, distribution_of
 
 _BUFFER_SIZE = 64 * 1024
 """Bytes of events that are read at a time."""
@@ -140,6 +141,8 @@ class Watch:
             marks.files.add((folder, name.removesuffix(YANKED_SUFFIX)))
         elif kind_of(name) or looks_like_distribution(name):
             self._mark_file(marks, (folder, name), mask)
+            if name.endswith(EXTRA_SUFFIXES):
+                marks.files.add((folder, distribution_of(name)))
         else:
             marks.others = True
             if folder == ROOT_FOLDER and mask & (flags.CREATE | flags.MOVED_TO):

@@ -64,6 +64,7 @@ def _file(listed: Listed) -> File:
         uploaded=listed.uploaded,
         yanked=entry.yanked,
         metadata={"sha256": details.metadata} if details.metadata else False,
+        beside=entry.beside,
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from proxy.distributions import (
     possible_projects,
     split_readings,
 )
-from proxy.model import ProjectName
+from proxy.model import EXTRA_SUFFIXES, ProjectName
 from proxy.storage import FileIdentity, identity_of
 
 ROOT_FOLDER = ""
@@ -53,6 +53,8 @@ class DirectoryEntry(msgspec.Struct, frozen=True, gc=False):
     linked: bool = False
     yanked: bool | str = False
     sidecar: FileIdentity | None = None
+    beside: tuple[str, ...] = ()
+    """As in ``File``."""
 
     @property
     def place(self) -> Place:
@@ -110,6 +112,8 @@ class Scan:
     """Whether files of ``Kind.LEGACY`` are listed."""
     named: Callable[[Place, FileIdentity], DistributionName | None]
     """The project and version that a file's name means; None if it has none."""
+    extra_files: bool = False
+    """Whether signatures and other files beside distributions are listed."""
 
     def folder(self, folder: str, stamp: int) -> Folder:
         """The root or a folder below it, which must not be a link."""
@@ -123,7 +127,7 @@ class Scan:
                 elif not name.isprintable():
                     reason = "nothing in a folder of such a name is read"
                     found.skipped.append(RejectedFile((folder, name), reason))
-            seen = self.file(folder, name, yanked=name + YANKED_SUFFIX in listed)
+            seen = self.file(folder, name, yanked=name + YANKED_SUFFIX in listed, others=listed)
             if isinstance(seen, DirectoryEntry):
                 found.entries[name] = seen
             elif seen:
@@ -137,9 +141,14 @@ class Scan:
         return folder == ROOT_FOLDER and kind_of(item.name) is None and leads_to_folder(item.path)
 
     def file(
-        self, folder: str, filename: str, *, yanked: bool = True
+        self,
+        folder: str,
+        filename: str,
+        *,
+        yanked: bool = True,
+        others: Container[str] | None = None,
     ) -> DirectoryEntry | RejectedFile | None:
-        """One file; None if there is none. ``yanked``: it may have a sidecar."""
+        """One file, or None. ``yanked``: it may have a sidecar. ``others``: names in its folder."""
         kind = kind_of(filename)
         place = (folder, filename)
         if kind is None or filename.startswith("."):
@@ -157,9 +166,14 @@ class Scan:
             return RejectedFile(place, "its name does not have a project and a version")
         mark = _yanked(shown + YANKED_SUFFIX) if yanked else _NOT_YANKED
         linked = path != shown
+        beside = self._beside(shown, filename, others) if self.extra_files else ()
         return DirectoryEntry(
-            folder, filename, path, identity, said.project, said.certain, linked, *mark
+            folder, filename, path, identity, said.project, said.certain, linked, *mark, beside
         )
+
+    def _beside(self, path: str, filename: str, others: Container[str] | None) -> tuple[str, ...]:
+        suffixes = (each for each in EXTRA_SUFFIXES if others is None or filename + each in others)
+        return tuple(each for each in suffixes if _is_regular(path + each))
 
     def changed(self, entry: DirectoryEntry) -> bool:
         """Whether the file or its sidecar is no longer what the entry says."""
@@ -196,6 +210,13 @@ def leads_to_folder(path: str) -> bool:
         return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116
     except OSError:
         return True
+
+
+def _is_regular(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 _NOT_YANKED = False, None

@@ -72,6 +72,11 @@ class FileTree(Protocol):
     def blob(self, entry: DirectoryEntry, changed: Callable[[str], ProxyError]) -> Blob:
         """The file's bytes. ``changed`` makes the error for a file that is not as it was."""
 
+    def blob_beside(
+        self, entry: DirectoryEntry, suffix: str, changed: Callable[[str], ProxyError]
+    ) -> Blob:
+        """The bytes of the file of that suffix beside it. Raises the error of ``changed``."""
+
 
 class DirectoryTree:
     """A root directory. All methods raise ``OSError``."""
@@ -83,8 +88,10 @@ class DirectoryTree:
         legacy: bool,
         named: Callable[[Place, FileIdentity], DistributionName | None],
         clock: Callable[[], float],
+        extra_files: bool = False,
     ) -> None:
-        """``legacy`` and ``named`` as in ``Scan``; ``clock`` gives Unix time in seconds."""
+        """As in ``Scan``; ``clock`` gives Unix time in seconds."""
+        self._extra_files = extra_files
         self._given = root
         self._path = str(root)
         self._legacy = legacy
@@ -173,13 +180,25 @@ class DirectoryTree:
         identity = entry.identity
         return DiskBlob(Path(entry.path), identity[0], identity=identity, changed=changed)
 
+    def blob_beside(
+        self, entry: DirectoryEntry, suffix: str, changed: Callable[[str], ProxyError]
+    ) -> Blob:
+        path = Path(self._scan.root, entry.folder, entry.filename + suffix)
+        try:
+            found = path.lstat()
+        except OSError as error:
+            raise changed(path.name) from error
+        if not stat.S_ISREG(found.st_mode):
+            raise changed(path.name)
+        return DiskBlob(path, found.st_size, identity=identity_of(found), changed=changed)
+
     def _is_link(self, name: str) -> bool:
         """Whether it is a link in the root that claims its name as a folder does."""
         path = self._scan.root + name
         return not kind_of(name) and Path(path).is_symlink() and leads_to_folder(path)
 
     def _scan_of(self, root: Path) -> Scan:
-        return Scan(f"{root}/".replace("//", "/"), self._legacy, self._named)
+        return Scan(f"{root}/".replace("//", "/"), self._legacy, self._named, self._extra_files)
 
     def _list(self, folder: str, watch: Watcher | None) -> Folder | None:
         """The folder is watched before it is read, so that no change in between is lost.

@@ -41,7 +41,7 @@ from proxy.indexes.local.scan import (
 )
 from proxy.indexes.local.tree import JUST_NOW, Seen
 from proxy.indexes.local.zip_member import ZipMemberBlob, member_file, open_archive
-from proxy.model import Blob
+from proxy.model import EXTRA_SUFFIXES, MAX_EXTRA_FILE, Blob
 from proxy.storage import FileIdentity, identity_of
 
 MAX_DEPTH = 32
@@ -79,8 +79,10 @@ class ZipTree:
         legacy: bool,
         named: Callable[[Place, FileIdentity], DistributionName | None],
         clock: Callable[[], float],
+        extra_files: bool = False,
     ) -> None:
-        """``legacy`` and ``named`` as in ``Scan``; ``clock`` gives Unix time in seconds."""
+        """As in ``Scan``; ``clock`` gives Unix time in seconds."""
+        self._extra_files = extra_files
         self._path = root
         self._legacy = legacy
         self._named = named
@@ -152,6 +154,15 @@ class ZipTree:
             raise changed(entry.filename)
         return ZipMemberBlob(self._path, identity, member, lambda: changed(entry.filename))
 
+    def blob_beside(
+        self, entry: DirectoryEntry, suffix: str, changed: Callable[[str], ProxyError]
+    ) -> Blob:
+        listing, name = self._listing, entry.filename + suffix
+        member = listing.members.get((entry.folder, name))
+        if member is None or self._member(entry) is None:
+            raise changed(name)
+        return ZipMemberBlob(self._path, listing.identity, member, lambda: changed(name))
+
     def _member(self, entry: DirectoryEntry) -> ZipMember | None:
         """None if the archive is another one than when the entry was made."""
         listing = self._listing
@@ -173,6 +184,8 @@ class ZipTree:
             entry = self._entry((folder, filename), member, identity)
             sidecar = members.get((folder, filename + YANKED_SUFFIX))
             if isinstance(entry, DirectoryEntry):
+                if self._extra_files:
+                    entry = msgspec.structs.replace(entry, beside=_beside(entry, members))
                 if sidecar:
                     entry = msgspec.structs.replace(entry, yanked=_reason(file, sidecar))
                 folders[folder].entries[filename] = entry
@@ -230,6 +243,12 @@ class ZipWatch:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+def _beside(entry: DirectoryEntry, members: Mapping[Place, ZipMember]) -> tuple[str, ...]:
+    """The suffixes of small files beside a distribution."""
+    found = ((each, members.get((entry.folder, entry.filename + each))) for each in EXTRA_SUFFIXES)
+    return tuple(each for each, it in found if it and not it.is_link and it.size <= MAX_EXTRA_FILE)
 
 
 def _identity(member: ZipMember, archive: FileIdentity) -> FileIdentity:

@@ -15,7 +15,15 @@ from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.siblings import MirrorSiblings
-from proxy.model import METADATA, PROVENANCE, Artifact, File, ProjectName, ProjectPage
+from proxy.model import (
+    METADATA,
+    PROVENANCE,
+    Artifact,
+    File,
+    ProjectName,
+    ProjectPage,
+    distribution_of,
+)
 
 
 class PageSource(Protocol):
@@ -174,6 +182,8 @@ class Mirror:
                 return await self._siblings.metadata(
                     project, owner, file, owner.address_digest, asked
                 )
+        if beside := page.owner_of_extra(filename):
+            return await self._siblings.extra_file(project, file, beside.address_digest, asked)
         return await self._files.artifact(project, file, file.address_digest, asked)
 
     async def _refuse_quarantined(self, project: ProjectName, filename: str) -> None:
@@ -190,11 +200,12 @@ class Mirror:
 
 def _page_of_one(project: ProjectName, file: File, digest: str) -> ProjectPage:
     """A page of the distribution that the digest names, for a file or the sibling of one."""
-    owner = file.filename.removesuffix(METADATA)
+    owner = distribution_of(file.filename)
     if owner != file.filename:
         algorithm, _, value = digest.rpartition("-")
         hashes = {algorithm or "sha256": value}
-        file = File(owner, "", hashes, uploaded=file.uploaded, metadata=file.hashes)
+        metadata = file.hashes if file.filename.endswith(METADATA) else False
+        file = File(owner, "", hashes, uploaded=file.uploaded, metadata=metadata)
     return ProjectPage(project, (file,))
 
 

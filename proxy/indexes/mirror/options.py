@@ -29,6 +29,8 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Pages say when each file was first listed, which policies need."""
     trust_dates: bool = True
     """False: the upload time of a file is the time at which it was first listed here."""
+    extra_files: bool = False
+    """Serve also signatures and other files beside distributions."""
     list_all_offline: bool = False
     """Offline, list also files that are not stored."""
     max_file_size: int = 5 * 2**30

@@ -48,18 +48,19 @@ class PageCache:
         *,
         allows: Callable[[str], bool] = lambda origin: True,
         history: DigestHistory | None = None,
+        extra_files: bool = False,
         budget: int = 12_000,
     ) -> None:
-        """``namespace`` as in ``MirrorStorage``, ``allows`` as in ``PageReader``. ``history``
-        reviews each page that is read. ``budget`` bounds the parsed pages by the number of their
-        files, about 1 kB each; a page counts as one more.
+        """``namespace`` as in ``MirrorStorage``, ``allows`` and ``extra_files`` as in
+        ``PageReader``. ``history`` reviews each page that is read. ``budget`` bounds the parsed
+        pages by the number of their files, about 1 kB each; a page counts as one more.
         """
         self._namespace = namespace
         self._stored = stored
         self._writer = PageWriter()
         self._lifetimes = lifetimes
         self._events = events
-        self._reader = PageReader(name, allows)
+        self._reader = PageReader(name, allows, extra_files=extra_files)
         self._history = history
         self._known: LRUCache[ProjectName, LoadedPage] = LRUCache(
             budget, getsizeof=lambda known: min(1 + len(known.page.files), budget)

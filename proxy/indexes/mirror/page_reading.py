@@ -15,7 +15,15 @@ from collections.abc import Callable
 from proxy.errors import UnreadablePage
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import run_in_worker
-from proxy.simple import drop_refused_hosts, is_json, outcome_of, parse_ordinary, parse_page
+from proxy.simple import (
+    drop_refused_hosts,
+    gather_extra_files,
+    is_json,
+    outcome_of,
+    parse_ordinary,
+    parse_page,
+    without_extra_files,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +49,12 @@ _PROGRAM = (
 class PageReader:
     """Parses documents; logs each file that it leaves out, once."""
 
-    def __init__(self, name: str, allows: Callable[[str], bool]) -> None:
-        """``allows`` says of an origin whether files may be fetched there."""
+    def __init__(
+        self, name: str, allows: Callable[[str], bool], *, extra_files: bool = False
+    ) -> None:
+        """``allows`` says of an origin whether files may be fetched there. ``extra_files``: also
+        signatures and other files beside distributions are served."""
+        self._extra_files = gather_extra_files if extra_files else without_extra_files
         self._name = name
         self._allows = allows
         self._reported: set[tuple[str, str]] = set()
@@ -90,7 +102,7 @@ class PageReader:
         page, refused = drop_refused_hosts(page, self._allows)
         for file in refused:
             self._report(page.project, file.filename)
-        return page
+        return self._extra_files(page)
 
     def _report(self, project: str, filename: str) -> None:
         if (project, filename) not in self._reported and len(self._reported) < MAX_REPORTED:

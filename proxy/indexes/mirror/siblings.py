@@ -1,4 +1,4 @@
-"""The siblings of a mirror's files: ``.metadata`` (PEP 658) and ``.provenance`` (PEP 740)."""
+"""The siblings of a mirror's files: ``.metadata`` (PEP 658), ``.provenance`` (PEP 740), others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -15,7 +15,7 @@ from proxy.errors import NoSuchFile, NotFound, UpstreamError, reason
 from proxy.events import Outcome
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.options import MirrorStorage
-from proxy.model import Artifact, File, ProjectName
+from proxy.model import MAX_EXTRA_FILE, SIGNATURE, Artifact, File, ProjectName
 from proxy.runtime import SingleFlight
 from proxy.storage import BytesBlob, Key, RecordKind, as_local_file
 from proxy.upstream import DigestCheck, Expected, RemoteIndex
@@ -26,6 +26,9 @@ MAX_METADATA = 8 * 2**20
 """Bytes of a sibling."""
 PROVENANCE_TTL = 600.0
 """Seconds; attestations may be added to a file at any time."""
+
+_ARMOUR = b"-----BEGIN PGP"
+"""What the text of each ASCII-armoured signature has (RFC 9580, section 6.2)."""
 
 Document = tuple[bytes, Outcome]
 
@@ -58,6 +61,38 @@ class MirrorSiblings:
 
         Raises as ``Index.file``.
         """
+
+        async def read() -> bytes:
+            return await self._metadata(project, wheel, sibling, digest, asked)
+
+        return await self._answer(project, sibling, digest, read)
+
+    async def extra_file(
+        self, project: ProjectName, sibling: File, digest: str, asked: float
+    ) -> Artifact:
+        """A signature or another file beside a distribution, whose digest is given.
+
+        Raises as ``Index.file``.
+        """
+
+        async def read() -> bytes:
+            try:
+                data = await self._files.link(project, sibling, digest, asked).read(MAX_EXTRA_FILE)
+            except NoSuchFile:
+                raise
+            except NotFound as error:
+                raise NoSuchFile(project, sibling.filename, str(error)) from error
+            if sibling.filename.endswith(SIGNATURE) and _ARMOUR not in data:
+                # perhaps a page of a captive portal
+                raise UpstreamError(self._name, f"{sibling.filename} is not a signature")
+            return data
+
+        return await self._answer(project, sibling, digest, read)
+
+    async def _answer(
+        self, project: ProjectName, sibling: File, digest: str, read: Callable[[], Awaitable[bytes]]
+    ) -> Artifact:
+        """The stored sibling, or what ``read`` gives, which is stored."""
         if blob := await self._files.stored(project, sibling, digest):
             self._files.downloads.answered(project, sibling, Outcome.HIT)
             return Artifact(sibling, blob)
@@ -67,7 +102,7 @@ class MirrorSiblings:
             return Artifact(sibling, _being_stored(data))
         joined = self._flights.is_running(key)
         data, outcome = await self._flights.do(
-            key, lambda: self._obtain(key, project, wheel, sibling, digest, asked)
+            key, lambda: self._obtain(key, project, sibling, digest, read)
         )
         self._files.downloads.answered(project, sibling, Outcome.JOINED if joined else outcome)
         return Artifact(sibling, _being_stored(data))
@@ -91,22 +126,28 @@ class MirrorSiblings:
         self,
         key: str,
         project: ProjectName,
-        wheel: File,
         sibling: File,
         digest: str,
-        asked: float,
+        read: Callable[[], Awaitable[bytes]],
     ) -> Document:
-        try:
-            data = await self._fetched(project, sibling, digest, asked)
-        except (UpstreamError, NotFound) as error:
-            log.info("%s: %s; reading it from the wheel", sibling.filename, error)
-            data = await self._extracted(project, wheel, digest, asked)
-            self._verify(sibling, data)
+        data = await read()
         self._unwritten[key] = data
         task = asyncio.create_task(self._keep(project, sibling, digest, data))
         self._writes.add(task)  # in the background: the answer does not wait for the disk
         task.add_done_callback(lambda done: self._written(key, done))
         return data, Outcome.MISS
+
+    async def _metadata(
+        self, project: ProjectName, wheel: File, sibling: File, digest: str, asked: float
+    ) -> bytes:
+        """From upstream, or from the wheel."""
+        try:
+            return await self._fetched(project, sibling, digest, asked)
+        except (UpstreamError, NotFound) as error:
+            log.info("%s: %s; reading it from the wheel", sibling.filename, error)
+            data = await self._extracted(project, wheel, digest, asked)
+            self._verify(sibling, data)
+            return data
 
     async def _fetched(
         self, project: ProjectName, sibling: File, digest: str, asked: float

@@ -15,7 +15,7 @@ from proxy.composition import PRIVATE_NAMES, Proxy, cache_folder, open_proxy
 from proxy.config import Settings
 from proxy.errors import NoSuchProject, ProxyError
 from proxy.indexes import CheckFile, Explanation, Index
-from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
+from proxy.model import Artifact, ProjectName, ProjectPage, distribution_of
 from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed_files
 from proxy.runtime import for_each
 from proxy.upstream import UpstreamOrigin
@@ -121,7 +121,7 @@ class RevalidatingIndex:
 
         If upstream has no metadata for a new wheel, reading the metadata fetches the wheel.
         """
-        owner = filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+        owner = distribution_of(filename)
         with suppress(ProxyError):  # raised again when the file itself is requested
             if (await self._index.file(project, owner, digest, check)).blob.needs_download:
                 self.new.add((project, owner))

@@ -10,7 +10,7 @@ import msgspec
 from packaging.specifiers import SpecifierSet
 
 from proxy.distributions import version_of
-from proxy.model import METADATA, PROVENANCE, ProjectName
+from proxy.model import ProjectName, distribution_of
 from proxy.policies import matcher
 from proxy.requirements import (
     FileFilter,
@@ -97,7 +97,7 @@ class Keep:
 
 def distribution_name(need: NeededFile) -> str:
     """The filename of the distribution itself, also for its metadata or provenance."""
-    return need.filename.removesuffix(METADATA).removesuffix(PROVENANCE)
+    return distribution_of(need.filename)
 
 
 def is_distribution(need: NeededFile) -> bool:

@@ -8,82 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import re
-from abc import ABCMeta
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NewType, Protocol
+from typing import TYPE_CHECKING, Any, NewType, Protocol
 
 import msgspec
-from msgspec import Meta, StructMeta
 
 from proxy.errors import NoSuchFile
+from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256
+from proxy.model.siblings import EXTRA_SUFFIXES, METADATA, PROVENANCE
 
 if TYPE_CHECKING:
-    from hashlib import _Hash
+    pass
 
 ProjectName = NewType("ProjectName", str)
 """A normalized project name (PEP 503); only ``normalize`` makes one."""
 
-HASHES_BY_STRENGTH = ("sha512", "sha384", "sha256", "sha224", "blake2b", "sha1", "md5")
-"""Hash algorithms that can be checked, strongest first; ``blake2b`` means 32-byte digests."""
-
-BLAKE2B_BYTES = 32  # of a digest that indexes call ``blake2b``
-
-
-def new_hash(algorithm: str) -> _Hash | hashlib.blake2b:
-    """A hash object for one of ``HASHES_BY_STRENGTH``."""
-    if algorithm == "blake2b":
-        return hashlib.blake2b(digest_size=BLAKE2B_BYTES)
-    return hashlib.new(algorithm, usedforsecurity=False)
-
-
-METADATA = ".metadata"
-PROVENANCE = ".provenance"
-
 _NOTHING: Mapping[str, Any] = {}
-
-
-class _StructAndMapping(StructMeta, ABCMeta):
-    """Metaclass of ``Sha256``, which is a struct and a mapping."""
-
-
-class Sha256(
-    msgspec.Struct,
-    Mapping[str, str],
-    frozen=True,
-    gc=False,
-    forbid_unknown_fields=True,
-    metaclass=_StructAndMapping,
-):
-    """The hashes of a file that has this one only, as most have.
-
-    Two dictionaries for each file would take most of the memory and time that a page takes.
-    """
-
-    sha256: Annotated[str, Meta(min_length=64, max_length=64)]
-
-    def __getitem__(self, algorithm: str) -> str:
-        if algorithm != "sha256":
-            raise KeyError(algorithm)
-        return self.sha256
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("sha256",))
-
-    def __len__(self) -> int:
-        return 1
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, Sha256):
-            return self.sha256 == other.sha256
-        return isinstance(other, Mapping) and {"sha256": self.sha256} == other
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    __hash__ = None  # type: ignore[assignment]  # as dictionaries have none
 
 
 class File(msgspec.Struct, frozen=True, gc=False):
@@ -107,6 +50,8 @@ class File(msgspec.Struct, frozen=True, gc=False):
     """Absolute address of the PEP 740 object."""
     extra: Mapping[str, Any] = _NOTHING
     """Keys of the file that this program does not know; repeated in JSON."""
+    beside: tuple[str, ...] = ()
+    """Suffixes of further files beside it, of ``EXTRA_SUFFIXES``."""
 
     @property
     def sha256(self) -> str | None:
@@ -191,7 +136,20 @@ class ProjectPage(msgspec.Struct, frozen=True, dict=True):
                 if digest is not None and digest != owner.address_digest:
                     raise NoSuchFile(self.project, filename, "the index now lists other bytes")
                 return found
+        if owner := self.owner_of_extra(filename):
+            if digest is not None and digest != owner.address_digest:
+                raise NoSuchFile(self.project, filename, "the index now lists other bytes")
+            return File(filename, _bare(owner.url) + filename.removeprefix(owner.filename))
         raise NoSuchFile(self.project, filename)
+
+    def owner_of_extra(self, filename: str) -> File | None:
+        """The distribution beside which the further file is; None if it is not one."""
+        if filename.endswith(EXTRA_SUFFIXES) and filename not in self._by_name:
+            for suffix in EXTRA_SUFFIXES:
+                owner = self._by_name.get(filename.removesuffix(suffix))
+                if owner and filename.endswith(suffix) and suffix in owner.beside:
+                    return owner
+        return None
 
     def keep(self, test: Callable[[File], bool]) -> ProjectPage:
         """The page with only the files that pass the test; the same object if all pass."""
@@ -208,14 +166,6 @@ def sources_of(page: ProjectPage) -> list[str]:
     return page.source.split("+")
 
 
-def with_distributions(filename: str) -> Iterator[str]:
-    """The name itself and, for the name of a sibling, the name of its distribution."""
-    yield filename
-    for suffix in (METADATA, PROVENANCE):
-        if filename.endswith(suffix):
-            yield from with_distributions(filename.removesuffix(suffix))
-
-
 def _itself(file: File) -> File:
     return file
 
@@ -224,8 +174,12 @@ def _metadata(file: File) -> File | None:
     if not file.metadata:
         return None
     hashes = {} if file.metadata is True else file.metadata
-    bare = file.url.partition("#")[0].partition("?")[0]
-    return File(file.filename + METADATA, bare + METADATA, hashes, uploaded=file.uploaded)
+    url = _bare(file.url) + METADATA
+    return File(file.filename + METADATA, url, hashes, uploaded=file.uploaded)
+
+
+def _bare(url: str) -> str:
+    return url.partition("#")[0].partition("?")[0]
 
 
 def _provenance(file: File) -> File | None:

@@ -1,0 +1,47 @@
+"""What an index talks about: projects, pages, files, and what is beside files. No I/O."""
+
+from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256, new_hash
+from proxy.model.pages import (
+    Artifact,
+    Blob,
+    File,
+    ProjectName,
+    ProjectPage,
+    ProjectStatus,
+    Span,
+    normalize,
+    sources_of,
+)
+from proxy.model.siblings import (
+    EXTRA_SUFFIXES,
+    MAX_EXTRA_FILE,
+    METADATA,
+    PROVENANCE,
+    SIBLING_SUFFIXES,
+    SIGNATURE,
+    distribution_of,
+    with_distributions,
+)
+
+__all__ = [
+    "EXTRA_SUFFIXES",
+    "HASHES_BY_STRENGTH",
+    "MAX_EXTRA_FILE",
+    "METADATA",
+    "PROVENANCE",
+    "SIBLING_SUFFIXES",
+    "SIGNATURE",
+    "Artifact",
+    "Blob",
+    "File",
+    "ProjectName",
+    "ProjectPage",
+    "ProjectStatus",
+    "Sha256",
+    "Span",
+    "distribution_of",
+    "new_hash",
+    "normalize",
+    "sources_of",
+    "with_distributions",
+]
