@@ -269,9 +269,8 @@ class _Builder:
         policies = build_policies(table, self._settings, self._knowledge)
         if not isinstance(table, MirrorTable):
             return policies
-        withheld: Policy = Withheld(self._proxy.cache.claims.is_withheld)
         reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
-        return [*reserved, withheld, *policies]
+        return [*reserved, Withheld(self._proxy.cache.claims.is_withheld), *policies]
 
     async def _local(self, name: str, table: LocalTable) -> Index:
         """One directory, or several as one index; logs then say which one is meant."""
