@@ -14,18 +14,24 @@ log = logging.getLogger(__name__)
 RECHECK_DELAY = 0.5
 """Seconds in which most requests that one client sends at once have been answered."""
 MAX_RUNNING = 4
-"""Keys that a background queue works on at the same time."""
+"""Keys that a background queue works on at the same time, if not said otherwise."""
 
 
 class BackgroundQueue(Generic[K]):
     """Works on each key a moment later, once however often the key was added by then."""
 
     def __init__(
-        self, work: Callable[[K], Awaitable[object]], *, delay: float = RECHECK_DELAY
+        self,
+        work: Callable[[K], Awaitable[object]],
+        *,
+        delay: float = RECHECK_DELAY,
+        concurrency: int = MAX_RUNNING,
     ) -> None:
-        """``work`` should raise nothing; ``delay``: seconds until work on a key begins."""
+        """``work`` should raise nothing; ``delay``: seconds until work on a key begins;
+        ``concurrency``: keys that are worked on at the same time."""
         self._work = work
         self._delay = delay
+        self._concurrency = concurrency
         self._waiting: dict[K, None] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -44,7 +50,7 @@ class BackgroundQueue(Generic[K]):
         try:
             await asyncio.sleep(self._delay)
             while self._waiting:
-                keys = list(self._waiting)[:MAX_RUNNING]
+                keys = list(self._waiting)[: self._concurrency]
                 for key in keys:
                     del self._waiting[key]
                 for done in await asyncio.gather(*map(self._work, keys), return_exceptions=True):

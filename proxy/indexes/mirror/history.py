@@ -44,6 +44,8 @@ CHANGE_OUTCOMES: Mapping[OnChange, ChangeOutcome] = {
 }
 HISTORY_BYTES_PER_FILE = 600
 """Bytes of a page for each of its files, roughly."""
+WRITTEN_TOGETHER = 64
+"""Pages whose files are recorded in one transaction, at most: an install requests many pages."""
 LARGE_PAGE = 3_000
 """Files from which on a page takes so much memory that only one may wait to be recorded."""
 
@@ -91,7 +93,7 @@ class DigestHistory:
         self._reported: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
         self._unrecorded: dict[ProjectName, _Unrecorded] = {}
         self._writes: SingleFlight[ProjectName, None] = SingleFlight()
-        self._background = BackgroundQueue(self._written)
+        self._background = BackgroundQueue(self._written, concurrency=WRITTEN_TOGETHER)
 
     async def review(self, page: ProjectPage) -> ProjectPage:
         """The page as it may be shown: a changed file is refused, shown, or accepted.

@@ -197,7 +197,7 @@ class PageCache:
 
 
 WRITE_DELAY = 0.1
-"""Seconds until a page is stored: the answer that waits for it is made first."""
+"""Seconds until a page is stored, at most: the answer that waits for it is made first."""
 
 
 class PageWriter:
@@ -206,6 +206,7 @@ class PageWriter:
     def __init__(self) -> None:
         self._writes: dict[ProjectName, asyncio.Task[None]] = {}
         self._closing = asyncio.Event()
+        self._delay: asyncio.Task[None] | None = None
 
     def write(self, project: ProjectName, work: Coroutine[Any, Any, object]) -> None:
         """Run the work after the earlier writes of the project."""
@@ -220,6 +221,12 @@ class PageWriter:
         task.add_done_callback(lambda done: self._written(project, done))
 
     async def wait_delay(self) -> None:
+        """Writes that wait at the same time go on together, so that they are one transaction."""
+        if self._delay is None or self._delay.done():
+            self._delay = asyncio.create_task(self._wait())
+        await asyncio.wait({self._delay})
+
+    async def _wait(self) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(WRITE_DELAY):
                 await self._closing.wait()
