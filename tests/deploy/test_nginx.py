@@ -15,7 +15,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
@@ -132,6 +132,13 @@ async def _nginx(folder: Path, ready: int) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def front(tmp_path: Path) -> AsyncIterator[Front]:
+    async with _front(tmp_path) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _front(tmp_path: Path, **table: Any) -> AsyncIterator[Front]:
+    """``table``: of a policy on the upstream."""
     folder = tmp_path / "nginx"
     folder.mkdir()
     authority = Authority(folder)
@@ -141,8 +148,13 @@ async def front(tmp_path: Path) -> AsyncIterator[Front]:
         upstream.add(make_wheel(tmp_path / "dist", "foo", "1.0", requires=["bar"]))
         large = make_wheel(tmp_path / "dist", "bar", "1.0", padding=2_000_000)
         upstream.add(large)
-        given = ("--upstream", upstream.url)
-        async with running(tmp_path, *given, WAYSTATION_PREFIX="/unstripped") as server:
+        index = {"kind": "mirror", "url": upstream.url, "policies": list(table and ["rule"])}
+        variables = {
+            "WAYSTATION_PREFIX": "/unstripped",
+            "WAYSTATION_INDEXES": json.dumps({"main": index}),
+            "WAYSTATION_POLICIES": json.dumps({"rule": table} if table else {}),
+        }
+        async with running(tmp_path, **variables) as server:
             site = _put_in(
                 SITE.read_text(),
                 **{
@@ -180,6 +192,26 @@ async def test_installers_get_everything_through_tls_and_a_prefix(
     assert done.succeeded()
     for place in (with_pip, with_uv):
         assert place.installed() == {"foo": "1.0", "bar": "1.0"}
+
+
+async def test_the_reason_of_a_refusal_arrives(tmp_path: Path, tools: Tools) -> None:
+    """It is in the reason phrase, which is cut, and printable ASCII."""
+    table = {"kind": "deny", "projects": ["foo"], "reason": "größer\tals " + "x" * 200}
+    async with _front(tmp_path, **table) as front:
+        here = Place(tmp_path / "p", tools)
+        index = f"{front.address}/pypi/simple/"
+        done = await here.install("pip", index, "--cert", front.bundle, "foo==1.0")
+        assert done.status != 0
+        reason = "Refused by rule rule: foo is denied; gr?er als xxxx"
+        assert reason in " ".join((done.out + done.err).split()), done.err
+        async with aiohttp.ClientSession() as client:
+            async with client.get(f"{index}foo/", ssl=front.tls) as answer:
+                (link,) = re.findall(r'href="([^"#]*)', await answer.text())
+            async with client.get(f"{index}foo/{link}", ssl=front.tls) as answer:
+                assert answer.status == 403
+                assert answer.reason and len(answer.reason) == 150
+                assert answer.reason.startswith(reason) and answer.reason.endswith("xxx...")
+                assert answer.headers["Waystation-Rule"] == "rule"
 
 
 @pytest.mark.parametrize("prefix", ["", "/pypi", "/unstripped"])
