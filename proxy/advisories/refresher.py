@@ -116,7 +116,7 @@ class AdvisoryRefresher:
     async def start(self) -> None:
         """Load the collection; without one, wait a while for the first."""
         await in_thread(self._store.refresh)
-        if self._store.exists or self._source is None:
+        if self._store.exists or self._source is None or not self._store.lock.parent.is_dir():
             return
         try:
             async with asyncio.timeout(FIRST_WAIT):

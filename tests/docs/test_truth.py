@@ -23,8 +23,9 @@ from proxy.config import (
     RoutedTable,
     Settings,
 )
-from proxy.config.fact_tables import POLICY_TABLES
+from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.events import Outcome
+from proxy.policies.expressions import FACTS
 from tests.docs.documents import PATHS, ROOT, name, prose, steps
 from tests.test_architecture import PACKAGES
 
@@ -43,8 +44,10 @@ OTHER_TOOLS = {
 }
 TABLES: tuple[type[BaseModel], ...] = (
     *(Settings, KeepTable, LocalTable, MirrorTable, FallthroughTable, RoutedTable, PolicyTable),
+    AdvisoriesTable,
     *POLICY_TABLES.values(),
 )
+EXPRESSION_FACTS = {fact for facts in FACTS.values() for fact in facts}
 SETTINGS = {key for table in TABLES for key in table.model_fields}
 
 
@@ -84,7 +87,8 @@ USER_DOCS = [path for path in DOCS if path.stem not in ("architecture", "compari
 @pytest.mark.parametrize("path", USER_DOCS, ids=name)
 def test_names_that_look_like_settings_are_settings(path: Path) -> None:
     named = {each for each in CODE.findall(prose(path)) if re.fullmatch("[a-z]+(_[a-z]+)+", each)}
-    assert named - SETTINGS == set()
+    metrics = {each for each in named if each.startswith("waystation_")}
+    assert named - metrics - SETTINGS - EXPRESSION_FACTS == set()
 
 
 def test_the_table_of_settings_names_all_of_them() -> None:
