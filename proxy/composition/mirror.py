@@ -33,6 +33,7 @@ from proxy.indexes import (
     PageCache,
     PageSource,
     RemovedFiles,
+    UpstreamList,
 )
 from proxy.storage import CachedFiles
 from proxy.upstream import (
@@ -69,6 +70,7 @@ async def open_mirror(
     options = mirror_options(table, settings)
     async with AsyncExitStack() as stack:
         remote: Remote | Mirrors | None = None
+        remotes: list[Remote] = []
         if not settings.offline:
             remotes = [
                 await stack.enter_async_context(_open_remote(name, each, settings, traffic, clock))
@@ -82,9 +84,13 @@ async def open_mirror(
                     blamed=lambda project, why: events(UpstreamFailed(name, project, why)),
                     clock=clock,
                 )
+        listed = None
+        if settings.list_upstream:
+            path = cache.folder / "lists" / f"{storage.namespace}.names"
+            listed = UpstreamList(name, path, remotes[0] if remotes else None, clock)
         grace = settings.shutdown_grace
         yield await stack.enter_async_context(
-            _assembled(name, remote, storage, options, events, clock, grace)
+            _assembled(name, remote, storage, options, events, clock, grace, listed)
         )
 
 
@@ -180,6 +186,7 @@ async def _assembled(
     events: Observer,
     clock: Callable[[], float],
     grace: float,
+    upstream_list: UpstreamList | None = None,
 ) -> AsyncIterator[Mirror]:
     """The parts put together, without a ``remote`` offline. At the end running downloads get
     ``grace`` seconds."""
@@ -214,8 +221,17 @@ async def _assembled(
     others = OtherAddresses(name, remote) if isinstance(remote, Mirrors) else None
     files = MirrorFiles(remote, storage, downloads, pages.renewed, clock, others)
     siblings = MirrorSiblings(name, remote, files, storage, clock)
-    refuses = options.refuse_removed_files
-    mirror = Mirror(name, pages, memory, files, siblings, events, clock, refuses_vanished=refuses)
+    mirror = Mirror(
+        name,
+        pages,
+        memory,
+        files,
+        siblings,
+        events,
+        clock,
+        refuses_vanished=options.refuse_removed_files,
+        upstream_list=upstream_list,
+    )
     try:
         yield mirror
     finally:

@@ -114,6 +114,7 @@ class Settings(BaseModel):
     retries: Retries = 2
     upstream_connections: Count = 64
     speculate: Speculation = "files"
+    list_upstream: bool = False
     max_file_size: ByteSize = ByteSize(5 * 2**30)
     max_page_size: ByteSize = ByteSize(64 * 2**20)
 

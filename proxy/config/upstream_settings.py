@@ -44,6 +44,7 @@ class UpstreamSettings(Table):
     retries: Retries | None = None
     upstream_connections: Count | None = None
     speculate: Speculation | None = None
+    list_upstream: bool | None = None
     max_file_size: ByteSize | None = None
     max_page_size: ByteSize | None = None
 

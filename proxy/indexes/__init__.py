@@ -5,6 +5,7 @@ from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.judged import Judged
+from proxy.indexes.listing import LongList, listed_projects
 from proxy.indexes.local import LocalDirectory, is_zip
 from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.files import MirrorFiles
@@ -27,6 +28,7 @@ from proxy.indexes.mirror.pages import (
     OfflinePages,
 )
 from proxy.indexes.mirror.siblings import MirrorSiblings
+from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.indexes.page_files import NO_BASE, PageFiles
 from proxy.indexes.routed import Route, Routed, deny, reserve
 
@@ -42,6 +44,7 @@ __all__ = [
     "Judged",
     "Lifetimes",
     "LocalDirectory",
+    "LongList",
     "Merged",
     "Mirror",
     "MirrorFiles",
@@ -59,7 +62,9 @@ __all__ = [
     "Route",
     "Routed",
     "Step",
+    "UpstreamList",
     "deny",
     "is_zip",
+    "listed_projects",
     "reserve",
 ]

@@ -72,7 +72,7 @@ class Guarded:
         )
 
     async def projects(self) -> Set[ProjectName]:
-        return {project for project in await self.index.projects() if self._admits(project)}
+        return {project for project in await self.index.projects() if self.admits(project)}
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         for policy in self.policies:  # as ``_admit``, without its call
@@ -208,7 +208,8 @@ class Guarded:
         for policy in self.policies:
             policy.admit(project)
 
-    def _admits(self, project: ProjectName) -> bool:
+    def admits(self, project: ProjectName) -> bool:
+        """Whether the policies let the project be requested."""
         try:
             self._admit(project)
         except (NoSuchProject, Denied, IndexUnavailable):

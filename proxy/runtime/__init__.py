@@ -21,6 +21,7 @@ from proxy.runtime.gzip import (
     compress,
     compress_pieces,
     decompress,
+    decompress_pieces,
 )
 from proxy.runtime.heavy_work import (
     return_large_memory,
@@ -53,6 +54,7 @@ __all__ = [
     "configure_logging",
     "count_text",
     "decompress",
+    "decompress_pieces",
     "for_each",
     "in_thread",
     "is_in_page_cache",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 
@@ -32,6 +32,16 @@ def compress_pieces(pieces: Iterable[bytes]) -> bytes:
     """One gzip file of all pieces. The same content in other pieces may give other bytes."""
     packer = _compressor(_LEVEL, zlib.DEFLATED, _GZIP_WINDOW_BITS)
     return b"".join([*map(packer.compress, pieces), packer.flush()])
+
+
+def decompress_pieces(data: bytes, size: int = 2**18) -> Iterator[bytes]:
+    """The content of a file that ``compress`` made, ``size`` bytes at a time."""
+    unpacker = zlib.decompressobj(_GZIP)
+    for start in range(0, len(data), 2**16):
+        left = data[start : start + 2**16]
+        while left:
+            yield unpacker.decompress(left, size)
+            left = unpacker.unconsumed_tail
 
 
 def decompress(data: bytes) -> bytes:

@@ -31,7 +31,9 @@ from proxy.simple.render import (
     page_html,
     page_json,
     projects_html,
+    projects_html_pieces,
     projects_json,
+    projects_json_pieces,
     relative_links,
 )
 from proxy.simple.urls import (
@@ -62,7 +64,9 @@ __all__ = [
     "parse_ordinary",
     "parse_page",
     "projects_html",
+    "projects_html_pieces",
     "projects_json",
+    "projects_json_pieces",
     "relative_links",
     "resolve",
     "without_extra_files",

@@ -9,6 +9,7 @@ import re
 import string
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -128,8 +129,28 @@ def _other_keys(extra: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any
 
 def projects_json(names: Iterable[ProjectName]) -> bytes:
     """The list of projects in JSON, sorted."""
-    projects = [{"name": name} for name in sorted(names)]
-    return _ENCODER.encode({"meta": {"api-version": API_VERSION}, "projects": projects})
+    return b"".join(projects_json_pieces(sorted(names)))
+
+
+def projects_json_pieces(names: Iterable[ProjectName], about: str = "") -> Iterator[bytes]:
+    """The same in small pieces; ``names`` have to be sorted.
+
+    ``about``: a sentence for people, in a key of ``meta`` that no standard defines (PEP 691: those
+    with "_" are the index's own).
+    """
+    meta = {"api-version": API_VERSION} | ({"_about": about} if about else {})
+    yield b'{"meta":' + _ENCODER.encode(meta) + b',"projects":['
+    between = b""
+    for some in _portions(names):
+        yield between + _ENCODER.encode([{"name": name} for name in some])[1:-1]
+        between = b","
+    yield b"]}"
+
+
+def _portions(names: Iterable[ProjectName]) -> Iterator[list[ProjectName]]:
+    left = iter(names)
+    while some := list(islice(left, 1000)):
+        yield some
 
 
 _FRAGMENTS = ("sha256", "sha512", "sha384", "blake2b", "md5")
@@ -168,8 +189,15 @@ def html_pieces(
 
 def projects_html(names: Iterable[ProjectName]) -> bytes:
     """The list of projects in HTML, sorted, with addresses relative to the list."""
-    anchors = "".join(f'    <a href="{name}/">{name}</a><br>\n' for name in sorted(names))
-    return _bytes(_html_start("Simple index") + anchors + _HTML_END)
+    return b"".join(projects_html_pieces(sorted(names)))
+
+
+def projects_html_pieces(names: Iterable[ProjectName], about: str = "") -> Iterator[bytes]:
+    """The same in small pieces; ``names`` have to be sorted. ``about``: a sentence for people."""
+    yield _bytes(_html_start("Simple index") + (f"    <p>{_escape(about)}</p>\n" if about else ""))
+    for some in _portions(names):
+        yield _bytes("".join(f'    <a href="{name}/">{name}</a><br>\n' for name in some))
+    yield _bytes(_HTML_END)
 
 
 def _anchor(file: File, url: str, proof: str, more: str = "") -> str:

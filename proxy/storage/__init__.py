@@ -45,6 +45,7 @@ from proxy.storage.mirror_records import (
     pack_page,
     unpack_page,
 )
+from proxy.storage.name_list import NameList, write_name_list
 from proxy.storage.purge_log import EVERYTHING, FilePurgeLog, PurgeLog
 from proxy.storage.records import DiskRecords
 
@@ -69,6 +70,7 @@ __all__ = [
     "Key",
     "LastUsed",
     "MemoryRecords",
+    "NameList",
     "Pins",
     "PurgeLog",
     "RecordKind",
@@ -88,4 +90,5 @@ __all__ = [
     "private_folder",
     "require_local",
     "unpack_page",
+    "write_name_list",
 ]

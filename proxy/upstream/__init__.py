@@ -3,6 +3,7 @@
 from proxy.upstream.address_rules import Addresses
 from proxy.upstream.answers import (
     Body,
+    ProjectListAnswer,
     UpstreamOrigin,
 )
 from proxy.upstream.connections import open_transport
@@ -55,6 +56,7 @@ __all__ = [
     "Mirrors",
     "NotModified",
     "Poster",
+    "ProjectListAnswer",
     "Remote",
     "RemoteIndex",
     "Spool",

@@ -63,6 +63,17 @@ class UpstreamOrigin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Part of the keys of its pages and files in a cache."""
 
 
+class ProjectListAnswer(msgspec.Struct, frozen=True):
+    """The list of all projects, as it arrives."""
+
+    chunks: AsyncIterator[bytes]
+    content_type: str
+    encoding: str | None
+    """As in ``Body``."""
+    etag: str | None
+    last_modified: str | None
+
+
 class Body(msgspec.Struct, frozen=True):
     """The body of an answer to a request for a file."""
 

@@ -25,7 +25,13 @@ from proxy.errors import (
 )
 from proxy.model import ProjectName
 from proxy.upstream.address_rules import origin_of
-from proxy.upstream.answers import Body, NotModified, UpstreamDocument, Validators
+from proxy.upstream.answers import (
+    Body,
+    NotModified,
+    ProjectListAnswer,
+    UpstreamDocument,
+    Validators,
+)
 from proxy.upstream.content_coding import Undecodable, decoded
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
 from proxy.upstream.headers import (
@@ -107,6 +113,27 @@ class Remote:
         if validators and validators.etag and etag and not same_tag(etag, validators.etag):
             return await self.page(project)  # the 304 is about another page than the stored one
         return NotModified(**_page_facts(answer, cache_lifetime(answer.headers, self._clock())))
+
+    @asynccontextmanager
+    async def project_list(
+        self, validators: Validators | None
+    ) -> AsyncIterator[ProjectListAnswer | None]:
+        """The list of all projects; None: not modified. Raises ``UpstreamError``."""
+        conditions = validators.conditions if validators else {}
+        async with self._transport.stream(self.url, _PAGE_HEADERS | conditions) as (answer, chunks):
+            if answer.status == 304 and conditions:
+                yield None
+            elif answer.status == 200:
+                headers = answer.headers
+                yield ProjectListAnswer(
+                    chunks,
+                    headers.get("Content-Type", ""),
+                    content_encoding(headers),
+                    headers.get("ETag"),
+                    headers.get("Last-Modified"),
+                )
+            else:
+                raise self._unexpected(answer)
 
     async def size(self, url: str) -> int | None:
         """Bytes of a file; None if upstream names no length.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 
+import msgspec
 from aiohttp import web
 
 from proxy.events import Outcome, PageRevalidated
-from proxy.indexes import Index
+from proxy.indexes import Index, LongList, listed_projects
 from proxy.model import ProjectName, ProjectPage
+from proxy.runtime import decompress_pieces
 from proxy.simple import (
     Links,
     MediaType,
@@ -18,8 +20,8 @@ from proxy.simple import (
     choose_media,
     html_pieces,
     json_pieces,
-    projects_html,
-    projects_json,
+    projects_html_pieces,
+    projects_json_pieces,
     relative_links,
 )
 from proxy.web.conditional import not_modified
@@ -29,6 +31,8 @@ from proxy.web.rendered_pages import RenderedPage, RenderedPages
 from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 
+ABOUT_SHORT = "Lists private projects, and projects of upstreams that have been requested so far."
+ABOUT_LONG = "Lists private projects, and all projects of upstreams that show their own lists."
 VARY_BY_ACCEPT = "Accept, Accept-Encoding"
 HTML_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; "
@@ -63,11 +67,14 @@ class SimplePages:
         self._client_refresh = client_refresh
         self._view = view
 
-    async def projects(self, request: web.Request) -> web.Response:
+    async def projects(self, request: web.Request) -> web.StreamResponse:
         request[REQUEST_STATE].index = self._index.name
-        names = await self._index.projects()
-        page = self._rendered.of_list(self._index.name, names, _media(request), _gzip(request))
-        return _respond(request, page, "max-age=300")
+        names, media, gzip = await listed_projects(self._index), _media(request), _gzip(request)
+        name, control = self._index.name + self._view, "max-age=300"
+        if not isinstance(names, LongList):
+            return _respond(request, self._rendered.of_list(name, names, media, gzip), control)
+        page = await self._rendered.of_long_list(name, names, media)
+        return _respond(request, page, control) if gzip else await _unpacked(request, page, control)
 
     async def page(self, request: web.Request) -> web.Response:
         state = request[REQUEST_STATE]
@@ -129,8 +136,30 @@ def render_page(page: ProjectPage, media: MediaType, provenance: Links | None) -
     return render(page, relative_links, provenance)
 
 
-def render_list(names: Set[ProjectName], media: MediaType) -> bytes:
-    return projects_json(names) if media.is_json else projects_html(names)
+def render_list(
+    names: Iterable[ProjectName], media: MediaType, with_upstream: bool
+) -> Iterable[bytes]:
+    """``names``: sorted. The list says what it lists."""
+    render = projects_json_pieces if media.is_json else projects_html_pieces
+    return render(names, ABOUT_LONG if with_upstream else ABOUT_SHORT)
+
+
+async def _unpacked(
+    request: web.Request, page: RenderedPage, cache_control: str
+) -> web.StreamResponse:
+    """A compressed page for a client that takes no gzip: never in memory as a whole."""
+    plain = msgspec.structs.replace(page, encoding=None, etag=f'{page.etag[:-1]}-plain"', body=b"")
+    head = _respond(request, plain, cache_control)
+    if head.status == 304:
+        return head
+    response = web.StreamResponse(headers=head.headers)
+    response.headers.popall("Content-Length", None)
+    await response.prepare(request)
+    if request.method != "HEAD":
+        for piece in decompress_pieces(page.body):
+            await response.write(piece)
+            request[REQUEST_STATE].sent += len(piece)
+    return response
 
 
 def _media(request: web.Request) -> MediaType:

@@ -9,6 +9,7 @@ from itertools import chain
 import msgspec
 from cachetools import LRUCache
 
+from proxy.indexes import LongList
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import SingleFlight, compress_pieces, run_in_worker
 from proxy.simple import MediaType
@@ -33,7 +34,10 @@ class RenderedPage(msgspec.Struct, frozen=True):
 RenderedKey = tuple[str, ProjectName, MediaType, bool]
 """The name of the index, the project, the form, and whether it is compressed."""
 RenderPage = Callable[[ProjectPage, MediaType], Iterable[bytes]]
-RenderList = Callable[[Set[ProjectName], MediaType], bytes]
+RenderList = Callable[[Iterable[ProjectName], MediaType, bool], Iterable[bytes]]
+"""Gets sorted names, and whether all that upstreams list are among them."""
+COST_OF_LONG_LIST = 64 * 2**20
+"""What rendering one costs, in bytes of input as ``run_in_worker`` counts them."""
 
 
 class RenderedPages:
@@ -50,6 +54,8 @@ class RenderedPages:
         self._flights: SingleFlight[tuple[RenderedKey, str], RenderedPage] = SingleFlight()
         self._names: dict[str, Set[ProjectName]] = {}
         self._lists: dict[tuple[str, MediaType, bool], RenderedPage] = {}
+        self._long: dict[tuple[str, MediaType], tuple[tuple[object, ...], RenderedPage]] = {}
+        self._long_flights: SingleFlight[tuple[str, MediaType], RenderedPage] = SingleFlight()
 
     async def of_page(
         self, index: str, page: ProjectPage, media: MediaType, gzip: bool
@@ -75,11 +81,29 @@ class RenderedPages:
             self._lists = {key: page for key, page in self._lists.items() if key[0] != index}
         key = (index, media, gzip)
         if key not in self._lists:
-            self._lists[key] = finish([self._render_list(names, media)], media, gzip)
+            pieces = self._render_list(sorted(names), media, False)
+            self._lists[key] = finish(pieces, media, gzip)
         return self._lists[key]
+
+    async def of_long_list(self, index: str, names: LongList, media: MediaType) -> RenderedPage:
+        """The list of a million names, always compressed: rendered again only when they differ."""
+        version, known = names.version, self._long.get((index, media))
+        if known and known[0] == version:
+            return known[1]
+
+        async def render() -> RenderedPage:
+            page = await run_in_worker(
+                COST_OF_LONG_LIST,
+                lambda: finish(self._render_list(names, media, True), media, gzip=True),
+            )
+            self._long[index, media] = version, page
+            return page
+
+        return await self._long_flights.do((index, media), render)
 
     async def close(self) -> None:
         await self._flights.close()
+        await self._long_flights.close()
 
     async def _render_in_worker(
         self, key: RenderedKey, page: ProjectPage, version: str

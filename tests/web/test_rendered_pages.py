@@ -29,9 +29,9 @@ class Rendering:
         self.done.append((page.version, media))
         return [f"{page.project} {page.version} ".encode()] * self.times
 
-    def names(self, names: object, media: MediaType) -> bytes:
+    def names(self, names: object, media: MediaType, _: bool) -> list[bytes]:
         self.done.append(("list", media))
-        return repr(names).encode()
+        return [repr(names).encode()]
 
     def cache(self, budget: int = 2**20) -> RenderedPages:
         return RenderedPages(self.page, self.names, budget)

@@ -15,6 +15,7 @@ from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.siblings import MirrorSiblings
+from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.model import (
     METADATA,
     PROVENANCE,
@@ -24,6 +25,7 @@ from proxy.model import (
     ProjectPage,
     distribution_of,
 )
+from proxy.storage import NameList
 
 
 class PageSource(Protocol):
@@ -60,8 +62,11 @@ class Mirror:
         clock: Callable[[], float] = time.time,
         *,
         refuses_vanished: bool = False,
+        upstream_list: UpstreamList | None = None,
     ) -> None:
-        """``refuses_vanished``: stored files that upstream no longer lists are refused."""
+        """``refuses_vanished``: stored files that upstream no longer lists are refused.
+        ``upstream_list``: where it is shown.
+        """
         self.name = name
         self._pages = pages
         self._memory = memory
@@ -70,10 +75,15 @@ class Mirror:
         self._events = events
         self._clock = clock
         self._refuses_vanished = refuses_vanished
+        self._upstream_list = upstream_list
 
     async def projects(self) -> Set[ProjectName]:
         """Those with a stored page: upstream's own list is huge and often outdated."""
         return await self._memory.projects()
+
+    async def upstream_names(self) -> NameList | None:
+        """All projects that upstream lists, where that is to be shown, and known."""
+        return await self._upstream_list.names() if self._upstream_list else None
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         page, outcome = await self._pages.page(project, checked_after)
@@ -126,6 +136,8 @@ class Mirror:
         """Running downloads get ``grace`` seconds to finish."""
         await self._siblings.close()  # siblings start downloads, which load pages, which are stored
         await self._files.close(grace)
+        if self._upstream_list:
+            await self._upstream_list.close()
         await self._pages.close()
         await self._memory.close()
 
