@@ -36,7 +36,7 @@ def compress_pieces(pieces: Iterable[bytes]) -> bytes:
 
 def decompress_pieces(data: bytes, size: int = 2**18) -> Iterator[bytes]:
     """The content of a file that ``compress`` made, ``size`` bytes at a time."""
-    unpacker = zlib.decompressobj(_GZIP)
+    unpacker = zlib.decompressobj(_GZIP_WINDOW_BITS)
     for start in range(0, len(data), 2**16):
         left = data[start : start + 2**16]
         while left:
