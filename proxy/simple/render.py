@@ -133,11 +133,7 @@ def projects_json(names: Iterable[ProjectName]) -> bytes:
 
 
 def projects_json_pieces(names: Iterable[ProjectName], about: str = "") -> Iterator[bytes]:
-    """The same in small pieces; ``names`` have to be sorted.
-
-    ``about``: a sentence for people, in a key of ``meta`` that no standard defines (PEP 691: those
-    with "_" are the index's own).
-    """
+    """The same in small pieces; ``names`` have to be sorted. ``about``: a sentence for people."""
     meta = {"api-version": API_VERSION} | ({"_about": about} if about else {})
     yield b'{"meta":' + _ENCODER.encode(meta) + b',"projects":['
     between = b""
