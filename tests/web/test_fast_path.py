@@ -322,11 +322,12 @@ async def test_an_expired_page_is_answered_fast_and_revalidated_in_the_backgroun
         assert (world.hits - before, asked) == (len(world.outcomes) - 1, 2)
 
 
+@pytest.mark.parametrize("form", [FORMS[1], FORMS[3]], ids=["HTML", "max-age=0"])
 async def test_an_old_pip_gets_a_page_fast_and_revalidated_in_the_background(
-    tmp_path: Path, clock: Clock
+    tmp_path: Path, clock: Clock, form: str
 ) -> None:
     async with open_world(tmp_path, clock, grace=90) as world, world.connection() as wire:
-        request = world.request("/simple/public/", FORMS[3])
+        request = world.request("/simple/public/", form)
         fresh = await warm(world, wire, request)
         clock.advance(599)
         assert (await wire.ask(request))[2] == fresh[2]
