@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.bundle.format import BundledFile, BundledPage, Manifest, is_sha256, sha256
 from proxy.composition import Cache
-from proxy.model import METADATA
+from proxy.model import SIBLING_SUFFIXES
 from proxy.storage import CachedFileRecord, FirstSeenFile, Key, RecordKind, decode_digest_history
 
 
@@ -100,7 +100,7 @@ async def _known_digests(
         if (project, filename) not in wanted:
             continue
         content: str | None = digest
-        if not is_sha256(digest) or filename.endswith(METADATA):
+        if not is_sha256(digest) or filename.endswith(SIBLING_SUFFIXES):
             record = await cache.records.get(key)
             content = msgspec.json.decode(record, type=CachedFileRecord).sha256 if record else None
         if content:

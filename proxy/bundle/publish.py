@@ -18,7 +18,7 @@ from proxy.bundle.errors import ImportIncomplete
 from proxy.bundle.format import BundledFile, BundledPage, Manifest, zstd_decompress
 from proxy.bundle.staging import StagedBundle
 from proxy.composition import Cache
-from proxy.model import METADATA
+from proxy.model import METADATA, SIBLING_SUFFIXES
 from proxy.storage import (
     EVERYTHING,
     CachedFileRecord,
@@ -108,5 +108,7 @@ def _unambiguous_files(manifest: Manifest, found: Comparison) -> list[BundledFil
     for each in manifest.files:
         count[each.key[:3]] = count.get(each.key[:3], 0) + 1
     new = [*found.new_files, *found.conflicting]
-    plain = [each for each in new if not each.filename.endswith(METADATA) and each.digest != "-"]
+    plain = [
+        each for each in new if not each.filename.endswith(SIBLING_SUFFIXES) and each.digest != "-"
+    ]
     return sorted((each for each in plain if count[each.key[:3]] == 1), key=lambda each: each.key)

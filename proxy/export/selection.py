@@ -14,7 +14,7 @@ from tempfile import mkstemp
 from packaging.version import InvalidVersion, Version
 
 from proxy.distributions import kind_of, parse_filename, version_of
-from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
+from proxy.errors import Denied, NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.placing import FileContent
 from proxy.indexes import Index
 from proxy.model import Blob, File, ProjectName, ProjectPage
@@ -81,17 +81,29 @@ async def select(
 ) -> list[SelectedProject]:
     """The projects and files to export; all of the index without a selection.
 
-    ``cached_only``: files must be on this machine. Files that are in archives are copied to the
-    folder ``unpacked``. Raises ``NotCached`` and what the index raises.
+    What a policy refuses is left out, unless it is selected by its own name. ``cached_only``: files
+    must be on this machine. Files that are in archives are copied to the folder ``unpacked``.
+    Raises ``NotCached``, ``Denied`` and what the index raises.
     """
     missing: list[str] = []
     found: list[SelectedProject] = []
     for project in sorted(await index.projects() if selection is None else selection):
         names = None if selection is None else selection[project]
-        page = await _page(index, project)
+        try:
+            page = await _page(index, project)
+        except Denied:
+            if selection is None:
+                continue
+            raise
         files = [each for each in page.files if _is_selected(each, names)]
         missing += _unlisted(project, files, names) if selection is not None else []
-        chosen = [await _find_content(index, project, each, unpacked) for each in files]
+        chosen = []
+        for each in files:
+            try:
+                chosen.append(await _find_content(index, project, each, unpacked))
+            except Denied:
+                if names is not None:
+                    raise
         missing += [
             _warm_line(project, e.file) for e in chosen if cached_only and e.content is None
         ]

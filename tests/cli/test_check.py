@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from proxy import __version__
 from proxy.config.settings import Settings
+from tests.support.distributions import make_wheel
 from tests.support.fork_server import ROOT
 from tests.support.running import Done, command, environment, waystation
 
@@ -231,3 +233,28 @@ async def test_help_names_every_command(tmp_path: Path) -> None:
 async def test_an_unknown_command_or_flag_ends_with_2(tmp_path: Path) -> None:
     for arguments in (["nothing"], ["serve", "--nothing"], ["check", "--port"]):
         assert (await waystation(*arguments, cwd=tmp_path)).status == 2
+
+
+async def test_an_archive_is_opened(tmp_path: Path) -> None:
+    make_wheel(tmp_path / "made", "foo", "1.0")
+    made = shutil.make_archive(str(tmp_path / "wheels"), "zip", tmp_path / "made")
+    done = await check("--packages", made, cwd=tmp_path)
+    assert f"archive {made} (1 entry)" in done.out
+    Path(made).write_bytes(b"no archive")
+    done = await check("--packages", made, cwd=tmp_path)
+    assert done.status == 1
+    assert f"archive {made}: cannot be read: it has no end record" in done.out
+
+
+async def test_each_of_several_directories_has_to_exist(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "w.toml").write_text(
+        '[indexes.main]\nkind = "local"\npaths = ["one", "two", "three.zip"]\n'
+    )
+    done = await check("--config", str(tmp_path / "w.toml"), cwd=tmp_path)
+    assert done.status == 2
+    for name in ("two", "three.zip"):
+        assert f"indexes.main.paths: {tmp_path / name} is not a directory" in done.err
+    (tmp_path / "w.toml").write_text('[indexes.main]\nkind = "local"\n')
+    done = await check("--config", str(tmp_path / "w.toml"), cwd=tmp_path)
+    assert done.status == 2 and "give it a path, or paths" in done.err

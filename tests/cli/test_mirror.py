@@ -243,3 +243,58 @@ async def test_signatures_are_mirrored_where_the_settings_say_so(
     async with http_server(tree) as address:
         (await pip(address, here.root, "mine")).succeeded()
         (await uv(address, here.root, "--reinstall", "mine")).succeeded()
+
+
+@pytest.mark.parametrize("show", ["hide", "yank"])
+async def test_what_a_rule_refuses_is_in_no_tree(here: WarmSite, show: str) -> None:
+    here.wheel("dep", "2.0")
+    here.wheel("dep", "3.0")
+    here.source(
+        "rules.toml",
+        f'[policies.banned]\nkind = "deny"\nversions = {{ dep = ["==2.0"] }}\nshow = "{show}"\n'
+        f'[indexes.main]\nkind = "mirror"\nurl = "{here.upstream.url}"\n'
+        f'policies = ["banned"]\n'
+        f'[indexes.free]\nkind = "mirror"\nurl = "{here.upstream.url}"\n',
+    )
+    options = ("--config", "rules.toml", "--cache-dir", here.cache)
+    one, two, three = (f"dep-{version}.0-py3-none-any.whl" for version in (1, 2, 3))
+    tries = (
+        *(("mirror", "dep<3", "main", {one}), ("mirror", "dep<3", "free", {two})),
+        *(("mirror", "dep", "main", {three}), ("mirror", "dep==1.0", "main", {one})),
+        ("export", "--all", "main", {one, three}),
+        ("export", "--all", "free", {one, two, three}),
+    )
+    for number, (command, source, index, expected) in enumerate(tries):
+        done = await waystation(
+            *(command, f"site-{number}", source, "--index", index, *options), cwd=here.folder
+        )
+        done.succeeded()
+        assert files(here.folder / f"site-{number}") == expected, (command, source, index)
+    done = await waystation("mirror", "last", "dep==2.0", *options, cwd=here.folder)
+    assert done.status == 1 and "Traceback" not in done.err
+    assert not (here.folder / "last").exists()
+
+
+async def test_a_bundle_carries_stored_signatures(here: WarmSite) -> None:
+    signature = b"-----BEGIN PGP SIGNATURE-----\n"
+    listed = here.upstream.add(make_wheel(here.index, "signed", "1.0"), **{"gpg-sig": True})
+    here.upstream.shelf.contents[f"{listed.path}.asc"] = signature
+    here.source("two.toml", SIGNED.format(extra="true", url=here.upstream.url))
+    (here.folder / "packages").mkdir()
+    near, far = (
+        ("--config", here.folder / "two.toml", "--cache-dir", here.root / name)
+        for name in ("cache", "far")
+    )
+    (await waystation("warm", "signed", *near, cwd=here.folder)).succeeded()
+    for number, what in enumerate(("--all", "signed")):
+        file = here.folder / f"bundle-{number}"
+        made = await waystation("bundle", "create", file, what, *near, cwd=here.folder)
+        made.succeeded()
+        done = await waystation("bundle", "import", file, *far, cwd=here.folder)
+        done.succeeded()
+    await here.upstream.stop()
+    (await waystation("ready", "signed", *far, cwd=here.folder)).succeeded()
+    offline = ("export", "site", "signed", *far, "--offline")
+    (await waystation(*offline, cwd=here.folder)).succeeded()
+    (found,) = (here.folder / "site").rglob("*.asc")
+    assert found.read_bytes() == signature
