@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from proxy.errors import how_to_add
 from proxy.model import File, ProjectPage, normalize
@@ -26,9 +26,6 @@ from proxy.policies.expression_facts import (
 )
 from proxy.policies.licences import LicenceOf
 from proxy.policies.parsed_page import parse_names
-
-if TYPE_CHECKING:
-    import cel
 
 FACTS: Mapping[str, Mapping[str, Callable[[Subject], Any]]] = {
     "project": PROJECT_FACTS,
@@ -72,7 +69,7 @@ class Condition:
             self._program = cel.compile(source)
         except ValueError as error:
             raise ValueError(_first_sentence(error)) from None
-        self._context: cel.Context = cel.Context()
+        self._new_context = cel.Context
         self._facts = _used_facts(source)
         self._thresholds = _thresholds(source)
         used = {fact for facts in self._facts.values() for fact in facts}
@@ -88,13 +85,14 @@ class Condition:
 
     def holds(self, subject: Subject) -> bool:
         """Whether the condition is true. Raises what the library raises, and ``TypeError``."""
+        context = self._new_context()  # of this call alone: pages are judged in several threads
         for name, facts in self._facts.items():
             if facts:
                 values = {fact: value(subject) for fact, value in facts.items()}
                 known = {fact: value for fact, value in values.items() if value is not None}
-                self._context.add_variable(name, known)
+                context.add_variable(name, known)
         try:
-            value = self._program.execute(self._context)
+            value = self._program.execute(context)
         except Exception:
             raise
         except BaseException as error:  # a panic of the library is no Exception

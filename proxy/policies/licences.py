@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from cachetools import LRUCache
+
 from proxy.distributions import BSD, canonical_expression, evaluate_expression
 from proxy.model import File, ProjectName
 from proxy.policies.base import Facts, PageView
 from proxy.policies.configured import Finding, Rule
 
+MAX_KNOWN = 4096
+"""Expressions of which the result is remembered."""
 _BSD_FAMILY = ("BSD-2-Clause", "BSD-3-Clause", "0BSD")
 
 LicenceOf = Callable[[ProjectName, File], str | None]
@@ -40,7 +44,7 @@ class Licences(Rule):
         self._allowed = {parse_licence(each) for each in allowed}
         self._denied = {parse_licence(each) for each in denied}
         self._refuses_unknown = refuses_unknown
-        self._known: dict[str, bool] = {}
+        self._known: LRUCache[str, bool] = LRUCache(MAX_KNOWN)
 
     def judge(self, view: PageView) -> Iterator[Finding]:
         for position, file in enumerate(view.page.files):

@@ -115,7 +115,7 @@ async def test_malware_that_is_cached_is_refused_within_a_minute_by_all_workers(
         assert other.installed() == {"aaa": "1.0"}
         pinned = await place().install(tool, server.index, "aaa==1.1")
         assert pinned.status != 0
-        assert "403" in pinned.out + pinned.err
+        assert "Refused by rule rule: aaa 1.1 is malware: MAL-2026-1" in pinned.out + pinned.err
         assert "waystation_advisories_records 2.0" in (await asking[0].get("/metrics"))[1]
         assert (await asking[0].get("/readyz"))[1].startswith("ready\nwaystation_advisories_age")
 
@@ -185,6 +185,8 @@ async def test_a_security_fix_passes_the_cooldown_and_what_is_newer_does_not(
         await until(lists_the_fix, LIMIT)
         assert "aaa-2.9.5-" not in (await client.get("/simple/aaa/"))[1]
         assert upstream.count("/simple/aaa/") == asked
+        _, explained = await client.get("/main/+explain/aaa")
+        assert "fixes GHSA-2 of 2.9.3" in explained
         client.close()
         after = place()
         (await after.install(tool, server.index, "aaa")).succeeded()

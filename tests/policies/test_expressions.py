@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -178,6 +179,16 @@ def test_an_expression_without_age_never_changes_by_itself(source: str) -> None:
 def test_any_other_use_of_an_age_is_judged_again_each_minute(source: str) -> None:
     found = list(rule(source).judge(page()))
     assert {each.until for each in found} == {NOW + 60}
+
+
+def test_pages_that_are_judged_at_the_same_time_keep_their_facts_apart() -> None:
+    found = rule('project.name == "aaa" && file.size > 5')
+    versions = [f"{number}.0" for number in range(1000)]
+    sizes = {each: {"size": 10} for each in versions}
+    views = [view_of(*versions, project=project, files=sizes) for project in ("aaa", "bbb")]
+    with ThreadPoolExecutor(4) as threads:
+        results = list(threads.map(lambda view: len(refused_by(found, view)), views * 10))
+    assert results == [1000, 0] * 10
 
 
 def test_a_condition_costs_at_most_25_microseconds_of_cpu_a_file() -> None:
