@@ -25,6 +25,7 @@ from proxy.config import (
     MalwareTable,
     PolicyTable,
     ProvenanceTable,
+    RoutedTable,
     Settings,
     StatusTable,
     age_seconds,
@@ -282,6 +283,8 @@ def possible_refusals(settings: Settings) -> list[tuple[str, str, str, str]]:
     rules: list[tuple[str, str, str]]
     rules = [(name, table.mode, table.kind) for name, table in tables.items() if name in used]
     rules += [(rule, "enforce", rule) for rule in BUILT_IN_RULES]
+    routed = (name for name, node in nodes.items() if isinstance(node.table, RoutedTable))
+    rules += [(name, "enforce", "routed") for name in routed]
     return [(index, *rule) for index in nodes for rule in rules]
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from fnmatch import translate
+from itertools import chain
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from proxy.model import HASHES_BY_STRENGTH, ProjectName
+from proxy.model import HASHES_BY_STRENGTH, ProjectName, normalize
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
-from proxy.policies.names import matcher
+from proxy.policies.names import Matches, matcher
 
 _DIGEST = re.compile(r"(?:([a-z0-9]+)[:-])?([0-9a-f]{32,128})\Z")
 
@@ -45,10 +46,14 @@ class Criteria:
         Raises ``ValueError``.
         """
         self._projects = matcher(projects)
-        self._versions = [
-            (matcher([name]), [SpecifierSet(each) for each in specifiers])
-            for name, specifiers in (versions or {}).items()
-        ]
+        self._exact: dict[str, list[SpecifierSet]] = {}
+        self._patterns: list[tuple[Matches, list[SpecifierSet]]] = []
+        for name, specifiers in (versions or {}).items():
+            sets = [SpecifierSet(each) for each in specifiers]
+            if "*" in name or "?" in name:
+                self._patterns.append((matcher([name]), sets))
+            else:  # a list may have thousands of names
+                self._exact.setdefault(normalize(name), []).extend(sets)
         patterns = "|".join(map(translate, filenames))
         self._filenames = re.compile(patterns, re.IGNORECASE).match if patterns else None
         self._digests: dict[str, set[str]] = {}
@@ -64,7 +69,8 @@ class Criteria:
         return bool(self._projects(project))
 
     def specifiers(self, project: ProjectName) -> list[SpecifierSet]:
-        return [each for matches, sets in self._versions if matches(project) for each in sets]
+        matching = (sets for matches, sets in self._patterns if matches(project))
+        return [*self._exact.get(project, ()), *chain.from_iterable(matching)]
 
     def named_files(self, view: PageView) -> Set[int]:
         """The positions of files that file name or digest names."""

@@ -35,6 +35,7 @@ APP = (
     "client_refresh",
     "counters",
     "help_text",
+    "as_of",
 )
 
 
