@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from proxy.cli.confusion import notes
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
 from proxy.composition import (
@@ -26,6 +27,7 @@ from proxy.composition import (
     cache_folder,
     describe,
     described_addresses,
+    open_proxy,
     open_upstream,
     policy_remarks,
     resolve_tree,
@@ -34,7 +36,7 @@ from proxy.composition import (
 )
 from proxy.config import LocalTable, MirrorTable, Settings, load_settings
 from proxy.distributions import UnusableArchive, list_zip_members
-from proxy.errors import ConfigurationError, reason
+from proxy.errors import ConfigurationError, ProxyError, reason
 from proxy.indexes import is_zip
 from proxy.storage import private_folder, require_local
 from proxy.upstream import probe
@@ -70,8 +72,24 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
         click.echo("\nRules:")
         for line in remarks:
             click.echo(f"  {line}")
+    if found := asyncio.run(_names(loaded.settings)):
+        click.echo("\nNames:")
+        for line in found:
+            click.echo(f"  {line}")
     if not asyncio.run(_try_all(loaded.settings, network=not no_network)):
         raise SystemExit(1)
+
+
+async def _names(settings: Settings) -> list[str]:
+    """What is known of names that exist twice, from the cache alone; nothing without a cache."""
+    folder = cache_folder(settings)
+    if not (folder / "records").is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        return []
+    try:
+        async with open_proxy(settings.model_copy(update={"offline": True})) as proxy:
+            return await notes(settings, proxy)
+    except ProxyError:  # what is tried next says why
+        return []
 
 
 async def _try_all(settings: Settings, *, network: bool) -> bool:

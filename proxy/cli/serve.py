@@ -15,6 +15,7 @@ import click
 
 from proxy import __version__
 from proxy.cli.check import probing
+from proxy.cli.confusion import watching_names
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.workers import (
     Supervisor,
@@ -135,7 +136,10 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
             await _warn_of_changed_files(proxy)
             worker = worker_place()
             first = worker is None or worker.number == 0  # one of the workers probes for all
-            async with probing(settings, proxy.tree) if first else nullcontext():
+            async with (
+                probing(settings, proxy.tree) if first else nullcontext(),
+                watching_names(settings, proxy) if first else nullcontext(),
+            ):
                 await server.until_stopped()
 
 
