@@ -10,10 +10,10 @@ from itertools import chain
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from proxy.model import HASHES_BY_STRENGTH, ProjectName, normalize
+from proxy.model import HASHES_BY_STRENGTH, ProjectName
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
-from proxy.policies.names import Matches, matcher
+from proxy.policies.names import Matches, matcher, normal_pattern
 
 _DIGEST = re.compile(r"(?:([a-z0-9]+)[:-])?([0-9a-f]{32,128})\Z")
 
@@ -53,7 +53,7 @@ class Criteria:
             if "*" in name or "?" in name:
                 self._patterns.append((matcher([name]), sets))
             else:  # a list may have thousands of names
-                self._exact.setdefault(normalize(name), []).extend(sets)
+                self._exact.setdefault(normal_pattern(name), []).extend(sets)
         patterns = "|".join(map(translate, filenames))
         self._filenames = re.compile(patterns, re.IGNORECASE).match if patterns else None
         self._digests: dict[str, set[str]] = {}

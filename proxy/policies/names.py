@@ -26,13 +26,17 @@ def matcher(patterns: Iterable[str]) -> Matches:
     wrong = [pattern for pattern in given if not _NAME_PATTERN.match(pattern)]
     if wrong:
         raise ValueError(f"not a project name or pattern: {wrong[0]!r}")
-    normal = [_SEPARATORS.sub("-", pattern).lower() for pattern in given]
-    return re.compile("|".join(map(translate, normal)) or r"(?!)").match
+    return re.compile("|".join(map(translate, map(normal_pattern, given))) or r"(?!)").match
+
+
+def normal_pattern(pattern: str) -> str:
+    """The pattern in the form in which names are normalized (PEP 503)."""
+    return _SEPARATORS.sub("-", pattern).lower()
 
 
 def patterns_overlap(one: str, other: str) -> bool:
     """Whether a project could match both patterns."""
-    first, second = (_SEPARATORS.sub("-", each).lower() for each in (one, other))
+    first, second = normal_pattern(one), normal_pattern(other)
     # Row by row: whether the first i characters of one and the first j of the other overlap.
     row = [True] + [second[: j + 1] == "*" * (j + 1) for j in range(len(second))]
     for i, left in enumerate(first):
