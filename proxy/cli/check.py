@@ -24,6 +24,7 @@ from proxy.composition import (
     DefaultDirectory,
     IndexTree,
     addresses,
+    advisories_now,
     cache_folder,
     describe,
     described_addresses,
@@ -164,6 +165,9 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
     yield Attempt(f"cache {cache_folder(settings)}", _cache(cache_folder(settings)))
     for attempt in _directories(tree):
         yield attempt
+    if table := settings.advisories:
+        what, problem = advisories_now(table, cache_folder(settings), time.time())
+        yield Attempt(what, problem)
     if network:
         yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
         async for attempt in upstreams(settings, tree):

@@ -1,5 +1,6 @@
 """Composition: settings become a running tree of indexes, by their concrete classes."""
 
+from proxy.composition.advisories import advisories_now
 from proxy.composition.cache import (
     PRIVATE_NAMES,
     Cache,
@@ -29,6 +30,7 @@ __all__ = [
     "IndexTree",
     "Proxy",
     "addresses",
+    "advisories_now",
     "cache_folder",
     "describe",
     "described_addresses",

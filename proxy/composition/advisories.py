@@ -22,7 +22,7 @@ from proxy.config import AdvisoriesTable, Settings
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.events import Observer
 from proxy.model import ProjectName
-from proxy.runtime import in_thread
+from proxy.runtime import count_text, in_thread
 from proxy.upstream import Timeouts, Transport, Validators, find_credentials, mask, open_transport
 
 FOLDER = "advisories"
@@ -56,6 +56,25 @@ async def open_advisories(
         task = asyncio.create_task(refresher.run())
         stack.push_async_callback(_ended, task)
         yield refresher
+
+
+def advisories_now(
+    table: AdvisoriesTable, cache_folder: Path, now: float
+) -> tuple[str, str | None]:
+    """For people: what is known now, and what is wrong with the source, if anything.
+
+    Nothing is fetched.
+    """
+    store = AdvisoryStore(cache_folder / FOLDER)
+    store.refresh()
+    state = store.state
+    hours = (now - state.checked) / 3600
+    found = count_text(store.advisories.records, "record")
+    known = f"{found}, checked {hours:.0f} hours ago" if state.checked else "none yet"
+    problem = state.failure or None
+    if not table.is_url and not Path(table.source).exists():
+        problem = "there is no such folder or archive"
+    return f"advisories {mask(table.source)} ({known})", problem
 
 
 async def _open_source(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.advisories import AdvisoryRefresher
+from proxy.composition.advisories import open_advisories
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.facts import open_knowledge
 from proxy.composition.index_checks import DefaultDirectory
@@ -131,8 +132,6 @@ async def open_proxy(
         traffic = InFlight(lambda failed: events(UpstreamAsked(failed)))
         proxy = Proxy(tree, events, cache, traffic)
         if settings.advisories:
-            from proxy.composition.advisories import open_advisories  # most servers have none
-
             proxy.advisories = await stack.enter_async_context(
                 open_advisories(
                     settings.advisories, settings, cache.folder, events, proxy.epoch.grow, clock

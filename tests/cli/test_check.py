@@ -10,9 +10,10 @@ import pytest
 
 from proxy import __version__
 from proxy.config.settings import Settings
+from tests.support.advisories import osv, write_archive
 from tests.support.distributions import make_wheel
 from tests.support.fork_server import ROOT
-from tests.support.running import Done, command, environment, waystation
+from tests.support.running import Done, command, environment, running, waystation
 
 SECRET = "hunter2"
 
@@ -244,6 +245,20 @@ async def test_an_archive_is_opened(tmp_path: Path) -> None:
     done = await check("--packages", made, cwd=tmp_path)
     assert done.status == 1
     assert f"archive {made}: cannot be read: it has no end record" in done.out
+
+
+async def test_advisories_are_shown_with_their_age(tmp_path: Path) -> None:
+    (tmp_path / "w.toml").write_text('advisories = { source = "osv.zip" }')
+    done = await check("--config", "w.toml", cwd=tmp_path)
+    assert done.status == 1
+    assert "osv.zip (none yet): there is no such folder or archive" in done.out
+    write_archive(tmp_path / "osv.zip", osv())
+    options = ("--config", "w.toml", "--cache-dir", str(tmp_path / "cache"))
+    async with running(tmp_path, *options):
+        pass
+    done = await check(*options, cwd=tmp_path)
+    assert done.status == 0
+    assert "osv.zip (1 record, checked 0 hours ago): ok" in done.out
 
 
 async def test_each_of_several_directories_has_to_exist(tmp_path: Path) -> None:
