@@ -8,6 +8,7 @@ import stat
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,6 +211,40 @@ async def test_details_are_kept_over_restarts(tmp_path: Path) -> None:
     root.chmod(0o400)
     async with opened(root, records) as index:
         assert (await index.page(FOO)).files == first.files
+
+
+class Pipe(io.RawIOBase):
+    """A file in which nobody can go back: sizes then follow the bytes of a member."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.written += data
+        return len(data)
+
+
+@pytest.mark.parametrize("compression", [STORED, DEFLATED])
+@pytest.mark.parametrize("form", ["streamed", "64-bit sizes"])
+async def test_archives_of_other_forms_are_read(
+    tmp_path: Path, form: str, compression: int
+) -> None:
+    content = wheel(tmp_path, padding=300_000).read_bytes()
+    pipe, root = Pipe(), tmp_path / "wheels.zip"
+    with (
+        zipfile.ZipFile(pipe if form == "streamed" else root, "w", compression) as made,
+        made.open(f"deep/{WHEEL}", "w", force_zip64=form != "streamed") as member,
+    ):
+        member.write(content)
+    if form == "streamed":
+        root.write_bytes(pipe.written)
+    async with opened(root) as index:
+        assert await names(index) == [WHEEL]
+        assert await read_blob((await index.file(FOO, WHEEL)).blob) == content
 
 
 def linked(name: str) -> zipfile.ZipInfo:
