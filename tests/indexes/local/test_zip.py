@@ -214,7 +214,7 @@ async def test_details_are_kept_over_restarts(tmp_path: Path) -> None:
 
 
 class Pipe(io.RawIOBase):
-    """A file in which nobody can go back: sizes then follow the bytes of a member."""
+    """An output without seeking, so that sizes follow the bytes of a member."""
 
     def __init__(self) -> None:
         super().__init__()
