@@ -218,6 +218,20 @@ async def test_as_of_installs_the_versions_of_that_day(
             assert there.installed() == here.installed()
 
 
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+async def test_a_cutoff_of_the_client_works_behind_a_cooldown(
+    tmp_path: Path, upstream: Upstream, place: New, tool: str
+) -> None:
+    """Every file that is shown has an upload time, without which pip stops."""
+    add_versions(tmp_path, upstream)
+    cutoff = {"pip": ("--uploaded-prior-to", "P60D"), "uv": ("--exclude-newer", "60 days")}[tool]
+    async with running(tmp_path, "--config", settings(tmp_path, upstream, INDEXES)) as server:
+        here = place()
+        index = f"{server.address}/hidden/simple/"
+        (await here.install(tool, index, "aaa", *cutoff)).succeeded()
+        assert here.installed() == {"aaa": "1.0"}
+
+
 async def test_instants_have_one_spelling_and_none_is_in_the_future(
     tmp_path: Path, upstream: Upstream
 ) -> None:
