@@ -260,6 +260,10 @@ class Events:
         self._subscriptions.append((observer, kinds))
         self._by_kind.clear()
 
+    def unsubscribe(self, observer: Observer) -> None:
+        self._subscriptions = [each for each in self._subscriptions if each[0] != observer]
+        self._by_kind.clear()
+
     def __call__(self, event: Event) -> None:
         if isinstance(event, INDEX_ANSWERS):
             outcomes = _recorded.get(None)

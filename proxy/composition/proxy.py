@@ -1,41 +1,24 @@
-"""Opens the tree of indexes that the settings describe, by their concrete classes.
-
-A mirror is always wrapped in ``Guarded``: policies stand outside of the cache, which keeps what
-upstream really sent, so that a changed policy acts at once.
-"""
+"""The running proxy: its cache, the indexes of the settings, and their replacement by others."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from proxy.advisories import AdvisoryRefresher
-from proxy.composition.advisories import open_advisories
+from proxy.composition.builder import Ground, IndexSet, open_indexes
 from proxy.composition.cache import Cache, open_cache
-from proxy.composition.facts import open_knowledge
-from proxy.composition.index_checks import DefaultDirectory
-from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
-from proxy.composition.mirror import open_mirror, same_upstream
-from proxy.composition.policies import Epoch, build_policies
-from proxy.composition.routed import Surroundings, open_routed
-from proxy.config import (
-    FallthroughTable,
-    IndexTable,
-    LocalTable,
-    MirrorTable,
-    RoutedTable,
-    Settings,
-)
+from proxy.composition.index_tree import IndexTree, resolve_tree
+from proxy.composition.policies import Epoch
+from proxy.config import MirrorTable, Settings
 from proxy.errors import ProxyError
 from proxy.events import Events, PageChanged, UpstreamAsked
-from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Merged, Mirror
+from proxy.indexes import Index, LocalDirectory, Mirror
 from proxy.model import ProjectName
-from proxy.policies import ParsedPages, Policy, Reserved, Withheld, matcher
+from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
@@ -47,44 +30,109 @@ WATCH_OTHERS = 1.0
 """Seconds until purges and new private names of other processes are noticed, at most."""
 
 
-@dataclass(slots=True)
 class Proxy:
     """The running indexes: the one that is served at the root, and all others."""
 
-    tree: IndexTree
-    events: Events
-    cache: Cache
-    traffic: InFlight
-    directories: list[LocalDirectory] = field(default_factory=list)
-    mirrors: list[Mirror] = field(default_factory=list)
-    indexes: dict[str, Index] = field(default_factory=dict)
-    """Every index of the settings by its name."""
-    prefetching: Prefetching | None = None
-    advisories: AdvisoryRefresher | None = None
-    """None: the settings name no source of advisories."""
-    epoch: Epoch = field(init=False)
-    """Grows whenever the policies know something new."""
-    parsed_pages: ParsedPages = field(default_factory=ParsedPages)
-
-    _revalidations: BackgroundQueue[tuple[str, ProjectName]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.epoch = Epoch(self.events)
+    def __init__(self, ground: Ground, marks: WorkerMarks | None = None) -> None:
+        """``marks`` as in ``open_prefetchers``."""
+        self._ground = ground
+        self._marks = marks
+        self._stack = AsyncExitStack()
+        self._opened: IndexSet
+        self.prefetching: Prefetching | None = None
         self._revalidations = BackgroundQueue(self._revalidate)
+
+    async def load(self, settings: Settings) -> AsyncExitStack:
+        """Replace all indexes by those of the settings; returns what closes the former ones.
+
+        Mirrors and directories of which the settings are the same stay open, with their caches
+        and downloads. Raises ``ConfigurationError``; then nothing is replaced.
+        """
+        async with AsyncExitStack() as stack:
+            opened = await open_indexes(settings, self._ground, stack)
+            prefetching = await self._open_prefetching(settings, opened, stack)
+            kept = stack.pop_all()
+        former, self._stack = self._stack, kept
+        self._opened, self.prefetching = opened, prefetching
+        return former
+
+    async def retire(self, former: AsyncExitStack) -> None:
+        """Close former indexes. Names of directories that are no longer served are withheld."""
+        await former.aclose()
+        roots = {directory.root for directory in self.directories}
+        self.cache.claims.served.intersection_update(roots)
+
+    async def _open_prefetching(
+        self, settings: Settings, opened: IndexSet, stack: AsyncExitStack
+    ) -> Prefetching | None:
+        limits = _prefetch_limits(opened.tree, settings)
+        if limits is None or settings.offline:
+            return None
+        return await stack.enter_async_context(
+            open_prefetchers(
+                dict.fromkeys(opened.served.values()),
+                self.cache.records,
+                self.events,
+                lambda: self._ground.traffic.under_way,
+                connections=settings.upstream_connections,
+                limits=limits,
+                marks=self._marks,
+                clock=self._ground.clock,
+            )
+        )
+
+    @property
+    def events(self) -> Events:
+        return self._ground.events
+
+    @property
+    def cache(self) -> Cache:
+        return self._ground.cache
+
+    @property
+    def traffic(self) -> InFlight:
+        """Counts the requests to all upstreams."""
+        return self._ground.traffic
+
+    @property
+    def parsed_pages(self) -> ParsedPages:
+        return self._ground.parsed_pages
+
+    @property
+    def tree(self) -> IndexTree:
+        return self._opened.tree
+
+    @property
+    def indexes(self) -> Mapping[str, Index]:
+        """Every index of the settings by its name."""
+        return self._opened.indexes
 
     @property
     def index(self) -> Index:
         """The index at the root."""
-        return self.indexes[self.tree.root.name]
+        return self._opened.served[""]
 
     @property
-    def served(self) -> dict[str, Index]:
+    def served(self) -> Mapping[str, Index]:
         """Each index that is served, by the path below which its addresses are."""
-        return {"": self.index} | {f"/{name}": self.indexes[name] for name in self.tree.served}
+        return self._opened.served
+
+    @property
+    def directories(self) -> Sequence[LocalDirectory]:
+        return self._opened.directories
+
+    @property
+    def mirrors(self) -> Sequence[Mirror]:
+        return self._opened.mirrors
+
+    @property
+    def advisories(self) -> AdvisoryRefresher | None:
+        """None: the settings name no source of advisories."""
+        return self._opened.advisories
 
     def poll(self) -> None:
         """Let local directories announce what has changed by now; takes microseconds."""
-        for directory in self.directories:
+        for directory in self._opened.directories:
             directory.poll()
 
     def revalidate(self, index: str, project: ProjectName) -> None:
@@ -103,13 +151,15 @@ class Proxy:
                 await directory.release(project)
 
     async def close(self) -> None:
-        """Wait for what runs in the background."""
+        """Wait for what runs in the background, and close the indexes."""
         await self._revalidations.close()
+        await self._stack.aclose()
 
     async def _revalidate(self, page: tuple[str, ProjectName]) -> None:
         index, project = page
-        with suppress(ProxyError):
-            await self.indexes[index].page(project)  # the index decides whether to ask upstream
+        if found := self.indexes.get(index):
+            with suppress(ProxyError):
+                await found.page(project)  # the index decides whether to ask upstream
 
 
 @asynccontextmanager
@@ -124,39 +174,17 @@ async def open_proxy(
     ``events`` may have observers already; ``marks`` are as in ``open_prefetchers``. Raises
     ``ConfigurationError``.
     """
-    tree = resolve_tree(settings)
+    resolve_tree(settings)  # an error comes before the cache is opened
     async with AsyncExitStack() as stack:
         events = events or Events()
         cache = await stack.enter_async_context(open_cache(settings, clock, events))
         await cache.tidy(evict=not settings.offline)
         traffic = InFlight(lambda failed: events(UpstreamAsked(failed)))
-        proxy = Proxy(tree, events, cache, traffic)
-        if settings.advisories:
-            proxy.advisories = await stack.enter_async_context(
-                open_advisories(
-                    settings.advisories, settings, cache.folder, events, proxy.epoch.grow, clock
-                )
-            )
-        builder = _Builder(settings, proxy, stack, clock)
+        proxy = Proxy(Ground(events, cache, traffic, Epoch(events), clock), marks)
         await cache.claims.load(cache.records)
-        for node in (tree.root, *tree.named.values()):
-            await builder.build(node)
-        _warn_of_withheld(cache.claims)
         stack.push_async_callback(proxy.close)
-        limits = _prefetch_limits(tree, settings)
-        if limits and not settings.offline:
-            proxy.prefetching = await stack.enter_async_context(
-                open_prefetchers(
-                    dict.fromkeys(proxy.served.values()),
-                    cache.records,
-                    proxy.events,
-                    lambda: proxy.traffic.under_way,
-                    connections=settings.upstream_connections,
-                    limits=limits,
-                    marks=marks,
-                    clock=clock,
-                )
-            )
+        await proxy.load(settings)
+        _warn_of_withheld(cache.claims)
         watcher = asyncio.create_task(_watch_others(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
@@ -204,116 +232,3 @@ def _warn_of_withheld(claims: Claims) -> None:
 async def _ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-class _Builder:
-    """Builds the indexes of a tree, and registers on the stack what has to be closed."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        proxy: Proxy,
-        stack: AsyncExitStack,
-        clock: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._proxy = proxy
-        self._stack = stack
-        self._clock = clock
-        self._knowledge = open_knowledge(
-            settings,
-            proxy.cache.records,
-            proxy.epoch,
-            proxy.events,
-            proxy.advisories,
-            self._is_local,
-            stack,
-            clock,
-            proxy.parsed_pages,
-        )
-        self._surroundings = Surroundings(settings, proxy.cache, proxy.events, clock, proxy.traffic)
-        self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
-
-    def _is_local(self, index: str) -> bool:
-        return any(each.name == index for each in self._proxy.directories)
-
-    async def build(self, node: IndexNode) -> Index:
-        """The index of that name; a name that occurs twice in the tree is one index."""
-        built = self._proxy.indexes
-        if node.name not in built:
-            index, policies = await self._open(node), self._policies(node.table)
-            built[node.name] = self._guarded(node.name, index, policies) if policies else index
-        return built[node.name]
-
-    async def _open(self, node: IndexNode) -> Index:
-        table = node.table
-        if isinstance(table, LocalTable):
-            return await self._local(node.name, table)
-        if isinstance(table, MirrorTable):
-            return await self._mirror(node.name, table)
-        children = {child.name: await self.build(child) for child in node.children}
-        if isinstance(table, RoutedTable):
-            opened = open_routed(node.name, table, children, self._surroundings)
-            return await self._stack.enter_async_context(opened)
-        assert isinstance(table, FallthroughTable)
-        merges = matcher(table.merge) if table.merge else None
-        return Fallthrough(node.name, list(children.values()), merges)
-
-    def _guarded(self, name: str, index: Index, policies: list[Policy]) -> Guarded:
-        known = self._knowledge
-        return Guarded(index, policies, self._clock, known.epoch, known.parsed_pages, name)
-
-    def _policies(self, table: IndexTable) -> list[Policy]:
-        """The policies of an index, those first that keep private names from an upstream."""
-        policies = build_policies(table, self._settings, self._knowledge)
-        if not isinstance(table, MirrorTable):
-            return policies
-        reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
-        return [*reserved, Withheld(self._proxy.cache.claims.is_withheld), *policies]
-
-    async def _local(self, name: str, table: LocalTable) -> Index:
-        """One directory, or several as one index; logs then say which one is meant."""
-        if len(table.roots) == 1:
-            return await self._directory(name, table, table.roots[0])
-        opened = [await self._directory(f"{name} ({root})", table, root) for root in table.roots]
-        return Merged(name, opened)
-
-    async def _directory(self, name: str, table: LocalTable, root: Path) -> LocalDirectory:
-        directory = LocalDirectory(
-            name,
-            root,
-            self._proxy.cache.records,
-            self._proxy.events,
-            claims=self._proxy.cache.claims,
-            legacy=table.legacy_files,
-            optional=isinstance(table, DefaultDirectory),
-            extra_files=table.extra_files,
-            watch=table.watch,
-            clock=self._clock,
-        )
-        await directory.open()
-        self._stack.push_async_callback(directory.close)
-        self._proxy.directories.append(directory)
-        return directory
-
-    async def _mirror(self, name: str, table: MirrorTable) -> Mirror:
-        """Indexes of one upstream share a mirror, unless its settings differ."""
-        settings = self._settings.of_index(table)
-        key = same_upstream(table, settings)
-        for known, mirror in self._mirrors:
-            if known == key:
-                return mirror
-        mirror = await self._stack.enter_async_context(
-            open_mirror(
-                name,
-                table,
-                settings,
-                self._proxy.cache,
-                self._proxy.events,
-                self._clock,
-                self._proxy.traffic,
-            )
-        )
-        self._mirrors.append((key, mirror))
-        self._proxy.mirrors.append(mirror)
-        return mirror

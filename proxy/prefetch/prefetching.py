@@ -65,6 +65,7 @@ async def open_prefetchers(
     try:
         yield prefetching
     finally:
+        events.unsubscribe(prefetching.observe)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

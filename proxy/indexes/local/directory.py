@@ -101,6 +101,11 @@ class LocalDirectory:
         return self._name
 
     @property
+    def root(self) -> str:
+        """The absolute path."""
+        return self._root
+
+    @property
     def is_there(self) -> bool:
         """False only for an optional directory that has not appeared so far."""
         return not self._follower.awaited

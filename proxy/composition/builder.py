@@ -1,0 +1,224 @@
+"""Builds the indexes that the settings describe, by their concrete classes.
+
+A mirror is always wrapped in ``Guarded``: policies stand outside of the cache, which keeps what
+upstream really sent, so that a changed policy acts at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.advisories import AdvisoryRefresher
+from proxy.composition.advisories import open_advisories
+from proxy.composition.cache import Cache
+from proxy.composition.facts import open_knowledge
+from proxy.composition.index_checks import DefaultDirectory
+from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
+from proxy.composition.mirror import open_mirror, same_upstream
+from proxy.composition.parts import SharedParts
+from proxy.composition.policies import Epoch, build_policies
+from proxy.composition.routed import Surroundings, open_routed
+from proxy.config import (
+    FallthroughTable,
+    IndexTable,
+    LocalTable,
+    MirrorTable,
+    RoutedTable,
+    Settings,
+    UpstreamSettings,
+)
+from proxy.events import Events
+from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Merged, Mirror
+from proxy.policies import ParsedPages, Policy, Reserved, Withheld, matcher
+from proxy.upstream import InFlight
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What the indexes stand on, whatever the settings say of them; reloads leave it as it is."""
+
+    events: Events
+    cache: Cache
+    traffic: InFlight
+    epoch: Epoch
+    """Grows whenever the policies know something new."""
+    clock: Callable[[], float] = time.time
+    parts: SharedParts = field(default_factory=SharedParts)
+    parsed_pages: ParsedPages = field(default_factory=ParsedPages)
+
+
+@dataclass(slots=True)
+class IndexSet:
+    """The running indexes of one state of the settings."""
+
+    tree: IndexTree
+    indexes: dict[str, Index] = field(default_factory=dict)
+    """Every index of the settings by its name."""
+    directories: list[LocalDirectory] = field(default_factory=list)
+    mirrors: list[Mirror] = field(default_factory=list)
+    advisories: AdvisoryRefresher | None = None
+    """None: the settings name no source of advisories."""
+
+    @property
+    def served(self) -> dict[str, Index]:
+        """Each index that is served, by the path below which its addresses are."""
+        root = {"": self.indexes[self.tree.root.name]}
+        return root | {f"/{name}": self.indexes[name] for name in self.tree.served}
+
+
+async def open_indexes(settings: Settings, ground: Ground, stack: AsyncExitStack) -> IndexSet:
+    """Open what the settings describe until ``stack`` closes. Raises ``ConfigurationError``."""
+    opened = IndexSet(resolve_tree(settings))
+    if table := settings.advisories:
+        key = ("advisories", table, settings.offline, *_inherited(settings))
+        opened.advisories = await ground.parts.use(
+            key,
+            lambda: open_advisories(
+                table,
+                settings,
+                ground.cache.folder,
+                ground.events,
+                ground.epoch.grow,
+                ground.clock,
+            ),
+            stack,
+        )
+    builder = _Builder(settings, ground, opened, stack)
+    for node in (opened.tree.root, *opened.tree.named.values()):
+        await builder.build(node)
+    return opened
+
+
+def _inherited(settings: Settings) -> list[object]:
+    return [getattr(settings, name) for name in UpstreamSettings.model_fields]
+
+
+class _Builder:
+    """Builds the indexes of a tree, and registers on the stack what has to be closed."""
+
+    def __init__(
+        self, settings: Settings, ground: Ground, opened: IndexSet, stack: AsyncExitStack
+    ) -> None:
+        self._settings = settings
+        self._ground = ground
+        self._opened = opened
+        self._stack = stack
+        self._clock = ground.clock
+        self._knowledge = open_knowledge(
+            settings,
+            ground.cache.records,
+            ground.epoch,
+            ground.events,
+            opened.advisories,
+            self._is_local,
+            stack,
+            ground.clock,
+            ground.parsed_pages,
+        )
+        self._surroundings = Surroundings(
+            settings, ground.cache, ground.events, ground.clock, ground.traffic
+        )
+        self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
+
+    def _is_local(self, index: str) -> bool:
+        return any(each.name == index for each in self._opened.directories)
+
+    async def build(self, node: IndexNode) -> Index:
+        """The index of that name; a name that occurs twice in the tree is one index."""
+        built = self._opened.indexes
+        if node.name not in built:
+            index, policies = await self._open(node), self._policies(node.table)
+            built[node.name] = self._guarded(node.name, index, policies) if policies else index
+        return built[node.name]
+
+    async def _open(self, node: IndexNode) -> Index:
+        table = node.table
+        if isinstance(table, LocalTable):
+            return await self._local(node.name, table)
+        if isinstance(table, MirrorTable):
+            return await self._mirror(node.name, table)
+        children = {child.name: await self.build(child) for child in node.children}
+        if isinstance(table, RoutedTable):
+            opened = open_routed(node.name, table, children, self._surroundings)
+            return await self._stack.enter_async_context(opened)
+        assert isinstance(table, FallthroughTable)
+        merges = matcher(table.merge) if table.merge else None
+        return Fallthrough(node.name, list(children.values()), merges)
+
+    def _guarded(self, name: str, index: Index, policies: list[Policy]) -> Guarded:
+        known = self._knowledge
+        return Guarded(index, policies, self._clock, known.epoch, known.parsed_pages, name)
+
+    def _policies(self, table: IndexTable) -> list[Policy]:
+        """The policies of an index, those first that keep private names from an upstream."""
+        policies = build_policies(table, self._settings, self._knowledge)
+        if not isinstance(table, MirrorTable):
+            return policies
+        withheld: Policy = Withheld(self._ground.cache.claims.is_withheld)
+        reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
+        return [*reserved, withheld, *policies]
+
+    async def _local(self, name: str, table: LocalTable) -> Index:
+        """One directory, or several as one index; logs then say which one is meant."""
+        if len(table.roots) == 1:
+            return await self._directory(name, table, table.roots[0])
+        opened = [await self._directory(f"{name} ({root})", table, root) for root in table.roots]
+        return Merged(name, opened)
+
+    async def _directory(self, name: str, table: LocalTable, root: Path) -> LocalDirectory:
+        optional = isinstance(table, DefaultDirectory)
+        key = ("local", name, root, table.legacy_files, table.watch, optional)
+        directory = await self._ground.parts.use(
+            key, lambda: self._open_directory(name, table, root), self._stack
+        )
+        self._opened.directories.append(directory)
+        return directory
+
+    @asynccontextmanager
+    async def _open_directory(
+        self, name: str, table: LocalTable, root: Path
+    ) -> AsyncIterator[LocalDirectory]:
+        directory = LocalDirectory(
+            name,
+            root,
+            self._ground.cache.records,
+            self._ground.events,
+            claims=self._ground.cache.claims,
+            legacy=table.legacy_files,
+            optional=isinstance(table, DefaultDirectory),
+            watch=table.watch,
+            clock=self._clock,
+        )
+        await directory.open()
+        try:
+            yield directory
+        finally:
+            await directory.close()
+
+    async def _mirror(self, name: str, table: MirrorTable) -> Mirror:
+        """Indexes of one upstream share a mirror, unless its settings differ."""
+        settings = self._settings.of_index(table)
+        key = same_upstream(table, settings)
+        for known, mirror in self._mirrors:
+            if known == key:
+                return mirror
+        mirror = await self._ground.parts.use(
+            ("mirror", name, settings.offline, *key),
+            lambda: open_mirror(
+                name,
+                table,
+                settings,
+                self._ground.cache,
+                self._ground.events,
+                self._clock,
+                self._ground.traffic,
+            ),
+            self._stack,
+        )
+        self._mirrors.append((key, mirror))
+        self._opened.mirrors.append(mirror)
+        return mirror
