@@ -17,6 +17,7 @@ __all__ = ["main"]
 
 COMMANDS = {
     "serve": "Start the server.",
+    "reload": "Let a running server take over its changed settings.",
     "warm": "Fetch everything that a build needs into the cache.",
     "sync": "Run the [[keep]] tables of the settings once.",
     "ready": "Check that the cache has everything that a build needs.",

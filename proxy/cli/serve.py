@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import ssl
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from proxy import __version__
 from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
 from proxy.cli.options import serving_options, settings_options
+from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
 from proxy.cli.workers import (
     Supervisor,
+    follow_supervisor,
     number_of_workers,
+    received_settings,
     shared_counters,
-    when_orphaned,
     worker_place,
 )
 from proxy.composition import (
@@ -31,9 +34,8 @@ from proxy.composition import (
     index_as_of,
     open_proxy,
     possible_refusals,
-    resolve_tree,
 )
-from proxy.config import Settings, load_settings
+from proxy.config import Settings
 from proxy.events import (
     AdvisoriesChecked,
     AnswerServed,
@@ -52,7 +54,9 @@ from proxy.simple import Links, absolute_links
 from proxy.storage import ChangedFiles
 from proxy.web import (
     COUNTER_COLUMNS,
+    MOUNTS,
     AccessLog,
+    Application,
     Counters,
     FastPathEvents,
     Gauge,
@@ -80,21 +84,19 @@ def command(config: Path | None, **flags: Any) -> None:
     and environment variables; "waystation settings" explains all settings, and "waystation
     check" shows their values.
     """
-    settings = load_settings(flags, config, resolve_tree).settings
+    source, worker = SettingsSource(flags, config), worker_place()
+    settings = source.load(received_settings() if worker else None)
     handler = configure_logging(
         settings.log_format,
         settings.log_level,
         access=settings.access_log,
         colour=_shows_colour(os.environ),
     )
-    worker = worker_place()
     if worker is None and number_of_workers(settings) > 1:
-        raise SystemExit(asyncio.run(Supervisor(settings).run()))
-    if worker:
-        settings = settings.model_copy(update={"port": worker.port})
+        raise SystemExit(asyncio.run(Supervisor(settings, source).run()))
     return_large_memory()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings, handler))
+        runner.run(serve(settings, source, handler))
 
 
 def _shows_colour(environ: Mapping[str, str]) -> bool:
@@ -103,7 +105,9 @@ def _shows_colour(environ: Mapping[str, str]) -> bool:
     return sys.stderr.isatty() and not plain
 
 
-async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None:
+async def serve(
+    settings: Settings, source: SettingsSource, handler: logging.StreamHandler[Any]
+) -> None:
     shared = shared_counters()
     marks = WorkerMarks(shared.slice(0, MARK_COLUMNS))
     refusals = possible_refusals(settings)
@@ -125,18 +129,29 @@ async def serve(settings: Settings, handler: logging.StreamHandler[Any]) -> None
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
         events.subscribe(cache.observe, PageChanged, PageRevalidated)
         fast = FastPathEvents(events, proxy.cache.used.note)
-        server = _server(settings, proxy, cache, fast, counters)
-        async with fast.running(), _keeping(settings, proxy):
+        tls, worker = _tls(settings), worker_place()
+        app = _app(settings, proxy, cache, counters, lambda: server, lambda: reloader.failed)
+        server = _server(settings, app, tls, cache, fast)
+        reloader = Reloader(
+            source, settings, proxy, app[MOUNTS], tls, lambda new: _keeping(new, proxy)
+        )
+        async with fast.running(), aclosing(reloader):
+            await reloader.start()
             await server.start()
-            if worker_place():
-                when_orphaned(server.stopping.set)
+            reloading = (
+                follow_supervisor(worker, reloader.reload, server.stopping.set)
+                if worker
+                else reload_on_signal(
+                    reloader.reload, server.stopping.set, proxy.cache.folder, source
+                )
+            )
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()
             await _warn_of_changed_files(proxy)
-            worker = worker_place()
             first = worker is None or worker.number == 0  # one of the workers probes for all
             async with (
+                reloading,
                 probing(settings, proxy.tree) if first else nullcontext(),
                 watching_names(settings, proxy) if first else nullcontext(),
             ):
@@ -162,49 +177,63 @@ def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[No
     return scheduled_keep(settings, proxy)
 
 
-def _server(
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_certificate and settings.tls_key:
+        return tls_context(str(settings.tls_certificate), str(settings.tls_key))
+    return None
+
+
+def _app(
     settings: Settings,
     proxy: Proxy,
     cache: ResponseCache,
-    fast: FastPathEvents,
     counters: Counters,
-) -> Server:
-    tls = None
-    if settings.tls_certificate and settings.tls_key:
-        tls = tls_context(str(settings.tls_certificate), str(settings.tls_key))
-    server: Server
-    app = create_app(
+    server: Callable[[], Server],
+    reload_failed: Callable[[], bool],
+) -> Application:
+    return create_app(
         proxy.served,
-        index_url=lambda: _index_url(settings, server.port),
+        index_url=lambda: _index_url(settings, server().port),
         fixed_url=settings.public_url is not None,
         prefix=settings.prefix,
         provenance=_provenance(settings),
-        ready=lambda: not server.stopping.is_set(),
+        ready=lambda: not server().stopping.is_set(),
         response_cache=cache,
         events=proxy.events,
         counters=counters,
-        gauges=lambda: _gauges(proxy),
+        gauges=lambda: _gauges(proxy, reload_failed()),
         client_refresh=settings.client_refresh,
         help_text=settings.help,
         as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
     )
-    server = Server(
+
+
+def _server(
+    settings: Settings,
+    app: Application,
+    tls: ssl.SSLContext | None,
+    cache: ResponseCache,
+    fast: FastPathEvents,
+) -> Server:
+    worker = worker_place()
+    return Server(
         app,
         host=settings.host,
-        port=settings.port,
+        port=worker.port if worker else settings.port,
         tls=tls,
         max_connections=settings.max_connections,
         write_timeout=settings.write_timeout,
         keepalive_timeout=settings.keepalive_timeout,
         grace=settings.shutdown_grace,
-        shared_port=worker_place() is not None,
+        shared_port=worker is not None,
         response_cache=cache,
         on_hit=fast.hit,
     )
-    return server
 
 
-def _gauges(proxy: Proxy) -> Iterator[Gauge]:
+def _gauges(proxy: Proxy, reload_failed: bool) -> Iterator[Gauge]:
+    if reload_failed:
+        yield Gauge("waystation_reload_failed", "The last reload of the settings was refused.", 1.0)
     if advisories := proxy.advisories:
         about = "Seconds since the last check of the source of advisories that succeeded."
         yield Gauge("waystation_advisories_age_seconds", about, advisories.age)

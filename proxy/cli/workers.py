@@ -14,9 +14,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+import msgspec
+
+from proxy.cli.reloading import SettingsSource, needing_restart, reload_on_signal
+from proxy.composition import cache_folder
 from proxy.config import Settings
 from proxy.errors import ConfigurationError
 from proxy.runtime import SharedCounters, new_memory
@@ -32,6 +37,8 @@ FIRST_PAUSE = 0.5
 """Seconds before a worker is restarted; doubled after each one that ends too soon."""
 MAX_PAUSE = 30.0
 """Seconds before a worker is restarted, at most."""
+MAX_LINE = 16 * 2**20
+"""Bytes of a line between supervisor and worker: it has the settings file."""
 WRONG_SETTING = 2
 """The exit status for a wrong setting."""
 
@@ -53,8 +60,25 @@ class WorkerPlace(NamedTuple):
     memory: int
     """The file descriptor of their shared memory."""
 
+    replies: int
+    """The file descriptor to which it writes the result of a reload."""
+
     def __str__(self) -> str:
         return ":".join(map(repr, self))
+
+
+class _Reload(msgspec.Struct):
+    """A line from the supervisor to a worker, at its start and with each reload."""
+
+    text: str | None
+    """The settings file."""
+
+
+class _Reloaded(msgspec.Struct):
+    """The line with which a worker answers a reload."""
+
+    notes: tuple[str, ...] = ()
+    error: str = ""
 
 
 def worker_place() -> WorkerPlace | None:
@@ -76,9 +100,13 @@ def shared_counters() -> SharedCounters:
 class Supervisor:
     """Keeps workers running until a signal stops it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, source: SettingsSource) -> None:
         self._settings = settings
+        self._source = source
+        self._text = source.text()
+        """The settings file that is in force, for workers that are restarted."""
         self._workers: dict[int, asyncio.subprocess.Process] = {}
+        self._replies: dict[int, asyncio.StreamReader] = {}
         self._stopping = asyncio.Event()
 
     async def run(self) -> int:
@@ -90,19 +118,46 @@ class Supervisor:
             port, workers = reserved.getsockname()[1], number_of_workers(self._settings)
             memory = new_memory(workers)
             keepers = [
-                asyncio.create_task(self._keep(WorkerPlace(number, port, memory)))
-                for number in range(workers)
+                asyncio.create_task(self._keep(number, port, memory)) for number in range(workers)
             ]
-            statuses = await asyncio.gather(*keepers)
+            folder = cache_folder(self._settings)
+            async with reload_on_signal(self._reload, self._stop, folder, self._source):
+                statuses = await asyncio.gather(*keepers)
         return max(statuses)
 
-    async def _keep(self, place: WorkerPlace) -> int:
+    async def _reload(self) -> tuple[str, ...]:
+        """Let the workers reload, one after the other. Raises ``ConfigurationError``."""
+        try:
+            text = await asyncio.to_thread(self._source.text)
+            settings = await asyncio.to_thread(self._source.load, text)
+        except ConfigurationError as error:
+            log.error("the settings are not reloaded, and the former ones stay: %s", error)
+            raise
+        self._text = text
+        answers = [await self._reload_worker(number) for number in sorted(self._workers)]
+        if errors := [answer.error for answer in answers if answer.error]:
+            raise ConfigurationError("reload", errors[0], "correct it and reload again")
+        return tuple(needing_restart(self._settings, settings))
+
+    async def _reload_worker(self, number: int) -> _Reloaded:
+        worker, replies = self._workers[number], self._replies[number]
+        try:
+            assert worker.stdin
+            worker.stdin.write(msgspec.json.encode(_Reload(self._text)) + b"\n")
+            await worker.stdin.drain()
+            line = await replies.readline()
+        except ConnectionError:
+            line = b""
+        # A worker that has ended is restarted with the new settings.
+        return msgspec.json.decode(line, type=_Reloaded) if line else _Reloaded()
+
+    async def _keep(self, number: int, port: int, memory: int) -> int:
         """Run one worker, and restart it when it has died."""
         pause = FIRST_PAUSE
         status = 0
         while not self._stopping.is_set():
             started = time.monotonic()
-            status = await self._one(place)
+            status = await self._one(number, port, memory)
             if self._stopping.is_set():
                 break
             if status == WRONG_SETTING:
@@ -110,25 +165,31 @@ class Supervisor:
                 return status
             lived = time.monotonic() - started
             pause = FIRST_PAUSE if lived > MIN_LIFETIME else min(pause * 2, MAX_PAUSE)
-            log.error("worker %d ended with status %d; it is restarted", place.number, status)
+            log.error("worker %d ended with status %d; it is restarted", number, status)
             await self._pause(pause)
         return max(status, 0)
 
-    async def _one(self, place: WorkerPlace) -> int:
-        shows = place.number == 0 and 0 not in self._workers  # one greeting is enough
-        worker = self._workers[place.number] = await asyncio.create_subprocess_exec(
+    async def _one(self, number: int, port: int, memory: int) -> int:
+        shows = number == 0 and 0 not in self._workers  # one greeting is enough
+        receives, sends = os.pipe()
+        place = WorkerPlace(number, port, memory, sends)
+        worker = self._workers[number] = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "proxy",
             *sys.argv[1:],
             env={**os.environ, WORKER_VARIABLE: str(place)},
-            pass_fds=[place.memory],
+            pass_fds=[memory, sends],
             stdin=asyncio.subprocess.PIPE,  # it closes when the supervisor ends, even by SIGKILL
             stdout=None if shows else asyncio.subprocess.DEVNULL,
         )
+        os.close(sends)
+        assert worker.stdin
+        worker.stdin.write(msgspec.json.encode(_Reload(self._text)) + b"\n")
         if self._stopping.is_set():
             worker.terminate()
-        return await worker.wait()
+        async with _lines_of(receives) as self._replies[number]:
+            return await worker.wait()
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -145,15 +206,54 @@ class Supervisor:
                 worker.send_signal(signal.SIGTERM)
 
 
-def when_orphaned(stop: Callable[[], None]) -> None:
-    """In a worker: call ``stop`` when its supervisor has ended, even by SIGKILL."""
-    loop, pipe = asyncio.get_running_loop(), sys.stdin.fileno()
+def received_settings() -> str | None:
+    """In a worker, at its start: the settings file as its supervisor has read it."""
+    with open(0, "rb", buffering=0, closefd=False) as pipe:
+        line = pipe.readline()
+    return msgspec.json.decode(line, type=_Reload).text if line else None
 
-    def ended() -> None:
-        loop.remove_reader(pipe)
-        stop()
 
-    loop.add_reader(pipe, ended)
+@asynccontextmanager
+async def follow_supervisor(
+    place: WorkerPlace,
+    reload: Callable[[str | None], Awaitable[tuple[str, ...]]],
+    stop: Callable[[], None],
+) -> AsyncIterator[None]:
+    """In a worker: reload when the supervisor says so, and stop when it has ended, even by SIGKILL.
+
+    ``reload`` gets the text of the settings file, and may raise ``ConfigurationError``.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the supervisor decides
+
+    async def follow() -> None:
+        async with _lines_of(0) as lines:
+            while line := await lines.readline():
+                text = msgspec.json.decode(line, type=_Reload).text
+                try:
+                    answer = _Reloaded(await reload(text))
+                except ConfigurationError as error:
+                    answer = _Reloaded(error=str(error))
+                os.write(place.replies, msgspec.json.encode(answer) + b"\n")
+            stop()
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _lines_of(descriptor: int) -> AsyncIterator[asyncio.StreamReader]:
+    reader = asyncio.StreamReader(limit=MAX_LINE)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    pipe = os.fdopen(descriptor, "rb", buffering=0)  # the transport closes it
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, pipe)
+    try:
+        yield reader
+    finally:
+        transport.close()
 
 
 def _reserved(settings: Settings) -> socket.socket:

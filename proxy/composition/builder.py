@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from proxy.advisories import AdvisoryRefresher
 from proxy.composition.advisories import open_advisories
@@ -19,7 +20,6 @@ from proxy.composition.facts import open_knowledge
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.mirror import open_mirror, same_upstream
-from proxy.composition.parts import SharedParts
 from proxy.composition.policies import Epoch, build_policies
 from proxy.composition.routed import Surroundings, open_routed
 from proxy.config import (
@@ -35,6 +35,50 @@ from proxy.events import Events
 from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Merged, Mirror
 from proxy.policies import ParsedPages, Policy, Reserved, Withheld, matcher
 from proxy.upstream import InFlight
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Part:
+    key: tuple[object, ...]
+    value: Any
+    closing: AsyncExitStack
+    users: int = 0
+
+
+class SharedParts:
+    """Parts by what they are made of. Each is closed when its last user has released it.
+
+    After a reload, indexes whose settings are the same use the same mirrors and directories, with
+    their caches, connections and downloads.
+    """
+
+    def __init__(self) -> None:
+        self._parts: list[_Part] = []
+
+    async def use(
+        self,
+        key: tuple[object, ...],
+        open_part: Callable[[], AbstractAsyncContextManager[T]],
+        user: AsyncExitStack,
+    ) -> T:
+        """The open part of that key, opened if there is none; released when ``user`` closes."""
+        part = next((each for each in self._parts if each.key == key), None)
+        if part is None:
+            closing = AsyncExitStack()
+            part = _Part(key, await closing.enter_async_context(open_part()), closing)
+            self._parts.append(part)
+        part.users += 1
+        user.push_async_callback(self._release, part)
+        value: T = part.value
+        return value
+
+    async def _release(self, part: _Part) -> None:
+        part.users -= 1
+        if not part.users:
+            self._parts.remove(part)
+            await part.closing.aclose()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +202,8 @@ class _Builder:
         policies = build_policies(table, self._settings, self._knowledge)
         if not isinstance(table, MirrorTable):
             return policies
-        withheld: Policy = Withheld(self._ground.cache.claims.is_withheld)
         reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
-        return [*reserved, withheld, *policies]
+        return [*reserved, Withheld(self._ground.cache.claims.is_withheld), *policies]
 
     async def _local(self, name: str, table: LocalTable) -> Index:
         """One directory, or several as one index; logs then say which one is meant."""
@@ -171,7 +214,7 @@ class _Builder:
 
     async def _directory(self, name: str, table: LocalTable, root: Path) -> LocalDirectory:
         optional = isinstance(table, DefaultDirectory)
-        key = ("local", name, root, table.legacy_files, table.watch, optional)
+        key = ("local", name, root, table.model_dump(exclude={"policies"}), optional)
         directory = await self._ground.parts.use(
             key, lambda: self._open_directory(name, table, root), self._stack
         )
@@ -190,6 +233,7 @@ class _Builder:
             claims=self._ground.cache.claims,
             legacy=table.legacy_files,
             optional=isinstance(table, DefaultDirectory),
+            extra_files=table.extra_files,
             watch=table.watch,
             clock=self._clock,
         )

@@ -95,6 +95,11 @@ class Proxy:
         return self._ground.traffic
 
     @property
+    def epoch(self) -> Epoch:
+        """Grows whenever the policies know something new."""
+        return self._ground.epoch
+
+    @property
     def parsed_pages(self) -> ParsedPages:
         return self._ground.parsed_pages
 

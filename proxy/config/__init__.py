@@ -15,7 +15,7 @@ from proxy.config.fact_tables import (
 )
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
-from proxy.config.loading import load_settings
+from proxy.config.loading import config_file, load_settings
 from proxy.config.policy_tables import (
     AllowTable,
     CooldownTable,
@@ -59,5 +59,6 @@ __all__ = [
     "StatusTable",
     "UpstreamSettings",
     "age_seconds",
+    "config_file",
     "load_settings",
 ]

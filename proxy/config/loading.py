@@ -47,18 +47,19 @@ def load_settings(
     flags: Mapping[str, Any],
     config: Path | None = None,
     check: Callable[[Settings], object] = lambda settings: None,
+    text: str | None = None,
 ) -> LoadedSettings:
     """Merge all sources. Raises one ``ConfigurationError`` that lists every wrong setting.
 
     ``flags`` holds what the command line sets; None means not set. Without ``config``, the
     file that the variable ``WAYSTATION_CONFIG`` names is read, if that is set. ``check`` is called
-    with the settings, without the wrong ones, and may raise ``ConfigurationError`` too.
+    with the settings, without the wrong ones, and may raise ``ConfigurationError`` too. ``text``:
+    that of the file, if it was read already.
     """
     problems: Problems = []
-    named = os.environ.get(CONFIG_VARIABLE)
-    config = config or (Path(named) if named else None)
+    config = config_file(config)
     sources = {
-        str(config): _read_file(config, problems) if config else {},
+        str(config): _read_file(config, text, problems) if config else {},
         "environment": _read_environment(problems),
         "flag": {name: value for name, value in flags.items() if value is not None},
     }
@@ -77,6 +78,12 @@ def load_settings(
     return LoadedSettings(settings, origins)
 
 
+def config_file(config: Path | None) -> Path | None:
+    """The settings file: the one of the command line, else that of the environment."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    return config or (Path(named) if named else None)
+
+
 def _validate(
     values: Mapping[str, Any], origins: Mapping[str, str], problems: Problems
 ) -> Settings:
@@ -89,13 +96,13 @@ def _validate(
         return Settings(**{name: value for name, value in values.items() if name not in wrong})
 
 
-def _read_file(path: Path, problems: Problems) -> dict[str, Any]:
+def _read_file(path: Path, text: str | None, problems: Problems) -> dict[str, Any]:
     """The settings in a TOML file; relative paths in it are relative to its folder."""
     import tomllib  # most servers start without a file
 
     try:
         path = path.expanduser()
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8") if text is None else text)
     except RuntimeError:
         problem = f"the home directory in {path} is not known"
         problems.append(ConfigurationError("config", problem, "name a file that exists"))

@@ -1,0 +1,62 @@
+"""``waystation reload``: a running server takes over its changed settings."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.cli.options import settings_options
+from proxy.cli.running_server import ServerState, running_servers
+from proxy.composition import cache_folder, resolve_tree
+from proxy.config import config_file, load_settings
+from proxy.errors import ConfigurationError
+
+TIMEOUT = 120.0
+"""Seconds in which a server has to end its reload."""
+POLL = 0.05
+"""Seconds between two looks at the record of a server."""
+
+
+@click.command("reload")
+@settings_options
+def command(config: Path | None, **flags: Any) -> None:
+    """Let a running server take over its changed settings, without a pause.
+
+    The server is found by the same --config and --cache-dir. Wrong settings are refused, and the
+    former ones stay in force: exit status 2. Exit status 1 if no such server runs.
+    """
+    settings = load_settings(flags, config, resolve_tree).settings
+    path = config_file(config)
+    wanted = str(path.absolute()) if path else None
+    folder = cache_folder(settings)
+    found = [each for each in running_servers(folder) if each.config == wanted]
+    if not found:
+        click.echo(f"no server runs with {wanted or 'no settings file'} on {folder}", err=True)
+        raise SystemExit(1)
+    for server in found:
+        state = _reload(folder, server)
+        if state.error:
+            raise ConfigurationError("reload", state.error)
+        click.echo(f"server {state.pid} has reloaded its settings")
+        for note in state.notes:
+            click.echo(f"  {note}")
+
+
+def _reload(folder: Path, server: ServerState) -> ServerState:
+    """Ask the server to reload, and wait for its result. Raises ``ConfigurationError``."""
+    os.kill(server.pid, signal.SIGHUP)
+    end = time.monotonic() + TIMEOUT
+    while time.monotonic() < end:
+        now = next((each for each in running_servers(folder) if each.pid == server.pid), None)
+        if now is None:
+            raise ConfigurationError("reload", f"server {server.pid} has ended", "see its log")
+        if now.reloads > server.reloads:
+            return now
+        time.sleep(POLL)
+    problem = f"server {server.pid} has not answered within {TIMEOUT:.0f} seconds"
+    raise ConfigurationError("reload", problem, "see its log")

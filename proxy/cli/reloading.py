@@ -1,0 +1,188 @@
+"""Reloading: a running server takes over another state of its settings, or keeps its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from proxy.cli.running_server import ServerRecord
+from proxy.composition import Proxy, resolve_tree
+from proxy.config import Settings, config_file, load_settings
+from proxy.errors import ConfigurationError, reason
+from proxy.events import PageChanged
+from proxy.web import Generation, Mounts, tls_context
+
+log = logging.getLogger(__name__)
+
+RELOADED = frozenset(
+    {
+        *("packages", "legacy_files", "watch", "reserved", "upstream", "upstream_username"),
+        *("upstream_password", "upstream_missing_statuses", "file_hosts", "indexes", "index"),
+        *("policies", "exempt", "cooldown", "advisories", "keep", "change_lists"),
+        *("page_ttl", "page_ttl_min", "honour_no_store", "absence_ttl", "stale_while_revalidate"),
+        *("stale_if_error", "soft_deadline", "on_changed_file", "vanished_files"),
+        *("offline_list_all", "netrc", "outgoing_proxy", "ca_bundle", "client_certificate"),
+        *("client_key", "connect_timeout", "read_timeout", "page_timeout", "retries"),
+        *("upstream_connections", "speculate", "max_file_size", "max_page_size", "trusted_keys"),
+    }
+)
+"""The settings that take effect without a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsSource:
+    """Where the settings of a server come from, to be read again."""
+
+    flags: Mapping[str, Any]
+    config: Path | None
+
+    def text(self) -> str | None:
+        """The settings file as it is now; None without one. Raises ``ConfigurationError``."""
+        path = config_file(self.config)
+        if path is None:
+            return None
+        try:
+            return path.expanduser().read_text("utf-8")
+        except (OSError, ValueError, RuntimeError) as error:
+            problem = f"{path} cannot be read: {reason(error)}"
+            raise ConfigurationError("config", problem, "name a file that exists") from None
+
+    def load(self, text: str | None = None) -> Settings:
+        """The settings, checked; ``text``: that of the file, if it was read already.
+
+        Raises ``ConfigurationError``.
+        """
+        return load_settings(self.flags, self.config, resolve_tree, text).settings
+
+
+class Reloader:
+    """Replaces the indexes, rules, keep tables and certificates of a running server."""
+
+    def __init__(
+        self,
+        source: SettingsSource,
+        settings: Settings,
+        proxy: Proxy,
+        mounts: Mounts,
+        tls: ssl.SSLContext | None,
+        keeping: Callable[[Settings], AbstractAsyncContextManager[None]],
+    ) -> None:
+        """``settings``: those in force. ``keeping`` runs their keep tables while entered."""
+        self._source = source
+        self._settings = settings
+        self._proxy = proxy
+        self._mounts = mounts
+        self._tls = tls
+        self._keeping = keeping
+        self._kept = AsyncExitStack()
+        self._lock = asyncio.Lock()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self.failed = False
+        """Whether the last reload was refused."""
+
+    async def start(self) -> None:
+        await self._kept.enter_async_context(self._keeping(self._settings))
+
+    async def reload(self, text: str | None = None) -> tuple[str, ...]:
+        """Take over the settings as they are now; return what needs a restart, in words.
+
+        ``text`` as in ``SettingsSource.load``. Raises ``ConfigurationError``; then nothing has
+        changed. Requests that are being answered end as they began.
+        """
+        async with self._lock:
+            try:
+                settings = await asyncio.to_thread(self._source.load, text)
+                if settings.tls_certificate and settings.tls_key:
+                    tls_context(str(settings.tls_certificate), str(settings.tls_key))
+                former = await self._proxy.load(settings)
+            except ConfigurationError as error:
+                self.failed = True
+                log.error("the settings are not reloaded, and the former ones stay: %s", error)
+                raise
+            self._retire(self._mounts.replace(self._proxy.served), former)
+            self._proxy.events(PageChanged(None))
+            self._renew_certificate(settings)
+            await self._kept.aclose()
+            self._kept = AsyncExitStack()
+            await self._kept.enter_async_context(self._keeping(settings))
+            notes = tuple(needing_restart(self._settings, settings))
+            self._settings, self.failed = settings, False
+            log.info("the settings are reloaded%s", "".join(f"; {note}" for note in notes))
+            return notes
+
+    async def aclose(self) -> None:
+        """Stop the keep tables, and close what former settings have left."""
+        await self._kept.aclose()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+
+    def _renew_certificate(self, settings: Settings) -> None:
+        """New connections get the certificate that is in the files now."""
+        if self._tls and settings.tls_certificate and settings.tls_key:
+            self._tls.load_cert_chain(settings.tls_certificate, settings.tls_key)
+
+    def _retire(self, generation: Generation, former: AsyncExitStack) -> None:
+        task = asyncio.create_task(self._close_former(generation, former))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _close_former(self, generation: Generation, former: AsyncExitStack) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.shutdown_grace):
+                await generation.drained()
+        await self._proxy.retire(former)
+
+
+def needing_restart(former: Settings, settings: Settings) -> Iterator[str]:
+    """What of the new settings has no effect yet, in words."""
+    for name in Settings.model_fields:
+        if name not in RELOADED and getattr(former, name) != getattr(settings, name):
+            yield f"{name} takes effect with a restart"
+
+
+@asynccontextmanager
+async def reload_on_signal(
+    reload: Callable[[], Awaitable[tuple[str, ...]]],
+    stop: Callable[[], None],
+    cache_folder: Path,
+    source: SettingsSource,
+) -> AsyncIterator[None]:
+    """While entered, SIGHUP calls ``reload``, and ``waystation reload`` finds the server.
+
+    ``reload`` is as ``Reloader.reload``. The system sends SIGHUP too when the terminal closes in
+    which the server was started: then ``stop`` is called.
+    """
+    record = ServerRecord(cache_folder, config_file(source.config))
+    in_terminal, running = os.isatty(2), set[asyncio.Task[None]]()
+
+    async def run() -> None:
+        try:
+            record.reloaded(notes=await reload())
+        except ConfigurationError as error:
+            record.reloaded(str(error))
+        except Exception as error:
+            log.exception("the reload failed")
+            record.reloaded(f"an unexpected error, which the log has: {reason(error)}")
+
+    def hung_up() -> None:
+        if in_terminal and not os.isatty(2):
+            stop()
+            return
+        running.add(task := asyncio.create_task(run()))
+        task.add_done_callback(running.discard)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, hung_up)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+        await asyncio.gather(*running, return_exceptions=True)
+        record.close()

@@ -1,0 +1,223 @@
+"""Reload: good settings take effect in all processes, wrong ones leave everything as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.support.distributions import make_wheel
+from tests.support.faults import Fault
+from tests.support.running import Running, running, waystation
+from tests.support.upstream import Upstream
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.e2e
+OLD, NEW = "aaa-1.0-py3-none-any.whl", "aaa-2.0-py3-none-any.whl"
+
+
+class Config:
+    """A settings file that changes while a server runs."""
+
+    def __init__(self, folder: Path, upstream: Upstream) -> None:
+        self.path = folder / "waystation.toml"
+        self.cache = folder / "cache"
+        self._folder = folder
+        self._upstream = upstream
+
+    def write(self, rules: str = "", more: str = "", top: str = "") -> None:
+        """``rules``: the names in ``policies`` of the index ``main``, as TOML."""
+        text = f"""
+            index = "main"
+            cache_dir = "cache"
+            port = 0
+            {top}
+            [indexes.main]
+            kind = "mirror"
+            url = "{self._upstream.url}"
+            policies = [{rules}]
+            {more}
+            [policies.old]
+            kind = "deny"
+            show = "hide"
+            versions = {{ aaa = ["==1.0"] }}
+            [policies.new]
+            kind = "deny"
+            show = "hide"
+            versions = {{ aaa = ["==2.0"] }}
+            """
+        other = self.path.with_suffix(".new")
+        other.write_text(text)
+        other.rename(self.path)
+
+    async def reload(self, status: int = 0) -> str:
+        done = await waystation(
+            "reload", "--config", self.path, "--cache-dir", self.cache, cwd=self._folder
+        )
+        assert done.status == status, done.err
+        return done.out + done.err
+
+
+@pytest.fixture
+def config(tmp_path: Path, upstream: Upstream) -> Config:
+    for version in ("1.0", "2.0"):
+        upstream.add(make_wheel(tmp_path / "made", "aaa", version))
+    made = Config(tmp_path, upstream)
+    made.write()
+    return made
+
+
+async def get(server: Running, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as client, client.get(server.address + path) as answer:
+        return answer.status, (await answer.read()).decode(errors="replace")
+
+
+async def shown(server: Running, root: str = "") -> set[str]:
+    status, text = await get(server, f"{root}/simple/aaa/")
+    return {name for name in (OLD, NEW) if name in text} if status == 200 else set()
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_changed_rules_and_indexes_take_effect_in_all_processes(
+    tmp_path: Path, config: Config, upstream: Upstream, workers: str
+) -> None:
+    arguments = ("--config", config.path, "--cache-dir", config.cache)
+    async with running(tmp_path, *arguments, WAYSTATION_WORKERS=workers) as server:
+        await until(lambda: server.listening() == int(workers))
+        seen = [await shown(server) for _ in range(8)]
+        assert all(each == {OLD, NEW} for each in seen)
+        for rules, left in (('"old"', {NEW}), ('"new"', {OLD}), ("", {OLD, NEW})):
+            config.write(rules, more='[indexes.team]\nkind = "fallthrough"\nof = ["main"]\n')
+            assert "has reloaded its settings" in await config.reload()
+            assert [await shown(server) for _ in range(8)] == [left] * 8
+            assert await shown(server, "/team") == left
+        config.write()
+        await config.reload()
+        assert {(await get(server, "/team/simple/aaa/"))[0] for _ in range(8)} == {404}
+        # the page was never requested again: the mirror and its cache stayed
+        assert upstream.count("/simple/aaa/") <= int(workers)
+
+
+@pytest.mark.parametrize(
+    ("top", "problem"),
+    [
+        ("nonsense = 1", "nonsense"),
+        ("page_ttl = 'soon'", "page_ttl"),
+        ("this is no TOML", "is not TOML"),
+        ('ca_bundle = "absent.pem"', "ca_bundle"),
+        ('[policies.odd]\nkind = "oddity"', "policies.odd"),
+    ],
+)
+async def test_wrong_settings_are_refused_and_the_former_ones_stay(
+    tmp_path: Path, config: Config, top: str, problem: str
+) -> None:
+    config.write('"old"')
+    async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache) as server:
+        config.write(
+            '"new"', top="" if top.startswith("[") else top, more=top if top.startswith("[") else ""
+        )
+        assert problem in await config.reload(2)
+        server.send(signal.SIGHUP)  # who sends the signal alone sees the reason in the log
+        await server.logged(lambda line: problem in line["message"])
+        assert await shown(server) == {NEW}
+        assert "waystation_reload_failed 1" in (await get(server, "/metrics"))[1]
+        config.write('"new"')
+        await config.reload()
+        assert await shown(server) == {OLD}
+        assert "waystation_reload_failed 1" not in (await get(server, "/metrics"))[1]
+
+
+async def test_what_needs_a_restart_is_named(tmp_path: Path, config: Config) -> None:
+    async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache):
+        config.write(top='log_level = "debug"\nmax_connections = 7')
+        text = await config.reload()
+        assert "max_connections takes effect with a restart" in text
+        assert "log_level takes effect with a restart" in text
+
+
+async def test_without_a_server_the_command_says_so(tmp_path: Path, config: Config) -> None:
+    assert "no server runs with" in await config.reload(1)
+    async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache) as server:
+        os.kill(server.process.pid, signal.SIGKILL)
+        await server.ended()
+    assert "no server runs with" in await config.reload(1)
+
+
+async def test_no_request_fails_while_settings_are_reloaded(
+    tmp_path: Path, config: Config, upstream: Upstream
+) -> None:
+    """Pages and files of one request pair are of one state of the rules."""
+    async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache) as server:
+        await shown(server)
+        stop, asked = asyncio.Event(), 0
+
+        async def ask(client: aiohttp.ClientSession) -> None:
+            nonlocal asked
+            while not stop.is_set():
+                async with client.get(f"{server.index}aaa/") as answer:
+                    text = await answer.text()
+                assert answer.status == 200
+                assert {OLD in text, NEW in text} in ({True}, {True, False})
+                asked += 1
+
+        async with aiohttp.ClientSession() as client, asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(ask(client))
+            for number in range(10):
+                config.write(['"old"', '"new"', ""][number % 3])
+                server.send(signal.SIGHUP)
+                await until(partial(reloaded, server, number + 1))
+            stop.set()
+        assert asked > 50
+
+
+def reloaded(server: Running, times: int) -> bool:
+    return sum("the settings are reloaded" in line for line in server.err.lines) >= times
+
+
+async def test_names_of_a_directory_that_is_no_longer_served_stay_private(
+    tmp_path: Path, config: Config, upstream: Upstream
+) -> None:
+    make_wheel(tmp_path / "packages", "acme", "1.0")
+    local = '[indexes.private]\nkind = "local"\npath = "packages"\n'
+    config.write(more=local)
+    async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache) as server:
+        assert (await get(server, "/private/simple/acme/"))[0] == 200
+        assert (await get(server, "/simple/acme/"))[0] == 404
+        config.write()
+        await config.reload()
+        assert (await get(server, "/private/simple/acme/"))[0] == 404
+        await until_status(server, "/simple/acme/", 503)
+        config.write(more=local)
+        await config.reload()
+        assert (await get(server, "/private/simple/acme/"))[0] == 200
+    assert upstream.count("/simple/acme/") <= 1
+
+
+async def until_status(server: Running, path: str, status: int) -> None:
+    async with asyncio.timeout(30):
+        while (await get(server, path))[0] != status:
+            await asyncio.sleep(0.05)
+
+
+async def test_a_running_download_ends_whole(
+    tmp_path: Path, config: Config, upstream: Upstream
+) -> None:
+    wheel = make_wheel(tmp_path / "made", "big", "1.0", padding=400_000)
+    upstream.add(wheel)
+    gate = asyncio.Event()
+    upstream.fault("/files/", Fault(gate=gate, gate_at=100_000))
+    async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache) as server:
+        _, text = await get(server, "/simple/big/")
+        path = "/" + text.split('href="../../')[1].split("#")[0]
+        async with aiohttp.ClientSession() as client, client.get(server.address + path) as answer:
+            first = await answer.content.readany()
+            config.write('"new"', top="page_ttl = 5")  # another mirror takes over
+            await config.reload()
+            gate.set()
+            assert first + await answer.read() == wheel.read_bytes()
