@@ -15,7 +15,7 @@ from proxy.errors import NotFound
 from proxy.web.pages import redirect
 
 MAX_VIEWS = 64
-"""Instants of which the views of one index are kept: anybody can make up more."""
+"""Views of one index that are kept: clients can request any number of instants."""
 AS_OF = "/+asof/{instant}"
 
 _INSTANT = re.compile(

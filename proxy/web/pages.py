@@ -42,7 +42,7 @@ HTML_HEADERS = {
 
 
 NOTICED = ("archived", "deprecated")
-"""Statuses of projects (PEP 792) that a header tells, as HTML and installers say little of them."""
+"""Statuses of projects (PEP 792) that a header names, since installers do not print them."""
 
 
 class SimplePages:
@@ -58,7 +58,7 @@ class SimplePages:
         view: str = "",
     ) -> None:
         """``client_refresh``: which requests have a page revalidated, see ``max_page_age``.
-        ``view`` tells pages of views with the name of one index apart.
+        ``view`` distinguishes the pages of several views of one index.
         """
         self._index = index
         self._rendered = rendered

@@ -86,7 +86,7 @@ async def test_policies_of_a_directory_and_of_an_index_of_others(
         assert await shown(proxy) == ["2.0"]
         assert await shown(proxy, "world") == ["1.0", "2.0"]
         for index in ("local", "main"):
-            with pytest.raises(Denied):  # and upstream is not asked for the name
+            with pytest.raises(Denied):  # and the name is not requested from upstream
                 await shown(proxy, index, PRIVATE)
     assert upstream.count("/private/") == 0
 

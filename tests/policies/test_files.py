@@ -91,11 +91,11 @@ def test_the_newest_versions_are_those_that_the_other_policies_let_pass(order: i
 def test_the_versions_of_a_page_are_those_with_a_shown_file() -> None:
     """PEP 700; a version without any file is not refused, and stays."""
     files = [*map(sdist, ("1.0", "2.0", "3.0")), "demo-2-py3-none-any.whl"]
-    told = ("1.0.0", "2.0", "3.0", "4.0")
-    judged = judge(files, {"kind": "files", "sdists": False}, versions=told)
+    listed = ("1.0.0", "2.0", "3.0", "4.0")
+    judged = judge(files, {"kind": "files", "sdists": False}, versions=listed)
     assert judged.page.versions == ("2.0", "4.0")
     deny = {"kind": "deny", "projects": ["demo"]}
-    assert judge(files, deny, versions=told).page.versions == told
+    assert judge(files, deny, versions=listed).page.versions == listed
 
 
 @pytest.mark.parametrize(
