@@ -42,7 +42,7 @@ def open_knowledge(
         return known
     from proxy.facts import AttestationVerifier, LicenceFacts, ProvenanceFacts  # not at every start
 
-    licences = LicenceFacts(records, epoch.grow)
+    licences = LicenceFacts(records, epoch.grow, clock)
     stack.push_async_callback(licences.close)
     provenance = ProvenanceFacts(
         AttestationVerifier(settings.provenance_root),

@@ -69,7 +69,9 @@ class DecisionFacts:
         of a page that is requested.
         """
         self._service = service
-        self._stored: StoredFacts[Decision] = StoredFacts(records, RecordKind.DECISIONS, Decision)
+        self._stored: StoredFacts[Decision] = StoredFacts(
+            records, RecordKind.DECISIONS, Decision, clock
+        )
         self._failed: BoundedDict[tuple[ProjectName, str], Decision] = BoundedDict(10_000)
         self._changed = changed
         self._events = events

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -40,9 +41,11 @@ Changed = Callable[[Sequence[ProjectName]], None]
 class LicenceFacts:
     """The facts of rules about licences: by digest of the distribution."""
 
-    def __init__(self, records: Records, changed: Changed) -> None:
+    def __init__(
+        self, records: Records, changed: Changed, clock: Callable[[], float] = time.time
+    ) -> None:
         """``changed`` gets projects of which pages have to be judged again."""
-        self._stored: StoredFacts[str] = StoredFacts(records, RecordKind.LICENCES, str)
+        self._stored: StoredFacts[str] = StoredFacts(records, RecordKind.LICENCES, str, clock)
         self._changed = changed
         self._watchers: list[Watcher] = []
         self._flights: SingleFlight[tuple[ProjectName, str], None] = SingleFlight()

@@ -96,7 +96,7 @@ class ProvenanceFacts:
     ) -> None:
         """``timeout``: seconds that a request waits."""
         self._verifier = verifier
-        self._stored: StoredFacts[Proof] = StoredFacts(records, RecordKind.PROOFS, Proof)
+        self._stored: StoredFacts[Proof] = StoredFacts(records, RecordKind.PROOFS, Proof, clock)
         self._failed: BoundedDict[tuple[ProjectName, str], Proof] = BoundedDict(10_000)
         self._changed = changed
         self._timeout = timeout

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -25,8 +24,11 @@ MAX_FACTS = 20_000
 class StoredFacts(Generic[T]):
     """Look-ups need no I/O once ``load`` has been called for the project."""
 
-    def __init__(self, records: Records, kind: RecordKind, fact: type[T]) -> None:
+    def __init__(
+        self, records: Records, kind: RecordKind, fact: type[T], clock: Callable[[], float]
+    ) -> None:
         """``fact``: the type of the values, which msgspec can encode."""
+        self._clock = clock
         self._records = records
         self._kind = kind
         self._decoder = msgspec.msgpack.Decoder(dict[str, fact])  # type: ignore[valid-type]
@@ -40,16 +42,17 @@ class StoredFacts(Generic[T]):
     async def load(self, project: ProjectName) -> bool:
         """Read the record of the project, unless that has just been done.
 
-        Returns whether another process has learnt something since it was read last.
+        Returns whether another process has learnt something since it was read last, or a purge
+        has dropped something.
         """
-        now = time.monotonic()
-        if project in self._projects and now - self._read.get(project, 0.0) < READ_AGAIN_AFTER:
+        now = self._clock()
+        if project in self._projects and 0 <= now - self._read[project] < READ_AGAIN_AFTER:
             return False
         self._read[project] = now
         stored = await self._stored(project)
         known = self._projects.get(project)
-        self._projects[project] = stored | (known or {})
-        return known is not None and self._projects[project] != known
+        self._projects[project] = stored
+        return known is not None and stored != known
 
     async def add(self, project: ProjectName, facts: Mapping[str, T]) -> None:
         """Keep facts by digest, beside what other processes have stored meanwhile."""
@@ -57,6 +60,7 @@ class StoredFacts(Generic[T]):
         for oldest in list(known)[: max(0, len(known) - MAX_FACTS)]:
             del known[oldest]
         self._projects[project] = known
+        self._read.setdefault(project, self._clock())
         await self._records.put(Key(self._kind, project), msgspec.msgpack.encode(known))
 
     async def _stored(self, project: ProjectName) -> dict[str, T]:

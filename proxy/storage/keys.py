@@ -37,11 +37,11 @@ class RecordKind(Enum):
     """Blobs that eviction must not delete."""
     KEEP_STATE = ("kept", ("owner",))
     """Files of a keep table after its last run."""
-    DECISIONS = ("decisions", ("project",))
+    DECISIONS = ("decisions", ("project",), "upstream")
     """Decisions of services outside, by the digests of the files."""
-    PROOFS = ("proofs", ("project",))
+    PROOFS = ("proofs", ("project",), "upstream")
     """What came of verifying attestations, by the digests of the files."""
-    LICENCES = ("licences", ("project",))
+    LICENCES = ("licences", ("project",), "upstream")
     """Licences of files, by the digests of the files."""
     LOCAL_FILES = ("local", ("owner",))
     """Details of the files in a local directory, which is the owner."""

@@ -11,6 +11,7 @@ import pytest
 
 from proxy.composition import Proxy, open_proxy
 from proxy.config import load_settings
+from tests.support.clock import Clock
 from tests.support.upstream import Upstream
 
 Open = Callable[..., AbstractAsyncContextManager[Proxy]]
@@ -23,7 +24,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture
-def opened(tmp_path: Path, upstream: Upstream) -> Open:
+def opened(tmp_path: Path, upstream: Upstream, clock: Clock) -> Open:
     """Opens a proxy whose index ``main`` has the policy ``rule``, and ``free`` none."""
 
     @asynccontextmanager
@@ -38,7 +39,7 @@ def opened(tmp_path: Path, upstream: Upstream) -> Open:
                 "free": {"kind": "mirror", "url": upstream.url},
             },
         }
-        async with open_proxy(load_settings(values | more).settings) as proxy:
+        async with open_proxy(load_settings(values | more).settings, clock) as proxy:
             yield proxy
 
     return open_with

@@ -9,9 +9,11 @@ import pytest
 
 from proxy.errors import PolicyFailed
 from proxy.events import Event, PageChanged
+from proxy.maintenance import purge_everything
 from proxy.model import normalize
 from tests.facts.conftest import Open
 from tests.support.asking import refusal, shown
+from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
@@ -167,15 +169,22 @@ async def test_a_wheel_and_another_of_one_release_may_differ(
 
 
 @pytest.mark.usefixtures("two")
-async def test_what_another_process_has_learnt_is_taken_over(
-    opened: Open,
-) -> None:
+async def test_what_another_process_has_learnt_is_taken_over(opened: Open, clock: Clock) -> None:
     async with opened(NO_COPYLEFT) as one, opened(NO_COPYLEFT) as other:
         assert await shown(other.index) == [name("1.0"), name("2.0")]
         assert await refusal(one.index, name("2.0"))
-        other_facts = other.index.policies[-1].facts  # type: ignore[attr-defined]
-        other_facts._stored._read.clear()  # as half a minute later
+        clock.advance(30)
         assert await shown(other.index) == [name("1.0")]
+
+
+@pytest.mark.usefixtures("two")
+async def test_a_purge_drops_what_is_known_of_a_project(opened: Open, clock: Clock) -> None:
+    async with opened(NO_COPYLEFT) as proxy:
+        assert await refusal(proxy.index, name("2.0"))
+        assert await shown(proxy.index) == [name("1.0")]
+        await purge_everything(proxy.cache)
+        clock.advance(30)
+        assert await shown(proxy.index) == [name("1.0"), name("2.0")]
 
 
 async def test_an_expression_that_fails_refuses_and_names_the_rule(

@@ -6,6 +6,9 @@ import asyncio
 import copy
 import hashlib
 import json
+import os
+import shutil
+import subprocess
 import sys
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
@@ -23,6 +26,7 @@ from tests.support.asking import refusal, shown
 from tests.support.attestations import SigningService
 from tests.support.distributions import make_wheel
 from tests.support.upstream import Fault, Upstream
+from tests.test_architecture import ROOT
 
 AAA = normalize("aaa")
 ANY: dict[str, Any] = {"kind": "provenance"}
@@ -251,6 +255,27 @@ async def test_the_checks_agree_with_those_of_the_library(
     output, _ = await process.communicate(asked.encode())
     ours = [(await verify(verifier, document, wheel))[0] for document in documents]
     assert output.decode().split() == ours == ["invalid"] * len(WRONG) + ["valid"]
+
+
+async def test_verifying_needs_no_network_and_no_home(
+    signing: SigningService, root: str, wheel: Path
+) -> None:
+    isolated = ("unshare", "--map-root-user", "--net")
+    if not shutil.which("unshare") or subprocess.run([*isolated, "true"], check=False).returncode:
+        pytest.skip("network namespaces cannot be made")
+    program = "import sys; from proxy.facts.verify_process import main; main(sys.argv[1])"
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    question = json.dumps([json.dumps(signing.provenance(wheel)), wheel.name, digest])
+    done = subprocess.run(
+        [*isolated, sys.executable, "-c", program, root],
+        input=f"{question}\n",
+        env={"HOME": "/nonexistent", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(done.stdout)["state"] == "valid"
 
 
 async def test_a_file_without_attestations_is_refused(
