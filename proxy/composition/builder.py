@@ -168,8 +168,10 @@ class _Builder:
         )
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
 
-    def _is_local(self, index: str) -> bool:
-        return any(each.name == index for each in self._opened.directories)
+    def _is_local(self, source: str) -> bool:
+        """Whether pages of that source are from directories alone."""
+        names = {each.name for each in self._opened.directories}
+        return source in names or names.issuperset(source.split("+"))
 
     async def build(self, node: IndexNode) -> Index:
         """The index of that name; a name that occurs twice in the tree is one index."""

@@ -54,10 +54,18 @@ def _description(table: IndexTable) -> str:
         return f"{', '.join(kinds)}{note}"
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
-        return f"mirror of {without_credentials(upstream_url(table))}{reserved}"
+        return f"mirror of {without_credentials(upstream_url(table))}{reserved}{_MODES[table.mode]}"
     if isinstance(table, RoutedTable):
         return "; ".join(_rule(each) for each in table.rules) + "; nothing else"
     return "the first of these that has the project"
+
+
+_MODES = {
+    "proxy": "",
+    "stream": "; files are verified and not stored: none are available offline",
+    "redirect": "; clients fetch files from its hosts themselves, which have to be reachable:"
+    " nothing is verified or stored here, or available offline",
+}
 
 
 def _rule(rule: RuleTable) -> str:

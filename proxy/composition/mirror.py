@@ -160,21 +160,15 @@ def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | 
     )
 
 
-def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
-    """What decides how a mirror works: two indexes for which it is equal share one mirror.
+_RULES = ("reserved", "policies", "as_of")
+"""Keys that act outside of the mirror."""
 
-    Not the rules, which are applied outside of it.
-    """
-    inherited = (getattr(settings, name) for name in UpstreamSettings.model_fields)
-    return (
-        *address(table, settings),
-        table.mirrors,
-        table.file_hosts,
-        table.missing_statuses,
-        table.trust_dates,
-        table.extra_files,
-        *inherited,
-    )
+
+def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
+    """What a mirror is: two indexes for which it is equal share one, under the rules of each."""
+    inherited = UpstreamSettings.model_fields
+    own = table.model_dump(exclude={*inherited, *_RULES, "url", "username", "password"})
+    return (*address(table, settings), own, *(getattr(settings, name) for name in inherited))
 
 
 @asynccontextmanager
@@ -230,6 +224,7 @@ async def _assembled(
         events,
         clock,
         refuses_vanished=options.refuse_removed_files,
+        redirects=options.redirects,
         upstream_list=upstream_list,
     )
     try:
@@ -269,6 +264,8 @@ def mirror_options(table: MirrorTable, settings: Settings) -> MirrorOptions:
         keep_first_seen=_needs_first_seen(settings),
         trust_dates=table.trust_dates,
         extra_files=table.extra_files,
+        stores_files=table.mode == "proxy",
+        redirects=table.mode == "redirect" and not settings.offline,
         list_all_offline=settings.offline_list_all,
         max_file_size=int(settings.max_file_size),
     )

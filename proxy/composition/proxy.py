@@ -197,16 +197,17 @@ async def open_proxy(
 
 def _prefetch_limits(tree: IndexTree, settings: Settings) -> PrefetchLimits | None:
     """None if nothing is prefetched from any mirror."""
-    levels = {
-        leaf.name: settings.of_index(leaf.table).speculate
-        for leaf in tree.leaves
-        if isinstance(leaf.table, MirrorTable)
-    }
+    mirrors = {leaf.name: leaf.table for leaf in tree.leaves if isinstance(leaf.table, MirrorTable)}
+    levels = {name: settings.of_index(table).speculate for name, table in mirrors.items()}
     if all(level == "off" for level in levels.values()):
         return None
     return PrefetchLimits(
         frozenset(name for name, level in levels.items() if level == "off"),
-        frozenset(name for name, level in levels.items() if level == "metadata"),
+        frozenset(
+            name
+            for name, table in mirrors.items()
+            if levels[name] == "metadata" or table.mode != "proxy"  # it would be fetched twice
+        ),
     )
 
 

@@ -11,7 +11,7 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator
 from proxy.config.index_base import IndexTableBase
 from proxy.config.routed_table import RoutedTable
 from proxy.config.upstream_settings import UpstreamSettings
-from proxy.config.values import ClientErrorStatus, Table, UserPath
+from proxy.config.values import ClientErrorStatus, MirrorMode, Table, UserPath
 from proxy.policies import Reserved, matcher
 
 
@@ -44,6 +44,7 @@ class MirrorTable(UpstreamSettings, IndexTableBase):
     file_hosts: list[str] = []
     missing_statuses: list[ClientErrorStatus] = [404, 410]
     reserved: list[str] = []
+    mode: MirrorMode = "proxy"
     extra_files: bool = False
     trust_dates: bool = True
 

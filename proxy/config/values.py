@@ -91,6 +91,7 @@ PlainHttpUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])]
 Retries = Annotated[int, Field(ge=0, le=10)]
 OnChangedFile = Literal["refuse", "warn", "accept"]
 VanishedFiles = Literal["hide", "show", "refuse"]
+MirrorMode = Literal["proxy", "stream", "redirect"]
 Speculation = Literal["off", "metadata", "files"]
 
 HOUR, DAY = 3600.0, 86400.0

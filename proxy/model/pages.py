@@ -196,6 +196,8 @@ class Artifact(msgspec.Struct, frozen=True):
     """As in ``ProjectPage``: no answer made from this artifact is given then or later."""
     private: bool = False
     """A policy may refuse the file later, so shared caches may not store it."""
+    location: str = ""
+    """Where clients fetch the file themselves, if it is not to be sent from here."""
     observed: tuple[tuple[str, str], ...] = ()
     """Rules in mode ``observe`` that would refuse the file, each with its reason."""
 

@@ -42,6 +42,7 @@ class Downloads:
         backoff: float = 0.5,
         memory: int = 8 * 2**20,
         patience: float = 10.0,
+        keeps: bool = True,
     ) -> None:
         """``folder``: on the store's file system, for files that are arriving. ``room`` is entered
         with the bytes of each file while it is put into the store.
@@ -49,6 +50,7 @@ class Downloads:
         A body that breaks off is resumed ``retries`` times, the first time after ``backoff``
         seconds and then after four times as many. ``memory``: bytes of each download that are
         kept if the disk takes none; then the first reader has to come within ``patience`` seconds.
+        ``keeps``: files are put into the store; else they are gone when they have been read.
         """
         self._store = store
         self._folder = folder
@@ -56,6 +58,7 @@ class Downloads:
         self._pauses = [backoff * 4**number for number in range(retries)]
         self._memory = memory
         self._patience = patience
+        self._keeps = keeps
         self._current: dict[str, Download] = {}
         self._tasks: dict[asyncio.Task[None], Download] = {}
 
@@ -129,7 +132,7 @@ class Downloads:
     async def _store_file(self, download: Download, sha256: str, done: Done) -> None:
         """Readers do not wait for this, and lose nothing if it fails."""
         buffer = download.buffer
-        if buffer.window is not None:
+        if buffer.window is not None or not self._keeps:
             return
         try:
             if not buffer.end:

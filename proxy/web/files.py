@@ -8,6 +8,8 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from email.utils import format_datetime
+from string import punctuation
+from urllib.parse import quote_from_bytes
 
 from aiohttp import web
 
@@ -46,6 +48,8 @@ class FileHandler:
         state.changes = self._cache.changes(project)
         artifact = await self._index.file(project, filename, digest)
         state.observed = artifact.observed
+        if artifact.location:
+            return _redirect(artifact.location)
         size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
         if size is None:  # no ranges, and the chunked coding marks the end
@@ -122,6 +126,12 @@ def _content_type(filename: str) -> str:
     if filename.endswith(SIGNATURE):
         return "application/pgp-signature"
     return "application/json" if filename.endswith(PROVENANCE) else "application/octet-stream"
+
+
+def _redirect(location: str) -> web.Response:
+    """To upstream's address, in ASCII. Not stored: the next answer may be another one."""
+    target = quote_from_bytes(location.encode("utf-8", "surrogateescape"), safe=punctuation)
+    return web.Response(status=302, headers={"Location": target, "Cache-Control": "no-store"})
 
 
 async def _size(request: web.Request, blob: Blob) -> int | None:

@@ -295,3 +295,23 @@ async def test_an_install_succeeds_while_one_address_of_the_content_is(
         (await here.install(tool, server.index, "aaa")).succeeded()
         assert here.installed() == chain
     assert other.count("/files/")
+
+
+@pytest.mark.parametrize("mode", ["stream", "redirect"])
+async def test_an_install_works_in_every_mode(
+    tmp_path: Path,
+    chain: dict[str, str],
+    upstream: Upstream,
+    place: MakePlace,
+    tool: str,
+    mode: str,
+) -> None:
+    config = write_settings(
+        tmp_path, f'[indexes.main]\nkind = "mirror"\nurl = "{upstream.url}"\nmode = "{mode}"\n'
+    )
+    async with running(tmp_path, "--config", config) as server:
+        here = place()
+        (await here.install(tool, server.index, "aaa")).succeeded()
+        assert here.installed() == chain
+        assert any(f"mirror of {upstream.url};" in line for line in server.out.lines)
+    assert not [each for each in (tmp_path / "cache" / "blob").rglob("*") if each.is_file()]

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Set
 from typing import NamedTuple
 
+import msgspec
+
 from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes.mirror.lazy_download import FileDownloads, LazyDownload
@@ -100,6 +102,18 @@ class MirrorFiles:
         outdated = found.blob if found else None
         link = self.link(project, file, digest, asked)
         return Artifact(file, LazyDownload(self.downloads, link, outdated))
+
+    async def redirected(
+        self, project: ProjectName, file: File, digest: str, asked: float
+    ) -> Artifact:
+        """The file if it is stored; else the address at which clients fetch it themselves.
+
+        It can still be read here.
+        """
+        artifact = await self.artifact(project, file, digest, asked)
+        if not artifact.blob.needs_download:
+            return artifact
+        return msgspec.structs.replace(artifact, location=file.url)
 
     async def fetched(
         self, project: ProjectName, file: File, digest: str, asked: float

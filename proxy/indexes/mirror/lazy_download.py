@@ -31,7 +31,11 @@ class FileDownloads:
     ) -> None:
         """``suspect`` is called with the project whose page is wrong about a file."""
         self._name = name
-        self._downloads = Downloads(storage.blobs, storage.spool, room=storage.room)
+        self._downloads = Downloads(
+            storage.blobs, storage.spool, room=storage.room, keeps=options.stores_files
+        )
+        self.keeps = options.stores_files
+        """Whether files are stored."""
         self._storage = storage
         self._limit = options.max_file_size
         self._events = events

@@ -62,10 +62,11 @@ class Mirror:
         clock: Callable[[], float] = time.time,
         *,
         refuses_vanished: bool = False,
+        redirects: bool = False,
         upstream_list: UpstreamList | None = None,
     ) -> None:
         """``refuses_vanished``: stored files that upstream no longer lists are refused.
-        ``upstream_list``: where it is shown.
+        ``redirects``: as in ``MirrorOptions``. ``upstream_list``: where it is shown.
         """
         self.name = name
         self._pages = pages
@@ -75,6 +76,7 @@ class Mirror:
         self._events = events
         self._clock = clock
         self._refuses_vanished = refuses_vanished
+        self._redirects = redirects
         self._upstream_list = upstream_list
 
     async def projects(self) -> Set[ProjectName]:
@@ -184,6 +186,9 @@ class Mirror:
         project, file = page.project, page.file(filename, digest)
         if check:
             await check(page)
+        if self._redirects:
+            owner = page.file(distribution_of(filename), digest)
+            return await self._files.redirected(project, file, owner.address_digest, asked)
         for suffix in (METADATA, PROVENANCE):
             if filename.endswith(suffix):
                 owner = page.file(filename.removesuffix(suffix), digest)

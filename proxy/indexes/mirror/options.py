@@ -31,6 +31,10 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """False: the upload time of a file is the time at which it was first listed here."""
     extra_files: bool = False
     """Serve also signatures and other files beside distributions."""
+    stores_files: bool = True
+    """False: files pass through, verified, and are not kept."""
+    redirects: bool = False
+    """Clients are sent to the addresses of files that are not stored."""
     list_all_offline: bool = False
     """Offline, list also files that are not stored."""
     max_file_size: int = 5 * 2**30

@@ -187,6 +187,8 @@ class MirrorSiblings:
         self._unwritten.pop(key, None)
 
     async def _keep(self, project: ProjectName, sibling: File, digest: str, data: bytes) -> None:
+        if not self._files.downloads.keeps:
+            return
         sha256 = hashlib.sha256(data).hexdigest()
         try:
             async with self._storage.room(len(data)):
