@@ -116,8 +116,8 @@ async def test_fifty_clients_of_one_file_are_one_fetch(tmp_path: Path, upstream:
 
 
 @pytest.mark.slow
-async def test_half_a_gigabyte_is_served_in_constant_memory(tmp_path: Path) -> None:
-    _, sha256 = noise(tmp_path / "dist", "huge", 500 * MB)
+async def test_a_quarter_of_a_gigabyte_is_served_in_constant_memory(tmp_path: Path) -> None:
+    _, sha256 = noise(tmp_path / "dist", "huge", 250 * MB)
     with run_upstream_process(tmp_path / "dist") as upstream:
         async with (
             running(tmp_path, "--upstream", upstream.url) as server,

@@ -20,15 +20,15 @@ from proxy.upstream.downloads import Downloads, Expected
 from tests.support.plain_fetch import fetch
 
 READERS = 8
-_told: list[None] = []
+_printed: list[None] = []
 
 
 async def _digest(blob: Blob) -> str:
     made = hashlib.sha256()
     async for piece in blob.chunks():
         made.update(piece)
-        if not _told:
-            _told.append(None)
+        if not _printed:
+            _printed.append(None)
             print("arriving", flush=True)
     return made.hexdigest()
 

@@ -251,7 +251,7 @@ async def _process(url: str, root: Path) -> asyncio.subprocess.Process:
 async def test_memory_stays_flat_however_large_the_file(tmp_path: Path, kept: bool) -> None:
     big = tmp_path / "big"
     with big.open("wb") as file:
-        for number in range(40):
+        for number in range(20):
             file.write(random_bytes(MIB, number) * 8)
     if not kept:
         (tmp_path / "spool").write_text("in the way")
