@@ -85,7 +85,7 @@ async def test_projects_by_name(tmp_path: Path) -> None:
     assert files(tmp_path / "tree") == {"foo-1.0-py3-none-any.whl", "foo-2.0-py3-none-any.whl"}
 
 
-async def test_what_sources_need_and_nothing_else(tmp_path: Path) -> None:
+async def test_an_export_has_the_files_that_sources_need_and_no_other(tmp_path: Path) -> None:
     upstream = await a_cache(tmp_path)
     (tmp_path / "requirements.txt").write_text("foo<2\n")
     options = ("--upstream", upstream, "--link", "copy")

@@ -118,7 +118,7 @@ async def test_one_put_that_fails_leaves_those_beside_it(store: BlobStore, tmp_p
     assert await store.present([KEY, *keys]) == set(keys)
 
 
-async def test_what_is_deleted_is_gone(store: BlobStore, spool: Path) -> None:
+async def test_a_deleted_blob_is_absent(store: BlobStore, spool: Path) -> None:
     await stored(store, spool)
     await store.delete(KEY)
     await store.delete(KEY)

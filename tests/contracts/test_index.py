@@ -308,7 +308,7 @@ async def test_a_check_gets_the_page_that_lists_the_file(serving: Index) -> None
         assert all(page.project == DEMO and page.file(name) for page in seen)
 
 
-async def test_what_a_check_raises_is_the_answer(serving: Index) -> None:
+async def test_an_error_of_the_check_is_the_answer(serving: Index) -> None:
     async def refuse(page: ProjectPage) -> None:
         raise Denied(page.project, "refused by a test")
 

@@ -344,7 +344,7 @@ SMUGGLED = {
 
 
 @pytest.mark.parametrize("sent", SMUGGLED.values(), ids=SMUGGLED)
-async def test_nothing_is_smuggled_past_nginx(front: Front, sent: bytes) -> None:
+async def test_no_request_is_smuggled_past_nginx(front: Front, sent: bytes) -> None:
     hidden = b"GET /simple/hidden/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     received = await exchange(front.plain, sent + hidden)
     assert received.split(b" ", 2)[1] == b"400"

@@ -119,7 +119,7 @@ def test_a_stream_without_end_is_not_whole() -> None:
     assert not is_whole(io.BytesIO(bomb), NAME)
 
 
-def test_what_was_found_before_the_limit_counts() -> None:
+def test_metadata_found_before_the_limit_are_used() -> None:
     header = tarfile.TarInfo("foo_bar-1.0/zeros")
     header.size = 250_000_000
     start = _tar((PKG_INFO, CONTENT))[:1024] + header.tobuf()

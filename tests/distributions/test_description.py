@@ -42,7 +42,7 @@ def test_every_field_that_is_shown() -> None:
     )
 
 
-def test_what_is_missing_or_unknown_is_empty() -> None:
+def test_missing_and_unknown_fields_are_empty() -> None:
     assert describe(b"") == Description()
     unknown = b"Name: foo\nSummary: UNKNOWN\nAuthor: UNKNOWN\nLicense: UNKNOWN\n\nUNKNOWN\n"
     assert describe(unknown) == Description(name="foo")

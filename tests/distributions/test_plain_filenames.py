@@ -30,7 +30,7 @@ def test_all_variants_of_a_name_are_one_name(spelling: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "a b", "a/b", "a\n", "fóo", "..", "a\0", "ſ"])
-def test_what_is_no_name_is_refused(name: str) -> None:
+def test_texts_that_are_no_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="not a project name"):
         normalize(name)
 

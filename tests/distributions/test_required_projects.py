@@ -36,7 +36,9 @@ async def found(*requires: str, extras: tuple[str, ...] = ()) -> list[RequiredPr
         ("foo; " + "(" * 2000 + "os_name == 'x'" + ")" * 2000, None),
     ],
 )
-async def test_what_is_needed_of_the_index_is_found(requirement: str, expected: str | None) -> None:
+async def test_requirements_on_projects_of_the_index_are_found(
+    requirement: str, expected: str | None
+) -> None:
     needs = [f"{need.project}{need.specifier}" for need in await found(requirement)]
     assert needs == ([expected] if expected else [])
 

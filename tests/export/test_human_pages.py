@@ -140,7 +140,7 @@ async def test_every_link_leads_to_a_file_of_the_tree(tmp_path: Path) -> None:
     assert seen > 10
 
 
-async def test_nothing_is_fetched_and_nothing_is_run(tmp_path: Path) -> None:
+async def test_a_page_loads_and_runs_nothing(tmp_path: Path) -> None:
     text = "![x](https://evil.example.com/x.png) <script src=https://evil.example.com/x></script>"
     described(tmp_path / "source", "foo", "1.0", text, "text/markdown")
     await export_folder(tmp_path / "source", tmp_path / "tree")

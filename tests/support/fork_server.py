@@ -54,7 +54,10 @@ class ForkedProcess:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
-        self.pid = int(control.recv(16))
+        pid = control.recv(16)
+        if not pid:
+            raise EOFError("the fork server has ended; its error is on standard error")
+        self.pid = int(pid)
         self._status: int | None = None
         control.setblocking(False)
 
