@@ -32,6 +32,7 @@ from proxy.composition import (
     describe,
     described_addresses,
     index_as_of,
+    kind_of_rule,
     open_proxy,
     possible_refusals,
 )
@@ -111,9 +112,7 @@ async def serve(
     shared = shared_counters()
     marks = WorkerMarks(shared.slice(0, MARK_COLUMNS))
     refusals = possible_refusals(settings)
-    counters = Counters(
-        shared.slice(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS + len(refusals)), refusals
-    )
+    counters = Counters(shared.slice(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS), refusals)
     access_log = AccessLog(handler)
     events = Events()
     events.subscribe(access_log.observe, AnswerServed)
@@ -122,10 +121,10 @@ async def serve(
         *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
         FileRefused,
     )
-    kinds = {rule: kind for _, rule, _, kind in refusals}
-    events.subscribe(RefusalEvents(events, kinds).observe, AnswerServed)
     events.subscribe(log_observed_refusals, FileRefused)
     async with open_proxy(settings, events=events, marks=marks) as proxy:
+        refused = RefusalEvents(events, lambda rule: kind_of_rule(proxy.indexes.values(), rule))
+        events.subscribe(refused.observe, AnswerServed)
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
         events.subscribe(cache.observe, PageChanged, PageRevalidated)
         fast = FastPathEvents(events, proxy.cache.used.note)

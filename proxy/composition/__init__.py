@@ -15,7 +15,7 @@ from proxy.composition.mirror import (
     mirrored,
     open_upstream,
 )
-from proxy.composition.policies import index_as_of, possible_refusals
+from proxy.composition.policies import index_as_of, kind_of_rule, possible_refusals
 from proxy.composition.proxy import (
     Proxy,
     open_proxy,
@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "described_addresses",
     "index_as_of",
+    "kind_of_rule",
     "mirrored",
     "open_cache",
     "open_proxy",

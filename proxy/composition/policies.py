@@ -31,7 +31,7 @@ from proxy.config import (
     age_seconds,
 )
 from proxy.events import Observer, PageChanged
-from proxy.indexes import Guarded, Index
+from proxy.indexes import Guarded, Index, Routed
 from proxy.model import ProjectName, normalize
 from proxy.policies import (
     About,
@@ -286,6 +286,17 @@ def possible_refusals(settings: Settings) -> list[tuple[str, str, str, str]]:
     routed = (name for name, node in nodes.items() if isinstance(node.table, RoutedTable))
     rules += [(name, "enforce", "routed") for name in routed]
     return [(index, *rule) for index in nodes for rule in rules]
+
+
+def kind_of_rule(indexes: Iterable[Index], rule: str) -> str:
+    """The kind of the policy of that name, as the settings call it; of another rule, its name."""
+    for index in indexes:
+        for policy in index.policies if isinstance(index, Guarded) else ():
+            if policy.name == rule and policy.kind:
+                return policy.kind
+        if isinstance(index, Routed) and index.name == rule:
+            return "routed"
+    return rule
 
 
 def _criteria(table: DenyTable | AllowTable) -> Criteria:

@@ -146,7 +146,10 @@ _STARTS = dict(
     )
 )
 """The first column of each histogram and value."""
-COUNTER_COLUMNS = len(_SERIES) + sum(each.width * len(each.values) for each in HISTOGRAMS)
+REFUSAL_COLUMNS = 512
+"""Counters of refusals: one for each index and rule."""
+_FIRST_REFUSAL = len(_SERIES) + sum(each.width * len(each.values) for each in HISTOGRAMS)
+COUNTER_COLUMNS = _FIRST_REFUSAL + REFUSAL_COLUMNS
 """Columns of shared memory that ``Counters`` needs."""
 
 
@@ -156,8 +159,8 @@ _ABOUT_REFUSALS = (
     " passed, once an hour for each client."
 )
 REFUSAL_LABELS = ("index", "rule", "mode", "kind")
-MAX_REFUSAL_COLUMNS = 2048
-"""Refusals of further rules are not counted."""
+OTHER_REFUSALS = [(OTHER_LABEL, OTHER_LABEL, mode, OTHER_LABEL) for mode in ("enforce", "observe")]
+"""Refusals of rules that came with a reload, and of those beyond ``REFUSAL_COLUMNS``."""
 
 
 class Counters:
@@ -166,12 +169,11 @@ class Counters:
     def __init__(
         self, shared: SharedCounters, refusals: Sequence[tuple[str, str, str, str]] = ()
     ) -> None:
-        """``shared``: ``COUNTER_COLUMNS`` columns, and one for each of ``refusals``, which are
-        values of ``REFUSAL_LABELS``."""
+        """``shared``: ``COUNTER_COLUMNS`` columns. ``refusals``: the values of ``REFUSAL_LABELS``
+        that are to be expected."""
         self._shared = shared
-        self._refusals = {
-            labels: COUNTER_COLUMNS + at for at, labels in enumerate(refusals[:MAX_REFUSAL_COLUMNS])
-        }
+        series = [*OTHER_REFUSALS, *refusals][:REFUSAL_COLUMNS]
+        self._refusals = {labels: _FIRST_REFUSAL + at for at, labels in enumerate(series)}
 
     def observe(self, event: Event) -> None:
         match event:
@@ -191,8 +193,8 @@ class Counters:
                 self._add(event.size, EVICTED_BYTES)
             case FileRefused():
                 labels = (event.index, event.rule, event.mode, event.kind)
-                if (column := self._refusals.get(labels)) is not None:
-                    self._shared.own_row[column] += 1
+                other = (OTHER_LABEL, OTHER_LABEL, event.mode, OTHER_LABEL)
+                self._shared.own_row[self._refusals.get(labels) or self._refusals[other]] += 1
 
     def add_times(self, times: Sequence[float], histogram: Histogram, value: str = "") -> None:
         """``times``: in seconds."""

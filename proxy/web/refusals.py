@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -92,12 +92,12 @@ class RefusalEvents:
     def __init__(
         self,
         events: Observer,
-        kinds: Mapping[str, str],
+        kind_of: Callable[[str], str],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``kinds``: of the policies, by their names."""
+        """``kind_of``: the kind of the policy with that name."""
         self._events = events
-        self._kinds = kinds
+        self._kind_of = kind_of
         self._clock = clock
         self._noted: BoundedDict[tuple[str, ...], float] = BoundedDict(MAX_NOTED)
 
@@ -118,7 +118,7 @@ class RefusalEvents:
             FileRefused(
                 index=event.index,
                 rule=rule,
-                kind=self._kinds.get(rule, rule),
+                kind=self._kind_of(rule),
                 mode=mode,
                 project=event.project,
                 filename=event.filename,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from proxy.events import AnswerServed, Event, FileRefused
@@ -177,8 +178,8 @@ class Heard:
 async def test_refusals_are_events_and_counted_by_rule(index: FakeIndex, clock: Clock) -> None:
     """What an observing policy lets pass is announced once an hour for each file and client."""
     heard, rules = Heard(), [("main", "p0", "enforce", "files"), ("main", "p1", "observe", "deny")]
-    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS + 2), rules)
-    refusals = RefusalEvents(heard, {"p0": "files", "p1": "deny"}, clock)
+    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS), rules)
+    refusals = RefusalEvents(heard, lambda rule: {"p0": "files", "p1": "deny"}[rule], clock)
     observed = {"kind": "deny", "projects": ["foo"], "mode": "observe"}
     async with serving(
         guarded(index, NO_SDISTS, observed), fast=True, observers=[refusals.observe]
@@ -196,7 +197,10 @@ async def test_refusals_are_events_and_counted_by_rule(index: FakeIndex, clock: 
     assert found.count(("enforce", SDIST)) == 3
     assert found.count(("observe", WHEEL)) == 2
     assert found.count(("observe", f"{WHEEL}.metadata")) == 1
-    assert dict(counters.refusals()) == {rules[0]: 3, rules[1]: 3}
+    counters.observe(msgspec.structs.replace(heard.refused[0], rule="of-a-reload"))
+    other = [("other", "other", mode, "other") for mode in ("enforce", "observe")]
+    expected = {rules[0]: 3, rules[1]: 3, other[0]: 0, other[1]: 1}
+    assert dict(counters.refusals()) == expected
     first = next(event for event in heard.refused if event.mode == "observe")
     assert (first.rule, first.kind, first.index) == ("p1", "deny", "main")
     assert (first.project, first.client, first.reason) == ("foo", "127.0.0.1", "foo is denied")
