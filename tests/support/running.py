@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeAlias
 
 from tests.support.fork_server import ROOT, ForkedProcess, fork, run_forked
 
@@ -18,6 +18,7 @@ PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:
 """The running Python and the system's programs: other Pythons of a developer's machine are left
 out, as uv starts each of them whenever it resolves for another version than the running one."""
 OURS = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
+Process: TypeAlias = asyncio.subprocess.Process | ForkedProcess
 LIMIT = 60.0
 """Seconds in which everything here has to end."""
 
@@ -65,11 +66,13 @@ async def command(
 async def waystation(*arguments: str | Path, cwd: Path, given: str = "", **more: str) -> Done:
     """The command, run to its end with ``given`` as input; ``more`` is for the environment."""
     env = environment(cwd / "home", **more)
+    if _is_for_python(env):
+        raise ValueError("variables of Python need a start of Python: use command()")
     done = await asyncio.to_thread(run_forked, arguments, env, cwd, given=given.encode())
     return Done(done.returncode, done.stdout, done.stderr)
 
 
-async def stop(process: asyncio.subprocess.Process | ForkedProcess) -> None:
+async def stop(process: Process) -> None:
     """Ask the process to end, and kill it after 20 seconds."""
     with suppress(ProcessLookupError):
         process.terminate()
@@ -114,9 +117,7 @@ class _Output:
 class Running:
     """A server that runs; it logs in JSON by default."""
 
-    def __init__(
-        self, process: asyncio.subprocess.Process | ForkedProcess, out: _Output, err: _Output
-    ) -> None:
+    def __init__(self, process: Process, out: _Output, err: _Output) -> None:
         self.process = process
         self.out = out
         self.err = err
@@ -163,13 +164,30 @@ class Running:
         return int(line.split()[1]) * 1024
 
 
+def _is_for_python(env: Mapping[str, str]) -> bool:
+    """Whether a variable takes effect only when Python starts."""
+    return any(name.startswith("PYTHON") and OURS.get(name) != env[name] for name in env)
+
+
 async def start(
     arguments: Iterable[str | Path], env: Mapping[str, str], cwd: Path
-) -> tuple[ForkedProcess, asyncio.StreamReader, asyncio.StreamReader]:
+) -> tuple[Process, asyncio.StreamReader, asyncio.StreamReader]:
     """A ``waystation`` command that runs, its output and its errors."""
     (stdout, out), (stderr, err) = await _pipe(), await _pipe()
     with stdout, stderr, open(os.devnull) as nothing:
-        return fork(arguments, env, cwd, (nothing, stdout, stderr)), out, err
+        process: Process
+        if _is_for_python(env):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "proxy", *map(str, arguments)),
+                env=dict(env),
+                cwd=cwd,
+                stdin=nothing,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        else:
+            process = fork(arguments, env, cwd, (nothing, stdout, stderr))
+        return process, out, err
 
 
 async def _pipe() -> tuple[IO[bytes], asyncio.StreamReader]:

@@ -21,9 +21,8 @@ from proxy.warm.progress import NoDisplay
 from proxy.warm.warm import warm_remote
 from tests.support.content import sha256
 from tests.support.faults import Fault
-from tests.support.fork_server import ForkedProcess
 from tests.support.requirement_sources import choice
-from tests.support.running import environment, running, start
+from tests.support.running import Process, environment, running, start
 from tests.support.waiting import until
 from tests.support.warm_site import LIMIT, WarmSite, read, warm_site
 
@@ -112,7 +111,7 @@ async def test_ended_in_the_middle_it_completes_when_run_again(
 
 async def _start(
     here: WarmSite, source: str
-) -> tuple[ForkedProcess, asyncio.StreamReader, asyncio.StreamReader]:
+) -> tuple[Process, asyncio.StreamReader, asyncio.StreamReader]:
     options = ("--upstream", here.upstream.url, "--cache-dir", str(here.cache))
     more = ("--python", "3.12", "--platform", "linux", "--jobs", "3", "--quiet", "--json")
     env = environment(here.root / "home")
