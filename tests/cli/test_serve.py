@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from proxy import __version__
 from tests.support.distributions import make_wheel
 from tests.support.pki import Authority
-from tests.support.running import Running, running, waystation
+from tests.support.running import OURS, Running, environment, running, waystation
 from tests.support.sockets import connected, exchange
 from tests.support.upstream import Fault, Upstream
 
@@ -61,12 +62,19 @@ SLOW_TO_IMPORT = {
 
 
 async def test_a_start_imports_nothing_that_is_slow_and_unneeded(tmp_path: Path) -> None:
-    async with running(tmp_path, *NOWHERE, PYTHONPROFILEIMPORTTIME="1") as server:
-        assert await body(f"{server.address}/readyz") == "ready\n"
-        server.send(signal.SIGTERM)
-        await server.ended()
-    lines = [line for line in server.err.lines if line.startswith("import time:")]
-    imported = {line.rpartition("|")[2].strip() for line in lines}
+    command = [sys.executable, "-X", "importtime", "-m", "proxy", "serve", "--port", "0", *NOWHERE]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env=environment(tmp_path / "home", **OURS),
+        cwd=tmp_path,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout
+    assert (await process.stdout.readline()).startswith(b"waystation ")  # it listens
+    process.terminate()
+    _, log = await process.communicate()
+    imported = {line.rpartition("|")[2].strip() for line in log.decode().splitlines()}
     assert "aiohttp.web" in imported
     assert imported & SLOW_TO_IMPORT == set()
 
