@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
+from packaging.version import Version
 
 from proxy.errors import Denied, PolicyFailed
 from proxy.model import File, ProjectPage, with_distributions
@@ -182,7 +183,9 @@ def _shown_versions(page: ProjectPage, parsed: ParsedPage, gone: Set[int]) -> tu
     lost = {release.text: gone >= set(release.positions) for release in parsed.releases}
     if not any(lost.values()):
         return page.versions
-    by_version = {release.version: lost[release.text] for release in parsed.releases}
+    by_version: dict[Version | None, bool] = {
+        release.version: lost[release.text] for release in parsed.releases if release.version
+    }
     return tuple(
         text for text in page.versions if not lost.get(text, by_version.get(parse_version(text)))
     )

@@ -80,6 +80,8 @@ class Policy(Protocol):
     """As the settings call it; empty for a rule that has no table."""
     mode: Mode = "enforce"
     show: Look = "hide"
+    judges_projects: bool = True
+    """False: ``admit`` never raises, and is not called."""
     judges_files: bool = True
     """False: ``judge`` never has a verdict, and is not called."""
     judges_last: bool = False

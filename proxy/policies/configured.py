@@ -97,6 +97,8 @@ class ConfiguredPolicy(Policy):
         self.kind = kind
         self.mode = mode
         self.show = show
+        refuses = mode == "enforce" and show == "hide"
+        self.judges_projects = refuses and type(rule).denies is not Rule.denies
         self.judges_last = rule.judges_last
         self.is_changing = rule.is_changing
         self.facts = rule.facts
@@ -108,7 +110,7 @@ class ConfiguredPolicy(Policy):
         self._clock = clock
 
     def admit(self, project: ProjectName) -> None:
-        if self.mode == "observe" or self.show == "yank" or not self.concerns(project):
+        if not self.judges_projects or not self.concerns(project):
             return
         reason = self._rule.denies(project)
         if reason and not self._exemptions_of(project, self._clock()):

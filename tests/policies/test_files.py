@@ -94,6 +94,9 @@ def test_the_versions_of_a_page_are_those_with_a_shown_file() -> None:
     listed = ("1.0.0", "2.0", "3.0", "4.0")
     judged = judge(files, {"kind": "files", "sdists": False}, versions=listed)
     assert judged.page.versions == ("2.0", "4.0")
+    odd = ["demo-banana.txt", "demo-cherry.tar.gz"]
+    legacy = {"kind": "files", "legacy": False, "sdists": False}
+    assert judge(odd, legacy, versions=("apple", "cherry")).page.versions == ("apple", "cherry")
     deny = {"kind": "deny", "projects": ["demo"]}
     assert judge(files, deny, versions=listed).page.versions == listed
 
