@@ -21,19 +21,16 @@ IsLocal = Callable[[str], bool]
 
 
 class Malware(Rule):
-    """Refuses releases that are reported as malicious, and files whose version is unreadable."""
+    """Refuses releases that are reported as malicious, and files whose version is unreadable.
+
+    It denies no project as a whole: only its page says whether a project is a private one.
+    """
 
     is_changing = True
 
     def __init__(self, about: About, is_local: IsLocal) -> None:
         self._about = about
         self._is_local = is_local
-
-    def denies(self, project: ProjectName) -> str | None:
-        for advisory in self._about(project):
-            if advisory.is_malware and advisory.affected.has_all:
-                return f"{project} is malware: {advisory.id}"
-        return None
 
     def judge(self, view: PageView) -> Iterator[Finding]:
         if self._is_local(view.page.source):

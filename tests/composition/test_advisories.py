@@ -17,6 +17,7 @@ from proxy.errors import ConfigurationError
 from proxy.model import normalize
 from tests.support.advisories import osv, write_archive
 from tests.support.clock import Clock
+from tests.support.distributions import make_wheel
 from tests.support.waiting import until
 
 AAA = normalize("aaa")
@@ -173,6 +174,28 @@ async def test_credentials_are_sent_and_not_stored(
     kept = b"".join(path.read_bytes() for path in (tmp_path / "cache" / "advisories").iterdir())
     assert b"secret" not in kept
     assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("guarded", ["main", "private"])
+async def test_a_private_project_is_not_the_project_of_that_name_on_pypi(
+    tmp_path: Path, clock: Clock, guarded: str
+) -> None:
+    """Whichever index has the rule: the private one, or one that it is part of."""
+    make_wheel(tmp_path / "packages", "aaa", "1.0")
+    write_archive(tmp_path / "osv.zip", osv("MAL-1", events=[{"introduced": "0"}]))
+    indexes: dict[str, Any] = {
+        "private": {"kind": "local", "path": str(tmp_path / "packages")},
+        "world": {"kind": "mirror", "url": "http://127.0.0.1:9/simple/"},
+        "main": {"kind": "fallthrough", "of": ["private", "world"]},
+    }
+    indexes[guarded]["policies"] = ["malware"]
+    policies = {"malware": {"kind": "malware", "show": "hide"}}
+    source = str(tmp_path / "osv.zip")
+    async with opened(tmp_path, clock, source, indexes=indexes, policies=policies) as proxy:
+        assert ids(proxy) == ["MAL-1"]
+        page = await proxy.index.page(AAA)
+        assert [file.yanked for file in page.files] == [False]
+        await proxy.index.file(AAA, "aaa-1.0-py3-none-any.whl")
 
 
 async def test_a_source_that_does_not_exist_is_an_error(tmp_path: Path, clock: Clock) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from proxy.advisories import BANDS
-from proxy.model import normalize
 from proxy.policies import KnownFaults, Malware
 from tests.support.advisories import osv
 from tests.support.rule_views import advisories_of, refused_by, view_of
@@ -39,12 +38,6 @@ def test_aliases_of_malware_are_malware() -> None:
 def test_a_project_that_is_malware_offers_nothing() -> None:
     rule = malware(osv("MAL-1", versions=[], events=[{"introduced": "0"}]))
     assert refused_by(rule, view_of("0.1", "1.0", "1!0")).keys() == {"0.1", "1.0", "1!0"}
-    assert rule.denies(normalize("aaa")) == "aaa is malware: MAL-1"
-    assert rule.denies(normalize("bbb")) is None
-
-
-def test_a_project_with_one_malicious_version_is_not_denied_as_a_whole() -> None:
-    assert malware(osv("MAL-1", versions=["1.0"])).denies(normalize("aaa")) is None
 
 
 def test_pages_of_local_directories_are_about_other_projects() -> None:
