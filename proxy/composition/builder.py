@@ -158,7 +158,6 @@ class _Builder:
             ground.epoch,
             ground.events,
             opened.advisories,
-            self._is_local,
             stack,
             ground.clock,
             ground.parsed_pages,
@@ -167,11 +166,6 @@ class _Builder:
             settings, ground.cache, ground.events, ground.clock, ground.traffic
         )
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []
-
-    def _is_local(self, source: str) -> bool:
-        """Whether pages of that source are from directories alone."""
-        names = {each.name for each in self._opened.directories}
-        return source in names or names.issuperset(source.split("+"))
 
     async def build(self, node: IndexNode) -> Index:
         """The index of that name; a name that occurs twice in the tree is one index."""

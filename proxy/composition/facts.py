@@ -13,7 +13,7 @@ from proxy.composition.policies import Epoch, Knowledge
 from proxy.config import HookTable, Settings
 from proxy.events import Observer
 from proxy.model import ProjectName
-from proxy.policies import IsLocal, ParsedPages
+from proxy.policies import ParsedPages
 from proxy.storage import Records
 from proxy.upstream import Poster
 
@@ -27,17 +27,16 @@ def open_knowledge(
     epoch: Epoch,
     events: Observer,
     advisories: AdvisoryRefresher | None,
-    is_local: IsLocal,
     stack: AsyncExitStack,
     clock: Callable[[], float],
     parsed_pages: ParsedPages,
 ) -> Knowledge:
-    """Facts are collected until the end of ``stack``. ``is_local`` as rules take it."""
+    """Facts are collected until the end of ``stack``."""
 
     def about(project: ProjectName) -> Sequence[Advisory]:
         return advisories.about(project) if advisories else ()
 
-    known = Knowledge(epoch, clock, about=about, is_local=is_local, parsed_pages=parsed_pages)
+    known = Knowledge(epoch, clock, about=about, parsed_pages=parsed_pages)
     if not settings.all_policies:
         return known
     from proxy.facts import AttestationVerifier, LicenceFacts, ProvenanceFacts  # not at every start

@@ -48,7 +48,6 @@ from proxy.policies import (
     Expression,
     Files,
     FixCriteria,
-    IsLocal,
     KnownFaults,
     Licences,
     Malware,
@@ -90,7 +89,6 @@ class Knowledge:
     clock: Callable[[], float] = time.time
     about: About = lambda project: ()
     """The advisories about a project."""
-    is_local: IsLocal = lambda index: False
     licences: LicenceFacts | None = None
     decisions: Callable[[HookTable], DecisionFacts] | None = None
     provenance: ProvenanceFacts | None = None
@@ -133,7 +131,7 @@ def _cooldown(table: CooldownTable, knowledge: Knowledge) -> Rule:
         table.fix_loose,
         table.fix_min_age,
     )
-    return CooldownWithFixes(cooldown, age, knowledge.about, knowledge.is_local, criteria)
+    return CooldownWithFixes(cooldown, age, knowledge.about, criteria)
 
 
 def _status(table: StatusTable, knowledge: Knowledge) -> Rule:
@@ -141,13 +139,12 @@ def _status(table: StatusTable, knowledge: Knowledge) -> Rule:
 
 
 def _malware(table: MalwareTable, knowledge: Knowledge) -> Rule:
-    return Malware(knowledge.about, knowledge.is_local)
+    return Malware(knowledge.about)
 
 
 def _known_faults(table: KnownFaultsTable, knowledge: Knowledge) -> Rule:
     return KnownFaults(
         knowledge.about,
-        knowledge.is_local,
         lowest=BANDS.get(table.severity),
         refuses_unknown=table.unknown == "refuse",
         refused=table.ids,

@@ -1,6 +1,6 @@
 """Policies: rules about which projects and files an index shows."""
 
-from proxy.policies.advisories import About, IsLocal, KnownFaults, Malware
+from proxy.policies.advisories import About, KnownFaults, Malware
 from proxy.policies.base import Facts, Look, Mode, OpenFile, PageView, Policy, Verdict
 from proxy.policies.configured import ConfiguredPolicy, Exemption, Finding, Rule
 from proxy.policies.decisions import Decided, Decision
@@ -42,7 +42,6 @@ __all__ = [
     "Files",
     "Finding",
     "FixCriteria",
-    "IsLocal",
     "KnownFaults",
     "Licences",
     "Look",

@@ -1,7 +1,7 @@
 """Rules of known releases: ``malware`` refuses malicious ones, ``advisories`` those with faults.
 
 Advisories are about the projects of PyPI. A private project of the same name is another project,
-so pages of local directories are not judged.
+so files of local directories are not judged.
 """
 
 from __future__ import annotations
@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from proxy.advisories import Advisory, OrderedVersions, band_of
-from proxy.model import ProjectName
+from proxy.model import File, ProjectName
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
 from proxy.policies.parsed_page import Release
 
 About = Callable[[ProjectName], Sequence[Advisory]]
 """What is known about a project now."""
-IsLocal = Callable[[str], bool]
-"""Whether an index, by the name that is the ``source`` of a page, is a local directory."""
 
 
 class Malware(Rule):
@@ -28,16 +26,14 @@ class Malware(Rule):
 
     is_changing = True
 
-    def __init__(self, about: About, is_local: IsLocal) -> None:
+    def __init__(self, about: About) -> None:
         self._about = about
-        self._is_local = is_local
 
     def judge(self, view: PageView) -> Iterator[Finding]:
-        if self._is_local(view.page.source):
-            return
         known = [each for each in self._about(view.page.project) if each.is_malware]
         for release, found in affected_releases(view, known):
-            yield Finding(release.positions, f"{_title(view, release)} is malware: {found[0].id}")
+            reason = f"{_title(view, release)} is malware: {found[0].id}"
+            yield Finding(_public(view, release), reason)
 
 
 class KnownFaults(Rule):
@@ -48,7 +44,6 @@ class KnownFaults(Rule):
     def __init__(
         self,
         about: About,
-        is_local: IsLocal,
         *,
         lowest: float | None,
         refuses_unknown: bool = False,
@@ -62,7 +57,6 @@ class KnownFaults(Rule):
         ``only_if_fixed``: nothing is refused unless the index has a release without such faults.
         """
         self._about = about
-        self._is_local = is_local
         self._lowest = lowest
         self._refuses_unknown = refuses_unknown
         self._refused = frozenset(refused)
@@ -70,8 +64,6 @@ class KnownFaults(Rule):
         self.judges_last = only_if_fixed
 
     def judge(self, view: PageView) -> Iterator[Finding]:
-        if self._is_local(view.page.source):
-            return
         known = [each for each in self._about(view.page.project) if self._counts(each)]
         affected = list(affected_releases(view, known))
         if not affected:
@@ -81,8 +73,9 @@ class KnownFaults(Rule):
         for release, found in affected:
             worst = max(found, key=lambda each: each.severity or 0.0)
             reason = f"{_title(view, release)} has {worst.id} ({_severity(worst)})"
-            others = len({each.names for each in found}) - 1
-            yield Finding(release.positions, reason + (f" and {others} more" if others else ""))
+            if others := len({each.names for each in found}) - 1:
+                reason += f" and {others} more"
+            yield Finding(_public(view, release), reason)
 
     def _counts(self, advisory: Advisory) -> bool:
         if not self._ignored.isdisjoint(advisory.names):
@@ -96,10 +89,18 @@ class KnownFaults(Rule):
         return advisory.severity >= self._lowest
 
 
+def is_private(file: File) -> bool:
+    """Whether the file lies in a local directory, so that it is of another project than PyPI's."""
+    return file.url.startswith("file:")
+
+
 def affected_releases(
     view: PageView, known: Sequence[Advisory]
 ) -> Iterator[tuple[Release, list[Advisory]]]:
-    """The releases that any of the advisories is about, each with these advisories."""
+    """The releases that any of the advisories is about, each with these advisories.
+
+    Releases of which all files are private are left out.
+    """
     if not known:
         return
     releases = view.parsed.releases
@@ -109,7 +110,13 @@ def affected_releases(
         for number in ordered.affected_by(advisory.affected):
             found.setdefault(number, []).append(advisory)
     for number in sorted(found):
-        yield releases[number], found[number]
+        if _public(view, releases[number]):
+            yield releases[number], found[number]
+
+
+def _public(view: PageView, release: Release) -> list[int]:
+    files = view.page.files
+    return [position for position in release.positions if not is_private(files[position])]
 
 
 def _has_other(view: PageView, affected: Sequence[Release]) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from proxy.advisories import Advisory
 from proxy.model import File
+from proxy.policies.advisories import is_private
 from proxy.policies.base import PageView
 from proxy.policies.licences import LicenceOf
 from proxy.policies.parsed_page import ParsedFile, Release
@@ -48,7 +49,9 @@ class Subject:
 
     @cached_property
     def advisories(self) -> list[Advisory]:
-        """Those that are about the release."""
+        """Those that are about the release; none for a private file."""
+        if is_private(self.file):
+            return []
         release = self.release
         return [each for each in self._advisories if each.affects(release.text, release.version)]
 

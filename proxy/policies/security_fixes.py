@@ -12,7 +12,7 @@ import msgspec
 from packaging.version import Version
 
 from proxy.advisories import Advisory, is_inside, public
-from proxy.policies.advisories import About, IsLocal
+from proxy.policies.advisories import About, is_private
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
 
@@ -86,14 +86,11 @@ class CooldownWithFixes(Rule):
     is_changing = True
     judges_last = True
 
-    def __init__(
-        self, cooldown: Rule, age: float, about: About, is_local: IsLocal, criteria: FixCriteria
-    ) -> None:
+    def __init__(self, cooldown: Rule, age: float, about: About, criteria: FixCriteria) -> None:
         """``age``: seconds of the cooldown."""
         self._cooldown = cooldown
         self._age = age
         self._about = about
-        self._is_local = is_local
         self._criteria = criteria
 
     def judge(self, view: PageView) -> Iterator[Finding]:
@@ -106,7 +103,7 @@ class CooldownWithFixes(Rule):
     def _reasons(self, view: PageView, findings: Sequence[Finding]) -> Mapping[int, str]:
         """Why releases pass, by their position in ``ParsedPage.releases``."""
         known = self._about(view.page.project)
-        if not known or not findings or self._is_local(view.page.source):
+        if not known or not findings or any(map(is_private, view.page.files)):
             return {}
         waits = {position for each in findings if each.refuses for position in each.files}
         passing: set[Version] = set()

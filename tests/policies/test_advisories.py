@@ -7,20 +7,22 @@ from typing import Any
 import pytest
 
 from proxy.advisories import BANDS
-from proxy.policies import KnownFaults, Malware
+from proxy.model import File, ProjectPage, normalize
+from proxy.policies import Condition, Expression, KnownFaults, Malware, PageView, parse_names
 from tests.support.advisories import osv
-from tests.support.rule_views import advisories_of, refused_by, view_of
+from tests.support.rule_views import NOW, advisories_of, refused_by, view_of
 
+BOTH = osv("MAL-1", severity=[{"type": "CVSS_V2", "score": "AV:N/AC:L/Au:N/C:C/I:C/A:C"}])
 HIGH, CRITICAL = {"severity": "HIGH"}, {"severity": "CRITICAL"}
 
 
 def malware(*records: dict[str, Any]) -> Malware:
-    return Malware(advisories_of(*records).about, lambda index: index == "private")
+    return Malware(advisories_of(*records).about)
 
 
 def faults(*records: dict[str, Any], **options: Any) -> KnownFaults:
     options = {"lowest": BANDS["critical"]} | options
-    return KnownFaults(advisories_of(*records).about, lambda index: index == "private", **options)
+    return KnownFaults(advisories_of(*records).about, **options)
 
 
 def test_malware_is_refused_by_version() -> None:
@@ -41,9 +43,25 @@ def test_a_project_that_is_malware_offers_nothing() -> None:
 
 
 def test_pages_of_local_directories_are_about_other_projects() -> None:
-    view = view_of("1.0", source="private")
+    view = view_of("1.0", url="file:///packages/aaa")
     assert refused_by(malware(osv("MAL-1")), view) == {}
     assert refused_by(faults(osv(database_specific=CRITICAL), only_if_fixed=False), view) == {}
+
+
+def test_of_a_merged_page_only_the_files_of_upstream_are_judged() -> None:
+    files = (
+        File("aaa-1.0-py3-none-any.whl", "file:///packages/aaa-1.0-py3-none-any.whl"),
+        File("aaa-1.0.tar.gz", "https://example.com/aaa-1.0.tar.gz"),
+    )
+    page = ProjectPage(normalize("aaa"), files, source="private+world")
+    view = PageView(page, NOW, parse_names(page))
+    for rule in (
+        malware(osv("MAL-1")),
+        faults(osv(database_specific=CRITICAL), only_if_fixed=False),
+        Expression(Condition("file.severity > 9.0 || release.malware"), advisories_of(BOTH).about),
+    ):
+        refusals = [each for each in rule.judge(view) if each.refuses]
+        assert [list(each.files) for each in refusals] == [[1]]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,6 @@ def rule(*records: Any, **options: Any) -> CooldownWithFixes:
         Cooldown(7 * DAY),
         7 * DAY,
         advisories_of(*records).about,
-        lambda index: index == "private",
         FixCriteria(**options),
     )
 
@@ -151,7 +150,7 @@ def test_a_fix_that_another_rule_refuses_does_not_pass_and_nor_does_the_next() -
 
 
 def test_a_local_project_of_that_name_has_no_fixes() -> None:
-    view = view_of("2.9.3", "2.9.4", files=FILES, source="private")
+    view = view_of("2.9.3", "2.9.4", files=FILES, url="file:///packages/aaa")
     assert refused_by(rule(fault()), view).keys() == {"2.9.4"}
 
 

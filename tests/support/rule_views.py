@@ -19,15 +19,15 @@ def view_of(
     project: str = "aaa",
     now: float = NOW,
     refused: Iterable[str] = (),
-    source: str = "world",
+    url: str = "",
     files: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> PageView:
     """A page with a wheel of each version. ``files``: further facts by version."""
     facts = files or {}
     page = ProjectPage(
         normalize(project),
-        tuple(File(wheel(each, project), "", **facts.get(each, {})) for each in versions),
-        source=source,
+        tuple(File(wheel(each, project), url, **facts.get(each, {})) for each in versions),
+        source="world",
     )
     positions = {versions.index(each) for each in refused}
     return PageView(page, now, parse_names(page), frozenset(positions))
