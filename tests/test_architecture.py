@@ -89,6 +89,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "diskcache": ("storage",),
     "sqlite3": ("storage",),
     # Values from outside are checked where they come in, and are plain after that.
+    "pydantic_settings": ("config",),
     "pydantic": ("config", "facts", "composition", "warm", "cli"),
     "click": ("cli",),
     "jinja2": ("web", "export"),

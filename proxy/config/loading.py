@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_origin
+from typing import TYPE_CHECKING, Any, get_origin
 
 from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
 
 from proxy.config.consistency import consistency_problems
 from proxy.config.index_tables import INDEX_TABLES
@@ -17,14 +18,13 @@ from proxy.config.settings import VARIABLE_PREFIX, Settings
 from proxy.config.validation_errors import explain_errors, unknown_setting
 from proxy.errors import ConfigurationError, refuse
 
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
 CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
 _PATH_SETTINGS = [
     name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)
 ]
-_TABLE_SETTINGS = {
-    name for name, field in Settings.model_fields.items() if "Table" in str(field.annotation)
-}
-"""Their values in environment variables are JSON."""
 _INDEX_PATHS = {
     name
     for table in INDEX_TABLES.values()
@@ -196,34 +196,45 @@ def _is_path(folder: Path, source: str) -> bool:
     )
 
 
+class _Environment(EnvSettingsSource):
+    """Collects all variables that are not JSON; the library raises for the first."""
+
+    def __init__(self) -> None:
+        super().__init__(Settings)
+        self.problems: Problems = []
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except ValueError as error:
+            kind = _KINDS.get(get_origin(field.annotation), "an object")
+            variable = VARIABLE_PREFIX + field_name.upper()
+            problem = f"it is not JSON: {error}"
+            self.problems.append(ConfigurationError(variable, problem, f"give {kind}"))
+            return None
+
+
+_KINDS: Mapping[Any, str] = {dict: "an object of objects", list: "a list of objects"}
+
+
 def _read_environment(problems: Problems) -> dict[str, Any]:
     """The settings in variables, in capitals or not; an empty variable counts as not set."""
-    names = {VARIABLE_PREFIX + name.upper(): name for name in Settings.model_fields}
-    values: dict[str, Any] = {}
-    for variable in sorted(os.environ):
-        name, text = names.get(variable.upper()), os.environ[variable]
-        if name is None:
-            if variable.upper().startswith(VARIABLE_PREFIX) and variable.upper() != CONFIG_VARIABLE:
-                problems.append(unknown_setting(variable, names))
-        elif text and name in values:
-            problem = "it is set twice, in capitals and not"
-            problems.append(ConfigurationError(variable.upper(), problem, "unset one of them"))
-        elif text:
-            values[name] = _decoded(name, text, problems)
-    return {name: value for name, value in values.items() if value is not None}
-
-
-_KINDS: Mapping[object, str] = {dict: "an object of objects", list: "a list of objects"}
-
-
-def _decoded(name: str, text: str, problems: Problems) -> Any:
-    """The value of a variable; None, with a problem, for a table that is not JSON."""
-    if name not in _TABLE_SETTINGS:
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        kind = _KINDS.get(get_origin(Settings.model_fields[name].annotation), "an object")
-        variable = VARIABLE_PREFIX + name.upper()
-        problems.append(ConfigurationError(variable, f"it is not JSON: {error}", f"give {kind}"))
-        return None
+    ours = sorted(name for name in os.environ if name.upper().startswith(VARIABLE_PREFIX))
+    if not ours:
+        return {}
+    known = {VARIABLE_PREFIX + name.upper() for name in Settings.model_fields}
+    problems += [
+        unknown_setting(name, known)
+        for name in ours
+        if name.upper() not in known | {CONFIG_VARIABLE}
+    ]
+    times_set = Counter(name.upper() for name in ours if os.environ[name])
+    problems += [
+        ConfigurationError(name, "it is set twice, in capitals and not", "unset one of them")
+        for name in known
+        if times_set[name] > 1
+    ]
+    environment = _Environment()
+    values = environment()
+    problems += environment.problems
+    return values

@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     ByteSize,
-    ConfigDict,
     Field,
     HttpUrl,
     SecretStr,
     field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    ForceDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
 )
 
 from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
@@ -44,10 +48,17 @@ SHORT_COOLDOWN = "cooldown"
 """The name of the policy that the short form ``cooldown = "3d"`` means."""
 
 
-class Settings(BaseModel):
-    """All settings; ``load_settings`` reads their sources."""
+class Settings(BaseSettings):
+    """All settings. ``Settings(...)`` reads nothing but its arguments: see ``load_settings``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        defer_build=True,
+        env_prefix=VARIABLE_PREFIX,
+        env_ignore_empty=True,
+        enable_decoding=False,  # lists in variables have commas; only ForceDecode fields are JSON
+    )
 
     # Where the server listens
     host: str = "127.0.0.1"
@@ -70,13 +81,13 @@ class Settings(BaseModel):
     upstream_missing_statuses: list[ClientErrorStatus] = [404, 410]
     file_hosts: list[str] = []
     # What it serves: named indexes
-    indexes: dict[str, IndexTable] = {}
+    indexes: Annotated[dict[str, IndexTable], ForceDecode] = {}
     index: str = "main"
 
     # Which files may pass
-    policies: dict[str, AnyPolicyTable] = {}
-    exempt: list[ExemptTable] = []
-    advisories: AdvisoriesTable | None = None
+    policies: Annotated[dict[str, AnyPolicyTable], ForceDecode] = {}
+    exempt: Annotated[list[ExemptTable], ForceDecode] = []
+    advisories: Annotated[AdvisoriesTable | None, ForceDecode] = None
     provenance_root: UserPath | None = None
     help: str = ""
 
@@ -94,7 +105,7 @@ class Settings(BaseModel):
     vanished_files: VanishedFiles = "hide"
 
     # What is kept in the cache
-    keep: list[KeepTable] = []
+    keep: Annotated[list[KeepTable], ForceDecode] = []
     change_lists: UserPath | None = None
 
     # Without a network
@@ -166,3 +177,18 @@ class Settings(BaseModel):
             for name, table in self.indexes.items()
         }
         return self.model_copy(update={**values, "indexes": indexes})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only arguments: ``load_settings`` reads each other source by itself.
+
+        It has to know the source of each value, and report the errors of all sources at once.
+        """
+        return (init_settings,)

@@ -54,7 +54,7 @@ async def test_the_start_prints_address_upstream_and_settings_for_installers(
 
 SLOW_TO_IMPORT = {
     *("bs4", "difflib", "jinja2", "packaging.metadata", "packaging.requirements"),
-    *("prometheus_client", "pydantic_settings", "tarfile", "tomllib"),
+    *("prometheus_client", "tarfile", "tomllib"),
     *("proxy.bundle", "proxy.export", "proxy.requirements", "proxy.simple.parse_html"),
     "proxy.warm",
 }
