@@ -42,8 +42,8 @@ ProofOf = Callable[[ProjectName, File], Proof | None]
 
 
 class Provenance(Rule):
-    """Refuses files by their attestations. A file whose attestations nobody has verified passes on
-    the page; a request for the file has them verified first."""
+    """Refuses files by their attestations. A page lists files whose attestations are not verified
+    yet; a request for such a file verifies them first."""
 
     is_changing = True
 
@@ -109,7 +109,7 @@ class Provenance(Rule):
         return self._proof_of(view.page.project, file) if file.provenance else None
 
     def _refusal(self, view: PageView, position: int) -> str:
-        """Why a file is refused whoever publishes it; empty if it is not."""
+        """Why a file is refused, its publisher aside; empty if it is not."""
         file = view.page.files[position]
         if not file.provenance:
             return "it has no attestations"

@@ -1,4 +1,4 @@
-"""Several addresses of the same content as one upstream: a slow or dead one delays nobody long.
+"""Several addresses of the same content as one upstream: a slow or dead one delays no request for long.
 
 A page comes from one address as a whole. Of files the digest proves the bytes, wherever they are
 from. An address that sent wrong bytes is not used for a while.
@@ -143,7 +143,7 @@ class _Race:
     async def run(
         self, remotes: Sequence[Remote], project: ProjectName, validators: Validators | None
     ) -> AsyncGenerator[tuple[Remote, PageAnswer | Exception], None]:
-        """All answers as they come. Whoever has heard enough leaves, which ends the others."""
+        """All answers as they come. Closing the generator cancels the requests that still run."""
         waiting, running = list(remotes), dict[asyncio.Task[PageAnswer], Remote]()
         try:
             while waiting or running:

@@ -73,7 +73,7 @@ async def test_a_denied_project_is_refused_whatever_is_asked_for(shop: Shop) -> 
         assert (answer.rule, str(answer)) == ("main", "Refused by rule main: evil: see wiki")
 
 
-async def test_a_reserved_project_is_absent_and_nobody_is_asked(shop: Shop) -> None:
+async def test_a_reserved_project_is_absent_and_no_index_is_asked(shop: Shop) -> None:
     for answer in await every_answer(shop.index, ACME):
         assert isinstance(answer, NoSuchProject)
     assert shop.world.asked == shop.cuda.asked == []
