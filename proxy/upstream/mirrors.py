@@ -1,4 +1,4 @@
-"""Several addresses of the same content as one upstream: a slow or dead one delays no request for long.
+"""Several addresses of the same content as one upstream: a slow or dead one delays no request.
 
 A page comes from one address as a whole. Of files the digest proves the bytes, wherever they are
 from. An address that sent wrong bytes is not used for a while.
