@@ -16,7 +16,7 @@ from proxy.bundle.reader import Bundle, ByteSource
 from proxy.errors import NoSuchProject
 from proxy.model import ProjectName
 from proxy.requirements import NeededFile, ResolvedFiles
-from proxy.storage import RecordKind, Records
+from proxy.storage import CachedFiles, RecordKind, Records
 from proxy.upstream import UpstreamOrigin
 
 SelectedFiles = frozenset[tuple[str, str]] | None
@@ -53,11 +53,12 @@ async def select_needed(
 
     ``origins``: by name of the index.
     """
-    private = [need for need in needs.files if need.index not in origins]
+    places = [(await _namespace_of(records, origins, need), need) for need in needs.files]
+    private = [need for namespace, need in places if namespace is None]
     found = select_files(
-        (origins[need.index].namespace, need.project, need.filename, need.digest)
-        for need in needs.files
-        if need.index in origins
+        (namespace, need.project, need.filename, need.digest)
+        for namespace, need in places
+        if namespace is not None
     )
     files: dict[str, dict[ProjectName, SelectedFiles]] = {}
     for namespace in {origin.namespace for origin in origins.values()}:
@@ -66,6 +67,18 @@ async def select_needed(
         )
         files[namespace] = {**pages, **found.files.get(namespace, {})}
     return BundleSelection(files), private
+
+
+async def _namespace_of(
+    records: Records, origins: Mapping[str, UpstreamOrigin], need: NeededFile
+) -> str | None:
+    """Of the index that has the file: of a merged page, the first that has stored it."""
+    found = [origins[name].namespace for name in need.indexes if name in origins]
+    for namespace in found[:-1]:
+        cached = CachedFiles(records, namespace)
+        if await cached.get(need.project, need.digest, need.filename):
+            return namespace
+    return found[-1] if found else None
 
 
 async def select_everything(records: Records, namespaces: Sequence[str]) -> BundleSelection:

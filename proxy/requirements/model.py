@@ -187,9 +187,14 @@ class NeededFile:
     size: int | None = field(default=None, compare=False)
     """Bytes, if the page names them."""
     index: str = field(default="", compare=False)
-    """The name of the index that lists the file."""
+    """The name of the index that lists the file, as ``ProjectPage.source``."""
     lock_hashes: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Hashes of the lock file that the page does not name: algorithm to lowercase hex."""
+
+    @property
+    def indexes(self) -> list[str]:
+        """The names of the indexes that may list the file: several for a merged page."""
+        return self.index.split("+")
 
     @property
     def line(self) -> str:

@@ -162,10 +162,11 @@ async def record_metadata(
         name: CachedFiles(proxy.cache.records, origin.namespace) for name, origin in origins.items()
     }
     for need in needs:
-        if need.index not in cached or not need.filename.endswith(METADATA):
+        if not need.filename.endswith(METADATA):
             continue
+        files = await _record_of(cached, need)
         key = need.project, need.digest, need.filename
-        if await cached[need.index].get(*key) is None:
+        if files and await files.get(*key) is None:
             with suppress(ProxyError):
                 artifact = await proxy.index.file(need.project, need.filename, need.digest)
                 blob = artifact.blob
@@ -173,4 +174,14 @@ async def record_metadata(
                     record = CachedFileRecord(
                         blob.key, blob.size, time.time(), artifact.file.uploaded
                     )
-                    await cached[need.index].put(*key, record)
+                    await files.put(*key, record)
+
+
+async def _record_of(cached: Mapping[str, CachedFiles], need: NeededFile) -> CachedFiles | None:
+    """The records of the index that has the wheel; None for an index that is not mirrored."""
+    found = [cached[name] for name in need.indexes if name in cached]
+    wheel = need.project, need.digest, need.filename.removesuffix(METADATA)
+    for files in found[:-1]:
+        if await files.get(*wheel):
+            return files
+    return found[-1] if found else None

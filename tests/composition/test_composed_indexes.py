@@ -244,3 +244,52 @@ async def test_an_upstream_that_is_down_is_no_reason_to_ask_another(shops: Shops
         with pytest.raises(Exception, match="cuda"):
             await proxy.index.page(TORCH)
     assert shops.world.requests == []
+
+
+async def test_the_short_settings_and_their_tables_are_the_same_tree(shops: Shops) -> None:
+    packages = shops.root / "packages"
+    packages.mkdir()
+    short = {"packages": str(packages), "upstream": shops.world.url, "reserved": ["acme-*"]}
+    tables = {
+        "private": {"kind": "local", "path": str(packages)},
+        "upstream": {"kind": "mirror", "url": shops.world.url, "reserved": ["acme-*"]},
+        "main": {"kind": "fallthrough", "of": ["private", "upstream"]},
+    }
+    one = resolve_tree(load_settings({**short}).settings)
+    other = resolve_tree(load_settings({"indexes": tables}).settings)
+    assert list(describe(one)) == list(describe(other))
+    for name, node in one.named.items():
+        assert node.table.model_dump() == other.named[name].table.model_dump()
+
+
+async def test_a_project_that_rules_hide_completely_in_the_first_index_stops_there(
+    shops: Shops,
+) -> None:
+    tables = {
+        "first": {"kind": "mirror", "url": shops.cuda.url, "policies": ["none"]},
+        "world": {"kind": "mirror", "url": shops.world.url},
+        "main": {"kind": "fallthrough", "of": ["first", "world"]},
+    }
+    given = {"indexes": tables, "policies": {"none": {"kind": "deny", "filenames": ["*"]}}}
+    known = {"cache_dir": shops.root / "cache", "retries": 0, "speculate": "off", "netrc": False}
+    settings = load_settings({**known, **given}).settings
+    async with open_proxy(settings, shops.clock) as proxy:
+        for file in (await proxy.index.page(NUMPY)).files:
+            assert file.yanked
+        with pytest.raises(Denied):
+            await proxy.index.file(NUMPY, "numpy-2.0-py3-none-any.whl")
+        with pytest.raises(NoSuchFile):
+            await proxy.index.file(NUMPY, "numpy-1.0-py3-none-any.whl")
+    assert shops.world.requests == []
+
+
+async def test_an_address_of_a_project_that_is_routed_elsewhere_now_is_decided_by_the_route(
+    shops: Shops,
+) -> None:
+    before = {"kind": "fallthrough", "of": ["world"]}
+    async with shops.open(before) as proxy:
+        digest = (await proxy.index.page(TORCH)).files[0].address_digest
+        assert await read(proxy, TORCH)
+    async with shops.open(ROUTES) as proxy:
+        with pytest.raises(NoSuchFile):
+            await proxy.index.file(TORCH, WHEEL, digest)

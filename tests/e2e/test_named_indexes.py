@@ -12,7 +12,7 @@ import pytest
 from tests.docs.documents import ROOT, steps
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
-from tests.support.running import Running, running
+from tests.support.running import Running, running, waystation
 from tests.support.upstream import Fault, Upstream
 
 MakePlace = Callable[[], Place]
@@ -315,3 +315,43 @@ async def test_an_install_works_in_every_mode(
         assert here.installed() == chain
         assert any(f"mirror of {upstream.url};" in line for line in server.out.lines)
     assert not [each for each in (tmp_path / "cache" / "blob").rglob("*") if each.is_file()]
+
+
+async def test_a_bundle_has_the_files_of_a_merged_page(tmp_path: Path, shop: Shop) -> None:
+    config = write_settings(
+        tmp_path,
+        f"""
+        [indexes.builds]
+        kind = "mirror"
+        url = "{shop.cuda.url}"
+        [indexes.world]
+        kind = "mirror"
+        url = "{shop.world.url}"
+        [indexes.main]
+        kind = "fallthrough"
+        of = ["builds", "world"]
+        merge = ["numpy"]
+        """,
+    )
+    near = ("--config", config, "--cache-dir", tmp_path / "near")
+    far = ("--config", config, "--cache-dir", tmp_path / "far")
+    for version in ("1.0", "2.0"):  # of the first index, and of the second
+        wanted = f"numpy=={version}"
+        bundle = tmp_path / f"{version}.bundle"
+        (await waystation("warm", wanted, *near, cwd=tmp_path)).succeeded()
+        made = await waystation("bundle", "create", bundle, wanted, *near, cwd=tmp_path)
+        assert "private" not in made.succeeded().err
+        (await waystation("bundle", "import", bundle, *far, cwd=tmp_path)).succeeded()
+        (await waystation("ready", wanted, *far, cwd=tmp_path)).succeeded()
+
+
+async def test_a_command_goes_through_the_index_that_is_named(tmp_path: Path, shop: Shop) -> None:
+    config = write_settings(tmp_path, as_in_the_documents(shop))
+    given = ("--config", config, "--cache-dir", tmp_path / "cache")
+    done = await waystation("warm", "numpy", "--index", "laptops", *given, cwd=tmp_path)
+    assert "fetched" in done.succeeded().out
+    assert shop.names(shop.world) == {"numpy"}
+    refused = await waystation("warm", "numpy==3.0", "--index", "laptops", *given, cwd=tmp_path)
+    assert refused.status == 1  # too young for the rules of that index
+    unknown = await waystation("warm", "numpy", "--index", "none", *given, cwd=tmp_path)
+    assert "there is no index 'none'" in unknown.err

@@ -15,7 +15,7 @@ from proxy.composition import PRIVATE_NAMES, Proxy, cache_folder, open_proxy
 from proxy.config import Settings
 from proxy.errors import NoSuchProject, ProxyError
 from proxy.indexes import CheckFile, Explanation, Index
-from proxy.model import Artifact, ProjectName, ProjectPage, distribution_of
+from proxy.model import Artifact, ProjectName, ProjectPage, distribution_of, sources_of
 from proxy.requirements import Missing, NeededFile, ResolvedFiles, needed_files
 from proxy.runtime import for_each
 from proxy.upstream import UpstreamOrigin
@@ -260,11 +260,14 @@ class KeepRunner:
         return cached, sorted(missing)
 
     async def _is_page_stored(self, page: ProjectPage | None) -> bool:
-        """Whether a page of a mirrored index is in the cache; True for other indexes."""
-        if page is None or page.source not in self.origins:
-            return True
-        namespace = self.origins[page.source].namespace
-        return await self.proxy.cache.pages.head(namespace, page.project) is not None
+        """Whether a page of mirrored indexes is in the cache; True for other indexes."""
+        for name in sources_of(page) if page else ():
+            origin = self.origins.get(name)
+            if page and origin:
+                stored = await self.proxy.cache.pages.head(origin.namespace, page.project)
+                if stored is None:
+                    return False
+        return True
 
     async def _cached(self, index: Index, needs: Iterable[NeededFile]) -> dict[NeededFile, str]:
         """The files that need no download, with their keys in the store; "" if not in the store."""
