@@ -164,6 +164,15 @@ class UpstreamRefused(UpstreamError):
     """Upstream answered 400, 401 or 403, as servers also answer an expired signed link."""
 
 
+class RefusedByUpstreamRule(UpstreamRefused):
+    """Upstream is a Waystation too, and one of its rules refuses the file."""
+
+    def __init__(self, index: str, rule: str, why: str) -> None:
+        """``why``: upstream's reason, empty if a server on the way dropped it."""
+        refused = f"refused upstream by rule {rule}"
+        super().__init__(index, f"{refused}: {why}" if why else refused)
+
+
 class UnreadablePage(UpstreamError):
     """Upstream's answer is not a page of the Simple API that this version understands."""
 

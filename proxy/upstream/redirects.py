@@ -64,6 +64,8 @@ class UpstreamAnswer(msgspec.Struct, frozen=True):
     headers: Headers
     url: str
     """The address after redirects."""
+    phrase: str = ""
+    """The reason phrase."""
 
 
 class Redirects:
@@ -113,7 +115,8 @@ class Redirects:
             target = response.headers.get("Location")
             if response.status not in _REDIRECT_STATUSES or target is None:
                 status = _effective_status(response, headers, is_page=named_hosts_only)
-                return UpstreamAnswer(status, printable_headers(response.headers), url), response
+                headers = printable_headers(response.headers)
+                return UpstreamAnswer(status, headers, url, response.reason or ""), response
             async with response:
                 await drain(response)
             url = self._target(url, target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from proxy.errors import (
     ConfigurationError,
     GoneUpstream,
     NoSuchProject,
+    RefusedByUpstreamRule,
     UnreadablePage,
     UpstreamError,
     UpstreamTimeout,
@@ -54,6 +56,9 @@ log = logging.getLogger(__name__)
 
 _PAGE_HEADERS = {"Accept": PAGE_ACCEPT, "Accept-Encoding": "gzip"}
 _FILE_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+_RULE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
+_REASON = re.compile(r"Refused by rule [a-z0-9-]{1,63}: ([\x20-\x7e]{1,150})", re.ASCII)
+"""In the reason phrase of a Waystation."""
 _MISSING_STATUSES = frozenset({404, 410})
 
 
@@ -230,6 +235,10 @@ class Remote:
     def _unexpected(self, answer: UpstreamAnswer) -> GoneUpstream | UpstreamError:
         if answer.status in _MISSING_STATUSES:
             return GoneUpstream(self.name)
+        rule = answer.headers.get("Waystation-Rule", "")
+        if answer.status == 403 and _RULE.fullmatch(rule):
+            found = _REASON.fullmatch(answer.phrase)
+            return RefusedByUpstreamRule(self.name, rule, found[1] if found else "")
         wait = retry_after(answer.headers, self._clock())
         return status_error(self.name, answer.status, wait)
 

@@ -355,3 +355,37 @@ async def test_a_command_goes_through_the_index_that_is_named(tmp_path: Path, sh
     assert refused.status == 1  # too young for the rules of that index
     unknown = await waystation("warm", "numpy", "--index", "none", *given, cwd=tmp_path)
     assert "there is no index 'none'" in unknown.err
+
+
+async def test_the_rules_of_a_waystation_upstream_are_refusals_here_too(
+    tmp_path: Path, shop: Shop, place: MakePlace, tool: str
+) -> None:
+    """An existing lock file meets a rule of the server upstream: no outage, but its reason."""
+    config = write_settings(
+        tmp_path,
+        f"""
+        [indexes.main]
+        kind = "mirror"
+        url = "{shop.world.url}"
+        policies = ["banned"]
+        [policies.banned]
+        kind = "deny"
+        projects = ["torch"]
+        reason = "see wiki"
+        """,
+    )
+    near = tmp_path / "near"
+    near.mkdir()
+    async with (
+        running(tmp_path, "--config", config) as far,
+        running(near, "--upstream", far.index) as server,
+    ):
+        assert "see wiki" in (await get(f"{server.index}torch/"))[1]  # yanked, with the reason
+        done = await place().install(tool, server.index, "torch==3.0", "--no-deps")
+        assert done.status
+        said = "Refused by rule upstream: refused upstream by rule banned: torch"
+        assert said in done.out + done.err
+        assert "see wiki" in done.out + done.err
+    refused = [each for each in server.requests() if each["status"] == 403]
+    assert refused
+    assert not [each for each in server.requests() if each["status"] >= 500]

@@ -7,7 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TypeVar
 
-from proxy.errors import DigestMismatch, GoneUpstream, NoSuchProject, UpstreamError, UpstreamRefused
+from proxy.errors import (
+    Denied,
+    DigestMismatch,
+    GoneUpstream,
+    NoSuchFile,
+    NoSuchProject,
+    RefusedByUpstreamRule,
+    UpstreamError,
+    UpstreamRefused,
+)
 from proxy.events import Outcome
 from proxy.indexes.mirror.other_addresses import OtherAddresses
 from proxy.model import File, ProjectName, ProjectPage
@@ -78,6 +87,10 @@ class Link:
                 return await self._elsewhere(ask, UpstreamError(self._remote.name, "no address"))
         try:
             return await ask(self._url)
+        except RefusedByUpstreamRule as error:  # neither an outage nor a reason to ask elsewhere
+            with suppress(NoSuchFile):
+                await self._newer(asked)
+            raise Denied(self.project, error.reason, error.index, self.file.filename) from error
         except (GoneUpstream, UpstreamRefused) as error:
             newer = await self._newer(asked)
             if newer in ("", self._url):

@@ -307,6 +307,35 @@ async def test_a_file_that_upstream_fails_to_give_is_no_absence(
     assert site.upstream.count(PAGE) == 1
 
 
+async def test_a_rule_of_a_waystation_upstream_is_a_refusal_and_the_page_is_rechecked(
+    site: MirrorSite,
+) -> None:
+    """Also without the reason phrase, which servers on the way may drop."""
+    digest = listed(site.add().content)[1]
+    site.add("2.0")
+    async with site.open() as it:
+        await it.page()
+        site.clock.advance(1)
+        site.upstream.fault(FILES, Fault(status=403, headers={"Waystation-Rule": "week"}))
+        site.upstream.remove(NAME)
+        with pytest.raises(Denied, match=r"Refused by rule pypi: refused .* by rule week") as no:
+            await it.get(NAME, digest)
+        assert (no.value.project, no.value.filename) == (DEMO, NAME)
+        site.upstream.heal()
+        with pytest.raises(NoSuchFile):
+            await it.get(NAME, digest)
+    assert site.upstream.count(PAGE) == 2
+
+
+@pytest.mark.parametrize("rule", ["two words", "A", "a" * 64, "r\u00fcle"])
+async def test_what_is_no_name_of_a_rule_is_a_failure(site: MirrorSite, rule: str) -> None:
+    digest = listed(site.add().content)[1]
+    async with site.open() as it:
+        site.upstream.fault(FILES, Fault(status=403, headers={"Waystation-Rule": rule}))
+        with pytest.raises(UpstreamError, match="403 Forbidden"):
+            await it.get(NAME, digest)
+
+
 async def test_wrong_bytes_are_never_kept_and_the_page_is_rechecked(site: MirrorSite) -> None:
     data, digest = listed(site.add().content)
     async with site.open() as it:
