@@ -143,6 +143,8 @@ def _replace(path: Path, content: bytes) -> None:
 class KeepState(msgspec.Struct, frozen=True):
     ran: float = 0.0
     """Unix time in seconds at which the last run began."""
+    not_after: float | None = None
+    """Unix time in seconds at which a policy may let other files pass than in the last run."""
     files: Sequence[KeptFile] = ()
 
 

@@ -73,6 +73,8 @@ class RevalidatingIndex:
         """The projects of which only an older page was available."""
         self.new: set[tuple[ProjectName, str]] = set()
         """Distributions that were not in the cache when they or their metadata were requested."""
+        self.not_after: float | None = None
+        """The earliest ``not_after`` of the pages."""
 
     @property
     def name(self) -> str:
@@ -95,6 +97,8 @@ class RevalidatingIndex:
             except NoSuchProject:
                 self.pages[project] = None
                 raise
+        if page.not_after is not None:
+            self.not_after = min(page.not_after, self.not_after or page.not_after)
         if page.checked is None or page.checked >= self._since:
             self.pages[project] = page
             self.unconfirmed.discard(project)
@@ -190,7 +194,7 @@ class KeepRunner:
             )
         except ProxyError as error:
             previous = await KeepStates(self.proxy.cache.records).get(keep.owner)
-            state = KeepState(started, previous.files)
+            state = KeepState(started, index.not_after, previous.files)
             return KeepResult(keep, missing=(Missing(str(keep), str(error)),), state=state)
         needs = keep.select(found)
         new = await self._new_distributions(index, needs)
@@ -235,7 +239,8 @@ class KeepRunner:
         await record_metadata(self.proxy, self.origins, cached)
         missing = (*needs.missing, *failed, *not_stored, *index.unconfirmed_pages())
         fetched = tuple(need for need in new if need in cached)
-        return KeepResult(keep, needs, fetched, missing, tuple(changes), KeepState(started, kept))
+        state = KeepState(started, index.not_after, kept)
+        return KeepResult(keep, needs, fetched, missing, tuple(changes), state)
 
     async def _stored(
         self, index: RevalidatingIndex, needs: ResolvedFiles, failed: Set[str]

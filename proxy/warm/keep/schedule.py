@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 SCHEDULE_POLL = 60.0
 """Seconds between two checks of what is due: another process may have run a table."""
+MATURITY_INTERVAL = 300.0
+"""Seconds between two runs at least, where a run is early because a policy may let files pass."""
 LOCK_POLL = 5.0
 """Seconds until the next attempt while another process runs keep tables."""
 
@@ -73,7 +75,10 @@ async def _store_states(results: Sequence[KeepResult], cache: Cache, owners: Seq
 
 
 class Schedule:
-    """Runs each table at its interval, counted from the start of its last run by any process."""
+    """Runs each table at its interval, counted from the start of its last run by any process.
+
+    A run is early if a policy, such as a cooldown, may let more files pass than in the last run.
+    """
 
     def __init__(
         self,
@@ -114,8 +119,13 @@ class Schedule:
     async def _seconds_left(self, keep: Keep) -> float:
         """Seconds until the table is due."""
         state = await KeepStates(self._runner.proxy.cache.records).get(keep.owner)
-        since = self._clock() - max(state.ran, self._ran.get(keep.owner, 0.0))
-        return keep.every - since if since >= 0 else 0.0  # the clock was set back
+        ran, now = max(state.ran, self._ran.get(keep.owner, 0.0)), self._clock()
+        if ran > now:  # the clock was set back
+            return 0.0
+        due = ran + keep.every
+        if state.not_after is not None and ran == state.ran:  # the last run could store it
+            due = min(due, max(state.not_after, ran + MATURITY_INTERVAL))
+        return due - now
 
 
 def _log(result: KeepResult) -> None:

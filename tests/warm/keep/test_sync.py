@@ -14,12 +14,13 @@ import pytest
 
 from proxy.model import ProjectName
 from proxy.warm.keep.run import UNCONFIRMED
-from proxy.warm.keep.schedule import Schedule, SyncRunning, lock_path
+from proxy.warm.keep.schedule import MATURITY_INTERVAL, Schedule, SyncRunning, lock_path
 from tests.support.clock import Clock
 from tests.support.content import read_blob
 from tests.support.distributions import make_wheel
 from tests.support.faults import Fault
 from tests.support.keep_tables import changes_of, keep, opened, run, runner
+from tests.support.policies import upload_time
 from tests.support.requirement_sources import LINUX, WINDOWS, choice
 from tests.support.warm_site import WarmSite, names, warm_site
 
@@ -271,3 +272,40 @@ async def test_each_table_is_run_at_its_interval_in_whichever_process(
         clock.advance(540)
         await schedule.run_due()
         assert here.upstream.count("/simple/seldom/") == asked + 1
+
+
+async def test_what_a_cooldown_refuses_is_fetched_soon_after_it_passes(
+    here: WarmSite, clock: Clock
+) -> None:
+    hour, day = 3600.0, 86400.0
+    for version, age in (("1.0", 30 * day), ("2.0", 7 * day - 2 * hour)):
+        wheel = make_wheel(here.index, "top", version)
+        here.list(wheel, uploaded=upload_time(int(clock()) - age))
+    table = keep("top", every=day)
+    async with opened(here, clock, cooldown="7d") as proxy, asyncio.timeout(120):
+        schedule = Schedule([table], runner(proxy, clock), None, clock)
+        assert 2 * hour - 2 < await schedule.run_due() <= 2 * hour
+        assert not here.upstream.count(TWO) and here.upstream.count(ONE)
+        asked = here.upstream.count("/simple/")
+        clock.advance(2 * hour - 2)
+        assert 0 < await schedule.run_due() <= 2
+        assert here.upstream.count("/simple/") == asked
+        clock.advance(2)
+        assert await Schedule([table], runner(proxy, clock), None, clock).run_due() == day
+        assert here.store.path(digest(here.index / TWO)).exists()
+
+
+async def test_files_that_pass_one_after_the_other_do_not_run_a_table_all_the_time(
+    here: WarmSite, clock: Clock
+) -> None:
+    day = 86400.0
+    for number in range(8):
+        wheel = make_wheel(here.index, "top", f"{number}.0")
+        here.list(wheel, uploaded=upload_time(int(clock()) - day + 10 * number))
+    async with opened(here, clock, cooldown="1d") as proxy, asyncio.timeout(120):
+        schedule = Schedule([keep("top", every=day)], runner(proxy, clock), None, clock)
+        assert await schedule.run_due() == MATURITY_INTERVAL
+        clock.advance(MATURITY_INTERVAL)
+        assert await schedule.run_due() == day
+        often = Schedule([keep("top", every=60.0)], runner(proxy, clock), None, clock)
+        assert await often.run_due() == 60
