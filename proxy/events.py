@@ -159,6 +159,13 @@ class AdvisoriesChecked(msgspec.Struct, frozen=True):
     result: CheckResult
 
 
+class AuditLost(msgspec.Struct, frozen=True):
+    """Answers are missing in a journal of the audit, which could not take them."""
+
+    journal: str
+    answers: int
+
+
 class RequestKind(StrEnum):
     """What a request is about."""
 
@@ -230,6 +237,7 @@ Event = (
     | Evicted
     | AdvisoriesChecked
     | FileRefused
+    | AuditLost
     | AnswerServed
 )
 Observer = Callable[[Event], None]

@@ -42,6 +42,8 @@ PACKAGES: dict[str, set[str]] = {
     "config": {"errors", "model", "runtime", "advisories", "distributions", "policies"},
     # Facts of single files: read from files, asked of others, kept in records.
     "facts": VOCABULARY | {"runtime", "storage", "distributions", "policies"},
+    # An observer of answers, with a database of its own; it could be left out.
+    "audit": VOCABULARY | {"runtime", "distributions"},
     # The heart: no HTTP server, no settings, no command line.
     "indexes": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "simple", "upstream"},
@@ -61,7 +63,7 @@ PACKAGES: dict[str, set[str]] = {
     # The one place that names concrete classes.
     "composition": VOCABULARY
     | {"runtime", "storage", "advisories", "policies", "upstream", "config", "facts", "indexes"}
-    | {"prefetch"},
+    | {"audit", "prefetch"},
     # Products on top of a composed proxy.
     "maintenance": {"errors", "storage", "composition"},
     "warm": VOCABULARY
@@ -73,7 +75,7 @@ PACKAGES: dict[str, set[str]] = {
     "cli": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
-    | {"explain", "policies"},
+    | {"audit", "explain", "policies"},
     "__main__": {"cli"},
 }
 
@@ -87,7 +89,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pypi_simple": ("composition",),
     # Small values at rest.
     "diskcache": ("storage",),
-    "sqlite3": ("storage",),
+    "sqlite3": ("storage", "audit"),
     # Values from outside are checked where they come in, and are plain after that.
     "pydantic_settings": ("config",),
     "pydantic": ("config", "facts", "composition", "warm", "cli"),

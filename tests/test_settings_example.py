@@ -13,6 +13,7 @@ from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
+from proxy.config.operation_tables import AuditTable
 from proxy.config.policy_tables import ExemptTable
 from proxy.config.settings import Settings
 from proxy.config.upstream_settings import UpstreamSettings
@@ -24,9 +25,10 @@ KEEP = TEXT.split("# [[keep]]")[1].split("\n\n")[0]
 INDEXES = TEXT.split("# indexes = {}")[1].split("# --- ")[0]
 POLICIES = TEXT.split("# policies = {}")[1].split("\n\n")[0]
 ADVISORIES = TEXT.split("# advisories = unset")[1].split("\n\n")[0]
+AUDIT = TEXT.split("# audit = unset")[1].split("\n\n")[0]
 EXEMPT = TEXT.split("# exempt = []")[1].split("\n\n")[0]
 TOP = TEXT
-for tables in (INDEXES, POLICIES, ADVISORIES, EXEMPT, KEEP):
+for tables in (INDEXES, POLICIES, ADVISORIES, AUDIT, EXEMPT, KEEP):
     TOP = TOP.replace(tables, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
@@ -76,6 +78,15 @@ def test_the_example_mentions_every_key_of_advisories() -> None:
     table = load_settings(given).settings.advisories
     assert table is not None
     assert (table.every, table.max_age) == (3600.0, 3 * 86400.0)
+
+
+def test_the_example_mentions_every_key_of_the_audit_with_its_default() -> None:
+    given = uncommented(AUDIT)
+    assert set(given["audit"]) == set(AuditTable.model_fields)
+    table = load_settings(given).settings.audit
+    assert table is not None
+    shown = table.model_copy(update={"folder": None, "lines": None})
+    assert shown == AuditTable()
 
 
 @pytest.mark.parametrize("kind", sorted(POLICY_TABLES))

@@ -22,6 +22,7 @@ COMMANDS = {
     "sync": "Run the [[keep]] tables of the settings once.",
     "ready": "Check that the cache has everything that a build needs.",
     "explain": "Say why a project, version or file is shown or not.",
+    "audit": "Say who received, or was refused, which files.",
     "policy": "Try rules before they are in force.",
     "settings": "Print all settings with defaults and explanations.",
     "check": "Check the settings, and show the values in force.",

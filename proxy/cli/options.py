@@ -1,12 +1,16 @@
-"""The options that override settings, the same for every command that reads the settings."""
+"""Options of several commands: those that override settings, and instants."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from proxy.config import age_seconds, parse_instant
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,3 +104,20 @@ def _with(options: Sequence[Callable[[F], F]], function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def instant(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """A callback for options: an age before now (``30d``), or a date, as Unix time in seconds."""
+    if value is None:
+        return None
+    try:
+        return time.time() - age_seconds(value)
+    except ValueError:
+        pass
+    try:
+        found = parse_instant(value)
+    except ValueError as error:
+        problem = f"{value!r} {error}, nor an age such as 30d"
+        raise click.BadParameter(problem, context, option) from None
+    assert isinstance(found, datetime)
+    return found.timestamp()

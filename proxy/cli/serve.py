@@ -33,6 +33,7 @@ from proxy.composition import (
     described_addresses,
     index_as_of,
     kind_of_rule,
+    open_audit,
     open_proxy,
     possible_refusals,
 )
@@ -40,6 +41,7 @@ from proxy.config import Settings
 from proxy.events import (
     AdvisoriesChecked,
     AnswerServed,
+    AuditLost,
     Events,
     Evicted,
     FileChanged,
@@ -119,7 +121,7 @@ async def serve(
     events.subscribe(
         counters.observe,
         *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
-        FileRefused,
+        *(FileRefused, AuditLost),
     )
     events.subscribe(log_observed_refusals, FileRefused)
     async with open_proxy(settings, events=events, marks=marks) as proxy:
@@ -134,7 +136,7 @@ async def serve(
         reloader = Reloader(
             source, settings, proxy, app[MOUNTS], tls, lambda new: _keeping(new, proxy)
         )
-        async with fast.running(), aclosing(reloader):
+        async with open_audit(settings, events), fast.running(), aclosing(reloader):
             await reloader.start()
             await server.start()
             reloading = (

@@ -1,6 +1,7 @@
 """Composition: settings become a running tree of indexes, by their concrete classes."""
 
 from proxy.composition.advisories import advisories_now
+from proxy.composition.audit import audit_folder, open_audit
 from proxy.composition.cache import (
     PRIVATE_NAMES,
     Cache,
@@ -31,12 +32,14 @@ __all__ = [
     "Proxy",
     "addresses",
     "advisories_now",
+    "audit_folder",
     "cache_folder",
     "describe",
     "described_addresses",
     "index_as_of",
     "kind_of_rule",
     "mirrored",
+    "open_audit",
     "open_cache",
     "open_proxy",
     "open_upstream",

@@ -16,6 +16,7 @@ from proxy.config.fact_tables import (
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import config_file, load_settings
+from proxy.config.operation_tables import AuditTable
 from proxy.config.policy_tables import (
     AllowTable,
     CooldownTable,
@@ -28,7 +29,7 @@ from proxy.config.policy_tables import (
 from proxy.config.routed_table import DENY, RESERVED, PageTarget, RoutedTable, RuleTable
 from proxy.config.settings import SHORT_COOLDOWN, Settings
 from proxy.config.upstream_settings import UpstreamSettings
-from proxy.config.values import age_seconds
+from proxy.config.values import age_seconds, parse_instant
 
 __all__ = [
     "DENY",
@@ -36,6 +37,7 @@ __all__ = [
     "SHORT_COOLDOWN",
     "AdvisoriesTable",
     "AllowTable",
+    "AuditTable",
     "CooldownTable",
     "DenyTable",
     "ExemptTable",
@@ -61,4 +63,5 @@ __all__ = [
     "age_seconds",
     "config_file",
     "load_settings",
+    "parse_instant",
 ]

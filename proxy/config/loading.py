@@ -31,6 +31,8 @@ _INDEX_PATHS = {
     for name, field in table.model_fields.items()
     if "Path" in str(field.annotation)
 }
+_TABLE_PATHS = {"audit": {"folder", "lines"}}
+"""Settings that are one table each, and their keys that are paths."""
 _PATH_ENDINGS = (".txt", ".in", ".toml", ".lock", ".json", ".jsonl", ".log")
 
 Problems = list[ConfigurationError]
@@ -133,6 +135,10 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         values["indexes"] = {name: _index_table(each, folder) for name, each in tables.items()}
     if isinstance(table := values.get("advisories"), dict):
         values["advisories"] = _advisories_table(table, folder)
+    for name, paths in _TABLE_PATHS.items():
+        if isinstance(table := values.get(name), dict):
+            below = {key: _below(folder, table[key]) for key in table.keys() & paths}
+            values[name] = table | below
     if isinstance(tables := values.get("keep"), list):
         values["keep"] = [_keep_table(each, folder) for each in tables]
     return values
