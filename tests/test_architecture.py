@@ -47,8 +47,11 @@ PACKAGES: dict[str, set[str]] = {
     # The heart: no HTTP server, no settings, no command line.
     "indexes": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "simple", "upstream"},
+    # What people see; it knows values and texts, no index and no HTTP.
+    "presentation": {"errors", "runtime"},
     # A static tree reads an index as a client does.
-    "export": VOCABULARY | {"runtime", "storage", "distributions", "simple", "indexes"},
+    "export": VOCABULARY
+    | {"runtime", "storage", "distributions", "simple", "indexes", "presentation"},
     # Prefetching requests pages and files from an index as a client does; it could be left out.
     "prefetch": VOCABULARY | {"runtime", "storage", "distributions", "indexes"},
     # Reports of what an index would answer, and why; pages and commands show them.
@@ -56,7 +59,9 @@ PACKAGES: dict[str, set[str]] = {
     # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
     "web": VOCABULARY
     | {"runtime", "distributions", "simple", "upstream", "indexes"}
-    | {"prefetch", "explain"},
+    | {"prefetch", "explain", "presentation"},
+    # Pages for people: views of what the indexes answer, and of what the server counts.
+    "face": {"errors", "runtime", "simple", "indexes", "presentation", "web"},
     # What builds need: a resolver runs against an index that is served to it.
     "requirements": VOCABULARY
     | {"runtime", "distributions", "simple", "upstream", "indexes", "web"},
@@ -75,13 +80,14 @@ PACKAGES: dict[str, set[str]] = {
     "cli": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
+    | {"presentation", "face"}
     | {"audit", "explain", "policies"},
     "__main__": {"cli"},
 }
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
     # One library for HTTP, on the two sides that speak HTTP.
-    "aiohttp": ("upstream", "web"),
+    "aiohttp": ("upstream", "web", "face"),
     "yarl": ("upstream",),
     # Tags of unusual form, on pages of servers of all kinds.
     "bs4": ("simple",),
@@ -94,7 +100,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("config",),
     "pydantic": ("config", "facts", "composition", "warm", "cli"),
     "click": ("cli",),
-    "jinja2": ("web", "export"),
+    "jinja2": ("presentation",),
+    "markupsafe": ("presentation",),
     "prometheus_client": ("web",),
     "uvloop": ("cli",),
     "cryptography": ("bundle",),
@@ -120,6 +127,7 @@ SLOW = (
     "cryptography",
     "uvloop",
     "jinja2",
+    "markupsafe",
     "prometheus_client",
 )
 """Libraries that most starts do not need: they are imported inside functions."""
@@ -316,6 +324,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
     }
     declared = " ".join([*project["dependencies"], *chain(*groups.values())]).lower()
     distribution = {"yarl": "aiohttp", "multidict": "aiohttp", "bs4": "beautifulsoup4"}
+    distribution["markupsafe"] = "jinja2"
     distribution["cel"] = "common_expression_language"
     used = set().union(*LIBRARY_USERS.values())
     newer = {"compression"}  # of the standard library since Python 3.14

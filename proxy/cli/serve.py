@@ -7,7 +7,7 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ from proxy.web import (
     Counters,
     FastPathEvents,
     Gauge,
+    PageRoute,
     RefusalEvents,
     ResponseCache,
     Server,
@@ -206,7 +207,25 @@ def _app(
         client_refresh=settings.client_refresh,
         help_text=settings.help,
         as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
+        pages=_pages(settings, proxy, server),
     )
+
+
+def _pages(settings: Settings, proxy: Proxy, server: Callable[[], Server]) -> Iterable[PageRoute]:
+    """The pages for people; none without the setting."""
+    if not settings.web:
+        return ()
+    from proxy.face import Surroundings, create_face
+
+    certificate = settings.tls_certificate
+    around = Surroundings(
+        index_url=lambda: _index_url(settings, server().port),
+        fixed_url=settings.public_url is not None,
+        names=lambda: [root.strip("/") for root in proxy.served if root],
+        offline=settings.offline,
+        certificate=certificate.read_text(encoding="utf-8") if certificate else "",
+    )
+    return create_face(around).routes()
 
 
 def _server(

@@ -19,13 +19,13 @@ from proxy.export import (
     Placement,
     Site,
     Tree,
-    can_render,
     flat_links,
     listed_links,
     parse_base_url,
     read_logo,
     tree_links,
 )
+from proxy.presentation import can_render
 from proxy.runtime import count_text
 
 F = TypeVar("F", bound=Callable[..., Any])

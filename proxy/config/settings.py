@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     max_page_size: ByteSize = ByteSize(64 * 2**20)
 
     # Clients
+    web: bool = True
     client_refresh: Literal["never", "no-cache", "always"] = "no-cache"
     max_connections: Count = 1000
     keepalive_timeout: PositiveSeconds = 75.0

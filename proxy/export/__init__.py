@@ -15,7 +15,6 @@ from proxy.export.file_list import (
 )
 from proxy.export.human_pages import LOGO_SUFFIXES, Site, read_logo
 from proxy.export.placing import Placement
-from proxy.export.readme import can_render
 from proxy.export.selection import (
     ExportSelection,
     select_distributions,
@@ -36,7 +35,6 @@ __all__ = [
     "Placement",
     "Site",
     "Tree",
-    "can_render",
     "export",
     "flat_links",
     "listed_links",

@@ -22,7 +22,6 @@ from proxy.export.contents import (
 from proxy.export.human_pages import START_PAGE, Card, Site, project_page, project_path, start_page
 from proxy.export.placing import Placement
 from proxy.export.project_json import json_documents, json_paths
-from proxy.export.readme import ReadmeRenderer
 from proxy.export.selection import (
     ExportSelection,
     Release,
@@ -42,6 +41,7 @@ from proxy.export.simple_pages import (
 from proxy.export.tree import Changes, Tree
 from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
+from proxy.presentation import ReadmeRenderer
 from proxy.runtime import in_thread
 from proxy.simple import Links, relative_links
 

@@ -6,28 +6,22 @@ The templates have no script and load nothing. Every value is escaped, except th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from proxy.distributions import Description
 from proxy.errors import ConfigurationError
 from proxy.export.selection import Release, newest_release
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime import count_text, size_text
+from proxy.presentation import render as render_template
+from proxy.runtime import count_text
 from proxy.simple import Links
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
 START_PAGE = "index.html"
-_TEMPLATES = Path(__file__).with_name("templates")
 _OPEN_RELEASES = 3
 """The newest releases, whose files are shown without a click."""
-_NO_XML = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 MAX_LOGO = 2**20
 """Bytes."""
 LOGO_SUFFIXES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
@@ -122,25 +116,9 @@ def project_page(
     )
 
 
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["size_text"] = size_text
-    environment.globals["project_path"] = project_path
-    return environment
-
-
 def render(template: str, site: Site, root: str, **values: Any) -> bytes:
     """``root``: the address of the tree's root, relative to the page."""
     home = root + START_PAGE
-    text = _environment().get_template(template).render(site=site, root=root, home=home, **values)
-    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text).encode("utf-8", "replace")
+    return render_template(
+        f"tree_{template}", site=site, root=root, home=home, project_path=project_path, **values
+    )

@@ -3,15 +3,19 @@
 from aiohttp.web import Application
 
 from proxy.web.access_log import AccessLog
-from proxy.web.app import MOUNTS, create_app
+from proxy.web.app import MOUNTS, PageRoute, create_app
+from proxy.web.conditional import not_modified
+from proxy.web.errors import plain, response_for, status_of
 from proxy.web.fast_path_events import FastPathEvents
+from proxy.web.home import origin_of
 from proxy.web.metrics import (
     COUNTER_COLUMNS,
     Counters,
     Gauge,
 )
-from proxy.web.mounts import Generation, Mounts
+from proxy.web.mounts import Generation, Mount, Mounts
 from proxy.web.refusals import RefusalEvents, log_observed_refusals
+from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import ResponseCache
 from proxy.web.server import (
     STOP_SIGNALS,
@@ -22,6 +26,7 @@ from proxy.web.server import (
 __all__ = [
     "COUNTER_COLUMNS",
     "MOUNTS",
+    "REQUEST_STATE",
     "STOP_SIGNALS",
     "AccessLog",
     "Application",
@@ -29,11 +34,18 @@ __all__ = [
     "FastPathEvents",
     "Gauge",
     "Generation",
+    "Mount",
     "Mounts",
+    "PageRoute",
     "RefusalEvents",
     "ResponseCache",
     "Server",
     "create_app",
     "log_observed_refusals",
+    "not_modified",
+    "origin_of",
+    "plain",
+    "response_for",
+    "status_of",
     "tls_context",
 ]

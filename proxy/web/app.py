@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -16,13 +17,24 @@ from proxy.web.freshness import ClientRefresh
 from proxy.web.home import Home
 from proxy.web.metrics import Counters, Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
-from proxy.web.mounts import INDEX_SEGMENT, AsOf, Mounts, Shared
+from proxy.web.mounts import INDEX_SEGMENT, AsOf, Mount, Mounts, Shared
 from proxy.web.pages import redirect, render_list, render_page
 from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.response_cache import ResponseCache
 
+PageHandler = Callable[[Mount, web.Request], Awaitable[web.StreamResponse]]
 _SLASHES = re.compile("/{2,}")
+
+
+class PageRoute(NamedTuple):
+    """A page for people, below the root of each index."""
+
+    method: str
+    tail: str
+    """Its path below that root; its variables are not ``project`` or ``filename``, by which
+    requests of installers are known."""
+    answer: PageHandler
 
 
 MOUNTS: web.AppKey[Mounts] = web.AppKey("mounts")
@@ -45,6 +57,7 @@ def create_app(
     client_refresh: ClientRefresh = "no-cache",
     help_text: str = "",
     as_of: AsOf | None = None,
+    pages: Iterable[PageRoute] = (),
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -57,7 +70,8 @@ def create_app(
     is no such page. ``gauges``: values that ``/metrics`` and ``/readyz`` show as of now.
     ``client_refresh``: which requests have a page revalidated, see
     ``max_page_age``. ``help_text`` is for people whose request a policy refuses. ``as_of`` makes
-    the views at ``/+asof/<instant>/``.
+    the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
+    at ``/``.
     """
     app = web.Application(middlewares=[handle_request])
     app[EVENT_OBSERVER] = events
@@ -73,11 +87,13 @@ def create_app(
     metrics = Metrics(counters, gauges) if counters else None
     mounts = app[MOUNTS] = Mounts(indexes, shared)
     home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
+    face = list(pages)
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/healthz", home.alive)
         app.router.add_get(f"{base}/readyz", home.ready)
         for root in ("", INDEX_SEGMENT):
-            app.add_routes(home_routes(base + root, home))
+            app.add_routes(home_routes(base + root, home, plain_page=not face))
+            app.add_routes(page_routes(base + root, mounts, face))
             app.add_routes(routes(base + root, mounts))
             app.add_routes(routes(base + root + AS_OF, mounts))
         if metrics:
@@ -93,9 +109,18 @@ def create_app(
     return app
 
 
-def home_routes(root: str, home: Home) -> list[web.RouteDef]:
-    """The page for people."""
-    return [web.get(f"{root}/", home.page), *([web.get(root, home.add_slash)] if root else [])]
+def home_routes(root: str, home: Home, *, plain_page: bool) -> list[web.RouteDef]:
+    """The plain page for people, and the way to the page there."""
+    page = [web.get(f"{root}/", home.page)] if plain_page else []
+    return [*page, *([web.get(root, home.add_slash)] if root else [])]
+
+
+def page_routes(root: str, mounts: Mounts, pages: Iterable[PageRoute]) -> list[web.RouteDef]:
+    """The pages for people below ``root``."""
+    return [
+        web.RouteDef(method, root + tail, mounts.answering(answer), {})
+        for method, tail, answer in pages
+    ]
 
 
 def routes(root: str, mounts: Mounts) -> list[web.RouteDef]:

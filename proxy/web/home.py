@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from proxy import __version__
+from proxy.presentation import render
 from proxy.web.errors import plain
 from proxy.web.metrics import Gauge
 from proxy.web.pages import redirect
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 _HOST_HEADER = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
@@ -107,16 +104,9 @@ def origin_of(request: web.Request) -> str | None:
 
 
 def html_page(template: str, cache_control: str, status: int = 200, **values: Any) -> web.Response:
-    """A page from ``proxy/web/templates``."""
-    text = _environment().get_template(template).render(version=__version__, **values)
+    """A page of one of the templates whose names begin with ``plain``."""
+    body = render(f"plain_{template}", version=__version__, **values)
     headers = _PAGE_HEADERS | {"Cache-Control": cache_control}
-    return web.Response(text=text, content_type="text/html", headers=headers, status=status)
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # rarely needed
-
-    return Environment(
-        loader=PackageLoader("proxy.web"), autoescape=True, undefined=StrictUndefined
+    return web.Response(
+        body=body, content_type="text/html", charset="utf-8", headers=headers, status=status
     )

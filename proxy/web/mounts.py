@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -55,7 +55,7 @@ class Mount:
         )
         self.files = FileHandler(index, shared.cache)
         self.explain = Explain(index, shared.clock)
-        self._index = index
+        self.index = index
         self._shared = shared
         self._views: AsOfViews[Mount] = AsOfViews(self._view)
 
@@ -66,7 +66,7 @@ class Mount:
     def _view(self, instant: float) -> Mount:
         if self._shared.as_of is None:
             raise NotAnInstant
-        return Mount(self._shared.as_of(self._index, instant), self._shared, instant)
+        return Mount(self._shared.as_of(self.index, instant), self._shared, instant)
 
 
 class Generation:
@@ -116,6 +116,12 @@ class Mounts:
     def handler(self, name: str) -> Handler:
         """The handler of that name, such as ``pages.page``, of the index that is addressed."""
         choose = attrgetter(name)
+        return self.answering(lambda mount, request: choose(mount)(request))
+
+    def answering(
+        self, answer: Callable[[Mount, web.Request], Awaitable[web.StreamResponse]]
+    ) -> Handler:
+        """A handler that answers from the index that is addressed."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             generation = self._current
@@ -129,9 +135,8 @@ class Mounts:
                 mount = mount.at(instant)
             generation.running += 1
             try:
-                response: web.StreamResponse = await choose(mount)(request)
+                return await answer(mount, request)
             finally:
                 generation.ended()
-            return response
 
         return handle

@@ -232,7 +232,7 @@ async def test_the_example_is_printed_whole_from_a_checkout_and_from_a_wheel(
     wheel = tmp_path / done.succeeded().out.split()[-1]
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
-        assert "proxy/export/templates/project.html" in archive.namelist()
+        assert "proxy/presentation/templates/tree_project.html" in archive.namelist()
     env |= {"PYTHONPATH": str(tmp_path / "installed")}
     done = await command("python", "-m", "proxy", "settings", env=env, cwd=tmp_path)
     assert done.succeeded().out == example

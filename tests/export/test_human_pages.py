@@ -34,16 +34,18 @@ class Page(HTMLParser):
         self.attributes: set[str] = set()
         self.links: list[str] = []
         self.text = ""
+        self._last = ""
         self.feed(data.decode())
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
+        self._last = tag
         self.attributes |= {name for name, _ in attrs}
         self.links += [value or "" for name, value in attrs if name in ("href", "src")]
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        self.text += data if self._last != "style" else ""
 
 
 def page(*files: File, status: ProjectStatus | None = None) -> ProjectPage:

@@ -36,6 +36,7 @@ APP = (
     "counters",
     "help_text",
     "as_of",
+    "pages",
 )
 
 
@@ -91,6 +92,13 @@ class Site:
             method, url, headers=headers, allow_redirects=False
         ) as response:
             return Answer(response.status, response.headers, await response.read())
+
+    def posting(
+        self, path: str, body: bytes, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """A form that is sent; redirects are not followed."""
+        url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
+        return self._client.post(url, data=body, headers=headers, allow_redirects=False)
 
     async def raw(self, sent: bytes) -> bytes:
         """All that comes back on a connection of its own until it is closed or reset."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.export import readme_worker as rendering
-from proxy.export.readme import MAX_README, ReadmeRenderer
+from proxy.presentation import readme_worker as rendering
+from proxy.presentation.readme import MAX_README, ReadmeRenderer
 from tests.support.fork_server import ROOT
 
 MARKDOWN = "text/markdown"
@@ -48,12 +48,12 @@ class Tags(HTMLParser):
 
 async def test_markdown_is_rendered() -> None:
     found = await html("# Foo\n\n*a* `b`\n\n| x | y |\n|---|---|\n| 1 | 2 |\n", MARKDOWN)
-    assert {"h1", "em", "code", "table", "td"} <= Tags(found).names
+    assert {"h3", "em", "code", "table", "td"} <= Tags(found).names
 
 
 async def test_restructured_text_is_rendered() -> None:
     found = await html("Foo\n===\n\n*a* ``b``\n\n- c\n\n.. code:: python\n\n   x = 1\n", RST)
-    assert {"h1", "em", "ul", "li", "pre"} <= Tags(found).names
+    assert {"h3", "em", "ul", "li", "pre"} <= Tags(found).names
     assert '<span class="mi">1</span>' in found
 
 
@@ -180,7 +180,7 @@ def test_without_the_extra_descriptions_are_shown_as_text() -> None:
     script = """
         import asyncio, sys
         sys.modules["readme_renderer"] = None
-        from proxy.export.readme import ReadmeRenderer, can_render
+        from proxy.presentation.readme import ReadmeRenderer, can_render
         async def main():
             async with ReadmeRenderer() as readme:
                 print(can_render(), await readme.render("*a* <b>", "text/markdown"))

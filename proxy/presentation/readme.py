@@ -1,6 +1,6 @@
 """Render long descriptions, which may be hostile, as safe HTML.
 
-Rendering needs the extra ``export``; without it the description is shown as plain text.
+Rendering needs the extra ``web`` or ``export``; without one, descriptions are shown as plain text.
 """
 
 from __future__ import annotations

@@ -1,0 +1,69 @@
+"""Pages for errors: what is wrong, which index is sure of it, and the way on."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from proxy.errors import Denied, IndexUnavailable, NotFound, ProxyError, UpstreamError
+from proxy.face.shell import Place, Shell
+from proxy.runtime import timestamp_text
+from proxy.web import response_for, status_of
+
+_TITLES: dict[type[Exception], str] = {
+    Denied: "Refused by a rule",
+    NotFound: "Not found",
+    IndexUnavailable: "Not available now",
+    UpstreamError: "The upstream does not answer",
+}
+
+
+def problem_page(shell: Shell, place: Place, error: Exception, project: str = "") -> web.Response:
+    """The error as a page. Its status is the one that installers get for the same error."""
+    if not isinstance(error, ProxyError):
+        return _failure(shell, place)
+    status = status_of(error)
+    title = next((text for kind, text in _TITLES.items() if isinstance(error, kind)), "An error")
+    response = shell.page(
+        place,
+        "problem.html",
+        status,
+        private=True,
+        title=title,
+        sentence=str(error),
+        rule=getattr(error, "rule", ""),
+        project=project or getattr(error, "project", ""),
+        retry=status in (502, 503, 504),
+    )
+    if retry := response_for(error).headers.get("Retry-After"):
+        response.headers["Retry-After"] = retry
+    return response
+
+
+def missing_page(shell: Shell, place: Place, sentence: str) -> web.Response:
+    """404 for what is no project, such as an unknown version."""
+    return shell.page(
+        place,
+        "problem.html",
+        404,
+        private=True,
+        title="Not found",
+        sentence=sentence,
+        rule="",
+        project="",
+        retry=False,
+    )
+
+
+def _failure(shell: Shell, place: Place) -> web.Response:
+    """An error of ours: the log has the rest, under the time that is shown."""
+    return shell.page(
+        place,
+        "problem.html",
+        500,
+        private=True,
+        title="This page could not be made",
+        sentence=f"The log of the server says more, at {timestamp_text(shell.around.clock())}.",
+        rule="",
+        project="",
+        retry=True,
+    )

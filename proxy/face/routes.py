@@ -1,0 +1,88 @@
+"""Which address is answered by which page, and what happens when a page cannot be made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+
+from aiohttp import web
+
+from proxy.errors import ProxyError
+from proxy.face.fixed_pages import FixedPages
+from proxy.face.problems import problem_page
+from proxy.face.shell import Place, Shell, Surroundings, is_ours
+from proxy.web import REQUEST_STATE, Mount, PageRoute, plain
+
+log = logging.getLogger(__name__)
+
+MAX_AT_ONCE = 8
+"""Pages that are made at the same time; more get 503, so that installers need not wait."""
+
+Answer = Callable[[Place], Awaitable[web.StreamResponse]]
+
+
+class Face:
+    """All pages for people of a server."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._running = 0
+        self._fixed = FixedPages(shell)
+
+    def routes(self) -> Iterator[PageRoute]:
+        """The routes below the root of each index."""
+        yield self._get("/", self._home)
+        yield self._get("/-/setup", self._fixed.setup)
+        yield self._get("/-/ca.pem", self._fixed.certificate)
+        yield self._get("/-/help", self._fixed.help)
+        yield self._get("/-/static/{hash}/{asset}", self._fixed.asset)
+        yield self._post("/-/theme", self._fixed.set_theme)
+
+    def _get(self, tail: str, answer: Answer) -> PageRoute:
+        return PageRoute("GET", tail, self._handler(tail, answer))
+
+    def _post(self, tail: str, answer: Answer) -> PageRoute:
+        async def checked(place: Place) -> web.StreamResponse:
+            if not is_ours(place.request, self._shell.index_address(place)):
+                return plain(403, "this form was not sent by a page of this server")
+            return await answer(place)
+
+        return PageRoute("POST", tail, self._handler(tail, checked))
+
+    def _handler(
+        self, tail: str, answer: Answer
+    ) -> Callable[[Mount, web.Request], Awaitable[web.StreamResponse]]:
+        up = "../" * (tail.count("/") - 1)
+
+        async def handle(mount: Mount, request: web.Request) -> web.StreamResponse:
+            name = request.match_info.get("index", "")
+            place = Place(request, mount.index, name, up)
+            request[REQUEST_STATE].index = mount.index.name
+            if self._running >= MAX_AT_ONCE:
+                return self._busy(place)
+            self._running += 1
+            try:
+                return await answer(place)
+            except ProxyError as error:
+                return problem_page(self._shell, place, error)
+            except web.HTTPException:
+                raise
+            except Exception as error:
+                log.error("the page %s failed", request.rel_url.raw_path, exc_info=error)
+                return problem_page(self._shell, place, error)
+            finally:
+                self._running -= 1
+
+        return handle
+
+    def _busy(self, place: Place) -> web.Response:
+        response = plain(503, "many pages are being made now; try again in a moment")
+        response.headers["Retry-After"] = "1"
+        return response
+
+    async def _home(self, place: Place) -> web.Response:
+        return self._shell.page(place, "home.html", section="home")
+
+
+def create_face(around: Surroundings) -> Face:
+    return Face(Shell(around))

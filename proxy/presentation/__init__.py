@@ -1,0 +1,20 @@
+"""What people see: templates, one style, safe READMEs and texts, plots. Knows no HTTP.
+
+The web face and static trees share it, so that both look alike.
+"""
+
+from proxy.presentation.assets import Asset, assets
+from proxy.presentation.plots import Series, plot, sparkline
+from proxy.presentation.readme import ReadmeRenderer, can_render
+from proxy.presentation.rendering import render
+
+__all__ = [
+    "Asset",
+    "ReadmeRenderer",
+    "Series",
+    "assets",
+    "can_render",
+    "plot",
+    "render",
+    "sparkline",
+]

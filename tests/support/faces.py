@@ -1,0 +1,25 @@
+"""Servers with pages for people."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from proxy.face import Surroundings, create_face
+from tests.support.fake_index import FakeIndex
+from tests.support.policies import GuardedFake
+from tests.support.site import Site, serving
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+@asynccontextmanager
+async def facing(
+    index: FakeIndex | GuardedFake, *, url: str = "http://127.0.0.1/simple/", **options: Any
+) -> AsyncIterator[Site]:
+    """``options`` as for ``serving``, and those of ``Surroundings``."""
+    names = ("fixed_url", "offline", "certificate", "names")
+    around = Surroundings(lambda: url, **{key: options.pop(key) for key in names if key in options})
+    async with serving(index, pages=create_face(around).routes(), **options) as site:
+        yield site
