@@ -64,7 +64,7 @@ PACKAGES: dict[str, set[str]] = {
     "face": {"errors", "runtime", "simple", "indexes", "presentation", "web"},
     # What builds need: a resolver runs against an index that is served to it.
     "requirements": VOCABULARY
-    | {"runtime", "distributions", "simple", "upstream", "indexes", "web"},
+    | {"runtime", "distributions", "policies", "simple", "upstream", "indexes", "web"},
     # The one place that names concrete classes.
     "composition": VOCABULARY
     | {"runtime", "storage", "advisories", "policies", "upstream", "config", "facts", "indexes"}
@@ -75,7 +75,8 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "policies", "upstream", "config", "indexes"}
     | {"requirements", "composition"},
     "bundle": VOCABULARY
-    | {"runtime", "storage", "distributions", "simple", "upstream", "requirements", "composition"},
+    | {"runtime", "storage", "distributions", "policies", "simple", "upstream", "indexes"}
+    | {"requirements", "composition"},
     # The command line uses everything, and nothing uses the command line.
     "cli": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}

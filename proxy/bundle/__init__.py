@@ -12,6 +12,7 @@ from proxy.bundle.errors import (
 from proxy.bundle.format import (
     BundledFile,
     BundledPage,
+    BundledVerdict,
     Manifest,
 )
 from proxy.bundle.importer import (
@@ -19,6 +20,7 @@ from proxy.bundle.importer import (
     import_bundle,
     unknown_upstreams,
 )
+from proxy.bundle.judging import judge_selection
 from proxy.bundle.reader import (
     Bundle,
     ByteSource,
@@ -47,6 +49,7 @@ __all__ = [
     "BundleSelection",
     "BundledFile",
     "BundledPage",
+    "BundledVerdict",
     "ByteSource",
     "Comparison",
     "CreatedBundle",
@@ -57,6 +60,7 @@ __all__ = [
     "create_key_pair",
     "discard",
     "import_bundle",
+    "judge_selection",
     "load_signer",
     "load_trusted_keys",
     "read_base",

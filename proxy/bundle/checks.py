@@ -19,6 +19,7 @@ from proxy.bundle.format import (
     BundledDocument,
     BundledFile,
     BundledPage,
+    BundledRules,
     Head,
     Manifest,
     Member,
@@ -98,6 +99,8 @@ def _manifest_problems(manifest: Manifest) -> Iterator[str]:
         yield from file_problems(file)
     if not all(each.filename.endswith(PROVENANCE) for each in manifest.provenance):
         yield "a file that it lists as provenance is none"
+    if manifest.rules:
+        yield from rules_problems(manifest.rules)
     yield from _order_problems(manifest)
     yield from _content_problems(manifest)
 
@@ -165,6 +168,18 @@ def entry_problems(
         normalized = False
     if not normalized:
         yield f"{entry.project!r} is not a normalized project name"
+
+
+def rules_problems(rules: BundledRules) -> Iterator[str]:
+    """These texts are shown to people: they must not control a terminal."""
+    texts = [rules.index, *rules.policies]
+    for each in rules.verdicts:
+        texts += [each.project, each.filename, each.rule, each.kind, each.reason, each.exemption]
+    for text in texts:
+        if not text.isprintable():
+            yield f"{text!r} cannot be shown"
+    if not _is_strictly_sorted([each.key for each in rules.verdicts]):
+        yield "its verdicts are not sorted"
 
 
 def page_problems(page: BundledPage) -> Iterator[str]:

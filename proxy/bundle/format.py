@@ -13,7 +13,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -106,6 +106,41 @@ class BundledDocument(ManifestStruct, frozen=True, gc=False):
     packed: Member
 
 
+VerdictOutcome = Literal["refused", "observed", "exempted"]
+"""``observed``: the file passes, since the rule only records."""
+
+
+class BundledVerdict(ManifestStruct, frozen=True, kw_only=True):
+    """What a rule says about a cached file. Refused files are not in the bundle, others are."""
+
+    project: str
+    filename: str
+    """Of a distribution; empty: of the whole project."""
+    rule: str
+    kind: str
+    outcome: VerdictOutcome
+    reason: str
+    until: UnixTime | None
+    """When the verdict may change."""
+    exemption: str
+    """Why the file passes although the rule refuses it."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        return self.project, self.filename, self.rule, self.outcome
+
+
+class BundledRules(ManifestStruct, frozen=True, kw_only=True):
+    """The rules that the content passed when the bundle was made."""
+
+    index: str
+    """The name of the index."""
+    policies: tuple[str, ...]
+    """Those of the index, and of the indexes that it is made of. Sorted."""
+    verdicts: tuple[BundledVerdict, ...]
+    """Sorted, without duplicates. A file without a verdict passed all."""
+
+
 class Manifest(ManifestStruct, frozen=True, kw_only=True, dict=True):
     """All pages and files of a bundle, and which of them the archive contains.
 
@@ -124,6 +159,8 @@ class Manifest(ManifestStruct, frozen=True, kw_only=True, dict=True):
     """Pages and provenance in the archive: its first members, compressed …"""
     blobs: tuple[Member, ...]
     """… followed by files, not compressed."""
+    rules: BundledRules | msgspec.UnsetType = msgspec.UNSET
+    """Absent if the bundle is made of an index without policies."""
 
     @cached_property
     def carried_files(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ Files are not opened here; ``writer`` reads them. Servers may replace pages mean
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from typing import BinaryIO
 
 import msgspec
@@ -24,7 +24,7 @@ from proxy.bundle.format import (
 from proxy.bundle.selection import BaseContent, DeltaBase, SelectedFiles
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
-from proxy.model import PROVENANCE, ProjectName, distribution_of
+from proxy.model import PROVENANCE, ProjectName, distribution_of, with_distributions
 from proxy.storage import CachedFileRecord, Key, RecordKind, StoredPage, StoredPages, unpack_page
 from proxy.upstream import UpstreamOrigin, without_userinfo
 
@@ -51,13 +51,19 @@ class Inventory:
         """Pages and files with a record whose content is gone."""
 
     async def add(
-        self, origin: UpstreamOrigin, selected: Mapping[ProjectName, SelectedFiles]
+        self,
+        origin: UpstreamOrigin,
+        selected: Mapping[ProjectName, SelectedFiles],
+        refused: Set[tuple[str, ...]] = frozenset(),
     ) -> None:
-        """Add the selected projects of one index. Raises ``StoreDamaged``."""
+        """Add the selected projects of one index, without the files that are ``refused``.
+
+        Raises ``StoreDamaged``.
+        """
         index, namespace = len(self._origins), origin.namespace
         self._origins.append(origin)
-        files = await self._keys(RecordKind.CACHED_FILE, namespace)
-        proofs = await self._keys(RecordKind.PROVENANCE, namespace)
+        files = await self._keys(RecordKind.CACHED_FILE, namespace, refused)
+        proofs = await self._keys(RecordKind.PROVENANCE, namespace, refused)
         for project, wanted in sorted(selected.items()):
             await self._add_page(index, project)
             await self._add_files(index, project, wanted, files.get(project, ()))
@@ -77,10 +83,14 @@ class Inventory:
             blobs=tuple(Member(each, files[each]) for each in carried),
         )
 
-    async def _keys(self, kind: RecordKind, namespace: str) -> dict[str, list[Key]]:
+    async def _keys(
+        self, kind: RecordKind, namespace: str, refused: Set[tuple[str, ...]]
+    ) -> dict[str, list[Key]]:
         found: dict[str, list[Key]] = {}
         for key in await self._cache.records.keys(kind, namespace):
-            found.setdefault(key.project, []).append(key)
+            names = with_distributions(key.filename)
+            if not any((namespace, key.project, each, key.digest) in refused for each in names):
+                found.setdefault(key.project, []).append(key)
         return found
 
     async def _add_page(self, index: int, project: ProjectName) -> None:

@@ -8,10 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from proxy.bundle.checks import MAX_MANIFEST_SIZE, read_manifest
 from proxy.bundle.errors import BadBundle, BundleIOError
-from proxy.bundle.format import BundledFile, BundledPage, Manifest, sha256
+from proxy.bundle.format import BundledFile, BundledPage, BundledRules, Manifest, sha256
 from proxy.bundle.reader import Bundle, ByteSource
 from proxy.errors import NoSuchProject
 from proxy.model import ProjectName
@@ -31,6 +32,10 @@ class BundleSelection:
 
     files: Mapping[str, Mapping[ProjectName, SelectedFiles]]
     """By namespace of the index. Pages of the projects and siblings of the files are included."""
+    refused: frozenset[tuple[str, ProjectName, str, str]] = frozenset()
+    """Cached files that are left out: namespace, project, filename, digest."""
+    rules: BundledRules | UnsetType = UNSET
+    """What the rules of the index say about the files."""
 
 
 def select_files(files: Iterable[tuple[str, ProjectName, str, str]]) -> BundleSelection:

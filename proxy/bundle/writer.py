@@ -201,10 +201,10 @@ async def create_bundle(
         inventory = Inventory(cache, documents, base)
         for origin in sorted(origins, key=lambda each: (each.url, each.namespace)):
             if selected := selection.files.get(origin.namespace):
-                await inventory.add(origin, selected)
+                await inventory.add(origin, selected, selection.refused)
         if inventory.missing:
             raise FilesNotCached(inventory.missing)
-        manifest = inventory.manifest()
+        manifest = msgspec.structs.replace(inventory.manifest(), rules=selection.rules)
         with open_output(path) as stream, progress(manifest.carried_size) as report:
             writer = HashingWriter(stream)
             steps = write_bundle(writer, manifest, inventory, documents, signer)

@@ -18,6 +18,7 @@ from proxy.cli.bundle_report import (
     listing,
     opened,
     print_json,
+    verdict_lines,
 )
 
 
@@ -55,7 +56,9 @@ def show_command(file: Path, manifest: bool, as_json: bool) -> None:
     elif as_json:
         print_json(about(bundle))
     else:
-        click.echo("\n".join([*facts(bundle), *listing(bundle.manifest)]))
+        click.echo(
+            "\n".join([*facts(bundle), *listing(bundle.manifest), *verdict_lines(bundle.manifest)])
+        )
 
 
 @command.command("key")

@@ -15,6 +15,7 @@ from proxy.bundle import (
     CreatedBundle,
     NothingCached,
     create_bundle,
+    judge_selection,
     load_signer,
     read_base,
     select_everything,
@@ -30,6 +31,7 @@ from proxy.cli.bundle_report import (
     made,
     print_json,
     progress,
+    refused_lines,
 )
 from proxy.cli.options import settings_options
 from proxy.cli.source_options import (
@@ -40,10 +42,18 @@ from proxy.cli.source_options import (
     source_options,
     take_source_options,
 )
-from proxy.composition import cache_folder, mirrored, open_cache, open_proxy, resolve_tree
+from proxy.composition import (
+    Proxy,
+    cache_folder,
+    mirrored,
+    open_cache,
+    open_proxy,
+    resolve_tree,
+)
 from proxy.config import LocalTable, Settings, load_settings
+from proxy.indexes import is_zip
 from proxy.model import normalize
-from proxy.requirements import ResolvedFiles, needed_files
+from proxy.requirements import needed_files
 from proxy.upstream import UpstreamOrigin
 from proxy.warm import find_missing
 
@@ -84,6 +94,8 @@ def create_command(
     be run before: nothing is fetched. A bundle has the page of each project as upstream sent it,
     files, metadata and provenance. The same content gives the same bytes.
 
+    Files that the rules of the index refuse are left out. The verdicts are in the manifest.
+
     If something that the sources need is not in the cache, nothing is written and the exit
     status is 1. With "-" for FILE the report goes to standard error.
     """
@@ -108,6 +120,8 @@ def create_command(
             )
 
     done = asyncio.run(run())
+    for line in refused_lines(done.manifest):
+        click.echo(line, err=True)
     for line in done.omitted:
         click.echo(f"omitted, no longer in the cache: {line}", err=True)
     if as_json:
@@ -128,39 +142,35 @@ async def _selected(
         raise click.UsageError("name sources, or give --project or --all, but only one of these")
     if not sources and any(source_flags.values()):
         raise click.UsageError("options such as --platform need a SOURCE, and none is named")
-    if sources:
-        return await _needed(settings, origins, source_flags)
+    offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
     namespaces = [origin.namespace for origin in origins.values()]
-    async with open_cache(settings) as cache:
-        if everything:
+    async with open_proxy(offline) as proxy:
+        records = proxy.cache.records
+        if sources:
+            selection = await _needed(proxy, origins, source_flags)
+        elif everything:
             _report_private(settings)
-            return await select_everything(cache.records, namespaces)
-        return await select_projects(cache.records, namespaces, _names(projects))
+            selection = await select_everything(records, namespaces)
+        else:
+            selection = await select_projects(records, namespaces, _names(projects))
+        policies = proxy.tree.root.policies
+        return await judge_selection(proxy.index, policies, records, origins, selection)
 
 
 async def _needed(
-    settings: Settings, origins: Mapping[str, UpstreamOrigin], source_flags: dict[str, Any]
+    proxy: Proxy, origins: Mapping[str, UpstreamOrigin], source_flags: dict[str, Any]
 ) -> BundleSelection:
     """What the sources need according to the cache alone, as it is resolved after the import."""
     wanted, file_filter = read_sources(**source_flags)
-    offline = settings.model_copy(update={"offline": True, "offline_list_all": True})
-    async with open_proxy(offline) as proxy:
-        needs = await needed_files(proxy.index, wanted, file_filter)
-        unavailable = await find_missing(proxy.index, proxy.cache.store, needs.files)
+    needs = await needed_files(proxy.index, wanted, file_filter)
+    unavailable = await find_missing(proxy.index, proxy.cache.store, needs.files)
     missing_files = [*needs.missing, *unavailable]
     if count := len(missing_files) + len(needs.skipped):
         click.echo(f"nothing is written: {count} missing; run `waystation warm` first", err=True)
         print_missing(missing_files, needs.skipped)
         print_missing_list(each.line for each in missing_files)
         raise SystemExit(1)
-    return await _held(settings, origins, needs)
-
-
-async def _held(
-    settings: Settings, origins: Mapping[str, UpstreamOrigin], needs: ResolvedFiles
-) -> BundleSelection:
-    async with open_cache(settings) as cache:
-        selection, private = await select_needed(cache.records, origins, needs)
+    selection, private = await select_needed(proxy.cache.records, origins, needs)
     for need in private:
         click.echo(f"private, not in the bundle: {need.filename}", err=True)
     return selection
@@ -170,7 +180,8 @@ def _report_private(settings: Settings) -> None:
     for leaf in resolve_tree(settings).leaves:
         for root in leaf.table.roots if isinstance(leaf.table, LocalTable) else ():
             if root.exists():
-                click.echo(f"private, not in the bundle: {root}", err=True)
+                kind = "archive" if is_zip(root) else "directory"
+                click.echo(f"private, not in the bundle: the {kind} {root}", err=True)
 
 
 def _names(projects: tuple[str, ...]) -> list[Any]:

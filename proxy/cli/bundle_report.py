@@ -6,6 +6,7 @@ Digests are sha256 in lowercase hex, sizes in JSON are bytes.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from proxy.bundle import (
     Bundle,
     BundledFile,
     BundledPage,
+    BundledVerdict,
     BundleIOError,
     ByteSource,
     Comparison,
@@ -54,7 +56,32 @@ def amounts(manifest: Manifest) -> list[str]:
             f"carries    {len(manifest.documents)} pages or provenance and"
             f" {count_text(len(manifest.blobs), 'file')}, {size_text(manifest.carried_size)}"
         )
+    if rules := manifest.rules:
+        counted = Counter(each.outcome for each in rules.verdicts)
+        found = ", ".join(f"{counted[each]} {each}" for each in sorted(counted))
+        named = ", ".join(rules.policies)
+        lines.append(f"rules      {named or 'none'} of {rules.index}: {found or 'all passed'}")
     return lines
+
+
+def refused_lines(manifest: Manifest) -> Iterator[str]:
+    """One line for each cached file that is left out."""
+    for each in manifest.rules.verdicts if manifest.rules else ():
+        if each.outcome == "refused":
+            yield f"refused, not in the bundle: {_with_reason(each)}"
+
+
+def verdict_lines(manifest: Manifest) -> Iterator[str]:
+    """One line for each verdict of a rule."""
+    if manifest.rules and manifest.rules.verdicts:
+        yield ""
+        for each in manifest.rules.verdicts:
+            why = f" (exempted: {each.exemption})" if each.outcome == "exempted" else ""
+            yield f"{each.outcome:<8}  {_with_reason(each)}{why}"
+
+
+def _with_reason(verdict: BundledVerdict) -> str:
+    return f"{verdict.filename or verdict.project}: rule {verdict.rule}: {verdict.reason}"
 
 
 def projects_of(manifest: Manifest) -> set[tuple[int, str]]:
@@ -166,6 +193,7 @@ def _amounts(manifest: Manifest) -> dict[str, Any]:
             "files": len(manifest.blobs),
             "bytes": manifest.carried_size,
         },
+        **({"rules": manifest.rules} if manifest.rules else {}),
     }
 
 

@@ -41,6 +41,11 @@ class IndexNode:
     table: IndexTable
     children: tuple[IndexNode, ...] = ()
 
+    @property
+    def policies(self) -> frozenset[str]:
+        """The names of its policies, and of those of the indexes that it is made of."""
+        return frozenset(name for node in _below(self) for name in node.table.policies)
+
 
 @dataclass(frozen=True, slots=True)
 class IndexTree:

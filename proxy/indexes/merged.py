@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence, Set
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Sequence, Set
+from operator import attrgetter
 
 import msgspec
 
 from proxy.errors import NoSuchFile, NoSuchProject
 from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.explanation import Explanation, Step
+from proxy.indexes.judged import Verdicts
 from proxy.model import Artifact, ProjectName, ProjectPage, with_distributions
+from proxy.policies import Verdict
 
 
 class Merged:
@@ -69,8 +73,10 @@ class Merged:
             steps=(*steps, Step(self.name, "merge", "answers", _dropped(pages))),
             page=united([each.page for each in pages if each.page]),
             listed=united([each.listed for each in pages if each.listed]),
-            refusals={name: verdict for each in pages for name, verdict in each.refusals.items()},
-            observed={name: verdict for each in pages for name, verdict in each.observed.items()},
+            refusals=_united_verdicts(pages, attrgetter("refusals")),
+            observed=_united_verdicts(pages, attrgetter("observed")),
+            exempted=_united_verdicts(pages, attrgetter("exempted")),
+            kinds=dict(ChainMap(*(dict(each.kinds) for each in pages))),
             stored=frozenset().union(*(each.stored for each in pages)),
         )
 
@@ -125,6 +131,22 @@ def _lists(page: ProjectPage, filename: str) -> bool:
 
 def _earliest(instants: Iterable[float | None]) -> float | None:
     return min((each for each in instants if each is not None), default=None)
+
+
+def _united_verdicts(
+    found: Sequence[Explanation], verdicts_of: Callable[[Explanation], Verdicts]
+) -> Verdicts:
+    """Of each file, those of the index whose file is shown; of a file that none shows, all."""
+    shown: dict[str, Explanation] = {}
+    for each in found:
+        for file in each.page.files if each.page else ():
+            shown.setdefault(file.filename, each)
+    united: dict[str, tuple[Verdict, ...]] = {}
+    for each in found:
+        for name, verdicts in verdicts_of(each).items():
+            if shown.get(name, each) is each:
+                united[name] = (*united.get(name, ()), *verdicts)
+    return united
 
 
 def _dropped(found: Sequence[Explanation]) -> str:

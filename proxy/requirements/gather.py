@@ -12,7 +12,7 @@ import asyncio
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from proxy.errors import ProxyError
 from proxy.indexes import Index
@@ -30,6 +30,7 @@ from proxy.requirements.model import (
 )
 from proxy.requirements.page_lookup import Install, LookupResult, PageLookup, sdist_to_build
 from proxy.requirements.recording_index import RecordingIndex
+from proxy.requirements.refusals import with_refusals
 from proxy.requirements.resolver import Resolver, UvFailed
 from proxy.requirements.sources.local_projects import archive_build_requirements
 from proxy.runtime import for_each
@@ -76,7 +77,9 @@ async def needed_files(
             for each in wanted.requirements
             for target in (each.file_filter or file_filter).targets
         )
-    return gathering.result(wanted)
+    found = gathering.result(wanted)
+    missing = await with_refusals(index, found.missing, recorder.pages.keys())
+    return replace(found, missing=missing)
 
 
 @dataclass(slots=True)

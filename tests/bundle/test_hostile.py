@@ -241,6 +241,18 @@ def put(where: str, key: str, value: object) -> Callable[[Json], object]:
     return lambda manifest: manifest[where][0].__setitem__(key, value)
 
 
+def ruled(times: int = 1, **changes: object) -> Callable[[Json], object]:
+    texts = dict.fromkeys(("project", "filename", "rule", "kind", "reason", "exemption"), "x")
+    verdict = {**texts, "outcome": "refused", "until": None, **changes}
+    rules = {"index": "main", "policies": ["week"], "verdicts": [verdict] * times}
+    return lambda manifest: manifest.update(rules=rules)
+
+
+def test_verdicts_in_a_manifest_are_accepted(near: Near) -> None:
+    bundle = verify(altered(near.bundle, ruled()))
+    assert bundle.manifest.rules
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -296,6 +308,12 @@ def put(where: str, key: str, value: object) -> Callable[[Json], object]:
         (put("files", "size", -1), "size"),
         (put("files", "size", 2**63), "size"),
         (put("provenance", "filename", "alpha-1.0-py3-none-any.metadata"), "provenance is none"),
+        (lambda m: m.update(rules=None), "rules"),
+        (ruled(reason="x\x1b[31m"), r"'x\x1b[31m' cannot be shown"),
+        (ruled(filename="x\n"), r"'x\n' cannot be shown"),
+        (ruled(outcome="passed"), "outcome"),
+        (ruled(until=1e308), "until"),
+        (ruled(times=2), "its verdicts are not sorted"),
     ],
 )
 def test_manifests_that_could_do_harm_are_refused(

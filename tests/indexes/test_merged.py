@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from proxy.errors import NoSuchFile, NoSuchProject, UpstreamTimeout
-from proxy.indexes import Fallthrough, Merged
+from proxy.indexes import Fallthrough, Guarded, Merged
 from proxy.model import METADATA, ProjectName, ProjectPage, ProjectStatus
 from tests.support.content import read_blob
 from tests.support.fake_index import FakeIndex
+from tests.support.policies import FakePolicy
 
 NUMPY, OTHER = ProjectName("numpy"), ProjectName("other")
 OURS, THEIRS, BOTH = "numpy-1.0.tar.gz", "numpy-2.0.tar.gz", "numpy-1.5-py3-none-any.whl"
@@ -132,3 +133,21 @@ async def test_an_explanation_names_what_is_not_shown(members: Members) -> None:
     assert found.page
     assert found.page.files == (await members.page()).files
     assert BOTH in found.steps[-1].detail
+
+
+async def test_the_verdicts_on_a_file_are_those_of_the_index_whose_file_is_shown(
+    members: Members,
+) -> None:
+    hidden = FakePolicy(lambda file: file.filename in {BOTH, OURS})
+    merged = Merged("main", [Guarded(members.ours, [hidden]), members.theirs])
+    found = await merged.explain(NUMPY)
+    assert found.page
+    shown = {file.filename for file in found.page.files}
+    assert shown == {file.filename for file in (await merged.page(NUMPY)).files} == {THEIRS, BOTH}
+    assert found.refusals.keys() == {OURS}
+    assert found.kinds.keys() == {"fake"}
+    later = Merged("main", [members.ours, Guarded(members.theirs, [hidden])])
+    assert not (await later.explain(NUMPY)).refusals
+    spared = FakePolicy(lambda file: True, exemption="needed")
+    exempted = Merged("main", [Guarded(members.ours, [spared]), members.theirs])
+    assert (await exempted.explain(NUMPY)).exempted.keys() == {OURS, BOTH}

@@ -23,13 +23,14 @@ class FakePolicy(Policy):
         mode: Mode = "enforce",
         show: Look = "hide",
         reason: str = "refused by a test",
+        exemption: str = "",
     ) -> None:
         self.refuses = refuses
         self.name = name
         self.mode: Mode = mode
         self.show: Look = show
         self.judged: list[PageView] = []
-        self._verdict = Verdict(name, reason)
+        self._verdict = Verdict(name, reason, refuses=not exemption, exemption=exemption)
 
     def admit(self, project: ProjectName) -> None:
         if project == "banned":
