@@ -19,7 +19,7 @@ from benchmarks.synthetic_projects import Shown
 
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
-MANY = 20
+MANY_FILES = 20
 """Files of a page from which on its bytes are kept: the making would show in the times."""
 
 
@@ -47,7 +47,7 @@ class FakeContent:
 
     def page(self, project: str, media: str, zipped: bool) -> Body | None:
         """``None`` if there is no such project."""
-        files = self._projects.get(project) or _count(project) >= MANY
+        files = self._projects.get(project) or _count(project) >= MANY_FILES
         return (self._kept if files else self._page)(project, media, zipped)
 
     def file(self, filename: str) -> Body | None:

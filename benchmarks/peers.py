@@ -30,7 +30,7 @@ SMALL = next(
 """A project of the installs with 13 files, of which the newest, ..."""
 NEWEST = "-3.3-py3-none-any.whl"
 """... which is called so, has 14 kB."""
-MANY = 300
+MANY_FILES = 300
 """Files of a larger page."""
 WAYS: dict[str, str] = {OURS: "/simple/"} | {peer.name: peer.index for peer in PEERS}
 """By server: the path of its simple API."""
@@ -113,7 +113,7 @@ def _warm(context: Context, server: Server, index: str) -> None:
     _rate(context, "peer-file", server, file)
     _rate(context, "peer-metadata", server, f"{file}.metadata")
     if server.name in FETCH:
-        _rate(context, "peer-many", server, f"{index}{project(MANY)}/")
+        _rate(context, "peer-many", server, f"{index}{project(MANY_FILES)}/")
         page = f"{index}{project(1, context.sizes.large)}/"
         large = _links(get(page, UV), page)[0]
         _seconds(large)
@@ -170,7 +170,7 @@ SCENARIOS = (
         [
             _row("peer-page", "warm page of 13 files", "requests/s"),
             _row("peer-page-cpu", "warm page of 13 files: server CPU", "µs/request"),
-            _row("peer-many", f"warm page of {MANY} files", "requests/s"),
+            _row("peer-many", f"warm page of {MANY_FILES} files", "requests/s"),
             _row("peer-metadata", "warm .metadata", "requests/s"),
             _row("peer-file", "warm wheel, 14 kB", "requests/s"),
             _row("peer-large", "warm file of 100 MB, one reader", "MB/s"),

@@ -123,7 +123,7 @@ def _make_wheel() -> bytes:
     return buffer.getvalue()
 
 
-class Client:
+class RawClient:
     """Sends the requests one by one, on one connection each time a row is counted."""
 
     def __init__(self, profile: Profile, port: int) -> None:
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     upstream = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     profile, port = Profile(), _free_port()
-    client = Client(profile, port)
+    client = RawClient(profile, port)
     threading.setprofile(profile)
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -40,7 +40,7 @@ class CachedFile(msgspec.Struct, frozen=True, order=True):
     """Bytes."""
 
 
-class Verified(msgspec.Struct, frozen=True):
+class VerifyResult(msgspec.Struct, frozen=True):
     sound: int
     damaged: Sequence[str]
 
@@ -73,13 +73,13 @@ async def cached_files(
     return [(project, sorted(files)) for project, files in sorted(found.items())]
 
 
-async def verify(cache: Cache) -> Verified:
+async def verify(cache: Cache) -> VerifyResult:
     """Hash every stored file, and delete the damaged ones, to be downloaded when needed."""
     entries = [entry async for entry in cache.store.entries()]
     damaged = [entry.key for entry in entries if not await _is_sound(cache.store, entry.key)]
     for key in damaged:
         await cache.store.delete(key)
-    return Verified(len(entries) - len(damaged), damaged)
+    return VerifyResult(len(entries) - len(damaged), damaged)
 
 
 async def purge(cache: Cache, projects: Iterable[str]) -> Stats:

@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from itertools import chain
 from pathlib import Path
@@ -147,22 +148,21 @@ CONTRACTS = {
     *("proxy.__main__", "proxy.indexes.base", "proxy.indexes.guarded"),
     *("proxy.policies.base", "proxy.storage.base"),
 }
+VAGUE_NAMES = {"tell", "told", "settle", "settled"} | {
+    *("MOST", "MANY", "AT_ONCE", "LATER", "LONGEST", "KEY", "BUSY", "PAUSE", "BIG", "HUGE"),
+}
 
 
-def _modules() -> dict[str, ast.Module]:
-    found = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        found[name.removesuffix(".__init__")] = ast.parse(path.read_text(encoding="utf-8"))
-    return found
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = _modules()
+PATHS = {_module(path): path for path in sorted(SOURCE.rglob("*.py"))}
 
 
-def _path(module: str) -> Path:
-    path = ROOT / module.replace(".", "/")
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse(PATHS[module].read_text(encoding="utf-8"))
 
 
 def _package(module: str) -> str:
@@ -184,25 +184,32 @@ def _imports(tree: ast.AST, *, inside_functions: bool = True) -> Iterator[tuple[
             yield from _imports(node, inside_functions=inside_functions)
 
 
-IMPORTS = {module: set(_imports(tree)) for module, tree in MODULES.items()}
-LIBRARY_USERS = {
-    module: {name.split(".")[0] for name, _ in imports} for module, imports in IMPORTS.items()
-}
+@cache
+def _all_imports() -> dict[str, set[tuple[str, str]]]:
+    return {module: set(_imports(_tree(module))) for module in PATHS}
+
+
+@cache
+def _libraries() -> dict[str, set[str]]:
+    return {
+        module: {name.split(".")[0] for name, _ in imports}
+        for module, imports in _all_imports().items()
+    }
 
 
 def _foreign(module: str) -> Iterator[tuple[str, str]]:
     """Imports from other packages of ours. The package ``proxy`` itself holds the version."""
-    for name, what in IMPORTS[module]:
+    for name, what in _all_imports()[module]:
         if name.startswith("proxy.") and _package(name) != _package(module):
             yield name, what
 
 
-@pytest.mark.parametrize("package", sorted({_package(module) for module in MODULES} - {""}))
+@pytest.mark.parametrize("package", sorted({_package(module) for module in PATHS} - {""}))
 def test_a_package_imports_only_what_its_row_allows(package: str) -> None:
     assert package in PACKAGES, f"{package} has no row in PACKAGES: say what it may import"
     used = {
         _package(name)
-        for module in MODULES
+        for module in PATHS
         if _package(module) == package
         for name, _ in _foreign(module)
     }
@@ -218,18 +225,19 @@ def test_packages_have_one_order() -> None:
         assert allowed <= below, package
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_other_packages_are_imported_through_their_face(module: str) -> None:
-    """``from proxy.storage import DiskStore``: what is behind the face can be moved freely."""
-    for name, what in _foreign(module):
-        face = f"proxy.{_package(name)}"
-        assert name == face, f"{name} is behind the face of {face}"
-        if _path(face).name == "__init__.py":
-            assert what in _names_of_face(face), f"{what} is not in __all__ of {face}"
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_other_packages_are_imported_through_their_face(package: str) -> None:
+    """``from proxy.storage import DiskStore``: modules below a face can be moved freely."""
+    for module in PATHS:
+        for name, what in _foreign(module) if _package(module) == package else ():
+            face = f"proxy.{_package(name)}"
+            assert name == face, f"{module}: {name} is not the face {face}"
+            if PATHS[face].name == "__init__.py":
+                assert what in _names_of_face(face), f"{module}: {what} is not in {face}.__all__"
 
 
 def _names_of_face(package: str) -> list[str]:
-    for node in MODULES[package].body:
+    for node in _tree(package).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return list(ast.literal_eval(node.value))
     return []
@@ -238,18 +246,18 @@ def _names_of_face(package: str) -> list[str]:
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_a_face_says_what_the_package_is_for(package: str) -> None:
     module = f"proxy.{package}"
-    if _path(module).name == "__init__.py":
-        assert ast.get_docstring(MODULES[module])
+    if PATHS[module].name == "__init__.py":
+        assert ast.get_docstring(_tree(module))
         assert package == "cli" or _names_of_face(module)
 
 
 def test_modules_are_in_no_cycle() -> None:
     """What is in a cycle can only be understood, tested and changed as one."""
     graph: dict[str, set[str]] = {}
-    for module, tree in MODULES.items():
+    for module in PATHS:
         used = set()
-        for name, what in _imports(tree, inside_functions=False):
-            used |= {f"{name}.{what}"} & MODULES.keys() or {name} & MODULES.keys()
+        for name, what in _imports(_tree(module), inside_functions=False):
+            used |= {f"{name}.{what}"} & PATHS.keys() or {name} & PATHS.keys()
         graph[module] = used - {"proxy", module}
     try:
         TopologicalSorter(graph).prepare()
@@ -257,23 +265,70 @@ def test_modules_are_in_no_cycle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Type aliases and named tuples count too; names that begin with ``_`` stay in one file."""
+    names = Counter(
+        name
+        for module in PATHS
+        for name in _defined(_tree(module))
+        if name[0].isupper() and not name.isupper()
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def _defined(tree: ast.Module) -> Iterator[str]:
+    """Names that a module defines at its top."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def test_a_module_has_a_name_of_its_own() -> None:
+    """Except for a command, which has the name of what it runs, and for names of each package."""
+    of_each_package = {"base", "errors", "__init__", "__main__"}
+    names = Counter(path.stem for path in PATHS.values() if path.parent.name != "cli")
+    repeated = {name for name, count in names.items() if count > 1}
+    assert repeated - of_each_package == set()
+
+
+def test_helpers_of_tests_and_benchmarks_have_names_of_their_own() -> None:
+    for folder in ("tests", "benchmarks"):
+        names = Counter(
+            node.name
+            for path in (ROOT / folder).rglob("*.py")
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.ClassDef)
+        )
+        assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_names_say_what_they_mean() -> None:
+    """``from scheduler import PAUSE`` says nothing of what pauses, and a function may report,
+    log, format or convert, but not "tell"."""
+    for module in PATHS:
+        names = {name.strip("_") for name in _defined(_tree(module))}
+        assert names & VAGUE_NAMES == set(), module
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_library_is_used_only_where_it_has_its_place(library: str) -> None:
-    users = {_package(module) for module, names in LIBRARY_USERS.items() if library in names}
+    users = {_package(module) for module, names in _libraries().items() if library in names}
     assert users == set(LIBRARIES[library])
 
 
 @pytest.mark.parametrize("library", SLOW)
 def test_a_slow_library_is_imported_inside_functions(library: str) -> None:
-    for module, tree in MODULES.items():
-        names = {name.split(".")[0] for name, _ in _imports(tree, inside_functions=False)}
+    for module in PATHS:
+        names = {name.split(".")[0] for name, _ in _imports(_tree(module), inside_functions=False)}
         assert library not in names, module
 
 
 def test_settings_are_read_where_things_are_composed() -> None:
     readers = {
         _package(module)
-        for module, imports in IMPORTS.items()
+        for module, imports in _all_imports().items()
         if any(name.startswith("proxy.config") for name, _ in imports)
     }
     assert readers <= READS_SETTINGS
@@ -281,17 +336,17 @@ def test_settings_are_read_where_things_are_composed() -> None:
 
 def test_the_environment_is_read_where_settings_come_in() -> None:
     readers = set()
-    for module, tree in MODULES.items():
-        used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    for module in PATHS:
+        used = {node.attr for node in ast.walk(_tree(module)) if isinstance(node, ast.Attribute)}
         if used & {"environ", "getenv", "environb"}:
             readers.add(_package(module))
     assert readers <= READS_ENVIRONMENT
 
 
 def test_a_file_is_a_topic() -> None:
-    lines = {module: len(_path(module).read_text().splitlines()) for module in MODULES}
+    lines = {module: len(PATHS[module].read_text().splitlines()) for module in PATHS}
     importers = Counter(
-        chain.from_iterable(_imported_modules(imports) for imports in IMPORTS.values())
+        chain.from_iterable(_imported_modules(imports) for imports in _all_imports().values())
     )
     large = {module for module, count in lines.items() if count > LARGEST_FILE}
     small = {
@@ -299,7 +354,7 @@ def test_a_file_is_a_topic() -> None:
         for module, count in lines.items()
         if count < SMALLEST_FILE
         and module not in CONTRACTS
-        and _path(module).name != "__init__.py"
+        and PATHS[module].name != "__init__.py"
         and importers[module] < 3
     }
     assert (large, small) == (set(), set())
@@ -310,10 +365,9 @@ def _imported_modules(imports: set[tuple[str, str]]) -> set[str]:
     """A name that comes through a face counts for the module that defines the name."""
     found = set()
     for name, what in imports:
-        tree = MODULES.get(name)
         found.add(name)
-        if tree is not None and _path(name).name == "__init__.py":
-            found |= {module for module, each in _imports(tree) if each == what}
+        if name in PATHS and PATHS[name].name == "__init__.py":
+            found |= {module for module, each in _imports(_tree(name)) if each == what}
     return found
 
 
@@ -327,7 +381,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
     distribution = {"yarl": "aiohttp", "multidict": "aiohttp", "bs4": "beautifulsoup4"}
     distribution["markupsafe"] = "jinja2"
     distribution["cel"] = "common_expression_language"
-    used = set().union(*LIBRARY_USERS.values())
+    used = set().union(*_libraries().values())
     newer = {"compression"}  # of the standard library since Python 3.14
     foreign = used - set(sys.stdlib_module_names) - newer - {"proxy"}
     wanted = {distribution.get(each, each) for each in foreign}

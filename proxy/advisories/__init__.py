@@ -1,5 +1,6 @@
 """Advisories: known faults and malice of releases (OSV), compact, and refreshed on a schedule."""
 
+from proxy.advisories.advisory_store import AdvisoryStore, SourceState
 from proxy.advisories.affected import OrderedVersions, is_inside, public
 from proxy.advisories.collection import Advisories, Advisory
 from proxy.advisories.refresher import (
@@ -10,7 +11,6 @@ from proxy.advisories.refresher import (
 )
 from proxy.advisories.severity import BANDS, band_of, can_compute
 from proxy.advisories.sources import MAX_ARCHIVE, UnusableAdvisories
-from proxy.advisories.store import AdvisoryStore, SourceState
 
 __all__ = [
     "BANDS",

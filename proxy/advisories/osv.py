@@ -30,7 +30,7 @@ class UnusableRecord(ValueError):
     """A document that is no advisory of a version of the format that is known."""
 
 
-class Finding(msgspec.Struct):
+class AffectedProject(msgspec.Struct):
     """What a record says about one project."""
 
     project: ProjectName
@@ -47,7 +47,7 @@ class Record(msgspec.Struct):
     withdrawn: bool
     aliases: tuple[str, ...]
     summary: str
-    findings: list[Finding]
+    findings: list[AffectedProject]
     ignored_ranges: int = 0
     """Ranges that cannot be read."""
 
@@ -95,7 +95,7 @@ def read_record(data: bytes) -> Record:
     if not _ID.match(document.id):
         raise UnusableRecord("the id has an unusual form")
     ignored = 0
-    findings: dict[ProjectName, Finding] = {}
+    findings: dict[ProjectName, AffectedProject] = {}
     for affected in document.affected or ():
         found = _finding(affected, document)
         if found is None:
@@ -115,7 +115,7 @@ def read_record(data: bytes) -> Record:
     )
 
 
-def _finding(affected: _Affected, document: _Document) -> tuple[Finding, int] | None:
+def _finding(affected: _Affected, document: _Document) -> tuple[AffectedProject, int] | None:
     """And the number of ranges that cannot be read; None for a package of another registry."""
     package = affected.package
     if package is None or package.ecosystem != ECOSYSTEM:
@@ -132,7 +132,7 @@ def _finding(affected: _Affected, document: _Document) -> tuple[Finding, int] | 
         except ValueError:
             unread += 1
     versions = Affected(normalized(affected.versions or ()), tuple(dict.fromkeys(intervals)))
-    return Finding(project, versions, _severity(affected, document)), unread
+    return AffectedProject(project, versions, _severity(affected, document)), unread
 
 
 def _ordered_ranges(affected: _Affected) -> Iterator[_Range]:
@@ -149,11 +149,11 @@ def _severity(affected: _Affected, document: _Document) -> float | None:
     return score_of_word(known.get("severity")) if isinstance(known, dict) else None
 
 
-def _joined(one: Finding, other: Finding) -> Finding:
+def _joined(one: AffectedProject, other: AffectedProject) -> AffectedProject:
     """Two entries of one record about one project."""
     affected = Affected(
         tuple(sorted({*one.affected.versions, *other.affected.versions})),
         tuple(dict.fromkeys((*one.affected.intervals, *other.affected.intervals))),
     )
     scores = [each for each in (one.severity, other.severity) if each is not None]
-    return Finding(one.project, affected, max(scores, default=None))
+    return AffectedProject(one.project, affected, max(scores, default=None))

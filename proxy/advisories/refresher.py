@@ -11,10 +11,10 @@ from typing import Protocol
 
 import msgspec
 
+from proxy.advisories.advisory_store import AdvisoryStore, SourceState, reason_of
 from proxy.advisories.build_process import Build, build
 from proxy.advisories.collection import Advisory
 from proxy.advisories.sources import UnusableAdvisories, state_of
-from proxy.advisories.store import AdvisoryStore, SourceState, reason_of
 from proxy.errors import ProxyError
 from proxy.events import AdvisoriesChecked, CheckResult, Observer
 from proxy.model import ProjectName

@@ -4,6 +4,13 @@
 it or nothing. Bundles may be signed, and a delta contains only what its base does not list.
 """
 
+from proxy.bundle.bundle_selection import (
+    BundleSelection,
+    read_base,
+    select_everything,
+    select_needed,
+    select_projects,
+)
 from proxy.bundle.compare import Comparison
 from proxy.bundle.errors import (
     BundleIOError,
@@ -25,13 +32,6 @@ from proxy.bundle.reader import (
     Bundle,
     ByteSource,
     discard,
-)
-from proxy.bundle.selection import (
-    BundleSelection,
-    read_base,
-    select_everything,
-    select_needed,
-    select_projects,
 )
 from proxy.bundle.signing import (
     create_key_pair,

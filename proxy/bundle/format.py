@@ -24,7 +24,7 @@ FORMAT_NAME = "waystation-bundle"
 BUNDLE_SCHEMA = 1
 
 _SHA256 = r"\A[0-9a-f]{64}\Z"
-Sha256 = Annotated[str, msgspec.Meta(pattern=_SHA256)]
+Sha256Text = Annotated[str, msgspec.Meta(pattern=_SHA256)]
 is_sha256 = re.compile(_SHA256).match
 """Whether an address digest is a sha256, and not another algorithm's or none."""
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
@@ -43,7 +43,7 @@ class BundledPage(ManifestStruct, frozen=True, kw_only=True, gc=False):
     index: Size
     """Position in ``Manifest.indexes``."""
     project: str
-    sha256: Sha256
+    sha256: Sha256Text
     size: Size
     url: str
     content_type: str
@@ -80,7 +80,7 @@ class BundledFile(ManifestStruct, frozen=True, kw_only=True, gc=False):
     filename: str
     digest: str
     """The digest of the distribution in addresses, see ``model.File.address_digest``."""
-    sha256: Sha256
+    sha256: Sha256Text
     size: Size
     uploaded: str | None
     """As in ``model.File``."""
@@ -94,14 +94,14 @@ class BundledFile(ManifestStruct, frozen=True, kw_only=True, gc=False):
 class Member(ManifestStruct, frozen=True, gc=False):
     """A member of the archive."""
 
-    sha256: Sha256
+    sha256: Sha256Text
     size: Size
 
 
 class BundledDocument(ManifestStruct, frozen=True, gc=False):
     """A page or a provenance in the archive, compressed."""
 
-    sha256: Sha256
+    sha256: Sha256Text
     size: Size
     packed: Member
 
@@ -149,7 +149,7 @@ class Manifest(ManifestStruct, frozen=True, kw_only=True, dict=True):
     """
 
     schema: int = BUNDLE_SCHEMA
-    base: Sha256 | None
+    base: Sha256Text | None
     """The sha256 of the manifest of the bundle on which a delta is based."""
     indexes: tuple[UpstreamOrigin, ...]
     pages: tuple[BundledPage, ...]
@@ -193,7 +193,7 @@ class Head(ManifestStruct, frozen=True, kw_only=True):
     format: str = FORMAT_NAME
     schema: int = BUNDLE_SCHEMA
     manifest: BundledDocument
-    signer: Sha256 | None
+    signer: Sha256Text | None
     """The raw Ed25519 public key (RFC 8032) in hex; None: not signed."""
 
 

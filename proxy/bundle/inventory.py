@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from proxy.bundle.bundle_selection import BaseContent, DeltaBase, SelectedFiles
 from proxy.bundle.format import (
     BundledDocument,
     BundledFile,
@@ -21,7 +22,6 @@ from proxy.bundle.format import (
     sha256,
     zstd_compress,
 )
-from proxy.bundle.selection import BaseContent, DeltaBase, SelectedFiles
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
 from proxy.model import PROVENANCE, ProjectName, distribution_of, with_distributions

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from proxy.bundle.bundle_selection import BundleSelection, DeltaBase
 from proxy.bundle.errors import BundleIOError, FilesNotCached
 from proxy.bundle.format import (
     ARCHIVE_END,
@@ -41,7 +42,6 @@ from proxy.bundle.reader import (
     document_name,
     run_steps,
 )
-from proxy.bundle.selection import BundleSelection, DeltaBase
 from proxy.bundle.signing import Signer
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged

@@ -1,6 +1,5 @@
 """Composition: settings become a running tree of indexes, by their concrete classes."""
 
-from proxy.composition.advisories import advisories_now
 from proxy.composition.audit import audit_folder, open_audit
 from proxy.composition.cache import (
     PRIVATE_NAMES,
@@ -11,7 +10,8 @@ from proxy.composition.cache import (
 from proxy.composition.description import describe, described_addresses, policy_remarks
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
-from proxy.composition.mirror import (
+from proxy.composition.open_advisories import advisories_now
+from proxy.composition.open_mirror import (
     addresses,
     mirrored,
     open_upstream,

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from proxy.advisories import AdvisoryRefresher
-from proxy.composition.advisories import open_advisories
 from proxy.composition.cache import Cache
 from proxy.composition.facts import open_knowledge
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
-from proxy.composition.mirror import open_mirror, same_upstream
+from proxy.composition.open_advisories import open_advisories
+from proxy.composition.open_mirror import open_mirror, same_upstream
 from proxy.composition.policies import Epoch, build_policies
-from proxy.composition.routed import Surroundings, open_routed
+from proxy.composition.routed_rules import Surroundings, open_routed
 from proxy.config import (
     FallthroughTable,
     IndexTable,

@@ -13,7 +13,7 @@ from proxy.config.policy_tables import (
     DenyTable,
     FilesTable,
     PolicyTable,
-    Severity,
+    SeverityName,
     StatusTable,
 )
 from proxy.config.values import DAY, HOUR, PositiveSeconds, Table
@@ -61,7 +61,7 @@ class KnownFaultsTable(PolicyTable):
     default_look: ClassVar[Look] = "yank"
 
     kind: Literal["advisories"]
-    severity: Severity | Literal["none"] = "critical"
+    severity: SeverityName | Literal["none"] = "critical"
     unknown: OrUnknown = "allow"
     ids: list[str] = []
     ignore: list[str] = []

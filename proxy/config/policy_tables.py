@@ -45,7 +45,7 @@ Specifiers = Annotated[list[Specifier], BeforeValidator(_as_list)]
 Digest = Annotated[str, AfterValidator(_check_digest)]
 
 
-Severity = Literal["critical", "high", "medium", "low"]
+SeverityName = Literal["critical", "high", "medium", "low"]
 """A band of CVSS scores: this and the more severe ones."""
 
 
@@ -117,7 +117,7 @@ class CooldownTable(PolicyTable):
     batch: Age = "24h"
     locked: Literal["refuse", "allow"] = "refuse"
     security_fixes: bool = False
-    fix_severity: Severity = "low"
+    fix_severity: SeverityName = "low"
     fix_sources: list[str] = ["GHSA", "PYSEC"]
     fix_loose: bool = False
     fix_min_age: Seconds = 0.0

@@ -39,7 +39,7 @@ def _kind_of_target(value: object) -> str:
     return "page" if isinstance(value, dict | PageTarget) else "index"
 
 
-Target = Annotated[
+RuleTarget = Annotated[
     Annotated[str, Tag("index")] | Annotated[PageTarget, Tag("page")],
     Discriminator(_kind_of_target),
 ]
@@ -49,7 +49,7 @@ class RuleTable(Table):
     """Which index answers for the projects of these patterns."""
 
     projects: Annotated[list[str], Field(min_length=1)]
-    to: Target
+    to: RuleTarget
     """The name of an index, ``deny``, ``reserved``, or a page file."""
     reason: str = ""
     """What a refused client reads."""

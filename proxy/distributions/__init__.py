@@ -35,12 +35,6 @@ from proxy.distributions.filenames import (
     version_for,
     version_of,
 )
-from proxy.distributions.licences import (
-    BSD,
-    canonical_expression,
-    evaluate_expression,
-    licence_of_metadata,
-)
 from proxy.distributions.platforms import (
     PLATFORM_ALIASES,
     describe_platform,
@@ -50,6 +44,12 @@ from proxy.distributions.possible_projects import (
     looks_like_distribution,
     possible_projects,
     possible_projects_of_folder,
+)
+from proxy.distributions.spdx import (
+    BSD,
+    canonical_expression,
+    evaluate_expression,
+    licence_of_metadata,
 )
 from proxy.distributions.targets import (
     Target,

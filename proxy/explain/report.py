@@ -15,7 +15,7 @@ from proxy.model import File, ProjectName, ProjectPage
 from proxy.policies import Verdict
 from proxy.prefetch import choose_file
 
-Look = Literal["listed", "yanked", "hidden"]
+FileState = Literal["listed", "yanked", "hidden"]
 State = Literal["local", "fresh", "stale", "expired"]
 
 
@@ -43,7 +43,7 @@ class FileReport(msgspec.Struct, frozen=True):
     version: str
     shown: bool
     """Whether the page lists the file, perhaps as yanked."""
-    look: Look
+    look: FileState
     held: bool
     """Whether the bytes are in the cache."""
     yanked: bool | str
@@ -150,7 +150,7 @@ def _is_wanted(file: File, wanted: str) -> bool:
 
 
 def _file(file: File, shown: File | None, found: Explanation, target: Target | None) -> FileReport:
-    look: Look = "hidden" if shown is None else "yanked" if shown.yanked else "listed"
+    look: FileState = "hidden" if shown is None else "yanked" if shown.yanked else "listed"
     return FileReport(
         file.filename,
         _version(file),

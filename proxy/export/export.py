@@ -23,8 +23,8 @@ from proxy.export.human_pages import START_PAGE, Card, Site, project_page, proje
 from proxy.export.placing import Placement
 from proxy.export.project_json import json_documents, json_paths
 from proxy.export.selection import (
+    ExportedRelease,
     ExportSelection,
-    Release,
     SelectedProject,
     group_by_release,
     newest_release,
@@ -146,7 +146,7 @@ async def _export_project(
 
 
 def _read_metadata(
-    selected: SelectedProject, files: Sequence[ExportedFile], found: Sequence[Release]
+    selected: SelectedProject, files: Sequence[ExportedFile], found: Sequence[ExportedRelease]
 ) -> dict[str, bytes]:
     """By version: of the first file of the release that has metadata, wheels first.
 

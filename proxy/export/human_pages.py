@@ -13,7 +13,7 @@ from typing import Any
 
 from proxy.distributions import Description
 from proxy.errors import ConfigurationError
-from proxy.export.selection import Release, newest_release
+from proxy.export.selection import ExportedRelease, newest_release
 from proxy.model import ProjectName, ProjectPage
 from proxy.presentation import render as render_template
 from proxy.runtime import count_text
@@ -84,7 +84,7 @@ def start_page(cards: Sequence[Card], site: Site) -> bytes:
 
 def project_page(
     page: ProjectPage,
-    releases: Sequence[Release],
+    releases: Sequence[ExportedRelease],
     description: Description,
     readme: str,
     links: Links,

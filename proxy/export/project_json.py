@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from proxy.distributions import DistributionKind, core_fields, kind_of
-from proxy.export.selection import Release, newest_release, version_key
+from proxy.export.selection import ExportedRelease, newest_release, version_key
 from proxy.model import SIGNATURE, File, ProjectName
 from proxy.simple import Links
 
@@ -29,7 +29,7 @@ _LIST_FIELDS = ("dynamic", "license_files", "project_urls", "provides_extra", "r
 _NO_DOWNLOADS = {"last_day": -1, "last_month": -1, "last_week": -1}
 
 
-def json_paths(project: ProjectName, releases: Sequence[Release]) -> Iterator[str]:
+def json_paths(project: ProjectName, releases: Sequence[ExportedRelease]) -> Iterator[str]:
     """The paths of the documents in the tree."""
     yield f"pypi/{project}/json"
     for release in filter(_has_document, releases):
@@ -38,7 +38,7 @@ def json_paths(project: ProjectName, releases: Sequence[Release]) -> Iterator[st
 
 def json_documents(
     project: ProjectName,
-    releases: Sequence[Release],
+    releases: Sequence[ExportedRelease],
     metadata: Mapping[str, bytes],
     links: Links,
 ) -> dict[str, bytes]:
@@ -61,7 +61,7 @@ def json_documents(
     return documents
 
 
-def _has_document(release: Release) -> bool:
+def _has_document(release: ExportedRelease) -> bool:
     """Only a valid version (PEP 440) is safe as a part of a path."""
     return version_key(release.version)[0] == 1
 
@@ -71,7 +71,7 @@ def _document(info: dict[str, Any], urls: list[dict[str, Any]], **more: Any) -> 
     return msgspec.json.encode(body)
 
 
-def _info(project: ProjectName, release: Release, metadata: bytes | None) -> dict[str, Any]:
+def _info(project: ProjectName, release: ExportedRelease, metadata: bytes | None) -> dict[str, Any]:
     fields: dict[str, Any] = dict(core_fields(metadata)) if metadata else {}
     python = [file.requires_python for file in release.files if file.requires_python]
     fields.setdefault("requires_python", python[0] if python else None)
@@ -92,7 +92,7 @@ def _info(project: ProjectName, release: Release, metadata: bytes | None) -> dic
     }
 
 
-def _files(project: ProjectName, release: Release, links: Links) -> list[dict[str, Any]]:
+def _files(project: ProjectName, release: ExportedRelease, links: Links) -> list[dict[str, Any]]:
     urls = links(project, release.files)
     return [_file(file, url) for file, url in zip(release.files, urls, strict=True)]
 

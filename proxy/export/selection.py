@@ -167,7 +167,7 @@ async def _unpacked(blob: Blob, folder: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ExportedRelease:
     version: str
     """Empty if the file names have no valid version."""
     files: tuple[File, ...]
@@ -182,18 +182,18 @@ class Release:
         return min((file.uploaded[:10] for file in self.files if file.uploaded), default="")
 
 
-def group_by_release(project: ProjectName, files: Iterable[File]) -> list[Release]:
+def group_by_release(project: ProjectName, files: Iterable[File]) -> list[ExportedRelease]:
     """Every file in one release, newest release first, wheels first."""
     found: dict[str, list[File]] = {}
     for file in sorted(files, key=attrgetter("filename")):
         found.setdefault(_version(project, file.filename), []).append(file)
     return [
-        Release(version, tuple(sorted(found[version], key=_is_no_wheel)))
+        ExportedRelease(version, tuple(sorted(found[version], key=_is_no_wheel)))
         for version in sorted(found, key=version_key, reverse=True)
     ]
 
 
-def newest_release(found: Sequence[Release]) -> Release:
+def newest_release(found: Sequence[ExportedRelease]) -> ExportedRelease:
     """The release that installers choose: the highest final one that is not yanked, if any."""
     kept = [each for each in found if not each.yanked] or found
     return next((each for each in kept if not _is_preliminary(each.version)), kept[0])

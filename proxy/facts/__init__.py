@@ -1,8 +1,8 @@
 """Facts of single files that need I/O: collected by tasks, looked up by rules."""
 
-from proxy.facts.decisions import DecisionFacts
-from proxy.facts.licences import LicenceFacts
-from proxy.facts.provenance import AttestationVerifier, ProvenanceFacts
-from proxy.facts.store import StoredFacts
+from proxy.facts.fact_store import StoredFacts
+from proxy.facts.hook_decisions import DecisionFacts
+from proxy.facts.licence_facts import LicenceFacts
+from proxy.facts.provenance_facts import AttestationVerifier, ProvenanceFacts
 
 __all__ = ["AttestationVerifier", "DecisionFacts", "LicenceFacts", "ProvenanceFacts", "StoredFacts"]

@@ -8,7 +8,6 @@ from proxy.indexes.judged import Judged
 from proxy.indexes.listing import LongList, listed_projects
 from proxy.indexes.local import LocalDirectory, is_zip
 from proxy.indexes.merged import Merged
-from proxy.indexes.mirror.files import MirrorFiles
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import (
     DigestHistory,
@@ -19,15 +18,16 @@ from proxy.indexes.mirror.mirror import (
     Mirror,
     PageSource,
 )
-from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
-from proxy.indexes.mirror.other_addresses import OtherAddresses
-from proxy.indexes.mirror.page_cache import PageCache
-from proxy.indexes.mirror.page_reading import PageReader
-from proxy.indexes.mirror.pages import (
+from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
+from proxy.indexes.mirror.mirrored_files import MirrorFiles
+from proxy.indexes.mirror.mirrored_pages import (
     MirrorPages,
     OfflinePages,
 )
-from proxy.indexes.mirror.siblings import MirrorSiblings
+from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
+from proxy.indexes.mirror.other_addresses import OtherAddresses
+from proxy.indexes.mirror.page_cache import PageCache
+from proxy.indexes.mirror.page_reading import PageReader
 from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.indexes.page_files import NO_BASE, PageFiles
 from proxy.indexes.routed import Route, Routed, deny, reserve

@@ -18,9 +18,9 @@ from proxy.errors import IndexUnavailable, NoSuchProject, UnreadablePage, reason
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
 from proxy.indexes.explanation import Explanation, Step
-from proxy.indexes.mirror.files import MirrorFiles
+from proxy.indexes.mirror.mirrored_files import MirrorFiles
+from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.page_reading import PageReader
-from proxy.indexes.mirror.siblings import MirrorSiblings
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage, normalize
 from proxy.runtime import BoundedDict
 

@@ -1,7 +1,7 @@
 """What an index talks about: projects, pages, files, and what is beside files. No I/O."""
 
 from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256, new_hash
-from proxy.model.pages import (
+from proxy.model.project_page import (
     Artifact,
     Blob,
     File,

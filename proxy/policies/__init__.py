@@ -5,8 +5,8 @@ from proxy.policies.base import Facts, Look, Mode, OpenFile, PageView, Policy, V
 from proxy.policies.configured import ConfiguredPolicy, Exemption, Finding, Rule
 from proxy.policies.decisions import Decided, Decision
 from proxy.policies.expressions import Condition, Expression
-from proxy.policies.files import Files, Status
-from proxy.policies.licences import Licences, parse_licence
+from proxy.policies.file_rules import Files, Status
+from proxy.policies.licence_rules import Licences, parse_licence
 from proxy.policies.lists import Allow, Criteria, Deny, parse_digest
 from proxy.policies.names import Reserved, Withheld, matcher, patterns_overlap
 from proxy.policies.parsed_page import (

@@ -11,7 +11,7 @@ from proxy.advisories import Advisory
 from proxy.model import File
 from proxy.policies.advisories import is_private
 from proxy.policies.base import PageView
-from proxy.policies.licences import LicenceOf
+from proxy.policies.licence_rules import LicenceOf
 from proxy.policies.parsed_page import ParsedFile, Release
 
 
@@ -95,16 +95,16 @@ def _all_tags(subject: Subject) -> list[str]:
     return [f"{one}-{abi}-{other}" for one in pythons for abi in abis for other in platforms]
 
 
-Facts = Mapping[str, Callable[[Subject], Any]]
+FactReaders = Mapping[str, Callable[[Subject], Any]]
 ADVISORY_FACTS = frozenset({"severity", "advisories", "malware"})
 """Those that are known from advisories."""
 
-PROJECT_FACTS: Facts = {
+PROJECT_FACTS: FactReaders = {
     "name": lambda subject: str(subject.page.project),
     "status": lambda subject: subject.page.status.status if subject.page.status else "active",
     "files": lambda subject: len(subject.page.files),
 }
-RELEASE_FACTS: Facts = {
+RELEASE_FACTS: FactReaders = {
     "version": lambda subject: subject.release.text,
     "prerelease": _is_prerelease,
     "files": lambda subject: len(subject.release.positions),
@@ -114,7 +114,7 @@ RELEASE_FACTS: Facts = {
     "advisories": lambda subject: sorted({n for each in subject.advisories for n in each.names}),
     "malware": lambda subject: any(each.is_malware for each in subject.advisories),
 }
-FILE_FACTS: Facts = {
+FILE_FACTS: FactReaders = {
     "name": lambda subject: subject.file.filename,
     "version": lambda subject: subject.release.text,
     "kind": lambda subject: subject.parsed.kind.value if subject.parsed.kind else "",

@@ -24,7 +24,7 @@ from proxy.policies.expression_facts import (
     RELEASE_FACTS,
     Subject,
 )
-from proxy.policies.licences import LicenceOf
+from proxy.policies.licence_rules import LicenceOf
 from proxy.policies.parsed_page import parse_names
 
 FACTS: Mapping[str, Mapping[str, Callable[[Subject], Any]]] = {

@@ -27,7 +27,7 @@ from proxy.requirements.resolver import (
     UvFailed,
 )
 from proxy.requirements.sources import read_source
-from proxy.requirements.sources.access_log import read_access_log
+from proxy.requirements.sources.logged_requests import read_access_log
 from proxy.requirements.sources.missing_list import missing_lines
 from proxy.requirements.sources.pyproject import GroupSelection
 

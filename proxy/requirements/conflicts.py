@@ -22,7 +22,7 @@ from proxy.runtime import for_each
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class ConflictReport:
     missing: tuple[Missing, ...]
     unresolved: tuple[Resolution, ...]
     """As in ``ResolvedFiles``."""
@@ -40,7 +40,7 @@ class ConflictSearch:
     _absent: dict[ProjectName, str | None] = field(default_factory=dict)
     """Why a project has no page; None: it has one."""
 
-    async def explain(self, failed: Mapping[Resolution, UvFailed]) -> Explanation:
+    async def explain(self, failed: Mapping[Resolution, UvFailed]) -> ConflictReport:
         """What is missing for these resolutions, and what to resolve instead."""
         files = self.recorder.missing_files()
         missing = [_missing_file(file, failed) for file in files]
@@ -65,7 +65,7 @@ class ConflictSearch:
 
         with self.recorder.paused():
             await for_each(dict.fromkeys(each for each, _ in failed), search, self.jobs)
-        return Explanation(tuple(missing), unresolved, tuple(retry))
+        return ConflictReport(tuple(missing), unresolved, tuple(retry))
 
     async def _faults(
         self, resolution: Resolution, error: UvFailed, suspects: Collection[str]

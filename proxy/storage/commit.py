@@ -14,7 +14,7 @@ from pathlib import Path
 
 from proxy.runtime import open_spool
 
-MANY = 4
+SYNC_ALL_FROM = 4
 """Files for which the whole file system is synced: each file by itself takes as long."""
 
 _READ = os.O_RDONLY | os.O_CLOEXEC
@@ -103,7 +103,7 @@ def _each(files: Sequence[Incoming], step: Callable[[Incoming], None]) -> None:
 def _sync_together(files: Sequence[Incoming]) -> bool:
     """Sync the file system if that is worth it; whether that was done without an error."""
     sound = [file for file in files if file.error is None]
-    if len(sound) < MANY:
+    if len(sound) < SYNC_ALL_FROM:
         return False
     try:
         return bool(_C.syncfs(sound[0].fd) == 0)

@@ -13,14 +13,14 @@ from proxy.events import Observer
 from proxy.indexes import Index
 from proxy.simple import Links
 from proxy.web.as_of import AS_OF
-from proxy.web.freshness import ClientRefresh
 from proxy.web.home import Home
 from proxy.web.metrics import Counters, Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
-from proxy.web.mounts import INDEX_SEGMENT, AsOf, Mount, Mounts, Shared
+from proxy.web.mounts import INDEX_SEGMENT, Mount, Mounts, Shared, WrapAsOf
 from proxy.web.pages import redirect, render_list, render_page
 from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
+from proxy.web.request_freshness import ClientRefresh
 from proxy.web.response_cache import ResponseCache
 
 PageHandler = Callable[[Mount, web.Request], Awaitable[web.StreamResponse]]
@@ -56,7 +56,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     client_refresh: ClientRefresh = "no-cache",
     help_text: str = "",
-    as_of: AsOf | None = None,
+    as_of: WrapAsOf | None = None,
     pages: Iterable[PageRoute] = (),
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.

@@ -13,8 +13,8 @@ from proxy.errors import Denied, IndexUnavailable, ProxyError, StoreDamaged, Ups
 from proxy.events import Observer
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
-from proxy.web.freshness import CACHE_STATUS
 from proxy.web.refusals import refused
+from proxy.web.request_freshness import CACHE_STATUS
 from proxy.web.request_state import REQUEST_STATE, RequestState, begin, body_of, served
 from proxy.web.response_cache import ResponseCache
 

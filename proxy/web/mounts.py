@@ -15,16 +15,16 @@ from proxy.indexes import Index
 from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, to_canonical
 from proxy.web.explain import Explain
 from proxy.web.files import FileHandler
-from proxy.web.freshness import ClientRefresh
 from proxy.web.pages import SimplePages
 from proxy.web.rendered_pages import RenderedPages
+from proxy.web.request_freshness import ClientRefresh
 from proxy.web.response_cache import ResponseCache
 
 INDEX_SEGMENT = "/{index:[a-z0-9][a-z0-9-]{0,62}}"
 """The pattern of the first segment of an address, if it names an index."""
 
 
-AsOf = Callable[[Index, float], Index]
+WrapAsOf = Callable[[Index, float], Index]
 """An index as of an instant, which is a Unix time in seconds."""
 
 
@@ -36,7 +36,7 @@ class Shared:
     cache: ResponseCache
     clock: Callable[[], float] = time.time
     client_refresh: ClientRefresh = "no-cache"
-    as_of: AsOf | None = None
+    as_of: WrapAsOf | None = None
     """None: there are no addresses of instants."""
 
 

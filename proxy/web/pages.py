@@ -26,8 +26,8 @@ from proxy.simple import (
 )
 from proxy.web.conditional import not_modified
 from proxy.web.errors import phrase
-from proxy.web.freshness import ClientRefresh, cache_control, max_page_age
 from proxy.web.rendered_pages import RenderedPage, RenderedPages
+from proxy.web.request_freshness import ClientRefresh, cache_control, max_page_age
 from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 

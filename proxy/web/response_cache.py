@@ -19,7 +19,7 @@ from aiohttp import web
 from proxy.events import AnswerServed, Event, Outcome, PageChanged, PageRevalidated
 from proxy.model import ProjectName
 from proxy.runtime import BoundedDict
-from proxy.web.freshness import CACHE_STATUS, cache_control, freshness_phases
+from proxy.web.request_freshness import CACHE_STATUS, cache_control, freshness_phases
 from proxy.web.request_state import body_of
 
 MAX_REQUEST = 4096

@@ -17,7 +17,7 @@ from tests.support.advisories import osv, write_archive, write_folder
 AAA, BBB = normalize("aaa"), normalize("bbb")
 
 
-class Process:
+class WorkerProcess:
     """What one process of a server knows."""
 
     def __init__(self, cache: Path, source: Path, *, every: float = 60.0) -> None:
@@ -53,7 +53,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 async def test_the_first_start_waits_for_the_collection(tmp_path: Path, archive: Path) -> None:
-    process = Process(tmp_path, archive)
+    process = WorkerProcess(tmp_path, archive)
     await process.refresher.start()
     assert (process.ids("aaa"), process.ids("bbb")) == (["GHSA-1"], ["GHSA-2"])
     assert process.store.advisories.records == 2
@@ -62,9 +62,9 @@ async def test_the_first_start_waits_for_the_collection(tmp_path: Path, archive:
 async def test_a_later_start_reads_only_the_compact_collection(
     tmp_path: Path, archive: Path
 ) -> None:
-    await Process(tmp_path, archive).refresher.start()
+    await WorkerProcess(tmp_path, archive).refresher.start()
     archive.unlink()
-    process = Process(tmp_path, archive)
+    process = WorkerProcess(tmp_path, archive)
     await process.refresher.start()
     assert process.ids() == ["GHSA-1"]
     assert process.results == []
@@ -74,7 +74,7 @@ async def test_a_folder_is_read_at_any_depth(tmp_path: Path) -> None:
     write_folder(tmp_path / "osv", osv("GHSA-1", "aaa"))
     write_folder(tmp_path / "osv" / "more", osv("GHSA-2", "bbb"))
     (tmp_path / "osv" / "readme.txt").write_text("no record")
-    process = Process(tmp_path, tmp_path / "osv")
+    process = WorkerProcess(tmp_path, tmp_path / "osv")
     await process.refresher.start()
     assert process.ids("aaa") + process.ids("bbb") == ["GHSA-1", "GHSA-2"]
     write_folder(tmp_path / "osv" / "more", osv("GHSA-3", "bbb"))
@@ -85,7 +85,7 @@ async def test_a_folder_is_read_at_any_depth(tmp_path: Path) -> None:
 async def test_a_changed_source_is_announced_for_the_projects_that_differ(
     tmp_path: Path, archive: Path
 ) -> None:
-    process = Process(tmp_path, archive)
+    process = WorkerProcess(tmp_path, archive)
     await process.refresher.start()
     generation = process.store.generation
     process.changed.clear()
@@ -99,7 +99,7 @@ async def test_a_changed_source_is_announced_for_the_projects_that_differ(
 
 
 async def test_an_unchanged_source_is_not_read_again(tmp_path: Path, archive: Path) -> None:
-    process = Process(tmp_path, archive)
+    process = WorkerProcess(tmp_path, archive)
     await process.refresher.start()
     identity = (tmp_path / "advisories" / "index").stat()
     await process.later(60)
@@ -109,7 +109,7 @@ async def test_an_unchanged_source_is_not_read_again(tmp_path: Path, archive: Pa
 
 
 async def test_all_processes_take_over_what_one_has_read(tmp_path: Path, archive: Path) -> None:
-    one, other = Process(tmp_path, archive), Process(tmp_path, archive)
+    one, other = WorkerProcess(tmp_path, archive), WorkerProcess(tmp_path, archive)
     await one.refresher.start()
     await other.refresher.start()
     other.changed.clear()
@@ -124,7 +124,7 @@ async def test_all_processes_take_over_what_one_has_read(tmp_path: Path, archive
 async def test_a_withdrawn_record_is_dropped_with_the_next_check(
     tmp_path: Path, archive: Path
 ) -> None:
-    process = Process(tmp_path, archive)
+    process = WorkerProcess(tmp_path, archive)
     await process.refresher.start()
     withdrawn = osv("GHSA-1", "aaa", withdrawn="2026-01-02T00:00:00Z")
     write_archive(archive, withdrawn, osv("GHSA-2", "bbb"))
@@ -178,7 +178,7 @@ async def test_a_source_that_cannot_be_used_leaves_the_last_collection_in_force(
     spoil: Callable[[Path], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    process = Process(tmp_path, archive)
+    process = WorkerProcess(tmp_path, archive)
     await process.refresher.start()
     process.changed.clear()
     spoil(archive)
@@ -194,8 +194,8 @@ async def test_a_source_that_cannot_be_used_leaves_the_last_collection_in_force(
 
 
 async def test_another_source_may_have_fewer_records(tmp_path: Path, archive: Path) -> None:
-    await Process(tmp_path, archive).refresher.start()
-    process = Process(tmp_path, write_archive(tmp_path / "small.zip", osv("GHSA-1", "aaa")))
+    await WorkerProcess(tmp_path, archive).refresher.start()
+    process = WorkerProcess(tmp_path, write_archive(tmp_path / "small.zip", osv("GHSA-1", "aaa")))
     await process.refresher.start()
     await process.refresher.step()
     assert (process.ids("aaa"), process.ids("bbb")) == (["GHSA-1"], [])
@@ -204,10 +204,10 @@ async def test_another_source_may_have_fewer_records(tmp_path: Path, archive: Pa
 async def test_a_damaged_collection_in_the_cache_is_made_again(
     tmp_path: Path, archive: Path
 ) -> None:
-    await Process(tmp_path, archive).refresher.start()
+    await WorkerProcess(tmp_path, archive).refresher.start()
     for damaged in (b"", b"junk"):
         (tmp_path / "advisories" / "index").write_bytes(damaged)
-        process = Process(tmp_path, archive)
+        process = WorkerProcess(tmp_path, archive)
         await process.refresher.start()
         assert process.ids() == ["GHSA-1"]
 
@@ -216,7 +216,7 @@ async def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(
     tmp_path: Path, archive: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    process = Process(tmp_path / "file", archive)
+    process = WorkerProcess(tmp_path / "file", archive)
     await process.refresher.step()
     assert (process.ids(), process.results) == ([], [])
 
@@ -224,7 +224,7 @@ async def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(
 async def test_old_advisories_are_a_warning(
     tmp_path: Path, archive: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    process = Process(tmp_path, archive)
+    process = WorkerProcess(tmp_path, archive)
     await process.refresher.start()
     archive.unlink()
     process.now += 7200

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from proxy.bundle.bundle_selection import read_base
 from proxy.bundle.errors import BaseMissing
-from proxy.bundle.selection import read_base
 from tests.support.bundle_fixtures import Near, create, fill, offline, run, seen, stock, take
 from tests.support.distributions import make_wheel
 from tests.support.mounts import mounted, read_only

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from proxy.bundle.bundle_selection import DeltaBase, read_base
 from proxy.bundle.errors import BadBundle, BaseMissing
 from proxy.bundle.format import encode
-from proxy.bundle.selection import DeltaBase, read_base
 from proxy.bundle.writer import CreatedBundle
 from tests.support.bundle_fixtures import Near, create, fill, offline, seen, stock, take
 from tests.support.bundle_tampering import members

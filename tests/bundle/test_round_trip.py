@@ -16,11 +16,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from proxy.bundle.bundle_selection import (
+    BundleSelection,
+    select_everything,
+    select_files,
+    select_projects,
+)
 from proxy.bundle.errors import BadBundle, BundleIOError, ConflictingBundle, FilesNotCached
-from proxy.bundle.selection import BundleSelection, select_everything, select_files, select_projects
 from proxy.bundle.writer import create_bundle
 from proxy.composition.cache import open_cache
-from proxy.composition.mirror import mirrored
+from proxy.composition.open_mirror import mirrored
 from proxy.composition.proxy import open_proxy
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.composition.routed import open_routed
+from proxy.composition.routed_rules import open_routed
 from proxy.config import PageTarget, RoutedTable, RuleTable
 from proxy.errors import Denied, NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.file_list import FileListIndex
@@ -44,7 +44,7 @@ class Subject:
     serves_files: bool = True
 
 
-Open = Callable[[MirrorSite], AbstractAsyncContextManager[Subject]]
+OpenSubject = Callable[[MirrorSite], AbstractAsyncContextManager[Subject]]
 
 
 @asynccontextmanager
@@ -140,7 +140,7 @@ async def listing(site: MirrorSite) -> AsyncIterator[Subject]:
     yield Subject(FileListIndex((DEMO, "1.0", file) for file in files), None, serves_files=False)
 
 
-def around(wrap: Callable[[Index, Clock], Index]) -> Open:
+def around(wrap: Callable[[Index, Clock], Index]) -> OpenSubject:
     """An index around a mirror."""
 
     @asynccontextmanager
@@ -156,7 +156,7 @@ def distributions(site: MirrorSite) -> tuple[Path, Path]:
     return make_wheel(folder, DEMO, "1.0"), make_sdist(folder, DEMO, "1.0")
 
 
-SUBJECTS: Mapping[str, Open] = {
+SUBJECTS: Mapping[str, OpenSubject] = {
     "FakeIndex": fake,
     "LocalDirectory": local,
     "LocalDirectory, archive": local_archive,

@@ -41,7 +41,7 @@ def settings(folder: Path, upstream: Upstream, policies: str) -> Path:
     return path
 
 
-class Client:
+class KeptConnection:
     """One connection that repeats requests byte for byte, as installers do."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,9 +64,12 @@ class Client:
 ACCEPT = "application/vnd.pypi.simple.v1+html"
 
 
-async def clients(server: Running, number: int) -> list[Client]:
+async def clients(server: Running, number: int) -> list[KeptConnection]:
     """Connections to all workers: the kernel distributes them."""
-    return [Client(*await asyncio.open_connection("127.0.0.1", server.port)) for _ in range(number)]
+    return [
+        KeptConnection(*await asyncio.open_connection("127.0.0.1", server.port))
+        for _ in range(number)
+    ]
 
 
 def address_of(page: str, filename: str) -> str:

@@ -46,7 +46,7 @@ def path(listed: Listed, suffix: str = "") -> str:
     return f"/files/{listed.project}/{digest}/{listed.entry['filename']}{suffix}"
 
 
-class Client:
+class MetricsClient:
     """Each request uses a new connection: the kernel distributes these to all workers."""
 
     def __init__(self, server: Running) -> None:
@@ -114,7 +114,7 @@ async def test_every_way_to_answer_is_counted_as_it_is_logged(
 ) -> None:
     brief = {"WAYSTATION_PAGE_TTL": "2", "WAYSTATION_SPECULATE": "off", "WAYSTATION_RETRIES": "0"}
     async with running(tmp_path, "--upstream", upstream.url, **brief) as server:
-        client = Client(server)
+        client = MetricsClient(server)
         tag = (await client.get("/simple/demo/")).headers["ETag"]  # miss
         await client.kept("/simple/demo/", 5)  # hits, some of them before parsing
         await client.get("/simple/demo/", **{"If-None-Match": tag})  # 304
@@ -181,7 +181,7 @@ async def test_changed_files_that_were_refused_are_counted(
 ) -> None:
     brief = {"WAYSTATION_PAGE_TTL": "0.5", "WAYSTATION_SPECULATE": "off"}
     async with running(tmp_path, "--upstream", upstream.url, **brief) as server:
-        client = Client(server)
+        client = MetricsClient(server)
         await client.get("/simple/demo/")
         upstream.add(make_wheel(tmp_path / "dist", "demo", "1.0", files={"evil.py": b"1"}))
         async with asyncio.timeout(20):
@@ -206,7 +206,7 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
     more = {"WAYSTATION_WORKERS": "3", "WAYSTATION_SPECULATE": "off"}
     async with running(tmp_path, "--upstream", upstream.url, **more) as server:
         await until(lambda: server.listening() == 3)
-        client = Client(server)
+        client = MetricsClient(server)
         asked = 60
         for _ in range(asked):
             await client.get("/simple/demo/")
@@ -251,7 +251,7 @@ async def test_counters_never_fall_while_workers_are_killed(
 ) -> None:
     async with running(tmp_path, "--upstream", upstream.url, WAYSTATION_WORKERS="2") as server:
         await until(lambda: server.listening() == 2)
-        client = Client(server)
+        client = MetricsClient(server)
         async with watched(server) as seen:
             for number in range(40):
                 if number % 15 == 10:

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proxy.bundle.bundle_selection import BundleSelection, select_everything
 from proxy.bundle.compare import Comparison
 from proxy.bundle.importer import ImportRules, import_bundle
 from proxy.bundle.reader import Bundle, ByteSource
-from proxy.bundle.selection import BundleSelection, select_everything
 from proxy.bundle.writer import CreatedBundle, create_bundle
 from proxy.composition.cache import open_cache
-from proxy.composition.mirror import mirrored
+from proxy.composition.open_mirror import mirrored
 from proxy.composition.proxy import open_proxy
 from proxy.config.settings import Settings
 from proxy.model import METADATA, PROVENANCE, ProjectName

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from proxy.composition.cache import Cache, open_cache
-from proxy.composition.mirror import open_mirror
-from proxy.composition.routed import Surroundings
+from proxy.composition.open_mirror import open_mirror
+from proxy.composition.routed_rules import Surroundings
 from proxy.config.index_tables import MirrorTable
 from proxy.config.settings import Settings
 from proxy.events import FileAnswered, Outcome, PageAnswered

@@ -80,7 +80,7 @@ class InstallerClient:
         await self._session.close()
 
 
-class Running:
+class OpenProxy:
     """A proxy with a server in front."""
 
     def __init__(self, proxy: Proxy, port: int) -> None:
@@ -132,7 +132,7 @@ class PrefetchWorld:
         return open_cache(Settings(cache_dir=self.root / "cache"), self.clock)
 
     @asynccontextmanager
-    async def open(self, **settings: Any) -> AsyncIterator[Running]:
+    async def open(self, **settings: Any) -> AsyncIterator[OpenProxy]:
         known: dict[str, Any] = {
             "upstream": self.upstream.url,
             "packages": self.packages,
@@ -148,7 +148,7 @@ class PrefetchWorld:
             server = Server(app, host="127.0.0.1", port=0, grace=0.1)
             await server.start()
             try:
-                yield Running(proxy, server.port)
+                yield OpenProxy(proxy, server.port)
             finally:
                 await server.stop()
 

@@ -13,8 +13,8 @@ from proxy.composition.cache import open_cache
 from proxy.composition.proxy import open_proxy
 from proxy.maintenance import cached_files
 from proxy.model import ProjectName
-from proxy.requirements.sources.access_log import read_access_log
 from proxy.requirements.sources.document import read_named_project as read_name
+from proxy.requirements.sources.logged_requests import read_access_log
 from tests.support.distributions import core_metadata, make_wheel, tarred
 from tests.support.mounts import mounted
 from tests.support.requirement_sources import LINUX, MAC, WINDOWS, choice, fill_index

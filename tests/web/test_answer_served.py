@@ -24,7 +24,7 @@ SDIST = "foo-1.0.tar.gz"
 HEADERS = {"User-Agent": "pip/26.3", "X-Forwarded-For": "203.0.113.9"}
 
 
-class Heard:
+class AnswerListener:
     def __init__(self) -> None:
         self.served: list[AnswerServed] = []
 
@@ -35,7 +35,7 @@ class Heard:
 
 async def test_both_paths_send_the_same_event(stock: FakeIndex) -> None:
     digest = stock.add("foo", SDIST, b"bytes").address_digest
-    path, heard = f"/files/foo/{digest}/{SDIST}", Heard()
+    path, heard = f"/files/foo/{digest}/{SDIST}", AnswerListener()
     fast = FastPathEvents(heard)
     async with (
         serving(stock, fast=True, observers=[heard], on_hit=fast.hit) as site,
@@ -56,7 +56,7 @@ async def test_events_of_the_fast_path_come_when_there_are_many_or_a_moment_late
     stock: FakeIndex,
 ) -> None:
     digest = stock.add("foo", SDIST, b"bytes").address_digest
-    path, heard = f"/files/foo/{digest}/{SDIST}", Heard()
+    path, heard = f"/files/foo/{digest}/{SDIST}", AnswerListener()
     fast = FastPathEvents(heard)
     async with serving(stock, fast=True, on_hit=fast.hit) as site:
         for _ in range(1 + MAX_HITS + 1):
@@ -68,7 +68,7 @@ async def test_events_of_the_fast_path_come_when_there_are_many_or_a_moment_late
 
 
 async def test_answers_of_different_clients_are_different_events() -> None:
-    heard = Heard()
+    heard = AnswerListener()
     fast = FastPathEvents(heard)
     response = CachedResponse(
         web.Response(body=b"page"), Cacheable("main", FOO, Outcome.HIT, 0), SERVED
@@ -86,7 +86,7 @@ async def test_answers_of_different_clients_are_different_events() -> None:
 
 @pytest.mark.parametrize("path", ["/simple/foo/", f"/files/foo/{'0' * 64}/{SDIST}"])
 async def test_a_refusal_names_its_rule_and_reason(stock: FakeIndex, path: str) -> None:
-    stock.error, heard = Denied("foo", "it is too new", "cooldown"), Heard()
+    stock.error, heard = Denied("foo", "it is too new", "cooldown"), AnswerListener()
     async with serving(stock, observers=[heard]) as site:
         await site.get(path)
     (event,) = heard.served
@@ -95,7 +95,7 @@ async def test_a_refusal_names_its_rule_and_reason(stock: FakeIndex, path: str) 
 
 
 async def test_a_request_that_cannot_be_parsed_has_an_event(stock: FakeIndex) -> None:
-    heard = Heard()
+    heard = AnswerListener()
     async with serving(stock, observers=[heard]) as site:
         await site.raw(b"not HTTP\r\n\r\n")
     (event,) = heard.served

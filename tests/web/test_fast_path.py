@@ -50,7 +50,7 @@ SERVED = AnswerServed(
 )
 PROJECTS = ("private", "public", "other", "nowhere")
 
-Reply = tuple[bytes, dict[bytes, bytes], bytes]
+RawReply = tuple[bytes, dict[bytes, bytes], bytes]
 """Status line, headers but for the date, body."""
 
 
@@ -61,11 +61,11 @@ class Wire:
         self._reader = reader
         self._writer = writer
 
-    async def ask(self, request: bytes) -> Reply:
+    async def ask(self, request: bytes) -> RawReply:
         self._writer.write(request)
         return await self.reply(head_only=request.startswith(b"HEAD"))
 
-    async def reply(self, *, head_only: bool = False) -> Reply:
+    async def reply(self, *, head_only: bool = False) -> RawReply:
         head = await self._reader.readuntil(b"\r\n\r\n")
         status, *lines = head[:-4].split(b"\r\n")
         headers = {}
@@ -226,7 +226,7 @@ class Requests:
             path = f"/simple/{self._chance.choice(PROJECTS)}/"
         return self._world.request(path, form, method)
 
-    def learn(self, reply: Reply) -> None:
+    def learn(self, reply: RawReply) -> None:
         _, headers, body = reply
         if tag := headers.get(b"ETag"):
             self._tags.append(tag.decode())
@@ -264,7 +264,7 @@ async def compare(world: World, chance: random.Random) -> None:
 
 async def same_answers(
     world: World, fast: Wire, slow: Wire, request: bytes, unique: Callable[[], bytes]
-) -> Reply:
+) -> RawReply:
     """They may differ only if the page was rechecked in between: then both are asked again."""
     project = ProjectName(request.split(b"/")[2].decode())
     while True:
@@ -277,7 +277,7 @@ async def same_answers(
         assert world.rechecked[project] > rechecked, (answer, expected)
 
 
-async def warm(world: World, wire: Wire, request: bytes) -> Reply:
+async def warm(world: World, wire: Wire, request: bytes) -> RawReply:
     """The answer that is given before parsing from now on."""
     await wire.ask(request)
     before = world.hits

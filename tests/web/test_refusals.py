@@ -166,7 +166,7 @@ async def test_a_page_is_reused_for_a_short_time_where_policies_may_learn_more(
             assert (await site.get("/simple/foo/")).headers["Cache-Control"] == expected
 
 
-class Heard:
+class Refusals:
     def __init__(self) -> None:
         self.refused: list[FileRefused] = []
 
@@ -177,7 +177,10 @@ class Heard:
 
 async def test_refusals_are_events_and_counted_by_rule(index: FakeIndex, clock: Clock) -> None:
     """What an observing policy lets pass is announced once an hour for each file and client."""
-    heard, rules = Heard(), [("main", "p0", "enforce", "files"), ("main", "p1", "observe", "deny")]
+    heard, rules = (
+        Refusals(),
+        [("main", "p0", "enforce", "files"), ("main", "p1", "observe", "deny")],
+    )
     counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS), rules)
     refusals = RefusalEvents(heard, lambda rule: {"p0": "files", "p1": "deny"}[rule], clock)
     observed = {"kind": "deny", "projects": ["foo"], "mode": "observe"}

@@ -18,10 +18,10 @@ from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChan
 from proxy.indexes.base import CheckFile
 from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.local.catalogue import Catalogue
+from proxy.indexes.local.file_table import ChangedProjects
+from proxy.indexes.local.folder_tree import DirectoryTree
 from proxy.indexes.local.follower import Follower
-from proxy.indexes.local.page import Contents, LocalPage, build_page
-from proxy.indexes.local.table import Changes
-from proxy.indexes.local.tree import DirectoryTree
+from proxy.indexes.local.private_page import Contents, LocalPage, build_page
 from proxy.indexes.local.zip_tree import ZipTree, is_zip
 from proxy.model import METADATA, Artifact, ProjectName, ProjectPage
 from proxy.runtime import BoundedDict
@@ -248,7 +248,7 @@ class LocalDirectory:
         if self._claims.unsaved:
             await self._claims.save()
 
-    def _forget(self, changes: Changes) -> None:
+    def _forget(self, changes: ChangedProjects) -> None:
         """Drop the pages of changed projects, claim their names, and emit ``PageChanged``."""
         table = self._follower.table
         self._claims.served.add(self._root)  # if it was awaited, it has just appeared

@@ -14,10 +14,10 @@ from contextlib import suppress
 import msgspec
 
 from proxy.errors import IndexUnavailable
+from proxy.indexes.local.file_table import ChangedProjects, DirectoryTable
+from proxy.indexes.local.folder_tree import FileTree, Seen
 from proxy.indexes.local.inotify import CannotWatch, Marks, Watcher
 from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, SkipLog
-from proxy.indexes.local.table import Changes, DirectoryTable
-from proxy.indexes.local.tree import FileTree, Seen
 from proxy.model import ProjectName
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Follower:
         tree: FileTree,
         *,
         watch: bool,
-        announce: Callable[[Changes], None],
+        announce: Callable[[ChangedProjects], None],
         optional: bool = False,
     ) -> None:
         """``announce`` is called with the projects that have changed. ``optional``: until the root
@@ -240,7 +240,7 @@ class Follower:
             self._watch.writing.clear()
             self._announce_changes(self.table.affected(written))
 
-    def _announce_changes(self, changes: Changes) -> None:
+    def _announce_changes(self, changes: ChangedProjects) -> None:
         if changes is None or changes:
             self.generation += 1
             self._announce(changes)

@@ -27,6 +27,7 @@ from proxy.distributions import (
     unpack_zip_member,
 )
 from proxy.errors import ProxyError
+from proxy.indexes.local.folder_tree import JUST_NOW, Seen
 from proxy.indexes.local.inotify import Marks, Watcher
 from proxy.indexes.local.scan import (
     MAX_YANK_REASON,
@@ -39,7 +40,6 @@ from proxy.indexes.local.scan import (
     counts,
     yank_reason,
 )
-from proxy.indexes.local.tree import JUST_NOW, Seen
 from proxy.indexes.local.zip_member import ZipMemberBlob, member_file, open_archive
 from proxy.model import EXTRA_SUFFIXES, MAX_EXTRA_FILE, Blob
 from proxy.storage import FileIdentity, identity_of

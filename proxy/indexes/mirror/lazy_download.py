@@ -9,7 +9,7 @@ from typing import TypeVar
 from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.mirror.links import Link
-from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
+from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
 from proxy.model import Blob, File, ProjectName, Span
 from proxy.storage import CachedFileRecord
 from proxy.upstream import Download, Downloads, Expected

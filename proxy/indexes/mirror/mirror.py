@@ -12,9 +12,9 @@ from proxy.errors import Denied, NoSuchFile, NotFound, UpstreamError
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
 from proxy.indexes.explanation import Explanation, Step
-from proxy.indexes.mirror.files import MirrorFiles
+from proxy.indexes.mirror.mirrored_files import MirrorFiles
+from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
-from proxy.indexes.mirror.siblings import MirrorSiblings
 from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.model import (
     METADATA,

@@ -12,7 +12,6 @@ from pathlib import Path
 from packaging.pylock import is_valid_pylock_path
 
 from proxy.requirements.model import FileFilter, SourceRequirements
-from proxy.requirements.sources.access_log import read_access_log
 from proxy.requirements.sources.document import (
     SourceDocument,
     open_document,
@@ -21,6 +20,7 @@ from proxy.requirements.sources.document import (
 )
 from proxy.requirements.sources.local_projects import to_path
 from proxy.requirements.sources.lock_files import read_pylock
+from proxy.requirements.sources.logged_requests import read_access_log
 from proxy.requirements.sources.missing_list import read_missing_list
 from proxy.requirements.sources.pdm_lock import read_pdm_lock
 from proxy.requirements.sources.poetry_lock import read_poetry_lock

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from proxy.distributions.filenames import parse_filename
 from proxy.indexes.local.catalogue import Catalogue
+from proxy.indexes.local.folder_tree import DirectoryTree
 from proxy.indexes.local.follower import Follower
-from proxy.indexes.local.page import Contents
-from proxy.indexes.local.tree import DirectoryTree
+from proxy.indexes.local.private_page import Contents
 from proxy.storage.keys import Key, RecordKind
 from tests.support.distributions import core_metadata, tarred
 from tests.support.records import CountedRecords

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.model import normalize
 from proxy.requirements.model import LoggedRequest, SourceRequirements, UnreadableSource
-from proxy.requirements.sources.access_log import read_access_log
+from proxy.requirements.sources.logged_requests import read_access_log
 from proxy.runtime.log_format import JsonFormatter
 
 DIGEST = "a1" * 32

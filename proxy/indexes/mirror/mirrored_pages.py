@@ -14,7 +14,7 @@ import msgspec
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Observer, Outcome, UpstreamFailed
 from proxy.indexes.mirror.freshness import Freshness, freshness
-from proxy.indexes.mirror.options import MirrorOptions, MirrorStorage
+from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.refresh import Answer, Refresh
 from proxy.model import File, ProjectName, ProjectPage

@@ -13,7 +13,7 @@ import msgspec
 
 from proxy.errors import UpstreamError
 from proxy.events import Observer, UpstreamFailed
-from proxy.facts.store import StoredFacts
+from proxy.facts.fact_store import StoredFacts
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.policies import Decision, OpenFile, parse_names
 from proxy.runtime import BoundedDict, SingleFlight

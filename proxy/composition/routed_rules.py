@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pydantic import HttpUrl
 
 from proxy.composition.cache import Cache
-from proxy.composition.mirror import (
+from proxy.composition.open_mirror import (
     mirror_options,
     mirror_storage,
     open_upstream,

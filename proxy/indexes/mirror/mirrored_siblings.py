@@ -13,8 +13,8 @@ import msgspec
 from proxy.distributions import UnusableArchive, read_wheel_metadata
 from proxy.errors import NoSuchFile, NotFound, UpstreamError, reason
 from proxy.events import Outcome
-from proxy.indexes.mirror.files import MirrorFiles
-from proxy.indexes.mirror.options import MirrorStorage
+from proxy.indexes.mirror.mirror_options import MirrorStorage
+from proxy.indexes.mirror.mirrored_files import MirrorFiles
 from proxy.model import MAX_EXTRA_FILE, SIGNATURE, Artifact, File, ProjectName
 from proxy.runtime import SingleFlight
 from proxy.storage import BytesBlob, Key, RecordKind, as_local_file

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from proxy.errors import ProxyError, UpstreamError, reason
-from proxy.facts.store import StoredFacts
+from proxy.facts.fact_store import StoredFacts
 from proxy.facts.verify_process import Verified
 from proxy.model import PROVENANCE, Artifact, File, ProjectName, ProjectPage
 from proxy.policies import COMPARED, OpenFile, PageView, Proof, by_upload, parse_names

@@ -18,7 +18,7 @@ from proxy.distributions import (
     read_wheel_metadata,
 )
 from proxy.errors import ProxyError
-from proxy.facts.store import StoredFacts
+from proxy.facts.fact_store import StoredFacts
 from proxy.model import METADATA, Artifact, File, ProjectName, ProjectPage
 from proxy.policies import OpenFile, parse_names
 from proxy.runtime import BoundedDict, SingleFlight
@@ -33,7 +33,7 @@ MAX_TRIED = 10_000
 READ_TIMEOUT = 20.0
 """Seconds until a request goes on without the licence."""
 
-Watcher = Callable[[str], bool]
+LicenceWatcher = Callable[[str], bool]
 """Whether a rule judges a file of that licence otherwise than one of unknown licence."""
 Changed = Callable[[Sequence[ProjectName]], None]
 
@@ -47,13 +47,13 @@ class LicenceFacts:
         """``changed`` gets projects of which pages have to be judged again."""
         self._stored: StoredFacts[str] = StoredFacts(records, RecordKind.LICENCES, str, clock)
         self._changed = changed
-        self._watchers: list[Watcher] = []
+        self._watchers: list[LicenceWatcher] = []
         self._flights: SingleFlight[tuple[ProjectName, str], None] = SingleFlight()
         self._tried: BoundedDict[tuple[ProjectName, str], None] = BoundedDict(MAX_TRIED)
         self.prefetches = False
         """Whether the metadata of the newest release are read when a page is first judged."""
 
-    def watch(self, watcher: Watcher) -> None:
+    def watch(self, watcher: LicenceWatcher) -> None:
         self._watchers.append(watcher)
 
     def licence_of(self, project: ProjectName, file: File) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.distributions import parse_filename, possible_projects, possible_projects_of_folder
+from proxy.indexes.local.folder_tree import Seen
 from proxy.indexes.local.inotify import Marks
 from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry, Place
-from proxy.indexes.local.tree import Seen
 from proxy.model import ProjectName
 
-Changes = set[ProjectName] | None
+ChangedProjects = set[ProjectName] | None
 """Projects whose pages may have changed; None: any."""
 
 
@@ -73,7 +73,7 @@ class DirectoryTable:
         """The files that are marked."""
         return marks.files | (self.links if marks.others else set())
 
-    def affected(self, marks: Marks) -> Changes:
+    def affected(self, marks: Marks) -> ChangedProjects:
         """Projects whose pages may have changed."""
         if marks.everything or marks.folders:
             return None

@@ -16,7 +16,7 @@ from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes.mirror.lazy_download import FileDownloads, LazyDownload
 from proxy.indexes.mirror.links import Link, Renew
-from proxy.indexes.mirror.options import MirrorStorage
+from proxy.indexes.mirror.mirror_options import MirrorStorage
 from proxy.indexes.mirror.other_addresses import OtherAddresses
 from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage
 from proxy.storage import NO_LONGER_LISTED
