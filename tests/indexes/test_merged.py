@@ -16,7 +16,7 @@ NUMPY, OTHER = ProjectName("numpy"), ProjectName("other")
 OURS, THEIRS, BOTH = "numpy-1.0.tar.gz", "numpy-2.0.tar.gz", "numpy-1.5-py3-none-any.whl"
 
 
-class MergedMembers:
+class MergedPair:
     def __init__(self) -> None:
         self.ours, self.theirs = FakeIndex("ours"), FakeIndex("theirs")
         for index, own in ((self.ours, OURS), (self.theirs, THEIRS)):
@@ -33,12 +33,12 @@ class MergedMembers:
 
 
 @pytest.fixture
-def members() -> MergedMembers:
-    return MergedMembers()
+def members() -> MergedPair:
+    return MergedPair()
 
 
 async def test_the_files_of_all_are_listed_and_of_one_name_the_first(
-    members: MergedMembers,
+    members: MergedPair,
 ) -> None:
     page = await members.page()
     assert {file.filename for file in page.files} == {OURS, THEIRS, BOTH}
@@ -46,7 +46,7 @@ async def test_the_files_of_all_are_listed_and_of_one_name_the_first(
     assert page.source == "ours+theirs"
 
 
-async def test_the_yank_of_the_first_counts(members: MergedMembers) -> None:
+async def test_the_yank_of_the_first_counts(members: MergedPair) -> None:
     first = tuple(
         msgspec.structs.replace(file, yanked="bad") if file.filename == BOTH else file
         for file in members.theirs.pages[NUMPY].files
@@ -55,7 +55,7 @@ async def test_the_yank_of_the_first_counts(members: MergedMembers) -> None:
     assert not (await members.page()).file(BOTH).yanked
 
 
-async def test_bytes_are_those_of_the_index_that_lists_them_first(members: MergedMembers) -> None:
+async def test_bytes_are_those_of_the_index_that_lists_them_first(members: MergedPair) -> None:
     for name, data in ((OURS, OURS), (THEIRS, THEIRS), (BOTH, "ours")):
         digest = (await members.page()).file(name).address_digest
         for wanted in (None, digest):
@@ -65,7 +65,7 @@ async def test_bytes_are_those_of_the_index_that_lists_them_first(members: Merge
     assert await read_blob(sibling.blob) == b"ours"
 
 
-async def test_the_hidden_bytes_of_a_later_index_are_not_served(members: MergedMembers) -> None:
+async def test_the_hidden_bytes_of_a_later_index_are_not_served(members: MergedPair) -> None:
     hidden = members.theirs.pages[NUMPY].file(BOTH).address_digest
     with pytest.raises(NoSuchFile):
         await members.merged.file(NUMPY, BOTH, hidden)
@@ -74,7 +74,7 @@ async def test_the_hidden_bytes_of_a_later_index_are_not_served(members: MergedM
 
 
 @pytest.mark.parametrize("down", ["ours", "theirs"])
-async def test_an_error_of_one_is_an_error_of_all(members: MergedMembers, down: str) -> None:
+async def test_an_error_of_one_is_an_error_of_all(members: MergedPair, down: str) -> None:
     index: FakeIndex = getattr(members, down)
     index.error = UpstreamTimeout(down, "out of order")
     with pytest.raises(UpstreamTimeout):
@@ -84,7 +84,7 @@ async def test_an_error_of_one_is_an_error_of_all(members: MergedMembers, down: 
             await members.merged.file(NUMPY, name)
 
 
-async def test_what_one_lacks_the_other_has_alone(members: MergedMembers) -> None:
+async def test_what_one_lacks_the_other_has_alone(members: MergedPair) -> None:
     del members.ours.pages[NUMPY]
     assert (await members.page()).source == "theirs"
     del members.theirs.pages[NUMPY]
@@ -94,7 +94,7 @@ async def test_what_one_lacks_the_other_has_alone(members: MergedMembers) -> Non
         await members.merged.file(NUMPY, OURS)
 
 
-async def test_times_are_the_earliest_and_the_first_status_counts(members: MergedMembers) -> None:
+async def test_times_are_the_earliest_and_the_first_status_counts(members: MergedPair) -> None:
     members.edit(members.ours, fresh_until=50.0, stale_until=90.0, checked=10.0, not_after=70.0)
     members.edit(
         members.theirs,
@@ -109,7 +109,7 @@ async def test_times_are_the_earliest_and_the_first_status_counts(members: Merge
     assert ((await members.page()).fresh_until, (await members.page()).stale_until) == (60.0, 80.0)
 
 
-async def test_a_change_of_either_is_another_version(members: MergedMembers) -> None:
+async def test_a_change_of_either_is_another_version(members: MergedPair) -> None:
     versions = {(await members.page()).version}
     for index in (members.ours, members.theirs):
         members.edit(index, version=f"another of {index.name}")
@@ -119,7 +119,7 @@ async def test_a_change_of_either_is_another_version(members: MergedMembers) -> 
     assert (await members.page()).version == ""
 
 
-async def test_only_the_projects_that_are_named_are_merged(members: MergedMembers) -> None:
+async def test_only_the_projects_that_are_named_are_merged(members: MergedPair) -> None:
     for index in (members.ours, members.theirs):
         index.add(OTHER, f"other-{len(index.name)}.0.tar.gz", b"x")
     both = [members.ours, members.theirs]
@@ -130,7 +130,7 @@ async def test_only_the_projects_that_are_named_are_merged(members: MergedMember
     assert await read_blob((await merging.file(NUMPY, THEIRS)).blob) == THEIRS.encode()
 
 
-async def test_an_explanation_names_what_is_not_shown(members: MergedMembers) -> None:
+async def test_an_explanation_names_what_is_not_shown(members: MergedPair) -> None:
     found = await members.merged.explain(NUMPY)
     assert found.page
     assert found.page.files == (await members.page()).files

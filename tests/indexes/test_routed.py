@@ -19,7 +19,7 @@ def route(pattern: str, target: Any) -> Route:
     return Route(project_pattern([pattern]), target, pattern)
 
 
-class RoutedShop:
+class RuleShop:
     def __init__(self) -> None:
         self.cuda, self.world = FakeIndex("cuda"), FakeIndex("world")
         for index in (self.cuda, self.world):
@@ -37,8 +37,8 @@ class RoutedShop:
 
 
 @pytest.fixture
-def shop() -> RoutedShop:
-    return RoutedShop()
+def shop() -> RuleShop:
+    return RuleShop()
 
 
 async def every_answer(index: Index, project: ProjectName) -> list[Any]:
@@ -59,7 +59,7 @@ async def every_answer(index: Index, project: ProjectName) -> list[Any]:
 
 
 async def test_a_project_is_asked_of_the_index_of_its_rule_and_of_no_other(
-    shop: RoutedShop,
+    shop: RuleShop,
 ) -> None:
     assert (await shop.index.page(TORCH)).source == "cuda"
     assert (await shop.index.page(NUMPY)).source == "world"
@@ -69,25 +69,25 @@ async def test_a_project_is_asked_of_the_index_of_its_rule_and_of_no_other(
     assert not [each for each in shop.cuda.asked if "numpy" in each]
 
 
-async def test_a_denied_project_is_refused_whatever_is_asked_for(shop: RoutedShop) -> None:
+async def test_a_denied_project_is_refused_whatever_is_asked_for(shop: RuleShop) -> None:
     for answer in await every_answer(shop.index, EVIL):
         assert isinstance(answer, Denied)
         assert (answer.rule, str(answer)) == ("main", "Refused by rule main: evil: see wiki")
 
 
-async def test_a_reserved_project_is_absent_and_no_index_is_asked(shop: RoutedShop) -> None:
+async def test_a_reserved_project_is_absent_and_no_index_is_asked(shop: RuleShop) -> None:
     for answer in await every_answer(shop.index, ACME):
         assert isinstance(answer, NoSuchProject)
     assert shop.world.asked == shop.cuda.asked == []
 
 
-async def test_without_a_rule_there_is_no_such_project(shop: RoutedShop) -> None:
+async def test_without_a_rule_there_is_no_such_project(shop: RuleShop) -> None:
     for answer in await every_answer(shop.index, ProjectName("requests")):
         assert isinstance(answer, NoSuchProject)
     assert shop.world.asked == shop.cuda.asked == []
 
 
-async def test_later_rules_are_not_tried_if_the_index_lacks_the_project(shop: RoutedShop) -> None:
+async def test_later_rules_are_not_tried_if_the_index_lacks_the_project(shop: RuleShop) -> None:
     del shop.cuda.pages[TORCH]
     index = Routed("main", [route("torch", shop.cuda), route("*", shop.world)])
     with pytest.raises(NoSuchProject):
@@ -95,19 +95,19 @@ async def test_later_rules_are_not_tried_if_the_index_lacks_the_project(shop: Ro
     assert shop.world.asked == []
 
 
-async def test_an_error_of_the_index_is_the_answer(shop: RoutedShop) -> None:
+async def test_an_error_of_the_index_is_the_answer(shop: RuleShop) -> None:
     shop.cuda.error = IndexUnavailable("cuda", "out of order")
     with pytest.raises(IndexUnavailable):
         await shop.index.page(TORCH)
 
 
-async def test_projects_are_those_that_rules_let_through(shop: RoutedShop) -> None:
+async def test_projects_are_those_that_rules_let_through(shop: RuleShop) -> None:
     assert await shop.index.projects() == {TORCH, NUMPY}
     both = Routed("main", [route("torch", shop.world), route("*", shop.world)])
     assert await both.projects() == {TORCH, NUMPY, ACME, EVIL}
 
 
-async def test_an_explanation_names_the_rule(shop: RoutedShop) -> None:
+async def test_an_explanation_names_the_rule(shop: RuleShop) -> None:
     found = {
         project: await shop.index.explain(project)
         for project in (TORCH, EVIL, ACME, ProjectName("requests"))
