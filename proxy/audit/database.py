@@ -70,7 +70,7 @@ INSERT INTO requesters (client, principal, tool, day)
 VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET day = excluded.day RETURNING id
 """
 
-Key = tuple[Subject, int, Requester, str, str, str]
+SumKey = tuple[Subject, int, Requester, str, str, str]
 """Of a row: with the day, the result, the outcome and the rule."""
 
 
@@ -179,8 +179,8 @@ class _Sums(msgspec.Struct):
     reason: str
 
 
-def _added_up(entries: Iterable[Entry]) -> dict[Key, _Sums]:
-    rows: dict[Key, _Sums] = {}
+def _added_up(entries: Iterable[Entry]) -> dict[SumKey, _Sums]:
+    rows: dict[SumKey, _Sums] = {}
     for subject, requester, result, outcome, _, rule, reason, sent, timings in entries:
         last, number = timings[-1][0], len(timings)
         key = (subject, int(last) // DAY, requester, result, outcome or "", rule)

@@ -38,7 +38,7 @@ class Names(msgspec.Struct, frozen=True):
         return self.count - len(self.first)
 
 
-class Entry(msgspec.Struct, frozen=True):
+class ChangeEntry(msgspec.Struct, frozen=True):
     """What one export changed."""
 
     time: str
@@ -64,12 +64,12 @@ class ChangeLog(msgspec.Struct):
     feed: UUID = msgspec.field(default_factory=uuid4)
     listed: dict[str, str] = {}
     """The digest of each distribution by ``project/filename``."""
-    entries: list[Entry] = []
+    entries: list[ChangeEntry] = []
 
     def update(self, listed: Mapping[str, str], now: float) -> None:
         """Add an entry if these distributions are not the ones before. ``now``: Unix time."""
         before = self.listed
-        entry = Entry(
+        entry = ChangeEntry(
             datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             _names(listed.keys() - before.keys()),
             _names({name for name in listed if before.get(name, listed[name]) != listed[name]}),

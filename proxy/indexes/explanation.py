@@ -10,7 +10,7 @@ import msgspec
 from proxy.model import ProjectPage
 from proxy.policies import Verdict
 
-Result = Literal["answers", "absent", "refused", "unavailable", "unknown"]
+StepResult = Literal["answers", "absent", "refused", "unavailable", "unknown"]
 """``absent``: the next index is asked. ``unknown``: an upstream would have to be asked."""
 
 
@@ -20,7 +20,7 @@ class Step(msgspec.Struct, frozen=True):
     index: str
     kind: str
     """As the settings call it."""
-    result: Result | None = None
+    result: StepResult | None = None
     """None: the index only passes the question on."""
     detail: str = ""
     """Why, in a sentence without its first capital."""
@@ -49,12 +49,12 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the files whose bytes are here."""
 
     @property
-    def result(self) -> Result | None:
+    def result(self) -> StepResult | None:
         return self.steps[-1].result if self.steps else None
 
     @classmethod
     def without_page(
-        cls, index: str, kind: str, result: Result, detail: str = "", rule: str = ""
+        cls, index: str, kind: str, result: StepResult, detail: str = "", rule: str = ""
     ) -> Explanation:
         return cls(steps=(Step(index, kind, result, detail, rule),))
 

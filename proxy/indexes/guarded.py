@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from proxy.errors import Denied, IndexUnavailable, NoSuchProject, PolicyFailed
 from proxy.indexes.base import CheckFile, Index
-from proxy.indexes.explanation import Explanation, Result
+from proxy.indexes.explanation import Explanation, StepResult
 from proxy.indexes.judged import Judged, Verdicts, judge_page, observations
 from proxy.model import Artifact, ProjectName, ProjectPage, with_distributions
 from proxy.policies import (
@@ -143,7 +143,7 @@ class Guarded:
         try:
             policy.admit(project)
         except NoSuchProject as error:
-            result: Result = "absent"
+            result: StepResult = "absent"
             detail = error.reason
         except Denied as error:
             result, detail = "refused", error.reason

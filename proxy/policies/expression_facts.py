@@ -15,7 +15,7 @@ from proxy.policies.licence_rules import LicenceOf
 from proxy.policies.parsed_page import ParsedFile, Release
 
 
-class Subject:
+class FactSubject:
     """One file of a page, for an expression."""
 
     def __init__(
@@ -81,21 +81,21 @@ def _timestamp(time: float | None) -> datetime | None:
     return None if time is None else datetime.fromtimestamp(time, UTC)
 
 
-def _severity(subject: Subject) -> float:
+def _severity(subject: FactSubject) -> float:
     return max((each.severity or 0.0 for each in subject.advisories), default=0.0)
 
 
-def _is_prerelease(subject: Subject) -> bool:
+def _is_prerelease(subject: FactSubject) -> bool:
     version = subject.release.version
     return version is not None and version.is_prerelease
 
 
-def _all_tags(subject: Subject) -> list[str]:
+def _all_tags(subject: FactSubject) -> list[str]:
     pythons, abis, platforms = subject.tags
     return [f"{one}-{abi}-{other}" for one in pythons for abi in abis for other in platforms]
 
 
-FactReaders = Mapping[str, Callable[[Subject], Any]]
+FactReaders = Mapping[str, Callable[[FactSubject], Any]]
 ADVISORY_FACTS = frozenset({"severity", "advisories", "malware"})
 """Those that are known from advisories."""
 

@@ -22,12 +22,12 @@ from proxy.policies.expression_facts import (
     FILE_FACTS,
     PROJECT_FACTS,
     RELEASE_FACTS,
-    Subject,
+    FactSubject,
 )
 from proxy.policies.licence_rules import LicenceOf
 from proxy.policies.parsed_page import parse_names
 
-FACTS: Mapping[str, Mapping[str, Callable[[Subject], Any]]] = {
+FACTS: Mapping[str, Mapping[str, Callable[[FactSubject], Any]]] = {
     "project": PROJECT_FACTS,
     "release": RELEASE_FACTS,
     "file": FILE_FACTS,
@@ -83,7 +83,7 @@ class Condition:
         except (KeyError, TypeError, RuntimeError, ValueError, ArithmeticError) as error:
             raise ValueError(_first_sentence(error)) from None
 
-    def holds(self, subject: Subject) -> bool:
+    def holds(self, subject: FactSubject) -> bool:
         """Whether the condition is true. Raises what the library raises, and ``TypeError``."""
         context = self._new_context()  # of this call alone: pages are judged in several threads
         for name, facts in self._facts.items():
@@ -103,7 +103,7 @@ class Condition:
             raise TypeError(f"the value is of type {type(value).__name__}, and not true or false")
         return value
 
-    def changes_at(self, subject: Subject) -> float | None:
+    def changes_at(self, subject: FactSubject) -> float | None:
         """Unix time in seconds at which the value may change next; None: never."""
         if not self.uses_age:
             return None
@@ -144,7 +144,7 @@ class Expression(Rule):
         for release in view.parsed.releases:
             holds, until = False, None
             for number, position in enumerate(release.positions):
-                subject = Subject(view, release, position, advisories, self._licence_of)
+                subject = FactSubject(view, release, position, advisories, self._licence_of)
                 if number == 0 or condition.judges_files:
                     holds = condition.holds(subject)
                 until = condition.changes_at(subject)
@@ -152,12 +152,12 @@ class Expression(Rule):
                     yield Finding((position,), self._reason, until, refuses=holds)
 
 
-def _used_facts(source: str) -> dict[str, dict[str, Callable[[Subject], Any]]]:
+def _used_facts(source: str) -> dict[str, dict[str, Callable[[FactSubject], Any]]]:
     """The facts that an expression names, by variable; all where a variable is used as a whole.
 
     Raises ``ValueError`` for a fact that does not exist.
     """
-    found: dict[str, dict[str, Callable[[Subject], Any]]] = {name: {} for name in FACTS}
+    found: dict[str, dict[str, Callable[[FactSubject], Any]]] = {name: {} for name in FACTS}
     for name, fact in _FIELD.findall(_STRING.sub('""', source)):
         known = FACTS[name]
         if not fact:
@@ -201,7 +201,7 @@ def _first_sentence(error: Exception) -> str:
     return str(error).partition(". ")[0].partition("\n|")[0]
 
 
-def _sample() -> Subject:
+def _sample() -> FactSubject:
     """A file of which everything is known."""
     now = 1_800_000_000.0
     uploaded = datetime.fromtimestamp(now, UTC) - timedelta(days=30)
@@ -215,4 +215,4 @@ def _sample() -> Subject:
     )
     page = ProjectPage(normalize("sample"), (file,))
     view = PageView(page, now, parse_names(page))
-    return Subject(view, view.parsed.releases[0], 0, (), lambda project, file: "MIT")
+    return FactSubject(view, view.parsed.releases[0], 0, (), lambda project, file: "MIT")

@@ -124,7 +124,9 @@ class Player:
         return self._machine.start(command, self._root / "output")
 
     def _write(self, name: str, text: str) -> None:
-        (self._machine.folder / name).write_text(f"{text}\n", encoding="utf-8")
+        path = self._machine.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
 
     def _move(self, argument: str) -> None:
         """``NAME; carry: FILES``. Servers of the machine that is left are ended."""

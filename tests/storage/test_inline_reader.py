@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from proxy.storage.diskcache_bytes import InlineReader, NeedsThread, connected
-from proxy.storage.records import Database
+from proxy.storage.records import RecordDatabase
 
 LARGE = bytes(100_000)
 """Lies in a file of its own."""
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(tmp_path / "records", lambda: connected(tmp_path / "records", 2**30))
+def database(tmp_path: Path) -> RecordDatabase:
+    return RecordDatabase(tmp_path / "records", lambda: connected(tmp_path / "records", 2**30))
 
 
 @pytest.fixture
-def inline(tmp_path: Path, database: Database) -> InlineReader:
+def inline(tmp_path: Path, database: RecordDatabase) -> InlineReader:
     return InlineReader(tmp_path / "records", database.current_if_open)
 
 
@@ -31,7 +31,7 @@ def test_the_inline_reader_creates_no_database(inline: InlineReader, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_small_values_are_there_at_once(inline: InlineReader, database: Database) -> None:
+def test_small_values_are_there_at_once(inline: InlineReader, database: RecordDatabase) -> None:
     cache = database.current()
     assert inline.get("a") is None
     for value in (b"one", b"", b"another"):
@@ -45,7 +45,7 @@ def test_small_values_are_there_at_once(inline: InlineReader, database: Database
     cache.close()
 
 
-def test_large_values_are_left_to_a_thread(inline: InlineReader, database: Database) -> None:
+def test_large_values_are_left_to_a_thread(inline: InlineReader, database: RecordDatabase) -> None:
     cache = database.current()
     cache.set("a", LARGE)
     with pytest.raises(NeedsThread):
@@ -56,7 +56,9 @@ def test_large_values_are_left_to_a_thread(inline: InlineReader, database: Datab
     cache.close()
 
 
-def test_a_locked_database_is_left_to_a_thread(inline: InlineReader, database: Database) -> None:
+def test_a_locked_database_is_left_to_a_thread(
+    inline: InlineReader, database: RecordDatabase
+) -> None:
     cache = database.current()
     cache.set("a", b"one")
     with cache.transact():  # another is writing
@@ -69,7 +71,7 @@ def test_a_locked_database_is_left_to_a_thread(inline: InlineReader, database: D
 
 @pytest.mark.parametrize("gone", [shutil.rmtree, lambda folder: folder.rename(f"{folder}.damaged")])
 def test_a_recreated_database_is_read(
-    inline: InlineReader, database: Database, tmp_path: Path, gone: Callable[[Path], object]
+    inline: InlineReader, database: RecordDatabase, tmp_path: Path, gone: Callable[[Path], object]
 ) -> None:
     first = database.current()
     first.set("a", b"former")

@@ -19,7 +19,7 @@ from proxy.requirements.model import (
 )
 from proxy.requirements.sources.document import SourceDocument
 
-Wanted = Requirement | str
+WantedParts = Requirement | str
 """A requirement, or a line for a local project."""
 
 GroupSelection = Collection[str] | Literal["all"]
@@ -44,7 +44,7 @@ class UvTool(Struct):
     sources: dict[str, Any] = {}
 
 
-class Tool(Struct):
+class ToolTable(Struct):
     uv: UvTool = field(default_factory=UvTool)
 
 
@@ -52,7 +52,7 @@ class Pyproject(Struct, rename="kebab"):
     project: Project | None = None
     build_system: BuildSystem | None = None
     dependency_groups: dict[str, list[Any]] = {}
-    tool: Tool = field(default_factory=Tool)
+    tool: ToolTable = field(default_factory=ToolTable)
 
 
 def read_pyproject(
@@ -101,7 +101,7 @@ def build_requirements(document: SourceDocument, shape: Pyproject) -> SourceRequ
 
 def _dependencies(
     document: SourceDocument, shape: Pyproject, extras: GroupSelection
-) -> list[Wanted]:
+) -> list[WantedParts]:
     """The dependencies of the project with some of its extras."""
     if shape.project is None:
         return []
@@ -126,12 +126,14 @@ def _dependencies(
     return [each for each in found if normalize(each.name) != itself]
 
 
-def _groups(document: SourceDocument, shape: Pyproject, groups: GroupSelection) -> list[Wanted]:
+def _groups(
+    document: SourceDocument, shape: Pyproject, groups: GroupSelection
+) -> list[WantedParts]:
     """The requirements of dependency groups and of those they include (PEP 735)."""
     try:
         read = DependencyGroupResolver(shape.dependency_groups)
         names = _chosen(document, "group", groups, read.dependency_groups)
-        found: list[Wanted] = []
+        found: list[WantedParts] = []
         for name in names:
             for each in read.lookup(name):
                 if isinstance(each, DependencyGroupInclude):
@@ -171,13 +173,13 @@ def _is_index(at: object) -> bool:
     return all(isinstance(e, dict) and "index" in e for e in (at if isinstance(at, list) else [at]))
 
 
-def _text(wanted: Iterable[Wanted], without: Collection[str] = ()) -> str:
+def _text(wanted: Iterable[WantedParts], without: Collection[str] = ()) -> str:
     lines = [str(each) for each in wanted if _project(each) not in without and not _url(each)]
     return "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
 
 def _skipped(
-    document: SourceDocument, wanted: Iterable[Wanted], foreign: Collection[str]
+    document: SourceDocument, wanted: Iterable[WantedParts], foreign: Collection[str]
 ) -> Iterable[SkippedRequirement]:
     for each in wanted:
         if _url(each):
@@ -189,9 +191,9 @@ def _skipped(
             yield SkippedRequirement(document.name, _project(each), reason)
 
 
-def _project(wanted: Wanted) -> str:
+def _project(wanted: WantedParts) -> str:
     return wanted if isinstance(wanted, str) else normalize(wanted.name)
 
 
-def _url(wanted: Wanted) -> bool:
+def _url(wanted: WantedParts) -> bool:
     return isinstance(wanted, Requirement) and wanted.url is not None
