@@ -21,7 +21,7 @@ from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_advisories import open_advisories
 from proxy.composition.open_mirror import open_mirror, same_upstream
 from proxy.composition.policies import Epoch, build_policies
-from proxy.composition.routed_rules import Surroundings, open_routed
+from proxy.composition.routed_rules import RoutedParts, open_routed
 from proxy.config import (
     FallthroughTable,
     IndexTable,
@@ -162,7 +162,7 @@ class _Builder:
             ground.clock,
             ground.parsed_pages,
         )
-        self._surroundings = Surroundings(
+        self._surroundings = RoutedParts(
             settings, ground.cache, ground.events, ground.clock, ground.traffic
         )
         self._mirrors: list[tuple[tuple[object, ...], Mirror]] = []

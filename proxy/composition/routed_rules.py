@@ -39,7 +39,7 @@ _NO_UPSTREAM = "{}://{}.page.invalid/simple/"
 """No page is fetched from there (RFC 2606)."""
 
 
-class Surroundings(NamedTuple):
+class RoutedParts(NamedTuple):
     """What opening an index needs beside its own table."""
 
     settings: Settings
@@ -51,7 +51,7 @@ class Surroundings(NamedTuple):
 
 @asynccontextmanager
 async def open_routed(
-    name: str, table: RoutedTable, indexes: Mapping[str, Index], around: Surroundings
+    name: str, table: RoutedTable, indexes: Mapping[str, Index], around: RoutedParts
 ) -> AsyncIterator[Routed]:
     """``indexes``: those that the rules name. Raises ``ConfigurationError``."""
     async with AsyncExitStack() as stack:
@@ -80,7 +80,7 @@ def _target(
 
 @asynccontextmanager
 async def _open_page_files(
-    name: str, rule: RuleTable, file_hosts: Iterable[str], around: Surroundings
+    name: str, rule: RuleTable, file_hosts: Iterable[str], around: RoutedParts
 ) -> AsyncIterator[Index]:
     assert not isinstance(rule.to, str)
     hosts = list(file_hosts)

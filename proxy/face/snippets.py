@@ -41,16 +41,16 @@ class Block(NamedTuple):
     about: str = ""
 
 
-class Tool(NamedTuple):
+class Snippet(NamedTuple):
     key: str
     label: str
     blocks: tuple[Block, ...]
     proof: Block
 
 
-def pip(at: Address) -> Tool:
+def pip(at: Address) -> Snippet:
     trusted = f"\npip config set global.trusted-host {at.host}" if at.is_insecure else ""
-    return Tool(
+    return Snippet(
         "pip",
         "pip",
         (
@@ -67,9 +67,9 @@ def pip(at: Address) -> Tool:
     )
 
 
-def uv(at: Address) -> Tool:
+def uv(at: Address) -> Snippet:
     table = f'[[tool.uv.index]]\nname = "waystation"\nurl = "{at.url}"\ndefault = true'
-    return Tool(
+    return Snippet(
         "uv",
         "uv",
         (
@@ -85,8 +85,8 @@ def uv(at: Address) -> Tool:
     )
 
 
-def poetry(at: Address) -> Tool:
-    return Tool(
+def poetry(at: Address) -> Snippet:
+    return Snippet(
         "poetry",
         "Poetry",
         (
@@ -105,10 +105,10 @@ def poetry(at: Address) -> Tool:
     )
 
 
-def pdm(at: Address) -> Tool:
+def pdm(at: Address) -> Snippet:
     verify = "" if not at.is_insecure else "\nverify_ssl = false"
     table = f'[[tool.pdm.source]]\nname = "pypi"\nurl = "{at.url}"{verify}'
-    return Tool(
+    return Snippet(
         "pdm",
         "PDM",
         (
@@ -123,8 +123,8 @@ def pdm(at: Address) -> Tool:
     )
 
 
-def twine(at: Address) -> Tool:
-    return Tool(
+def twine(at: Address) -> Snippet:
+    return Snippet(
         "twine",
         "twine",
         (
@@ -148,7 +148,7 @@ def twine(at: Address) -> Tool:
     )
 
 
-def docker(at: Address) -> Tool:
+def docker(at: Address) -> Snippet:
     trusted = f" PIP_TRUSTED_HOST={at.host}" if at.is_insecure else ""
     build = (
         f"docker build --build-arg PIP_INDEX_URL={at.url}"
@@ -157,7 +157,7 @@ def docker(at: Address) -> Tool:
     arguments = "ARG PIP_INDEX_URL\nARG PIP_TRUSTED_HOST\nARG UV_DEFAULT_INDEX"
     file = f"{arguments}\nRUN pip install --no-cache-dir NAME"
     about = "Arguments stay out of the image, and the Dockerfile names no server."
-    return Tool(
+    return Snippet(
         "docker",
         "Docker",
         (Block("In the Dockerfile", file, about), Block("The build", build)),
@@ -169,11 +169,11 @@ def docker(at: Address) -> Tool:
     )
 
 
-def github(at: Address) -> Tool:
+def github(at: Address) -> Snippet:
     trusted = f"\n  PIP_TRUSTED_HOST: {at.host}" if at.is_insecure else ""
     env = f"env:\n  PIP_INDEX_URL: {at.url}\n  UV_DEFAULT_INDEX: {at.url}{trusted}"
     step = "- run: pip config debug | grep -A1 PIP_INDEX_URL\n- run: pip download --no-deps six"
-    return Tool(
+    return Snippet(
         "github",
         "GitHub Actions",
         (Block("In the workflow", env, "At the top level, so that every job has it."),),
@@ -181,11 +181,11 @@ def github(at: Address) -> Tool:
     )
 
 
-def gitlab(at: Address) -> Tool:
+def gitlab(at: Address) -> Snippet:
     trusted = f'\n  PIP_TRUSTED_HOST: "{at.host}"' if at.is_insecure else ""
     text = f'variables:\n  PIP_INDEX_URL: "{at.url}"\n  UV_DEFAULT_INDEX: "{at.url}"{trusted}'
     job = "check-index:\n  script:\n    - pip download --no-deps -d check six"
-    return Tool(
+    return Snippet(
         "gitlab",
         "GitLab CI",
         (Block("In .gitlab-ci.yml", text, "Or as variables of the group, for all projects."),),
@@ -193,10 +193,10 @@ def gitlab(at: Address) -> Tool:
     )
 
 
-def renovate(at: Address) -> Tool:
+def renovate(at: Address) -> Snippet:
     rule = {"matchDatasources": ["pypi"], "registryUrls": [at.url]}
     text = json.dumps({"packageRules": [rule]}, indent=2)
-    return Tool(
+    return Snippet(
         "renovate",
         "Renovate",
         (Block("In renovate.json", text, "It then proposes only versions that this index shows."),),
@@ -209,6 +209,6 @@ def renovate(at: Address) -> Tool:
     )
 
 
-TOOLS: tuple[Callable[[Address], Tool], ...] = (
+TOOLS: tuple[Callable[[Address], Snippet], ...] = (
     *(pip, uv, poetry, pdm, twine, docker, github, gitlab, renovate),
 )

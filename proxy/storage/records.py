@@ -56,7 +56,7 @@ class DiskRecords:
         with suppress(OSError):  # reported when the first value cannot be read or written
             private_folder(directory)
         require_local(directory)
-        database = RecordDatabase(directory, lambda: connected(directory, size_limit))
+        database = RecordsDb(directory, lambda: connected(directory, size_limit))
         self._inline = InlineReader(directory, database.current_if_open)
         self._reader = DatabaseThread("records-read", database)
         self._writer = DatabaseThread("records-write", database)
@@ -176,7 +176,7 @@ _REOPEN_PAUSE = 10.0
 """Seconds before a database that could not be opened is tried again."""
 
 
-class RecordDatabase:
+class RecordsDb:
     """A database that is opened when first needed, and replaced by an empty one if damaged.
 
     All users, in other processes too, notice a replacement by the identity of the file.
@@ -248,7 +248,7 @@ class RecordDatabase:
 class DatabaseThread:
     """A thread that uses a database, for one piece of work after the other."""
 
-    def __init__(self, name: str, database: RecordDatabase) -> None:
+    def __init__(self, name: str, database: RecordsDb) -> None:
         self._database = database
         self.thread = ThreadPoolExecutor(1, name)
         self._used: Any = None

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from proxy.storage.diskcache_bytes import InlineReader, NeedsThread, connected
-from proxy.storage.records import RecordDatabase
+from proxy.storage.records import RecordsDb
 
 LARGE = bytes(100_000)
 """Lies in a file of its own."""
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> RecordDatabase:
-    return RecordDatabase(tmp_path / "records", lambda: connected(tmp_path / "records", 2**30))
+def database(tmp_path: Path) -> RecordsDb:
+    return RecordsDb(tmp_path / "records", lambda: connected(tmp_path / "records", 2**30))
 
 
 @pytest.fixture
-def inline(tmp_path: Path, database: RecordDatabase) -> InlineReader:
+def inline(tmp_path: Path, database: RecordsDb) -> InlineReader:
     return InlineReader(tmp_path / "records", database.current_if_open)
 
 
@@ -31,7 +31,7 @@ def test_the_inline_reader_creates_no_database(inline: InlineReader, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_small_values_are_there_at_once(inline: InlineReader, database: RecordDatabase) -> None:
+def test_small_values_are_there_at_once(inline: InlineReader, database: RecordsDb) -> None:
     cache = database.current()
     assert inline.get("a") is None
     for value in (b"one", b"", b"another"):
@@ -45,7 +45,7 @@ def test_small_values_are_there_at_once(inline: InlineReader, database: RecordDa
     cache.close()
 
 
-def test_large_values_are_left_to_a_thread(inline: InlineReader, database: RecordDatabase) -> None:
+def test_large_values_are_left_to_a_thread(inline: InlineReader, database: RecordsDb) -> None:
     cache = database.current()
     cache.set("a", LARGE)
     with pytest.raises(NeedsThread):
@@ -56,9 +56,7 @@ def test_large_values_are_left_to_a_thread(inline: InlineReader, database: Recor
     cache.close()
 
 
-def test_a_locked_database_is_left_to_a_thread(
-    inline: InlineReader, database: RecordDatabase
-) -> None:
+def test_a_locked_database_is_left_to_a_thread(inline: InlineReader, database: RecordsDb) -> None:
     cache = database.current()
     cache.set("a", b"one")
     with cache.transact():  # another is writing
@@ -71,7 +69,7 @@ def test_a_locked_database_is_left_to_a_thread(
 
 @pytest.mark.parametrize("gone", [shutil.rmtree, lambda folder: folder.rename(f"{folder}.damaged")])
 def test_a_recreated_database_is_read(
-    inline: InlineReader, database: RecordDatabase, tmp_path: Path, gone: Callable[[Path], object]
+    inline: InlineReader, database: RecordsDb, tmp_path: Path, gone: Callable[[Path], object]
 ) -> None:
     first = database.current()
     first.set("a", b"former")

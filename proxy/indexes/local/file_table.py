@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from proxy.distributions import parse_filename, possible_projects, possible_projects_of_folder
 from proxy.indexes.local.folder_tree import Seen
 from proxy.indexes.local.inotify import Marks
-from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry, Place
+from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry, EntryPath
 from proxy.model import ProjectName
 
 ChangedProjects = set[ProjectName] | None
@@ -19,17 +19,17 @@ class DirectoryTable:
 
     def __init__(self) -> None:
         self._folders: dict[str, dict[str, DirectoryEntry]] = {}
-        self._places: dict[ProjectName, set[Place]] = {}
+        self._places: dict[ProjectName, set[EntryPath]] = {}
         self._named: dict[ProjectName, set[str]] = {}
         self._stamps: dict[str, int] = {}
-        self.links: set[Place] = set()
+        self.links: set[EntryPath] = set()
         """Entries that are symbolic links: their targets change without an event for the link."""
 
     @property
     def folders(self) -> set[str]:
         return set(self._folders)
 
-    def get(self, place: Place) -> DirectoryEntry | None:
+    def get(self, place: EntryPath) -> DirectoryEntry | None:
         return self._folders.get(place[0], {}).get(place[1])
 
     def all(self) -> list[DirectoryEntry]:
@@ -44,7 +44,7 @@ class DirectoryTable:
         by_name = {filename: self._folders[folder][filename] for folder, filename in places}
         return sorted(by_name.values(), key=lambda entry: entry.place)
 
-    def hidden(self, project: ProjectName) -> set[Place]:
+    def hidden(self, project: ProjectName) -> set[EntryPath]:
         """Places of files that another file of the same name hides."""
         shown = {entry.place for entry in self.entries(project)}
         return self._places.get(project, set()) - shown
@@ -69,7 +69,7 @@ class DirectoryTable:
         files = {e.project for e in self.all() if e.certain or not certainly}
         return files | set(self._named)
 
-    def places(self, marks: Marks) -> set[Place]:
+    def places(self, marks: Marks) -> set[EntryPath]:
         """The files that are marked."""
         return marks.files | (self.links if marks.others else set())
 
@@ -101,7 +101,7 @@ class DirectoryTable:
             changes |= self.put(place, found if isinstance(found, DirectoryEntry) else None)
         return changes
 
-    def put(self, place: Place, entry: DirectoryEntry | None) -> set[ProjectName]:
+    def put(self, place: EntryPath, entry: DirectoryEntry | None) -> set[ProjectName]:
         """Set or remove one entry; nothing happens in a folder that is not there."""
         folder = self._folders.get(place[0])
         old = folder.get(place[1]) if folder is not None else None

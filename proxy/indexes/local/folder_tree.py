@@ -15,8 +15,8 @@ from proxy.indexes.local.inotify import Marks, Watch, Watcher
 from proxy.indexes.local.scan import (
     ROOT_FOLDER,
     DirectoryEntry,
+    EntryPath,
     Folder,
-    Place,
     RejectedFile,
     Scan,
     Unstable,
@@ -34,7 +34,7 @@ class Seen(NamedTuple):
     """The result of a scan; None: the folder or file is gone."""
 
     folders: Mapping[str, Folder | None]
-    files: Mapping[Place, DirectoryEntry | RejectedFile | None]
+    files: Mapping[EntryPath, DirectoryEntry | RejectedFile | None]
 
     def skipped(self) -> Iterator[RejectedFile]:
         for folder in self.folders.values():
@@ -86,7 +86,7 @@ class DirectoryTree:
         root: Path,
         *,
         legacy: bool,
-        named: Callable[[Place, FileIdentity], DistributionName | None],
+        named: Callable[[EntryPath, FileIdentity], DistributionName | None],
         clock: Callable[[], float],
         extra_files: bool = False,
     ) -> None:

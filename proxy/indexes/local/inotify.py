@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.distributions import kind_of, looks_like_distribution
-from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, Place, joined
+from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, EntryPath, joined
 from proxy.model import EXTRA_SUFFIXES, distribution_of
 
 _BUFFER_SIZE = 64 * 1024
@@ -37,7 +37,7 @@ class Marks:
     everything: bool = False
     """Events may be lost, or the root is another directory: watch and list everything again."""
     folders: set[str] = field(default_factory=set)
-    files: set[Place] = field(default_factory=set)
+    files: set[EntryPath] = field(default_factory=set)
     others: bool = False
     """An entry changed that is no distribution, such as the target of a link."""
 
@@ -54,7 +54,7 @@ class Marks:
 class Watcher(Protocol):
     """Notices changes without waiting."""
 
-    writing: set[Place]
+    writing: set[EntryPath]
     """Files that were written to and are not yet closed."""
 
     def has_events(self, timeout: int, /) -> object:
@@ -73,7 +73,7 @@ class Watch:
     """Follows folders, one by one."""
 
     def __init__(self) -> None:
-        self.writing: set[Place] = set()
+        self.writing: set[EntryPath] = set()
         """Files that were written to and are not yet closed."""
         self._folders: dict[int, str] = {}
         self._lock = threading.Lock()  # folders are added in threads, events read on the loop
@@ -148,7 +148,7 @@ class Watch:
             if folder == ROOT_FOLDER and mask & (flags.CREATE | flags.MOVED_TO):
                 marks.files.add((folder, name))  # a link to a folder claims its name
 
-    def _mark_file(self, marks: Marks, place: Place, mask: int) -> None:
+    def _mark_file(self, marks: Marks, place: EntryPath, mask: int) -> None:
         marks.files.add(place)
         if mask & self._flags.MODIFY:
             self.writing.add(place)

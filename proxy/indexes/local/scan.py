@@ -57,7 +57,7 @@ class DirectoryEntry(msgspec.Struct, frozen=True, gc=False):
     """As in ``File``."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> EntryPath:
         return self.folder, self.filename
 
     @property
@@ -110,7 +110,7 @@ class Scan:
     """Without symbolic links, and with a slash at its end."""
     legacy: bool
     """Whether files of ``Kind.LEGACY`` are listed."""
-    named: Callable[[Place, FileIdentity], DistributionName | None]
+    named: Callable[[EntryPath, FileIdentity], DistributionName | None]
     """The project and version that a file's name means; None if it has none."""
     extra_files: bool = False
     """Whether signatures and other files beside distributions are listed."""
@@ -194,7 +194,7 @@ class Scan:
     def _path(self, folder: str, filename: str) -> str:
         return f"{self.root}{folder}/{filename}" if folder else self.root + filename
 
-    def _other(self, place: Place, similar: bool) -> RejectedFile | None:
+    def _other(self, place: EntryPath, similar: bool) -> RejectedFile | None:
         """A file that is no distribution by its suffix, but may claim a name."""
         path = self._path(*place)
         if similar and os.path.lexists(path):
@@ -261,14 +261,14 @@ def _identity(path: Path) -> FileIdentity | None:
 
 _log = logging.getLogger(__name__)
 
-Place = tuple[str, str]
+EntryPath = tuple[str, str]
 """Folder and filename."""
 
 
 class RejectedFile(NamedTuple):
     """A file that looks like a distribution and is not listed."""
 
-    place: Place
+    place: EntryPath
     reason: str
     is_expected: bool = False
     """Signatures, metadata and unfinished uploads lie beside distributions: no reason to warn."""
@@ -285,8 +285,8 @@ class SkipLog:
         """``is_listed``: whether listed files or folders claim the project."""
         self._is_listed = is_listed
         self.claims: set[ProjectName] = set()
-        self._reasons: dict[Place, str] = {}
-        self._claimed: dict[ProjectName, set[Place]] = {}
+        self._reasons: dict[EntryPath, str] = {}
+        self._claimed: dict[ProjectName, set[EntryPath]] = {}
         self._index = index
 
     def add(self, skipped: RejectedFile) -> set[ProjectName]:
@@ -306,11 +306,11 @@ class SkipLog:
             _log.warning("%s: %r is not listed: %s%s", self._index, path, reason, kept)
         return new
 
-    def places(self, project: ProjectName) -> set[Place]:
+    def places(self, project: ProjectName) -> set[EntryPath]:
         """Where the files are, or were, that claim the project."""
         return self._claimed.get(project, set()).copy()
 
-    def forget(self, project: ProjectName, gone: Iterable[Place]) -> None:
+    def forget(self, project: ProjectName, gone: Iterable[EntryPath]) -> None:
         """These of its files are no more; with the last of them goes the claim."""
         for place in gone:
             self._reasons.pop(place, None)

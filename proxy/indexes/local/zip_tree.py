@@ -33,8 +33,8 @@ from proxy.indexes.local.scan import (
     MAX_YANK_REASON,
     YANKED_SUFFIX,
     DirectoryEntry,
+    EntryPath,
     Folder,
-    Place,
     RejectedFile,
     Unstable,
     counts,
@@ -64,8 +64,8 @@ class _Listing(msgspec.Struct):
     identity: FileIdentity = ()
     settled: bool = False
     """Whether a later change shows: one within the same tick of the clock would not."""
-    members: Mapping[Place, ZipMember] = {}
-    found: Mapping[Place, DirectoryEntry | RejectedFile] = {}
+    members: Mapping[EntryPath, ZipMember] = {}
+    found: Mapping[EntryPath, DirectoryEntry | RejectedFile] = {}
     folders: Mapping[str, Folder] = {}
 
 
@@ -77,7 +77,7 @@ class ZipTree:
         root: Path,
         *,
         legacy: bool,
-        named: Callable[[Place, FileIdentity], DistributionName | None],
+        named: Callable[[EntryPath, FileIdentity], DistributionName | None],
         clock: Callable[[], float],
         extra_files: bool = False,
     ) -> None:
@@ -172,9 +172,9 @@ class ZipTree:
 
     def _list(self, file: BinaryIO, identity: FileIdentity) -> _Listing:
         """Raises ``UnusableArchive``."""
-        found: dict[Place, DirectoryEntry | RejectedFile] = {}
+        found: dict[EntryPath, DirectoryEntry | RejectedFile] = {}
         folders = {"": Folder()}
-        members: dict[Place, ZipMember] = {}
+        members: dict[EntryPath, ZipMember] = {}
         for member in list_zip_members(file):
             folder, _, filename = member.name.rpartition("/")
             _add_folders(folders, folder)
@@ -197,7 +197,7 @@ class ZipTree:
         return _Listing(identity, settled, members, found, folders)
 
     def _entry(
-        self, place: Place, member: ZipMember, archive: FileIdentity
+        self, place: EntryPath, member: ZipMember, archive: FileIdentity
     ) -> DirectoryEntry | RejectedFile | None:
         """None if it is no distribution and claims no name."""
         folder, filename = place
@@ -229,7 +229,7 @@ class ZipWatch:
     """Notices by a look at the archive whether it is another one."""
 
     def __init__(self, has_changed: Callable[[], bool]) -> None:
-        self.writing: set[Place] = set()
+        self.writing: set[EntryPath] = set()
         self._has_changed = has_changed
 
     def has_events(self, timeout: int, /) -> object:
@@ -245,7 +245,7 @@ class ZipWatch:
         """There is nothing to close."""
 
 
-def _beside(entry: DirectoryEntry, members: Mapping[Place, ZipMember]) -> tuple[str, ...]:
+def _beside(entry: DirectoryEntry, members: Mapping[EntryPath, ZipMember]) -> tuple[str, ...]:
     """The suffixes of small files beside a distribution."""
     found = ((each, members.get((entry.folder, entry.filename + each))) for each in EXTRA_SUFFIXES)
     return tuple(each for each, it in found if it and not it.is_link and it.size <= MAX_EXTRA_FILE)

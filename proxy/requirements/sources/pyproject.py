@@ -19,7 +19,7 @@ from proxy.requirements.model import (
 )
 from proxy.requirements.sources.document import SourceDocument
 
-WantedParts = Requirement | str
+Wish = Requirement | str
 """A requirement, or a line for a local project."""
 
 GroupSelection = Collection[str] | Literal["all"]
@@ -99,9 +99,7 @@ def build_requirements(document: SourceDocument, shape: Pyproject) -> SourceRequ
     return SourceRequirements(requirements=asked, skipped=tuple(_skipped(document, found, ())))
 
 
-def _dependencies(
-    document: SourceDocument, shape: Pyproject, extras: GroupSelection
-) -> list[WantedParts]:
+def _dependencies(document: SourceDocument, shape: Pyproject, extras: GroupSelection) -> list[Wish]:
     """The dependencies of the project with some of its extras."""
     if shape.project is None:
         return []
@@ -126,14 +124,12 @@ def _dependencies(
     return [each for each in found if normalize(each.name) != itself]
 
 
-def _groups(
-    document: SourceDocument, shape: Pyproject, groups: GroupSelection
-) -> list[WantedParts]:
+def _groups(document: SourceDocument, shape: Pyproject, groups: GroupSelection) -> list[Wish]:
     """The requirements of dependency groups and of those they include (PEP 735)."""
     try:
         read = DependencyGroupResolver(shape.dependency_groups)
         names = _chosen(document, "group", groups, read.dependency_groups)
-        found: list[WantedParts] = []
+        found: list[Wish] = []
         for name in names:
             for each in read.lookup(name):
                 if isinstance(each, DependencyGroupInclude):
@@ -173,13 +169,13 @@ def _is_index(at: object) -> bool:
     return all(isinstance(e, dict) and "index" in e for e in (at if isinstance(at, list) else [at]))
 
 
-def _text(wanted: Iterable[WantedParts], without: Collection[str] = ()) -> str:
+def _text(wanted: Iterable[Wish], without: Collection[str] = ()) -> str:
     lines = [str(each) for each in wanted if _project(each) not in without and not _url(each)]
     return "".join(f"{line}\n" for line in dict.fromkeys(lines))
 
 
 def _skipped(
-    document: SourceDocument, wanted: Iterable[WantedParts], foreign: Collection[str]
+    document: SourceDocument, wanted: Iterable[Wish], foreign: Collection[str]
 ) -> Iterable[SkippedRequirement]:
     for each in wanted:
         if _url(each):
@@ -191,9 +187,9 @@ def _skipped(
             yield SkippedRequirement(document.name, _project(each), reason)
 
 
-def _project(wanted: WantedParts) -> str:
+def _project(wanted: Wish) -> str:
     return wanted if isinstance(wanted, str) else normalize(wanted.name)
 
 
-def _url(wanted: WantedParts) -> bool:
+def _url(wanted: Wish) -> bool:
     return isinstance(wanted, Requirement) and wanted.url is not None
