@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from msgspec import UNSET
 
+from proxy.bundle.bundle_selection import BundleSelection, SelectedFiles
 from proxy.bundle.format import BundledRules, BundledVerdict, VerdictOutcome, is_sha256
-from proxy.bundle.selection import BundleSelection, SelectedFiles
 from proxy.errors import Denied, IndexUnavailable, NotFound
 from proxy.indexes import Explanation, Index
 from proxy.model import ProjectName, distribution_of, sources_of

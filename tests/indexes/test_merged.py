@@ -138,7 +138,7 @@ async def test_an_explanation_names_what_is_not_shown(members: MergedPair) -> No
 
 
 async def test_the_verdicts_on_a_file_are_those_of_the_index_whose_file_is_shown(
-    members: Members,
+    members: MergedPair,
 ) -> None:
     hidden = FakePolicy(lambda file: file.filename in {BOTH, OURS})
     merged = Merged("main", [Guarded(members.ours, [hidden]), members.theirs])

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.open_mirror import open_mirror
-from proxy.composition.routed_rules import Surroundings
+from proxy.composition.routed_rules import RoutedParts
 from proxy.config.index_tables import MirrorTable
 from proxy.config.settings import Settings
 from proxy.events import FileAnswered, Outcome, PageAnswered
@@ -112,9 +112,9 @@ class MirrorSite:
                 yield OpenMirror(mirror, cache, heard)
 
     @asynccontextmanager
-    async def surroundings(self, **settings: Any) -> AsyncIterator[Surroundings]:
+    async def surroundings(self, **settings: Any) -> AsyncIterator[RoutedParts]:
         """What opening another kind of index needs."""
         known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
         made = Settings(**known | settings)
         async with open_cache(made, self.clock) as cache:
-            yield Surroundings(made, cache, HeardChanges(), self.clock, InFlight())
+            yield RoutedParts(made, cache, HeardChanges(), self.clock, InFlight())

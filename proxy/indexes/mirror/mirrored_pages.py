@@ -16,7 +16,7 @@ from proxy.events import Observer, Outcome, UpstreamFailed
 from proxy.indexes.mirror.freshness import Freshness, freshness
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
-from proxy.indexes.mirror.refresh import PageAnswer, Refresh
+from proxy.indexes.mirror.refresh import PageResult, Refresh
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
 from proxy.upstream import RemoteIndex
@@ -54,10 +54,10 @@ class MirrorPages:
         self._ask = Refresh(name, remote, memory, options, clock)
         self._absent: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._resting: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
-        self._flights: SingleFlight[ProjectName, PageAnswer] = SingleFlight()
+        self._flights: SingleFlight[ProjectName, PageResult] = SingleFlight()
         self._background = BackgroundQueue(self._revalidate_stale)
 
-    async def page(self, project: ProjectName, checked_after: float = 0.0) -> PageAnswer:
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> PageResult:
         """Raises ``NoSuchProject`` and ``UpstreamError``."""
         known, now = self._memory.get(project), self._clock()
         if (  # the usual case, without the calls of ``freshness``
@@ -82,7 +82,7 @@ class MirrorPages:
                 return stale(known)
         return await self._refreshed(project, known, state)
 
-    async def renewed(self, project: ProjectName, since: float) -> PageAnswer:
+    async def renewed(self, project: ProjectName, since: float) -> PageResult:
         """The page, revalidated at or after that Unix time in seconds; raises as ``page``.
 
         Asks without validators: the links may be signed again while the ETag stays the same.
@@ -112,15 +112,15 @@ class MirrorPages:
         if self._freshness(await self._memory.load(project)) is not Freshness.FRESH:
             await asyncio.wait({self._start_refresh(project)})
 
-    def _start_refresh(self, project: ProjectName) -> asyncio.Task[PageAnswer]:
-        async def work() -> PageAnswer:
+    def _start_refresh(self, project: ProjectName) -> asyncio.Task[PageResult]:
+        async def work() -> PageResult:
             return await self._refresh(project, await self._memory.load(project))
 
         return self._flights.start(project, work)
 
     async def _refreshed(
         self, project: ProjectName, known: LoadedPage | None, state: Freshness
-    ) -> PageAnswer:
+    ) -> PageResult:
         joined = self._flights.is_running(project)
         flight = self._flights.start(project, lambda: self._refresh(project, known))
         if known and state is not Freshness.UNUSABLE:
@@ -134,7 +134,7 @@ class MirrorPages:
 
     async def _refresh(
         self, project: ProjectName, known: LoadedPage | None, *, whole: bool = False
-    ) -> PageAnswer:
+    ) -> PageResult:
         if known and self._rests(project, self._freshness(known)):
             return stale(known)
         try:
@@ -165,7 +165,7 @@ class MirrorPages:
         return checked >= checked_after and 0 <= self._clock() - checked < self._lifetimes.absence
 
 
-def stale(known: LoadedPage) -> PageAnswer:
+def stale(known: LoadedPage) -> PageResult:
     return msgspec.structs.replace(known.page, fresh_until=0.0), Outcome.STALE
 
 
@@ -190,7 +190,7 @@ class OfflinePages:
         self._list_all = options.list_all_offline
         self._clock = clock
 
-    async def page(self, project: ProjectName, checked_after: float = 0.0) -> PageAnswer:
+    async def page(self, project: ProjectName, checked_after: float = 0.0) -> PageResult:
         """Raises ``NoSuchProject`` for what is not stored."""
         known = await self._memory.load(project)
         if known is None:
@@ -200,7 +200,7 @@ class OfflinePages:
         page = msgspec.structs.replace(page, fresh_until=now + RECOUNT_INTERVAL, checked=now)
         return page, Outcome.HIT
 
-    async def renewed(self, project: ProjectName, since: float) -> PageAnswer:
+    async def renewed(self, project: ProjectName, since: float) -> PageResult:
         """As ``page``: there can be no newer one."""
         return await self.page(project)
 

@@ -21,7 +21,7 @@ from proxy.runtime import sha256_in_background
 from proxy.storage import StoredPage
 from proxy.upstream import NotModified, RemoteIndex, UpstreamDocument, Validators
 
-PageAnswer = tuple[ProjectPage, Outcome]
+PageResult = tuple[ProjectPage, Outcome]
 
 DOUBT_ABSENCE = 60.0
 """Seconds between two answers "no such project" that make the mirror forget a stored page."""
@@ -53,7 +53,7 @@ class Refresh:
 
     async def __call__(
         self, project: ProjectName, known: LoadedPage | None, *, whole: bool = False
-    ) -> PageAnswer:
+    ) -> PageResult:
         """The page to answer. Raises ``NoSuchProject`` and ``UpstreamError``.
 
         ``whole``: ask without validators, so that an unchanged page is sent too.
@@ -73,7 +73,7 @@ class Refresh:
 
     async def _accept(
         self, project: ProjectName, known: LoadedPage | None, document: UpstreamDocument
-    ) -> PageAnswer:
+    ) -> PageResult:
         trusted = known if self._is_usable(known) else None
         if trusted and (since := self._older_since(trusted.head, document)):
             return self._keep_doubting(project, trusted, older_since=since)
@@ -108,7 +108,7 @@ class Refresh:
             digest=digest,
         )
 
-    def _confirm(self, project: ProjectName, known: LoadedPage, answer: NotModified) -> PageAnswer:
+    def _confirm(self, project: ProjectName, known: LoadedPage, answer: NotModified) -> PageResult:
         head = msgspec.structs.replace(
             known.head,
             checked=self._clock(),
@@ -121,7 +121,7 @@ class Refresh:
         )
         return self._renew(project, known, head), Outcome.REVALIDATED
 
-    def _doubt_absence(self, project: ProjectName, known: LoadedPage | None) -> PageAnswer:
+    def _doubt_absence(self, project: ProjectName, known: LoadedPage | None) -> PageResult:
         """One answer "no such project" for a known page may be a fault; a second is accepted."""
         now = self._clock()
         since = known.head.gone_since if known else None
@@ -134,7 +134,7 @@ class Refresh:
             self._memory.announce_absence(project)
         raise NoSuchProject(project)
 
-    def _keep_doubting(self, project: ProjectName, known: LoadedPage, **since: Any) -> PageAnswer:
+    def _keep_doubting(self, project: ProjectName, known: LoadedPage, **since: Any) -> PageResult:
         head = msgspec.structs.replace(
             known.head, checked=self._clock(), lifetime=DOUBT_ABSENCE, **since
         )
