@@ -30,7 +30,7 @@ from proxy.requirements.model import (
 )
 from proxy.requirements.page_lookup import Install, LookupResult, PageLookup, sdist_to_build
 from proxy.requirements.recording_index import RecordingIndex
-from proxy.requirements.refusals import with_refusals
+from proxy.requirements.refused_files import with_refusals
 from proxy.requirements.resolver import Resolver, UvFailed
 from proxy.requirements.sources.local_projects import archive_build_requirements
 from proxy.runtime import for_each

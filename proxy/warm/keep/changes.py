@@ -16,7 +16,7 @@ from proxy.errors import NoSuchFile
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import compress, decompress
 from proxy.storage import NO_LONGER_LISTED, Key, RecordKind, Records
-from proxy.warm.keep.table import FileKey
+from proxy.warm.keep.table import KeptFileKey
 
 
 class Change(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -43,7 +43,7 @@ class KeptFile(msgspec.Struct, frozen=True, array_like=True):
     yanked: bool = False
 
     @property
-    def ident(self) -> FileKey:
+    def ident(self) -> KeptFileKey:
         return self.project, self.filename, self.digest
 
 
@@ -52,7 +52,10 @@ Pages = Mapping[ProjectName, ProjectPage | None]
 
 
 def compare(
-    known: Iterable[KeptFile], cached: Mapping[FileKey, str], pages: Pages, stored: Container[str]
+    known: Iterable[KeptFile],
+    cached: Mapping[KeptFileKey, str],
+    pages: Pages,
+    stored: Container[str],
 ) -> tuple[list[Change], list[KeptFile]]:
     """The changes since the last run, and the files to remember for the next run.
 
@@ -72,7 +75,10 @@ def compare(
 
 
 def _now(
-    ident: FileKey, before: Mapping[FileKey, KeptFile], cached: Mapping[FileKey, str], pages: Pages
+    ident: KeptFileKey,
+    before: Mapping[KeptFileKey, KeptFile],
+    cached: Mapping[KeptFileKey, str],
+    pages: Pages,
 ) -> KeptFile:
     old = before.get(ident, KeptFile(*ident))
     key = cached.get(ident, old.key)
@@ -93,7 +99,7 @@ def _changes(old: KeptFile | None, now: KeptFile, pages: Pages) -> Iterator[Chan
         yield Change("yanked", *now.ident, reason)
 
 
-def _listed(ident: FileKey, pages: Pages) -> File | None:
+def _listed(ident: KeptFileKey, pages: Pages) -> File | None:
     project, filename, digest = ident
     page = pages[project]
     try:

@@ -21,7 +21,7 @@ from proxy.runtime import for_each
 from proxy.upstream import UpstreamOrigin
 from proxy.warm.fetch import FILE_NOT_STORED, PAGE_NOT_STORED, fetch_files, record_metadata
 from proxy.warm.keep.changes import Change, KeepState, KeepStates, compare
-from proxy.warm.keep.table import FileKey, Keep, is_distribution
+from proxy.warm.keep.table import Keep, KeptFileKey, is_distribution
 from proxy.warm.progress import Display
 
 UNCONFIRMED = "upstream could not be reached to revalidate its page"
@@ -297,7 +297,7 @@ class KeepRunner:
         await for_each(sorted(projects - index.pages.keys()), revalidate, self.jobs)
 
 
-def _key(need: NeededFile) -> FileKey:
+def _key(need: NeededFile) -> KeptFileKey:
     return need.project, need.filename, need.digest
 
 

@@ -104,5 +104,5 @@ def is_distribution(need: NeededFile) -> bool:
     return distribution_name(need) == need.filename
 
 
-FileKey = tuple[ProjectName, str, str]
+KeptFileKey = tuple[ProjectName, str, str]
 """Project, filename, digest as ``File.address_digest``."""
