@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import (
+    audit,
     cold,
     files,
     installs,
@@ -40,6 +41,7 @@ SCENARIOS: Sequence[Scenario] = (
     *real_warm.SCENARIOS,
     *tail.SCENARIOS,
     *policies.SCENARIOS,
+    *audit.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,
 )

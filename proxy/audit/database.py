@@ -17,10 +17,11 @@ import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from proxy.audit.entries import NOT_NOTED, Entry, Requester, Subject
+from proxy.audit.entries import Entry
 from proxy.audit.privacy import ClientNames
 from proxy.distributions import version_of
 from proxy.model import ProjectName, distribution_of
@@ -50,14 +51,13 @@ CREATE TABLE IF NOT EXISTS requesters (
   UNIQUE (client, principal, tool)
 );
 CREATE TABLE IF NOT EXISTS answers (
-  file INTEGER, day INTEGER, requester INTEGER, result TEXT, outcome TEXT, rule TEXT,
+  file INTEGER, day INTEGER, requester INTEGER, result TEXT, rule TEXT,
   first REAL, last REAL, number INTEGER, bytes INTEGER, reason TEXT,
-  PRIMARY KEY (file, day, requester, result, outcome, rule)
+  PRIMARY KEY (file, day, requester, result, rule)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS answers_by_day ON answers (day);
 """
 _ADD = """
-INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last),
   number = number + excluded.number, bytes = bytes + excluded.bytes, reason = excluded.reason
 """
@@ -70,8 +70,13 @@ INSERT INTO requesters (client, principal, tool, day)
 VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET day = excluded.day RETURNING id
 """
 
-SumKey = tuple[Subject, int, Requester, str, str, str]
-"""Of a row: with the day, the result, the outcome and the rule."""
+Subject = tuple[str, str, str, str, str]
+"""Project, filename, digest, index and kind, as in ``AnswerServed``."""
+Requester = tuple[str, str, str]
+"""Client, principal and User-Agent."""
+NOT_NOTED: Requester = ("", "", "")
+RowKey = tuple[Subject, int, Requester, str, str]
+"""Of a row: with the day, the result and the rule."""
 
 
 class Database:
@@ -102,7 +107,7 @@ class Database:
             self._new_day(db, int(now) // DAY)
         try:
             with db:
-                db.executemany(_ADD, list(self._rows(db, entries, now)))
+                db.executemany(_ADD, sorted(self._rows(db, entries, now)))
         except BaseException:
             self._forget_ids()  # those that were made in this transaction are gone
             raise
@@ -127,10 +132,10 @@ class Database:
         self, db: sqlite3.Connection, entries: Iterable[Entry], now: float
     ) -> Iterator[tuple[object, ...]]:
         for key, sums in _added_up(entries).items():
-            subject, day, requester, result, outcome, rule = key
+            subject, day, requester, result, rule = key
             file = self._files.get(subject) or self._file(db, subject)
             known = self._requesters.get(requester) or self._requester(db, requester, now)
-            yield file, day, known, result, outcome, rule, *msgspec.structs.astuple(sums)
+            yield file, day, known, result, rule, *sums
 
     def _forget_ids(self) -> None:
         self._files.clear()
@@ -138,8 +143,9 @@ class Database:
 
     def _file(self, db: sqlite3.Connection, subject: Subject) -> int:
         if len(self._files) >= self._max_new:
-            subject = Subject("", "", "", subject.index_name, subject.kind)
-        version = version_of(distribution_of(subject.filename), ProjectName(subject.project))
+            subject = ("", "", "", *subject[3:])
+        project, filename, *_ = subject
+        version = version_of(distribution_of(filename), ProjectName(project))
         ((found,),) = db.execute(_FILE, (*subject, version or "", self._today))
         self._files[subject] = found
         return int(found)
@@ -147,19 +153,18 @@ class Database:
     def _requester(self, db: sqlite3.Connection, requester: Requester, now: float) -> int:
         if len(self._requesters) >= self._max_new:
             requester = NOT_NOTED
-        client, principal, tool = self._names.known(requester, now)
+        client, principal, tool = self._names.known(*requester, now)
         ((found,),) = db.execute(_REQUESTER, (client, principal, encode(tool), self._today))
         self._requesters[requester] = found
         return int(found)
 
     def _new_day(self, db: sqlite3.Connection, today: int) -> None:
-        """Forget what is older than it may be, one day in each transaction."""
+        """Forget what is older than it may be, one file in each transaction."""
         self._forget_ids()
         kept = today - int(self._keep) // DAY
-        days = db.execute("SELECT DISTINCT day FROM answers WHERE day < ?", (kept,)).fetchall()
-        for day in days:
+        for (file,) in db.execute("SELECT id FROM files").fetchall():
             with db:
-                db.execute("DELETE FROM answers WHERE day = ?", day)
+                db.execute("DELETE FROM answers WHERE file = ? AND day < ?", (file, kept))
         with db:
             db.execute("DELETE FROM files WHERE day < ?", (kept,))
             db.execute("DELETE FROM requesters WHERE day < ?", (kept,))
@@ -167,30 +172,23 @@ class Database:
         self._today = today
 
 
-class _Sums(msgspec.Struct):
-    """Of the answers of one row, in the order of its columns."""
-
-    first: float
-    """This and the next are Unix times in seconds."""
-    last: float
-    number: int
-    size: int
-    """Bytes."""
-    reason: str
-
-
-def _added_up(entries: Iterable[Entry]) -> dict[SumKey, _Sums]:
-    rows: dict[SumKey, _Sums] = {}
-    for subject, requester, result, outcome, _, rule, reason, sent, timings in entries:
+def _added_up(entries: Iterable[Entry]) -> dict[RowKey, list[Any]]:
+    """For each row: the first and last time, the number of answers, their bytes, the reason."""
+    rows: dict[RowKey, list[Any]] = {}
+    for entry in entries:
+        event, timings = entry.event, entry.event.timings
         last, number = timings[-1][0], len(timings)
-        key = (subject, int(last) // DAY, requester, result, outcome or "", rule)
-        sums = rows.get(key)
-        if sums is None:
-            rows[key] = _Sums(timings[0][0], last, number, number * sent, reason)
+        subject = (event.project or "", event.filename, event.digest, event.index, entry.kind)
+        requester = (event.client, event.principal or "", event.user_agent)
+        who = requester if entry.with_requester else NOT_NOTED
+        key = (subject, int(last) // DAY, who, entry.result, entry.rule)
+        row = rows.get(key)
+        if row is None:
+            rows[key] = [timings[0][0], last, number, number * entry.sent, entry.reason]
         else:
-            sums.last = last
-            sums.number += number
-            sums.size += number * sent
+            row[1] = last
+            row[2] += number
+            row[3] += number * entry.sent
     return rows
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
-from typing import NamedTuple
 
-from proxy.events import AnswerServed, Outcome, RequestKind, Timing
+import msgspec
+
+from proxy.events import AnswerServed, RequestKind
 from proxy.model import SIBLING_SUFFIXES
 
 
@@ -25,40 +25,26 @@ class Result(StrEnum):
     __hash__ = str.__hash__
 
 
-class Subject(NamedTuple):
-    """What a request is about. The fields are those of ``AnswerServed``."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One thing that the audit remembers of an answer."""
 
-    project: str
-    filename: str
-    digest: str
-    index_name: str
-    kind: RequestKind
-
-
-class Requester(NamedTuple):
-    """Who asks. The fields are those of ``AnswerServed``."""
-
-    client: str = ""
-    principal: str = ""
-    user_agent: str = ""
-
-
-NOT_NOTED = Requester()
-"""The requester of pages, which are only counted."""
-
-
-class Entry(NamedTuple):
-    """Answers of one kind to one requester; the fields are those of ``AnswerServed``."""
-
-    subject: Subject
-    requester: Requester
+    event: AnswerServed
     result: Result
-    outcome: Outcome | None
-    status: int
     rule: str
+    """This and the next as in ``AnswerServed``; or of a rule that only observes."""
     reason: str
     sent: int
-    timings: tuple[Timing, ...]
+    """Bytes, for each of the requests."""
+    with_requester: bool
+    """False: only counted."""
+
+    @property
+    def kind(self) -> RequestKind:
+        """A file beside a distribution is no distribution: its receipt is one of metadata."""
+        event = self.event
+        if event.kind is RequestKind.FILE and event.filename.endswith(SIBLING_SUFFIXES):
+            return RequestKind.METADATA
+        return event.kind
 
 
 RESULTS = {
@@ -72,47 +58,19 @@ RESULTS = {
 """By status. Absent: errors of clients, which could fill the audit with names that do not exist."""
 
 
-def entries_of(event: AnswerServed, *, pages: bool) -> Iterator[Entry]:
-    """None for answers that give nobody anything: to HEAD, and about no project.
+def entries_of(event: AnswerServed, *, pages: bool) -> list[Entry]:
+    """None for answers that give a client nothing: to HEAD, and about no project.
 
     ``pages``: note who requests pages; else pages are only counted, refused ones excepted.
     """
-    result = _result(event)
+    status = event.status
+    result = Result.FAILED if status >= 500 else RESULTS.get(status)
     if result is None or not event.project or event.method == "HEAD":
-        return
-    subject, requester = _subject(event), _requester(event)
-    only_counted = event.kind is RequestKind.PAGE and not pages
-    entry = Entry(
-        subject,
-        NOT_NOTED if only_counted and result is not Result.REFUSED else requester,
-        result,
-        event.outcome,
-        event.status,
-        event.rule,
-        event.reason,
-        event.sent,
-        event.timings,
-    )
-    yield entry
+        return []
+    if event.failure and status < 400:
+        result = Result.INCOMPLETE
+    noted = pages or event.kind is not RequestKind.PAGE or result is Result.REFUSED
+    entries = [Entry(event, result, event.rule, event.reason, event.sent, noted)]
     for rule, reason in event.observed:
-        yield entry._replace(
-            requester=requester, result=Result.OBSERVED, rule=rule, reason=reason, sent=0
-        )
-
-
-def _result(event: AnswerServed) -> Result | None:
-    if event.failure and event.status < 400:
-        return Result.INCOMPLETE
-    return Result.FAILED if event.status >= 500 else RESULTS.get(event.status)
-
-
-def _subject(event: AnswerServed) -> Subject:
-    """A file beside a distribution is no distribution: its receipt is of the kind metadata."""
-    kind = event.kind
-    if kind is RequestKind.FILE and event.filename.endswith(SIBLING_SUFFIXES):
-        kind = RequestKind.METADATA
-    return Subject(event.project or "", event.filename, event.digest, event.index, kind)
-
-
-def _requester(event: AnswerServed) -> Requester:
-    return Requester(event.client, event.principal or "", event.user_agent)
+        entries.append(Entry(event, Result.OBSERVED, rule, reason, 0, True))
+    return entries

@@ -106,28 +106,30 @@ class JsonLines:
                 path.unlink(missing_ok=True)
 
     def _lines(self, entry: Entry, now: float) -> Iterator[bytes]:
-        client, principal, tool = self._names.known(entry.requester, now)
-        subject = entry.subject
+        event = entry.event
+        who = (event.client, event.principal or "", event.user_agent)
+        who = who if entry.with_requester else ("", "", "")
+        client, principal, tool = self._names.known(*who, now)
         fields = {
             "client": client,
             "principal": principal,
             **msgspec.to_builtins(tool),
-            "index": subject.index_name,
-            "kind": subject.kind,
-            "project": subject.project,
-            "version": _version(subject.project, subject.filename),
-            "filename": subject.filename,
-            "digest": subject.digest,
+            "index": event.index,
+            "kind": entry.kind,
+            "project": event.project,
+            "version": _version(event.project or "", event.filename),
+            "filename": event.filename,
+            "digest": event.digest,
             "result": entry.result,
-            "outcome": entry.outcome or "",
-            "status": entry.status,
+            "outcome": event.outcome or "",
+            "status": event.status,
             "bytes": entry.sent,
             "complete": entry.result is not Result.INCOMPLETE,
             "rule": entry.rule,
             "reason": entry.reason,
         }
         rest = _encode({key: value for key, value in fields.items() if value != ""})[1:]
-        for ended, milliseconds in entry.timings:
+        for ended, milliseconds in event.timings:
             began = timestamp_text(ended - milliseconds / 1000)
             yield b'{"time":"%s","ms":%.2f,%s\n' % (began.encode(), milliseconds, rest)
 

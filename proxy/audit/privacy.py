@@ -18,7 +18,6 @@ from typing import Literal
 
 import msgspec
 
-from proxy.audit.entries import Requester
 from proxy.audit.tools import Tool, tool_of
 
 Clients = Literal["full", "hashed", "none"]
@@ -38,15 +37,16 @@ class ClientNames:
         self._hash = lru_cache(65_536)(self._hashed)
         self._key = b""
 
-    def known(self, requester: Requester, now: float) -> tuple[str, str, Tool]:
-        """Client, principal and tool of a requester. Raises ``OSError``.
+    def known(
+        self, client: str, principal: str, user_agent: str, now: float
+    ) -> tuple[str, str, Tool]:
+        """Client, principal and tool, as they may be remembered. Raises ``OSError``.
 
         The free text of a client is left out with its name: many put their host name into it.
         """
-        tool = tool_of(requester.user_agent)
+        tool = tool_of(user_agent)
         if self.mode != "full" and tool.user_data:
             tool = msgspec.structs.replace(tool, user_data="")
-        client, principal, _ = requester
         return self.of(client, now), self.of(principal, now), tool
 
     def of(self, name: str, now: float) -> str:

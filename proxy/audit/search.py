@@ -69,7 +69,7 @@ _TOOL = msgspec.json.Decoder(Tool)
 _FIND = """
 SELECT client, principal, tool, "index", kind, project, version, filename, digest,
   result, rule, max(reason), min(first), max(last), sum(number), sum(bytes)
-FROM files JOIN answers ON answers.file = files.id
+FROM files CROSS JOIN answers ON answers.file = files.id
   JOIN requesters ON requesters.id = answers.requester
 WHERE {conditions}
 GROUP BY answers.file, answers.requester, result, rule

@@ -27,7 +27,7 @@ DELAY = 0.5
 """Seconds between the arrival of an answer and its writing: what a SIGKILL can lose."""
 MAX_WAITING = 20_000
 """Events that wait while the disk is slow; further ones are lost."""
-SLICE = 512
+SLICE = 1024
 """Events that are written at once: the thread lets the event loop run between two slices."""
 LOG_EVERY = 60.0
 """Seconds between two lines in the log about the same fault."""
@@ -116,12 +116,12 @@ class AuditTrail:
         """Runs in the thread. Returns, for each fault, the journal, lost answers and reason."""
         faults, events = [], iter(waiting)
         while part := list(islice(events, SLICE)):
-            entries = [entry for event in part for entry in entries_of(event, pages=self._pages)]
+            entries = [each for event in part for each in entries_of(event, pages=self._pages)]
             for journal in self._journals if entries else ():
                 try:
                     journal.write(entries, self._clock())
                 except (OSError, sqlite3.Error) as error:
-                    lost = sum(len(entry.timings) for entry in entries)
+                    lost = sum(len(entry.event.timings) for entry in entries)
                     why = reason(error) if isinstance(error, OSError) else str(error)
                     faults.append((journal.name, lost, why))
         return faults

@@ -14,8 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from proxy.audit import ClientNames, Found, Result, Wanted, find
 from proxy.cli.options import instant
-from proxy.composition import audit_folder
-from proxy.config import Settings, load_settings
+from proxy.config import Settings, audit_folder, load_settings
 from proxy.errors import ConfigurationError
 from proxy.events import RequestKind
 from proxy.model import normalize

@@ -44,13 +44,12 @@ from proxy.cli.source_options import (
 )
 from proxy.composition import (
     Proxy,
-    cache_folder,
     mirrored,
     open_cache,
     open_proxy,
     resolve_tree,
 )
-from proxy.config import LocalTable, Settings, load_settings
+from proxy.config import LocalTable, Settings, cache_folder, load_settings
 from proxy.indexes import is_zip
 from proxy.model import normalize
 from proxy.requirements import needed_files

@@ -25,7 +25,6 @@ from proxy.composition import (
     IndexTree,
     addresses,
     advisories_now,
-    cache_folder,
     describe,
     described_addresses,
     open_proxy,
@@ -35,7 +34,7 @@ from proxy.composition import (
     upstream_url,
     without_credentials,
 )
-from proxy.config import LocalTable, MirrorTable, Settings, load_settings
+from proxy.config import LocalTable, MirrorTable, Settings, cache_folder, load_settings
 from proxy.distributions import UnusableArchive, list_zip_members
 from proxy.errors import ConfigurationError, ProxyError, reason
 from proxy.indexes import is_zip

@@ -1,4 +1,7 @@
-"""``waystation policy test``: which pins of lock files the rules of a settings file refuse."""
+"""``waystation policy test``: which pins of lock files the rules of a settings file refuse.
+
+What clients received lately, as the audit remembers it, can be judged in the same way.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ import click
 import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 
-from proxy.cli.options import settings_options
+from proxy.audit import Result, Wanted, find
+from proxy.cli.options import instant, settings_options
 from proxy.cli.source_options import (
     log_errors_only,
     read_sources,
@@ -20,9 +24,10 @@ from proxy.cli.source_options import (
     take_source_options,
 )
 from proxy.composition import open_proxy
-from proxy.config import Settings, load_settings
+from proxy.config import Settings, audit_folder, load_settings
 from proxy.distributions import same_version, version_of
 from proxy.errors import ProxyError
+from proxy.events import RequestKind
 from proxy.indexes import Explanation, Index
 from proxy.model import File, ProjectName, normalize
 from proxy.policies import Verdict
@@ -42,6 +47,8 @@ class Pin:
     version: str
     digests: frozenset[str] = frozenset()
     """Each ``<algorithm>:<hex>``."""
+    index: str = ""
+    """The name of the index that judges; empty: the one at the root."""
 
     def matches(self, file: File) -> bool:
         version = version_of(file.filename, self.project)
@@ -79,18 +86,36 @@ def command() -> None:
     metavar="FILE",
     help="Judge by this settings file, which need not be in force; default: that of --config.",
 )
+@click.option(
+    "--recorded",
+    callback=instant,
+    metavar="TIME",
+    help="Also all versions that clients received since then, by the audit: 30d ago, or a date.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results in JSON.")
-def policy_test(config: Path | None, proposed: Path | None, as_json: bool, **flags: Any) -> None:
+def policy_test(
+    config: Path | None,
+    proposed: Path | None,
+    recorded: float | None,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Say for each pin of lock files whether the rules let it pass.
 
     Sources are those of "warm": uv.lock, pylock.toml, poetry.lock, pdm.lock, or requirements
-    with exact versions. Pages that are not in the cache are requested from upstream. Exit
-    status 1 if an enforced rule refuses a pin, or a pin cannot be judged.
+    with exact versions; or the audit, by --recorded. Pages that are not in the cache are
+    requested from upstream. Exit status 1 if an enforced rule refuses a pin, or a pin cannot be
+    judged.
     """
-    wanted, file_filter = read_sources(**take_source_options(flags))
+    given, wanted, pins = take_source_options(flags), SourceRequirements(), list[Pin]()
+    if recorded is not None:
+        pins += recorded_pins(load_settings(flags, config).settings, recorded)
+    if recorded is None or given["sources"] or given["logs"]:
+        wanted, file_filter = read_sources(**given)
+        pins += pins_of(wanted, file_filter)
     settings = load_settings(flags, proposed or config).settings
     log_errors_only(settings)
-    results = asyncio.run(judge_pins(settings, pins_of(wanted, file_filter)))
+    results = asyncio.run(judge_pins(settings, pins))
     if as_json:
         click.echo(msgspec.json.encode([_values(each) for each in results]))
     else:
@@ -127,6 +152,27 @@ def pins_of(wanted: SourceRequirements, file_filter: FileFilter) -> list[Pin]:
     return [Pin(*pair, frozenset(found[pair])) for pair in sorted(found)]
 
 
+def recorded_pins(settings: Settings, since: float) -> list[Pin]:
+    """The versions that clients received since that Unix time, sorted, each once for each index.
+
+    Raises ``ConfigurationError`` if there is no audit.
+    """
+    wanted = Wanted(
+        kinds=frozenset({RequestKind.FILE}), results=frozenset({Result.RECEIVED}), since=since
+    )
+    found: dict[tuple[ProjectName, str, str], set[str]] = {}
+    for each in find(audit_folder(settings), wanted):
+        digests = found.setdefault((ProjectName(each.project), each.version, each.index), set())
+        algorithm, dash, digest = each.digest.rpartition("-")
+        if digest:
+            digests.add(f"{algorithm if dash else 'sha256'}:{digest}")
+    return [
+        Pin(project, version, frozenset(found[project, version, index]), index)
+        for project, version, index in sorted(found)
+        if version
+    ]
+
+
 def _exact_lines(lines: Iterable[str]) -> Iterator[tuple[ProjectName, str]]:
     for line in lines:
         try:
@@ -145,7 +191,7 @@ async def judge_pins(settings: Settings, pins: Iterable[Pin]) -> list[PinResult]
 
         async def judge(pin: Pin) -> PinResult:
             async with slots:
-                return await _judge(proxy.index, pin)
+                return await _judge(proxy.indexes.get(pin.index) or proxy.index, pin)
 
         return list(await asyncio.gather(*map(judge, pins)))
 

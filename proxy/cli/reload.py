@@ -12,8 +12,8 @@ import click
 
 from proxy.cli.options import settings_options
 from proxy.cli.running_server import ServerState, running_servers
-from proxy.composition import cache_folder, resolve_tree
-from proxy.config import config_file, load_settings
+from proxy.composition import resolve_tree
+from proxy.config import cache_folder, config_file, load_settings
 from proxy.errors import ConfigurationError
 
 TIMEOUT = 120.0

@@ -10,8 +10,8 @@ from typing import Any
 import click
 from pydantic import BaseModel
 
-from proxy.composition import DEFAULT_PACKAGES, cache_folder, resolve_tree, upstream_url
-from proxy.config import MirrorTable, Settings
+from proxy.composition import DEFAULT_PACKAGES, resolve_tree, upstream_url
+from proxy.config import MirrorTable, Settings, cache_folder
 from proxy.errors import mask_credentials
 
 EXAMPLE = "settings.example.toml"

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from proxy.composition import cache_folder, resolve_tree
-from proxy.config import LocalTable, Settings
+from proxy.composition import resolve_tree
+from proxy.config import LocalTable, Settings, cache_folder
 from proxy.errors import ConfigurationError, how_to_add
 from proxy.export import (
     LOGO_SUFFIXES,

@@ -21,8 +21,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from proxy.cli.reloading import SettingsSource, needing_restart, reload_on_signal
-from proxy.composition import cache_folder
-from proxy.config import Settings
+from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError
 from proxy.runtime import SharedCounters, new_memory
 from proxy.web import STOP_SIGNALS

@@ -1,16 +1,15 @@
 """Composition: settings become a running tree of indexes, by their concrete classes."""
 
-from proxy.composition.audit import audit_folder, open_audit
 from proxy.composition.cache import (
     PRIVATE_NAMES,
     Cache,
-    cache_folder,
     open_cache,
 )
 from proxy.composition.description import describe, described_addresses, policy_remarks
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_advisories import advisories_now
+from proxy.composition.open_audit import open_audit
 from proxy.composition.open_mirror import (
     addresses,
     mirrored,
@@ -32,8 +31,6 @@ __all__ = [
     "Proxy",
     "addresses",
     "advisories_now",
-    "audit_folder",
-    "cache_folder",
     "describe",
     "described_addresses",
     "index_as_of",

@@ -24,9 +24,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
-from proxy.config import Settings
+from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Evicted, Observer
 from proxy.runtime import open_spool, remove_abandoned
@@ -84,16 +82,6 @@ class Cache:
         else:
             path.unlink(missing_ok=True)
             os.close(fd)
-
-
-def cache_folder(settings: Settings) -> Path:
-    """Raises ``ConfigurationError`` if no folder is set and the user has no home directory."""
-    folder = settings.cache_dir or user_cache_path("waystation", appauthor=False)
-    try:
-        return folder.expanduser().absolute()
-    except RuntimeError:
-        problem = f"the home directory in {folder} is unknown"
-        raise ConfigurationError("cache_dir", problem, "set an absolute path") from None
 
 
 def require_folder(folder: Path) -> None:

@@ -13,6 +13,7 @@ from proxy.config.fact_tables import (
     MalwareTable,
     ProvenanceTable,
 )
+from proxy.config.folders import audit_folder, cache_folder
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import config_file, load_settings
@@ -61,6 +62,8 @@ __all__ = [
     "StatusTable",
     "UpstreamSettings",
     "age_seconds",
+    "audit_folder",
+    "cache_folder",
     "config_file",
     "load_settings",
     "parse_instant",

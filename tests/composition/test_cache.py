@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from proxy.composition.cache import cache_folder, open_cache
+from proxy.composition.cache import open_cache
+from proxy.config import cache_folder
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError
 from proxy.storage.keys import Key

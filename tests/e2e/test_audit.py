@@ -90,6 +90,15 @@ async def test_the_audit_says_who_has_what_and_who_was_refused(
     line = (await asked(tmp_path, "--rule", "banned")).succeeded().out
     assert "refused" in line
     assert "curl 8.5" in line
+    proposed = tmp_path / "proposed.toml"
+    text = settings.read_text().replace("==0.9", ">=1")
+    proposed.write_text(text)
+    given = ("--config", settings, "--cache-dir", tmp_path / "cache", "--offline", "--recorded")
+    done = await waystation("policy", "test", *given, "1d", cwd=tmp_path)
+    assert done.succeeded().out == "passes    aaa 1.0\n"
+    more_given = ("--settings", proposed)
+    done = await waystation("policy", "test", *given, "1d", *more_given, cwd=tmp_path)
+    assert (done.status, done.out[:34]) == (1, "refused   aaa 1.0 by rule banned: ")
     nothing = await asked(tmp_path, "--project", "bbb")
     assert (nothing.status, nothing.out) == (1, "")
     lines = [
@@ -136,3 +145,11 @@ async def test_without_an_audit_the_command_says_how_to_have_one(tmp_path: Path)
     done = await waystation("audit", cwd=tmp_path)
     assert done.status == 2
     assert "add the table [audit] to the settings file" in done.err
+
+
+async def test_a_folder_that_cannot_be_made_is_reported_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    table = '{"folder": "file/audit"}'
+    with pytest.raises(EOFError, match=r"audit\.folder: .*cannot be created: Not a directory"):
+        async with running(tmp_path, WAYSTATION_AUDIT=table):
+            pass

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from proxy.composition import PRIVATE_NAMES, Proxy, cache_folder, open_proxy
-from proxy.config import Settings
+from proxy.composition import PRIVATE_NAMES, Proxy, open_proxy
+from proxy.config import Settings, cache_folder
 from proxy.errors import NoSuchProject, ProxyError
 from proxy.indexes import CheckFile, Explanation, Index
 from proxy.model import Artifact, ProjectName, ProjectPage, distribution_of, sources_of
