@@ -10,6 +10,8 @@ import msgspec
 from proxy.model import ProjectPage
 from proxy.policies import Verdict
 
+Verdicts = Mapping[str, tuple[Verdict, ...]]
+"""By file name, in the order of the policies."""
 StepResult = Literal["answers", "absent", "refused", "unavailable", "unknown"]
 """``absent``: the next index is asked. ``unknown``: an upstream would have to be asked."""
 
@@ -37,11 +39,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """As it is shown; None: the index has no answer, or does not know it."""
     listed: ProjectPage | None = None
     """The page as its index lists it, before any policy."""
-    refusals: Mapping[str, tuple[Verdict, ...]] = {}
+    refusals: Verdicts = {}
     """The verdicts of enforced policies that refuse files, by file name."""
-    observed: Mapping[str, tuple[Verdict, ...]] = {}
+    observed: Verdicts = {}
     """What policies in mode ``observe`` would refuse."""
-    exempted: Mapping[str, tuple[Verdict, ...]] = {}
+    exempted: Verdicts = {}
     """What policies of either mode would refuse without an exemption."""
     kinds: Mapping[str, str] = {}
     """The kind of each rule that has verdicts here."""

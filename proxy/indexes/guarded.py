@@ -10,8 +10,8 @@ from cachetools import LRUCache
 
 from proxy.errors import Denied, IndexUnavailable, NoSuchProject, PolicyFailed
 from proxy.indexes.base import CheckFile, Index
-from proxy.indexes.explanation import Explanation, StepResult
-from proxy.indexes.judged import Judged, Verdicts, judge_page, observations
+from proxy.indexes.explanation import Explanation, StepResult, Verdicts
+from proxy.indexes.judged import Judged, judge_page, observations
 from proxy.model import Artifact, ProjectName, ProjectPage, with_distributions
 from proxy.policies import (
     Facts,

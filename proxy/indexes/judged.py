@@ -11,13 +11,11 @@ import msgspec
 from packaging.version import Version
 
 from proxy.errors import Denied, PolicyFailed
+from proxy.indexes.explanation import Verdicts
 from proxy.model import File, ProjectPage, with_distributions
 from proxy.policies import PageView, ParsedPage, Policy, Verdict, parse_version
 
 log = logging.getLogger(__name__)
-
-Verdicts = Mapping[str, tuple[Verdict, ...]]
-"""By file name, in the order of the policies."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 

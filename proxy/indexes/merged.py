@@ -6,14 +6,12 @@ import asyncio
 import hashlib
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence, Set
-from operator import attrgetter
 
 import msgspec
 
 from proxy.errors import NoSuchFile, NoSuchProject
 from proxy.indexes.base import CheckFile, Index
-from proxy.indexes.explanation import Explanation, Step
-from proxy.indexes.judged import Verdicts
+from proxy.indexes.explanation import Explanation, Step, Verdicts
 from proxy.model import Artifact, ProjectName, ProjectPage, with_distributions
 from proxy.policies import Verdict
 
@@ -69,16 +67,7 @@ class Merged:
         if missing or not pages:
             result = missing[0].result if missing else "absent"
             return Explanation(steps=(*steps, Step(self.name, "merge", result)))
-        return Explanation(
-            steps=(*steps, Step(self.name, "merge", "answers", _dropped(pages))),
-            page=united([each.page for each in pages if each.page]),
-            listed=united([each.listed for each in pages if each.listed]),
-            refusals=_united_verdicts(pages, attrgetter("refusals")),
-            observed=_united_verdicts(pages, attrgetter("observed")),
-            exempted=_united_verdicts(pages, attrgetter("exempted")),
-            kinds=dict(ChainMap(*(dict(each.kinds) for each in pages))),
-            stored=frozenset().union(*(each.stored for each in pages)),
-        )
+        return _explained(pages, (*steps, Step(self.name, "merge", "answers", _dropped(pages))))
 
     async def _pages(
         self, project: ProjectName, checked_after: float = 0.0
@@ -117,9 +106,44 @@ def united(pages: Sequence[ProjectPage]) -> ProjectPage:
         ),
         checked=_earliest(page.checked for page in pages),
         not_after=_earliest(page.not_after for page in pages),
+        may_change=any(page.may_change for page in pages),
+        refused=sum(page.refused for page in pages),
+        first_seen=dict(ChainMap(*(dict(page.first_seen) for page in pages))),
         version=hashlib.sha256(msgspec.msgpack.encode(known)).hexdigest()
         if all(page.version for page in pages)
         else "",
+    )
+
+
+def _explained(found: Sequence[Explanation], steps: tuple[Step, ...]) -> Explanation:
+    """One explanation of all. A file is explained by the index whose file is shown; a file that
+    every index hides, by all of them."""
+    showing: dict[str, Explanation] = {}
+    for each in found:
+        for file in each.page.files if each.page else ():
+            showing.setdefault(file.filename, each)
+
+    def verdicts(of: Callable[[Explanation], Verdicts]) -> Verdicts:
+        joined: dict[str, tuple[Verdict, ...]] = {}
+        for each in found:
+            for name, its in of(each).items():
+                if showing.get(name, each) is each:
+                    joined[name] = (*joined.get(name, ()), *its)
+        return joined
+
+    def listed(each: Explanation, page: ProjectPage) -> ProjectPage:
+        files = [file for file in page.files if showing.get(file.filename, each) is each]
+        return msgspec.structs.replace(page, files=tuple(files))
+
+    return Explanation(
+        steps=steps,
+        page=united([each.page for each in found if each.page]),
+        listed=united([listed(each, each.listed) for each in found if each.listed]),
+        refusals=verdicts(lambda each: each.refusals),
+        observed=verdicts(lambda each: each.observed),
+        exempted=verdicts(lambda each: each.exempted),
+        kinds={rule: kind for each in found for rule, kind in each.kinds.items()},
+        stored=frozenset().union(*(each.stored for each in found)),
     )
 
 
@@ -131,22 +155,6 @@ def _lists(page: ProjectPage, filename: str) -> bool:
 
 def _earliest(instants: Iterable[float | None]) -> float | None:
     return min((each for each in instants if each is not None), default=None)
-
-
-def _united_verdicts(
-    found: Sequence[Explanation], verdicts_of: Callable[[Explanation], Verdicts]
-) -> Verdicts:
-    """Of each file, those of the index whose file is shown; of a file that none shows, all."""
-    shown: dict[str, Explanation] = {}
-    for each in found:
-        for file in each.page.files if each.page else ():
-            shown.setdefault(file.filename, each)
-    united: dict[str, tuple[Verdict, ...]] = {}
-    for each in found:
-        for name, verdicts in verdicts_of(each).items():
-            if shown.get(name, each) is each:
-                united[name] = (*united.get(name, ()), *verdicts)
-    return united
 
 
 def _dropped(found: Sequence[Explanation]) -> str:

@@ -8,8 +8,10 @@ import pytest
 from proxy.errors import NoSuchFile, NoSuchProject, UpstreamTimeout
 from proxy.indexes import Fallthrough, Guarded, Merged
 from proxy.model import METADATA, ProjectName, ProjectPage, ProjectStatus
+from proxy.policies import Policy
 from tests.support.content import read_blob
 from tests.support.fake_index import FakeIndex
+from tests.support.judging import policies_of
 from tests.support.policies import FakePolicy
 
 NUMPY, OTHER = ProjectName("numpy"), ProjectName("other")
@@ -128,6 +130,40 @@ async def test_only_the_projects_that_are_named_are_merged(members: MergedPair) 
     assert (await merging.page(OTHER)).source == "ours"
     assert await merging.projects() == {NUMPY, OTHER}
     assert await read_blob((await merging.file(NUMPY, THEIRS)).blob) == THEIRS.encode()
+
+
+async def test_what_policies_say_of_either_is_kept(members: MergedPair) -> None:
+    members.edit(members.ours, refused=1, first_seen={BOTH: 1.0, OURS: 2.0})
+    members.edit(members.theirs, refused=2, may_change=True, first_seen={BOTH: 3.0, THEIRS: 4.0})
+    page = await members.page()
+    assert (page.refused, page.may_change) == (3, True)
+    assert page.first_seen == {BOTH: 1.0, OURS: 2.0, THEIRS: 4.0}
+
+
+async def test_a_file_is_explained_by_the_index_whose_file_is_shown(members: MergedPair) -> None:
+    """A file that one index hides and another lists is that of the other."""
+    rules: dict[str, list[Policy]] = {
+        "ours": [FakePolicy(lambda file: True, "first"), FakePolicy(bool, "seen", mode="observe")],
+        "theirs": [FakePolicy(lambda file: file.filename == THEIRS, "second")],
+    }
+    exempt = {"kind": "deny", "versions": {"numpy": "==1.5"}}
+    row = {"policy": ["p0"], "project": "numpy", "forever": True, "reason": "approved"}
+    rules["theirs"] += policies_of(exempt, exempt=[row])
+    indexes = [Guarded(each, rules[each.name]) for each in (members.ours, members.theirs)]
+    merged = Merged("main", indexes)
+    found, page = await merged.explain(NUMPY), await merged.page(NUMPY)
+    assert found.page
+    assert [file.filename for file in found.page.files] == [file.filename for file in page.files]
+    assert {file.filename for file in page.files} == {BOTH}
+    assert found.listed
+    assert found.listed.file(BOTH).sha256 == members.theirs.pages[NUMPY].file(BOTH).sha256
+    rules_of = {name: [each.rule for each in verdicts] for name, verdicts in found.refusals.items()}
+    assert rules_of == {OURS: ["first"], THEIRS: ["second"]}
+    assert [each.exemption for each in found.exempted[BOTH]] == ["approved"]
+    assert {name: [each.rule for each in its] for name, its in found.observed.items()} == {
+        OURS: ["seen"]
+    }
+    assert found.kinds["p0"] == "deny"
 
 
 async def test_an_explanation_names_what_is_not_shown(members: MergedPair) -> None:

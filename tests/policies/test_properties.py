@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import Denied
 from proxy.explain import Question, explain
+from proxy.indexes import Guarded, Index, Merged
 from proxy.model import File, ProjectPage, ProjectStatus, normalize, with_distributions
 from proxy.policies import parse_names
 from tests.support.clock import Clock
@@ -149,25 +150,44 @@ def rules(verdicts: Mapping[str, Any]) -> dict[str, list[str]]:
     return {name: [each.rule for each in found] for name, found in verdicts.items()}
 
 
-@given(pages(), RULES, ROWS)
+@given(pages(), pages(), RULES, RULES, ROWS, st.sampled_from([0.0, DAY, 8 * DAY]))
 def test_an_explanation_says_shown_exactly_when_the_page_shows_a_file(
-    page: ProjectPage, given_tables: list[dict[str, Any]], rows: list[dict[str, Any]]
+    one: ProjectPage,
+    two: ProjectPage,
+    inner: list[dict[str, Any]],
+    outer: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    later: float,
 ) -> None:
-    index = FakeIndex("main")
-    index.pages[DEMO] = page
-    policies = policies_of(*given_tables, exempt=rows)
+    """Of an index, of one made of it, and of two indexes that are merged."""
+    clock = Clock(NOW + later)
+
+    def guarded(page: ProjectPage, given_tables: list[dict[str, Any]]) -> Index:
+        index = FakeIndex("main")
+        index.pages[DEMO] = page
+        return GuardedFake(index, policies_of(*given_tables, now=clock(), exempt=rows), clock)
 
     async def ask() -> None:
-        guarded = GuardedFake(index, policies, Clock(NOW))
-        for policy in policies:
-            policy.admit(DEMO)
-        shown = looks(await guarded.page(DEMO))
-        report = await explain(guarded, Question(DEMO), NOW)
-        listed = [each for each in report.files if each.shown]
-        assert {each.filename: each.look == "yanked" for each in listed} == shown
-        assert len(report.files) == len(page.files)
+        single, other = guarded(one, inner), guarded(two, outer)
+        nested = Guarded(single, policies_of(*outer, now=clock()), clock)
+        for index in (single, nested, Merged("main", [single, other])):
+            report = await explain(index, Question(DEMO), clock())
+            try:
+                shown = looks(await index.page(DEMO))
+            except Denied:  # the project is refused as a whole: there is no page
+                assert not report.files
+                continue
+            listed = [each for each in report.files if each.shown]
+            assert {each.filename: each.look == "yanked" for each in listed} == shown
+            hidden = [each for each in report.files if not each.shown]
+            assert all(each.verdicts for each in hidden if not with_owner(each.filename))
+            given_pages = [one, two] if isinstance(index, Merged) else [one]
+            names = {file.filename for page in given_pages for file in page.files}
+            assert {each.filename for each in report.files} == names
 
-    try:
-        asyncio.run(ask())
-    except Denied:  # the project is refused as a whole: there is no page
-        assert not asyncio.run(explain(GuardedFake(index, policies), Question(DEMO), NOW)).files
+    asyncio.run(ask())
+
+
+def with_owner(filename: str) -> bool:
+    """Whether it is a sibling, which looks as its distribution does."""
+    return len(list(with_distributions(filename))) > 1
