@@ -1,8 +1,8 @@
-"""Scenarios: what ten policies cost a warm page, and how long judging a large page takes."""
+"""Scenario: what ten policies, one of each kind, cost a warm page."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,95 +10,57 @@ import tomli_w
 
 from benchmarks.agents import UV
 from benchmarks.clients import get
+from benchmarks.judging import KINDS
 from benchmarks.load import drive
 from benchmarks.measures import OURS, Row
-from benchmarks.scenario import FULL, Context, Scenario
+from benchmarks.scenario import Context, Scenario
 from benchmarks.servers import fake_upstream, waystation
 from benchmarks.static_copy import LASTING
 from benchmarks.synthetic_projects import project
-from proxy.model import File, ProjectPage, normalize
-from proxy.policies import parse_names
-from tests.support.judging import NOW, judge_listed, policies_of
-from tests.support.policies import upload_time
+from tests.support.advisories import osv, write_folder
 
 WITHOUT = "without policies"
-TABLES: dict[str, dict[str, Any]] = {
-    "banned": {"kind": "deny", "versions": {"litellm": ["==1.82.7", "==1.82.8"]}},
-    "squatters": {"kind": "deny", "projects": ["colourama"], "filenames": ["*-helper-*"]},
-    "bytes": {"kind": "deny", "digests": ["0" * 64]},
-    "approved": {"kind": "allow", "projects": ["*"]},
-    "wheels": {"kind": "files", "sdists": False},
-    "platforms": {"kind": "files", "platforms": ["linux", "macos"], "pythons": ["3.11", "3.12"]},
-    "newest": {"kind": "files", "latest": 400, "prereleases": False},
-    "week": {"kind": "cooldown", "age": "7d"},
-    "living": {"kind": "status", "refuse": ["archived"]},
-    "month": {"kind": "cooldown", "age": "30d", "mode": "observe"},
-}
 NOT_PLAIN = {"Upgrade": "none"}
 """Such a request passes the fast path by."""
-TAGS = (
-    *("cp311-cp311-manylinux_2_17_x86_64", "cp311-cp311-macosx_11_0_arm64"),
-    *("cp312-cp312-manylinux_2_17_x86_64", "cp312-cp312-win_amd64", "py3-none-any"),
-)
 
 
 def _run(context: Context) -> None:
-    page = _page(context.sizes.pages[-1])
     with fake_upstream(context.folder("upstream")) as upstream:
         for _ in context.each_round():
-            _warm(context, upstream.url, WITHOUT, [])
-            _warm(context, upstream.url, OURS, list(TABLES))
-            _judge(context, page)
+            _warm(context, upstream.url, WITHOUT, {})
+            _warm(context, upstream.url, OURS, KINDS)
 
 
-def _warm(context: Context, upstream: str, contender: str, policies: list[str]) -> None:
+def _warm(context: Context, upstream: str, contender: str, policies: Mapping[str, Any]) -> None:
     """No policy refuses a file of this page, so that the pages are equal."""
-    path = f"/simple/{project(min(300, context.sizes.pages[-1]))}/"
+    name = project(min(300, context.sizes.pages[-1]))
     folder = context.folder("policies")
-    config = _config(folder, f"{upstream}/simple/", policies)
+    config = _config(folder, f"{upstream}/simple/", name, policies)
     with waystation(folder, upstream, settings=LASTING, config=config) as ours:
-        get(ours.url + path, UV)
+        get(f"{ours.url}/simple/{name}/", UV)
         ours.wait_idle(context.sizes.rest)
         for key, headers in (("fast", UV), ("slow", UV | NOT_PLAIN)):
             context.calm()
-            load = drive(ours, path, headers, seconds=context.sizes.seconds)
+            load = drive(ours, f"/simple/{name}/", headers, seconds=context.sizes.seconds)
             context.record(f"policies-{key}", contender, load.cpu)
 
 
-def _config(folder: Path, url: str, policies: list[str]) -> Path:
+def _config(folder: Path, url: str, name: str, policies: Mapping[str, Any]) -> Path:
     path = folder / "waystation.toml"
-    index = {"kind": "mirror", "url": url, "policies": policies}
-    path.write_text(tomli_w.dumps({"indexes": {"main": index}, "policies": TABLES}))
+    records = write_folder(folder / "osv", osv("GHSA-1", name, versions=["999"]))
+    tables = {
+        "indexes": {"main": {"kind": "mirror", "url": url, "policies": list(policies)}},
+        "policies": KINDS,
+        "advisories": {"source": str(records)},
+    }
+    path.write_text(tomli_w.dumps(tables))
     return path
-
-
-def _judge(context: Context, page: ProjectPage) -> None:
-    policies = policies_of(*TABLES.values())
-    context.calm()
-    began = time.process_time()
-    parsed = parse_names(page)
-    context.record("policies-parse", OURS, (time.process_time() - began) * 1000)
-    began = time.process_time()
-    judge_listed(page, policies, parsed)
-    context.record("policies-judge", OURS, (time.process_time() - began) * 1000)
-
-
-def _page(files: int) -> ProjectPage:
-    """As many wheels and sdists, three days between two versions."""
-    listed = []
-    for number in range(files // 10):
-        version = f"{number // 100}.{number // 10 % 10}.{number % 10}"
-        names = [f"demo-{version}-{build}-{tag}.whl" for build in (1, 2) for tag in TAGS]
-        time_ = upload_time(NOW - 3 * 86400 * (files // 10 - number))
-        for name in [*names[:9], f"demo-{version}.tar.gz"]:
-            listed.append(File(name, "", {"sha256": "a" * 64}, size=1000, uploaded=time_))
-    return ProjectPage(normalize("demo"), tuple(listed), source="main", version="1")
 
 
 SCENARIOS = (
     Scenario(
         "policies",
-        "warm page of 300 files under ten policies, and without any; judging 10,000 files",
+        "warm page of 300 files under ten policies, and without any",
         _run,
         [
             Row(
@@ -110,26 +72,6 @@ SCENARIOS = (
                 against=WITHOUT,
             )
             for key, path in (("fast", "fast path"), ("slow", "handlers"))
-        ]
-        + [
-            Row(
-                "policies-judge",
-                f"judging {FULL.pages[-1]:,} files under ten policies: CPU",
-                "ms",
-                40.0,
-                True,
-                "value",
-                None,
-            ),
-            Row(
-                "policies-parse",
-                f"parsing the names of {FULL.pages[-1]:,} files, once: CPU",
-                "ms",
-                None,
-                True,
-                "value",
-                None,
-            ),
         ],
     ),
 )

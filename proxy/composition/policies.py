@@ -95,6 +95,10 @@ class Knowledge:
     parsed_pages: ParsedPages = field(default_factory=ParsedPages)
 
 
+def _nothing_known(project: ProjectName) -> Callable[[str], None]:
+    return lambda digest: None
+
+
 BuildRule = Callable[[Any, Knowledge], Rule]
 
 
@@ -158,13 +162,13 @@ def _expression(table: ExpressionTable, knowledge: Knowledge) -> Rule:
     if licences is None or not condition.needs_licences:
         return Expression(condition, knowledge.about)
     licences.watch(lambda licence: True)
-    return Expression(condition, knowledge.about, licences.licence_of, licences)
+    return Expression(condition, knowledge.about, licences.licences_of, licences)
 
 
 def _licence(table: LicenceTable, knowledge: Knowledge) -> Rule:
     facts = knowledge.licences
     rule = Licences(
-        facts.licence_of if facts else lambda project, file: None,
+        facts.licences_of if facts else _nothing_known,
         facts,
         allowed=table.allow,
         denied=table.deny,
@@ -179,7 +183,7 @@ def _licence(table: LicenceTable, knowledge: Knowledge) -> Rule:
 def _hook(table: HookTable, knowledge: Knowledge) -> Rule:
     facts = knowledge.decisions(table) if knowledge.decisions else None
     rule = Decided(
-        facts.decision_of if facts else lambda project, file: None,
+        facts.decisions_of if facts else _nothing_known,
         facts,
         refuses_unknown=table.unknown == "refuse",
         refuses_undecided=table.scope == "page" and table.unknown == "refuse",
@@ -194,7 +198,7 @@ def _provenance(table: ProvenanceTable, knowledge: Knowledge) -> Rule:
     if facts and table.require == "unchanged":
         facts.compares = True
     return Provenance(
-        facts.proof_of if facts else lambda project, file: None,
+        facts.proofs_of if facts else _nothing_known,
         facts,
         require=table.require,
         pinned={normalize(project): publishers for project, publishers in table.pinned.items()},

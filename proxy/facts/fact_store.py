@@ -17,6 +17,8 @@ MAX_PROJECTS = 4096
 """Projects whose facts are in memory."""
 READ_AGAIN_AFTER = 30.0
 """Seconds until what other processes have learnt is noticed with a page, at most."""
+MAX_BRIEF = 10_000
+"""Facts that are in memory alone."""
 MAX_FACTS = 20_000
 """Facts of one project; the oldest go first."""
 
@@ -25,19 +27,41 @@ class StoredFacts(Generic[T]):
     """Look-ups need no I/O once ``load`` has been called for the project."""
 
     def __init__(
-        self, records: Records, kind: RecordKind, fact: type[T], clock: Callable[[], float]
+        self,
+        records: Records,
+        kind: RecordKind,
+        fact: type[T],
+        clock: Callable[[], float],
+        *namespace: str,
     ) -> None:
-        """``fact``: the type of the values, which msgspec can encode."""
+        """``fact``: the type of the values, which msgspec can encode. ``namespace``: the parts of
+        keys before the project, if the kind has such."""
         self._clock = clock
         self._records = records
         self._kind = kind
+        self._namespace = namespace
         self._decoder = msgspec.msgpack.Decoder(dict[str, fact])  # type: ignore[valid-type]
         self._projects: BoundedDict[ProjectName, dict[str, T]] = BoundedDict(MAX_PROJECTS)
         self._read: BoundedDict[ProjectName, float] = BoundedDict(MAX_PROJECTS)
+        self._brief: BoundedDict[tuple[ProjectName, str], tuple[T, float]] = BoundedDict(MAX_BRIEF)
 
-    def get(self, project: ProjectName, digest: str) -> T | None:
-        known = self._projects.get(project)
-        return known.get(digest) if known else None
+    def of(self, project: ProjectName) -> Callable[[str], T | None]:
+        """Finds what is known of a file of the project, by its digest."""
+        stored = (self._projects.get(project) or {}).get
+        if not self._brief:
+            return stored
+        now = self._clock()
+
+        def find(digest: str) -> T | None:
+            fact, until = self._brief.get((project, digest), (None, 0.0))
+            return fact if now < until else stored(digest)
+
+        return find
+
+    def note(self, project: ProjectName, facts: Mapping[str, T], until: float) -> None:
+        """Keep facts by digest in memory alone, until an instant in Unix time: those that are
+        stored count afterwards."""
+        self._brief.update({(project, digest): (fact, until) for digest, fact in facts.items()})
 
     async def load(self, project: ProjectName) -> bool:
         """Read the record of the project, unless that has just been done.
@@ -56,15 +80,20 @@ class StoredFacts(Generic[T]):
 
     async def add(self, project: ProjectName, facts: Mapping[str, T]) -> None:
         """Keep facts by digest, beside what other processes have stored meanwhile."""
+        for digest in facts:
+            self._brief.pop((project, digest), None)
         known = await self._stored(project) | self._projects.get(project, {}) | dict(facts)
         for oldest in list(known)[: max(0, len(known) - MAX_FACTS)]:
             del known[oldest]
         self._projects[project] = known
         self._read.setdefault(project, self._clock())
-        await self._records.put(Key(self._kind, project), msgspec.msgpack.encode(known))
+        await self._records.put(self._key(project), msgspec.msgpack.encode(known))
+
+    def _key(self, project: ProjectName) -> Key:
+        return Key(self._kind, *self._namespace, project)
 
     async def _stored(self, project: ProjectName) -> dict[str, T]:
-        data = await self._records.get(Key(self._kind, project))
+        data = await self._records.get(self._key(project))
         try:
             found: dict[str, T] = self._decoder.decode(data) if data else {}
         except msgspec.DecodeError:  # of another version of the program

@@ -15,8 +15,8 @@ from proxy.errors import UpstreamError
 from proxy.events import Observer, UpstreamFailed
 from proxy.facts.fact_store import StoredFacts
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.policies import Decision, OpenFile, parse_names
-from proxy.runtime import BoundedDict, SingleFlight
+from proxy.policies import Decision, OpenFile, digest_of, parse_names
+from proxy.runtime import SingleFlight
 from proxy.storage import RecordKind, Records
 
 log = logging.getLogger(__name__)
@@ -70,12 +70,10 @@ class DecisionFacts:
         """
         self._service = service
         self._stored: StoredFacts[Decision] = StoredFacts(
-            records, RecordKind.DECISIONS, Decision, clock
+            records, RecordKind.DECISIONS, Decision, clock, key
         )
-        self._failed: BoundedDict[tuple[ProjectName, str], Decision] = BoundedDict(10_000)
         self._changed = changed
         self._events = events
-        self._key = key
         self._ttl = ttl
         self._secret = secret.encode()
         self._allows_on_failure = allows_on_failure
@@ -87,43 +85,35 @@ class DecisionFacts:
         self.refuses: Callable[[Decision | None], bool] = lambda decision: False
         """How the rule judges a decision: its pages change only if that changes."""
 
-    def decision_of(self, project: ProjectName, file: File) -> Decision | None:
-        key = self._digest(file)
-        failed = self._failed.get((project, key))
-        if failed and self._clock() < failed.until:
-            return failed
-        return self._stored.get(project, key)
+    def decisions_of(self, project: ProjectName) -> Callable[[str], Decision | None]:
+        """As in ``DecisionsOf``."""
+        return self._stored.of(project)
 
     async def load(self, project: ProjectName) -> None:
         if await self._stored.load(project):
             self._changed([project])
 
     async def learn(self, page: ProjectPage, file: File, open_file: OpenFile) -> None:
-        if self._is_needed(page.project, file):
-            key = (page.project, self._digest(file))
+        if self._is_needed(self._stored.of(page.project)(digest_of(file))):
+            key = (page.project, digest_of(file))
             await self._flights.do(key, lambda: self._ask(page, [file], as_list=False))
 
     async def prefetch(self, page: ProjectPage, open_file: OpenFile) -> None:
         """Ask about the files of the page, and again about those whose decision has ended."""
+        decisions = map(self._stored.of(page.project), map(digest_of, page.files))
         wanted = [
             file
-            for file in reversed(page.files)
-            if self._is_needed(page.project, file)
-            and (self._whole_pages or self.decision_of(page.project, file))
-        ]
+            for file, known in zip(page.files, decisions, strict=True)
+            if self._is_needed(known) and (self._whole_pages or known)
+        ][::-1]
         if wanted:
             self._flights.start((page.project, ""), lambda: self._ask_all(page, wanted))
 
     async def close(self) -> None:
         await self._flights.close()
 
-    def _is_needed(self, project: ProjectName, file: File) -> bool:
-        known = self.decision_of(project, file)
+    def _is_needed(self, known: Decision | None) -> bool:
         return known is None or self._clock() >= known.until
-
-    def _digest(self, file: File) -> str:
-        digest = file.address_digest
-        return f"{self._key}/{file.filename if digest == '-' else digest}"
 
     async def _ask_all(self, page: ProjectPage, files: Sequence[File]) -> None:
         for start in range(0, len(files), MOST_AT_ONCE):
@@ -131,7 +121,8 @@ class DecisionFacts:
 
     async def _ask(self, page: ProjectPage, files: Sequence[File], *, as_list: bool) -> None:
         """One request; its outcome is kept, whatever comes of it."""
-        project, former = page.project, [self.decision_of(page.project, file) for file in files]
+        project, digests = page.project, [digest_of(file) for file in files]
+        former = list(map(self._stored.of(project), digests))
         questions = [_question(page, file) for file in files]
         try:
             answers = await self._answers(questions if as_list else questions[0], len(files))
@@ -140,15 +131,11 @@ class DecisionFacts:
             self._events(UpstreamFailed("hook", files[0].filename, str(error)))
             outcome: Literal["allow", "refuse"] = "allow" if self._allows_on_failure else "refuse"
             failed = Decision(outcome, UNAVAILABLE, self._clock() + AFTER_FAILURE)
-            for file in files:
-                self._failed[project, self._digest(file)] = failed
+            self._stored.note(project, dict.fromkeys(digests, failed), failed.until)
         else:
-            digests = [self._digest(file) for file in files]
-            for digest in digests:
-                self._failed.pop((project, digest), None)
             decisions = map(self._decision, answers)
             await self._stored.add(project, dict(zip(digests, decisions, strict=True)))
-        now = [self.decision_of(project, file) for file in files]
+        now = map(self._stored.of(project), digests)
         if [*map(self.refuses, former)] != [*map(self.refuses, now)]:
             self._changed([project])
 

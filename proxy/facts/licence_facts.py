@@ -56,10 +56,9 @@ class LicenceFacts:
     def watch(self, watcher: LicenceWatcher) -> None:
         self._watchers.append(watcher)
 
-    def licence_of(self, project: ProjectName, file: File) -> str | None:
-        """A canonical SPDX expression; empty: the metadata name none that is known; None: the
-        metadata have not been read."""
-        return self._stored.get(project, file.address_digest)
+    def licences_of(self, project: ProjectName) -> Callable[[str], str | None]:
+        """As in ``LicencesOf``."""
+        return self._stored.of(project)
 
     async def load(self, project: ProjectName) -> None:
         if await self._stored.load(project):
@@ -68,7 +67,7 @@ class LicenceFacts:
     async def learn(self, page: ProjectPage, file: File, open_file: OpenFile) -> None:
         """Read the licence of a file, if it is not known and its metadata can be had."""
         digest = file.address_digest
-        if digest == "-" or self.licence_of(page.project, file) is not None:
+        if digest == "-" or self._stored.of(page.project)(digest) is not None:
             return
         key = (page.project, digest)
         try:
@@ -82,7 +81,7 @@ class LicenceFacts:
         if not self.prefetches or (file := newest_wheel(page)) is None:
             return
         key = (page.project, file.address_digest)
-        if key not in self._tried and self.licence_of(page.project, file) is None:
+        if key not in self._tried and self._stored.of(page.project)(key[1]) is None:
             self._tried[key] = None
             self._flights.start(key, lambda: self._learn(page.project, file, open_file))
 

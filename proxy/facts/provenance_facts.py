@@ -17,7 +17,7 @@ from proxy.facts.fact_store import StoredFacts
 from proxy.facts.verify_process import Verified
 from proxy.model import PROVENANCE, Artifact, File, ProjectName, ProjectPage
 from proxy.policies import COMPARED, OpenFile, PageView, Proof, by_upload, parse_names
-from proxy.runtime import BoundedDict, SingleFlight
+from proxy.runtime import SingleFlight
 from proxy.storage import RecordKind, Records
 
 log = logging.getLogger(__name__)
@@ -97,7 +97,6 @@ class ProvenanceFacts:
         """``timeout``: seconds that a request waits."""
         self._verifier = verifier
         self._stored: StoredFacts[Proof] = StoredFacts(records, RecordKind.PROOFS, Proof, clock)
-        self._failed: BoundedDict[tuple[ProjectName, str], Proof] = BoundedDict(10_000)
         self._changed = changed
         self._timeout = timeout
         self._clock = clock
@@ -105,12 +104,9 @@ class ProvenanceFacts:
         self.compares = False
         """Whether a rule compares a release with those before it."""
 
-    def proof_of(self, project: ProjectName, file: File) -> Proof | None:
-        digest = file.address_digest
-        failed = self._failed.get((project, digest))
-        if failed and failed.until and self._clock() < failed.until:
-            return failed
-        return self._stored.get(project, digest)
+    def proofs_of(self, project: ProjectName) -> Callable[[str], Proof | None]:
+        """As in ``ProofsOf``."""
+        return self._stored.of(project)
 
     async def load(self, project: ProjectName) -> None:
         if await self._stored.load(project):
@@ -134,7 +130,7 @@ class ProvenanceFacts:
     def _is_needed(self, project: ProjectName, file: File) -> bool:
         if not file.provenance or file.sha256 is None:
             return False
-        known = self.proof_of(project, file)
+        known = self._stored.of(project)(file.address_digest)
         return known is None or (known.until is not None and self._clock() >= known.until)
 
     def _earlier(self, page: ProjectPage, file: File) -> list[File]:
@@ -152,7 +148,8 @@ class ProvenanceFacts:
         await self._flights.do(key, lambda: self._learn(page.project, file, open_file))
 
     async def _learn(self, project: ProjectName, file: File, open_file: OpenFile) -> None:
-        digest, former = file.address_digest, self.proof_of(project, file)
+        digest = file.address_digest
+        former = self._stored.of(project)(digest)
         try:
             document = await _bytes_of(await open_file(file.filename + PROVENANCE))
             found = await self._verifier.verify(document, file.filename, file.sha256 or "")
@@ -161,10 +158,9 @@ class ProvenanceFacts:
         lasts = {"valid": None, "invalid": INVALID_FOR, "unknown": UNKNOWN_FOR}[found.state]
         until = None if lasts is None else self._clock() + lasts
         proof = Proof(found.state, found.reason, found.publisher, found.identity, until)
-        if found.state == "unknown":
-            self._failed[project, digest] = proof
+        if found.state == "unknown" and until is not None:
+            self._stored.note(project, {digest: proof}, until)
         else:
-            self._failed.pop((project, digest), None)
             await self._stored.add(project, {digest: proof})
         if former is None or former.state != proof.state:
             self._changed([project])

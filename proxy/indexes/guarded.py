@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
+from contextlib import suppress
 
 import msgspec
 from cachetools import LRUCache
 
-from proxy.errors import Denied, IndexUnavailable, NoSuchProject, PolicyFailed
+from proxy.errors import Denied, IndexUnavailable, NoSuchFile, NoSuchProject, PolicyFailed
 from proxy.indexes.base import CheckFile, Index
 from proxy.indexes.explanation import Explanation, StepResult, Verdicts
 from proxy.indexes.judged import Judged, judge_page, observations
@@ -22,7 +23,7 @@ from proxy.policies import (
     Policy,
     parse_names,
 )
-from proxy.runtime import run_in_worker
+from proxy.runtime import BoundedDict, run_in_worker
 
 MAX_JUDGED_FILES = 12_000
 COST_PER_FILE = 200
@@ -68,6 +69,7 @@ class Guarded:
         self._epoch = epoch
         self._parsed_pages = parsed_pages or ParsedPages()
         self._judged: LRUCache[ProjectName, tuple[JudgedKey, Judged]]
+        self._prefetched: BoundedDict[ProjectName, object] = BoundedDict(max_files)
         self._judged = LRUCache(
             max_files, getsizeof=lambda entry: min(1 + len(entry[1].page.files), max_files)
         )
@@ -82,8 +84,8 @@ class Guarded:
         if not self._judges:
             return page
         judged = await self.judge(page)
-        for facts in self._facts_about(project):
-            await facts.prefetch(page, self._opener(page))
+        if self._informed:
+            await self._prefetch(page, judged)
         return judged.page
 
     async def file(
@@ -188,8 +190,17 @@ class Guarded:
         *_, owner = with_distributions(filename)
         for facts in self._facts_about(page.project):
             await facts.load(page.project)
-            if file := next((each for each in page.files if each.filename == owner), None):
-                await facts.learn(page, file, self._opener(page))
+            with suppress(NoSuchFile):
+                await facts.learn(page, page.file(owner), self._opener(page))
+
+    async def _prefetch(self, page: ProjectPage, judged: Judged) -> None:
+        """Once for each judgement: until the next one the same would be collected."""
+        key = (page.source, page.version, self._epoch(), judged.not_after)
+        if page.version and self._prefetched.get(page.project) == key:
+            return
+        self._prefetched[page.project] = key
+        for facts in self._facts_about(page.project):
+            await facts.prefetch(page, self._opener(page))
 
     def _facts_about(self, project: ProjectName) -> Iterable[Facts]:
         if not self._informed:

@@ -14,6 +14,7 @@ from proxy.policies.parsed_page import (
     ParsedPage,
     ParsedPages,
     Release,
+    digest_of,
     parse_names,
     parse_version,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "Withheld",
     "by_upload",
     "captured_names",
+    "digest_of",
     "fixes",
     "matcher",
     "parse_digest",

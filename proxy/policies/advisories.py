@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from proxy.advisories import Advisory, OrderedVersions, band_of
+from proxy.advisories import Advisory, band_of
 from proxy.model import File, ProjectName
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
@@ -103,8 +103,7 @@ def affected_releases(
     """
     if not known:
         return
-    releases = view.parsed.releases
-    ordered = OrderedVersions([(each.text, each.version) for each in releases])
+    releases, ordered = view.parsed.releases, view.parsed.ordered
     found: dict[int, list[Advisory]] = {}
     for advisory in known:
         for number in ordered.affected_by(advisory.affected):
@@ -124,13 +123,14 @@ def _has_other(view: PageView, affected: Sequence[Release]) -> bool:
     lost = {position for release in affected for position in release.positions}
     files, finals, prereleases = view.page.files, False, False
     for release in view.parsed.releases:
-        free = any(
-            position not in lost and position not in view.refused and not files[position].yanked
+        free = [
+            position
             for position in release.positions
-        )
+            if position not in lost and position not in view.refused and not files[position].yanked
+        ]
         is_prerelease = release.version is not None and release.version.is_prerelease
-        prereleases = prereleases or (free and is_prerelease)
-        finals = finals or (free and not is_prerelease)
+        prereleases = prereleases or (bool(free) and is_prerelease)
+        finals = finals or (bool(free) and not is_prerelease)
     only_prereleases = all(each.version and each.version.is_prerelease for each in affected)
     return finals or (prereleases and only_prereleases)
 

@@ -16,7 +16,7 @@ Look = Literal["hide", "yank"]
 """A refused file is left out of the page, or is shown as yanked with the reason (PEP 592)."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What a policy says about one file."""
 
     rule: str

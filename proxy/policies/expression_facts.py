@@ -2,64 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 from proxy.advisories import Advisory
-from proxy.model import File
+from proxy.model import File, ProjectPage
 from proxy.policies.advisories import is_private
 from proxy.policies.base import PageView
-from proxy.policies.licence_rules import LicenceOf
 from proxy.policies.parsed_page import ParsedFile, Release
+
+
+class FactSubjects:
+    """What the files of one page have in common, for an expression."""
+
+    def __init__(
+        self, view: PageView, known: Sequence[Advisory], licence_of: Callable[[str], str | None]
+    ) -> None:
+        """``known``: the advisories about the project."""
+        self.view = view
+        self.known = known
+        self.licence_of = licence_of
+
+    @property
+    def first(self) -> FactSubject | None:
+        """A file of the page, if there is any."""
+        return next((each for files in self for each in files), None)
+
+    def __iter__(self) -> Iterator[Iterator[FactSubject]]:
+        """The files of each release."""
+        for release in self.view.parsed.releases:
+            shared = ReleaseSubject(release, self)
+            yield (FactSubject(shared, self, position) for position in release.positions)
+
+
+class ReleaseSubject:
+    """What the files of one release have in common."""
+
+    def __init__(self, release: Release, page: FactSubjects) -> None:
+        self.release = release
+        self._page = page
+
+    @cached_property
+    def uploaded(self) -> float | None:
+        """When the first file was uploaded, in Unix time; None: unknown."""
+        files = self._page.view.page.files
+        times = [unix_time(files[each]) for each in self.release.positions]
+        return min((time for time in times if time is not None), default=None)
+
+    @cached_property
+    def advisories(self) -> list[Advisory]:
+        """Those that are about the release."""
+        release = self.release
+        return [each for each in self._page.known if each.affects(release.text, release.version)]
 
 
 class FactSubject:
     """One file of a page, for an expression."""
 
-    def __init__(
-        self,
-        view: PageView,
-        release: Release,
-        position: int,
-        advisories: Sequence[Advisory],
-        licence_of: LicenceOf,
-    ) -> None:
-        self.page = view.page
-        self.now = view.now
-        self.release = release
-        self.file: File = view.page.files[position]
-        self.parsed: ParsedFile = view.parsed.files[position]
-        self._view = view
-        self._advisories = advisories
-        self._licence_of = licence_of
+    __slots__ = ("_of_release", "_page", "file", "parsed", "position")
 
-    @cached_property
+    def __init__(self, release: ReleaseSubject, page: FactSubjects, position: int) -> None:
+        self.position = position
+        self.file: File = page.view.page.files[position]
+        self.parsed: ParsedFile = page.view.parsed.files[position]
+        self._of_release = release
+        self._page = page
+
+    @property
+    def page(self) -> ProjectPage:
+        return self._page.view.page
+
+    @property
+    def now(self) -> float:
+        return self._page.view.now
+
+    @property
+    def release(self) -> Release:
+        return self._of_release.release
+
+    @property
     def uploaded(self) -> float | None:
         """Unix time in seconds; None: unknown."""
-        return _unix_time(self.file)
+        return unix_time(self.file)
 
-    @cached_property
+    @property
     def release_uploaded(self) -> float | None:
         """That of the first file."""
-        files = self.page.files
-        times = [_unix_time(files[each]) for each in self.release.positions]
-        return min((time for time in times if time is not None), default=None)
+        return self._of_release.uploaded
 
-    @cached_property
-    def advisories(self) -> list[Advisory]:
+    @property
+    def advisories(self) -> Sequence[Advisory]:
         """Those that are about the release; none for a private file."""
-        if is_private(self.file):
-            return []
-        release = self.release
-        return [each for each in self._advisories if each.affects(release.text, release.version)]
+        return () if is_private(self.file) else self._of_release.advisories
 
     @property
     def licence(self) -> str:
-        return self._licence_of(self.page.project, self.file) or ""
+        return self._page.licence_of(self._page.view.parsed.digests[self.position]) or ""
 
-    @cached_property
+    @property
     def tags(self) -> list[list[str]]:
         """Python, ABI and platform tags, each as a list."""
         parts = self.parsed.tags.split("-")
@@ -70,9 +112,10 @@ class FactSubject:
         return None if time is None else timedelta(seconds=max(0.0, self.now - time))
 
 
-def _unix_time(file: File) -> float | None:
+def unix_time(file: File) -> float | None:
+    """When a file was uploaded; None: unknown."""
     try:
-        return found.timestamp() if (found := file.uploaded_at) else None
+        return datetime.fromisoformat(file.uploaded).timestamp() if file.uploaded else None
     except (ValueError, OverflowError):
         return None
 

@@ -6,7 +6,6 @@ so only this module imports it, where a rule of this kind exists.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
@@ -14,7 +13,7 @@ from typing import Any
 
 from proxy.errors import how_to_add
 from proxy.model import File, ProjectPage, normalize
-from proxy.policies.advisories import About
+from proxy.policies.advisories import About, is_private
 from proxy.policies.base import Facts, PageView
 from proxy.policies.configured import Finding, Rule
 from proxy.policies.expression_facts import (
@@ -23,8 +22,10 @@ from proxy.policies.expression_facts import (
     PROJECT_FACTS,
     RELEASE_FACTS,
     FactSubject,
+    FactSubjects,
 )
-from proxy.policies.licence_rules import LicenceOf
+from proxy.policies.expression_source import conditions, equated, named_facts, thresholds
+from proxy.policies.licence_rules import LicencesOf
 from proxy.policies.parsed_page import parse_names
 
 FACTS: Mapping[str, Mapping[str, Callable[[FactSubject], Any]]] = {
@@ -37,20 +38,6 @@ JUDGED_AGAIN_AFTER = 60.0
 """Seconds until a page is judged again by an expression whose instants cannot be computed."""
 LONGEST_REASON = 100
 """Characters of the expression that a reason shows."""
-
-_STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
-_FIELD = re.compile(r"\b(project|release|file)\b(?:\s*\.\s*([A-Za-z_]\w*))?")
-_WHOLE = re.compile(r"\b(?:file|release)\b(?!\s*\.)")
-_HAS_AGE = re.compile(r"\bhas\(\s*(?:file|release)\s*\.\s*age\s*\)")
-_AGE = re.compile(r"\.\s*age\b")
-_DURATION = r"duration\(\s*(?P<{0}>\"[^\"]*\"|'[^']*')\s*\)"
-_COMPARED = re.compile(
-    r"\b(?:file|release)\s*\.\s*age\s*(?:<=|>=|<|>)\s*" + _DURATION.format("after") + "|"
-    + _DURATION.format("before") + r"\s*(?:<=|>=|<|>)\s*(?:file|release)\s*\.\s*age\b"
-)  # fmt: skip
-_ARITHMETIC = tuple("-+*/%.")
-_PART_OF_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 class Condition:
@@ -71,26 +58,76 @@ class Condition:
             raise ValueError(_first_sentence(error)) from None
         self._new_context = cel.Context
         self._facts = _used_facts(source)
-        self._thresholds = _thresholds(source)
+        self._thresholds = thresholds(source)
         used = {fact for facts in self._facts.values() for fact in facts}
         self.needs_advisories = not used.isdisjoint(ADVISORY_FACTS)
         self.needs_licences = "licence" in used
         self.uses_age = self._thresholds is None or bool(self._thresholds)
+        self._aged: Sequence[tuple[bool, Callable[[FactSubject], float | None]]]
+        self._aged = (
+            ("age" in self._facts["file"], lambda subject: subject.uploaded),
+            ("age" in self._facts["release"], lambda subject: subject.release_uploaded),
+        )
         self.judges_files = bool(self._facts["file"])
         """False: the value is the same for all files of a release."""
         try:
-            self.holds(_sample())
+            list(self.holds_for(_sample()))
         except (KeyError, TypeError, RuntimeError, ValueError, ArithmeticError) as error:
             raise ValueError(_first_sentence(error)) from None
+        self._check_types(cel.compile)
 
-    def holds(self, subject: FactSubject) -> bool:
-        """Whether the condition is true. Raises what the library raises, and ``TypeError``."""
+    def _check_types(self, compiled: Callable[[str], Any]) -> None:
+        """Execute each part by itself: the library skips parts after ``false &&`` and the like.
+
+        Raises ``ValueError``.
+        """
+        context = self._new_context()
+        for name in FACTS:
+            self._add(context, name, _sample().first)
+        for part in conditions(self.source):
+            sides = equated(part)
+            kinds = {}
+            for text in sides or [part]:
+                try:
+                    kinds[_kind(compiled(text).execute(context))] = text.strip()
+                except (TypeError, RuntimeError) as error:
+                    if isinstance(error, TypeError) or str(error).startswith("Undefined"):
+                        raise ValueError(f"{text.strip()}: {_first_sentence(error)}") from None
+                except (LookupError, ValueError, ArithmeticError):
+                    pass  # whether such an error occurs may depend on the other parts
+            said = " and ".join(f"{text} is a {kind}" for kind, text in kinds.items())
+            if len(kinds) > 1 and "null" not in kinds:
+                raise ValueError(f"{part.strip()} compares two types: {said}")
+            if kinds and not sides and "boolean" not in kinds:
+                raise ValueError(f"{said}, and not true or false")
+
+    def holds_for(self, subjects: FactSubjects) -> Iterator[tuple[FactSubject, bool]]:
+        """Whether the condition is true, for each file of a page.
+
+        Raises what the library raises, and ``TypeError``.
+        """
         context = self._new_context()  # of this call alone: pages are judged in several threads
-        for name, facts in self._facts.items():
-            if facts:
-                values = {fact: value(subject) for fact, value in facts.items()}
-                known = {fact: value for fact, value in values.items() if value is not None}
-                context.add_variable(name, known)
+        self._add(context, "project", subjects.first)
+        for files in subjects:
+            former: FactSubject | None = None
+            value = False
+            for subject in files:
+                shares = former is not None and is_private(former.file) is is_private(subject.file)
+                if not shares:
+                    self._add(context, "release", subject)
+                if not shares or self.judges_files:
+                    self._add(context, "file", subject)
+                    value = self._value(context)
+                yield subject, value
+                former = subject
+
+    def _add(self, context: Any, name: str, subject: FactSubject | None) -> None:
+        if subject and (facts := self._facts[name]):
+            values = {fact: value(subject) for fact, value in facts.items()}
+            known = {fact: value for fact, value in values.items() if value is not None}
+            context.add_variable(name, known)
+
+    def _value(self, context: Any) -> bool:
         try:
             value = self._program.execute(context)
         except Exception:
@@ -105,20 +142,20 @@ class Condition:
 
     def changes_at(self, subject: FactSubject) -> float | None:
         """Unix time in seconds at which the value may change next; None: never."""
-        if not self.uses_age:
-            return None
         if self._thresholds is None:
-            return subject.now + JUDGED_AGAIN_AFTER
-        times = [subject.uploaded, subject.release_uploaded]
-        # The microsecond after: "age <= 7d" still holds at seven days.
-        instants = [
-            time + threshold + late
-            for time in times
-            if time is not None
-            for threshold in self._thresholds
-            for late in (0.0, 1e-6)
-        ]
-        return min((each for each in instants if each > subject.now), default=None)
+            return subject.now + JUDGED_AGAIN_AFTER if self.uses_age else None
+        instants = []
+        for has_age, time in self._aged:
+            if has_age and (uploaded := time(subject)) is not None:
+                # The microsecond after: "age <= 7d" still holds at seven days.
+                since = subject.now - uploaded
+                instants += [
+                    uploaded + threshold + late
+                    for threshold in self._thresholds
+                    for late in (0.0, 1e-6)
+                    if threshold + late > since
+                ]
+        return min(instants, default=None)
 
 
 class Expression(Rule):
@@ -128,28 +165,31 @@ class Expression(Rule):
         self,
         condition: Condition,
         about: About = lambda project: (),
-        licence_of: LicenceOf = lambda project, file: None,
+        licences_of: LicencesOf = lambda project: lambda digest: None,
         facts: Facts | None = None,
     ) -> None:
         self._condition = condition
         self._about = about
-        self._licence_of = licence_of
+        self._licences_of = licences_of
         self.facts = facts if condition.needs_licences else None
         self._reason = f"true is: {' '.join(condition.source.split())[:LONGEST_REASON]}"
         self.is_changing = condition.needs_advisories or condition.needs_licences
 
     def judge(self, view: PageView) -> Iterator[Finding]:
-        advisories = self._about(view.page.project)
-        condition = self._condition
-        for release in view.parsed.releases:
-            holds, until = False, None
-            for number, position in enumerate(release.positions):
-                subject = FactSubject(view, release, position, advisories, self._licence_of)
-                if number == 0 or condition.judges_files:
-                    holds = condition.holds(subject)
-                until = condition.changes_at(subject)
-                if holds or until is not None:
-                    yield Finding((position,), self._reason, until, refuses=holds)
+        project = view.page.project
+        subjects = FactSubjects(view, self._about(project), self._licences_of(project))
+        refused: dict[float | None, list[int]] = {}
+        changes: list[float] = []
+        for subject, holds in self._condition.holds_for(subjects):
+            until = self._condition.changes_at(subject) if self._condition.uses_age else None
+            if holds:
+                refused.setdefault(until, []).append(subject.position)
+            elif until is not None:
+                changes.append(until)
+        for until, positions in refused.items():
+            yield Finding(positions, self._reason, until)
+        if changes:
+            yield Finding((0,), "", min(changes), refuses=False)  # says only until when
 
 
 def _used_facts(source: str) -> dict[str, dict[str, Callable[[FactSubject], Any]]]:
@@ -158,7 +198,7 @@ def _used_facts(source: str) -> dict[str, dict[str, Callable[[FactSubject], Any]
     Raises ``ValueError`` for a fact that does not exist.
     """
     found: dict[str, dict[str, Callable[[FactSubject], Any]]] = {name: {} for name in FACTS}
-    for name, fact in _FIELD.findall(_STRING.sub('""', source)):
+    for name, fact in named_facts(source):
         known = FACTS[name]
         if not fact:
             found[name] = dict(known)
@@ -169,30 +209,13 @@ def _used_facts(source: str) -> dict[str, dict[str, Callable[[FactSubject], Any]
     return found
 
 
-def _thresholds(source: str) -> Sequence[float] | None:
-    """The durations in seconds with which ages are compared; None: ages are used otherwise too."""
-    bare = _STRING.sub(_kept_if_duration, _HAS_AGE.sub("true", source))
-    ages = len(_AGE.findall(bare))
-    compared = [
-        match["after"] or match["before"]
-        for match in _COMPARED.finditer(bare)
-        if not bare[: match.start()].rstrip().endswith(_ARITHMETIC)
-        and not bare[match.end() :].lstrip().startswith(_ARITHMETIC)
-    ]
-    if _WHOLE.search(_STRING.sub('""', source)) or ages != len(compared):
-        return None
-    return [_seconds(text[1:-1]) for text in compared]
-
-
-def _kept_if_duration(match: re.Match[str]) -> str:
-    """Durations stay; what looks like an expression in another text means nothing."""
-    return match[0] if match.string[: match.start()].rstrip().endswith("duration(") else '""'
-
-
-def _seconds(text: str) -> float:
-    parts = _PART_OF_DURATION.findall(text)
-    total = sum(float(number) * _SECONDS[unit] for number, unit in parts)
-    return -total if text.startswith("-") else total
+def _kind(value: object) -> str:
+    """The type of a value, as messages name it."""
+    kinds: Sequence[tuple[type | tuple[type, ...], str]] = (
+        *((bool, "boolean"), ((int, float), "number"), (str, "text"), (timedelta, "duration")),
+        *((datetime, "timestamp"), (list, "list"), (type(None), "null")),
+    )
+    return next((name for kind, name in kinds if isinstance(value, kind)), type(value).__name__)
 
 
 def _first_sentence(error: Exception) -> str:
@@ -201,7 +224,7 @@ def _first_sentence(error: Exception) -> str:
     return str(error).partition(". ")[0].partition("\n|")[0]
 
 
-def _sample() -> FactSubject:
+def _sample() -> FactSubjects:
     """A file of which everything is known."""
     now = 1_800_000_000.0
     uploaded = datetime.fromtimestamp(now, UTC) - timedelta(days=30)
@@ -215,4 +238,4 @@ def _sample() -> FactSubject:
     )
     page = ProjectPage(normalize("sample"), (file,))
     view = PageView(page, now, parse_names(page))
-    return FactSubject(view, view.parsed.releases[0], 0, (), lambda project, file: "MIT")
+    return FactSubjects(view, (), lambda digest: "MIT")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
-from heapq import nlargest
 
 from proxy.distributions import DistributionKind
 from proxy.policies.base import PageView
@@ -67,8 +66,9 @@ class Files(Rule):
         if not self._prereleases:
             yield from _early(view)
         if any(self._kinds.values()):
+            wheel = DistributionKind.WHEEL  # most files; the hash of an enumeration is slow
             for position, parsed in enumerate(view.parsed.files):
-                if reason := self._kinds.get(parsed.kind):
+                if parsed.kind is not wheel and (reason := self._kinds.get(parsed.kind)):
                     yield position, reason
 
     def _judge_latest(
@@ -79,13 +79,11 @@ class Files(Rule):
             for release in view.parsed.releases
             if any(position not in refused for position in release.positions)
         ]
-        versions = [release.version for release in passing if release.version]
+        versions = sorted(release.version for release in passing if release.version)
         newest = {
             version
             for early in (False, True)
-            for version in nlargest(
-                latest, (each for each in versions if each.is_prerelease is early)
-            )
+            for version in [each for each in versions if each.is_prerelease is early][-latest:]
         }
         for release in passing:
             if release.version not in newest:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from cachetools import LRUCache
 
 from proxy.distributions import BSD, canonical_expression, evaluate_expression
-from proxy.model import File, ProjectName
+from proxy.model import ProjectName
 from proxy.policies.base import Facts, PageView
 from proxy.policies.configured import Finding, Rule
 
@@ -19,9 +19,9 @@ MAX_KNOWN = 4096
 """Expressions of which the result is remembered."""
 _BSD_FAMILY = ("BSD-2-Clause", "BSD-3-Clause", "0BSD")
 
-LicenceOf = Callable[[ProjectName, File], str | None]
-"""The licence of a file of a project as a canonical SPDX expression. Empty: its metadata name none
-that is known; None: the metadata have not been read."""
+LicencesOf = Callable[[ProjectName], Callable[[str], str | None]]
+"""The licences of the files of a project by their ``ParsedPage.digests``, as canonical SPDX
+expressions. Empty: the metadata name none that is known; None: they have not been read."""
 
 
 class Licences(Rule):
@@ -31,7 +31,7 @@ class Licences(Rule):
 
     def __init__(
         self,
-        licence_of: LicenceOf,
+        licences_of: LicencesOf,
         facts: Facts | None = None,
         *,
         allowed: Iterable[str] = (),
@@ -39,7 +39,7 @@ class Licences(Rule):
         refuses_unknown: bool = False,
     ) -> None:
         """``allowed`` and ``denied``: as ``parse_licence`` takes them; nothing allowed: all."""
-        self._licence_of = licence_of
+        self._licences_of = licences_of
         self.facts = facts
         self._allowed = {parse_licence(each) for each in allowed}
         self._denied = {parse_licence(each) for each in denied}
@@ -47,14 +47,21 @@ class Licences(Rule):
         self._known: LRUCache[str, bool] = LRUCache(MAX_KNOWN)
 
     def judge(self, view: PageView) -> Iterator[Finding]:
-        for position, file in enumerate(view.page.files):
-            licence = self._licence_of(view.page.project, file)
-            if licence:
-                if not self.permits(licence):
-                    yield Finding((position,), f"{file.filename} has the licence {licence}")
-            elif self._refuses_unknown:
-                why = "no licence that is known" if licence is not None else "an unknown licence"
-                yield Finding((position,), f"{file.filename} has {why}")
+        found = list(map(self._licences_of(view.page.project), view.parsed.digests))
+        problems = {licence: self._problem(licence) for licence in set(found)}
+        if not any(problems.values()):
+            return
+        for position, licence in enumerate(found):
+            if problem := problems[licence]:
+                yield Finding((position,), f"{view.page.files[position].filename} has {problem}")
+
+    def _problem(self, licence: str | None) -> str | None:
+        """Why a file of that licence is refused; None: it passes."""
+        if licence:
+            return None if self.permits(licence) else f"the licence {licence}"
+        if not self._refuses_unknown:
+            return None
+        return "an unknown licence" if licence is None else "no licence that is known"
 
     def is_decisive(self, licence: str) -> bool:
         """Whether a file of that licence is judged otherwise than one of unknown licence."""

@@ -54,8 +54,10 @@ class Criteria:
                 self._patterns.append((matcher([name]), sets))
             else:  # a list may have thousands of names
                 self._exact.setdefault(normal_pattern(name), []).extend(sets)
-        patterns = "|".join(map(translate, filenames))
-        self._filenames = re.compile(patterns, re.IGNORECASE).match if patterns else None
+        self._filenames = [
+            (_literal(each), re.compile(translate(each)).match)
+            for each in map(str.lower, filenames)
+        ]
         self._digests: dict[str, set[str]] = {}
         for algorithm, value in map(parse_digest, digests):
             self._digests.setdefault(algorithm, set()).add(value)
@@ -77,14 +79,15 @@ class Criteria:
         if not self.names_files:
             return frozenset()
         found: set[int] = set()
-        if matches := self._filenames:
-            parsed = enumerate(view.parsed.files)
-            found.update(position for position, each in parsed if matches(each.distribution))
+        names = [each.distribution.lower() for each in view.parsed.files] if self._filenames else []
+        for literal, matches in self._filenames:
+            found.update([at for at, name in enumerate(names) if literal in name and matches(name)])
         for algorithm, wanted in self._digests.items():
-            files = enumerate(view.page.files)
             if algorithm == "sha256":
-                found.update(position for position, file in files if file.sha256 in wanted)
+                digests = enumerate(view.parsed.digests)
+                found.update([at for at, digest in digests if digest in wanted])
             else:
+                files = enumerate(view.page.files)
                 found.update(at for at, file in files if file.hashes.get(algorithm) in wanted)
         return found
 
@@ -139,6 +142,11 @@ class Allow(Rule):
             refused = [each for each in release.positions if each not in allowed]
             if refused:
                 yield Finding(refused, f"{project} {release.text} is not on the list".strip())
+
+
+def _literal(pattern: str) -> str:
+    """The longest part without wildcards: most names lack it, so that they need not be matched."""
+    return "" if "[" in pattern else max(re.split(r"[*?]", pattern), key=len)
 
 
 def _is_in(specifiers: Iterable[SpecifierSet], version: Version) -> bool:

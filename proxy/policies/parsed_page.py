@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import msgspec
 from cachetools import LRUCache
 from packaging.version import InvalidVersion, Version
 
+from proxy.advisories import OrderedVersions
 from proxy.distributions import DistributionKind, kind_of, parse_filename, version_of
 from proxy.model import METADATA, PROVENANCE, File, ProjectName, ProjectPage, with_distributions
 
@@ -44,13 +46,20 @@ class Release(msgspec.Struct, frozen=True):
     """The latest ``File.uploaded``; None if that of any file is unknown."""
 
 
-class ParsedPage(msgspec.Struct, frozen=True):
+class ParsedPage(msgspec.Struct, frozen=True, dict=True):
     """Positions are those of ``ProjectPage.files``."""
 
     files: Sequence[ParsedFile]
+    digests: Sequence[str]
+    """Of each file, see ``digest_of``: what is known of files is looked up by them."""
     releases: Sequence[Release]
     siblings: Sequence[int]
     """Those of ``.metadata`` and ``.provenance`` files that are listed as files."""
+
+    @cached_property
+    def ordered(self) -> OrderedVersions:
+        """The releases in the order of their versions, to compare them with advisories."""
+        return OrderedVersions([(each.text, each.version) for each in self.releases])
 
 
 class ParsedPages:
@@ -91,12 +100,19 @@ def parse_names(page: ProjectPage) -> ParsedPage:
         files.append(ParsedFile(name, kind, tags, number))
     return ParsedPage(
         files,
+        [digest_of(file) for file in page.files],
         [
             Release(text, version, positions, _last_upload(page.files, positions))
             for text, version, positions in releases
         ],
         [at for at, file in enumerate(page.files) if file.filename.endswith(SIBLINGS)],
     )
+
+
+def digest_of(file: File) -> str:
+    """As ``File.address_digest``; of a file without any digest its name."""
+    digest = file.address_digest
+    return file.filename if digest == "-" else digest
 
 
 def _split(filename: str, project: ProjectName) -> tuple[str, DistributionKind | None, str, str]:

@@ -22,7 +22,7 @@ COMPARED = 3
 Require = Literal["any", "unchanged", "pinned"]
 
 
-class Proof(msgspec.Struct, frozen=True):
+class Proof(msgspec.Struct, frozen=True, gc=False):
     """What came of verifying the attestations of one file."""
 
     state: Literal["valid", "invalid", "unknown"]
@@ -37,8 +37,9 @@ class Proof(msgspec.Struct, frozen=True):
     """Unix time in seconds at which it is verified again; None: it stays true."""
 
 
-ProofOf = Callable[[ProjectName, File], Proof | None]
-"""None: the attestations have not been verified."""
+ProofsOf = Callable[[ProjectName], Callable[[str], Proof | None]]
+"""Of the files of a project by their ``ParsedPage.digests``; None: the attestations have not been
+verified."""
 
 
 class Provenance(Rule):
@@ -49,7 +50,7 @@ class Provenance(Rule):
 
     def __init__(
         self,
-        proof_of: ProofOf,
+        proofs_of: ProofsOf,
         facts: Facts | None,
         *,
         require: Require,
@@ -57,7 +58,7 @@ class Provenance(Rule):
         refuses_unknown: bool,
     ) -> None:
         """``pinned``: the publishers that a project may have."""
-        self._proof_of = proof_of
+        self._proofs_of = proofs_of
         self.facts = facts
         self._require = require
         self._pinned = pinned
@@ -67,53 +68,49 @@ class Provenance(Rule):
         allowed = self._pinned.get(view.page.project)
         if self._require == "pinned" and allowed is None:
             return
+        proofs = list(map(self._proofs_of(view.page.project), view.parsed.digests))
         if self._require == "unchanged" and allowed is None:
-            yield from self._judge_changes(view)
+            yield from self._judge_changes(view, proofs)
             return
-        for position, file in enumerate(view.page.files):
-            why = self._refusal(view, position)
-            proof = self._proof(view, file)
-            is_valid = proof is not None and proof.state == "valid"
+        for position, (file, proof) in enumerate(zip(view.page.files, proofs, strict=True)):
+            why = self._problem(file, proof)
+            is_valid = file.provenance is not None and proof is not None and proof.state == "valid"
             if proof and is_valid and allowed is not None and proof.publisher not in allowed:
                 why = f"it is published by {proof.publisher}, which is not pinned"
             yield from _finding(view, position, why, proof)
 
-    def _judge_changes(self, view: PageView) -> Iterator[Finding]:
+    def _judge_changes(self, view: PageView, proofs: Sequence[Proof | None]) -> Iterator[Finding]:
         """Each release against those that were uploaded before it and passed."""
         trusted: Proof | None = None
         earlier: list[bool] = []
         for release in by_upload(view):
-            files = [view.page.files[position] for position in release.positions]
-            has_any = any(file.provenance for file in files)
+            has_any = any(view.page.files[position].provenance for position in release.positions)
             is_usual = len(earlier) >= COMPARED and all(earlier[-COMPARED:])
-            valid: list[Proof] = []
-            for position, file in zip(release.positions, files, strict=True):
-                proof = self._proof(view, file)
-                why = ""
-                if file.provenance:
-                    why = self._refusal(view, position)
-                elif has_any:
-                    why = "it has no attestations, and other files of the release do"
-                elif is_usual:
-                    why = f"it has no attestations, and the {COMPARED} releases before it do"
-                if not why and proof and proof.state == "valid":
+            missing = (
+                "it has no attestations, and other files of the release do"
+                if has_any
+                else f"it has no attestations, and the {COMPARED} releases before it do"
+                if is_usual
+                else ""
+            )
+            valid = None
+            for position in release.positions:
+                file, proof = view.page.files[position], proofs[position]
+                why = self._problem(file, proof) if file.provenance else missing
+                if file.provenance and proof and proof.state == "valid":
                     if trusted and proof.identity != trusted.identity:
                         why = f"the publisher changed from {trusted.publisher} to {proof.publisher}"
                     else:
-                        valid.append(proof)
-                yield from _finding(view, position, why, proof)
-            trusted = valid[-1] if valid else trusted
+                        valid = proof
+                if why or (proof and proof.until is not None):
+                    yield from _finding(view, position, why, proof)
+            trusted = valid or trusted
             earlier.append(has_any)
 
-    def _proof(self, view: PageView, file: File) -> Proof | None:
-        return self._proof_of(view.page.project, file) if file.provenance else None
-
-    def _refusal(self, view: PageView, position: int) -> str:
+    def _problem(self, file: File, proof: Proof | None) -> str:
         """Why a file is refused, its publisher aside; empty if it is not."""
-        file = view.page.files[position]
         if not file.provenance:
             return "it has no attestations"
-        proof = self._proof(view, file)
         if proof is None or proof.state == "valid":
             return ""
         if proof.state == "invalid":

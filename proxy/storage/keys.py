@@ -37,8 +37,8 @@ class RecordKind(Enum):
     """Blobs that eviction must not delete."""
     KEEP_STATE = ("kept", ("owner",))
     """Files of a keep table after its last run."""
-    DECISIONS = ("decisions", ("project",), "upstream")
-    """Decisions of services outside, by the digests of the files."""
+    DECISIONS = ("decisions", _PROJECT, "upstream")
+    """Decisions about files by their digests. The namespace is that of the service outside."""
     PROOFS = ("proofs", ("project",), "upstream")
     """What came of verifying attestations, by the digests of the files."""
     LICENCES = ("licences", ("project",), "upstream")

@@ -10,7 +10,7 @@ import pytest
 from proxy.errors import Denied, NoSuchFile, NoSuchProject, PolicyFailed
 from proxy.indexes import Guarded
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.policies import PageView, Reserved
+from proxy.policies import OpenFile, PageView, Reserved
 from tests.support.clock import Clock
 from tests.support.fake_index import FakeIndex
 from tests.support.policies import Cooldown, Exempt, FakePolicy, upload_time
@@ -188,6 +188,36 @@ async def test_a_version_of_a_page_is_judged_once(
     public.add("open", "open-3.zip", b"3")
     await index.page(OPEN)
     assert len(no_sdists.judged) == 2
+
+
+class NotedFacts:
+    """Facts that note for which pages they were to be collected."""
+
+    def __init__(self) -> None:
+        self.prefetched: list[str] = []
+
+    async def load(self, project: ProjectName) -> None:
+        pass
+
+    async def prefetch(self, page: ProjectPage, open_file: OpenFile) -> None:
+        self.prefetched.append(page.version)
+
+    async def learn(self, page: ProjectPage, file: File, open_file: OpenFile) -> None:
+        pass
+
+
+async def test_facts_are_collected_once_for_each_judgement(public: FakeIndex, clock: Clock) -> None:
+    epoch, facts = [0], NotedFacts()
+    policy = Exempt(clock() + 100)
+    policy.facts = facts
+    index = Guarded(public, [policy], clock, lambda: epoch[0])
+    for expected, change in enumerate(("nothing", "epoch", "instant"), 1):
+        epoch[0] += change == "epoch"
+        clock.advance(100 if change == "instant" else 0)
+        for _ in range(3):
+            await index.page(OPEN)
+            await index.explain(OPEN)
+        assert len(facts.prefetched) == expected
 
 
 async def test_a_page_without_a_version_is_judged_each_time(

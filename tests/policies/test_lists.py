@@ -40,6 +40,8 @@ def versions(*specifiers: str) -> dict[str, Any]:
         ({"versions": {"demo-": ">=2"}}, []),
         ({"filenames": ["*.TAR.gz"]}, [SDIST, NEXT, ODD]),
         ({"filenames": ["demo-1.0.tar.gz"]}, [SDIST]),
+        ({"filenames": ["DEMO-[12].0*", "x"]}, [EARLY, WHEEL, SDIST, LOCAL, NEXT]),
+        ({"filenames": ["*"]}, FILES),
         ({"filenames": ["demo-1.0-*"], "projects": ["other"]}, [WHEEL]),
     ],
 )
