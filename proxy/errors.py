@@ -7,6 +7,9 @@ ProxyError
 │  ├─ NoSuchFile         the project is here, the file is not          404   stops
 │  └─ GoneUpstream       listed, but no longer at its address          404   stops
 ├─ Denied                a policy refused, with its reason             403   stops
+├─ NotAuthenticated      no credentials, or wrong ones                 401   stops
+├─ TooManyFailures       wrong credentials too often                   429   stops
+├─ NoRight               the principal may not do that                 403   stops
 ├─ IndexUnavailable      a local index that cannot be read             503   stops
 │  ├─ PrivateNameWithheld  its directory is not served now             503   stops
 │  └─ PolicyFailed       a policy has a fault, so nothing passes it    503   stops
@@ -98,6 +101,37 @@ class Denied(ProxyError):
         if self.rule:
             return f"Refused by rule {self.rule}: {self.reason}"
         return f"{self.project} is not allowed: {self.reason}"
+
+
+class NotAuthenticated(ProxyError):
+    """A request needs credentials, and has none or wrong ones: the answer does not say which."""
+
+    def __str__(self) -> str:
+        return "credentials are needed, and those of the request are missing, wrong or expired"
+
+
+class TooManyFailures(ProxyError):
+    """An address or a user name had wrong credentials too often to be checked now."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+        """Seconds."""
+
+    def __str__(self) -> str:
+        return f"too many wrong credentials; try again in {self.retry_after} seconds"
+
+
+class NoRight(ProxyError):
+    """The principal is known, and has no right to do that."""
+
+    def __init__(self, what: str) -> None:
+        """``what``: such as ``read index main``."""
+        super().__init__(what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"No right to {self.what}"
 
 
 class IndexUnavailable(ProxyError):

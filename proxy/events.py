@@ -166,6 +166,15 @@ class AuditLost(msgspec.Struct, frozen=True):
     answers: int
 
 
+class CredentialsChecked(msgspec.Struct, frozen=True):
+    """Credentials were verified, and not found in the cache of those that were before."""
+
+    method: str
+    """The kind of the principal, such as ``token``; empty without one."""
+    result: str
+    """``ok``, ``wrong`` or ``limited``: refused unverified, after too many wrong ones."""
+
+
 class RequestKind(StrEnum):
     """What a request is about."""
 
@@ -238,6 +247,7 @@ Event = (
     | AdvisoriesChecked
     | FileRefused
     | AuditLost
+    | CredentialsChecked
     | AnswerServed
 )
 Observer = Callable[[Event], None]

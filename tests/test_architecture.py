@@ -39,8 +39,10 @@ PACKAGES: dict[str, set[str]] = {
     "simple": {"errors", "model", "distributions"},
     # Bytes in motion know where bytes are stored, but decide nothing about them.
     "upstream": {"errors", "model", "runtime", "storage"},
+    # Who asks, and what that principal may do: header values in, principals out.
+    "access": VOCABULARY | {"runtime", "policies"},
     # Settings are checked values; patterns and platforms are checked by the packages that own them.
-    "config": {"errors", "model", "runtime", "advisories", "distributions", "policies"},
+    "config": {"errors", "model", "runtime", "advisories", "distributions", "policies", "access"},
     # Facts of single files: read from files, asked of others, kept in records.
     "facts": VOCABULARY | {"runtime", "storage", "distributions", "policies"},
     # An observer of answers, with a database of its own; it could be left out.
@@ -59,7 +61,7 @@ PACKAGES: dict[str, set[str]] = {
     "explain": VOCABULARY | {"runtime", "distributions", "policies", "indexes", "prefetch"},
     # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
     "web": VOCABULARY
-    | {"runtime", "distributions", "simple", "upstream", "indexes"}
+    | {"runtime", "distributions", "simple", "upstream", "access", "indexes"}
     | {"prefetch", "explain", "presentation"},
     # Pages for people: views of what the indexes answer, and of what the server counts.
     "face": {"errors", "runtime", "simple", "indexes", "presentation", "web"},
@@ -68,8 +70,8 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "distributions", "policies", "simple", "upstream", "indexes", "web"},
     # The one place that names concrete classes.
     "composition": VOCABULARY
-    | {"runtime", "storage", "advisories", "policies", "upstream", "config", "facts", "indexes"}
-    | {"audit", "prefetch"},
+    | {"runtime", "storage", "advisories", "policies", "upstream", "access", "config", "facts"}
+    | {"audit", "indexes", "prefetch"},
     # Products on top of a composed proxy.
     "maintenance": {"errors", "storage", "composition"},
     "warm": VOCABULARY
@@ -83,7 +85,7 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
     | {"presentation", "face"}
-    | {"audit", "explain", "policies"},
+    | {"access", "audit", "explain", "policies"},
     "__main__": {"cli"},
 }
 
@@ -97,7 +99,10 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pypi_simple": ("composition",),
     # Small values at rest.
     "diskcache": ("storage",),
-    "sqlite3": ("storage", "audit"),
+    "sqlite3": ("storage", "access", "audit"),
+    # Passwords; verified where access is controlled.
+    "bcrypt": ("access",),
+    "argon2": ("access",),
     # Values from outside are checked where they come in, and are plain after that.
     "pydantic_settings": ("config",),
     "pydantic": ("config", "facts", "composition", "warm", "cli"),
@@ -120,6 +125,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 
 SLOW = (
+    "argon2",
+    "bcrypt",
     "bs4",
     "cel",
     "cvss",
@@ -381,6 +388,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
     distribution = {"yarl": "aiohttp", "multidict": "aiohttp", "bs4": "beautifulsoup4"}
     distribution["markupsafe"] = "jinja2"
     distribution["cel"] = "common_expression_language"
+    distribution["argon2"] = "argon2_cffi"
     used = set().union(*_libraries().values())
     newer = {"compression"}  # of the standard library since Python 3.14
     foreign = used - set(sys.stdlib_module_names) - newer - {"proxy"}

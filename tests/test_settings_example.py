@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
@@ -26,9 +27,10 @@ INDEXES = TEXT.split("# indexes = {}")[1].split("# --- ")[0]
 POLICIES = TEXT.split("# policies = {}")[1].split("\n\n")[0]
 ADVISORIES = TEXT.split("# advisories = unset")[1].split("\n\n")[0]
 AUDIT = TEXT.split("# audit = unset")[1].split("\n\n")[0]
+ACCESS = TEXT.split("# access = unset")[1].split("\n# --- ")[0]
 EXEMPT = TEXT.split("# exempt = []")[1].split("\n\n")[0]
 TOP = TEXT
-for tables in (INDEXES, POLICIES, ADVISORIES, AUDIT, EXEMPT, KEEP):
+for tables in (INDEXES, POLICIES, ADVISORIES, AUDIT, ACCESS, EXEMPT, KEEP):
     TOP = TOP.replace(tables, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
@@ -106,6 +108,15 @@ def test_the_example_mentions_every_key_of_an_exemption() -> None:
     assert set(row) == set(ExemptTable.model_fields)
     given |= uncommented(POLICIES) | uncommented(ADVISORIES)
     assert load_settings(given).settings.exempt[0].until
+
+
+def test_the_example_mentions_every_key_of_access_with_its_default() -> None:
+    given = uncommented(ACCESS)
+    shown = given["access"]
+    assert set(shown) == set(AccessTable.model_fields)
+    for name in ("token_max_age", "hide_names", "anonymous"):
+        assert shown[name] == AccessTable.model_fields[name].default
+    assert load_settings(given).settings.access
 
 
 def test_the_example_names_every_setting_that_an_upstream_may_have_of_its_own() -> None:

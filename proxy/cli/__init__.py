@@ -26,6 +26,8 @@ COMMANDS = {
     "policy": "Try rules before they are in force.",
     "settings": "Print all settings with defaults and explanations.",
     "check": "Check the settings, and show the values in force.",
+    "token": "Create, list, revoke and rotate tokens.",
+    "user": "Add, change and remove users of the htpasswd file.",
     "cache": "Inspect, verify or purge the cache.",
     "export": "Write a static index that any web server can serve.",
     "mirror": "Fetch what a build needs, and write it as a static index.",

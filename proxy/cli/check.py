@@ -23,12 +23,14 @@ from proxy.cli.settings import as_toml, in_force
 from proxy.composition import (
     DefaultDirectory,
     IndexTree,
+    access_remarks,
     addresses,
     advisories_now,
     describe,
     described_addresses,
     open_proxy,
     open_upstream,
+    password_problems,
     policy_remarks,
     resolve_tree,
     upstream_url,
@@ -68,16 +70,19 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
     click.echo("\nSettings:")
     for name, value in in_force(loaded.settings).items():
         click.echo(f"  {name} = {_shown(value)}  ({loaded.origins.get(name, 'default')})")
-    if remarks := list(policy_remarks(loaded.settings, time.time())):
-        click.echo("\nRules:")
-        for line in remarks:
-            click.echo(f"  {line}")
-    if found := asyncio.run(_names(loaded.settings)):
-        click.echo("\nNames:")
-        for line in found:
-            click.echo(f"  {line}")
+    _echo("Rules", list(policy_remarks(loaded.settings, time.time())))
+    _echo("Access", list(access_remarks(loaded.settings)))
+    _echo("Names", asyncio.run(_names(loaded.settings)))
     if not asyncio.run(_try_all(loaded.settings, network=not no_network)):
         raise SystemExit(1)
+
+
+def _echo(title: str, lines: list[str]) -> None:
+    """A section of the output; none without lines."""
+    if lines:
+        click.echo(f"\n{title}:")
+        for line in lines:
+            click.echo(f"  {line}")
 
 
 async def _names(settings: Settings) -> list[str]:
@@ -164,6 +169,8 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
     yield Attempt(f"cache {cache_folder(settings)}", _cache(cache_folder(settings)))
     for attempt in _directories(tree):
         yield attempt
+    if settings.access and (users := settings.access.htpasswd):
+        yield Attempt(f"htpasswd {users}", "; ".join(password_problems(users)) or None)
     if table := settings.advisories:
         what, problem = advisories_now(table, cache_folder(settings), time.time())
         yield Attempt(what, problem)

@@ -18,7 +18,7 @@ from proxy.composition import Proxy, resolve_tree
 from proxy.config import Settings, config_file, load_settings
 from proxy.errors import ConfigurationError, reason
 from proxy.events import PageChanged
-from proxy.web import Generation, Mounts, tls_context
+from proxy.web import GATE, MOUNTS, Application, Generation, tls_context
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ RELOADED = frozenset(
     {
         *("packages", "legacy_files", "watch", "reserved", "upstream", "upstream_username"),
         *("upstream_password", "upstream_missing_statuses", "file_hosts", "indexes", "index"),
-        *("policies", "exempt", "cooldown", "advisories", "keep", "change_lists"),
+        *("policies", "exempt", "cooldown", "advisories", "keep", "change_lists", "access"),
         *("page_ttl", "page_ttl_min", "honour_no_store", "absence_ttl", "stale_while_revalidate"),
         *("stale_if_error", "soft_deadline", "on_changed_file", "vanished_files"),
         *("offline_list_all", "netrc", "outgoing_proxy", "ca_bundle", "client_certificate"),
@@ -71,7 +71,7 @@ class Reloader:
         source: SettingsSource,
         settings: Settings,
         proxy: Proxy,
-        mounts: Mounts,
+        app: Application,
         tls: ssl.SSLContext | None,
         keeping: Callable[[Settings], AbstractAsyncContextManager[None]],
     ) -> None:
@@ -79,7 +79,8 @@ class Reloader:
         self._source = source
         self._settings = settings
         self._proxy = proxy
-        self._mounts = mounts
+        self._mounts = app[MOUNTS]
+        self._gate = app.get(GATE)
         self._tls = tls
         self._keeping = keeping
         self._kept = AsyncExitStack()
@@ -108,6 +109,8 @@ class Reloader:
                 log.error("the settings are not reloaded, and the former ones stay: %s", error)
                 raise
             self._retire(self._mounts.replace(self._proxy.served), former)
+            if self._gate and self._proxy.access:
+                self._gate.access = self._proxy.access
             self._proxy.events(PageChanged(None))
             self._renew_certificate(settings)
             await self._kept.aclose()
@@ -142,6 +145,8 @@ class Reloader:
 
 def needing_restart(former: Settings, settings: Settings) -> Iterator[str]:
     """What of the new settings has no effect yet, in words."""
+    if (former.access is None) is not (settings.access is None):
+        yield "access takes effect with a restart: it is now on, and was off, or the reverse"
     for name in Settings.model_fields:
         if name not in RELOADED and getattr(former, name) != getattr(settings, name):
             yield f"{name} takes effect with a restart"

@@ -57,7 +57,6 @@ from proxy.simple import Links, absolute_links
 from proxy.storage import ChangedFiles
 from proxy.web import (
     COUNTER_COLUMNS,
-    MOUNTS,
     AccessLog,
     Application,
     Counters,
@@ -134,9 +133,7 @@ async def serve(
         tls, worker = _tls(settings), worker_place()
         app = _app(settings, proxy, cache, counters, lambda: server, lambda: reloader.failed)
         server = _server(settings, app, tls, cache, fast)
-        reloader = Reloader(
-            source, settings, proxy, app[MOUNTS], tls, lambda new: _keeping(new, proxy)
-        )
+        reloader = Reloader(source, settings, proxy, app, tls, lambda new: _keeping(new, proxy))
         async with open_audit(settings, events), fast.running(), aclosing(reloader):
             await reloader.start()
             await server.start()
@@ -208,6 +205,7 @@ def _app(
         help_text=settings.help,
         as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
         pages=_pages(settings, proxy, server),
+        access=proxy.access,
     )
 
 

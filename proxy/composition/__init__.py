@@ -8,6 +8,12 @@ from proxy.composition.cache import (
 from proxy.composition.description import describe, described_addresses, policy_remarks
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
+from proxy.composition.open_access import (
+    access_remarks,
+    open_access,
+    password_problems,
+    token_file,
+)
 from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
 from proxy.composition.open_mirror import (
@@ -29,6 +35,7 @@ __all__ = [
     "IndexNode",
     "IndexTree",
     "Proxy",
+    "access_remarks",
     "addresses",
     "advisories_now",
     "describe",
@@ -36,13 +43,16 @@ __all__ = [
     "index_as_of",
     "kind_of_rule",
     "mirrored",
+    "open_access",
     "open_audit",
     "open_cache",
     "open_proxy",
     "open_upstream",
+    "password_problems",
     "policy_remarks",
     "possible_refusals",
     "resolve_tree",
+    "token_file",
     "upstream_url",
     "without_credentials",
 ]

@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
+from proxy.access import Access, FailureLimits
 from proxy.advisories import AdvisoryRefresher
 from proxy.composition.builder import Ground, IndexSet, open_indexes
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_tree import IndexTree, resolve_tree
+from proxy.composition.open_access import open_access
 from proxy.composition.policies import Epoch
 from proxy.config import MirrorTable, Settings
 from proxy.errors import ProxyError
@@ -39,6 +41,9 @@ class Proxy:
         self._marks = marks
         self._stack = AsyncExitStack()
         self._opened: IndexSet
+        self._limits = FailureLimits(ground.clock)
+        self.access: Access | None = None
+        """Who may do what; None: everybody may read."""
         self.prefetching: Prefetching | None = None
         self._revalidations = BackgroundQueue(self._revalidate)
 
@@ -51,8 +56,12 @@ class Proxy:
         async with AsyncExitStack() as stack:
             opened = await open_indexes(settings, self._ground, stack)
             prefetching = await self._open_prefetching(settings, opened, stack)
+            access = await stack.enter_async_context(
+                open_access(settings, self.events, self._limits, self._ground.clock)
+            )
             kept = stack.pop_all()
         former, self._stack = self._stack, kept
+        self.access = access
         self._opened, self.prefetching = opened, prefetching
         return former
 

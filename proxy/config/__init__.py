@@ -4,6 +4,7 @@
 take a ``Settings`` value only where things are composed.
 """
 
+from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import (
     AdvisoriesTable,
     ExpressionTable,
@@ -36,6 +37,7 @@ __all__ = [
     "DENY",
     "RESERVED",
     "SHORT_COOLDOWN",
+    "AccessTable",
     "AdvisoriesTable",
     "AllowTable",
     "AuditTable",

@@ -31,7 +31,7 @@ _INDEX_PATHS = {
     for name, field in table.model_fields.items()
     if "Path" in str(field.annotation)
 }
-_TABLE_PATHS = {"audit": {"folder", "lines"}}
+_TABLE_PATHS = {"audit": {"folder", "lines"}, "access": {"htpasswd", "tokens"}}
 """Settings that are one table each, and their keys that are paths."""
 _PATH_ENDINGS = (".txt", ".in", ".toml", ".lock", ".json", ".jsonl", ".log")
 

@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
 from proxy.config.index_tables import IndexTable, MirrorTable
 from proxy.config.keep_table import KeepTable
@@ -91,6 +92,9 @@ class Settings(BaseSettings):
     advisories: Annotated[AdvisoriesTable | None, ForceDecode] = None
     provenance_root: UserPath | None = None
     help: str = ""
+
+    # Who may do what
+    access: Annotated[AccessTable | None, ForceDecode] = None
 
     # The cache
     cache_dir: UserPath | None = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import POLICY_TABLES
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
@@ -21,7 +22,11 @@ _TABLES_BY_KIND: Mapping[str, Mapping[str, type[BaseModel]]] = {
     "indexes": INDEX_TABLES,
     "policies": POLICY_TABLES,
 }
-_TABLES: Mapping[str, type[BaseModel]] = {"keep": KeepTable, "exempt": ExemptTable}
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "access": AccessTable,
+    "keep": KeepTable,
+    "exempt": ExemptTable,
+}
 _NOT_AN_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
 
 _TEXT_BY_KEY = {

@@ -4,6 +4,7 @@ from aiohttp.web import Application
 
 from proxy.web.access_log import AccessLog
 from proxy.web.app import MOUNTS, PageRoute, create_app
+from proxy.web.authentication import GATE, may, require, requiring, visible_projects
 from proxy.web.conditional import not_modified
 from proxy.web.errors import plain, response_for, status_of
 from proxy.web.fast_path_events import FastPathEvents
@@ -25,6 +26,7 @@ from proxy.web.server import (
 
 __all__ = [
     "COUNTER_COLUMNS",
+    "GATE",
     "MOUNTS",
     "REQUEST_STATE",
     "STOP_SIGNALS",
@@ -42,10 +44,14 @@ __all__ = [
     "Server",
     "create_app",
     "log_observed_refusals",
+    "may",
     "not_modified",
     "origin_of",
     "plain",
+    "require",
+    "requiring",
     "response_for",
     "status_of",
     "tls_context",
+    "visible_projects",
 ]

@@ -60,7 +60,8 @@ class AccessLog:
 
     def _add_repetitions(self, event: AnswerServed) -> None:
         head, between, middle, tail = self._template(
-            *(event.method, event.path, event.status, event.outcome, event.sent, event.user_agent)
+            event.principal,
+            *(event.method, event.path, event.status, event.outcome, event.sent, event.user_agent),
         )
         middle, millisecond = f"{between}{event.client}{middle}", 0
         for ended, took in event.timings:
@@ -85,9 +86,11 @@ class AccessLog:
         record.created = when
         return self._handler.format(record)
 
-    def _make_template(self, *answer: object) -> Template:
+    def _make_template(self, principal: str | None, *answer: object) -> Template:
         """A line in pieces around what differs by request."""
         fields = _known_fields(_CLIENT, *answer) | {"ms": _MILLISECONDS}
+        if principal:
+            fields["user"] = principal
         head, _, rest = self._line(fields, _WHEN).partition(timestamp_text(_WHEN))
         between, _, rest = rest.partition(_CLIENT)
         middle, _, tail = rest.rpartition(str(_MILLISECONDS))
@@ -100,6 +103,8 @@ def _fields(event: AnswerServed, client: str, milliseconds: float) -> dict[str, 
         *(event.sent, event.user_agent),
     )
     fields["ms"] = round(milliseconds, 2)
+    if event.principal:
+        fields["user"] = event.principal
     if event.rule:
         fields["rule"] = event.rule
     if event.reason:

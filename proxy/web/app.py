@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from proxy.access import Access, Scope
 from proxy.events import Observer
 from proxy.indexes import Index
 from proxy.simple import Links
 from proxy.web.as_of import AS_OF
+from proxy.web.authentication import GATE, authenticate, requiring
+from proxy.web.gate import Gate
 from proxy.web.home import Home
 from proxy.web.metrics import Counters, Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
@@ -58,6 +61,7 @@ def create_app(
     help_text: str = "",
     as_of: WrapAsOf | None = None,
     pages: Iterable[PageRoute] = (),
+    access: Access | None = None,
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -71,9 +75,11 @@ def create_app(
     ``client_refresh``: which requests have a page revalidated, see
     ``max_page_age``. ``help_text`` is for people whose request a policy refuses. ``as_of`` makes
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
-    at ``/``.
+    at ``/``. ``access``: who may do what; without it, everybody may read.
     """
-    app = web.Application(middlewares=[handle_request])
+    app = web.Application(middlewares=[handle_request, *([authenticate] if access else [])])
+    if access:
+        app[GATE] = Gate(access, prefix)
     app[EVENT_OBSERVER] = events
     app[RESPONSE_CACHE] = response_cache or ResponseCache()
     app[CONTACT] = Contact(
@@ -97,7 +103,7 @@ def create_app(
             app.add_routes(routes(base + root, mounts))
             app.add_routes(routes(base + root + AS_OF, mounts))
         if metrics:
-            app.router.add_get(f"{base}/metrics", metrics.page)
+            app.router.add_get(f"{base}/metrics", requiring(Scope.METRICS, metrics.page))
 
     async def close(_: web.Application) -> None:
         await rendered.close()

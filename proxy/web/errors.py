@@ -9,8 +9,11 @@ from aiohttp import web
 from proxy.errors import (
     Denied,
     IndexUnavailable,
+    NoRight,
+    NotAuthenticated,
     NotFound,
     ProxyError,
+    TooManyFailures,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -18,6 +21,9 @@ from proxy.errors import (
 STATUS_BY_ERROR: dict[type[Exception], int] = {
     NotFound: 404,
     Denied: 403,
+    NotAuthenticated: 401,
+    TooManyFailures: 429,
+    NoRight: 403,
     IndexUnavailable: 503,
     UpstreamError: 502,
     UpstreamTimeout: 504,
@@ -26,6 +32,8 @@ STATUS_BY_ERROR: dict[type[Exception], int] = {
 RETRY_AFTER = 5
 """Seconds after which a client may try again, if the error names no time."""
 
+CHALLENGE = 'Basic realm="waystation", charset="UTF-8"'
+"""The header ``WWW-Authenticate`` (RFC 7617): installers send credentials of no other scheme."""
 MAX_PHRASE = 150
 """Bytes of a reason phrase."""
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
@@ -42,7 +50,11 @@ def response_for(error: ProxyError) -> web.Response:
     """A short plain message, never to be stored: uv would keep a 404 for a while."""
     status = status_of(error)
     response = plain(status, str(error))
-    if status in (502, 503, 504):
+    if status == 401:
+        response.headers["WWW-Authenticate"] = CHALLENGE
+    if status == 403:
+        response.set_status(status, phrase(str(error)))
+    if status in (429, 502, 503, 504):
         seconds = getattr(error, "retry_after", None)
         response.headers["Retry-After"] = str(RETRY_AFTER if seconds is None else seconds)
     return response

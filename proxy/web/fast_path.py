@@ -148,15 +148,18 @@ _NEEDED = (
     "_waiter",
 )
 
-OnHit = Callable[[CachedResponse, str, float, float], None]
-"""Gets each response that was sent, the address of its client, and the Unix times in seconds at
-which its request came and it was sent."""
+OnHit = Callable[[CachedResponse, str, float, float, str | None], None]
+"""Gets each response that was sent, the address of its client, the Unix times in seconds at which
+its request came and it was sent, and the principal of the request."""
 
 
 class FastProtocol(Connection):
     """Looks in the response cache first, and passes what it does not find there to aiohttp."""
 
-    __slots__ = ("_client", "_clock", "_find", "_on_hit", "_only_plain", "request_bytes")
+    __slots__ = (
+        *("_client", "_clock", "_find", "_on_hit", "_only_plain", "_principal"),
+        "request_bytes",
+    )
 
     def __init__(
         self, cache: ResponseCache, on_hit: OnHit, *arguments: Any, **options: Any
@@ -167,6 +170,8 @@ class FastProtocol(Connection):
         self._on_hit = on_hit
         self._only_plain = True
         self._client = "-"
+        self._principal: str | None = None
+        """Of the request that is answered."""
         self.request_bytes: bytes | None = None
         """The complete request that is being handled, if a response to it may be cached."""
 
@@ -203,7 +208,7 @@ class FastProtocol(Connection):
         else:
             transport.writelines((head, body))
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        self._on_hit(response, self._client, now, self._clock())
+        self._on_hit(response, self._client, now, self._clock(), self._principal)
 
 
 def is_plain(data: bytes) -> bool:
@@ -224,12 +229,13 @@ _NOT_PLAIN = (b"\r\ncontent-length", b"\r\ntransfer-encoding", b"\r\nexpect", b"
 def protocol_factory(
     server: web.Server,
     events: Observer,
-    cache: ResponseCache | None,
-    on_hit: OnHit,
+    fast: Callable[..., FastProtocol] | None,
     options: dict[str, Any],
     max_connections: int,
 ) -> Callable[[], asyncio.Protocol]:
-    """Makes the protocol of each connection; without a fast path if aiohttp has changed inside."""
+    """Makes the protocol of each connection. ``fast`` makes one with a fast path, which is left
+    out if aiohttp has changed inside.
+    """
     loop = asyncio.get_running_loop()
     probe = Connection(events, server, loop=loop, **options)
     missing = [name for name in _NEEDED if not hasattr(probe, name)]
@@ -239,8 +245,8 @@ def protocol_factory(
     def make() -> asyncio.Protocol:
         if len(server.connections) >= max_connections:
             return TooManyConnections()
-        if missing or cache is None:
+        if missing or fast is None:
             return Connection(events, server, loop=loop, **options)
-        return FastProtocol(cache, on_hit, events, server, loop=loop, **options)
+        return fast(events, server, loop=loop, **options)
 
     return make

@@ -21,6 +21,10 @@ MAX_HITS = 64
 """Hits whose events are emitted together: more would delay other answers."""
 
 
+_Key = tuple[int, str, str | None]
+"""The identity of the event of the cached response, the client's address, and the principal."""
+
+
 class FastPathEvents:
     """Collects hits of the response cache, and emits their events."""
 
@@ -31,18 +35,24 @@ class FastPathEvents:
         self._events = events
         self._file_used = file_used
         self._count = 0
-        self._groups: dict[tuple[int, str], tuple[CachedResponse, AnswerServed, list[Timing]]] = {}
-        """By the identity of the event of the cached response, and the client's address."""
+        self._groups: dict[_Key, tuple[CachedResponse, AnswerServed, list[Timing]]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def hit(self, response: CachedResponse, client: str, started: float, ended: float) -> None:
+    def hit(
+        self,
+        response: CachedResponse,
+        client: str,
+        started: float,
+        ended: float,
+        principal: str | None = None,
+    ) -> None:
         """``client``: an address; ``started`` and ``ended``: Unix times in seconds."""
         served = response.served
         # The clock may have been set back meanwhile.
         timing = (ended, (ended - started) * 1000 if ended > started else 0.0)
-        group = self._groups.get((id(served), client))
+        group = self._groups.get((id(served), client, principal))
         if group is None:
-            self._groups[id(served), client] = (response, served, [timing])
+            self._groups[id(served), client, principal] = (response, served, [timing])
         else:
             group[2].append(timing)
         self._count += 1
@@ -66,7 +76,10 @@ class FastPathEvents:
 
     def _emit(self) -> None:
         groups, self._groups, self._count = self._groups, {}, 0
-        for (_, client), (response, served, timings) in groups.items():
+        for (_, client, principal), (response, served, timings) in groups.items():
             if response.mark.stored_file:
                 self._file_used(response.mark.stored_file)
-            self._events(msgspec.structs.replace(served, client=client, timings=tuple(timings)))
+            event = msgspec.structs.replace(
+                served, client=client, principal=principal, timings=tuple(timings)
+            )
+            self._events(event)

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from proxy import __version__
+from proxy.access import Scope
 from proxy.presentation import render
+from proxy.web.authentication import may, require_principal
 from proxy.web.errors import plain
 from proxy.web.metrics import Gauge
 from proxy.web.pages import redirect
@@ -49,7 +51,7 @@ class Home:
 
     async def page(self, request: web.Request) -> web.Response:
         """The page of an index. No cache may store a page with an address that a client chose."""
-        name, names = self._name(request), self._names()
+        name, names = self._name(request), self._visible(request)
         asked = None if self._fixed else _address(request)
         return html_page(
             "home.html",
@@ -68,8 +70,12 @@ class Home:
         """The name of the addressed index; empty at the root. Raises ``HTTPNotFound``."""
         name = request.match_info.get("index", "")
         if name and name not in self._names():
+            require_principal(request)
             raise web.HTTPNotFound
         return name
+
+    def _visible(self, request: web.Request) -> Sequence[str]:
+        return [name for name in self._names() if may(request, Scope.READ, name)]
 
     def _url(self, name: str) -> str:
         root = f"/{name}" if name else ""
@@ -84,7 +90,8 @@ class Home:
         if not self._ready():
             return plain(503, "not ready")
         lines = (f"{gauge.name} {gauge.value:.0f}" for gauge in self._gauges())
-        return plain(200, "\n".join(("ready", *lines)))
+        shown = lines if may(request, Scope.METRICS) else ()
+        return plain(200, "\n".join(("ready", *shown)))
 
 
 def _address(request: web.Request) -> str | None:

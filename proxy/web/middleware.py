@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from proxy.errors import Denied, IndexUnavailable, ProxyError, StoreDamaged, UpstreamError
 from proxy.events import Observer
+from proxy.web.authentication import GATE, keep_private
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
 from proxy.web.refusals import refused
@@ -57,6 +58,12 @@ async def handle_request(request: web.Request, handler: Handler) -> web.StreamRe
 def _finish(request: web.Request, state: RequestState, response: web.StreamResponse | None) -> None:
     """Cache the response and emit the event. ``response``: None if it broke off."""
     event = served(request, state)
+    if (
+        isinstance(response, web.Response)
+        and response.status == 401
+        and (gate := request.app.get(GATE))
+    ):
+        gate.keep_challenge(response, event)
     if state.request_bytes and isinstance(response, web.Response):
         request.app[RESPONSE_CACHE].keep(state.request_bytes, response, event)
     request.app[EVENT_OBSERVER](event)
@@ -67,6 +74,8 @@ async def note_start(request: web.Request, response: web.StreamResponse) -> None
     response.headers["Server"] = "waystation"
     if (state := request.get(REQUEST_STATE)) is not None:
         state.status = response.status
+        if state.rights is not None:
+            keep_private(response)
         if state.outcome:
             response.headers["Cache-Status"] = CACHE_STATUS[state.outcome]
         if not isinstance(response, web.Response):

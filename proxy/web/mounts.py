@@ -11,13 +11,16 @@ from operator import attrgetter
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from proxy.access import Scope
 from proxy.indexes import Index
 from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, to_canonical
+from proxy.web.authentication import require, require_principal
 from proxy.web.explain import Explain
 from proxy.web.files import FileHandler
 from proxy.web.pages import SimplePages
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.request_freshness import ClientRefresh
+from proxy.web.request_state import named_project
 from proxy.web.response_cache import ResponseCache
 
 INDEX_SEGMENT = "/{index:[a-z0-9][a-z0-9-]{0,62}}"
@@ -127,12 +130,14 @@ class Mounts:
             generation = self._current
             mount = generation.mounts.get(request.match_info.get("index", ""))
             if mount is None:
+                require_principal(request)
                 raise web.HTTPNotFound
             if "instant" in request.match_info:
                 instant = instant_of(request, self._shared.clock())
                 if elsewhere := to_canonical(request, instant):
                     return elsewhere
                 mount = mount.at(instant)
+            require(request, Scope.READ, mount.index.name, named_project(request))
             generation.running += 1
             try:
                 return await answer(mount, request)

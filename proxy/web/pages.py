@@ -24,9 +24,10 @@ from proxy.simple import (
     projects_json_pieces,
     relative_links,
 )
+from proxy.web.authentication import visible_projects
 from proxy.web.conditional import not_modified
 from proxy.web.errors import phrase
-from proxy.web.rendered_pages import RenderedPage, RenderedPages
+from proxy.web.rendered_pages import RenderedPage, RenderedPages, finish
 from proxy.web.request_freshness import ClientRefresh, cache_control, max_page_age
 from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
@@ -71,6 +72,10 @@ class SimplePages:
         request[REQUEST_STATE].index = self._index.name
         names, media, gzip = await listed_projects(self._index), _media(request), _gzip(request)
         name, control = self._index.name + self._view, "max-age=300"
+        if is_visible := visible_projects(request, self._index.name):
+            with_upstream = isinstance(names, LongList)
+            pieces = render_list(sorted(filter(is_visible, names)), media, with_upstream)
+            return _respond(request, finish(pieces, media, gzip), control)
         if not isinstance(names, LongList):
             return _respond(request, self._rendered.of_list(name, names, media, gzip), control)
         page = await self._rendered.of_long_list(name, names, media)

@@ -6,6 +6,7 @@ import time
 
 from aiohttp import web
 
+from proxy.access import Principal, Rights
 from proxy.errors import NotFound
 from proxy.events import AnswerServed, Outcome, RequestKind, record_outcomes
 from proxy.model import METADATA, ProjectName, ProjectPage, normalize
@@ -30,9 +31,11 @@ class RequestState:
         "observed",
         "outcomes",
         "page",
+        "principal",
         "project",
         "reason",
         "request_bytes",
+        "rights",
         "rule",
         "sent",
         "started",
@@ -44,7 +47,11 @@ class RequestState:
         self.outcomes: list[Outcome] = []
         """Of the answers of indexes so far; the last one counts."""
         self.request_bytes: bytes | None = None
-        """The complete request, if a response to it may be cached."""
+        """The key under which a response to it may be cached: the complete request, where access
+        is not controlled."""
+        self.principal: Principal | None = None
+        self.rights: Rights | None = None
+        """Those of the principal, or of requests without one; None: access is not controlled."""
         self.index = ""
         """The name of the index that the request is for."""
         self.project: ProjectName | None = None
@@ -96,6 +103,14 @@ def project_of(request: web.Request) -> ProjectName:
     return project
 
 
+def named_project(request: web.Request) -> ProjectName | None:
+    """The project that the path names; None if it names none, or what is no name."""
+    try:
+        return normalize(request.match_info["project"])
+    except (KeyError, ValueError):
+        return None
+
+
 def kind_of(request: web.Request) -> RequestKind:
     filename = request.match_info.get("filename")
     if filename:
@@ -109,6 +124,7 @@ def served(request: web.Request, state: RequestState) -> AnswerServed:
     match = request.match_info
     return AnswerServed(
         client=request.remote or "-",
+        principal=state.principal.label if state.principal else None,
         user_agent=request.headers.get("User-Agent", ""),
         method=request.method,
         path=request.rel_url.raw_path,

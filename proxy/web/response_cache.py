@@ -34,7 +34,7 @@ class Cacheable(msgspec.Struct, frozen=True):
     index: str
     """The name of the index that was asked."""
     project: ProjectName
-    outcome: Outcome
+    outcome: Outcome | None
     """The outcome of a repetition."""
     changes: int
     """The value of ``ResponseCache.changes`` for the page that the response is made from."""
@@ -51,6 +51,8 @@ class Cacheable(msgspec.Struct, frozen=True):
 
 
 CACHEABLE = web.ResponseKey("cacheable", Cacheable)
+PRIVATE = "private"
+"""Begins ``Cache-Control`` where shared caches may not store the response."""
 
 
 class CachedResponse:
@@ -64,7 +66,7 @@ class CachedResponse:
         self.served = msgspec.structs.replace(
             served, outcome=mark.outcome, sent=len(self.body), cached=True, page=None, timings=()
         )
-        """The event of a repetition, without client and time."""
+        """The event of a repetition, without its client, principal and time."""
         self._pieces = _pieces(response, mark)
         self.renew(mark)
 
@@ -122,7 +124,9 @@ def _pieces(response: web.Response, mark: Cacheable) -> list[str]:
     )
     pieces = [f"HTTP/1.1 {response.status} {response.reason}\r\n"]
     for name, value in response.headers.items():
-        pieces += [f"{name}: ", changing.get(name, value), "\r\n"]
+        changed = changing.get(name, value)
+        kept = f"{PRIVATE}, " if changed is _CONTROL and value.startswith(PRIVATE) else ""
+        pieces += [f"{name}: {kept}", changed, "\r\n"]
     return [*pieces, "\r\n"]
 
 

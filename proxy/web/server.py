@@ -10,12 +10,15 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from proxy.errors import ConfigurationError
-from proxy.web.fast_path import MAX_TARGET, OnHit, protocol_factory
+from proxy.web.authentication import GATE
+from proxy.web.fast_path import MAX_TARGET, FastProtocol, OnHit, protocol_factory
+from proxy.web.gated_path import GatedProtocol
 from proxy.web.middleware import EVENT_OBSERVER
 from proxy.web.response_cache import ResponseCache
 
@@ -64,9 +67,8 @@ class Server:
             handler_cancellation=True,
             **self._options,
         )
-        self._response_cache = response_cache
         self._events = app.get(EVENT_OBSERVER, lambda event: None)
-        self._on_hit = on_hit or (lambda *_: None)
+        self._fast = _fast_protocol(app, response_cache, on_hit or (lambda *_: None))
         self._listener: asyncio.Server | None = None
         self._host = host
         self._port = port
@@ -107,8 +109,7 @@ class Server:
         return protocol_factory(
             server,
             self._events,
-            self._response_cache,
-            self._on_hit,
+            self._fast,
             self._options,
             self._max_connections,
         )
@@ -149,6 +150,16 @@ class Server:
             asyncio.get_running_loop().remove_signal_handler(number)
             signal.signal(number, signal.SIG_DFL)
         self.stopping.set()
+
+
+def _fast_protocol(
+    app: web.Application, cache: ResponseCache | None, on_hit: OnHit
+) -> Callable[..., FastProtocol] | None:
+    if cache is None:
+        return None
+    if gate := app.get(GATE):
+        return partial(GatedProtocol, gate, cache, on_hit)
+    return partial(FastProtocol, cache, on_hit)
 
 
 def _limit_waiting(listening: Any, seconds: float) -> None:

@@ -37,6 +37,7 @@ APP = (
     "help_text",
     "as_of",
     "pages",
+    "access",
 )
 
 

@@ -95,7 +95,7 @@ class World:
         self.proxy: Proxy
         self.port = 0
 
-    def hit(self, response: CachedResponse, client: str, started: float, ended: float) -> None:
+    def hit(self, response: CachedResponse, *about: object) -> None:
         self.hits += 1
         self.outcomes.append(response.served.outcome)
 

@@ -1,0 +1,51 @@
+"""Access: which principal a request comes from, and what that principal may do.
+
+Knows no HTTP server and no settings: credentials come in as header values, and principals with
+their rights go out.
+"""
+
+from proxy.access.authenticator import Authenticator, Presented, ProvenIdentity, parse_authorization
+from proxy.access.control import Access, Caller
+from proxy.access.failures import FailureLimits
+from proxy.access.htpasswd import (
+    PasswordFile,
+    Passwords,
+    check_hash,
+    hash_password,
+    require_libraries,
+)
+from proxy.access.password_changes import remove_user, set_password
+from proxy.access.principals import GrantTable, Principal, check_member
+from proxy.access.rights import ANY, Grant, Rights, Scope, parse_grant
+from proxy.access.token_store import Token, TokenStore
+from proxy.access.tokens import Tokens, new_token, token_digest
+
+__all__ = [
+    "ANY",
+    "Access",
+    "Authenticator",
+    "Caller",
+    "FailureLimits",
+    "Grant",
+    "GrantTable",
+    "PasswordFile",
+    "Passwords",
+    "Presented",
+    "Principal",
+    "ProvenIdentity",
+    "Rights",
+    "Scope",
+    "Token",
+    "TokenStore",
+    "Tokens",
+    "check_hash",
+    "check_member",
+    "hash_password",
+    "new_token",
+    "parse_authorization",
+    "parse_grant",
+    "remove_user",
+    "require_libraries",
+    "set_password",
+    "token_digest",
+]

@@ -1,0 +1,179 @@
+"""Access: from credentials to an identity with rights, through a cache of what was verified."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from hashlib import blake2b
+
+import msgspec
+
+from proxy.access.authenticator import Authenticator, Presented, ProvenIdentity, parse_authorization
+from proxy.access.failures import FailureLimits
+from proxy.access.principals import GrantTable, Principal
+from proxy.access.rights import Grant, Rights
+from proxy.access.tokens import has_token_form
+from proxy.errors import NotAuthenticated, TooManyFailures
+from proxy.events import CredentialsChecked, Observer
+from proxy.runtime import BoundedDict, SingleFlight
+
+log = logging.getLogger(__name__)
+
+LOOK_OUTSIDE = 0.5
+"""Seconds between two looks at what other processes have changed, such as a revoked token."""
+REFUSED = 10.0
+"""Seconds for which wrong credentials are not verified again."""
+MAX_KNOWN = 10_000
+"""ProvenIdentity credentials that are known at a time, and as many wrong ones."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who makes a request, and what that principal may do."""
+
+    principal: Principal | None
+    """None: there were no credentials."""
+    rights: Rights
+    until: float = math.inf
+    """Unix time in seconds until which it may be used without a further check."""
+    verified: ProvenIdentity | None = None
+    source: Authenticator | None = None
+
+    @property
+    def label(self) -> str | None:
+        return self.principal.label if self.principal else None
+
+
+class Access:
+    """Knows identities by a digest of their credentials, which it never keeps themselves."""
+
+    def __init__(
+        self,
+        authenticators: Sequence[Authenticator],
+        grants: GrantTable,
+        *,
+        anonymous: Iterable[Grant] = (),
+        hide_names: bool = True,
+        limits: FailureLimits | None = None,
+        clock: Callable[[], float] = time.time,
+        events: Observer = lambda event: None,
+    ) -> None:
+        """``anonymous``: the rights of requests without credentials. ``hide_names``: projects
+        that a principal may not read look as if they did not exist.
+        """
+        self.anonymous = Caller(None, Rights(anonymous))
+        self.hide_names = hide_names
+        self._authenticators = tuple(authenticators)
+        self._grants = grants
+        self._limits = limits or FailureLimits(clock)
+        self._clock = clock
+        self._events = events
+        self._key = secrets.token_bytes(32)
+        self._known: BoundedDict[bytes, Caller] = BoundedDict(MAX_KNOWN)
+        self._wrong: BoundedDict[bytes, float] = BoundedDict(MAX_KNOWN)
+        self._checks: SingleFlight[bytes, Caller | None] = SingleFlight()
+
+    def known(self, value: bytes, now: float) -> Caller | None:
+        """The identity that a header value has proved already; fast, without I/O."""
+        found = self._known.get(blake2b(value, digest_size=16, key=self._key).digest())
+        return found if found is not None and now < found.until else None
+
+    async def authenticate(self, value: str, address: str = "") -> Caller:
+        """The identity of the value of ``Authorization``, sent from that address.
+
+        Raises ``NotAuthenticated`` and ``TooManyFailures``.
+        """
+        encoded, now = value.encode("utf-8", "surrogateescape"), self._clock()
+        if found := self.known(encoded, now):
+            return found
+        presented = parse_authorization(value)
+        # All tokens come with one user name by custom, which has no failures of its own.
+        user = "" if presented and has_token_form(presented.token) else _user(presented)
+        if seconds := self._limits.wait(address, user):
+            self._announce("limited")
+            raise TooManyFailures(seconds)
+        digest = blake2b(encoded, digest_size=16, key=self._key).digest()
+        identity = await self._check(digest, presented, now)
+        if identity is None:
+            self._limits.failed(address, user)
+            self._announce("wrong")
+            raise NotAuthenticated
+        self._limits.succeeded(address, user)
+        return identity
+
+    def person(
+        self, name: str, kind: str, groups: Iterable[str] = (), until: float = math.inf
+    ) -> Caller:
+        """The identity of a person whom a proxy in front or a certificate has named."""
+        principal = Principal(name, kind, frozenset(groups))
+        return Caller(principal, self._grants.rights_of(principal), until)
+
+    def groups_of(self, principal: Principal) -> frozenset[str]:
+        return self._grants.groups_of(principal)
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """While entered, what changes outside takes effect within a second."""
+        for each in self._authenticators:
+            await each.refresh()
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await self._checks.close()
+
+    async def refresh(self) -> None:
+        """Look at what has changed outside, and forget what is not confirmed any more."""
+        changed = [await each.refresh() for each in self._authenticators]
+        if not any(changed):
+            return
+        self._wrong.clear()
+        for digest, identity in list(self._known.items()):
+            if not _is_confirmed(identity):
+                self._known.pop(digest, None)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_OUTSIDE)
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("changes of credentials cannot be read")
+
+    async def _check(self, digest: bytes, presented: Presented | None, now: float) -> Caller | None:
+        if presented is None or now < self._wrong.get(digest, 0.0):
+            return None
+        # Copies of a request that come together are verified once.
+        identity = await self._checks.do(digest, lambda: self._verify(presented))
+        if identity is None:
+            self._wrong[digest] = now + REFUSED
+        elif _is_confirmed(identity):
+            self._known[digest] = identity
+        return identity
+
+    async def _verify(self, presented: Presented) -> Caller | None:
+        for each in self._authenticators:
+            if verified := await each.verify(presented):
+                self._announce("ok", each.kind)
+                rights = self._grants.rights_of(verified.principal, verified.grants)
+                until = min(verified.until, self._clock() + verified.keep)
+                return Caller(verified.principal, rights, until, verified, each)
+        return None
+
+    def _announce(self, result: str, method: str = "") -> None:
+        self._events(CredentialsChecked(method, result))
+
+
+def _is_confirmed(identity: Caller) -> bool:
+    source, verified = identity.source, identity.verified
+    return source is None or verified is None or source.confirms(verified)
+
+
+def _user(presented: Presented | None) -> str:
+    return presented.user if presented else ""

@@ -1,0 +1,170 @@
+"""Tokens at rest: one SQLite file, shared by the processes of a server and by commands."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from proxy.errors import ConfigurationError
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS tokens (
+  id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, owner TEXT NOT NULL,
+  scopes TEXT NOT NULL, created REAL NOT NULL, expires REAL, used REAL, revoked REAL
+);
+CREATE TABLE IF NOT EXISTS changes (number INTEGER NOT NULL);
+INSERT INTO changes SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changes);
+"""
+_COLUMNS = "id, digest, name, owner, scopes, created, expires, used, revoked"
+
+
+class Token(msgspec.Struct, frozen=True):
+    """What is known of a token: never its secret. Times are Unix times in seconds."""
+
+    id: str
+    """Public: the first characters of the digest."""
+    digest: bytes
+    """SHA-256 of the token, which has 32 random bytes: so it needs no slow hash."""
+    name: str
+    owner: str
+    scopes: str
+    """Grants, separated by spaces."""
+    created: float
+    expires: float | None = None
+    used: float | None = None
+    revoked: float | None = None
+
+    def is_valid(self, now: float) -> bool:
+        return (self.expires is None or now < self.expires) and (
+            self.revoked is None or now < self.revoked
+        )
+
+    @property
+    def ends(self) -> float | None:
+        """The instant at which it ceases to be valid; None: never."""
+        return min((at for at in (self.expires, self.revoked) if at is not None), default=None)
+
+
+class TokenStore:
+    """Methods block for a moment; on the event loop, call them in a thread.
+
+    Every method raises ``ConfigurationError`` if the file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """A file that does not exist is created, readable by its user alone."""
+        self.path = path
+        self._lock = threading.Lock()
+        self._file: tuple[int, int] | None = None
+        self._database: sqlite3.Connection
+        with self._errors():
+            self._open()
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    def add(self, token: Token, replaced: Sequence[str] = (), ends: float = 0.0) -> None:
+        """Add a token; those that it replaces, by their ids, end at ``ends``.
+
+        Raises ``ConfigurationError`` too if another valid token has the same name.
+        """
+        marks = ", ".join("?" * len(Token.__struct_fields__))
+        with self._change() as database:
+            _revoke(database, replaced, ends)
+            rows = database.execute(f"SELECT {_COLUMNS} FROM tokens WHERE name = ?", [token.name])  # noqa: S608
+            for other in (Token(*row) for row in rows):
+                if other.id not in replaced and other.is_valid(token.created):
+                    problem = f"there is a valid token {token.name!r} already, {other.id}"
+                    remedy = "rotate or revoke that, or choose another name"
+                    raise ConfigurationError("name", problem, remedy)
+            database.execute(
+                f"INSERT INTO tokens ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 (constants)
+                msgspec.structs.astuple(token),
+            )
+
+    def revoke(self, ids: Sequence[str], at: float) -> None:
+        """End tokens at that instant, if they do not end before."""
+        with self._change() as database:
+            _revoke(database, ids, at)
+
+    def note_used(self, times: Mapping[str, float]) -> None:
+        """``times``: when each token was used last, by its id."""
+        with self._errors():
+            database = self._current()
+            database.executemany(
+                "UPDATE tokens SET used = max(?, ifnull(used, 0)) WHERE id = ?",
+                [(used, each) for each, used in times.items()],
+            )
+
+    def all(self) -> list[Token]:
+        """Every token that there ever was, the oldest first."""
+        with self._errors(), closing(self._current().cursor()) as cursor:
+            cursor.execute(f"SELECT {_COLUMNS} FROM tokens ORDER BY created")  # noqa: S608
+            return [Token(*row) for row in cursor]
+
+    def number(self) -> int:
+        """Grows with every token that is added or revoked, by whatever process."""
+        with self._errors():
+            ((number,),) = self._current().execute("SELECT number FROM changes")
+            return int(number)
+
+    @contextmanager
+    def _change(self) -> Iterator[sqlite3.Connection]:
+        with self._errors():
+            database = self._current()
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+                database.execute("UPDATE changes SET number = number + 1")
+                database.execute("COMMIT")
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with self._lock:
+                yield
+        except (OSError, sqlite3.Error) as error:
+            problem = f"{self.path} cannot be used: {getattr(error, 'strerror', None) or error}"
+            remedy = "name a file on a local disk that can be written"
+            raise ConfigurationError("access.tokens", problem, remedy) from None
+
+    def _current(self) -> sqlite3.Connection:
+        """The open file; a file that was replaced or deleted is opened again, perhaps empty."""
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            self._database.close()
+            self._open()
+        return self._database
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        found = os.fstat(descriptor)
+        os.close(descriptor)
+        self._file = found.st_dev, found.st_ino
+        self._database = sqlite3.connect(
+            self.path, timeout=10.0, isolation_level=None, check_same_thread=False
+        )
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")  # a revoked token stays revoked
+        self._database.executescript(_TABLES)
+
+
+def _revoke(database: sqlite3.Connection, ids: Sequence[str], at: float) -> None:
+    database.executemany(
+        "UPDATE tokens SET revoked = min(?, ifnull(revoked, ?)) WHERE id = ?",
+        [(at, at, each) for each in ids],
+    )

@@ -1,0 +1,107 @@
+"""Access as the settings describe it: authenticators, rights, and what they are read from."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from proxy.access import (
+    ANY,
+    Access,
+    Authenticator,
+    FailureLimits,
+    GrantTable,
+    PasswordFile,
+    Passwords,
+    Tokens,
+    TokenStore,
+    parse_grant,
+    require_libraries,
+)
+from proxy.config import AccessTable, Settings, cache_folder
+from proxy.errors import ConfigurationError, reason
+from proxy.events import Observer
+
+TOKENS = "tokens.sqlite"
+"""In the cache folder."""
+
+
+@asynccontextmanager
+async def open_access(
+    settings: Settings,
+    events: Observer,
+    limits: FailureLimits,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[Access | None]:
+    """None: the settings have no ``[access]``. Raises ``ConfigurationError``."""
+    table = settings.access
+    if table is None:
+        yield None
+        return
+    passwords = _passwords(table)
+    store = await asyncio.to_thread(TokenStore, token_file(settings))
+    tokens = Tokens(store, clock)
+    access = Access(
+        [tokens, *passwords],
+        GrantTable(table.grants, table.groups),
+        anonymous=map(parse_grant, table.anonymous),
+        hide_names=table.hide_names,
+        limits=limits,
+        clock=clock,
+        events=events,
+    )
+    try:
+        async with access.watching():
+            yield access
+    finally:
+        await tokens.close()
+
+
+def token_file(settings: Settings) -> Path:
+    """The file of the tokens. Raises ``ConfigurationError`` as ``cache_folder``."""
+    if settings.access and settings.access.tokens:
+        return settings.access.tokens.absolute()
+    return cache_folder(settings) / TOKENS
+
+
+def password_problems(path: Path) -> list[str]:
+    """Why the file, or users of it, cannot be used, for people."""
+    file = PasswordFile(path)
+    try:
+        require_libraries("htpasswd")
+        file.load()
+    except (OSError, ValueError) as error:
+        return [f"cannot be read: {reason(error)}"]
+    except ConfigurationError as error:
+        return [error.problem + f"; {error.remedy}"]
+    advice = "run `waystation user passwd`, or htpasswd -B"
+    return [f"user {name}: {problem}; {advice}" for name, problem in file.refused.items()]
+
+
+def access_remarks(settings: Settings) -> Iterator[str]:
+    """What is odd about the rights: indexes that do not exist."""
+    table = settings.access
+    if table is None:
+        return
+    names = {*settings.indexes, settings.index}
+    for grant in table.all_rights:
+        if grant.index not in (ANY, *names):
+            yield f"the right {grant} names no index of the settings"
+
+
+def _passwords(table: AccessTable) -> list[Authenticator]:
+    if table.htpasswd is None:
+        return []
+    require_libraries("access.htpasswd")
+    file = PasswordFile(table.htpasswd)
+    try:
+        file.load()
+    except (OSError, ValueError) as error:
+        problem = f"{table.htpasswd} cannot be read: {reason(error)}"
+        remedy = "create it with `waystation user add`"
+        raise ConfigurationError("access.htpasswd", problem, remedy) from None
+    file.warn()
+    return [Passwords(file)]
