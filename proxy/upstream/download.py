@@ -241,27 +241,32 @@ class _Reader:
         fd = -1
         with self._download._read_by(self):
             try:
-                while (end := await self._file_reach()) is not None:
-                    if fd < 0:
-                        # A descriptor of this reader: a download that fails closes its own.
-                        fd = os.dup(self._download.buffer.spool.fd)
-                    self.has_some = True
-                    yield Span(fd, self.at, end, lasting=True)
-                    self._move_to(end)
-                while piece := await self._next():
-                    self.has_some = True
-                    yield piece
+                while True:
+                    if (end := await self._file_reach()) is not None:
+                        if fd < 0:
+                            # A descriptor of this reader: a download that fails closes its own.
+                            fd = os.dup(self._download.buffer.spool.fd)
+                        self.has_some = True
+                        yield Span(fd, self.at, end, lasting=True)
+                        self._move_to(end)
+                    elif piece := await self._next():
+                        self.has_some = True
+                        yield piece
+                    else:
+                        return
             finally:
                 if fd >= 0:
                     os.close(fd)
 
     async def _file_reach(self) -> int | None:
-        """The end of the next span; None when the file has no more bytes for this reader."""
+        """The end of the next span; None if the next bytes, if any, are in memory."""
         download, buffer = self._download, self._download.buffer
-        while (reach := download._reach(self._stop)) <= self.at:
+        while buffer.small is None and (reach := download._reach(self._stop)) <= self.at:
             if download.verified or buffer.window is not None:
-                return None  # the rest, if any, is in memory
+                return None
             await download._next_change()
+        if buffer.small is not None:
+            return None
         download._raise_error()
         end = reach if buffer.window is None else min(reach, buffer.spool.written)
         return min(end, self.at + MAX_SPAN) if end > self.at else None

@@ -14,11 +14,14 @@ from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.download import Download
 from proxy.upstream.receiver import Receiver
-from proxy.upstream.spool import Buffer, Spool
+from proxy.upstream.spool import IN_MEMORY, Buffer, Spool
 
 __all__ = ["Body", "Download", "Downloads", "Expected", "Fetch"]
 
 log = logging.getLogger(__name__)
+
+MANY = 128
+"""Running downloads beside which a new one uses a file: a disk may be slow for a long time."""
 
 Done = Callable[[str, int], Awaitable[None]]
 """Called with the sha256 and the size in bytes of a file that is in the store now."""
@@ -82,7 +85,9 @@ class Downloads:
         """
         if running := self.join(key):
             return running
-        buffer = Buffer(Spool(self._folder), memory=self._memory)
+        small = expected.size is None or expected.size <= IN_MEMORY
+        in_memory = small and len(self._tasks) < MANY
+        buffer = Buffer(Spool(self._folder), window=self._memory, in_memory=in_memory)
         download = self._current[key] = Download(expected, buffer, patience=self._patience)
         task = asyncio.create_task(self._run(download, fetch, done, distrust))
         self._tasks[task] = download
@@ -135,10 +140,11 @@ class Downloads:
         if buffer.window is not None or not self._keeps:
             return
         try:
-            if not buffer.end:
+            if buffer.small is None and not buffer.end:
                 await in_thread(buffer.spool.open)  # the first write would have made it
             async with self._room(buffer.end):
-                await self._store.put(sha256, buffer.spool.path)
+                content = buffer.spool.path if buffer.small is None else bytes(buffer.small)
+                await self._store.put(sha256, content)
         except OSError as error:
             log.warning("%s is not stored: %s", download.expected.what, reason(error))
             return

@@ -15,7 +15,7 @@ from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.content_coding import choose_bytes, raw_check
 from proxy.upstream.digest_check import DigestCheck, Expected
 from proxy.upstream.download import Download
-from proxy.upstream.spool import SMALL_WRITE, Spool
+from proxy.upstream.spool import IN_MEMORY, SMALL_WRITE, Spool
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Receiver:
         self._folder = folder
         self._check = DigestCheck(self._expected)
         self._resume = ResumeState(self._expected)
-        self._making_file: asyncio.Task[None]
+        self._making_file: asyncio.Task[None] | None = None
 
     async def receive(self, pauses: Sequence[float]) -> str:
         """Fetch, verify and show the whole file; its sha256. ``pauses``: seconds before resumes.
@@ -42,16 +42,18 @@ class Receiver:
         Raises ``DigestMismatch`` if the bytes are wrong, ``UpstreamError`` if upstream does not
         send them, and what the fetch raises.
         """
-        # While upstream is asked; its end is awaited also if that fails.
-        self._making_file = asyncio.create_task(self._download.buffer.make_file())
+        if self._download.buffer.small is None:
+            # While upstream is asked; its end is awaited also if that fails.
+            self._making_file = asyncio.create_task(self._download.buffer.make_file())
         try:
             return await self._persist(pauses)
         finally:
             await self._file_made()
 
     async def _file_made(self) -> None:
-        if not self._making_file.done():  # waiting for a finished task takes as long as a write
-            await asyncio.wait({self._making_file})
+        making = self._making_file
+        if making and not making.done():  # waiting for a finished task takes as long as a write
+            await asyncio.wait({making})
 
     async def _persist(self, pauses: Sequence[float]) -> str:
         for pause in (*pauses, None):
@@ -78,9 +80,13 @@ class Receiver:
                 await self._begin(body)
             else:
                 self._resume.accept(body, have, self._check.sha256)
-            async with Chunking(body.chunks) as pieces:
-                async for piece in pieces:
-                    await self._take(piece)
+            if self._download.buffer.small is not None and (body.total or IN_MEMORY) < IN_MEMORY:
+                async for chunk in body.chunks:
+                    await self._take(chunk)
+            else:
+                async with Chunking(body.chunks) as pieces:
+                    async for piece in pieces:
+                        await self._take(piece)
         return self._resume.is_whole(body, have, self._check.length)
 
     def _is_proven(self) -> bool:
@@ -96,7 +102,8 @@ class Receiver:
         await self._download.begin(self._expected.size if announced is None else announced)
 
     async def _take(self, data: bytes) -> None:
-        if not self._download.buffer.end and len(data) > SMALL_WRITE:
+        buffer = self._download.buffer
+        if buffer.small is None and not buffer.end and len(data) > SMALL_WRITE:
             # Readers get this much before a thread has written the rest.
             await self._take(data[:SMALL_WRITE])
             await asyncio.sleep(0)
@@ -120,6 +127,7 @@ class Receiver:
         raw, decoded = self._download.buffer.spool, Spool(self._folder)
         chosen: Spool | None = None
         try:
+            self._download.buffer.move_to_file()
             chosen, sha256 = choose_bytes(raw, self._check, self._expected, encoding, decoded)
             return chosen, sha256
         except OSError:

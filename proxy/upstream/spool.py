@@ -1,4 +1,4 @@
-"""The bytes of one download while it arrives: in a file, then in memory if the disk is full."""
+"""The bytes of one download while it arrives: in memory while they are few, else in a file."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from proxy.upstream.digest_check import DigestCheck
 
 log = logging.getLogger(__name__)
 
+IN_MEMORY = 256 * 1024
+"""Bytes of a download that are kept in memory: a file of that size is written once, verified."""
 SMALL_WRITE = 64 * 1024
 """Bytes that are hashed and written on the event loop: a thread would cost more than it saves."""
 
@@ -116,17 +118,24 @@ class Window:
 
 
 class Buffer:
-    """All bytes of one download: in a spool, continued by a window once the disk refuses bytes."""
+    """All bytes of one download.
 
-    def __init__(self, spool: Spool, *, memory: int) -> None:
-        """``memory``: bytes of the window."""
+    Few are in memory, more in a spool, continued by a window once the disk refuses bytes.
+    """
+
+    def __init__(self, spool: Spool, *, window: int, in_memory: bool) -> None:
+        """``window``: bytes of the window. ``in_memory``: the first bytes are kept in memory."""
         self.spool = spool
         self.window: Window | None = None
-        self._memory = memory
+        self.small: bytearray | None = bytearray() if in_memory else None
+        """All bytes, until they are too many."""
+        self._limit = window
 
     @property
     def end(self) -> int:
         """Offset after the last byte."""
+        if (small := self.small) is not None:
+            return len(small)
         return self.spool.written if self.window is None else self.window.end
 
     @property
@@ -136,6 +145,8 @@ class Buffer:
 
     async def read(self, at: int, size: int) -> bytes:
         """Some of the bytes from ``at`` on; none if they are lost."""
+        if (small := self.small) is not None:  # a thread may be moving it
+            return bytes(memoryview(small)[at : at + size])
         if self.window is not None and at >= self.spool.written:
             return self.window.read(at, size)
         try:
@@ -148,20 +159,31 @@ class Buffer:
         with suppress(OSError):
             await in_thread(self.spool.open)
 
+    def move_to_file(self, data: bytes = b"") -> None:
+        """Write what is in memory, and the new bytes after it. Blocks. Raises ``OSError``."""
+        self.spool.write(data if self.small is None else bytes(self.small) + data)
+        self.small = None
+
     async def restart(self) -> None:
         """Forget what has been written."""
-        if self.spool.written:
+        if self.small is not None:
+            self.small = bytearray()
+        elif self.spool.written:
             await in_thread(self.spool.restart)
 
     async def write(self, data: bytes, check: DigestCheck) -> bool:
-        """Whether the disk has taken the bytes; ``check`` has seen them either way."""
+        """Whether there was room for the bytes; ``check`` has seen them either way."""
+        if self.small is not None and len(self.small) + len(data) <= IN_MEMORY:
+            check.update(data)
+            self.small += data
+            return True
 
         def work() -> None:
             check.update(data)
-            self.spool.write(data)
+            self.move_to_file(data)
 
         try:
-            if len(data) <= SMALL_WRITE:
+            if self.small is None and len(data) <= SMALL_WRITE:
                 work()
             else:
                 await in_thread(work)
@@ -174,5 +196,8 @@ class Buffer:
 
     def open_window(self) -> Window:
         """Go on in memory."""
-        self.window = Window(self.spool.written, self._memory)
+        self.window = Window(self.spool.written, self._limit)
+        if self.small:
+            self.window.append(bytes(self.small))
+        self.small = None
         return self.window

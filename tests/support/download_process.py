@@ -1,6 +1,7 @@
 """Downloads a file as a process of its own: ``python -m tests.support.download_process URL ROOT``.
 
-Prints a line once the first bytes are there, and at the end what it read and what it cost.
+Prints a line once more bytes are there than stay in memory, and at the end what it read and what
+it cost.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import aiohttp
 from proxy.model import Blob
 from proxy.storage.disk_store import DiskStore
 from proxy.upstream.downloads import Downloads, Expected
+from proxy.upstream.spool import IN_MEMORY
 from tests.support.plain_fetch import fetch
 
 READERS = 8
@@ -24,10 +26,11 @@ _printed: list[None] = []
 
 
 async def _digest(blob: Blob) -> str:
-    made = hashlib.sha256()
+    made, length = hashlib.sha256(), 0
     async for piece in blob.chunks():
         made.update(piece)
-        if not _printed:
+        length += len(piece)
+        if not _printed and length > IN_MEMORY:
             _printed.append(None)
             print("arriving", flush=True)
     return made.hexdigest()

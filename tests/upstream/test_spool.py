@@ -18,7 +18,8 @@ from proxy.errors import DigestMismatch, UpstreamError
 from proxy.model import Span
 from proxy.runtime.file_io import remove_abandoned
 from proxy.upstream.download import Download
-from proxy.upstream.spool import Spool, Window
+from proxy.upstream.downloads import MANY
+from proxy.upstream.spool import IN_MEMORY, SMALL_WRITE, Spool, Window
 from tests.support.content import random_bytes, read_blob, sha256
 from tests.support.download_rig import DownloadRig, open_rig, received
 from tests.support.mounts import mounted
@@ -282,6 +283,55 @@ async def test_a_killed_process_leaves_nothing_that_the_next_start_does_not_remo
         assert (it.spooled(), it.stored()) == ([], [])
         it.serve(CONTENT)
         assert await read_blob(it.start(CONTENT)) == CONTENT
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL_WRITE + 1, IN_MEMORY])
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_small_file_is_never_in_the_spool_before_it_is_verified(
+    it: DownloadRig, size: int, known: bool
+) -> None:
+    content, gate = CONTENT[:size], asyncio.Event()
+    it.serve(content, Fault(gate=gate, gate_at=max(size - 1, 0)))
+    download = it.start(content, size=size if known else None)
+    reading = asyncio.create_task(read_blob(download))
+    await until(lambda: download.buffer.end == max(size - 1, 0))
+    assert it.spooled() == []
+    gate.set()
+    assert await reading == content
+    await it.all_ended()
+    assert (it.stored(), it.spooled()) == ([sha256(content)], [])
+
+
+async def test_a_file_that_turns_out_to_be_large_goes_on_in_the_spool(it: DownloadRig) -> None:
+    """Its index names no size; readers see no seam, whenever they come, as pieces or as spans."""
+    gate = asyncio.Event()
+    it.serve(CONTENT, Fault(gate=gate, gate_at=IN_MEMORY - 1000))
+    download = it.start(CONTENT)
+    early = asyncio.create_task(read_blob(download)), asyncio.create_task(spans(download))
+    await until(lambda: download.buffer.end == IN_MEMORY - 1000)
+    assert it.spooled() == []
+    gate.set()
+    late = asyncio.create_task(spans(download))
+    found = await asyncio.gather(*early, late, read_blob(download, 100, IN_MEMORY + 100))
+    assert [sha256(each) for each in found[:3]] == [sha256(CONTENT)] * 3
+    assert found[3] == CONTENT[100 : IN_MEMORY + 100]
+    await it.all_ended()
+    assert (it.stored(), it.spooled()) == ([sha256(CONTENT)], [])
+
+
+async def test_beside_many_downloads_a_small_file_uses_the_spool(it: DownloadRig) -> None:
+    gate = asyncio.Event()
+    names = [f"x-1.{number}.tar.gz" for number in range(MANY + 3)]
+    contents = {name: random_bytes(1000) + name.encode() for name in names}
+    for name, content in contents.items():
+        it.serve(content, Fault(gate=gate, gate_at=500), name=name)
+    started = [it.start(content, name=name) for name, content in contents.items()]
+    assert [each.buffer.small is None for each in started] == [False] * MANY + [True] * 3
+    gate.set()
+    assert await asyncio.gather(*map(read_blob, started)) == list(contents.values())
+    await it.all_ended()
+    assert len(it.stored()) == len(names)
+    assert it.spooled() == []
 
 
 def test_a_spool_file_created_after_its_removal_is_deleted(tmp_path: Path) -> None:
