@@ -36,6 +36,9 @@ REQUIREMENTS_PER_TURN = 8
 """Requirements that are read before other tasks of the event loop have their turn."""
 
 _FIELD_NAME = re.compile(r"^[!-9;-~]*(?=:)", re.MULTILINE)
+_REQUIRES_DIST = re.compile(
+    r"^Requires-Dist:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE | re.IGNORECASE
+)
 _NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _LINK = re.compile(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
@@ -51,14 +54,19 @@ def _read(metadata: bytes) -> tuple[RawMetadata, str]:
     """
     from packaging.metadata import parse_email
 
-    text = metadata.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-    head, _, body = text.partition("\n\n")
+    head, body = _head_and_body(metadata)
     names = _FIELD_NAME.findall(head)
     if len(names) > MAX_FIELDS or len(set(names)) > MAX_FIELD_NAMES:
         raise UnusableArchive("its metadata have too many fields")
     # The first of several types counts: no field makes the parser look for the parts of a mail.
     fields, _ = parse_email(f"Content-Type: text/plain\n{head}")
     return fields, body
+
+
+def _head_and_body(metadata: bytes) -> tuple[str, str]:
+    text = metadata.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    head, _, body = text.partition("\n\n")
+    return head, body
 
 
 def core_fields(metadata: bytes) -> RawMetadata:
@@ -238,10 +246,8 @@ async def required_projects(
     """
     from asyncio import sleep
 
-    try:
-        requirements = _read(metadata)[0].get("requires_dist", [])
-    except UnusableArchive:
-        return []
+    head, _ = _head_and_body(metadata)
+    requirements = _REQUIRES_DIST.findall(head)  # a parser of mails takes twenty times as long
     wanted = ("", *extras)
     found = []
     for number, text in enumerate(requirements[:MAX_REQUIREMENTS]):
