@@ -135,17 +135,21 @@ class DiskStore:
     def __init__(self, root: Path, spool: Path | None = None) -> None:
         """``spool``: a folder on the same file system, in which bytes are written before that."""
         self.root = root
+        self._prefix = f"{root}{os.sep}"
         self._spool = spool or root.with_name("spool")
         self._commits: Batches[Incoming, None] = Batches(commit)
 
     def path(self, key: str) -> Path:
         """Where the file is or would be. Raises ``ValueError`` for a key that is not a sha256."""
+        return Path(self._text_path(key))
+
+    def _text_path(self, key: str) -> str:
         if not _BLOB_KEY.fullmatch(key):
             raise ValueError("a key of the store is a sha256 in lowercase hex")
-        return self.root / key[:2] / key
+        return f"{self._prefix}{key[:2]}{os.sep}{key}"
 
     async def get(self, key: str) -> DiskBlob | None:
-        path = self.path(key)
+        path = self._text_path(key)  # most often the file is absent, and a Path is slow to make
         try:
             fd = os.open(path, _READ)
         except OSError:
@@ -154,7 +158,7 @@ class DiskStore:
             found = os.fstat(fd)
         finally:
             os.close(fd)
-        return DiskBlob(path, found.st_size, key=key) if stat.S_ISREG(found.st_mode) else None
+        return DiskBlob(Path(path), found.st_size, key=key) if stat.S_ISREG(found.st_mode) else None
 
     def busy(self, key: str) -> bool:
         """Whether a process is sending the file, or is still writing it.
@@ -162,7 +166,7 @@ class DiskStore:
         The kernel releases a lock when its process ends, however it ends.
         """
         try:
-            fd = os.open(self.path(key), _READ)
+            fd = os.open(self._text_path(key), _READ)
         except OSError:
             return False
         try:
@@ -186,10 +190,10 @@ class DiskStore:
         await in_thread(self.path(key).unlink, missing_ok=True)
 
     async def has(self, key: str) -> bool:
-        return _file(self.path(key)) is not None
+        return _file(self._text_path(key)) is not None
 
     async def present(self, keys: Collection[str]) -> Set[str]:
-        paths = {key: self.path(key) for key in keys}
+        paths = {key: self._text_path(key) for key in keys}
         return await in_thread(lambda: {key for key in paths if _file(paths[key]) is not None})
 
     async def entries(self) -> AsyncIterator[BlobEntry]:
@@ -256,9 +260,9 @@ def _last_identity(found: os.stat_result, before: FileIdentity) -> FileIdentity:
     return now if found.st_nlink else (*now[:3], *before[3:])
 
 
-def _file(path: Path) -> os.stat_result | None:
+def _file(path: Path | str) -> os.stat_result | None:
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except OSError:
         return None
     return found if stat.S_ISREG(found.st_mode) else None

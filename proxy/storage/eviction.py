@@ -77,10 +77,13 @@ class LastUsed:
     async def flush(self) -> None:
         """Write all notes."""
         noted = dict(self._noted)
+        await asyncio.gather(*(self._put(key, when) for key, when in noted.items()))
         for key, when in noted.items():
-            await self._records.put(Key(RecordKind.LAST_USED, key), str(int(when)).encode())
             if self._noted.get(key) == when:
                 del self._noted[key]
+
+    async def _put(self, key: str, when: float) -> None:
+        await self._records.put(Key(RecordKind.LAST_USED, key), str(int(when)).encode())
 
     async def _write(self) -> None:
         while True:

@@ -147,6 +147,8 @@ class MirrorFiles:
     async def _find(self, project: ProjectName, file: File, digest: str) -> _FoundFile | None:
         """The stored file; one without a digest may be outdated after ``UNHASHED_LIFETIME``."""
         key, size, outdated = file.sha256, file.size, False
+        if key is not None and size is None and not await self._storage.blobs.has(key):
+            return None  # its record need not be read
         if key is None or size is None:
             record = await self._storage.files.get(project, digest, file.filename)
             if size is None and record:
