@@ -62,9 +62,11 @@ class Spool:
         self._close = weakref.finalize(self, os.close, self.fd)
 
     def restart(self) -> None:
-        """Forget what was written. Blocks on the disk."""
-        if self._path is not None:
+        """Forget what was written, also of a spool that was closed. Blocks on the disk."""
+        if self._close is not None and self._close.alive:
             os.ftruncate(self.fd, 0)
+        else:
+            self._path, self._removed = None, False
         self.written = 0
 
     async def read(self, at: int, size: int) -> bytes:

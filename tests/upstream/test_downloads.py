@@ -527,3 +527,19 @@ async def test_no_descriptor_outlives_its_download(it: DownloadRig) -> None:
         await it.all_ended()
     gc.collect()
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # the server's side of a connection
+
+
+@pytest.mark.parametrize("size", [1000, len(CONTENT)])
+@pytest.mark.parametrize("encoding", [None, "gzip"])
+async def test_after_wrong_bytes_another_fetch_brings_the_right_ones(
+    it: DownloadRig, size: int, encoding: str | None
+) -> None:
+    """The bytes of the first one are forgotten, wherever they were."""
+    content, other = CONTENT[:size], bytes(60_000)
+    wrong = UpstreamStep(gzip.compress(other) if encoding else other, None, encoding=encoding)
+    script = Script(wrong, UpstreamStep(content, size))
+    expected = it.expected(content)
+    download = it.downloads.start("x", expected, script, it._done, lambda error: True)
+    assert await read_blob(download) == content
+    await it.all_ended()
+    assert (it.stored(), it.spooled()) == ([sha256(content)], [])
