@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import ssl
@@ -76,6 +77,9 @@ log = logging.getLogger(__name__)
 ANY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (not bound here)
 """Addresses that mean all of the machine, each with one that a client can use."""
 
+GARBAGE_THRESHOLD = 10_000
+"""New objects after which Python looks for cycles among them; its default is 700."""
+
 
 @click.command("serve")
 @settings_options
@@ -98,6 +102,8 @@ def command(config: Path | None, **flags: Any) -> None:
     if worker is None and number_of_workers(settings) > 1:
         raise SystemExit(asyncio.run(Supervisor(settings, source).run()))
     return_large_memory()
+    # A cold request makes a thousand objects, and hardly a cycle.
+    gc.set_threshold(GARBAGE_THRESHOLD)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, source, handler))
 

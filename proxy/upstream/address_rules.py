@@ -148,17 +148,18 @@ class Addresses:
         self._named = [HostPattern.parse(host) for host in file_hosts]
         self._proxies = frozenset(proxies)
 
-    def check(self, url: str, *, named_hosts_only: bool = False) -> None:
-        """Raises ``AddressRefused``.
+    def check(self, url: str, *, named_hosts_only: bool = False) -> Origin:
+        """The origin of the address. Raises ``AddressRefused``.
 
         ``named_hosts_only``: allow only the host of the index and ``file_hosts``.
         """
         try:
-            refusal = self._refusal(origin_of(url), named_hosts_only)
+            origin = origin_of(url)
         except ValueError as error:
-            refusal = str(error)
-        if refusal:
+            raise AddressRefused(f"leads to an address that {error}") from None
+        if refusal := self._refusal(origin, named_hosts_only):
             raise AddressRefused(f"leads to an address that {refusal}")
+        return origin
 
     def allows(self, origin: str) -> bool:
         """Whether a link to ``scheme://host[:port]`` may be fetched, by all rules but DNS."""

@@ -23,7 +23,7 @@ from aiohttp import ClientConnectorError, ClientResponse, ClientSession, ClientT
 from yarl import URL
 
 from proxy.errors import UpstreamError
-from proxy.upstream.address_rules import Addresses, AddressRefused, origin_of
+from proxy.upstream.address_rules import Addresses, AddressRefused, Origin
 from proxy.upstream.answer_body import BodyChunks
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
 from proxy.upstream.headers import Headers, content_range, printable_headers, retry_after
@@ -110,8 +110,14 @@ class Redirects:
             if url in seen:
                 raise RedirectRefused(self._name, "redirects in a circle")
             seen.add(url)
-            self._check(url, named_hosts_only)
-            response = await self._request(method, url, headers, deadline)
+            own = self._check(url, named_hosts_only).host == self._addresses.index.host
+            with self._breaker.attempt() if own else nullcontext():
+                response = await self._request(method, url, headers, deadline)
+            if response.status in TEMPORARY_STATUSES:
+                async with response:
+                    await drain(response)
+                wait = retry_after(response.headers, self._clock())
+                raise RetryableStatus(response.status, wait)
             target = response.headers.get("Location")
             if response.status not in _REDIRECT_STATUSES or target is None:
                 status = _effective_status(response, headers, is_page=named_hosts_only)
@@ -132,9 +138,9 @@ class Redirects:
             raise RedirectRefused(self._name, "redirects from https to something else")
         return following
 
-    def _check(self, url: str, named_hosts_only: bool) -> None:
+    def _check(self, url: str, named_hosts_only: bool) -> Origin:
         try:
-            self._addresses.check(url, named_hosts_only=named_hosts_only)
+            return self._addresses.check(url, named_hosts_only=named_hosts_only)
         except AddressRefused as refusal:
             log.warning("upstream %s: refused %r: it %s", self._name, mask(url), refusal)
             raise
@@ -143,23 +149,16 @@ class Redirects:
         self, method: str, url: str, headers: Mapping[str, str], deadline: float | None
     ) -> ClientResponse:
         """Send one request and wait for the headers. Raises what ``TRANSPORT_ERRORS`` lists."""
-        own = origin_of(url).host == self._addresses.index.host
-        with self._breaker.attempt() if own else nullcontext():
-            async with asyncio.timeout(self._timeouts.head) as head:
-                response = await self._session.request(
-                    method,
-                    URL(url, encoded=True),  # signed queries and odd spellings have to stay
-                    headers={**headers, **self._authorization(url)},
-                    allow_redirects=False,
-                    timeout=self._timeout(deadline),
-                    proxy=self._outgoing.proxy_for(url),
-                    trace_request_ctx=head,
-                )
-        if response.status in TEMPORARY_STATUSES:
-            async with response:
-                await drain(response)
-            raise RetryableStatus(response.status, retry_after(response.headers, self._clock()))
-        return response
+        async with asyncio.timeout(self._timeouts.head) as head:
+            return await self._session.request(
+                method,
+                URL(url, encoded=True),  # signed queries and odd spellings have to stay
+                headers={**headers, **self._authorization(url)},
+                allow_redirects=False,
+                timeout=self._timeout(deadline),
+                proxy=self._outgoing.proxy_for(url),
+                trace_request_ctx=head,
+            )
 
     def _authorization(self, url: str) -> dict[str, str]:
         return self._credentials.headers_for(url) if self._credentials else {}
