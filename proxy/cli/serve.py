@@ -130,7 +130,7 @@ async def serve(
         *(FileRefused, AuditLost),
     )
     events.subscribe(log_observed_refusals, FileRefused)
-    async with open_proxy(settings, events=events, marks=marks) as proxy:
+    async with access_log.running(), open_proxy(settings, events=events, marks=marks) as proxy:
         refused = RefusalEvents(events, lambda rule: kind_of_rule(proxy.indexes.values(), rule))
         events.subscribe(refused.observe, AnswerServed)
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)

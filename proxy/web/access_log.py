@@ -6,7 +6,8 @@ import asyncio
 import logging
 import re
 import secrets
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,8 @@ log = logging.getLogger("waystation.access")
 
 LINE_TEMPLATES = 4096
 """Lines of cached responses that are kept as templates."""
+MAX_DELAY = 0.005
+"""Seconds that lines of cached responses wait for more: writing takes as long as such answers."""
 
 _TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 
@@ -32,8 +35,8 @@ Template = tuple[str, str, str, str]
 class AccessLog:
     """An observer that writes lines.
 
-    Lines are written together, once in each turn of the event loop. Answers of the fast path take
-    less time than a log record, so their lines are made from templates.
+    Lines are written together: those of one turn of the event loop, or of ``MAX_DELAY``. Answers of
+    the fast path take less time than a log record, so their lines are made from templates.
     """
 
     def __init__(self, handler: logging.StreamHandler[Any] | None = None) -> None:
@@ -50,7 +53,8 @@ class AccessLog:
                 log.info("request", extra=_extra(_fields(event, event.client, milliseconds)))
             return
         if not self._lines:
-            asyncio.get_running_loop().call_soon(self.flush)
+            loop = asyncio.get_running_loop()
+            loop.call_later(MAX_DELAY if event.cached else 0, self.flush)
         if event.cached:
             self._add_repetitions(event)
         else:
@@ -69,6 +73,14 @@ class AccessLog:
                 millisecond = int(ended * 1000)
                 start = head + timestamp_text(millisecond / 1000) + middle
             self._lines.append(f"{start}{took:.2f}{tail}")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """At the end the lines that are left are written."""
+        try:
+            yield
+        finally:
+            self.flush()
 
     def flush(self) -> None:
         """Write the lines that are complete."""

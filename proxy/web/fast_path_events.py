@@ -17,7 +17,7 @@ from proxy.web.response_cache import CachedResponse
 
 MAX_DELAY = 0.2
 """Seconds until the event of an answer is emitted, at most."""
-MAX_HITS = 64
+MAX_HITS = 32
 """Hits whose events are emitted together: more would delay other answers."""
 
 
@@ -68,7 +68,6 @@ class FastPathEvents:
             yield
         finally:
             self._emit()
-            await asyncio.sleep(0)  # in which the access log writes its lines
 
     def _time_is_up(self) -> None:
         self._timer = None

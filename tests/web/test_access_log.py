@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import json
@@ -9,13 +10,16 @@ import logging
 import re
 
 import pytest
+from aiohttp import web
 
 from proxy.errors import NoSuchProject, UpstreamError
-from proxy.events import Outcome
+from proxy.events import AnswerServed, Outcome, RequestKind
+from proxy.model import ProjectName
 from proxy.runtime.log_format import JsonFormatter, PlainFormatter
 from proxy.web.access_log import AccessLog, tool
 from proxy.web.access_log import log as access_log
-from proxy.web.fast_path_events import FastPathEvents
+from proxy.web.fast_path_events import MAX_HITS, FastPathEvents
+from proxy.web.response_cache import Cacheable, CachedResponse
 from tests.support.fake_index import FakeIndex
 from tests.support.site import Site, serving
 
@@ -188,10 +192,12 @@ async def test_lines_of_answers_before_parsing_look_like_all_others(
     handler.setFormatter(form())
     access_log.addHandler(handler)
     used: list[str] = []
-    hits = FastPathEvents(AccessLog(handler).observe, used.append)
+    log = AccessLog(handler)
+    hits = FastPathEvents(log.observe, used.append)
     try:
         async with (
             serving(stock, fast=True, on_hit=hits.hit) as site,
+            log.running(),
             hits.running(),
         ):
             for _ in range(3):
@@ -209,6 +215,38 @@ async def test_lines_of_answers_before_parsing_look_like_all_others(
     assert set(used) == {path.split("/")[3]}
 
 
+class Counting(io.StringIO):
+    """Counts writes."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
+
+
+async def test_groups_of_answers_before_parsing_share_a_write(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, access_log.name)
+    stream, served = (
+        Counting(),
+        AnswerServed(
+            client="", method="GET", path="/simple/foo/", kind=RequestKind.PAGE, status=200
+        ),
+    )
+    log = AccessLog(logging.StreamHandler(stream))
+    hits = FastPathEvents(log.observe)
+    mark = Cacheable("main", ProjectName("foo"), Outcome.HIT, 0)
+    response = CachedResponse(web.Response(), mark, served)
+    async with log.running(), hits.running():
+        for _ in range(50 * MAX_HITS):
+            hits.hit(response, "192.0.2.1", 1.0, 2.0)
+            await asyncio.sleep(0)
+    assert len(stream.getvalue().splitlines()) == 50 * MAX_HITS
+    assert stream.writes < 50
+
+
 class Full(io.StringIO):
     """As a file on a full disk, for as long as it is."""
 
@@ -224,14 +262,15 @@ async def test_a_log_that_cannot_be_written_for_a_while_goes_on_after(
     stock: FakeIndex, path: str
 ) -> None:
     stream = Full()
-    hits = FastPathEvents(AccessLog(logging.StreamHandler(stream)).observe)
+    log = AccessLog(logging.StreamHandler(stream))
+    hits = FastPathEvents(log.observe)
     async with serving(stock, fast=True, on_hit=hits.hit) as site:
         for _ in range(2):
             await site.get(path)
-        async with hits.running():
+        async with log.running(), hits.running():
             pass
         stream.full = False
         await site.get(path)
-        async with hits.running():
+        async with log.running(), hits.running():
             pass
     assert len(stream.getvalue().splitlines()) == 1
