@@ -67,7 +67,7 @@ async def reachable(server: Running) -> bool:
 
 
 def failed(line: dict[str, Any]) -> bool:
-    return line["message"] == "request" and (line["status"] in (502, 504) or "failure" in line)
+    return line["message"] == "request" and (line["status"] in (502, 504) or "trouble" in line)
 
 
 async def test_an_upstream_that_is_down_fails_the_install(
