@@ -20,7 +20,7 @@ __all__ = ["Body", "Download", "Downloads", "Expected", "Fetch"]
 
 log = logging.getLogger(__name__)
 
-MANY = 128
+MAX_IN_MEMORY = 128
 """Running downloads beside which a new one uses a file: a disk may be slow for a long time."""
 
 Done = Callable[[str, int], Awaitable[None]]
@@ -86,7 +86,7 @@ class Downloads:
         if running := self.join(key):
             return running
         small = expected.size is None or expected.size <= IN_MEMORY
-        in_memory = small and len(self._tasks) < MANY
+        in_memory = small and len(self._tasks) < MAX_IN_MEMORY
         buffer = Buffer(Spool(self._folder), window=self._memory, in_memory=in_memory)
         download = self._current[key] = Download(expected, buffer, patience=self._patience)
         task = asyncio.create_task(self._run(download, fetch, done, distrust))

@@ -18,7 +18,7 @@ from proxy.errors import DigestMismatch, UpstreamError
 from proxy.model import Span
 from proxy.runtime.file_io import remove_abandoned
 from proxy.upstream.download import Download
-from proxy.upstream.downloads import MANY
+from proxy.upstream.downloads import MAX_IN_MEMORY
 from proxy.upstream.spool import IN_MEMORY, SMALL_WRITE, Spool, Window
 from tests.support.content import random_bytes, read_blob, sha256
 from tests.support.download_rig import DownloadRig, open_rig, received
@@ -321,12 +321,12 @@ async def test_a_file_that_turns_out_to_be_large_goes_on_in_the_spool(it: Downlo
 
 async def test_beside_many_downloads_a_small_file_uses_the_spool(it: DownloadRig) -> None:
     gate = asyncio.Event()
-    names = [f"x-1.{number}.tar.gz" for number in range(MANY + 3)]
+    names = [f"x-1.{number}.tar.gz" for number in range(MAX_IN_MEMORY + 3)]
     contents = {name: random_bytes(1000) + name.encode() for name in names}
     for name, content in contents.items():
         it.serve(content, Fault(gate=gate, gate_at=500), name=name)
     started = [it.start(content, name=name) for name, content in contents.items()]
-    assert [each.buffer.small is None for each in started] == [False] * MANY + [True] * 3
+    assert [each.buffer.small is None for each in started] == [False] * MAX_IN_MEMORY + [True] * 3
     gate.set()
     assert await asyncio.gather(*map(read_blob, started)) == list(contents.values())
     await it.all_ended()
