@@ -52,16 +52,18 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "policies", "simple", "upstream"},
     # What people see; it knows values and texts, no index and no HTTP.
     "presentation": {"errors", "runtime"},
+    # The files of a project by version, and documents about them.
+    "releases": {"model", "distributions", "simple"},
     # A static tree reads an index as a client does.
     "export": VOCABULARY
-    | {"runtime", "storage", "distributions", "simple", "indexes", "presentation"},
+    | {"runtime", "storage", "distributions", "simple", "indexes", "presentation", "releases"},
     # Prefetching requests pages and files from an index as a client does; it could be left out.
     "prefetch": VOCABULARY | {"runtime", "storage", "distributions", "indexes"},
     # Reports of what an index would answer, and why; pages and commands show them.
     "explain": VOCABULARY | {"runtime", "distributions", "policies", "indexes", "prefetch"},
     # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
     "web": VOCABULARY
-    | {"runtime", "distributions", "simple", "upstream", "access", "indexes"}
+    | {"runtime", "distributions", "simple", "upstream", "access", "indexes", "releases"}
     | {"prefetch", "explain", "presentation"},
     # Pages for people: views of what the indexes answer, and of what the server counts.
     "face": {"errors", "runtime", "simple", "indexes", "presentation", "web"},

@@ -209,6 +209,7 @@ def _app(
         gauges=lambda: _gauges(proxy, reload_failed()),
         client_refresh=settings.client_refresh,
         help_text=settings.help,
+        find_document=proxy.project_document,
         as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
         pages=_pages(settings, proxy, server),
         access=proxy.access,

@@ -32,6 +32,7 @@ from proxy.indexes import (
     OtherAddresses,
     PageCache,
     PageSource,
+    ProjectDocuments,
     RemovedFiles,
     UpstreamList,
 )
@@ -221,6 +222,7 @@ async def _assembled(
         memory,
         files,
         siblings,
+        ProjectDocuments(remote, clock),
         events,
         clock,
         refuses_vanished=options.refuse_removed_files,

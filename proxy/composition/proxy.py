@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from proxy.access import Access, FailureLimits
@@ -143,6 +143,19 @@ class Proxy:
     def advisories(self) -> AdvisoryRefresher | None:
         """None: the settings name no source of advisories."""
         return self._opened.advisories
+
+    async def project_document(
+        self, sources: Collection[str], project: ProjectName, version: str = ""
+    ) -> bytes:
+        """What the first mirror among these indexes knows from the JSON API of its upstream.
+
+        ``sources``: the indexes that answered with the project's page, so that the document is
+        never of a public project with a private name. Empty if there is none.
+        """
+        for mirror in self.mirrors:
+            if mirror.name in sources:
+                return await mirror.documents.get(project, version)
+        return b""
 
     def poll(self) -> None:
         """Let local directories announce what has changed by now; takes microseconds."""

@@ -21,13 +21,9 @@ from proxy.export.contents import (
 )
 from proxy.export.human_pages import START_PAGE, Card, Site, project_page, project_path, start_page
 from proxy.export.placing import Placement
-from proxy.export.project_json import json_documents, json_paths
 from proxy.export.selection import (
-    ExportedRelease,
     ExportSelection,
     SelectedProject,
-    group_by_release,
-    newest_release,
     select,
 )
 from proxy.export.simple_pages import (
@@ -42,6 +38,12 @@ from proxy.export.tree import Changes, Tree
 from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
 from proxy.presentation import ReadmeRenderer
+from proxy.releases import (
+    group_by_release,
+    json_documents,
+    json_paths,
+    newest_release,
+)
 from proxy.runtime import in_thread
 from proxy.simple import Links, relative_links
 
@@ -146,7 +148,7 @@ async def _export_project(
 
 
 def _read_metadata(
-    selected: SelectedProject, files: Sequence[ExportedFile], found: Sequence[ExportedRelease]
+    selected: SelectedProject, files: Sequence[ExportedFile], found: Sequence[Release]
 ) -> dict[str, bytes]:
     """By version: of the first file of the release that has metadata, wheels first.
 

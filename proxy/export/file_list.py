@@ -19,10 +19,10 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from proxy.distributions import parse_filename
 from proxy.errors import NoSuchFile, NoSuchProject, ProxyError
 from proxy.events import Events
-from proxy.export.selection import version_key
 from proxy.export.simple_pages import flat_url
 from proxy.indexes import CheckFile, Explanation, LocalDirectory, Step
 from proxy.model import Artifact, File, ProjectName, ProjectPage
+from proxy.releases import version_key
 from proxy.simple import (
     clean_hashes,
     clean_size,

@@ -1,4 +1,4 @@
-"""Select the files of an index to export, and group them by release."""
+"""Select the files of an index to export."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from tempfile import mkstemp
 
-from packaging.version import InvalidVersion, Version
-
-from proxy.distributions import kind_of, parse_filename, version_of
+from proxy.distributions import kind_of
 from proxy.errors import Denied, NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.placing import FileContent
 from proxy.indexes import Index
@@ -164,60 +161,3 @@ async def _unpacked(blob: Blob, folder: Path) -> Path:
         async for piece in blob.chunks():
             await in_thread(file.write, piece)
     return Path(name)
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedRelease:
-    version: str
-    """Empty if the file names have no valid version."""
-    files: tuple[File, ...]
-
-    @property
-    def yanked(self) -> bool:
-        return all(file.yanked for file in self.files)
-
-    @property
-    def uploaded(self) -> str:
-        """The day of the first upload, ``yyyy-mm-dd``, or nothing."""
-        return min((file.uploaded[:10] for file in self.files if file.uploaded), default="")
-
-
-def group_by_release(project: ProjectName, files: Iterable[File]) -> list[ExportedRelease]:
-    """Every file in one release, newest release first, wheels first."""
-    found: dict[str, list[File]] = {}
-    for file in sorted(files, key=attrgetter("filename")):
-        found.setdefault(_version(project, file.filename), []).append(file)
-    return [
-        ExportedRelease(version, tuple(sorted(found[version], key=_is_no_wheel)))
-        for version in sorted(found, key=version_key, reverse=True)
-    ]
-
-
-def newest_release(found: Sequence[ExportedRelease]) -> ExportedRelease:
-    """The release that installers choose: the highest final one that is not yanked, if any."""
-    kept = [each for each in found if not each.yanked] or found
-    return next((each for each in kept if not _is_preliminary(each.version)), kept[0])
-
-
-def version_key(version: str) -> tuple[int, Version | str]:
-    """A sort key of versions; those that are not valid (PEP 440) come first."""
-    try:
-        return 1, Version(version)
-    except InvalidVersion:
-        return 0, version
-
-
-def _version(project: ProjectName, filename: str) -> str:
-    if version := version_of(filename, project):
-        return version
-    parsed = parse_filename(filename)
-    return parsed.version if parsed and parsed.project == project else ""
-
-
-def _is_preliminary(version: str) -> bool:
-    order, found = version_key(version)
-    return order == 0 or (isinstance(found, Version) and found.is_prerelease)
-
-
-def _is_no_wheel(file: File) -> bool:
-    return not file.filename.endswith(".whl")

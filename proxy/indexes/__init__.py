@@ -28,6 +28,7 @@ from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.other_addresses import OtherAddresses
 from proxy.indexes.mirror.page_cache import PageCache
 from proxy.indexes.mirror.page_reading import PageReader
+from proxy.indexes.mirror.project_documents import ProjectDocuments
 from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.indexes.page_files import NO_BASE, PageFiles
 from proxy.indexes.routed import Route, Routed, deny, reserve
@@ -58,6 +59,7 @@ __all__ = [
     "PageFiles",
     "PageReader",
     "PageSource",
+    "ProjectDocuments",
     "RemovedFiles",
     "Route",
     "Routed",

@@ -105,6 +105,10 @@ class Mirrors:
     def is_distrusted(self, project: ProjectName, url: str) -> bool:
         return self._sender(project, url) not in self._trusted()
 
+    async def project_document(self, project: ProjectName, version: str = "") -> bytes | None:
+        """Of the index itself."""
+        return await self._remotes[0].project_document(project, version)
+
     async def size(self, url: str) -> int | None:
         return await self._owner(url).size(url)
 

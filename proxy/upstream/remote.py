@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -55,6 +56,7 @@ __all__ = ["NotModified", "Remote", "UpstreamDocument", "Validators"]
 log = logging.getLogger(__name__)
 
 _PAGE_HEADERS = {"Accept": PAGE_ACCEPT, "Accept-Encoding": "gzip"}
+_DOCUMENT_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
 _FILE_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _RULE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 _REASON = re.compile(r"Refused by rule [a-z0-9-]{1,63}: ([\x20-\x7e]{1,150})", re.ASCII)
@@ -118,6 +120,25 @@ class Remote:
         if validators and validators.etag and etag and not same_tag(etag, validators.etag):
             return await self.page(project)  # the 304 is about another page than the stored one
         return NotModified(**_page_facts(answer, cache_lifetime(answer.headers, self._clock())))
+
+    async def project_document(self, project: ProjectName, version: str = "") -> bytes | None:
+        """See ``RemoteIndex``: at ``pypi/…`` beside an index at ``simple/``."""
+        if not self.url.endswith("/simple/"):
+            return None
+        parts = (project, quote(version, safe="!+"), "json")
+        address = f"{self.url.removesuffix('simple/')}pypi/{'/'.join(filter(None, parts))}"
+        async with self._page_slots:
+            answer, data = await self._transport.fetch(
+                address, _DOCUMENT_HEADERS, limit=self._page_limit, named_hosts_only=True
+            )
+        if answer.status in self._missing:
+            return None
+        if answer.status != 200:
+            raise self._unexpected(answer)
+        try:
+            return await decoded(data, content_encoding(answer.headers), self._page_limit)
+        except Undecodable as error:
+            raise UpstreamError(self.name, f"its document {error}") from None
 
     @asynccontextmanager
     async def project_list(

@@ -27,6 +27,12 @@ class RemoteIndex(Protocol):
     ) -> UpstreamDocument | NotModified:
         """The project's page; "not modified" only with ``validators``. Raises ``NoSuchProject``."""
 
+    async def project_document(self, project: ProjectName, version: str = "") -> bytes | None:
+        """The document of PyPI's JSON API about a project that upstream has, or one version of it.
+
+        None: upstream has no such document.
+        """
+
     async def size(self, url: str) -> int | None:
         """Bytes of a file; None if upstream names no length. Raises ``GoneUpstream``."""
 

@@ -21,6 +21,7 @@ from proxy.web.metrics import Counters, Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
 from proxy.web.mounts import INDEX_SEGMENT, Mount, Mounts, Shared, WrapAsOf
 from proxy.web.pages import redirect, render_list, render_page
+from proxy.web.project_json import FindDocument, no_document
 from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.request_freshness import ClientRefresh
@@ -62,6 +63,7 @@ def create_app(
     as_of: WrapAsOf | None = None,
     pages: Iterable[PageRoute] = (),
     access: Access | None = None,
+    find_document: FindDocument = no_document,
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -75,7 +77,8 @@ def create_app(
     ``client_refresh``: which requests have a page revalidated, see
     ``max_page_age``. ``help_text`` is for people whose request a policy refuses. ``as_of`` makes
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
-    at ``/``. ``access``: who may do what; without it, everybody may read.
+    at ``/``. ``access``: who may do what; without it, everybody may read. ``find_document``: what
+    upstreams say of a project besides.
     """
     app = web.Application(middlewares=[handle_request, *([authenticate] if access else [])])
     if access:
@@ -89,7 +92,7 @@ def create_app(
         lambda page, media: render_page(page, media, provenance),
         render_list,
     )
-    shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of)
+    shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document)
     metrics = Metrics(counters, gauges) if counters else None
     mounts = app[MOUNTS] = Mounts(indexes, shared)
     home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
@@ -140,8 +143,24 @@ def routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
         web.get(f"{root}/simple/{{project}}", mounts.handler("pages.add_slash")),
         web.get(f"{root}/simple/{{project}}/", mounts.handler("pages.page")),
         web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", mounts.handler("files.file")),
+        web.get(f"{root}/packages/{{folders:.+}}/{{filename}}", mounts.handler("packages.file")),
+        *_project_json_routes(f"{root}/pypi", mounts),
         web.get(f"{root}/+explain/{{project}}", mounts.handler("explain.page")),
         web.get(f"{root}/+explain/{{project}}/{{wanted}}", mounts.handler("explain.page")),
+    ]
+
+
+def _project_json_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
+    """PyPI's JSON API. An index may be named ``pypi``: its own addresses are not meant."""
+    project = "{project:(?!(?:simple|pypi)/[^/]+/)[^/]+}"
+    handlers = {
+        "json": mounts.handler("project_json.page"),
+        "json/": mounts.handler("project_json.without_slash"),
+    }
+    return [
+        web.get(f"{root}/{project}{version}/{end}", handler)
+        for version in ("", "/{version}")
+        for end, handler in handlers.items()
     ]
 
 

@@ -47,7 +47,13 @@ class FileHandler:
             raise NoSuchFile(project, "of that name")
         state.changes = self._cache.changes(project)
         artifact = await self._index.file(project, filename, digest)
-        state.observed = artifact.observed
+        return await self.answer(request, artifact, digest)
+
+    async def answer(
+        self, request: web.Request, artifact: Artifact, digest: str
+    ) -> web.StreamResponse:
+        """The answer for an artifact. ``digest`` is in its address; "-": the address has none."""
+        request[REQUEST_STATE].observed = artifact.observed
         if artifact.location:
             return _redirect(artifact.location)
         size = await _size(request, artifact.blob)

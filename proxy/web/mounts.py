@@ -17,7 +17,9 @@ from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, to_canonical
 from proxy.web.authentication import require, require_principal
 from proxy.web.explain import Explain
 from proxy.web.files import FileHandler
+from proxy.web.packages import Packages
 from proxy.web.pages import SimplePages
+from proxy.web.project_json import FindDocument, ProjectJson, no_document
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.request_freshness import ClientRefresh
 from proxy.web.request_state import named_project
@@ -41,6 +43,7 @@ class Shared:
     client_refresh: ClientRefresh = "no-cache"
     as_of: WrapAsOf | None = None
     """None: there are no addresses of instants."""
+    find_document: FindDocument = no_document
 
 
 class Mount:
@@ -57,6 +60,8 @@ class Mount:
             view="" if instant is None else f"+{instant}",
         )
         self.files = FileHandler(index, shared.cache)
+        self.packages = Packages(index, self.files, shared.cache)
+        self.project_json = ProjectJson(index, shared.find_document, shared.clock)
         self.explain = Explain(index, shared.clock)
         self.index = index
         self._shared = shared

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ MAX_NOTED = 20_000
 
 log = logging.getLogger(__name__)
 
-_INDEX_ROOT = re.compile(r"/(?:simple|files)/.*", re.DOTALL)
+_FIRST_SEGMENTS = frozenset(("simple", "files", "packages", "pypi", "+explain"))
+"""Of the addresses below the root of an index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ CONTACT: web.AppKey[Contact] = web.AppKey("contact")
 def refused(request: web.Request, error: Denied) -> web.Response:
     """403 with the reason in the phrase and the body; a problem document (RFC 9457) as asked."""
     sentence, contact = str(error), request.app[CONTACT]
-    explained = _explained_at(request, error, contact)
+    explained = _explained_at(request, error)
     if "json" in request.headers.get("Accept", ""):
         response = plain(403, "")
         response.text = json.dumps(
@@ -71,16 +71,27 @@ def refused(request: web.Request, error: Denied) -> web.Response:
     return response
 
 
-def _explained_at(request: web.Request, error: Denied, contact: Contact) -> str:
-    root = _INDEX_ROOT.sub("", request.rel_url.raw_path)
-    if contact.base:
-        root = contact.base() + root.removeprefix(contact.prefix)
-    else:
-        root = (origin_of(request) or "") + root
+def _explained_at(request: web.Request, error: Denied) -> str:
     parts = [error.project, *filter(None, [error.filename])]
-    return (
-        f"{root}/+explain/{'/'.join(request.rel_url.build(path=each).raw_path for each in parts)}"
-    )
+    names = "/".join(request.rel_url.build(path=each).raw_path for each in parts)
+    return f"{index_address(request)}/+explain/{names}"
+
+
+def index_address(request: web.Request) -> str:
+    """The address of the index that a request is for, without a slash at its end."""
+    contact, root = request.app[CONTACT], _index_root(request)
+    if contact.base:
+        return contact.base() + root.removeprefix(contact.prefix)
+    return (origin_of(request) or "") + root
+
+
+def _index_root(request: web.Request) -> str:
+    """The path of the index: what is before the last fixed segment of the route that begins an
+    address of an index. A name of an index, or a prefix, may be the same word."""
+    resource = request.match_info.route.resource
+    pattern = resource.canonical.split("/") if resource else []
+    starts = [place for place, each in enumerate(pattern) if each in _FIRST_SEGMENTS]
+    return "/".join(request.rel_url.raw_path.split("/")[: starts[-1]]) if starts else ""
 
 
 class RefusalEvents:

@@ -25,6 +25,7 @@ class RequestState:
 
     __slots__ = (
         "changes",
+        "digest",
         "failure",
         "index",
         "length",
@@ -54,6 +55,8 @@ class RequestState:
         """Those of the principal, or of requests without one; None: access is not controlled."""
         self.index = ""
         """The name of the index that the request is for."""
+        self.digest = ""
+        """That of the file, where its address does not have it."""
         self.project: ProjectName | None = None
         self.page: ProjectPage | None = None
         """The page that was rendered for the answer."""
@@ -132,7 +135,7 @@ def served(request: web.Request, state: RequestState) -> AnswerServed:
         index=state.index,
         project=state.project,
         filename=match.get("filename", ""),
-        digest=match.get("digest", ""),
+        digest=match.get("digest", state.digest),
         status=state.status or CLIENT_CLOSED,
         outcome=state.outcome,
         sent=state.sent,

@@ -13,8 +13,8 @@ import pytest
 from proxy.distributions.core_metadata import Description
 from proxy.export.export import ExportOptions
 from proxy.export.human_pages import Card, Site, project_page, start_page
-from proxy.export.selection import group_by_release
 from proxy.model import File, ProjectPage, ProjectStatus
+from proxy.releases.grouping import group_by_release
 from proxy.simple.render import relative_links
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.exports import FOO, described, export_folder

@@ -15,6 +15,7 @@ from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.mirror.mirrored_files import MirrorFiles
 from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
+from proxy.indexes.mirror.project_documents import ProjectDocuments
 from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.model import (
     METADATA,
@@ -58,6 +59,7 @@ class Mirror:
         memory: PageCache,
         files: MirrorFiles,
         siblings: MirrorSiblings,
+        documents: ProjectDocuments,
         events: Observer,
         clock: Callable[[], float] = time.time,
         *,
@@ -73,6 +75,7 @@ class Mirror:
         self._memory = memory
         self._files = files
         self._siblings = siblings
+        self.documents = documents
         self._events = events
         self._clock = clock
         self._refuses_vanished = refuses_vanished
@@ -128,6 +131,7 @@ class Mirror:
     def forget(self, project: ProjectName | None = None) -> None:
         """Drop from memory one project, or all, after the cache was purged."""
         self._pages.forget(project)
+        self.documents.forget(project)
         if project is None:
             self._memory.drop_all()
         else:
@@ -140,6 +144,7 @@ class Mirror:
         await self._files.close(grace)
         if self._upstream_list:
             await self._upstream_list.close()
+        await self.documents.close()
         await self._pages.close()
         await self._memory.close()
 

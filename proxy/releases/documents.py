@@ -1,7 +1,7 @@
 """Documents of projects and releases in the form of PyPI's JSON API.
 
 ``pypi/NAME/json`` is about a project and its newest release, ``pypi/NAME/VERSION/json`` about one
-release. They are made from what the tree has: no vulnerabilities, no counts of downloads.
+release. They are made from pages and core metadata: no vulnerabilities, no counts of downloads.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from proxy.distributions import DistributionKind, core_fields, kind_of
-from proxy.export.selection import ExportedRelease, newest_release, version_key
 from proxy.model import SIGNATURE, File, ProjectName
+from proxy.releases.grouping import Release, newest_release, version_key
 from proxy.simple import Links
 
 _KINDS = {DistributionKind.WHEEL: "bdist_wheel", DistributionKind.SDIST: "sdist"}
@@ -29,7 +29,7 @@ _LIST_FIELDS = ("dynamic", "license_files", "project_urls", "provides_extra", "r
 _NO_DOWNLOADS = {"last_day": -1, "last_month": -1, "last_week": -1}
 
 
-def json_paths(project: ProjectName, releases: Sequence[ExportedRelease]) -> Iterator[str]:
+def json_paths(project: ProjectName, releases: Sequence[Release]) -> Iterator[str]:
     """The paths of the documents in the tree."""
     yield f"pypi/{project}/json"
     for release in filter(_has_document, releases):
@@ -38,7 +38,7 @@ def json_paths(project: ProjectName, releases: Sequence[ExportedRelease]) -> Ite
 
 def json_documents(
     project: ProjectName,
-    releases: Sequence[ExportedRelease],
+    releases: Sequence[Release],
     metadata: Mapping[str, bytes],
     links: Links,
 ) -> dict[str, bytes]:
@@ -50,28 +50,50 @@ def json_documents(
     latest = newest_release(releases)
     infos = {each.version: _info(project, each, metadata.get(each.version)) for each in releases}
     documents = {
-        f"pypi/{project}/json": _document(
+        f"pypi/{project}/json": _encoded(
             infos[latest.version], listed.get(latest.version, []), releases=listed
         )
     }
     for release in filter(_has_document, releases):
         urls = [{**each, "url": _one_deeper(each["url"])} for each in listed[release.version]]
         path = f"pypi/{project}/{release.version}/json"
-        documents[path] = _document(infos[release.version], urls)
+        documents[path] = _encoded(infos[release.version], urls)
     return documents
 
 
-def _has_document(release: ExportedRelease) -> bool:
+def json_document(
+    project: ProjectName,
+    release: Release,
+    links: Links,
+    metadata: bytes | None = None,
+    releases: Sequence[Release] | None = None,
+) -> dict[str, Any]:
+    """The document about one release; of a project, which lists the files of all ``releases``.
+
+    ``metadata``: METADATA or PKG-INFO of the release, if known.
+    """
+    more: dict[str, Any] = {}
+    if releases is not None:
+        more["releases"] = {
+            each.version: _files(project, each, links) for each in releases if each.version
+        }
+    return _document(_info(project, release, metadata), _files(project, release, links), **more)
+
+
+def _has_document(release: Release) -> bool:
     """Only a valid version (PEP 440) is safe as a part of a path."""
     return version_key(release.version)[0] == 1
 
 
-def _document(info: dict[str, Any], urls: list[dict[str, Any]], **more: Any) -> bytes:
-    body = {"info": info, "last_serial": 0, **more, "urls": urls, "vulnerabilities": []}
-    return msgspec.json.encode(body)
+def _encoded(info: dict[str, Any], urls: list[dict[str, Any]], **more: Any) -> bytes:
+    return msgspec.json.encode(_document(info, urls, **more))
 
 
-def _info(project: ProjectName, release: ExportedRelease, metadata: bytes | None) -> dict[str, Any]:
+def _document(info: dict[str, Any], urls: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return {"info": info, "last_serial": 0, **more, "urls": urls, "vulnerabilities": []}
+
+
+def _info(project: ProjectName, release: Release, metadata: bytes | None) -> dict[str, Any]:
     fields: dict[str, Any] = dict(core_fields(metadata)) if metadata else {}
     python = [file.requires_python for file in release.files if file.requires_python]
     fields.setdefault("requires_python", python[0] if python else None)
@@ -92,7 +114,7 @@ def _info(project: ProjectName, release: ExportedRelease, metadata: bytes | None
     }
 
 
-def _files(project: ProjectName, release: ExportedRelease, links: Links) -> list[dict[str, Any]]:
+def _files(project: ProjectName, release: Release, links: Links) -> list[dict[str, Any]]:
     urls = links(project, release.files)
     return [_file(file, url) for file, url in zip(release.files, urls, strict=True)]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.export.selection import group_by_release, newest_release
 from proxy.model import File, ProjectName
+from proxy.releases.grouping import group_by_release, newest_release
 from tests.support.exports import FOO
 
 

@@ -1,0 +1,26 @@
+"""Releases: the files of a project by version, and documents about them (PyPI's JSON API)."""
+
+from proxy.releases.documents import json_document, json_documents, json_paths
+from proxy.releases.grouping import (
+    Release,
+    find_release,
+    group_by_release,
+    newest_release,
+    version_key,
+)
+from proxy.releases.upstream_documents import Document, completed, is_about, parse_document
+
+__all__ = [
+    "Document",
+    "Release",
+    "completed",
+    "find_release",
+    "group_by_release",
+    "is_about",
+    "json_document",
+    "json_documents",
+    "json_paths",
+    "newest_release",
+    "parse_document",
+    "version_key",
+]

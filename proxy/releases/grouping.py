@@ -1,0 +1,76 @@
+"""The releases of a project: which there are, which is the newest, which a version means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+
+from packaging.version import InvalidVersion, Version
+
+from proxy.distributions import parse_filename, same_version, version_of
+from proxy.model import File, ProjectName
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    version: str
+    """Empty if the file names have no valid version."""
+    files: tuple[File, ...]
+
+    @property
+    def yanked(self) -> bool:
+        return all(file.yanked for file in self.files)
+
+    @property
+    def uploaded(self) -> str:
+        """The day of the first upload, ``yyyy-mm-dd``, or nothing."""
+        return min((file.uploaded[:10] for file in self.files if file.uploaded), default="")
+
+
+def group_by_release(project: ProjectName, files: Iterable[File]) -> list[Release]:
+    """Every file in one release, newest release first, wheels first."""
+    found: dict[str, list[File]] = {}
+    for file in sorted(files, key=attrgetter("filename")):
+        found.setdefault(_version(project, file.filename), []).append(file)
+    return [
+        Release(version, tuple(sorted(found[version], key=_is_no_wheel)))
+        for version in sorted(found, key=version_key, reverse=True)
+    ]
+
+
+def newest_release(found: Sequence[Release]) -> Release:
+    """The release that installers choose: the highest final one that is not yanked, if any."""
+    kept = [each for each in found if not each.yanked] or found
+    return next((each for each in kept if not _is_preliminary(each.version)), kept[0])
+
+
+def find_release(found: Sequence[Release], version: str) -> Release | None:
+    """The release of exactly that version, else one whose version is equal (PEP 440)."""
+    exact = (each for each in found if each.version == version)
+    equal = (each for each in found if each.version and same_version(each.version, version))
+    return next(exact, None) or next(equal, None)
+
+
+def version_key(version: str) -> tuple[int, Version | str]:
+    """A sort key of versions; those that are not valid (PEP 440) come first."""
+    try:
+        return 1, Version(version)
+    except InvalidVersion:
+        return 0, version
+
+
+def _version(project: ProjectName, filename: str) -> str:
+    if version := version_of(filename, project):
+        return version
+    parsed = parse_filename(filename)
+    return parsed.version if parsed and parsed.project == project else ""
+
+
+def _is_preliminary(version: str) -> bool:
+    order, found = version_key(version)
+    return order == 0 or (isinstance(found, Version) and found.is_prerelease)
+
+
+def _is_no_wheel(file: File) -> bool:
+    return not file.filename.endswith(".whl")
