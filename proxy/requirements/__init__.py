@@ -22,6 +22,7 @@ from proxy.requirements.model import (
     merge_requirements,
 )
 from proxy.requirements.recording_index import RecordingIndex
+from proxy.requirements.relocking import NewIndex, open_document, relock
 from proxy.requirements.resolver import (
     Resolver,
     UvFailed,
@@ -39,6 +40,7 @@ __all__ = [
     "LockedVersion",
     "Missing",
     "NeededFile",
+    "NewIndex",
     "RecordingIndex",
     "ResolvedFiles",
     "Resolver",
@@ -50,6 +52,8 @@ __all__ = [
     "merge_requirements",
     "missing_lines",
     "needed_files",
+    "open_document",
     "read_access_log",
     "read_source",
+    "relock",
 ]

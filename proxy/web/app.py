@@ -152,7 +152,7 @@ def routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
 
 def _project_json_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
     """PyPI's JSON API. An index may be named ``pypi``: its own addresses are not meant."""
-    project = "{project:(?!(?:simple|pypi)/[^/]+/)[^/]+}"
+    project = "{project:(?!simple/|pypi/[^/]+/)[^/]+}"
     handlers = {
         "json": mounts.handler("project_json.page"),
         "json/": mounts.handler("project_json.without_slash"),

@@ -116,10 +116,11 @@ class FileHandler:
         response = web.Response(body=body, headers=headers)
         state = request[REQUEST_STATE]
         if headers.get("ETag") and not artifact.file.filename.endswith(PROVENANCE):
+            assert state.project
             local = state.outcome is Outcome.LOCAL
             response[CACHEABLE] = Cacheable(
                 self._index.name,
-                project_of(request),
+                state.project,
                 Outcome.LOCAL if local else Outcome.HIT,
                 state.changes,
                 not_after=math.inf if artifact.not_after is None else artifact.not_after,

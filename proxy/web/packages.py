@@ -23,7 +23,7 @@ from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import ResponseCache
 
 _HEX = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/(?:[0-9a-f]{28}|[0-9a-f]{60})\Z")
-_BY_PROJECT = re.compile(r"[a-z0-9.]{1,20}/[A-Za-z0-9]/([A-Za-z0-9._-]{1,255})\Z")
+_BY_PROJECT = re.compile(r"[a-z0-9][a-z0-9.]{1,20}/[A-Za-z0-9]/([A-Za-z0-9._-]{1,255})\Z")
 _DIGEST_IN_URL = re.compile(r"/([0-9a-f]{2}/[0-9a-f]{2}/(?:[0-9a-f]{28}|[0-9a-f]{60}))/[^/]+\Z")
 _ALGORITHMS = {32: "md5", 64: "blake2b"}
 """By the number of hexadecimal digits."""

@@ -38,6 +38,7 @@ APP = (
     "as_of",
     "pages",
     "access",
+    "find_document",
 )
 
 

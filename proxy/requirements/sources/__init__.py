@@ -28,7 +28,7 @@ from proxy.requirements.sources.pyproject import GroupSelection, read_pyproject
 from proxy.requirements.sources.requirements_txt import read_requirements
 from proxy.requirements.sources.uv_lock import read_uv_lock
 
-__all__ = ["read_source"]
+__all__ = ["kind_of_source", "read_source"]
 
 _FILES = (".txt", ".in", ".toml", ".lock", ".log", ".jsonl", ".json")
 _LOCKS = {
@@ -69,7 +69,7 @@ def read_source(
     if path.suffix in _LOGS:
         return read_access_log(path)
     document = open_document(path)
-    kind = _kind(path, document)
+    kind = kind_of_source(path, document)
     if kind == "pyproject":
         return read_pyproject(document, extras, groups)
     if kind == "requirements":
@@ -91,8 +91,9 @@ def _is_project_name(argument: str, path: Path) -> bool:
         return True
 
 
-def _kind(path: Path, document: SourceDocument) -> str:
-    """The reader for a file: by its name, or else by its content."""
+def kind_of_source(path: Path, document: SourceDocument) -> str:
+    """The kind of a file by its name, or else by its content: "requirements", "pyproject", or that
+    of a lock file. Raises ``UnreadableSource``."""
     if is_valid_pylock_path(path):
         return "pylock"
     if path.name in ("uv.lock", "poetry.lock", "pdm.lock", "pyproject.toml"):
