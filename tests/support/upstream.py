@@ -65,6 +65,8 @@ class Upstream:
         self.pages = self.shelf.pages
         self.page_keys = self.shelf.keys
         self.serials = self.shelf.serials
+        self.documents: dict[str, bytes] = {}
+        """Of its JSON API, by the path after ``/pypi/``."""
         self.page_headers: dict[str, str] = {}
         """For all pages, added last; an empty value removes the header."""
         self.port = 0
@@ -173,6 +175,8 @@ class Upstream:
             return Reply(401, b"who?", {"WWW-Authenticate": 'Basic realm="pypi"'})
         if path.startswith("/simple"):
             return self._index(request, path.removeprefix("/simple").strip("/"), path)
+        if path.startswith("/pypi/") and (found := self.documents.get(path[len("/pypi/") :])):
+            return Reply(200, found, {"Content-Type": "application/json"})
         if path == "/-/requests":
             requested = [(each.method, each.path) for each in self.requests[:-1]]
             return Reply(200, json.dumps(requested).encode(), {"Content-Type": "application/json"})
