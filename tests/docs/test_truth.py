@@ -35,6 +35,7 @@ CODE = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FOLDERS = ("proxy/", "tests/", "docs/", "deploy/", "benchmarks/", ".ci/")
 OTHER_TOOLS = {
+    "--index-url",
     "--extra-index-url",
     "--trusted-host",
     "--refresh",
