@@ -39,6 +39,7 @@ from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
 from proxy.presentation import ReadmeRenderer
 from proxy.releases import (
+    ProjectRelease,
     group_by_release,
     json_documents,
     json_paths,
@@ -148,7 +149,7 @@ async def _export_project(
 
 
 def _read_metadata(
-    selected: SelectedProject, files: Sequence[ExportedFile], found: Sequence[Release]
+    selected: SelectedProject, files: Sequence[ExportedFile], found: Sequence[ProjectRelease]
 ) -> dict[str, bytes]:
     """By version: of the first file of the release that has metadata, wheels first.
 

@@ -15,7 +15,7 @@ from proxy.distributions import Description
 from proxy.errors import ConfigurationError
 from proxy.model import ProjectName, ProjectPage
 from proxy.presentation import render as render_template
-from proxy.releases import Release, newest_release
+from proxy.releases import ProjectRelease, newest_release
 from proxy.runtime import count_text
 from proxy.simple import Links
 
@@ -84,7 +84,7 @@ def start_page(cards: Sequence[Card], site: Site) -> bytes:
 
 def project_page(
     page: ProjectPage,
-    releases: Sequence[Release],
+    releases: Sequence[ProjectRelease],
     description: Description,
     readme: str,
     links: Links,

@@ -2,7 +2,7 @@
 
 from proxy.releases.documents import json_document, json_documents, json_paths
 from proxy.releases.grouping import (
-    Release,
+    ProjectRelease,
     find_release,
     group_by_release,
     newest_release,
@@ -12,7 +12,7 @@ from proxy.releases.upstream_documents import Document, completed, is_about, par
 
 __all__ = [
     "Document",
-    "Release",
+    "ProjectRelease",
     "completed",
     "find_release",
     "group_by_release",

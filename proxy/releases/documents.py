@@ -13,7 +13,7 @@ import msgspec
 
 from proxy.distributions import DistributionKind, core_fields, kind_of
 from proxy.model import SIGNATURE, File, ProjectName
-from proxy.releases.grouping import Release, newest_release, version_key
+from proxy.releases.grouping import ProjectRelease, newest_release, version_key
 from proxy.simple import Links
 
 _KINDS = {DistributionKind.WHEEL: "bdist_wheel", DistributionKind.SDIST: "sdist"}
@@ -29,7 +29,7 @@ _LIST_FIELDS = ("dynamic", "license_files", "project_urls", "provides_extra", "r
 _NO_DOWNLOADS = {"last_day": -1, "last_month": -1, "last_week": -1}
 
 
-def json_paths(project: ProjectName, releases: Sequence[Release]) -> Iterator[str]:
+def json_paths(project: ProjectName, releases: Sequence[ProjectRelease]) -> Iterator[str]:
     """The paths of the documents in the tree."""
     yield f"pypi/{project}/json"
     for release in filter(_has_document, releases):
@@ -38,7 +38,7 @@ def json_paths(project: ProjectName, releases: Sequence[Release]) -> Iterator[st
 
 def json_documents(
     project: ProjectName,
-    releases: Sequence[Release],
+    releases: Sequence[ProjectRelease],
     metadata: Mapping[str, bytes],
     links: Links,
 ) -> dict[str, bytes]:
@@ -63,10 +63,10 @@ def json_documents(
 
 def json_document(
     project: ProjectName,
-    release: Release,
+    release: ProjectRelease,
     links: Links,
     metadata: bytes | None = None,
-    releases: Sequence[Release] | None = None,
+    releases: Sequence[ProjectRelease] | None = None,
 ) -> dict[str, Any]:
     """The document about one release; of a project, which lists the files of all ``releases``.
 
@@ -80,7 +80,7 @@ def json_document(
     return _document(_info(project, release, metadata), _files(project, release, links), **more)
 
 
-def _has_document(release: Release) -> bool:
+def _has_document(release: ProjectRelease) -> bool:
     """Only a valid version (PEP 440) is safe as a part of a path."""
     return version_key(release.version)[0] == 1
 
@@ -93,7 +93,7 @@ def _document(info: dict[str, Any], urls: list[dict[str, Any]], **more: Any) -> 
     return {"info": info, "last_serial": 0, **more, "urls": urls, "vulnerabilities": []}
 
 
-def _info(project: ProjectName, release: Release, metadata: bytes | None) -> dict[str, Any]:
+def _info(project: ProjectName, release: ProjectRelease, metadata: bytes | None) -> dict[str, Any]:
     fields: dict[str, Any] = dict(core_fields(metadata)) if metadata else {}
     python = [file.requires_python for file in release.files if file.requires_python]
     fields.setdefault("requires_python", python[0] if python else None)
@@ -114,7 +114,7 @@ def _info(project: ProjectName, release: Release, metadata: bytes | None) -> dic
     }
 
 
-def _files(project: ProjectName, release: Release, links: Links) -> list[dict[str, Any]]:
+def _files(project: ProjectName, release: ProjectRelease, links: Links) -> list[dict[str, Any]]:
     urls = links(project, release.files)
     return [_file(file, url) for file, url in zip(release.files, urls, strict=True)]
 

@@ -13,7 +13,7 @@ from proxy.model import File, ProjectName
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class ProjectRelease:
     version: str
     """Empty if the file names have no valid version."""
     files: tuple[File, ...]
@@ -28,24 +28,24 @@ class Release:
         return min((file.uploaded[:10] for file in self.files if file.uploaded), default="")
 
 
-def group_by_release(project: ProjectName, files: Iterable[File]) -> list[Release]:
+def group_by_release(project: ProjectName, files: Iterable[File]) -> list[ProjectRelease]:
     """Every file in one release, newest release first, wheels first."""
     found: dict[str, list[File]] = {}
     for file in sorted(files, key=attrgetter("filename")):
         found.setdefault(_version(project, file.filename), []).append(file)
     return [
-        Release(version, tuple(sorted(found[version], key=_is_no_wheel)))
+        ProjectRelease(version, tuple(sorted(found[version], key=_is_no_wheel)))
         for version in sorted(found, key=version_key, reverse=True)
     ]
 
 
-def newest_release(found: Sequence[Release]) -> Release:
+def newest_release(found: Sequence[ProjectRelease]) -> ProjectRelease:
     """The release that installers choose: the highest final one that is not yanked, if any."""
     kept = [each for each in found if not each.yanked] or found
     return next((each for each in kept if not _is_preliminary(each.version)), kept[0])
 
 
-def find_release(found: Sequence[Release], version: str) -> Release | None:
+def find_release(found: Sequence[ProjectRelease], version: str) -> ProjectRelease | None:
     """The release of exactly that version, else one whose version is equal (PEP 440)."""
     exact = (each for each in found if each.version == version)
     equal = (each for each in found if each.version and same_version(each.version, version))

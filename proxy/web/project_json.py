@@ -29,7 +29,7 @@ from proxy.indexes import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage, sources_of
 from proxy.releases import (
     Document,
-    Release,
+    ProjectRelease,
     completed,
     find_release,
     group_by_release,
@@ -116,7 +116,7 @@ class ProjectJson:
         described = json_document(page.project, release, links, metadata)
         return {**ours, "info": described["info"]}
 
-    async def _metadata(self, project: ProjectName, release: Release) -> bytes | None:
+    async def _metadata(self, project: ProjectName, release: ProjectRelease) -> bytes | None:
         """Core metadata of the first file of the release that has some here."""
         for file in release.files:
             try:
@@ -169,7 +169,7 @@ def _more(ours: Document, data: bytes) -> Document | None:
     return completed(ours, theirs) if theirs and is_about(theirs, ours) else None
 
 
-def _chosen(found: list[Release], version: str) -> Release | None:
+def _chosen(found: list[ProjectRelease], version: str) -> ProjectRelease | None:
     valid = [each for each in found if each.version]
     if version:
         return find_release(valid, version) if len(version) <= MAX_VERSION else None
