@@ -8,10 +8,10 @@ from proxy.releases.grouping import (
     newest_release,
     version_key,
 )
-from proxy.releases.upstream_documents import Document, completed, is_about, parse_document
+from proxy.releases.upstream_documents import JsonDocument, completed, is_about, parse_document
 
 __all__ = [
-    "Document",
+    "JsonDocument",
     "ProjectRelease",
     "completed",
     "find_release",

@@ -13,13 +13,13 @@ import msgspec
 
 from proxy.distributions import same_version
 
-Document = dict[str, Any]
+JsonDocument = dict[str, Any]
 
 _FROM_PAGE = ("filename", "url", "yanked", "yanked_reason", "core-metadata")
 """Values of a file that the page alone decides, also where it has none."""
 
 
-def parse_document(data: bytes) -> Document | None:
+def parse_document(data: bytes) -> JsonDocument | None:
     """The document, if the bytes are one; its values may still be of any type."""
     try:
         found = msgspec.json.decode(data)
@@ -30,7 +30,7 @@ def parse_document(data: bytes) -> Document | None:
     return None
 
 
-def is_about(theirs: Document, ours: Document) -> bool:
+def is_about(theirs: JsonDocument, ours: JsonDocument) -> bool:
     """Whether upstream's ``info`` is about the release of our document: the same version, and at
     least one file with the same bytes. Else it may be of another project with the same name."""
     version = theirs["info"].get("version")
@@ -40,7 +40,7 @@ def is_about(theirs: Document, ours: Document) -> bool:
     return any(_identity(each) in known for each in ours["urls"])
 
 
-def completed(ours: Document, theirs: Document) -> Document:
+def completed(ours: JsonDocument, theirs: JsonDocument) -> JsonDocument:
     """Our document with what upstream's has besides; ``is_about`` has to be true of them."""
     known = _by_bytes(theirs)
     info = {**theirs["info"], **{key: ours["info"][key] for key in ("yanked", "yanked_reason")}}
@@ -55,24 +55,24 @@ def completed(ours: Document, theirs: Document) -> Document:
 
 
 def _completed_files(
-    files: Sequence[Document], known: Mapping[tuple[str, str], Document]
-) -> list[Document]:
+    files: Sequence[JsonDocument], known: Mapping[tuple[str, str], JsonDocument]
+) -> list[JsonDocument]:
     return [_completed_file(each, known.get(_identity(each), {})) for each in files]
 
 
-def _completed_file(ours: Document, theirs: Document) -> Document:
+def _completed_file(ours: JsonDocument, theirs: JsonDocument) -> JsonDocument:
     decided = {key: value for key, value in ours.items() if value is not None or key in _FROM_PAGE}
     digests = theirs.get("digests")
     more = digests if isinstance(digests, dict) else {}
     return {**ours, **theirs, **decided, "digests": {**more, **ours["digests"]}}
 
 
-def _by_bytes(document: Document) -> dict[tuple[str, str], Document]:
+def _by_bytes(document: JsonDocument) -> dict[tuple[str, str], JsonDocument]:
     """The files of all releases by name and sha256."""
     return {_identity(each): each for each in _files(document) if _identity(each)[1]}
 
 
-def _files(document: Document) -> Iterator[Document]:
+def _files(document: JsonDocument) -> Iterator[JsonDocument]:
     releases = document.get("releases")
     lists = [document.get("urls"), *(releases.values() if isinstance(releases, dict) else ())]
     for files in lists:
@@ -80,7 +80,7 @@ def _files(document: Document) -> Iterator[Document]:
             yield from (each for each in files if isinstance(each, dict))
 
 
-def _identity(file: Document) -> tuple[str, str]:
+def _identity(file: JsonDocument) -> tuple[str, str]:
     digests = file.get("digests")
     sha256 = digests.get("sha256") if isinstance(digests, dict) else None
     name = file.get("filename")

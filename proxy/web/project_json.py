@@ -28,7 +28,7 @@ from proxy.errors import NotFound, UpstreamError
 from proxy.indexes import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage, sources_of
 from proxy.releases import (
-    Document,
+    JsonDocument,
     ProjectRelease,
     completed,
     find_release,
@@ -96,7 +96,7 @@ class ProjectJson:
     async def without_slash(self, request: web.Request) -> web.Response:
         return redirect(request, "../json")
 
-    async def _document(self, page: ProjectPage, version: str, root: str) -> Document:
+    async def _document(self, page: ProjectPage, version: str, root: str) -> JsonDocument:
         """Raises ``NoSuchRelease``."""
         found = group_by_release(page.project, page.files)
         release = _chosen(found, version)
@@ -139,7 +139,7 @@ class ProjectJson:
         return await asyncio.to_thread(read, path, file.filename)
 
     async def _respond(
-        self, request: web.Request, page: ProjectPage, document: Document
+        self, request: web.Request, page: ProjectPage, document: JsonDocument
     ) -> web.Response:
         gzip = accepts_gzip(request.headers.get("Accept-Encoding"))
         body, packed = await run_in_worker(
@@ -163,7 +163,7 @@ class ProjectJson:
         return web.Response(body=body, headers=headers)
 
 
-def _more(ours: Document, data: bytes) -> Document | None:
+def _more(ours: JsonDocument, data: bytes) -> JsonDocument | None:
     """Our document with what upstream's has besides, if that is about the same bytes."""
     theirs = parse_document(data)
     return completed(ours, theirs) if theirs and is_about(theirs, ours) else None
@@ -176,7 +176,7 @@ def _chosen(found: list[ProjectRelease], version: str) -> ProjectRelease | None:
     return newest_release(valid) if valid else None
 
 
-def _encoded(document: Document, gzip: bool) -> tuple[bytes, bool]:
+def _encoded(document: JsonDocument, gzip: bool) -> tuple[bytes, bool]:
     body = msgspec.json.encode(document)
     if gzip and len(body) >= MIN_COMPRESSED:
         return compress(body), True

@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 LIFETIME = 900.0
 """Seconds for which a document is used; PyPI allows the same."""
-PAUSE = 60.0
+PAUSE_AFTER_FAILURE = 60.0
 """Seconds without requests after one that failed."""
 MAX_MEMORY = 16 * 2**20
 """Bytes of the documents that are kept."""
 _OVERHEAD = 500
 """Bytes that an entry without a document counts as: clients may ask for any version."""
 
-Key = tuple[ProjectName, str]
+DocumentKey = tuple[ProjectName, str]
 
 
 class ProjectDocuments:
@@ -39,10 +39,10 @@ class ProjectDocuments:
         self._remote = remote
         self._clock = clock
         self._paused_until = 0.0
-        self._known: LRUCache[Key, tuple[float, bytes]] = LRUCache(
+        self._known: LRUCache[DocumentKey, tuple[float, bytes]] = LRUCache(
             MAX_MEMORY, getsizeof=lambda entry: len(entry[1]) + _OVERHEAD
         )
-        self._flights: SingleFlight[Key, bytes] = SingleFlight()
+        self._flights: SingleFlight[DocumentKey, bytes] = SingleFlight()
 
     async def get(self, project: ProjectName, version: str = "") -> bytes:
         """The document of the project, or of one version; empty if there is none.
@@ -58,7 +58,7 @@ class ProjectDocuments:
         try:
             return await self._flights.do(key, lambda: self._fetched(remote, key))
         except UpstreamError as error:
-            self._paused_until = self._clock() + PAUSE
+            self._paused_until = self._clock() + PAUSE_AFTER_FAILURE
             log.info("no document about %s: %s", project, error)
             return document
 
@@ -70,7 +70,7 @@ class ProjectDocuments:
     async def close(self) -> None:
         await self._flights.close()
 
-    async def _fetched(self, remote: RemoteIndex, key: Key) -> bytes:
+    async def _fetched(self, remote: RemoteIndex, key: DocumentKey) -> bytes:
         document = await remote.project_document(*key) or b""
         if len(document) + _OVERHEAD <= MAX_MEMORY:
             self._known[key] = self._clock(), document

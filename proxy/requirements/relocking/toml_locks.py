@@ -13,7 +13,7 @@ from typing import Any
 from proxy.requirements.relocking.addresses import NewIndex, is_web, moved_hashes
 from proxy.requirements.sources.document import SourceDocument
 
-Table = dict[str, Any]
+LockTable = dict[str, Any]
 
 _ADDRESS = re.compile(r'"(https?://[^"\\\n]*)"|\'(https?://[^\'\n]*)\'')
 _KEY = re.compile(r"([A-Za-z_-]+)\s*=\s*\Z")
@@ -59,7 +59,7 @@ def _moved(data: Any, moves: Mapping[tuple[str, str], str], key: str = "") -> An
     return moves.get((key, data), data) if isinstance(data, str) else data
 
 
-def _uv(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[Move]:
+def _uv(document: SourceDocument, data: LockTable, index: NewIndex) -> Iterator[Move]:
     for package in data.get("package", []):
         registry = package["source"].get("registry")
         if not index.replaces(registry):
@@ -75,7 +75,7 @@ def _uv(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[Move
                 yield ("url", url), index.moved_file(project, url, [file.get("hash", "")])
 
 
-def _poetry(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[Move]:
+def _poetry(document: SourceDocument, data: LockTable, index: NewIndex) -> Iterator[Move]:
     for package in data.get("package", []):
         source = package.get("source", {})
         if source.get("type") == "legacy" and index.replaces(url := source["url"]):
@@ -83,7 +83,7 @@ def _poetry(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[
             yield ("url", url), index.moved_index(url)
 
 
-def _pdm(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[Move]:
+def _pdm(document: SourceDocument, data: LockTable, index: NewIndex) -> Iterator[Move]:
     """Only with the strategy ``static_urls`` such a lock file has addresses of files."""
     for package in data.get("package", []):
         if any(package.get(key) for key in ("url", "path", "git", "hg", "svn", "bzr")):
@@ -95,7 +95,7 @@ def _pdm(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[Mov
                 yield ("url", url), index.moved_file(project, url, [file.get("hash", "")])
 
 
-def _pylock(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[Move]:
+def _pylock(document: SourceDocument, data: LockTable, index: NewIndex) -> Iterator[Move]:
     for package in data.get("packages", []):
         former = package.get("index")
         if former is not None and not index.replaces(former):
@@ -111,7 +111,7 @@ def _pylock(document: SourceDocument, data: Table, index: NewIndex) -> Iterator[
                 yield ("url", url), moved
 
 
-_MOVES: Mapping[str, Callable[[SourceDocument, Table, NewIndex], Iterator[Move]]] = {
+_MOVES: Mapping[str, Callable[[SourceDocument, LockTable, NewIndex], Iterator[Move]]] = {
     "uv_lock": _uv,
     "poetry_lock": _poetry,
     "pdm_lock": _pdm,
