@@ -15,8 +15,8 @@ from proxy.requirements.sources.document import SourceDocument
 
 LockTable = dict[str, Any]
 
-_ADDRESS = re.compile(r'"(https?://[^"\\\n]*)"|\'(https?://[^\'\n]*)\'')
-_KEY = re.compile(r"([A-Za-z_-]+)\s*=\s*\Z")
+_WEB_ADDRESS = re.compile(r'"(https?://[^"\\\n]*)"|\'(https?://[^\'\n]*)\'')
+_KEY_BEFORE = re.compile(r"([A-Za-z_-]+)\s*=\s*\Z")
 _LONGEST_KEY = 40
 """Characters before an address in which its key is looked for."""
 
@@ -32,7 +32,7 @@ def relock_toml(document: SourceDocument, kind: str, index: NewIndex) -> bytes:
     except (AttributeError, KeyError, TypeError):
         raise document.unreadable("it does not have the form of such a lock file") from None
     text = document.content.decode("utf-8")  # as ``toml`` has found
-    changed = _ADDRESS.sub(lambda found: _replaced(text, found, moves), text)
+    changed = _WEB_ADDRESS.sub(lambda found: _replaced(text, found, moves), text)
     result = SourceDocument(document.name, document.folder, changed.encode())
     if result.toml() != _moved(data, moves):
         raise document.unreadable("addresses are spelled in a way that cannot be changed here")
@@ -44,7 +44,7 @@ Move = tuple[tuple[str, str], str]
 
 
 def _replaced(text: str, found: re.Match[str], moves: Mapping[tuple[str, str], str]) -> str:
-    key = _KEY.search(text, max(0, found.start() - _LONGEST_KEY), found.start())
+    key = _KEY_BEFORE.search(text, max(0, found.start() - _LONGEST_KEY), found.start())
     former = found[1] if found[1] is not None else found[2]
     moved = moves.get((key[1], former)) if key else None
     return f'"{moved}"' if moved else found[0]
