@@ -252,6 +252,19 @@ def _names_of_face(package: str) -> list[str]:
     return []
 
 
+def test_only_storage_asks_which_store_or_blob_it_has() -> None:
+    """An object store can take the place of the disk: what a blob can do, it offers itself."""
+    for module in PATHS:
+        if _package(module) != "storage":
+            asked = {
+                ast.unparse(node.args[1])
+                for node in ast.walk(_tree(module))
+                if isinstance(node, ast.Call)
+                and ast.unparse(node.func) in ("isinstance", "hasattr")
+            }
+            assert not [each for each in asked if "Blob" in each or "Store" in each], module
+
+
 @pytest.mark.parametrize("package", sorted(PACKAGES))
 def test_a_face_says_what_the_package_is_for(package: str) -> None:
     module = f"proxy.{package}"

@@ -174,6 +174,12 @@ def test_the_architecture_shows_the_packages_in_their_order() -> None:
     assert rows == [each for each in PACKAGES if each != "__main__"]
 
 
+def test_the_picture_shows_all_packages() -> None:
+    picture = ARCHITECTURE.read_text(encoding="utf-8").split("```")[1]
+    shown = set(re.findall(r"proxy/([a-z]+)", picture))
+    assert shown == set(PACKAGES) - {"__main__"}
+
+
 @pytest.mark.parametrize("path", [ARCHITECTURE, ROOT / "CONTRIBUTING.md"], ids=name)
 def test_classes_that_are_named_exist(path: Path) -> None:
     named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", prose(path)))
