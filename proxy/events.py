@@ -16,7 +16,7 @@ from proxy.model import ProjectName, ProjectPage
 
 
 class Outcome(StrEnum):
-    """Where an answer came from."""
+    """The source of an answer."""
 
     HIT = "hit"  # from the cache; upstream was not asked
     REVALIDATED = "revalidated"  # upstream confirmed what is in the cache
@@ -79,7 +79,7 @@ class UpstreamFailed(msgspec.Struct, frozen=True):
 
 
 class ChangeOutcome(StrEnum):
-    """What clients get after the bytes under a file name have changed."""
+    """The answer to clients after the bytes under a file name have changed."""
 
     REFUSED = "refused"  # the file as first seen
     SHOWN = "shown"  # the file as it is now
@@ -106,7 +106,7 @@ class UpstreamAsked(msgspec.Struct, frozen=True):
 
 
 class PrefetchResult(StrEnum):
-    """What became of a page or file that was prefetched."""
+    """The use of a page or file that was prefetched."""
 
     FETCHED = "fetched"  # from upstream, before a client asked for it
     USED = "used"  # and then a client asked for it
@@ -148,7 +148,7 @@ class Evicted(msgspec.Struct, frozen=True):
 
 
 class CheckResult(StrEnum):
-    """What came of a check of the source of advisories."""
+    """The result of a check of the source of advisories."""
 
     NEW = "new"  # there are other advisories than before
     UNCHANGED = "unchanged"
@@ -176,7 +176,7 @@ class CredentialsChecked(msgspec.Struct, frozen=True):
 
 
 class RequestKind(StrEnum):
-    """What a request is about."""
+    """The kind of resource that a request names."""
 
     PAGE = "page"
     METADATA = "metadata"

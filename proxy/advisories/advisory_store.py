@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class SourceState(msgspec.Struct, frozen=True):
-    """What is known of the source; of another source nothing of it counts."""
+    """The state of the source; it does not count for another source."""
 
     source: str = ""
     """The address, without credentials."""
@@ -96,7 +96,7 @@ class AdvisoryStore:
         return new.differences(former)
 
     def new_index(self) -> Path:
-        """Where to write a collection before it is published. Raises ``OSError``."""
+        """The path of a collection before it is published. Raises ``OSError``."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return self.folder / "index.new"
 

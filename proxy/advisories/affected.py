@@ -1,4 +1,4 @@
-"""Which versions an advisory is about: listed ones, and intervals made from events.
+"""The versions that an advisory is about: listed ones, and intervals made from events.
 
 The rules are those of the OSV schema 1.x (``affected[].versions`` and ``affected[].ranges``),
 with versions compared by PEP 440.

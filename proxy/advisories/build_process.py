@@ -32,7 +32,7 @@ _PROGRAM = (
 
 
 class Build(msgspec.Struct):
-    """What became of a source."""
+    """The result of reading a source."""
 
     records: int = 0
     skipped: int = 0

@@ -31,7 +31,7 @@ class UnusableRecord(ValueError):
 
 
 class AffectedProject(msgspec.Struct):
-    """What a record says about one project."""
+    """The part of a record that is about one project."""
 
     project: ProjectName
     affected: Affected
@@ -39,7 +39,7 @@ class AffectedProject(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """What counts in a document."""
+    """The fields of a document that are read."""
 
     id: str
     modified: str

@@ -14,7 +14,7 @@ from proxy.storage import CachedFileRecord, FirstSeenFile, Key, RecordKind, deco
 
 
 class Comparison:
-    """What an import will change. Pages that are newer in the cache stay."""
+    """The changes that an import will make. Pages that are newer in the cache stay."""
 
     def __init__(self) -> None:
         self.new_files: list[BundledFile] = []

@@ -111,7 +111,7 @@ VerdictOutcome = Literal["refused", "observed", "exempted"]
 
 
 class BundledVerdict(ManifestStruct, frozen=True, kw_only=True):
-    """What a rule says about a cached file. Refused files are not in the bundle, others are."""
+    """The verdict of a rule about a cached file. Refused files are not in bundles."""
 
     project: str
     filename: str

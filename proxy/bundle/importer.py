@@ -38,7 +38,7 @@ _MAX_FILL = 0.9
 
 @dataclass(frozen=True, slots=True)
 class ImportRules:
-    """What an import accepts."""
+    """Which bundles an import accepts."""
 
     here: Sequence[UpstreamOrigin] = ()
     """The upstream indexes that this configuration mirrors."""

@@ -159,7 +159,7 @@ async def _selected(
 async def _needed(
     proxy: Proxy, origins: Mapping[str, UpstreamOrigin], source_flags: dict[str, Any]
 ) -> BundleSelection:
-    """What the sources need according to the cache alone, as it is resolved after the import."""
+    """Files that the sources need if resolved from the cache alone, as after the import."""
     wanted, file_filter = read_sources(**source_flags)
     needs = await needed_files(proxy.index, wanted, file_filter)
     unavailable = await find_missing(proxy.index, proxy.cache.store, needs.files)

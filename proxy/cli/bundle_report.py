@@ -1,4 +1,4 @@
-"""What the bundle commands print, as text or JSON; and their files, options and progress bar.
+"""The output of the bundle commands, as text or JSON; and their files, options and progress bar.
 
 Digests are sha256 in lowercase hex, sizes in JSON are bytes.
 """

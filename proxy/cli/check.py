@@ -86,7 +86,7 @@ def _echo(title: str, lines: list[str]) -> None:
 
 
 async def _names(settings: Settings) -> list[str]:
-    """What is known of names that exist twice, from the cache alone; nothing without a cache."""
+    """Findings about names that exist twice, from the cache alone; none without a cache."""
     folder = cache_folder(settings)
     if not (folder / "records").is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         return []

@@ -36,7 +36,7 @@ _CHARACTERS = ascii_lowercase + digits + "-"
 
 
 async def notes(settings: Settings, proxy: Proxy) -> list[str]:
-    """What an operator should know, one sentence each."""
+    """Findings for the operator, one sentence each."""
     private: set[ProjectName] = set()
     for directory in proxy.directories:
         private |= await directory.projects()

@@ -120,7 +120,7 @@ async def _export(
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What to export; exactly one of these is set."""
+    """The source of an export; exactly one of these is set."""
 
     everything: bool = False
     local: bool = False

@@ -39,7 +39,7 @@ RELOADED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class SettingsSource:
-    """Where the settings of a server come from, to be read again."""
+    """The sources of a server's settings, to be read again."""
 
     flags: Mapping[str, Any]
     config: Path | None
@@ -144,7 +144,7 @@ class Reloader:
 
 
 def needing_restart(former: Settings, settings: Settings) -> Iterator[str]:
-    """What of the new settings has no effect yet, in words."""
+    """New settings that have no effect yet, in words."""
     if (former.access is None) is not (settings.access is None):
         yield "access takes effect with a restart: it is now on, and was off, or the reverse"
     for name in Settings.model_fields:

@@ -16,7 +16,7 @@ FOLDER = "servers"
 
 
 class ServerState(msgspec.Struct, frozen=True):
-    """What a server says of itself."""
+    """The description of a running server that it writes itself."""
 
     pid: int
     """The process that takes signals: with workers, that of their supervisor."""

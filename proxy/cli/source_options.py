@@ -114,7 +114,7 @@ def read_sources(
     extras: Sequence[str],
     groups: Sequence[str],
 ) -> tuple[SourceRequirements, FileFilter]:
-    """What the sources ask for, and which files. Raises ``ConfigurationError``."""
+    """The requirements of the sources, and the kinds of files. Raises ``ConfigurationError``."""
     if not sources and not logs:
         raise click.UsageError("name at least one SOURCE, such as requirements.txt or requests")
     if no_sdists and only_sdists:

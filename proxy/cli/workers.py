@@ -50,7 +50,7 @@ def number_of_workers(settings: Settings) -> int:
 
 
 class WorkerPlace(NamedTuple):
-    """What the supervisor passes to a worker."""
+    """Values that the supervisor passes to a worker."""
 
     number: int
     """From 0 on; a restarted worker has the number of the one that it replaces."""

@@ -83,7 +83,7 @@ class SharedParts:
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What the indexes stand on, whatever the settings say of them; reloads leave it as it is."""
+    """The parts below all indexes; a reload leaves them as they are."""
 
     events: Events
     cache: Cache

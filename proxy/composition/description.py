@@ -30,7 +30,7 @@ def describe(tree: IndexTree) -> Iterator[str]:
 
 
 def described_addresses(tree: IndexTree) -> str:
-    """Where each index is served; empty if only the root is."""
+    """The address of each index; empty if only the root is served."""
     if len(tree.named) == 1 or len(tree.served) == 1:
         return ""
     return "each also at /NAME/simple/: " + ", ".join(tree.served)
@@ -78,7 +78,7 @@ def _rule(rule: RuleTable) -> str:
 
 
 def _rules(table: IndexTable) -> str:
-    """What is asked about every file, in order."""
+    """The policies that judge every file, in order."""
     instant = [f"as of {table.as_of:%Y-%m-%dT%H:%M:%SZ}"] if table.as_of else []
     named = [f"policies: {', '.join(table.policies)}"] if table.policies else []
     return "; ".join(instant + named)
@@ -96,7 +96,7 @@ def policy_remarks(settings: Settings, now: float) -> Iterator[str]:
 
 
 def _exposures(node: IndexNode) -> Iterator[str]:
-    """What merging lets happen."""
+    """The risk of merging, in words."""
     if isinstance(node.table, FallthroughTable) and node.table.merge:
         names = ", ".join(node.table.merge)
         below = ", ".join(node.table.of)

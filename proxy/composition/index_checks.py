@@ -1,4 +1,4 @@
-"""What can be wrong with one index of the settings: its name, its paths, its addresses."""
+"""Mistakes in one index of the settings: its name, its paths, its addresses."""
 
 from __future__ import annotations
 

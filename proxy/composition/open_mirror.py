@@ -166,7 +166,7 @@ _RULES = ("reserved", "policies", "as_of")
 
 
 def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
-    """What a mirror is: two indexes for which it is equal share one, under the rules of each."""
+    """The identity of a mirror: indexes with equal ones share one mirror."""
     inherited = UpstreamSettings.model_fields
     own = table.model_dump(exclude={*inherited, *_RULES, "url", "username", "password"})
     return (*address(table, settings), own, *(getattr(settings, name) for name in inherited))

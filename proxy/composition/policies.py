@@ -75,7 +75,7 @@ class Epoch:
         return self._number
 
     def grow(self, projects: Iterable[ProjectName] | None = None) -> None:
-        """What policies know of these projects has changed; None: of all."""
+        """The facts about these projects have changed; None: about all projects."""
         self._number += 1
         for project in [None] if projects is None else projects:
             self._events(PageChanged(project))
@@ -83,7 +83,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """What rules may use beside the page that they judge. Rules do no I/O: tasks collect it."""
+    """Facts for rules, beside the page. Rules do no I/O: tasks collect the facts."""
 
     epoch: Epoch
     clock: Callable[[], float] = time.time

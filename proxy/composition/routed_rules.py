@@ -40,7 +40,7 @@ _NO_UPSTREAM = "{}://{}.page.invalid/simple/"
 
 
 class RoutedParts(NamedTuple):
-    """What opening an index needs beside its own table."""
+    """Parts that opening an index needs beside its own table."""
 
     settings: Settings
     cache: Cache

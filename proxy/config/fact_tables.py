@@ -35,7 +35,7 @@ LicenceNames = Annotated[list[str], AfterValidator(_check_licences)]
 
 
 class AdvisoriesTable(Table):
-    """Where advisories come from (OSV)."""
+    """The source of advisories (OSV)."""
 
     source: Annotated[str, Field(min_length=1)]
     """A folder of JSON documents, a zip archive of them, or the http(s) address of one."""

@@ -1,4 +1,4 @@
-"""What the tables of all kinds of indexes have, and what their names may be."""
+"""The fields that the tables of all kinds of indexes have, and the rules for their names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULE_WORDS = frozenset(("deny", "reserved"))
 
 
 class IndexTableBase(Table):
-    """What the indexes of all kinds have."""
+    """Fields that the indexes of all kinds have."""
 
     policies: list[str] = []
     """Names of ``[policies.NAME]``."""

@@ -22,7 +22,7 @@ CHECKED_STRICTLY = ("malware",)
 
 
 def policy_problems(settings: Settings, given: object) -> Iterator[ConfigurationError]:
-    """What is wrong with the tables of policies, and with what refers to them.
+    """Mistakes in the tables of policies, and in references to them.
 
     ``given``: the tables as a source gives them, which may be wrong and thus not in force.
     """

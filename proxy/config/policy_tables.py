@@ -50,7 +50,7 @@ SeverityName = Literal["critical", "high", "medium", "low"]
 
 
 class PolicyTable(Table):
-    """What the policies of all kinds have: each kind is a subclass with a ``kind``."""
+    """Fields that the policies of all kinds have: each kind is a subclass with a ``kind``."""
 
     default_look: ClassVar[Look] = "hide"
 
@@ -67,7 +67,7 @@ class PolicyTable(Table):
 
 
 class _ListTable(PolicyTable):
-    """What is on a list: ``projects`` names those of which every file is on it."""
+    """The entries of a list: ``projects`` names those of which every file is on it."""
 
     projects: Patterns = []
     versions: dict[str, Specifiers] = {}

@@ -46,7 +46,7 @@ RuleTarget = Annotated[
 
 
 class RuleTable(Table):
-    """Which index answers for the projects of these patterns."""
+    """The index that answers for the projects of these patterns."""
 
     projects: Annotated[list[str], Field(min_length=1)]
     to: RuleTarget

@@ -34,7 +34,7 @@ _TARS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar")
 
 
 class ZipMember(NamedTuple):
-    """Where a file is in an archive."""
+    """The place of a file in an archive."""
 
     name: str
     """With slashes between folders; that of a folder ends with one."""

@@ -168,7 +168,7 @@ class Description:
 
 
 def describe(metadata: bytes) -> Description:
-    """What a page for people shows of a version; what is missing or malformed is empty."""
+    """The fields that a page for people shows; a missing or malformed field is empty."""
     try:
         fields, body = _read(metadata)
     except UnusableArchive:
@@ -230,7 +230,7 @@ def _long_description(fields: RawMetadata, body: str) -> str:
 
 
 class RequiredProject(NamedTuple):
-    """What a distribution needs of one project (PEP 508)."""
+    """A requirement of a distribution (PEP 508)."""
 
     project: ProjectName
     specifier: SpecifierSet
@@ -240,7 +240,7 @@ class RequiredProject(NamedTuple):
 async def required_projects(
     metadata: bytes, markers: Mapping[str, str], extras: Iterable[str] = ()
 ) -> list[RequiredProject]:
-    """What is needed where the markers have these values and the extras are requested.
+    """The requirements that hold where the markers have these values and the extras are requested.
 
     Requirements that cannot be read, and those by address, are left out.
     """

@@ -20,7 +20,7 @@ State = Literal["local", "fresh", "stale", "expired"]
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is asked about: a project, and perhaps one version or one file of it."""
+    """The subject of a question: a project, and perhaps one version or one file of it."""
 
     project: ProjectName
     wanted: str = ""
@@ -76,7 +76,7 @@ class Report(msgspec.Struct, frozen=True):
     versions: tuple[str, ...]
     """Those that the page shows, the newest last."""
     would_install: dict[str, str | None]
-    """By target, the file that an installer would choose, dependencies aside."""
+    """By target, the file that an installer would choose, without regard to dependencies."""
 
 
 async def explain(index: Index, question: Question, now: float) -> Report:

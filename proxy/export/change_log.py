@@ -39,7 +39,7 @@ class Names(msgspec.Struct, frozen=True):
 
 
 class ChangeEntry(msgspec.Struct, frozen=True):
-    """What one export changed."""
+    """The changes of one export."""
 
     time: str
     """UTC, ``yyyy-mm-ddThh:mm:ssZ``."""

@@ -1,4 +1,4 @@
-"""What is written for a file: the entry on its page, its metadata and its provenance."""
+"""The output for a file: the entry on its page, its metadata and its provenance."""
 
 from __future__ import annotations
 

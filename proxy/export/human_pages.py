@@ -30,7 +30,7 @@ _NO_README = '<p class="muted">This version has no description.</p>'
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all pages for people show at their top."""
+    """The top of all pages for people."""
 
     title: str = "Package index"
     logo: bytes = b""

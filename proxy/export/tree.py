@@ -122,7 +122,7 @@ class Tree:
         self._move_into_place(target)
 
     def read_state(self, name: str) -> bytes | None:
-        """What ``write_state`` stored in an earlier export; None: nothing."""
+        """The state that ``write_state`` stored in an earlier export; None: there is none."""
         try:
             return (self.root / STATE_FOLDER / name).read_bytes()
         except FileNotFoundError:

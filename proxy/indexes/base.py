@@ -54,7 +54,7 @@ class Index(Protocol):
         """
 
     async def explain(self, project: ProjectName) -> Explanation:
-        """What ``page`` would answer, and why, from what the index knows: it asks no upstream.
+        """The answer that ``page`` would give, and its reasons, without a request to an upstream.
 
         Raises nothing: an error is a step of the explanation.
         """

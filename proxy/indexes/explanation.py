@@ -1,4 +1,4 @@
-"""What an index would answer for a project, and why: from what it knows, without any request."""
+"""The answer that an index would give for a project, and its reasons, without any request."""
 
 from __future__ import annotations
 

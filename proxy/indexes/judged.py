@@ -166,7 +166,7 @@ def _shown(
 
 
 def _yank_reason(verdict: Verdict, file: File) -> str:
-    """What installers print: the refusal, and then the reason that upstream gave."""
+    """The text that installers print: the refusal, and then the reason that upstream gave."""
     reason = f"refused by rule {verdict.rule}: {verdict.reason}"
     if isinstance(file.yanked, str) and file.yanked:
         return f"{reason} (yanked upstream: {file.yanked})"

@@ -1,4 +1,4 @@
-"""What the project list of an index shows: with the whole lists of upstreams where that is set.
+"""The project list of an index, with the whole lists of upstreams where that is set.
 
 Such a list may have a million names: sets of them are combined lazily, and never in memory.
 """

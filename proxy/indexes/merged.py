@@ -158,7 +158,7 @@ def _earliest(instants: Iterable[float | None]) -> float | None:
 
 
 def _dropped(found: Sequence[Explanation]) -> str:
-    """Which files are not shown, since an earlier index lists one of the same name."""
+    """The files that are not shown, since an earlier index lists one of the same name."""
     seen: set[str] = set()
     dropped = []
     for each in found:

@@ -1,4 +1,4 @@
-"""What an index talks about: projects, pages, files, and what is beside files. No I/O."""
+"""The vocabulary of an index: projects, pages, files, and siblings of files. No I/O."""
 
 from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256, new_hash
 from proxy.model.project_page import (

@@ -1,4 +1,4 @@
-"""What an index talks about: projects, pages, files. Frozen values, no I/O.
+"""Projects, pages and files as frozen values. No I/O.
 
 These are msgspec structs and not dataclasses: a page of 10,000 files is built in a third of
 the time and outside the garbage collector's sight, which large projects need.

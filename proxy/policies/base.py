@@ -17,7 +17,7 @@ Look = Literal["hide", "yank"]
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False):
-    """What a policy says about one file."""
+    """The decision of a policy about one file."""
 
     rule: str
     """The name of the rule that decided, for logs and events."""
@@ -35,7 +35,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
 
 
 class PageView(msgspec.Struct, frozen=True):
-    """What a policy judges: all files of a page, at one instant."""
+    """All files of a page at one instant, for policies to judge."""
 
     page: ProjectPage
     now: float
@@ -52,7 +52,7 @@ OpenFile = Callable[[str], Awaitable[Artifact]]
 
 
 class Facts(Protocol):
-    """What rules know of single files. It is collected before pages are judged, never by ``judge``.
+    """Facts about single files, collected before pages are judged, and never by ``judge``.
 
     No method raises an error of the index or the network: then the fact stays unknown.
     """

@@ -18,7 +18,7 @@ from proxy.policies.names import Matches, matcher
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a rule says about some files of a page."""
+    """The result of a rule for some files of a page."""
 
     files: Sequence[int]
     """Their positions in ``PageView.page.files``."""
@@ -32,7 +32,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Rule(Protocol):
-    """What a kind of policy decides; name, mode, projects and exemptions are not its matter.
+    """The decision of one kind of policy; it knows no name, mode, projects or exemptions.
 
     Implementations inherit the defaults of the optional parts.
     """

@@ -1,4 +1,4 @@
-"""What the variables ``project``, ``release`` and ``file`` of an expression have."""
+"""The fields of the variables ``project``, ``release`` and ``file`` of an expression."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def parse_digest(text: str) -> tuple[str, str]:
 
 
 class Criteria:
-    """What a list names. A file that any entry names is on the list."""
+    """An entry of a list. A file that any entry names is on the list."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What the names of the files of a page say: kind, version, tags. Parsed once per page version."""
+"""Kind, version and tags from the names of the files of a page, parsed once per page version."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIBLINGS = (METADATA, PROVENANCE)
 
 
 class ParsedFile(msgspec.Struct, frozen=True, gc=False):
-    """What the name of one file says. The name of a sibling says what its distribution's says."""
+    """The parts of the name of one file. A sibling has those of its distribution."""
 
     distribution: str
     """The name of the file itself, or of the distribution that it is a sibling of."""

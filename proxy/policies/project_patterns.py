@@ -34,7 +34,7 @@ _TOKEN = re.compile(
 
 
 def project_pattern(patterns: Iterable[str]) -> Match:
-    """What matches any of the patterns, and the named groups that an expression captured.
+    """A match of any of the patterns, and the named groups that an expression captured.
 
     Both sides are compared in normalized form; an expression has to match the whole name. Raises
     ``ValueError`` for a pattern that cannot match, or would take too long to.

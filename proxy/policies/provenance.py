@@ -23,7 +23,7 @@ Require = Literal["any", "unchanged", "pinned"]
 
 
 class Proof(msgspec.Struct, frozen=True, gc=False):
-    """What came of verifying the attestations of one file."""
+    """The result of verifying the attestations of one file."""
 
     state: Literal["valid", "invalid", "unknown"]
     """``unknown``: they cannot be had, or are of a kind or log that is not known."""
@@ -108,7 +108,7 @@ class Provenance(Rule):
             earlier.append(has_any)
 
     def _problem(self, file: File, proof: Proof | None) -> str:
-        """Why a file is refused, its publisher aside; empty if it is not."""
+        """Why a file is refused, apart from its publisher; empty if it is not."""
         if not file.provenance:
             return "it has no attestations"
         if proof is None or proof.state == "valid":

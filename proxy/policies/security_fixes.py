@@ -18,7 +18,7 @@ from proxy.policies.configured import Finding, Rule
 
 
 class FixCriteria(msgspec.Struct, frozen=True):
-    """Which advisories say that a release is a fix, and when the fix passes."""
+    """The advisories that a release fixes, and when the fix passes."""
 
     lowest: float = 0.0
     """The CVSS score from which on an advisory counts; an unknown severity counts."""

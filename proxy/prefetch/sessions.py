@@ -151,7 +151,7 @@ class _HistoryRecord(msgspec.Struct, frozen=True):
 
 
 class InstallHistory:
-    """What was requested together in earlier installs."""
+    """Projects that were requested together in earlier installs."""
 
     def __init__(self, records: Records, index: str) -> None:
         """``index``: the name of the index that is served."""

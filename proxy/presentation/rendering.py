@@ -89,7 +89,7 @@ def number(value: float) -> str:
 
 
 def foreign(text: object) -> Markup:
-    """The text of a stranger, isolated; characters that have no shape become visible marks."""
+    """Text from outside, isolated; characters that have no shape become visible marks."""
     from markupsafe import Markup
 
     words, pieces, at = str(text), Markup(), 0

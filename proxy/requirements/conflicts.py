@@ -41,7 +41,7 @@ class ConflictSearch:
     """Why a project has no page; None: it has one."""
 
     async def explain(self, failed: Mapping[Resolution, UvFailed]) -> ConflictReport:
-        """What is missing for these resolutions, and what to resolve instead."""
+        """The files that are missing for these resolutions, and the resolutions to try instead."""
         files = self.recorder.missing_files()
         missing = [_missing_file(file, failed) for file in files]
         # A single missing file is the whole explanation of each error that names the file.

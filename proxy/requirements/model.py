@@ -142,7 +142,7 @@ class SkippedRequirement:
 
 @dataclass(frozen=True, slots=True)
 class SourceRequirements:
-    """What one or more sources ask for."""
+    """The requirements of one or more sources."""
 
     files: tuple[PinnedFile, ...] = ()
     versions: tuple[PinnedVersion, ...] = ()
@@ -248,7 +248,7 @@ SDIST_SUFFIXES = (".tar.gz", ".zip", ".tar.bz2", ".tgz", ".tar.xz")
 
 @dataclass(frozen=True, slots=True)
 class FileFilter:
-    """Which files of a version are needed: by target, and by kind of file."""
+    """The choice among the files of a version: by target, and by kind of file."""
 
     targets: tuple[Target, ...]
     sdists: Literal["also", "none", "only"] = "also"

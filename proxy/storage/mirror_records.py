@@ -143,7 +143,7 @@ def _decode(record: bytes | None) -> StoredPage | None:
 
 
 class CachedFileRecord(msgspec.Struct, frozen=True):
-    """Which blob has the bytes of a file."""
+    """The blob that has the bytes of a file."""
 
     sha256: str
     """The key of the blob in the store."""

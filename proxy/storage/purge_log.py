@@ -1,4 +1,4 @@
-"""What was purged from a cache: written by commands, read by the servers that use the cache."""
+"""The projects that were purged from a cache: written by commands, read by servers on the cache."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PurgeLog(Protocol):
         """Note the projects, or ``EVERYTHING``. Raises ``OSError``."""
 
     def read_new(self) -> list[str]:
-        """What was appended since the last call, or since this object was made.
+        """The names that were appended since the last call, or since this object was made.
 
         Does not wait: returns what has arrived so far.
         """

@@ -161,7 +161,7 @@ def _set(cache: Any, key: Key, value: bytes) -> bool:
 
 
 def _with_checksum(value: bytes) -> bytes:
-    """The value behind its checksum: after a power cut, the file of a large value may be empty."""
+    """The value after its checksum: after a power cut, the file of a large value may be empty."""
     return zlib.crc32(value).to_bytes(4, "big") + value
 
 

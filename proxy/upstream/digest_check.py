@@ -12,7 +12,7 @@ from proxy.model import HASHES_BY_STRENGTH, new_hash
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What is known about a file before it arrives."""
+    """The length and digest that a file must have, as known before it arrives."""
 
     index: str
     """The name of the index, for errors."""

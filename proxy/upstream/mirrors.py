@@ -131,7 +131,7 @@ class Mirrors:
         return self._at(url) or self._remotes[0]
 
     def _sender(self, project: ProjectName, url: str) -> Remote:
-        """Which address a file is from: by its origin, else by who sent the project's page."""
+        """The address of a file: by its origin, else by the sender of the project's page."""
         return self._at(url) or self._senders.get(project) or self._remotes[0]
 
     def _at(self, url: str) -> Remote | None:

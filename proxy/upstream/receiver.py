@@ -138,7 +138,7 @@ class Receiver:
 
 
 class ResumeState:
-    """What all answers that bring one download have to agree on.
+    """The properties that all answers for one download have to share.
 
     Its methods raise ``UpstreamError`` if an answer does not continue the download.
     """

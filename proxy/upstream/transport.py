@@ -180,7 +180,7 @@ class InFlight:
 
 
 async def probe(transport: Transport, url: str) -> str | None:
-    """What seems to be wrong with the index at ``url``, as a sentence for people; else None.
+    """The fault that the index at ``url`` seems to have, as a sentence for people; else None.
 
     ``url`` ends with a slash. Sends a HEAD request for the list of projects. If the answer is no
     such list (PEP 691) and ``url`` does not end with ``/simple/``, sends another for ``simple/``

@@ -59,7 +59,7 @@ async def ready(
     install: bool = False,
     jobs: int = DEFAULT_JOBS,
 ) -> Readiness:
-    """What is missing in the cache; if nothing is, whether real tools succeed with the cache.
+    """The files that are missing in the cache; without any, whether real tools succeed with it.
 
     ``verify``: every byte is hashed, and damaged files are deleted. ``install``: what is wanted
     for this machine is installed into a temporary folder. Opens connections only to this

@@ -141,7 +141,7 @@ def _known_fields(client: str, *answer: Any) -> dict[str, object]:
 
 
 def _extra(fields: dict[str, object]) -> dict[str, object]:
-    """What the formatters get of a line."""
+    """The values of a line that the formatters get."""
     return {"fields": fields, "lead": ("outcome", "status", "method", "path")}
 
 

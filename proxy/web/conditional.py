@@ -1,4 +1,4 @@
-"""Which part of a file a request gets: conditions and ranges of RFC 9110. Pure functions."""
+"""The part of a file that a request gets: conditions and ranges of RFC 9110. Pure functions."""
 
 from __future__ import annotations
 

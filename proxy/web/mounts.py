@@ -35,7 +35,7 @@ WrapAsOf = Callable[[Index, float], Index]
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What the handlers of all indexes share."""
+    """Values that the handlers of all indexes share."""
 
     rendered: RenderedPages
     cache: ResponseCache

@@ -33,7 +33,7 @@ _FIRST_SEGMENTS = frozenset(("simple", "files", "packages", "pypi", "+explain"))
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Where a refusal sends people."""
+    """The help that a refusal names."""
 
     base: Callable[[], str] | None = None
     """The address of the server, without a slash at its end; None: that of the request."""

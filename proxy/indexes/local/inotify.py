@@ -64,7 +64,7 @@ class Watcher(Protocol):
         """Watch from now on. Raises ``CannotWatch`` where watches have run out, ``OSError``."""
 
     def read(self) -> Marks | None:
-        """What has changed since it was last read; None: nothing. Never waits."""
+        """The changes since the last call; None: there are none. Never waits."""
 
     def close(self) -> None: ...
 
@@ -109,7 +109,7 @@ class Watch:
                 raise
 
     def read(self) -> Marks | None:
-        """What has changed since it was last read; None: nothing. Never waits."""
+        """The changes since the last call; None: there are none. Never waits."""
         if not self.has_events(0):
             return None
         marks = Marks()

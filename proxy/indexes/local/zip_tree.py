@@ -59,7 +59,7 @@ def is_zip(path: Path) -> bool:
 
 
 class _Listing(msgspec.Struct):
-    """What is in the archive."""
+    """The content of the archive."""
 
     identity: FileIdentity = ()
     settled: bool = False

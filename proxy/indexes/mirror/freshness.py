@@ -10,7 +10,7 @@ from proxy.storage import StoredPage
 
 
 class Freshness(Enum):
-    """What to do with a stored page."""
+    """The use that may be made of a stored page."""
 
     FRESH = "answer it"
     GRACE = "answer it and revalidate it in the background"

@@ -1,6 +1,6 @@
 """The digest history of a mirror: every file it has ever seen on a page.
 
-The bytes behind a file name do not change on an honest index: PyPI never lets a name be used
+The bytes under a file name do not change on an honest index: PyPI never lets a name be used
 again. Where they do change, the digest that was seen first stays, unless the settings say
 otherwise. The history also knows the files that upstream no longer lists.
 """

@@ -1,4 +1,4 @@
-"""What the parts of a mirror share: how it behaves, and where it stores pages and files."""
+"""Values that the parts of a mirror share: its behaviour, and its stores of pages and files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MirrorStorage(msgspec.Struct, frozen=True, kw_only=True):
-    """Where one mirror stores what it has fetched."""
+    """The stores of one mirror."""
 
     namespace: str
     """Part of the key of every record; another one for another upstream or other credentials."""

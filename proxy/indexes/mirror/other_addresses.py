@@ -1,4 +1,4 @@
-"""Where else the bytes of a file are: on the pages of the other addresses of the same content."""
+"""Other addresses of a file: from the pages of the other addresses of the same content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a mirror makes of upstream's answer to the question for a page, by what it knew before.
+"""Decides from upstream's answer, and the stored page, which page a mirror gives.
 
 When it is asked is in ``mirror_pages``.
 """

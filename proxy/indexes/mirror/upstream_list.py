@@ -39,7 +39,7 @@ _IN_HTML = re.compile(rb"<a\b[^>]{0,2000}>\s*([^<]{1,200}?)\s*</a", re.IGNORECAS
 
 
 class _Head(msgspec.Struct, frozen=True):
-    """What is known of the list on disk."""
+    """The state of the list on disk."""
 
     checked: float
     etag: str | None = None

@@ -49,7 +49,7 @@ def read_source(
     groups: GroupSelection = "all",
     latest: int | None = None,
 ) -> SourceRequirements:
-    """What one SOURCE argument of the command line asks for.
+    """The requirements of one SOURCE argument of the command line.
 
     An argument is a file or its ``file:`` address, a directory with a ``pyproject.toml``, a
     project's name with specifiers, or ``-`` for standard input: requirements, or the list of

@@ -1,4 +1,4 @@
-"""What all lock files have in common, and the reader of ``pylock.toml`` (PEP 751).
+"""Code that the readers of all lock files share, and the reader of ``pylock.toml`` (PEP 751).
 
 Each format is read into ``LockedProject`` values; ``locked_requirements`` selects their files.
 """

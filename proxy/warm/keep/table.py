@@ -51,7 +51,7 @@ class Keep:
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
     def read_sources(self, environ: Mapping[str, str]) -> SourceRequirements:
-        """What the sources ask for. ``environ`` has the values of ``${NAME}`` in sources.
+        """The requirements of the sources. ``environ`` has the values of ``${NAME}`` in sources.
 
         Raises ``UnreadableSource``.
         """
