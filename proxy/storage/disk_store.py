@@ -140,7 +140,7 @@ class DiskStore:
         self._commits: Batches[Incoming, None] = Batches(commit)
 
     def path(self, key: str) -> Path:
-        """The path of the file, stored or not. Raises ``ValueError`` for a key that is not a sha256."""
+        """The path of the file, or for it. Raises ``ValueError`` for a key that is not a sha256."""
         return Path(self._text_path(key))
 
     def _text_path(self, key: str) -> str:
