@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -207,12 +208,15 @@ async def _judge(index: Index, pin: Pin) -> PinResult:
         last = found.steps[-1]
         judgement: Judgement = "refused" if last.result == "refused" else "unjudged"
         return PinResult(pin, judgement, last.rule, last.detail or refused)
-    files = [file.filename for file in found.listed.files if pin.matches(file)]
+    files = [file for file in found.listed.files if pin.matches(file)]
     if not files:
         return PinResult(
             pin, "absent", reason=f"the page of {found.listed.source} has no such file"
         )
-    return _judge_files(pin, files, found)
+    for file in files:  # rules learn of a file what its page does not say when it is requested
+        with suppress(ProxyError):
+            await index.file(pin.project, file.filename, file.address_digest)
+    return _judge_files(pin, [file.filename for file in files], await index.explain(pin.project))
 
 
 def _judge_files(pin: Pin, files: Iterable[str], found: Explanation) -> PinResult:
@@ -224,6 +228,8 @@ def _judge_files(pin: Pin, files: Iterable[str], found: Explanation) -> PinResul
     )
     for judgement, verdicts in groups:
         for verdict in (each for name in files for each in verdicts.get(name, ())):
+            if verdict.spares_locked and pin.digests:
+                continue
             reason = verdict.exemption or verdict.reason
             return PinResult(pin, judgement, verdict.rule, reason)
     return PinResult(pin, "passes")

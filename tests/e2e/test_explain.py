@@ -112,3 +112,74 @@ async def test_pins_with_digests_are_judged_by_their_files(tmp_path: Path, confi
     done = await waystation("policy", "test", lock, "--settings", config, cwd=tmp_path)
     assert done.status == 1
     assert done.out.startswith("absent    aaa 1.0: the page of main has no such file")
+
+
+def locks(wheel: Path, version: str) -> dict[str, str]:
+    """Lock files of all formats that pin one wheel of aaa, by name."""
+    name, digest = wheel.name, f"sha256:{sha256(wheel.read_bytes())}"
+    package = f'[[package]]\nname = "aaa"\nversion = "{version}"\n'
+    file = f'files = [{{file = "{name}", hash = "{digest}"}}]\n'
+    url = f"https://files.example.com/{name}"
+    root = '[[package]]\nname = "demo"\nversion = "1"\nsource = { virtual = "." }\n'
+    return {
+        "requirements.txt": f"aaa=={version} --hash={digest}\n",
+        "uv.lock": f'version = 1\nrequires-python = ">=3.9"\n{root}'
+        f'dependencies = [{{ name = "aaa" }}]\n{package}'
+        'source = { registry = "https://index.example.com/simple" }\n'
+        f'wheels = [{{ url = "{url}", hash = "{digest}", size = 9 }}]\n',
+        "poetry.lock": f'{package}optional = false\npython-versions = "*"\n'
+        f'groups = ["main"]\n{file}'
+        '[metadata]\nlock-version = "2.1"\npython-versions = ">=3.9"\ncontent-hash = "0"\n',
+        "pdm.lock": '[metadata]\nlock_version = "4.5.0"\ncontent_hash = "sha256:0"\n'
+        f'{package}groups = ["default"]\n{file}',
+        "pylock.toml": 'lock-version = "1.0"\ncreated-by = "tests"\n[[packages]]\nname = "aaa"\n'
+        f'version = "{version}"\n[[packages.wheels]]\nurl = "{url}"\n'
+        f'hashes = {{ sha256 = "{digest[7:]}" }}\n',
+    }
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "uv.lock", "poetry.lock", "pdm.lock", "pylock.toml"]
+)
+async def test_pins_of_every_format_are_judged(tmp_path: Path, config: Path, name: str) -> None:
+    lock = tmp_path / name
+    for version, status, judgement in (("1.0", 0, "passes    "), ("2.0", 1, "refused   ")):
+        lock.write_text(locks(tmp_path / "made" / f"aaa-{version}-py3-none-any.whl", version)[name])
+        done = await waystation("policy", "test", lock, "--settings", config, cwd=tmp_path)
+        assert (done.status, done.out[: len(f"{judgement}aaa")]) == (status, f"{judgement}aaa")
+
+
+async def test_pins_are_judged_by_what_their_files_say(
+    tmp_path: Path, config: Path, upstream: Upstream
+) -> None:
+    """The licence of a file is known once its metadata have been requested."""
+    metadata = b"Metadata-Version: 2.4\nName: ccc\nVersion: 1.0\nLicense-Expression: MIT\n"
+    files = {"ccc-1.0.dist-info/METADATA": metadata}
+    wheel = make_wheel(tmp_path / "made", "ccc", "1.0", files=files)
+    upstream.add(wheel, uploaded=days_ago(30))
+    text = config.read_text().replace('["week", "banned"]', '["permissive", "locked"]')
+    config.write_text(
+        text
+        + """
+        [policies.permissive]
+        kind = "licence"
+        deny = ["MIT"]
+        [policies.locked]
+        kind = "cooldown"
+        age = "7d"
+        locked = "allow"
+        """
+    )
+    (tmp_path / "pins.txt").write_text("ccc==1.0\naaa==2.0\n")
+    test = ("policy", "test", "--settings", config)
+    done = await waystation(*test, tmp_path / "pins.txt", cwd=tmp_path)
+    assert done.status == 1
+    young, denied = done.out.splitlines()
+    assert young.startswith("refused   aaa 2.0 by rule locked: ")
+    assert denied.startswith("refused   ccc 1.0 by rule permissive: ")
+    assert denied.endswith("has the licence MIT")
+    assert upstream.count("ccc-1.0-py3-none-any.whl") == 1, "the metadata, and no file"
+    lock = tmp_path / "uv.lock"
+    lock.write_text(locks(tmp_path / "made" / "aaa-2.0-py3-none-any.whl", "2.0")["uv.lock"])
+    done = await waystation(*test, lock, cwd=tmp_path)
+    assert (done.status, done.out) == (0, "passes    aaa 2.0\n"), "its address has the digest"

@@ -130,7 +130,7 @@ async def test_a_compiled_file_falls_back_from_a_hidden_and_stops_at_a_yanked_ve
 
 
 @pytest.mark.parametrize("look", ["hidden", "yanked"])
-async def test_a_frozen_lock_file_stops_with_the_reason(
+async def test_a_lock_file_stops_with_the_reason_or_falls_back(
     tmp_path: Path, upstream: Upstream, place: New, look: str
 ) -> None:
     add_versions(tmp_path, upstream)
@@ -148,6 +148,17 @@ async def test_a_frozen_lock_file_stops_with_the_reason(
         done = await here.uv("sync", "--frozen", *index, cwd=project)
         assert done.status != 0
         assert "403 Refused by rule week" in " ".join(done.err.split())
+        before = (project / "uv.lock").read_text()
+        (project / "pyproject.toml").write_text(text + 'dependencies = ["aaa>=1"]\n')
+        done = await here.uv("sync", *index, cwd=project)  # which resolves again
+        after = (project / "uv.lock").read_text()
+        if look == "hidden":
+            assert done.status == 0
+            assert 'version = "1.1"' in after
+        else:
+            assert done.status != 0
+            assert "403 Refused by rule week-yanked" in " ".join(done.err.split())
+            assert after == before
 
 
 async def page(session: aiohttp.ClientSession, url: str) -> tuple[str, str]:
