@@ -15,7 +15,7 @@ from typing import Any
 
 from proxy.cli.running_server import ServerRecord
 from proxy.composition import Proxy, resolve_tree
-from proxy.config import Settings, config_file, load_settings
+from proxy.config import Settings, UpstreamSettings, config_file, load_settings
 from proxy.errors import ConfigurationError, reason
 from proxy.events import PageChanged
 from proxy.web import GATE, MOUNTS, Application, Generation, tls_context
@@ -26,12 +26,9 @@ RELOADED = frozenset(
     {
         *("packages", "legacy_files", "watch", "reserved", "upstream", "upstream_username"),
         *("upstream_password", "upstream_missing_statuses", "file_hosts", "indexes", "index"),
-        *("policies", "exempt", "cooldown", "advisories", "keep", "change_lists", "access"),
-        *("page_ttl", "page_ttl_min", "honour_no_store", "absence_ttl", "stale_while_revalidate"),
-        *("stale_if_error", "soft_deadline", "on_changed_file", "vanished_files"),
-        *("offline_list_all", "netrc", "outgoing_proxy", "ca_bundle", "client_certificate"),
-        *("client_key", "connect_timeout", "read_timeout", "page_timeout", "retries"),
-        *("upstream_connections", "speculate", "max_file_size", "max_page_size", "trusted_keys"),
+        *("policies", "exempt", "cooldown", "advisories", "provenance_root", "access"),
+        *("keep", "change_lists", "offline", "offline_list_all", "trusted_keys"),
+        *UpstreamSettings.model_fields,
     }
 )
 """The settings that take effect without a restart."""

@@ -140,6 +140,22 @@ async def test_what_needs_a_restart_is_named(tmp_path: Path, config: Config) -> 
         assert "log_level takes effect with a restart" in text
 
 
+async def test_what_takes_effect_at_once_is_not_said_to_need_a_restart(
+    tmp_path: Path, config: Config, upstream: Upstream
+) -> None:
+    upstream.add(make_wheel(tmp_path / "made", "bbb", "1.0"))
+    async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache) as server:
+        config.write(top="list_upstream = true")
+        assert "restart" not in await config.reload()
+        assert "bbb" in (await get(server, "/simple/"))[1]
+        config.write(top="offline = true")
+        assert "restart" not in await config.reload()
+        assert (await get(server, "/simple/bbb/"))[0] == 404
+        config.write()
+        assert "restart" not in await config.reload()
+        assert (await get(server, "/simple/bbb/"))[0] == 200
+
+
 async def test_without_a_server_the_command_says_so(tmp_path: Path, config: Config) -> None:
     assert "no server runs with" in await config.reload(1)
     async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache) as server:
