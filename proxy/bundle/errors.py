@@ -87,15 +87,15 @@ class ImportIncomplete(ProxyError):
 class NothingCached(ProxyError):
     """There is nothing to put into a bundle; an empty one would look like a success."""
 
-    def __init__(self, folder: Path, upstreams: Sequence[str]) -> None:
-        super().__init__(folder, upstreams)
+    def __init__(self, folder: Path, index: str) -> None:
+        super().__init__(folder, index)
         self.folder = folder
-        self.upstreams = upstreams
+        self.index = index
 
     def __str__(self) -> str:
         return (
-            f"the cache {self.folder} has no page or file of {', '.join(self.upstreams)};"
-            " `waystation warm` fills it"
+            f"the cache {self.folder} has no page or file that the index {self.index} serves from"
+            " an upstream; `waystation warm` fills it"
         )
 
 

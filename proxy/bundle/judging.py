@@ -76,13 +76,13 @@ class _Judging:
             raise IndexUnavailable(last.index, last.detail)
         if last.result == "refused":
             self._note(project, "", [Verdict(last.rule, last.detail)], "refused", found)
-        if found.listed is None and last.result != "unknown":
             return None
         if found.listed:
             origins = (self.origins.get(name) for name in sources_of(found.listed))
             if namespace not in {origin.namespace for origin in origins if origin}:
                 return None
-        return {each for each in files if not await self._passes(project, *each, found)}
+        left_out = {each for each in files if not await self._passes(project, *each, found)}
+        return left_out if found.listed or len(left_out) < len(set(files)) else None
 
     async def _passes(
         self, project: ProjectName, filename: str, digest: str, found: Explanation

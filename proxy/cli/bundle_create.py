@@ -107,7 +107,7 @@ def create_command(
     origins = mirrored(settings)
     selection = asyncio.run(_selected(settings, origins, source_flags, everything, projects))
     if not any(selection.files.values()):
-        raise NothingCached(cache_folder(settings), [origin.url for origin in origins.values()])
+        raise NothingCached(cache_folder(settings), resolve_tree(settings).root.name)
     base = read_base(since) if since else None
     signer = load_signer(sign) if sign else None
 

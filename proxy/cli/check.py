@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from proxy.cli.confusion import notes
+from proxy.cli.confusion import names_by_rule, notes
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
 from proxy.composition import (
@@ -92,7 +92,7 @@ async def _names(settings: Settings) -> list[str]:
         return []
     try:
         async with open_proxy(settings.model_copy(update={"offline": True})) as proxy:
-            return await notes(settings, proxy)
+            return [*await notes(settings, proxy), *await names_by_rule(proxy)]
     except ProxyError:  # what is tried next says why
         return []
 

@@ -14,7 +14,7 @@ from string import ascii_lowercase, digits
 
 from proxy.composition import Proxy
 from proxy.config import FallthroughTable, MirrorTable, Settings
-from proxy.indexes import Guarded, Index, Mirror, listed_projects
+from proxy.indexes import Guarded, Index, Mirror, Routed, listed_projects
 from proxy.model import File, ProjectName
 from proxy.policies import matcher
 
@@ -48,6 +48,25 @@ async def notes(settings: Settings, proxy: Proxy) -> list[str]:
             found += _reserved(node.name, node.table.reserved, names)
             found += await asyncio.to_thread(_near_misses, node.name, private, names)
             found += await _undated(settings, node.name, node.table, proxy.indexes[node.name])
+    return found
+
+
+async def names_by_rule(proxy: Proxy) -> list[str]:
+    """Which of the names that are known here each rule with a pattern is about.
+
+    A pattern may catch more than was meant, and its index may lack it.
+    """
+    known = [await proxy.indexes[leaf.name].projects() for leaf in proxy.tree.leaves]
+    every = sorted(frozenset[ProjectName]().union(*known))
+    found = []
+    for index in proxy.indexes.values():
+        routed = index.index if isinstance(index, Guarded) else index
+        if isinstance(routed, Routed):
+            for route in routed.routes:
+                caught = [name for name in every if routed.route(name) is route]
+                if caught and route.pattern != "*":
+                    rule = f"rule {route.pattern} of {index.name}"
+                    found.append(f"{rule}: {_shown(caught)} known here")
     return found
 
 

@@ -54,7 +54,9 @@ def _description(table: IndexTable) -> str:
         return f"{', '.join(kinds)}{note}"
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
-        return f"mirror of {without_credentials(upstream_url(table))}{reserved}{_MODES[table.mode]}"
+        others = ", ".join(without_credentials(url) for url in table.mirrors)
+        where = without_credentials(upstream_url(table)) + (f", also at {others}" if others else "")
+        return f"mirror of {where}{reserved}{_MODES[table.mode]}"
     if isinstance(table, RoutedTable):
         return "; ".join(_rule(each) for each in table.rules) + "; nothing else"
     return "the first of these that has the project"

@@ -19,6 +19,8 @@ from proxy.config import (
 from proxy.errors import ConfigurationError, refuse
 from proxy.policies import patterns_overlap
 
+AS_OF = "as-of"
+"""The rule of an index with ``as_of``."""
 DEFAULT_PACKAGES = Path("packages")
 """The directory of private distributions that is served if the settings name none."""
 SHORT_SETTINGS = (
@@ -43,8 +45,10 @@ class IndexNode:
 
     @property
     def policies(self) -> frozenset[str]:
-        """The names of its policies, and of those of the indexes that it is made of."""
-        return frozenset(name for node in _below(self) for name in node.table.policies)
+        """The names of its rules, and of those of the indexes that it is made of."""
+        below = [node.table for node in _below(self)]
+        names = frozenset(name for table in below for name in table.policies)
+        return names | {AS_OF for table in below if table.as_of}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 
 from proxy.advisories import BANDS
-from proxy.composition.index_tree import resolve_tree
+from proxy.composition.index_tree import AS_OF, resolve_tree
 from proxy.config import (
     AllowTable,
     CooldownTable,
@@ -223,7 +223,7 @@ RULES: Mapping[str, BuildRule] = {
 
 MAX_FILES_AS_OF = 1_000
 """Files of the judged pages that are kept of each instant that a client asks for."""
-BUILT_IN_RULES = ("as-of", "vanished", "quarantined")
+BUILT_IN_RULES = (AS_OF, "vanished", "quarantined")
 """Rules that are settings of an index, or of a standard, and have no table."""
 LISTS = (DenyTable, AllowTable)
 """Their ``projects`` are entries of the list, and not the projects that the policy applies to."""
@@ -260,7 +260,7 @@ def build_policy(
 
 
 def _as_of(instant: float) -> Policy:
-    return ConfiguredPolicy("as-of", "as-of", AsOf(instant), mode="enforce", show="hide")
+    return ConfiguredPolicy(AS_OF, AS_OF, AsOf(instant), mode="enforce", show="hide")
 
 
 def index_as_of(index: Index, instant: float, parsed_pages: ParsedPages) -> Index:

@@ -36,7 +36,8 @@ def _about_route(report: Report) -> Iterator[str]:
             if step.result == "absent" and (step.rule or step.detail):
                 rule = f" by rule {step.rule}" if step.rule else ""
                 detail = f": {step.detail}" if step.detail else ""
-                yield f"{step.index} is not asked for it{rule}{detail}"
+                asked = "does not have it" if step.kind == "mirror" else "is not asked for it"
+                yield f"{step.index} {asked}{rule}{detail}"
     elif last.kind == "local":
         yield (
             f"{last.index} is a local index and has the project, so no other index is asked: "

@@ -123,7 +123,7 @@ class Guarded:
         for policy in self.policies:
             if found := self._explain_refusal(policy, project):
                 return found
-        found = await self.index.explain(project)
+        found = self._named(await self.index.explain(project))
         if found.page is None or not self._judges:
             return found
         try:
@@ -140,6 +140,13 @@ class Guarded:
             exempted=_joined(found.exempted, judged.exempted),
             kinds={**found.kinds, **{policy.name: policy.kind for policy in self._judges}},
         )
+
+    def _named(self, found: Explanation) -> Explanation:
+        """In the words of the settings: indexes of one upstream share a mirror, and its name."""
+        if self.name == self.index.name or len(found.steps) > 1:
+            return found
+        steps = tuple(msgspec.structs.replace(step, index=self.name) for step in found.steps)
+        return msgspec.structs.replace(found, steps=steps)
 
     def _explain_refusal(self, policy: Policy, project: ProjectName) -> Explanation | None:
         try:

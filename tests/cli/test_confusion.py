@@ -81,6 +81,26 @@ async def test_names_that_exist_twice_are_reported_from_what_is_known(company: C
         assert line["level"] == "warning"
 
 
+async def test_names_that_the_pattern_of_a_rule_catches_are_shown(company: Company) -> None:
+    config = company.root / "waystation.toml"
+    rules = """
+        [indexes.chosen]
+        kind = "routed"
+        rules = [
+          { projects = ["acme*"], to = "private" },
+          { projects = ["re:a.*", "nothing"], to = "deny" },
+          { projects = ["*"], to = "world" },
+        ]
+        """
+    config.write_text(config.read_text() + rules)
+    async with running(company.root, "--config", config) as server:
+        await company.list_once(server)
+    found = (await company.check()).succeeded().out
+    assert "rule acme* of chosen: acme-tool, acme-tool2 are known here" in found
+    assert "rule re:a.*, nothing of chosen: abc is known here" in found
+    assert "rule * of" not in found
+
+
 @pytest.mark.parametrize(
     ("similar", "resembles"),
     [

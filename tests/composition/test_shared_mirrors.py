@@ -123,3 +123,24 @@ async def test_the_settings_of_a_table_are_in_force_for_its_upstream_alone(
     async with shared.open(**tables) as proxy:
         assert (await proxy.indexes["main"].page(FOO)).fresh_until == shared.clock() + 600
         assert (await proxy.indexes["quick"].page(FOO)).fresh_until == shared.clock() + 60
+
+
+async def test_an_explanation_calls_each_index_by_its_own_name(shared: SharedUpstream) -> None:
+    """The mirror that they share has the name of one of them."""
+    main = {"kind": "fallthrough", "of": ["strict", "open"]}
+    strict = shared.mirror(reserved=["fo*"])
+    async with shared.open(strict=strict, open=shared.mirror(), main=main) as proxy:
+        assert (await proxy.index.page(FOO)).files
+        steps = (await proxy.index.explain(FOO)).steps
+        assert [(step.index, step.result) for step in steps] == [
+            ("main", None),
+            ("strict", "absent"),
+            ("open", "answers"),
+        ]
+        with pytest.raises(NoSuchProject):
+            await proxy.index.page(ProjectName("bar"))
+        found = await proxy.index.explain(ProjectName("bar"))
+        assert [step.result for step in found.steps] == [None, "absent", "absent"]
+    async with shared.open(strict=strict, open=shared.mirror(), main=main) as proxy:
+        found = await proxy.index.explain(ProjectName("bar"))
+        assert found.result == "unknown"  # it was not requested since the start

@@ -389,3 +389,39 @@ async def test_the_rules_of_a_waystation_upstream_are_refusals_here_too(
     refused = [each for each in server.requests() if each["status"] == 403]
     assert refused
     assert not [each for each in server.requests() if each["status"] >= 500]
+
+
+async def test_indexes_of_one_upstream_have_one_cache_and_each_its_rules(
+    tmp_path: Path, shop: Shop, place: MakePlace, tool: str
+) -> None:
+    """Whatever one of them has just answered, from memory or by the fast path."""
+    config = write_settings(
+        tmp_path,
+        f"""
+        index = "strict"
+        [indexes.strict]
+        kind = "mirror"
+        url = "{shop.world.url}"
+        policies = ["old"]
+        [indexes.open]
+        kind = "mirror"
+        url = "{shop.world.url}"
+        [policies.old]
+        kind = "files"
+        latest = 1
+        """,
+    )
+    async with running(tmp_path, "--config", config) as server:
+        _, text = await get(f"{server.address}/open/simple/numpy/")
+        path = next(part for part in text.split('"') if "numpy-2.0" in part).partition("#")[0]
+        for _ in range(3):
+            assert "numpy-2.0" in (await get(f"{server.address}/open/simple/numpy/"))[1]
+            assert "numpy-2.0" not in (await get(f"{server.address}/simple/numpy/"))[1]
+            assert (await get(f"{server.address}/open/{path[6:]}"))[0] == 200
+            assert (await get(f"{server.address}/strict/{path[6:]}"))[0] == 403
+        for index, version in (("open", "2.0"), ("strict", "3.0")):
+            here = place()
+            url = f"{server.address}/{index}/simple/"
+            (await here.install(tool, url, "numpy<3" if index == "open" else "numpy")).succeeded()
+            assert here.installed() == {"numpy": version}
+    assert shop.world.count("/simple/numpy/") == 1

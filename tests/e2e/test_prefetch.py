@@ -75,3 +75,35 @@ async def test_the_second_install_is_prefetched_from_one_page_with_an_emptied_ca
         assert len(upstream.requests) == len({each.path for each in upstream.requests})
         assert len(upstream.requests) <= 1.05 * THINGS
     assert outcomes(server)["miss"] <= 2
+
+
+async def test_nothing_that_a_rule_refuses_is_prefetched(
+    tool: str, tmp_path: Path, upstream: Upstream, place: Callable[[], Place]
+) -> None:
+    """The newest release is hidden, the next one yanked; installers are offered the third."""
+    for root in ("top", "middle"):
+        upstream.add(make_wheel(tmp_path / "dist", root, "1.0", requires=["lib-x"]))
+    for version in ("1.0", "2.0", "3.0"):
+        upstream.add(make_wheel(tmp_path / "dist", "lib-x", version, requires=["lib-f"]))
+    config = tmp_path / "waystation.toml"
+    config.write_text(
+        f"""
+        [indexes.main]
+        kind = "mirror"
+        url = "{upstream.url}"
+        policies = ["young", "banned"]
+        [policies.young]
+        kind = "deny"
+        show = "hide"
+        versions = {{ lib-x = ["==3.0"] }}
+        [policies.banned]
+        kind = "deny"
+        versions = {{ lib-x = ["==2.0"] }}
+        """
+    )
+    async with running(tmp_path, "--config", config) as server:
+        here = place()
+        (await here.install(tool, server.index, "top", "middle")).succeeded()
+        assert here.installed()["lib_x"] == "1.0"
+    files = {each.path.rpartition("/")[2] for each in upstream.requests if "lib_x" in each.path}
+    assert files == {f"lib_x-1.0-py3-none-any.whl{suffix}" for suffix in ("", ".metadata")}

@@ -44,6 +44,8 @@ class PageSource(Protocol):
 
     def recheck(self, project: ProjectName) -> None: ...
 
+    def absence(self, project: ProjectName) -> str: ...
+
     def forget(self, project: ProjectName | None) -> None: ...
 
     async def close(self) -> None: ...
@@ -117,6 +119,8 @@ class Mirror:
             return artifact
 
     async def explain(self, project: ProjectName) -> Explanation:
+        if absence := self._pages.absence(project):
+            return Explanation.without_page(self.name, "mirror", "absent", absence)
         known = self._memory.get(project) or await self._memory.load(project)
         if known is None:
             detail = "no page is in the cache, and upstream is not asked for an explanation"

@@ -158,6 +158,10 @@ class MirrorPages:
     def _rests(self, project: ProjectName, state: Freshness) -> bool:
         return state is not Freshness.UNUSABLE and self._resting.get(project, 0.0) > self._clock()
 
+    def absence(self, project: ProjectName) -> str:
+        """Why there is certainly no page now, from what is remembered; empty if that is not so."""
+        return f"{self._name} has no such project" if self._is_absent(project, 0.0) else ""
+
     def _is_absent(self, project: ProjectName, checked_after: float) -> bool:
         checked = self._absent.get(project)
         if checked is None:
@@ -206,6 +210,10 @@ class OfflinePages:
 
     def recheck(self, project: ProjectName) -> None:
         """Nothing: there is no upstream."""
+
+    def absence(self, project: ProjectName) -> str:
+        """Nothing is remembered beside the stored pages."""
+        return ""
 
     def forget(self, project: ProjectName | None) -> None:
         """Nothing: no absence is remembered."""
