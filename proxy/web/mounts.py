@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from operator import attrgetter
 
 from aiohttp import web
@@ -44,13 +45,23 @@ class Shared:
     as_of: WrapAsOf | None = None
     """None: there are no addresses of instants."""
     find_document: FindDocument = no_document
+    generation: int = 0
+    """Which state of the settings the indexes are of."""
 
 
 class Mount:
     """The handlers of one index, and those of its views as of an instant."""
 
-    def __init__(self, index: Index, shared: Shared, instant: float | None = None) -> None:
-        """``instant``: that of the view that the index is, by Unix time in seconds."""
+    def __init__(
+        self,
+        index: Index,
+        shared: Shared,
+        instant: float | None = None,
+        lists: SimplePages | None = None,
+    ) -> None:
+        """``instant``: that of the view that the index is, by Unix time in seconds. ``lists``:
+        that of the index itself, for a view.
+        """
         self.pages = SimplePages(
             index,
             shared.rendered,
@@ -58,7 +69,10 @@ class Mount:
             shared.clock,
             shared.client_refresh,
             view="" if instant is None else f"+{instant}",
+            generation=shared.generation,
         )
+        self.lists = lists or self.pages
+        """Answers with the project list, which is one for all instants."""
         self.files = FileHandler(index, shared.cache)
         self.packages = Packages(index, self.files, shared.cache)
         self.project_json = ProjectJson(index, shared.find_document, shared.clock)
@@ -74,7 +88,8 @@ class Mount:
     def _view(self, instant: float) -> Mount:
         if self._shared.as_of is None:
             raise NotAnInstant
-        return Mount(self._shared.as_of(self.index, instant), self._shared, instant)
+        view = self._shared.as_of(self.index, instant)
+        return Mount(view, self._shared, instant, self.lists)
 
 
 class Generation:
@@ -106,7 +121,8 @@ class Mounts:
     def __init__(self, indexes: Mapping[str, Index], shared: Shared) -> None:
         """``indexes``: by the path below which they are served, such as ``""`` or ``/team``."""
         self._shared = shared
-        self._current = Generation(indexes, shared)
+        self._numbers = count()
+        self._current = self._generation(indexes)
 
     @property
     def names(self) -> list[str]:
@@ -118,8 +134,11 @@ class Mounts:
 
         Each request is answered by the generation in which it began.
         """
-        former, self._current = self._current, Generation(indexes, self._shared)
+        former, self._current = self._current, self._generation(indexes)
         return former
+
+    def _generation(self, indexes: Mapping[str, Index]) -> Generation:
+        return Generation(indexes, replace(self._shared, generation=next(self._numbers)))
 
     def handler(self, name: str) -> Handler:
         """The handler of that name, such as ``pages.page``, of the index that is addressed."""

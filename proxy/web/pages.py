@@ -57,9 +57,11 @@ class SimplePages:
         clock: Callable[[], float] = time.time,
         client_refresh: ClientRefresh = "no-cache",
         view: str = "",
+        generation: int = 0,
     ) -> None:
         """``client_refresh``: which requests have a page revalidated, see ``max_page_age``.
-        ``view`` distinguishes the pages of several views of one index.
+        ``view`` distinguishes the pages of several views of one index. ``generation`` grows with
+        each reload, which may change the rules about names.
         """
         self._index = index
         self._rendered = rendered
@@ -67,18 +69,19 @@ class SimplePages:
         self._clock = clock
         self._client_refresh = client_refresh
         self._view = view
+        self._generation = generation
 
     async def projects(self, request: web.Request) -> web.StreamResponse:
         request[REQUEST_STATE].index = self._index.name
         names, media, gzip = await listed_projects(self._index), _media(request), _gzip(request)
-        name, control = self._index.name + self._view, "max-age=300"
+        name, control = self._index.name, "max-age=300"
         if is_visible := visible_projects(request, self._index.name):
             with_upstream = isinstance(names, LongList)
             pieces = render_list(sorted(filter(is_visible, names)), media, with_upstream)
             return _respond(request, finish(pieces, media, gzip), control)
         if not isinstance(names, LongList):
             return _respond(request, self._rendered.of_list(name, names, media, gzip), control)
-        page = await self._rendered.of_long_list(name, names, media)
+        page = await self._rendered.of_long_list(name, names, media, self._generation)
         return _respond(request, page, control) if gzip else await _unpacked(request, page, control)
 
     async def page(self, request: web.Request) -> web.Response:

@@ -55,7 +55,7 @@ class RenderedPages:
         self._names: dict[str, Set[ProjectName]] = {}
         self._lists: dict[tuple[str, MediaType, bool], RenderedPage] = {}
         self._long: dict[tuple[str, MediaType], tuple[tuple[object, ...], RenderedPage]] = {}
-        self._long_flights: SingleFlight[tuple[str, MediaType], RenderedPage] = SingleFlight()
+        self._long_flights: SingleFlight[tuple[object, ...], RenderedPage] = SingleFlight()
 
     async def of_page(
         self, index: str, page: ProjectPage, media: MediaType, gzip: bool
@@ -85,9 +85,14 @@ class RenderedPages:
             self._lists[key] = finish(pieces, media, gzip)
         return self._lists[key]
 
-    async def of_long_list(self, index: str, names: LongList, media: MediaType) -> RenderedPage:
-        """The list of a million names, always compressed: rendered again only when they differ."""
-        version, known = names.version, self._long.get((index, media))
+    async def of_long_list(
+        self, index: str, names: LongList, media: MediaType, generation: int = 0
+    ) -> RenderedPage:
+        """The list of a million names, always compressed: rendered again only when they differ.
+
+        ``generation``: in another one, other rules may be in force for the same names.
+        """
+        version, known = (generation, *names.version), self._long.get((index, media))
         if known and known[0] == version:
             return known[1]
 
@@ -99,7 +104,7 @@ class RenderedPages:
             self._long[index, media] = version, page
             return page
 
-        return await self._long_flights.do((index, media), render)
+        return await self._long_flights.do((index, media, version), render)
 
     async def close(self) -> None:
         await self._flights.close()

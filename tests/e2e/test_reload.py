@@ -148,6 +148,9 @@ async def test_what_takes_effect_at_once_is_not_said_to_need_a_restart(
         config.write(top="list_upstream = true")
         assert "restart" not in await config.reload()
         assert "bbb" in (await get(server, "/simple/"))[1]
+        config.write(top="list_upstream = true", more='reserved = ["bbb"]')
+        assert "restart" not in await config.reload()
+        assert "bbb" not in (await get(server, "/simple/"))[1]  # upstream's list is the same
         config.write(top="offline = true")
         assert "restart" not in await config.reload()
         assert (await get(server, "/simple/bbb/"))[0] == 404

@@ -9,6 +9,7 @@ import pytest
 
 from proxy.composition import index_as_of
 from proxy.indexes import Guarded, Index
+from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.web.as_of import MAX_VIEWS, canonical
 from tests.support.clock import Clock
@@ -57,6 +58,19 @@ async def test_views_are_made_once_and_the_least_recently_used_go(index: FakeInd
         assert len(views.made) == MAX_VIEWS + 1
         await site.get(f"/+asof/{days[0]}/simple/foo/")
         assert len(views.made) == MAX_VIEWS + 2
+
+
+async def test_the_project_list_is_one_for_all_instants(index: FakeIndex) -> None:
+    """Clients invent any number of instants, and a list may have a million names."""
+    other = FakeIndex("other")
+    other.add(ProjectName("bar"), "bar-1.0.tar.gz", b"x")
+    async with serving(index, as_of=lambda index, instant: other, clock=Clock(NEW)) as site:
+        assert b"bar" in (await site.get("/+asof/2020-01-01/simple/bar/")).body
+        listed = await site.get("/simple/")
+        for day in ("2020-01-01", "2020-01-02"):
+            answer = await site.get(f"/+asof/{day}/simple/")
+            assert answer.body == listed.body
+            assert b"foo" in answer.body
 
 
 async def test_addresses_of_one_view_stay_below_it_and_have_its_verdicts(index: FakeIndex) -> None:
