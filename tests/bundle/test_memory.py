@@ -16,6 +16,7 @@ MORE = 40 * 2**20
 """Bytes; a tenth of the bundle."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["create", "verify", "import"])
 def test_memory_does_not_grow_with_the_bundle(
     near: Near, large: Near, tmp_path: Path, what: str

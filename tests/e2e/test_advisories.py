@@ -78,6 +78,7 @@ def address_of(page: str, filename: str) -> str:
     return f"{link.removeprefix('../..')}{filename}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["pip", "uv"])
 async def test_malware_that_is_cached_is_refused_within_a_minute_by_all_workers(
     tmp_path: Path, upstream: Upstream, place: New, tool: str

@@ -24,7 +24,7 @@ from tests.support.requirement_sources import LINUX, MAC, WINDOWS
 from tests.support.running import environment
 from tests.support.upstream_process import run_upstream_process
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 LIMIT = 240
 OWN = f"cp3{sys.version_info.minor}"

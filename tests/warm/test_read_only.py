@@ -65,6 +65,7 @@ async def run(here: WarmSite, limited: tuple[str, ...], *arguments: str) -> Done
     return await command(*limited, sys.executable, *arguments, *options, env=env, cwd=here.folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept_from_writing", [readable_alone, mounted])
 async def test_all_that_reads_a_cache_works(
     here: WarmSite,

@@ -106,6 +106,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", HOSTILE.values(), ids=HOSTILE)
 async def test_html_made_to_be_slow_is_an_error(write: Callable[[], bytes]) -> None:
     with pytest.raises(UnreadablePage):
@@ -123,6 +124,7 @@ HOSTILE_JSON: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", HOSTILE_JSON.values(), ids=HOSTILE_JSON)
 async def test_json_made_to_be_slow_is_an_error(write: Callable[[], bytes]) -> None:
     with pytest.raises(UnreadablePage):
