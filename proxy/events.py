@@ -98,11 +98,27 @@ class FileChanged(msgspec.Struct, frozen=True):
     outcome: ChangeOutcome
 
 
+class AskResult(StrEnum):
+    """What came of a request to an upstream."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"  # there was no answer, or an unusable or incomplete one
+    TIMEOUT = "timeout"  # there was none in time
+    REFUSED = "refused"  # it was not sent, as the circuit breaker is open
+
+    __hash__ = str.__hash__
+
+
 class UpstreamAsked(msgspec.Struct, frozen=True):
     """A request to upstream has ended, with all its retries."""
 
-    failed: bool
-    """There was no answer, or an unusable or incomplete one."""
+    index: str
+    """The name of the mirror."""
+    what: str
+    """``page`` or ``file``."""
+    result: AskResult
+    seconds: float
+    """Until the head of the answer came, or the request failed."""
 
 
 class PrefetchResult(StrEnum):

@@ -18,6 +18,7 @@ import click
 from proxy import __version__
 from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
+from proxy.cli.observing import Observing, gauges, sources, variables_of_workers
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
 from proxy.cli.workers import (
@@ -25,7 +26,6 @@ from proxy.cli.workers import (
     follow_supervisor,
     number_of_workers,
     received_settings,
-    shared_counters,
     worker_place,
 )
 from proxy.composition import (
@@ -36,39 +36,25 @@ from proxy.composition import (
     kind_of_rule,
     open_audit,
     open_proxy,
-    possible_refusals,
 )
 from proxy.config import Settings
 from proxy.events import (
-    AdvisoriesChecked,
     AnswerServed,
-    AuditLost,
-    Events,
-    Evicted,
-    FileChanged,
-    FileRefused,
     PageChanged,
     PageRevalidated,
-    Prefetched,
-    UpstreamAsked,
 )
-from proxy.prefetch import MARK_COLUMNS, WorkerMarks
 from proxy.runtime import configure_logging, return_large_memory
 from proxy.simple import Links, absolute_links
 from proxy.storage import ChangedFiles
 from proxy.web import (
-    COUNTER_COLUMNS,
-    AccessLog,
     Application,
     Counters,
     FastPathEvents,
-    Gauge,
     PageRoute,
     RefusalEvents,
     ResponseCache,
     Server,
     create_app,
-    log_observed_refusals,
     tls_context,
 )
 
@@ -100,12 +86,16 @@ def command(config: Path | None, **flags: Any) -> None:
         colour=_shows_colour(os.environ),
     )
     if worker is None and number_of_workers(settings) > 1:
-        raise SystemExit(asyncio.run(Supervisor(settings, source).run()))
+        raise SystemExit(_supervise(settings, source))
     return_large_memory()
     # A cold request makes a thousand objects, and hardly a cycle.
     gc.set_threshold(GARBAGE_THRESHOLD)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, source, handler))
+
+
+def _supervise(settings: Settings, source: SettingsSource) -> int:
+    return asyncio.run(Supervisor(settings, source, variables_of_workers(settings)).run())
 
 
 def _shows_colour(environ: Mapping[str, str]) -> bool:
@@ -117,20 +107,12 @@ def _shows_colour(environ: Mapping[str, str]) -> bool:
 async def serve(
     settings: Settings, source: SettingsSource, handler: logging.StreamHandler[Any]
 ) -> None:
-    shared = shared_counters()
-    marks = WorkerMarks(shared.slice(0, MARK_COLUMNS))
-    refusals = possible_refusals(settings)
-    counters = Counters(shared.slice(MARK_COLUMNS, MARK_COLUMNS + COUNTER_COLUMNS), refusals)
-    access_log = AccessLog(handler)
-    events = Events()
-    events.subscribe(access_log.observe, AnswerServed)
-    events.subscribe(
-        counters.observe,
-        *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
-        *(FileRefused, AuditLost),
-    )
-    events.subscribe(log_observed_refusals, FileRefused)
-    async with access_log.running(), open_proxy(settings, events=events, marks=marks) as proxy:
+    observing = Observing(settings, handler)
+    counters, events = observing.counters, observing.events
+    async with (
+        observing.access_log.running(),
+        open_proxy(settings, events=events, marks=observing.marks) as proxy,
+    ):
         refused = RefusalEvents(events, lambda rule: kind_of_rule(proxy.indexes.values(), rule))
         events.subscribe(refused.observe, AnswerServed)
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
@@ -206,7 +188,8 @@ def _app(
         response_cache=cache,
         events=proxy.events,
         counters=counters,
-        gauges=lambda: _gauges(proxy, reload_failed()),
+        gauges=lambda: gauges(proxy, reload_failed()),
+        sources=sources(proxy, lambda: server().connections),
         client_refresh=settings.client_refresh,
         help_text=settings.help,
         find_document=proxy.project_document,
@@ -254,16 +237,6 @@ def _server(
         response_cache=cache,
         on_hit=fast.hit,
     )
-
-
-def _gauges(proxy: Proxy, reload_failed: bool) -> Iterator[Gauge]:
-    if reload_failed:
-        yield Gauge("waystation_reload_failed", "The last reload of the settings was refused.", 1.0)
-    if advisories := proxy.advisories:
-        about = "Seconds since the last check of the source of advisories that succeeded."
-        yield Gauge("waystation_advisories_age_seconds", about, advisories.age)
-        records = float(advisories.records)
-        yield Gauge("waystation_advisories_records", "Advisories that are in force.", records)
 
 
 def _provenance(settings: Settings) -> Links | None:

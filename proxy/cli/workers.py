@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
@@ -99,9 +99,13 @@ def shared_counters() -> SharedCounters:
 class Supervisor:
     """Keeps workers running until a signal stops it."""
 
-    def __init__(self, settings: Settings, source: SettingsSource) -> None:
+    def __init__(
+        self, settings: Settings, source: SettingsSource, variables: Mapping[str, str]
+    ) -> None:
+        """``variables``: for the environment of the workers."""
         self._settings = settings
         self._source = source
+        self._variables = variables
         self._text = source.text()
         """The settings file that is in force, for workers that are restarted."""
         self._workers: dict[int, asyncio.subprocess.Process] = {}
@@ -177,7 +181,7 @@ class Supervisor:
             "-m",
             "proxy",
             *sys.argv[1:],
-            env={**os.environ, WORKER_VARIABLE: str(place)},
+            env={**os.environ, **self._variables, WORKER_VARIABLE: str(place)},
             pass_fds=[memory, sends],
             stdin=asyncio.subprocess.PIPE,  # it closes when the supervisor ends, even by SIGKILL
             stdout=None if shows else asyncio.subprocess.DEVNULL,

@@ -17,14 +17,14 @@ from proxy.composition.open_access import open_access
 from proxy.composition.policies import Epoch
 from proxy.config import MirrorTable, Settings
 from proxy.errors import ProxyError
-from proxy.events import Events, PageChanged, UpstreamAsked
+from proxy.events import AskResult, Events, PageChanged, UpstreamAsked
 from proxy.indexes import Index, LocalDirectory, Mirror
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
-from proxy.upstream import InFlight
+from proxy.upstream import EndedRequest, InFlight
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ async def open_proxy(
         events = events or Events()
         cache = await stack.enter_async_context(open_cache(settings, clock, events))
         await cache.tidy(evict=not settings.offline)
-        traffic = InFlight(lambda failed: events(UpstreamAsked(failed)))
+        traffic = InFlight(lambda ended: events(_asked(ended)))
         proxy = Proxy(Ground(events, cache, traffic, Epoch(events), clock), marks)
         await cache.claims.load(cache.records)
         stack.push_async_callback(proxy.close)
@@ -215,6 +215,10 @@ async def open_proxy(
         watcher = asyncio.create_task(_watch_others(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
+
+
+def _asked(ended: EndedRequest) -> UpstreamAsked:
+    return UpstreamAsked(ended.index, ended.what, AskResult(ended.result), ended.seconds)
 
 
 def _prefetch_limits(tree: IndexTree, settings: Settings) -> PrefetchLimits | None:

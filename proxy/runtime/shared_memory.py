@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Self
 
-ROW_COLUMNS = 16_384
+ROW_COLUMNS = 32_768
 """Numbers in a row; the system allocates no memory for pages that are never written."""
 _ROW = ROW_COLUMNS * 8
 

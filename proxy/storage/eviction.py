@@ -117,7 +117,7 @@ class Evictor:
         """
         self._store = store
         self._last_used = last_used
-        self._max_size = max_size
+        self.max_size = max_size
         self._lock = lock
         self._busy = busy
         self._pinned = pinned
@@ -128,6 +128,11 @@ class Evictor:
         self._scan_at = 0  # the total at which the store is scanned again
         self._over = asyncio.Event()  # only busy blobs keep the store over its limit
         self._retrying: asyncio.Task[None]
+
+    @property
+    def total(self) -> int:
+        """Bytes of the blobs, as of the last scan and of what this process has put since."""
+        return self._total
 
     async def __aenter__(self) -> Self:
         self._retrying = asyncio.create_task(self._retry())
@@ -167,13 +172,13 @@ class Evictor:
         since the last scan: other processes add blobs too.
         """
         self._total += added
-        if self._max_size is None or not self._is_due():
+        if self.max_size is None or not self._is_due():
             return
         async with self._turn:
             if self._is_due():  # else another call has made room for this one
                 with try_lock(self._lock) as mine:
                     if mine:
-                        await self._scan(self._max_size)
+                        await self._scan(self.max_size)
 
     def _is_due(self) -> bool:
         return self._total + self._coming >= self._scan_at

@@ -37,8 +37,8 @@ from proxy.upstream.remote import (
 )
 from proxy.upstream.remote_index import RemoteIndex
 from proxy.upstream.spool import Spool
+from proxy.upstream.traffic import BreakerState, EndedRequest, InFlight
 from proxy.upstream.transport import (
-    InFlight,
     Timeouts,
     Transport,
     probe,
@@ -47,10 +47,12 @@ from proxy.upstream.transport import (
 __all__ = [
     "Addresses",
     "Body",
+    "BreakerState",
     "Credentials",
     "DigestCheck",
     "Download",
     "Downloads",
+    "EndedRequest",
     "Expected",
     "InFlight",
     "Mirrors",

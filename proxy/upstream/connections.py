@@ -23,7 +23,8 @@ from proxy.upstream.credentials import Credentials, mask
 from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.redirects import Redirects, Timeouts, head_timer
 from proxy.upstream.response_heads import MAX_LINE_SIZE, LenientConnector
-from proxy.upstream.transport import InFlight, Transport
+from proxy.upstream.traffic import InFlight
+from proxy.upstream.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -90,17 +91,22 @@ async def open_transport(
             timeouts=timeouts,
             clock=clock,
         )
-        yield Transport(
-            name,
-            redirects,
-            addresses,
-            credentials=credentials,
-            timeouts=timeouts,
-            retries=retries,
-            sleep=sleep,
-            jitter=jitter,
-            in_flight=in_flight or InFlight(),
-        )
+        in_flight = in_flight or InFlight()
+        in_flight.breakers.append(redirects.breaker)
+        try:
+            yield Transport(
+                name,
+                redirects,
+                addresses,
+                credentials=credentials,
+                timeouts=timeouts,
+                retries=retries,
+                sleep=sleep,
+                jitter=jitter,
+                in_flight=in_flight,
+            )
+        finally:
+            in_flight.breakers.remove(redirects.breaker)
 
 
 def _addresses(url: str, file_hosts: Iterable[str] | None, outgoing: OutgoingProxies) -> Addresses:

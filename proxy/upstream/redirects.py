@@ -22,12 +22,12 @@ import msgspec
 from aiohttp import ClientConnectorError, ClientResponse, ClientSession, ClientTimeout, TraceConfig
 from yarl import URL
 
-from proxy.errors import UpstreamError
 from proxy.upstream.address_rules import Addresses, AddressRefused, Origin
 from proxy.upstream.answer_body import BodyChunks
 from proxy.upstream.credentials import Credentials, mask, without_userinfo
 from proxy.upstream.headers import Headers, content_range, printable_headers, retry_after
 from proxy.upstream.outgoing_proxies import OutgoingProxies
+from proxy.upstream.traffic import BreakerOpen
 from proxy.upstream.transport_errors import (
     TEMPORARY_STATUSES,
     TRANSPORT_ERRORS,
@@ -89,7 +89,7 @@ class Redirects:
         self._credentials = credentials
         self._timeouts = timeouts
         self._clock = clock
-        self._breaker = Breaker(name, clock=clock)
+        self.breaker = Breaker(name, clock=clock)
 
     async def follow(
         self,
@@ -111,7 +111,7 @@ class Redirects:
                 raise RedirectRefused(self._name, "redirects in a circle")
             seen.add(url)
             own = self._check(url, named_hosts_only).host == self._addresses.index.host
-            with self._breaker.attempt() if own else nullcontext():
+            with self.breaker.attempt() if own else nullcontext():
                 response = await self._request(method, url, headers, deadline)
             if response.status in TEMPORARY_STATUSES:
                 async with response:
@@ -233,7 +233,7 @@ class Breaker:
     def __init__(
         self, index: str, *, clock: Callable[[], float], limit: int = 5, pause: float = 15.0
     ) -> None:
-        self._index = index
+        self.index = index
         self._clock = clock
         self._limit = limit
         self._pause = pause
@@ -241,9 +241,14 @@ class Breaker:
         self._open_until: float | None = None
         self._probing = False
 
+    @property
+    def is_open(self) -> bool:
+        """Whether requests are refused now, or only one is tried."""
+        return self._open_until is not None
+
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Encloses one request until its headers. Raises ``UpstreamError`` while open."""
+        """Encloses one request until its headers. Raises ``BreakerOpen`` while open."""
         trial = self._admit()
         try:
             yield
@@ -262,7 +267,7 @@ class Breaker:
         left = self._open_until - self._clock()
         if left > 0 or self._probing:
             seconds = max(1, math.ceil(left))
-            raise UpstreamError(self._index, "cannot be reached", retry_after=seconds)
+            raise BreakerOpen(self.index, "cannot be reached", retry_after=seconds)
         self._probing = True
         return True
 

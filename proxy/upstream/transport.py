@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
-from types import TracebackType
 from typing import TypeVar
 
 from aiohttp import ClientResponse
@@ -20,6 +19,7 @@ from proxy.upstream.address_rules import Addresses
 from proxy.upstream.answer_body import BodyChunks
 from proxy.upstream.credentials import Credentials, mask
 from proxy.upstream.redirects import Redirects, Timeouts, UpstreamAnswer, drain
+from proxy.upstream.traffic import InFlight, Requested
 from proxy.upstream.transport_errors import TRANSPORT_ERRORS, as_upstream_error
 
 __all__ = ["Timeouts", "Transport", "UpstreamAnswer"]
@@ -104,7 +104,8 @@ class Transport:
                 await drain(response)
                 return answer, b""
 
-        with self._in_flight, _with_address(url):
+        what: Requested = "page" if named_hosts_only else "file"
+        with self._in_flight.request(self._name, what), _with_address(url):
             return await self._with_retries(once, deadline)
 
     @asynccontextmanager
@@ -116,8 +117,9 @@ class Transport:
         async def once() -> tuple[UpstreamAnswer, ClientResponse]:
             return await self._redirects.follow("GET", url, headers, None, named_hosts_only=False)
 
-        with self._in_flight, _with_address(url):
+        with self._in_flight.request(self._name, "file") as answered, _with_address(url):
             answer, response = await self._with_retries(once, None)
+            answered()
             async with response:
                 yield answer, self._chunks(response)
 
@@ -159,24 +161,6 @@ class Transport:
     def _pause(self, tries: int, asked: int | None) -> float:
         """Seconds before the next attempt; ``asked``: those that upstream asks for."""
         return asked if asked is not None else 0.2 * 2**tries * (0.5 + self._jitter())
-
-
-class InFlight:
-    """Counts running requests, from their first byte to the end of their answer."""
-
-    def __init__(self, ended: Callable[[bool], None] = lambda failed: None) -> None:
-        """``ended`` is called after each request, with whether it failed."""
-        self.under_way = 0
-        self._ended = ended
-
-    def __enter__(self) -> None:
-        self.under_way += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self.under_way -= 1
-        self._ended(isinstance(error, UpstreamError))
 
 
 async def probe(transport: Transport, url: str) -> str | None:

@@ -6,18 +6,19 @@ from proxy.web.access_log import AccessLog
 from proxy.web.app import MOUNTS, PageRoute, create_app
 from proxy.web.authentication import GATE, may, require, requiring, visible_projects
 from proxy.web.conditional import not_modified
+from proxy.web.counters import Counters, MetricLabels
 from proxy.web.errors import plain, response_for, status_of
 from proxy.web.fast_path_events import FastPathEvents
 from proxy.web.home import origin_of
+from proxy.web.metric_families import COUNTER_COLUMNS
 from proxy.web.metrics import (
-    COUNTER_COLUMNS,
-    Counters,
     Gauge,
 )
 from proxy.web.mounts import Generation, Mount, Mounts
 from proxy.web.refusals import RefusalEvents, log_observed_refusals
 from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import ResponseCache
+from proxy.web.sampling import Sources
 from proxy.web.server import (
     STOP_SIGNALS,
     Server,
@@ -36,12 +37,14 @@ __all__ = [
     "FastPathEvents",
     "Gauge",
     "Generation",
+    "MetricLabels",
     "Mount",
     "Mounts",
     "PageRoute",
     "RefusalEvents",
     "ResponseCache",
     "Server",
+    "Sources",
     "create_app",
     "log_observed_refusals",
     "may",

@@ -15,9 +15,10 @@ from proxy.indexes import Index
 from proxy.simple import Links
 from proxy.web.as_of import AS_OF
 from proxy.web.authentication import GATE, authenticate, requiring
+from proxy.web.counters import Counters
 from proxy.web.gate import Gate
 from proxy.web.home import Home
-from proxy.web.metrics import Counters, Gauge, Metrics
+from proxy.web.metrics import Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
 from proxy.web.mounts import INDEX_SEGMENT, Mount, Mounts, Shared, WrapAsOf
 from proxy.web.pages import redirect, render_list, render_page
@@ -26,6 +27,7 @@ from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
 from proxy.web.request_freshness import ClientRefresh
 from proxy.web.response_cache import ResponseCache
+from proxy.web.sampling import Sampler, Sources
 
 PageHandler = Callable[[Mount, web.Request], Awaitable[web.StreamResponse]]
 _SLASHES = re.compile("/{2,}")
@@ -57,6 +59,7 @@ def create_app(
     events: Observer = lambda event: None,
     counters: Counters | None = None,
     gauges: Callable[[], Iterable[Gauge]] = lambda: (),
+    sources: Sources | None = None,
     clock: Callable[[], float] = time.time,
     client_refresh: ClientRefresh = "no-cache",
     help_text: str = "",
@@ -74,6 +77,7 @@ def create_app(
     ``response_cache`` is filled for the fast path of ``Server``. ``events`` gets an
     ``AnswerServed`` for every request. ``counters``: what ``/metrics`` shows; without them there
     is no such page. ``gauges``: values that ``/metrics`` and ``/readyz`` show as of now.
+    ``sources``: of those values that are summed over all processes.
     ``client_refresh``: which requests have a page revalidated, see
     ``max_page_age``. ``help_text`` is for people whose request a policy refuses. ``as_of`` makes
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
@@ -93,8 +97,12 @@ def create_app(
         render_list,
     )
     shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document)
-    metrics = Metrics(counters, gauges) if counters else None
     mounts = app[MOUNTS] = Mounts(indexes, shared)
+    sampler = None
+    if counters:
+        known = (sources or Sources())._replace(running=lambda: mounts.running)
+        sampler = Sampler(counters, known)
+    metrics = Metrics(counters, gauges, sampler.sample) if counters and sampler else None
     home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
     face = list(pages)
     for base in dict.fromkeys(("", prefix)):
@@ -112,8 +120,8 @@ def create_app(
         await rendered.close()
 
     app.on_cleanup.append(close)
-    if metrics:
-        app.cleanup_ctx.append(metrics.measure_loop)
+    if sampler:
+        app.cleanup_ctx.append(sampler.running)
     app.on_response_prepare.append(note_start)
     return app
 

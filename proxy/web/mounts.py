@@ -129,6 +129,11 @@ class Mounts:
         """The first segments of the addresses of the indexes, without that at the root."""
         return [name for name in self._current.mounts if name]
 
+    @property
+    def running(self) -> int:
+        """Requests that the present generation is answering."""
+        return self._current.running
+
     def replace(self, indexes: Mapping[str, Index]) -> Generation:
         """Answer new requests from these indexes; returns the generation that is replaced.
 

@@ -84,6 +84,11 @@ class Server:
         assert self._listener
         return int(self._listener.sockets[0].getsockname()[1])
 
+    @property
+    def connections(self) -> int:
+        """Connections of clients."""
+        return len(self._runner.server.connections) if self._runner.server else 0
+
     async def start(self) -> None:
         """Raises ``ConfigurationError`` where it cannot listen."""
         await self._runner.setup()

@@ -263,3 +263,31 @@ async def test_counters_never_fall_while_workers_are_killed(
             await until(lambda: len(seen) > 20)
     assert seen == sorted(seen)
     assert seen[-1] > seen[0]
+
+
+async def test_an_upstream_that_is_down_is_seen_in_all_workers(
+    tmp_path: Path, upstream: Upstream, demo: Listed
+) -> None:
+    more = {"WAYSTATION_WORKERS": "2", "WAYSTATION_RETRIES": "0", "WAYSTATION_SPECULATE": "off"}
+    async with running(tmp_path, "--upstream", upstream.url, **more) as server:
+        await until(lambda: server.listening() == 2)
+        client = MetricsClient(server)
+        await client.get("/simple/demo/")
+        await upstream.stop()
+        async with asyncio.timeout(30):
+            while True:
+                answer = await client.get(f"/simple/unknown-{os.urandom(4).hex()}/")
+                assert answer.status in (502, 503)
+                shown = await metrics(server.address)
+                if total(shown, "upstream_requests", index="upstream", result="refused"):
+                    break
+        state = {
+            dict(each)["index"]: value for each, value in shown["waystation_breaker_open"].items()
+        }
+        assert state["upstream"] == 1
+        assert total(shown, "requests", index="main", kind="page", status="200") == 1
+        assert total(shown, "upstream_requests", index="upstream", result="failed") >= 5
+        assert shown["waystation_connections"][frozenset()] >= 1
+        times = shown["waystation_upstream_seconds_count"]
+        assert sum(times.values()) == total(shown, "upstream_requests")
+        assert shown["process_resident_memory_bytes"][frozenset()] > 2 * 20_000_000

@@ -12,7 +12,7 @@ import pytest
 
 from proxy.events import AnswerServed, Event
 from proxy.runtime import SharedCounters
-from proxy.web.metrics import Counters
+from proxy.web import Counters
 from tests.support.access import TokenRig, basic, token_access
 from tests.support.clock import Clock
 from tests.support.fake_index import FakeIndex

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from proxy.events import (
     AnswerServed,
+    AskResult,
+    AuditLost,
     ChangeOutcome,
+    CredentialsChecked,
     Event,
     Evicted,
     FileAnswered,
@@ -19,7 +23,8 @@ from proxy.events import (
 )
 from proxy.model import ProjectName
 from proxy.runtime.shared_memory import SharedCounters
-from proxy.web.metrics import COUNTER_COLUMNS, FAMILIES, Counters
+from proxy.web.counters import Counters, MetricLabels
+from proxy.web.metric_families import COUNTER_COLUMNS, COUNTERS, UPSTREAM_REQUESTS, UPSTREAM_TIMES
 
 DEMO = ProjectName("demo")
 
@@ -35,6 +40,7 @@ def served(
         method="GET",
         path="/",
         kind=kind,
+        index="main",
         status=status,
         outcome=outcome,
         sent=sent,
@@ -44,13 +50,15 @@ def served(
 
 def counted(*events: Event) -> Counted:
     """All that is not zero after these, by name and values of labels."""
-    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS))
+    counters = Counters(
+        SharedCounters.single_process().slice(0, COUNTER_COLUMNS), MetricLabels(("main", "pypi"))
+    )
     for event in events:
         counters.observe(event)
     return {
-        (family.name.removeprefix("waystation_").removesuffix("_total"), *labels.values()): value
-        for family in FAMILIES
-        for labels, value in counters.series(family)
+        (family.name.removeprefix("waystation_").removesuffix("_total"), *labels): int(value)
+        for family in COUNTERS
+        for labels, value in counters.shown().series(family)
         if value
     }
 
@@ -63,19 +71,49 @@ def counted(*events: Event) -> Counted:
                 served(RequestKind.PAGE, Outcome.MISS, 200, 10),
                 served(RequestKind.PAGE, Outcome.MISS, 200, 5),
             ],
-            {("requests", "page", "miss", "200"): 2, ("sent_bytes", "page"): 15},
+            {("requests", "main", "page", "miss", "200"): 2, ("sent_bytes", "page"): 15},
         ),
         (
             [served(RequestKind.FILE, Outcome.HIT, 206, 25, times=4)],
-            {("requests", "file", "hit", "206"): 4, ("sent_bytes", "file"): 100},
+            {
+                ("requests", "main", "file", "hit", "206"): 4,
+                ("sent_bytes", "file"): 100,
+                ("saved_bytes", "file"): 100,
+            },
         ),
         (
             [served(RequestKind.OTHER, None, 418, 0)],
-            {("requests", "other", "none", "other"): 1},
+            {("requests", "main", "other", "none", "other"): 1},
         ),
         (
-            [UpstreamAsked(failed=False), UpstreamAsked(failed=True), UpstreamAsked(failed=False)],
-            {("upstream_requests", "answered"): 2, ("upstream_requests", "failed"): 1},
+            [
+                UpstreamAsked("pypi", "page", AskResult.ANSWERED, 0.1),
+                UpstreamAsked("pypi", "file", AskResult.ANSWERED, 0.1),
+                UpstreamAsked("pypi", "file", AskResult.TIMEOUT, 0.1),
+                UpstreamAsked("of a reload", "page", AskResult.REFUSED, 0.1),
+            ],
+            {
+                ("upstream_requests", "pypi", "answered"): 2,
+                ("upstream_requests", "pypi", "timeout"): 1,
+                ("upstream_requests", "other", "refused"): 1,
+            },
+        ),
+        (
+            [
+                CredentialsChecked("token", "ok"),
+                CredentialsChecked("", "wrong"),
+                CredentialsChecked("of a later version", "ok"),
+            ],
+            {
+                ("auth", "token", "ok"): 1,
+                ("auth", "none", "wrong"): 1,
+                ("auth", "other", "ok"): 1,
+            },
+        ),
+        ([AuditLost("lines", 5)], {("audit_lost", "lines"): 5}),
+        (
+            [msgspec.structs.replace(served(RequestKind.OTHER, None, 200, 0), index="")],
+            {("requests", "none", "other", "none", "200"): 1},
         ),
         (
             [FileChanged(DEMO, "demo-1.0.tar.gz", "pypi", "a", "b", ChangeOutcome.REFUSED)],
@@ -106,5 +144,31 @@ def test_an_event_counts(events: list[Event], expected: Counted) -> None:
 @pytest.mark.parametrize("kind", RequestKind)
 @pytest.mark.parametrize("outcome", [*Outcome, None])
 def test_every_kind_and_outcome_has_a_place(kind: RequestKind, outcome: Outcome | None) -> None:
-    labels = ("requests", kind.value, outcome.value if outcome else "none", "304")
+    labels = ("requests", "main", kind.value, outcome.value if outcome else "none", "304")
     assert counted(served(kind, outcome, 304, 0)) == {labels: 1}
+
+
+def test_what_upstreams_take_is_counted_by_index() -> None:
+    counters = Counters(
+        SharedCounters.single_process().slice(0, COUNTER_COLUMNS), MetricLabels(("main", "pypi"))
+    )
+    counters.observe(UpstreamAsked("pypi", "page", AskResult.ANSWERED, 0.2))
+    found = [
+        (labels, counts[-1], total)
+        for labels, counts, total in counters.shown().buckets(UPSTREAM_TIMES)
+        if counts[-1]
+    ]
+    assert found == [(["pypi", "page"], 1, 0.2)]
+
+
+def test_more_indexes_than_there_are_places_are_counted_together() -> None:
+    names = tuple(f"index-{number}" for number in range(100))
+    counters = Counters(
+        SharedCounters.single_process().slice(0, COUNTER_COLUMNS), MetricLabels(names)
+    )
+    for name in names:
+        counters.observe(UpstreamAsked(name, "page", AskResult.ANSWERED, 0.2))
+    found = {
+        labels[0]: value for labels, value in counters.shown().series(UPSTREAM_REQUESTS) if value
+    }
+    assert found == {"other": 86, **{f"index-{number}": 1 for number in range(14)}}

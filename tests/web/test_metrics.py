@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,8 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.events import Outcome, RequestKind
 from proxy.runtime.shared_memory import SharedCounters, new_memory
+from proxy.web.counters import Counters
 from proxy.web.fast_path_events import FastPathEvents
-from proxy.web.metrics import COUNTER_COLUMNS, LOOP_LAG, Counters
+from proxy.web.metric_families import BREAKER_OPEN, CONNECTIONS, COUNTER_COLUMNS, LOOP_LAG
 from tests.support.fake_index import FakeIndex
 from tests.support.metrics_text import Shown, read, total
 from tests.support.site import Site, serving
@@ -37,7 +39,7 @@ async def test_the_metrics_are_in_the_format_of_prometheus(site: Site) -> None:
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.headers["Cache-Control"] == "no-store"
     families = list(text_string_to_metric_families(answer.body.decode()))
-    assert {each.type for each in families[1:]} == {"counter", "histogram"}
+    assert {each.type for each in families[1:]} == {"counter", "gauge", "histogram"}
     assert all(each.documentation for each in families)
     assert (families[0].name, families[0].samples[0].value) == ("waystation_info", 1)
     assert len({each.name for each in families}) == len(families) > 5
@@ -64,12 +66,12 @@ async def test_times_of_answers_are_counted_by_kind(stock: FakeIndex, site: Site
         await site.get(path)
     now = await shown(site)
     name = "waystation_answer_seconds"
-    assert now[f"{name}_count"][labels(kind="page")] == 3
-    assert now[f"{name}_count"][labels(kind="other")] == 1
-    assert now[f"{name}_count"][labels(kind="file")] == 0
-    assert 0 < now[f"{name}_sum"][labels(kind="page")] < 30
-    assert now[f"{name}_bucket"][labels(kind="page", le="+Inf")] == 3
-    assert now[f"{name}_bucket"][labels(kind="page", le="30.0")] == 3
+    assert now[f"{name}_count"][labels(kind="page", fast="no")] == 3
+    assert now[f"{name}_count"][labels(kind="other", fast="no")] == 1
+    assert now[f"{name}_count"][labels(kind="file", fast="no")] == 0
+    assert 0 < now[f"{name}_sum"][labels(kind="page", fast="no")] < 30
+    assert now[f"{name}_bucket"][labels(kind="page", fast="no", le="+Inf")] == 3
+    assert now[f"{name}_bucket"][labels(kind="page", fast="no", le="30.0")] == 3
 
 
 async def test_the_lag_of_the_event_loop_is_measured_while_it_runs(site: Site) -> None:
@@ -88,7 +90,7 @@ def test_a_histogram_adds_up_the_times_of_all_processes() -> None:
     for counters, times in ((first, [0.001]), (second, [0.0011, 4000.0])):
         counters.add_times(times, LOOP_LAG)
     for counters in (first, second):
-        counts, total = counters.buckets(LOOP_LAG)
+        ((_, counts, total),) = counters.shown().buckets(LOOP_LAG)
         assert counts[:2] == [1, 2]  # a bound belongs to its bucket
         assert counts[-2:] == [2, 3]
         assert total == 4000.0021
@@ -162,9 +164,33 @@ async def test_answers_before_parsing_are_counted_like_all_others(
     assert total(now, "requests", kind="page", outcome="local", status=status) == times
     assert total(now, "requests", kind="page") == 6
     assert total(now, "sent_bytes", kind="page") == len(page.body) * (1 if revalidates else 6)
+    fast = now["waystation_answer_seconds_count"][labels(kind="page", fast="yes")]
+    assert fast == 6 - parsed
 
 
 async def test_errors_inside_are_counted(stock: FakeIndex, site: Site) -> None:
     stock.error = ZeroDivisionError()
     await site.get("/simple/foo/")
     assert total(await shown(site), "requests", kind="page", status="500", outcome="none") == 1
+
+
+async def test_values_of_now_are_summed_over_processes_and_end_with_them() -> None:
+    memory = new_memory(2)
+    rows = [SharedCounters.shared(memory, number) for number in range(2)]
+    os.close(memory)
+    first, second = (Counters(row.slice(0, COUNTER_COLUMNS)) for row in rows)
+    for counters, connections in ((first, 2), (second, 3)):
+        counters.set(connections, CONNECTIONS)
+        counters.set(1, BREAKER_OPEN, "other")
+    shown = first.shown()
+    assert [value for _, value in shown.series(CONNECTIONS)] == [5]
+    assert {labels[0]: value for labels, value in shown.series(BREAKER_OPEN)}["other"] == 1
+    Counters(rows[1].slice(0, COUNTER_COLUMNS))  # the successor of a process that was killed
+    assert [value for _, value in first.shown().series(CONNECTIONS)] == [2]
+
+
+async def test_the_process_is_described_as_monitoring_expects(site: Site) -> None:
+    now = await shown(site)
+    for name in ("process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"):
+        assert now[name][labels()] > 0
+    assert 0 <= time.time() - now["process_start_time_seconds"][labels()] < 86_400

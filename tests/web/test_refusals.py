@@ -11,7 +11,7 @@ import pytest
 from proxy.events import AnswerServed, Event, FileRefused
 from proxy.model import ProjectStatus
 from proxy.runtime import SharedCounters
-from proxy.web import COUNTER_COLUMNS, Counters, FastPathEvents, RefusalEvents
+from proxy.web import COUNTER_COLUMNS, Counters, FastPathEvents, MetricLabels, RefusalEvents
 from proxy.web.errors import phrase
 from tests.support.clock import Clock
 from tests.support.fake_index import FakeIndex
@@ -181,7 +181,8 @@ async def test_refusals_are_events_and_counted_by_rule(index: FakeIndex, clock: 
         Refusals(),
         [("main", "p0", "enforce", "files"), ("main", "p1", "observe", "deny")],
     )
-    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS), rules)
+    labels = MetricLabels(refusals=tuple(rules))
+    counters = Counters(SharedCounters.single_process().slice(0, COUNTER_COLUMNS), labels)
     refusals = RefusalEvents(heard, lambda rule: {"p0": "files", "p1": "deny"}[rule], clock)
     observed = {"kind": "deny", "projects": ["foo"], "mode": "observe"}
     async with serving(
@@ -203,7 +204,7 @@ async def test_refusals_are_events_and_counted_by_rule(index: FakeIndex, clock: 
     counters.observe(msgspec.structs.replace(heard.refused[0], rule="of-a-reload"))
     other = [("other", "other", mode, "other") for mode in ("enforce", "observe")]
     expected = {rules[0]: 3, rules[1]: 3, other[0]: 0, other[1]: 1}
-    assert dict(counters.refusals()) == expected
+    assert dict(counters.shown().refusals()) == expected
     first = next(event for event in heard.refused if event.mode == "observe")
     assert (first.rule, first.kind, first.index) == ("p1", "deny", "main")
     assert (first.project, first.client, first.reason) == ("foo", "127.0.0.1", "foo is denied")
