@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.config.access_table import AccessTable
+from proxy.config.access_table import AccessTable, CertificatesTable, FrontProxyTable
 from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
@@ -116,6 +116,10 @@ def test_the_example_mentions_every_key_of_access_with_its_default() -> None:
     assert set(shown) == set(AccessTable.model_fields)
     for name in ("token_max_age", "hide_names", "anonymous"):
         assert shown[name] == AccessTable.model_fields[name].default
+    for name, table in (("proxy", FrontProxyTable), ("certificates", CertificatesTable)):
+        fields = table.model_fields
+        assert set(shown[name]) == {field.alias or name for name, field in fields.items()}
+    del shown["certificates"]
     assert load_settings(given).settings.access
 
 

@@ -5,6 +5,13 @@ their rights go out.
 """
 
 from proxy.access.authenticator import Authenticator, Presented, ProvenIdentity, parse_authorization
+from proxy.access.connection_names import (
+    CertificateName,
+    FrontProxies,
+    certificate_end,
+    certificate_name,
+    group_names,
+)
 from proxy.access.control import Access, Caller
 from proxy.access.failures import FailureLimits
 from proxy.access.htpasswd import (
@@ -15,7 +22,7 @@ from proxy.access.htpasswd import (
     require_libraries,
 )
 from proxy.access.password_changes import remove_user, set_password
-from proxy.access.principals import GrantTable, Principal, check_member
+from proxy.access.principals import GrantTable, Principal, check_member, is_person
 from proxy.access.rights import ANY, Grant, Rights, Scope, parse_grant
 from proxy.access.token_store import Token, TokenStore
 from proxy.access.tokens import Tokens, new_token, token_digest
@@ -25,7 +32,9 @@ __all__ = [
     "Access",
     "Authenticator",
     "Caller",
+    "CertificateName",
     "FailureLimits",
+    "FrontProxies",
     "Grant",
     "GrantTable",
     "PasswordFile",
@@ -38,9 +47,13 @@ __all__ = [
     "Token",
     "TokenStore",
     "Tokens",
+    "certificate_end",
+    "certificate_name",
     "check_hash",
     "check_member",
+    "group_names",
     "hash_password",
+    "is_person",
     "new_token",
     "parse_authorization",
     "parse_grant",

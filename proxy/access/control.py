@@ -14,6 +14,7 @@ from hashlib import blake2b
 import msgspec
 
 from proxy.access.authenticator import Authenticator, Presented, ProvenIdentity, parse_authorization
+from proxy.access.connection_names import CertificateName, FrontProxies
 from proxy.access.failures import FailureLimits
 from proxy.access.principals import GrantTable, Principal
 from proxy.access.rights import Grant, Rights
@@ -58,15 +59,20 @@ class Access:
         *,
         anonymous: Iterable[Grant] = (),
         hide_names: bool = True,
+        front: FrontProxies | None = None,
+        certificates: CertificateName | None = None,
         limits: FailureLimits | None = None,
         clock: Callable[[], float] = time.time,
         events: Observer = lambda event: None,
     ) -> None:
         """``anonymous``: the rights of requests without credentials. ``hide_names``: projects
-        that a principal may not read look as if they did not exist.
+        that a principal may not read look as if they did not exist. ``front``: trusted proxies.
+        ``certificates``: which name of a client's certificate is that of the principal.
         """
         self.anonymous = Caller(None, Rights(anonymous))
         self.hide_names = hide_names
+        self.front = front
+        self.certificates = certificates
         self._authenticators = tuple(authenticators)
         self._grants = grants
         self._limits = limits or FailureLimits(clock)

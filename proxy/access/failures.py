@@ -18,7 +18,9 @@ MAX_COUNTED = 20_000
 
 
 class FailureLimits:
-    """Counts wrong credentials. Requests without credentials are no failures: do not count them.
+    """Counts wrong credentials; requests without credentials are no failures: do not count them.
+
+    An empty address is not limited.
 
     An attacker who tries the password of a user must not lock that user out: an address from
     which a user name has succeeded is not limited by the failures of other addresses.
@@ -34,14 +36,15 @@ class FailureLimits:
     def wait(self, address: str, user: str) -> int | None:
         """Seconds until credentials are checked again; None: they are checked now."""
         place = network(address)
-        keys = [("address", place)]
+        keys = [("address", place)] if address else []
         if user and (place, user) not in self._known:
             keys.append(("user", user))
         return max(filter(None, map(self._left, keys)), default=None)
 
     def failed(self, address: str, user: str) -> None:
         now = self._clock()
-        for key in [("address", network(address)), *([("user", user)] if user else [])]:
+        place = [("address", network(address))] if address else []
+        for key in [*place, *([("user", user)] if user else [])]:
             started, count = self._failures.get(key, (now, 0))
             if not started <= now < started + WINDOW:
                 started, count = now, 0

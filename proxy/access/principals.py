@@ -13,7 +13,7 @@ EVERYONE = "*"
 """In the table of rights: every principal."""
 GROUP = "@"
 """Begins the name of a group in the table of rights."""
-_PERSON = re.compile(r"[^\x00-\x20\x7f*@:][^\x00-\x1f\x7f]{0,254}\Z")
+_PERSON = re.compile(r"[^\x00-\x20\x7f*@:\ud800-\udfff][^\x00-\x1f\x7f\ud800-\udfff]{0,254}\Z")
 _MACHINE = re.compile(r"(?:token|oidc):[^\x00-\x20\x7f]{1,255}\Z")
 
 

@@ -144,9 +144,15 @@ def needing_restart(former: Settings, settings: Settings) -> Iterator[str]:
     """New settings that have no effect yet, in words."""
     if (former.access is None) is not (settings.access is None):
         yield "access takes effect with a restart: it is now on, and was off, or the reverse"
+    elif _certificates(former) != _certificates(settings):
+        yield "access.certificates takes effect with a restart"
     for name in Settings.model_fields:
         if name not in RELOADED and getattr(former, name) != getattr(settings, name):
             yield f"{name} takes effect with a restart"
+
+
+def _certificates(settings: Settings) -> object:
+    return settings.access and settings.access.certificates
 
 
 @asynccontextmanager

@@ -166,7 +166,13 @@ def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[No
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.tls_certificate and settings.tls_key:
-        return tls_context(str(settings.tls_certificate), str(settings.tls_key))
+        clients = settings.access.certificates if settings.access else None
+        return tls_context(
+            str(settings.tls_certificate),
+            str(settings.tls_key),
+            str(clients.ca) if clients else None,
+            required=clients is not None and clients.required,
+        )
     return None
 
 

@@ -80,7 +80,8 @@ def _implied(settings: Settings) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     """The value as text, number, list or table; without credentials, secrets as asterisks."""
     if isinstance(value, BaseModel):
-        return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+        fields = type(value).model_fields
+        return {field.alias or name: _plain(getattr(value, name)) for name, field in fields.items()}
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, list):
@@ -99,7 +100,8 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_text(key)} = {_toml(each)}" for key, each in value.items()) + "}"
+        given = _given(value).items()
+        return "{" + ", ".join(f"{_text(key)} = {_toml(each)}" for key, each in given) + "}"
     if isinstance(value, bool):
         return str(value).lower()
     return _text(value) if isinstance(value, str) else str(value)

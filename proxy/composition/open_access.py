@@ -13,6 +13,7 @@ from proxy.access import (
     Access,
     Authenticator,
     FailureLimits,
+    FrontProxies,
     GrantTable,
     PasswordFile,
     Passwords,
@@ -49,6 +50,8 @@ async def open_access(
         GrantTable(table.grants, table.groups),
         anonymous=map(parse_grant, table.anonymous),
         hide_names=table.hide_names,
+        front=_front(table),
+        certificates=table.certificates.identity if table.certificates else None,
         limits=limits,
         clock=clock,
         events=events,
@@ -86,10 +89,18 @@ def access_remarks(settings: Settings) -> Iterator[str]:
     table = settings.access
     if table is None:
         return
+    if table.proxy and table.proxy.user_header and table.anonymous:
+        header = table.proxy.user_header
+        yield f"requests without {header} have the rights of access.anonymous"
     names = {*settings.indexes, settings.index}
     for grant in table.all_rights:
         if grant.index not in (ANY, *names):
             yield f"the right {grant} names no index of the settings"
+
+
+def _front(table: AccessTable) -> FrontProxies | None:
+    front = table.proxy
+    return FrontProxies(front.from_, front.user_header, front.groups_header) if front else None
 
 
 def _passwords(table: AccessTable) -> list[Authenticator]:

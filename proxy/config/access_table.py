@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated
 
-from pydantic import AfterValidator, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from proxy.access import Grant, check_member, parse_grant
+from proxy.access import CertificateName, Grant, check_member, parse_grant
 from proxy.config.values import Age, Table, UserPath
 
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}\Z", re.ASCII)
+
+
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,80}\Z", re.ASCII)
+NOT_FOR_USERS = ("authorization", "host", "connection", "x-forwarded-for", "content-length")
+"""Headers, in lower case, that cannot name a user."""
 
 
 def _check_right(text: str) -> str:
@@ -18,8 +24,42 @@ def _check_right(text: str) -> str:
     return text
 
 
+def _check_network(text: str) -> str:
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address or network such as 10.0.0.0/8") from None
+    return text
+
+
+def _check_header(name: str) -> str:
+    if name and not _HEADER.match(name):
+        raise ValueError(f"{name!r} is no name of a header such as X-Forwarded-User")
+    if name.lower() in NOT_FOR_USERS:
+        raise ValueError(f"{name!r} has another meaning")
+    return name
+
+
+Network = Annotated[str, AfterValidator(_check_network)]
+HeaderName = Annotated[str, AfterValidator(_check_header)]
 Right = Annotated[str, AfterValidator(_check_right)]
 """Such as ``read:main``, ``upload:private:acme-*`` or ``admin``."""
+
+
+class FrontProxyTable(Table):
+    """Proxies in front that name the user."""
+
+    from_: Annotated[list[Network], Field(alias="from", min_length=1)]
+    user_header: HeaderName = ""
+    groups_header: HeaderName = ""
+
+
+class CertificatesTable(Table):
+    """Certificates of clients, checked where TLS ends here."""
+
+    ca: UserPath
+    identity: CertificateName = "san-uri"
+    required: bool = False
 
 
 class AccessTable(Table):
@@ -33,6 +73,8 @@ class AccessTable(Table):
     anonymous: list[Right] = []
     groups: dict[str, list[str]] = {}
     rights: dict[str, list[Right]] = {}
+    proxy: FrontProxyTable | None = None
+    certificates: CertificatesTable | None = None
 
     @field_validator("groups")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from proxy.config.access_table import AccessTable
 from proxy.config.index_base import name_problems
 from proxy.config.index_tables import MirrorTable
 from proxy.config.policy_checks import policy_problems
@@ -33,12 +34,23 @@ def consistency_problems(
         yield from _file_problems(name, getattr(settings, name))
     for path in settings.trusted_keys:
         yield from _file_problems("trusted_keys", path)
+    if settings.access:
+        yield from _access_problems(settings, settings.access)
     yield from _page_ttl_problems("page_ttl_min", settings)
     yield from policy_problems(settings, given.get("policies"))
     yield from name_problems(settings.indexes, settings.prefix)
     for name, table in settings.indexes.items():
         if isinstance(table, MirrorTable):
             yield from _mirror_problems(f"indexes.{name}", table, settings)
+
+
+def _access_problems(settings: Settings, table: AccessTable) -> Iterator[ConfigurationError]:
+    if certificates := table.certificates:
+        yield from _file_problems("access.certificates.ca", certificates.ca)
+        if settings.tls_certificate is None:
+            problem = "clients show certificates only where TLS ends here"
+            remedy = "set tls_certificate and tls_key, or use access.proxy"
+            yield ConfigurationError("access.certificates", problem, remedy)
 
 
 def _mirror_problems(

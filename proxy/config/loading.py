@@ -139,6 +139,8 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(table := values.get(name), dict):
             below = {key: _below(folder, table[key]) for key in table.keys() & paths}
             values[name] = table | below
+    if isinstance(table := values.get("access"), dict):
+        values["access"] = table | _certificates(table.get("certificates"), folder)
     if isinstance(tables := values.get("keep"), list):
         values["keep"] = [_keep_table(each, folder) for each in tables]
     return values
@@ -148,6 +150,12 @@ def _below(folder: Path, value: Any) -> Any:
     if isinstance(value, list):
         return [_below(folder, each) for each in value]
     return str(folder / value) if isinstance(value, str) and value[:1] != "~" else value
+
+
+def _certificates(table: Any, folder: Path) -> dict[str, Any]:
+    if not isinstance(table, dict) or "ca" not in table:
+        return {}
+    return {"certificates": table | {"ca": _below(folder, table["ca"])}}
 
 
 def _index_table(table: Any, folder: Path) -> Any:

@@ -10,8 +10,7 @@ from aiohttp.typedefs import Handler
 from proxy.access import Scope
 from proxy.errors import NoRight, NoSuchProject, NotAuthenticated
 from proxy.model import ProjectName
-from proxy.web.errors import plain
-from proxy.web.gate import Gate
+from proxy.web.gate import Gate, client_address, peer_of
 from proxy.web.gated_path import cache_key
 from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import PRIVATE
@@ -25,16 +24,18 @@ GATE: web.AppKey[Gate] = web.AppKey("gate")
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Put the principal and its rights into the state of the request."""
     gate, state = request.app[GATE], request[REQUEST_STATE]
-    if len(request.headers.getall("Authorization", ())) > 1:
-        return plain(400, "one Authorization header is allowed")
     if request.path in gate.open_paths and "Authorization" not in request.headers:
-        identity = gate.access.anonymous
+        caller = gate.access.anonymous
     else:
-        identity = await gate.identify(request)
-        if identity is gate.access.anonymous and not identity.rights.grants:
+        caller = await gate.identify(request)
+        if caller is gate.access.anonymous and not caller.rights.grants:
             raise NotAuthenticated
-    state.principal, state.rights = identity.principal, identity.rights
-    state.request_bytes = cache_key(state.request_bytes, identity)
+    state.principal, state.rights = caller.principal, caller.rights
+    front = gate.access.front
+    proxied = front is not None and front.trusts(peer_of(request.transport))
+    if proxied:
+        state.client = client_address(gate.access, request)
+    state.request_bytes = cache_key(state.request_bytes, caller, proxied=proxied)
     return await handler(request)
 
 
@@ -104,7 +105,7 @@ def keep_private(response: web.StreamResponse) -> None:
     """Keep the answer to one principal out of caches that several clients share.
 
     ``Authorization`` alone would not: it is missing where a certificate or a proxy in front proves
-    the identity (RFC 9111, section 3.5).
+    the caller (RFC 9111, section 3.5).
     """
     control = response.headers.get("Cache-Control", "")
     parts = [each for each in map(str.strip, control.split(",")) if each and each != "public"]

@@ -1,10 +1,20 @@
-"""The gate of an application: the access rules in force, and the identity of a request."""
+"""The gate of an application: the access rules in force, and the caller behind a request."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
-from proxy.access import Access, Caller
+from proxy.access import (
+    Access,
+    Caller,
+    FrontProxies,
+    certificate_end,
+    certificate_name,
+    group_names,
+    is_person,
+)
 from proxy.events import AnswerServed, RequestKind
 from proxy.model import ProjectName
 from proxy.web.response_cache import Cacheable, CachedResponse
@@ -14,6 +24,7 @@ AUTHORIZATION = b"\r\nAuthorization: "
 ANY_SPELLING = b"\r\nauthorization"
 OPEN_PATHS = ("/healthz", "/readyz")
 """What answers without credentials, below the prefix too."""
+FORWARDED = "X-Forwarded-For"
 _NO_MARK = Cacheable("", ProjectName(""), None, 0)
 
 
@@ -28,17 +39,22 @@ class Gate:
         self._challenges: dict[str, CachedResponse] = {}
 
     async def identify(self, request: web.Request) -> Caller:
-        """Raises ``NotAuthenticated`` and ``TooManyFailures``."""
-        value = request.headers.get("Authorization")
-        if value is None:
-            return self.access.anonymous
-        return await self.access.authenticate(value, request.remote or "")
+        """Raises ``NotAuthenticated``, ``TooManyFailures`` and ``HTTPBadRequest``."""
+        access, given = self.access, request.headers.getall("Authorization", ())
+        if access.front and (caller := _named_by_proxy(access, access.front, request)):
+            return caller
+        if len(given) > 1:
+            raise web.HTTPBadRequest(reason="one Authorization header is allowed")
+        if given:
+            return await access.authenticate(given[0], client_address(access, request))
+        return certified(access, request.transport) or access.anonymous
 
     def challenge(self, request: bytes) -> CachedResponse | None:
         """The answer to a plain request without credentials, if all requests need some."""
         if self.access.anonymous.rights.grants or any(each in request[:80] for each in self._open):
             return None
-        if ANY_SPELLING in request.lower():
+        lower = request.lower()
+        if ANY_SPELLING in lower or (self.access.front and is_marked(self.access.front, lower)):
             return None
         return self._challenges.get("HEAD" if request.startswith(b"HEAD") else "GET")
 
@@ -49,3 +65,57 @@ class Gate:
                 client="-", method=served.method, path="-", kind=RequestKind.OTHER, status=401
             )
             self._challenges[served.method] = CachedResponse(response, _NO_MARK, event)
+
+
+def client_address(access: Access, request: web.Request) -> str:
+    """The address of the client, behind trusted proxies; empty if a proxy does not name it."""
+    peer = peer_of(request.transport)
+    if access.front is None or not access.front.trusts(peer):
+        return peer
+    found = access.front.client_of(peer, request.headers.getall(FORWARDED, ()))
+    return "" if found == peer else found
+
+
+def peer_of(transport: Any) -> str:
+    """The address of the other end of a connection; empty if unknown."""
+    peer = transport.get_extra_info("peername") if transport else None
+    return str(peer[0]) if isinstance(peer, tuple) else ""
+
+
+def certified(access: Access, transport: Any) -> Caller | None:
+    """The caller that the certificate of a TLS connection names."""
+    if access.certificates is None or transport is None:
+        return None
+    certificate = transport.get_extra_info("peercert")
+    name = certificate_name(certificate, access.certificates) if certificate else None
+    if name is None or not is_person(name):
+        return None
+    return access.person(name, "certificate", until=certificate_end(certificate))
+
+
+def is_marked(front: FrontProxies, request: bytes) -> bool:
+    """Whether a request in lower case has a header by which proxies in front name users."""
+    return any(each in request for each in front.markers)
+
+
+def _named_by_proxy(access: Access, front: FrontProxies, request: web.Request) -> Caller | None:
+    """The caller that a trusted proxy names. Raises ``HTTPBadRequest``.
+
+    From other peers the header is refused and not ignored: it shows that the server can be
+    reached past the proxy.
+    """
+    if not any(each in request.headers for each in front.headers):
+        return None
+    if not front.trusts(peer_of(request.transport)):
+        raise web.HTTPBadRequest(reason="a header of the request is for trusted proxies alone")
+    names, groups = (
+        request.headers.getall(each, ()) if each else ()
+        for each in (front.user_header, front.groups_header)
+    )
+    if len(names) > 1 or len(groups) > 1:
+        raise web.HTTPBadRequest(reason="a header for one user has several values")
+    if not names or not names[0]:
+        return None
+    if not is_person(names[0]):
+        raise web.HTTPBadRequest(reason="the user of the request has no usable name")
+    return access.person(names[0], "proxy", group_names(groups[0]) if groups else ())

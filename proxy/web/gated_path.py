@@ -1,25 +1,31 @@
 """The fast path where access is controlled: responses are found by rights, not by credentials.
 
 A request is looked up without its credentials and with the class of its rights, so principals
-with equal rights share responses, and no response reaches a principal with other rights.
+with equal rights share responses, and no response reaches a principal with other rights. Where a
+proxy in front names the user, the response is found by all bytes of the request, and only on
+connections from that proxy.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from proxy.access import Caller
+from proxy.access import Access, Caller
 from proxy.web.fast_path import FastProtocol, OnHit, is_plain
-from proxy.web.gate import ANY_SPELLING, AUTHORIZATION, Gate
+from proxy.web.gate import ANY_SPELLING, AUTHORIZATION, Gate, certified, is_marked, peer_of
 from proxy.web.response_cache import CachedResponse, ResponseCache
 
 _VALUE = len(AUTHORIZATION)
+_PROXIED = b"proxied "
+"""Begins the keys of requests that a trusted proxy has sent."""
+_NAMED = b"named "
+"""Begins the keys of those in which it names the user."""
 
 
 class GatedProtocol(FastProtocol):
-    """Finds the identity of a request before looking in the response cache."""
+    """Finds the caller behind a request before looking in the response cache."""
 
-    __slots__ = ("_find_response", "_gate")
+    __slots__ = ("_access", "_caller", "_find_response", "_gate", "_proxied")
 
     def __init__(
         self, gate: Gate, cache: ResponseCache, on_hit: OnHit, *arguments: Any, **options: Any
@@ -28,38 +34,75 @@ class GatedProtocol(FastProtocol):
         self._gate = gate
         self._find_response = cache.find
         self._find = self._find_allowed
+        self._access: Access | None = None
+        """The rules by which the next two are known."""
+        self._caller: Caller
+        """Of requests without credentials on this connection."""
+        self._proxied = False
+        """Whether the peer is a trusted proxy."""
 
     def _find_allowed(self, request: bytes, now: float) -> CachedResponse | None:
         access = self._gate.access
+        if access is not self._access:
+            self._look_at_connection(access)
+        if self._proxied:
+            return self._find_proxied(access, request, now)
+        return self._find_by_rights(access, request, now)
+
+    def _find_by_rights(
+        self, access: Access, request: bytes, now: float, prefix: bytes = b""
+    ) -> CachedResponse | None:
         start = request.find(AUTHORIZATION)
         if start < 0:
-            identity = access.anonymous
-            if not identity.rights.grants:
-                self._principal = None
-                return self._gate.challenge(request) if is_plain(request) else None
-            key = identity.rights.tag + request
-        else:
-            end = request.find(b"\r\n", start + _VALUE)
-            known = access.known(request[start + _VALUE : end], now)
-            if known is None:
-                return None
-            identity = known
-            key = b"".join((identity.rights.tag, request[:start], request[end:]))
-        self._principal = identity.label
+            return self._find_without_credentials(request, now, prefix)
+        end = request.find(b"\r\n", start + _VALUE)
+        caller = access.known(request[start + _VALUE : end], now)
+        if caller is None:
+            return None
+        self._principal = caller.label
+        key = b"".join((prefix, caller.rights.tag, request[:start], request[end:]))
         return self._find_response(key, now)
 
+    def _find_without_credentials(
+        self, request: bytes, now: float, prefix: bytes
+    ) -> CachedResponse | None:
+        caller = self._caller
+        self._principal = caller.label
+        if caller.principal is None and not caller.rights.grants:
+            return self._gate.challenge(request) if is_plain(request) else None
+        if now >= caller.until:
+            return None
+        return self._find_response(prefix + caller.rights.tag + request, now)
 
-def cache_key(request: bytes | None, identity: Caller) -> bytes | None:
+    def _find_proxied(self, access: Access, request: bytes, now: float) -> CachedResponse | None:
+        """The address of the client is in the bytes, and perhaps its name."""
+        if access.front and is_marked(access.front, request.lower()):
+            found = self._find_response(_NAMED + request, now)
+            self._principal = found.served.principal if found else None
+        else:
+            found = self._find_by_rights(access, request, now, _PROXIED)
+        self._client = found.served.client if found else "-"
+        return found
+
+    def _look_at_connection(self, access: Access) -> None:
+        self._access = access
+        self._caller = certified(access, self.transport) or access.anonymous
+        self._proxied = bool(access.front and access.front.trusts(peer_of(self.transport)))
+
+
+def cache_key(request: bytes | None, caller: Caller, *, proxied: bool) -> bytes | None:
     """Under which the answer may be kept: the rights class, and the request without credentials.
 
-    None where the credentials are spelled otherwise than usual.
+    ``proxied``: whether a trusted proxy has sent it. None where the credentials are spelled
+    otherwise than usual.
     """
     if request is None:
         return None
-    if identity.principal is None:
-        return None if ANY_SPELLING in request.lower() else identity.rights.tag + request
+    if caller.principal and caller.principal.kind == "proxy":
+        return _NAMED + request
+    prefix = _PROXIED if proxied else b""
     start = request.find(AUTHORIZATION)
     if start < 0:
-        return None
+        return None if ANY_SPELLING in request.lower() else prefix + caller.rights.tag + request
     end = request.index(b"\r\n", start + 2)
-    return b"".join((identity.rights.tag, request[:start], request[end:]))
+    return b"".join((prefix, caller.rights.tag, request[:start], request[end:]))

@@ -25,6 +25,7 @@ class RequestState:
 
     __slots__ = (
         "changes",
+        "client",
         "digest",
         "failure",
         "index",
@@ -50,6 +51,8 @@ class RequestState:
         self.request_bytes: bytes | None = None
         """The key under which a response to it may be cached: the complete request, where access
         is not controlled."""
+        self.client = ""
+        """The address that a trusted proxy in front has named; empty: that of the connection."""
         self.principal: Principal | None = None
         self.rights: Rights | None = None
         """Those of the principal, or of requests without one; None: access is not controlled."""
@@ -126,7 +129,7 @@ def served(request: web.Request, state: RequestState) -> AnswerServed:
     milliseconds = (time.perf_counter() - state.started) * 1000
     match = request.match_info
     return AnswerServed(
-        client=request.remote or "-",
+        client=state.client or request.remote or "-",
         principal=state.principal.label if state.principal else None,
         user_agent=request.headers.get("User-Agent", ""),
         method=request.method,

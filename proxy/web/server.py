@@ -178,12 +178,26 @@ def _limit_waiting(listening: Any, seconds: float) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
-def tls_context(certificate: str, key: str) -> ssl.SSLContext:
-    """Raises ``ConfigurationError`` if the files are not a certificate chain and its key."""
+def tls_context(
+    certificate: str, key: str, client_ca: str | None = None, *, required: bool = False
+) -> ssl.SSLContext:
+    """``client_ca``: the authorities of client certificates, which a client may or has to show.
+
+    Raises ``ConfigurationError`` if the files are not a certificate chain and its key, or no
+    certificates.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key)
     except OSError as error:
         problem = f"the certificate and key cannot be used: {error.strerror or error}"
         raise ConfigurationError("tls_certificate", problem, "give PEM files of a pair") from error
+    if client_ca is None:
+        return context
+    try:
+        context.load_verify_locations(client_ca)
+    except OSError as error:
+        problem = f"{client_ca} cannot be used: {error.strerror or error}"
+        raise ConfigurationError("access.certificates.ca", problem, "give PEM files") from error
+    context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     return context
