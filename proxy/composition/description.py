@@ -25,8 +25,9 @@ def describe(tree: IndexTree) -> Iterator[str]:
 
     Indexes below another are in the order in which it asks them.
     """
+    shown: set[IndexNode] = set()
     for top in tree.tops:
-        yield from _lines(top, 0)
+        yield from _lines(top, 0, shown)
 
 
 def described_addresses(tree: IndexTree) -> str:
@@ -36,14 +37,19 @@ def described_addresses(tree: IndexTree) -> str:
     return "each also at /NAME/simple/: " + ", ".join(tree.served)
 
 
-def _lines(node: IndexNode, depth: int) -> Iterator[str]:
+def _lines(node: IndexNode, depth: int, shown: set[IndexNode]) -> Iterator[str]:
+    """``shown``: the indexes whose lines are above; what they are made of is not repeated."""
+    if node in shown and node.children:
+        yield "  " * depth + f"{node.name}: as above"
+        return
+    shown.add(node)
     yield "  " * depth + f"{node.name}: {_description(node.table)}"
     if rules := _rules(node.table):
         yield "  " * (depth + 1) + f"({rules})"
     for exposure in _exposures(node):
         yield "  " * (depth + 1) + f"({exposure})"
     for child in node.children:
-        yield from _lines(child, depth + 1)
+        yield from _lines(child, depth + 1, shown)
 
 
 def _description(table: IndexTable) -> str:

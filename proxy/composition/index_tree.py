@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,10 +137,15 @@ class _Resolver:
             self.nodes[name] = node
 
 
-def _below(node: IndexNode) -> Iterator[IndexNode]:
-    yield node
-    for child in node.children:
-        yield from _below(child)
+def _below(node: IndexNode) -> Iterable[IndexNode]:
+    """The node and all that it is made of, each once: many indexes may share one."""
+    found: dict[IndexNode, None] = {}
+    left = [node]
+    while left:
+        if (each := left.pop()) not in found:
+            found[each] = None
+            left += reversed(each.children)
+    return found
 
 
 def _merge_problems(node: IndexNode, merged: Sequence[str]) -> Iterator[ConfigurationError]:

@@ -293,3 +293,17 @@ async def test_an_address_of_a_project_that_is_routed_elsewhere_now_is_decided_b
     async with shops.open(ROUTES) as proxy:
         with pytest.raises(NoSuchFile):
             await proxy.index.file(TORCH, WHEEL, digest)
+
+
+async def test_an_index_that_many_are_made_of_is_described_once(shops: Shops) -> None:
+    """Each layer names the two below it: a walk over all ways would not end."""
+    size = 100
+    tables: dict[str, Any] = {
+        f"i{number}": {"kind": "fallthrough", "of": [f"i{number + 1}", f"i{number + 2}"]}
+        for number in range(size)
+    }
+    tables |= {f"i{size + each}": {"kind": "mirror", "url": shops.world.url} for each in (0, 1)}
+    tree = resolve_tree(load_settings({"indexes": tables, "index": "i0"}).settings)
+    lines = list(describe(tree))
+    assert sum(line.endswith("as above") for line in lines) == size - 2
+    assert [leaf.name for leaf in tree.leaves] == ["i101", "i100"]
