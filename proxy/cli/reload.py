@@ -49,13 +49,13 @@ def command(config: Path | None, **flags: Any) -> None:
 
 def _reload(folder: Path, server: ServerState) -> ServerState:
     """Ask the server to reload, and wait for its result. Raises ``ConfigurationError``."""
+    asked = time.monotonic()
     os.kill(server.pid, signal.SIGHUP)
-    end = time.monotonic() + TIMEOUT
-    while time.monotonic() < end:
+    while time.monotonic() < asked + TIMEOUT:
         now = next((each for each in running_servers(folder) if each.pid == server.pid), None)
         if now is None:
             raise ConfigurationError("reload", f"server {server.pid} has ended", "see its log")
-        if now.reloads > server.reloads:
+        if now.reloaded >= asked:  # one that began before may have read former settings
             return now
         time.sleep(POLL)
     problem = f"server {server.pid} has not answered within {TIMEOUT:.0f} seconds"

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -169,15 +170,18 @@ async def reload_on_signal(
     """
     record = ServerRecord(cache_folder, config_file(source.config))
     in_terminal, running = os.isatty(2), set[asyncio.Task[None]]()
+    one_at_a_time = asyncio.Lock()
 
     async def run() -> None:
-        try:
-            record.reloaded(notes=await reload())
-        except ConfigurationError as error:
-            record.reloaded(str(error))
-        except Exception as error:
-            log.exception("the reload failed")
-            record.reloaded(f"an unexpected error, which the log has: {reason(error)}")
+        async with one_at_a_time:
+            began = time.monotonic()
+            try:
+                record.reloaded(began, notes=await reload())
+            except ConfigurationError as error:
+                record.reloaded(began, str(error))
+            except Exception as error:
+                log.exception("the reload failed")
+                record.reloaded(began, f"an unexpected error, which the log has: {reason(error)}")
 
     def hung_up() -> None:
         if in_terminal and not os.isatty(2):

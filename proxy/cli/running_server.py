@@ -22,8 +22,8 @@ class ServerState(msgspec.Struct, frozen=True):
     """The process that takes signals: with workers, that of their supervisor."""
     config: str | None
     """The absolute path of its settings file."""
-    reloads: int = 0
-    """How often it was asked to reload so far."""
+    reloaded: float = 0.0
+    """When the last reload that has ended began, as ``time.monotonic`` has it for all processes."""
     error: str = ""
     """Why the last reload was refused; empty: it succeeded."""
     notes: tuple[str, ...] = ()
@@ -45,11 +45,9 @@ class ServerRecord:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._write()
 
-    def reloaded(self, error: str = "", notes: tuple[str, ...] = ()) -> None:
-        """A reload has ended."""
-        self._state = msgspec.structs.replace(
-            self._state, reloads=self._state.reloads + 1, error=error, notes=notes
-        )
+    def reloaded(self, began: float, error: str = "", notes: tuple[str, ...] = ()) -> None:
+        """A reload has ended. ``began`` as in ``ServerState.reloaded``."""
+        self._state = msgspec.structs.replace(self._state, reloaded=began, error=error, notes=notes)
         self._write()
 
     def close(self) -> None:

@@ -306,4 +306,4 @@ async def test_an_index_that_many_are_made_of_is_described_once(shops: Shops) ->
     tree = resolve_tree(load_settings({"indexes": tables, "index": "i0"}).settings)
     lines = list(describe(tree))
     assert sum(line.endswith("as above") for line in lines) == size - 2
-    assert [leaf.name for leaf in tree.leaves] == ["i101", "i100"]
+    assert [leaf.name for leaf in tree.leaves] == ["i100", "i101"]

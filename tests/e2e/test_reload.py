@@ -103,6 +103,22 @@ async def test_changed_rules_and_indexes_take_effect_in_all_processes(
         assert upstream.count("/simple/aaa/") <= int(workers)
 
 
+async def test_reloads_that_overlap_leave_all_processes_alike(
+    tmp_path: Path, config: Config
+) -> None:
+    arguments = ("--config", config.path, "--cache-dir", config.cache)
+    async with running(tmp_path, *arguments, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: server.listening() == 2)
+        for number in range(12):
+            config.write(('"old"', '"new"')[number % 2])
+            server.send(signal.SIGHUP)
+            await asyncio.sleep(0.02)  # signals that are sent at once are one
+        config.write('"old"')
+        await config.reload()  # waits for one that began after the file was written
+        assert not any("the reload failed" in line for line in server.err.lines)
+        assert [await shown(server) for _ in range(8)] == [{NEW}] * 8
+
+
 @pytest.mark.parametrize(
     ("top", "problem"),
     [
