@@ -9,6 +9,7 @@
 <cache>/purged               the purge log, by which running servers drop purged data too
 <cache>/keep                 locked by the one process that runs keep tables
 <cache>/lock                 locked by the one process that evicts files
+<cache>/lock.size            the size of all files, as all processes know it
 ```
 """
 
@@ -36,6 +37,7 @@ from proxy.storage import (
     Evictor,
     FilePurgeLog,
     LastUsed,
+    Lifetime,
     Pins,
     PurgeLog,
     Records,
@@ -72,6 +74,7 @@ class Cache:
         await asyncio.to_thread(self._try_to_write)
         if evict:
             await self.evictor.enforce()
+            self.evictor.start_sweeping()
 
     def _try_to_write(self) -> None:
         try:
@@ -128,6 +131,8 @@ async def open_cache(
                 used,
                 int(settings.max_size) or None,
                 lock=folder / "lock",
+                lifetime=Lifetime(settings.max_age, settings.max_unused),
+                clock=clock,
                 busy=store.busy,
                 pinned=pins.all,
                 deleted=lambda files, size: events(Evicted(files, size)),

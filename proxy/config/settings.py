@@ -99,6 +99,8 @@ class Settings(BaseSettings):
     # The cache
     cache_dir: UserPath | None = None
     max_size: ByteSize = ByteSize(20 * 10**9)
+    max_age: PositiveSeconds | None = None
+    max_unused: PositiveSeconds | None = None
     page_ttl: Seconds = 600.0
     page_ttl_min: Seconds = 0.0
     honour_no_store: bool = False

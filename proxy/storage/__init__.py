@@ -20,7 +20,7 @@ from proxy.storage.disk_store import (
 )
 from proxy.storage.eviction import (
     Evictor,
-    LastUsed,
+    Lifetime,
     Pins,
 )
 from proxy.storage.folder_checks import (
@@ -29,6 +29,7 @@ from proxy.storage.folder_checks import (
 )
 from proxy.storage.in_memory import BytesBlob, MemoryRecords
 from proxy.storage.keys import Key, RecordKind
+from proxy.storage.last_used import LastUsed
 from proxy.storage.mirror_records import (
     NO_LONGER_LISTED,
     CachedFileRecord,
@@ -69,6 +70,7 @@ __all__ = [
     "FirstSeenFile",
     "Key",
     "LastUsed",
+    "Lifetime",
     "MemoryRecords",
     "NameList",
     "Pins",

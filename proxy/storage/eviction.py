@@ -1,12 +1,14 @@
-"""Eviction: deletes the least recently used blobs of a store, except pinned ones."""
+"""Eviction: deletes the least recently used, the old and the unused blobs of a store, except
+pinned ones."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Set
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Set
+from contextlib import asynccontextmanager
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -18,81 +20,54 @@ from proxy.errors import reason
 from proxy.runtime import compress, decompress, try_lock
 from proxy.storage.base import BlobEntry, BlobStore, Records
 from proxy.storage.keys import Key, RecordKind
+from proxy.storage.last_used import LastUsed
+from proxy.storage.shared_size import SharedSize
 
 log = logging.getLogger(__name__)
 
 _TARGET_FILL = 0.9
 """Part of the limit down to which eviction deletes."""
-_PAUSES = (1.0, 60.0)
+_LOCK_PATIENCE = 1.0
+"""Seconds that a blob waits for another process that makes room, at most: it may be suspended."""
+_LOCK_PAUSE = 0.02
+"""Seconds until a process that needs room looks again whether another one has made it."""
+_SWEEP_PAUSE = 600.0
+"""Seconds between two looks for old or unused blobs, at most."""
+_PAUSES = (0.5, 5.0)
 """Seconds before eviction is tried again while busy blobs exceed the limit: first, and at most."""
+
+
+class Lifetime(msgspec.Struct, frozen=True):
+    """For how long blobs stay, in seconds; None: for any time."""
+
+    max_age: float | None = None
+    """Since they were stored."""
+    max_unused: float | None = None
+    """Since they were last used."""
+
+    @property
+    def is_limited(self) -> bool:
+        return self.max_age is not None or self.max_unused is not None
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two looks for blobs that are past it."""
+        limits = [each for each in (self.max_age, self.max_unused) if each is not None]
+        return min(_SWEEP_PAUSE, max(1.0, min(limits, default=_SWEEP_PAUSE) / 10))
+
+    def is_over(self, entry: BlobEntry, used: float, now: float) -> bool:
+        """``used``: when the blob was last used, or stored."""
+        if self.max_age is not None and now - entry.stored > self.max_age:
+            return True
+        return self.max_unused is not None and now - used > self.max_unused
 
 
 async def _nothing() -> Set[str]:
     return frozenset()
 
 
-class LastUsed:
-    """When each blob was last used, across restarts: noted in memory, written in batches.
-
-    While entered, a task writes the notes.
-    """
-
-    def __init__(
-        self, records: Records, *, every: float = 60.0, clock: Callable[[], float] = time.time
-    ) -> None:
-        """``every``: seconds between two writes."""
-        self._records = records
-        self._every = every
-        self._clock = clock
-        self._noted: dict[str, float] = {}
-        self._writing: asyncio.Task[None]
-
-    async def __aenter__(self) -> Self:
-        self._writing = asyncio.create_task(self._write())
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        self._writing.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._writing
-        await self.flush()
-
-    def note(self, key: str) -> None:
-        """The blob is used now."""
-        self._noted[key] = self._clock()
-
-    async def get(self, key: str) -> float | None:
-        """Unix time in seconds; None: unknown."""
-        if (noted := self._noted.get(key)) is not None:
-            return noted
-        record = await self._records.get(Key(RecordKind.LAST_USED, key))
-        return float(record) if record and record.isdigit() else None
-
-    async def forget(self, key: str) -> None:
-        self._noted.pop(key, None)
-        await self._records.forget(Key(RecordKind.LAST_USED, key))
-
-    async def flush(self) -> None:
-        """Write all notes."""
-        noted = dict(self._noted)
-        await asyncio.gather(*(self._put(key, when) for key, when in noted.items()))
-        for key, when in noted.items():
-            if self._noted.get(key) == when:
-                del self._noted[key]
-
-    async def _put(self, key: str, when: float) -> None:
-        await self._records.put(Key(RecordKind.LAST_USED, key), str(int(when)).encode())
-
-    async def _write(self) -> None:
-        while True:
-            await asyncio.sleep(self._every)
-            await self.flush()
-
-
 class Evictor:
-    """Deletes blobs before a store exceeds its limit.
+    """Deletes blobs before a store exceeds its limit, and those that are too old or unused.
 
     Several processes may share the store: one at a time deletes. While entered, a task deletes
     blobs later that were busy.
@@ -105,6 +80,8 @@ class Evictor:
         max_size: int | None,
         *,
         lock: Path,
+        lifetime: Lifetime | None = None,
+        clock: Callable[[], float] = time.time,
         busy: Callable[[str], bool] = lambda key: False,
         pinned: Callable[[], Awaitable[Set[str]]] = _nothing,
         deleted: Callable[[int, int], None] = lambda files, size: None,
@@ -115,35 +92,56 @@ class Evictor:
         blobs are deleted, even beyond the limit. ``deleted`` is called with the number and the
         bytes of the deleted blobs.
         """
+        self.max_size = max_size
         self._store = store
         self._last_used = last_used
-        self.max_size = max_size
         self._lock = lock
+        self._lifetime = lifetime or Lifetime()
+        self._clock = clock
         self._busy = busy
         self._pinned = pinned
         self._deleted = deleted
         self._turn = asyncio.Lock()
-        self._total = 0
-        self._coming = 0  # bytes of the blobs that are about to be put
+        self._size = SharedSize(lock.with_name(f"{lock.name}.size"))
         self._scan_at = 0  # the total at which the store is scanned again
         self._over = asyncio.Event()  # only busy blobs keep the store over its limit
-        self._retrying: asyncio.Task[None]
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def total(self) -> int:
-        """Bytes of the blobs, as of the last scan and of what this process has put since."""
-        return self._total
+        """Bytes of the blobs, as of the last scan and of what all processes have put since."""
+        return self._size.read().stored
 
     async def __aenter__(self) -> Self:
-        self._retrying = asyncio.create_task(self._retry())
+        self._tasks.append(asyncio.create_task(self._retry()))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._retrying.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._retrying
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def start_sweeping(self) -> None:
+        """Delete what is too old or unused from now on, until this is left."""
+        if self._lifetime.is_limited:
+            self._tasks.append(asyncio.create_task(self._sweep_regularly()))
+
+    async def _sweep_regularly(self) -> None:
+        while True:
+            await self.sweep()
+            await asyncio.sleep(self._lifetime.interval)
+
+    async def sweep(self) -> None:
+        """Delete what is too old or unused, but nothing that is busy or pinned."""
+        async with self._turn:
+            with try_lock(self._lock) as mine:
+                if mine:
+                    now, entries = self._clock(), await self._entries()
+                    found = await self._oldest_first(entries)
+                    gone = [each for each in found if self._lifetime.is_over(*each, now)]
+                    await self._delete(gone, math.inf, "files that are too old or unused")
 
     async def _retry(self) -> None:
         while True:
@@ -152,63 +150,88 @@ class Evictor:
             while self._over.is_set():
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
+                self._scan_at = 0
                 await self.enforce()
 
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[None]:
         """Make room for a blob of so many bytes, which is put while this is entered."""
-        self._coming += size
+        await self._reserve(size)
+        stored = False
         try:
             await self.enforce()
             yield
-            self._total += size
+            stored = True
         finally:
-            self._coming -= size
+            self._size.release(size, stored=stored)
+
+    async def _reserve(self, size: int) -> None:
+        """Wait for a moment if all that is about to be put would exceed the limit together."""
+        give_up = time.monotonic() + _LOCK_PATIENCE
+        limit = math.inf if self.max_size is None else self.max_size
+        while not self._size.reserve(size, limit):
+            await asyncio.sleep(_LOCK_PAUSE)
+            limit = limit if time.monotonic() < give_up else math.inf
 
     async def enforce(self, added: int = 0) -> None:
         """Called at the start, and with the bytes of blobs that were put without ``room``.
 
-        Scans the store only if it may be too large, or if a twentieth of the limit was added
-        since the last scan: other processes add blobs too.
+        Scans the store only if it may be too large. Where only pinned and busy blobs are left
+        over the limit, it is scanned again when a twentieth of the limit was added.
         """
-        self._total += added
-        if self.max_size is None or not self._is_due():
-            return
-        async with self._turn:
-            if self._is_due():  # else another call has made room for this one
+        if added:
+            self._size.add(added)
+        give_up = time.monotonic() + _LOCK_PATIENCE
+        while self.max_size is not None and self._is_due() and time.monotonic() < give_up:
+            async with self._turn:
+                if not self._is_due():  # else another call has made room for this one
+                    return
                 with try_lock(self._lock) as mine:
                     if mine:
                         await self._scan(self.max_size)
+                        return
+                    if not self._lock.is_file():  # the folder cannot be written
+                        return
+            await asyncio.sleep(_LOCK_PAUSE)  # another process makes room
 
     def _is_due(self) -> bool:
-        return self._total + self._coming >= self._scan_at
+        return self._size.read().promised >= self._scan_at
+
+    async def _entries(self) -> list[BlobEntry]:
+        return [entry async for entry in self._store.entries()]
 
     async def _scan(self, max_size: int) -> None:
-        before = self._total
-        entries = [entry async for entry in self._store.entries()]
+        before = self._size.read()
+        entries = await self._entries()
         total = sum(entry.size for entry in entries)
-        if total + self._coming > max_size:
-            total -= await self._free(total + self._coming - int(max_size * _TARGET_FILL), entries)
-        self._total = total + self._total - before  # blobs were put during the scan
-        step = max_size // 20 + 1
-        self._scan_at = total + step if total > max_size else min(max_size + 1, total + step)
-        if total <= max_size:
+        coming = self._size.read().reserved
+        if total + coming > max_size:
             self._over.clear()
-        elif self._over.is_set():
-            self._scan_at = 0
+            wanted = total + coming - int(max_size * _TARGET_FILL)
+            oldest = await self._oldest_first(entries)
+            total -= await self._delete(oldest, wanted, "the least recently used files")
+        self._size.correct(before.stored, total)
+        # Another process may have filled the store, so that its total is over the limit at once.
+        self._scan_at = max_size + 1
+        if total > max_size:
+            self._scan_at = total + max_size // 20 + 1
+        else:
+            self._over.clear()
 
-    async def _free(self, wanted: int, entries: list[BlobEntry]) -> int:
+    async def _delete(
+        self, candidates: Iterable[tuple[BlobEntry, float]], wanted: float, what: str
+    ) -> int:
         """Delete until that many bytes are free; return the bytes that were deleted."""
         pinned = await self._pinned()
         freed = count = 0
-        self._over.clear()
-        for entry, used in await self._oldest_first(entries):
+        for entry, used in candidates:
             if freed >= wanted:
                 break
             if entry.key in pinned:
                 continue
             if self._busy(entry.key):
-                self._over.set()
+                if wanted < math.inf:
+                    self._over.set()
                 continue
             if await self._when_used(entry) > used:  # used since the list was made
                 continue
@@ -219,8 +242,9 @@ class Evictor:
                 break
             await self._last_used.forget(entry.key)
             freed, count = freed + entry.size, count + 1
-        log.info("deleted the least recently used files: %d files, %d bytes", count, freed)
-        self._deleted(count, freed)
+        if count:
+            log.info("deleted %s: %d files, %d bytes", what, count, freed)
+            self._deleted(count, freed)
         return freed
 
     async def _oldest_first(self, entries: list[BlobEntry]) -> list[tuple[BlobEntry, float]]:

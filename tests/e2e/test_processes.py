@@ -15,7 +15,9 @@ import pytest
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
 from tests.support.running import Running, running
+from tests.support.stored import stored_keys
 from tests.support.upstream import Fault, Upstream, run_upstream_process
+from tests.support.waiting import until
 
 New = Callable[[], Place]
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
@@ -128,3 +130,18 @@ async def test_a_quarter_of_a_gigabyte_is_served_in_constant_memory(tmp_path: Pa
             assert await digest(client, url) == sha256  # as it arrives
             assert await digest(client, url) == sha256  # from the store
             assert server.peak() - before < 60 * MB
+
+
+async def test_files_that_nobody_uses_are_deleted_while_the_server_runs(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    upstream.add(make_wheel(tmp_path / "dist", "demo", "1.0"))
+    more = {"WAYSTATION_MAX_UNUSED": "2s", "WAYSTATION_SPECULATE": "off"}
+    async with running(tmp_path, "--upstream", upstream.url, **more) as server:
+        blobs = tmp_path / "cache" / "blob"
+        async with aiohttp.ClientSession() as client:
+            file = await address(client, server, "demo")
+            first = await digest(client, file)
+            await until(lambda: bool(stored_keys(blobs)))
+            await until(lambda: not stored_keys(blobs))
+            assert await digest(client, file) == first

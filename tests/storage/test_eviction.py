@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import struct
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 
 from proxy.storage.disk_store import DiskStore
-from proxy.storage.eviction import Evictor, LastUsed, Pins
+from proxy.storage.eviction import Evictor, Lifetime, Pins
 from proxy.storage.keys import RecordKind
+from proxy.storage.last_used import LastUsed
 from proxy.storage.records import DiskRecords
+from proxy.storage.shared_size import SharedSize
 from tests.support.clock import Clock
 from tests.support.stored import stored_bytes, stored_keys
 from tests.support.waiting import until
@@ -145,14 +148,86 @@ async def test_a_file_that_was_not_put_takes_no_room(cache: Cache) -> None:
     assert len(cache.left()) == 10
 
 
-async def test_between_two_looks_nothing_is_looked_at(cache: Cache) -> None:
-    evictor = cache.evictor(100 * SIZE)
-    await evictor.enforce()
-    await cache.fill(range(100, 200))  # by another process: not counted here
-    await evictor.enforce(4 * SIZE)
-    assert len(cache.left()) == 110
-    await evictor.enforce(2 * SIZE)
-    assert len(cache.left()) == 90
+async def test_what_other_processes_put_counts_at_once(cache: Cache) -> None:
+    evictors = [cache.evictor(20 * SIZE) for _ in range(4)]
+    for evictor in evictors:
+        await evictor.enforce()
+    for number in range(20, 100):
+        async with evictors[number % 4].room(SIZE):
+            await cache.fill([number])
+            os.utime(cache.store.path(key(number)), (0, cache.clock() + number))
+        assert len(cache.left()) <= 20
+    assert cache.left()[-1] == 99
+    assert {evictor.total for evictor in evictors} == {len(cache.left()) * SIZE}
+
+
+async def test_files_that_four_processes_put_at_once_have_room_together(cache: Cache) -> None:
+    evictors = [cache.evictor(12 * SIZE) for _ in range(4)]
+    most = 0
+
+    async def arrive(number: int) -> None:
+        nonlocal most
+        async with evictors[number % 4].room(2 * SIZE):
+            await asyncio.sleep(0)
+            spool = cache.root / f"spool-{number}"
+            spool.write_bytes(bytes(2 * SIZE))
+            await cache.store.put(key(number), spool)
+        most = max(most, stored_bytes(cache.store.root))
+
+    await asyncio.gather(*(arrive(number) for number in range(20, 60)))
+    assert most <= 12 * SIZE
+
+
+async def test_what_a_process_that_died_was_about_to_put_is_forgotten(
+    cache: Cache,
+) -> None:
+    size = SharedSize(cache.root / "size")
+    size.reserve(10**9)
+    path = cache.root / "size"
+    stored, reserved, changed = struct.unpack("<qqq", path.read_bytes())
+    path.write_bytes(struct.pack("<qqq", stored, reserved, changed - 601))
+    SharedSize(path).reserve(5)
+    assert size.read().promised == 5
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left"),
+    [
+        (Lifetime(max_age=5.5 * DAY), [5, 6, 7, 8, 9]),
+        (Lifetime(max_unused=5.5 * DAY), [0, 5, 6, 7, 8, 9]),
+        (Lifetime(max_age=3.5 * DAY, max_unused=1.5 * DAY), [9]),
+        (Lifetime(), list(range(10))),
+    ],
+)
+async def test_old_and_unused_files_go(cache: Cache, lifetime: Lifetime, left: list[int]) -> None:
+    cache.used.note(key(0))
+    reported: list[tuple[int, int]] = []
+    evictor = cache.evictor(
+        None, lifetime=lifetime, clock=cache.clock, deleted=lambda *went: reported.append(went)
+    )
+    await evictor.sweep()
+    assert cache.left() == left
+    assert sum(count for count, _ in reported) == 10 - len(left)
+
+
+async def test_old_files_that_are_sent_or_pinned_stay(cache: Cache) -> None:
+    pins, busy = Pins(cache.records), {key(1)}
+    await pins.put("somebody", {key(0)})
+    lifetime = Lifetime(max_age=DAY / 2)
+    evictor = cache.evictor(
+        None, lifetime=lifetime, clock=cache.clock, pinned=pins.all, busy=busy.__contains__
+    )
+    await evictor.sweep()
+    assert cache.left() == [0, 1]
+
+
+async def test_files_are_looked_at_again_and_again(cache: Cache) -> None:
+    evictor = cache.evictor(None, lifetime=Lifetime(max_age=5.5 * DAY), clock=cache.clock)
+    async with evictor:
+        evictor.start_sweeping()
+        await until(lambda: len(cache.left()) == 5)
+    for limits, pause in (((5 * DAY, None), 600), ((None, 60.0), 6), ((0.1, 60.0), 1)):
+        assert Lifetime(*limits).interval == pause
 
 
 async def test_the_limit_is_kept_at_every_put(cache: Cache) -> None:
