@@ -119,7 +119,7 @@ def _reserved(index: str, patterns: list[str], names: Set[ProjectName]) -> Itera
     matches = matcher(patterns)
     taken = sorted(filter(matches, names)) if patterns else []
     if taken:
-        yield f"reserved: {_shown(taken)} in {index}, registered by somebody; never asked for there"
+        yield f"reserved: {_shown(taken)} in {index}, registered there; never requested from it"
 
 
 def _near_misses(index: str, private: Set[ProjectName], names: Set[ProjectName]) -> list[str]:

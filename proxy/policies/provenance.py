@@ -1,7 +1,7 @@
 """Rule ``provenance``: files need attestations (PEP 740), perhaps of the publisher of before.
 
 A publisher is known by the numbers in its certificate: a repository that was deleted and
-registered by somebody else has the same name and other numbers.
+registered by another account has the same name and other numbers.
 """
 
 from __future__ import annotations
