@@ -19,7 +19,7 @@ PATH = f"{Path(sys.executable).parent}:/usr/local/sbin:/usr/local/bin:/usr/sbin:
 out, as uv starts each of them whenever it resolves for another version than the running one."""
 OURS = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 Process: TypeAlias = asyncio.subprocess.Process | ForkedProcess
-LIMIT = 150
+LIMIT = 150.0
 """Seconds in which everything here has to end."""
 
 
