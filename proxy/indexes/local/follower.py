@@ -146,7 +146,7 @@ class Follower:
             seen = await asyncio.to_thread(self._tree.scan_marked, marks, (), None)
             self.skipped.forget(project, [at for at, found in seen.files.items() if found is None])
 
-    def doubt(self, entry: DirectoryEntry) -> None:
+    def mark_stale(self, entry: DirectoryEntry) -> None:
         """Scan the entry again before the next answer; answers made now are not kept."""
         self.generation += 1
         self._marks.files.add(entry.place)

@@ -136,10 +136,10 @@ class Contents:
         except Unstable:
             data = b""
         except (OSError, UnusableArchive) as error:
-            self._follower.doubt(owner)
+            self._follower.mark_stale(owner)
             raise IndexUnavailable(self._name, f"{owner.filename} cannot be read") from error
         if hashlib.sha256(data).hexdigest() != digest:
-            self._follower.doubt(owner)
+            self._follower.mark_stale(owner)
             raise NoSuchFile(owner.project, file.filename, "it has just been replaced")
         await self._records.put(key, data)
         return data
@@ -151,10 +151,10 @@ class Contents:
         try:
             details = await self._catalogue.details(entry, self._opened)
         except Unstable:
-            self._follower.doubt(entry)
+            self._follower.mark_stale(entry)
             return None
         except OSError as error:
-            self._follower.doubt(entry)
+            self._follower.mark_stale(entry)
             raise IndexUnavailable(self._name, f"{entry.filename} cannot be read") from error
         if details.project is not None:
             self._follower.confirm(entry, details.project)

@@ -10,11 +10,11 @@ from proxy.storage import StoredPage
 
 
 class Freshness(Enum):
-    """The use that may be made of a stored page."""
+    """The use of a stored page, by the names of RFC 5861."""
 
     FRESH = "answer it"
-    GRACE = "answer it and revalidate it in the background"
-    STALE = "revalidate it first; answer it if upstream is slow or fails"
+    STALE_WHILE_REVALIDATE = "answer it and revalidate it in the background"
+    STALE_IF_ERROR = "revalidate it first; answer it if upstream is slow or fails"
     UNUSABLE = "answer only what upstream sends"
 
 
@@ -52,5 +52,5 @@ def freshness(page: StoredPage | None, now: float, lifetimes: Lifetimes) -> Fres
     if page.must_revalidate:
         return Freshness.UNUSABLE
     if now < lifetimes.stale_until(page):
-        return Freshness.GRACE
-    return Freshness.STALE if expired < lifetimes.if_error else Freshness.UNUSABLE
+        return Freshness.STALE_WHILE_REVALIDATE
+    return Freshness.STALE_IF_ERROR if expired < lifetimes.if_error else Freshness.UNUSABLE

@@ -26,10 +26,10 @@ class FileDownloads:
         storage: MirrorStorage,
         options: MirrorOptions,
         events: Observer,
-        suspect: Callable[[ProjectName], None],
+        recheck_page: Callable[[ProjectName], None],
         clock: Callable[[], float],
     ) -> None:
-        """``suspect`` is called with the project whose page is wrong about a file."""
+        """``recheck_page`` is called with the project whose page is wrong about a file."""
         self._name = name
         self._downloads = Downloads(
             storage.blobs, storage.spool, room=storage.room, keeps=options.stores_files
@@ -39,7 +39,7 @@ class FileDownloads:
         self._storage = storage
         self._limit = options.max_file_size
         self._events = events
-        self.suspect = suspect
+        self.recheck_page = recheck_page
         self._clock = clock
 
     def start(self, link: Link) -> tuple[Download, Outcome]:
@@ -169,7 +169,7 @@ class LazyDownload(Blob):
         """Has the page revalidated unless it is new: it and upstream disagree about the file."""
         project = self._link.project
         if not self._link.renewed:
-            self._downloads.suspect(project)
+            self._downloads.recheck_page(project)
         if isinstance(error, NotFound):
             return NoSuchFile(project, self._file.filename, "upstream no longer has it")
         return error

@@ -77,7 +77,7 @@ class MirrorPages:
                 return known.page, Outcome.HIT
             if self._rests(project, state):
                 return stale(known)
-            if state is Freshness.GRACE:
+            if state is Freshness.STALE_WHILE_REVALIDATE:
                 self._background.add(project)
                 return stale(known)
         return await self._refreshed(project, known, state)

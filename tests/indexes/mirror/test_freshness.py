@@ -8,7 +8,7 @@ from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
 from proxy.storage.mirror_records import StoredPage
 
 NOW = 1_000_000.0
-FRESH, GRACE, STALE, UNUSABLE = Freshness
+FRESH, WHILE_REVALIDATE, IF_ERROR, UNUSABLE = Freshness
 
 
 def page(age: float, lifetime: float | None = None, **more: Any) -> StoredPage:
@@ -23,18 +23,18 @@ def page(age: float, lifetime: float | None = None, **more: Any) -> StoredPage:
         (None, UNUSABLE),
         (page(0), FRESH),
         (page(599), FRESH),  # upstream says nothing: the maximum
-        (page(601), GRACE),
+        (page(601), WHILE_REVALIDATE),
         (page(60, lifetime=61), FRESH),
-        (page(61, lifetime=60), GRACE),
-        (page(601, lifetime=9999), GRACE),  # the maximum bounds what upstream grants
+        (page(61, lifetime=60), WHILE_REVALIDATE),
+        (page(601, lifetime=9999), WHILE_REVALIDATE),  # the maximum bounds what upstream grants
         (page(4, lifetime=0), FRESH),  # so does the minimum
-        (page(600 + 51), STALE),
-        (page(600 + 999), STALE),
+        (page(600 + 51), IF_ERROR),
+        (page(600 + 999), IF_ERROR),
         (page(600 + 1001), UNUSABLE),
         (page(601, must_revalidate=True), UNUSABLE),
         (page(599, must_revalidate=True), FRESH),
         (page(-100), FRESH),  # the clock was set back a little
-        (page(-700), GRACE),  # ... or by more than any page is fresh
+        (page(-700), WHILE_REVALIDATE),  # ... or by more than any page is fresh
     ],
 )
 def test_every_case(stored: StoredPage | None, expected: Freshness) -> None:
