@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from operator import itemgetter
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 FIRST = "0"
 """As the value of ``introduced``: every version, also those below 0."""
@@ -25,7 +25,7 @@ def parse_version(text: str) -> Version | None:
     """None for a text that is no version (PEP 440)."""
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, field_validator
 
 from proxy.config.values import Age, Count, Instant, Seconds, Table
@@ -22,8 +22,8 @@ def _check_patterns(value: list[str]) -> list[str]:
 
 def _check_specifier(text: str) -> str:
     try:
-        SpecifierSet(text)
-    except InvalidSpecifier:
+        SpecifierSet(text).contains("1")
+    except ValueError:  # InvalidSpecifier, or a number of thousands of digits
         raise ValueError(f"{text!r} is not a version specifier such as '>=2,<3'") from None
     return text
 

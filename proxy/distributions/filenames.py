@@ -20,7 +20,7 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.model import ProjectName, normalize
 
@@ -125,7 +125,7 @@ def same_version(one: str, other: str) -> bool:
     """Whether two texts are spellings of one version."""
     try:
         return Version(one) == Version(other)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return one == other
 
 
@@ -293,5 +293,5 @@ def _name_of(filename: str) -> str:
 def _version(text: str) -> str | None:
     try:
         return str(Version(text))
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 
 from proxy.distributions import Target, parse_filename, same_version
 from proxy.indexes import Explanation, Index, Step
@@ -17,6 +17,9 @@ from proxy.prefetch import choose_file
 
 FileState = Literal["listed", "yanked", "hidden"]
 State = Literal["local", "fresh", "stale", "expired"]
+
+
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -120,10 +123,14 @@ def _state(page: ProjectPage, now: float) -> State:
 
 
 def moment(unix: float | None) -> str | None:
-    """A Unix time in seconds as text (RFC 3339)."""
+    """A Unix time in seconds as text (RFC 3339); the last year that has dates is 9999."""
     if unix is None:
         return None
-    return datetime.fromtimestamp(unix, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(min(unix, _LAST), UTC)
+        .isoformat(timespec="seconds")
+        .replace("+00:00", "Z")
+    )
 
 
 def _versions(page: ProjectPage | None) -> tuple[str, ...]:
@@ -192,5 +199,5 @@ def _fits(file: File, target: Target) -> bool:
         return False
     try:
         return not file.requires_python or target.meets(SpecifierSet(file.requires_python))
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, or a number of thousands of digits
         return True

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import msgspec
 from cachetools import LRUCache
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.advisories import OrderedVersions
 from proxy.distributions import DistributionKind, kind_of, parse_filename, version_of
@@ -135,7 +135,7 @@ def parse_version(text: str) -> Version | None:
     """None if it is not a version of PEP 440."""
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return None
 
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.tags import parse_tag
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.distributions import Target
 from proxy.model import File, ProjectPage
@@ -131,7 +131,7 @@ def _ranks(target: Target) -> dict[str, int]:
 def _version(text: str) -> Version | None:
     try:
         return Version(text)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return None
 
 
@@ -146,5 +146,5 @@ def _runs(requires_python: str | None, target: Target) -> bool:
         return True
     try:
         return target.meets(SpecifierSet(requires_python))
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, or a number of thousands of digits
         return True

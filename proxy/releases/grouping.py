@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.distributions import parse_filename, same_version, version_of
 from proxy.model import File, ProjectName
@@ -56,7 +56,7 @@ def version_key(version: str) -> tuple[int, Version | str]:
     """A sort key of versions; those that are not valid (PEP 440) come first."""
     try:
         return 1, Version(version)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return 0, version
 
 

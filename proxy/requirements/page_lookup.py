@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from proxy.distributions import Target, version_of
@@ -279,5 +279,5 @@ def _usable_versions(page: ProjectPage, file_filter: FileFilter) -> Iterator[str
 def _meets(target: Target, pythons: str | None) -> bool:
     try:
         return not pythons or target.meets(SpecifierSet(pythons))
-    except InvalidSpecifier:
+    except ValueError:  # InvalidSpecifier, or a number of thousands of digits
         return True

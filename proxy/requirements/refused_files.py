@@ -13,7 +13,7 @@ from packaging.version import Version
 from proxy.distributions import version_of
 from proxy.indexes import Index
 from proxy.model import ProjectName, normalize
-from proxy.policies import Verdict
+from proxy.policies import Verdict, parse_version
 from proxy.requirements.model import Missing
 
 MAX_RELEASES = 3
@@ -62,8 +62,9 @@ class _Refusals:
         verdicts = (await self.index.explain(project)).refusals
         found: dict[Version, Verdict] = {}
         for filename, (first, *_) in verdicts.items():
-            if text := version_of(filename, project):
-                found.setdefault(Version(text), first)
+            text = version_of(filename, project)
+            if text and (version := parse_version(text)):
+                found.setdefault(version, first)
         asked = (each for each in found if versions.contains(each, prereleases=True))
         return [
             f"refused by rule {found[each].rule}: {found[each].reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from typing import Any
 
 from proxy.model import ProjectStatus
@@ -96,11 +96,16 @@ def clean_yanked(value: Any) -> bool | str:
 
 
 def clean_upload_time(value: Any) -> str | None:
-    """``yyyy-mm-ddThh:mm:ss[.ffffff]Z`` (PEP 700), from any ISO 8601 time with an offset."""
+    """``yyyy-mm-ddThh:mm:ss[.ffffff]Z`` (PEP 700), from any ISO 8601 time with an offset.
+
+    None for the first and the last year, which have no date in every zone and rounding.
+    """
     if not isinstance(value, str):
         return None
     try:
         time = datetime.fromisoformat(value)
+        if time.year in (MINYEAR, MAXYEAR):
+            return None
         if _UPLOAD_TIME.match(value):
             return value
         utc = time.astimezone(UTC) if time.tzinfo else None

@@ -127,15 +127,18 @@ def _are_digests(texts: Sequence[str]) -> bool:
 
 
 _AS_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_ODD_YEARS = (b"0001-", b"9999-")
 _SHAPES = {b"0000-00-00T00:00:00Z"} | {
     b"0000-00-00T00:00:00.%bZ" % (b"0" * digits) for digits in range(1, 7)
 }
 
 
 def _are_times(texts: Sequence[str]) -> bool:
-    """Whether all are times in the form of PEP 700."""
-    shapes = "\n".join(texts).encode().translate(_AS_ZEROS).split(b"\n")
-    if texts and not _SHAPES.issuperset(shapes):
+    """Whether all are times in the form of PEP 700, and none in the first or last year."""
+    joined = "\n".join(texts).encode()
+    if texts and not _SHAPES.issuperset(joined.translate(_AS_ZEROS).split(b"\n")):
+        return False
+    if joined.startswith(_ODD_YEARS) or any(b"\n%b" % year in joined for year in _ODD_YEARS):
         return False
     try:
         deque(map(datetime.fromisoformat, texts), maxlen=0)  # a loop for C alone

@@ -22,14 +22,20 @@ from tests.support.policies import GuardedFake, upload_time
 
 DEMO = normalize("demo")
 DAY = 86400.0
-VERSIONS = ("1.0", "1.1rc1", "1.1", "1.1+local", "2.0", "2!1", "banana")
+HUGE = "1" * 5000
+"""Python refuses to convert that many digits."""
+VERSIONS = ("1.0", "1.1rc1", "1.1", "1.1+local", "2.0", "2!1", "banana", HUGE)
 ENDINGS = (
     *(".tar.gz", ".zip", ".egg", ".txt", "-py3-none-any.whl"),
     *("-cp312-cp312-win_amd64.whl", "-cp39-abi3-manylinux2014_x86_64.whl"),
     *("-py3-none-any.whl.metadata", ".tar.gz.provenance"),
 )
 YANKS: st.SearchStrategy[bool | str] = st.sampled_from([False, True, "broken"])
-AGES = st.one_of(st.none(), st.sampled_from([-DAY, 0.0, 1.0, DAY, 3 * DAY, 9 * DAY, 30 * DAY]))
+END_OF_TIME = NOW - datetime(9998, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+AGES = st.one_of(
+    st.none(),
+    st.sampled_from([END_OF_TIME, -DAY, 0.0, 1.0, DAY, 3 * DAY, 9 * DAY, 30 * DAY]),
+)
 TABLES: list[dict[str, Any]] = [
     {"kind": "cooldown", "age": "3d"},
     {"kind": "cooldown", "age": "3d", "batch": "1s", "unknown": "allow"},
@@ -47,6 +53,8 @@ TABLES: list[dict[str, Any]] = [
     {"kind": "files", "latest": 2, "platforms": ["linux"]},
     {"kind": "files", "pythons": ["3.11"]},
     {"kind": "status", "refuse": ["archived"]},
+    {"kind": "expression", "refuse": 'has(file.age) && file.age < duration("72h")'},
+    {"kind": "expression", "refuse": 'has(release.age) && release.age < duration("9h")'},
 ]
 
 

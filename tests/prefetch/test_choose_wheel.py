@@ -50,6 +50,8 @@ async def chosen(
         ([wheel("1.0"), File(wheel("2.0"), "", yanked="broken")], "", wheel("1.0")),
         ([wheel("1.0"), File(wheel("2.0"), "", requires_python=">=3.13")], "", wheel("1.0")),
         ([wheel("1.0"), File(wheel("2.0"), "", requires_python="junk")], "", wheel("2.0")),
+        ([wheel("1.0"), wheel("1" * 5000)], "", wheel("1.0")),
+        ([File(wheel("2.0"), "", requires_python=">=" + "1" * 5000)], "", wheel("2.0")),
         ([wheel("1.0"), wheel("2.0", "cp312-cp312-win_amd64")], "", wheel("1.0")),
         ([wheel("1.0"), wheel("2.0", "cp311-cp311-linux_x86_64")], "", wheel("1.0")),
         ([wheel("1.0"), wheel("junk"), "foo_bar-3.0.exe", "x.whl"], "", wheel("1.0")),

@@ -243,6 +243,8 @@ def test_only_wheels_have_metadata_beside_them() -> None:
         ("2026-02-29T12:30:00Z", None),
         ("yesterday", None),
         ("0001-01-01T00:00:00+14:00", None),
+        ("0001-12-31T00:00:00Z", None),
+        ("9999-12-31T23:59:59.999999Z", None),
         (1790000000, None),
     ],
 )

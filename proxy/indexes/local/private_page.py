@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from proxy.distributions import UnusableArchive
 from proxy.errors import IndexUnavailable, NoSuchFile
@@ -72,7 +72,7 @@ def _rank(version: str) -> tuple[int, Version | str]:
     """Sorts by PEP 440; versions that are not valid come first: installers ignore them."""
     try:
         return 1, Version(version)
-    except InvalidVersion:
+    except ValueError:  # InvalidVersion, or a number of thousands of digits
         return 0, version
 
 
