@@ -75,13 +75,16 @@ class SimplePages:
         request[REQUEST_STATE].index = self._index.name
         names, media, gzip = await listed_projects(self._index), _media(request), _gzip(request)
         name, control = self._index.name, "max-age=300"
-        if is_visible := visible_projects(request, self._index.name):
-            with_upstream = isinstance(names, LongList)
-            pieces = render_list(sorted(filter(is_visible, names)), media, with_upstream)
-            return _respond(request, finish(pieces, media, gzip), control)
+        is_visible = visible_projects(request, self._index.name)
         if not isinstance(names, LongList):
+            if is_visible:
+                pieces = render_list(sorted(filter(is_visible, names)), media, False)
+                return _respond(request, finish(pieces, media, gzip), control)
             return _respond(request, self._rendered.of_list(name, names, media, gzip), control)
-        page = await self._rendered.of_long_list(name, names, media, self._generation)
+        if is_visible:  # of one principal, so it is not kept
+            page = await self._rendered.render_long_list(names.only(is_visible), media)
+        else:
+            page = await self._rendered.of_long_list(name, names, media, self._generation)
         return _respond(request, page, control) if gzip else await _unpacked(request, page, control)
 
     async def page(self, request: web.Request) -> web.Response:

@@ -97,14 +97,18 @@ class RenderedPages:
             return known[1]
 
         async def render() -> RenderedPage:
-            page = await run_in_worker(
-                COST_OF_LONG_LIST,
-                lambda: finish(self._render_list(names, media, True), media, gzip=True),
-            )
+            page = await self.render_long_list(names, media)
             self._long[index, media] = version, page
             return page
 
         return await self._long_flights.do((index, media, version), render)
+
+    async def render_long_list(self, names: LongList, media: MediaType) -> RenderedPage:
+        """Render the list in a worker, without all names in memory."""
+        return await run_in_worker(
+            COST_OF_LONG_LIST,
+            lambda: finish(self._render_list(names, media, True), media, gzip=True),
+        )
 
     async def close(self) -> None:
         await self._flights.close()

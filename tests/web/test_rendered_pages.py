@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from proxy.indexes import LongList
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime.gzip import decompress
 from proxy.simple.negotiate import MediaType
@@ -153,3 +154,18 @@ async def test_pages_and_lists_of_two_indexes_are_kept_apart() -> None:
             await rendered.of_page(index, page(version=index), MediaType.JSON, False)
             rendered.of_list(index, {ProjectName(index)}, MediaType.JSON, False)
     assert len(rendering.done) == 4
+
+
+async def test_a_long_list_for_one_principal_is_rendered_in_a_worker() -> None:
+    """It may have a million names: the loop has other clients meanwhile."""
+    threads = set()
+
+    def is_visible(project: ProjectName) -> bool:
+        threads.add(threading.current_thread())
+        return project == FOO
+
+    names = LongList([({FOO, BAR}, lambda project: True)]).only(is_visible)
+    rendered = RenderedPages(lambda *page: (), lambda names, *form: ["".join(names).encode()])
+    page = await rendered.render_long_list(names, MediaType.JSON)
+    assert page.body == FOO.encode()
+    assert threads and threading.main_thread() not in threads
