@@ -8,7 +8,7 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
 from proxy.cli.observing import Observing, gauges, sources, variables_of_workers
 from proxy.cli.options import serving_options, settings_options
+from proxy.cli.pages_for_people import open_face
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
 from proxy.cli.workers import (
     Supervisor,
@@ -50,7 +51,6 @@ from proxy.web import (
     Application,
     Counters,
     FastPathEvents,
-    PageRoute,
     RefusalEvents,
     ResponseCache,
     Server,
@@ -200,26 +200,9 @@ def _app(
         help_text=settings.help,
         find_document=proxy.project_document,
         as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
-        pages=_pages(settings, proxy, server),
+        pages=open_face(settings, proxy, lambda: _index_url(settings, server().port)),
         access=proxy.access,
     )
-
-
-def _pages(settings: Settings, proxy: Proxy, server: Callable[[], Server]) -> Iterable[PageRoute]:
-    """The pages for people; none without the setting."""
-    if not settings.web:
-        return ()
-    from proxy.face import Surroundings, create_face
-
-    certificate = settings.tls_certificate
-    around = Surroundings(
-        index_url=lambda: _index_url(settings, server().port),
-        fixed_url=settings.public_url is not None,
-        names=lambda: [root.strip("/") for root in proxy.served if root],
-        offline=settings.offline,
-        certificate=certificate.read_text(encoding="utf-8") if certificate else "",
-    )
-    return create_face(around).routes()
 
 
 def _server(

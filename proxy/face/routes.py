@@ -8,9 +8,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from aiohttp import web
 
 from proxy.errors import ProxyError
+from proxy.events import AnswerServed, Events, PageChanged
+from proxy.face.dependencies import DependencyPages
+from proxy.face.descriptions import Descriptions, Readmes
 from proxy.face.fixed_pages import FixedPages
+from proxy.face.indexer import Indexer
 from proxy.face.problems import problem_page
+from proxy.face.project import ProjectPages
+from proxy.face.search_page import SearchPage
 from proxy.face.shell import Place, Shell, Surroundings, is_ours
+from proxy.face.why import WhyPages
+from proxy.storage import SearchFile
 from proxy.web import REQUEST_STATE, Mount, PageRoute, plain
 
 log = logging.getLogger(__name__)
@@ -24,19 +32,49 @@ Answer = Callable[[Place], Awaitable[web.StreamResponse]]
 class Face:
     """All pages for people of a server."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, search: SearchFile, events: Events) -> None:
         self._shell = shell
+        self._search = search
         self._running = 0
         self._fixed = FixedPages(shell)
+        self._readmes = Readmes()
+        self._why = WhyPages(shell)
+        descriptions = Descriptions()
+        self._projects = ProjectPages(shell, descriptions, self._readmes)
+        around = shell.around
+        self._indexer = Indexer(
+            search, around.indexes, descriptions, around.private_names, around.poll
+        )
+        events.subscribe(self._indexer.observe, PageChanged, AnswerServed)
+        self._finding = SearchPage(shell, search, self._indexer)
+        self._dependencies = DependencyPages(shell, search, descriptions)
 
     def routes(self) -> Iterator[PageRoute]:
         """The routes below the root of each index."""
         yield self._get("/", self._home)
+        yield self._get("/search/", self._finding.page)
+        yield self._get("/search", self._projects.add_slash)
+        yield self._get("/project/{name}", self._projects.add_slash)
+        yield self._get("/project/{name}/", self._projects.page)
+        yield self._post("/project/{name}/ask", self._projects.ask)
+        yield self._get("/project/{name}/dependencies/", self._dependencies.page)
+        yield self._get("/project/{name}/{version}", self._projects.add_slash)
+        yield self._get("/project/{name}/{version}/", self._projects.page)
+        yield self._get("/-/why/{name}", self._why.page)
+        yield self._get("/-/why/{name}/{wanted}", self._why.page)
         yield self._get("/-/setup", self._fixed.setup)
         yield self._get("/-/ca.pem", self._fixed.certificate)
         yield self._get("/-/help", self._fixed.help)
         yield self._get("/-/static/{hash}/{asset}", self._fixed.asset)
         yield self._post("/-/theme", self._fixed.set_theme)
+
+    async def start(self) -> None:
+        self._indexer.start()
+
+    async def close(self) -> None:
+        await self._indexer.close()
+        await self._readmes.close()
+        await self._search.close()
 
     def _get(self, tail: str, answer: Answer) -> PageRoute:
         return PageRoute("GET", tail, self._handler(tail, answer))
@@ -84,5 +122,6 @@ class Face:
         return self._shell.page(place, "home.html", section="home")
 
 
-def create_face(around: Surroundings) -> Face:
-    return Face(Shell(around))
+def create_face(around: Surroundings, search: SearchFile, events: Events) -> Face:
+    """``events``: what the pages learn from; ``search``: closed with the face."""
+    return Face(Shell(around), search, events)

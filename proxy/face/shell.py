@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,7 +29,10 @@ PAGE_HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex",
 }
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+async def _no_names() -> Set[str]:
+    return frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,12 @@ class Surroundings:
     names: Callable[[], Sequence[str]] = tuple
     """Those of the indexes beside that at the root."""
     offline: bool = False
+    indexes: Callable[[], Iterable[Index]] = tuple
+    """All that are served."""
+    private_names: Callable[[], Awaitable[Set[str]]] = _no_names
+    """The projects of directories."""
+    poll: Callable[[], None] = lambda: None
+    """Has changes of directories announced."""
     certificate: str = ""
     """The certificates of this server as PEM; empty without TLS of its own."""
     clock: Callable[[], float] = time.time
@@ -115,7 +124,7 @@ class Shell:
             "section": section,
             "indexes": self.around.names(),
             "offline": self.around.offline,
-            "version": __version__,
+            "server_version": __version__,
             "banner": self.banner(),
             "url": self.index_address(place),
             "now": self.around.clock(),

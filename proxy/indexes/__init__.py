@@ -5,7 +5,7 @@ from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.judged import Judged
-from proxy.indexes.listing import LongList, listed_projects
+from proxy.indexes.listing import LongList, listed_projects, names_containing
 from proxy.indexes.local import LocalDirectory, is_zip
 from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.freshness import Lifetimes
@@ -68,5 +68,6 @@ __all__ = [
     "deny",
     "is_zip",
     "listed_projects",
+    "names_containing",
     "reserve",
 ]

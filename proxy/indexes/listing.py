@@ -16,6 +16,7 @@ from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.mirror import Mirror
 from proxy.indexes.routed import Routed
 from proxy.model import ProjectName
+from proxy.runtime import in_thread
 from proxy.storage import NameList
 
 
@@ -72,6 +73,32 @@ async def listed_projects(index: Index) -> Set[ProjectName]:
         ]
         return _united(parts)
     return await index.projects()
+
+
+async def names_containing(index: Index, word: str, limit: int) -> list[ProjectName]:
+    """Names with the word in them on the lists of upstreams that are shown; blocks for
+    milliseconds on the memory of the list."""
+    if isinstance(index, Mirror):
+        names = await index.upstream_names()
+        found = await in_thread(names.containing, word, limit) if names is not None else []
+        return [ProjectName(name) for name in found]
+    if isinstance(index, Guarded):
+        return [
+            name for name in await names_containing(index.index, word, limit) if index.admits(name)
+        ]
+    members: list[Index] = []
+    if isinstance(index, Fallthrough | Merged):
+        members = list(index.indexes)
+    elif isinstance(index, Routed):
+        targets = {id(each.target): each.target for each in index.routes}
+        members = [each for each in targets.values() if not callable(each)]
+    merged: dict[ProjectName, None] = {}
+    for member in members:
+        leads = _leads_to(index, member) if isinstance(index, Routed) else _all
+        merged |= dict.fromkeys(
+            name for name in await names_containing(member, word, limit) if leads(name)
+        )
+    return list(merged)[:limit]
 
 
 def _leads_to(index: Routed, target: Index) -> Callable[[ProjectName], bool]:

@@ -6,14 +6,17 @@ The web face and static trees share it, so that both look alike.
 from proxy.presentation.assets import Asset, assets
 from proxy.presentation.plots import Series, plot, sparkline
 from proxy.presentation.readme import ReadmeRenderer, can_render
-from proxy.presentation.rendering import render
+from proxy.presentation.rendering import ago, day, moment, render
 
 __all__ = [
     "Asset",
     "ReadmeRenderer",
     "Series",
+    "ago",
     "assets",
     "can_render",
+    "day",
+    "moment",
     "plot",
     "render",
     "sparkline",

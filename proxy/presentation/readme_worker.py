@@ -60,7 +60,6 @@ _ATTRIBUTES = {
     "colspan",
     "rowspan",
     "start",
-    "lang",
     "datetime",
     "open",
     "reversed",

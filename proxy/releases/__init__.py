@@ -5,6 +5,7 @@ from proxy.releases.grouping import (
     ProjectRelease,
     find_release,
     group_by_release,
+    is_preliminary,
     newest_release,
     version_key,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "find_release",
     "group_by_release",
     "is_about",
+    "is_preliminary",
     "json_document",
     "json_documents",
     "json_paths",

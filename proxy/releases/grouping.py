@@ -23,6 +23,11 @@ class ProjectRelease:
         return all(file.yanked for file in self.files)
 
     @property
+    def yank_reason(self) -> str:
+        """Of the first file that has one."""
+        return next((file.yanked for file in self.files if isinstance(file.yanked, str)), "")
+
+    @property
     def uploaded(self) -> str:
         """The day of the first upload, ``yyyy-mm-dd``, or nothing."""
         return min((file.uploaded[:10] for file in self.files if file.uploaded), default="")
@@ -42,7 +47,7 @@ def group_by_release(project: ProjectName, files: Iterable[File]) -> list[Projec
 def newest_release(found: Sequence[ProjectRelease]) -> ProjectRelease:
     """The release that installers choose: the highest final one that is not yanked, if any."""
     kept = [each for each in found if not each.yanked] or found
-    return next((each for each in kept if not _is_preliminary(each.version)), kept[0])
+    return next((each for each in kept if not is_preliminary(each.version)), kept[0])
 
 
 def find_release(found: Sequence[ProjectRelease], version: str) -> ProjectRelease | None:
@@ -67,7 +72,8 @@ def _version(project: ProjectName, filename: str) -> str:
     return parsed.version if parsed and parsed.project == project else ""
 
 
-def _is_preliminary(version: str) -> bool:
+def is_preliminary(version: str) -> bool:
+    """Whether installers choose it only on request: a pre-release, or no version (PEP 440)."""
     order, found = version_key(version)
     return order == 0 or (isinstance(found, Version) and found.is_prerelease)
 

@@ -49,10 +49,22 @@ from proxy.storage.mirror_records import (
 from proxy.storage.name_list import NameList, write_name_list
 from proxy.storage.purge_log import EVERYTHING, FilePurgeLog, PurgeLog
 from proxy.storage.records import DiskRecords
+from proxy.storage.search_file import (
+    HELD,
+    KNOWN,
+    PRIVATE,
+    Listing,
+    SearchBusy,
+    SearchFile,
+    SearchResult,
+)
 
 __all__ = [
     "EVERYTHING",
+    "HELD",
+    "KNOWN",
     "NO_LONGER_LISTED",
+    "PRIVATE",
     "BlobStore",
     "BytesBlob",
     "CachedFileRecord",
@@ -71,6 +83,7 @@ __all__ = [
     "Key",
     "LastUsed",
     "Lifetime",
+    "Listing",
     "MemoryRecords",
     "NameList",
     "Pins",
@@ -78,6 +91,9 @@ __all__ = [
     "RecordKind",
     "Records",
     "Room",
+    "SearchBusy",
+    "SearchFile",
+    "SearchResult",
     "StoredPage",
     "StoredPages",
     "as_local_file",

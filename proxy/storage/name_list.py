@@ -43,6 +43,18 @@ class NameList(Set[str]):
             low, high = (end + 1, high) if found < wanted else (low, middle)
         return False
 
+    def containing(self, word: str, limit: int) -> list[str]:
+        """Names with the word in them, those that begin with it first, each group sorted."""
+        wanted, data = word.encode("ascii", "replace"), self._data
+        first: list[str] = []
+        others: list[str] = []
+        at = 0
+        while len(first) + len(others) < limit and (at := data.find(wanted, at)) >= 0:
+            start, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+            (first if start == at else others).append(data[start:end].decode("ascii"))
+            at = end
+        return first + others
+
     def __len__(self) -> int:
         if self._length is None:
             self._length = sum(1 for _ in self)

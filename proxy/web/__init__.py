@@ -15,6 +15,7 @@ from proxy.web.metrics import (
     Gauge,
 )
 from proxy.web.mounts import Generation, Mount, Mounts
+from proxy.web.pages import redirect
 from proxy.web.refusals import RefusalEvents, log_observed_refusals
 from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import ResponseCache
@@ -51,6 +52,7 @@ __all__ = [
     "not_modified",
     "origin_of",
     "plain",
+    "redirect",
     "require",
     "requiring",
     "response_for",

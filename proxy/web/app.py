@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -43,6 +43,16 @@ class PageRoute(NamedTuple):
     answer: PageHandler
 
 
+class PagesForPeople(Protocol):
+    """PagesForPeople for people, and what they keep open."""
+
+    def routes(self) -> Iterable[PageRoute]: ...
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
 MOUNTS: web.AppKey[Mounts] = web.AppKey("mounts")
 """The served indexes, which can be replaced."""
 
@@ -64,7 +74,7 @@ def create_app(
     client_refresh: ClientRefresh = "no-cache",
     help_text: str = "",
     as_of: WrapAsOf | None = None,
-    pages: Iterable[PageRoute] = (),
+    pages: PagesForPeople | None = None,
     access: Access | None = None,
     find_document: FindDocument = no_document,
 ) -> web.Application:
@@ -104,7 +114,7 @@ def create_app(
         sampler = Sampler(counters, known)
     metrics = Metrics(counters, gauges, sampler.sample) if counters and sampler else None
     home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
-    face = list(pages)
+    face = list(pages.routes()) if pages else []
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/healthz", home.alive)
         app.router.add_get(f"{base}/readyz", home.ready)
@@ -116,9 +126,16 @@ def create_app(
         if metrics:
             app.router.add_get(f"{base}/metrics", requiring(Scope.METRICS, metrics.page))
 
+    async def start(_: web.Application) -> None:
+        if pages:
+            await pages.start()
+
     async def close(_: web.Application) -> None:
         await rendered.close()
+        if pages:
+            await pages.close()
 
+    app.on_startup.append(start)
     app.on_cleanup.append(close)
     if sampler:
         app.cleanup_ctx.append(sampler.running)

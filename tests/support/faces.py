@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from proxy.events import Events
 from proxy.face import Surroundings, create_face
+from proxy.storage import SearchFile
 from tests.support.fake_index import FakeIndex
 from tests.support.policies import GuardedFake
 from tests.support.site import Site, serving
@@ -21,5 +25,7 @@ async def facing(
     """``options`` as for ``serving``, and those of ``Surroundings``."""
     names = ("fixed_url", "offline", "certificate", "names")
     around = Surroundings(lambda: url, **{key: options.pop(key) for key in names if key in options})
-    async with serving(index, pages=create_face(around).routes(), **options) as site:
-        yield site
+    with TemporaryDirectory() as folder:
+        face = create_face(around, SearchFile(Path(folder) / "search.sqlite"), Events())
+        async with serving(index, pages=face, **options) as site:
+            yield site

@@ -1,0 +1,153 @@
+"""What the authors of a version say about it: core metadata, and the README as safe HTML."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from cachetools import LRUCache
+
+from proxy.distributions import (
+    Description,
+    DistributionKind,
+    UnusableArchive,
+    describe,
+    kind_of,
+    read_sdist_metadata,
+    read_wheel_metadata,
+)
+from proxy.errors import ProxyError
+from proxy.indexes import Index
+from proxy.model import METADATA, Artifact, File, ProjectName, normalize
+from proxy.presentation import ReadmeRenderer
+from proxy.runtime import in_thread
+
+MAX_METADATA = 8 * 2**20
+"""Bytes."""
+MAX_TRIES = 4
+"""Files of a version that are tried."""
+README_WAIT = 3.0
+"""Seconds that a page waits for its README; then it shows the text as written."""
+MAX_WAITING = 8
+"""READMEs that wait for the process that renders them."""
+
+
+class Descriptions:
+    """Reads, and remembers, the metadata of files."""
+
+    def __init__(self) -> None:
+        self._known: LRUCache[str, Description] = LRUCache(500)
+
+    async def of(
+        self,
+        index: Index,
+        project: ProjectName,
+        files: Iterable[File],
+        held: Iterable[str],
+        *,
+        fetch: bool,
+    ) -> Description | None:
+        """Of the first file whose metadata can be read; None if there is none.
+
+        ``held``: names of files whose archives are here. ``fetch``: the index may ask its upstream
+        for a metadata file, which is small.
+        """
+        here = set(held)
+        for file in list(files)[:MAX_TRIES]:
+            key = f"{project}/{file.filename}/{file.address_digest}"
+            if (known := self._known.get(key)) is not None:
+                return known
+            with suppress(ProxyError, OSError):
+                data = await self._read(
+                    index, project, file, held=file.filename in here, fetch=fetch
+                )
+                if data is not None:
+                    found = self._known[key] = _own(describe(data), project)
+                    return found
+        return None
+
+    async def _read(
+        self, index: Index, project: ProjectName, file: File, *, held: bool, fetch: bool
+    ) -> bytes | None:
+        if held:
+            artifact = await index.file(project, file.filename, file.address_digest)
+            if path := artifact.blob.local_path():
+                return await in_thread(_metadata, path, file.filename)
+        if not file.metadata or not fetch:
+            return None
+        name = file.filename + METADATA
+        return await _bytes_of(await index.file(project, name, file.address_digest))
+
+
+def _metadata(path: Path, filename: str) -> bytes | None:
+    """Blocks on the disk."""
+    wheel = kind_of(filename) is DistributionKind.WHEEL
+    try:
+        return (read_wheel_metadata if wheel else read_sdist_metadata)(path, filename)
+    except UnusableArchive:
+        return None
+
+
+async def _bytes_of(artifact: Artifact) -> bytes | None:
+    pieces, size = [], 0
+    async for piece in artifact.blob.chunks():
+        size += len(piece)
+        if size > MAX_METADATA:
+            return None
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _own(description: Description, project: ProjectName) -> Description:
+    """The description; a name that is not a spelling of the project's own is left out."""
+    from dataclasses import replace
+
+    with suppress(ValueError):
+        if normalize(description.name) == project:
+            return description
+    return replace(description, name="")
+
+
+class Readmes:
+    """READMEs as HTML, rendered one by one in a process, and remembered."""
+
+    def __init__(self) -> None:
+        self._renderer = ReadmeRenderer()
+        self._turn = asyncio.Lock()
+        self._known: LRUCache[str, str] = LRUCache(128)
+        self._tasks: dict[str, asyncio.Task[str]] = {}
+
+    async def html(self, description: Description) -> str | None:
+        """Safe HTML; None if it takes too long, and the text is to be shown as written."""
+        words = f"{description.content_type}\n{description.text}"
+        key = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()
+        if (known := self._known.get(key)) is not None:
+            return known
+        task = self._tasks.get(key)
+        if task is None:
+            if len(self._tasks) >= MAX_WAITING:
+                return None
+            task = self._tasks[key] = asyncio.create_task(self._render(key, description))
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(asyncio.shield(task), README_WAIT)
+        return None
+
+    async def _render(self, key: str, description: Description) -> str:
+        try:
+            async with self._turn:
+                found = await self._renderer.render(description.text, description.content_type)
+            self._known[key] = found
+            return found
+        finally:
+            del self._tasks[key]
+
+    async def close(self) -> None:
+        """End the process."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._renderer.__aexit__()

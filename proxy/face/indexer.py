@@ -1,0 +1,212 @@
+"""Keeps the file of search up to date, behind everything else.
+
+A project is looked at again after its page has changed or a file of it has arrived, once that has
+stopped for a moment: an install is never slower for it. Nothing is requested from an upstream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+
+from proxy.events import AnswerServed, Event, Outcome, PageChanged
+from proxy.face.descriptions import Descriptions
+from proxy.face.needs import needs_of
+from proxy.face.project_view import ProjectView
+from proxy.indexes import Explanation, Index
+from proxy.model import ProjectName
+from proxy.runtime import run_in_worker
+from proxy.storage import HELD, KNOWN, PRIVATE, Listing, SearchFile
+
+log = logging.getLogger(__name__)
+
+QUIET = 2.0
+"""Seconds without an event before projects are looked at."""
+LONGEST_WAIT = 30.0
+"""Seconds after which they are looked at in any case."""
+PACE = 5
+"""How many times longer it rests than it works."""
+RECONCILE = 600.0
+"""Seconds between two comparisons with the lists of the indexes."""
+MAX_DIRTY = 20_000
+CATCH_UP = 0.2
+"""Seconds that a search waits for what has changed just before."""
+BYTES_PER_FILE = 600
+ROWS = 5000
+"""In one transaction."""
+
+
+class Indexer:
+    """An observer of pages and files, and a task."""
+
+    def __init__(
+        self,
+        search: SearchFile,
+        indexes: Callable[[], Iterable[Index]],
+        descriptions: Descriptions,
+        private_names: Callable[[], Awaitable[Set[str]]],
+        poll: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``indexes``: all that are served. ``private_names``: projects of directories.
+        ``poll`` has changes of directories announced.
+        """
+        self._search = search
+        self._indexes = indexes
+        self._descriptions = descriptions
+        self._private_names = private_names
+        self._poll = poll
+        self._dirty: dict[ProjectName, float] = {}
+        """With the time at which they were noted."""
+        self._seen_files: set[tuple[str, str]] = set()
+        self._all = True
+        self._event = 0.0
+        self._first = 0.0
+        self._reconciled = -RECONCILE
+        self._wake = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def observe(self, event: Event) -> None:
+        """For ``PageChanged``, and ``AnswerServed``: a file is complete when its answer ends."""
+        if isinstance(event, PageChanged):
+            if event.project is None:
+                self._all = True
+                self._wake.set()
+            else:
+                self._note(event.project)
+        elif isinstance(event, AnswerServed) and event.filename and event.project:
+            if event.cached or event.outcome in (None, Outcome.LOCAL):
+                return
+            key = (event.project, event.filename)
+            if key not in self._seen_files:
+                if len(self._seen_files) > MAX_DIRTY:
+                    self._seen_files.clear()
+                self._seen_files.add(key)
+                self._note(event.project)
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._tend())
+
+    async def close(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def catch_up(self, projects: Iterable[str] = ()) -> None:
+        """Look at what has changed, and at these projects, for a moment."""
+        self._poll()
+        for project in projects:
+            self._dirty.setdefault(ProjectName(project), 0.0)
+        end = time.monotonic() + CATCH_UP
+        async with self._turn:
+            if self._all:
+                await self._reconcile()
+            for project, noted in list(self._dirty.items()):
+                if time.monotonic() > end:
+                    return
+                await self._look(project)
+                if time.monotonic() - noted > QUIET:  # else its file may not be stored so far
+                    self._dirty.pop(project, None)
+
+    def _note(self, project: ProjectName) -> None:
+        now = time.monotonic()
+        if len(self._dirty) < MAX_DIRTY:
+            self._dirty[project] = now
+        self._event, self._first = now, self._first or now
+        self._wake.set()
+
+    async def _tend(self) -> None:
+        while True:
+            try:
+                async with self._turn:
+                    if self._all or time.monotonic() - self._reconciled > RECONCILE:
+                        await self._reconcile()
+                await self._wait()
+                await self._work()
+            except Exception as error:
+                log.error("search could not be brought up to date", exc_info=error)
+                await asyncio.sleep(LONGEST_WAIT)
+
+    async def _wait(self) -> None:
+        """Until something has changed, and then was quiet."""
+        if not self._dirty and not self._all:
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), RECONCILE)
+            except TimeoutError:
+                return
+        while True:
+            now = time.monotonic()
+            rest = min(self._event + QUIET, (self._first or now) + LONGEST_WAIT) - now
+            if rest <= 0:
+                self._first = 0.0
+                return
+            await asyncio.sleep(rest)
+
+    async def _work(self) -> None:
+        while self._dirty:
+            started = time.monotonic()
+            async with self._turn:
+                if self._dirty:
+                    await self._look(self._dirty.popitem()[0])
+            await asyncio.sleep((time.monotonic() - started) * PACE)
+
+    async def _look(self, project: ProjectName) -> None:
+        for index in _distinct(self._indexes()).values():
+            found = await index.explain(project)
+            if found.page is None or found.listed is None:
+                await self._search.remove(index.name, [project])
+            else:
+                await self._put(index, found)
+
+    async def _put(self, index: Index, found: Explanation) -> None:
+        assert found.listed
+        size = BYTES_PER_FILE * len(found.listed.files)
+        view = await run_in_worker(size, lambda: ProjectView(found, "", time.time()))
+        files = [row.file for row in view.files() if row.shown]
+        held = found.stored
+        description = await self._descriptions.of(
+            index, view.project, files, held, fetch=view.private
+        )
+        kind = PRIVATE if view.private else HELD if held else KNOWN
+        listing = Listing(
+            view.project,
+            kind,
+            view.version,
+            view.release.uploaded if view.release else "",
+            ", ".join(view.python),
+            description.summary[:300] if description else "",
+        )
+        needs = needs_of(description.requires) if description else []
+        edges = [(view.project, each.project, each.extra) for each in needs if each.project]
+        await self._search.put(index.name, [listing], edges)
+
+    async def _reconcile(self) -> None:
+        """Compare names alone: details come with use, as pages would crowd out others."""
+        self._all = False
+        self._reconciled = time.monotonic()
+        private = await self._private_names()
+        for index in _distinct(self._indexes()).values():
+            try:
+                names = await index.projects()
+            except Exception as error:  # noqa: BLE001 (a directory that cannot be read now)
+                log.info("%s cannot be listed for search: %s", index.name, error)
+                continue
+            known = await self._search.names(index.name)
+            if gone := known - names:
+                await self._search.remove(index.name, gone)
+            new = sorted(names - known)
+            for at in range(0, len(new), ROWS):
+                rows = [
+                    Listing(name, PRIVATE if name in private else HELD)
+                    for name in new[at : at + ROWS]
+                ]
+                await self._search.put(index.name, rows)
+            self._dirty |= dict.fromkeys((name for name in new if name in private), 0.0)
+
+
+def _distinct(indexes: Iterable[Index]) -> Mapping[str, Index]:
+    """By name: the index at the root may be served a second time."""
+    return {index.name: index for index in indexes}

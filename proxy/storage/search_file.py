@@ -1,0 +1,293 @@
+"""What search finds: projects and what they need, in a database of its own beside the records.
+
+One thread writes and one reads, so that a search delays no record. The file is a copy of what the
+indexes know: a damaged or older one is deleted, and filled again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from proxy.errors import ProxyError, reason
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+PRIVATE, HELD, KNOWN = range(3)
+"""Kinds of projects: from a directory, with files in the cache, with nothing but a page."""
+BUDGET = 0.05
+"""Seconds of a search; what was found until then is shown."""
+MAX_WAITING = 4
+"""Searches that wait for their turn."""
+MAX_CANDIDATES = 500
+MAX_NODES, MAX_DEPTH = 2000, 30
+"""Of a tree of dependencies."""
+_STEPS = 1000
+"""Steps of SQLite's machine between two looks at the clock."""
+_VERSION = 1
+"""As in the last line of the schema."""
+_SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+CREATE TABLE IF NOT EXISTS project (
+  id INTEGER PRIMARY KEY, place TEXT, name TEXT, kind INTEGER, version TEXT, released TEXT,
+  python TEXT, summary TEXT, former TEXT DEFAULT '', changed REAL DEFAULT 0, UNIQUE (place, name));
+CREATE TABLE IF NOT EXISTS need (place TEXT, project TEXT, needed TEXT, extra TEXT);
+CREATE INDEX IF NOT EXISTS by_needed ON need (place, needed);
+CREATE INDEX IF NOT EXISTS by_project ON need (place, project);
+CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
+  name, summary, content = 'project', content_rowid = 'id', tokenize = 'trigram', detail = none);
+CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON project BEGIN
+  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END;
+CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON project BEGIN
+  INSERT INTO words (words, rowid, name, summary)
+    VALUES ('delete', old.id, old.name, old.summary); END;
+CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE OF summary ON project BEGIN
+  INSERT INTO words (words, rowid, name, summary)
+    VALUES ('delete', old.id, old.name, old.summary);
+  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END;
+PRAGMA user_version = 1;
+"""
+_PUT = """
+INSERT INTO project (place, name, kind, version, released, python, summary)
+  VALUES (:place, :name, :kind, :version, :released, :python, :summary)
+ON CONFLICT (place, name) DO UPDATE SET
+  former = CASE WHEN version NOT IN ('', excluded.version) THEN version ELSE former END,
+  changed = CASE WHEN version NOT IN ('', excluded.version) THEN :now ELSE changed END,
+  kind = excluded.kind, version = excluded.version, released = excluded.released,
+  python = excluded.python,
+  summary = CASE WHEN excluded.summary = '' THEN summary ELSE excluded.summary END
+"""
+_COLUMNS = "name, kind, version, released, python, summary, former, changed"
+
+
+class SearchBusy(ProxyError):
+    """More searches wait than may."""
+
+    def __str__(self) -> str:
+        return "many people search now; try again in a moment"
+
+
+class Listing(NamedTuple):
+    """A project as an index shows it."""
+
+    name: str
+    kind: int
+    version: str = ""
+    """The one that installers choose; empty: not read so far."""
+    released: str = ""
+    """``yyyy-mm-dd``."""
+    python: str = ""
+    summary: str = ""
+    former: str = ""
+    """The version before the last change."""
+    changed: float = 0.0
+    """When the version changed, in Unix time; 0: never seen."""
+
+
+class SearchResult(NamedTuple):
+    listings: Sequence[Listing]
+    """The best first."""
+    complete: bool
+    """False: the search was stopped when its time was over."""
+
+
+class SearchFile:
+    """``place`` is always the name of an index: each index finds what it shows itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer = ThreadPoolExecutor(1, "search-write")
+        self._reader = ThreadPoolExecutor(1, "search-read")
+        self._waiting = 0
+        self._failed = False
+
+    async def put(
+        self, place: str, listings: Iterable[Listing], needs: Iterable[tuple[str, str, str]] = ()
+    ) -> None:
+        """``needs``: projects, what they need, and with which extra; they replace former ones."""
+        rows, edges = [each._asdict() for each in listings], list(needs)
+
+        def work(db: sqlite3.Connection) -> None:
+            now = time.time()
+            db.executemany(_PUT, [{**row, "place": place, "now": now} for row in rows])
+            for project in {project for project, _, _ in edges}:
+                db.execute("DELETE FROM need WHERE place = ? AND project = ?", (place, project))
+            db.executemany("INSERT INTO need VALUES (?, ?, ?, ?)", [(place, *e) for e in edges])
+
+        await self._write(work)
+
+    async def remove(self, place: str, names: Iterable[str]) -> None:
+        keys = [(place, name) for name in names]
+
+        def work(db: sqlite3.Connection) -> None:
+            db.executemany("DELETE FROM project WHERE place = ? AND name = ?", keys)
+            db.executemany("DELETE FROM need WHERE place = ? AND project = ?", keys)
+
+        await self._write(work)
+
+    async def names(self, place: str) -> set[str]:
+        rows = await self._read("SELECT name FROM project WHERE place = ?", place)
+        return {name for (name,) in rows}
+
+    async def some(self, place: str, names: Sequence[str]) -> dict[str, Listing]:
+        """Those of the named projects that are listed."""
+        marks = ",".join("?" * len(names))
+        sql = f"SELECT {_COLUMNS} FROM project WHERE place = ? AND name IN ({marks})"  # noqa: S608
+        return {row[0]: Listing(*row) for row in await self._read(sql, place, *names)}
+
+    async def of_kind(self, place: str, kind: int, limit: int, start: int = 0) -> list[Listing]:
+        sql = (
+            f"SELECT {_COLUMNS} FROM project WHERE place = ? AND kind = ?"  # noqa: S608
+            " ORDER BY name LIMIT ? OFFSET ?"
+        )
+        return [Listing(*row) for row in await self._read(sql, place, kind, limit, start)]
+
+    async def count(self, place: str, kind: int) -> int:
+        sql = "SELECT count(*) FROM project WHERE place = ? AND kind = ?"
+        rows = await self._read(sql, place, kind)
+        return int(rows[0][0]) if rows else 0
+
+    async def last_changed(self, place: str, limit: int) -> list[Listing]:
+        """Projects that are not private, and whose version has changed, the last one first."""
+        sql = (
+            f"SELECT {_COLUMNS} FROM project"  # noqa: S608
+            " WHERE place = ? AND kind > 0 AND changed > 0 ORDER BY changed DESC LIMIT ?"
+        )
+        return [Listing(*row) for row in await self._read(sql, place, limit)]
+
+    async def needed_by(self, place: str, project: str, limit: int = 200) -> list[tuple[str, str]]:
+        """Projects that need this one, and the extra with which they do."""
+        sql = (
+            "SELECT DISTINCT project, extra FROM need WHERE place = ? AND needed = ?"
+            " ORDER BY extra != '', project LIMIT ?"
+        )
+        return [(name, extra) for name, extra in await self._read(sql, place, project, limit)]
+
+    async def below(self, place: str, project: str) -> list[list[str]]:
+        """All that a project needs without extras, by level, each project once."""
+
+        def work(db: sqlite3.Connection) -> list[list[str]]:
+            levels: list[list[str]] = []
+            seen, level = {project}, [project]
+            while level and len(levels) < MAX_DEPTH and len(seen) < MAX_NODES:
+                needed: set[str] = set()
+                for name in level:
+                    sql = "SELECT needed FROM need WHERE place = ? AND project = ? AND extra = ''"
+                    needed.update(row[0] for row in db.execute(sql, (place, name)))
+                level = sorted(needed - seen)[: MAX_NODES - len(seen)]
+                seen.update(level)
+                if level:
+                    levels.append(level)
+            return levels
+
+        return await self._in_reader(work, [])
+
+    async def find(
+        self, place: str, words: str, kinds: Sequence[int], text: str = ""
+    ) -> SearchResult:
+        """Projects whose name has ``words`` in it (normalized), or whose summary has ``text``.
+
+        Raises ``SearchBusy``.
+        """
+        if self._waiting >= MAX_WAITING:
+            raise SearchBusy
+        self._waiting += 1
+        try:
+            return await self._in_reader(
+                lambda db: _find(db, place, words, kinds, text), SearchResult([], complete=False)
+            )
+        finally:
+            self._waiting -= 1
+
+    async def close(self) -> None:
+        for thread in (self._writer, self._reader):
+            thread.shutdown()
+
+    async def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        def transact() -> None:
+            with closing(self._connect()) as db, db:
+                work(db)
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, transact)
+        except (sqlite3.Error, OSError) as error:
+            self._report(error)
+
+    async def _read(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
+        return await self._in_reader(lambda db: db.execute(sql, values).fetchall(), [])
+
+    async def _in_reader(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
+        def read() -> T:
+            with closing(self._connect()) as db:
+                return work(db)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+        except (sqlite3.Error, OSError) as error:
+            self._report(error)
+            return otherwise
+
+    def _connect(self) -> sqlite3.Connection:
+        """Opens the file, or makes it."""
+        db = sqlite3.connect(self._path, timeout=5.0)
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version != _VERSION:
+                db.executescript(_SCHEMA)
+        except sqlite3.DatabaseError:
+            db.close()
+            raise
+        return db
+
+    def _report(self, error: Exception) -> None:
+        """Log the first failure; a damaged file is deleted, so that the next use makes it again."""
+        if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(OSError):
+                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        if not self._failed:
+            self._failed = True
+            log.warning("search is incomplete: %s", reason(error))
+
+
+def _find(
+    db: sqlite3.Connection, place: str, words: str, kinds: Sequence[int], text: str
+) -> SearchResult:
+    """The exact name, names that begin with the words, names that contain them, summaries."""
+    end = time.monotonic() + BUDGET
+    db.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+    marks = ",".join("?" * len(kinds))
+    where = f"place = ? AND kind IN ({marks})"
+    queries: list[tuple[str, tuple[object, ...]]] = [
+        (f"{where} AND name >= ? AND name < ? || '{{'", (place, *kinds, words, words))
+    ]
+    for column, wanted in (("name", words), ("summary", text)):
+        if len(wanted) >= 3:  # a trigram
+            like = "%" + wanted.replace("%", "").replace("_", "") + "%"
+            inner = f"SELECT rowid FROM words WHERE {column} LIKE ? LIMIT {MAX_CANDIDATES}"  # noqa: S608
+            queries.append((f"id IN ({inner}) AND {where}", (like, place, *kinds)))
+    found: dict[str, Listing] = {}
+    complete = True
+    for condition, values in queries:
+        sql = f"SELECT {_COLUMNS} FROM project WHERE {condition} LIMIT {MAX_CANDIDATES}"  # noqa: S608
+        try:
+            for row in db.execute(sql, values):
+                found.setdefault(row[0], Listing(*row))
+        except sqlite3.OperationalError:
+            complete = False
+            break
+    return SearchResult(sorted(found.values(), key=lambda each: _rank(each, words)), complete)
+
+
+def _rank(each: Listing, words: str) -> tuple[object, ...]:
+    starts, has = each.name.startswith(words), words in each.name
+    return (each.name != words, not starts, not has, each.kind, len(each.name), each.name)
