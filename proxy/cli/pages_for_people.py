@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 
+from proxy.cli.workers import worker_place
 from proxy.composition import Proxy
 from proxy.config import Settings
 from proxy.errors import ProxyError
-from proxy.face import Face, Surroundings, create_face
+from proxy.face import Face, History, Recent, Surroundings, create_face
 from proxy.storage import SearchFile
+from proxy.web import Counters
 
 
-def open_face(settings: Settings, proxy: Proxy, index_url: Callable[[], str]) -> Face | None:
+def open_face(
+    settings: Settings, proxy: Proxy, counters: Counters, index_url: Callable[[], str]
+) -> Face | None:
     """The pages for people; none without the setting. ``index_url``: that of the root."""
     if not settings.web:
         return None
@@ -25,10 +31,32 @@ def open_face(settings: Settings, proxy: Proxy, index_url: Callable[[], str]) ->
         indexes=lambda: list(proxy.served.values()),
         private_names=lambda: _private_names(proxy),
         poll=proxy.poll,
+        cache_size=lambda: _cache_size(proxy),
+        cache_limit=int(settings.max_size) or None,
         certificate=certificate.read_text(encoding="utf-8") if certificate else "",
     )
     search = SearchFile(proxy.cache.folder / "search.sqlite")
-    return create_face(around, search, proxy.events)
+    worker, server = worker_place(), _server_name(settings)
+    past = History(
+        counters,
+        proxy.cache.records,
+        server,
+        samples=worker is None or worker.number == 0,
+        shared=worker is not None,
+    )
+    recent = Recent(proxy.cache.records, server, worker.number if worker else 0)
+    return create_face(around, search, proxy.events, past, recent)
+
+
+def _server_name(settings: Settings) -> str:
+    """Distinguishes servers on one cache folder, also after a restart."""
+    words = f"{socket.gethostname()} {settings.host} {settings.port}"
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
+
+
+async def _cache_size(proxy: Proxy) -> int:
+    """Bytes of all files in the cache; reads the whole store."""
+    return sum([entry.size async for entry in proxy.cache.store.entries()])
 
 
 async def _private_names(proxy: Proxy) -> set[str]:

@@ -33,6 +33,8 @@ RECONCILE = 600.0
 MAX_DIRTY = 20_000
 CATCH_UP = 0.2
 """Seconds that a search waits for what has changed just before."""
+CATCH_UP_SHOWN = 1.0
+"""Seconds that it waits for the details of the projects that it shows."""
 BYTES_PER_FILE = 600
 ROWS = 5000
 """In one transaction."""
@@ -97,9 +99,10 @@ class Indexer:
     async def catch_up(self, projects: Iterable[str] = ()) -> None:
         """Look at what has changed, and at these projects, for a moment."""
         self._poll()
-        for project in projects:
+        wanted = list(projects)
+        for project in wanted:
             self._dirty.setdefault(ProjectName(project), 0.0)
-        end = time.monotonic() + CATCH_UP
+        end = time.monotonic() + (CATCH_UP_SHOWN if wanted else CATCH_UP)
         async with self._turn:
             if self._all:
                 await self._reconcile()

@@ -8,13 +8,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from aiohttp import web
 
 from proxy.errors import ProxyError
-from proxy.events import AnswerServed, Events, PageChanged
+from proxy.events import AnswerServed, Events, FileChanged, FileRefused, PageChanged, UpstreamFailed
+from proxy.face.activity import ActivityPages
 from proxy.face.dependencies import DependencyPages
 from proxy.face.descriptions import Descriptions, Readmes
 from proxy.face.fixed_pages import FixedPages
+from proxy.face.home_page import HomePage
 from proxy.face.indexer import Indexer
+from proxy.face.past_figures import History
 from proxy.face.problems import problem_page
 from proxy.face.project import ProjectPages
+from proxy.face.recent import Recent
 from proxy.face.search_page import SearchPage
 from proxy.face.shell import Place, Shell, Surroundings, is_ours
 from proxy.face.why import WhyPages
@@ -32,9 +36,13 @@ Answer = Callable[[Place], Awaitable[web.StreamResponse]]
 class Face:
     """All pages for people of a server."""
 
-    def __init__(self, shell: Shell, search: SearchFile, events: Events) -> None:
+    def __init__(
+        self, shell: Shell, search: SearchFile, events: Events, past: History, recent: Recent
+    ) -> None:
         self._shell = shell
         self._search = search
+        self._past = past
+        self._recent = recent
         self._running = 0
         self._fixed = FixedPages(shell)
         self._readmes = Readmes()
@@ -46,12 +54,15 @@ class Face:
             search, around.indexes, descriptions, around.private_names, around.poll
         )
         events.subscribe(self._indexer.observe, PageChanged, AnswerServed)
+        events.subscribe(recent.observe, AnswerServed, FileRefused, FileChanged, UpstreamFailed)
+        self._activity = ActivityPages(shell, past, recent, around.cache_size, around.cache_limit)
+        self._home = HomePage(shell, search, self._indexer, self._activity, recent)
         self._finding = SearchPage(shell, search, self._indexer)
         self._dependencies = DependencyPages(shell, search, descriptions)
 
     def routes(self) -> Iterator[PageRoute]:
         """The routes below the root of each index."""
-        yield self._get("/", self._home)
+        yield self._get("/", self._home.page)
         yield self._get("/search/", self._finding.page)
         yield self._get("/search", self._projects.add_slash)
         yield self._get("/project/{name}", self._projects.add_slash)
@@ -62,6 +73,7 @@ class Face:
         yield self._get("/project/{name}/{version}/", self._projects.page)
         yield self._get("/-/why/{name}", self._why.page)
         yield self._get("/-/why/{name}/{wanted}", self._why.page)
+        yield self._get("/-/activity", self._activity.page)
         yield self._get("/-/setup", self._fixed.setup)
         yield self._get("/-/ca.pem", self._fixed.certificate)
         yield self._get("/-/help", self._fixed.help)
@@ -70,9 +82,14 @@ class Face:
 
     async def start(self) -> None:
         self._indexer.start()
+        await self._past.start()
+        await self._recent.start()
 
     async def close(self) -> None:
         await self._indexer.close()
+        await self._activity.close()
+        await self._past.close()
+        await self._recent.close()
         await self._readmes.close()
         await self._search.close()
 
@@ -118,10 +135,9 @@ class Face:
         response.headers["Retry-After"] = "1"
         return response
 
-    async def _home(self, place: Place) -> web.Response:
-        return self._shell.page(place, "home.html", section="home")
 
-
-def create_face(around: Surroundings, search: SearchFile, events: Events) -> Face:
-    """``events``: what the pages learn from; ``search``: closed with the face."""
-    return Face(Shell(around), search, events)
+def create_face(
+    around: Surroundings, search: SearchFile, events: Events, past: History, recent: Recent
+) -> Face:
+    """``events``: what the pages learn from. The others are closed with the face."""
+    return Face(Shell(around), search, events, past, recent)

@@ -101,7 +101,7 @@ class SearchPage:
 
     async def _hits(self, place: Place, shown: Sequence[Listing], words: str) -> list[Hit]:
         """With the details of projects that were not read so far."""
-        unread = [each.name for each in shown if not each.version and each.kind == HELD]
+        unread = [each.name for each in shown if not each.version and each.kind != KNOWN]
         if unread:
             await self._indexer.catch_up(unread)
             fresh = await self._search.some(place.index.name, unread)

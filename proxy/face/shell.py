@@ -35,6 +35,10 @@ async def _no_names() -> Set[str]:
     return frozenset()
 
 
+async def _nothing() -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What pages know of the server around them."""
@@ -52,6 +56,10 @@ class Surroundings:
     """The projects of directories."""
     poll: Callable[[], None] = lambda: None
     """Has changes of directories announced."""
+    cache_size: Callable[[], Awaitable[int]] = _nothing
+    """Counts the bytes of all files in the cache, which takes a while."""
+    cache_limit: int | None = None
+    """Bytes."""
     certificate: str = ""
     """The certificates of this server as PEM; empty without TLS of its own."""
     clock: Callable[[], float] = time.time

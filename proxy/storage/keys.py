@@ -45,6 +45,8 @@ class RecordKind(Enum):
     """Licences of files, by the digests of the files."""
     LOCAL_FILES = ("local", ("owner",))
     """Details of the files in a local directory, which is the owner."""
+    ACTIVITY = ("activity", ("server", "part"))
+    """What pages for people show of the past. The server is a name of ours, not an address."""
     LOCAL_METADATA = ("metadata", ("digest",))
     """Core metadata of local wheels."""
 

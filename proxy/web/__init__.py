@@ -9,6 +9,7 @@ from proxy.web.conditional import not_modified
 from proxy.web.counters import Counters, MetricLabels
 from proxy.web.errors import plain, response_for, status_of
 from proxy.web.fast_path_events import FastPathEvents
+from proxy.web.figures import Figures, figures_of
 from proxy.web.home import origin_of
 from proxy.web.metric_families import COUNTER_COLUMNS
 from proxy.web.metrics import (
@@ -36,6 +37,7 @@ __all__ = [
     "Application",
     "Counters",
     "FastPathEvents",
+    "Figures",
     "Gauge",
     "Generation",
     "MetricLabels",
@@ -47,6 +49,7 @@ __all__ = [
     "Server",
     "Sources",
     "create_app",
+    "figures_of",
     "log_observed_refusals",
     "may",
     "not_modified",

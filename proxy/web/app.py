@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from aiohttp import web
@@ -126,21 +126,27 @@ def create_app(
         if metrics:
             app.router.add_get(f"{base}/metrics", requiring(Scope.METRICS, metrics.page))
 
-    async def start(_: web.Application) -> None:
-        if pages:
-            await pages.start()
-
     async def close(_: web.Application) -> None:
         await rendered.close()
-        if pages:
-            await pages.close()
 
-    app.on_startup.append(start)
     app.on_cleanup.append(close)
+    if pages:
+        _tend(app, pages)
     if sampler:
         app.cleanup_ctx.append(sampler.running)
     app.on_response_prepare.append(note_start)
     return app
+
+
+def _tend(app: web.Application, pages: PagesForPeople) -> None:
+    """Start the pages with the application, and close them with it."""
+
+    async def running(_: web.Application) -> AsyncIterator[None]:
+        await pages.start()
+        yield
+        await pages.close()
+
+    app.cleanup_ctx.append(running)
 
 
 def home_routes(root: str, home: Home, *, plain_page: bool) -> list[web.RouteDef]:

@@ -9,8 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from proxy.events import Events
-from proxy.face import Surroundings, create_face
-from proxy.storage import SearchFile
+from proxy.face import History, Recent, Surroundings, create_face
+from proxy.runtime import SharedCounters
+from proxy.storage import MemoryRecords, SearchFile
+from proxy.web import Counters
 from tests.support.fake_index import FakeIndex
 from tests.support.policies import GuardedFake
 from tests.support.site import Site, serving
@@ -26,6 +28,9 @@ async def facing(
     names = ("fixed_url", "offline", "certificate", "names")
     around = Surroundings(lambda: url, **{key: options.pop(key) for key in names if key in options})
     with TemporaryDirectory() as folder:
-        face = create_face(around, SearchFile(Path(folder) / "search.sqlite"), Events())
+        search, records = SearchFile(Path(folder) / "search.sqlite"), MemoryRecords()
+        counters = Counters(SharedCounters.single_process())
+        past = History(counters, records, "test", samples=True, shared=False)
+        face = create_face(around, search, Events(), past, Recent(records, "test", 0))
         async with serving(index, pages=face, **options) as site:
             yield site
