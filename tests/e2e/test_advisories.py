@@ -121,7 +121,9 @@ async def test_malware_that_is_cached_is_refused_within_a_minute_by_all_workers(
         assert pinned.status != 0
         assert "Refused by rule rule: aaa 1.1 is malware: MAL-2026-1" in pinned.out + pinned.err
         assert "waystation_advisories_records 2.0" in (await asking[0].get("/metrics"))[1]
-        assert (await asking[0].get("/readyz"))[1].startswith("ready\nwaystation_advisories_age")
+        ready = (await asking[0].get("/readyz"))[1]
+        assert ready.startswith("ready\n")
+        assert "\nwaystation_advisories_age" in ready
 
         withdrawn = osv("MAL-2026-1", "aaa", versions=["1.1"], withdrawn="2026-01-02T00:00:00Z")
         write_archive(tmp_path / "osv.zip", osv("GHSA-1", "bbb"), withdrawn)
