@@ -90,13 +90,15 @@ def _sampled(ours: Server, output: Path) -> Counter[Stack]:
         time.sleep(SETTLE)
         _install(ours)
         spy.send_signal(signal.SIGINT)
-    return Counter(dict(_stacks(output.read_text())))
+    return Counter(dict(_stacks(output.read_text(errors="replace"))))
 
 
 def _stacks(raw: str) -> Iterator[tuple[Stack, int]]:
     found: Counter[Stack] = Counter()
     for line in raw.splitlines():
         frames, _, count = line.rpartition(" ")
+        if not count.isdecimal():
+            continue  # py-spy read a name that changed meanwhile
         found[tuple(map(_placed, frames.split(";")))] += int(count)
     yield from found.items()
 
