@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.composition import Cache
 from proxy.errors import StoreDamaged
+from proxy.model import distribution_of
 from proxy.storage import (
     EVERYTHING,
     BlobStore,
@@ -103,6 +104,34 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
     return msgspec.structs.replace(
         done, released=tuple(sorted(released)), unknown=tuple(sorted(unknown))
     )
+
+
+async def purge_file(cache: Cache, project: str, filename: str) -> Stats:
+    """Delete a file of the project with what belongs to it, such as its metadata.
+
+    Its page stays, and so do the bytes if another file has the same. Raises ``OSError``.
+    """
+    purged, others = set(), set()
+    for key in await cache.records.keys(RecordKind.CACHED_FILE):
+        file = decode_cached_file(await cache.records.get(key))
+        if key.project == project and distribution_of(key.filename) == filename:
+            await cache.records.forget(key)
+            purged |= {file.sha256} if file else set()
+        elif file:
+            others.add(file.sha256)
+    done = await _delete(cache, purged - others, 1)
+    await cache.refreshes.append([project])
+    return done
+
+
+async def pinned_files(cache: Cache) -> list[tuple[str, list[str]]]:
+    """The names of the files that were pinned by hand, by project."""
+    pinned = await cache.pins.by_hand()
+    found = await cached_files(cache) if pinned else []
+    return [
+        (project, [file.filename for file in files if file.sha256 in pinned])
+        for project, files in found
+    ]
 
 
 async def purge_everything(cache: Cache) -> Stats:

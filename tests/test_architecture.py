@@ -76,7 +76,9 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "advisories", "policies", "upstream", "access", "config", "facts"}
     | {"audit", "indexes", "prefetch"},
     # Products on top of a composed proxy.
-    "maintenance": {"errors", "storage", "composition"},
+    "maintenance": {"errors", "model", "storage", "composition"},
+    # What operators ask of a running server, and let it do.
+    "administration": VOCABULARY - {"events"} | {"composition", "maintenance"},
     "warm": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "upstream", "config", "indexes"}
     | {"requirements", "composition"},
@@ -88,7 +90,7 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
     | {"presentation", "face"}
-    | {"access", "audit", "explain", "policies"},
+    | {"access", "audit", "explain", "policies", "administration"},
     "__main__": {"cli"},
 }
 

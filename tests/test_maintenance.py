@@ -14,8 +14,10 @@ from proxy.maintenance import (
     CachedFile,
     Stats,
     cached_files,
+    pinned_files,
     purge,
     purge_everything,
+    purge_file,
     stats,
     verify,
 )
@@ -189,3 +191,35 @@ async def test_purges_are_announced(cache: Cache) -> None:
     await purge(cache, ["b", "a"])
     await purge_everything(cache)
     assert cache.purges.read_new() == ["a", "b", "*"]
+
+
+async def test_a_purged_file_takes_its_metadata_along_and_leaves_the_page(cache: Cache) -> None:
+    ((_, files),) = await cached_files(cache, [DEMO])
+    wheel = next(each for each in files if each.filename.endswith(".whl"))
+    pages = await cache.records.keys(RecordKind.PAGE)
+    done = await purge_file(cache, DEMO, wheel.filename)
+    assert done.files == len([each for each in files if each.filename.startswith(wheel.filename)])
+    assert wheel.sha256 not in keys(cache)
+    assert await cache.records.keys(RecordKind.PAGE) == pages
+    assert (cache.refreshes.read_new(), cache.purges.read_new()) == ([DEMO], [])
+    assert (await purge_file(cache, DEMO, wheel.filename)).files == 0
+    assert (await purge_file(cache, DEMO, "../x")).files == 0
+
+
+async def test_bytes_that_another_file_has_too_stay_when_one_is_purged(
+    site: MirrorSite, cache: Cache
+) -> None:
+    digest = sha256(content(site))
+    await CachedFiles(cache.records, "x").put(
+        "other", digest, "o.zip", CachedFileRecord(digest, 5, 1.0)
+    )
+    ((_, files),) = await cached_files(cache, [DEMO])
+    named = next(each.filename for each in files if each.sha256 == digest)
+    await purge_file(cache, DEMO, named)
+    assert digest in keys(cache)
+
+
+async def test_pinned_files_are_listed_by_name(cache: Cache) -> None:
+    ((_, files),) = await cached_files(cache, [DEMO])
+    await cache.pins.pin([files[0].sha256])
+    assert dict(await pinned_files(cache))[DEMO] == [files[0].filename]

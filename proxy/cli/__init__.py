@@ -29,6 +29,7 @@ COMMANDS = {
     "check": "Check the settings, and show the values in force.",
     "token": "Create, list, revoke and rotate tokens.",
     "user": "Add, change and remove users of the htpasswd file.",
+    "server": "Ask a running server what it is doing.",
     "cache": "Inspect, verify or purge the cache.",
     "export": "Write a static index that any web server can serve.",
     "mirror": "Fetch what a build needs, and write it as a static index.",

@@ -6,22 +6,36 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from proxy.cli.admin_client import via_option
+from proxy.cli.cache_server import list_via, pin_via, pins_via, purge_via, refresh_via, stats_via
 from proxy.cli.options import settings_options
 from proxy.composition import Cache, open_cache
 from proxy.config import load_settings
-from proxy.maintenance import cached_files, projects_in, purge, purge_everything, stats, verify
-from proxy.model import normalize
+from proxy.maintenance import (
+    cached_files,
+    pinned_files,
+    projects_in,
+    purge,
+    purge_everything,
+    purge_file,
+    stats,
+    verify,
+)
+from proxy.model import ProjectName, normalize
 from proxy.runtime import count_text, size_text, timestamp_text
 from proxy.storage import ChangedFiles
 
 
 @click.group("cache")
 def command() -> None:
-    """Inspect, verify or purge the cache. Servers may be running on it."""
+    """Inspect, verify, pin or purge the cache. Servers may be running on it.
+
+    With --via the commands work on the cache of a running server, perhaps on another machine.
+    """
 
 
 def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, flags: Any) -> None:
@@ -40,9 +54,12 @@ def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, fl
 
 
 @command.command("stats")
+@via_option
 @settings_options
-def stats_command(config: Path | None, **flags: Any) -> None:
+def stats_command(via: str | None, config: Path | None, **flags: Any) -> None:
     """Count projects, files, bytes, and changed files."""
+    if via:
+        _finish(stats_via(via))
 
     async def work(cache: Cache) -> int:
         found = await stats(cache)
@@ -58,14 +75,19 @@ def stats_command(config: Path | None, **flags: Any) -> None:
 
 
 @command.command("list")
+@via_option
 @settings_options
 @click.argument("projects", nargs=-1, metavar="[PROJECT]...")
-def list_command(projects: tuple[str, ...], config: Path | None, **flags: Any) -> None:
+def list_command(
+    projects: tuple[str, ...], via: str | None, config: Path | None, **flags: Any
+) -> None:
     """List cached files: bytes, sha256 and filename.
 
     For the named projects, or for all.
     """
     wanted = _names(projects)
+    if via:
+        _finish(list_via(via, wanted))
 
     async def work(cache: Cache) -> int:
         found = await cached_files(cache, wanted)
@@ -124,7 +146,9 @@ def verify_command(config: Path | None, **flags: Any) -> None:
 
 
 @command.command("purge")
+@via_option
 @settings_options
+@click.option("--file", "filename", default="", metavar="NAME", help="Only this file of PROJECT.")
 @click.option(
     "--all",
     "everything",
@@ -133,7 +157,12 @@ def verify_command(config: Path | None, **flags: Any) -> None:
 )
 @click.argument("projects", nargs=-1, metavar="[PROJECT]...")
 def purge_command(
-    projects: tuple[str, ...], everything: bool, config: Path | None, **flags: Any
+    projects: tuple[str, ...],
+    everything: bool,
+    filename: str,
+    via: str | None,
+    config: Path | None,
+    **flags: Any,
 ) -> None:
     """Delete the pages and files of projects.
 
@@ -141,10 +170,17 @@ def purge_command(
     """
     if bool(projects) == everything:
         raise click.UsageError("name the projects to purge, or give --all, but not both")
+    if filename and len(projects) != 1:
+        raise click.UsageError("--file is of one project: name it")
     wanted = _names(projects)
+    if via:
+        _finish(purge_via(via, wanted, filename))
 
     async def work(cache: Cache) -> int:
-        done = await (purge_everything(cache) if everything else purge(cache, wanted))
+        if filename:
+            done = await purge_file(cache, wanted[0], filename)
+        else:
+            done = await (purge_everything(cache) if everything else purge(cache, wanted))
         click.echo(f"purged {count_text(done.files, 'file')}, {size_text(done.size)}")
         await _report_unknown(cache, done.unknown)
         for name in done.released:
@@ -156,6 +192,74 @@ def purge_command(
     _with_cache(work, config, flags)
 
 
+@command.command("refresh")
+@click.option("--via", metavar="URL", required=True, help="The server that asks its upstream.")
+@click.option("--index", default="", metavar="NAME", help="The index. Default: that at the root.")
+@click.argument("projects", nargs=-1, required=True, metavar="PROJECT...")
+def refresh_command(projects: tuple[str, ...], via: str, index: str) -> None:
+    """Let a server ask upstream for the pages of projects now."""
+    _finish(refresh_via(via, project, index) for project in _names(projects))
+
+
+def _pinning(action: str, about: str) -> None:
+    """Add the command ``pin`` or ``unpin``."""
+
+    @command.command(action, help=about)
+    @via_option
+    @settings_options
+    @click.argument("project")
+    @click.argument("filename", default="")
+    def run(
+        project: str, filename: str, via: str | None, config: Path | None, **flags: Any
+    ) -> None:
+        (name,) = _names((project,))
+        if via:
+            _finish(pin_via(via, action, name, filename))
+
+        async def work(cache: Cache) -> int:
+            found = dict(await cached_files(cache, [name])).get(name, [])
+            files = [each for each in found if filename in ("", each.filename)]
+            digests = [each.sha256 for each in files]
+            await (cache.pins.pin(digests) if action == "pin" else cache.pins.unpin(digests))
+            for each in files:
+                click.echo(f"{action}ned: {each.filename}")
+            if not files:
+                click.echo(f"{name} {filename}".rstrip() + ": not in the cache", err=True)
+            return 0 if files else 1
+
+        _with_cache(work, config, flags)
+
+
+_pinning("pin", "Keep the cached files of PROJECT, or one of them, whatever the limit is.")
+_pinning("unpin", "Let the cached files of PROJECT, or one of them, be removed again.")
+
+
+@command.command("pins")
+@via_option
+@settings_options
+def pins_command(via: str | None, config: Path | None, **flags: Any) -> None:
+    """List the files that were pinned by hand; keep tables pin others."""
+    if via:
+        _finish(pins_via(via))
+
+    async def work(cache: Cache) -> int:
+        for project, files in await pinned_files(cache):
+            if files:
+                click.echo(project)
+                for name in files:
+                    click.echo(f"  {name}")
+        return 0
+
+    _with_cache(work, config, flags)
+
+
+def _finish(lines: Iterable[str]) -> NoReturn:
+    """Print the lines, and end the command with success."""
+    for line in lines:
+        click.echo(line)
+    raise SystemExit(0)
+
+
 async def _report_unknown(cache: Cache, names: Iterable[str]) -> None:
     """Report names that are not in the cache, with the most similar name that is."""
     known = await projects_in(cache) if names else set()
@@ -165,7 +269,7 @@ async def _report_unknown(cache: Cache, names: Iterable[str]) -> None:
         click.echo(f"{name}: not in the cache{hint}", err=True)
 
 
-def _names(projects: tuple[str, ...]) -> list[str]:
+def _names(projects: tuple[str, ...]) -> list[ProjectName]:
     try:
         return [normalize(each) for each in projects]
     except ValueError as error:

@@ -9,8 +9,14 @@ import signal
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +47,8 @@ class SettingsSource:
 
     flags: Mapping[str, Any]
     config: Path | None
+    origins: dict[str, str] = field(default_factory=dict)
+    """Where each setting comes from that is in force now, in words; without the defaults."""
 
     def text(self) -> str | None:
         """The settings file as it is now; None without one. Raises ``ConfigurationError``."""
@@ -58,7 +66,23 @@ class SettingsSource:
 
         Raises ``ConfigurationError``.
         """
-        return load_settings(self.flags, self.config, resolve_tree, text).settings
+        loaded = load_settings(self.flags, self.config, resolve_tree, text)
+        self._note(loaded.origins)
+        return loaded.settings
+
+    def _note(self, origins: Mapping[str, str]) -> None:
+        self.origins.clear()
+        self.origins.update(origins)
+
+    @contextmanager
+    def kept_on_error(self) -> Iterator[None]:
+        """Encloses a reload: if it fails, the former origins are noted again."""
+        former = dict(self.origins)
+        try:
+            yield
+        except BaseException:
+            self._note(former)
+            raise
 
 
 class Reloader:
@@ -87,6 +111,11 @@ class Reloader:
         self.failed = False
         """Whether the last reload was refused."""
 
+    @property
+    def settings(self) -> Settings:
+        """As they were read last; some of them take effect with a restart."""
+        return self._settings
+
     async def start(self) -> None:
         await self._kept.enter_async_context(self._keeping(self._settings))
 
@@ -98,10 +127,11 @@ class Reloader:
         """
         async with self._lock:
             try:
-                settings = await asyncio.to_thread(self._source.load, text)
-                if settings.tls_certificate and settings.tls_key:
-                    tls_context(str(settings.tls_certificate), str(settings.tls_key))
-                former = await self._proxy.load(settings)
+                with self._source.kept_on_error():
+                    settings = await asyncio.to_thread(self._source.load, text)
+                    if settings.tls_certificate and settings.tls_key:
+                        tls_context(str(settings.tls_certificate), str(settings.tls_key))
+                    former = await self._proxy.load(settings)
             except ConfigurationError as error:
                 self.failed = True
                 log.error("the settings are not reloaded, and the former ones stay: %s", error)

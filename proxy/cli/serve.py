@@ -16,6 +16,8 @@ from typing import Any
 import click
 
 from proxy import __version__
+from proxy.administration import ServerAdministration
+from proxy.cli.administering import server_administration
 from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
 from proxy.cli.observing import Observing, gauges, sources, variables_of_workers
@@ -119,7 +121,10 @@ async def serve(
         events.subscribe(cache.observe, PageChanged, PageRevalidated)
         fast = FastPathEvents(events, proxy.cache.used.note)
         tls, worker = _tls(settings), worker_place()
-        app = _app(settings, proxy, cache, counters, lambda: server, lambda: reloader.failed)
+        server: Server
+        reloader: Reloader
+        administration = server_administration(settings, source, proxy, lambda: reloader, worker)
+        app = _app(settings, proxy, cache, counters, lambda: server, administration)
         server = _server(settings, app, tls, cache, fast)
         reloader = Reloader(source, settings, proxy, app, tls, lambda new: _keeping(new, proxy))
         async with open_audit(settings, events), fast.running(), aclosing(reloader):
@@ -139,6 +144,7 @@ async def serve(
             first = worker is None or worker.number == 0  # one of the workers probes for all
             async with (
                 reloading,
+                administration.workers.answering() if worker else nullcontext(),
                 probing(settings, proxy.tree) if first else nullcontext(),
                 watching_names(settings, proxy) if first else nullcontext(),
             ):
@@ -182,7 +188,7 @@ def _app(
     cache: ResponseCache,
     counters: Counters,
     server: Callable[[], Server],
-    reload_failed: Callable[[], bool],
+    administration: ServerAdministration,
 ) -> Application:
     return create_app(
         proxy.served,
@@ -194,7 +200,7 @@ def _app(
         response_cache=cache,
         events=proxy.events,
         counters=counters,
-        gauges=lambda: gauges(proxy, reload_failed()),
+        gauges=lambda: gauges(proxy, administration.reload_failed()),
         sources=sources(proxy, lambda: server().connections),
         client_refresh=settings.client_refresh,
         help_text=settings.help,
@@ -202,6 +208,7 @@ def _app(
         as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
         pages=open_face(settings, proxy, counters, lambda: _index_url(settings, server().port)),
         access=proxy.access,
+        administration=administration,
     )
 
 

@@ -6,6 +6,7 @@
 <cache>/spool/               files that are still arriving
 <cache>/import/              members of a bundle, until all of them are checked
 <cache>/private-names        names that never go upstream, and the directories they are from
+<cache>/refreshed            the log of projects whose stored pages running servers read again
 <cache>/purged               the purge log, by which running servers drop purged data too
 <cache>/keep                 locked by the one process that runs keep tables
 <cache>/lock                 locked by the one process that evicts files
@@ -58,6 +59,8 @@ class Cache:
     used: LastUsed
     evictor: Evictor
     purges: PurgeLog
+    refreshes: PurgeLog
+    """Of projects whose pages and files other processes have changed."""
     pins: Pins
     claims: Claims
 
@@ -138,9 +141,12 @@ async def open_cache(
                 deleted=lambda files, size: events(Evicted(files, size)),
             )
             purges = FilePurgeLog(folder / "purged")
+            refreshes = FilePurgeLog(folder / "refreshed")
             claims = Claims(folder / PRIVATE_NAMES)
             pages = StoredPages(records, clock)
             async with evictor:
-                yield Cache(folder, store, records, pages, used, evictor, purges, pins, claims)
+                yield Cache(
+                    folder, store, records, pages, used, evictor, purges, refreshes, pins, claims
+                )
     finally:
         await records.close()

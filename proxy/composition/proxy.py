@@ -177,6 +177,16 @@ class Proxy:
             if project is not None:
                 await directory.release(project)
 
+    def forget_pages(self, project: ProjectName) -> None:
+        """Drop the project's pages from memory: those that are stored are read again."""
+        for mirror in self.mirrors:
+            mirror.forget(project)
+
+    async def pages_stored(self, project: ProjectName) -> None:
+        """Wait until pages of the project that were fetched are stored."""
+        for mirror in self.mirrors:
+            await mirror.page_stored(project)
+
     async def close(self) -> None:
         """Wait for what runs in the background, and close the indexes."""
         await self._revalidations.close()
@@ -246,6 +256,8 @@ async def _watch_others(proxy: Proxy) -> None:
             proxy.events(PageChanged(ProjectName(project)))
         for project in dict.fromkeys([*given_up, *proxy.cache.purges.read_new()]):
             await proxy.forget(None if project == EVERYTHING else ProjectName(project))
+        for name in dict.fromkeys(proxy.cache.refreshes.read_new()):
+            proxy.forget_pages(ProjectName(name))
         if claims.unsaved:
             await claims.save()
 

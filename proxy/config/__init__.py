@@ -17,7 +17,7 @@ from proxy.config.fact_tables import (
 from proxy.config.folders import audit_folder, cache_folder
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
-from proxy.config.loading import config_file, load_settings
+from proxy.config.loading import TOKEN_VARIABLE, config_file, load_settings
 from proxy.config.operation_tables import AuditTable
 from proxy.config.policy_tables import (
     AllowTable,
@@ -37,6 +37,7 @@ __all__ = [
     "DENY",
     "RESERVED",
     "SHORT_COOLDOWN",
+    "TOKEN_VARIABLE",
     "AccessTable",
     "AdvisoriesTable",
     "AllowTable",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 CONFIG_VARIABLE = VARIABLE_PREFIX + "CONFIG"
+TOKEN_VARIABLE = VARIABLE_PREFIX + "TOKEN"
+"""The token with which commands ask a running server; no setting."""
 _PATH_SETTINGS = [
     name for name, field in Settings.model_fields.items() if "Path" in str(field.annotation)
 ]
@@ -240,7 +242,7 @@ def _read_environment(problems: Problems) -> dict[str, Any]:
     problems += [
         unknown_setting(name, known)
         for name in ours
-        if name.upper() not in known | {CONFIG_VARIABLE}
+        if name.upper() not in known | {CONFIG_VARIABLE, TOKEN_VARIABLE}
     ]
     times_set = Counter(name.upper() for name in ours if os.environ[name])
     problems += [

@@ -255,6 +255,11 @@ class Evictor:
         return max(entry.stored, await self._last_used.get(entry.key) or 0.0)
 
 
+_BY_HAND = "by-hand/"
+"""Begins the owner of a blob that somebody has pinned: each is a record of its own, so that
+processes that pin at the same time do not replace each other's."""
+
+
 class Pins:
     """Keys of blobs that eviction must not delete, by owner; shared by all processes."""
 
@@ -276,10 +281,25 @@ class Pins:
         packed = compress(msgspec.json.encode(sorted(keys)))
         await self._records.put(Key(RecordKind.PINS, owner), packed)
 
+    async def pin(self, keys: Iterable[str]) -> None:
+        """Pin the blobs by hand, until they are unpinned."""
+        for key in keys:
+            await self.put(_BY_HAND + key, [key])
+
+    async def unpin(self, keys: Iterable[str]) -> None:
+        """Take back what was pinned by hand; other owners may still pin the blobs."""
+        for key in keys:
+            await self._records.forget(Key(RecordKind.PINS, _BY_HAND + key))
+
+    async def by_hand(self) -> set[str]:
+        """The keys that were pinned by hand."""
+        owners = [key.owner for key in await self._records.keys(RecordKind.PINS)]
+        return {each.removeprefix(_BY_HAND) for each in owners if each.startswith(_BY_HAND)}
+
     async def retain(self, owners: Collection[str]) -> None:
-        """Remove the pins of all other owners."""
+        """Remove the pins of all other owners, but not what was pinned by hand."""
         for key in await self._records.keys(RecordKind.PINS):
-            if key.owner not in owners:
+            if key.owner not in owners and not key.owner.startswith(_BY_HAND):
                 await self._records.forget(key)
 
 

@@ -21,6 +21,7 @@ from proxy.upstream.downloads import (
     Download,
     Downloads,
     Expected,
+    RunningDownload,
 )
 from proxy.upstream.headers import (
     delta_seconds,
@@ -61,6 +62,7 @@ __all__ = [
     "ProjectListAnswer",
     "Remote",
     "RemoteIndex",
+    "RunningDownload",
     "Spool",
     "Timeouts",
     "Transport",

@@ -66,6 +66,11 @@ class Download(Blob):
         return _Reader(self, start, stop).spans()
 
     @property
+    def readers(self) -> int:
+        """How many are reading it now."""
+        return len(self._readers)
+
+    @property
     def joinable(self) -> bool:
         """Whether a new reader can still get the first byte."""
         return self.buffer.is_complete and self._error is None

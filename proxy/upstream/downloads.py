@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
+
 from proxy.errors import DigestMismatch, ProxyError, UpstreamError, reason
 from proxy.runtime import in_thread
 from proxy.storage import BlobStore, Room, no_limit
@@ -27,6 +29,19 @@ Done = Callable[[str, int], Awaitable[None]]
 """Called with the sha256 and the size in bytes of a file that is in the store now."""
 
 Distrust = Callable[[DigestMismatch], bool]
+
+
+class RunningDownload(msgspec.Struct, frozen=True):
+    """How far a download is."""
+
+    index: str
+    what: str
+    """File and project, in words."""
+    received: int
+    """Bytes so far."""
+    size: int | None
+    """Bytes of the file, if known."""
+    readers: int
 
 
 class Downloads:
@@ -93,6 +108,16 @@ class Downloads:
         self._tasks[task] = download
         task.add_done_callback(lambda ended: self._ended(key, download, ended))
         return download
+
+    def running(self) -> list[RunningDownload]:
+        """Those that are running now."""
+        return [
+            RunningDownload(
+                *(each.expected.index, each.expected.what, each.buffer.end, each.size),
+                each.readers,
+            )
+            for each in self._tasks.values()
+        ]
 
     async def wait_stored(self, download: Download) -> None:
         """Wait until the download has failed, or its file is stored or cannot be stored.

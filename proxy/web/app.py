@@ -13,6 +13,7 @@ from proxy.access import Access, Scope
 from proxy.events import Observer
 from proxy.indexes import Index
 from proxy.simple import Links
+from proxy.web.admin import Administration, admin_routes
 from proxy.web.as_of import AS_OF
 from proxy.web.authentication import GATE, authenticate, requiring
 from proxy.web.counters import Counters
@@ -76,6 +77,7 @@ def create_app(
     as_of: WrapAsOf | None = None,
     pages: PagesForPeople | None = None,
     access: Access | None = None,
+    administration: Administration | None = None,
     find_document: FindDocument = no_document,
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
@@ -92,7 +94,7 @@ def create_app(
     ``max_page_age``. ``help_text`` is for people whose request a policy refuses. ``as_of`` makes
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
     at ``/``. ``access``: who may do what; without it, everybody may read. ``find_document``: what
-    upstreams say of a project besides.
+    upstreams say of a project besides. ``administration`` is offered at ``/-/admin/``.
     """
     app = web.Application(middlewares=[handle_request, *([authenticate] if access else [])])
     if access:
@@ -123,6 +125,8 @@ def create_app(
             app.add_routes(page_routes(base + root, mounts, face))
             app.add_routes(routes(base + root, mounts))
             app.add_routes(routes(base + root + AS_OF, mounts))
+        if administration:
+            app.add_routes(admin_routes(base, administration))
         if metrics:
             app.router.add_get(f"{base}/metrics", requiring(Scope.METRICS, metrics.page))
 

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 
 from aiohttp import web
 
+from proxy.access import Scope
 from proxy.distributions import belongs_to, parse_filename, safe_filename, split_readings
 from proxy.errors import NoSuchFile, NotFound
 from proxy.indexes import Index
 from proxy.model import Artifact, ProjectName, distribution_of, new_hash, normalize
 from proxy.runtime import BoundedDict
+from proxy.web.authentication import require
 from proxy.web.files import FileHandler
 from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import ResponseCache
@@ -52,6 +54,7 @@ class Packages:
         state.index = self._index.name
         filename, folders = request.match_info["filename"], request.match_info["folders"]
         project = state.project = await self._project(folders, filename)
+        require(request, Scope.READ, self._index.name, project)
         state.changes = self._cache.changes(project)
         artifact = await self._index.file(project, filename)
         if digest := _digest(folders):

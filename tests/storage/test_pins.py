@@ -28,3 +28,18 @@ async def test_a_damaged_record_pins_nothing(tmp_path: Path) -> None:
     await records.put(Key.parse("pin/one"), b"nonsense")
     assert await Pins(records).all() == set()
     await records.close()
+
+
+async def test_what_is_pinned_by_hand_is_unpinned_by_hand_alone(tmp_path: Path) -> None:
+    records = DiskRecords(tmp_path / "records")
+    pins = Pins(records)
+    await pins.pin(["a", "b"])
+    await Pins(records).pin(["b", "c"])  # as another process does at the same time
+    await pins.put("one", {"c"})
+    await pins.retain([])
+    assert await pins.by_hand() == {"a", "b", "c"}
+    await pins.put("one", {"c"})
+    await pins.unpin(["b", "c", "unknown"])
+    assert await pins.by_hand() == {"a"}
+    assert await pins.all() == {"a", "c"}
+    await records.close()

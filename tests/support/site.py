@@ -39,6 +39,7 @@ APP = (
     "pages",
     "access",
     "find_document",
+    "administration",
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from proxy.indexes.mirror.links import Link
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
 from proxy.model import Blob, File, ProjectName, Span
 from proxy.storage import CachedFileRecord
-from proxy.upstream import Download, Downloads, Expected
+from proxy.upstream import Download, Downloads, Expected, RunningDownload
 
 T = TypeVar("T")
 
@@ -71,6 +71,10 @@ class FileDownloads:
         self._storage.used(sha256)
         record = CachedFileRecord(sha256, size, self._clock(), file.uploaded)
         await self._storage.files.put(project, digest, file.filename, record)
+
+    def running(self) -> Sequence[RunningDownload]:
+        """The downloads that are running now."""
+        return self._downloads.running()
 
     def answered(self, project: ProjectName, file: File, outcome: Outcome) -> None:
         self._events(FileAnswered(project, file.filename, self._name, outcome))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from typing import Protocol
 
 import msgspec
@@ -27,6 +27,7 @@ from proxy.model import (
     distribution_of,
 )
 from proxy.storage import NameList
+from proxy.upstream import RunningDownload
 
 
 class PageSource(Protocol):
@@ -131,6 +132,14 @@ class Mirror:
             listed=known.page,
             stored=await self._files.stored_names(known.page),
         )
+
+    def running_downloads(self) -> Sequence[RunningDownload]:
+        """The files that are arriving now."""
+        return self._files.downloads.running()
+
+    async def page_stored(self, project: ProjectName) -> None:
+        """Wait until what was fetched of the project's page is stored."""
+        await self._memory.wait_stored(project)
 
     def forget(self, project: ProjectName | None = None) -> None:
         """Drop from memory one project, or all, after the cache was purged."""

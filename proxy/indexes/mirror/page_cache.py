@@ -179,6 +179,10 @@ class PageCache:
         while self._known and self._known.currsize + files > self._known.maxsize:
             self._known.popitem()
 
+    async def wait_stored(self, project: ProjectName) -> None:
+        """Wait until what is to be stored of the project so far is stored."""
+        await self._writer.wait_written(project)
+
     def drop(self, project: ProjectName) -> None:
         """Remove the page from memory only."""
         self._known.pop(project, None)

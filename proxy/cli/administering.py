@@ -1,0 +1,68 @@
+"""The administration of a server, put together: which settings are in force, and who reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from proxy.administration import ServerAdministration
+from proxy.cli.reloading import RELOADED, Reloader, SettingsSource
+from proxy.cli.running_server import running_servers
+from proxy.cli.settings import in_force
+from proxy.cli.workers import WorkerPlace
+from proxy.composition import Proxy
+from proxy.config import Settings
+from proxy.errors import ConfigurationError
+
+
+def server_administration(
+    settings: Settings,
+    source: SettingsSource,
+    proxy: Proxy,
+    reloader: Callable[[], Reloader],
+    place: WorkerPlace | None,
+) -> ServerAdministration:
+    """``settings``: those with which the server has started. ``place``: that of a worker."""
+
+    def shown() -> Mapping[str, Any]:
+        return effective_settings(settings, reloader().settings, source.origins)
+
+    async def reload() -> tuple[str, ...]:
+        if place is None:
+            return await reloader().reload()
+        return await asyncio.to_thread(reload_supervisor, proxy.cache.folder)
+
+    return ServerAdministration(
+        proxy,
+        group=os.getppid() if place else os.getpid(),
+        settings=shown,
+        reload=reload,
+        reload_failed=lambda: reloader().failed,
+    )
+
+
+def effective_settings(
+    started: Settings, reloaded: Settings, origins: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Every setting with its value and origin, without secrets. Those that take effect with a
+    restart have the value of the start."""
+    values = in_force(started)
+    values |= {name: value for name, value in in_force(reloaded).items() if name in RELOADED}
+    return {
+        name: {"value": value, "origin": origins.get(name, "default")}
+        for name, value in values.items()
+    }
+
+
+def reload_supervisor(cache_folder: Path) -> tuple[str, ...]:
+    """Let all workers reload; return what needs a restart. Raises ``ConfigurationError``."""
+    from proxy.cli.reload import reload_server  # for commands, with what these need besides
+
+    found = [each for each in running_servers(cache_folder) if each.pid == os.getppid()]
+    if not found:
+        problem = "the server cannot write to its cache folder, so it cannot be asked"
+        raise ConfigurationError("reload", problem, "send SIGHUP to its first process")
+    return reload_server(cache_folder, found[0]).notes
