@@ -9,6 +9,7 @@ ProxyError
 ├─ Denied                a policy refused, with its reason             403   stops
 ├─ NotAuthenticated      no credentials, or wrong ones                 401   stops
 ├─ TooManyFailures       wrong credentials too often                   429   stops
+├─ DirectoryUnavailable  users cannot be verified now                  503   stops
 ├─ NoRight               the principal may not do that                 403   stops
 ├─ IndexUnavailable      a local index that cannot be read             503   stops
 │  ├─ PrivateNameWithheld  its directory is not served now             503   stops
@@ -120,6 +121,13 @@ class TooManyFailures(ProxyError):
 
     def __str__(self) -> str:
         return f"too many wrong credentials; try again in {self.retry_after} seconds"
+
+
+class DirectoryUnavailable(ProxyError):
+    """The directory of users does not answer, so credentials are neither right nor wrong."""
+
+    def __str__(self) -> str:
+        return "the directory of users does not answer; the log of the server says more"
 
 
 class NoRight(ProxyError):

@@ -108,6 +108,9 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # Passwords; verified where access is controlled.
     "bcrypt": ("access",),
     "argon2": ("access",),
+    # Identity tokens of CI, and directories of users.
+    "jwt": ("access",),
+    "bonsai": ("access",),
     # Values from outside are checked where they come in, and are plain after that.
     "pydantic_settings": ("config",),
     "pydantic": ("config", "facts", "composition", "warm", "cli"),
@@ -116,7 +119,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "markupsafe": ("presentation",),
     "prometheus_client": ("web",),
     "uvloop": ("cli",),
-    "cryptography": ("bundle",),
+    "cryptography": ("access", "bundle"),
     # Conditions in CEL; importing it takes 0.4 seconds.
     "cel": ("policies",),
     # Attestations; in a process of its own.
@@ -132,6 +135,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
 SLOW = (
     "argon2",
     "bcrypt",
+    "bonsai",
+    "jwt",
     "bs4",
     "cel",
     "cvss",
@@ -407,6 +412,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
     distribution["markupsafe"] = "jinja2"
     distribution["cel"] = "common_expression_language"
     distribution["argon2"] = "argon2_cffi"
+    distribution["jwt"] = "pyjwt"
     used = set().union(*_libraries().values())
     newer = {"compression"}  # of the standard library since Python 3.14
     foreign = used - set(sys.stdlib_module_names) - newer - {"proxy"}

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from proxy.config.access_table import AccessTable, CertificatesTable, FrontProxyTable
+from proxy.config.access_table import (
+    AccessTable,
+    CertificatesTable,
+    FrontProxyTable,
+    LdapTable,
+    OidcRuleTable,
+    OidcTable,
+)
 from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
@@ -110,16 +117,26 @@ def test_the_example_mentions_every_key_of_an_exemption() -> None:
     assert load_settings(given).settings.exempt[0].until
 
 
+ACCESS_TABLES: dict[str, Any] = {
+    "proxy": FrontProxyTable,
+    "certificates": CertificatesTable,
+    "ldap": LdapTable,
+}
+
+
 def test_the_example_mentions_every_key_of_access_with_its_default() -> None:
     given = uncommented(ACCESS)
     shown = given["access"]
     assert set(shown) == set(AccessTable.model_fields)
     for name in ("token_max_age", "hide_names", "anonymous"):
         assert shown[name] == AccessTable.model_fields[name].default
-    for name, table in (("proxy", FrontProxyTable), ("certificates", CertificatesTable)):
+    for name, table in ACCESS_TABLES.items():
         fields = table.model_fields
         assert set(shown[name]) == {field.alias or name for name, field in fields.items()}
-    del shown["certificates"]
+    (issuer,) = shown["oidc"].values()
+    assert set(issuer) == set(OidcTable.model_fields)
+    assert set(issuer["allow"][0]) == set(OidcRuleTable.model_fields)
+    del shown["certificates"], shown["ldap"]["ca"]  # these files do not exist
     assert load_settings(given).settings.access
 
 

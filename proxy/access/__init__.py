@@ -21,6 +21,9 @@ from proxy.access.htpasswd import (
     hash_password,
     require_libraries,
 )
+from proxy.access.identity_tokens import ClaimRule, IdentityTokens, require_jwt
+from proxy.access.issuer_keys import IssuerKeys
+from proxy.access.ldap_directory import LdapSettings, LdapUsers, require_bonsai
 from proxy.access.password_changes import remove_user, set_password
 from proxy.access.principals import GrantTable, Principal, check_member, is_person
 from proxy.access.rights import ANY, Grant, Rights, Scope, parse_grant
@@ -33,10 +36,15 @@ __all__ = [
     "Authenticator",
     "Caller",
     "CertificateName",
+    "ClaimRule",
     "FailureLimits",
     "FrontProxies",
     "Grant",
     "GrantTable",
+    "IdentityTokens",
+    "IssuerKeys",
+    "LdapSettings",
+    "LdapUsers",
     "PasswordFile",
     "Passwords",
     "Presented",
@@ -58,6 +66,8 @@ __all__ = [
     "parse_authorization",
     "parse_grant",
     "remove_user",
+    "require_bonsai",
+    "require_jwt",
     "require_libraries",
     "set_password",
     "token_digest",

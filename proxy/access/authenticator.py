@@ -47,8 +47,14 @@ class Authenticator(Protocol):
     kind: str
     """As in ``Principal``."""
 
+    def owns(self, presented: Presented) -> bool:
+        """Whether these are credentials of its kind, which no other authenticator may get."""
+
     async def verify(self, presented: Presented) -> ProvenIdentity | None:
-        """The proved identity; None if these are not its credentials, or wrong ones."""
+        """The proved identity; None if these are not its credentials, or wrong ones.
+
+        Raises ``DirectoryUnavailable``.
+        """
 
     async def refresh(self) -> bool:
         """Read what has changed outside; whether results of ``verify`` may be outdated."""

@@ -18,8 +18,7 @@ from proxy.access.connection_names import CertificateName, FrontProxies
 from proxy.access.failures import FailureLimits
 from proxy.access.principals import GrantTable, Principal
 from proxy.access.rights import Grant, Rights
-from proxy.access.tokens import has_token_form
-from proxy.errors import NotAuthenticated, TooManyFailures
+from proxy.errors import DirectoryUnavailable, NotAuthenticated, TooManyFailures
 from proxy.events import CredentialsChecked, Observer
 from proxy.runtime import BoundedDict, SingleFlight
 
@@ -29,6 +28,8 @@ LOOK_OUTSIDE = 0.5
 """Seconds between two looks at what other processes have changed, such as a revoked token."""
 REFUSED = 10.0
 """Seconds for which wrong credentials are not verified again."""
+BY_PASSWORD = ("password", "ldap")
+"""Kinds of authenticators that get a user name and a password."""
 MAX_KNOWN = 10_000
 """ProvenIdentity credentials that are known at a time, and as many wrong ones."""
 
@@ -91,19 +92,20 @@ class Access:
     async def authenticate(self, value: str, address: str = "") -> Caller:
         """The identity of the value of ``Authorization``, sent from that address.
 
-        Raises ``NotAuthenticated`` and ``TooManyFailures``.
+        Raises ``NotAuthenticated``, ``TooManyFailures`` and ``DirectoryUnavailable``.
         """
         encoded, now = value.encode("utf-8", "surrogateescape"), self._clock()
         if found := self.known(encoded, now):
             return found
         presented = parse_authorization(value)
+        chosen = self._chosen(presented)
         # All tokens come with one user name by custom, which has no failures of its own.
-        user = "" if presented and has_token_form(presented.token) else _user(presented)
+        user = presented.user if presented and not any(map(_is_by_token, chosen)) else ""
         if seconds := self._limits.wait(address, user):
             self._announce("limited")
             raise TooManyFailures(seconds)
         digest = blake2b(encoded, digest_size=16, key=self._key).digest()
-        identity = await self._check(digest, presented, now)
+        identity = await self._check(digest, presented, chosen, now)
         if identity is None:
             self._limits.failed(address, user)
             self._announce("wrong")
@@ -152,24 +154,45 @@ class Access:
             except Exception:
                 log.exception("changes of credentials cannot be read")
 
-    async def _check(self, digest: bytes, presented: Presented | None, now: float) -> Caller | None:
+    async def _check(
+        self,
+        digest: bytes,
+        presented: Presented | None,
+        chosen: Sequence[Authenticator],
+        now: float,
+    ) -> Caller | None:
         if presented is None or now < self._wrong.get(digest, 0.0):
             return None
         # Copies of a request that come together are verified once.
-        identity = await self._checks.do(digest, lambda: self._verify(presented))
+        identity = await self._checks.do(digest, lambda: self._verify(presented, chosen))
         if identity is None:
             self._wrong[digest] = now + REFUSED
         elif _is_confirmed(identity):
             self._known[digest] = identity
         return identity
 
-    async def _verify(self, presented: Presented) -> Caller | None:
-        for each in self._authenticators:
-            if verified := await each.verify(presented):
+    def _chosen(self, presented: Presented | None) -> Sequence[Authenticator]:
+        """Those that may see the credentials: a token is no business of a directory."""
+        if presented is None:
+            return ()
+        owners = [each for each in self._authenticators if each.owns(presented)]
+        return owners or [each for each in self._authenticators if each.kind in BY_PASSWORD]
+
+    async def _verify(self, presented: Presented, chosen: Sequence[Authenticator]) -> Caller | None:
+        unavailable: DirectoryUnavailable | None = None
+        for each in chosen:
+            try:
+                verified = await each.verify(presented)
+            except DirectoryUnavailable as error:
+                unavailable = error
+                continue
+            if verified:
                 self._announce("ok", each.kind)
                 rights = self._grants.rights_of(verified.principal, verified.grants)
                 until = min(verified.until, self._clock() + verified.keep)
                 return Caller(verified.principal, rights, until, verified, each)
+        if unavailable:
+            raise unavailable
         return None
 
     def _announce(self, result: str, method: str = "") -> None:
@@ -181,5 +204,5 @@ def _is_confirmed(identity: Caller) -> bool:
     return source is None or verified is None or source.confirms(verified)
 
 
-def _user(presented: Presented | None) -> str:
-    return presented.user if presented else ""
+def _is_by_token(authenticator: Authenticator) -> bool:
+    return authenticator.kind not in BY_PASSWORD

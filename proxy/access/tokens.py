@@ -69,8 +69,11 @@ class Tokens:
         self._failing = False
         self._changed = False
 
+    def owns(self, presented: Presented) -> bool:
+        return has_token_form(presented.token)
+
     async def verify(self, presented: Presented) -> ProvenIdentity | None:
-        if not has_token_form(presented.token):
+        if not self.owns(presented):
             return None
         digest, now = token_digest(presented.token), self._clock()
         if digest not in self._tokens:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from proxy.access import (
     ANY,
     Access,
     Authenticator,
+    ClaimRule,
     FailureLimits,
     FrontProxies,
     GrantTable,
+    IdentityTokens,
+    IssuerKeys,
+    LdapSettings,
+    LdapUsers,
     PasswordFile,
     Passwords,
     Tokens,
     TokenStore,
     parse_grant,
+    require_bonsai,
+    require_jwt,
     require_libraries,
 )
 from proxy.config import AccessTable, Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
+from proxy.upstream import DocumentFetcher
 
 TOKENS = "tokens.sqlite"
 """In the cache folder."""
@@ -42,11 +50,26 @@ async def open_access(
     if table is None:
         yield None
         return
-    passwords = _passwords(table)
-    store = await asyncio.to_thread(TokenStore, token_file(settings))
-    tokens = Tokens(store, clock)
-    access = Access(
-        [tokens, *passwords],
+    others = [*_passwords(table), *_directory(table)]
+    async with AsyncExitStack() as stack:
+        store = await asyncio.to_thread(TokenStore, token_file(settings))
+        tokens = Tokens(store, clock)
+        stack.push_async_callback(tokens.close)
+        issuers = _issuers(settings, table, stack, clock)
+        access = _access(table, [tokens, *issuers, *others], events, limits, clock)
+        await stack.enter_async_context(access.watching())
+        yield access
+
+
+def _access(
+    table: AccessTable,
+    authenticators: Sequence[Authenticator],
+    events: Observer,
+    limits: FailureLimits,
+    clock: Callable[[], float],
+) -> Access:
+    return Access(
+        authenticators,
         GrantTable(table.grants, table.groups),
         anonymous=map(parse_grant, table.anonymous),
         hide_names=table.hide_names,
@@ -56,11 +79,6 @@ async def open_access(
         clock=clock,
         events=events,
     )
-    try:
-        async with access.watching():
-            yield access
-    finally:
-        await tokens.close()
 
 
 def token_file(settings: Settings) -> Path:
@@ -96,6 +114,37 @@ def access_remarks(settings: Settings) -> Iterator[str]:
     for grant in table.all_rights:
         if grant.index not in (ANY, *names):
             yield f"the right {grant} names no index of the settings"
+
+
+def _issuers(
+    settings: Settings, table: AccessTable, stack: AsyncExitStack, clock: Callable[[], float]
+) -> list[Authenticator]:
+    """The issuers of identity tokens; their keys are fetched when a token needs them."""
+    found: list[Authenticator] = []
+    for name, issuer in table.oidc.items():
+        require_jwt(f"access.oidc.{name}")
+        fetcher = DocumentFetcher(f"access.oidc.{name}", ca_bundle=settings.ca_bundle)
+        keys = IssuerKeys(issuer.issuer, fetcher.fetch, issuer.key_hosts, clock)
+        stack.push_async_callback(fetcher.close)
+        stack.push_async_callback(keys.close)
+        rules = [
+            ClaimRule(
+                {claim: frozenset(values) for claim, values in rule.claims.items()},
+                frozenset(map(parse_grant, rule.rights)),
+            )
+            for rule in issuer.allow
+        ]
+        found.append(IdentityTokens(name, issuer.issuer, issuer.audience, rules, keys))
+    return found
+
+
+def _directory(table: AccessTable) -> list[Authenticator]:
+    if table.ldap is None:
+        return []
+    require_bonsai("access.ldap")
+    given = table.ldap.model_dump(exclude={"bind_password"})
+    password = table.ldap.bind_password.get_secret_value()
+    return [LdapUsers(LdapSettings(**given, bind_password=password))]
 
 
 def _front(table: AccessTable) -> FrontProxies | None:

@@ -4,7 +4,7 @@
 take a ``Settings`` value only where things are composed.
 """
 
-from proxy.config.access_table import AccessTable
+from proxy.config.access_table import AccessTable, LdapTable, OidcTable
 from proxy.config.fact_tables import (
     AdvisoriesTable,
     ExpressionTable,
@@ -52,10 +52,12 @@ __all__ = [
     "IndexTable",
     "KeepTable",
     "KnownFaultsTable",
+    "LdapTable",
     "LicenceTable",
     "LocalTable",
     "MalwareTable",
     "MirrorTable",
+    "OidcTable",
     "PageTarget",
     "PolicyTable",
     "ProvenanceTable",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Annotated
+from string import Formatter
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
 from proxy.access import CertificateName, Grant, check_member, parse_grant
 from proxy.config.values import Age, Table, UserPath
@@ -40,6 +43,37 @@ def _check_header(name: str) -> str:
     return name
 
 
+def _check_issuer(text: str) -> str:
+    found = urlsplit(text)
+    if found.scheme != "https" or not found.hostname or found.query or "@" in found.netloc:
+        raise ValueError(f"{text!r} is no address of an issuer such as https://ci.example.com")
+    return text
+
+
+def _check_ldap(text: str) -> str:
+    found = urlsplit(text)
+    if found.scheme not in ("ldap", "ldaps") or not found.hostname or "@" in found.netloc:
+        raise ValueError(f"{text!r} is no address such as ldaps://ldap.example.com")
+    return text
+
+
+def _has_place(*places: str) -> Callable[[str], str]:
+    """A check of filters: they have one of these places, and no others."""
+
+    def check(text: str) -> str:
+        fields = {f"{{{field}}}" for _, field, _, _ in Formatter().parse(text) if field is not None}
+        if not fields or not fields <= set(places) or not text.startswith("("):
+            raise ValueError(f"{text!r} is no filter with {' or '.join(places)}")
+        return text
+
+    return check
+
+
+def _values(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+ClaimValues = Annotated[list[str], Field(min_length=1), BeforeValidator(_values)]
 Network = Annotated[str, AfterValidator(_check_network)]
 HeaderName = Annotated[str, AfterValidator(_check_header)]
 Right = Annotated[str, AfterValidator(_check_right)]
@@ -62,6 +96,37 @@ class CertificatesTable(Table):
     required: bool = False
 
 
+class OidcRuleTable(Table):
+    """Rights for identity tokens of which all these claims match."""
+
+    claims: Annotated[dict[str, ClaimValues], Field(min_length=1)]
+    rights: Annotated[list[Right], Field(min_length=1)]
+
+
+class OidcTable(Table):
+    """An issuer of identity tokens of CI."""
+
+    issuer: Annotated[str, AfterValidator(_check_issuer)]
+    audience: Annotated[str, Field(min_length=1)]
+    key_hosts: list[str] = []
+    allow: Annotated[list[OidcRuleTable], Field(min_length=1)]
+
+
+class LdapTable(Table):
+    """A directory of users and groups."""
+
+    url: Annotated[str, AfterValidator(_check_ldap)]
+    start_tls: bool = False
+    ca: UserPath | None = None
+    users: Annotated[str, Field(min_length=1)]
+    user_filter: Annotated[str, AfterValidator(_has_place("{user}"))] = "(uid={user})"
+    groups: str = ""
+    group_filter: Annotated[str, AfterValidator(_has_place("{dn}", "{user}"))] = "(member={dn})"
+    group_name: str = "cn"
+    bind_dn: str = ""
+    bind_password: SecretStr = SecretStr("")
+
+
 class AccessTable(Table):
     """Who may do what. Without this table everybody may read everything."""
 
@@ -75,6 +140,8 @@ class AccessTable(Table):
     rights: dict[str, list[Right]] = {}
     proxy: FrontProxyTable | None = None
     certificates: CertificatesTable | None = None
+    oidc: dict[str, OidcTable] = {}
+    ldap: LdapTable | None = None
 
     @field_validator("groups")
     @classmethod
@@ -103,7 +170,8 @@ class AccessTable(Table):
     @property
     def all_rights(self) -> list[Grant]:
         """Every right that the table grants to anybody."""
-        granted = [self.anonymous, *self.rights.values()]
+        by_claims = [rule.rights for table in self.oidc.values() for rule in table.allow]
+        granted = [self.anonymous, *self.rights.values(), *by_claims]
         return [parse_grant(right) for rights in granted for right in rights]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from proxy.config.access_table import AccessTable
 from proxy.config.index_base import name_problems
@@ -19,6 +20,7 @@ REQUIRED_TOGETHER = {
     "upstream_username": "upstream_password",
     "upstream_password": "upstream_username",
 }
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 FILES_OF_UPSTREAM = ("ca_bundle", "client_certificate", "client_key")
 FILES = ("tls_certificate", "tls_key", *FILES_OF_UPSTREAM)
 
@@ -51,6 +53,13 @@ def _access_problems(settings: Settings, table: AccessTable) -> Iterator[Configu
             problem = "clients show certificates only where TLS ends here"
             remedy = "set tls_certificate and tls_key, or use access.proxy"
             yield ConfigurationError("access.certificates", problem, remedy)
+    if ldap := table.ldap:
+        yield from _file_problems("access.ldap.ca", ldap.ca)
+        host = urlsplit(ldap.url).hostname
+        if ldap.url.startswith("ldap:") and not ldap.start_tls and host not in LOOPBACK:
+            problem = f"{ldap.url} would get passwords in clear text"
+            remedy = "write ldaps:// or set start_tls = true"
+            yield ConfigurationError("access.ldap.url", problem, remedy)
 
 
 def _mirror_problems(

@@ -142,7 +142,7 @@ def _resolve_paths(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             below = {key: _below(folder, table[key]) for key in table.keys() & paths}
             values[name] = table | below
     if isinstance(table := values.get("access"), dict):
-        values["access"] = table | _certificates(table.get("certificates"), folder)
+        values["access"] = table | _authorities(table, folder)
     if isinstance(tables := values.get("keep"), list):
         values["keep"] = [_keep_table(each, folder) for each in tables]
     return values
@@ -154,10 +154,14 @@ def _below(folder: Path, value: Any) -> Any:
     return str(folder / value) if isinstance(value, str) and value[:1] != "~" else value
 
 
-def _certificates(table: Any, folder: Path) -> dict[str, Any]:
-    if not isinstance(table, dict) or "ca" not in table:
-        return {}
-    return {"certificates": table | {"ca": _below(folder, table["ca"])}}
+def _authorities(access: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The tables in ``[access]`` that name a file of certificates."""
+    tables = {name: access.get(name) for name in ("certificates", "ldap")}
+    return {
+        name: table | {"ca": _below(folder, table["ca"])}
+        for name, table in tables.items()
+        if isinstance(table, dict) and "ca" in table
+    }
 
 
 def _index_table(table: Any, folder: Path) -> Any:

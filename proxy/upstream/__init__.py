@@ -17,6 +17,7 @@ from proxy.upstream.digest_check import (
     DigestCheck,
     computed,
 )
+from proxy.upstream.document_fetcher import DocumentFetcher
 from proxy.upstream.downloads import (
     Download,
     Downloads,
@@ -51,6 +52,7 @@ __all__ = [
     "BreakerState",
     "Credentials",
     "DigestCheck",
+    "DocumentFetcher",
     "Download",
     "Downloads",
     "EndedRequest",

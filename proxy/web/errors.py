@@ -8,6 +8,7 @@ from aiohttp import web
 
 from proxy.errors import (
     Denied,
+    DirectoryUnavailable,
     IndexUnavailable,
     NoRight,
     NotAuthenticated,
@@ -24,6 +25,7 @@ STATUS_BY_ERROR: dict[type[Exception], int] = {
     NotAuthenticated: 401,
     TooManyFailures: 429,
     NoRight: 403,
+    DirectoryUnavailable: 503,
     IndexUnavailable: 503,
     UpstreamError: 502,
     UpstreamTimeout: 504,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from tests.support.distributions import core_metadata, make_wheel, tarred
 from tests.support.fork_server import ROOT
 from tests.support.requirement_sources import LINUX, MAC, WINDOWS
 from tests.support.running import environment
+from tests.support.sockets import free_port
 from tests.support.upstream_process import run_upstream_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -160,11 +160,6 @@ def poetry(tmp_path_factory: pytest.TempPathFactory) -> Tool:
         if done.returncode:
             return Tool(None, f"poetry could not be installed: {done.stderr.strip()[-200:]}")
     return Tool(folder / "bin" / "poetry", "")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

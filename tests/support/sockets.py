@@ -43,3 +43,8 @@ async def exchange(port: int, sent: bytes, host: str = "127.0.0.1") -> bytes:
             while piece := await reader.read(65536):
                 received += piece
     return received
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])

@@ -41,6 +41,7 @@ ERRORS: list[tuple[errors.ProxyError, int, str | None]] = [
     (errors.Denied("foo", "malware"), 403, None),
     (errors.NotAuthenticated(), 401, None),
     (errors.TooManyFailures(30), 429, "30"),
+    (errors.DirectoryUnavailable(), 503, "5"),
     (errors.NoRight("read index main"), 403, None),
     (errors.IndexUnavailable("private", "gone"), 503, "5"),
     (errors.PrivateNameWithheld("acme"), 503, "5"),

@@ -1,0 +1,105 @@
+"""An issuer of identity tokens, over TLS on loopback, as CI systems have."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tests.support.pki import Authority
+
+HUGE = 100 * 2**20
+"""Bytes."""
+
+
+class Issuer:
+    """``mode``: how it answers, until a test changes it."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.mode = "right"
+        self.described = ""
+        """The issuer that its description names; empty: itself."""
+        self.requests: list[str] = []
+        self.max_age = 600
+        self._keys: dict[str, Any] = {}
+        self._keys["one"] = _first_key()
+
+    def new_key(self, name: str, *, elliptic: bool = False) -> None:
+        self._keys[name] = (
+            ec.generate_private_key(ec.SECP256R1())
+            if elliptic
+            else rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        )
+
+    def forget_key(self, name: str) -> None:
+        del self._keys[name]
+
+    def token(self, *, key: str = "one", algorithm: str = "RS256", **claims: Any) -> str:
+        """A token with these claims; None removes one that it has by default."""
+        now = int(time.time())
+        values = {
+            **{"iss": self.url, "aud": "waystation.example.com", "sub": "repo:acme/tool"},
+            **{"iat": now, "nbf": now, "exp": now + 300, "repository_owner_id": "1234567"},
+            **claims,
+        }
+        given = {name: value for name, value in values.items() if value is not None}
+        return jwt.encode(given, self._keys[key], algorithm, headers={"kid": key})
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request.path)
+        if self.mode == "down":
+            raise web.HTTPServiceUnavailable
+        if self.mode == "redirect":
+            raise web.HTTPFound("https://127.0.0.1:1/keys")
+        if self.mode == "huge":
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for _ in range(HUGE // 2**20):
+                await response.write(b" " * 2**20)
+            return response
+        headers = {"Cache-Control": f"max-age={self.max_age}"}
+        if request.path.endswith("/openid-configuration"):
+            where = {"right": f"{self.url}/keys", "elsewhere": "https://keys.example.org/keys"}
+            described = {"issuer": self.described or self.url, "jwks_uri": where[self.mode]}
+            return web.json_response(described, headers=headers)
+        return web.json_response({"keys": self._public()}, headers=headers)
+
+    def _public(self) -> list[dict[str, Any]]:
+        found = []
+        for name, key in self._keys.items():
+            elliptic = isinstance(key, ec.EllipticCurvePrivateKey)
+            algorithm = jwt.algorithms.ECAlgorithm if elliptic else jwt.algorithms.RSAAlgorithm
+            values = json.loads(algorithm.to_jwk(key.public_key()))
+            found.append(values | {"kid": name, "use": "sig"})
+        return [*found, {"kty": "unknown", "kid": "odd"}]
+
+
+@cache
+def _first_key() -> rsa.RSAPrivateKey:
+    """Made once, as that takes up to a second."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@asynccontextmanager
+async def running_issuer(authority: Authority) -> AsyncIterator[Issuer]:
+    issuer = Issuer()
+    app = web.Application()
+    app.router.add_get("/{path:.*}", issuer.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=authority.server("127.0.0.1"))
+    await site.start()
+    port = runner.addresses[0][1]
+    issuer.url = f"https://127.0.0.1:{port}"
+    try:
+        yield issuer
+    finally:
+        await runner.cleanup()
