@@ -30,7 +30,8 @@ from proxy.distributions import (
     same_version,
     version_for,
 )
-from proxy.indexes.local.scan import DirectoryEntry, EntryPath
+from proxy.indexes.local.scan import DirectoryEntry
+from proxy.indexes.local.skip_log import EntryPath
 from proxy.model import ProjectName
 from proxy.runtime import SingleFlight
 from proxy.storage import FileIdentity, Key, Records

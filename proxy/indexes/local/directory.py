@@ -23,7 +23,7 @@ from proxy.indexes.local.folder_tree import DirectoryTree
 from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.private_page import Contents, LocalPage, build_page
 from proxy.indexes.local.zip_tree import ZipTree, is_zip
-from proxy.model import METADATA, Artifact, ProjectName, ProjectPage
+from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
 from proxy.runtime import BoundedDict
 from proxy.storage import BytesBlob, Claims, Key, RecordKind, Records, first_names
 
@@ -158,6 +158,9 @@ class LocalDirectory:
             await check(found.page)
         if entry := found.entries.get(filename):
             blob = self._tree.blob(entry, self._changed_file)
+        elif filename.endswith(PROVENANCE):
+            entry = found.entries[filename.removesuffix(PROVENANCE)]
+            blob = self._tree.blob_beside(entry, PROVENANCE, self._changed_file)
         elif beside := found.page.owner_of_extra(filename):
             entry = found.entries[beside.filename]
             suffix = filename.removeprefix(beside.filename)
@@ -222,7 +225,9 @@ class LocalDirectory:
             if generation == self._follower.generation:
                 self._misses[project] = generation
             raise NoSuchProject(project)
-        return build_page(project, self._name, listed, None if self._follower.watching else 0.0)
+        fresh_until = None if self._follower.watching else 0.0
+        status = self._follower.table.status(project)
+        return build_page(project, self._name, listed, fresh_until, status)
 
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from proxy.distributions import parse_filename, possible_projects, possible_projects_of_folder
 from proxy.indexes.local.folder_tree import Seen
 from proxy.indexes.local.inotify import Marks
-from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry, EntryPath
-from proxy.model import ProjectName
+from proxy.indexes.local.scan import ROOT_FOLDER, DirectoryEntry
+from proxy.indexes.local.skip_log import EntryPath
+from proxy.model import ProjectName, ProjectStatus
 
 ChangedProjects = set[ProjectName] | None
 """Projects whose pages may have changed; None: any."""
@@ -22,6 +23,7 @@ class DirectoryTable:
         self._places: dict[ProjectName, set[EntryPath]] = {}
         self._named: dict[ProjectName, set[str]] = {}
         self._stamps: dict[str, int] = {}
+        self._statuses: dict[str, ProjectStatus] = {}
         self.links: set[EntryPath] = set()
         """Entries that are symbolic links: their targets change without an event for the link."""
 
@@ -43,6 +45,11 @@ class DirectoryTable:
         places = sorted(self._places.get(project, ()), reverse=True)
         by_name = {filename: self._folders[folder][filename] for folder, filename in places}
         return sorted(by_name.values(), key=lambda entry: entry.place)
+
+    def status(self, project: ProjectName) -> ProjectStatus | None:
+        """The status (PEP 792) that a folder of the project's name has."""
+        folders = sorted(self._named.get(project, ()))
+        return next((self._statuses[each] for each in folders if each in self._statuses), None)
 
     def hidden(self, project: ProjectName) -> set[EntryPath]:
         """Places of files that another file of the same name hides."""
@@ -96,6 +103,9 @@ class DirectoryTable:
         gone = self.folders - set(seen.folders) if everything else set()
         for name, folder in {**seen.folders, **dict.fromkeys(gone)}.items():
             self._stamps[name] = folder.stamp if folder else 0
+            self._statuses.pop(name, None)
+            if folder and folder.status:
+                self._statuses[name] = folder.status
             changes |= self.put_folder(name, folder.entries if folder else None)
         for place, found in seen.files.items():
             changes |= self.put(place, found if isinstance(found, DirectoryEntry) else None)

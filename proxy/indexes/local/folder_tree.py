@@ -15,15 +15,14 @@ from proxy.indexes.local.inotify import Marks, Watch, Watcher
 from proxy.indexes.local.scan import (
     ROOT_FOLDER,
     DirectoryEntry,
-    EntryPath,
     Folder,
-    RejectedFile,
     Scan,
     Unstable,
     counts,
     leads_to_folder,
     root_identity,
 )
+from proxy.indexes.local.skip_log import EntryPath, RejectedFile
 from proxy.model import Blob
 from proxy.storage import DiskBlob, FileIdentity, identity_of
 

@@ -17,7 +17,8 @@ from proxy.errors import IndexUnavailable
 from proxy.indexes.local.file_table import ChangedProjects, DirectoryTable
 from proxy.indexes.local.folder_tree import FileTree, Seen
 from proxy.indexes.local.inotify import CannotWatch, Marks, Watcher
-from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, SkipLog
+from proxy.indexes.local.scan import DirectoryEntry
+from proxy.indexes.local.skip_log import RejectedFile, SkipLog
 from proxy.model import ProjectName
 
 _log = logging.getLogger(__name__)

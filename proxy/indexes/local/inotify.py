@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.distributions import kind_of, looks_like_distribution
-from proxy.indexes.local.scan import ROOT_FOLDER, YANKED_SUFFIX, EntryPath, joined
-from proxy.model import EXTRA_SUFFIXES, distribution_of
+from proxy.indexes.local.scan import ROOT_FOLDER, STATUS_FILE, YANKED_SUFFIX, joined
+from proxy.indexes.local.skip_log import EntryPath
+from proxy.model import EXTRA_SUFFIXES, PROVENANCE, distribution_of
 
 _BUFFER_SIZE = 64 * 1024
 """Bytes of events that are read at a time."""
@@ -137,11 +138,13 @@ class Watch:
             marks.folders.add(joined(folder, name))
             if looks_like_distribution(name):
                 marks.files.add((folder, name))
+        elif name == STATUS_FILE:
+            marks.folders.add(folder)
         elif name.endswith(YANKED_SUFFIX):
             marks.files.add((folder, name.removesuffix(YANKED_SUFFIX)))
         elif kind_of(name) or looks_like_distribution(name):
             self._mark_file(marks, (folder, name), mask)
-            if name.endswith(EXTRA_SUFFIXES):
+            if name.endswith((*EXTRA_SUFFIXES, PROVENANCE)):
                 marks.files.add((folder, distribution_of(name)))
         else:
             marks.others = True

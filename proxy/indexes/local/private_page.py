@@ -15,8 +15,9 @@ from proxy.distributions import UnusableArchive
 from proxy.errors import IndexUnavailable, NoSuchFile
 from proxy.indexes.local.catalogue import Catalogue, Details, Opener, read_metadata
 from proxy.indexes.local.follower import Follower
-from proxy.indexes.local.scan import DirectoryEntry, RejectedFile, Unstable
-from proxy.model import File, ProjectName, ProjectPage
+from proxy.indexes.local.scan import DirectoryEntry, Unstable
+from proxy.indexes.local.skip_log import RejectedFile
+from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus
 from proxy.storage import Key, RecordKind, Records
 
 
@@ -37,7 +38,11 @@ class LocalPage(msgspec.Struct, frozen=True):
 
 
 def build_page(
-    project: ProjectName, source: str, listed: Iterable[Listed], fresh_until: float | None
+    project: ProjectName,
+    source: str,
+    listed: Iterable[Listed],
+    fresh_until: float | None,
+    status: ProjectStatus | None = None,
 ) -> LocalPage:
     """The files by version and filename, and the versions (PEP 700) in the same order."""
     ordered = sorted(listed, key=lambda one: (*_rank(one.details.version), one.entry.filename))
@@ -46,9 +51,10 @@ def build_page(
         project,
         files,
         versions=tuple(dict.fromkeys(one.details.version for one in ordered)),
+        status=status,
         source=source,
         fresh_until=fresh_until,
-        version=hashlib.sha256(msgspec.msgpack.encode(files)).hexdigest(),
+        version=hashlib.sha256(msgspec.msgpack.encode((files, status))).hexdigest(),
     )
     return LocalPage(page, {one.entry.filename: one.entry for one in ordered})
 
@@ -65,6 +71,7 @@ def _file(listed: Listed) -> File:
         yanked=entry.yanked,
         metadata={"sha256": details.metadata} if details.metadata else False,
         beside=entry.beside,
+        provenance=Path(entry.path + PROVENANCE).as_uri() if entry.provenance else None,
     )
 
 

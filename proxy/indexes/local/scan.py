@@ -1,19 +1,17 @@
 """Lists a local directory: names and stats of its files. Blocks, and opens no distribution.
 
 Folders are read at any depth; links to folders are not followed. Paths are text: a path object
-for each of thousands of files costs more than the stats. ``SkipLog`` remembers the files that
-look like distributions and are not listed.
+for each of thousands of files costs more than the stats. Files that
+look like distributions and are not listed are ``RejectedFile``.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -22,10 +20,10 @@ from proxy.distributions import (
     DistributionName,
     kind_of,
     looks_like_distribution,
-    possible_projects,
     split_readings,
 )
-from proxy.model import EXTRA_SUFFIXES, ProjectName
+from proxy.indexes.local.skip_log import EntryPath, RejectedFile
+from proxy.model import EXTRA_SUFFIXES, PROVENANCE, ProjectName, ProjectStatus
 from proxy.storage import FileIdentity, identity_of
 
 ROOT_FOLDER = ""
@@ -34,8 +32,10 @@ ROOT_FOLDER = ""
 YANKED_SUFFIX = ".yanked"
 """A file of this suffix beside a distribution yanks it (PEP 592); its content is the reason."""
 
-MAX_YANK_REASON = 4096
-"""Bytes of a ``.yanked`` file that are read."""
+STATUS_FILE = ".project-status"
+"""A file of this name in the folder of a project has its status (PEP 792) as JSON."""
+MAX_SIDECAR = 4096
+"""Bytes of a ``.yanked`` or status file that are read."""
 _NO_PROJECTS = frozenset({"lost+found"})
 
 
@@ -55,6 +55,8 @@ class DirectoryEntry(msgspec.Struct, frozen=True, gc=False):
     sidecar: FileIdentity | None = None
     beside: tuple[str, ...] = ()
     """As in ``File``."""
+    provenance: bool = False
+    """Whether a ``.provenance`` file (PEP 740) is beside it."""
 
     @property
     def place(self) -> EntryPath:
@@ -79,6 +81,7 @@ class Folder(msgspec.Struct):
     skipped: list[RejectedFile] = []
     folders: list[str] = []
     """The folders directly below, by their paths from the root."""
+    status: ProjectStatus | None = None
     stamp: int = 0
     """Modification time, which a later change moves; 0 where it might not."""
 
@@ -120,6 +123,8 @@ class Scan:
         found = Folder(stamp=stamp)
         with os.scandir(self.root + folder) as items:
             listed = {item.name: item for item in items}
+        if STATUS_FILE in listed:
+            found.status = _status(Path(self._path(folder, STATUS_FILE)))
         for name, item in listed.items():
             if self._is_folder(folder, item):
                 if counts(name):
@@ -167,8 +172,10 @@ class Scan:
         mark = _yanked(shown + YANKED_SUFFIX) if yanked else _NOT_YANKED
         linked = path != shown
         beside = self._beside(shown, filename, others) if self.extra_files else ()
+        proved = others is None or filename + PROVENANCE in others
         return DirectoryEntry(
-            folder, filename, path, identity, said.project, said.certain, linked, *mark, beside
+            *(folder, filename, path, identity, said.project, said.certain, linked, *mark, beside),
+            provenance=proved and _is_regular(shown + PROVENANCE),
         )
 
     def _beside(self, path: str, filename: str, others: Container[str] | None) -> tuple[str, ...]:
@@ -241,9 +248,18 @@ def _yanked(path: str) -> tuple[bool | str, FileIdentity | None]:
         return _NOT_YANKED
     try:
         with sidecar.open("rb") as file:
-            return yank_reason(file.read(MAX_YANK_REASON)), identity
+            return yank_reason(file.read(MAX_SIDECAR)), identity
     except OSError:
         return True, identity  # somebody wants it yanked, whatever the reason is
+
+
+def _status(path: Path) -> ProjectStatus | None:
+    """The status in the file; None if there is none that can be read."""
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(MAX_SIDECAR), type=ProjectStatus)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def yank_reason(content: bytes) -> bool | str:
@@ -257,64 +273,3 @@ def _identity(path: Path) -> FileIdentity | None:
         return identity_of(path.stat())
     except FileNotFoundError:
         return None
-
-
-_log = logging.getLogger(__name__)
-
-EntryPath = tuple[str, str]
-"""Folder and filename."""
-
-
-class RejectedFile(NamedTuple):
-    """A file that looks like a distribution and is not listed."""
-
-    place: EntryPath
-    reason: str
-    is_expected: bool = False
-    """Signatures, metadata and unfinished uploads lie beside distributions: no reason to warn."""
-
-
-class SkipLog:
-    """Logs once of each file why it is not listed and which names it keeps private.
-
-    A file that cannot be served still shows that its project is private: a public project of
-    that name must not be served in its place.
-    """
-
-    def __init__(self, index: str, is_listed: Callable[[ProjectName], bool]) -> None:
-        """``is_listed``: whether listed files or folders claim the project."""
-        self._is_listed = is_listed
-        self.claims: set[ProjectName] = set()
-        self._reasons: dict[EntryPath, str] = {}
-        self._claimed: dict[ProjectName, set[EntryPath]] = {}
-        self._index = index
-
-    def add(self, skipped: RejectedFile) -> set[ProjectName]:
-        """The projects that this file claims and no other skipped file did before."""
-        place, reason, is_expected = skipped
-        if self._reasons.get(place) == reason:
-            return set()
-        self._reasons[place] = reason
-        projects = possible_projects(place[1])
-        for project in projects:
-            self._claimed.setdefault(project, set()).add(place)
-        new = set(projects) - self.claims
-        self.claims |= new
-        if not is_expected or any(not self._is_listed(project) for project in new):
-            path, names = "/".join(filter(None, place)), ", ".join(projects)
-            kept = f"; it keeps these names private: {names}" if names else ""
-            _log.warning("%s: %r is not listed: %s%s", self._index, path, reason, kept)
-        return new
-
-    def places(self, project: ProjectName) -> set[EntryPath]:
-        """The paths of the files that claim the project, or did."""
-        return self._claimed.get(project, set()).copy()
-
-    def forget(self, project: ProjectName, gone: Iterable[EntryPath]) -> None:
-        """These of its files are no more; with the last of them goes the claim."""
-        for place in gone:
-            self._reasons.pop(place, None)
-            self._claimed.get(project, set()).discard(place)
-        if not self._claimed.get(project):
-            self._claimed.pop(project, None)
-            self.claims.discard(project)

@@ -30,18 +30,17 @@ from proxy.errors import ProxyError
 from proxy.indexes.local.folder_tree import JUST_NOW, Seen
 from proxy.indexes.local.inotify import Marks, Watcher
 from proxy.indexes.local.scan import (
-    MAX_YANK_REASON,
+    MAX_SIDECAR,
     YANKED_SUFFIX,
     DirectoryEntry,
-    EntryPath,
     Folder,
-    RejectedFile,
     Unstable,
     counts,
     yank_reason,
 )
+from proxy.indexes.local.skip_log import EntryPath, RejectedFile
 from proxy.indexes.local.zip_member import ZipMemberBlob, member_file, open_archive
-from proxy.model import EXTRA_SUFFIXES, MAX_EXTRA_FILE, Blob
+from proxy.model import EXTRA_SUFFIXES, MAX_EXTRA_FILE, PROVENANCE, Blob
 from proxy.storage import FileIdentity, identity_of
 
 MAX_DEPTH = 32
@@ -184,8 +183,12 @@ class ZipTree:
             entry = self._entry((folder, filename), member, identity)
             sidecar = members.get((folder, filename + YANKED_SUFFIX))
             if isinstance(entry, DirectoryEntry):
-                if self._extra_files:
-                    entry = msgspec.structs.replace(entry, beside=_beside(entry, members))
+                beside = _beside(entry, members)
+                entry = msgspec.structs.replace(
+                    entry,
+                    provenance=PROVENANCE in beside,
+                    beside=beside[PROVENANCE in beside :] if self._extra_files else (),
+                )
                 if sidecar:
                     entry = msgspec.structs.replace(entry, yanked=_reason(file, sidecar))
                 folders[folder].entries[filename] = entry
@@ -246,8 +249,9 @@ class ZipWatch:
 
 
 def _beside(entry: DirectoryEntry, members: Mapping[EntryPath, ZipMember]) -> tuple[str, ...]:
-    """The suffixes of small files beside a distribution."""
-    found = ((each, members.get((entry.folder, entry.filename + each))) for each in EXTRA_SUFFIXES)
+    """The suffixes of small files beside a distribution, that of its provenance first."""
+    suffixes = (PROVENANCE, *EXTRA_SUFFIXES)
+    found = ((each, members.get((entry.folder, entry.filename + each))) for each in suffixes)
     return tuple(each for each, it in found if it and not it.is_link and it.size <= MAX_EXTRA_FILE)
 
 
@@ -279,4 +283,4 @@ def _add_folders(folders: dict[str, Folder], path: str) -> None:
 def _reason(file: BinaryIO, sidecar: ZipMember) -> bool | str:
     """Raises ``UnusableArchive``."""
     content = next(unpack_zip_member(file, sidecar), b"")
-    return yank_reason(content[:MAX_YANK_REASON])
+    return yank_reason(content[:MAX_SIDECAR])

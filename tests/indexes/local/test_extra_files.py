@@ -9,6 +9,7 @@ import pytest
 
 from proxy.errors import IndexUnavailable, NoSuchFile
 from proxy.indexes.local import LocalDirectory
+from proxy.model import ProjectStatus
 from tests.support.content import read_blob
 from tests.support.directories import FOO, names, opened
 from tests.support.distributions import make_sdist, make_wheel
@@ -115,3 +116,45 @@ async def test_a_signature_without_its_distribution_keeps_the_name_private(tmp_p
         assert await names(index) == []
         with pytest.raises(NoSuchFile):
             await index.file(FOO, f"{SDIST}.asc")
+
+
+@pytest.mark.parametrize("watch", [True, False])
+@pytest.mark.parametrize("form", ["directory", "archive"])
+async def test_provenance_beside_a_distribution_is_listed_and_served(
+    tmp_path: Path, root: Path, form: str, watch: bool
+) -> None:
+    (root / "foo" / f"{WHEEL}.provenance").write_bytes(b'{"version": 1}')
+    if form == "archive":
+        root = Path(shutil.make_archive(str(tmp_path / "wheels"), "zip", root))
+    async with opened(root, watch=watch) as index:
+        files = {file.filename: file for file in (await index.page(FOO)).files}
+        assert files[WHEEL].provenance
+        assert files[SDIST].provenance is None
+        assert files[WHEEL].beside == ()
+        digest = files[WHEEL].address_digest
+        found = await index.file(FOO, f"{WHEEL}.provenance", digest)
+        assert await read_blob(found.blob) == b'{"version": 1}'
+        with pytest.raises(NoSuchFile):
+            await index.file(FOO, f"{SDIST}.provenance")
+
+
+async def test_provenance_that_comes_later_is_seen_by_the_next_request(root: Path) -> None:
+    async with opened(root) as index:
+        assert {file.provenance for file in (await index.page(FOO)).files} == {None}
+        (root / "foo" / f"{WHEEL}.provenance").write_bytes(b"{}")
+        assert [bool(file.provenance) for file in (await index.page(FOO)).files] == [True, False]
+
+
+async def test_the_status_of_a_project_is_in_a_file_of_its_folder(root: Path) -> None:
+    async with opened(root) as index:
+        before = await index.page(FOO)
+        assert before.status is None
+        status = root / "foo" / ".project-status"
+        status.write_text('{"status": "archived", "reason": "see bar"}')
+        page = await index.page(FOO)
+        assert page.status == ProjectStatus("archived", "see bar")
+        assert page.version != before.version
+        status.write_text("not JSON")
+        assert (await index.page(FOO)).status is None
+        status.unlink()
+        assert (await index.page(FOO)).version == before.version
