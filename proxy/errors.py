@@ -19,6 +19,10 @@ ProxyError
 │  ├─ UpstreamRefused    400, 401 or 403 for a file: an expired link?  502   stops
 │  ├─ UnreadablePage     not the Simple API, or a newer major version  502   stops
 │  └─ DigestMismatch     bytes are not what the index says             502   stops
+├─ UploadRefused         an upload, or a change of what is published    400
+│  ├─ NotPermitted       this user may not publish that                 403
+│  ├─ FileConflict       the name is used, or was, for other bytes      409
+│  └─ UploadTooLarge                                                    413
 ├─ StoreDamaged          a stored file is not what its name says       500   stops
 └─ ConfigurationError    raised only while composing; several in one   exit 2
 ```
@@ -221,6 +225,31 @@ class UnreadablePage(UpstreamError):
 
 class DigestMismatch(UpstreamError):
     """Upstream's bytes do not have the length or digest that the index names."""
+
+
+class UploadRefused(ProxyError):
+    """An upload, or another change of what is published, is refused; the message says why."""
+
+
+class NotPermitted(UploadRefused):
+    """The user may not make this change."""
+
+
+class FileConflict(UploadRefused):
+    """Other bytes are, or were, published under the name of the file."""
+
+    def __init__(self, filename: str, reason: str) -> None:
+        super().__init__(filename, reason)
+        self.filename = filename
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Upload tools look for the first words, to skip what is published already."""
+        return f"File already exists ('{self.filename}', {self.reason})"
+
+
+class UploadTooLarge(UploadRefused):
+    """The file, or all of its project or user, would take more bytes than the settings allow."""
 
 
 class StoreDamaged(ProxyError):

@@ -54,6 +54,8 @@ PACKAGES: dict[str, set[str]] = {
     "presentation": {"errors", "runtime"},
     # The files of a project by version, and documents about them.
     "releases": {"model", "distributions", "simple"},
+    # Private packages are files in a directory; publishing changes these files, durably.
+    "publish": VOCABULARY | {"runtime", "distributions", "indexes"},
     # A static tree reads an index as a client does.
     "export": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "indexes", "presentation", "releases"},
@@ -64,7 +66,7 @@ PACKAGES: dict[str, set[str]] = {
     # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.
     "web": VOCABULARY
     | {"runtime", "distributions", "simple", "upstream", "access", "indexes", "releases"}
-    | {"prefetch", "explain", "presentation"},
+    | {"publish", "prefetch", "explain", "presentation"},
     # Pages for people: views of what the indexes answer, and of what the server counts.
     "face": {"errors", "model", "runtime", "distributions", "policies", "simple", "indexes"}
     | {"access", "events", "storage", "releases", "explain", "presentation", "web"},
@@ -74,7 +76,7 @@ PACKAGES: dict[str, set[str]] = {
     # The one place that names concrete classes.
     "composition": VOCABULARY
     | {"runtime", "storage", "advisories", "policies", "upstream", "access", "config", "facts"}
-    | {"audit", "indexes", "prefetch"},
+    | {"audit", "indexes", "publish", "prefetch"},
     # Products on top of a composed proxy.
     "maintenance": {"errors", "model", "storage", "composition"},
     # What operators ask of a running server, and let it do.
@@ -104,7 +106,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "pypi_simple": ("composition",),
     # Small values at rest.
     "diskcache": ("storage",),
-    "sqlite3": ("storage", "access", "audit"),
+    "sqlite3": ("storage", "access", "audit", "publish"),
     # Passwords; verified where access is controlled.
     "bcrypt": ("access",),
     "argon2": ("access",),

@@ -136,7 +136,9 @@ class Reloader:
                 self.failed = True
                 log.error("the settings are not reloaded, and the former ones stay: %s", error)
                 raise
-            self._retire(self._mounts.replace(self._proxy.served), former)
+            self._retire(
+                self._mounts.replace(self._proxy.served, self._proxy.upload_targets), former
+            )
             if self._gate and self._proxy.access:
                 self._gate.access = self._proxy.access
             self._proxy.events(PageChanged(None))

@@ -209,6 +209,7 @@ def _app(
         pages=open_face(settings, proxy, counters, lambda: _index_url(settings, server().port)),
         access=proxy.access,
         administration=administration,
+        publishers=proxy.upload_targets,
     )
 
 

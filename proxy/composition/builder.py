@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.advisories import AdvisoryRefresher
 from proxy.composition.cache import Cache
@@ -21,6 +21,7 @@ from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_advisories import open_advisories
 from proxy.composition.open_mirror import open_mirror, same_upstream
 from proxy.composition.policies import Epoch, build_policies
+from proxy.composition.publishing import UPLOAD_SETTINGS, open_publisher
 from proxy.composition.routed_rules import RoutedParts, open_routed
 from proxy.config import (
     FallthroughTable,
@@ -36,7 +37,11 @@ from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Merged, M
 from proxy.policies import ParsedPages, Policy, Reserved, Withheld, matcher
 from proxy.upstream import InFlight
 
+if TYPE_CHECKING:
+    from proxy.publish import Publisher
+
 T = TypeVar("T")
+_NOT_OF_DIRECTORY = {"policies", *UPLOAD_SETTINGS}
 
 
 @dataclass(slots=True)
@@ -103,6 +108,8 @@ class IndexSet:
     indexes: dict[str, Index] = field(default_factory=dict)
     """Every index of the settings by its name."""
     directories: list[LocalDirectory] = field(default_factory=list)
+    publishers: dict[str, Publisher] = field(default_factory=dict)
+    """By the name of the local index that accepts uploads."""
     mirrors: list[Mirror] = field(default_factory=list)
     advisories: AdvisoryRefresher | None = None
     """None: the settings name no source of advisories."""
@@ -112,6 +119,17 @@ class IndexSet:
         """Each index that is served, by the path below which its addresses are."""
         root = {"": self.indexes[self.tree.root.name]}
         return root | {f"/{name}": self.indexes[name] for name in self.tree.served}
+
+    @property
+    def upload_targets(self) -> dict[str, Publisher]:
+        """Where uploads go that are sent to each path of ``served``."""
+        nodes = {f"/{name}": self.tree.named[name] for name in self.tree.served}
+        targets: dict[str, Publisher] = {}
+        for path, node in {"": self.tree.root, **nodes}.items():
+            below = (self.publishers.get(each.name) for each in node.with_all_below())
+            if target := next(filter(None, below), None):
+                targets[path] = target
+        return targets
 
 
 async def open_indexes(settings: Settings, ground: Ground, stack: AsyncExitStack) -> IndexSet:
@@ -203,14 +221,20 @@ class _Builder:
 
     async def _local(self, name: str, table: LocalTable) -> Index:
         """One directory, or several as one index; logs then say which one is meant."""
-        if len(table.roots) == 1:
-            return await self._directory(name, table, table.roots[0])
-        opened = [await self._directory(f"{name} ({root})", table, root) for root in table.roots]
-        return Merged(name, opened)
+        several = len(table.roots) > 1
+        opened = [
+            await self._directory(f"{name} ({root})" if several else name, table, root)
+            for root in table.roots
+        ]
+        if table.uploads:
+            self._opened.publishers[name] = await open_publisher(
+                name, table, opened[0], self._opened, self._stack, self._clock
+            )
+        return Merged(name, opened) if several else opened[0]
 
     async def _directory(self, name: str, table: LocalTable, root: Path) -> LocalDirectory:
         optional = isinstance(table, DefaultDirectory)
-        key = ("local", name, root, table.model_dump(exclude={"policies"}), optional)
+        key = ("local", name, root, table.model_dump(exclude=_NOT_OF_DIRECTORY), optional)
         directory = await self._ground.parts.use(
             key, lambda: self._open_directory(name, table, root), self._stack
         )

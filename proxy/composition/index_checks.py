@@ -41,6 +41,10 @@ def _directory_problems(
     if not table.roots:
         problem, remedy = "it has no directory", "give it a path, or paths"
         yield ConfigurationError(f"indexes.{name}", problem, remedy)
+        return
+    if table.uploads and is_zip(table.roots[0]):
+        problem = f"{table.roots[0]} is an archive, which cannot take uploads"
+        yield ConfigurationError(f"indexes.{name}.uploads", problem, "name a directory first")
     for root in table.roots:
         if not (root.is_dir() or (is_zip(root) and root.is_file())):
             alone = table.path is not None and root == table.path.absolute()

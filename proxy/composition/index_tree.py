@@ -25,6 +25,7 @@ DEFAULT_PACKAGES = Path("packages")
 """The directory of private distributions that is served if the settings name none."""
 SHORT_SETTINGS = (
     "packages",
+    "uploads",
     "legacy_files",
     "watch",
     "reserved",
@@ -46,9 +47,19 @@ class IndexNode:
     @property
     def policies(self) -> frozenset[str]:
         """The names of its rules, and of those of the indexes that it is made of."""
-        below = [node.table for node in _below(self)]
+        below = [node.table for node in self.with_all_below()]
         names = frozenset(name for table in below for name in table.policies)
         return names | {AS_OF for table in below if table.as_of}
+
+    def with_all_below(self) -> Iterable[IndexNode]:
+        """The node and all that it is made of, each once: many indexes may share one."""
+        found: dict[IndexNode, None] = {}
+        left = [self]
+        while left:
+            if (each := left.pop()) not in found:
+                found[each] = None
+                left += reversed(each.children)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,7 @@ class IndexTree:
     @property
     def leaves(self) -> tuple[IndexNode, ...]:
         """The indexes that are not made of others: those of the root first, in its order."""
-        found = dict.fromkeys(each for top in self.tops for each in _below(top))
+        found = dict.fromkeys(each for top in self.tops for each in top.with_all_below())
         return tuple(each for each in found if not each.children)
 
 
@@ -137,22 +148,11 @@ class _Resolver:
             self.nodes[name] = node
 
 
-def _below(node: IndexNode) -> Iterable[IndexNode]:
-    """The node and all that it is made of, each once: many indexes may share one."""
-    found: dict[IndexNode, None] = {}
-    left = [node]
-    while left:
-        if (each := left.pop()) not in found:
-            found[each] = None
-            left += reversed(each.children)
-    return found
-
-
 def _merge_problems(node: IndexNode, merged: Sequence[str]) -> Iterator[ConfigurationError]:
     """A name that is kept private may not be united with what an upstream has of it."""
     reserved = [
         pattern
-        for below in _below(node)
+        for below in node.with_all_below()
         if isinstance(below.table, MirrorTable | RoutedTable)
         for pattern in below.table.reserved_patterns
     ]
@@ -184,6 +184,7 @@ def _expanded(settings: Settings) -> dict[str, IndexTable]:
         path=settings.packages or DEFAULT_PACKAGES,
         legacy_files=settings.legacy_files,
         watch=settings.watch,
+        uploads=settings.uploads,
     )
     tables["upstream"] = MirrorTable(
         kind="mirror",

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from proxy.access import Access, FailureLimits
 from proxy.advisories import AdvisoryRefresher
@@ -25,6 +26,9 @@ from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefet
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
 from proxy.upstream import EndedRequest, InFlight
+
+if TYPE_CHECKING:
+    from proxy.publish import Publisher
 
 log = logging.getLogger(__name__)
 
@@ -130,6 +134,11 @@ class Proxy:
     def served(self) -> Mapping[str, Index]:
         """Each index that is served, by the path below which its addresses are."""
         return self._opened.served
+
+    @property
+    def upload_targets(self) -> Mapping[str, Publisher]:
+        """Where uploads go that are sent to each path of ``served``."""
+        return self._opened.upload_targets
 
     @property
     def directories(self) -> Sequence[LocalDirectory]:

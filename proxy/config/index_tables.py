@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, HttpUrl, SecretStr, field_validator
+from pydantic import ByteSize, Field, HttpUrl, SecretStr, field_validator
 
 from proxy.config.index_base import IndexTableBase
 from proxy.config.routed_table import RoutedTable
@@ -24,6 +24,13 @@ class LocalTable(IndexTableBase):
     legacy_files: bool = False
     watch: bool = True
     extra_files: bool = False
+    uploads: bool = False
+    """Accept uploads, into the first directory."""
+    overwrite: bool = False
+    max_upload: ByteSize = ByteSize(2 * 10**9)
+    quota: ByteSize | None = None
+    """Bytes of all files of a project."""
+    user_quota: ByteSize | None = None
 
     @property
     def roots(self) -> tuple[Path, ...]:

@@ -73,6 +73,7 @@ class Settings(BaseSettings):
 
     # What it serves: the short form
     packages: UserPath | None = None
+    uploads: bool = False
     legacy_files: bool = False
     watch: bool = True
     reserved: list[str] = []

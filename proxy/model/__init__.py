@@ -2,6 +2,7 @@
 
 from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256, new_hash
 from proxy.model.project_page import (
+    PROJECT_STATUSES,
     Artifact,
     Blob,
     File,
@@ -28,6 +29,7 @@ __all__ = [
     "HASHES_BY_STRENGTH",
     "MAX_EXTRA_FILE",
     "METADATA",
+    "PROJECT_STATUSES",
     "PROVENANCE",
     "SIBLING_SUFFIXES",
     "SIGNATURE",

@@ -74,8 +74,12 @@ class File(msgspec.Struct, frozen=True, gc=False):
         return datetime.fromisoformat(self.uploaded).astimezone(UTC) if self.uploaded else None
 
 
+PROJECT_STATUSES = ("active", "archived", "quarantined", "deprecated")
+"""PEP 792."""
+
+
 class ProjectStatus(msgspec.Struct, frozen=True):
-    """PEP 792: ``active``, ``archived``, ``quarantined`` or ``deprecated``, and why."""
+    """One of ``PROJECT_STATUSES``, and why."""
 
     status: str
     reason: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiohttp import web
 
@@ -29,6 +29,9 @@ from proxy.web.rendered_pages import RenderedPages
 from proxy.web.request_freshness import ClientRefresh
 from proxy.web.response_cache import ResponseCache
 from proxy.web.sampling import Sampler, Sources
+
+if TYPE_CHECKING:
+    from proxy.publish import Publisher
 
 PageHandler = Callable[[Mount, web.Request], Awaitable[web.StreamResponse]]
 _SLASHES = re.compile("/{2,}")
@@ -79,6 +82,7 @@ def create_app(
     access: Access | None = None,
     administration: Administration | None = None,
     find_document: FindDocument = no_document,
+    publishers: Mapping[str, Publisher] | None = None,
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -95,6 +99,7 @@ def create_app(
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
     at ``/``. ``access``: who may do what; without it, everybody may read. ``find_document``: what
     upstreams say of a project besides. ``administration`` is offered at ``/-/admin/``.
+    ``publishers``: where uploads to each root go.
     """
     app = web.Application(middlewares=[handle_request, *([authenticate] if access else [])])
     if access:
@@ -109,7 +114,7 @@ def create_app(
         render_list,
     )
     shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document)
-    mounts = app[MOUNTS] = Mounts(indexes, shared)
+    mounts = app[MOUNTS] = Mounts(indexes, shared, publishers or {})
     sampler = None
     if counters:
         known = (sources or Sources())._replace(running=lambda: mounts.running)
@@ -125,6 +130,7 @@ def create_app(
             app.add_routes(page_routes(base + root, mounts, face))
             app.add_routes(routes(base + root, mounts))
             app.add_routes(routes(base + root + AS_OF, mounts))
+            app.add_routes(upload_routes(base + root, mounts))
         if administration:
             app.add_routes(admin_routes(base, administration))
         if metrics:
@@ -197,6 +203,15 @@ def _project_json_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
         for version in ("", "/{version}")
         for end, handler in handlers.items()
     ]
+
+
+def upload_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
+    """The legacy upload API, also at the root of the index: some tools are configured so.
+
+    Both spellings are answered, as most tools follow no redirect of an upload.
+    """
+    paths = [f"{root}/legacy/", f"{root}/legacy", f"{root}/", *([root] if root else [])]
+    return [web.post(path, mounts.handler("uploads.post")) for path in paths]
 
 
 async def _to_directory(request: web.Request) -> web.Response:

@@ -9,12 +9,16 @@ from aiohttp import web
 from proxy.errors import (
     Denied,
     DirectoryUnavailable,
+    FileConflict,
     IndexUnavailable,
     NoRight,
     NotAuthenticated,
     NotFound,
+    NotPermitted,
     ProxyError,
     TooManyFailures,
+    UploadRefused,
+    UploadTooLarge,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -29,6 +33,10 @@ STATUS_BY_ERROR: dict[type[Exception], int] = {
     IndexUnavailable: 503,
     UpstreamError: 502,
     UpstreamTimeout: 504,
+    UploadRefused: 400,
+    NotPermitted: 403,
+    FileConflict: 409,
+    UploadTooLarge: 413,
     ProxyError: 500,
 }
 RETRY_AFTER = 5

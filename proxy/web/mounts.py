@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from operator import attrgetter
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -25,6 +27,10 @@ from proxy.web.rendered_pages import RenderedPages
 from proxy.web.request_freshness import ClientRefresh
 from proxy.web.request_state import named_project
 from proxy.web.response_cache import ResponseCache
+
+if TYPE_CHECKING:
+    from proxy.publish import Publisher
+    from proxy.web.uploads import UploadHandler
 
 INDEX_SEGMENT = "/{index:[a-z0-9][a-z0-9-]{0,62}}"
 """The pattern of the first segment of an address, if it names an index."""
@@ -58,9 +64,11 @@ class Mount:
         shared: Shared,
         instant: float | None = None,
         lists: SimplePages | None = None,
+        publisher: Publisher | None = None,
     ) -> None:
         """``instant``: that of the view that the index is, by Unix time in seconds. ``lists``:
-        that of the index itself, for a view.
+        that of the index itself, for a view. ``publisher``: where uploads go; None: uploads are
+        refused.
         """
         self.pages = SimplePages(
             index,
@@ -79,7 +87,14 @@ class Mount:
         self.explain = Explain(index, shared.clock)
         self.index = index
         self._shared = shared
+        self._publisher = publisher
         self._views: AsOfViews[Mount] = AsOfViews(self._view)
+
+    @cached_property
+    def uploads(self) -> UploadHandler:
+        from proxy.web.uploads import UploadHandler  # most servers accept no uploads
+
+        return UploadHandler(self._publisher)
 
     def at(self, instant: float) -> Mount:
         """The same as of an instant. Raises ``NotAnInstant`` if there are no such addresses."""
@@ -95,8 +110,13 @@ class Mount:
 class Generation:
     """The indexes of one state of the settings, and the requests that they are answering."""
 
-    def __init__(self, indexes: Mapping[str, Index], shared: Shared) -> None:
-        self.mounts = {root.strip("/"): Mount(index, shared) for root, index in indexes.items()}
+    def __init__(
+        self, indexes: Mapping[str, Index], shared: Shared, publishers: Mapping[str, Publisher]
+    ) -> None:
+        self.mounts = {
+            root.strip("/"): Mount(index, shared, publisher=publishers.get(root))
+            for root, index in indexes.items()
+        }
         self.running = 0
         """Requests that are being answered now."""
         self.idle: asyncio.Event | None = None
@@ -118,11 +138,13 @@ class Generation:
 class Mounts:
     """The generation that answers new requests."""
 
-    def __init__(self, indexes: Mapping[str, Index], shared: Shared) -> None:
-        """``indexes``: by the path below which they are served, such as ``""`` or ``/team``."""
+    def __init__(
+        self, indexes: Mapping[str, Index], shared: Shared, publishers: Mapping[str, Publisher]
+    ) -> None:
+        """Both by the path below which an index is served, such as ``""`` or ``/team``."""
         self._shared = shared
         self._numbers = count()
-        self._current = self._generation(indexes)
+        self._current = self._generation(indexes, publishers)
 
     @property
     def names(self) -> list[str]:
@@ -134,16 +156,21 @@ class Mounts:
         """Requests that the present generation is answering."""
         return self._current.running
 
-    def replace(self, indexes: Mapping[str, Index]) -> Generation:
+    def replace(
+        self, indexes: Mapping[str, Index], publishers: Mapping[str, Publisher]
+    ) -> Generation:
         """Answer new requests from these indexes; returns the generation that is replaced.
 
         Each request is answered by the generation in which it began.
         """
-        former, self._current = self._current, self._generation(indexes)
+        former, self._current = self._current, self._generation(indexes, publishers)
         return former
 
-    def _generation(self, indexes: Mapping[str, Index]) -> Generation:
-        return Generation(indexes, replace(self._shared, generation=next(self._numbers)))
+    def _generation(
+        self, indexes: Mapping[str, Index], publishers: Mapping[str, Publisher]
+    ) -> Generation:
+        shared = replace(self._shared, generation=next(self._numbers))
+        return Generation(indexes, shared, publishers)
 
     def handler(self, name: str) -> Handler:
         """The handler of that name, such as ``pages.page``, of the index that is addressed."""

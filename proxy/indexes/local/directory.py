@@ -227,6 +227,8 @@ class LocalDirectory:
             raise NoSuchProject(project)
         fresh_until = None if self._follower.watching else 0.0
         status = self._follower.table.status(project)
+        if status and status.status == "quarantined":
+            listed = []  # PEP 792: such a project offers no files
         return build_page(project, self._name, listed, fresh_until, status)
 
     def _is_claimed(self, project: ProjectName) -> bool:

@@ -23,7 +23,7 @@ from proxy.distributions import (
     split_readings,
 )
 from proxy.indexes.local.skip_log import EntryPath, RejectedFile
-from proxy.model import EXTRA_SUFFIXES, PROVENANCE, ProjectName, ProjectStatus
+from proxy.model import EXTRA_SUFFIXES, PROJECT_STATUSES, PROVENANCE, ProjectName, ProjectStatus
 from proxy.storage import FileIdentity, identity_of
 
 ROOT_FOLDER = ""
@@ -257,7 +257,8 @@ def _status(path: Path) -> ProjectStatus | None:
     """The status in the file; None if there is none that can be read."""
     try:
         with path.open("rb") as file:
-            return msgspec.json.decode(file.read(MAX_SIDECAR), type=ProjectStatus)
+            found = msgspec.json.decode(file.read(MAX_SIDECAR), type=ProjectStatus)
+            return found if found.status in PROJECT_STATUSES else None
     except (OSError, msgspec.MsgspecError):
         return None
 

@@ -57,7 +57,7 @@ class SkipLog:
         return new
 
     def places(self, project: ProjectName) -> set[EntryPath]:
-        """Where the files are, or were, that claim the project."""
+        """The paths of the files that claim the project, or did."""
         return self._claimed.get(project, set()).copy()
 
     def forget(self, project: ProjectName, gone: Iterable[EntryPath]) -> None:

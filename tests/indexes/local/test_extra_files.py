@@ -154,7 +154,12 @@ async def test_the_status_of_a_project_is_in_a_file_of_its_folder(root: Path) ->
         page = await index.page(FOO)
         assert page.status == ProjectStatus("archived", "see bar")
         assert page.version != before.version
-        status.write_text("not JSON")
-        assert (await index.page(FOO)).status is None
+        for unreadable in ("not JSON", '{"status": "sold"}', "[]"):
+            status.write_text(unreadable)
+            assert (await index.page(FOO)).status is None
+        status.write_text('{"status": "quarantined"}')
+        assert (await index.page(FOO)).files == ()
+        with pytest.raises(NoSuchFile):
+            await index.file(FOO, WHEEL)
         status.unlink()
         assert (await index.page(FOO)).version == before.version

@@ -1,0 +1,73 @@
+"""An upload that arrives: written to a spool file beside the packages, with its digests."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from proxy.errors import UploadTooLarge
+from proxy.runtime import in_thread, open_spool, size_text
+
+_FLUSH = 2**20
+"""Bytes that are written and hashed in one go."""
+
+
+class Incoming:
+    """The bytes of one file. ``discard`` removes what was not published."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        """``folder``: for the spool file, on the file system of the packages. ``limit``: bytes."""
+        self._limit = limit
+        self._fd, self.path = open_spool(folder)
+        self._waiting = bytearray()
+        self._hashes: dict[str, Any] = {
+            "sha256": hashlib.sha256(),
+            "blake2_256": hashlib.blake2b(digest_size=32),
+            "md5": hashlib.md5(usedforsecurity=False),
+        }
+        self.size = 0
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """By the names of the form fields, without ``_digest``; complete after ``finish``."""
+        return {name: state.hexdigest() for name, state in self._hashes.items()}
+
+    async def write(self, data: bytes) -> None:
+        """Raises ``UploadTooLarge``, and ``OSError`` from the disk."""
+        self.size += len(data)
+        if self.size > self._limit:
+            raise UploadTooLarge(f"the file has more than {size_text(self._limit)}")
+        self._waiting += data
+        if len(self._waiting) >= _FLUSH:
+            await self._flush()
+
+    async def finish(self) -> None:
+        """Write the rest, and make all of it durable."""
+        await self._flush()
+        await in_thread(os.fsync, self._fd)
+
+    async def discard(self) -> None:
+        """Remove the spool file. What was published has a name of its own, and stays."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            await in_thread(_remove, fd, self.path)
+
+    async def _flush(self) -> None:
+        data, self._waiting = bytes(self._waiting), bytearray()
+        if data:
+            await in_thread(self._take, data)
+
+    def _take(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._fd, view) :]
+        for state in self._hashes.values():
+            state.update(data)
+
+
+def _remove(fd: int, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.close(fd)

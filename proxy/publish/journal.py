@@ -1,0 +1,244 @@
+"""The journal of a local index: each change as a numbered event, in SQLite beside the packages.
+
+The packages themselves are files and folders; the journal says who changed them and when, who
+owns a name, and which change was begun and may not have been completed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from proxy.model import ProjectName
+
+PRIVATE_FOLDER = ".waystation"
+"""The folder in the directory of the packages for what is not a package."""
+_BUSY_TIMEOUT = 30.0
+"""Seconds to wait for another process that writes to the journal."""
+_TABLES = """
+CREATE TABLE IF NOT EXISTS changes (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, actor TEXT NOT NULL,
+    action TEXT NOT NULL, project TEXT NOT NULL, version TEXT NOT NULL, filename TEXT NOT NULL,
+    sha256 TEXT NOT NULL, size INTEGER NOT NULL, detail TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS changes_of_project ON changes (project, number);
+CREATE INDEX IF NOT EXISTS changes_of_file ON changes (filename, number);
+CREATE TABLE IF NOT EXISTS begun (
+    filename TEXT PRIMARY KEY, folder TEXT NOT NULL, change BLOB NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS owners (
+    project TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (project, user)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (
+    project TEXT PRIMARY KEY, at REAL NOT NULL, actor TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS snapshots (
+    name TEXT PRIMARY KEY, number INTEGER NOT NULL, at REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class Action(StrEnum):
+    """What a change did."""
+
+    PUBLISH = "publish"
+    REPLACE = "replace"
+    YANK = "yank"
+    UNYANK = "unyank"
+    DELETE = "delete"
+    RESTORE = "restore"
+    REMOVE = "remove"
+    """The bytes of a deleted file are gone."""
+    STATUS = "status"
+    CLAIM = "claim"
+    OWNERS = "owners"
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One event. Empty fields mean that the change is not about such a thing."""
+
+    number: int = 0
+    """Rises with every change, and is never used twice; there may be gaps."""
+    at: float = 0.0
+    """Unix time in seconds."""
+    actor: str = ""
+    action: Action
+    project: ProjectName
+    version: str = ""
+    filename: str = ""
+    sha256: str = ""
+    size: int = 0
+    detail: str = ""
+    """The reason of a yank, the new status, the owners, or the index from which a file comes."""
+
+
+_COLUMNS = ", ".join(name for name in Change.__struct_fields__ if name != "number")
+_PLACES = ", ".join(f":{name}" for name in Change.__struct_fields__ if name != "number")
+
+
+class Journal:
+    """All methods block, and belong in threads. They raise ``OSError`` and ``sqlite3.Error``."""
+
+    def __init__(self, root: Path) -> None:
+        """``root``: the directory of the packages."""
+        self.folder = root / PRIVATE_FOLDER
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Keep all other writers out, of this process and of others, for a change of files."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._lock, (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def begin(self, folder: str, change: Change) -> None:
+        """Note that a file is about to be published in that folder below the root."""
+        row = change.filename, folder, msgspec.msgpack.encode(change)
+        with self._writing() as database:
+            database.execute("INSERT OR REPLACE INTO begun VALUES (?, ?, ?)", row)
+
+    def begun(self) -> list[tuple[str, Change]]:
+        """The changes that may not have been completed, each with its folder."""
+        rows = self._database().execute("SELECT folder, change FROM begun").fetchall()
+        return [(folder, msgspec.msgpack.decode(data, type=Change)) for folder, data in rows]
+
+    def complete(self, *changes: Change, new_owner: str = "") -> int:
+        """Store changes that have happened; returns the number of the last one.
+
+        ``new_owner``: the user to whom the project of the change belongs from now on.
+        """
+        number = 0
+        with self._writing() as database:
+            for change in changes:
+                self._forget(database, change.filename)
+                values = msgspec.structs.asdict(change)
+                query = f"INSERT INTO changes ({_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608
+                number = database.execute(query, values).lastrowid or 0
+                if new_owner:
+                    row = change.project, new_owner
+                    database.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", row)
+        return number
+
+    def bytes_of(self, actor: str) -> int:
+        """Bytes of the files that the user has published, without those deleted or replaced."""
+        query = """
+            SELECT coalesce(sum(size), 0) FROM changes AS published
+            WHERE actor = ? AND action IN ('publish', 'replace') AND NOT EXISTS (
+                SELECT 1 FROM changes AS later
+                WHERE later.filename = published.filename AND later.number > published.number
+                AND later.action IN ('replace', 'delete'))
+        """
+        (row,) = self._database().execute(query, (actor,)).fetchall()
+        return int(row[0])
+
+    def abandon(self, filename: str) -> None:
+        """Forget a change that was begun and has not happened."""
+        with self._writing() as database:
+            self._forget(database, filename)
+
+    def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
+        """The changes after that number, the oldest first."""
+        return self._found("WHERE number > ? ORDER BY number LIMIT ?", since, limit)
+
+    def changes_of(self, project: ProjectName) -> list[Change]:
+        """All changes of a project, the oldest first."""
+        return self._found("WHERE project = ? ORDER BY number", project)
+
+    def last_of_file(self, filename: str, *actions: Action) -> Change | None:
+        """The newest change of the file that is one of these."""
+        marks = ", ".join("?" * len(actions))
+        rest = f"WHERE filename = ? AND action IN ({marks}) ORDER BY number DESC LIMIT 1"
+        return next(iter(self._found(rest, filename, *actions)), None)
+
+    def last_number(self) -> int:
+        (row,) = self._database().execute("SELECT max(number) FROM changes").fetchall()
+        return int(row[0] or 0)
+
+    def owners(self, project: ProjectName) -> list[str]:
+        rows = self._database().execute("SELECT user FROM owners WHERE project = ?", (project,))
+        return sorted(user for (user,) in rows.fetchall())
+
+    def set_owners(self, change: Change, users: list[str]) -> None:
+        """Replace the owners of the project of ``change``, and store the change."""
+        project = change.project
+        with self._writing() as database:
+            database.execute("DELETE FROM owners WHERE project = ?", (project,))
+            database.executemany(
+                "INSERT INTO owners VALUES (?, ?)", [(project, user) for user in users]
+            )
+            self.complete(change)
+
+    def is_claimed(self, project: ProjectName) -> bool:
+        """Whether an administrator has claimed the name for this index."""
+        query = "SELECT 1 FROM claims WHERE project = ?"
+        return self._database().execute(query, (project,)).fetchone() is not None
+
+    def claim(self, change: Change) -> None:
+        """Claim the name of the project of ``change``, and store the change."""
+        with self._writing() as database:
+            row = change.project, change.at, change.actor
+            database.execute("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", row)
+            self.complete(change)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection:
+                self._connection.close()
+            self._connection = None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction, durable when this ends; inside another one it is part of that."""
+        with self._lock:
+            database = self._database()
+            if database.in_transaction:
+                yield database
+                return
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")
+
+    def _database(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._opened()
+            return self._connection
+
+    def _opened(self) -> sqlite3.Connection:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self.folder / "journal.sqlite3"
+        database = sqlite3.connect(
+            path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
+        try:
+            with closing(database.execute("PRAGMA journal_mode = WAL")):
+                pass
+            database.execute("PRAGMA synchronous = FULL")
+            database.executescript(_TABLES)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _forget(self, database: sqlite3.Connection, filename: str) -> None:
+        database.execute("DELETE FROM begun WHERE filename = ?", (filename,))
+
+    def _found(self, rest: str, *values: object) -> list[Change]:
+        query = f"SELECT number, {_COLUMNS} FROM changes {rest}"  # noqa: S608
+        names = Change.__struct_fields__
+        with self._lock:
+            rows = self._database().execute(query, values).fetchall()
+        return [msgspec.convert(dict(zip(names, row, strict=True)), Change) for row in rows]

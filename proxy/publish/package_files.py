@@ -1,0 +1,114 @@
+"""The files of published packages on disk. Every change is durable when its function returns.
+
+All functions block, and raise ``OSError``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from proxy.model import PROVENANCE, SIBLING_SUFFIXES, File
+
+YANKED_SUFFIX = ".yanked"
+STATUS_FILE = ".project-status"
+SIDECARS = (*SIBLING_SUFFIXES, YANKED_SUFFIX)
+PROVENANCE_SUFFIX = PROVENANCE
+
+
+def path_of(file: File) -> Path:
+    """Where a private file is."""
+    return Path(unquote(urlsplit(file.url).path))
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a small file as a whole: after a crash it is the old one or the new one."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def remove_durably(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names durable that were added to a folder, or removed."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def place(source: Path, target: Path, beside: Mapping[str, bytes], *, replace: bool) -> None:
+    """Give a file its name in the folder of its project, after the files beside it.
+
+    The bytes of ``source`` are durable already. Raises ``FileExistsError`` unless ``replace``.
+    """
+    for suffix, data in beside.items():
+        write_durably(target.with_name(target.name + suffix), data)
+    source.chmod(0o644)
+    if replace:
+        temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
+        os.link(source, temporary)
+        temporary.replace(target)
+    else:
+        os.link(source, target)
+    sync_folder(target.parent)
+
+
+def remove_sidecars(target: Path, suffixes: Iterable[str] = SIDECARS) -> None:
+    for suffix in suffixes:
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+
+
+def move_with_sidecars(source: Path, folder: Path) -> None:
+    """Move a file into a folder of the same file system, and then the files beside it.
+
+    The file goes first: what is beside it is not listed without it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for suffix in ("", *SIDECARS):
+        path = source.with_name(source.name + suffix)
+        if suffix == "" or path.exists():
+            path.rename(folder / path.name)
+    sync_folder(folder)
+    sync_folder(source.parent)
+
+
+def bring_back(folder: Path, filename: str, target: Path) -> None:
+    """Undo ``move_with_sidecars``; the file goes last. Raises ``FileExistsError``."""
+    if target.exists():
+        raise FileExistsError(target)
+    for suffix in (*SIDECARS, ""):
+        path = folder / (filename + suffix)
+        if suffix == "" or path.exists():
+            path.rename(target.with_name(target.name + suffix))
+    sync_folder(target.parent)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

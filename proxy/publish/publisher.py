@@ -1,0 +1,209 @@
+"""Publishes uploads to a local index: who may, what conflicts, and the steps on disk.
+
+A file gets its name in one step, when its bytes and all files beside it are durable, so that a
+kill at any moment leaves nothing or all of it. The journal notes the change before and after;
+what was begun before a kill is completed or forgotten by the next change.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from proxy.errors import FileConflict, NoSuchFile, NoSuchProject, NotPermitted, UploadTooLarge
+from proxy.indexes import LocalDirectory
+from proxy.model import File, ProjectName, ProjectPage
+from proxy.publish.checks import Release
+from proxy.publish.incoming import Incoming
+from proxy.publish.journal import Action, Change, Journal
+from proxy.publish.package_files import make_folder, path_of, place, remove_sidecars, sha256_of
+from proxy.runtime import in_thread, remove_abandoned, size_text
+
+IsUpstream = Callable[[ProjectName], Awaitable[bool]]
+"""Whether another index, such as PyPI, has a project of that name. Raises ``ProxyError``."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What an index accepts."""
+
+    overwrite: bool = False
+    """Whether a file may be replaced by other bytes of its name."""
+    max_file: int = 2 * 2**30
+    """Bytes of one file."""
+    project_quota: int | None = None
+    """Bytes of all files of a project."""
+    user_quota: int | None = None
+    """Bytes of all files that a user has published."""
+
+
+class Editor(msgspec.Struct, frozen=True):
+    """The user who makes a change. The caller has checked the right to upload."""
+
+    name: str = ""
+    """Empty where access is not controlled."""
+    is_administrator: bool = False
+
+
+class Publisher:
+    """Changes the files of one directory, beside other processes that do the same."""
+
+    def __init__(
+        self,
+        name: str,
+        directory: LocalDirectory,
+        limits: Limits,
+        is_upstream: IsUpstream,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.name = name
+        """That of the index."""
+        self.directory = directory
+        self.limits = limits
+        self.root = Path(directory.root)
+        self.journal = Journal(self.root)
+        self.clock = clock
+        self._is_upstream = is_upstream
+        self._incoming = self.journal.folder / "incoming"
+
+    async def open(self) -> None:
+        """Remove what dead processes left, and complete what they had begun."""
+        await in_thread(self._tidy)
+
+    async def close(self) -> None:
+        await in_thread(self.journal.close)
+
+    async def receive(self) -> Incoming:
+        """A place for the bytes of an upload. Raises ``OSError``."""
+        return await in_thread(Incoming, self._incoming, self.limits.max_file)
+
+    async def publish(
+        self, release: Release, content: Incoming, editor: Editor, beside: Mapping[str, bytes]
+    ) -> bool:
+        """Publish bytes whose checks have passed; False: the same bytes are there already.
+
+        ``beside``: further files by suffix, such as signatures. Raises ``UploadRefused`` and
+        ``OSError``.
+        """
+        page = await self.page(release.project)
+        await self.require_editable(release.project, page, editor)
+        there = _listed(page, release.filename)
+        digest = content.digests["sha256"]
+        if there and there.sha256 == digest:
+            return False
+        await in_thread(self._check_conflict, release.filename, digest, there)
+        await self._check_quotas(page, there, content.size, editor)
+        change = Change(
+            action=Action.REPLACE if there else Action.PUBLISH,
+            at=self.clock(),
+            actor=editor.name,
+            project=release.project,
+            version=release.version,
+            filename=release.filename,
+            sha256=digest,
+            size=content.size,
+        )
+        target = path_of(there) if there else self.folder(release.project) / release.filename
+        published = await in_thread(self._commit, change, content.path, target, beside)
+        self.directory.poll()
+        return published
+
+    async def page(self, project: ProjectName) -> ProjectPage | None:
+        """The page of the project in this index; None if it has none. Raises ``ProxyError``."""
+        try:
+            return await self.directory.page(project)
+        except NoSuchProject:
+            return None
+
+    async def require_editable(
+        self, project: ProjectName, page: ProjectPage | None, editor: Editor
+    ) -> None:
+        """Raises ``NotPermitted`` if the user may not publish files of the project."""
+        owners = await in_thread(self.journal.owners, project)
+        if owners and editor.name not in owners and not editor.is_administrator:
+            raise NotPermitted(f"{project} belongs to {', '.join(owners)}: ask for a right to it")
+        if page and page.status and page.status.status in ("archived", "quarantined"):
+            raise NotPermitted(f"{project} is {page.status.status}, and accepts no files")
+        if page is not None or await in_thread(self.journal.is_claimed, project):
+            return
+        if await self._is_upstream(project):
+            raise NotPermitted(
+                f"the name {project} exists upstream: an administrator can claim the name for "
+                f"this index with `waystation claim {project}`"
+            )
+
+    def folder(self, project: ProjectName) -> Path:
+        """Where new files of the project go."""
+        return self.root / project
+
+    def _check_conflict(self, filename: str, digest: str, there: File | None) -> None:
+        """Raises ``FileConflict``. A name keeps its bytes, also after the file was deleted."""
+        if self.limits.overwrite:
+            return
+        if there:
+            raise FileConflict(filename, f"with sha256 hash '{there.sha256}'")
+        used = self.journal.last_of_file(filename, Action.PUBLISH, Action.REPLACE)
+        if used and used.sha256 != digest:
+            raise FileConflict(filename, "as a file of other bytes that has since been deleted")
+
+    async def _check_quotas(
+        self, page: ProjectPage | None, there: File | None, size: int, editor: Editor
+    ) -> None:
+        """Raises ``UploadTooLarge``."""
+        more = size - ((there.size or 0) if there else 0)
+        if (quota := self.limits.project_quota) is not None:
+            used = sum(file.size or 0 for file in page.files) if page else 0
+            _require_room(used + more, quota, "the project")
+        if (quota := self.limits.user_quota) is not None:
+            used = await in_thread(self.journal.bytes_of, editor.name)
+            _require_room(used + size, quota, "all that you have published")
+
+    def _commit(
+        self, change: Change, source: Path, target: Path, beside: Mapping[str, bytes]
+    ) -> bool:
+        with self.journal.exclusively():
+            self._recover()
+            make_folder(target.parent)
+            self.journal.begin(str(target.parent.relative_to(self.root)), change)
+            try:
+                place(source, target, beside, replace=change.action is Action.REPLACE)
+            except FileExistsError:  # another upload of the name was faster
+                self.journal.abandon(change.filename)
+                if sha256_of(target) == change.sha256:
+                    return False
+                raise FileConflict(change.filename, "published a moment ago") from None
+            owner = change.actor and not self.journal.owners(change.project)
+            self.journal.complete(change, new_owner=change.actor if owner else "")
+            return True
+
+    def _tidy(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self._incoming.is_dir():
+            remove_abandoned(self._incoming)
+        with self.journal.exclusively():
+            self._recover()
+
+    def _recover(self) -> None:
+        """Complete or forget the changes during which a process was killed."""
+        for folder, change in self.journal.begun():
+            target = self.root / folder / change.filename
+            if target.is_file() and sha256_of(target) == change.sha256:
+                self.journal.complete(change)
+                continue
+            if not target.exists():
+                remove_sidecars(target)
+            self.journal.abandon(change.filename)
+
+
+def _listed(page: ProjectPage | None, filename: str) -> File | None:
+    try:
+        return page.file(filename) if page else None
+    except NoSuchFile:
+        return None
+
+
+def _require_room(total: int, quota: int, whose: str) -> None:
+    if total > quota:
+        raise UploadTooLarge(f"{whose} would take {size_text(total)} of {size_text(quota)}")

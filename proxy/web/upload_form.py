@@ -1,0 +1,107 @@
+"""Reads the form of an upload (``multipart/form-data``, RFC 7578) while its file arrives."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import BodyPartReader, MultipartReader, web
+
+from proxy.errors import UploadRefused, UploadTooLarge
+from proxy.publish import Incoming
+
+_MAX_PARTS = 3000
+"""Parts of a form; the largest honest ones have about 700, most of them classifiers."""
+_MAX_TEXT = 8 * 2**20
+"""Bytes of the text in one part; descriptions are the longest."""
+_MAX_TEXTS = 16 * 2**20
+"""Bytes of all texts."""
+_MAX_SIGNATURE = 8 * 2**20
+_PIECE = 64 * 1024
+
+
+@dataclass(slots=True)
+class UploadForm:
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    filename: str = ""
+    content: Incoming | None = None
+    signature: bytes = b""
+
+
+@asynccontextmanager
+async def reading_form(
+    request: web.Request, receive: Callable[[], Awaitable[Incoming]]
+) -> AsyncIterator[UploadForm]:
+    """The form, with its file in a place that ``receive`` gives; what is not published is removed.
+
+    Raises ``UploadRefused``, also for a body that ends early, and ``OSError`` from the disk.
+    """
+    form = UploadForm()
+    try:
+        await _Reading(form, receive).all_of(request)
+        yield form
+    finally:
+        if form.content:
+            await form.content.discard()
+
+
+class _Reading:
+    def __init__(self, form: UploadForm, receive: Callable[[], Awaitable[Incoming]]) -> None:
+        self._form = form
+        self._receive = receive
+        self._texts = 0
+
+    async def all_of(self, request: web.Request) -> None:
+        if request.content_type != "multipart/form-data":
+            raise UploadRefused("an upload is a form of the type multipart/form-data")
+        try:
+            reader, count = await request.multipart(), 0
+            while (part := await reader.next()) is not None:
+                count += 1
+                if count > _MAX_PARTS or isinstance(part, MultipartReader):
+                    raise UploadRefused("the form has too many parts, or parts within parts")
+                await self._take(part)
+        except (ValueError, AssertionError, web.RequestPayloadError) as error:
+            raise UploadRefused("the form cannot be read: it is malformed or incomplete") from error
+        if self._form.content is None:
+            raise UploadRefused("Upload payload does not have a file.")
+
+    async def _take(self, part: BodyPartReader) -> None:
+        name = part.name or ""
+        if name == "content":
+            await self._take_content(part)
+        elif name == "gpg_signature":
+            self._form.signature = await self._bytes(part, _MAX_SIGNATURE)
+        elif part.filename is not None:
+            raise UploadRefused(f"the form has an unknown file {printable(name)}")
+        else:
+            text = (await self._bytes(part, _MAX_TEXT)).decode("utf-8", "replace")
+            self._form.fields.setdefault(name, []).append(text)
+
+    async def _take_content(self, part: BodyPartReader) -> None:
+        if self._form.content is not None:
+            raise UploadRefused("the form has more than one file")
+        self._form.filename = part.filename or ""
+        if not self._form.filename:
+            raise UploadRefused("Upload payload does not have a file.")
+        content = self._form.content = await self._receive()
+        while data := await part.read_chunk(_PIECE):
+            await content.write(data)
+        await content.finish()
+
+    async def _bytes(self, part: BodyPartReader, limit: int) -> bytes:
+        data = bytearray()
+        while piece := await part.read_chunk(_PIECE):
+            data += piece
+            if len(data) > limit or self._texts + len(data) > _MAX_TEXTS:
+                raise UploadTooLarge("the texts of the form are too long")
+        self._texts += len(data)
+        return bytes(data)
+
+
+def printable(text: str) -> str:
+    """The text without characters that move the cursor or end the line, at most 100 long."""
+    shown = (c if not unicodedata.category(c).startswith("C") else "?" for c in text[:100])
+    return "".join(shown)

@@ -1,0 +1,86 @@
+"""The legacy upload API: ``POST`` of a form with a file, as twine, uv and other tools send it."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from proxy.errors import NotPermitted, UploadRefused
+from proxy.model import SIGNATURE, ProjectName
+from proxy.publish import Editor, Publisher, check_archive, check_digests, check_form
+from proxy.runtime import in_thread
+from proxy.web.errors import phrase, plain, status_of
+from proxy.web.request_state import REQUEST_STATE
+from proxy.web.upload_form import UploadForm, printable, reading_form
+
+log = logging.getLogger(__name__)
+
+Authorize = Callable[[web.Request, ProjectName], Awaitable[Editor]]
+"""Who publishes; raises ``NotPermitted``."""
+
+
+class UploadHandler:
+    """Publishes to one index."""
+
+    def __init__(self, publisher: Publisher | None) -> None:
+        """``publisher``: None where the index accepts no uploads."""
+        self._publisher = publisher
+
+    async def post(self, request: web.Request) -> web.Response:
+        if self._publisher is None:
+            return plain(405, "this index accepts no uploads: the setting uploads allows them")
+        try:
+            require_local(request)
+            async with reading_form(request, self._publisher.receive) as form:
+                return await self._publish(request, self._publisher, form)
+        except UploadRefused as error:
+            return refusal(request, error)
+        except OSError as error:
+            log.error("an upload could not be stored: %s", error.strerror or error)
+            return plain(507, "the file could not be stored; the log of the server says why")
+
+    async def _publish(
+        self, request: web.Request, publisher: Publisher, form: UploadForm
+    ) -> web.Response:
+        action = next(iter(form.fields.get(":action", ())), request.query.get(":action", ""))
+        if action in ("submit", "submit_pkg_info", "doc_upload"):
+            return plain(410, f"{action} is not part of the upload API any more")
+        if action != "file_upload":
+            raise UploadRefused(f"unknown :action {printable(action)!r}: use file_upload")
+        assert form.content
+        release = check_form(form.fields, form.filename)
+        state = request[REQUEST_STATE]
+        state.project = release.project
+        check_digests(form.fields, form.content.digests)
+        warnings = await in_thread(check_archive, form.content.path, release, form.fields)
+        beside = {SIGNATURE: form.signature} if form.signature else {}
+        await publisher.publish(release, form.content, Editor(), beside)
+        return plain(200, "\n".join(["OK", *(f"warning: {each}" for each in warnings)]))
+
+
+def refusal(request: web.Request, error: UploadRefused) -> web.Response:
+    """Tools print the reason phrase or the body; uv reads JSON."""
+    status, text = status_of(error), str(error)
+    request[REQUEST_STATE].reason = text
+    accepted = request.headers.get("Accept", "")
+    if "application/json" in accepted:
+        body = {"message": text, "code": f"{status} {text}", "title": text}
+        response: web.Response = web.json_response(body, status=status)
+        response.headers["Cache-Control"] = "no-store"
+    else:
+        response = plain(status, text)
+    response.set_status(status, phrase(text))
+    return response
+
+
+def require_local(request: web.Request) -> None:
+    """Raises ``NotPermitted`` for a client on another machine, where access is not controlled."""
+    try:
+        local = ipaddress.ip_address(request.remote or "").is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise NotPermitted("without access control, uploads are accepted from this machine only")
