@@ -4,6 +4,7 @@ from proxy.publish.checks import FormFields, Release, check_archive, check_diges
 from proxy.publish.incoming import Incoming
 from proxy.publish.journal import Action, Change, Journal
 from proxy.publish.publisher import Editor, Limits, Publisher
+from proxy.publish.upkeep import Selection, Upkeep
 
 __all__ = [
     "Action",
@@ -15,6 +16,8 @@ __all__ = [
     "Limits",
     "Publisher",
     "Release",
+    "Selection",
+    "Upkeep",
     "check_archive",
     "check_digests",
     "check_form",

@@ -20,8 +20,11 @@ class Incoming:
 
     def __init__(self, folder: Path, limit: int) -> None:
         """``folder``: for the spool file, on the file system of the packages. ``limit``: bytes."""
+        self._folder = folder
         self._limit = limit
-        self._fd, self.path = open_spool(folder)
+        self._fd = -1
+        self.path = folder
+        """The spool file, once something is written."""
         self._waiting = bytearray()
         self._hashes: dict[str, Any] = {
             "sha256": hashlib.sha256(),
@@ -42,11 +45,13 @@ class Incoming:
             raise UploadTooLarge(f"the file has more than {size_text(self._limit)}")
         self._waiting += data
         if len(self._waiting) >= _FLUSH:
-            await self._flush()
+            data, self._waiting = bytes(self._waiting), bytearray()
+            await in_thread(self._take, data)
 
     async def finish(self) -> None:
         """Write the rest, and make all of it durable."""
-        await self._flush()
+        await in_thread(self._take, bytes(self._waiting))
+        self._waiting.clear()
         await in_thread(os.fsync, self._fd)
 
     async def discard(self) -> None:
@@ -55,12 +60,9 @@ class Incoming:
             fd, self._fd = self._fd, -1
             await in_thread(_remove, fd, self.path)
 
-    async def _flush(self) -> None:
-        data, self._waiting = bytes(self._waiting), bytearray()
-        if data:
-            await in_thread(self._take, data)
-
     def _take(self, data: bytes) -> None:
+        if self._fd < 0:  # here, so that a cancelled task leaves no open file
+            self._fd, self.path = open_spool(self._folder)
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]

@@ -10,7 +10,7 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -159,6 +159,15 @@ class Journal:
         rest = f"WHERE filename = ? AND action IN ({marks}) ORDER BY number DESC LIMIT 1"
         return next(iter(self._found(rest, filename, *actions)), None)
 
+    def deleted(self) -> list[Change]:
+        """The deletion of each file that was neither restored nor removed since."""
+        return self._found("""
+            WHERE action = 'delete' AND NOT EXISTS (
+                SELECT 1 FROM changes AS later
+                WHERE later.filename = changes.filename AND later.number > changes.number
+                AND later.action IN ('restore', 'remove'))
+            ORDER BY number""")
+
     def last_number(self) -> int:
         (row,) = self._database().execute("SELECT max(number) FROM changes").fetchall()
         return int(row[0] or 0)
@@ -224,8 +233,7 @@ class Journal:
             path, timeout=_BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         try:
-            with closing(database.execute("PRAGMA journal_mode = WAL")):
-                pass
+            database.execute("PRAGMA journal_mode = WAL")
             database.execute("PRAGMA synchronous = FULL")
             database.executescript(_TABLES)
         except BaseException:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -64,17 +64,16 @@ def make_folder(folder: Path) -> None:
 def place(source: Path, target: Path, beside: Mapping[str, bytes], *, replace: bool) -> None:
     """Give a file its name in the folder of its project, after the files beside it.
 
-    The bytes of ``source`` are durable already. Raises ``FileExistsError`` unless ``replace``.
+    The bytes of ``source`` are durable already. The caller keeps other writers out: a hard link
+    would notice them, but change the times of a file that is listed already when ``source`` is
+    removed. Raises ``FileExistsError`` unless ``replace``.
     """
+    if not replace and target.exists():
+        raise FileExistsError(target)
     for suffix, data in beside.items():
         write_durably(target.with_name(target.name + suffix), data)
     source.chmod(0o644)
-    if replace:
-        temporary = target.with_name(f".{secrets.token_hex(8)}.tmp")
-        os.link(source, temporary)
-        temporary.replace(target)
-    else:
-        os.link(source, target)
+    source.rename(target)
     sync_folder(target.parent)
 
 
@@ -106,7 +105,25 @@ def bring_back(folder: Path, filename: str, target: Path) -> None:
         if suffix == "" or path.exists():
             path.rename(target.with_name(target.name + suffix))
     sync_folder(target.parent)
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_empty(folder)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what ``write_durably`` was writing when its process was killed."""
+    for path in folder.glob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def remove_with_sidecars(path: Path) -> None:
+    """Remove a deleted file, what is beside it, and its folder if nothing else is in there."""
+    remove_sidecars(path)
+    path.unlink(missing_ok=True)
+    remove_empty(path.parent)
+
+
+def remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # something else is in there
+        folder.rmdir()
 
 
 def sha256_of(path: Path) -> str:

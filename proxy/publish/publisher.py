@@ -19,7 +19,14 @@ from proxy.model import File, ProjectName, ProjectPage
 from proxy.publish.checks import Release
 from proxy.publish.incoming import Incoming
 from proxy.publish.journal import Action, Change, Journal
-from proxy.publish.package_files import make_folder, path_of, place, remove_sidecars, sha256_of
+from proxy.publish.package_files import (
+    make_folder,
+    path_of,
+    place,
+    remove_sidecars,
+    remove_unfinished,
+    sha256_of,
+)
 from proxy.runtime import in_thread, remove_abandoned, size_text
 
 IsUpstream = Callable[[ProjectName], Awaitable[bool]]
@@ -75,9 +82,9 @@ class Publisher:
     async def close(self) -> None:
         await in_thread(self.journal.close)
 
-    async def receive(self) -> Incoming:
-        """A place for the bytes of an upload. Raises ``OSError``."""
-        return await in_thread(Incoming, self._incoming, self.limits.max_file)
+    def receive(self) -> Incoming:
+        """A place for the bytes of an upload."""
+        return Incoming(self._incoming, self.limits.max_file)
 
     async def publish(
         self, release: Release, content: Incoming, editor: Editor, beside: Mapping[str, bytes]
@@ -189,6 +196,7 @@ class Publisher:
         """Complete or forget the changes during which a process was killed."""
         for folder, change in self.journal.begun():
             target = self.root / folder / change.filename
+            remove_unfinished(target.parent)
             if target.is_file() and sha256_of(target) == change.sha256:
                 self.journal.complete(change)
                 continue

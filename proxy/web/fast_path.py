@@ -60,6 +60,9 @@ class Connection(RequestHandler):
         busy = self._messages or (self._request_count if waiter is None else waiter.done())
         if not busy or transport is None or transport.get_extra_info("sslcontext"):
             return None
+        current = self._current_request
+        if current is not None and not current.content.is_eof():
+            return None  # the rest of its body, an upload, can never come
         if (sock := transport.get_extra_info("socket")) and hasattr(socket, "TCP_KEEPIDLE"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_AFTER)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_AFTER)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -32,7 +32,7 @@ class UploadForm:
 
 @asynccontextmanager
 async def reading_form(
-    request: web.Request, receive: Callable[[], Awaitable[Incoming]]
+    request: web.Request, receive: Callable[[], Incoming]
 ) -> AsyncIterator[UploadForm]:
     """The form, with its file in a place that ``receive`` gives; what is not published is removed.
 
@@ -48,7 +48,7 @@ async def reading_form(
 
 
 class _Reading:
-    def __init__(self, form: UploadForm, receive: Callable[[], Awaitable[Incoming]]) -> None:
+    def __init__(self, form: UploadForm, receive: Callable[[], Incoming]) -> None:
         self._form = form
         self._receive = receive
         self._texts = 0
@@ -86,7 +86,7 @@ class _Reading:
         self._form.filename = part.filename or ""
         if not self._form.filename:
             raise UploadRefused("Upload payload does not have a file.")
-        content = self._form.content = await self._receive()
+        content = self._form.content = self._receive()
         while data := await part.read_chunk(_PIECE):
             await content.write(data)
         await content.finish()

@@ -14,6 +14,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from proxy.events import Events, Observer
+from proxy.indexes import LocalDirectory
 from proxy.model import ProjectName
 from proxy.web.access_log import AccessLog
 from proxy.web.access_log import log as access_log
@@ -40,6 +41,7 @@ APP = (
     "access",
     "find_document",
     "administration",
+    "publishers",
 )
 
 
@@ -97,11 +99,15 @@ class Site:
             return Answer(response.status, response.headers, await response.read())
 
     def posting(
-        self, path: str, body: bytes, headers: Mapping[str, str]
+        self, path: str, body: Any, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """A form that is sent; redirects are not followed."""
         url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
         return self._client.post(url, data=body, headers=headers, allow_redirects=False)
+
+    async def post(self, path: str, data: Any, headers: Mapping[str, str] | None = None) -> Answer:
+        async with self.posting(path, data, headers or {}) as response:
+            return Answer(response.status, response.headers, await response.read())
 
     async def raw(self, sent: bytes) -> bytes:
         """All that comes back on a connection of its own until it is closed or reset."""
@@ -115,7 +121,7 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    index: FakeIndex | GuardedFake,
+    index: FakeIndex | GuardedFake | LocalDirectory,
     *,
     fast: bool = False,
     twice: bool = False,
@@ -132,12 +138,13 @@ async def serving(
 
     ``options`` as for ``create_app`` and ``Server``.
     """
-    indexes: dict[str, FakeIndex | GuardedFake] = {"": index, **(mounted or {})}
+    indexes: dict[str, FakeIndex | GuardedFake | LocalDirectory] = {"": index, **(mounted or {})}
     clock = options.get("clock") or time.time
     cache = ResponseCache(clock=clock, recheck=recheck) if fast else None
     events = Events(AccessLog().observe, *observers)
     if cache:
         for each in indexes.values():
+            assert not isinstance(each, LocalDirectory)
             each.events.subscribe(cache.observe)
     for_app = {name: options.pop(name) for name in APP if name in options}
     server: Server
