@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from proxy.config import LocalTable, MirrorTable
-from proxy.errors import Denied, NoSuchProject
+from proxy.errors import Denied, NoSuchProject, reason
 from proxy.indexes import LocalDirectory
 from proxy.model import ProjectName
 
@@ -15,8 +17,12 @@ if TYPE_CHECKING:
     from proxy.composition.builder import IndexSet
     from proxy.publish import Publisher
 
-UPLOAD_SETTINGS = ("uploads", "overwrite", "max_upload", "quota", "user_quota")
+_log = logging.getLogger(__name__)
+
+UPLOAD_SETTINGS = ("uploads", "overwrite", "max_upload", "quota", "user_quota", "keep_deleted")
 """Settings of a local index that are about uploads only."""
+_TIDY_INTERVAL = 3600.0
+"""Seconds between removals of bytes that were deleted long ago."""
 
 
 async def open_publisher(
@@ -39,7 +45,28 @@ async def open_publisher(
     publisher = Publisher(name, directory, limits, lambda each: is_upstream(opened, each), clock)
     await publisher.open()
     stack.push_async_callback(publisher.close)
+    tidying = asyncio.create_task(_remove_deleted(publisher, table.keep_deleted, clock))
+    stack.push_async_callback(_ended, tidying)
     return publisher
+
+
+async def _remove_deleted(
+    publisher: Publisher, keep_deleted: float, clock: Callable[[], float]
+) -> None:
+    from proxy.publish import Upkeep
+
+    upkeep = Upkeep(publisher)
+    while True:
+        try:
+            await upkeep.remove_deleted(before=clock() - keep_deleted)
+        except OSError as error:
+            _log.warning("%s: deleted files cannot be removed: %s", publisher.name, reason(error))
+        await asyncio.sleep(_TIDY_INTERVAL)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def is_upstream(opened: IndexSet, project: ProjectName) -> bool:

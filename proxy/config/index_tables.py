@@ -11,7 +11,7 @@ from pydantic import ByteSize, Field, HttpUrl, SecretStr, field_validator
 from proxy.config.index_base import IndexTableBase
 from proxy.config.routed_table import RoutedTable
 from proxy.config.upstream_settings import UpstreamSettings
-from proxy.config.values import ClientErrorStatus, MirrorMode, Table, UserPath
+from proxy.config.values import ClientErrorStatus, MirrorMode, Seconds, Table, UserPath
 from proxy.policies import Reserved, matcher
 
 
@@ -31,6 +31,7 @@ class LocalTable(IndexTableBase):
     quota: ByteSize | None = None
     """Bytes of all files of a project."""
     user_quota: ByteSize | None = None
+    keep_deleted: Seconds = 30 * 86400.0
 
     @property
     def roots(self) -> tuple[Path, ...]:

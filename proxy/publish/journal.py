@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -84,7 +85,7 @@ _PLACES = ", ".join(f":{name}" for name in Change.__struct_fields__ if name != "
 
 
 class Journal:
-    """All methods block, and belong in threads. They raise ``OSError`` and ``sqlite3.Error``."""
+    """All methods block, and belong in threads. They raise ``OSError``."""
 
     def __init__(self, root: Path) -> None:
         """``root``: the directory of the packages."""
@@ -108,7 +109,7 @@ class Journal:
 
     def begun(self) -> list[tuple[str, Change]]:
         """The changes that may not have been completed, each with its folder."""
-        rows = self._database().execute("SELECT folder, change FROM begun").fetchall()
+        rows = self._rows("SELECT folder, change FROM begun")
         return [(folder, msgspec.msgpack.decode(data, type=Change)) for folder, data in rows]
 
     def complete(self, *changes: Change, new_owner: str = "") -> int:
@@ -137,8 +138,7 @@ class Journal:
                 WHERE later.filename = published.filename AND later.number > published.number
                 AND later.action IN ('replace', 'delete'))
         """
-        (row,) = self._database().execute(query, (actor,)).fetchall()
-        return int(row[0])
+        return int(self._rows(query, actor)[0][0])
 
     def abandon(self, filename: str) -> None:
         """Forget a change that was begun and has not happened."""
@@ -169,12 +169,11 @@ class Journal:
             ORDER BY number""")
 
     def last_number(self) -> int:
-        (row,) = self._database().execute("SELECT max(number) FROM changes").fetchall()
-        return int(row[0] or 0)
+        return int(self._rows("SELECT max(number) FROM changes")[0][0] or 0)
 
     def owners(self, project: ProjectName) -> list[str]:
-        rows = self._database().execute("SELECT user FROM owners WHERE project = ?", (project,))
-        return sorted(user for (user,) in rows.fetchall())
+        rows = self._rows("SELECT user FROM owners WHERE project = ?", project)
+        return sorted(user for (user,) in rows)
 
     def set_owners(self, change: Change, users: list[str]) -> None:
         """Replace the owners of the project of ``change``, and store the change."""
@@ -188,8 +187,7 @@ class Journal:
 
     def is_claimed(self, project: ProjectName) -> bool:
         """Whether an administrator has claimed the name for this index."""
-        query = "SELECT 1 FROM claims WHERE project = ?"
-        return self._database().execute(query, (project,)).fetchone() is not None
+        return bool(self._rows("SELECT 1 FROM claims WHERE project = ?", project))
 
     def claim(self, change: Change) -> None:
         """Claim the name of the project of ``change``, and store the change."""
@@ -207,7 +205,7 @@ class Journal:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction, durable when this ends; inside another one it is part of that."""
-        with self._lock:
+        with self._lock, _disk_errors():
             database = self._database()
             if database.in_transaction:
                 yield database
@@ -219,6 +217,10 @@ class Journal:
                 database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        with self._lock, _disk_errors():
+            return self._database().execute(query, values).fetchall()
 
     def _database(self) -> sqlite3.Connection:
         with self._lock:
@@ -247,6 +249,14 @@ class Journal:
     def _found(self, rest: str, *values: object) -> list[Change]:
         query = f"SELECT number, {_COLUMNS} FROM changes {rest}"  # noqa: S608
         names = Change.__struct_fields__
-        with self._lock:
-            rows = self._database().execute(query, values).fetchall()
+        rows = self._rows(query, *values)
         return [msgspec.convert(dict(zip(names, row, strict=True)), Change) for row in rows]
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Errors of SQLite as those of the disk that they are."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OSError(f"the journal of changes cannot be used: {error}") from error

@@ -206,12 +206,16 @@ def _project_json_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
 
 
 def upload_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
-    """The legacy upload API, also at the root of the index: some tools are configured so.
+    """The legacy upload API, also at the root of the index, and later changes.
 
     Both spellings are answered, as most tools follow no redirect of an upload.
     """
     paths = [f"{root}/legacy/", f"{root}/legacy", f"{root}/", *([root] if root else [])]
-    return [web.post(path, mounts.handler("uploads.post")) for path in paths]
+    return [
+        *(web.post(path, mounts.handler("uploads.post")) for path in paths),
+        web.post(f"{root}/-/packages/{{project}}/{{action}}", mounts.handler("packages.change")),
+        web.get(f"{root}/-/changes", mounts.handler("packages.changes")),
+    ]
 
 
 async def _to_directory(request: web.Request) -> web.Response:

@@ -30,6 +30,7 @@ from proxy.web.response_cache import ResponseCache
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
+    from proxy.web.package_api import PackageApi
     from proxy.web.uploads import UploadHandler
 
 INDEX_SEGMENT = "/{index:[a-z0-9][a-z0-9-]{0,62}}"
@@ -95,6 +96,12 @@ class Mount:
         from proxy.web.uploads import UploadHandler  # most servers accept no uploads
 
         return UploadHandler(self._publisher)
+
+    @cached_property
+    def packages(self) -> PackageApi:
+        from proxy.web.package_api import PackageApi
+
+        return PackageApi(self._publisher)
 
     def at(self, instant: float) -> Mount:
         """The same as of an instant. Raises ``NotAnInstant`` if there are no such addresses."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from proxy.errors import NotPermitted, UploadRefused
+from proxy.errors import NotPermitted, UploadRefused, reason
 from proxy.model import SIGNATURE, ProjectName
 from proxy.publish import Editor, Publisher, check_archive, check_digests, check_form
 from proxy.runtime import in_thread
@@ -18,8 +18,7 @@ from proxy.web.upload_form import UploadForm, printable, reading_form
 
 log = logging.getLogger(__name__)
 
-Authorize = Callable[[web.Request, ProjectName], Awaitable[Editor]]
-"""Who publishes; raises ``NotPermitted``."""
+NO_UPLOADS = "this index accepts no uploads: the setting uploads allows them"
 
 
 class UploadHandler:
@@ -31,16 +30,15 @@ class UploadHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         if self._publisher is None:
-            return plain(405, "this index accepts no uploads: the setting uploads allows them")
-        try:
+            return plain(405, NO_UPLOADS)
+        publisher = self._publisher
+
+        async def published() -> web.Response:
             require_local(request)
-            async with reading_form(request, self._publisher.receive) as form:
-                return await self._publish(request, self._publisher, form)
-        except UploadRefused as error:
-            return refusal(request, error)
-        except OSError as error:
-            log.error("an upload could not be stored: %s", error.strerror or error)
-            return plain(507, "the file could not be stored; the log of the server says why")
+            async with reading_form(request, publisher.receive) as form:
+                return await self._publish(request, publisher, form)
+
+        return await answering(request, published)
 
     async def _publish(
         self, request: web.Request, publisher: Publisher, form: UploadForm
@@ -57,8 +55,28 @@ class UploadHandler:
         check_digests(form.fields, form.content.digests)
         warnings = await in_thread(check_archive, form.content.path, release, form.fields)
         beside = {SIGNATURE: form.signature} if form.signature else {}
-        await publisher.publish(release, form.content, Editor(), beside)
+        editor = await editor_of(request, release.project)
+        await publisher.publish(release, form.content, editor, beside)
         return plain(200, "\n".join(["OK", *(f"warning: {each}" for each in warnings)]))
+
+
+async def answering(
+    request: web.Request, make: Callable[[], Awaitable[web.Response]]
+) -> web.Response:
+    """What ``make`` answers, or the answer to what it raises."""
+    try:
+        return await make()
+    except UploadRefused as error:
+        return refusal(request, error)
+    except OSError as error:
+        log.error("a change of packages could not be stored: %s", reason(error))
+        return plain(507, "the change could not be stored; the log of the server says why")
+
+
+async def editor_of(request: web.Request, project: ProjectName) -> Editor:
+    """Who changes the project. Raises ``NotPermitted``."""
+    require_local(request)
+    return Editor(is_administrator=True)
 
 
 def refusal(request: web.Request, error: UploadRefused) -> web.Response:
@@ -83,4 +101,4 @@ def require_local(request: web.Request) -> None:
     except ValueError:
         local = False
     if not local:
-        raise NotPermitted("without access control, uploads are accepted from this machine only")
+        raise NotPermitted("without access control, packages are changed from this machine only")

@@ -1,0 +1,142 @@
+"""Changes of published packages by HTTP, and the feed of all changes.
+
+``POST /-/packages/PROJECT/ACTION`` takes JSON, and only JSON: no form of a page of another site can
+send that. ``GET /-/changes`` gives lines of JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import web
+
+from proxy.errors import UploadRefused
+from proxy.model import ProjectName, ProjectStatus
+from proxy.publish import Change, Editor, Publisher, Selection, Upkeep
+from proxy.runtime import in_thread
+from proxy.web.errors import plain
+from proxy.web.request_state import project_of
+from proxy.web.uploads import NO_UPLOADS, answering, editor_of
+
+_MAX_BODY = 64 * 1024
+_MAX_CHANGES = 1000
+"""Changes in one answer of the feed."""
+_MAX_WAIT = 60.0
+"""Seconds that a request for the feed may wait for a change."""
+_LOOK_INTERVAL = 0.25
+"""Seconds between looks for changes that other processes have made."""
+
+
+class ChangeRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a change; which fields count depends on the action."""
+
+    version: str = ""
+    filename: str = ""
+    everything: bool = False
+    """All files of the project; else a version or filename has to be given."""
+    reason: str = ""
+    status: str = ""
+    owners: list[str] = []
+
+
+class PackageApi:
+    """Of one index."""
+
+    def __init__(self, publisher: Publisher | None) -> None:
+        self._publisher = publisher
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Answers with the changes that were made, as JSON."""
+        if self._publisher is None:
+            return plain(405, NO_UPLOADS)
+        publisher = self._publisher
+
+        async def made() -> web.Response:
+            project = project_of(request)
+            editor = await editor_of(request, project)
+            wanted = await _body(request)
+            act = _ACTIONS.get(request.match_info["action"])
+            if act is None:
+                raise UploadRefused(f"there is no such action: use one of {', '.join(_ACTIONS)}")
+            changes = await act(Upkeep(publisher), project, wanted, editor)
+            return web.Response(
+                body=msgspec.json.encode(changes),
+                content_type="application/json",
+                headers={"Cache-Control": "no-store"},
+            )
+
+        return await answering(request, made)
+
+    async def changes(self, request: web.Request) -> web.Response:
+        """The changes after ``since``; with ``wait``, as soon as there are some, in seconds."""
+        if self._publisher is None:
+            return plain(404, "this index has no feed of changes, as it accepts no uploads")
+        try:
+            since = max(0, int(request.query.get("since", "0")))
+            wait = min(_MAX_WAIT, max(0.0, float(request.query.get("wait", "0"))))
+        except ValueError:
+            return plain(400, "since is the number of a change, and wait a number of seconds")
+        found = await self._after(since, time.monotonic() + wait)
+        body = b"".join(msgspec.json.encode(change) + b"\n" for change in found)
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(body=body, content_type="application/x-ndjson", headers=headers)
+
+    async def _after(self, since: int, deadline: float) -> list[Change]:
+        assert self._publisher
+        journal = self._publisher.journal
+        while True:
+            found = await in_thread(journal.changes, since, _MAX_CHANGES)
+            left = deadline - time.monotonic()
+            if found or left <= 0:
+                return found
+            await asyncio.sleep(min(left, _LOOK_INTERVAL))
+
+
+async def _body(request: web.Request) -> ChangeRequest:
+    """Raises ``UploadRefused``."""
+    if request.content_type != "application/json":
+        raise UploadRefused("send JSON, with Content-Type: application/json")
+    data = bytearray()
+    async for piece in request.content.iter_any():
+        data += piece
+        if len(data) > _MAX_BODY:
+            raise UploadRefused("the request is too long")
+    try:
+        return msgspec.json.decode(bytes(data) or b"{}", type=ChangeRequest)
+    except msgspec.MsgspecError as error:
+        raise UploadRefused(f"the JSON is not what is expected: {error}") from None
+
+
+def _selected(project: ProjectName, wanted: ChangeRequest) -> Selection:
+    if wanted.everything is bool(wanted.version or wanted.filename):
+        raise UploadRefused("give a version, a filename, or everything: true")
+    return Selection(project, wanted.version, wanted.filename)
+
+
+_Act = Callable[[Upkeep, ProjectName, ChangeRequest, Editor], Awaitable[list[Change]]]
+
+
+_ACTIONS: dict[str, _Act] = {
+    "yank": lambda upkeep, project, wanted, editor: upkeep.yank(
+        _selected(project, wanted), wanted.reason, editor
+    ),
+    "unyank": lambda upkeep, project, wanted, editor: upkeep.unyank(
+        _selected(project, wanted), editor
+    ),
+    "delete": lambda upkeep, project, wanted, editor: upkeep.delete(
+        _selected(project, wanted), editor
+    ),
+    "restore": lambda upkeep, project, wanted, editor: upkeep.restore(
+        _selected(project, wanted), editor
+    ),
+    "status": lambda upkeep, project, wanted, editor: upkeep.set_status(
+        project, ProjectStatus(wanted.status, wanted.reason or None), editor
+    ),
+    "claim": lambda upkeep, project, wanted, editor: upkeep.claim(project, editor),
+    "owners": lambda upkeep, project, wanted, editor: upkeep.set_owners(
+        project, wanted.owners, editor
+    ),
+}
