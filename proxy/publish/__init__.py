@@ -1,23 +1,29 @@
 """Publishing to local indexes: uploads, their checks, and the journal of changes."""
 
-from proxy.publish.checks import FormFields, Release, check_archive, check_digests, check_form
-from proxy.publish.incoming import Incoming
-from proxy.publish.journal import Action, Change, Journal
+from proxy.publish.incoming import IncomingUpload
+from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.publisher import Editor, Limits, Publisher
 from proxy.publish.upkeep import Selection, Upkeep
+from proxy.publish.upload_checks import (
+    FormFields,
+    UploadedRelease,
+    check_archive,
+    check_digests,
+    check_form,
+)
 
 __all__ = [
     "Action",
-    "Change",
     "Editor",
     "FormFields",
-    "Incoming",
-    "Journal",
+    "IncomingUpload",
     "Limits",
+    "PackageChange",
+    "PackageJournal",
     "Publisher",
-    "Release",
     "Selection",
     "Upkeep",
+    "UploadedRelease",
     "check_archive",
     "check_digests",
     "check_form",

@@ -15,7 +15,7 @@ _FLUSH = 2**20
 """Bytes that are written and hashed in one go."""
 
 
-class Incoming:
+class IncomingUpload:
     """The bytes of one file. ``discard`` removes what was not published."""
 
     def __init__(self, folder: Path, limit: int) -> None:

@@ -62,7 +62,7 @@ class Action(StrEnum):
     OWNERS = "owners"
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PackageChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event. Empty fields mean that the change is not about such a thing."""
 
     number: int = 0
@@ -80,11 +80,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The reason of a yank, the new status, the owners, or the index from which a file comes."""
 
 
-_COLUMNS = ", ".join(name for name in Change.__struct_fields__ if name != "number")
-_PLACES = ", ".join(f":{name}" for name in Change.__struct_fields__ if name != "number")
+_COLUMNS = ", ".join(name for name in PackageChange.__struct_fields__ if name != "number")
+_PLACES = ", ".join(f":{name}" for name in PackageChange.__struct_fields__ if name != "number")
 
 
-class Journal:
+class PackageJournal:
     """All methods block, and belong in threads. They raise ``OSError``."""
 
     def __init__(self, root: Path) -> None:
@@ -101,18 +101,18 @@ class Journal:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def begin(self, folder: str, change: Change) -> None:
+    def begin(self, folder: str, change: PackageChange) -> None:
         """Note that a file is about to be published in that folder below the root."""
         row = change.filename, folder, msgspec.msgpack.encode(change)
         with self._writing() as database:
             database.execute("INSERT OR REPLACE INTO begun VALUES (?, ?, ?)", row)
 
-    def begun(self) -> list[tuple[str, Change]]:
+    def begun(self) -> list[tuple[str, PackageChange]]:
         """The changes that may not have been completed, each with its folder."""
         rows = self._rows("SELECT folder, change FROM begun")
-        return [(folder, msgspec.msgpack.decode(data, type=Change)) for folder, data in rows]
+        return [(folder, msgspec.msgpack.decode(data, type=PackageChange)) for folder, data in rows]
 
-    def complete(self, *changes: Change, new_owner: str = "") -> int:
+    def complete(self, *changes: PackageChange, new_owner: str = "") -> int:
         """Store changes that have happened; returns the number of the last one.
 
         ``new_owner``: the user to whom the project of the change belongs from now on.
@@ -145,21 +145,21 @@ class Journal:
         with self._writing() as database:
             self._forget(database, filename)
 
-    def changes(self, since: int = 0, limit: int = 1000) -> list[Change]:
+    def changes(self, since: int = 0, limit: int = 1000) -> list[PackageChange]:
         """The changes after that number, the oldest first."""
         return self._found("WHERE number > ? ORDER BY number LIMIT ?", since, limit)
 
-    def changes_of(self, project: ProjectName) -> list[Change]:
+    def changes_of(self, project: ProjectName) -> list[PackageChange]:
         """All changes of a project, the oldest first."""
         return self._found("WHERE project = ? ORDER BY number", project)
 
-    def last_of_file(self, filename: str, *actions: Action) -> Change | None:
+    def last_of_file(self, filename: str, *actions: Action) -> PackageChange | None:
         """The newest change of the file that is one of these."""
         marks = ", ".join("?" * len(actions))
         rest = f"WHERE filename = ? AND action IN ({marks}) ORDER BY number DESC LIMIT 1"
         return next(iter(self._found(rest, filename, *actions)), None)
 
-    def deleted(self) -> list[Change]:
+    def deleted(self) -> list[PackageChange]:
         """The deletion of each file that was neither restored nor removed since."""
         return self._found("""
             WHERE action = 'delete' AND NOT EXISTS (
@@ -175,7 +175,7 @@ class Journal:
         rows = self._rows("SELECT user FROM owners WHERE project = ?", project)
         return sorted(user for (user,) in rows)
 
-    def set_owners(self, change: Change, users: list[str]) -> None:
+    def set_owners(self, change: PackageChange, users: list[str]) -> None:
         """Replace the owners of the project of ``change``, and store the change."""
         project = change.project
         with self._writing() as database:
@@ -189,7 +189,7 @@ class Journal:
         """Whether an administrator has claimed the name for this index."""
         return bool(self._rows("SELECT 1 FROM claims WHERE project = ?", project))
 
-    def claim(self, change: Change) -> None:
+    def claim(self, change: PackageChange) -> None:
         """Claim the name of the project of ``change``, and store the change."""
         with self._writing() as database:
             row = change.project, change.at, change.actor
@@ -246,11 +246,11 @@ class Journal:
     def _forget(self, database: sqlite3.Connection, filename: str) -> None:
         database.execute("DELETE FROM begun WHERE filename = ?", (filename,))
 
-    def _found(self, rest: str, *values: object) -> list[Change]:
+    def _found(self, rest: str, *values: object) -> list[PackageChange]:
         query = f"SELECT number, {_COLUMNS} FROM changes {rest}"  # noqa: S608
-        names = Change.__struct_fields__
+        names = PackageChange.__struct_fields__
         rows = self._rows(query, *values)
-        return [msgspec.convert(dict(zip(names, row, strict=True)), Change) for row in rows]
+        return [msgspec.convert(dict(zip(names, row, strict=True)), PackageChange) for row in rows]
 
 
 @contextmanager

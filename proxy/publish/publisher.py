@@ -16,9 +16,8 @@ import msgspec
 from proxy.errors import FileConflict, NoSuchFile, NoSuchProject, NotPermitted, UploadTooLarge
 from proxy.indexes import LocalDirectory
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.publish.checks import Release
-from proxy.publish.incoming import Incoming
-from proxy.publish.journal import Action, Change, Journal
+from proxy.publish.incoming import IncomingUpload
+from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.package_files import (
     make_folder,
     path_of,
@@ -27,6 +26,7 @@ from proxy.publish.package_files import (
     remove_unfinished,
     sha256_of,
 )
+from proxy.publish.upload_checks import UploadedRelease
 from proxy.runtime import in_thread, remove_abandoned, size_text
 
 IsUpstream = Callable[[ProjectName], Awaitable[bool]]
@@ -70,7 +70,7 @@ class Publisher:
         self.directory = directory
         self.limits = limits
         self.root = Path(directory.root)
-        self.journal = Journal(self.root)
+        self.journal = PackageJournal(self.root)
         self.clock = clock
         self._is_upstream = is_upstream
         self._incoming = self.journal.folder / "incoming"
@@ -82,12 +82,16 @@ class Publisher:
     async def close(self) -> None:
         await in_thread(self.journal.close)
 
-    def receive(self) -> Incoming:
+    def receive(self) -> IncomingUpload:
         """A place for the bytes of an upload."""
-        return Incoming(self._incoming, self.limits.max_file)
+        return IncomingUpload(self._incoming, self.limits.max_file)
 
     async def publish(
-        self, release: Release, content: Incoming, editor: Editor, beside: Mapping[str, bytes]
+        self,
+        release: UploadedRelease,
+        content: IncomingUpload,
+        editor: Editor,
+        beside: Mapping[str, bytes],
     ) -> bool:
         """Publish bytes whose checks have passed; False: the same bytes are there already.
 
@@ -102,7 +106,7 @@ class Publisher:
             return False
         await in_thread(self._check_conflict, release.filename, digest, there)
         await self._check_quotas(page, there, content.size, editor)
-        change = Change(
+        change = PackageChange(
             action=Action.REPLACE if there else Action.PUBLISH,
             at=self.clock(),
             actor=editor.name,
@@ -168,7 +172,7 @@ class Publisher:
             _require_room(used + size, quota, "all that you have published")
 
     def _commit(
-        self, change: Change, source: Path, target: Path, beside: Mapping[str, bytes]
+        self, change: PackageChange, source: Path, target: Path, beside: Mapping[str, bytes]
     ) -> bool:
         with self.journal.exclusively():
             self._recover()

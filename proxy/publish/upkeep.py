@@ -14,7 +14,7 @@ import msgspec
 from proxy.distributions import same_version, version_of
 from proxy.errors import NotPermitted, UploadRefused
 from proxy.model import PROJECT_STATUSES, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.publish.journal import Action, Change
+from proxy.publish.journal import Action, PackageChange
 from proxy.publish.package_files import (
     STATUS_FILE,
     YANKED_SUFFIX,
@@ -56,18 +56,18 @@ class Upkeep:
         self._journal = publisher.journal
         self._deleted = publisher.journal.folder / "deleted"
 
-    async def yank(self, selection: Selection, reason: str, editor: Editor) -> list[Change]:
+    async def yank(self, selection: Selection, reason: str, editor: Editor) -> list[PackageChange]:
         """Mark files as yanked (PEP 592). Returns the changes, without files yanked already."""
         text = " ".join(reason.split())
         files = [f for f in await self._files(selection, editor) if f.yanked != (text or True)]
         return await self._change(files, selection, Action.YANK, editor, text)
 
-    async def unyank(self, selection: Selection, editor: Editor) -> list[Change]:
+    async def unyank(self, selection: Selection, editor: Editor) -> list[PackageChange]:
         """Take the marks away. Returns the changes, without files that are not yanked."""
         files = [f for f in await self._files(selection, editor) if f.yanked is not False]
         return await self._change(files, selection, Action.UNYANK, editor)
 
-    async def delete(self, selection: Selection, editor: Editor) -> list[Change]:
+    async def delete(self, selection: Selection, editor: Editor) -> list[PackageChange]:
         """Take files away, so that ``restore`` can bring them back until ``remove_deleted``.
 
         The name of the project stays private, and a filename keeps its bytes.
@@ -75,7 +75,7 @@ class Upkeep:
         files = await self._files(selection, editor)
         return await self._change(files, selection, Action.DELETE, editor)
 
-    async def restore(self, selection: Selection, editor: Editor) -> list[Change]:
+    async def restore(self, selection: Selection, editor: Editor) -> list[PackageChange]:
         """Bring back deleted files."""
         await self._require_owner(selection.project, editor)
         changes = await in_thread(self._restore, selection, editor)
@@ -90,7 +90,7 @@ class Upkeep:
 
     async def set_status(
         self, project: ProjectName, status: ProjectStatus, editor: Editor
-    ) -> list[Change]:
+    ) -> list[PackageChange]:
         """PEP 792. A quarantined project offers no files until its status is another one."""
         if status.status not in PROJECT_STATUSES:
             known = ", ".join(PROJECT_STATUSES)
@@ -103,7 +103,7 @@ class Upkeep:
         self._publisher.directory.poll()
         return [change]
 
-    async def claim(self, project: ProjectName, editor: Editor) -> list[Change]:
+    async def claim(self, project: ProjectName, editor: Editor) -> list[PackageChange]:
         """Reserve a name for this index that an upstream may have. For administrators."""
         if not editor.is_administrator:
             raise NotPermitted(f"only an administrator can claim {project}")
@@ -114,7 +114,7 @@ class Upkeep:
 
     async def set_owners(
         self, project: ProjectName, users: Sequence[str], editor: Editor
-    ) -> list[Change]:
+    ) -> list[PackageChange]:
         """Only these users, and administrators, may change the project from now on."""
         await self._require_owner(project, editor)
         names = sorted(set(users))
@@ -148,7 +148,7 @@ class Upkeep:
         action: Action,
         editor: Editor,
         detail: str = "",
-    ) -> list[Change]:
+    ) -> list[PackageChange]:
         """Make the change of each file, with its entry in the journal."""
         pairs = [
             (path_of(file), self._of_file(action, selection, file, editor, detail))
@@ -160,17 +160,19 @@ class Upkeep:
         return [change for _, change in pairs]
 
     def _make(
-        self, act: Callable[[Path, Change], None], pairs: Sequence[tuple[Path, Change]]
+        self,
+        act: Callable[[Path, PackageChange], None],
+        pairs: Sequence[tuple[Path, PackageChange]],
     ) -> None:
         with self._journal.exclusively():
             for path, change in pairs:
                 act(path, change)
                 self._journal.complete(change)
 
-    def _move(self, path: Path, change: Change) -> None:
+    def _move(self, path: Path, change: PackageChange) -> None:
         move_with_sidecars(path, self._deleted / change.sha256)
 
-    def _restore(self, selection: Selection, editor: Editor) -> list[Change]:
+    def _restore(self, selection: Selection, editor: Editor) -> list[PackageChange]:
         restored = []
         with self._journal.exclusively():
             for change in self._last_of_files(selection):
@@ -202,13 +204,13 @@ class Upkeep:
                 self._journal.complete(self._again(Action.REMOVE, change, Editor()))
         return len(gone)
 
-    def _last_of_files(self, selection: Selection) -> list[Change]:
+    def _last_of_files(self, selection: Selection) -> list[PackageChange]:
         """The newest change of each selected file that was ever here."""
         changes = self._journal.changes_of(selection.project)
         newest = {change.filename: change for change in changes if change.filename}
         return [change for name, change in newest.items() if selection.has(name)]
 
-    def _write_status(self, status: ProjectStatus, change: Change) -> None:
+    def _write_status(self, status: ProjectStatus, change: PackageChange) -> None:
         folder = self._publisher.folder(change.project)
         with self._journal.exclusively():
             make_folder(folder)
@@ -218,16 +220,16 @@ class Upkeep:
                 write_durably(folder / STATUS_FILE, msgspec.json.encode(status))
             self._journal.complete(change)
 
-    def _claim(self, change: Change) -> None:
+    def _claim(self, change: PackageChange) -> None:
         with self._journal.exclusively():
             make_folder(self._publisher.folder(change.project))  # the folder keeps the name private
             self._journal.claim(change)
 
     def _of_file(
         self, action: Action, selection: Selection, file: File, editor: Editor, detail: str
-    ) -> Change:
+    ) -> PackageChange:
         project = selection.project
-        return Change(
+        return PackageChange(
             action=action,
             at=self._publisher.clock(),
             actor=editor.name,
@@ -239,20 +241,22 @@ class Upkeep:
             detail=detail,
         )
 
-    def _again(self, action: Action, change: Change, editor: Editor) -> Change:
+    def _again(self, action: Action, change: PackageChange, editor: Editor) -> PackageChange:
         at = self._publisher.clock()
         return msgspec.structs.replace(change, action=action, at=at, actor=editor.name, number=0)
 
     def _of_project(
         self, action: Action, project: ProjectName, editor: Editor, detail: str = ""
-    ) -> Change:
+    ) -> PackageChange:
         at = self._publisher.clock()
-        return Change(action=action, at=at, actor=editor.name, project=project, detail=detail)
+        return PackageChange(
+            action=action, at=at, actor=editor.name, project=project, detail=detail
+        )
 
 
-def _yank(path: Path, change: Change) -> None:
+def _yank(path: Path, change: PackageChange) -> None:
     write_durably(path.with_name(path.name + YANKED_SUFFIX), change.detail.encode())
 
 
-def _unyank(path: Path, change: Change) -> None:
+def _unyank(path: Path, change: PackageChange) -> None:
     remove_durably(path.with_name(path.name + YANKED_SUFFIX))

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from proxy.errors import UploadRefused
 from proxy.model import ProjectName, ProjectStatus
-from proxy.publish import Change, Editor, Publisher, Selection, Upkeep
+from proxy.publish import Editor, PackageChange, Publisher, Selection, Upkeep
 from proxy.runtime import in_thread
 from proxy.web.errors import plain
 from proxy.web.request_state import project_of
@@ -84,7 +84,7 @@ class PackageApi:
         headers = {"Cache-Control": "no-store"}
         return web.Response(body=body, content_type="application/x-ndjson", headers=headers)
 
-    async def _after(self, since: int, deadline: float) -> list[Change]:
+    async def _after(self, since: int, deadline: float) -> list[PackageChange]:
         assert self._publisher
         journal = self._publisher.journal
         while True:
@@ -116,7 +116,7 @@ def _selected(project: ProjectName, wanted: ChangeRequest) -> Selection:
     return Selection(project, wanted.version, wanted.filename)
 
 
-_Act = Callable[[Upkeep, ProjectName, ChangeRequest, Editor], Awaitable[list[Change]]]
+_Act = Callable[[Upkeep, ProjectName, ChangeRequest, Editor], Awaitable[list[PackageChange]]]
 
 
 _ACTIONS: dict[str, _Act] = {

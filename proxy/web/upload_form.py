@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from aiohttp import BodyPartReader, MultipartReader, web
 
 from proxy.errors import UploadRefused, UploadTooLarge
-from proxy.publish import Incoming
+from proxy.publish import IncomingUpload
 
 _MAX_PARTS = 3000
 """Parts of a form; the largest honest ones have about 700, most of them classifiers."""
@@ -26,13 +26,13 @@ _PIECE = 64 * 1024
 class UploadForm:
     fields: dict[str, list[str]] = field(default_factory=dict)
     filename: str = ""
-    content: Incoming | None = None
+    content: IncomingUpload | None = None
     signature: bytes = b""
 
 
 @asynccontextmanager
 async def reading_form(
-    request: web.Request, receive: Callable[[], Incoming]
+    request: web.Request, receive: Callable[[], IncomingUpload]
 ) -> AsyncIterator[UploadForm]:
     """The form, with its file in a place that ``receive`` gives; what is not published is removed.
 
@@ -40,15 +40,15 @@ async def reading_form(
     """
     form = UploadForm()
     try:
-        await _Reading(form, receive).all_of(request)
+        await _FormReader(form, receive).all_of(request)
         yield form
     finally:
         if form.content:
             await form.content.discard()
 
 
-class _Reading:
-    def __init__(self, form: UploadForm, receive: Callable[[], Incoming]) -> None:
+class _FormReader:
+    def __init__(self, form: UploadForm, receive: Callable[[], IncomingUpload]) -> None:
         self._form = form
         self._receive = receive
         self._texts = 0

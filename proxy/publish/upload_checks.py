@@ -45,7 +45,7 @@ _HEX = re.compile(r"[0-9a-f]+\Z")
 
 
 @dataclass(frozen=True, slots=True)
-class Release:
+class UploadedRelease:
     """What a form is about."""
 
     project: ProjectName
@@ -56,7 +56,7 @@ class Release:
     filename: str
 
 
-def check_form(fields: FormFields, filename: str) -> Release:
+def check_form(fields: FormFields, filename: str) -> UploadedRelease:
     """The release and file that the form names. Raises ``UploadRefused``."""
     for field in _SINGLE:
         if len(fields.get(field, ())) > 1:
@@ -70,7 +70,7 @@ def check_form(fields: FormFields, filename: str) -> Release:
     if kind is DistributionKind.SDIST and _text(fields, "pyversion") not in ("", "source"):
         raise UploadRefused("Use 'source' as Python version for an sdist.")
     _check_filename(filename, kind, project, version)
-    return Release(project, _text(fields, "name"), version, filename)
+    return UploadedRelease(project, _text(fields, "name"), version, filename)
 
 
 def check_digests(fields: FormFields, actual: Mapping[str, str]) -> None:
@@ -89,7 +89,7 @@ def check_digests(fields: FormFields, actual: Mapping[str, str]) -> None:
             )
 
 
-def check_archive(path: Path, release: Release, fields: FormFields) -> list[str]:
+def check_archive(path: Path, release: UploadedRelease, fields: FormFields) -> list[str]:
     """Compare the archive with what the form says; returns warnings. Blocks.
 
     Raises ``UploadRefused``.
