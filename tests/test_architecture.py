@@ -92,7 +92,7 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
     | {"presentation", "face"}
-    | {"access", "audit", "explain", "policies", "administration"},
+    | {"access", "audit", "explain", "policies", "administration", "publish"},
     "__main__": {"cli"},
 }
 

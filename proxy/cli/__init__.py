@@ -13,7 +13,7 @@ import click
 from proxy import __version__
 from proxy.errors import ConfigurationError, ProxyError
 
-__all__ = ["main"]
+__all__ = ["COMMANDS", "MODULES", "main"]
 
 COMMANDS = {
     "serve": "Start the server.",
@@ -30,11 +30,22 @@ COMMANDS = {
     "token": "Create, list, revoke and rotate tokens.",
     "user": "Add, change and remove users of the htpasswd file.",
     "server": "Ask a running server what it is doing.",
+    "yank": "Mark a version of a private project as yanked.",
+    "unyank": "Take the mark away.",
+    "delete": "Delete files of a private project.",
+    "restore": "Bring back deleted files.",
+    "status": "Archive, deprecate or quarantine a private project.",
+    "owners": "Show or set who may change a private project.",
+    "claim": "Claim a name that an upstream has.",
     "cache": "Inspect, verify or purge the cache.",
     "export": "Write a static index that any web server can serve.",
     "mirror": "Fetch what a build needs, and write it as a static index.",
     "bundle": "Move a cache to a machine without a network.",
 }
+MODULES = dict.fromkeys(
+    ("yank", "unyank", "delete", "restore", "status", "owners", "claim"), "published"
+)
+"""Modules of several commands; other commands are in the module of their name."""
 
 
 class LazyGroup(click.Group):
@@ -50,7 +61,9 @@ class LazyGroup(click.Group):
             close = get_close_matches(cmd_name, COMMANDS, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"No such command {cmd_name!r}.{hint}")
-        command = _import(f"proxy.cli.{cmd_name}").command
+        module = MODULES.get(cmd_name)
+        found = _import(f"proxy.cli.{module or cmd_name}")
+        command = getattr(found, cmd_name if module else "command")
         assert isinstance(command, click.Command)
         return command
 

@@ -212,8 +212,11 @@ def upload_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
     """
     paths = [f"{root}/legacy/", f"{root}/legacy", f"{root}/", *([root] if root else [])]
     return [
-        *(web.post(path, mounts.handler("uploads.post")) for path in paths),
-        web.post(f"{root}/-/packages/{{project}}/{{action}}", mounts.handler("packages.change")),
+        *(web.post(path, mounts.handler("uploads.post", reads=False)) for path in paths),
+        web.post(
+            f"{root}/-/packages/{{project}}/{{action}}",
+            mounts.handler("packages.change", reads=False),
+        ),
         web.get(f"{root}/-/changes", mounts.handler("packages.changes")),
     ]
 

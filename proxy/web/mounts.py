@@ -95,13 +95,13 @@ class Mount:
     def uploads(self) -> UploadHandler:
         from proxy.web.uploads import UploadHandler  # most servers accept no uploads
 
-        return UploadHandler(self._publisher)
+        return UploadHandler(self.index.name, self._publisher)
 
     @cached_property
     def packages(self) -> PackageApi:
         from proxy.web.package_api import PackageApi
 
-        return PackageApi(self._publisher)
+        return PackageApi(self.index.name, self._publisher)
 
     def at(self, instant: float) -> Mount:
         """The same as of an instant. Raises ``NotAnInstant`` if there are no such addresses."""
@@ -179,15 +179,24 @@ class Mounts:
         shared = replace(self._shared, generation=next(self._numbers))
         return Generation(indexes, shared, publishers)
 
-    def handler(self, name: str) -> Handler:
-        """The handler of that name, such as ``pages.page``, of the index that is addressed."""
+    def handler(self, name: str, *, reads: bool = True) -> Handler:
+        """The handler of that name, such as ``pages.page``, of the index that is addressed.
+
+        ``reads`` as for ``answering``.
+        """
         choose = attrgetter(name)
-        return self.answering(lambda mount, request: choose(mount)(request))
+        return self.answering(lambda mount, request: choose(mount)(request), reads=reads)
 
     def answering(
-        self, answer: Callable[[Mount, web.Request], Awaitable[web.StreamResponse]]
+        self,
+        answer: Callable[[Mount, web.Request], Awaitable[web.StreamResponse]],
+        *,
+        reads: bool = True,
     ) -> Handler:
-        """A handler that answers from the index that is addressed."""
+        """A handler that answers from the index that is addressed.
+
+        ``reads``: the right to read is needed; else ``answer`` checks another one.
+        """
 
         async def handle(request: web.Request) -> web.StreamResponse:
             generation = self._current
@@ -200,7 +209,8 @@ class Mounts:
                 if elsewhere := to_canonical(request, instant):
                     return elsewhere
                 mount = mount.at(instant)
-            require(request, Scope.READ, mount.index.name, named_project(request))
+            if reads:
+                require(request, Scope.READ, mount.index.name, named_project(request))
             generation.running += 1
             try:
                 return await answer(mount, request)

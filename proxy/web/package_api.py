@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
+from proxy.access import Scope
 from proxy.errors import UploadRefused
 from proxy.model import ProjectName, ProjectStatus
 from proxy.publish import Editor, PackageChange, Publisher, Selection, Upkeep
 from proxy.runtime import in_thread
+from proxy.web.authentication import require, visible_projects
 from proxy.web.errors import plain
 from proxy.web.request_state import project_of
 from proxy.web.uploads import NO_UPLOADS, answering, editor_of
@@ -45,7 +47,9 @@ class ChangeRequest(msgspec.Struct, forbid_unknown_fields=True):
 class PackageApi:
     """Of one index."""
 
-    def __init__(self, publisher: Publisher | None) -> None:
+    def __init__(self, index: str, publisher: Publisher | None) -> None:
+        """As for ``UploadHandler``."""
+        self._index = index
         self._publisher = publisher
 
     async def change(self, request: web.Request) -> web.Response:
@@ -56,7 +60,7 @@ class PackageApi:
 
         async def made() -> web.Response:
             project = project_of(request)
-            editor = await editor_of(request, project)
+            editor = editor_of(request, {self._index, publisher.name}, project)
             wanted = await _body(request)
             act = _ACTIONS.get(request.match_info["action"])
             if act is None:
@@ -79,8 +83,11 @@ class PackageApi:
             wait = min(_MAX_WAIT, max(0.0, float(request.query.get("wait", "0"))))
         except ValueError:
             return plain(400, "since is the number of a change, and wait a number of seconds")
+        require(request, Scope.READ, self._index)
+        is_visible = visible_projects(request, self._index)
         found = await self._after(since, time.monotonic() + wait)
-        body = b"".join(msgspec.json.encode(change) + b"\n" for change in found)
+        shown = (change for change in found if is_visible is None or is_visible(change.project))
+        body = b"".join(msgspec.json.encode(change) + b"\n" for change in shown)
         headers = {"Cache-Control": "no-store"}
         return web.Response(body=body, content_type="application/x-ndjson", headers=headers)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import web
 
+from proxy.access import Scope
 from proxy.errors import NotPermitted, UploadRefused, reason
 from proxy.model import SIGNATURE, ProjectName
 from proxy.publish import Editor, Publisher, check_archive, check_digests, check_form
 from proxy.runtime import in_thread
+from proxy.web.authentication import require
 from proxy.web.errors import phrase, plain, status_of
 from proxy.web.request_state import REQUEST_STATE
 from proxy.web.upload_form import UploadForm, printable, reading_form
@@ -24,8 +26,10 @@ NO_UPLOADS = "this index accepts no uploads: the setting uploads allows them"
 class UploadHandler:
     """Publishes to one index."""
 
-    def __init__(self, publisher: Publisher | None) -> None:
-        """``publisher``: None where the index accepts no uploads."""
+    def __init__(self, index: str, publisher: Publisher | None) -> None:
+        """``index``: the name of the index that is served, which may be made of the one of
+        ``publisher``; that is None where uploads are not accepted."""
+        self._index = index
         self._publisher = publisher
 
     async def post(self, request: web.Request) -> web.Response:
@@ -34,7 +38,7 @@ class UploadHandler:
         publisher = self._publisher
 
         async def published() -> web.Response:
-            require_local(request)
+            require_editor(request, {self._index, publisher.name})
             async with reading_form(request, publisher.receive) as form:
                 return await self._publish(request, publisher, form)
 
@@ -55,7 +59,7 @@ class UploadHandler:
         check_digests(form.fields, form.content.digests)
         warnings = await in_thread(check_archive, form.content.path, release, form.fields)
         beside = {SIGNATURE: form.signature} if form.signature else {}
-        editor = await editor_of(request, release.project)
+        editor = editor_of(request, {self._index, publisher.name}, release.project)
         await publisher.publish(release, form.content, editor, beside)
         return plain(200, "\n".join(["OK", *(f"warning: {each}" for each in warnings)]))
 
@@ -73,10 +77,33 @@ async def answering(
         return plain(507, "the change could not be stored; the log of the server says why")
 
 
-async def editor_of(request: web.Request, project: ProjectName) -> Editor:
-    """Who changes the project. Raises ``NotPermitted``."""
-    require_local(request)
-    return Editor(is_administrator=True)
+def require_editor(request: web.Request, indexes: Collection[str]) -> None:
+    """Refuse, before anything of an upload is read, who may change nothing of these indexes.
+
+    Raises ``NotAuthenticated``, ``NoRight`` and ``NotPermitted``.
+    """
+    rights = request[REQUEST_STATE].rights
+    if rights is None:
+        _require_local(request)
+    elif not any(rights.allows(Scope.UPLOAD, index) for index in indexes):
+        require(request, Scope.UPLOAD, next(iter(indexes)))
+
+
+def editor_of(request: web.Request, indexes: Collection[str], project: ProjectName) -> Editor:
+    """Who changes the project: a right on an index covers the indexes that it is made of.
+
+    Raises ``NotAuthenticated``, ``NoRight`` and ``NotPermitted``. Without access control everybody
+    on this machine is an administrator.
+    """
+    state = request[REQUEST_STATE]
+    if state.rights is None:
+        _require_local(request)
+        return Editor(is_administrator=True)
+    administers = state.rights.allows(Scope.ADMIN)
+    allowed = any(state.rights.allows(Scope.UPLOAD, index, project) for index in indexes)
+    if not (administers or allowed):
+        require(request, Scope.UPLOAD, next(iter(indexes)), project)
+    return Editor(state.principal.name if state.principal else "", administers)
 
 
 def refusal(request: web.Request, error: UploadRefused) -> web.Response:
@@ -94,7 +121,7 @@ def refusal(request: web.Request, error: UploadRefused) -> web.Response:
     return response
 
 
-def require_local(request: web.Request) -> None:
+def _require_local(request: web.Request) -> None:
     """Raises ``NotPermitted`` for a client on another machine, where access is not controlled."""
     try:
         local = ipaddress.ip_address(request.remote or "").is_loopback

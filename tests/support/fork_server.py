@@ -251,9 +251,12 @@ def _prepare(request: StartRequest) -> None:
 
 
 def _main(descriptor: int) -> None:
-    from proxy.cli import COMMANDS, main
+    from proxy.cli import COMMANDS, MODULES, main
 
-    for name in (*(f"proxy.cli.{command}" for command in COMMANDS), *LAZY_IMPORTS):
+    for name in (
+        *(f"proxy.cli.{MODULES.get(command, command)}" for command in COMMANDS),
+        *LAZY_IMPORTS,
+    ):
         importlib.import_module(name)
     gc.freeze()  # a collection in a new process would write to memory that it shares
     request = _ForkServer(socket.socket(fileno=descriptor)).serve()

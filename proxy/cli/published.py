@@ -1,0 +1,164 @@
+"""Commands that change what is published: yank, delete, restore, status, owners, claim.
+
+They change the directory of the index itself; running servers see that at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from proxy.cli.options import settings_options
+from proxy.composition import open_proxy
+from proxy.config import load_settings
+from proxy.errors import ConfigurationError
+from proxy.model import PROJECT_STATUSES, ProjectName, ProjectStatus, normalize
+from proxy.publish import Editor, PackageChange, Publisher, Selection, Upkeep
+
+F = TypeVar("F", bound=Callable[..., Any])
+_Work = Callable[[Upkeep, Editor], Awaitable[Sequence[PackageChange]]]
+
+
+def _selecting(function: F) -> F:
+    """The options of commands that change files."""
+    function = click.argument("what", metavar="PROJECT[==VERSION]")(function)
+    everything = click.option("--all", "everything", is_flag=True, help="All files of the project.")
+    file = click.option("--file", "filename", default="", metavar="NAME", help="Only this file.")
+    return settings_options(everything(file(function)))
+
+
+@click.command("yank")
+@_selecting
+@click.option("--reason", default="", metavar="TEXT", help="Shown to those who install it.")
+def yank(reason: str, **flags: Any) -> None:
+    """Mark files as yanked: installers take them only where exactly this version is wanted."""
+    selection = _selection(flags)
+    _change(flags, lambda upkeep, editor: upkeep.yank(selection, reason, editor))
+
+
+@click.command("unyank")
+@_selecting
+def unyank(**flags: Any) -> None:
+    """Take the mark of yanked files away."""
+    selection = _selection(flags)
+    _change(flags, lambda upkeep, editor: upkeep.unyank(selection, editor))
+
+
+@click.command("delete")
+@_selecting
+def delete(**flags: Any) -> None:
+    """Delete files. "waystation restore" brings them back, as long as keep_deleted says.
+
+    The name stays private, and a filename stays reserved for its bytes.
+    """
+    selection = _selection(flags)
+    _change(flags, lambda upkeep, editor: upkeep.delete(selection, editor))
+
+
+@click.command("restore")
+@_selecting
+def restore(**flags: Any) -> None:
+    """Bring back deleted files, as they were."""
+    selection = _selection(flags)
+    _change(flags, lambda upkeep, editor: upkeep.restore(selection, editor))
+
+
+@click.command("status")
+@settings_options
+@click.argument("project", callback=lambda context, option, value: _project(value))
+@click.argument("status", type=click.Choice(PROJECT_STATUSES))
+@click.option("--reason", default=None, metavar="TEXT", help="Shown on the page of the project.")
+def status(project: ProjectName, status: str, reason: str | None, **flags: Any) -> None:
+    """Set the status of a project (PEP 792).
+
+    An archived project takes no more files; a quarantined one also offers none.
+    """
+    wanted = ProjectStatus(status, reason)
+    _change(flags, lambda upkeep, editor: upkeep.set_status(project, wanted, editor))
+
+
+@click.command("owners")
+@settings_options
+@click.argument("project", callback=lambda context, option, value: _project(value))
+@click.argument("users", nargs=-1, metavar="[USER]...")
+def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
+    """Show who may change a project; with USERs, these may from now on.
+
+    The first user who uploads a file of a project owns it. Administrators may change all.
+    """
+    if users:
+        _change(flags, lambda upkeep, editor: upkeep.set_owners(project, users, editor))
+        return
+
+    async def show(publisher: Publisher) -> None:
+        for name in await asyncio.to_thread(publisher.journal.owners, project):
+            click.echo(name)
+
+    _run(flags, show)
+
+
+@click.command("claim")
+@settings_options
+@click.argument("project", callback=lambda context, option, value: _project(value))
+def claim(project: ProjectName, **flags: Any) -> None:
+    """Claim a name for the index that an upstream has too, so that it can be uploaded.
+
+    From then on the name is private: clients get nothing of it from the upstream.
+    """
+    _change(flags, lambda upkeep, editor: upkeep.claim(project, editor))
+
+
+def _project(text: str) -> ProjectName:
+    try:
+        return normalize(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no project name") from None
+
+
+def _selection(flags: dict[str, Any]) -> Selection:
+    """Takes its options out of ``flags``."""
+    what, everything, filename = (flags.pop(key) for key in ("what", "everything", "filename"))
+    name, _, version = what.partition("==")
+    if everything is bool(version or filename):
+        raise click.UsageError("give PROJECT==VERSION, --file NAME, or --all")
+    return Selection(_project(name.strip()), version.strip(), filename)
+
+
+def _change(flags: dict[str, Any], work: _Work) -> None:
+    async def change(publisher: Publisher) -> None:
+        editor = Editor(getpass.getuser(), is_administrator=True)
+        changes = await work(Upkeep(publisher), editor)
+        for each in changes:
+            about = each.filename or each.project
+            click.echo(f"{each.action} {about}" + (f": {each.detail}" if each.detail else ""))
+        if not changes:
+            click.echo("nothing to change", err=True)
+
+    _run(flags, change)
+
+
+def _run(flags: dict[str, Any], work: Callable[[Publisher], Awaitable[None]]) -> None:
+    config: Path | None = flags.pop("config")
+    name: str | None = flags.get("index")
+    settings = load_settings(flags | {"offline": True}, config).settings
+
+    async def run() -> None:
+        async with open_proxy(settings) as proxy:
+            targets = proxy.upload_targets
+            found = targets.get(f"/{name}") if name else targets.get("")
+            if found is None:
+                problem = "no index that accepts uploads is served there"
+                remedy = "set uploads = true, or name another index by --index"
+                raise ConfigurationError("uploads", problem, remedy)
+            try:
+                await work(found)
+            except OSError as error:
+                reason = error.strerror or error
+                raise click.ClickException(f"the packages cannot be changed: {reason}") from error
+
+    asyncio.run(run())
