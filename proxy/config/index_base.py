@@ -8,12 +8,9 @@ from typing import Any, ClassVar
 
 from proxy.config.values import Instant, Table
 from proxy.errors import ConfigurationError
+from proxy.model import RESERVED_SEGMENTS
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
-RESERVED_NAMES = frozenset(
-    ("simple", "files", "packages", "metrics", "healthz", "readyz", "legacy", "static")
-)
-"""First segments of paths that mean something else."""
 RULE_WORDS = frozenset(("deny", "reserved"))
 """What a rule may have instead of the name of an index."""
 
@@ -47,7 +44,7 @@ def name_problems(names: Iterable[str], prefix: str) -> Iterator[ConfigurationEr
             problem = f"{name!r} cannot be a part of an address as it is"
             remedy = 'use small letters, digits and "-", at most 63, beginning with none of "-"'
             yield ConfigurationError(key, problem, remedy)
-        elif name in RESERVED_NAMES:
+        elif name in RESERVED_SEGMENTS:
             problem = f"/{name}/ has another meaning in addresses"
             yield ConfigurationError(key, problem, "choose another name")
         elif name in RULE_WORDS:

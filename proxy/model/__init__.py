@@ -3,6 +3,7 @@
 from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256, new_hash
 from proxy.model.project_page import (
     PROJECT_STATUSES,
+    RESERVED_SEGMENTS,
     Artifact,
     Blob,
     File,
@@ -31,6 +32,7 @@ __all__ = [
     "METADATA",
     "PROJECT_STATUSES",
     "PROVENANCE",
+    "RESERVED_SEGMENTS",
     "SIBLING_SUFFIXES",
     "SIGNATURE",
     "Artifact",

@@ -269,6 +269,11 @@ class Blob(Protocol):
         return None
 
 
+RESERVED_SEGMENTS = frozenset(
+    ("simple", "files", "packages", "metrics", "healthz", "readyz", "legacy", "static")
+)
+"""First segments of addresses that mean something else than an index of that name."""
+
 _VALID = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")
 

@@ -215,9 +215,9 @@ def upload_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
         *(web.post(path, mounts.handler("uploads.post", reads=False)) for path in paths),
         web.post(
             f"{root}/-/packages/{{project}}/{{action}}",
-            mounts.handler("packages.change", reads=False),
+            mounts.handler("package_api.change", reads=False),
         ),
-        web.get(f"{root}/-/changes", mounts.handler("packages.changes")),
+        web.get(f"{root}/-/changes", mounts.handler("package_api.changes")),
     ]
 
 

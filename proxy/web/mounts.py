@@ -16,6 +16,7 @@ from aiohttp.typedefs import Handler
 
 from proxy.access import Scope
 from proxy.indexes import Index
+from proxy.model import RESERVED_SEGMENTS
 from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, to_canonical
 from proxy.web.authentication import require, require_principal
 from proxy.web.explain import Explain
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from proxy.web.package_api import PackageApi
     from proxy.web.uploads import UploadHandler
 
-INDEX_SEGMENT = "/{index:[a-z0-9][a-z0-9-]{0,62}}"
+_OTHERS = "|".join(sorted(RESERVED_SEGMENTS))
+INDEX_SEGMENT = rf"/{{index:(?!(?:{_OTHERS})(?:/|\Z))[a-z0-9][a-z0-9-]{{0,62}}}}"
 """The pattern of the first segment of an address, if it names an index."""
 
 
@@ -98,7 +100,7 @@ class Mount:
         return UploadHandler(self.index.name, self._publisher)
 
     @cached_property
-    def packages(self) -> PackageApi:
+    def package_api(self) -> PackageApi:
         from proxy.web.package_api import PackageApi
 
         return PackageApi(self.index.name, self._publisher)

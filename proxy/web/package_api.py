@@ -21,7 +21,7 @@ from proxy.runtime import in_thread
 from proxy.web.authentication import require, visible_projects
 from proxy.web.errors import plain
 from proxy.web.request_state import project_of
-from proxy.web.uploads import NO_UPLOADS, answering, editor_of
+from proxy.web.uploads import answering, editor_of, no_uploads
 
 _MAX_BODY = 64 * 1024
 _MAX_CHANGES = 1000
@@ -55,7 +55,7 @@ class PackageApi:
     async def change(self, request: web.Request) -> web.Response:
         """Answers with the changes that were made, as JSON."""
         if self._publisher is None:
-            return plain(405, NO_UPLOADS)
+            return no_uploads()
         publisher = self._publisher
 
         async def made() -> web.Response:

@@ -20,7 +20,12 @@ from proxy.web.upload_form import UploadForm, printable, reading_form
 
 log = logging.getLogger(__name__)
 
-NO_UPLOADS = "this index accepts no uploads: the setting uploads allows them"
+
+def no_uploads() -> web.Response:
+    text = "this index accepts no uploads: the setting uploads allows them"
+    response = plain(405, text)
+    response.headers["Allow"] = "GET,HEAD"
+    return response
 
 
 class UploadHandler:
@@ -34,7 +39,7 @@ class UploadHandler:
 
     async def post(self, request: web.Request) -> web.Response:
         if self._publisher is None:
-            return plain(405, NO_UPLOADS)
+            return no_uploads()
         publisher = self._publisher
 
         async def published() -> web.Response:

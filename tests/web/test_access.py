@@ -183,7 +183,9 @@ async def test_a_token_expires_at_its_instant_on_the_fast_path(tmp_path: Path) -
 
 
 async def test_anonymous_rights_are_a_class_of_their_own(tmp_path: Path) -> None:
-    async with guarded(tmp_path, anonymous=("read:main:aaa",)) as (site, rig):
+    counters = Counters(SharedCounters.single_process())
+    given: dict[str, Any] = {"anonymous": ("read:main:aaa",), "counters": counters}
+    async with guarded(tmp_path, **given) as (site, rig):
         page = await repeated(site, "/simple/aaa/")
         assert (page.status, page.headers["Cache-Control"][:8]) == (200, "private,")
         for path in ("/simple/acme-tool/", "/team/simple/aaa/", "/no/simple/", "/metrics"):
