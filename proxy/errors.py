@@ -236,16 +236,13 @@ class NotPermitted(UploadRefused):
 
 
 class FileConflict(UploadRefused):
-    """Other bytes are, or were, published under the name of the file."""
+    """Other bytes are, or were, published under the name of the file.
+
+    Upload tools look for the first words of the message, to skip what is published already.
+    """
 
     def __init__(self, filename: str, reason: str) -> None:
-        super().__init__(filename, reason)
-        self.filename = filename
-        self.reason = reason
-
-    def __str__(self) -> str:
-        """Upload tools look for the first words, to skip what is published already."""
-        return f"File already exists ('{self.filename}', {self.reason})"
+        super().__init__(f"File already exists ('{filename}', {reason})")
 
 
 class UploadTooLarge(UploadRefused):
