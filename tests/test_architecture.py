@@ -69,7 +69,7 @@ PACKAGES: dict[str, set[str]] = {
     | {"publish", "prefetch", "explain", "presentation"},
     # Pages for people: views of what the indexes answer, and of what the server counts.
     "face": {"errors", "model", "runtime", "distributions", "policies", "simple", "indexes"}
-    | {"access", "events", "storage", "releases", "explain", "presentation", "web"},
+    | {"access", "audit", "events", "storage", "releases", "explain", "presentation", "web"},
     # What builds need: a resolver runs against an index that is served to it.
     "requirements": VOCABULARY
     | {"runtime", "distributions", "policies", "simple", "upstream", "indexes", "web"},

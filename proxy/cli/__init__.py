@@ -25,6 +25,7 @@ COMMANDS = {
     "audit": "Say who received, or was refused, which files.",
     "policy": "Try rules before they are in force.",
     "relock": "Change the addresses in a lock file to those of another index.",
+    "doctor": "Check what installers on this machine ask.",
     "settings": "Print all settings with defaults and explanations.",
     "check": "Check the settings, and show the values in force.",
     "token": "Create, list, revoke and rotate tokens.",

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from proxy.cli.workers import worker_place
 from proxy.composition import Proxy
-from proxy.config import Settings
+from proxy.config import Settings, audit_folder
 from proxy.errors import ProxyError
 from proxy.face import Face, History, Recent, Surroundings, create_face
 from proxy.storage import SearchFile
@@ -32,11 +32,12 @@ def open_face(
         private_names=lambda: _private_names(proxy),
         poll=proxy.poll,
         cache_size=lambda: _cache_size(proxy),
+        audit_folder=audit_folder(settings) if settings.audit else None,
         cache_limit=int(settings.max_size) or None,
         certificate=certificate.read_text(encoding="utf-8") if certificate else "",
     )
     search = SearchFile(proxy.cache.folder / "search.sqlite")
-    worker, server = worker_place(), _server_name(settings)
+    worker, server = worker_place(), server_name(settings)
     past = History(
         counters,
         proxy.cache.records,
@@ -48,7 +49,7 @@ def open_face(
     return create_face(around, search, proxy.events, past, recent)
 
 
-def _server_name(settings: Settings) -> str:
+def server_name(settings: Settings) -> str:
     """Distinguishes servers on one cache folder, also after a restart."""
     words = f"{socket.gethostname()} {settings.host} {settings.port}"
     return hashlib.sha256(words.encode()).hexdigest()[:16]

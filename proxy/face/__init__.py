@@ -4,9 +4,9 @@ Every page is whole without script. People never delay installers: only a few pa
 time, and nothing but opening the page of one project asks an upstream.
 """
 
-from proxy.face.past_figures import History
+from proxy.face.past_figures import RANGES, CountedInterval, History
 from proxy.face.recent import Recent
 from proxy.face.routes import Face, create_face
 from proxy.face.shell import Surroundings
 
-__all__ = ["Face", "History", "Recent", "Surroundings", "create_face"]
+__all__ = ["RANGES", "CountedInterval", "Face", "History", "Recent", "Surroundings", "create_face"]

@@ -90,6 +90,7 @@ class History:
         if self._task:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._samples:
             await self._write()
 
     async def totals(self, range_: Range) -> tuple[Figures, list[CountedInterval | None]]:
@@ -110,14 +111,14 @@ class History:
             await asyncio.sleep(EVERY)
             figures, now = figures_of(self._counters), time.monotonic()
             if added := figures.since(before):
-                self._add(CountedInterval(added, now - at))
+                self.add(CountedInterval(added, now - at), self._clock())
             before, at = figures, now
             if now - written > self._write_every:
                 written = now
                 await self._write()
 
-    def _add(self, interval: CountedInterval) -> None:
-        now = self._clock()
+    def add(self, interval: CountedInterval, now: float) -> None:
+        """Count an interval that ended at that Unix time."""
         for each in RANGES:
             ring, number = self._rings[each.key], int(now // each.width)
             former = ring.get(number) or CountedInterval(Figures(), 0.0)

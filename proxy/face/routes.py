@@ -10,6 +10,7 @@ from aiohttp import web
 from proxy.errors import ProxyError
 from proxy.events import AnswerServed, Events, FileChanged, FileRefused, PageChanged, UpstreamFailed
 from proxy.face.activity import ActivityPages
+from proxy.face.audit_page import AuditPage
 from proxy.face.dependencies import DependencyPages
 from proxy.face.descriptions import Descriptions, Readmes
 from proxy.face.fixed_pages import FixedPages
@@ -47,6 +48,7 @@ class Face:
         self._fixed = FixedPages(shell)
         self._readmes = Readmes()
         self._why = WhyPages(shell)
+        self._audit = AuditPage(shell, shell.around.audit_folder)
         descriptions = Descriptions()
         self._projects = ProjectPages(shell, descriptions, self._readmes)
         around = shell.around
@@ -74,6 +76,7 @@ class Face:
         yield self._get("/-/why/{name}", self._why.page)
         yield self._get("/-/why/{name}/{wanted}", self._why.page)
         yield self._get("/-/activity", self._activity.page)
+        yield self._get("/-/audit", self._audit.page)
         yield self._get("/-/setup", self._fixed.setup)
         yield self._get("/-/ca.pem", self._fixed.certificate)
         yield self._get("/-/help", self._fixed.help)

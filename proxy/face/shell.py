@@ -6,17 +6,19 @@ import hashlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from proxy import __version__
+from proxy.access import Scope
 from proxy.indexes import Index
 from proxy.presentation import assets, render
 from proxy.runtime import compress
 from proxy.simple import accepts_gzip
-from proxy.web import not_modified, origin_of
+from proxy.web import may, not_modified, origin_of
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
@@ -60,6 +62,8 @@ class Surroundings:
     """Counts the bytes of all files in the cache, which takes a while."""
     cache_limit: int | None = None
     """Bytes."""
+    audit_folder: Path | None = None
+    """Where answers are recorded, if they are."""
     certificate: str = ""
     """The certificates of this server as PEM; empty without TLS of its own."""
     clock: Callable[[], float] = time.time
@@ -130,6 +134,7 @@ class Shell:
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
             "section": section,
+            "shows_audit": self.around.audit_folder and may(place.request, Scope.AUDIT),
             "indexes": self.around.names(),
             "offline": self.around.offline,
             "server_version": __version__,

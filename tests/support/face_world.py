@@ -64,20 +64,18 @@ def days_ago(days: float) -> str:
 
 
 @asynccontextmanager
-async def face_world(
-    folder: Path, *arguments: str, offline: bool = False
-) -> AsyncIterator[FaceWorld]:
-    """``arguments`` are further ones for ``serve``."""
+async def face_world(folder: Path, settings: str = "") -> AsyncIterator[FaceWorld]:
+    """``settings``: further ones, of its file."""
     packages, made = folder / "packages", folder / "made"
     packages.mkdir(exist_ok=True)
     fill_packages(packages)
     async with Upstream() as upstream:
         fill_upstream(upstream, made)
         config = folder / "waystation.toml"
-        config.write_text(_settings(upstream, packages))
+        config.write_text(settings + _settings(upstream, packages))
 
         async with (
-            running(folder, "--config", config, *arguments) as server,
+            running(folder, "--config", config) as server,
             aiohttp.ClientSession() as client,
         ):
             yield FaceWorld(server, upstream, folder, packages, client)

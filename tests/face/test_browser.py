@@ -1,0 +1,163 @@
+"""The pages in a real browser: both themes, three widths, with and without script."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser
+
+from tests.support.browser import MAPPED, Watched, browsing, executable, opened
+from tests.support.face_world import FaceWorld
+from tests.support.faults import Fault
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.skipif(
+        not os.environ.get("CI") and shutil.which("chromium-headless-shell") is None,
+        reason="there is no browser: apt-get install chromium-headless-shell",
+    ),
+]
+
+WIDTHS = (320, 768, 1280)
+PAGES = (
+    *("/", "/search/?q=acme", "/search/?q=nothing-like-it", "/project/acme-tool/"),
+    *("/project/acme-tool/1.1/?tool=requirement", "/project/demo/", "/project/banned/"),
+    *("/project/evil-name/", "/project/acme-tool/dependencies/", "/-/why/demo/2.0"),
+    *("/-/activity", "/-/activity?range=30d", "/-/setup?tool=docker", "/-/help"),
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    executable()
+    async with browsing() as running:
+        yield running
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_page_is_accessible_and_fits_every_width(
+    browser: Browser, world: FaceWorld, theme: str
+) -> None:
+    async with opened(browser, color_scheme=theme) as tab:
+        for path in PAGES:
+            await tab.page.goto(world.server.address + path)
+            for width in WIDTHS:
+                await tab.page.set_viewport_size({"width": width, "height": 800})
+                assert (path, width, await tab.faults()) == (path, width, [])
+                assert (path, width, await tab.overflow()) == (path, width, 0)
+            await tab.check(world.server.address)
+
+
+async def test_pages_are_whole_without_script(browser: Browser, world: FaceWorld) -> None:
+    """Search, tabs, versions, and the form of colours."""
+    async with opened(browser, java_script_enabled=False) as tab:
+        page = tab.page
+        await page.goto(world.server.address + "/")
+        await page.fill("input[name=q]", "acme")
+        await page.press("input[name=q]", "Enter")
+        await page.click("#results a:text('acme-tool')")
+        await page.click(".tabs a:text('uv')")
+        command = await page.inner_text(".command pre")
+        assert command == f"uv pip install --index-url {world.server.index} acme-tool"
+        await page.click("button[name=theme][value=dark]")
+        assert page.url.endswith("/project/acme-tool/?tool=uv")
+        assert await page.get_attribute("html", "class") == "dark"
+        await page.click("a:text-is('1.1')")
+        assert "Yanked" in await page.inner_text("main")
+        assert await page.locator("button:visible").count() == 3  # the colours: no dead button
+
+
+async def test_typing_shows_hits_and_keeps_the_focus(browser: Browser, world: FaceWorld) -> None:
+    async with opened(browser) as tab:
+        page = tab.page
+        await page.goto(world.server.address + "/search/")
+        await page.keyboard.press("/")
+        await page.keyboard.type("acme-to", delay=20)
+        await page.wait_for_selector("#results h2 >> text=acme-tool")
+        await page.wait_for_url("**q=acme-to*")
+        assert await page.evaluate("document.activeElement.name") == "q"
+        await page.keyboard.type("x/y")  # a slash in the field is a letter
+        assert await page.input_value("input[name=q]") == "acme-tox/y"
+        assert await page.locator("#results").count() == 1
+        await tab.check(world.server.address)
+
+
+async def test_a_command_can_be_copied_on_a_machine_without_tls(
+    browser: Browser, world: FaceWorld
+) -> None:
+    """There a browser has no clipboard for pages."""
+    async with opened(browser) as tab:
+        page = tab.page
+        origin = f"http://{MAPPED}:{world.server.port}"
+        await page.goto(f"{origin}/project/demo/1.0/")
+        await page.click(".command button")
+        await page.wait_for_selector(".command button >> text=Copied")
+        assert await page.inner_text("#status") == "Copied"
+        await page.goto(f"{origin}/search/")
+        await page.focus("input[name=q]")
+        await page.keyboard.press("Control+V")
+        trusted = f"pip install --index-url {origin}/simple/ --trusted-host {MAPPED} demo==1.0"
+        assert (await page.input_value("input[name=q]")) == trusted[:100]
+        await tab.check(origin)
+
+
+async def test_a_person_finds_why_a_version_is_missing(browser: Browser, world: FaceWorld) -> None:
+    async with opened(browser) as tab:
+        page = tab.page
+        await page.goto(world.server.address + "/project/demo/")
+        assert "2 hidden" not in await page.inner_text("h1")
+        await page.click("aside a:text('Why?')")
+        words = await page.inner_text("main")
+        assert "week" in words and "demo-2.0-py3-none-any.whl" in words
+        assert "[[exempt]]" in await page.inner_text(".command pre")
+        await tab.check(world.server.address)
+
+
+async def test_a_script_that_cannot_be_loaded_leaves_whole_pages(
+    browser: Browser, world: FaceWorld
+) -> None:
+    async with opened(browser) as tab:
+        await tab.page.route("**/*htmx*", lambda route: route.abort())
+        await tab.page.goto(world.server.address + "/search/")
+        await tab.page.fill("input[name=q]", "acme-base")
+        await tab.page.press("input[name=q]", "Enter")
+        await tab.page.wait_for_selector("#results a:text('acme-base')")
+
+
+async def test_the_figures_are_fetched_again_while_the_page_is_seen(
+    browser: Browser, world: FaceWorld
+) -> None:
+    async with opened(browser) as tab:
+        await tab.page.clock.install()
+        await tab.page.goto(world.server.address + "/-/activity")
+        before = len(tab.addresses)
+        async with tab.page.expect_response("**/-/activity?range=1h"):
+            await tab.page.clock.run_for(11_000)
+        assert len(tab.addresses) == before + 1
+        await tab.check(world.server.address)
+
+
+async def test_an_upstream_that_fails_is_said_and_the_page_stays(
+    browser: Browser, world: FaceWorld
+) -> None:
+    world.upstream.fault("/simple/demo-new", Fault(status=503))
+    async with opened(browser, viewport={"width": 320, "height": 800}) as tab:
+        response = await tab.page.goto(world.server.address + "/project/demo-new/")
+        assert response and response.status == 502
+        assert "The upstream does not answer" in await tab.page.inner_text("h1")
+        assert response.headers["retry-after"]
+        assert await tab.faults() == []
+        await _home_says_so(tab, world)
+    world.upstream.heal()
+
+
+async def _home_says_so(tab: Watched, world: FaceWorld) -> None:
+    await tab.page.goto(world.server.address + "/")
+    assert "an upstream fails" in await tab.page.inner_text("main")
+    assert await tab.faults() == []
