@@ -74,6 +74,7 @@ async def test_the_next_run_fetches_and_writes_only_what_has_changed(here: WarmS
     assert "1 distribution added, 1 removed" in (tree / "changes/feed.xml").read_text()
 
 
+@needs_rsync
 async def test_a_file_that_cannot_be_fetched_leaves_the_tree_as_it_is(here: WarmSite) -> None:
     (await mirror(here, "site", "requirements.txt")).succeeded()
     before = content(here.folder / "site")
