@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -182,13 +183,18 @@ class AuditLost(msgspec.Struct, frozen=True):
     answers: int
 
 
+class ClientLimited(msgspec.Struct, frozen=True):
+    """A request was refused, as its client is over a limit."""
+
+    work: Literal["misses", "uploads"]
+
+
 class CredentialsChecked(msgspec.Struct, frozen=True):
     """Credentials were verified, and not found in the cache of those that were before."""
 
     method: str
     """The kind of the principal, such as ``token``; empty without one."""
-    result: str
-    """``ok``, ``wrong`` or ``limited``: refused unverified, after too many wrong ones."""
+    result: str  # ``ok``, ``wrong`` or ``limited``: refused, after too many wrong ones
 
 
 class RequestKind(StrEnum):
@@ -264,6 +270,7 @@ Event = (
     | FileRefused
     | AuditLost
     | CredentialsChecked
+    | ClientLimited
     | AnswerServed
 )
 Observer = Callable[[Event], None]

@@ -13,7 +13,7 @@ from proxy.access.connection_names import (
     group_names,
 )
 from proxy.access.control import Access, Caller
-from proxy.access.failures import FailureLimits
+from proxy.access.failures import FailureLimits, network
 from proxy.access.htpasswd import (
     PasswordFile,
     Passwords,
@@ -62,6 +62,7 @@ __all__ = [
     "group_names",
     "hash_password",
     "is_person",
+    "network",
     "new_token",
     "parse_authorization",
     "parse_grant",

@@ -1,4 +1,4 @@
-"""What a server observes of itself: counters, gauges, and the observers of its events."""
+"""What a server observes of itself, and limits: counters, gauges, observers, limits of clients."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from proxy.access import FrontProxies
 from proxy.cli.workers import shared_counters
 from proxy.composition import Proxy, possible_refusals, resolve_tree
 from proxy.config import Settings
@@ -16,6 +17,7 @@ from proxy.events import (
     AdvisoriesChecked,
     AnswerServed,
     AuditLost,
+    ClientLimited,
     CredentialsChecked,
     Events,
     Evicted,
@@ -28,8 +30,10 @@ from proxy.prefetch import MARK_COLUMNS, WorkerMarks
 from proxy.web import (
     COUNTER_COLUMNS,
     AccessLog,
+    ClientLimits,
     Counters,
     Gauge,
+    Limit,
     MetricLabels,
     Sources,
     log_observed_refusals,
@@ -54,7 +58,7 @@ class Observing:
         self.events.subscribe(
             self.counters.observe,
             *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
-            *(FileRefused, AuditLost, CredentialsChecked),
+            *(FileRefused, AuditLost, CredentialsChecked, ClientLimited),
         )
         self.events.subscribe(log_observed_refusals, FileRefused)
 
@@ -102,3 +106,17 @@ def gauges(proxy: Proxy, reload_failed: bool) -> Iterator[Gauge]:
         yield Gauge("waystation_advisories_age_seconds", about, advisories.age)
         records = float(advisories.records)
         yield Gauge("waystation_advisories_records", "Advisories that are in force.", records)
+
+
+def limits(settings: Settings, events: Events) -> ClientLimits | None:
+    """The limits of clients. Proxies in front are exempt: they pass on what others request."""
+    table = settings.limits
+    if table is None:
+        return None
+    front = settings.access.proxy.from_ if settings.access and settings.access.proxy else []
+    return ClientLimits(
+        Limit(table.misses_per_minute, table.concurrent_misses),
+        Limit(table.uploads_per_minute, table.concurrent_uploads),
+        exempt=FrontProxies([*table.exempt, *front]).trusts,
+        events=events,
+    )

@@ -20,7 +20,7 @@ from proxy.administration import ServerAdministration
 from proxy.cli.administering import server_administration
 from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
-from proxy.cli.observing import Observing, gauges, sources, variables_of_workers
+from proxy.cli.observing import Observing, gauges, limits, sources, variables_of_workers
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.pages_for_people import open_face
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
@@ -210,6 +210,7 @@ def _app(
         access=proxy.access,
         administration=administration,
         publishers=proxy.upload_targets,
+        limits=limits(settings, proxy.events),
     )
 
 

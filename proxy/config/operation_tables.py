@@ -1,4 +1,4 @@
-"""The tables of what operators watch and limit: ``[audit]``."""
+"""The tables of what operators watch and limit: ``[audit]`` and ``[limits]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from proxy.config.values import DAY, PositiveSeconds, Table, UserPath
+from proxy.config.access_table import Network
+from proxy.config.values import DAY, Count, PositiveSeconds, Table, UserPath
 
 
 class AuditTable(Table):
@@ -18,3 +19,14 @@ class AuditTable(Table):
     pages: bool = False
     lines: UserPath | None = None
     keep_lines: Annotated[PositiveSeconds, Field(ge=DAY)] = 30 * DAY
+
+
+class LimitsTable(Table):
+    """Of one client: how often, and how many at once, upstreams are asked, and files uploaded."""
+
+    misses_per_minute: Count | None = None
+    concurrent_misses: Count | None = None
+    uploads_per_minute: Count | None = None
+    concurrent_uploads: Count | None = None
+    exempt: list[Network] = []
+    """Addresses that are not limited; proxies in front that ``[access.proxy]`` names are not."""

@@ -25,7 +25,7 @@ from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
 from proxy.config.index_tables import IndexTable, MirrorTable
 from proxy.config.keep_table import KeepTable
-from proxy.config.operation_tables import AuditTable
+from proxy.config.operation_tables import AuditTable, LimitsTable
 from proxy.config.policy_tables import CooldownTable, ExemptTable
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import (
@@ -144,6 +144,7 @@ class Settings(BaseSettings):
     keepalive_timeout: PositiveSeconds = 75.0
     write_timeout: PositiveSeconds = 60.0
     shutdown_grace: Seconds = 60.0
+    limits: Annotated[LimitsTable | None, ForceDecode] = None
 
     # Who received what
     audit: Annotated[AuditTable | None, ForceDecode] = None

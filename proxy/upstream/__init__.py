@@ -29,6 +29,7 @@ from proxy.upstream.headers import (
     directives,
 )
 from proxy.upstream.mirrors import Mirrors
+from proxy.upstream.permits import require_permit, set_permit
 from proxy.upstream.posting import Poster
 from proxy.upstream.remote import (
     NotModified,
@@ -79,5 +80,7 @@ __all__ = [
     "mask",
     "open_transport",
     "probe",
+    "require_permit",
+    "set_permit",
     "without_userinfo",
 ]

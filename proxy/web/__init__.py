@@ -11,6 +11,7 @@ from proxy.web.errors import plain, response_for, status_of
 from proxy.web.fast_path_events import FastPathEvents
 from proxy.web.figures import Figures, figures_of
 from proxy.web.home import origin_of
+from proxy.web.limits import ClientLimits, Limit
 from proxy.web.metric_families import COUNTER_COLUMNS
 from proxy.web.metrics import (
     Gauge,
@@ -35,11 +36,13 @@ __all__ = [
     "STOP_SIGNALS",
     "AccessLog",
     "Application",
+    "ClientLimits",
     "Counters",
     "FastPathEvents",
     "Figures",
     "Gauge",
     "Generation",
+    "Limit",
     "MetricLabels",
     "Mount",
     "Mounts",

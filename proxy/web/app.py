@@ -19,6 +19,7 @@ from proxy.web.authentication import GATE, authenticate, requiring
 from proxy.web.counters import Counters
 from proxy.web.gate import Gate
 from proxy.web.home import Home
+from proxy.web.limits import LIMITS, ClientLimits, limit_clients
 from proxy.web.metrics import Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
 from proxy.web.mounts import INDEX_SEGMENT, Mount, Mounts, Shared, WrapAsOf
@@ -83,6 +84,7 @@ def create_app(
     administration: Administration | None = None,
     find_document: FindDocument = no_document,
     publishers: Mapping[str, Publisher] | None = None,
+    limits: ClientLimits | None = None,
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -99,9 +101,12 @@ def create_app(
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
     at ``/``. ``access``: who may do what; without it, everybody may read. ``find_document``: what
     upstreams say of a project besides. ``administration`` is offered at ``/-/admin/``.
-    ``publishers``: where uploads to each root go.
+    ``publishers``: where uploads to each root go. ``limits``: those of clients.
     """
-    app = web.Application(middlewares=[handle_request, *([authenticate] if access else [])])
+    inner = [*([authenticate] if access else []), *([limit_clients] if limits else [])]
+    app = web.Application(middlewares=[handle_request, *inner])
+    if limits:
+        app[LIMITS] = limits
     if access:
         app[GATE] = Gate(access, prefix)
     app[EVENT_OBSERVER] = events
@@ -115,11 +120,7 @@ def create_app(
     )
     shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document)
     mounts = app[MOUNTS] = Mounts(indexes, shared, publishers or {})
-    sampler = None
-    if counters:
-        known = (sources or Sources())._replace(running=lambda: mounts.running)
-        sampler = Sampler(counters, known)
-    metrics = Metrics(counters, gauges, sampler.sample) if counters and sampler else None
+    metrics = _metrics(app, counters, gauges, sources or Sources())
     home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
     face = list(pages.routes()) if pages else []
     for base in dict.fromkeys(("", prefix)):
@@ -142,8 +143,6 @@ def create_app(
     app.on_cleanup.append(close)
     if pages:
         _tend(app, pages)
-    if sampler:
-        app.cleanup_ctx.append(sampler.running)
     app.on_response_prepare.append(note_start)
     return app
 
@@ -157,6 +156,21 @@ def _tend(app: web.Application, pages: PagesForPeople) -> None:
         await pages.close()
 
     app.cleanup_ctx.append(running)
+
+
+def _metrics(
+    app: web.Application,
+    counters: Counters | None,
+    gauges: Callable[[], Iterable[Gauge]],
+    sources: Sources,
+) -> Metrics | None:
+    """The page of the counters, whose values of now are measured while the application runs."""
+    if counters is None:
+        return None
+    mounts = app[MOUNTS]
+    sampler = Sampler(counters, sources._replace(running=lambda: mounts.running))
+    app.cleanup_ctx.append(sampler.running)
+    return Metrics(counters, gauges, sampler.sample)
 
 
 def home_routes(root: str, home: Home, *, plain_page: bool) -> list[web.RouteDef]:

@@ -16,6 +16,7 @@ from proxy.events import (
     AdvisoriesChecked,
     AnswerServed,
     AuditLost,
+    ClientLimited,
     CredentialsChecked,
     Event,
     Evicted,
@@ -43,6 +44,7 @@ from proxy.web.metric_families import (
     FAST,
     FIRST_REFUSAL,
     GAUGES,
+    LIMITED,
     NO_LABEL,
     OTHER_LABEL,
     PLACES,
@@ -92,26 +94,33 @@ class Counters:
                 self._served(event)
             case UpstreamAsked():
                 self._asked(event)
-            case FileChanged():
-                self.add(1, CHANGED_FILES, event.outcome)
             case Prefetched():
                 self.add(1, PREFETCHED_THINGS, event.result)
                 self.add(event.size, PREFETCHED_BYTES, event.result)
+            case FileRefused():
+                labels = (event.index, event.rule, event.mode, event.kind)
+                other = (OTHER_LABEL, OTHER_LABEL, event.mode, OTHER_LABEL)
+                self._shared.own_row[self._refusals.get(labels) or self._refusals[other]] += 1
+            case CredentialsChecked():
+                method = event.method or NO_LABEL
+                known = method if method in CREDENTIAL_METHODS else OTHER_LABEL
+                self.add(1, CREDENTIALS, known, event.result)
+            case _:
+                self._observe_rare(event)
+
+    def _observe_rare(self, event: Event) -> None:
+        match event:
+            case FileChanged():
+                self.add(1, CHANGED_FILES, event.outcome)
             case AdvisoriesChecked():
                 self.add(1, ADVISORY_CHECKS, event.result)
             case Evicted():
                 self.add(event.files, EVICTED_FILES)
                 self.add(event.size, EVICTED_BYTES)
-            case CredentialsChecked():
-                method = event.method or NO_LABEL
-                known = method if method in CREDENTIAL_METHODS else OTHER_LABEL
-                self.add(1, CREDENTIALS, known, event.result)
+            case ClientLimited():
+                self.add(1, LIMITED, event.work)
             case AuditLost():
                 self.add(event.answers, AUDIT_LOST, event.journal)
-            case FileRefused():
-                labels = (event.index, event.rule, event.mode, event.kind)
-                other = (OTHER_LABEL, OTHER_LABEL, event.mode, OTHER_LABEL)
-                self._shared.own_row[self._refusals.get(labels) or self._refusals[other]] += 1
 
     def add(self, number: int, family: Family, *values: str) -> None:
         """Count."""

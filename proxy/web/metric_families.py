@@ -113,6 +113,11 @@ CREDENTIALS = Family(
     " that, after too many wrong ones. Requests without any have status 401.",
     {"method": CREDENTIAL_METHODS, "result": ("ok", "wrong", "limited")},
 )
+LIMITED = Family(
+    "waystation_limited_total",
+    "Requests that were refused with 429, as their client was over a limit.",
+    {"work": ("misses", "uploads")},
+)
 AUDIT_LOST = Family(
     "waystation_audit_lost_total",
     "Answers that the audit lacks, by what could not take them.",
@@ -124,7 +129,7 @@ CPU_SECONDS = Family(
 COUNTERS = (
     *(REQUEST_COUNTS, BYTES_SENT, BYTES_SAVED, UPSTREAM_REQUESTS, CHANGED_FILES),
     *(PREFETCHED_THINGS, PREFETCHED_BYTES, EVICTED_FILES, EVICTED_BYTES),
-    *(ADVISORY_CHECKS, CREDENTIALS, AUDIT_LOST, CPU_SECONDS),
+    *(ADVISORY_CHECKS, CREDENTIALS, LIMITED, AUDIT_LOST, CPU_SECONDS),
 )
 
 CONNECTIONS = Family("waystation_connections", "Connections of clients.", kind="sum")

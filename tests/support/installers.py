@@ -82,12 +82,16 @@ class Place:
         return await self._run(self.python, program, *arguments, more=more)
 
     async def uv(
-        self, *arguments: str | Path, cwd: Path | None = None, ca: Path | None = None
+        self,
+        *arguments: str | Path,
+        cwd: Path | None = None,
+        ca: Path | None = None,
+        retries: int = 0,
     ) -> Done:
         """``ca``: the certificates to trust."""
         more = {
             "UV_CACHE_DIR": str(self.folder / "uv"),
-            "UV_HTTP_RETRIES": "0",
+            "UV_HTTP_RETRIES": str(retries),
             "UV_NO_CONFIG": "1",
             "UV_PYTHON": str(self.python),
             "UV_PYTHON_DOWNLOADS": "never",

@@ -10,6 +10,7 @@ from proxy.events import (
     AskResult,
     AuditLost,
     ChangeOutcome,
+    ClientLimited,
     CredentialsChecked,
     Event,
     Evicted,
@@ -110,6 +111,7 @@ def counted(*events: Event) -> Counted:
                 ("auth", "other", "ok"): 1,
             },
         ),
+        ([ClientLimited("misses")], {("limited", "misses"): 1}),
         ([AuditLost("lines", 5)], {("audit_lost", "lines"): 5}),
         (
             [msgspec.structs.replace(served(RequestKind.OTHER, None, 200, 0), index="")],

@@ -12,7 +12,7 @@ from proxy.indexes.mirror.links import Link
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
 from proxy.model import Blob, File, ProjectName, Span
 from proxy.storage import CachedFileRecord
-from proxy.upstream import Download, Downloads, Expected, RunningDownload
+from proxy.upstream import Download, Downloads, Expected, RunningDownload, require_permit
 
 T = TypeVar("T")
 
@@ -50,6 +50,7 @@ class FileDownloads:
         file, key = link.file, _download_key(link)
         if download := self._downloads.join(key):
             return download, Outcome.HIT if download.verified else Outcome.JOINED
+        require_permit()
         what = f"{file.filename} of {link.project}"
         expected = Expected(self._name, what, file.hashes, file.size, self._limit)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from proxy.errors import NoSuchProject, UpstreamError
+from proxy.errors import NoSuchProject, TooManyRequests, UpstreamError
 from proxy.events import Observer, Outcome, UpstreamFailed
 from proxy.indexes.mirror.freshness import Freshness, freshness
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
@@ -19,7 +19,7 @@ from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.refresh import PageResult, Refresh
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
-from proxy.upstream import RemoteIndex
+from proxy.upstream import RemoteIndex, require_permit
 
 UPSTREAM_PAUSE = 5.0
 """Seconds in which a failing or slow upstream is not asked again for a page, if a stale one can
@@ -122,6 +122,13 @@ class MirrorPages:
         self, project: ProjectName, known: LoadedPage | None, state: Freshness
     ) -> PageResult:
         joined = self._flights.is_running(project)
+        try:
+            if not joined:
+                require_permit()
+        except TooManyRequests:
+            if known is None or state is Freshness.UNUSABLE:
+                raise
+            return stale(known)
         flight = self._flights.start(project, lambda: self._refresh(project, known))
         if known and state is not Freshness.UNUSABLE:
             await asyncio.wait({flight}, timeout=self._soft_deadline)

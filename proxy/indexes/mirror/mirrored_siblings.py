@@ -18,7 +18,7 @@ from proxy.indexes.mirror.mirrored_files import MirrorFiles
 from proxy.model import MAX_EXTRA_FILE, SIGNATURE, Artifact, File, ProjectName
 from proxy.runtime import SingleFlight
 from proxy.storage import BytesBlob, Key, RecordKind, as_local_file
-from proxy.upstream import DigestCheck, Expected, RemoteIndex
+from proxy.upstream import DigestCheck, Expected, RemoteIndex, require_permit
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +101,8 @@ class MirrorSiblings:
             self._files.downloads.answered(project, sibling, Outcome.HIT)
             return Artifact(sibling, _being_stored(data))
         joined = self._flights.is_running(key)
+        if not joined:
+            require_permit()
         data, outcome = await self._flights.do(
             key, lambda: self._obtain(key, project, sibling, digest, read)
         )

@@ -1,0 +1,27 @@
+"""Whether the request of a client may have an upstream asked: the limit of a task, if it has one.
+
+A server sets the permit of each request; what runs for no client has none. The limit is asked in
+the task of the request, before it starts or joins work that several requests share, so that a
+client that is over its limit is no trouble to others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+
+Permit = Callable[[], None]
+"""Called before an upstream is asked. Raises ``TooManyRequests``."""
+
+_permit: ContextVar[Permit | None] = ContextVar("permit to ask upstream", default=None)
+
+
+def set_permit(permit: Permit) -> None:
+    """Of the task that runs now, and of those that it starts."""
+    _permit.set(permit)
+
+
+def require_permit() -> None:
+    """Raises ``TooManyRequests`` if the client of this task may not have an upstream asked now."""
+    if permit := _permit.get():
+        permit()
