@@ -10,7 +10,6 @@ ProxyError
 ├─ NotAuthenticated      no credentials, or wrong ones                 401   stops
 ├─ TooManyFailures       wrong credentials too often                   429   stops
 ├─ DirectoryUnavailable  users cannot be verified now                  503   stops
-├─ TooManyRequests       a client is over one of its limits            429   stops
 ├─ NoRight               the principal may not do that                 403   stops
 ├─ IndexUnavailable      a local index that cannot be read             503   stops
 │  ├─ PrivateNameWithheld  its directory is not served now             503   stops
@@ -133,23 +132,6 @@ class DirectoryUnavailable(ProxyError):
 
     def __str__(self) -> str:
         return "the directory of users does not answer; the log of the server says more"
-
-
-class TooManyRequests(ProxyError):
-    """A client has upstreams asked, or uploads, more often or more at once than it may."""
-
-    def __init__(self, limit: str, retry_after: int) -> None:
-        """``limit``: what is exceeded, in words."""
-        super().__init__(limit, retry_after)
-        self.limit = limit
-        self.retry_after = retry_after
-        """Seconds."""
-
-    def __str__(self) -> str:
-        return (
-            f"this client has too many requests that are not answered from the cache: {self.limit};"
-            f" try again in {self.retry_after} seconds"
-        )
 
 
 class NoRight(ProxyError):

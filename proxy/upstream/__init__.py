@@ -29,7 +29,7 @@ from proxy.upstream.headers import (
     directives,
 )
 from proxy.upstream.mirrors import Mirrors
-from proxy.upstream.permits import require_permit, set_permit
+from proxy.upstream.permits import TooManyRequests, require_permit, set_permit
 from proxy.upstream.posting import Poster
 from proxy.upstream.remote import (
     NotModified,
@@ -68,6 +68,7 @@ __all__ = [
     "RunningDownload",
     "Spool",
     "Timeouts",
+    "TooManyRequests",
     "Transport",
     "UpstreamDocument",
     "UpstreamOrigin",

@@ -10,6 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from proxy.errors import ProxyError
+
+
+class TooManyRequests(ProxyError):
+    """A client has upstreams asked, or uploads, more often or more at once than it may."""
+
+    def __init__(self, limit: str, retry_after: int) -> None:
+        """``limit``: what is exceeded, in words."""
+        super().__init__(limit, retry_after)
+        self.limit = limit
+        self.retry_after = retry_after
+        """Seconds."""
+
+    def __str__(self) -> str:
+        return (
+            f"this client has too many requests that are not answered from the cache: {self.limit};"
+            f" try again in {self.retry_after} seconds"
+        )
+
+
 Permit = Callable[[], None]
 """Called before an upstream is asked. Raises ``TooManyRequests``."""
 

@@ -17,12 +17,12 @@ from proxy.errors import (
     NotPermitted,
     ProxyError,
     TooManyFailures,
-    TooManyRequests,
     UploadRefused,
     UploadTooLarge,
     UpstreamError,
     UpstreamTimeout,
 )
+from proxy.upstream import TooManyRequests
 
 STATUS_BY_ERROR: dict[type[Exception], int] = {
     NotFound: 404,

@@ -17,10 +17,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.access import network
-from proxy.errors import TooManyRequests
 from proxy.events import ClientLimited, Observer
 from proxy.runtime import BoundedDict
-from proxy.upstream import set_permit
+from proxy.upstream import TooManyRequests, set_permit
 from proxy.web.request_state import REQUEST_STATE, RequestState
 
 LimitedWork = Literal["misses", "uploads"]

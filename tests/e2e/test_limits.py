@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy.errors import TooManyRequests
+from proxy.upstream import TooManyRequests
 from proxy.web.limits import Limit, WorkLimit
 from tests.support.clock import Clock
 from tests.support.distributions import make_wheel

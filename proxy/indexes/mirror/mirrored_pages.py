@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from proxy.errors import NoSuchProject, TooManyRequests, UpstreamError
+from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Observer, Outcome, UpstreamFailed
 from proxy.indexes.mirror.freshness import Freshness, freshness
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
@@ -19,7 +19,7 @@ from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.refresh import PageResult, Refresh
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
-from proxy.upstream import RemoteIndex, require_permit
+from proxy.upstream import RemoteIndex, TooManyRequests, require_permit
 
 UPSTREAM_PAUSE = 5.0
 """Seconds in which a failing or slow upstream is not asked again for a page, if a stale one can
