@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 from proxy.access import FrontProxies
 from proxy.cli.workers import shared_counters
 from proxy.composition import Proxy, possible_refusals, resolve_tree
-from proxy.config import Settings
+from proxy.config import Settings, audit_folder
 from proxy.events import (
     AdvisoriesChecked,
     AnswerServed,
@@ -27,9 +28,11 @@ from proxy.events import (
     UpstreamAsked,
 )
 from proxy.prefetch import MARK_COLUMNS, WorkerMarks
+from proxy.runtime import size_text
 from proxy.web import (
     COUNTER_COLUMNS,
     AccessLog,
+    Check,
     ClientLimits,
     Counters,
     Gauge,
@@ -41,6 +44,9 @@ from proxy.web import (
 
 LABELS_VARIABLE = "_WAYSTATION_LABELS"
 """Set in the environment of a worker: the ``MetricLabels`` of its supervisor."""
+
+LITTLE_SPACE = 100 * 10**6
+"""Bytes on the disk of the cache that are too few."""
 
 
 class Observing:
@@ -106,6 +112,33 @@ def gauges(proxy: Proxy, reload_failed: bool) -> Iterator[Gauge]:
         yield Gauge("waystation_advisories_age_seconds", about, advisories.age)
         records = float(advisories.records)
         yield Gauge("waystation_advisories_records", "Advisories that are in force.", records)
+
+
+def checks(settings: Settings, proxy: Proxy, reload_failed: bool) -> Iterator[Check]:
+    """What is well and what is not; none of it makes the server unready."""
+    yield _cache_check(proxy)
+    down = {each.index for each in proxy.traffic.breakers if each.is_open}
+    for name in dict.fromkeys(each.index for each in proxy.traffic.breakers):
+        about = "cannot be reached; answers come from the cache" if name in down else "is asked"
+        yield Check(f"upstream {name}", name not in down, about)
+    about = "the last reload was refused; the former ones stay" if reload_failed else "in force"
+    yield Check("settings", not reload_failed, about)
+    if (advisories := proxy.advisories) and settings.advisories:
+        fresh = advisories.age <= settings.advisories.max_age
+        yield Check("advisories", fresh, f"checked {advisories.age:.0f} s ago")
+    if settings.audit:
+        writes = os.access(audit_folder(settings), os.W_OK | os.X_OK)
+        yield Check("audit", writes, "is written" if writes else "its folder cannot be written")
+
+
+def _cache_check(proxy: Proxy) -> Check:
+    folder, evictor = proxy.cache.folder, proxy.cache.evictor
+    free = shutil.disk_usage(folder).free
+    limit = f" of {size_text(evictor.max_size)}" if evictor.max_size else ""
+    about = f"{size_text(evictor.total)}{limit}, {size_text(free)} free on the disk"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return Check("cache", False, f"cannot be written: nothing new is stored; {about}")
+    return Check("cache", free > LITTLE_SPACE, about)
 
 
 def limits(settings: Settings, events: Events) -> ClientLimits | None:

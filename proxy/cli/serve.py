@@ -20,7 +20,7 @@ from proxy.administration import ServerAdministration
 from proxy.cli.administering import server_administration
 from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
-from proxy.cli.observing import Observing, gauges, limits, sources, variables_of_workers
+from proxy.cli.observing import Observing, checks, gauges, limits, sources, variables_of_workers
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.pages_for_people import open_face
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
@@ -201,6 +201,7 @@ def _app(
         events=proxy.events,
         counters=counters,
         gauges=lambda: gauges(proxy, administration.reload_failed()),
+        checks=lambda: checks(settings, proxy, administration.reload_failed()),
         sources=sources(proxy, lambda: server().connections),
         client_refresh=settings.client_refresh,
         help_text=settings.help,

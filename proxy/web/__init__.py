@@ -10,7 +10,7 @@ from proxy.web.counters import Counters, MetricLabels
 from proxy.web.errors import plain, response_for, status_of
 from proxy.web.fast_path_events import FastPathEvents
 from proxy.web.figures import Figures, figures_of
-from proxy.web.home import origin_of
+from proxy.web.home import Check, origin_of
 from proxy.web.limits import ClientLimits, Limit
 from proxy.web.metric_families import COUNTER_COLUMNS
 from proxy.web.metrics import (
@@ -36,6 +36,7 @@ __all__ = [
     "STOP_SIGNALS",
     "AccessLog",
     "Application",
+    "Check",
     "ClientLimits",
     "Counters",
     "FastPathEvents",

@@ -18,7 +18,7 @@ from proxy.web.as_of import AS_OF
 from proxy.web.authentication import GATE, authenticate, requiring
 from proxy.web.counters import Counters
 from proxy.web.gate import Gate
-from proxy.web.home import Home
+from proxy.web.home import Check, Home
 from proxy.web.limits import LIMITS, ClientLimits, limit_clients
 from proxy.web.metrics import Gauge, Metrics
 from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
@@ -75,6 +75,7 @@ def create_app(
     counters: Counters | None = None,
     gauges: Callable[[], Iterable[Gauge]] = lambda: (),
     sources: Sources | None = None,
+    checks: Callable[[], Iterable[Check]] = lambda: (),
     clock: Callable[[], float] = time.time,
     client_refresh: ClientRefresh = "no-cache",
     help_text: str = "",
@@ -94,8 +95,8 @@ def create_app(
     passes it on. ``provenance``: the links of provenance files, if not relative.
     ``response_cache`` is filled for the fast path of ``Server``. ``events`` gets an
     ``AnswerServed`` for every request. ``counters``: what ``/metrics`` shows; without them there
-    is no such page. ``gauges``: values that ``/metrics`` and ``/readyz`` show as of now.
-    ``sources``: of those values that are summed over all processes.
+    is no such page. ``gauges``: values that ``/metrics`` and ``/readyz?verbose`` show as
+    of now, ``sources``: of those that are summed over all processes, ``checks``: what is well.
     ``client_refresh``: which requests have a page revalidated, see
     ``max_page_age``. ``help_text`` is for people whose request a policy refuses. ``as_of`` makes
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
@@ -121,7 +122,7 @@ def create_app(
     shared = Shared(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document)
     mounts = app[MOUNTS] = Mounts(indexes, shared, publishers or {})
     metrics = _metrics(app, counters, gauges, sources or Sources())
-    home = Home(index_url, ready, gauges, fixed=fixed_url, names=lambda: mounts.names)
+    home = Home(index_url, ready, gauges, checks, fixed=fixed_url, names=lambda: mounts.names)
     face = list(pages.routes()) if pages else []
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/healthz", home.alive)

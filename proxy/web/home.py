@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -29,23 +29,36 @@ _PAGE_HEADERS = {
 }
 
 
+class Check(NamedTuple):
+    """Something that is well, or not."""
+
+    name: str
+    is_well: bool
+    about: str
+
+    def __str__(self) -> str:
+        return f"{'[ok]     ' if self.is_well else '[problem]'} {self.name}: {self.about}"
+
+
 class Home:
     def __init__(
         self,
         index_url: Callable[[], str],
         ready: Callable[[], bool],
         gauges: Callable[[], Iterable[Gauge]] = lambda: (),
+        checks: Callable[[], Iterable[Check]] = lambda: (),
         *,
         fixed: bool,
         names: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         """``index_url``: the address of the index at the root; if not ``fixed``, shown only where
-        a request names none. ``gauges``: what readiness also shows. ``names``: those of all
-        indexes.
+        a request names none. ``gauges`` and ``checks``: what verbose readiness shows. ``names``:
+        those of all indexes.
         """
         self._index_url = index_url
         self._ready = ready
         self._gauges = gauges
+        self._checks = checks
         self._fixed = fixed
         self._names = names
 
@@ -86,12 +99,17 @@ class Home:
         return plain(200, "alive")
 
     async def ready(self, request: web.Request) -> web.Response:
-        """Readiness: the server has started, and is not stopping."""
+        """Readiness: the server has started, and is not stopping. Nothing else makes it unready.
+
+        ``?verbose`` says what is well and what is not, to those who may see the metrics.
+        """
         if not self._ready():
             return plain(503, "not ready")
-        lines = (f"{gauge.name} {gauge.value:.0f}" for gauge in self._gauges())
-        shown = lines if may(request, Scope.METRICS) else ()
-        return plain(200, "\n".join(("ready", *shown)))
+        if "verbose" not in request.query or not may(request, Scope.METRICS):
+            return plain(200, "ready")
+        checks = map(str, self._checks())
+        values = (f"{gauge.name} {gauge.value:.0f}" for gauge in self._gauges())
+        return plain(200, "\n".join(("ready", *checks, *values)))
 
 
 def _address(request: web.Request) -> str | None:

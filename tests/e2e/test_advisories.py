@@ -121,7 +121,7 @@ async def test_malware_that_is_cached_is_refused_within_a_minute_by_all_workers(
         assert pinned.status != 0
         assert "Refused by rule rule: aaa 1.1 is malware: MAL-2026-1" in pinned.out + pinned.err
         assert "waystation_advisories_records 2.0" in (await asking[0].get("/metrics"))[1]
-        ready = (await asking[0].get("/readyz"))[1]
+        ready = (await asking[0].get("/readyz?verbose"))[1]
         assert ready.startswith("ready\n")
         assert "\nwaystation_advisories_age" in ready
 

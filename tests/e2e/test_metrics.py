@@ -291,3 +291,13 @@ async def test_an_upstream_that_is_down_is_seen_in_all_workers(
         times = shown["waystation_upstream_seconds_count"]
         assert sum(times.values()) == total(shown, "upstream_requests")
         assert shown["process_resident_memory_bytes"][frozenset()] > 2 * 20_000_000
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{server.address}/readyz") as plain:
+                assert (plain.status, await plain.text()) == (200, "ready\n")
+            async with session.get(f"{server.address}/readyz?verbose") as verbose:
+                lines = (await verbose.text()).splitlines()
+        assert verbose.status == 200
+        assert lines[0] == "ready"
+        assert "[ok]      settings: in force" in lines
+        assert any(line.startswith("[ok]      cache: ") for line in lines)
+        assert "waystation_reload_failed 0" in lines
