@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import (
+    access,
     audit,
     cold,
     files,
@@ -43,6 +44,7 @@ SCENARIOS: Sequence[Scenario] = (
     *tail.SCENARIOS,
     *policies.SCENARIOS,
     *judging.SCENARIOS,
+    *access.SCENARIOS,
     *audit.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,

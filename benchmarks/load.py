@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.processes import Broken, Server, clean_environment
 
 CONNECTIONS = 32
 
+_IN_TURN = """
+local requests, at = {{}}, -1
+init = function(arguments)
+  {requests}
+end
+request = function()
+  at = (at + 1) % {number}
+  return requests[at]
+end
+"""
 _SCRIPT = """
 {headers}
 function done(summary, latency, requests)
@@ -44,7 +54,29 @@ def drive(
     return _run(server, path, script, seconds, connections)
 
 
-def _run(server: Server, path: str, script: str, seconds: int, connections: int) -> Load:
+def drive_in_turn(
+    server: Server,
+    path: str,
+    clients: Sequence[Mapping[str, str]],
+    *,
+    seconds: int,
+    refused: float = 0.0,
+) -> Load:
+    """As ``drive``, with the headers of one client after the other. ``refused``: the share of
+    requests that are to be answered with an error.
+    """
+    made = "\n".join(
+        f"requests[{at}] = wrk.format(nil, nil, {{{_fields(each)}}})"
+        for at, each in enumerate(clients)
+    )
+    turn = _IN_TURN.format(requests=made, number=len(clients))
+    script = _SCRIPT.format(headers=turn)
+    return _run(server, path, script, seconds, CONNECTIONS, refused)
+
+
+def _run(
+    server: Server, path: str, script: str, seconds: int, connections: int, refused: float = 0.0
+) -> Load:
     file = server.log.with_suffix(".lua")
     file.write_text(script)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
@@ -58,17 +90,22 @@ def _run(server: Server, path: str, script: str, seconds: int, connections: int)
         check=False,
     )
     cpu = server.cpu_seconds() - before
-    return _result(server, path, done.stdout + done.stderr, cpu)
+    return _result(server, path, done.stdout + done.stderr, cpu, refused)
 
 
-def _result(server: Server, path: str, output: str, cpu: float) -> Load:
+def _result(server: Server, path: str, output: str, cpu: float, refused: float) -> Load:
     _, found, rest = output.partition("RESULT ")
     result = json.loads(rest.splitlines()[0]) if found else {"requests": 0}
-    if not result["requests"] or result["failed"]:
+    share = result["failed"] / result["requests"] if result["requests"] else 1.0
+    if abs(share - refused) > refused / 100:
         raise Broken(f"{server.name} did not answer all requests for {path}:\n{output}")
     requests = result["requests"]
     rate = requests / result["seconds"]
     return Load(rate, cpu / requests * 1e6)
+
+
+def _fields(headers: Mapping[str, str]) -> str:
+    return ", ".join(f'["{name}"] = [==[{value}]==]' for name, value in headers.items())
 
 
 def _lua(headers: Mapping[str, str]) -> str:

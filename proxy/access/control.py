@@ -1,4 +1,4 @@
-"""Access: from credentials to an identity with rights, through a cache of what was verified."""
+"""Access: from credentials to an caller with rights, through a cache of what was verified."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import blake2b
+from typing import Any, Self
 
 import msgspec
 
@@ -45,9 +46,12 @@ class Caller(msgspec.Struct, frozen=True):
     verified: ProvenIdentity | None = None
     source: Authenticator | None = None
 
-    @property
-    def label(self) -> str | None:
-        return self.principal.label if self.principal else None
+    label: str | None = None
+    """The name of the principal for logs and audit."""
+
+    @classmethod
+    def of(cls, principal: Principal, rights: Rights, until: float = math.inf, **more: Any) -> Self:
+        return cls(principal, rights, until, label=principal.label, **more)
 
 
 class Access:
@@ -79,18 +83,20 @@ class Access:
         self._limits = limits or FailureLimits(clock)
         self._clock = clock
         self._events = events
-        self._key = secrets.token_bytes(32)
+        self.generation = 0
+        """Grows whenever a caller that was known is not any more."""
+        self._salt = secrets.token_bytes(16)
         self._known: BoundedDict[bytes, Caller] = BoundedDict(MAX_KNOWN)
         self._wrong: BoundedDict[bytes, float] = BoundedDict(MAX_KNOWN)
         self._checks: SingleFlight[bytes, Caller | None] = SingleFlight()
 
     def known(self, value: bytes, now: float) -> Caller | None:
-        """The identity that a header value has proved already; fast, without I/O."""
-        found = self._known.get(blake2b(value, digest_size=16, key=self._key).digest())
+        """The caller that a header value has proved already; fast, without I/O."""
+        found = self._known.get(self._digest(value))
         return found if found is not None and now < found.until else None
 
     async def authenticate(self, value: str, address: str = "") -> Caller:
-        """The identity of the value of ``Authorization``, sent from that address.
+        """The caller behind the value of ``Authorization``, sent from that address.
 
         Raises ``NotAuthenticated``, ``TooManyFailures`` and ``DirectoryUnavailable``.
         """
@@ -99,26 +105,41 @@ class Access:
             return found
         presented = parse_authorization(value)
         chosen = self._chosen(presented)
+        is_token = any(each.kind not in BY_PASSWORD for each in chosen)
+        if presented and not presented.secret and not is_token:
+            raise NotAuthenticated  # as clients ask first that know a user name alone: no failure
         # All tokens come with one user name by custom, which has no failures of its own.
-        user = presented.user if presented and not any(map(_is_by_token, chosen)) else ""
-        if seconds := self._limits.wait(address, user):
-            self._announce("limited")
-            raise TooManyFailures(seconds)
-        digest = blake2b(encoded, digest_size=16, key=self._key).digest()
-        identity = await self._check(digest, presented, chosen, now)
-        if identity is None:
+        user = "" if presented is None or is_token else presented.user
+        digest = self._digest(encoded)
+        # Others at the address of a client that fails must not suffer: a token cannot be guessed,
+        # and what has been right before is no guess.
+        if not is_token and digest not in self._known:
+            self._refuse_limited(address, user)
+        caller = await self._check(digest, presented, chosen, now)
+        if caller is None:
+            self._refuse_limited(address, user)
             self._limits.failed(address, user)
             self._announce("wrong")
             raise NotAuthenticated
         self._limits.succeeded(address, user)
-        return identity
+        return caller
+
+    def _digest(self, value: bytes) -> bytes:
+        """Of a header value: differs between processes, and is no way back to the secret."""
+        return blake2b(self._salt + value, digest_size=16).digest()
+
+    def _refuse_limited(self, address: str, user: str) -> None:
+        """Raises ``TooManyFailures``."""
+        if seconds := self._limits.wait(address, user):
+            self._announce("limited")
+            raise TooManyFailures(seconds)
 
     def person(
         self, name: str, kind: str, groups: Iterable[str] = (), until: float = math.inf
     ) -> Caller:
-        """The identity of a person whom a proxy in front or a certificate has named."""
+        """The caller of a person whom a proxy in front or a certificate has named."""
         principal = Principal(name, kind, frozenset(groups))
-        return Caller(principal, self._grants.rights_of(principal), until)
+        return Caller.of(principal, self._grants.rights_of(principal), until)
 
     def groups_of(self, principal: Principal) -> frozenset[str]:
         return self._grants.groups_of(principal)
@@ -142,8 +163,9 @@ class Access:
         if not any(changed):
             return
         self._wrong.clear()
-        for digest, identity in list(self._known.items()):
-            if not _is_confirmed(identity):
+        self.generation += 1
+        for digest, caller in list(self._known.items()):
+            if not _is_confirmed(caller):
                 self._known.pop(digest, None)
 
     async def _watch(self) -> None:
@@ -164,12 +186,13 @@ class Access:
         if presented is None or now < self._wrong.get(digest, 0.0):
             return None
         # Copies of a request that come together are verified once.
-        identity = await self._checks.do(digest, lambda: self._verify(presented, chosen))
-        if identity is None:
+        caller = await self._checks.do(digest, lambda: self._verify(presented, chosen))
+        if caller is None:
+            self._known.pop(digest, None)
             self._wrong[digest] = now + REFUSED
-        elif _is_confirmed(identity):
-            self._known[digest] = identity
-        return identity
+        elif _is_confirmed(caller):
+            self._known[digest] = caller
+        return caller
 
     def _chosen(self, presented: Presented | None) -> Sequence[Authenticator]:
         """Those that may see the credentials: a token is no business of a directory."""
@@ -190,7 +213,7 @@ class Access:
                 self._announce("ok", each.kind)
                 rights = self._grants.rights_of(verified.principal, verified.grants)
                 until = min(verified.until, self._clock() + verified.keep)
-                return Caller(verified.principal, rights, until, verified, each)
+                return Caller.of(verified.principal, rights, until, verified=verified, source=each)
         if unavailable:
             raise unavailable
         return None
@@ -199,10 +222,6 @@ class Access:
         self._events(CredentialsChecked(method, result))
 
 
-def _is_confirmed(identity: Caller) -> bool:
-    source, verified = identity.source, identity.verified
+def _is_confirmed(caller: Caller) -> bool:
+    source, verified = caller.source, caller.verified
     return source is None or verified is None or source.confirms(verified)
-
-
-def _is_by_token(authenticator: Authenticator) -> bool:
-    return authenticator.kind not in BY_PASSWORD

@@ -17,13 +17,17 @@ from proxy.access import (
 )
 from proxy.events import AnswerServed, RequestKind
 from proxy.model import ProjectName
-from proxy.web.response_cache import Cacheable, CachedResponse
+from proxy.runtime import BoundedDict
+from proxy.web.fast_path import is_plain
+from proxy.web.response_cache import MAX_REQUEST, Cacheable, CachedResponse
 
 AUTHORIZATION = b"\r\nAuthorization: "
 """As pip and uv spell the header; requests with another spelling are parsed."""
 ANY_SPELLING = b"\r\nauthorization"
 OPEN_PATHS = ("/healthz", "/readyz")
 """What answers without credentials, below the prefix too."""
+MAX_HEADER_BLOCKS = 256
+"""Header lines of different clients, at most ``MAX_REQUEST`` bytes each, that are remembered."""
 FORWARDED = "X-Forwarded-For"
 _NO_MARK = Cacheable("", ProjectName(""), None, 0)
 
@@ -35,7 +39,13 @@ class Gate:
     def __init__(self, access: Access, prefix: str = "") -> None:
         self.access = access
         self.open_paths = frozenset(base + each for base in ("", prefix) for each in OPEN_PATHS)
-        self._open = tuple(f" {each} ".encode() for each in self.open_paths)
+        self._open = frozenset(
+            f"{method} {each} HTTP/1.1".encode()
+            for method in ("GET", "HEAD")
+            for each in self.open_paths
+        )
+        self._without_credentials: BoundedDict[bytes, Access] = BoundedDict(MAX_HEADER_BLOCKS)
+        """All header lines of plain requests that have no credentials, by these rules."""
         self._challenges: dict[str, CachedResponse] = {}
 
     async def identify(self, request: web.Request) -> Caller:
@@ -51,12 +61,26 @@ class Gate:
 
     def challenge(self, request: bytes) -> CachedResponse | None:
         """The answer to a plain request without credentials, if all requests need some."""
-        if self.access.anonymous.rights.grants or any(each in request[:80] for each in self._open):
+        line, _, headers = request.partition(b"\r\n")
+        if line in self._open or b"\n" in line or not line.endswith(b" HTTP/1.1"):
             return None
-        lower = request.lower()
-        if ANY_SPELLING in lower or (self.access.front and is_marked(self.access.front, lower)):
+        if len(request) > MAX_REQUEST:
             return None
-        return self._challenges.get("HEAD" if request.startswith(b"HEAD") else "GET")
+        if self._without_credentials.get(headers) is not self.access:
+            if not self._is_without_credentials(request):
+                return None
+            self._without_credentials[headers] = self.access
+        if line.startswith(b"GET /"):
+            return self._challenges.get("GET")
+        return self._challenges.get("HEAD") if line.startswith(b"HEAD /") else None
+
+    def _is_without_credentials(self, request: bytes) -> bool:
+        lower, front = request.lower(), self.access.front
+        return (
+            is_plain(request)
+            and ANY_SPELLING not in lower
+            and not (front and is_marked(front, lower))
+        )
 
     def keep_challenge(self, response: web.Response, served: AnswerServed) -> None:
         """Repeat this answer: it is the same for every request without credentials."""

@@ -11,11 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from proxy.access import Access, Caller
-from proxy.web.fast_path import FastProtocol, OnHit, is_plain
+from proxy.web.fast_path import FastProtocol, OnHit
 from proxy.web.gate import ANY_SPELLING, AUTHORIZATION, Gate, certified, is_marked, peer_of
 from proxy.web.response_cache import CachedResponse, ResponseCache
 
-_VALUE = len(AUTHORIZATION)
 _PROXIED = b"proxied "
 """Begins the keys of requests that a trusted proxy has sent."""
 _NAMED = b"named "
@@ -25,7 +24,10 @@ _NAMED = b"named "
 class GatedProtocol(FastProtocol):
     """Finds the caller behind a request before looking in the response cache."""
 
-    __slots__ = ("_access", "_caller", "_find_response", "_gate", "_proxied")
+    __slots__ = (
+        *("_access", "_caller", "_find_response", "_gate", "_generation", "_label", "_proxied"),
+        *("_tag", "_until", "_value"),
+    )
 
     def __init__(
         self, gate: Gate, cache: ResponseCache, on_hit: OnHit, *arguments: Any, **options: Any
@@ -40,6 +42,13 @@ class GatedProtocol(FastProtocol):
         """Of requests without credentials on this connection."""
         self._proxied = False
         """Whether the peer is a trusted proxy."""
+        self._value = b""
+        """The credentials of the last request on this connection, which most clients repeat; the
+        others are what is known of them."""
+        self._generation = -1
+        self._until = 0.0
+        self._tag = b""
+        self._label: str | None = None
 
     def _find_allowed(self, request: bytes, now: float) -> CachedResponse | None:
         access = self._gate.access
@@ -52,16 +61,18 @@ class GatedProtocol(FastProtocol):
     def _find_by_rights(
         self, access: Access, request: bytes, now: float, prefix: bytes = b""
     ) -> CachedResponse | None:
-        start = request.find(AUTHORIZATION)
-        if start < 0:
+        head, found, rest = request.partition(AUTHORIZATION)
+        if not found:
             return self._find_without_credentials(request, now, prefix)
-        end = request.find(b"\r\n", start + _VALUE)
-        caller = access.known(request[start + _VALUE : end], now)
-        if caller is None:
-            return None
-        self._principal = caller.label
-        key = b"".join((prefix, caller.rights.tag, request[:start], request[end:]))
-        return self._find_response(key, now)
+        value, _, tail = rest.partition(b"\r\n")
+        if value != self._value or access.generation != self._generation or now >= self._until:
+            caller = access.known(value, now)
+            if caller is None:
+                return None
+            self._value, self._generation = value, access.generation
+            self._until, self._tag, self._label = caller.until, caller.rights.tag, caller.label
+        self._principal = self._label
+        return self._find_response(b"".join((prefix, self._tag, head, b"\r\n", tail)), now)
 
     def _find_without_credentials(
         self, request: bytes, now: float, prefix: bytes
@@ -69,7 +80,7 @@ class GatedProtocol(FastProtocol):
         caller = self._caller
         self._principal = caller.label
         if caller.principal is None and not caller.rights.grants:
-            return self._gate.challenge(request) if is_plain(request) else None
+            return self._gate.challenge(request)
         if now >= caller.until:
             return None
         return self._find_response(prefix + caller.rights.tag + request, now)
@@ -86,6 +97,7 @@ class GatedProtocol(FastProtocol):
 
     def _look_at_connection(self, access: Access) -> None:
         self._access = access
+        self._generation = -1
         self._caller = certified(access, self.transport) or access.anonymous
         self._proxied = bool(access.front and access.front.trusts(peer_of(self.transport)))
 
@@ -101,8 +113,8 @@ def cache_key(request: bytes | None, caller: Caller, *, proxied: bool) -> bytes 
     if caller.principal and caller.principal.kind == "proxy":
         return _NAMED + request
     prefix = _PROXIED if proxied else b""
-    start = request.find(AUTHORIZATION)
-    if start < 0:
+    head, found, rest = request.partition(AUTHORIZATION)
+    if not found:
         return None if ANY_SPELLING in request.lower() else prefix + caller.rights.tag + request
-    end = request.index(b"\r\n", start + 2)
-    return b"".join((prefix, caller.rights.tag, request[:start], request[end:]))
+    _, _, tail = rest.partition(b"\r\n")
+    return b"".join((prefix, caller.rights.tag, head, b"\r\n", tail))

@@ -12,7 +12,7 @@ from typing import Any
 
 import pip
 
-from tests.support.running import Done, command, environment
+from tests.support.running import PATH, Done, command, environment
 
 OLD_PIP = "pip==21.3.1"
 """The last but one that knows no JSON, only ``text/html``."""
@@ -67,8 +67,14 @@ class Place:
         given = ("install", "--index-url", index, "--retries", "0", *arguments)
         return await self.pip(*given, old=tool == "old pip")
 
-    async def pip(self, *arguments: str | Path, old: bool = False, cache: bool = False) -> Done:
-        """``cache``: keep what is fetched for the next time."""
+    async def pip(
+        self,
+        *arguments: str | Path,
+        old: bool = False,
+        cache: bool = False,
+        path: Path | None = None,
+    ) -> Done:
+        """``cache``: keep what is fetched for the next time. ``path``: a folder of programs."""
         program = self._tools.old if old else self._tools.newest
         assert program
         more = {
@@ -79,6 +85,8 @@ class Place:
         }
         if not cache:
             more["PIP_NO_CACHE_DIR"] = "1"
+        if path:
+            more["PATH"] = f"{path}:{PATH}"
         return await self._run(self.python, program, *arguments, more=more)
 
     async def uv(
@@ -87,9 +95,13 @@ class Place:
         cwd: Path | None = None,
         ca: Path | None = None,
         retries: int = 0,
+        path: Path | None = None,
+        more: Mapping[str, str] = {},
     ) -> Done:
-        """``ca``: the certificates to trust."""
-        more = {
+        """``ca``: the certificates to trust. ``path``: a folder of programs. ``more`` is for the
+        environment.
+        """
+        env = {
             "UV_CACHE_DIR": str(self.folder / "uv"),
             "UV_HTTP_RETRIES": str(retries),
             "UV_NO_CONFIG": "1",
@@ -98,9 +110,11 @@ class Place:
             "VIRTUAL_ENV": str(self.folder / "venv"),
         }
         if ca:
-            more["SSL_CERT_FILE"] = str(ca)
+            env["SSL_CERT_FILE"] = str(ca)
+        if path:
+            env["PATH"] = f"{path}:{PATH}"
         uv = Path(sys.executable).parent / "uv"
-        return await self._run(uv, *arguments, more=more, cwd=cwd)
+        return await self._run(uv, *arguments, more={**env, **more}, cwd=cwd)
 
     def installed(self) -> dict[str, str]:
         """Versions by project, as the names of ``.dist-info`` directories have them."""

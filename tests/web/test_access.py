@@ -254,10 +254,13 @@ async def test_wrong_credentials_are_limited_and_missing_ones_are_not(tmp_path: 
         for number in range(10):
             wrong = {"Authorization": basic(f"wrong {number}", "alice")}
             assert (await site.get("/simple/aaa/", headers=wrong)).status == 401
-        limited = await site.get("/simple/aaa/", headers=right)
+        wrong = {"Authorization": basic("one more", "bob")}
+        limited = await site.get("/simple/aaa/", headers=wrong)
         assert (limited.status, limited.headers["Retry-After"]) == (429, "60")
-        clock.advance(60)
+        # A token cannot be guessed: it must not suffer from others at its address.
         assert (await site.get("/simple/aaa/", headers=right)).status == 200
+        only_user = {"Authorization": basic("", "alice")}
+        assert (await site.get("/simple/aaa/", headers=only_user)).status == 401
 
 
 async def test_the_log_names_the_principal_and_never_its_credentials(tmp_path: Path) -> None:
