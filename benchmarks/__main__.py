@@ -21,6 +21,7 @@ from benchmarks import (
     memory,
     pages,
     peers,
+    people,
     plots,
     policies,
     real_cold,
@@ -46,6 +47,7 @@ SCENARIOS: Sequence[Scenario] = (
     *judging.SCENARIOS,
     *access.SCENARIOS,
     *audit.SCENARIOS,
+    *people.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,
 )

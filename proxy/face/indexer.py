@@ -16,7 +16,7 @@ from proxy.face.descriptions import Descriptions
 from proxy.face.needs import needs_of
 from proxy.face.project_view import ProjectView
 from proxy.indexes import Explanation, Index
-from proxy.model import ProjectName
+from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import run_in_worker
 from proxy.storage import HELD, KNOWN, PRIVATE, Listing, SearchFile
 
@@ -50,18 +50,23 @@ class Indexer:
         descriptions: Descriptions,
         private_names: Callable[[], Awaitable[Set[str]]],
         poll: Callable[[], None] = lambda: None,
+        note: Callable[[str, str, str], None] = lambda kind, project, text: None,
     ) -> None:
         """``indexes``: all that are served. ``private_names``: projects of directories.
-        ``poll`` has changes of directories announced.
+        ``poll`` has changes of directories announced. ``note`` gets what people should know: a
+        kind of ``Recent``, the project and a sentence.
         """
         self._search = search
         self._indexes = indexes
         self._descriptions = descriptions
         self._private_names = private_names
         self._poll = poll
+        self._note_happening = note
         self._dirty: dict[ProjectName, float] = {}
         """With the time at which they were noted."""
         self._seen_files: set[tuple[str, str]] = set()
+        self._fetched: set[tuple[str, str]] = set()
+        """Of them those that nothing was said about so far."""
         self._all = True
         self._event = 0.0
         self._first = 0.0
@@ -85,7 +90,9 @@ class Indexer:
             if key not in self._seen_files:
                 if len(self._seen_files) > MAX_DIRTY:
                     self._seen_files.clear()
+                    self._fetched.clear()
                 self._seen_files.add(key)
+                self._fetched.add(key)
                 self._note(event.project)
 
     def start(self) -> None:
@@ -164,8 +171,20 @@ class Indexer:
             else:
                 await self._put(index, found)
 
+    def _say_yanked(self, page: ProjectPage) -> None:
+        """Files that were sent although their index has yanked them."""
+        for file in page.files:
+            if (page.project, file.filename) in self._fetched:
+                self._fetched.discard((page.project, file.filename))
+                if file.yanked:
+                    why = f": {file.yanked}" if isinstance(file.yanked, str) else ""
+                    text = f"{file.filename} is yanked, and was sent{why}"
+                    self._note_happening("fetched", page.project, text)
+
     async def _put(self, index: Index, found: Explanation) -> None:
         assert found.listed
+        if self._fetched:
+            self._say_yanked(found.listed)
         size = BYTES_PER_FILE * len(found.listed.files)
         view = await run_in_worker(size, lambda: ProjectView(found, "", time.time()))
         files = [row.file for row in view.files() if row.shown]

@@ -21,7 +21,7 @@ from proxy.face.problems import problem_page
 from proxy.face.project import ProjectPages
 from proxy.face.recent import Recent
 from proxy.face.search_page import SearchPage
-from proxy.face.shell import Place, Shell, Surroundings, is_ours
+from proxy.face.shell import Place, Shell, Surroundings, is_ours, respond
 from proxy.face.why import WhyPages
 from proxy.storage import SearchFile
 from proxy.web import REQUEST_STATE, Mount, PageRoute, plain
@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 
 MAX_AT_ONCE = 8
 """Pages that are made at the same time; more get 503, so that installers need not wait."""
+
+BUSY = (
+    b'<!DOCTYPE html><html lang="en"><title>Busy</title><main><h1>Busy</h1><div id="results">'
+    b'<p role="status">Many pages are being made now; try again in a moment.</p>'
+    b"</div></main></html>"
+)
+"""Cheap to make; scripts find the region of hits in it too."""
 
 Answer = Callable[[Place], Awaitable[web.StreamResponse]]
 
@@ -53,7 +60,7 @@ class Face:
         self._projects = ProjectPages(shell, descriptions, self._readmes)
         around = shell.around
         self._indexer = Indexer(
-            search, around.indexes, descriptions, around.private_names, around.poll
+            search, around.indexes, descriptions, around.private_names, around.poll, recent.note
         )
         events.subscribe(self._indexer.observe, PageChanged, AnswerServed)
         events.subscribe(recent.observe, AnswerServed, FileRefused, FileChanged, UpstreamFailed)
@@ -134,7 +141,7 @@ class Face:
         return handle
 
     def _busy(self, place: Place) -> web.Response:
-        response = plain(503, "many pages are being made now; try again in a moment")
+        response = respond(place.request, BUSY, 503)
         response.headers["Retry-After"] = "1"
         return response
 

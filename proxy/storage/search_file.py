@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -238,6 +239,8 @@ class SearchFile:
 
     def _connect(self) -> sqlite3.Connection:
         """Opens the file, or makes it."""
+        if not self._path.exists():  # it has names of private projects
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         db = sqlite3.connect(self._path, timeout=5.0)
         try:
             (version,) = db.execute("PRAGMA user_version").fetchone()

@@ -52,6 +52,21 @@ async def test_a_project_that_was_installed_is_held(world: FaceWorld) -> None:
     await until(is_held)  # the file is moved into the store after its last byte was sent
 
 
+async def test_a_yanked_file_that_was_sent_is_among_what_happened(world: FaceWorld) -> None:
+    async with world.client.get(f"{world.server.index}demo-base/") as page:
+        found = re.search(r'href="\.\./\.\./([^"#]*demo_base-0.9[^"#]*)', await page.text())
+    assert found
+    async with world.client.get(f"{world.server.address}/{found[1]}") as file:
+        assert len(await file.read()) > 100
+
+    async def is_said() -> bool:
+        await world.get("/search/?q=demo-base")
+        _, text = await world.get("/-/activity")
+        return "demo_base-0.9-py3-none-any.whl is yanked, and was sent: unsafe" in text
+
+    await until(is_said)
+
+
 async def test_nothing_that_is_typed_is_sent_upstream(world: FaceWorld) -> None:
     before = len(world.upstream.requests)
     for query in ("secret-name", "secret", "s", "%25", "..", "a b c"):

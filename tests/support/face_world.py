@@ -127,6 +127,7 @@ def fill_upstream(upstream: Upstream, made: Path) -> None:
             requires=["demo-base>=1", "colorama; sys_platform == 'win32'", "extra; extra == 'x'"],
         )
         upstream.add(wheel, uploaded=days_ago(age), requires_python=">=3.8")
+    upstream.add(make_wheel(made, "demo-base", "0.9"), yanked="unsafe", uploaded=days_ago(40))
     upstream.add(make_wheel(made, "demo-base", "1.0"), uploaded=days_ago(30))
     upstream.add(make_wheel(made, "demo-extra", "1.0"), uploaded=days_ago(30))
     upstream.add(make_wheel(made, "banned", "1.0"), uploaded=days_ago(30))
