@@ -20,6 +20,7 @@ from proxy.face.descriptions import Descriptions, Readmes
 from proxy.face.needs import needs_of
 from proxy.face.problems import missing_page, problem_page
 from proxy.face.project_view import FileRow, ProjectView
+from proxy.face.recent import Recent
 from proxy.face.shell import Place, Shell, see_other
 from proxy.face.snippets import Address
 from proxy.indexes import Explanation
@@ -45,8 +46,11 @@ NEWEST = 10
 
 
 class ProjectPages:
-    def __init__(self, shell: Shell, descriptions: Descriptions, readmes: Readmes) -> None:
+    def __init__(
+        self, shell: Shell, descriptions: Descriptions, readmes: Readmes, recent: Recent
+    ) -> None:
         self._shell = shell
+        self._recent = recent
         self._descriptions = descriptions
         self._readmes = readmes
 
@@ -133,8 +137,13 @@ class ProjectPages:
             all_versions="versions" in place.request.query,
             newest=NEWEST,
             one="version" in place.request.match_info,
-            failure=failure,
+            failure=failure or self._trouble(view),
         )
+
+    def _trouble(self, view: ProjectView) -> str:
+        """Why a page is old: an index answers from what is stored, without waiting."""
+        last = self._recent.trouble()
+        return last.text if last and view.state in ("stale", "expired") else ""
 
     async def _describe(self, place: Place, view: ProjectView) -> Description:
         files = view.files()

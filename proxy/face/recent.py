@@ -29,6 +29,8 @@ KEPT = 200
 """Happenings of a process."""
 WRITE_EVERY = 30.0
 """Seconds."""
+TROUBLE = 600.0
+"""Seconds for which a failure of an upstream is worth a banner."""
 DAYS = 30
 MAX_PROJECTS = 2000
 """Projects that are counted on a day; of older days the first ``KEPT`` stay."""
@@ -96,6 +98,13 @@ class Recent:
         words = text[:500].encode("utf-8", "replace").decode()
         self._happenings.append(Happening(self._clock(), kind, project, words))
         self._changed = True
+
+    def trouble(self) -> Happening | None:
+        """The last failure of an upstream that this process saw, if it is not long ago."""
+        for each in reversed(self._happenings):
+            if each.kind == "failed":
+                return each if self._clock() - each.at < TROUBLE else None
+        return None
 
     async def start(self) -> None:
         kept = _decoded(await self._records.get(self._key))

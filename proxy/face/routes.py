@@ -57,7 +57,7 @@ class Face:
         self._why = WhyPages(shell)
         self._audit = AuditPage(shell, shell.around.audit_folder)
         descriptions = Descriptions()
-        self._projects = ProjectPages(shell, descriptions, self._readmes)
+        self._projects = ProjectPages(shell, descriptions, self._readmes, recent)
         around = shell.around
         self._indexer = Indexer(
             search, around.indexes, descriptions, around.private_names, around.poll, recent.note

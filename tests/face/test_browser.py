@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
 from tests.support.browser import MAPPED, Watched, browsing, executable, opened
-from tests.support.face_world import FaceWorld
+from tests.support.face_world import FaceWorld, face_world
 from tests.support.faults import Fault
+from tests.support.running import running
+from tests.support.waiting import until
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -155,6 +158,45 @@ async def test_an_upstream_that_fails_is_said_and_the_page_stays(
         assert await tab.faults() == []
         await _home_says_so(tab, world)
     world.upstream.heal()
+
+
+async def test_a_stored_page_stays_while_the_upstream_fails(
+    browser: Browser, tmp_path: Path
+) -> None:
+    async with (
+        face_world(tmp_path, "page_ttl = 0.0\n") as world,
+        opened(browser, viewport={"width": 320, "height": 800}, color_scheme="dark") as tab,
+    ):
+        address = world.server.address + "/project/demo/"
+        await tab.page.goto(address)
+        world.upstream.fault("/simple/demo/", Fault(status=503))
+
+        async def is_said() -> bool:
+            response = await tab.page.goto(address)
+            assert response and response.status == 200
+            return "This page shows what was known" in await tab.page.inner_text("main")
+
+        await until(is_said)
+        assert await tab.faults() == []
+        assert await tab.overflow() == 0
+
+
+async def test_offline_only_held_files_are_links(
+    browser: Browser, world: FaceWorld, tmp_path: Path
+) -> None:
+    await world.get("/project/demo/")
+    cache, config = world.folder / "cache", world.folder / "waystation.toml"
+    options = ("--config", config, "--cache-dir", cache)
+    async with (
+        running(tmp_path, *options, WAYSTATION_OFFLINE="true") as server,
+        opened(browser, color_scheme="dark") as tab,
+    ):
+        await tab.page.goto(server.address + "/project/demo/")
+        assert "Offline" in await tab.page.inner_text("main")
+        assert await tab.page.locator("table.files a[href*='demo-1.1']").count() == 0
+        await tab.page.goto(server.address + "/project/acme-tool/")
+        assert await tab.page.locator("table.files a[href*='acme_tool']").count() == 1
+        assert await tab.faults() == []
 
 
 async def _home_says_so(tab: Watched, world: FaceWorld) -> None:
