@@ -22,6 +22,7 @@ from proxy.face.project import ProjectPages
 from proxy.face.recent import Recent
 from proxy.face.search_page import SearchPage
 from proxy.face.shell import Place, Shell, Surroundings, is_ours, respond
+from proxy.face.tokens_page import TokensPage
 from proxy.face.why import WhyPages
 from proxy.storage import SearchFile
 from proxy.web import REQUEST_STATE, Mount, PageRoute, plain
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 MAX_AT_ONCE = 8
 """Pages that are made at the same time; more get 503, so that installers need not wait."""
 
-BUSY = (
+BUSY_PAGE = (
     b'<!DOCTYPE html><html lang="en"><title>Busy</title><main><h1>Busy</h1><div id="results">'
     b'<p role="status">Many pages are being made now; try again in a moment.</p>'
     b"</div></main></html>"
@@ -55,6 +56,7 @@ class Face:
         self._fixed = FixedPages(shell)
         self._readmes = Readmes()
         self._why = WhyPages(shell)
+        self._tokens = TokensPage(shell, shell.around.token_store, shell.around.token_max_age)
         self._audit = AuditPage(shell, shell.around.audit_folder)
         descriptions = Descriptions()
         self._projects = ProjectPages(shell, descriptions, self._readmes, recent)
@@ -84,6 +86,9 @@ class Face:
         yield self._get("/-/why/{name}/{wanted}", self._why.page)
         yield self._get("/-/activity", self._activity.page)
         yield self._get("/-/audit", self._audit.page)
+        yield self._get("/-/tokens", self._tokens.page)
+        yield self._post("/-/tokens", self._tokens.create)
+        yield self._post("/-/tokens/revoke", self._tokens.revoke)
         yield self._get("/-/setup", self._fixed.setup)
         yield self._get("/-/ca.pem", self._fixed.certificate)
         yield self._get("/-/help", self._fixed.help)
@@ -102,6 +107,7 @@ class Face:
         await self._recent.close()
         await self._readmes.close()
         await self._search.close()
+        self._tokens.close()
 
     def _get(self, tail: str, answer: Answer) -> PageRoute:
         return PageRoute("GET", tail, self._handler(tail, answer))
@@ -141,7 +147,7 @@ class Face:
         return handle
 
     def _busy(self, place: Place) -> web.Response:
-        response = respond(place.request, BUSY, 503)
+        response = respond(place.request, BUSY_PAGE, 503)
         response.headers["Retry-After"] = "1"
         return response
 

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from proxy import __version__
-from proxy.access import Scope
+from proxy.access import Scope, TokenStore
 from proxy.indexes import Index
 from proxy.presentation import assets, render
 from proxy.runtime import compress
 from proxy.simple import accepts_gzip
-from proxy.web import may, not_modified, origin_of
+from proxy.web import REQUEST_STATE, may, not_modified, origin_of
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
@@ -64,6 +64,10 @@ class Surroundings:
     """Bytes."""
     audit_folder: Path | None = None
     """Where answers are recorded, if they are."""
+    token_store: Callable[[], TokenStore] | None = None
+    """Opens the tokens; None without access control."""
+    token_max_age: float | None = None
+    """Seconds."""
     certificate: str = ""
     """The certificates of this server as PEM; empty without TLS of its own."""
     clock: Callable[[], float] = time.time
@@ -134,6 +138,7 @@ class Shell:
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
             "section": section,
+            "shows_tokens": self.around.token_store and place.request[REQUEST_STATE].principal,
             "shows_audit": self.around.audit_folder and may(place.request, Scope.AUDIT),
             "indexes": self.around.names(),
             "offline": self.around.offline,

@@ -199,6 +199,41 @@ async def test_offline_only_held_files_are_links(
         assert await tab.faults() == []
 
 
+async def test_pages_of_access_are_accessible_and_a_person_makes_a_token(
+    browser: Browser, tmp_path: Path
+) -> None:
+    rights = """
+        [audit]
+        [access.rights]
+        alice = ["read:main", "audit", "metrics"]
+        [access.proxy]
+        from = ["127.0.0.1"]
+        user_header = "X-User"
+    """
+    async with (
+        face_world(tmp_path, after=rights) as world,
+        opened(browser, extra_http_headers={"X-User": "alice"}) as tab,
+    ):
+        await tab.page.set_viewport_size({"width": 320, "height": 800})
+        await tab.page.goto(world.server.address + "/")
+        await tab.page.click("nav a:text('Tokens')")
+        assert await tab.faults() == []
+        await tab.page.fill("#name", "ci")
+        await tab.page.check("input[value='read:main']")
+        await tab.page.click("button:text('Make it')")
+        token = await tab.page.inner_text("[data-copyable='the token']")
+        assert await tab.faults() == [] and await tab.overflow() == 0
+        await tab.page.goto(world.server.address + "/-/tokens")
+        words = await tab.page.inner_text("main")
+        assert "alice/ci" in words and token not in words
+        await tab.page.click("nav a:text('Audit')")
+        await tab.page.fill("#project", "demo")
+        await tab.page.press("#project", "Enter")
+        assert "no such answer" in await tab.page.inner_text("#results")
+        assert await tab.faults() == [] and await tab.overflow() == 0
+        await tab.check(world.server.address)
+
+
 async def _home_says_so(tab: Watched, world: FaceWorld) -> None:
     await tab.page.goto(world.server.address + "/")
     assert "an upstream fails" in await tab.page.inner_text("main")

@@ -64,15 +64,15 @@ def days_ago(days: float) -> str:
 
 
 @asynccontextmanager
-async def face_world(folder: Path, settings: str = "") -> AsyncIterator[FaceWorld]:
-    """``settings``: further ones, of its file."""
+async def face_world(folder: Path, settings: str = "", after: str = "") -> AsyncIterator[FaceWorld]:
+    """``settings``: further ones, at the top of its file; ``after``: tables at its end."""
     packages, made = folder / "packages", folder / "made"
     packages.mkdir(exist_ok=True)
     fill_packages(packages)
     async with Upstream() as upstream:
         fill_upstream(upstream, made)
         config = folder / "waystation.toml"
-        config.write_text(settings + _settings(upstream, packages))
+        config.write_text(settings + _settings(upstream, packages) + after)
 
         async with (
             running(folder, "--config", config) as server,
