@@ -203,6 +203,7 @@ class RequestKind(StrEnum):
     PAGE = "page"
     METADATA = "metadata"
     FILE = "file"
+    CHANGE = "change"  # an upload, or another change of what is published
     OTHER = "other"
 
     __hash__ = str.__hash__

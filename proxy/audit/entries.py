@@ -14,6 +14,7 @@ class Result(StrEnum):
     """What came of a request."""
 
     RECEIVED = "received"  # all bytes were sent
+    CHANGED = "changed"  # a file was published, or what is published was changed
     PARTIAL = "partial"  # the range that was requested
     INCOMPLETE = "incomplete"  # the answer broke off, or the client left
     REDIRECTED = "redirected"  # to the address of upstream; this server sent no bytes
@@ -67,7 +68,9 @@ def entries_of(event: AnswerServed, *, pages: bool) -> list[Entry]:
     result = Result.FAILED if status >= 500 else RESULTS.get(status)
     if result is None or not event.project or event.method == "HEAD":
         return []
-    if event.failure and status < 400:
+    if event.kind is RequestKind.CHANGE and status == 200:
+        result = Result.CHANGED
+    elif event.failure and status < 400:
         result = Result.INCOMPLETE
     noted = pages or event.kind is not RequestKind.PAGE or result is Result.REFUSED
     entries = [Entry(event, result, event.rule, event.reason, event.sent, noted)]

@@ -24,6 +24,7 @@ KINDS = {
     "file": {RequestKind.FILE},
     "metadata": {RequestKind.METADATA},
     "page": {RequestKind.PAGE},
+    "change": {RequestKind.CHANGE},
     "all": frozenset[RequestKind](),
 }
 BY: dict[str, Callable[[Found], str]] = {

@@ -33,6 +33,7 @@ from proxy.composition import (
     password_problems,
     policy_remarks,
     resolve_tree,
+    upload_remarks,
     upstream_url,
     without_credentials,
 )
@@ -71,7 +72,7 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
     for name, value in in_force(loaded.settings).items():
         click.echo(f"  {name} = {_shown(value)}  ({loaded.origins.get(name, 'default')})")
     _echo("Rules", list(policy_remarks(loaded.settings, time.time())))
-    _echo("Access", list(access_remarks(loaded.settings)))
+    _echo("Access", [*access_remarks(loaded.settings), *upload_remarks(loaded.settings)])
     _echo("Names", asyncio.run(_names(loaded.settings)))
     if not asyncio.run(_try_all(loaded.settings, network=not no_network)):
         raise SystemExit(1)

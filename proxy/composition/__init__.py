@@ -5,7 +5,12 @@ from proxy.composition.cache import (
     Cache,
     open_cache,
 )
-from proxy.composition.description import describe, described_addresses, policy_remarks
+from proxy.composition.description import (
+    describe,
+    described_addresses,
+    policy_remarks,
+    upload_remarks,
+)
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_access import (
@@ -53,6 +58,7 @@ __all__ = [
     "possible_refusals",
     "resolve_tree",
     "token_file",
+    "upload_remarks",
     "upstream_url",
     "without_credentials",
 ]

@@ -57,7 +57,7 @@ def _description(table: IndexTable) -> str:
         missing = isinstance(table, DefaultDirectory) and table.is_missing()
         note = " (does not exist yet; it is read once it exists)" if missing else ""
         kinds = (f"{'archive' if is_zip(root) else 'directory'} {root}" for root in table.roots)
-        return f"{', '.join(kinds)}{note}"
+        return f"{', '.join(kinds)}{note}{'; takes uploads' if table.uploads else ''}"
     if isinstance(table, MirrorTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
         others = ", ".join(without_credentials(url) for url in table.mirrors)
@@ -101,6 +101,14 @@ def policy_remarks(settings: Settings, now: float) -> Iterator[str]:
     for number, row in enumerate(settings.exempt):
         if row.until and row.until.timestamp() <= now:
             yield f"exempt.{number}: it ended at {row.until:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def upload_remarks(settings: Settings) -> Iterator[str]:
+    """What is said of indexes that take uploads from clients that nothing authenticates."""
+    if settings.access is None:
+        for name, node in resolve_tree(settings).named.items():
+            if isinstance(node.table, LocalTable) and node.table.uploads:
+                yield f"{name}: without [access], uploads are accepted from this machine only"
 
 
 def _exposures(node: IndexNode) -> Iterator[str]:

@@ -20,7 +20,7 @@ from proxy.publish import Editor, PackageChange, Publisher, Selection, Upkeep
 from proxy.runtime import in_thread
 from proxy.web.authentication import require, visible_projects
 from proxy.web.errors import plain
-from proxy.web.request_state import project_of
+from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.uploads import answering, editor_of, no_uploads
 
 _MAX_BODY = 64 * 1024
@@ -65,7 +65,11 @@ class PackageApi:
             act = _ACTIONS.get(request.match_info["action"])
             if act is None:
                 raise UploadRefused(f"there is no such action: use one of {', '.join(_ACTIONS)}")
+            state = request[REQUEST_STATE]
+            state.index, state.changed = publisher.name, wanted.filename
             changes = await act(Upkeep(publisher), project, wanted, editor)
+            if len(changes) == 1:
+                state.changed, state.digest = changes[0].filename, changes[0].sha256
             return web.Response(
                 body=msgspec.json.encode(changes),
                 content_type="application/json",

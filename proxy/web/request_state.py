@@ -24,6 +24,7 @@ class RequestState:
     """Mutable, and owned by the task of the request."""
 
     __slots__ = (
+        "changed",
         "changes",
         "client",
         "digest",
@@ -65,6 +66,9 @@ class RequestState:
         """The page that was rendered for the answer."""
         self.changes = 0
         """The value of ``ResponseCache.changes`` for the page that the answer is made from."""
+        self.changed: str | None = None
+        """The file that the request publishes or changes, empty if it is several; None: it
+        changes nothing. ``digest`` is then its sha256."""
         self.status: int | None = None
         """None until the head of the answer is being sent."""
         self.length: int | None = None
@@ -134,10 +138,10 @@ def served(request: web.Request, state: RequestState) -> AnswerServed:
         user_agent=request.headers.get("User-Agent", ""),
         method=request.method,
         path=request.rel_url.raw_path,
-        kind=kind_of(request),
+        kind=kind_of(request) if state.changed is None else RequestKind.CHANGE,
         index=state.index,
         project=state.project,
-        filename=match.get("filename", ""),
+        filename=match.get("filename", state.changed or ""),
         digest=match.get("digest", state.digest),
         status=state.status or CLIENT_CLOSED,
         outcome=state.outcome,

@@ -60,7 +60,8 @@ class UploadHandler:
         assert form.content
         release = check_form(form.fields, form.filename)
         state = request[REQUEST_STATE]
-        state.project = release.project
+        state.project, state.index = release.project, publisher.name
+        state.changed, state.digest = release.filename, form.content.digests["sha256"]
         check_digests(form.fields, form.content.digests)
         warnings = await in_thread(check_archive, form.content.path, release, form.fields)
         beside = {SIGNATURE: form.signature} if form.signature else {}

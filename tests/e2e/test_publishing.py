@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.installers import Place
-from tests.support.running import Done, Running, command, environment, running
+from tests.support.running import Done, Running, command, environment, running, waystation
 from tests.support.upstream import Upstream
 
 SETTINGS = {"WAYSTATION_UPLOADS": "true"}
@@ -19,9 +19,9 @@ def address(server: Running) -> str:
     return server.index.removesuffix("simple/") + "legacy/"
 
 
-async def twine(server: Running, home: Path, *arguments: str | Path) -> Done:
-    given = ("--repository-url", address(server), "-u", "any", "-p", "any", "--non-interactive")
-    env = environment(home)
+async def twine(server: Running, home: Path, *arguments: str | Path, password: str = "any") -> Done:
+    given = ("--repository-url", address(server), "-u", "__token__", "--non-interactive")
+    env = environment(home, TWINE_PASSWORD=password)
     program = (sys.executable, "-m", "twine", "upload", *given)
     return await command(*program, *arguments, env=env, cwd=home)
 
@@ -77,3 +77,46 @@ async def test_conflicts_fail_with_the_reason_or_are_skipped(
         assert taken.status != 0
         assert "the name taken exists upstream" in " ".join((taken.out + taken.err).split())
     assert (tmp_path / "packages" / "acme-tool" / wheel.name).read_bytes() == wheel.read_bytes()
+
+
+SHOP = """
+cache_dir = "cache"
+packages = "packages"
+uploads = true
+offline = true
+
+[access]
+
+[audit]
+"""
+
+
+async def test_a_token_publishes_and_the_audit_says_so(tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "settings.toml").write_text(SHOP)
+    wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0")
+    given = ("--config", tmp_path / "settings.toml")
+    granted = ("--name", "ci", "--scope", "upload:private:acme-*")
+    made = await waystation("token", "create", *granted, *given, cwd=tmp_path)
+    token = made.succeeded().out.split()[-1]
+    async with running(tmp_path, *given) as server:
+        home = tmp_path / "home"
+        assert (await twine(server, home, wheel, password="wrong")).status != 0
+        (await twine(server, home, wheel, password=token)).succeeded()
+        bar = make_wheel(tmp_path / "dist", "bar", "1.0")
+        assert (await twine(server, home, bar, password=token)).status != 0
+        owners = await waystation("owners", "acme-tool", *given, cwd=tmp_path)
+        assert owners.succeeded().out == "token:ci\n"
+    asked = ("--project", "acme-tool", "--kind", "change", "--by", "principal")
+    found = (await waystation("audit", *asked, *given, cwd=tmp_path)).succeeded().out
+    assert "token:ci" in found
+    assert "changed 1" in found
+
+
+async def test_check_says_from_where_uploads_are_accepted(tmp_path: Path) -> None:
+    (tmp_path / "packages").mkdir()
+    given = ("--packages", tmp_path / "packages", "--offline", "--no-network")
+    done = await waystation("check", *given, cwd=tmp_path, **SETTINGS)
+    said = done.succeeded().out
+    assert "takes uploads" in said
+    assert "private: without [access], uploads are accepted from this machine only" in said
