@@ -216,8 +216,7 @@ Timing = tuple[float, float]
 class AnswerServed(msgspec.Struct, frozen=True, kw_only=True):
     """A request of a client has ended, whatever came of it.
 
-    Requests of one client that got the same cached response within a fraction of a second are
-    one event with several ``timings``.
+    Requests of one client that got the same cached response at almost the same time are one event.
     """
 
     client: str
