@@ -55,7 +55,7 @@ class Group(msgspec.Struct):
 @click.command("audit")
 @click.option("--project", metavar="NAME", help="About this project.")
 @click.option("--version", "versions", metavar="SPEC", help="Its versions, such as ==2.32.0.")
-@click.option("--sha256", "digest", default="", help="About the file with this digest.")
+@click.option("--sha256", "--digest", "digest", default="", help="About the file with this digest.")
 @click.option("--index", default="", metavar="NAME", help="Requested from this index.")
 @click.option("--client", default="", metavar="ADDRESS", help="By this client.")
 @click.option("--principal", default="", metavar="NAME", help="By this principal.")
