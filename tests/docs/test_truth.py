@@ -23,6 +23,13 @@ from proxy.config import (
     RoutedTable,
     Settings,
 )
+from proxy.config.access_table import (
+    AccessTable,
+    CertificatesTable,
+    FrontProxyTable,
+    LdapTable,
+    OidcTable,
+)
 from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.events import Outcome
 from proxy.policies.expressions import FACTS
@@ -37,6 +44,7 @@ FOLDERS = ("proxy/", "tests/", "docs/", "deploy/", "benchmarks/", ".ci/")
 OTHER_TOOLS = {
     "--index-url",
     "--extra-index-url",
+    "--client-cert",
     "--trusted-host",
     "--refresh",
     "--disable-fallback",
@@ -45,7 +53,7 @@ OTHER_TOOLS = {
 }
 TABLES: tuple[type[BaseModel], ...] = (
     *(Settings, KeepTable, LocalTable, MirrorTable, FallthroughTable, RoutedTable, PolicyTable),
-    AdvisoriesTable,
+    *(AdvisoriesTable, AccessTable, OidcTable, LdapTable, FrontProxyTable, CertificatesTable),
     *POLICY_TABLES.values(),
 )
 EXPRESSION_FACTS = {fact for facts in FACTS.values() for fact in facts}

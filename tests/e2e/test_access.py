@@ -231,7 +231,11 @@ async def test_pdm_with_a_variable_in_the_address(
         "PDM_IGNORE_SAVED_PYTHON": "1",
     }
     done = await run(
-        there, tool_folder("pdm<2.26", "hishel<0.2") / "pdm", "install", "--no-self", **more
+        there,
+        tool_folder("pdm<2.23", "hishel<0.1", "httpx<0.28") / "pdm",
+        "install",
+        "--no-self",
+        **more,
     )
     done.succeeded()
     assert len(there.installed()) == 3
