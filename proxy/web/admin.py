@@ -1,6 +1,7 @@
 """``/-/admin/…``: administration of a running server, in JSON, for principals with that right.
 
-Where access is not controlled, only requests that come straight from this machine are answered.
+Where access is not controlled, only requests that come straight from this machine are answered,
+and none at all where the settings show that a server in front passes requests on.
 There are no cookies, so that no page of another site can act for somebody; a browser that is
 tricked into sending a request is refused all the same, by its ``Origin`` or ``Host``.
 """
@@ -25,6 +26,7 @@ from proxy.model import ProjectName, normalize
 from proxy.web.authentication import require
 from proxy.web.errors import status_of
 from proxy.web.home import origin_of
+from proxy.web.refusals import CONTACT
 from proxy.web.request_state import REQUEST_STATE
 
 log = logging.getLogger(__name__)
@@ -156,6 +158,9 @@ def _require_this_machine(request: web.Request) -> None:
     peer = request.transport.get_extra_info("peername") if request.transport else None
     if not (isinstance(peer, tuple) and _is_this_machine(peer[0])):
         raise NotFromThisMachine("this one comes from elsewhere")
+    contact = request.app[CONTACT]
+    if contact.base or contact.prefix:
+        raise NotFromThisMachine("public_url or prefix is set, so a server may be in front")
     if named := next((each for each in _FORWARDED if each in request.headers), None):
         raise NotFromThisMachine(f"this one has passed a server in front ({named})")
     host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""

@@ -282,6 +282,22 @@ async def test_ranges_and_heads_of_files_go_through(front: Front) -> None:
 
 
 @pytest.mark.parametrize(
+    "path",
+    ["/-/admin/status", "/pypi/-/admin/status", "/x/../-/admin/status", "//-/%61dmin/status"],
+)
+async def test_administration_is_not_passed_on(front: Front, path: str) -> None:
+    """Not even where a client names a host that looks like this machine."""
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(
+            URL(front.address + path, encoded=True), ssl=front.tls, headers={"Host": "localhost"}
+        ) as answer,
+    ):
+        assert answer.status == 403
+        assert b"nginx" in await answer.read()
+
+
+@pytest.mark.parametrize(
     "path", ["/metrics", "/%6detrics", "//metrics", "/x/../metrics", "/pypi/metrics"]
 )
 async def test_counters_are_not_for_everybody(front: Front, path: str) -> None:

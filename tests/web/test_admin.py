@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,27 @@ def offered() -> Offered:
     return Offered()
 
 
+def here(offered: Offered, **options: Any) -> AbstractAsyncContextManager[Site]:
+    """A server of which the settings name no public address."""
+    return serving(FakeIndex(), administration=offered, **{"fixed_url": False, **options})
+
+
+@pytest.mark.parametrize("options", [{"fixed_url": True}, {"prefix": "/base"}])
+async def test_behind_another_server_access_has_to_be_controlled(
+    offered: Offered, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    base = options.get("prefix", "")
+    async with here(offered, **options) as site:
+        assert (await site.get(f"{base}/-/admin/status")).status == 403
+    assert offered.asked == []
+    async with (
+        token_access(tmp_path) as rig,
+        here(offered, access=rig.access, **options) as site,
+    ):
+        admin = rig.headers("a", "admin")
+        assert (await site.get(f"{base}/-/admin/status", headers=admin)).status == 200
+
+
 async def post(site: Site, name: str, body: bytes = b"{}", **headers: str) -> Answer:
     given = {"Content-Type": "application/json"} | headers
     lines = "".join(f"{key}: {value}\r\n" for key, value in given.items() if value)
@@ -79,9 +101,9 @@ async def post(site: Site, name: str, body: bytes = b"{}", **headers: str) -> An
     return Answer(int(first.split()[1]), {}, rest.partition(b"\r\n\r\n")[2])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("base", ["", "/base"])
-async def test_requests_from_this_machine_are_answered(offered: Offered, base: str) -> None:
-    async with serving(FakeIndex(), administration=offered, prefix="/base") as site:
+async def test_requests_from_this_machine_are_answered(offered: Offered) -> None:
+    base = ""
+    async with here(offered) as site:
         for name in READS:
             answer = await site.get(f"{base}/-/admin/{name}")
             assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
@@ -110,7 +132,7 @@ async def test_requests_from_this_machine_are_answered(offered: Offered, base: s
 async def test_actions(
     offered: Offered, name: str, body: dict[str, object], asked: tuple[object, ...]
 ) -> None:
-    async with serving(FakeIndex(), administration=offered) as site:
+    async with here(offered) as site:
         answer = await post(site, name, json.dumps(body).encode())
         assert answer.status == 200, answer.body
         assert offered.asked == [asked]
@@ -142,7 +164,7 @@ async def test_actions(
 async def test_what_is_not_understood_is_400_and_does_nothing(
     offered: Offered, name: str, body: bytes, headers: dict[str, str]
 ) -> None:
-    async with serving(FakeIndex(), administration=offered) as site:
+    async with here(offered) as site:
         answer = await post(site, name, body, **headers)
         assert answer.status == 400, answer.body
         problem = json.loads(answer.body)
@@ -154,7 +176,7 @@ async def test_what_is_not_understood_is_400_and_does_nothing(
     "query", ["?project=../x", "?project=a&project=b", "?x=1", "?project=%00", "?after=a&after=b"]
 )
 async def test_a_query_that_is_not_understood_is_400(offered: Offered, query: str) -> None:
-    async with serving(FakeIndex(), administration=offered) as site:
+    async with here(offered) as site:
         assert (await site.get(f"/-/admin/cache{query}")).status == 400
         assert offered.asked == []
 
@@ -175,7 +197,7 @@ async def test_a_query_that_is_not_understood_is_400(offered: Offered, query: st
 async def test_without_access_control_a_request_has_to_come_straight_from_this_machine(
     offered: Offered, headers: dict[str, str]
 ) -> None:
-    async with serving(FakeIndex(), administration=offered) as site:
+    async with here(offered) as site:
         answer = await site.get("/-/admin/status", headers=headers)
         assert answer.status == 403
         assert offered.asked == []
@@ -219,7 +241,7 @@ async def test_errors_are_problem_documents(
     offered: Offered, error: Exception, status: int
 ) -> None:
     offered.error = error
-    async with serving(FakeIndex(), administration=offered) as site:
+    async with here(offered) as site:
         answer = await site.get("/-/admin/status")
         assert answer.status == status
         assert answer.headers["Content-Type"].startswith("application/problem+json")
@@ -234,6 +256,6 @@ async def test_errors_are_problem_documents(
     "path", ["", "/", "/x", "/status/", "/status/x", "/%2e%2e/status", "//status", "/STATUS"]
 )
 async def test_other_addresses_do_nothing(offered: Offered, path: str) -> None:
-    async with serving(FakeIndex(), administration=offered) as site:
+    async with here(offered) as site:
         assert (await site.get(f"/-/admin{path}")).status in (301, 404)
         assert offered.asked == []

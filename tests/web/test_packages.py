@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from proxy.errors import IndexUnavailable
 from proxy.events import AnswerServed, Event
 from proxy.model import File
 from proxy.storage.in_memory import BytesBlob
+from tests.support.access import token_access
 from tests.support.content import sha256
 from tests.support.fake_index import FakeIndex
 from tests.support.judging import policies_of
@@ -151,3 +153,23 @@ async def test_odd_addresses_are_404(index: FakeIndex, path: str) -> None:
         answer = await site.get(f"/packages/{path}")
         assert answer.status == 404
         assert (await site.get(f"/packages/{path}", "POST")).status in (404, 405)
+
+
+async def test_rights_on_projects_bind_here_too(index: FakeIndex, tmp_path: Path) -> None:
+    """The address names no project before its file name has been read."""
+    for hide_names, hidden in ((True, 404), (False, 403)):
+        async with (
+            token_access(tmp_path / str(hide_names), hide_names=hide_names) as rig,
+            serving(index, access=rig.access) as site,
+        ):
+            other, reader = rig.headers("o", "read:main:bar"), rig.headers("r", "read:main:foo")
+            for path in (f"{BLAKE2B}/{WHEEL}", f"source/f/foo/{WHEEL}"):
+                assert (await site.get(f"/packages/{path}")).status == 401
+                assert (await site.get(f"/packages/{path}", headers=other)).status == hidden
+                answer = await site.get(f"/packages/{path}", headers=reader)
+                assert (answer.status, answer.body) == (200, BYTES)
+                assert "private" in answer.headers["Cache-Control"]
+            for path in ("/pypi/foo/json", "/pypi/foo/1.0/json"):
+                assert (await site.get(path)).status == 401
+                assert (await site.get(path, headers=other)).status == hidden
+                assert (await site.get(path, headers=reader)).status == 200
