@@ -35,6 +35,7 @@ COMMANDS = {
     "unyank": "Take the mark away.",
     "delete": "Delete files of a private project.",
     "restore": "Bring back deleted files.",
+    "promote": "Publish files of one index in another one.",
     "status": "Archive, deprecate or quarantine a private project.",
     "owners": "Show or set who may change a private project.",
     "claim": "Claim a name that an upstream has.",
@@ -44,7 +45,7 @@ COMMANDS = {
     "bundle": "Move a cache to a machine without a network.",
 }
 MODULES = dict.fromkeys(
-    ("yank", "unyank", "delete", "restore", "status", "owners", "claim"), "published"
+    ("yank", "unyank", "delete", "restore", "promote", "status", "owners", "claim"), "published"
 )
 """Modules of several commands; other commands are in the module of their name."""
 

@@ -1,4 +1,4 @@
-"""Commands that change what is published: yank, delete, restore, status, owners, claim.
+"""Commands that change what is published: yank, delete, restore, promote, status, owners, claim.
 
 They change the directory of the index itself; running servers see that at once.
 """
@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import click
 
 from proxy.cli.options import settings_options
-from proxy.composition import open_proxy
+from proxy.composition import Proxy, open_proxy
 from proxy.config import load_settings
 from proxy.errors import ConfigurationError
 from proxy.model import PROJECT_STATUSES, ProjectName, ProjectStatus, normalize
-from proxy.publish import Editor, PackageChange, Publisher, Selection, Upkeep
+from proxy.publish import Editor, PackageChange, Promotion, Publisher, Selection, Upkeep
 
 F = TypeVar("F", bound=Callable[..., Any])
 _Work = Callable[[Upkeep, Editor], Awaitable[Sequence[PackageChange]]]
@@ -68,6 +68,27 @@ def restore(**flags: Any) -> None:
     _change(flags, lambda upkeep, editor: upkeep.restore(selection, editor))
 
 
+@click.command("promote")
+@_selecting
+@click.option("--from", "source", required=True, metavar="INDEX", help="That has the files.")
+@click.option("--to", "target", required=True, metavar="INDEX", help="That gets the files.")
+def promote(source: str, target: str, **flags: Any) -> None:
+    """Publish files of one index in another one, as they are.
+
+    The files are linked, or copied to another file system. Digests, signatures, provenance, yanks
+    and upload times stay. Both indexes are of kind "local" with uploads = true.
+    """
+    selection = _selection(flags)
+
+    async def run(proxy: Proxy) -> None:
+        found = _publisher(proxy, source), _publisher(proxy, target)
+        if found[0] is found[1]:
+            raise click.UsageError("--from and --to are one index: name two")
+        _show(await Promotion(*found).promote(selection, _editor()))
+
+    _run(flags, run)
+
+
 @click.command("status")
 @settings_options
 @click.argument("project", callback=lambda context, option, value: _project(value))
@@ -95,8 +116,9 @@ def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
         _change(flags, lambda upkeep, editor: upkeep.set_owners(project, users, editor))
         return
 
-    async def show(publisher: Publisher) -> None:
-        for name in await asyncio.to_thread(publisher.journal.owners, project):
+    async def show(proxy: Proxy) -> None:
+        journal = _publisher(proxy, flags["index"]).journal
+        for name in await asyncio.to_thread(journal.owners, project):
             click.echo(name)
 
     _run(flags, show)
@@ -130,33 +152,46 @@ def _selection(flags: dict[str, Any]) -> Selection:
 
 
 def _change(flags: dict[str, Any], work: _Work) -> None:
-    async def change(publisher: Publisher) -> None:
-        editor = Editor(getpass.getuser(), is_administrator=True)
-        changes = await work(Upkeep(publisher), editor)
-        for each in changes:
-            about = each.filename or each.project
-            click.echo(f"{each.action} {about}" + (f": {each.detail}" if each.detail else ""))
-        if not changes:
-            click.echo("nothing to change", err=True)
+    async def change(proxy: Proxy) -> None:
+        _show(await work(Upkeep(_publisher(proxy, flags["index"])), _editor()))
 
     _run(flags, change)
 
 
-def _run(flags: dict[str, Any], work: Callable[[Publisher], Awaitable[None]]) -> None:
+def _editor() -> Editor:
+    return Editor(getpass.getuser(), is_administrator=True)
+
+
+def _show(changes: Sequence[PackageChange]) -> None:
+    for each in changes:
+        about = each.filename or each.project
+        click.echo(f"{each.action} {about}" + (f": {each.detail}" if each.detail else ""))
+    if not changes:
+        click.echo("nothing to change", err=True)
+
+
+def _publisher(proxy: Proxy, name: str | None) -> Publisher:
+    """That of the index; ``None``: of the one at the root. Raises ``ConfigurationError``."""
+    found = proxy.upload_targets.get(f"/{name}" if name else "")
+    if found is None:
+        problem = (
+            f"no index {name} that accepts uploads is served"
+            if name
+            else ("no index that accepts uploads is served there")
+        )
+        remedy = "set uploads = true, or name another index"
+        raise ConfigurationError("uploads", problem, remedy)
+    return found
+
+
+def _run(flags: dict[str, Any], work: Callable[[Proxy], Awaitable[None]]) -> None:
     config: Path | None = flags.pop("config")
-    name: str | None = flags.get("index")
     settings = load_settings(flags | {"offline": True}, config).settings
 
     async def run() -> None:
         async with open_proxy(settings) as proxy:
-            targets = proxy.upload_targets
-            found = targets.get(f"/{name}") if name else targets.get("")
-            if found is None:
-                problem = "no index that accepts uploads is served there"
-                remedy = "set uploads = true, or name another index by --index"
-                raise ConfigurationError("uploads", problem, remedy)
             try:
-                await work(found)
+                await work(proxy)
             except OSError as error:
                 reason = error.strerror or error
                 raise click.ClickException(f"the packages cannot be changed: {reason}") from error

@@ -2,6 +2,7 @@
 
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import Action, PackageChange, PackageJournal
+from proxy.publish.promotion import Promotion
 from proxy.publish.publisher import Editor, Limits, Publisher
 from proxy.publish.upkeep import Selection, Upkeep
 from proxy.publish.upload_checks import (
@@ -20,6 +21,7 @@ __all__ = [
     "Limits",
     "PackageChange",
     "PackageJournal",
+    "Promotion",
     "Publisher",
     "Selection",
     "Upkeep",

@@ -70,11 +70,22 @@ def place(source: Path, target: Path, beside: Mapping[str, bytes], *, replace: b
     """
     if not replace and target.exists():
         raise FileExistsError(target)
+    if replace:  # what is beside the former bytes is not about the new ones
+        remove_sidecars(target, set(SIDECARS) - beside.keys())
     for suffix, data in beside.items():
         write_durably(target.with_name(target.name + suffix), data)
     source.chmod(0o644)
     source.rename(target)
     sync_folder(target.parent)
+
+
+def sidecars_of(path: Path) -> dict[str, bytes]:
+    """The files beside a distribution, by suffix."""
+    found = {}
+    for suffix in SIDECARS:
+        with suppress(FileNotFoundError):
+            found[suffix] = path.with_name(path.name + suffix).read_bytes()
+    return found
 
 
 def remove_sidecars(target: Path, suffixes: Iterable[str] = SIDECARS) -> None:

@@ -8,7 +8,7 @@ what was begun before a kill is completed or forgotten by the next change.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -73,7 +73,8 @@ class Publisher:
         self.journal = PackageJournal(self.root)
         self.clock = clock
         self._is_upstream = is_upstream
-        self._incoming = self.journal.folder / "incoming"
+        self.incoming = self.journal.folder / "incoming"
+        """The folder of spool files."""
 
     async def open(self) -> None:
         """Remove what dead processes left, and complete what they had begun."""
@@ -84,7 +85,7 @@ class Publisher:
 
     def receive(self) -> IncomingUpload:
         """A place for the bytes of an upload."""
-        return IncomingUpload(self._incoming, self.limits.max_file)
+        return IncomingUpload(self.incoming, self.limits.max_file)
 
     async def publish(
         self,
@@ -100,12 +101,12 @@ class Publisher:
         """
         page = await self.page(release.project)
         await self.require_editable(release.project, page, editor)
-        there = _listed(page, release.filename)
+        there = listed_file(page, release.filename)
         digest = content.digests["sha256"]
         if there and there.sha256 == digest:
             return False
-        await in_thread(self._check_conflict, release.filename, digest, there)
-        await self._check_quotas(page, there, content.size, editor)
+        await in_thread(self.check_conflict, release.filename, digest, there)
+        await self.check_quotas(page, there, content.size, editor)
         change = PackageChange(
             action=Action.REPLACE if there else Action.PUBLISH,
             at=self.clock(),
@@ -117,7 +118,7 @@ class Publisher:
             size=content.size,
         )
         target = path_of(there) if there else self.folder(release.project) / release.filename
-        published = await in_thread(self._commit, change, content.path, target, beside)
+        published = await in_thread(self.commit, [change], content.path, target, beside)
         self.directory.poll()
         return published
 
@@ -149,7 +150,7 @@ class Publisher:
         """Where new files of the project go."""
         return self.root / project
 
-    def _check_conflict(self, filename: str, digest: str, there: File | None) -> None:
+    def check_conflict(self, filename: str, digest: str, there: File | None) -> None:
         """Raises ``FileConflict``. A name keeps its bytes, also after the file was deleted."""
         if self.limits.overwrite:
             return
@@ -159,7 +160,7 @@ class Publisher:
         if used and used.sha256 != digest:
             raise FileConflict(filename, "as a file of other bytes that has since been deleted")
 
-    async def _check_quotas(
+    async def check_quotas(
         self, page: ProjectPage | None, there: File | None, size: int, editor: Editor
     ) -> None:
         """Raises ``UploadTooLarge``."""
@@ -171,9 +172,19 @@ class Publisher:
             used = await in_thread(self.journal.bytes_of, editor.name)
             _require_room(used + size, quota, "all that you have published")
 
-    def _commit(
-        self, change: PackageChange, source: Path, target: Path, beside: Mapping[str, bytes]
+    def commit(
+        self,
+        changes: Sequence[PackageChange],
+        source: Path,
+        target: Path,
+        beside: Mapping[str, bytes],
     ) -> bool:
+        """Give durable bytes their place; False: another process has just published the same.
+
+        ``changes``: the first one publishes or replaces the file, and others go with that. Blocks.
+        Raises ``FileConflict`` and ``OSError``.
+        """
+        change = changes[0]
         with self.journal.exclusively():
             self._recover()
             make_folder(target.parent)
@@ -186,13 +197,13 @@ class Publisher:
                     return False
                 raise FileConflict(change.filename, "published a moment ago") from None
             owner = change.actor and not self.journal.owners(change.project)
-            self.journal.complete(change, new_owner=change.actor if owner else "")
+            self.journal.complete(*changes, new_owner=change.actor if owner else "")
             return True
 
     def _tidy(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        if self._incoming.is_dir():
-            remove_abandoned(self._incoming)
+        if self.incoming.is_dir():
+            remove_abandoned(self.incoming)
         with self.journal.exclusively():
             self._recover()
 
@@ -209,7 +220,8 @@ class Publisher:
             self.journal.abandon(change.filename)
 
 
-def _listed(page: ProjectPage | None, filename: str) -> File | None:
+def listed_file(page: ProjectPage | None, filename: str) -> File | None:
+    """The file of that name; None if the page, which may be missing, does not have one."""
     try:
         return page.file(filename) if page else None
     except NoSuchFile:

@@ -67,11 +67,12 @@ class Mount:
         shared: Shared,
         instant: float | None = None,
         lists: SimplePages | None = None,
-        publisher: Publisher | None = None,
+        publishers: Mapping[str, Publisher] | None = None,
+        path: str = "",
     ) -> None:
         """``instant``: that of the view that the index is, by Unix time in seconds. ``lists``:
-        that of the index itself, for a view. ``publisher``: where uploads go; None: uploads are
-        refused.
+        that of the index itself, for a view. ``publishers``: where uploads to each path go; they
+        are refused if there is none for ``path``, which is that of the index.
         """
         self.pages = SimplePages(
             index,
@@ -90,7 +91,8 @@ class Mount:
         self.explain = Explain(index, shared.clock)
         self.index = index
         self._shared = shared
-        self._publisher = publisher
+        self._publishers = publishers or {}
+        self._publisher = self._publishers.get(path)
         self._views: AsOfViews[Mount] = AsOfViews(self._view)
 
     @cached_property
@@ -103,7 +105,7 @@ class Mount:
     def package_api(self) -> PackageApi:
         from proxy.web.package_api import PackageApi
 
-        return PackageApi(self.index.name, self._publisher)
+        return PackageApi(self.index.name, self._publisher, self._publishers)
 
     def at(self, instant: float) -> Mount:
         """The same as of an instant. Raises ``NotAnInstant`` if there are no such addresses."""
@@ -123,7 +125,7 @@ class Generation:
         self, indexes: Mapping[str, Index], shared: Shared, publishers: Mapping[str, Publisher]
     ) -> None:
         self.mounts = {
-            root.strip("/"): Mount(index, shared, publisher=publishers.get(root))
+            root.strip("/"): Mount(index, shared, publishers=publishers, path=root)
             for root, index in indexes.items()
         }
         self.running = 0

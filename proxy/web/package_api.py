@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from aiohttp import web
@@ -16,11 +16,12 @@ from aiohttp import web
 from proxy.access import Scope
 from proxy.errors import UploadRefused
 from proxy.model import ProjectName, ProjectStatus
-from proxy.publish import Editor, PackageChange, Publisher, Selection, Upkeep
+from proxy.publish import Editor, PackageChange, Promotion, Publisher, Selection, Upkeep
 from proxy.runtime import in_thread
 from proxy.web.authentication import require, visible_projects
 from proxy.web.errors import plain
 from proxy.web.request_state import REQUEST_STATE, project_of
+from proxy.web.upload_form import printable
 from proxy.web.uploads import answering, editor_of, no_uploads
 
 _MAX_BODY = 64 * 1024
@@ -42,15 +43,21 @@ class ChangeRequest(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
     status: str = ""
     owners: list[str] = []
+    source: str = msgspec.field(default="", name="from")
+    """The index from which files are promoted."""
 
 
 class PackageApi:
     """Of one index."""
 
-    def __init__(self, index: str, publisher: Publisher | None) -> None:
-        """As for ``UploadHandler``."""
+    def __init__(
+        self, index: str, publisher: Publisher | None, publishers: Mapping[str, Publisher]
+    ) -> None:
+        """As for ``UploadHandler``. ``publishers``: those of all indexes, by path, such as
+        ``/team``; their files can be promoted."""
         self._index = index
         self._publisher = publisher
+        self._publishers = publishers
 
     async def change(self, request: web.Request) -> web.Response:
         """Answers with the changes that were made, as JSON."""
@@ -62,12 +69,9 @@ class PackageApi:
             project = project_of(request)
             editor = editor_of(request, {self._index, publisher.name}, project)
             wanted = await _body(request)
-            act = _ACTIONS.get(request.match_info["action"])
-            if act is None:
-                raise UploadRefused(f"there is no such action: use one of {', '.join(_ACTIONS)}")
             state = request[REQUEST_STATE]
             state.index, state.changed = publisher.name, wanted.filename
-            changes = await act(Upkeep(publisher), project, wanted, editor)
+            changes = await self._make(request, publisher, project, wanted, editor)
             if len(changes) == 1:
                 state.changed, state.digest = changes[0].filename, changes[0].sha256
             return web.Response(
@@ -94,6 +98,32 @@ class PackageApi:
         body = b"".join(msgspec.json.encode(change) + b"\n" for change in shown)
         headers = {"Cache-Control": "no-store"}
         return web.Response(body=body, content_type="application/x-ndjson", headers=headers)
+
+    async def _make(
+        self,
+        request: web.Request,
+        publisher: Publisher,
+        project: ProjectName,
+        wanted: ChangeRequest,
+        editor: Editor,
+    ) -> list[PackageChange]:
+        action = request.match_info["action"]
+        if action == "promote":
+            selected = _selected(project, wanted)
+            source = self._source(request, wanted.source, project)
+            return await Promotion(source, publisher).promote(selected, editor)
+        if action not in _ACTIONS:
+            known = ", ".join([*_ACTIONS, "promote"])
+            raise UploadRefused(f"there is no such action: use one of {known}")
+        return await _ACTIONS[action](Upkeep(publisher), project, wanted, editor)
+
+    def _source(self, request: web.Request, name: str, project: ProjectName) -> Publisher:
+        """Where promoted files come from, which needs the right to read there."""
+        require(request, Scope.READ, name, project)
+        found = self._publishers.get(f"/{name}")
+        if found is None or found is self._publisher:
+            raise UploadRefused(f"from: {printable(name)!r} is no other index with uploads")
+        return found
 
     async def _after(self, since: int, deadline: float) -> list[PackageChange]:
         assert self._publisher

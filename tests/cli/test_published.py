@@ -56,3 +56,31 @@ async def test_what_is_wrong_is_said_in_a_line(tmp_path: Path) -> None:
         assert "Traceback" not in done.err
     done = await waystation("yank", "foo==1.0", cwd=tmp_path)
     assert (done.status, "set uploads = true" in done.err) == (2, True)
+
+
+TWO = {
+    "WAYSTATION_INDEXES": '{"dev": {"kind": "local", "path": "dev", "uploads": true},'
+    ' "prod": {"kind": "local", "path": "prod", "uploads": true}}',
+    "WAYSTATION_INDEX": "prod",
+}
+
+
+async def test_a_version_is_promoted_beside_a_running_server(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path / "dev" / "foo", "foo", "1.0")
+    make_wheel(tmp_path / "dev" / "foo", "foo", "2.0")
+    (tmp_path / "prod").mkdir()
+    async with running(tmp_path, "--offline", **TWO) as server:
+        way = ("--from", "dev", "--to", "prod")
+        done = await waystation("promote", "foo==1.0", *way, cwd=tmp_path, **TWO)
+        assert done.succeeded().out == f"publish {wheel.name}: dev\n"
+        async with aiohttp.request("GET", f"{server.address}/prod/simple/foo/") as answer:
+            text = await answer.text()
+        assert (wheel.name in text, "foo-2.0" in text) == (True, False)
+    again = await waystation("promote", "foo==1.0", *way, cwd=tmp_path, **TWO)
+    assert (again.status, again.err) == (0, "nothing to change\n")
+    for way, message in (
+        (("--from", "dev", "--to", "dev"), "--from and --to are one index"),
+        (("--from", "stage", "--to", "prod"), "no index stage that accepts uploads is served"),
+    ):
+        done = await waystation("promote", "foo==1.0", *way, cwd=tmp_path, **TWO)
+        assert (done.status, message in done.err) == (2, True), done.err

@@ -126,7 +126,7 @@ async def serving(
     fast: bool = False,
     twice: bool = False,
     observers: Sequence[Observer] = (),
-    mounted: Mapping[str, FakeIndex] | None = None,
+    mounted: Mapping[str, FakeIndex | LocalDirectory] | None = None,
     recheck: Callable[[str, ProjectName], None] = lambda index, project: None,
     **options: Any,
 ) -> AsyncIterator[Site]:

@@ -134,3 +134,37 @@ async def test_an_index_without_uploads_has_no_changes(tmp_path: Path, path: str
             assert (await change(site, "yank", {"version": "1.0"})).status == 405
         else:
             assert (await site.get(path)).status == 404
+
+
+async def test_a_version_is_promoted_by_who_may_read_there_and_publish_here(
+    tmp_path: Path,
+) -> None:
+    async with (
+        token_access(tmp_path) as rig,
+        publishing(tmp_path / "prod") as prod,
+        site_of(tmp_path, access=rig.access) as (_, dev),
+        serving(
+            dev.directory,
+            mounted={"/dev": dev.directory, "/prod": prod.directory},
+            publishers={"/dev": dev, "/prod": prod},
+            access=rig.access,
+        ) as site,
+    ):
+
+        async def promoted(headers: dict[str, str], source: str = "dev") -> Answer:
+            wanted = json.dumps({"version": "1.0", "from": source}).encode()
+            given = {"Content-Type": "application/json"} | headers
+            return await site.post("/prod/-/packages/foo/promote", wanted, given)
+
+        no_source = rig.headers("a", "upload:private", "read:other")
+        assert (await promoted(no_source)).status in (403, 404)
+        assert (await promoted(rig.headers("b", "read:*"))).status == 403
+        both = rig.headers("c", "upload:private", "read:*")
+        answer = await promoted(both, "stage")
+        assert (answer.status, b"'stage' is no other index" in answer.body) == (400, True)
+        assert prod.journal.changes() == []
+        answer = await promoted(both)
+        assert answer.status == 200, answer.body
+        (made,) = json.loads(answer.body)
+        assert (made["version"], made["detail"]) == ("1.0", dev.name)
+        assert [each.filename for each in prod.journal.changes()] == [made["filename"]]
