@@ -23,6 +23,7 @@ from proxy.face.recent import Recent
 from proxy.face.search_page import SearchPage
 from proxy.face.shell import Place, Shell, Surroundings, is_ours, respond
 from proxy.face.tokens_page import TokensPage
+from proxy.face.upload_page import UploadPage
 from proxy.face.why import WhyPages
 from proxy.storage import SearchFile
 from proxy.web import REQUEST_STATE, Mount, PageRoute, plain
@@ -57,6 +58,7 @@ class Face:
         self._readmes = Readmes()
         self._why = WhyPages(shell)
         self._tokens = TokensPage(shell, shell.around.token_store, shell.around.token_max_age)
+        self._upload = UploadPage(shell)
         self._audit = AuditPage(shell, shell.around.audit_folder)
         descriptions = Descriptions()
         self._projects = ProjectPages(shell, descriptions, self._readmes, recent)
@@ -89,6 +91,8 @@ class Face:
         yield self._get("/-/tokens", self._tokens.page)
         yield self._post("/-/tokens", self._tokens.create)
         yield self._post("/-/tokens/revoke", self._tokens.revoke)
+        yield self._of_mount("GET", "/-/upload", self._upload.page)
+        yield self._of_mount("POST", "/-/upload", self._upload.publish)
         yield self._get("/-/setup", self._fixed.setup)
         yield self._get("/-/ca.pem", self._fixed.certificate)
         yield self._get("/-/help", self._fixed.help)
@@ -112,6 +116,16 @@ class Face:
     def _get(self, tail: str, answer: Answer) -> PageRoute:
         return PageRoute("GET", tail, self._handler(tail, answer))
 
+    def _of_mount(
+        self, method: str, tail: str, answer: Callable[[Mount, Place], Awaitable[web.Response]]
+    ) -> PageRoute:
+        """For a page that needs more than the index; it checks forms itself."""
+
+        async def handle(mount: Mount, request: web.Request) -> web.StreamResponse:
+            return await self._handler(tail, lambda place: answer(mount, place))(mount, request)
+
+        return PageRoute(method, tail, handle)
+
     def _post(self, tail: str, answer: Answer) -> PageRoute:
         async def checked(place: Place) -> web.StreamResponse:
             if not is_ours(place.request, self._shell.index_address(place)):
@@ -127,7 +141,7 @@ class Face:
 
         async def handle(mount: Mount, request: web.Request) -> web.StreamResponse:
             name = request.match_info.get("index", "")
-            place = Place(request, mount.index, name, up)
+            place = Place(request, mount.index, name, up, mount.accepts_uploads)
             request[REQUEST_STATE].index = mount.index.name
             if self._running >= MAX_AT_ONCE:
                 return self._busy(place)

@@ -83,6 +83,7 @@ class Place:
     """The segment that names the index; empty at the root."""
     up: str
     """To the root of the index."""
+    accepts_uploads: bool = False
 
     @property
     def top(self) -> str:
@@ -138,6 +139,7 @@ class Shell:
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
             "section": section,
+            "shows_upload": place.accepts_uploads and _may_upload(place),
             "shows_tokens": self.around.token_store and place.request[REQUEST_STATE].principal,
             "shows_audit": self.around.audit_folder and may(place.request, Scope.AUDIT),
             "indexes": self.around.names(),
@@ -147,6 +149,12 @@ class Shell:
             "url": self.index_address(place),
             "now": self.around.clock(),
         }
+
+
+def _may_upload(place: Place) -> bool:
+    """Without access control, uploads are accepted from this machine; the page says so."""
+    rights = place.request[REQUEST_STATE].rights
+    return rights is None or may(place.request, Scope.UPLOAD, place.index.name)
 
 
 def _prefix(place: Place) -> str:

@@ -26,6 +26,8 @@ LimitedWork = Literal["misses", "uploads"]
 """Requests for which an upstream is asked, and uploads."""
 MAX_CLIENTS = 20_000
 """Clients whose work is counted; further ones displace those that were seen longest ago."""
+UPLOAD_PAGE = "/-/upload"
+"""Where people publish with a browser."""
 MINUTE = 60.0
 """Seconds."""
 ADMINISTRATION = "/-/"
@@ -161,6 +163,10 @@ class RequestLimit:
         self._running.clear()
 
 
+def _is_upload(path: str) -> bool:
+    return ADMINISTRATION not in path or path.endswith(UPLOAD_PAGE)
+
+
 LIMITS: web.AppKey[ClientLimits] = web.AppKey("limits")
 
 
@@ -169,7 +175,7 @@ async def limit_clients(request: web.Request, handler: Handler) -> web.StreamRes
     """Runs after authentication, and before the body of a request is read."""
     limit = request.app[LIMITS].of_request(request, request[REQUEST_STATE])
     try:
-        if request.method in ("POST", "PUT") and ADMINISTRATION not in request.path:
+        if request.method in ("POST", "PUT") and _is_upload(request.path):
             limit.count("uploads")
         return await handler(request)
     finally:

@@ -95,6 +95,10 @@ class Mount:
         self._publisher = self._publishers.get(path)
         self._views: AsOfViews[Mount] = AsOfViews(self._view)
 
+    @property
+    def accepts_uploads(self) -> bool:
+        return self._publisher is not None
+
     @cached_property
     def uploads(self) -> UploadHandler:
         from proxy.web.uploads import UploadHandler  # most servers accept no uploads

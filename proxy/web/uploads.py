@@ -9,9 +9,17 @@ from collections.abc import Awaitable, Callable, Collection
 from aiohttp import web
 
 from proxy.access import Scope
+from proxy.distributions import DistributionKind, kind_of, parse_filename
 from proxy.errors import NotPermitted, UploadRefused, reason
 from proxy.model import SIGNATURE, ProjectName
-from proxy.publish import Editor, Publisher, check_archive, check_digests, check_form
+from proxy.publish import (
+    Editor,
+    Publisher,
+    UploadedRelease,
+    check_archive,
+    check_digests,
+    check_form,
+)
 from proxy.runtime import in_thread
 from proxy.web.authentication import require
 from proxy.web.errors import phrase, plain, status_of
@@ -19,6 +27,8 @@ from proxy.web.request_state import REQUEST_STATE
 from proxy.web.upload_form import UploadForm, printable, reading_form
 
 log = logging.getLogger(__name__)
+
+FILE_TYPES = {DistributionKind.WHEEL: "bdist_wheel", DistributionKind.SDIST: "sdist"}
 
 
 def no_uploads() -> web.Response:
@@ -49,6 +59,19 @@ class UploadHandler:
 
         return await answering(request, published)
 
+    async def publish_file(self, request: web.Request) -> tuple[UploadedRelease, list[str]]:
+        """Publish the file of a browser's form; its name says the rest. Returns warnings, too.
+
+        Raises ``UploadRefused``, ``NotAuthenticated``, ``NoRight`` and ``OSError``.
+        """
+        publisher = self._publisher
+        if publisher is None:
+            raise UploadRefused("this index accepts no uploads: the setting uploads allows them")
+        require_editor(request, {self._index, publisher.name})
+        async with reading_form(request, publisher.receive) as form:
+            form.fields = _described(form)
+            return await self._release(request, publisher, form)
+
     async def _publish(
         self, request: web.Request, publisher: Publisher, form: UploadForm
     ) -> web.Response:
@@ -57,6 +80,12 @@ class UploadHandler:
             return plain(410, f"{action} is not part of the upload API any more")
         if action != "file_upload":
             raise UploadRefused(f"unknown :action {printable(action)!r}: use file_upload")
+        _, warnings = await self._release(request, publisher, form)
+        return plain(200, "\n".join(["OK", *(f"warning: {each}" for each in warnings)]))
+
+    async def _release(
+        self, request: web.Request, publisher: Publisher, form: UploadForm
+    ) -> tuple[UploadedRelease, list[str]]:
         assert form.content
         release = check_form(form.fields, form.filename)
         state = request[REQUEST_STATE]
@@ -67,7 +96,23 @@ class UploadHandler:
         beside = {SIGNATURE: form.signature} if form.signature else {}
         editor = editor_of(request, {self._index, publisher.name}, release.project)
         await publisher.publish(release, form.content, editor, beside)
-        return plain(200, "\n".join(["OK", *(f"warning: {each}" for each in warnings)]))
+        return release, warnings
+
+
+def _described(form: UploadForm) -> dict[str, list[str]]:
+    """The fields that tools send, from the file name and the bytes; the archive is checked later.
+
+    Raises ``UploadRefused``.
+    """
+    parsed, kind = parse_filename(form.filename), kind_of(form.filename)
+    if parsed is None or kind not in FILE_TYPES or form.content is None:
+        raise UploadRefused(f"{printable(form.filename)!r} is no wheel and no sdist")
+    return {
+        "name": [parsed.project],
+        "version": [parsed.version],
+        "filetype": [FILE_TYPES[kind]],
+        "sha256_digest": [form.content.digests["sha256"]],
+    }
 
 
 async def answering(
