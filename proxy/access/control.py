@@ -155,7 +155,7 @@ class Access:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await self._checks.close()
+            await self._checks.drained()  # requests wait for them
 
     async def refresh(self) -> None:
         """Look at what has changed outside, and forget what is not confirmed any more."""

@@ -34,6 +34,10 @@ class SingleFlight(Generic[K, T]):
         """Return the result of the task for ``key``, or raise its error."""
         return await asyncio.shield(self.start(key, work))
 
+    async def drained(self) -> None:
+        """Wait until the running tasks have ended."""
+        await asyncio.gather(*self._flights.values(), return_exceptions=True)
+
     async def close(self) -> None:
         """Cancel the running tasks, and wait until they have ended."""
         tasks = list(self._flights.values())

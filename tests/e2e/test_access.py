@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -15,12 +17,15 @@ import aiohttp
 import pytest
 
 from tests.support.access import basic
+from tests.support.distributions import make_wheel
 from tests.support.installers import Place
 from tests.support.running import Done, Running, command, environment, running, waystation
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
 MakePlace = Callable[[], Place]
+PDM = ("pdm<2.23", "hishel<0.1", "httpx<0.28", "unearth<0.18")
+"""The last PDM with this HTTP client."""
 PROJECT = """
 [project]
 name = "application"
@@ -80,19 +85,33 @@ class Guarded(NamedTuple):
         return statuses.count(401), len(statuses) - statuses.count(401)
 
 
-async def token(config: Path, name: str, *scopes: str, command: str = "create") -> str:
+async def token(
+    config: Path, name: str, *scopes: str, command: str = "create", expires: str = "1h"
+) -> str:
     scope = [argument for each in scopes for argument in ("--scope", each)]
     cache = ("--cache-dir", config.parent / "cache")
     done = await waystation(
-        "token", command, "--config", config, *cache, "--name", name, *scope, cwd=config.parent
+        "token",
+        command,
+        "--config",
+        config,
+        *cache,
+        "--name",
+        name,
+        "--expires",
+        expires,
+        *scope,
+        cwd=config.parent,
     )
     return done.succeeded().out.strip()
 
 
 @asynccontextmanager
-async def guarded(folder: Path, upstream: Upstream, *more: str) -> AsyncIterator[Guarded]:
+async def guarded(
+    folder: Path, upstream: Upstream, *more: str, settings: str = ""
+) -> AsyncIterator[Guarded]:
     config = folder / "waystation.toml"
-    config.write_text(f'upstream = "{upstream.url}"\n[access]\n')
+    config.write_text(f'upstream = "{upstream.url}"\n{settings}[access]\n')
     secret = await token(config, "ci", "read:main")
     async with running(folder, "--config", config, *more) as server:
         yield Guarded(server, secret, folder, config)
@@ -232,7 +251,7 @@ async def test_pdm_with_a_variable_in_the_address(
     }
     done = await run(
         there,
-        tool_folder("pdm<2.23", "hishel<0.1", "httpx<0.28") / "pdm",
+        tool_folder(*PDM) / "pdm",
         "install",
         "--no-self",
         **more,
@@ -240,6 +259,35 @@ async def test_pdm_with_a_variable_in_the_address(
     done.succeeded()
     assert len(there.installed()) == 3
     assert gate.secret not in (there.folder / "pdm.lock").read_text()
+
+
+@pytest.mark.parametrize("tool", ["twine", "uv"])
+async def test_publishing_needs_the_right_to_upload(
+    tmp_path: Path, upstream: Upstream, place: MakePlace, tool: str
+) -> None:
+    (tmp_path / "packages").mkdir()
+    wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0")
+    async with guarded(
+        tmp_path, upstream, settings='packages = "packages"\nuploads = true\n'
+    ) as gate:
+        there = place()
+        uploads = await token(gate.config, "uploads", "upload:main:acme-*", "read:main:acme-*")
+        for secret, succeeds in (("wrong", False), (gate.secret, False), (uploads, True)):
+            done = await publish(there, tool, f"{gate.server.address}/legacy/", wheel, secret)
+            assert (done.status == 0) is succeeds, f"{done.out}{done.err}"
+            assert secret == "wrong" or secret not in done.out + done.err
+        index = f"http://__token__:{uploads}@{gate.host}/simple/"
+        (await there.install("pip", index, "acme-tool")).succeeded()
+
+
+async def publish(there: Place, tool: str, url: str, wheel: Path, secret: str) -> Done:
+    if tool == "uv":
+        given = ("--publish-url", url, "--username", "__token__", "--password", secret)
+        return await there.uv("publish", *given, "--trusted-publishing", "never", wheel)
+    variables = {"TWINE_USERNAME": "__token__", "TWINE_PASSWORD": secret}
+    options = ("--repository-url", url, "--non-interactive", "--disable-progress-bar")
+    program = Path(sys.executable).parent / "twine"
+    return await run(there, program, "upload", *options, str(wheel), **variables)
 
 
 async def run(there: Place, program: Path, *arguments: str, **more: str) -> Done:
@@ -289,12 +337,34 @@ async def test_revoked_and_rotated_tokens_act_in_all_workers_under_load(
         revoke = ("token", "revoke", "--config", gate.config, *cache, "--name", "ci")
         (await waystation(*revoke, cwd=tmp_path)).succeeded()
         await until(lambda: all_refused(gate.server, successor), 5.0)
+        short = await token(gate.config, "short", "read:main", expires="2s")
+        assert 200 in await statuses(gate.server, short, 4)
+        await until(lambda: all_refused(gate.server, short), 5.0)
         stopping.set()
         assert await running_load == {200}
     output = "\n".join([*gate.server.out.lines, *gate.server.err.lines])
-    for secret in (gate.secret, successor, other):
+    for secret in (gate.secret, successor, other, short):
         assert secret not in output
         assert basic(secret).split()[1] not in output
+
+
+async def test_a_worker_that_is_killed_knows_afterwards_what_was_revoked(
+    tmp_path: Path, upstream: Upstream, chain: dict[str, str]
+) -> None:
+    async with guarded(tmp_path, upstream, "--workers", "2") as gate:
+        await until(lambda: gate.server.listening() == 2)
+        other = await token(gate.config, "other", "read:main")
+        assert await statuses(gate.server, gate.secret, 20) == {200}
+        pid = gate.server.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        revoke = ("token", "revoke", "--config", gate.config, "--name", "ci")
+        cache = ("--cache-dir", tmp_path / "cache")
+        (await waystation(*revoke, *cache, cwd=tmp_path)).succeeded()
+        await until(lambda: gate.server.listening() == 2)
+        assert await statuses(gate.server, other, 20) == {200}
+        assert await all_refused(gate.server, gate.secret)
 
 
 async def test_no_output_holds_a_credential(gate: Guarded) -> None:
