@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+from proxy.face import is_loopback
+
 _TRUE = ("1", "true", "yes", "on")
 
 
@@ -172,7 +173,7 @@ def _trust(tool: str, main: Setting | None, settings: Sequence[Setting]) -> Iter
     parts = urlsplit(main.value) if main else None
     if tool == "pip" and main and parts and parts.scheme == "http":
         host = parts.hostname or ""
-        if host not in LOOPBACK and not trusted & {host, parts.netloc}:
+        if not is_loopback(host) and not trusted & {host, parts.netloc}:
             yield SetupFinding(
                 "wrong",
                 f"pip refuses {main.value}: it is plain HTTP, and {host} is no trusted host",

@@ -8,5 +8,15 @@ from proxy.face.past_figures import RANGES, CountedInterval, History
 from proxy.face.recent import Recent
 from proxy.face.routes import Face, create_face
 from proxy.face.shell import Surroundings
+from proxy.face.snippets import is_loopback
 
-__all__ = ["RANGES", "CountedInterval", "Face", "History", "Recent", "Surroundings", "create_face"]
+__all__ = [
+    "RANGES",
+    "CountedInterval",
+    "Face",
+    "History",
+    "Recent",
+    "Surroundings",
+    "create_face",
+    "is_loopback",
+]

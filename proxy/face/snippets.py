@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, as pip sees it: such hosts need no TLS."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Address(NamedTuple):
@@ -27,7 +34,7 @@ class Address(NamedTuple):
     @property
     def is_insecure(self) -> bool:
         """Whether pip has to be given the host as trusted."""
-        return urlsplit(self.url).scheme == "http" and self.host not in LOOPBACK
+        return urlsplit(self.url).scheme == "http" and not is_loopback(self.host)
 
     @property
     def trust(self) -> str:
