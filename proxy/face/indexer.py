@@ -33,6 +33,8 @@ RECONCILE = 600.0
 MAX_DIRTY = 20_000
 CATCH_UP = 0.2
 """Seconds that a search waits for what has changed just before."""
+LONGEST_TURN = 2.0
+"""Seconds that a search waits for the task that compares lists."""
 CATCH_UP_SHOWN = 1.0
 """Seconds that it waits for the details of the projects that it shows."""
 BYTES_PER_FILE = 600
@@ -109,16 +111,24 @@ class Indexer:
         wanted = list(projects)
         for project in wanted:
             self._dirty.setdefault(ProjectName(project), 0.0)
-        end = time.monotonic() + (CATCH_UP_SHOWN if wanted else CATCH_UP)
-        async with self._turn:
+        try:
+            await asyncio.wait_for(self._turn.acquire(), LONGEST_TURN)
+        except TimeoutError:  # a large cache is being compared: what is known by now is shown
+            return
+        try:
             if self._all:
                 await self._reconcile()
-            for project, noted in list(self._dirty.items()):
-                if time.monotonic() > end:
-                    return
-                await self._look(project)
-                if time.monotonic() - noted > QUIET:  # else its file may not be stored so far
-                    self._dirty.pop(project, None)
+            await self._look_until(time.monotonic() + (CATCH_UP_SHOWN if wanted else CATCH_UP))
+        finally:
+            self._turn.release()
+
+    async def _look_until(self, end: float) -> None:
+        for project, noted in list(self._dirty.items()):
+            if time.monotonic() > end:
+                return
+            await self._look(project)
+            if time.monotonic() - noted > QUIET:  # else its file may not be stored so far
+                self._dirty.pop(project, None)
 
     def _note(self, project: ProjectName) -> None:
         now = time.monotonic()

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.support.content import sha256
+from tests.support.distributions import make_wheel
 from tests.support.face_world import BROWSER, FaceWorld
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -182,3 +183,21 @@ async def test_why_names_the_rule_its_end_and_the_exemption(world: FaceWorld) ->
     assert 'class="banner warn"' in text and "<b>" not in text
     _, text = await world.get("/-/why/evil-name")
     assert "reserved" in text.lower()
+
+
+async def test_metadata_and_readmes_of_any_size_make_a_page(world: FaceWorld) -> None:
+    """More than is read is left out, and a README that takes too long is shown as written."""
+    many = "\n".join(f"Requires-Dist: need-{number}" for number in range(3000))
+    head = "Metadata-Version: 2.1\nName: huge\nVersion: 1.0\n"
+    member = "huge-1.0.dist-info/METADATA"
+    text = f"{head}{many}\nDescription-Content-Type: text/markdown\n\n{'x' * 2_000_000}\n"
+    make_wheel(world.packages, "huge", "1.0", files={member: text.encode()})
+    nested = head.replace("huge", "nested") + "Description-Content-Type: text/markdown\n\n"
+    member = "nested-1.0.dist-info/METADATA"
+    deep = nested + ">" * 250_000 + "end"
+    make_wheel(world.packages, "nested", "1.0", files={member: deep.encode()})
+    for name in ("huge", "nested"):
+        status, page = await world.get(f"/project/{name}/")
+        assert status == 200 and 'class="plain"' in page
+    status, page = await world.get("/project/huge/dependencies/")
+    assert status == 200 and "need-499" in page
