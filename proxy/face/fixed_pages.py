@@ -67,7 +67,7 @@ class FixedPages:
         if theme not in THEMES:
             return plain(400, f"theme is one of {', '.join(THEMES)}")
         back = urlsplit(place.request.headers.get("Referer", ""))
-        path = f"/{back.path.lstrip('/')}" + (f"?{back.query}" if back.query else "")
+        path = "/" + back.path.lstrip("/\\") + (f"?{back.query}" if back.query else "")
         response = see_other(path if back.path else place.link(""))
         response.set_cookie(
             THEME_COOKIE, theme, max_age=YEAR, path="/", httponly=True, samesite="Lax"
