@@ -123,9 +123,11 @@ class ServerAdministration:
         if name not in self._proxy.indexes:
             raise ConfigurationError("index", f"there is no index {name}", "see [indexes]")
         self._proxy.forget_pages(project)
-        page = await self._proxy.indexes[name].page(project, self._clock())
-        await self._proxy.pages_stored(project)
-        await self._proxy.cache.refreshes.append([project])
+        try:
+            page = await self._proxy.indexes[name].page(project, self._clock())
+        finally:  # upstream may have removed the project
+            await self._proxy.pages_stored(project)
+            await self._proxy.cache.refreshes.append([project])
         checked = None if page.checked is None else round(page.checked, 3)
         return {"project": project, "index": name, "files": len(page.files), "checked": checked}
 
