@@ -31,6 +31,7 @@ COMMANDS = {
     "token": "Create, list, revoke and rotate tokens.",
     "user": "Add, change and remove users of the htpasswd file.",
     "server": "Ask a running server what it is doing.",
+    "publish": "Upload wheels and sdists to an index.",
     "yank": "Mark a version of a private project as yanked.",
     "unyank": "Take the mark away.",
     "delete": "Delete files of a private project.",

@@ -2,6 +2,7 @@
 
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import Action, PackageChange, PackageJournal
+from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
 from proxy.publish.promotion import Promotion
 from proxy.publish.publisher import Editor, Limits, Publisher
 from proxy.publish.upkeep import Selection, Upkeep
@@ -29,4 +30,7 @@ __all__ = [
     "check_archive",
     "check_digests",
     "check_form",
+    "is_conflict",
+    "outgoing_form",
+    "signature_of",
 ]

@@ -46,6 +46,12 @@ from proxy.upstream.transport import (
     Transport,
     probe,
 )
+from proxy.upstream.upload_client import (
+    OutgoingUpload,
+    UploadAnswer,
+    UploadClient,
+    check_upload_url,
+)
 
 __all__ = [
     "Addresses",
@@ -61,6 +67,7 @@ __all__ = [
     "InFlight",
     "Mirrors",
     "NotModified",
+    "OutgoingUpload",
     "Poster",
     "ProjectListAnswer",
     "Remote",
@@ -70,9 +77,12 @@ __all__ = [
     "Timeouts",
     "TooManyRequests",
     "Transport",
+    "UploadAnswer",
+    "UploadClient",
     "UpstreamDocument",
     "UpstreamOrigin",
     "Validators",
+    "check_upload_url",
     "computed",
     "delta_seconds",
     "directives",
