@@ -70,6 +70,8 @@ PACKAGES: dict[str, set[str]] = {
     # Pages for people: views of what the indexes answer, and of what the server counts.
     "face": {"errors", "model", "runtime", "distributions", "policies", "simple", "indexes"}
     | {"access", "audit", "events", "storage", "releases", "explain", "presentation", "web"},
+    # Spans of requests; it could be left out.
+    "tracing": {"errors", "web"},
     # What builds need: a resolver runs against an index that is served to it.
     "requirements": VOCABULARY
     | {"runtime", "distributions", "policies", "simple", "upstream", "indexes", "web"},
@@ -92,13 +94,14 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
     | {"presentation", "face"}
-    | {"access", "audit", "explain", "policies", "administration", "publish"},
+    | {"access", "audit", "explain", "policies", "administration", "publish", "tracing"},
     "__main__": {"cli"},
 }
 
 LIBRARIES: dict[str, tuple[str, ...]] = {
     # One library for HTTP, on the two sides that speak HTTP.
-    "aiohttp": ("upstream", "web", "face"),
+    "aiohttp": ("upstream", "web", "face", "tracing"),
+    "opentelemetry": ("tracing",),
     "yarl": ("upstream",),
     # Tags of unusual form, on pages of servers of all kinds.
     "bs4": ("simple",),
@@ -142,6 +145,7 @@ SLOW = (
     "bs4",
     "cel",
     "cvss",
+    "opentelemetry",
     "pypi_attestations",
     "sigstore",
     "pypi_simple",
@@ -415,6 +419,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
     distribution["cel"] = "common_expression_language"
     distribution["argon2"] = "argon2_cffi"
     distribution["jwt"] = "pyjwt"
+    distribution["opentelemetry"] = "opentelemetry_sdk"
     used = set().union(*_libraries().values())
     newer = {"compression"}  # of the standard library since Python 3.14
     foreign = used - set(sys.stdlib_module_names) - newer - {"proxy"}

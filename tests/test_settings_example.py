@@ -21,7 +21,7 @@ from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
-from proxy.config.operation_tables import AuditTable, LimitsTable
+from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable
 from proxy.config.policy_tables import ExemptTable
 from proxy.config.settings import Settings
 from proxy.config.upstream_settings import UpstreamSettings
@@ -34,11 +34,12 @@ INDEXES = TEXT.split("# indexes = {}")[1].split("# --- ")[0]
 POLICIES = TEXT.split("# policies = {}")[1].split("\n\n")[0]
 ADVISORIES = TEXT.split("# advisories = unset")[1].split("\n\n")[0]
 LIMITS = TEXT.split("# limits = unset")[1].split("\n\n")[0]
+TRACES = TEXT.split("# traces = unset")[1].split("\n\n")[0]
 AUDIT = TEXT.split("# audit = unset")[1].split("\n\n")[0]
 ACCESS = TEXT.split("# access = unset")[1].split("\n# --- ")[0]
 EXEMPT = TEXT.split("# exempt = []")[1].split("\n\n")[0]
 TOP = TEXT
-for tables in (INDEXES, POLICIES, ADVISORIES, AUDIT, LIMITS, ACCESS, EXEMPT, KEEP):
+for tables in (INDEXES, POLICIES, ADVISORIES, AUDIT, TRACES, LIMITS, ACCESS, EXEMPT, KEEP):
     TOP = TOP.replace(tables, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
@@ -97,6 +98,14 @@ def test_the_example_mentions_every_key_of_the_audit_with_its_default() -> None:
     assert table is not None
     shown = table.model_copy(update={"folder": None, "lines": None})
     assert shown == AuditTable()
+
+
+def test_the_example_mentions_every_key_of_traces() -> None:
+    given = uncommented(TRACES)
+    assert set(given["traces"]) == set(TracesTable.model_fields)
+    table = load_settings(given).settings.traces
+    assert table
+    assert table.sample == 1.0
 
 
 def test_the_example_mentions_every_key_of_the_limits() -> None:

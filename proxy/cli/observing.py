@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -41,6 +42,9 @@ from proxy.web import (
     Sources,
     log_observed_refusals,
 )
+
+if TYPE_CHECKING:
+    from proxy.tracing import Tracing
 
 LABELS_VARIABLE = "_WAYSTATION_LABELS"
 """Set in the environment of a worker: the ``MetricLabels`` of its supervisor."""
@@ -153,3 +157,15 @@ def limits(settings: Settings, events: Events) -> ClientLimits | None:
         exempt=FrontProxies([*table.exempt, *front]).trusts,
         events=events,
     )
+
+
+@asynccontextmanager
+async def tracing(settings: Settings) -> AsyncIterator[Tracing | None]:
+    """The spans that the settings ask for. Raises ``ConfigurationError``."""
+    if settings.traces is None:
+        yield None
+        return
+    from proxy.tracing import open_tracing  # not at every start
+
+    async with open_tracing(str(settings.traces.endpoint), settings.traces.sample) as opened:
+        yield opened

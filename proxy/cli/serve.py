@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,15 @@ from proxy.administration import ServerAdministration
 from proxy.cli.administering import server_administration
 from proxy.cli.check import probing
 from proxy.cli.confusion import watching_names
-from proxy.cli.observing import Observing, checks, gauges, limits, sources, variables_of_workers
+from proxy.cli.observing import (
+    Observing,
+    checks,
+    gauges,
+    limits,
+    sources,
+    tracing,
+    variables_of_workers,
+)
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.pages_for_people import open_face
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
@@ -59,6 +67,9 @@ from proxy.web import (
     create_app,
     tls_context,
 )
+
+if TYPE_CHECKING:
+    from proxy.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +124,13 @@ async def serve(
     counters, events = observing.counters, observing.events
     async with (
         observing.access_log.running(),
-        open_proxy(settings, events=events, marks=observing.marks) as proxy,
+        tracing(settings) as traced,
+        open_proxy(
+            settings,
+            events=events,
+            marks=observing.marks,
+            traces=[traced.upstream] if traced else [],
+        ) as proxy,
     ):
         refused = RefusalEvents(events, lambda rule: kind_of_rule(proxy.indexes.values(), rule))
         events.subscribe(refused.observe, AnswerServed)
@@ -124,7 +141,7 @@ async def serve(
         server: Server
         reloader: Reloader
         administration = server_administration(settings, source, proxy, lambda: reloader, worker)
-        app = _app(settings, proxy, cache, counters, lambda: server, administration)
+        app = _app(settings, proxy, cache, counters, lambda: server, administration, traced)
         server = _server(settings, app, tls, cache, fast)
         reloader = Reloader(source, settings, proxy, app, tls, lambda new: _keeping(new, proxy))
         async with open_audit(settings, events), fast.running(), aclosing(reloader):
@@ -189,6 +206,7 @@ def _app(
     counters: Counters,
     server: Callable[[], Server],
     administration: ServerAdministration,
+    traced: Tracing | None,
 ) -> Application:
     return create_app(
         proxy.served,
@@ -212,6 +230,7 @@ def _app(
         administration=administration,
         publishers=proxy.upload_targets,
         limits=limits(settings, proxy.events),
+        around=[traced.middleware] if traced else [],
     )
 
 

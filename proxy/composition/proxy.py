@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, Claims, first_names
-from proxy.upstream import EndedRequest, InFlight
+from proxy.upstream import EndedRequest, InFlight, UpstreamTrace
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
@@ -214,18 +214,19 @@ async def open_proxy(
     clock: Callable[[], float] = time.time,
     events: Events | None = None,
     marks: WorkerMarks | None = None,
+    traces: Iterable[UpstreamTrace] = (),
 ) -> AsyncIterator[Proxy]:
     """The running indexes. At the end running downloads get ``shutdown_grace`` seconds.
 
-    ``events`` may have observers already; ``marks`` are as in ``open_prefetchers``. Raises
-    ``ConfigurationError``.
+    ``events`` may have observers already; ``marks`` are as in ``open_prefetchers``, ``traces`` as
+    in ``InFlight``. Raises ``ConfigurationError``.
     """
     resolve_tree(settings)  # an error comes before the cache is opened
     async with AsyncExitStack() as stack:
         events = events or Events()
         cache = await stack.enter_async_context(open_cache(settings, clock, events))
         await cache.tidy(evict=not settings.offline)
-        traffic = InFlight(lambda ended: events(_asked(ended)))
+        traffic = InFlight(lambda ended: events(_asked(ended)), traces)
         proxy = Proxy(Ground(events, cache, traffic, Epoch(events), clock), marks)
         await cache.claims.load(cache.records)
         stack.push_async_callback(proxy.close)

@@ -1,10 +1,10 @@
-"""The tables of what operators watch and limit: ``[audit]`` and ``[limits]``."""
+"""The tables of what operators watch and limit: ``[audit]``, ``[limits]``, ``[traces]``."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from proxy.config.access_table import Network
 from proxy.config.values import DAY, Count, PositiveSeconds, Table, UserPath
@@ -30,3 +30,12 @@ class LimitsTable(Table):
     concurrent_uploads: Count | None = None
     exempt: list[Network] = []
     """Addresses that are not limited; proxies in front that ``[access.proxy]`` names are not."""
+
+
+class TracesTable(Table):
+    """Spans of requests for a collector (OpenTelemetry)."""
+
+    endpoint: HttpUrl
+    """The address of the collector, without ``/v1/traces``."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The share of traces that are recorded."""

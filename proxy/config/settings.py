@@ -25,7 +25,7 @@ from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
 from proxy.config.index_tables import IndexTable, MirrorTable
 from proxy.config.keep_table import KeepTable
-from proxy.config.operation_tables import AuditTable, LimitsTable
+from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable
 from proxy.config.policy_tables import CooldownTable, ExemptTable
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import (
@@ -148,6 +148,7 @@ class Settings(BaseSettings):
 
     # Who received what
     audit: Annotated[AuditTable | None, ForceDecode] = None
+    traces: Annotated[TracesTable | None, ForceDecode] = None
 
     # Logs
     log_format: Literal["plain", "json"] = "plain"

@@ -40,7 +40,7 @@ from proxy.upstream.remote import (
 )
 from proxy.upstream.remote_index import RemoteIndex
 from proxy.upstream.spool import Spool
-from proxy.upstream.traffic import BreakerState, EndedRequest, InFlight
+from proxy.upstream.traffic import BreakerState, EndedRequest, InFlight, UpstreamTrace
 from proxy.upstream.transport import (
     Timeouts,
     Transport,
@@ -81,6 +81,7 @@ __all__ = [
     "UploadClient",
     "UpstreamDocument",
     "UpstreamOrigin",
+    "UpstreamTrace",
     "Validators",
     "check_upload_url",
     "computed",

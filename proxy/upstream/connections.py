@@ -62,6 +62,7 @@ async def open_transport(
     is trusted in addition to the system's authorities. ``in_flight`` counts the requests.
     Raises ``ConfigurationError``.
     """
+    in_flight = in_flight or InFlight()
     outgoing = OutgoingProxies(proxies or {})
     addresses = _addresses(url, file_hosts, outgoing)
     connector = LenientConnector(
@@ -79,7 +80,7 @@ async def open_transport(
         requote_redirect_url=False,
         max_line_size=MAX_LINE_SIZE,
         max_field_size=MAX_LINE_SIZE,
-        trace_configs=[head_timer(timeouts)],
+        trace_configs=[head_timer(timeouts), *in_flight.traces],
         trust_env=False,  # aiohttp would send netrc entries to every host, also after redirects
     ) as session:
         redirects = Redirects(
@@ -91,7 +92,6 @@ async def open_transport(
             timeouts=timeouts,
             clock=clock,
         )
-        in_flight = in_flight or InFlight()
         in_flight.breakers.append(redirects.breaker)
         try:
             yield Transport(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from aiohttp import TraceConfig
+
 from proxy.errors import UpstreamError, UpstreamTimeout
 
 Requested = Literal["page", "file"]
+UpstreamTrace = TraceConfig
+"""Hooks that see each message of HTTP."""
 
 
 class BreakerState(Protocol):
@@ -51,8 +55,13 @@ class BreakerOpen(UpstreamError):
 class InFlight:
     """Counts running requests, from their first byte to the end of their answer."""
 
-    def __init__(self, ended: Callable[[EndedRequest], None] = lambda request: None) -> None:
-        """``ended`` is called after each request."""
+    def __init__(
+        self,
+        ended: Callable[[EndedRequest], None] = lambda request: None,
+        traces: Iterable[UpstreamTrace] = (),
+    ) -> None:
+        """``ended`` is called after each request; ``traces`` see each message of HTTP."""
+        self.traces = tuple(traces)
         self.running: Counter[str] = Counter()
         """How many there are, by what they are for."""
         self.breakers: list[BreakerState] = []

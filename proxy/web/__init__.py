@@ -19,7 +19,7 @@ from proxy.web.metrics import (
 from proxy.web.mounts import Generation, Mount, Mounts
 from proxy.web.pages import redirect
 from proxy.web.refusals import RefusalEvents, log_observed_refusals
-from proxy.web.request_state import REQUEST_STATE
+from proxy.web.request_state import REQUEST_STATE, RequestState
 from proxy.web.response_cache import ResponseCache
 from proxy.web.sampling import Sources
 from proxy.web.server import (
@@ -49,6 +49,7 @@ __all__ = [
     "Mounts",
     "PageRoute",
     "RefusalEvents",
+    "RequestState",
     "ResponseCache",
     "Server",
     "Sources",

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from proxy.access import Access, Scope
 from proxy.events import Observer
@@ -86,6 +87,7 @@ def create_app(
     find_document: FindDocument = no_document,
     publishers: Mapping[str, Publisher] | None = None,
     limits: ClientLimits | None = None,
+    around: Iterable[Middleware] = (),
 ) -> web.Application:
     """An application that answers for indexes, each below a root, such as ``""`` or ``/team``.
 
@@ -103,9 +105,10 @@ def create_app(
     at ``/``. ``access``: who may do what; without it, everybody may read. ``find_document``: what
     upstreams say of a project besides. ``administration`` is offered at ``/-/admin/``.
     ``publishers``: where uploads to each root go. ``limits``: those of clients.
+    ``around``: middlewares outside of all others.
     """
     inner = [*([authenticate] if access else []), *([limit_clients] if limits else [])]
-    app = web.Application(middlewares=[handle_request, *inner])
+    app = web.Application(middlewares=[*around, handle_request, *inner])
     if limits:
         app[LIMITS] = limits
     if access:
