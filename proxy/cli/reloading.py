@@ -129,6 +129,7 @@ class Reloader:
             try:
                 with self._source.kept_on_error():
                     settings = await asyncio.to_thread(self._source.load, text)
+                    _require_same_control(self._settings, settings)
                     if settings.tls_certificate and settings.tls_key:
                         tls_context(str(settings.tls_certificate), str(settings.tls_key))
                     former = await self._proxy.load(settings)
@@ -175,9 +176,7 @@ class Reloader:
 
 def needing_restart(former: Settings, settings: Settings) -> Iterator[str]:
     """New settings that have no effect yet, in words."""
-    if (former.access is None) is not (settings.access is None):
-        yield "access takes effect with a restart: it is now on, and was off, or the reverse"
-    elif _certificates(former) != _certificates(settings):
+    if _certificates(former) != _certificates(settings):
         yield "access.certificates takes effect with a restart"
     for name in Settings.model_fields:
         if name not in RELOADED and getattr(former, name) != getattr(settings, name):
@@ -186,6 +185,13 @@ def needing_restart(former: Settings, settings: Settings) -> Iterator[str]:
 
 def _certificates(settings: Settings) -> object:
     return settings.access and settings.access.certificates
+
+
+def _require_same_control(former: Settings, settings: Settings) -> None:
+    """Raises ``ConfigurationError``: a server would go on without, or with outdated credentials."""
+    if (former.access is None) is not (settings.access is None):
+        problem = f"[access] cannot be turned {'on' if settings.access else 'off'} by a reload"
+        raise ConfigurationError("access", problem, "restart the server")
 
 
 @asynccontextmanager

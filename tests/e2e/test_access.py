@@ -215,6 +215,7 @@ def tool_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
     return install
 
 
+@pytest.mark.slow
 async def test_poetry_with_variables(
     gate: Guarded, place: MakePlace, tool_folder: Callable[..., Path]
 ) -> None:
@@ -236,6 +237,7 @@ async def test_poetry_with_variables(
     assert gate.secret not in (there.folder / "poetry.lock").read_text()
 
 
+@pytest.mark.slow
 async def test_pdm_with_a_variable_in_the_address(
     gate: Guarded, place: MakePlace, tool_folder: Callable[..., Path]
 ) -> None:
@@ -346,6 +348,33 @@ async def test_revoked_and_rotated_tokens_act_in_all_workers_under_load(
     for secret in (gate.secret, successor, other, short):
         assert secret not in output
         assert basic(secret).split()[1] not in output
+
+
+async def test_a_reload_changes_rights_on_known_connections(gate: Guarded) -> None:
+    headers = {"Authorization": basic(gate.secret)}
+    url = f"{gate.server.index}aaa/"
+    metrics = f"{gate.server.address}/metrics"
+    reload = ("reload", "--config", gate.config, "--cache-dir", gate.folder / "cache")
+    text = gate.config.read_text()
+    async with aiohttp.ClientSession(headers=headers) as session:
+
+        async def status(address: str) -> int:
+            async with session.get(address) as response:
+                await response.read()
+                return response.status
+
+        assert [await status(url) for _ in range(3)] == [200] * 3
+        assert await status(metrics) == 403
+        gate.config.write_text(f'{text}[access.rights]\n"token:ci" = ["metrics"]\n')
+        (await waystation(*reload, cwd=gate.folder)).succeeded()
+        assert [await status(url), await status(metrics)] == [200, 200]
+        gate.config.write_text(text)
+        (await waystation(*reload, cwd=gate.folder)).succeeded()
+        assert [await status(url), await status(metrics)] == [200, 403]
+        gate.config.write_text(text.replace("[access]", ""))
+        refused = await waystation(*reload, cwd=gate.folder)
+        assert (refused.status, "cannot be turned off" in refused.err) == (2, True)
+        assert await status(metrics) == 403
 
 
 async def test_a_worker_that_is_killed_knows_afterwards_what_was_revoked(
