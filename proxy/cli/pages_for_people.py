@@ -14,11 +14,15 @@ from proxy.config import Settings, age_seconds, audit_folder
 from proxy.errors import ProxyError
 from proxy.face import Face, History, Recent, Surroundings, create_face
 from proxy.storage import SearchFile
-from proxy.web import Counters
+from proxy.web import Administration, Counters
 
 
 def open_face(
-    settings: Settings, proxy: Proxy, counters: Counters, index_url: Callable[[], str]
+    settings: Settings,
+    proxy: Proxy,
+    counters: Counters,
+    administration: Administration,
+    index_url: Callable[[], str],
 ) -> Face | None:
     """The pages for people; none without the setting. ``index_url``: that of the root."""
     if not settings.web:
@@ -33,6 +37,7 @@ def open_face(
         private_names=lambda: _private_names(proxy),
         poll=proxy.poll,
         cache_size=lambda: _cache_size(proxy),
+        administration=lambda: administration,
         token_store=(lambda: TokenStore(token_file(settings))) if settings.access else None,
         token_max_age=age_seconds(settings.access.token_max_age) if settings.access else None,
         audit_folder=audit_folder(settings) if settings.audit else None,

@@ -225,7 +225,9 @@ def _app(
         help_text=settings.help,
         find_document=proxy.project_document,
         as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
-        pages=open_face(settings, proxy, counters, lambda: _index_url(settings, server().port)),
+        pages=open_face(
+            settings, proxy, counters, administration, lambda: _index_url(settings, server().port)
+        ),
         access=proxy.access,
         administration=administration,
         publishers=proxy.upload_targets,

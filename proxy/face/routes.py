@@ -10,6 +10,7 @@ from aiohttp import web
 from proxy.errors import ProxyError
 from proxy.events import AnswerServed, Events, FileChanged, FileRefused, PageChanged, UpstreamFailed
 from proxy.face.activity import ActivityPages
+from proxy.face.admin_page import AdminPage
 from proxy.face.audit_page import AuditPage
 from proxy.face.dependencies import DependencyPages
 from proxy.face.descriptions import Descriptions, Readmes
@@ -58,6 +59,7 @@ class Face:
         self._readmes = Readmes()
         self._why = WhyPages(shell)
         self._tokens = TokensPage(shell, shell.around.token_store, shell.around.token_max_age)
+        self._admin = AdminPage(shell, shell.around.administration)
         self._upload = UploadPage(shell)
         self._audit = AuditPage(shell, shell.around.audit_folder)
         descriptions = Descriptions()
@@ -91,6 +93,8 @@ class Face:
         yield self._get("/-/tokens", self._tokens.page)
         yield self._post("/-/tokens", self._tokens.create)
         yield self._post("/-/tokens/revoke", self._tokens.revoke)
+        yield self._get("/-/admin", self._admin.page)
+        yield self._post("/-/admin", self._admin.act)
         yield self._of_mount("GET", "/-/upload", self._upload.page)
         yield self._of_mount("POST", "/-/upload", self._upload.publish)
         yield self._get("/-/setup", self._fixed.setup)

@@ -18,7 +18,7 @@ from proxy.indexes import Index
 from proxy.presentation import assets, render
 from proxy.runtime import compress
 from proxy.simple import accepts_gzip
-from proxy.web import REQUEST_STATE, may, not_modified, origin_of
+from proxy.web import REQUEST_STATE, Administration, may, not_modified, origin_of
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
@@ -64,6 +64,7 @@ class Surroundings:
     """Bytes."""
     audit_folder: Path | None = None
     """Where answers are recorded, if they are."""
+    administration: Callable[[], Administration | None] = lambda: None
     token_store: Callable[[], TokenStore] | None = None
     """Opens the tokens; None without access control."""
     token_max_age: float | None = None
@@ -140,6 +141,7 @@ class Shell:
             "themes": THEMES,
             "section": section,
             "shows_upload": place.accepts_uploads and _may_upload(place),
+            "shows_admin": may(place.request, Scope.ADMIN),
             "shows_tokens": self.around.token_store and place.request[REQUEST_STATE].principal,
             "shows_audit": self.around.audit_folder and may(place.request, Scope.AUDIT),
             "indexes": self.around.names(),

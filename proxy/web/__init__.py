@@ -3,6 +3,7 @@
 from aiohttp.web import Application
 
 from proxy.web.access_log import AccessLog
+from proxy.web.admin import Administration, authorize_administration
 from proxy.web.app import MOUNTS, PageRoute, create_app
 from proxy.web.authentication import GATE, may, require, requiring, visible_projects
 from proxy.web.conditional import not_modified
@@ -35,6 +36,7 @@ __all__ = [
     "REQUEST_STATE",
     "STOP_SIGNALS",
     "AccessLog",
+    "Administration",
     "Application",
     "Check",
     "ClientLimits",
@@ -53,6 +55,7 @@ __all__ = [
     "ResponseCache",
     "Server",
     "Sources",
+    "authorize_administration",
     "create_app",
     "figures_of",
     "log_observed_refusals",

@@ -128,7 +128,7 @@ def _handler(
     name: str, act: Act, read: Callable[[web.Request], Awaitable[AdminRequest]]
 ) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        _authorize(request, name)
+        authorize_administration(request, name)
         try:
             asked = await read(request)
             result = await act(asked)
@@ -142,7 +142,7 @@ def _handler(
     return handle
 
 
-def _authorize(request: web.Request, name: str) -> None:
+def authorize_administration(request: web.Request, name: str) -> None:
     """Raises ``NoRight`` and ``NotAuthenticated``."""
     state = request[REQUEST_STATE]
     if state.rights is None:

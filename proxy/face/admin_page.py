@@ -1,0 +1,102 @@
+"""``/-/admin``: what runs, with which settings, and the actions of an administrator."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from proxy.errors import ConfigurationError, ProxyError
+from proxy.face.shell import Place, Shell
+from proxy.model import ProjectName, normalize
+from proxy.web import REQUEST_STATE, Administration, authorize_administration
+
+log = logging.getLogger(__name__)
+
+ACTIONS = {
+    "refresh": "Ask upstream for its page now",
+    "purge": "Drop it from the cache",
+    "reload": "Reload the settings",
+}
+MAX_VALUE = 300
+"""Characters of a setting that are shown."""
+
+
+class AdminPage:
+    def __init__(self, shell: Shell, offered: Callable[[], Administration | None]) -> None:
+        self._shell = shell
+        self._offered = offered
+
+    async def page(self, place: Place) -> web.Response:
+        return await self._show(place, self._allowed(place, "status"))
+
+    async def act(self, place: Place) -> web.Response:
+        """The answer to a form: first what would be done, then with ``sure`` that it was done."""
+        form = await place.request.post()
+        action, name = str(form.get("action", "")), str(form.get("project", "")).strip()
+        offered = self._allowed(place, action)
+        if action not in ACTIONS:
+            return await self._show(place, offered, problem="choose what is to be done")
+        try:
+            project = normalize(name) if action != "reload" else None
+        except ValueError:
+            return await self._show(place, offered, problem="give the name of a project")
+        if action == "purge" and form.get("sure") != "yes":
+            return await self._show(place, offered, confirm=project)
+        try:
+            done = await _do(offered, action, project)
+        except ConfigurationError as error:
+            return await self._show(place, offered, problem="; ".join(map(str, error.parts)))
+        except ProxyError as error:
+            return await self._show(place, offered, problem=str(error))
+        who = place.request[REQUEST_STATE].principal or place.request.remote
+        log.info("administration: %s %s by %s", action, project or "", who)
+        return await self._show(place, offered, done=done)
+
+    def _allowed(self, place: Place, action: str) -> Administration:
+        """Raises ``HTTPNotFound``, ``NoRight`` and ``NotAuthenticated``."""
+        authorize_administration(place.request, "status" if action == "refresh" else action)
+        offered = self._offered()
+        if offered is None:
+            raise web.HTTPNotFound
+        return offered
+
+    async def _show(self, place: Place, offered: Administration, **values: Any) -> web.Response:
+        settings = (await offered.settings())["settings"]
+        response = self._shell.page(
+            place,
+            "admin.html",
+            private=True,
+            section="admin",
+            state=await offered.status(),
+            upstreams=(await offered.upstreams())["upstreams"],
+            settings=_rows(settings),
+            actions=ACTIONS,
+            **{"problem": "", "done": "", "confirm": "", **values},
+        )
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+async def _do(offered: Administration, action: str, project: ProjectName | None) -> str:
+    """What was done, in a sentence."""
+    if action == "reload":
+        found = await offered.reload()
+        later = ", ".join(found["needs_restart"])
+        return "The settings are reloaded" + (f"; a restart is needed for {later}" * bool(later))
+    assert project
+    if action == "refresh":
+        found = await offered.refresh(project, "")
+        return f"The page of {project} was asked for, and lists {found['files']} files"
+    await offered.purge(project, "")
+    return f"{project} is dropped from the cache"
+
+
+def _rows(settings: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """Names, values and origins; long values are cut."""
+    return [
+        (name, str(each["value"])[:MAX_VALUE], str(each["origin"]))
+        for name, each in settings.items()
+    ]
