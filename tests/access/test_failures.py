@@ -48,7 +48,7 @@ def test_success_clears(limits: FailureLimits) -> None:
     assert limits.wait("192.0.2.1", "alice") is None
 
 
-def test_a_clock_that_was_set_back_limits_nobody_for_long(
+def test_a_clock_that_was_set_back_limits_no_address_for_long(
     limits: FailureLimits, clock: Clock
 ) -> None:
     for _ in range(MAX_FAILURES):

@@ -107,7 +107,7 @@ class Crowd:
 
 @pytest.mark.skipif(NGINX is None, reason="there is no nginx on this machine")
 @pytest.mark.parametrize("seed", range(3))
-async def test_nobody_gets_an_answer_of_another(tmp_path: Path, seed: int) -> None:
+async def test_no_principal_gets_an_answer_of_another(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     hits: list[object] = []
     async with token_access(tmp_path) as rig:
