@@ -32,6 +32,7 @@ COMMANDS = {
     "user": "Add, change and remove users of the htpasswd file.",
     "server": "Ask a running server what it is doing.",
     "publish": "Upload wheels and sdists to an index.",
+    "push": "Upload files of a local index to another index.",
     "yank": "Mark a version of a private project as yanked.",
     "unyank": "Take the mark away.",
     "delete": "Delete files of a private project.",
@@ -47,7 +48,7 @@ COMMANDS = {
 }
 MODULES = dict.fromkeys(
     ("yank", "unyank", "delete", "restore", "promote", "status", "owners", "claim"), "published"
-)
+) | {"publish": "publish", "push": "publish"}
 """Modules of several commands; other commands are in the module of their name."""
 
 

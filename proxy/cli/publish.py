@@ -1,22 +1,26 @@
-"""``waystation publish``: upload files to an index, as its legacy upload API takes them."""
+"""Commands that upload files to an index, as its legacy upload API takes them: publish, push."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
+from proxy.cli.published import publisher_of, selected, selecting, with_proxy
+from proxy.composition import Proxy
 from proxy.config import TOKEN_VARIABLE
 from proxy.errors import ProxyError, UploadRefused
 from proxy.model import SIBLING_SUFFIXES
-from proxy.publish import is_conflict, outgoing_form, signature_of
+from proxy.publish import Promotion, is_conflict, outgoing_form, path_of, signature_of
 from proxy.upstream import OutgoingUpload, UploadClient, check_upload_url, find_credentials
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_URL = "http://127.0.0.1:8080/legacy/"
 """Where a server with its default settings takes uploads."""
@@ -29,6 +33,37 @@ class NotPublished(ProxyError):
         return str(self.args[0])
 
 
+_SENDING = (
+    click.option("--username", metavar="NAME", help="Default with a token: __token__."),
+    click.option(
+        "--skip-existing", is_flag=True, help="Files that are there already are no error."
+    ),
+    click.option("--dry-run", is_flag=True, help="Check the files, and send nothing."),
+    click.option(
+        "--retries",
+        type=click.IntRange(0, 10),
+        default=3,
+        show_default=True,
+        metavar="N",
+        help="Further attempts after errors of the network or the server.",
+    ),
+    click.option(
+        "--ca-bundle",
+        type=click.Path(exists=True, path_type=Path),
+        metavar="FILE",
+        help="Authorities (PEM) that are trusted too.",
+    ),
+)
+_SENDING_NAMES = ("username", "skip_existing", "dry_run", "retries", "ca_bundle")
+
+
+def _sending(function: F) -> F:
+    """The options of commands that upload."""
+    for option in reversed(_SENDING):
+        function = option(function)
+    return function
+
+
 @click.command("publish")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
@@ -39,24 +74,8 @@ class NotPublished(ProxyError):
     metavar="URL",
     help="Address that takes uploads.",
 )
-@click.option("--username", metavar="NAME", help="Default with a token: __token__.")
-@click.option("--skip-existing", is_flag=True, help="Files that are there already are no error.")
-@click.option("--dry-run", is_flag=True, help="Check the files, and send nothing.")
-@click.option(
-    "--retries",
-    type=click.IntRange(0, 10),
-    default=3,
-    show_default=True,
-    metavar="N",
-    help="Further attempts after errors of the network or the server.",
-)
-@click.option(
-    "--ca-bundle",
-    type=click.Path(exists=True, path_type=Path),
-    metavar="FILE",
-    help="Authorities (PEM) that are trusted too.",
-)
-def command(files: Sequence[Path], **options: Any) -> None:
+@_sending
+def publish(files: Sequence[Path], url: str, **options: Any) -> None:
     """Upload wheels and sdists to an index.
 
     All files are checked before the first one is sent. Signatures (.asc) and attestations
@@ -66,21 +85,51 @@ def command(files: Sequence[Path], **options: Any) -> None:
     uploads = [_prepared(path) for path in files if not path.name.endswith(SIBLING_SUFFIXES)]
     if not uploads:
         raise click.UsageError("none of the files is a wheel or an sdist")
-    client = _client(options)
-    if options["dry_run"]:
-        for upload in uploads:
-            click.echo(f"would publish {upload.path.name}")
+    asyncio.run(_upload(uploads, url, options))
+
+
+@click.command("push")
+@selecting
+@click.option("--to", "url", required=True, metavar="URL", help="Address that takes uploads.")
+@_sending
+def push(url: str, **flags: Any) -> None:
+    """Upload files of a local index to another index.
+
+    The password or token is found as by "waystation publish". The upload API has no yanks: yanked
+    files are left out.
+    """
+    options = {name: flags.pop(name) for name in _SENDING_NAMES}
+    selection = selected(flags)
+
+    async def run(proxy: Proxy) -> None:
+        publisher = publisher_of(proxy, flags["index"])
+        files = await Promotion.selected(publisher, selection)
+        for file in files:
+            if file.yanked is not False:
+                click.echo(f"left out {file.filename}: it is yanked", err=True)
+        paths = [path_of(file) for file in files if file.yanked is False]
+        uploads = [await asyncio.to_thread(_prepared, path) for path in paths]
+        await _upload(uploads, url, options)
+
+    with_proxy(flags, run)
+
+
+async def _upload(uploads: Sequence[OutgoingUpload], url: str, options: Mapping[str, Any]) -> None:
+    client = _client(url, options)
+    if not options["dry_run"]:
+        await _send(client, uploads, skip_existing=options["skip_existing"])
         return
-    asyncio.run(_publish(client, uploads, skip_existing=options["skip_existing"]))
+    for upload in uploads:
+        click.echo(f"would publish {upload.path.name}")
 
 
-def _client(options: dict[str, Any]) -> UploadClient:
-    check_upload_url(options["url"])
+def _client(address: str, options: Mapping[str, Any]) -> UploadClient:
+    check_upload_url(address)
     token, user = os.environ.get(TOKEN_VARIABLE) or None, options["username"]
     if token is not None:
         user = user or "__token__"
     netrc = Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))  # noqa: PTH111
-    url, credentials = find_credentials(options["url"], user=user, password=token, netrc=netrc)
+    url, credentials = find_credentials(address, user=user, password=token, netrc=netrc)
     return UploadClient(
         url, credentials, retries=options["retries"], ca_bundle=options["ca_bundle"]
     )
@@ -95,7 +144,7 @@ def _prepared(path: Path) -> OutgoingUpload:
         raise NotPublished(f"nothing was sent: {path}: {error.strerror}") from None
 
 
-async def _publish(
+async def _send(
     client: UploadClient, uploads: Sequence[OutgoingUpload], *, skip_existing: bool
 ) -> None:
     """Files go one after the other; the first that is refused ends this."""

@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _Work = Callable[[Upkeep, Editor], Awaitable[Sequence[PackageChange]]]
 
 
-def _selecting(function: F) -> F:
+def selecting(function: F) -> F:
     """The options of commands that change files."""
     function = click.argument("what", metavar="PROJECT[==VERSION]")(function)
     everything = click.option("--all", "everything", is_flag=True, help="All files of the project.")
@@ -33,43 +33,43 @@ def _selecting(function: F) -> F:
 
 
 @click.command("yank")
-@_selecting
+@selecting
 @click.option("--reason", default="", metavar="TEXT", help="Shown to those who install it.")
 def yank(reason: str, **flags: Any) -> None:
     """Mark files as yanked: installers take them only where exactly this version is wanted."""
-    selection = _selection(flags)
+    selection = selected(flags)
     _change(flags, lambda upkeep, editor: upkeep.yank(selection, reason, editor))
 
 
 @click.command("unyank")
-@_selecting
+@selecting
 def unyank(**flags: Any) -> None:
     """Take the mark of yanked files away."""
-    selection = _selection(flags)
+    selection = selected(flags)
     _change(flags, lambda upkeep, editor: upkeep.unyank(selection, editor))
 
 
 @click.command("delete")
-@_selecting
+@selecting
 def delete(**flags: Any) -> None:
     """Delete files. "waystation restore" brings them back, as long as keep_deleted says.
 
     The name stays private, and a filename stays reserved for its bytes.
     """
-    selection = _selection(flags)
+    selection = selected(flags)
     _change(flags, lambda upkeep, editor: upkeep.delete(selection, editor))
 
 
 @click.command("restore")
-@_selecting
+@selecting
 def restore(**flags: Any) -> None:
     """Bring back deleted files, as they were."""
-    selection = _selection(flags)
+    selection = selected(flags)
     _change(flags, lambda upkeep, editor: upkeep.restore(selection, editor))
 
 
 @click.command("promote")
-@_selecting
+@selecting
 @click.option("--from", "source", required=True, metavar="INDEX", help="That has the files.")
 @click.option("--to", "target", required=True, metavar="INDEX", help="That gets the files.")
 def promote(source: str, target: str, **flags: Any) -> None:
@@ -78,15 +78,15 @@ def promote(source: str, target: str, **flags: Any) -> None:
     The files are linked, or copied to another file system. Digests, signatures, provenance, yanks
     and upload times stay. Both indexes are of kind "local" with uploads = true.
     """
-    selection = _selection(flags)
+    selection = selected(flags)
 
     async def run(proxy: Proxy) -> None:
-        found = _publisher(proxy, source), _publisher(proxy, target)
+        found = publisher_of(proxy, source), publisher_of(proxy, target)
         if found[0] is found[1]:
             raise click.UsageError("--from and --to are one index: name two")
         _show(await Promotion(*found).promote(selection, _editor()))
 
-    _run(flags, run)
+    with_proxy(flags, run)
 
 
 @click.command("status")
@@ -117,11 +117,11 @@ def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
         return
 
     async def show(proxy: Proxy) -> None:
-        journal = _publisher(proxy, flags["index"]).journal
+        journal = publisher_of(proxy, flags["index"]).journal
         for name in await asyncio.to_thread(journal.owners, project):
             click.echo(name)
 
-    _run(flags, show)
+    with_proxy(flags, show)
 
 
 @click.command("claim")
@@ -142,8 +142,8 @@ def _project(text: str) -> ProjectName:
         raise click.BadParameter(f"{text!r} is no project name") from None
 
 
-def _selection(flags: dict[str, Any]) -> Selection:
-    """Takes its options out of ``flags``."""
+def selected(flags: dict[str, Any]) -> Selection:
+    """The files that the options of ``selecting`` name; takes its options out of ``flags``."""
     what, everything, filename = (flags.pop(key) for key in ("what", "everything", "filename"))
     name, _, version = what.partition("==")
     if everything is bool(version or filename):
@@ -153,9 +153,9 @@ def _selection(flags: dict[str, Any]) -> Selection:
 
 def _change(flags: dict[str, Any], work: _Work) -> None:
     async def change(proxy: Proxy) -> None:
-        _show(await work(Upkeep(_publisher(proxy, flags["index"])), _editor()))
+        _show(await work(Upkeep(publisher_of(proxy, flags["index"])), _editor()))
 
-    _run(flags, change)
+    with_proxy(flags, change)
 
 
 def _editor() -> Editor:
@@ -170,7 +170,7 @@ def _show(changes: Sequence[PackageChange]) -> None:
         click.echo("nothing to change", err=True)
 
 
-def _publisher(proxy: Proxy, name: str | None) -> Publisher:
+def publisher_of(proxy: Proxy, name: str | None) -> Publisher:
     """That of the index; ``None``: of the one at the root. Raises ``ConfigurationError``."""
     found = proxy.upload_targets.get(f"/{name}" if name else "")
     if found is None:
@@ -184,7 +184,8 @@ def _publisher(proxy: Proxy, name: str | None) -> Publisher:
     return found
 
 
-def _run(flags: dict[str, Any], work: Callable[[Proxy], Awaitable[None]]) -> None:
+def with_proxy(flags: dict[str, Any], work: Callable[[Proxy], Awaitable[None]]) -> None:
+    """Do work with the indexes that the settings describe, beside a server that may run."""
     config: Path | None = flags.pop("config")
     settings = load_settings(flags | {"offline": True}, config).settings
 

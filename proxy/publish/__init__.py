@@ -3,6 +3,7 @@
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
+from proxy.publish.package_files import path_of
 from proxy.publish.promotion import Promotion
 from proxy.publish.publisher import Editor, Limits, Publisher
 from proxy.publish.upkeep import Selection, Upkeep
@@ -32,5 +33,6 @@ __all__ = [
     "check_form",
     "is_conflict",
     "outgoing_form",
+    "path_of",
     "signature_of",
 ]

@@ -42,7 +42,7 @@ class Promotion:
         published if one of the files conflicts. Raises ``UploadRefused``, other ``ProxyError`` if
         an index cannot be read, and ``OSError`` from the disk.
         """
-        files = await self._selected(selection)
+        files = await self.selected(self._source, selection)
         page = await self._target.page(selection.project)
         await self._target.require_editable(selection.project, page, editor)
         wanted = [file for file in files if not _has(page, file)]
@@ -52,11 +52,13 @@ class Promotion:
             made += await self._publish(file, page, selection, editor)
         return made
 
-    async def _selected(self, selection: Selection) -> list[File]:
-        page = await self._source.page(selection.project)
+    @staticmethod
+    async def selected(source: Publisher, selection: Selection) -> list[File]:
+        """Files of a local index. Raises ``UploadRefused`` if there are none."""
+        page = await source.page(selection.project)
         files = [file for file in page.files if selection.has(file.filename)] if page else []
         if not files:
-            raise UploadRefused(f"there is no file {selection} in {self._source.name}")
+            raise UploadRefused(f"there is no file {selection} in {source.name}")
         return files
 
     async def _check(self, files: list[File], page: ProjectPage | None, editor: Editor) -> None:

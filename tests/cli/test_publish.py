@@ -187,6 +187,26 @@ async def test_what_other_servers_say_of_existing_files_is_known(
         assert len(index.forms) == 1
 
 
+async def test_a_version_of_a_local_index_is_pushed_to_another_server(tmp_path: Path) -> None:
+    folder = tmp_path / "packages" / "foo"
+    wheel, sdist = make_wheel(folder, "foo", "1.0"), make_sdist(folder, "foo", "1.0")
+    make_wheel(folder, "foo", "2.0")
+    sdist.with_name(f"{sdist.name}.yanked").write_text("it breaks")
+    async with recording() as index:
+        given = ("push", "foo==1.0", "--to", index.url)
+        dry = await waystation(*given, "--dry-run", cwd=tmp_path, **UPLOADS)
+        assert dry.succeeded().out == f"would publish {wheel.name}\n"
+        assert index.forms == []
+        more = UPLOADS | {"WAYSTATION_TOKEN": "secret"}
+        done = await waystation(*given, cwd=tmp_path, **more)
+        assert done.succeeded().out == f"published {wheel.name}\n"
+        assert f"left out {sdist.name}: it is yanked" in done.err
+        missing = await waystation("push", "foo==3.0", *given[2:], cwd=tmp_path, **UPLOADS)
+        assert (missing.status, "there is no file version 3.0 of foo" in missing.err) == (1, True)
+    assert index.files == [(wheel.name, wheel.read_bytes())]
+    assert index.users == ["__token__:secret"]
+
+
 async def test_nothing_is_sent_if_a_file_is_wrong(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, "foo", "1.0")
     broken = tmp_path / "foo-2.0-py3-none-any.whl"
