@@ -142,11 +142,16 @@ class Player:
         return self._machines[name]
 
 
+_BACKEND = ("hatchling", "packaging", "pathspec", "pluggy", "trove_classifiers")
+"""The build backend that documents use without isolation, and what it imports."""
+
+
 def _make_environment(folder: Path) -> None:
-    """A virtual environment whose pip is this one's: to install another takes seconds."""
+    """A virtual environment with pip and hatchling of this one: to install others takes seconds."""
     venv.create(folder, symlinks=True)
     (packages,) = folder.glob("lib/python*/site-packages")
-    (packages / "pip").symlink_to(Path(pip.__file__).parent)
+    for name in ("pip", *_BACKEND):
+        (packages / name).symlink_to(Path(pip.__file__).parents[1] / name)
     command = folder / "bin" / "pip"
     command.write_text(f'#!/bin/sh\nexec "{folder}/bin/python" -m pip "$@"\n')
     command.chmod(0o755)
