@@ -228,7 +228,13 @@ class _Builder:
         ]
         if table.uploads:
             self._opened.publishers[name] = await open_publisher(
-                name, table, opened[0], self._opened, self._stack, self._clock
+                name,
+                table,
+                opened[0],
+                self._opened,
+                self._stack,
+                self._clock,
+                self._settings.provenance_root,
             )
         return Merged(name, opened) if several else opened[0]
 

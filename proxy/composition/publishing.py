@@ -6,16 +6,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.config import LocalTable, MirrorTable
-from proxy.errors import Denied, NoSuchProject, reason
+from proxy.errors import Denied, NoSuchProject, UploadRefused, how_to_add, reason
 from proxy.indexes import LocalDirectory
 from proxy.model import ProjectName
 
 if TYPE_CHECKING:
     from proxy.composition.builder import IndexSet
-    from proxy.publish import Publisher
+    from proxy.publish import MakeProvenance, Publisher
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ async def open_publisher(
     opened: IndexSet,
     stack: AsyncExitStack,
     clock: Callable[[], float],
+    provenance_root: Path | None,
 ) -> Publisher:
-    """The publisher of a local index, closed with ``stack``."""
+    """The publisher of a local index, closed with ``stack``. ``provenance_root`` as the setting."""
     from proxy.publish import Limits, Publisher  # most servers accept no uploads
 
     limits = Limits(
@@ -42,12 +45,40 @@ async def open_publisher(
         project_quota=table.quota,
         user_quota=table.user_quota,
     )
-    publisher = Publisher(name, directory, limits, lambda each: is_upstream(opened, each), clock)
+    publisher = Publisher(
+        name,
+        directory,
+        limits,
+        lambda each: is_upstream(opened, each),
+        clock,
+        _provenance_maker(provenance_root, stack),
+    )
     await publisher.open()
     stack.push_async_callback(publisher.close)
     tidying = asyncio.create_task(_remove_deleted(publisher, table.keep_deleted, clock))
     stack.push_async_callback(_ended, tidying)
     return publisher
+
+
+def _provenance_maker(root: Path | None, stack: AsyncExitStack) -> MakeProvenance:
+    """Verifies attestations in a process, which begins with the first ones."""
+    from proxy.facts import MAX_PROVENANCE, AttestationVerifier
+
+    verifier = AttestationVerifier(root)
+    stack.push_async_callback(verifier.close)
+
+    async def make(attestations: str, filename: str, sha256: str) -> bytes:
+        if find_spec("pypi_attestations") is None:
+            add = how_to_add("provenance")
+            raise UploadRefused(f"attestations cannot be verified on this server: {add}")
+        if len(attestations) > MAX_PROVENANCE:
+            raise UploadRefused(f"the attestations of {filename} are too long")
+        found = await verifier.verify(attestations.encode(), filename, sha256, bare=True)
+        if found.state != "valid":
+            raise UploadRefused(f"the attestations of {filename} are not valid: {found.reason}")
+        return found.document.encode()
+
+    return make
 
 
 async def _remove_deleted(

@@ -3,6 +3,13 @@
 from proxy.facts.fact_store import StoredFacts
 from proxy.facts.hook_decisions import DecisionFacts
 from proxy.facts.licence_facts import LicenceFacts
-from proxy.facts.provenance_facts import AttestationVerifier, ProvenanceFacts
+from proxy.facts.provenance_facts import MAX_PROVENANCE, AttestationVerifier, ProvenanceFacts
 
-__all__ = ["AttestationVerifier", "DecisionFacts", "LicenceFacts", "ProvenanceFacts", "StoredFacts"]
+__all__ = [
+    "MAX_PROVENANCE",
+    "AttestationVerifier",
+    "DecisionFacts",
+    "LicenceFacts",
+    "ProvenanceFacts",
+    "StoredFacts",
+]

@@ -43,11 +43,14 @@ class AttestationVerifier:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
 
-    async def verify(self, document: bytes, filename: str, sha256: str) -> Verified:
+    async def verify(
+        self, document: bytes, filename: str, sha256: str, *, bare: bool = False
+    ) -> Verified:
+        """Verify a provenance object; ``bare``: a list of attestations, as uploads have them."""
         async with self._turn:
             try:
                 async with asyncio.timeout(VERIFY_TIMEOUT):
-                    return await self._ask([document.decode(), filename, sha256])
+                    return await self._ask([document.decode(), filename, sha256, bare])
             except (OSError, ValueError, TimeoutError) as error:
                 log.warning(
                     "the attestations of %s cannot be verified: %s", filename, reason(error)
@@ -65,7 +68,7 @@ class AttestationVerifier:
                 process.kill()
             await process.wait()
 
-    async def _ask(self, question: list[str]) -> Verified:
+    async def _ask(self, question: list[str | bool]) -> Verified:
         process = self._process or await self._start()
         assert process.stdin and process.stdout
         process.stdin.write(msgspec.json.encode(question) + b"\n")
@@ -78,6 +81,7 @@ class AttestationVerifier:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
+            limit=2 * MAX_PROVENANCE,
         )
         return self._process
 

@@ -1,7 +1,8 @@
 """The program of a process that verifies attestations (PEP 740) without a network.
 
 Importing the libraries takes a second and 55 MB, which the server then does not have. Each input
-line is ``[document, file name, sha256]`` as JSON, each output line a ``Verified``.
+line is ``[document, file name, sha256, bare]`` as JSON, each output line a ``Verified``. ``bare``:
+the document is a list of attestations, as uploads have them, without the publishers.
 
 pypi-attestations would make a verifier for each attestation, and read a trust root from the home
 directory. So the checks around the signature are made here; a test compares them with the library.
@@ -24,6 +25,14 @@ STATEMENT = "application/vnd.in-toto+json"
 _ID = "1.3.6.1.4.1.57264.1."
 _REPOSITORY, _OWNER = f"{_ID}15", f"{_ID}17"
 """Numbers of the source repository and its owner, in certificates of GitHub and GitLab."""
+_SOURCE, _CONFIG = f"{_ID}12", f"{_ID}18"
+"""Addresses of the source repository and of its workflow, in the same certificates."""
+_SITES = (
+    ("GitHub", "workflow", "https://github.com/", "/.github/workflows/"),
+    ("GitLab", "workflow_filepath", "https://gitlab.com/", "//"),
+)
+"""Kinds of publishers whose certificates name repository and workflow: the kind, the field of the
+workflow, how the address of a repository begins, and what stands before the workflow."""
 _LONGEST_REASON = 200
 
 
@@ -32,6 +41,8 @@ class Verified(msgspec.Struct):
     reason: str = ""
     publisher: str = ""
     identity: str = ""
+    document: str = ""
+    """The provenance object of bare attestations that are valid."""
 
 
 class _Invalid(Exception):
@@ -51,8 +62,9 @@ def main(root: str) -> None:
     verifier = Verifier(trusted_root=TrustedRoot.from_file(str(path)))
     logs = _log_ids(path)
     for line in sys.stdin:
-        document, filename, sha256 = json.loads(line)
-        answer = verify(document, filename, sha256, verifier, logs)
+        document, filename, sha256, bare = json.loads(line)
+        check = verify_bare if bare else verify
+        answer = check(document, filename, sha256, verifier, logs)
         sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
         sys.stdout.flush()
 
@@ -92,6 +104,51 @@ def verify(
     except Exception as error:  # noqa: BLE001 (hostile documents make the libraries raise anything)
         return Verified("invalid", _one_line(error))
     return Verified("valid", "", ", ".join(sorted(names)), ", ".join(sorted(identities)))
+
+
+def verify_bare(
+    document: str, filename: str, sha256: str, verifier: Verifier, logs: set[str]
+) -> Verified:
+    """As ``verify``, for a list of attestations: its certificates name the publishers."""
+    try:
+        provenance = json.dumps(_with_publishers(document))
+    except _Unknown as error:
+        return Verified("unknown", str(error))
+    except Exception as error:  # noqa: BLE001 (as in verify)
+        return Verified("invalid", _one_line(error))
+    answer = verify(provenance, filename, sha256, verifier, logs)
+    return msgspec.structs.replace(answer, document=provenance if answer.state == "valid" else "")
+
+
+def _with_publishers(document: str) -> dict[str, Any]:
+    """The provenance object (PEP 740) of a list of attestations."""
+    from pydantic import TypeAdapter, ValidationError
+    from pypi_attestations import Attestation
+
+    try:
+        found = TypeAdapter(list[Attestation]).validate_json(document)
+    except (ValidationError, ValueError):
+        raise _Invalid("they are no list of attestations") from None
+    if not found:
+        raise _Invalid("the list has no attestation")
+    bundles: dict[str, dict[str, Any]] = {}
+    for attestation in found:
+        publisher = _signer(attestation)
+        empty = {"publisher": publisher, "attestations": []}
+        bundle = bundles.setdefault(json.dumps(publisher), empty)
+        bundle["attestations"].append(attestation.model_dump(mode="json"))
+    return {"version": 1, "attestation_bundles": list(bundles.values())}
+
+
+def _signer(attestation: Attestation) -> dict[str, str]:
+    """The publisher that the certificate names; the signature is verified against that later."""
+    claims = attestation.certificate_claims
+    source, config = claims.get(_SOURCE, ""), claims.get(_CONFIG, "").rpartition("@")[0]
+    for kind, field, site, before in _SITES:
+        if source.startswith(site) and config.startswith(source + before):
+            repository, workflow = source.removeprefix(site), config.removeprefix(source + before)
+            return {"kind": kind, "repository": repository, field: workflow}
+    raise _Unknown("their certificate names no publisher of a kind that is known")
 
 
 def _bundles(document: str) -> list[AttestationBundle]:

@@ -5,7 +5,7 @@ from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
 from proxy.publish.package_files import path_of
 from proxy.publish.promotion import Promotion
-from proxy.publish.publisher import Editor, Limits, Publisher
+from proxy.publish.publisher import Editor, Limits, MakeProvenance, Publisher
 from proxy.publish.upkeep import Selection, Upkeep
 from proxy.publish.upload_checks import (
     FormFields,
@@ -21,6 +21,7 @@ __all__ = [
     "FormFields",
     "IncomingUpload",
     "Limits",
+    "MakeProvenance",
     "PackageChange",
     "PackageJournal",
     "Promotion",

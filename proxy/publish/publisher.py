@@ -13,7 +13,14 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.errors import FileConflict, NoSuchFile, NoSuchProject, NotPermitted, UploadTooLarge
+from proxy.errors import (
+    FileConflict,
+    NoSuchFile,
+    NoSuchProject,
+    NotPermitted,
+    UploadRefused,
+    UploadTooLarge,
+)
 from proxy.indexes import LocalDirectory
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.publish.incoming import IncomingUpload
@@ -31,6 +38,13 @@ from proxy.runtime import in_thread, remove_abandoned, size_text
 
 IsUpstream = Callable[[ProjectName], Awaitable[bool]]
 """Whether another index, such as PyPI, has a project of that name. Raises ``ProxyError``."""
+MakeProvenance = Callable[[str, str, str], Awaitable[bytes]]
+"""Makes the provenance object (PEP 740) of the attestations of an upload, which it verifies, from
+their list as JSON, the name of the file and its SHA-256. Raises ``UploadRefused``."""
+
+
+async def no_provenance(attestations: str, filename: str, sha256: str) -> bytes:
+    raise UploadRefused("this server does not verify attestations: upload without them")
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -64,6 +78,7 @@ class Publisher:
         limits: Limits,
         is_upstream: IsUpstream,
         clock: Callable[[], float] = time.time,
+        make_provenance: MakeProvenance = no_provenance,
     ) -> None:
         self.name = name
         """That of the index."""
@@ -72,6 +87,7 @@ class Publisher:
         self.root = Path(directory.root)
         self.journal = PackageJournal(self.root)
         self.clock = clock
+        self.make_provenance = make_provenance
         self._is_upstream = is_upstream
         self.incoming = self.journal.folder / "incoming"
         """The folder of spool files."""

@@ -11,7 +11,7 @@ from aiohttp import web
 from proxy.access import Scope
 from proxy.distributions import DistributionKind, kind_of, parse_filename
 from proxy.errors import NotPermitted, UploadRefused, reason
-from proxy.model import SIGNATURE, ProjectName
+from proxy.model import PROVENANCE, SIGNATURE, ProjectName
 from proxy.publish import (
     Editor,
     Publisher,
@@ -93,8 +93,12 @@ class UploadHandler:
         state.changed, state.digest = release.filename, form.content.digests["sha256"]
         check_digests(form.fields, form.content.digests)
         warnings = await in_thread(check_archive, form.content.path, release, form.fields)
-        beside = {SIGNATURE: form.signature} if form.signature else {}
         editor = editor_of(request, {self._index, publisher.name}, release.project)
+        beside = {SIGNATURE: form.signature} if form.signature else {}
+        if attestations := form.fields.get("attestations"):
+            digest = form.content.digests["sha256"]
+            made = await publisher.make_provenance(attestations[0], release.filename, digest)
+            beside[PROVENANCE] = made
         await publisher.publish(release, form.content, editor, beside)
         return release, warnings
 

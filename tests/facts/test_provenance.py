@@ -265,7 +265,7 @@ async def test_verifying_needs_no_network_and_no_home(
         pytest.skip("network namespaces cannot be made")
     program = "import sys; from proxy.facts.verify_process import main; main(sys.argv[1])"
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    question = json.dumps([json.dumps(signing.provenance(wheel)), wheel.name, digest])
+    question = json.dumps([json.dumps(signing.provenance(wheel)), wheel.name, digest, False])
     done = subprocess.run(
         [*isolated, sys.executable, "-c", program, root],
         input=f"{question}\n",

@@ -180,3 +180,16 @@ async def test_a_file_that_is_too_large_leaves_nothing(tmp_path: Path, wheel: Pa
         with pytest.raises(UploadTooLarge, match="more than 100"):
             await publish(publisher, wheel)
     assert stored(root) == set()
+
+
+async def test_a_file_that_is_replaced_loses_the_signatures_of_its_former_bytes(
+    tmp_path: Path,
+) -> None:
+    first = make_wheel(tmp_path / "dist", "foo", "1.0")
+    other = make_wheel(tmp_path / "other", "foo", "1.0", requires=["bar"])
+    async with publishing(tmp_path / "packages", overwrite=True) as publisher:
+        await publish(publisher, first, beside={".asc": b"one", ".provenance": b"{}"})
+        await publish(publisher, other, beside={".asc": b"two"})
+        stored = sorted(path.name for path in publisher.folder(FOO).iterdir())
+        assert stored == [first.name, f"{first.name}.asc"]
+        assert (publisher.folder(FOO) / f"{first.name}.asc").read_bytes() == b"two"

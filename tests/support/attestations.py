@@ -105,6 +105,7 @@ class SigningService:
         digest: str | None = None,
         predicate: str = PUBLISHED,
         subjects: int = 1,
+        site: str = "https://github.com",
     ) -> dict[str, Any]:
         subject = {
             "name": name or file.name,
@@ -119,7 +120,7 @@ class SigningService:
             }
         ).encode()
         key = ec.generate_private_key(ec.SECP256R1())
-        leaf = self._leaf(key, repository, workflow, repository_id, owner_id)
+        leaf = self._leaf(key, f"{site}/{repository}", workflow, repository_id, owner_id)
         encoded = f"DSSEv1 {len(STATEMENT)} {STATEMENT} {len(statement)} ".encode() + statement
         signature = _sign(key, encoded)
         return {
@@ -152,12 +153,11 @@ class SigningService:
     def _leaf(
         self,
         key: ec.EllipticCurvePrivateKey,
-        repository: str,
+        uri: str,
         workflow: str,
         repository_id: int,
         owner_id: int,
     ) -> x509.Certificate:
-        uri = f"https://github.com/{repository}"
         config = f"{uri}/.github/workflows/{workflow}@refs/tags/v1"
         claims = {
             8: ISSUER,
