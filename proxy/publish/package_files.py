@@ -99,6 +99,7 @@ def move_with_sidecars(source: Path, folder: Path) -> None:
     The file goes first: what is beside it is not listed without it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    remove_sidecars(folder / source.name)  # of an earlier removal of the same bytes
     for suffix in ("", *SIDECARS):
         path = source.with_name(source.name + suffix)
         if suffix == "" or path.exists():

@@ -177,14 +177,11 @@ class Upkeep:
         with self._journal.exclusively():
             for change in self._last_of_files(selection):
                 folder = self._deleted / change.sha256
-                if not (folder / change.filename).is_file():
-                    continue
                 target = self._publisher.folder(change.project) / change.filename
+                if target.exists() or not (folder / change.filename).is_file():
+                    continue  # it was published again, or is not kept any more
                 make_folder(target.parent)
-                try:
-                    bring_back(folder, change.filename, target)
-                except FileExistsError:
-                    raise UploadRefused(f"{change.filename} is published again") from None
+                bring_back(folder, change.filename, target)
                 restored.append(self._again(Action.RESTORE, change, editor))
                 self._journal.complete(restored[-1])
         return restored
