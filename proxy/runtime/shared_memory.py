@@ -42,6 +42,8 @@ class SharedCounters:
 
     def sums(self) -> list[int]:
         """Sums over all processes, by column."""
+        if not self.other_rows:
+            return self.own_row.tolist()
         return [sum(column) for column in zip(self.own_row, *self.other_rows, strict=True)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, islice
 
 import msgspec
 
@@ -201,6 +201,15 @@ class ShownCounters:
                 found = max(row[column] for row in self._rows)
                 number = found if family.kind == "max" else self._sums[column]
                 yield labels, number * family.factor
+
+    def counted(self, family: Family) -> Iterator[tuple[tuple[str, ...], int]]:
+        """The label values of each counter that is not 0, places instead of names, and its value.
+
+        Takes a small part of the time of ``series``: most counters are 0.
+        """
+        first = COLUMNS[family.name, *next(family.series)]
+        series = zip(family.series, islice(self._sums, first, None), strict=False)
+        return (each for each in series if each[1])
 
     def refusals(self) -> Iterator[tuple[tuple[str, str, str, str], int]]:
         """The labels of each counter of refusals, and its value."""
