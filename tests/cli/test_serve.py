@@ -56,7 +56,7 @@ SLOW_TO_IMPORT = {
     *("bs4", "difflib", "jinja2", "packaging.metadata", "packaging.requirements"),
     *("prometheus_client", "tarfile", "tomllib"),
     *("proxy.bundle", "proxy.export", "proxy.requirements", "proxy.simple.parse_html"),
-    "proxy.warm",
+    *("proxy.audit", "proxy.face.audit_page", "proxy.warm"),
 }
 """What a start without a settings file does not need."""
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from proxy.errors import Denied
 from proxy.events import AnswerServed, Event, Outcome, RequestKind
 from proxy.model import ProjectName
-from proxy.web.fast_path_events import MAX_HITS, FastPathEvents
+from proxy.web.fast_path_events import MAX_EVENTS, MAX_HITS, FastPathEvents
 from proxy.web.response_cache import Cacheable, CachedResponse
 from tests.support.fake_index import FakeIndex
 from tests.support.site import serving
@@ -65,6 +65,20 @@ async def test_events_of_the_fast_path_come_when_there_are_many_or_a_moment_late
             while sum(len(event.timings) for event in heard.served) < MAX_HITS + 1:
                 await asyncio.sleep(0.01)
     assert max(len(event.timings) for event in heard.served) <= MAX_HITS
+
+
+async def test_no_more_than_so_many_events_are_emitted_together() -> None:
+    heard = AnswerListener()
+    fast = FastPathEvents(heard)
+    response = CachedResponse(
+        web.Response(body=b"page"), Cacheable("main", FOO, Outcome.HIT, 0), SERVED
+    )
+    clients = [f"192.0.2.{number}" for number in range(MAX_EVENTS + 1)]
+    async with fast.running():
+        for client in clients:
+            fast.hit(response, client, 1.0, 2.0)
+        assert [event.client for event in heard.served] == clients[:-1]
+    assert [event.client for event in heard.served] == clients
 
 
 async def test_answers_of_different_clients_are_different_events() -> None:
