@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -11,7 +13,6 @@ from proxy.errors import ProxyError
 from proxy.events import AnswerServed, Events, FileChanged, FileRefused, PageChanged, UpstreamFailed
 from proxy.face.activity import ActivityPages
 from proxy.face.admin_page import AdminPage
-from proxy.face.audit_page import AuditPage
 from proxy.face.dependencies import DependencyPages
 from proxy.face.descriptions import Descriptions, Readmes
 from proxy.face.fixed_pages import FixedPages
@@ -28,6 +29,9 @@ from proxy.face.upload_page import UploadPage
 from proxy.face.why import WhyPages
 from proxy.storage import SearchFile
 from proxy.web import REQUEST_STATE, Mount, PageRoute, plain
+
+if TYPE_CHECKING:
+    from proxy.face.audit_page import AuditPage
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,6 @@ class Face:
         self._tokens = TokensPage(shell, shell.around.token_store, shell.around.token_max_age)
         self._admin = AdminPage(shell, shell.around.administration)
         self._upload = UploadPage(shell)
-        self._audit = AuditPage(shell, shell.around.audit_folder)
         descriptions = Descriptions()
         self._projects = ProjectPages(shell, descriptions, self._readmes, recent)
         around = shell.around
@@ -89,7 +92,7 @@ class Face:
         yield self._get("/-/why/{name}", self._why.page)
         yield self._get("/-/why/{name}/{wanted}", self._why.page)
         yield self._get("/-/activity", self._activity.page)
-        yield self._get("/-/audit", self._audit.page)
+        yield self._get("/-/audit", self._audit_page)
         yield self._get("/-/tokens", self._tokens.page)
         yield self._post("/-/tokens", self._tokens.create)
         yield self._post("/-/tokens/revoke", self._tokens.revoke)
@@ -102,6 +105,15 @@ class Face:
         yield self._get("/-/help", self._fixed.help)
         yield self._get("/-/static/{hash}/{asset}", self._fixed.asset)
         yield self._post("/-/theme", self._fixed.set_theme)
+
+    @cached_property
+    def _audit(self) -> AuditPage:
+        from proxy.face.audit_page import AuditPage  # not at every start
+
+        return AuditPage(self._shell, self._shell.around.audit_folder)
+
+    async def _audit_page(self, place: Place) -> web.StreamResponse:
+        return await self._audit.page(place)
 
     async def start(self) -> None:
         self._indexer.start()
