@@ -24,8 +24,9 @@ SAME = ("Content-Type", "Vary", "ETag", "Content-Security-Policy", "X-Content-Ty
 async def answers(address: str) -> dict[tuple[str, str], tuple[object, ...]]:
     found: dict[tuple[str, str], tuple[object, ...]] = {}
     async with aiohttp.ClientSession(auto_decompress=False) as client:
-        for name, headers in CLIENTS.items():
-            for path in ("", "acme-tool/", "demo/", "evil-name/", "none/", "Acme_Tool/"):
+        # The list comes first: later it has projects that were prefetched meanwhile.
+        for path in ("", "acme-tool/", "demo/", "evil-name/", "none/", "Acme_Tool/"):
+            for name, headers in CLIENTS.items():
                 async with client.get(
                     f"{address}/simple/{path}", headers=headers, allow_redirects=False
                 ) as answer:
