@@ -59,8 +59,14 @@ class GrantTable:
         rights: Mapping[str, Iterable[Grant]] = {},
         groups: Mapping[str, Iterable[str]] = {},
     ) -> None:
-        """``rights`` by name, ``@group`` or ``*``; ``groups``: the names of their members."""
-        self._rights = {name: frozenset(grants) for name, grants in rights.items()}
+        """``rights`` by name, ``@group`` or ``*``; ``groups``: the names of their members.
+
+        The name of one of ``groups`` means that group without ``@`` too, and no user.
+        """
+        self._rights: dict[str, frozenset[Grant]] = {}
+        for name, grants in rights.items():
+            key = GROUP + name if name in groups else name
+            self._rights[key] = self._rights.get(key, frozenset()).union(grants)
         self._groups = {name: frozenset(members) for name, members in groups.items()}
 
     def rights_of(self, principal: Principal, more: Iterable[Grant] = ()) -> Rights:

@@ -103,7 +103,7 @@ def password_problems(path: Path) -> list[str]:
 
 
 def access_remarks(settings: Settings) -> Iterator[str]:
-    """What is odd about the rights: indexes that do not exist."""
+    """What is odd about the rights: indexes and issuers that do not exist."""
     table = settings.access
     if table is None:
         return
@@ -114,6 +114,10 @@ def access_remarks(settings: Settings) -> Iterator[str]:
     for grant in table.all_rights:
         if grant.index not in (ANY, *names):
             yield f"the right {grant} names no index of the settings"
+    for group, members in table.groups.items():
+        for name in members:
+            if name.startswith("oidc:") and name.removeprefix("oidc:") not in table.oidc:
+                yield f"group {group}: {name} has no table [access.{name.replace(':', '.')}]"
 
 
 def _issuers(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import ssl
 from functools import cached_property
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -20,7 +19,7 @@ from proxy.face.shell import (
 from proxy.face.snippets import TOOLS, Address
 from proxy.presentation import assets
 from proxy.simple import accepts_gzip
-from proxy.web import plain
+from proxy.web import plain, split_address
 
 YEAR = 31_536_000
 """Seconds."""
@@ -66,7 +65,7 @@ class FixedPages:
         theme = str(form.get("theme", ""))
         if theme not in THEMES:
             return plain(400, f"theme is one of {', '.join(THEMES)}")
-        back = urlsplit(place.request.headers.get("Referer", ""))
+        back = split_address(place.request.headers.get("Referer", ""))
         path = "/" + back.path.lstrip("/\\") + (f"?{back.query}" if back.query else "")
         response = see_other(path if back.path else place.link(""))
         response.set_cookie(

@@ -18,7 +18,7 @@ from proxy.indexes import Index
 from proxy.presentation import assets, render
 from proxy.runtime import compress
 from proxy.simple import accepts_gzip
-from proxy.web import REQUEST_STATE, Administration, may, not_modified, origin_of
+from proxy.web import REQUEST_STATE, Administration, may, not_modified, origin_of, split_address
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
@@ -196,7 +196,7 @@ def is_ours(request: web.Request, own: str) -> bool:
     compared, since a server in front may add TLS; ports are.
     """
     sent = request.headers.get("Origin") or request.headers.get("Referer", "")
-    parts = urlsplit(sent)
+    parts = split_address(sent)
     here = (origin_of(request) or "").partition("://")[2]
     server = urlsplit(own)
     return bool(parts.netloc) and parts.netloc in (here, server.netloc)

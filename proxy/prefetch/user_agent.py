@@ -53,7 +53,7 @@ def read_user_agent(text: str) -> Client | None:
         if data.implementation.name != "CPython":
             return None
         (target,) = parse_targets([_python(data.python)], [_platform(data)])
-    except (msgspec.MsgspecError, ConfigurationError, ValueError):
+    except (msgspec.MsgspecError, ConfigurationError, ValueError, RecursionError):
         return None
     markers = target.environment() | {"platform_release": data.system.release or ""}
     return Client(target, markers, _RESOLVES_ONLY.isdisjoint(data.installer.subcommand))

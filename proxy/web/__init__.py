@@ -11,7 +11,7 @@ from proxy.web.counters import Counters, MetricLabels
 from proxy.web.errors import plain, response_for, status_of
 from proxy.web.fast_path_events import FastPathEvents
 from proxy.web.figures import Figures, figures_of
-from proxy.web.home import Check, origin_of
+from proxy.web.home import Check, origin_of, split_address
 from proxy.web.limits import ClientLimits, Limit
 from proxy.web.metric_families import COUNTER_COLUMNS
 from proxy.web.metrics import (
@@ -67,6 +67,7 @@ __all__ = [
     "require",
     "requiring",
     "response_for",
+    "split_address",
     "status_of",
     "tls_context",
     "visible_projects",

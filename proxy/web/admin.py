@@ -13,7 +13,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
@@ -25,7 +24,7 @@ from proxy.errors import ConfigurationError, NoRight, ProxyError
 from proxy.model import ProjectName, normalize
 from proxy.web.authentication import require
 from proxy.web.errors import status_of
-from proxy.web.home import origin_of
+from proxy.web.home import origin_of, split_address
 from proxy.web.refusals import CONTACT
 from proxy.web.request_state import REQUEST_STATE
 
@@ -163,7 +162,7 @@ def _require_this_machine(request: web.Request) -> None:
         raise NotFromThisMachine("public_url or prefix is set, so a server may be in front")
     if named := next((each for each in _FORWARDED if each in request.headers), None):
         raise NotFromThisMachine(f"this one has passed a server in front ({named})")
-    host = urlsplit(f"//{request.headers.get('Host', '')}").hostname or ""
+    host = split_address(f"//{request.headers.get('Host', '')}").hostname or ""
     if host != "localhost" and not _is_this_machine(host):
         raise NotFromThisMachine("this one names another host")
 

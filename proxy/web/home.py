@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import web
 
@@ -124,8 +124,17 @@ def origin_of(request: web.Request) -> str | None:
     The authority of an absolute target counts, else ``Host`` (RFC 9112 section 3.2.2).
     """
     target = request.raw_path
-    host = request.headers.get("Host", "") if target.startswith("/") else urlsplit(target).netloc
+    sent = request.headers.get("Host", "")
+    host = sent if target.startswith("/") else split_address(target).netloc
     return f"{request.scheme}://{host}" if _HOST_HEADER.fullmatch(host) else None
+
+
+def split_address(text: str) -> SplitResult:
+    """The parts of an address that a client sent; all are empty if it is invalid."""
+    try:
+        return urlsplit(text)
+    except ValueError:  # such as one with half an IPv6 address
+        return urlsplit("")
 
 
 def html_page(template: str, cache_control: str, status: int = 200, **values: Any) -> web.Response:

@@ -86,8 +86,10 @@ def test_names_groups_and_everyone_get_rights() -> None:
             "alice": [parse_grant("admin")],
             "@dev": [parse_grant("upload:team")],
             "@ldap group": [parse_grant("audit")],
+            "ci": [parse_grant("read:fast")],
+            "@ci": [parse_grant("metrics")],
         },
-        {"dev": ["alice", "token:ci"]},
+        {"dev": ["alice", "token:ci"], "ci": ["oidc:github"]},
     )
 
     def granted(name: str, *groups: str) -> set[str]:
@@ -98,6 +100,8 @@ def test_names_groups_and_everyone_get_rights() -> None:
     assert granted("token:ci") == {"read:main", "upload:team"}
     assert granted("bob", "ldap group") == {"read:main", "audit"}
     assert granted("dev") == {"read:main"}
+    assert granted("oidc:github") == {"read:main", "read:fast", "metrics"}
+    assert granted("ci") == {"read:main"}  # the group of that name, and no user
     more = table.rights_of(Principal("x", "token"), [Grant(Scope.METRICS)])
     assert set(map(str, more.grants)) == {"read:main", "metrics"}
 

@@ -21,9 +21,12 @@ def test_the_documents_show_the_example() -> None:
 
 async def test_the_example_opens_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "packages").mkdir()
+    (tmp_path / "users.htpasswd").touch()
     config = shutil.copy(EXAMPLE, tmp_path)
     flags = {"cache_dir": str(tmp_path / "cache"), "offline": True}
     settings = load_settings(flags, Path(config), resolve_tree).settings
+    assert settings.access and settings.access.groups == {"ci": ["oidc:github"]}
+    assert settings.audit and (settings.audit.keep, settings.audit.clients) == (400 * 86400, "full")
     async with open_proxy(settings) as proxy:
         assert set(proxy.served) == {"", "/main", "/private", "/world", "/fast"}
         kinds = {

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
+import bcrypt
 import pytest
 
 from tests.docs.documents import ROOT
+from tests.support.access import basic
 from tests.support.advisories import osv, write_archive
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
 from tests.support.policies import upload_time
-from tests.support.running import running
+from tests.support.running import running, waystation
 from tests.support.upstream import Upstream
 
 New = Callable[[], Place]
@@ -59,9 +62,21 @@ def fill(folder: Path, upstream: Upstream) -> Path:
     text = text.replace('kind = "mirror"\n', f'kind = "mirror"\nurl = "{upstream.url}"\n')
     text = text.replace("https://mirror.example.com/osv/PyPI/all.zip", str(folder / "osv.zip"))
     assert text.count(upstream.url) == 2
+    hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (folder / "users.htpasswd").write_text(f"alice:{hashed}\n")
     path = folder / "gateway.toml"
     path.write_text(text)
     return path
+
+
+MORE = {"WAYSTATION_STALE_WHILE_REVALIDATE": "0", "WAYSTATION_HELP": "ask #python in chat"}
+ALICE = basic("secret", "alice")
+
+
+async def command(config: Path, *arguments: str) -> str:
+    given = ("--config", config, "--cache-dir", config.parent / "cache")
+    done = await waystation(*arguments, *given, cwd=config.parent)
+    return done.succeeded().out.strip()
 
 
 @pytest.mark.parametrize("tool", ["pip", "uv"])
@@ -71,12 +86,13 @@ async def test_installers_get_what_the_rules_let_pass(
     config = fill(tmp_path, upstream)
     options = ("--config", config, "--page-ttl", "0")
     async with (
-        running(tmp_path, *options, WAYSTATION_STALE_WHILE_REVALIDATE="0") as server,
-        aiohttp.ClientSession(server.address) as session,
+        running(tmp_path, *options, **MORE) as server,
+        aiohttp.ClientSession(server.address, headers={"Authorization": ALICE}) as session,
     ):
+        index = server.index.replace("://", "://alice:secret@")
         here = place()
         wanted = ("requests", "litellm", "certifi", "leaky", "copyleft", "acme-tool")
-        (await here.install(tool, server.index, *wanted)).succeeded()
+        (await here.install(tool, index, *wanted)).succeeded()
         assert here.installed() == {
             "requests": "1.0",  # 2.0 is young
             "litellm": "1.82.6",  # 1.82.7 and 1.82.8 are banned
@@ -97,11 +113,16 @@ async def test_installers_get_what_the_rules_let_pass(
             ("requests==2.0", ""),
             ("acme-secret", ""),
         ):
-            done = await there.install(tool, server.index, requirement)
+            done = await there.install(tool, index, requirement)
             assert there.installed() == {}
             assert said in " ".join((done.out + done.err).split())
         assert upstream.count("acme") == 0, "no private name is sent upstream"
-        (await there.install(tool, f"{server.address}/fast/simple/", "requests")).succeeded()
+        assert (await session.get("/fast/simple/requests/")).status == 403
+        async with aiohttp.ClientSession(server.address) as stranger:
+            assert (await stranger.get("/simple/requests/")).status == 401
+        token = await command(config, "token", "create", "--name", "ci", "--scope", "read:fast")
+        fast = f"{server.address}/fast/simple/".replace("://", f"://__token__:{token}@")
+        (await there.install(tool, fast, "requests")).succeeded()
         assert there.installed() == {"requests": "2.0"}
 
         # A vanished file, with the text of "help" and the address of "public_url".
@@ -115,7 +136,10 @@ async def test_installers_get_what_the_rules_let_pass(
             body = await refused.text()
         assert "More about it: https://python.example.com/+explain/requests/requests-1.0" in body
         assert body.rstrip().endswith("ask #python in chat")
-        lines = (await (await session.get("/metrics")).text()).splitlines()
+        scope = ("--scope", "metrics")
+        token = await command(config, "token", "create", "--name", "prometheus", *scope)
+        may = {"Authorization": basic(token)}
+        lines = (await (await session.get("/metrics", headers=may)).text()).splitlines()
     for labels in (
         'index="main",kind="licence",mode="observe",rule="licences"',
         'index="main",kind="deny",mode="enforce",rule="banned"',
@@ -124,3 +148,9 @@ async def test_installers_get_what_the_rules_let_pass(
     ):
         (line,) = (each for each in lines if each.startswith(f"waystation_refused_total{{{labels}"))
         assert float(line.split()[-1]) >= 1
+    asked = ("audit", "--project", "requests", "--json", "--kind", "file")
+    rows = json.loads(await command(config, *asked))
+    who = {(row["principal"], row["version"], row["result"]) for row in rows}
+    assert {("alice", "1.0", "received"), ("token:ci", "2.0", "received")} <= who
+    assert ("alice", "1.0", "refused") in who  # what had vanished
+    assert {row["client"] for row in rows} == {"127.0.0.1"}

@@ -58,6 +58,9 @@ async def test_the_form_sets_the_colours_and_an_address_does_not() -> None:
             assert answer.status == 303
             assert answer.headers["Location"] == "/-/setup?tool=uv"
             assert "theme=dark" in answer.headers["Set-Cookie"]
+        broken = ours | {"Referer": "http://[::1"}
+        async with site.posting("/-/theme", b"theme=dark", broken) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, "../")
         dark = await site.get("/", headers={"Cookie": "theme=dark"})
         assert b'<html lang="en" class="dark">' in dark.body
         odd = await site.get("/", headers={"Cookie": 'theme=x"><script>'})
@@ -73,6 +76,7 @@ async def test_the_form_sets_the_colours_and_an_address_does_not() -> None:
         {"Origin": "http://127.0.0.1:1"},
         {"Referer": "http://evil.example.com/?http://127.0.0.1"},
         {"Origin": "null"},
+        {"Referer": "http://[::1/"},
     ],
 )
 async def test_a_form_of_another_origin_changes_nothing(headers: dict[str, str]) -> None:

@@ -82,6 +82,7 @@ def test_the_user_agent_of_uv_says_whether_it_installs(
         "pip/26.1 {}",
         'pip/26.1 {"python": 3}',
         "pip/26.1 " + "{" * 100_000,
+        'uv/0.9 {"a":' + "[" * 3000,
         user_agent("x/1"),
         user_agent(implementation={"name": "PyPy", "version": "7.3"}),
         user_agent(python="2.7.18"),

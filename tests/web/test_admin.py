@@ -190,6 +190,7 @@ async def test_a_query_that_is_not_understood_is_400(offered: Offered, query: st
         {"X-Real-IP": "127.0.0.1"},
         {"Host": "evil.example.com"},
         {"Host": "127.0.0.1.example.com"},
+        {"Host": "[::1"},
         {"Origin": "http://evil.example.com"},
         {"Origin": "null"},
     ],
