@@ -196,7 +196,7 @@ def is_ours(request: web.Request, own: str) -> bool:
     compared, since a server in front may add TLS; ports are.
     """
     sent = request.headers.get("Origin") or request.headers.get("Referer", "")
-    parts = split_address(sent)
+    parts = split_address(sent or "")
     here = (origin_of(request) or "").partition("://")[2]
     server = urlsplit(own)
     return bool(parts.netloc) and parts.netloc in (here, server.netloc)
