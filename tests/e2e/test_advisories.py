@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from tests.support.advisories import osv, write_archive
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
-from tests.support.running import Running, running
+from tests.support.running import Running, running, waystation
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -33,6 +34,8 @@ def settings(folder: Path, upstream: Upstream, policies: str) -> Path:
         [advisories]
         source = "osv.zip"
         every = "1s"
+
+        [audit]
 
         [policies.rule]
         {policies}
@@ -120,6 +123,12 @@ async def test_malware_that_is_cached_is_refused_within_a_minute_by_all_workers(
         pinned = await place().install(tool, server.index, "aaa==1.1")
         assert pinned.status != 0
         assert "Refused by rule rule: aaa 1.1 is malware: MAL-2026-1" in pinned.out + pinned.err
+        asked = ("audit", "--project", "aaa", "--version", "==1.1", "--json")
+        given = ("--config", config, "--cache-dir", tmp_path / "cache")
+        rows = json.loads((await waystation(*asked, *given, cwd=tmp_path)).succeeded().out)
+        received = [row for row in rows if row["result"] == "received"]
+        assert {row["client"] for row in received} == {"127.0.0.1"}  # the clients that have it
+        assert {row["rule"] for row in rows if row["result"] == "refused"} == {"rule"}
         assert "waystation_advisories_records 2.0" in (await asking[0].get("/metrics"))[1]
         ready = (await asking[0].get("/readyz?verbose"))[1]
         assert ready.startswith("ready\n")

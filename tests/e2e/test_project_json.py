@@ -81,3 +81,42 @@ async def test_a_private_project_never_has_the_document_of_a_public_one(
             address = f"{server.address}/packages/source/a/aaa/{name}"
             async with session.get(address) as response:
                 assert await response.read() == (tmp_path / "packages" / name).read_bytes()
+
+
+async def test_a_document_has_what_the_page_shows(upstream: Upstream, tmp_path: Path) -> None:
+    """Refused versions are in no part of it, so that tools for updates do not propose them."""
+    for version in ("1.0", "2.0", "3.0"):
+        path = make_wheel(tmp_path / "dist", "aaa", version)
+        upstream.add(path)
+        upstream.documents[f"aaa/{version}/json"] = about(version, path)
+    upstream.documents["aaa/json"] = upstream.documents["aaa/3.0/json"]
+    config = tmp_path / "waystation.toml"
+    config.write_text(
+        f"""
+        [indexes.main]
+        kind = "mirror"
+        url = "{upstream.url}"
+        policies = ["hidden", "yanked"]
+        [policies.hidden]
+        kind = "deny"
+        show = "hide"
+        versions = {{ aaa = "==3.0" }}
+        [policies.yanked]
+        kind = "deny"
+        show = "yank"
+        versions = {{ aaa = "==1.0" }}
+        """
+    )
+    async with running(tmp_path, "--config", config, "--index", "main") as server:
+        headers = {"Accept": "application/vnd.pypi.simple.v1+json"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.get(f"{server.index}aaa/") as response,
+        ):
+            page = await response.json(content_type=None)
+        _, found = await get(f"{server.address}/pypi/aaa/json")
+        assert found["info"]["version"] == "2.0"
+        assert set(found["releases"]) == set(page["versions"]) == {"1.0", "2.0"}
+        assert [each["filename"] for each in found["urls"]] == ["aaa-2.0-py3-none-any.whl"]
+        assert found["releases"]["1.0"][0]["yanked"] is True
+        assert (await get(f"{server.address}/pypi/aaa/3.0/json"))[0] == 404

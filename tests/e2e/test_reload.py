@@ -261,3 +261,21 @@ async def test_a_running_download_ends_whole(
             await config.reload()
             gate.set()
             assert first + await answer.read() == wheel.read_bytes()
+
+
+async def test_rights_that_a_reload_removes_end_at_once(tmp_path: Path, config: Config) -> None:
+    """Also for answers that are repeated before the request is parsed, in all processes."""
+    config.write(more='[access]\nanonymous = ["read:main"]')
+    arguments = ("--config", config.path, "--cache-dir", config.cache)
+    async with running(tmp_path, *arguments, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: server.listening() == 2)
+        assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {200}
+        config.write(more='[access]\nanonymous = ["read:main:bbb"]')
+        await config.reload()
+        assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {401}
+        config.write(more="[access]")
+        await config.reload()
+        assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {401}
+        config.write(more='[access]\nanonymous = ["read:main"]')
+        await config.reload()
+        assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {200}

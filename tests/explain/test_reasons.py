@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -212,3 +213,18 @@ async def test_shown_is_what_the_page_lists(
     assert {each.filename for each in report.files if each.look == "yanked"} == {
         each.filename for each in page.files if each.yanked
     }
+
+
+async def test_the_report_has_no_address_of_upstream_and_no_path(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async with Upstream() as upstream:
+        site = MirrorSite(tmp_path, upstream, clock)
+        upstream.add(make_wheel(site.root / "made", "demo", "1.0"))
+        async with site.open() as it:
+            await it.mirror.page(DEMO)
+            report, text = await asked(it.mirror, now=clock())
+    said = msgspec.json.encode(report).decode() + text
+    assert "demo-1.0-py3-none-any.whl" in said
+    for secret in (str(tmp_path), upstream.url, "127.0.0.1"):
+        assert secret not in said
