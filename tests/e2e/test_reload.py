@@ -146,11 +146,11 @@ async def test_wrong_settings_are_refused_and_the_former_ones_stay(
         server.send(signal.SIGHUP)  # who sends the signal alone sees the reason in the log
         await server.logged(lambda line: problem in line["message"])
         assert await shown(server) == {NEW}
-        assert "waystation_reload_failed 1" in (await get(server, "/metrics"))[1]
+        assert "\nwaystation_reload_failed 1.0" in (await get(server, "/metrics"))[1]
         config.write('"new"')
         await config.reload()
         assert await shown(server) == {OLD}
-        assert "waystation_reload_failed 1" not in (await get(server, "/metrics"))[1]
+        assert "\nwaystation_reload_failed 1.0" not in (await get(server, "/metrics"))[1]
 
 
 async def test_what_needs_a_restart_is_named(tmp_path: Path, config: Config) -> None:
