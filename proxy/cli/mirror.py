@@ -33,7 +33,10 @@ from proxy.export import ExportOptions, ExportResult, Tree, export, select_distr
 from proxy.requirements import DEFAULT_JOBS
 from proxy.warm import WarmReport, choose_display, warm
 
-_RSYNC = ("rsync", "--archive", "--copy-links", "--delay-updates", "--delete-after")
+_RSYNC = (
+    *("rsync", "--archive", "--copy-links", "--delay-updates", "--delete-after"),
+    "--modify-window=-1",  # two exports may write files of one size within a second
+)
 _NOT_SENT = ("--exclude=/.waystation/", "--exclude=.~tmp~/")
 
 

@@ -259,7 +259,10 @@ class SearchFile:
                     self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         if not self._failed:
             self._failed = True
-            log.warning("search is incomplete: %s", reason(error))
+            # If the folder is read-only, the log says so once, at the start.
+            writable = os.access(self._path.parent, os.W_OK)
+            level = logging.WARNING if writable else logging.DEBUG
+            log.log(level, "search is incomplete: %s", reason(error))
 
 
 def _find(

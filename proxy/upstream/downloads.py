@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.errors import DigestMismatch, ProxyError, UpstreamError, reason
+from proxy.errors import DigestMismatch, ProxyError, UpstreamError
 from proxy.runtime import in_thread
 from proxy.storage import BlobStore, Room, no_limit
 from proxy.upstream.answers import Body, Fetch
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.download import Download
 from proxy.upstream.receiver import Receiver
-from proxy.upstream.spool import IN_MEMORY, Buffer, Spool
+from proxy.upstream.spool import IN_MEMORY, Buffer, Spool, log_not_stored
 
 __all__ = ["Body", "Download", "Downloads", "Expected", "Fetch"]
 
@@ -171,7 +171,7 @@ class Downloads:
                 content = buffer.spool.path if buffer.small is None else bytes(buffer.small)
                 await self._store.put(sha256, content)
         except OSError as error:
-            log.warning("%s is not stored: %s", download.expected.what, reason(error))
+            log_not_stored(download.expected.what, error)
             return
         await done(sha256, buffer.end)
 

@@ -190,9 +190,7 @@ class Buffer:
             else:
                 await in_thread(work)
         except OSError as error:
-            # If the folder is read-only, the log says so once, at the start.
-            level = logging.DEBUG if error.errno in (errno.EROFS, errno.EACCES) else logging.WARNING
-            log.log(level, "%s is not stored: %s", check.expected.what, reason(error))
+            log_not_stored(check.expected.what, error)
             return False
         return True
 
@@ -203,3 +201,9 @@ class Buffer:
             self.window.append(bytes(self.small))
         self.small = None
         return self.window
+
+
+def log_not_stored(what: str, error: OSError) -> None:
+    """If the folder is read-only, the log says so once, at the start."""
+    level = logging.DEBUG if error.errno in (errno.EROFS, errno.EACCES) else logging.WARNING
+    log.log(level, "%s is not stored: %s", what, reason(error))

@@ -109,6 +109,12 @@ async def agreed(server: Running, requests: int = 0) -> Shown:
             await asyncio.sleep(0.05)
 
 
+async def _in_flight(server: Running) -> float:
+    """Requests of projects and files that are being answered."""
+    shown = await metrics(server.address)
+    return sum(shown["waystation_requests_in_flight"].values())
+
+
 async def test_every_way_to_answer_is_counted_as_it_is_logged(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:
@@ -124,6 +130,9 @@ async def test_every_way_to_answer_is_counted_as_it_is_logged(
         upstream.fault(".whl", Fault(hang=gate))
         both = [asyncio.create_task(client.get(path(demo))) for _ in range(2)]
         await until(lambda: upstream.count(".whl", "GET") == 1)
+        async with asyncio.timeout(20):
+            while await _in_flight(server) < len(both):
+                await asyncio.sleep(0.05)
         gate.set()
         await asyncio.gather(*both)  # a miss, and a request that joined it
         async with asyncio.timeout(20):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from hypothesis import strategies as st
@@ -67,7 +68,8 @@ FILENAMES = st.builds(
 HASHES = st.fixed_dictionaries(
     {}, optional={"sha256": HEX64, "blake2b": HEX64, "md5": HEX64.map(lambda text: text[:32])}
 )
-TIMES = st.datetimes(timezones=st.none()).map(lambda time: f"{time.isoformat()}Z")
+_FIRST, _LAST = datetime.fromisoformat("0002-01-01"), datetime.fromisoformat("9998-12-31")
+TIMES = st.datetimes(_FIRST, _LAST).map(lambda time: f"{time.isoformat()}Z")
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     st.lists,
