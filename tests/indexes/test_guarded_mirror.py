@@ -172,7 +172,7 @@ async def test_stored_files_that_upstream_dropped_may_be_refused(
 
 
 def first_seen(**table: object) -> list[Policy]:
-    return policies_of({"kind": "cooldown", "age": "600s", "batch": "1s", **table})
+    return policies_of({"kind": "cooldown", "age": "600s", "batch": "1s"} | table)
 
 
 async def test_a_file_without_an_upload_time_waits_from_when_it_was_first_seen(
@@ -217,3 +217,23 @@ async def test_a_clock_that_is_set_back_takes_nothing_away(site: MirrorSite) -> 
         assert (await index.page(DEMO)).files
         site.clock.advance(-3600)
         assert (await index.page(DEMO)).files
+
+
+@pytest.mark.parametrize("show", ["hide", "yank"])
+async def test_a_yank_during_the_cooldown_shows_after_it(site: MirrorSite, show: str) -> None:
+    """T24: a rule that shows files as yanked adds its own reason until the file matures."""
+    uploaded = upload_time(site.clock())
+    site.add(uploaded=uploaded)
+    async with site.open() as it:
+        index = Guarded(it.mirror, first_seen(age="700s", show=show), site.clock)
+
+        async def yanks() -> list[str | bool]:
+            return [file.yanked for file in (await index.page(DEMO)).files]
+
+        waiting = await yanks()
+        assert len(waiting) == (show == "yank")
+        site.add(uploaded=uploaded, yanked="broken")
+        site.clock.advance(601)
+        assert await yanks() == [f"{each} (yanked upstream: broken)" for each in waiting]
+        site.clock.advance(100)
+        assert await yanks() == ["broken"]

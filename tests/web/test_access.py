@@ -126,6 +126,24 @@ async def test_a_project_that_one_may_not_read_looks_absent(tmp_path: Path) -> N
         assert b"aaa" in everything.body
 
 
+async def test_a_report_is_for_those_who_may_read_the_page(tmp_path: Path) -> None:
+    """Reason 10 of T76: not permitted. Where names are hidden, that looks like no project."""
+    refused = b"No right to read project aaa of index main"
+    for hides, status in ((True, 404), (False, 403)):
+        async with guarded(tmp_path, hide_names=hides) as (site, rig):
+            some = rig.headers(f"some-{hides}", "read:main:acme-*")
+            allowed = await site.get("/+explain/acme-tool", headers=some)
+            assert (allowed.status, b"acme_tool-1.0" in allowed.body) == (200, True)
+            for path in ("/+explain/aaa", "/+explain/aaa/1.0"):
+                answer = await site.get(path, headers=some)
+                absent = await site.get(path.replace("aaa", "bbb"), headers=some)
+                assert (answer.status, absent.status) == (status, status)
+                assert absent.body == answer.body.replace(b"aaa", b"bbb")
+                assert (refused in answer.body) is not hides
+            other = await site.get("/team/+explain/aaa", headers=some)
+            assert (other.status, b"No right to read index team" in other.body) == (403, True)
+
+
 async def test_names_that_are_no_secret_are_refused_with_403(tmp_path: Path) -> None:
     async with guarded(tmp_path, hide_names=False) as (site, rig):
         some = rig.headers("some", "read:main:acme-*")

@@ -68,6 +68,19 @@ async def test_every_request_for_a_refused_file_is_answered_with_the_reason(
         assert lines == ([] if method == "HEAD" else expected)
 
 
+async def test_a_project_with_nothing_left_stays_listed(index: FakeIndex) -> None:
+    """T7: its page is there and is empty; an installer that gets no page would go elsewhere."""
+    index.add("bar", "bar-1.0-py3-none-any.whl", b"bar")
+    site_of = GuardedFake(index, [FakePolicy(lambda file: file.filename.startswith("foo"))])
+    async with serving(site_of, fast=True, twice=True) as site:
+        headers = {"Accept": "application/vnd.pypi.simple.v1+json"}
+        page = await site.get("/simple/foo/", headers=headers)
+        assert page.status == 200
+        assert (json.loads(page.body)["files"], json.loads(page.body)["versions"]) == ([], [])
+        names = json.loads((await site.get("/simple/", headers=headers)).body)["projects"]
+        assert [each["name"] for each in names] == ["bar", "foo"]
+
+
 async def test_a_program_gets_a_problem_document(index: FakeIndex) -> None:
     async with serving(guarded(index, NO_SDISTS), help_text="ask", prefix="/pypi") as site:
         path = "/pypi" + address(index, SDIST)
