@@ -85,7 +85,9 @@ class SimplePages:
             page = await self._rendered.render_long_list(names.only(is_visible), media)
         else:
             page = await self._rendered.of_long_list(name, names, media, self._generation)
-        return _respond(request, page, control) if gzip else await _unpacked(request, page, control)
+        if gzip or not page.encoding:  # a short list is not compressed
+            return _respond(request, page, control)
+        return await _unpacked(request, page, control)
 
     async def page(self, request: web.Request) -> web.Response:
         state = request[REQUEST_STATE]

@@ -88,7 +88,7 @@ class RenderedPages:
     async def of_long_list(
         self, index: str, names: LongList, media: MediaType, generation: int = 0
     ) -> RenderedPage:
-        """The list of a million names, always compressed: rendered again only when they differ.
+        """The list of a million names, compressed if long: rendered again only when they differ.
 
         ``generation``: in another one, other rules may be in force for the same names.
         """

@@ -20,10 +20,11 @@ from tests.support.access import basic
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
 from tests.support.running import Done, Running, command, environment, running, waystation
-from tests.support.upstream import Upstream
+from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
 MakePlace = Callable[[], Place]
+LIST = "application/vnd.pypi.simple.v1+json"
 PDM = ("pdm<2.23", "hishel<0.1", "httpx<0.28", "unearth<0.18")
 """The last PDM with this HTTP client."""
 PROJECT = """
@@ -261,6 +262,32 @@ async def test_pdm_with_a_variable_in_the_address(
     done.succeeded()
     assert len(there.installed()) == 3
     assert gate.secret not in (there.folder / "pdm.lock").read_text()
+
+
+async def test_the_list_of_upstream_shows_a_principal_the_names_that_it_may_read(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    names = ["aaa", "acme-public", "zope"]
+    body = json.dumps({"meta": {"api-version": "1.0"}, "projects": [{"name": n} for n in names]})
+    upstream.fault("/simple/", Fault(body=body.encode(), content_type=LIST))
+    make_wheel(tmp_path / "packages", "acme-tool", "1.0")
+    settings = 'packages = "packages"\nlist_upstream = true\n'
+    async with guarded(tmp_path, upstream, settings=settings) as gate:
+        some = await token(gate.config, "some", "read:main:acme-*")
+        whole = sorted([*names, "acme-tool"])
+        for secret, expected in 2 * [(gate.secret, whole), (some, ["acme-public", "acme-tool"])]:
+            for encoding in ("gzip", "identity"):
+                assert await listed(gate.server.index, secret, encoding) == expected
+
+
+async def listed(index: str, secret: str, encoding: str) -> list[str]:
+    headers = {"Authorization": basic(secret), "Accept": LIST, "Accept-Encoding": encoding}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(index) as response,
+    ):
+        assert response.headers["Cache-Control"].startswith("private, ")
+        return [each["name"] for each in (await response.json(content_type=LIST))["projects"]]
 
 
 @pytest.mark.parametrize("tool", ["twine", "uv"])
