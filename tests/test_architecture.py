@@ -94,7 +94,7 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
     | {"presentation", "face"}
-    | {"access", "audit", "explain", "policies", "administration", "publish", "tracing"},
+    | {"access", "audit", "explain", "policies", "administration", "publish", "tracing", "facts"},
     "__main__": {"cli"},
 }
 

@@ -16,19 +16,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import msgspec
 
+from proxy.cli.check_report import cached_proxy, report_on
 from proxy.cli.confusion import names_by_rule, notes
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.settings import as_toml, in_force
 from proxy.composition import (
     DefaultDirectory,
     IndexTree,
+    Proxy,
     access_remarks,
     addresses,
     advisories_now,
     describe,
     described_addresses,
-    open_proxy,
     open_upstream,
     password_problems,
     policy_remarks,
@@ -49,19 +51,24 @@ from proxy.upstream import probe
 @settings_options
 @serving_options
 @click.option("--toml", is_flag=True, help="Print the values in force as a settings file.")
+@click.option("--json", "as_json", is_flag=True, help="Print indexes and policies in JSON.")
 @click.option("--no-network", is_flag=True, help="Do not try the port and the upstreams.")
-def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> None:
+def command(config: Path | None, toml: bool, as_json: bool, no_network: bool, **flags: Any) -> None:
     """Validate the settings, show all values, and try what a server needs.
 
     Shows the order of the indexes, each setting with the source of its value, policies that no
-    index has, and exemptions that have ended. Tries the
-    cache folder, the private directories, the port and the upstreams. Exit status 2 if a setting
-    is wrong, 1 if something that was tried failed.
+    index has, and exemptions that have ended. Tries the cache folder, the private directories,
+    the port and the upstreams. With --json also how many cached files each policy would refuse
+    now. Exit status 2 if a setting is wrong, 1 if something that was tried failed.
     """
     loaded = load_settings(flags, config, resolve_tree)
     if toml:
         click.echo("\n".join(as_toml(loaded.settings)))
         return
+    if as_json:
+        report = asyncio.run(_report(loaded.settings, network=not no_network))
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+        raise SystemExit(int(any(each["problem"] for each in report["tried"])))
     tree = resolve_tree(loaded.settings)
     click.echo("Indexes, in the order of resolution:")
     for line in describe(tree):
@@ -71,9 +78,8 @@ def command(config: Path | None, toml: bool, no_network: bool, **flags: Any) -> 
     click.echo("\nSettings:")
     for name, value in in_force(loaded.settings).items():
         click.echo(f"  {name} = {_shown(value)}  ({loaded.origins.get(name, 'default')})")
-    _echo("Rules", list(policy_remarks(loaded.settings, time.time())))
-    _echo("Access", [*access_remarks(loaded.settings), *upload_remarks(loaded.settings)])
-    _echo("Names", asyncio.run(_names(loaded.settings)))
+    for title, lines in asyncio.run(_remarks(loaded.settings)).items():
+        _echo(title, lines)
     if not asyncio.run(_try_all(loaded.settings, network=not no_network)):
         raise SystemExit(1)
 
@@ -86,16 +92,35 @@ def _echo(title: str, lines: list[str]) -> None:
             click.echo(f"  {line}")
 
 
-async def _names(settings: Settings) -> list[str]:
-    """Findings about names that exist twice, from the cache alone; none without a cache."""
-    folder = cache_folder(settings)
-    if not (folder / "records").is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        return []
+async def _remarks(settings: Settings) -> dict[str, list[str]]:
+    async with cached_proxy(settings) as proxy:
+        return await _remarks_on(settings, proxy)
+
+
+async def _remarks_on(settings: Settings, proxy: Proxy | None) -> dict[str, list[str]]:
+    """What an operator should know, by the title of the section."""
+    return {
+        "Rules": list(policy_remarks(settings, time.time())),
+        "Access": [*access_remarks(settings), *upload_remarks(settings)],
+        "Names": await _names(settings, proxy) if proxy else [],
+    }
+
+
+async def _names(settings: Settings, proxy: Proxy) -> list[str]:
+    """Findings about names that exist twice, from the cache alone."""
     try:
-        async with open_proxy(settings.model_copy(update={"offline": True})) as proxy:
-            return [*await notes(settings, proxy), *await names_by_rule(proxy)]
+        return [*await notes(settings, proxy), *await names_by_rule(proxy)]
     except ProxyError:  # what is tried next says why
         return []
+
+
+async def _report(settings: Settings, *, network: bool) -> dict[str, Any]:
+    """All of it in values that JSON has."""
+    async with cached_proxy(settings) as proxy:
+        found = msgspec.to_builtins(await report_on(settings, proxy))
+        found["remarks"] = await _remarks_on(settings, proxy)
+    found["tried"] = [each._asdict() async for each in attempts(settings, network=network)]
+    return dict(found)
 
 
 async def _try_all(settings: Settings, *, network: bool) -> bool:

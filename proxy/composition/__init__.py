@@ -12,7 +12,7 @@ from proxy.composition.description import (
     upload_remarks,
 )
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
-from proxy.composition.index_tree import DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
+from proxy.composition.index_tree import AS_OF, DEFAULT_PACKAGES, IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_access import (
     access_remarks,
     open_access,
@@ -33,6 +33,7 @@ from proxy.composition.proxy import (
 )
 
 __all__ = [
+    "AS_OF",
     "DEFAULT_PACKAGES",
     "PRIVATE_NAMES",
     "Cache",
