@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -21,6 +22,10 @@ OURS = {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 Process: TypeAlias = asyncio.subprocess.Process | ForkedProcess
 LIMIT = 150.0
 """Seconds in which everything here has to end."""
+CREDENTIAL = re.compile(
+    r"wst_[A-Za-z0-9_-]{43}_|\b(?:Basic|Bearer) [A-Za-z0-9+/=._-]{8,}|://[^/@\s:*]+:[^/@\s*]+@"
+)
+"""A token, the value of ``Authorization``, or a password in an address: no server prints one."""
 
 
 class Done(NamedTuple):
@@ -233,3 +238,5 @@ async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIte
     finally:
         await stop(process)
         await readers
+    credentials = [line for line in (*out.lines, *err.lines) if CREDENTIAL.search(line)]
+    assert credentials == [], "the output of a server holds a credential"
