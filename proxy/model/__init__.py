@@ -21,6 +21,8 @@ from proxy.model.siblings import (
     PROVENANCE,
     SIBLING_SUFFIXES,
     SIGNATURE,
+    STATUS_FILE,
+    YANKED_SUFFIX,
     distribution_of,
     with_distributions,
 )
@@ -35,6 +37,8 @@ __all__ = [
     "RESERVED_SEGMENTS",
     "SIBLING_SUFFIXES",
     "SIGNATURE",
+    "STATUS_FILE",
+    "YANKED_SUFFIX",
     "Artifact",
     "Blob",
     "File",

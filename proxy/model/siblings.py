@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+YANKED_SUFFIX = ".yanked"
+"""A file of this suffix beside a distribution yanks it (PEP 592); its content is the reason."""
+
+STATUS_FILE = ".project-status"
+"""A file of this name in the folder of a project has its status (PEP 792) as JSON."""
 METADATA = ".metadata"
 PROVENANCE = ".provenance"
 SIGNATURE = ".asc"

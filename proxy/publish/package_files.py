@@ -13,12 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from proxy.model import PROVENANCE, SIBLING_SUFFIXES, File
+from proxy.model import SIBLING_SUFFIXES, YANKED_SUFFIX, File
 
-YANKED_SUFFIX = ".yanked"
-STATUS_FILE = ".project-status"
 SIDECARS = (*SIBLING_SUFFIXES, YANKED_SUFFIX)
-PROVENANCE_SUFFIX = PROVENANCE
 
 
 def path_of(file: File) -> Path:

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from proxy.distributions import version_of
 from proxy.errors import UploadRefused, UploadTooLarge
-from proxy.model import File, ProjectPage
+from proxy.model import YANKED_SUFFIX, File, ProjectPage
 from proxy.publish.journal import Action, PackageChange
-from proxy.publish.package_files import YANKED_SUFFIX, path_of, sha256_of, sidecars_of
+from proxy.publish.package_files import path_of, sha256_of, sidecars_of
 from proxy.publish.publisher import Editor, Publisher, listed_file
 from proxy.publish.upkeep import Selection
 from proxy.runtime import in_thread, open_spool, size_text

@@ -13,11 +13,17 @@ import msgspec
 
 from proxy.distributions import same_version, version_of
 from proxy.errors import NotPermitted, UploadRefused
-from proxy.model import PROJECT_STATUSES, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.publish.journal import Action, PackageChange
-from proxy.publish.package_files import (
+from proxy.model import (
+    PROJECT_STATUSES,
     STATUS_FILE,
     YANKED_SUFFIX,
+    File,
+    ProjectName,
+    ProjectPage,
+    ProjectStatus,
+)
+from proxy.publish.journal import Action, PackageChange
+from proxy.publish.package_files import (
     bring_back,
     make_folder,
     move_with_sidecars,

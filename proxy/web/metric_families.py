@@ -62,7 +62,7 @@ class Family(NamedTuple):
 
 REQUEST_COUNTS = Family(
     "waystation_requests_total",
-    "Requests of clients, by the index, what was asked for, where the answer came from, and its"
+    "Requests of clients, by the index, the kind of resource, where the answer came from, and its"
     " status (499: the client left before there was one).",
     {
         "index": PLACES,
@@ -181,7 +181,7 @@ class Histogram(NamedTuple):
 
 ANSWER_TIMES = Histogram(
     "waystation_answer_seconds",
-    "Time from a request to the end of its answer, by what was asked for, and whether the answer"
+    "Time from a request to the end of its answer, by the kind of resource, and whether the answer"
     " was sent before the request was parsed.",
     (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0),
     {"kind": tuple(RequestKind), "fast": FAST},

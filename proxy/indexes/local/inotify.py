@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.distributions import kind_of, looks_like_distribution
-from proxy.indexes.local.scan import ROOT_FOLDER, STATUS_FILE, YANKED_SUFFIX, joined
+from proxy.indexes.local.scan import ROOT_FOLDER, joined
 from proxy.indexes.local.skip_log import EntryPath
-from proxy.model import EXTRA_SUFFIXES, PROVENANCE, distribution_of
+from proxy.model import EXTRA_SUFFIXES, PROVENANCE, STATUS_FILE, YANKED_SUFFIX, distribution_of
 
 _BUFFER_SIZE = 64 * 1024
 """Bytes of events that are read at a time."""

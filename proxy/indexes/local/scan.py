@@ -23,17 +23,20 @@ from proxy.distributions import (
     split_readings,
 )
 from proxy.indexes.local.skip_log import EntryPath, RejectedFile
-from proxy.model import EXTRA_SUFFIXES, PROJECT_STATUSES, PROVENANCE, ProjectName, ProjectStatus
+from proxy.model import (
+    EXTRA_SUFFIXES,
+    PROJECT_STATUSES,
+    PROVENANCE,
+    STATUS_FILE,
+    YANKED_SUFFIX,
+    ProjectName,
+    ProjectStatus,
+)
 from proxy.storage import FileIdentity, identity_of
 
 ROOT_FOLDER = ""
 """The folder name of the root itself."""
 
-YANKED_SUFFIX = ".yanked"
-"""A file of this suffix beside a distribution yanks it (PEP 592); its content is the reason."""
-
-STATUS_FILE = ".project-status"
-"""A file of this name in the folder of a project has its status (PEP 792) as JSON."""
 MAX_SIDECAR = 4096
 """Bytes of a ``.yanked`` or status file that are read."""
 _NO_PROJECTS = frozenset({"lost+found"})

@@ -31,7 +31,6 @@ from proxy.indexes.local.folder_tree import JUST_NOW, Seen
 from proxy.indexes.local.inotify import Marks, Watcher
 from proxy.indexes.local.scan import (
     MAX_SIDECAR,
-    YANKED_SUFFIX,
     DirectoryEntry,
     Folder,
     Unstable,
@@ -40,7 +39,7 @@ from proxy.indexes.local.scan import (
 )
 from proxy.indexes.local.skip_log import EntryPath, RejectedFile
 from proxy.indexes.local.zip_member import ZipMemberBlob, member_file, open_archive
-from proxy.model import EXTRA_SUFFIXES, MAX_EXTRA_FILE, PROVENANCE, Blob
+from proxy.model import EXTRA_SUFFIXES, MAX_EXTRA_FILE, PROVENANCE, YANKED_SUFFIX, Blob
 from proxy.storage import FileIdentity, identity_of
 
 MAX_DEPTH = 32

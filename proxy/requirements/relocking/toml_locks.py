@@ -1,6 +1,6 @@
 """Moves lock files in TOML to another index, and leaves all else of their text as it is.
 
-The text is changed, not written anew from its data, so that comments, order and spacing stay. The
+The text is changed in place, so that comments, order and spacing stay. The
 result is read again: it has to differ from the former data in the intended addresses alone.
 """
 
