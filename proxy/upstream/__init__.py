@@ -17,7 +17,6 @@ from proxy.upstream.digest_check import (
     DigestCheck,
     computed,
 )
-from proxy.upstream.document_fetcher import DocumentFetcher
 from proxy.upstream.downloads import (
     Download,
     Downloads,
@@ -28,9 +27,9 @@ from proxy.upstream.headers import (
     delta_seconds,
     directives,
 )
+from proxy.upstream.json_services import DocumentFetcher, Poster
 from proxy.upstream.mirrors import Mirrors
 from proxy.upstream.permits import TooManyRequests, require_permit, set_permit
-from proxy.upstream.posting import Poster
 from proxy.upstream.remote import (
     NotModified,
     Remote,
