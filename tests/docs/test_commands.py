@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ WRAPPER = ("unshare", "--map-root-user", "--net", "sh", "-c", 'ip link set lo up
 PLAYED = {"run", "serve", "background"}
 WITH_COMMANDS = [path for path in PATHS if any(each.directive in PLAYED for each in steps(path))]
 SHELLS = {"sh", "shell", "bash"}
+STOPS_READING = re.compile(r"\| *(head|grep -\w*q|grep -m)\b")
 
 
 @pytest.mark.parametrize("path", PATHS, ids=name)
@@ -27,6 +29,14 @@ def test_every_block_of_commands_says_how_it_is_tried(path: Path) -> None:
             assert step.directive, f"line {step.line}: no directive says how this is tried"
         if step.directive == "not run":
             assert step.argument, f"line {step.line}: say why"
+
+
+@pytest.mark.parametrize("path", WITH_COMMANDS, ids=name)
+def test_commands_read_all_that_is_piped_to_them(path: Path) -> None:
+    """A command that writes to a closed pipe fails, if it writes late enough: use ``sed -n``."""
+    for step in steps(path):
+        if step.directive in PLAYED:
+            assert not STOPS_READING.search(step.text), f"line {step.line}: {step.text}"
 
 
 @pytest.fixture(scope="module")
