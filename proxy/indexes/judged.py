@@ -13,7 +13,7 @@ from packaging.version import Version
 from proxy.errors import Denied, PolicyFailed
 from proxy.indexes.explanation import Verdicts
 from proxy.model import File, ProjectPage, with_distributions
-from proxy.policies import PageView, ParsedPage, Policy, Verdict, parse_version
+from proxy.policies import NoVerdict, PageView, ParsedPage, Policy, Verdict, parse_version
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,9 @@ def _ask(index: str, policy: Policy, view: PageView) -> list[tuple[int, Verdict]
     files = range(len(view.page.files))
     try:
         return [(files[position], verdict) for position, verdict in policy.judge(view)]
+    except NoVerdict as error:
+        log.error("the policy %s cannot judge %s", policy.name, error)
+        raise PolicyFailed(index, policy.name) from error
     except Exception as error:
         log.exception("the policy %s failed on %s", policy.name, view.page.project)
         raise PolicyFailed(index, policy.name) from error

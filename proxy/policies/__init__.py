@@ -1,7 +1,7 @@
 """Policies: rules about which projects and files an index shows."""
 
 from proxy.policies.advisories import About, KnownFaults, Malware
-from proxy.policies.base import Facts, Look, Mode, OpenFile, PageView, Policy, Verdict
+from proxy.policies.base import Facts, Look, Mode, NoVerdict, OpenFile, PageView, Policy, Verdict
 from proxy.policies.configured import ConfiguredPolicy, Exemption, Finding, Rule
 from proxy.policies.decisions import Decided, Decision
 from proxy.policies.expressions import Condition, Expression
@@ -48,6 +48,7 @@ __all__ = [
     "Look",
     "Malware",
     "Mode",
+    "NoVerdict",
     "OpenFile",
     "PageView",
     "ParsedFile",

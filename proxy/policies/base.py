@@ -67,6 +67,10 @@ class Facts(Protocol):
         """Before the page is judged for a request for this file, or a sibling of this file."""
 
 
+class NoVerdict(ValueError):
+    """A rule cannot judge a file, and says why: what it needs to know of the file is absent."""
+
+
 class Policy(Protocol):
     """A rule about what an index shows. Implementations inherit the defaults of the optional parts.
 

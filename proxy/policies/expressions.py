@@ -14,7 +14,7 @@ from typing import Any
 from proxy.errors import how_to_add
 from proxy.model import File, ProjectPage, normalize
 from proxy.policies.advisories import About, is_private
-from proxy.policies.base import Facts, PageView
+from proxy.policies.base import Facts, NoVerdict, PageView
 from proxy.policies.configured import Finding, Rule
 from proxy.policies.expression_facts import (
     ADVISORY_FACTS,
@@ -38,6 +38,7 @@ JUDGED_AGAIN_AFTER = 60.0
 """Seconds until a page is judged again by an expression whose instants cannot be computed."""
 LONGEST_REASON = 100
 """Characters of the expression that a reason shows."""
+_RUN_TIME_ERRORS = (LookupError, TypeError, RuntimeError, ValueError, ArithmeticError)
 
 
 class Condition:
@@ -72,8 +73,8 @@ class Condition:
         """False: the value is the same for all files of a release."""
         try:
             list(self.holds_for(_sample()))
-        except (KeyError, TypeError, RuntimeError, ValueError, ArithmeticError) as error:
-            raise ValueError(_first_sentence(error)) from None
+        except NoVerdict as error:
+            raise ValueError(str(error).partition(": ")[2]) from None
         self._check_types(cel.compile)
 
     def _check_types(self, compiled: Callable[[str], Any]) -> None:
@@ -104,7 +105,7 @@ class Condition:
     def holds_for(self, subjects: FactSubjects) -> Iterator[tuple[FactSubject, bool]]:
         """Whether the condition is true, for each file of a page.
 
-        Raises what the library raises, and ``TypeError``.
+        Raises ``NoVerdict``.
         """
         context = self._new_context()  # of this call alone: pages are judged in several threads
         self._add(context, "project", subjects.first)
@@ -117,7 +118,7 @@ class Condition:
                     self._add(context, "release", subject)
                 if not shares or self.judges_files:
                     self._add(context, "file", subject)
-                    value = self._value(context)
+                    value = self._judged(context, subject)
                 yield subject, value
                 former = subject
 
@@ -126,6 +127,13 @@ class Condition:
             values = {fact: value(subject) for fact, value in facts.items()}
             known = {fact: value for fact, value in values.items() if value is not None}
             context.add_variable(name, known)
+
+    def _judged(self, context: Any, subject: FactSubject) -> bool:
+        try:
+            return self._value(context)
+        except _RUN_TIME_ERRORS as error:
+            why = _first_sentence(error)
+            raise NoVerdict(f"{subject.file.filename}: {why} in {self.source!r}") from None
 
     def _value(self, context: Any) -> bool:
         try:
@@ -159,7 +167,7 @@ class Condition:
 
 
 class Expression(Rule):
-    """Refuses the files for which a condition is true; an error of the condition is raised."""
+    """Refuses the files for which a condition is true; an error of it is a ``NoVerdict``."""
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ import pytest
 from proxy.errors import Denied, NoSuchFile, NoSuchProject, PolicyFailed
 from proxy.indexes import Guarded
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.policies import OpenFile, PageView, Reserved
+from proxy.policies import NoVerdict, OpenFile, PageView, Reserved
 from tests.support.clock import Clock
 from tests.support.fake_index import FakeIndex
 from tests.support.policies import Cooldown, Exempt, FakePolicy, upload_time
@@ -259,6 +259,21 @@ async def test_a_policy_with_a_fault_lets_nothing_pass(
             await ask
         assert "42" not in str(error.value)
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
+
+
+async def test_a_file_that_a_policy_cannot_judge_is_one_line_in_the_log(
+    public: FakeIndex, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unknowing(FakePolicy):
+        def judge(self, view: PageView):  # type: ignore[no-untyped-def]
+            raise NoVerdict(f"{WHEEL}: there is no 'size'")
+
+    index = Guarded(public, [Unknowing(is_sdist, "small")])
+    with pytest.raises(PolicyFailed, match="the policy small of index public failed"):
+        await index.page(OPEN)
+    (record,) = caplog.records
+    assert record.getMessage() == f"the policy small cannot judge {WHEEL}: there is no 'size'"
+    assert record.exc_info is None
 
 
 async def test_guards_of_guards_add_up(public: FakeIndex, clock: Clock) -> None:

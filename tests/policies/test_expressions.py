@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from proxy.model import File, ProjectPage, ProjectStatus, normalize
-from proxy.policies import Condition, Expression, PageView, parse_names
+from proxy.policies import Condition, Expression, NoVerdict, PageView, parse_names
 from tests.support.advisories import osv
 from tests.support.rule_views import NOW, advisories_of, refused_by, view_of
 
@@ -144,9 +144,10 @@ def test_what_is_right_is_accepted(source: str) -> None:
     Condition(source)
 
 
-def test_an_error_at_run_time_is_raised() -> None:
-    with pytest.raises(KeyError):
+def test_an_absent_fact_is_no_verdict_and_names_the_file() -> None:
+    with pytest.raises(NoVerdict, match=r"there is no 'size' in 'file.size > 10'") as error:
         list(rule("file.size > 10").judge(page()))
+    assert str(error.value).startswith("aaa-")
 
 
 def test_the_reason_shows_the_expression_in_one_short_line() -> None:
