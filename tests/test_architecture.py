@@ -31,6 +31,8 @@ PACKAGES: dict[str, set[str]] = {
     # Bytes and records at rest know neither indexes nor a network.
     "storage": {"errors", "model", "runtime"},
     "events": {"model"},
+    # Bytes and records on engines that many machines share.
+    "scale": {"errors"},
     # What is known of releases: read from a source, kept compact, shared by all processes.
     "advisories": {"errors", "model", "runtime", "events"},
     # Values in, values out: these need no network, and most need no files.
@@ -110,6 +112,8 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     # Small values at rest.
     "diskcache": ("storage",),
     "sqlite3": ("storage", "access", "audit", "publish"),
+    # Object stores, and Redis: optional.
+    "obstore": ("scale",),
     # Passwords; verified where access is controlled.
     "bcrypt": ("access",),
     "argon2": ("access",),
@@ -145,6 +149,7 @@ SLOW = (
     "bs4",
     "cel",
     "cvss",
+    "obstore",
     "opentelemetry",
     "pypi_attestations",
     "sigstore",

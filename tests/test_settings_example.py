@@ -24,6 +24,7 @@ from proxy.config.loading import load_settings
 from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable
 from proxy.config.policy_tables import ExemptTable
 from proxy.config.settings import Settings
+from proxy.config.storage_table import StorageTable
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.errors import ConfigurationError
 
@@ -37,9 +38,13 @@ LIMITS = TEXT.split("# limits = unset")[1].split("\n\n")[0]
 TRACES = TEXT.split("# traces = unset")[1].split("\n\n")[0]
 AUDIT = TEXT.split("# audit = unset")[1].split("\n\n")[0]
 ACCESS = TEXT.split("# access = unset")[1].split("\n# --- ")[0]
+STORAGE = TEXT.split("# storage = unset")[1].split("\n\n")[0]
 EXEMPT = TEXT.split("# exempt = []")[1].split("\n\n")[0]
 TOP = TEXT
-for tables in (INDEXES, POLICIES, ADVISORIES, AUDIT, TRACES, LIMITS, ACCESS, EXEMPT, KEEP):
+for tables in (
+    *(INDEXES, POLICIES, ADVISORIES, AUDIT, TRACES, LIMITS, ACCESS, EXEMPT, KEEP),
+    STORAGE,
+):
     TOP = TOP.replace(tables, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
 
@@ -112,6 +117,14 @@ def test_the_example_mentions_every_key_of_the_limits() -> None:
     given = uncommented(LIMITS)
     assert set(given["limits"]) == set(LimitsTable.model_fields)
     assert load_settings(given).settings.limits
+
+
+def test_the_example_mentions_every_key_of_storage_with_its_default() -> None:
+    given = uncommented(STORAGE)
+    assert set(given["storage"]) == set(StorageTable.model_fields)
+    table = load_settings(given).settings.storage
+    assert table
+    assert (table.redirect, table.evict_every) == (False, 3600.0)
 
 
 @pytest.mark.parametrize("kind", sorted(POLICY_TABLES))

@@ -30,6 +30,7 @@ from proxy.config.policy_tables import (
 )
 from proxy.config.routed_table import DENY, RESERVED, PageTarget, RoutedTable, RuleTable
 from proxy.config.settings import SHORT_COOLDOWN, Settings
+from proxy.config.storage_table import StorageTable
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import age_seconds, parse_instant
 
@@ -66,6 +67,7 @@ __all__ = [
     "RuleTable",
     "Settings",
     "StatusTable",
+    "StorageTable",
     "UpstreamSettings",
     "age_seconds",
     "audit_folder",

@@ -11,6 +11,7 @@ from proxy.config.index_base import name_problems
 from proxy.config.index_tables import MirrorTable
 from proxy.config.policy_checks import policy_problems
 from proxy.config.settings import Settings
+from proxy.config.storage_table import storage_problems
 from proxy.errors import ConfigurationError
 
 REQUIRED_TOGETHER = {
@@ -38,6 +39,8 @@ def consistency_problems(
         yield from _file_problems("trusted_keys", path)
     if settings.access:
         yield from _access_problems(settings, settings.access)
+    if settings.storage:
+        yield from storage_problems(settings.storage)
     yield from _page_ttl_problems("page_ttl_min", settings)
     yield from policy_problems(settings, given.get("policies"))
     yield from name_problems(settings.indexes, settings.prefix)

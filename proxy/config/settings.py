@@ -27,6 +27,7 @@ from proxy.config.index_tables import IndexTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable
 from proxy.config.policy_tables import CooldownTable, ExemptTable
+from proxy.config.storage_table import StorageTable
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import (
     DAY,
@@ -111,6 +112,7 @@ class Settings(BaseSettings):
     soft_deadline: PositiveSeconds = 3.0
     on_changed_file: OnChangedFile = "refuse"
     vanished_files: VanishedFiles = "hide"
+    storage: Annotated[StorageTable | None, ForceDecode] = None
 
     # What is kept in the cache
     keep: Annotated[list[KeepTable], ForceDecode] = []

@@ -15,6 +15,7 @@ from proxy.config.keep_table import KeepTable
 from proxy.config.policy_tables import ExemptTable
 from proxy.config.routed_table import RuleTable
 from proxy.config.settings import Settings
+from proxy.config.storage_table import StorageTable
 from proxy.errors import ConfigurationError
 
 SEE_SETTINGS = "`waystation settings` prints all settings and explains them"
@@ -26,6 +27,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "access": AccessTable,
     "keep": KeepTable,
     "exempt": ExemptTable,
+    "storage": StorageTable,
 }
 _NOT_AN_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
 

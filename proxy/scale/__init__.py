@@ -1,0 +1,8 @@
+"""Storage on engines that many machines share: an object store, Redis or Valkey."""
+
+from proxy.scale.object_store_client import describe_error, open_object_store
+
+__all__ = [
+    "describe_error",
+    "open_object_store",
+]
