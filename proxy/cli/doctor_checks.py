@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from proxy.face import is_loopback
+from proxy.simple import is_loopback
 
 _TRUE = ("1", "true", "yes", "on")
 

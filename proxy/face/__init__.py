@@ -7,8 +7,7 @@ time, and nothing but opening the page of one project asks an upstream.
 from proxy.face.past_figures import RANGES, CountedInterval, History
 from proxy.face.recent import Recent
 from proxy.face.routes import Face, create_face
-from proxy.face.shell import Surroundings
-from proxy.face.snippets import is_loopback
+from proxy.face.surroundings import Surroundings
 
 __all__ = [
     "RANGES",
@@ -18,5 +17,4 @@ __all__ = [
     "Recent",
     "Surroundings",
     "create_face",
-    "is_loopback",
 ]

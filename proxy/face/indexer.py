@@ -10,15 +10,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from proxy.events import AnswerServed, Event, Outcome, PageChanged
-from proxy.face.descriptions import Descriptions
-from proxy.face.needs import needs_of
-from proxy.face.project_view import ProjectView
 from proxy.indexes import Explanation, Index
 from proxy.model import ProjectName, ProjectPage
-from proxy.runtime import run_in_worker
-from proxy.storage import HELD, KNOWN, PRIVATE, Listing, SearchFile
+from proxy.storage import HELD, PRIVATE, Listing, SearchFile
+
+if TYPE_CHECKING:
+    from proxy.face.descriptions import Descriptions
+    from proxy.face.listing_reader import ListingReader
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,6 @@ LONGEST_TURN = 2.0
 """Seconds that a search waits for the task that compares lists."""
 CATCH_UP_SHOWN = 1.0
 """Seconds that it waits for the details of the projects that it shows."""
-BYTES_PER_FILE = 600
 ROWS = 5000
 """In one transaction."""
 
@@ -49,7 +50,7 @@ class Indexer:
         self,
         search: SearchFile,
         indexes: Callable[[], Iterable[Index]],
-        descriptions: Descriptions,
+        descriptions: Callable[[], Descriptions],
         private_names: Callable[[], Awaitable[Set[str]]],
         poll: Callable[[], None] = lambda: None,
         note: Callable[[str, str, str], None] = lambda kind, project, text: None,
@@ -195,25 +196,14 @@ class Indexer:
         assert found.listed
         if self._fetched:
             self._say_yanked(found.listed)
-        size = BYTES_PER_FILE * len(found.listed.files)
-        view = await run_in_worker(size, lambda: ProjectView(found, "", time.time()))
-        files = [row.file for row in view.files() if row.shown]
-        held = found.stored
-        description = await self._descriptions.of(
-            index, view.project, files, held, fetch=view.private
-        )
-        kind = PRIVATE if view.private else HELD if held else KNOWN
-        listing = Listing(
-            view.project,
-            kind,
-            view.version,
-            view.release.uploaded if view.release else "",
-            ", ".join(view.python),
-            description.summary[:300] if description else "",
-        )
-        needs = needs_of(description.requires) if description else []
-        edges = [(view.project, each.project, each.extra) for each in needs if each.project]
-        await self._search.put(index.name, [listing], edges)
+        read = await self._reader.read(index, found)
+        await self._search.put(index.name, [read.listing], read.needs)
+
+    @cached_property
+    def _reader(self) -> ListingReader:
+        from proxy.face.listing_reader import ListingReader
+
+        return ListingReader(self._descriptions())
 
     async def _reconcile(self) -> None:
         """Compare names alone: details come with use, as pages would crowd out others."""

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from proxy import __version__
-from proxy.access import Scope, TokenStore
+from proxy.access import Scope
+from proxy.face.surroundings import Surroundings
 from proxy.indexes import Index
 from proxy.presentation import assets, render
 from proxy.runtime import compress
 from proxy.simple import accepts_gzip
-from proxy.web import REQUEST_STATE, Administration, may, not_modified, origin_of, split_address
+from proxy.web import REQUEST_STATE, Mount, may, not_modified, origin_of, split_address
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
@@ -33,58 +32,20 @@ PAGE_HEADERS = {
 }
 
 
-async def _no_names() -> Set[str]:
-    return frozenset()
-
-
-async def _nothing() -> int:
-    return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What pages know of the server around them."""
-
-    index_url: Callable[[], str]
-    """The address of the index at the root."""
-    fixed_url: bool = False
-    """Whether that address is shown whatever address a request was sent to."""
-    names: Callable[[], Sequence[str]] = tuple
-    """Those of the indexes beside that at the root."""
-    offline: bool = False
-    indexes: Callable[[], Iterable[Index]] = tuple
-    """All that are served."""
-    private_names: Callable[[], Awaitable[Set[str]]] = _no_names
-    """The projects of directories."""
-    poll: Callable[[], None] = lambda: None
-    """Has changes of directories announced."""
-    cache_size: Callable[[], Awaitable[int]] = _nothing
-    """Counts the bytes of all files in the cache, which takes a while."""
-    cache_limit: int | None = None
-    """Bytes."""
-    audit_folder: Path | None = None
-    """Where answers are recorded, if they are."""
-    administration: Callable[[], Administration | None] = lambda: None
-    token_store: Callable[[], TokenStore] | None = None
-    """Opens the tokens; None without access control."""
-    token_max_age: float | None = None
-    """Seconds."""
-    certificate: str = ""
-    """The certificates of this server as PEM; empty without TLS of its own."""
-    clock: Callable[[], float] = time.time
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a page is: relative addresses lead from there, below any prefix."""
 
     request: web.Request
-    index: Index
+    mount: Mount
     name: str
     """The segment that names the index; empty at the root."""
     up: str
     """To the root of the index."""
-    accepts_uploads: bool = False
+
+    @property
+    def index(self) -> Index:
+        return self.mount.index
 
     @property
     def top(self) -> str:
@@ -140,7 +101,7 @@ class Shell:
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
             "section": section,
-            "shows_upload": place.accepts_uploads and _may_upload(place),
+            "shows_upload": place.mount.accepts_uploads and _may_upload(place),
             "shows_admin": may(place.request, Scope.ADMIN),
             "shows_tokens": self.around.token_store and place.request[REQUEST_STATE].principal,
             "shows_audit": self.around.audit_folder and may(place.request, Scope.AUDIT),

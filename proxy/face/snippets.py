@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, as pip sees it: such hosts need no TLS."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+from proxy.simple import is_loopback
 
 
 class Address(NamedTuple):

@@ -86,7 +86,7 @@ class TokensPage:
             log.info("%s has revoked the token %s", person.name, wanted)
         return see_other(place.link("-/tokens"))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._store:
             self._store.close()
 

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from proxy.errors import NoRight, NotAuthenticated, UploadRefused, reason
-from proxy.face.shell import Place, Shell, is_ours
-from proxy.web import REQUEST_STATE, Mount, origin_of, plain, status_of
+from proxy.face.shell import Place, Shell
+from proxy.web import REQUEST_STATE, origin_of, plain, status_of
 
 log = logging.getLogger(__name__)
 
@@ -19,21 +19,20 @@ class UploadPage:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
 
-    async def page(self, mount: Mount, place: Place) -> web.Response:
-        if not mount.accepts_uploads:
+    async def page(self, place: Place) -> web.Response:
+        if not place.mount.accepts_uploads:
             raise web.HTTPNotFound
         return self._show(place)
 
-    async def publish(self, mount: Mount, place: Place) -> web.Response:
+    async def publish(self, place: Place) -> web.Response:
         """The answer to the form: what is published now, or why nothing is."""
-        if not mount.accepts_uploads:
+        if not place.mount.accepts_uploads:
             raise web.HTTPNotFound
         request = place.request
-        own = self._shell.index_address(place)
-        if not is_ours(request, own) or not self._is_own_host(place):
+        if not self._is_own_host(place):
             return plain(403, "this form was not sent by a page of this server")
         try:
-            release, warnings = await mount.uploads.publish_file(request)
+            release, warnings = await place.mount.uploads.publish_file(request)
         except (NotAuthenticated, NoRight):
             raise
         except UploadRefused as error:

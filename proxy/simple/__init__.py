@@ -37,6 +37,7 @@ from proxy.simple.render import (
     relative_links,
 )
 from proxy.simple.urls import (
+    is_loopback,
     last_segment,
     resolve,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "gather_extra_files",
     "html_pieces",
     "is_json",
+    "is_loopback",
     "json_pieces",
     "last_segment",
     "make_page",

@@ -1,4 +1,4 @@
-"""Resolves, cleans and splits the addresses on upstream pages."""
+"""Resolves, cleans and splits the addresses on upstream pages, and judges hosts as pip does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import string
 from collections.abc import Sequence
 from functools import lru_cache
+from ipaddress import ip_address
 from urllib.parse import unquote, urljoin, urlsplit
 
 _HOST_AND_PORT = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
@@ -97,3 +98,11 @@ def last_segment(url: str) -> str | None:
 def origin(url: str) -> str:
     """Scheme, host and port: everything before the third slash."""
     return "/".join(url.split("/", 3)[:3])
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, as pip sees it: such hosts need no TLS."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

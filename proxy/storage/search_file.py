@@ -33,41 +33,42 @@ MAX_NODES, MAX_DEPTH = 2000, 30
 """Of a tree of dependencies."""
 _STEPS = 1000
 """Steps of SQLite's machine between two looks at the clock."""
-_VERSION = 1
-"""As in the last line of the schema."""
-_SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = NORMAL;
-CREATE TABLE IF NOT EXISTS project (
+_VERSION = 2
+"""As in the last statement of the schema."""
+_SCHEMA = (
+    *("DROP TABLE IF EXISTS words", "DROP TABLE IF EXISTS project", "DROP TABLE IF EXISTS need"),
+    """CREATE TABLE project (
   id INTEGER PRIMARY KEY, place TEXT, name TEXT, kind INTEGER, version TEXT, released TEXT,
-  python TEXT, summary TEXT, former TEXT DEFAULT '', changed REAL DEFAULT 0, UNIQUE (place, name));
-CREATE TABLE IF NOT EXISTS need (place TEXT, project TEXT, needed TEXT, extra TEXT);
-CREATE INDEX IF NOT EXISTS by_needed ON need (place, needed);
-CREATE INDEX IF NOT EXISTS by_project ON need (place, project);
-CREATE VIRTUAL TABLE IF NOT EXISTS words USING fts5 (
-  name, summary, content = 'project', content_rowid = 'id', tokenize = 'trigram', detail = none);
-CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON project BEGIN
-  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END;
-CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON project BEGIN
+  python TEXT, summary TEXT, former TEXT DEFAULT '', changed REAL DEFAULT 0,
+  licence TEXT, size INTEGER, UNIQUE (place, name))""",
+    "CREATE TABLE need (place TEXT, project TEXT, needed TEXT, extra TEXT)",
+    "CREATE INDEX by_needed ON need (place, needed)",
+    "CREATE INDEX by_project ON need (place, project)",
+    """CREATE VIRTUAL TABLE words USING fts5 (
+  name, summary, content = 'project', content_rowid = 'id', tokenize = 'trigram', detail = none)""",
+    """CREATE TRIGGER added AFTER INSERT ON project BEGIN
+  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END""",
+    """CREATE TRIGGER removed AFTER DELETE ON project BEGIN
   INSERT INTO words (words, rowid, name, summary)
-    VALUES ('delete', old.id, old.name, old.summary); END;
-CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE OF summary ON project BEGIN
+    VALUES ('delete', old.id, old.name, old.summary); END""",
+    """CREATE TRIGGER changed AFTER UPDATE OF summary ON project BEGIN
   INSERT INTO words (words, rowid, name, summary)
     VALUES ('delete', old.id, old.name, old.summary);
-  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END;
-PRAGMA user_version = 1;
-"""
+  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END""",
+    "PRAGMA user_version = 2",
+)
 _PUT = """
-INSERT INTO project (place, name, kind, version, released, python, summary)
-  VALUES (:place, :name, :kind, :version, :released, :python, :summary)
+INSERT INTO project (place, name, kind, version, released, python, summary, licence, size)
+  VALUES (:place, :name, :kind, :version, :released, :python, :summary, :licence, :size)
 ON CONFLICT (place, name) DO UPDATE SET
   former = CASE WHEN version NOT IN ('', excluded.version) THEN version ELSE former END,
   changed = CASE WHEN version NOT IN ('', excluded.version) THEN :now ELSE changed END,
   kind = excluded.kind, version = excluded.version, released = excluded.released,
-  python = excluded.python,
+  python = excluded.python, size = excluded.size,
+  licence = CASE WHEN excluded.licence = '' THEN licence ELSE excluded.licence END,
   summary = CASE WHEN excluded.summary = '' THEN summary ELSE excluded.summary END
 """
-_COLUMNS = "name, kind, version, released, python, summary, former, changed"
+_COLUMNS = "name, kind, version, released, python, summary, former, changed, licence, size"
 
 
 class SearchBusy(ProxyError):
@@ -92,6 +93,9 @@ class Listing(NamedTuple):
     """The version before the last change."""
     changed: float = 0.0
     """When the version changed, in Unix time; 0: never seen."""
+    licence: str = ""
+    size: int = 0
+    """Bytes of a file that installers are likely to take; 0: unknown."""
 
 
 class SearchResult(NamedTuple):
@@ -243,9 +247,9 @@ class SearchFile:
             os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         db = sqlite3.connect(self._path, timeout=5.0)
         try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version != _VERSION:
-                db.executescript(_SCHEMA)
+            db.execute("PRAGMA synchronous = NORMAL")
+            if db.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                _make_tables(db)
         except sqlite3.DatabaseError:
             db.close()
             raise
@@ -263,6 +267,16 @@ class SearchFile:
             writable = os.access(self._path.parent, os.W_OK)
             level = logging.WARNING if writable else logging.DEBUG
             log.log(level, "search is incomplete: %s", reason(error))
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    """Those of another version are dropped. Another process may make them at the same time."""
+    db.execute("PRAGMA journal_mode = WAL")
+    with db:
+        db.execute("BEGIN IMMEDIATE")
+        if db.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+            for statement in _SCHEMA:
+                db.execute(statement)
 
 
 def _find(

@@ -11,7 +11,6 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.access import Scope
-from proxy.presentation import render
 from proxy.web.authentication import may, require_principal
 from proxy.web.errors import plain
 from proxy.web.metrics import Gauge
@@ -139,6 +138,8 @@ def split_address(text: str) -> SplitResult:
 
 def html_page(template: str, cache_control: str, status: int = 200, **values: Any) -> web.Response:
     """A page of one of the templates whose names begin with ``plain``."""
+    from proxy.presentation import render  # not at every start
+
     body = render(f"plain_{template}", version=__version__, **values)
     headers = _PAGE_HEADERS | {"Cache-Control": cache_control}
     return web.Response(

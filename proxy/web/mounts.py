@@ -19,7 +19,6 @@ from proxy.indexes import Index
 from proxy.model import RESERVED_SEGMENTS
 from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, to_canonical
 from proxy.web.authentication import require, require_principal
-from proxy.web.explain import Explain
 from proxy.web.files import FileHandler
 from proxy.web.packages import Packages
 from proxy.web.pages import SimplePages
@@ -31,6 +30,7 @@ from proxy.web.response_cache import ResponseCache
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
+    from proxy.web.explain import Explain
     from proxy.web.package_api import PackageApi
     from proxy.web.uploads import UploadHandler
 
@@ -88,7 +88,6 @@ class Mount:
         self.files = FileHandler(index, shared.cache)
         self.packages = Packages(index, self.files, shared.cache)
         self.project_json = ProjectJson(index, shared.find_document, shared.clock)
-        self.explain = Explain(index, shared.clock)
         self.index = index
         self._shared = shared
         self._publishers = publishers or {}
@@ -98,6 +97,12 @@ class Mount:
     @property
     def accepts_uploads(self) -> bool:
         return self._publisher is not None
+
+    @cached_property
+    def explain(self) -> Explain:
+        from proxy.web.explain import Explain  # people ask seldom, and a start is faster
+
+        return Explain(self.index, self._shared.clock)
 
     @cached_property
     def uploads(self) -> UploadHandler:

@@ -52,11 +52,15 @@ async def test_the_start_prints_address_upstream_and_settings_for_installers(
         assert await body(f"{server.address}/readyz") == "ready\n"
 
 
+PAGES = {f"proxy.face.{path.stem}" for path in Path(__file__).parents[2].glob("proxy/face/*.py")}
+AT_START = ("__init__", "indexer", "past_figures", "recent", "routes", "surroundings")
+"""Of the pages for people: what counts and listens, and the table of their addresses."""
 SLOW_TO_IMPORT = {
     *("bs4", "difflib", "jinja2", "packaging.metadata", "packaging.requirements"),
     *("prometheus_client", "tarfile", "tomllib"),
     *("proxy.bundle", "proxy.export", "proxy.requirements", "proxy.simple.parse_html"),
-    *("proxy.audit", "proxy.face.audit_page", "proxy.warm"),
+    *("proxy.audit", "proxy.explain", "proxy.presentation", "proxy.warm", "proxy.web.explain"),
+    *(PAGES - {f"proxy.face.{name}" for name in AT_START}),
 }
 """What a start without a settings file does not need."""
 

@@ -1,0 +1,66 @@
+"""What search remembers of a project, read from an explanation of its page.
+
+The index asks no upstream for it. Imported when there is a first project to read, since it needs
+much that a start does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from proxy.distributions import DistributionKind, kind_of
+from proxy.face.descriptions import Descriptions
+from proxy.face.needs import needs_of
+from proxy.face.project_view import FileRow, ProjectView
+from proxy.indexes import Explanation, Index
+from proxy.runtime import run_in_worker
+from proxy.storage import HELD, KNOWN, PRIVATE, Listing
+
+BYTES_PER_FILE = 600
+"""What sorting a file by version costs, in bytes of input as ``run_in_worker`` counts them."""
+MAX_SUMMARY = 300
+MAX_LICENCE = 80
+"""Characters."""
+
+
+class ReadListing(NamedTuple):
+    listing: Listing
+    needs: Sequence[tuple[str, str, str]]
+    """The project, a project that it needs, and the extra with which it does."""
+
+
+class ListingReader:
+    def __init__(self, descriptions: Descriptions) -> None:
+        self._descriptions = descriptions
+
+    async def read(self, index: Index, found: Explanation) -> ReadListing:
+        """``found`` has a page, and what of it the index lists."""
+        assert found.listed
+        size = BYTES_PER_FILE * len(found.listed.files)
+        view = await run_in_worker(size, lambda: ProjectView(found, "", time.time()))
+        shown = [row for row in view.files() if row.shown]
+        description = await self._descriptions.of(
+            index, view.project, [row.file for row in shown], found.stored, fetch=view.private
+        )
+        kind = PRIVATE if view.private else HELD if found.stored else KNOWN
+        listing = Listing(
+            view.project,
+            kind,
+            view.version,
+            view.release.uploaded if view.release else "",
+            ", ".join(view.python),
+            description.summary[:MAX_SUMMARY] if description else "",
+            licence=description.license[:MAX_LICENCE] if description else "",
+            size=_size(shown),
+        )
+        needs = needs_of(description.requires) if description else []
+        edges = [(view.project, each.project, each.extra) for each in needs if each.project]
+        return ReadListing(listing, edges)
+
+
+def _size(rows: Sequence[FileRow]) -> int:
+    """Bytes of the file that an installer is likely to take: a wheel, of several the largest."""
+    wheels = [row for row in rows if kind_of(row.file.filename) is DistributionKind.WHEEL]
+    return max((row.file.size or 0 for row in wheels or rows), default=0)
