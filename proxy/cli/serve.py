@@ -154,6 +154,7 @@ async def serve(
                     reloader.reload, server.stopping.set, proxy.cache.folder, source
                 )
             )
+            server.stop_on_signals()
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()
@@ -252,6 +253,7 @@ def _server(
         max_connections=settings.max_connections,
         write_timeout=settings.write_timeout,
         keepalive_timeout=settings.keepalive_timeout,
+        drain_delay=settings.drain_delay,
         grace=settings.shutdown_grace,
         shared_port=worker is not None,
         response_cache=cache,

@@ -145,6 +145,7 @@ class Settings(BaseSettings):
     max_connections: Count = 1000
     keepalive_timeout: PositiveSeconds = 75.0
     write_timeout: PositiveSeconds = 60.0
+    drain_delay: Seconds = 0.0
     shutdown_grace: Seconds = 60.0
     limits: Annotated[LimitsTable | None, ForceDecode] = None
 

@@ -22,7 +22,13 @@ from proxy.web.gate import Gate
 from proxy.web.home import Check, Home
 from proxy.web.limits import LIMITS, ClientLimits, limit_clients
 from proxy.web.metrics import Gauge, Metrics
-from proxy.web.middleware import EVENT_OBSERVER, RESPONSE_CACHE, handle_request, note_start
+from proxy.web.middleware import (
+    EVENT_OBSERVER,
+    READY,
+    RESPONSE_CACHE,
+    handle_request,
+    note_start,
+)
 from proxy.web.mounts import INDEX_SEGMENT, Mount, Mounts, Shared, WrapAsOf
 from proxy.web.pages import redirect, render_list, render_page
 from proxy.web.project_json import FindDocument, no_document
@@ -114,6 +120,7 @@ def create_app(
     if access:
         app[GATE] = Gate(access, prefix)
     app[EVENT_OBSERVER] = events
+    app[READY] = ready
     app[RESPONSE_CACHE] = response_cache or ResponseCache()
     app[CONTACT] = Contact(
         (lambda: index_url().removesuffix("/simple/")) if fixed_url else None, prefix, help_text

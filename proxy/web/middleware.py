@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -28,6 +29,8 @@ LOGGED_ERRORS = (UpstreamError, IndexUnavailable, StoreDamaged)
 
 EVENT_OBSERVER: web.AppKey[Observer] = web.AppKey("events")
 """Gets ``AnswerServed`` for every request."""
+READY: web.AppKey[Callable[[], bool]] = web.AppKey("ready")
+"""False once the server is to stop."""
 RESPONSE_CACHE: web.AppKey[ResponseCache] = web.AppKey("response cache")
 
 
@@ -72,6 +75,9 @@ def _finish(request: web.Request, state: RequestState, response: web.StreamRespo
 async def note_start(request: web.Request, response: web.StreamResponse) -> None:
     """The head of a response is about to be sent."""
     response.headers["Server"] = "waystation"
+    if not request.app[READY]():
+        response.force_close()
+        response.headers["Connection"] = "close"
     if (state := request.get(REQUEST_STATE)) is not None:
         state.status = response.status
         if state.rights is not None:

@@ -189,6 +189,11 @@ class ResponseCache:
         while len(self._responses) > self._entries or self._size > self._budget:
             self._drop(next(iter(self._responses)))
 
+    def close(self) -> None:
+        """Forget all responses, and keep none from now on."""
+        self._entries = 0
+        self._change(None)
+
     def changes(self, project: ProjectName) -> int:
         """How often the project's page has changed so far.
 

@@ -42,6 +42,7 @@ class Server:
         max_connections: int = 1000,
         keepalive_timeout: float = 75.0,
         write_timeout: float = 60.0,
+        drain_delay: float = 0.0,
         grace: float = 60.0,
         shared_port: bool = False,
         response_cache: ResponseCache | None = None,
@@ -50,8 +51,9 @@ class Server:
         """All times in seconds.
 
         A connection is closed when no request has arrived on it for ``keepalive_timeout``, or
-        its client has taken nothing of an answer for ``write_timeout``. ``grace``: how long
-        running answers may take when the server stops.
+        its client has taken nothing of an answer for ``write_timeout``. ``drain_delay``: how long
+        requests are accepted after a signal to stop; ``grace``: how long running answers may take
+        after that.
 
         ``response_cache``: that of the application, for a fast path; ``on_hit`` gets each
         response that the fast path sends.
@@ -68,6 +70,8 @@ class Server:
             **self._options,
         )
         self._events = app.get(EVENT_OBSERVER, lambda event: None)
+        self._response_cache = response_cache
+        self._drain_delay = drain_delay
         self._fast = _fast_protocol(app, response_cache, on_hit or (lambda *_: None))
         self._listener: asyncio.Server | None = None
         self._host = host
@@ -132,8 +136,8 @@ class Server:
         self._stop_listening()
         await self._runner.cleanup()
 
-    async def until_stopped(self) -> None:
-        """Serve until SIGTERM or SIGINT, then let running answers finish.
+    def stop_on_signals(self) -> None:
+        """From now on SIGTERM and SIGINT make ``until_stopped`` stop the server.
 
         A second signal ends the process at once, as its default handler is in place again. No
         file is lost or left incomplete by that, as each appears by a rename.
@@ -141,10 +145,22 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._stop)
+
+    async def until_stopped(self) -> None:
+        """Serve until a signal, and for the drain delay; then let running answers finish."""
         await self.stopping.wait()
+        await self._drain()
         self._stop_listening()  # before the log line says so
         log.info("stopping; running downloads may finish")
         await self.stop()
+
+    async def _drain(self) -> None:
+        """Answer for the drain delay; the application ends each connection with an answer."""
+        if self._response_cache:
+            self._response_cache.close()
+        if self._drain_delay:
+            log.info("stopping in %g seconds; until then requests are answered", self._drain_delay)
+            await asyncio.sleep(self._drain_delay)
 
     def _stop_listening(self) -> None:
         if self._listener:

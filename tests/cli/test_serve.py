@@ -267,3 +267,38 @@ async def test_running_downloads_end_after_the_grace_period(tmp_path: Path) -> N
         server.send(signal.SIGTERM)
         assert await server.ended() == 0
     assert not any("Traceback" in line for line in server.err.lines)
+
+
+async def test_a_draining_server_is_unready_and_ends_each_connection_with_an_answer(
+    tmp_path: Path,
+) -> None:
+    make_wheel(tmp_path / "packages", "foo", "1.0")
+    sent = b"GET /simple/foo/ HTTP/1.1\r\nHost: x\r\nAccept: */*\r\n\r\n"
+    async with (
+        running(tmp_path, *NOWHERE, WAYSTATION_DRAIN_DELAY="600") as server,
+        connected(server.port) as (reader, writer),
+    ):
+        heads = []
+        for _ in range(3):  # the later answers come from the response cache
+            writer.write(sent)
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            length = int(heads[-1].lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+            await reader.readexactly(length)
+        server.send(signal.SIGTERM)
+        await server.logged(lambda line: line["message"].startswith("stopping in 600 seconds"))
+        writer.write(sent)
+        rest = await reader.read()
+        assert [b"\r\nConnection: close" in each for each in (*heads, rest)] == [False] * 3 + [True]
+        assert rest.startswith(b"HTTP/1.1 200 ")
+        ready = await exchange(server.port, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert ready.startswith(b"HTTP/1.1 503 ")
+        assert (await exchange(server.port, sent)).startswith(b"HTTP/1.1 200 ")
+        server.send(signal.SIGTERM)
+        assert await server.ended() == -signal.SIGTERM
+
+
+async def test_a_drained_server_ends(tmp_path: Path) -> None:
+    async with running(tmp_path, *NOWHERE, WAYSTATION_DRAIN_DELAY="0.05") as server:
+        server.send(signal.SIGTERM)
+        assert await server.ended() == 0
+    assert not any("Traceback" in line for line in server.err.lines)
