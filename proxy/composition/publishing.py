@@ -37,7 +37,7 @@ async def open_publisher(
     provenance_root: Path | None,
 ) -> Publisher:
     """The publisher of a local index, closed with ``stack``. ``provenance_root`` as the setting."""
-    from proxy.publish import Limits, Publisher  # most servers accept no uploads
+    from proxy.publish import DirectoryPackages, Limits, Publisher  # most servers accept no uploads
 
     limits = Limits(
         overwrite=table.overwrite,
@@ -47,7 +47,7 @@ async def open_publisher(
     )
     publisher = Publisher(
         name,
-        directory,
+        DirectoryPackages(directory),
         limits,
         lambda each: is_upstream(opened, each),
         clock,

@@ -1,5 +1,7 @@
 """Publishing to local indexes: uploads, their checks, and the journal of changes."""
 
+from proxy.publish.base import ChangeJournal, Content, PackageStore, Prepare
+from proxy.publish.directory_packages import DirectoryPackages
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
@@ -17,6 +19,9 @@ from proxy.publish.upload_checks import (
 
 __all__ = [
     "Action",
+    "ChangeJournal",
+    "Content",
+    "DirectoryPackages",
     "Editor",
     "FormFields",
     "IncomingUpload",
@@ -24,6 +29,8 @@ __all__ = [
     "MakeProvenance",
     "PackageChange",
     "PackageJournal",
+    "PackageStore",
+    "Prepare",
     "Promotion",
     "Publisher",
     "Selection",

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.model import ProjectName
+from proxy.model import ProjectName, ProjectStatus
 
 PRIVATE_FOLDER = ".waystation"
 """The folder in the directory of the packages for what is not a package."""
@@ -78,6 +78,12 @@ class PackageChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     size: int = 0
     detail: str = ""
     """The reason of a yank, the new status, the owners, or the index from which a file comes."""
+
+    @property
+    def status(self) -> ProjectStatus:
+        """That of a change of the status (PEP 792)."""
+        status, _, why = self.detail.partition(": ")
+        return ProjectStatus(status, why or None)
 
 
 _COLUMNS = ", ".join(name for name in PackageChange.__struct_fields__ if name != "number")

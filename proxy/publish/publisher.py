@@ -1,15 +1,13 @@
-"""Publishes uploads to a local index: who may, what conflicts, and the steps on disk.
+"""Publishes uploads to a local index: who may, and what conflicts.
 
-A file gets its name in one step, when its bytes and all files beside it are durable, so that a
-kill at any moment leaves nothing or all of it. The journal notes the change before and after;
-what was begun before a kill is completed or forgotten by the next change.
+The place of the packages makes the changes, so the rules are the same for a directory and for an
+object store.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -21,20 +19,12 @@ from proxy.errors import (
     UploadRefused,
     UploadTooLarge,
 )
-from proxy.indexes import LocalDirectory
 from proxy.model import File, ProjectName, ProjectPage
+from proxy.publish.base import ChangeJournal, Content, PackageStore
 from proxy.publish.incoming import IncomingUpload
-from proxy.publish.journal import Action, PackageChange, PackageJournal
-from proxy.publish.package_files import (
-    make_folder,
-    path_of,
-    place,
-    remove_sidecars,
-    remove_unfinished,
-    sha256_of,
-)
+from proxy.publish.journal import Action, PackageChange
 from proxy.publish.upload_checks import UploadedRelease
-from proxy.runtime import in_thread, remove_abandoned, size_text
+from proxy.runtime import in_thread, size_text
 
 IsUpstream = Callable[[ProjectName], Awaitable[bool]]
 """Whether another index, such as PyPI, has a project of that name. Raises ``ProxyError``."""
@@ -69,12 +59,12 @@ class Editor(msgspec.Struct, frozen=True):
 
 
 class Publisher:
-    """Changes the files of one directory, beside other processes that do the same."""
+    """Publishes to one place, beside other processes that do the same."""
 
     def __init__(
         self,
         name: str,
-        directory: LocalDirectory,
+        packages: PackageStore,
         limits: Limits,
         is_upstream: IsUpstream,
         clock: Callable[[], float] = time.time,
@@ -82,26 +72,25 @@ class Publisher:
     ) -> None:
         self.name = name
         """That of the index."""
-        self.directory = directory
+        self.packages = packages
         self.limits = limits
-        self.root = Path(directory.root)
-        self.journal = PackageJournal(self.root)
         self.clock = clock
         self.make_provenance = make_provenance
         self._is_upstream = is_upstream
-        self.incoming = self.journal.folder / "incoming"
-        """The folder of spool files."""
+
+    @property
+    def journal(self) -> ChangeJournal:
+        return self.packages.journal
 
     async def open(self) -> None:
-        """Remove what dead processes left, and complete what they had begun."""
-        await in_thread(self._tidy)
+        await self.packages.open()
 
     async def close(self) -> None:
-        await in_thread(self.journal.close)
+        await self.packages.close()
 
     def receive(self) -> IncomingUpload:
         """A place for the bytes of an upload."""
-        return IncomingUpload(self.incoming, self.limits.max_file)
+        return IncomingUpload(self.packages.incoming, self.limits.max_file)
 
     async def publish(
         self,
@@ -115,12 +104,21 @@ class Publisher:
         ``beside``: further files by suffix, such as signatures. Raises ``UploadRefused`` and
         ``OSError``.
         """
+
+        async def prepare() -> list[PackageChange]:
+            return await self._prepare(release, content, editor)
+
+        return bool(await self.packages.make(prepare, Content(content.path, beside)))
+
+    async def _prepare(
+        self, release: UploadedRelease, content: IncomingUpload, editor: Editor
+    ) -> list[PackageChange]:
         page = await self.page(release.project)
         await self.require_editable(release.project, page, editor)
         there = listed_file(page, release.filename)
         digest = content.digests["sha256"]
         if there and there.sha256 == digest:
-            return False
+            return []
         await in_thread(self.check_conflict, release.filename, digest, there)
         await self.check_quotas(page, there, content.size, editor)
         change = PackageChange(
@@ -133,15 +131,12 @@ class Publisher:
             sha256=digest,
             size=content.size,
         )
-        target = path_of(there) if there else self.folder(release.project) / release.filename
-        published = await in_thread(self.commit, [change], content.path, target, beside)
-        self.directory.poll()
-        return published
+        return [change]
 
     async def page(self, project: ProjectName) -> ProjectPage | None:
         """The page of the project in this index; None if it has none. Raises ``ProxyError``."""
         try:
-            return await self.directory.page(project)
+            return await self.packages.index.page(project)
         except NoSuchProject:
             return None
 
@@ -161,10 +156,6 @@ class Publisher:
                 f"the name {project} exists upstream: an administrator can claim the name for "
                 f"this index with `waystation claim {project}`"
             )
-
-    def folder(self, project: ProjectName) -> Path:
-        """Where new files of the project go."""
-        return self.root / project
 
     def check_conflict(self, filename: str, digest: str, there: File | None) -> None:
         """Raises ``FileConflict``. A name keeps its bytes, also after the file was deleted."""
@@ -187,53 +178,6 @@ class Publisher:
         if (quota := self.limits.user_quota) is not None:
             used = await in_thread(self.journal.bytes_of, editor.name)
             _require_room(used + size, quota, "all that you have published")
-
-    def commit(
-        self,
-        changes: Sequence[PackageChange],
-        source: Path,
-        target: Path,
-        beside: Mapping[str, bytes],
-    ) -> bool:
-        """Give durable bytes their place; False: another process has just published the same.
-
-        ``changes``: the first one publishes or replaces the file, and others go with that. Blocks.
-        Raises ``FileConflict`` and ``OSError``.
-        """
-        change = changes[0]
-        with self.journal.exclusively():
-            self._recover()
-            make_folder(target.parent)
-            self.journal.begin(str(target.parent.relative_to(self.root)), change)
-            try:
-                place(source, target, beside, replace=change.action is Action.REPLACE)
-            except FileExistsError:  # another upload of the name was faster
-                self.journal.abandon(change.filename)
-                if sha256_of(target) == change.sha256:
-                    return False
-                raise FileConflict(change.filename, "published a moment ago") from None
-            owner = change.actor and not self.journal.owners(change.project)
-            self.journal.complete(*changes, new_owner=change.actor if owner else "")
-            return True
-
-    def _tidy(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        if self.incoming.is_dir():
-            remove_abandoned(self.incoming)
-        with self.journal.exclusively():
-            self._recover()
-
-    def _recover(self) -> None:
-        """Complete or forget the changes during which a process was killed."""
-        for folder, change in self.journal.begun():
-            target = self.root / folder / change.filename
-            remove_unfinished(target.parent)
-            if target.is_file() and sha256_of(target) == change.sha256:
-                self.journal.complete(change)
-                continue
-            if not target.exists():
-                remove_sidecars(target)
-            self.journal.abandon(change.filename)
 
 
 def listed_file(page: ProjectPage | None, filename: str) -> File | None:

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from proxy.errors import FileConflict, NotPermitted, UploadRefused
 from proxy.model import ProjectName, ProjectStatus
-from proxy.publish import Publisher, Selection, Upkeep
+from proxy.publish import Selection, Upkeep
 from tests.support.distributions import make_wheel
-from tests.support.publishing import ANA, publish, publishing
+from tests.support.publishing import ANA, DirectoryPublisher, publish, publishing
 
 FOO = ProjectName("foo")
 VERSIONS, STATUSES = ("1.0", "2.0"), ("active", "deprecated", "archived")
@@ -81,7 +81,7 @@ class Model:
 class Real:
     """The same changes of a directory."""
 
-    def __init__(self, publisher: Publisher, wheels: Wheels) -> None:
+    def __init__(self, publisher: DirectoryPublisher, wheels: Wheels) -> None:
         self._publisher = publisher
         self._upkeep = Upkeep(publisher)
         self._wheels = wheels

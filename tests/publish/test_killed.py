@@ -42,7 +42,7 @@ async def _found(root: Path, wheel: Path) -> bool:
         assert beside == (set(BESIDE) if there else set())
         assert list(root.rglob("*.tmp")) == []
         assert len(publisher.journal.changes()) == there
-        assert list((publisher.journal.folder / "incoming").glob("*")) == []
+        assert list((publisher.private_folder / "incoming").glob("*")) == []
         assert await publish(publisher, wheel, beside=BESIDE) is not there
         assert len(publisher.journal.changes()) == 1
         return there

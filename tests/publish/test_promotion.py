@@ -11,10 +11,10 @@ import pytest
 
 from proxy.errors import FileConflict, NotPermitted, UploadRefused, UploadTooLarge
 from proxy.model import PROVENANCE, SIGNATURE, File, ProjectName, ProjectStatus
-from proxy.publish import Action, Promotion, Publisher, Selection, Upkeep
+from proxy.publish import Action, Promotion, Selection, Upkeep
 from tests.support.clock import Clock
 from tests.support.distributions import make_sdist, make_wheel
-from tests.support.publishing import ADMIN, ANA, BEN, publish, publishing
+from tests.support.publishing import ADMIN, ANA, BEN, DirectoryPublisher, publish, publishing
 
 FOO = ProjectName("foo")
 FIRST = Selection(FOO, version="1.0")
@@ -23,7 +23,7 @@ BESIDE = {SIGNATURE: b"signed", PROVENANCE: b"{}"}
 
 
 @pytest.fixture
-async def dev(tmp_path: Path) -> AsyncIterator[Publisher]:
+async def dev(tmp_path: Path) -> AsyncIterator[DirectoryPublisher]:
     """With a wheel and an sdist of foo 1.0, and a wheel of 2.0."""
     async with publishing(tmp_path / "dev") as publisher:
         publisher.name = "dev"
@@ -37,7 +37,7 @@ async def dev(tmp_path: Path) -> AsyncIterator[Publisher]:
 
 
 @pytest.fixture
-async def prod(tmp_path: Path) -> AsyncIterator[Publisher]:
+async def prod(tmp_path: Path) -> AsyncIterator[DirectoryPublisher]:
     async with publishing(tmp_path / "prod", clock=Clock(NOW)) as publisher:
         yield publisher
 
@@ -52,12 +52,12 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-async def files(publisher: Publisher) -> dict[str, File]:
+async def files(publisher: DirectoryPublisher) -> dict[str, File]:
     page = await publisher.page(FOO)
     return {file.filename: file for file in page.files} if page else {}
 
 
-async def same_as_in(source: Publisher, target: Publisher) -> bool:
+async def same_as_in(source: DirectoryPublisher, target: DirectoryPublisher) -> bool:
     """Whether each file of the target is listed as in the source, apart from its address."""
     known = await files(source)
     for name, file in (await files(target)).items():
@@ -70,12 +70,12 @@ async def same_as_in(source: Publisher, target: Publisher) -> bool:
     return True
 
 
-def spooled(publisher: Publisher) -> list[Path]:
-    return list(publisher.incoming.glob("*"))
+def spooled(publisher: DirectoryPublisher) -> list[Path]:
+    return list(publisher.packages.incoming.glob("*"))
 
 
 async def test_promoted_files_are_links_and_listed_as_before(
-    dev: Publisher, prod: Publisher
+    dev: DirectoryPublisher, prod: DirectoryPublisher
 ) -> None:
     await Upkeep(dev).yank(FIRST, "it breaks", ANA)
     changes = await Promotion(dev, prod).promote(FIRST, BEN)
@@ -99,7 +99,9 @@ async def test_promoted_files_are_links_and_listed_as_before(
     assert spooled(prod) == []
 
 
-async def test_a_yank_in_one_index_leaves_the_other(dev: Publisher, prod: Publisher) -> None:
+async def test_a_yank_in_one_index_leaves_the_other(
+    dev: DirectoryPublisher, prod: DirectoryPublisher
+) -> None:
     await Promotion(dev, prod).promote(FIRST, ADMIN)
     await Upkeep(dev).yank(FIRST, "", ANA)
     await Upkeep(dev).delete(Selection(FOO), ANA)
@@ -107,7 +109,7 @@ async def test_a_yank_in_one_index_leaves_the_other(dev: Publisher, prod: Publis
 
 
 async def test_a_file_whose_time_was_changed_keeps_its_upload_time(
-    dev: Publisher, prod: Publisher
+    dev: DirectoryPublisher, prod: DirectoryPublisher
 ) -> None:
     """Its link would be listed with the wrong time, so it is copied."""
     before = await files(dev)
@@ -118,7 +120,9 @@ async def test_a_file_whose_time_was_changed_keeps_its_upload_time(
     assert (dev.root / "foo" / name).stat().st_mtime == 1
 
 
-async def test_files_are_copied_to_another_file_system(dev: Publisher, elsewhere: Path) -> None:
+async def test_files_are_copied_to_another_file_system(
+    dev: DirectoryPublisher, elsewhere: Path
+) -> None:
     async with publishing(elsewhere / "prod") as prod:
         assert len(await Promotion(dev, prod).promote(Selection(FOO), ANA)) == 3
         assert len(await files(prod)) == 3
@@ -126,7 +130,9 @@ async def test_files_are_copied_to_another_file_system(dev: Publisher, elsewhere
         assert spooled(prod) == []
 
 
-async def test_what_is_there_already_is_left_out(dev: Publisher, prod: Publisher) -> None:
+async def test_what_is_there_already_is_left_out(
+    dev: DirectoryPublisher, prod: DirectoryPublisher
+) -> None:
     await Promotion(dev, prod).promote(FIRST, ANA)
     (change,) = await Promotion(dev, prod).promote(Selection(FOO), ANA)
     assert change.version == "2.0"
@@ -134,7 +140,7 @@ async def test_what_is_there_already_is_left_out(dev: Publisher, prod: Publisher
 
 
 async def test_nothing_is_promoted_if_one_file_conflicts(
-    tmp_path: Path, dev: Publisher, prod: Publisher
+    tmp_path: Path, dev: DirectoryPublisher, prod: DirectoryPublisher
 ) -> None:
     other = make_wheel(tmp_path / "other", "foo", "2.0", requires=["bar"])
     await publish(prod, other)
@@ -147,7 +153,7 @@ async def test_nothing_is_promoted_if_one_file_conflicts(
 
 
 async def test_a_volatile_index_gets_the_new_bytes_with_what_is_beside_them(
-    tmp_path: Path, dev: Publisher
+    tmp_path: Path, dev: DirectoryPublisher
 ) -> None:
     other = make_wheel(tmp_path / "other", "foo", "2.0", requires=["bar"])
     async with publishing(tmp_path / "prod", overwrite=True) as prod:
@@ -160,7 +166,7 @@ async def test_a_volatile_index_gets_the_new_bytes_with_what_is_beside_them(
 
 
 async def test_the_rules_are_those_of_uploads(
-    tmp_path: Path, dev: Publisher, prod: Publisher
+    tmp_path: Path, dev: DirectoryPublisher, prod: DirectoryPublisher
 ) -> None:
     await Promotion(dev, prod).promote(FIRST, ANA)
     with pytest.raises(NotPermitted, match="foo belongs to ana"):
@@ -182,7 +188,7 @@ async def test_the_rules_are_those_of_uploads(
 
 
 async def test_what_is_not_in_the_source_cannot_be_promoted(
-    dev: Publisher, prod: Publisher
+    dev: DirectoryPublisher, prod: DirectoryPublisher
 ) -> None:
     with pytest.raises(UploadRefused, match=r"there is no file version 3\.0 of foo in dev"):
         await Promotion(dev, prod).promote(Selection(FOO, version="3.0"), ADMIN)

@@ -9,9 +9,9 @@ import pytest
 
 from proxy.errors import FileConflict, NotPermitted, UploadTooLarge
 from proxy.model import SIGNATURE, ProjectName, ProjectStatus
-from proxy.publish import Action, Publisher, Selection, Upkeep
+from proxy.publish import Action, Selection, Upkeep
 from tests.support.distributions import make_sdist, make_wheel
-from tests.support.publishing import ADMIN, ANA, BEN, publish, publishing
+from tests.support.publishing import ADMIN, ANA, BEN, DirectoryPublisher, publish, publishing
 
 FOO = ProjectName("foo")
 
@@ -37,7 +37,7 @@ def stored(root: Path) -> set[str]:
     }
 
 
-async def listed(publisher: Publisher) -> list[str]:
+async def listed(publisher: DirectoryPublisher) -> list[str]:
     page = await publisher.page(FOO)
     return [file.filename for file in page.files] if page else []
 

@@ -9,10 +9,10 @@ import pytest
 
 from proxy.errors import UploadRefused
 from proxy.model import ProjectName, ProjectStatus
-from proxy.publish import Action, Publisher, Selection, Upkeep
+from proxy.publish import Action, Selection, Upkeep
 from tests.support.clock import Clock
 from tests.support.distributions import make_wheel
-from tests.support.publishing import ANA, publish, publishing
+from tests.support.publishing import ANA, DirectoryPublisher, publish, publishing
 
 FOO = ProjectName("foo")
 ALL, FIRST = Selection(FOO), Selection(FOO, version="1.0")
@@ -20,7 +20,7 @@ NOW = 1_800_000_000.0
 
 
 @pytest.fixture
-async def publisher(tmp_path: Path) -> AsyncIterator[Publisher]:
+async def publisher(tmp_path: Path) -> AsyncIterator[DirectoryPublisher]:
     """With two versions of foo, the first one with a signature."""
     async with publishing(tmp_path / "packages", clock=Clock(NOW)) as publisher:
         for version in ("1.0", "2.0"):
@@ -30,12 +30,12 @@ async def publisher(tmp_path: Path) -> AsyncIterator[Publisher]:
         yield publisher
 
 
-async def yanked(publisher: Publisher) -> list[bool | str]:
+async def yanked(publisher: DirectoryPublisher) -> list[bool | str]:
     page = await publisher.page(FOO)
     return [file.yanked for file in page.files] if page else []
 
 
-async def test_a_yank_has_a_reason_and_can_be_taken_back(publisher: Publisher) -> None:
+async def test_a_yank_has_a_reason_and_can_be_taken_back(publisher: DirectoryPublisher) -> None:
     upkeep = Upkeep(publisher)
     (change,) = await upkeep.yank(FIRST, "it \n breaks", ANA)
     assert (change.version, change.detail) == ("1.0", "it breaks")
@@ -50,7 +50,7 @@ async def test_a_yank_has_a_reason_and_can_be_taken_back(publisher: Publisher) -
     assert actions == [Action.YANK] * 3 + [Action.UNYANK] * 2
 
 
-async def test_a_deleted_version_can_be_restored_as_it_was(publisher: Publisher) -> None:
+async def test_a_deleted_version_can_be_restored_as_it_was(publisher: DirectoryPublisher) -> None:
     upkeep, before = Upkeep(publisher), await publisher.page(FOO)
     await upkeep.yank(FIRST, "bad", ANA)
     assert before
@@ -66,7 +66,9 @@ async def test_a_deleted_version_can_be_restored_as_it_was(publisher: Publisher)
         await upkeep.restore(FIRST, ANA)
 
 
-async def test_a_deleted_project_stays_private_and_can_be_restored(publisher: Publisher) -> None:
+async def test_a_deleted_project_stays_private_and_can_be_restored(
+    publisher: DirectoryPublisher,
+) -> None:
     upkeep = Upkeep(publisher)
     assert len(await upkeep.delete(ALL, ANA)) == 2
     page = await publisher.page(FOO)
@@ -76,19 +78,19 @@ async def test_a_deleted_project_stays_private_and_can_be_restored(publisher: Pu
     assert len(await yanked(publisher)) == 2
 
 
-async def test_deleted_bytes_are_removed_after_a_time(publisher: Publisher) -> None:
+async def test_deleted_bytes_are_removed_after_a_time(publisher: DirectoryPublisher) -> None:
     upkeep = Upkeep(publisher)
     await upkeep.delete(FIRST, ANA)
     assert await upkeep.remove_deleted(before=NOW) == 0
     assert await upkeep.remove_deleted(before=NOW + 1) == 1
     assert await upkeep.remove_deleted(before=NOW + 1) == 0
-    assert list((publisher.journal.folder / "deleted").iterdir()) == []
+    assert list((publisher.private_folder / "deleted").iterdir()) == []
     assert publisher.journal.changes()[-1].action is Action.REMOVE
     with pytest.raises(UploadRefused):
         await upkeep.restore(FIRST, ANA)
 
 
-async def test_the_status_of_a_project_is_on_its_page(publisher: Publisher) -> None:
+async def test_the_status_of_a_project_is_on_its_page(publisher: DirectoryPublisher) -> None:
     upkeep = Upkeep(publisher)
     await upkeep.set_status(FOO, ProjectStatus("deprecated", "use bar"), ANA)
     page = await publisher.page(FOO)
@@ -102,7 +104,7 @@ async def test_the_status_of_a_project_is_on_its_page(publisher: Publisher) -> N
         await upkeep.set_status(FOO, ProjectStatus("sold"), ANA)
 
 
-async def test_what_is_not_there_cannot_be_changed(publisher: Publisher) -> None:
+async def test_what_is_not_there_cannot_be_changed(publisher: DirectoryPublisher) -> None:
     upkeep = Upkeep(publisher)
     with pytest.raises(UploadRefused, match=r"there is no file version 3\.0 of foo in private"):
         await upkeep.yank(Selection(FOO, version="3.0"), "", ANA)
@@ -114,7 +116,7 @@ async def test_what_is_not_there_cannot_be_changed(publisher: Publisher) -> None
 
 
 async def test_files_that_were_copied_in_can_be_changed_too(
-    tmp_path: Path, publisher: Publisher
+    tmp_path: Path, publisher: DirectoryPublisher
 ) -> None:
     make_wheel(publisher.root, "foo", "3.0")
     upkeep, third = Upkeep(publisher), Selection(FOO, version="3.0")
@@ -125,7 +127,7 @@ async def test_files_that_were_copied_in_can_be_changed_too(
     assert await yanked(publisher) == [False, False, "old"]
 
 
-async def test_numbers_of_changes_rise_over_restarts(publisher: Publisher) -> None:
+async def test_numbers_of_changes_rise_over_restarts(publisher: DirectoryPublisher) -> None:
     await Upkeep(publisher).yank(ALL, "", ANA)
     async with publishing(publisher.root) as second:
         await Upkeep(second).unyank(ALL, ANA)

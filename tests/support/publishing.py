@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from proxy.distributions import parse_filename
+from proxy.indexes import LocalDirectory
+from proxy.model import ProjectName
 from proxy.publish import (
+    DirectoryPackages,
     Editor,
     Limits,
     Publisher,
@@ -23,13 +26,34 @@ from tests.support.directories import opened
 ANA, BEN, ADMIN = Editor("ana"), Editor("ben"), Editor("root", is_administrator=True)
 
 
+class DirectoryPublisher(Publisher):
+    """A publisher with the parts of its directory."""
+
+    packages: DirectoryPackages
+
+    @property
+    def directory(self) -> LocalDirectory:
+        return self.packages.index
+
+    @property
+    def root(self) -> Path:
+        return self.packages.root
+
+    @property
+    def private_folder(self) -> Path:
+        return self.packages.journal.folder
+
+    def folder(self, project: ProjectName) -> Path:
+        return self.packages.folder(project)
+
+
 @asynccontextmanager
 async def publishing(
     root: Path,
     upstream: Collection[str] = (),
     clock: Clock | None = None,
     **limits: Any,
-) -> AsyncIterator[Publisher]:
+) -> AsyncIterator[DirectoryPublisher]:
     """``upstream``: names that another index has; ``limits`` as for ``Limits``."""
 
     async def is_upstream(project: str) -> bool:
@@ -37,8 +61,12 @@ async def publishing(
 
     root.mkdir(exist_ok=True)
     async with opened(root) as directory:
-        publisher = Publisher(
-            "private", directory, Limits(**limits), is_upstream, clock or Clock(1_800_000_000.0)
+        publisher = DirectoryPublisher(
+            "private",
+            DirectoryPackages(directory),
+            Limits(**limits),
+            is_upstream,
+            clock or Clock(1_800_000_000.0),
         )
         await publisher.open()
         try:

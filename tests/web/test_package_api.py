@@ -12,16 +12,15 @@ from typing import Any
 import pytest
 
 from proxy.model import normalize
-from proxy.publish import Publisher
 from tests.support.access import token_access
 from tests.support.distributions import make_wheel
-from tests.support.publishing import ADMIN, publish, publishing
+from tests.support.publishing import ADMIN, DirectoryPublisher, publish, publishing
 from tests.support.site import Answer, Site, serving
 from tests.web.test_uploads import body, listed, upload
 
 
 @asynccontextmanager
-async def site_of(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[Site, Publisher]]:
+async def site_of(tmp_path: Path, **options: Any) -> AsyncIterator[tuple[Site, DirectoryPublisher]]:
     """foo 1.0 and 2.0 are published."""
     async with publishing(tmp_path / "packages") as publisher:
         for version in ("1.0", "2.0"):

@@ -12,9 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy.publish import Publisher
 from tests.support.distributions import make_sdist, make_wheel, zipped
-from tests.support.publishing import form_of, publishing
+from tests.support.publishing import DirectoryPublisher, form_of, publishing
 from tests.support.site import Answer, Site, serving
 
 
@@ -24,7 +23,7 @@ def wheel(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def accepting(tmp_path: Path) -> AsyncIterator[tuple[Site, Publisher]]:
+async def accepting(tmp_path: Path) -> AsyncIterator[tuple[Site, DirectoryPublisher]]:
     async with (
         publishing(tmp_path / "packages", upstream={"taken"}, max_file=4 * 10**6) as publisher,
         serving(publisher.directory, publishers={"": publisher}) as site,
@@ -135,7 +134,7 @@ async def test_wrong_forms_say_what_is_wrong_and_store_nothing(tmp_path: Path, w
         for changed, message in WRONG.values():
             answer = await upload(site, body(wheel, changed))
             assert (answer.status, message.encode() in answer.body) == (400, True), answer.body
-        assert list(publisher.journal.folder.glob("incoming/*")) == []
+        assert list(publisher.private_folder.glob("incoming/*")) == []
         assert not (publisher.root / "foo").exists()
 
 
@@ -176,7 +175,7 @@ async def test_archives_that_are_not_what_they_say_are_refused(tmp_path: Path) -
             answer = await upload(site, body(path))
             assert answer.status == 400, path.name
             assert path.name.encode() in answer.body, answer.body
-        assert list(publisher.journal.folder.glob("incoming/*")) == []
+        assert list(publisher.private_folder.glob("incoming/*")) == []
 
 
 async def test_names_of_upstream_are_refused(tmp_path: Path) -> None:
@@ -191,7 +190,7 @@ async def test_a_file_that_is_too_large_is_413(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "foo", "1.0", padding=5 * 10**6)
     async with accepting(tmp_path) as (site, publisher):
         assert (await upload(site, body(wheel))).status == 413
-        assert list(publisher.journal.folder.glob("incoming/*")) == []
+        assert list(publisher.private_folder.glob("incoming/*")) == []
 
 
 async def test_an_upload_that_is_cut_off_leaves_nothing(tmp_path: Path, wheel: Path) -> None:
@@ -201,7 +200,7 @@ async def test_an_upload_that_is_cut_off_leaves_nothing(tmp_path: Path, wheel: P
         b'--b\r\nContent-Disposition: form-data; name="content"; filename="foo-1.0.tar.gz"\r\n\r\n'
     )
     async with accepting(tmp_path) as (site, publisher):
-        incoming = publisher.journal.folder / "incoming"
+        incoming = publisher.private_folder / "incoming"
         async with site.connection() as (_, writer):
             writer.write(head + b"x" * 2 * 2**20)
             async with asyncio.timeout(20):

@@ -1,0 +1,98 @@
+"""Contracts of publishing: the place that keeps packages and changes them, and its journal.
+
+``tests/contracts`` has the suite that every place runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from proxy.indexes import Index
+from proxy.model import File, ProjectName
+from proxy.publish.journal import Action, PackageChange
+
+Prepare = Callable[[], Awaitable[Sequence[PackageChange]]]
+"""Checks what is published now, and returns the changes to make, all of one step. What it raises
+ends the step. It may be awaited again: another process may have been faster."""
+
+
+class Content(msgspec.Struct, frozen=True):
+    """The bytes of a file that is to be published."""
+
+    path: Path
+    """A complete file that is durable, last modified when its bytes were uploaded."""
+    beside: Mapping[str, bytes] = {}
+    """Further files by suffix, such as signatures."""
+
+
+class ChangeJournal(Protocol):
+    """The changes so far, and what follows from them.
+
+    All methods block, and belong in threads. They raise ``OSError``.
+    """
+
+    def changes(self, since: int = 0, limit: int = 1000) -> list[PackageChange]:
+        """The changes after that number, the oldest first."""
+
+    def changes_of(self, project: ProjectName) -> list[PackageChange]:
+        """All changes of a project, the oldest first."""
+
+    def last_of_file(self, filename: str, *actions: Action) -> PackageChange | None:
+        """The newest change of the file that is one of these."""
+
+    def deleted(self) -> list[PackageChange]:
+        """The deletion of each file that was neither restored nor removed since."""
+
+    def last_number(self) -> int:
+        """Of the newest change; 0 if there is none."""
+
+    def owners(self, project: ProjectName) -> list[str]:
+        """The users who may change the project, sorted; none: all who may upload."""
+
+    def is_claimed(self, project: ProjectName) -> bool:
+        """Whether an administrator has claimed the name for this index."""
+
+    def bytes_of(self, actor: str) -> int:
+        """Bytes of the files that the user has published, without those deleted or replaced."""
+
+
+class PackageStore(Protocol):
+    """Where an index has its packages. Several processes may change them at the same time."""
+
+    @property
+    def index(self) -> Index:
+        """Lists the packages; a change that ``make`` has made is on the next page."""
+
+    @property
+    def journal(self) -> ChangeJournal: ...
+
+    @property
+    def incoming(self) -> Path:
+        """The folder of spool files for uploads."""
+
+    async def open(self) -> None:
+        """Remove what dead processes left, and complete what they had begun."""
+
+    async def close(self) -> None: ...
+
+    async def make(
+        self, prepare: Prepare, content: Content | None = None, owners: Sequence[str] = ()
+    ) -> list[PackageChange]:
+        """Make the changes that ``prepare`` returns, durably; returns those that were made.
+
+        Left out is what has become impossible: to restore or remove bytes that are not kept, and
+        to publish bytes that are published already. ``content``: of a file that the first change
+        publishes or replaces. ``owners``: the users of a change of owners. A kill at any moment
+        leaves each file as before, or changed. Raises ``FileConflict``, and ``OSError``.
+        """
+
+    def staged(self, file: File, folder: Path) -> AbstractAsyncContextManager[Content]:
+        """A listed file with all that is beside it, as a spool file in the folder.
+
+        Raises ``UploadRefused`` if the bytes are not those that are listed, and ``OSError``.
+        """

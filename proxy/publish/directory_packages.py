@@ -1,0 +1,246 @@
+"""Packages in a directory: how each change is made on the disk, beside other processes.
+
+A file gets its name in one step, when its bytes and all files beside it are durable, so that a
+kill at any moment leaves nothing or all of it. The journal notes the change before and after;
+what was begun before a kill is completed or forgotten by the next change.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from proxy.errors import FileConflict, NoSuchProject, UploadRefused
+from proxy.indexes import LocalDirectory
+from proxy.model import STATUS_FILE, YANKED_SUFFIX, File, ProjectName, ProjectPage
+from proxy.publish.base import Content, Prepare
+from proxy.publish.journal import Action, PackageChange, PackageJournal
+from proxy.publish.package_files import (
+    bring_back,
+    make_folder,
+    move_with_sidecars,
+    path_of,
+    place,
+    remove_durably,
+    remove_sidecars,
+    remove_unfinished,
+    remove_with_sidecars,
+    sha256_of,
+    sidecars_of,
+    write_durably,
+)
+from proxy.runtime import in_thread, open_spool, remove_abandoned
+
+_SAME_TIME = 1e-5
+"""Seconds by which two times may differ that are one: pages have microseconds."""
+_OF_LISTED_FILES = (Action.REPLACE, Action.YANK, Action.UNYANK, Action.DELETE)
+
+
+class DirectoryPackages:
+    """A ``PackageStore`` over a directory that is served."""
+
+    def __init__(self, directory: LocalDirectory) -> None:
+        self.index = directory
+        self.root = Path(directory.root)
+        self.journal = PackageJournal(self.root)
+        self.incoming = self.journal.folder / "incoming"
+        self._deleted = self.journal.folder / "deleted"
+
+    async def open(self) -> None:
+        await in_thread(self._tidy)
+
+    async def close(self) -> None:
+        await in_thread(self.journal.close)
+
+    def folder(self, project: ProjectName) -> Path:
+        """Where new files of the project go."""
+        return self.root / project
+
+    async def make(
+        self, prepare: Prepare, content: Content | None = None, owners: Sequence[str] = ()
+    ) -> list[PackageChange]:
+        changes = await prepare()
+        if not changes:
+            return []
+        paths = await self._listed_paths(changes)
+        if content:
+            target = paths.get(changes[0].filename)
+            made = await in_thread(self._publish, changes, content, target)
+        else:
+            made = await in_thread(self._change, changes, paths, owners)
+        self.index.poll()
+        return made
+
+    @asynccontextmanager
+    async def staged(self, file: File, folder: Path) -> AsyncIterator[Content]:
+        with ExitStack() as closing:
+            content = await in_thread(_stage, file, folder, closing)
+            if await in_thread(sha256_of, content.path) != file.sha256:
+                raise UploadRefused(f"{file.filename} was changed just now")
+            yield content
+
+    async def _listed_paths(self, changes: Sequence[PackageChange]) -> dict[str, Path]:
+        """Where the files are that are changed, by filename; they may be in any folder."""
+        if not any(change.action in _OF_LISTED_FILES for change in changes):
+            return {}
+        try:
+            page: ProjectPage = await self.index.page(changes[0].project)
+        except NoSuchProject:
+            return {}
+        return {file.filename: path_of(file) for file in page.files}
+
+    def _publish(
+        self, changes: Sequence[PackageChange], content: Content, target: Path | None
+    ) -> list[PackageChange]:
+        """The first change publishes or replaces the file, and others go with that."""
+        change = changes[0]
+        target = target or self.folder(change.project) / change.filename
+        with self.journal.exclusively():
+            self._recover()
+            make_folder(target.parent)
+            self.journal.begin(str(target.parent.relative_to(self.root)), change)
+            replace = change.action is Action.REPLACE
+            try:
+                place(content.path, target, content.beside, replace=replace)
+            except FileExistsError:  # another upload of the name was faster
+                self.journal.abandon(change.filename)
+                if sha256_of(target) == change.sha256:
+                    return []
+                raise FileConflict(change.filename, "published a moment ago") from None
+            owner = change.actor and not self.journal.owners(change.project)
+            self.journal.complete(*changes, new_owner=change.actor if owner else "")
+            return list(changes)
+
+    def _change(
+        self,
+        changes: Sequence[PackageChange],
+        paths: dict[str, Path],
+        owners: Sequence[str],
+    ) -> list[PackageChange]:
+        with self.journal.exclusively():
+            return [each for each in changes if self._changed(each, paths, owners)]
+
+    def _changed(
+        self, change: PackageChange, paths: dict[str, Path], owners: Sequence[str]
+    ) -> bool:
+        """Make one change of what is there; False if it has become impossible."""
+        if change.action is Action.OWNERS:
+            self.journal.set_owners(change, list(owners))
+        elif change.action is Action.CLAIM:
+            make_folder(self.folder(change.project))  # the folder keeps the name private
+            self.journal.claim(change)
+        elif self._done(change, paths.get(change.filename)):
+            self.journal.complete(change)
+        else:
+            return False
+        return True
+
+    def _done(self, change: PackageChange, path: Path | None) -> bool:
+        """Change files; False if they do not allow it. ``path``: of the listed file."""
+        kept = self._deleted / change.sha256 / change.filename
+        match change.action:
+            case Action.STATUS:
+                self._write_status(change)
+            case Action.RESTORE:
+                return self._restore(change, kept)
+            case Action.REMOVE if kept.is_file():
+                remove_with_sidecars(kept)
+            case Action.YANK if path:
+                write_durably(path.with_name(path.name + YANKED_SUFFIX), change.detail.encode())
+            case Action.UNYANK if path:
+                remove_durably(path.with_name(path.name + YANKED_SUFFIX))
+            case Action.DELETE if path:
+                move_with_sidecars(path, kept.parent)
+            case _:
+                return False
+        return True
+
+    def _restore(self, change: PackageChange, kept: Path) -> bool:
+        target = self.folder(change.project) / change.filename
+        if target.exists() or not kept.is_file():
+            return False  # it was published again, or is not kept any more
+        make_folder(target.parent)
+        bring_back(kept.parent, change.filename, target)
+        return True
+
+    def _write_status(self, change: PackageChange) -> None:
+        folder, status = self.folder(change.project), change.status
+        make_folder(folder)
+        if status.status == "active":
+            remove_durably(folder / STATUS_FILE)
+        else:
+            write_durably(folder / STATUS_FILE, msgspec.json.encode(status))
+
+    def _tidy(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self.incoming.is_dir():
+            remove_abandoned(self.incoming)
+        with self.journal.exclusively():
+            self._recover()
+
+    def _recover(self) -> None:
+        """Complete or forget the changes during which a process was killed."""
+        for folder, change in self.journal.begun():
+            target = self.root / folder / change.filename
+            remove_unfinished(target.parent)
+            if target.is_file() and sha256_of(target) == change.sha256:
+                self.journal.complete(change)
+                continue
+            if not target.exists():
+                remove_sidecars(target)
+            self.journal.abandon(change.filename)
+
+
+def _stage(file: File, folder: Path, closing: ExitStack) -> Content:
+    """A spool file with the bytes, durable, and modified when they were uploaded; a hard link
+    where that is possible. Blocks.
+
+    It is locked, as all spool files, so that a process that starts leaves it alone.
+    """
+    listed = path_of(file)
+    source, beside = listed.resolve(), sidecars_of(listed)
+    if file.yanked is False:
+        beside.pop(YANKED_SUFFIX, None)
+    fd, path = open_spool(folder)
+    closing.callback(os.close, fd)
+    closing.callback(path.unlink, missing_ok=True)
+    original = closing.enter_context(source.open("rb"))
+    uploaded = datetime.fromisoformat(file.uploaded).timestamp() if file.uploaded else None
+    if _can_link(source, uploaded):
+        fcntl.flock(original, fcntl.LOCK_SH)
+        if _link(source, path):
+            os.fsync(original.fileno())
+            return Content(path, beside)
+    with path.open("wb") as copy:
+        shutil.copyfileobj(original, copy, 2**20)
+        copy.flush()
+        modified = os.fstat(original.fileno()).st_mtime if uploaded is None else uploaded
+        nanoseconds = round(modified * 1e6) * 1000
+        os.utime(copy.fileno(), ns=(nanoseconds, nanoseconds))
+        os.fsync(copy.fileno())
+    return Content(path, beside)
+
+
+def _can_link(source: Path, uploaded: float | None) -> bool:
+    """Whether a link has the right time, and a mode that this process can set."""
+    found = source.stat()
+    same = uploaded is None or abs(found.st_mtime - uploaded) < _SAME_TIME
+    return same and found.st_uid == os.geteuid()
+
+
+def _link(source: Path, path: Path) -> bool:
+    """Give ``source`` a second name instead of the empty spool file; False: that cannot be done."""
+    linked = path.with_name(f"link-{path.name}")
+    try:
+        linked.hardlink_to(source)
+    except OSError:  # another file system, or one without links
+        return False
+    linked.replace(path)
+    return True
