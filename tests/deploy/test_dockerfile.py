@@ -103,7 +103,7 @@ def _fetch_wheels(folder: Path, python: str) -> None:
     run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"),
         *("--python-version", python, "--dest", folder / "wheels"),
-        *("hatchling", f"{wheel}[warm,sign,export]"),
+        *("hatchling", f"{wheel}[warm,sign,export,scale]"),
     )
     for each in (folder / "wheels").glob("waystation-*"):
         each.unlink()
