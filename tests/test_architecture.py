@@ -58,6 +58,8 @@ PACKAGES: dict[str, set[str]] = {
     "releases": {"model", "distributions", "simple"},
     # Private packages are files in a directory; publishing changes these files, durably.
     "publish": VOCABULARY | {"runtime", "distributions", "indexes"},
+    # Changes of published packages, sent to others; it could be left out.
+    "webhooks": {"errors", "runtime", "publish"},
     # A static tree reads an index as a client does.
     "export": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "indexes", "presentation", "releases"},
@@ -80,7 +82,7 @@ PACKAGES: dict[str, set[str]] = {
     # The one place that names concrete classes.
     "composition": VOCABULARY
     | {"runtime", "storage", "advisories", "policies", "upstream", "access", "config", "facts"}
-    | {"audit", "indexes", "publish", "prefetch"},
+    | {"audit", "indexes", "publish", "webhooks", "prefetch"},
     # Products on top of a composed proxy.
     "maintenance": {"errors", "model", "storage", "composition"},
     # What operators ask of a running server, and let it do.

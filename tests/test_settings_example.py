@@ -21,7 +21,7 @@ from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import load_settings
-from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable
+from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable, WebhookTable
 from proxy.config.policy_tables import ExemptTable
 from proxy.config.settings import Settings
 from proxy.config.storage_table import StorageTable
@@ -36,6 +36,7 @@ POLICIES = TEXT.split("# policies = {}")[1].split("\n\n")[0]
 ADVISORIES = TEXT.split("# advisories = unset")[1].split("\n\n")[0]
 LIMITS = TEXT.split("# limits = unset")[1].split("\n\n")[0]
 TRACES = TEXT.split("# traces = unset")[1].split("\n\n")[0]
+WEBHOOKS = TEXT.split("# webhooks = {}")[1].split("\n\n")[0]
 AUDIT = TEXT.split("# audit = unset")[1].split("\n\n")[0]
 ACCESS = TEXT.split("# access = unset")[1].split("\n# --- ")[0]
 STORAGE = TEXT.split("# storage = unset")[1].split("\n\n")[0]
@@ -43,7 +44,7 @@ EXEMPT = TEXT.split("# exempt = []")[1].split("\n\n")[0]
 TOP = TEXT
 for tables in (
     *(INDEXES, POLICIES, ADVISORIES, AUDIT, TRACES, LIMITS, ACCESS, EXEMPT, KEEP),
-    STORAGE,
+    *(STORAGE, WEBHOOKS),
 ):
     TOP = TOP.replace(tables, "")
 SHOWN = dict(re.findall(r"^# ([a-z_]+) = (.+?)(?:  +#.*)?$", TOP, re.MULTILINE))
@@ -111,6 +112,13 @@ def test_the_example_mentions_every_key_of_traces() -> None:
     table = load_settings(given).settings.traces
     assert table
     assert table.sample == 1.0
+
+
+def test_the_example_mentions_every_key_of_a_webhook() -> None:
+    given = uncommented(WEBHOOKS)
+    (table,) = given["webhooks"].values()
+    assert set(table) == set(WebhookTable.model_fields)
+    assert load_settings(given).settings.webhooks["ci"].timeout == 10.0
 
 
 def test_the_example_mentions_every_key_of_the_limits() -> None:

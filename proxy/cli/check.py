@@ -37,6 +37,7 @@ from proxy.composition import (
     resolve_tree,
     upload_remarks,
     upstream_url,
+    webhook_attempts,
     without_credentials,
 )
 from proxy.config import LocalTable, MirrorTable, Settings, cache_folder, load_settings
@@ -199,6 +200,8 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
         yield Attempt(f"htpasswd {users}", "; ".join(password_problems(users)) or None)
     if table := settings.advisories:
         what, problem = advisories_now(table, cache_folder(settings), time.time())
+        yield Attempt(what, problem)
+    for what, problem in webhook_attempts(settings):
         yield Attempt(what, problem)
     if network:
         yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))

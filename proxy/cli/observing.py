@@ -111,6 +111,10 @@ def gauges(proxy: Proxy, reload_failed: bool) -> Iterator[Gauge]:
     yield Gauge("waystation_cache_bytes", "Bytes of the files in the cache.", evictor.total)
     limit = float(evictor.max_size or 0)
     yield Gauge("waystation_cache_max_bytes", "The limit of them; 0: none.", limit)
+    for each in proxy.deliveries:
+        about = "Seconds for which the next change could not be delivered to a webhook; 0: it can."
+        labels = {"webhook": each.webhook.name, "index": each.index}
+        yield Gauge("waystation_webhook_failing_seconds", about, each.failing_seconds, labels)
     if advisories := proxy.advisories:
         about = "Seconds since the last check of the source of advisories that succeeded."
         yield Gauge("waystation_advisories_age_seconds", about, advisories.age)
@@ -130,6 +134,9 @@ def checks(settings: Settings, proxy: Proxy, reload_failed: bool) -> Iterator[Ch
     if (advisories := proxy.advisories) and settings.advisories:
         fresh = advisories.age <= settings.advisories.max_age
         yield Check("advisories", fresh, f"checked {advisories.age:.0f} s ago")
+    for each in proxy.deliveries:
+        about = f"failing for {each.failing_seconds:.0f} s" if each.failing_seconds else "delivers"
+        yield Check(str(each), not each.failing_seconds, about)
     if settings.audit:
         writes = os.access(audit_folder(settings), os.W_OK | os.X_OK)
         yield Check("audit", writes, "is written" if writes else "its folder cannot be written")

@@ -34,7 +34,7 @@ RELOADED = frozenset(
         *("packages", "legacy_files", "watch", "reserved", "upstream", "upstream_username"),
         *("upstream_password", "upstream_missing_statuses", "file_hosts", "indexes", "index"),
         *("policies", "exempt", "cooldown", "advisories", "provenance_root", "access"),
-        *("keep", "change_lists", "offline", "offline_list_all", "trusted_keys"),
+        *("webhooks", "keep", "change_lists", "offline", "offline_list_all", "trusted_keys"),
         *UpstreamSettings.model_fields,
     }
 )

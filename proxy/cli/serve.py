@@ -9,7 +9,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from proxy.cli.observing import (
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.pages_for_people import open_face
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
+from proxy.cli.standing_work import standing_work, warn_of_changed_files
 from proxy.cli.workers import (
     Supervisor,
     follow_supervisor,
@@ -56,7 +57,6 @@ from proxy.events import (
 )
 from proxy.runtime import configure_logging, return_large_memory
 from proxy.simple import Links, absolute_links
-from proxy.storage import ChangedFiles
 from proxy.web import (
     Application,
     Counters,
@@ -143,7 +143,9 @@ async def serve(
         administration = server_administration(settings, source, proxy, lambda: reloader, worker)
         app = _app(settings, proxy, cache, counters, lambda: server, administration, traced)
         server = _server(settings, app, tls, cache, fast)
-        reloader = Reloader(source, settings, proxy, app, tls, lambda new: _keeping(new, proxy))
+        reloader = Reloader(
+            source, settings, proxy, app, tls, lambda new: standing_work(new, proxy)
+        )
         async with open_audit(settings, events), fast.running(), aclosing(reloader):
             await reloader.start()
             await server.start()
@@ -158,7 +160,7 @@ async def serve(
             for line in _greeting(settings, proxy, server.port):
                 click.echo(line)
             sys.stdout.flush()
-            await _warn_of_changed_files(proxy)
+            await warn_of_changed_files(proxy)
             first = worker is None or worker.number == 0  # one of the workers probes for all
             async with (
                 reloading,
@@ -167,25 +169,6 @@ async def serve(
                 watching_names(settings, proxy) if first else nullcontext(),
             ):
                 await server.until_stopped()
-
-
-async def _warn_of_changed_files(proxy: Proxy) -> None:
-    """Repeat at each start what was logged when the changes were noticed."""
-    if count := await ChangedFiles(proxy.cache.records).count():
-        log.warning(
-            "upstream lists other bytes than before for known files (%d so far); to see them,"
-            " run: %s",
-            count,
-            "waystation cache changed",
-        )
-
-
-def _keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[None]:
-    if not settings.keep or settings.offline:
-        return nullcontext()
-    from proxy.cli.sync import scheduled_keep  # most servers start faster without it
-
-    return scheduled_keep(settings, proxy)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

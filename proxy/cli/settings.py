@@ -46,7 +46,7 @@ def in_force(settings: Settings) -> dict[str, Any]:
 def as_toml(settings: Settings) -> Iterator[str]:
     """The values in force as the lines of a settings file. Secrets are masked."""
     values = in_force(settings) | _implied(settings)
-    named = {key: values.pop(key) for key in ("indexes", "policies")}
+    named = {key: values.pop(key) for key in ("indexes", "policies", "webhooks")}
     listed = {key: values.pop(key) for key in ("keep", "exempt")}
     yield from _assignments(values)
     for key, tables in named.items():

@@ -26,6 +26,7 @@ from proxy.composition.open_mirror import (
     mirrored,
     open_upstream,
 )
+from proxy.composition.open_webhooks import open_webhooks, webhook_attempts
 from proxy.composition.policies import index_as_of, kind_of_rule, possible_refusals
 from proxy.composition.proxy import (
     Proxy,
@@ -54,6 +55,7 @@ __all__ = [
     "open_cache",
     "open_proxy",
     "open_upstream",
+    "open_webhooks",
     "password_problems",
     "policy_remarks",
     "possible_refusals",
@@ -61,5 +63,6 @@ __all__ = [
     "token_file",
     "upload_remarks",
     "upstream_url",
+    "webhook_attempts",
     "without_credentials",
 ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import HttpUrl
 
-from proxy.config import IndexTable, LocalTable, MirrorTable, RoutedTable
+from proxy.config import IndexTable, LocalTable, MirrorTable, RoutedTable, WebhookTable
 from proxy.errors import ConfigurationError
 from proxy.indexes import is_zip
 from proxy.upstream import Addresses
@@ -31,6 +31,34 @@ def table_problems(name: str, table: IndexTable, *, short: bool) -> Iterator[Con
     if isinstance(table, MirrorTable | RoutedTable):
         key = "file_hosts" if short else f"indexes.{name}.file_hosts"
         yield from _host_problems(key, table.file_hosts)
+
+
+def webhook_problems(
+    webhooks: Mapping[str, WebhookTable], indexes: Mapping[str, IndexTable]
+) -> Iterator[ConfigurationError]:
+    """Names that do not exist, and indexes of which nothing can be published."""
+    if not webhooks:
+        return
+    from proxy.publish import Action  # not at every start
+
+    taking = [
+        name for name, each in indexes.items() if isinstance(each, LocalTable) and each.uploads
+    ]
+    for name, table in webhooks.items():
+        for index in table.indexes:
+            if index not in taking:
+                problem = f"{index!r} is no index with uploads = true"
+                remedy = f"the indexes are: {', '.join(taking) or 'none'}"
+                yield ConfigurationError(f"webhooks.{name}.indexes", problem, remedy)
+        for action in table.actions:
+            if action not in list(Action):
+                remedy = f"the actions are: {', '.join(Action)}"
+                yield ConfigurationError(
+                    f"webhooks.{name}.actions", f"there is no action {action!r}", remedy
+                )
+        if not taking:
+            problem = "no index has uploads = true, so nothing is ever sent"
+            yield ConfigurationError(f"webhooks.{name}", problem, "let an index take uploads")
 
 
 def _directory_problems(

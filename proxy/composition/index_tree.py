@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.composition.index_checks import DefaultDirectory, table_problems
+from proxy.composition.index_checks import DefaultDirectory, table_problems, webhook_problems
 from proxy.config import (
     SHORT_COOLDOWN,
     FallthroughTable,
@@ -96,6 +96,7 @@ def resolve_tree(settings: Settings) -> IndexTree:
     tables = settings.indexes or _expanded(settings)
     resolver = _Resolver(tables, short=short)
     resolver.problems += _misplaced(settings)
+    resolver.problems += webhook_problems(settings.webhooks, tables)
     root = resolver.node(settings.index, "index")
     for name in tables:
         resolver.node(name, f"indexes.{name}")

@@ -29,6 +29,7 @@ from proxy.upstream import EndedRequest, InFlight, UpstreamTrace
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
+    from proxy.webhooks import Delivery
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Proxy:
         self._limits = FailureLimits(ground.clock)
         self.access: Access | None = None
         """Who may do what; None: everybody may read."""
+        self.deliveries: Sequence[Delivery] = ()
+        """Of changes to webhooks, in this process, which need not be the one that delivers."""
         self.prefetching: Prefetching | None = None
         self._revalidations = BackgroundQueue(self._revalidate)
 

@@ -18,7 +18,7 @@ from proxy.config.folders import audit_folder, cache_folder
 from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import TOKEN_VARIABLE, config_file, load_settings
-from proxy.config.operation_tables import AuditTable, LimitsTable
+from proxy.config.operation_tables import AuditTable, LimitsTable, WebhookTable
 from proxy.config.policy_tables import (
     AllowTable,
     CooldownTable,
@@ -69,6 +69,7 @@ __all__ = [
     "StatusTable",
     "StorageTable",
     "UpstreamSettings",
+    "WebhookTable",
     "age_seconds",
     "audit_folder",
     "cache_folder",

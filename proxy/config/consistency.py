@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from proxy.config.access_table import AccessTable
-from proxy.config.index_base import name_problems
+from proxy.config.index_base import NAME, name_problems
 from proxy.config.index_tables import MirrorTable
+from proxy.config.operation_tables import WebhookTable
 from proxy.config.policy_checks import policy_problems
 from proxy.config.settings import Settings
 from proxy.config.storage_table import storage_problems
@@ -47,6 +48,19 @@ def consistency_problems(
     for name, table in settings.indexes.items():
         if isinstance(table, MirrorTable):
             yield from _mirror_problems(f"indexes.{name}", table, settings)
+    for name, webhook in settings.webhooks.items():
+        yield from _webhook_problems(name, webhook)
+
+
+def _webhook_problems(name: str, table: WebhookTable) -> Iterator[ConfigurationError]:
+    """A name is a part of file names."""
+    key = f"webhooks.{name}"
+    if not NAME.fullmatch(name):
+        remedy = 'use small letters, digits and "-", at most 63, beginning with none of "-"'
+        yield ConfigurationError(key, f"{name!r} cannot be the name of a webhook", remedy)
+    if table.url.username is not None or table.url.password is not None:
+        problem = "it has credentials, which not every receiver keeps out of its log"
+        yield ConfigurationError(f"{key}.url", problem, "leave them out: requests are signed")
 
 
 def _access_problems(settings: Settings, table: AccessTable) -> Iterator[ConfigurationError]:

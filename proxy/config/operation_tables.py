@@ -1,10 +1,10 @@
-"""The tables of what operators watch and limit: ``[audit]``, ``[limits]``, ``[traces]``."""
+"""The tables of what operators watch, limit and are notified of: ``[audit]`` and the like."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, SecretStr, field_validator
 
 from proxy.config.access_table import Network
 from proxy.config.values import DAY, Count, PositiveSeconds, Table, UserPath
@@ -39,3 +39,28 @@ class TracesTable(Table):
     """The address of the collector, without ``/v1/traces``."""
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The share of traces that are recorded."""
+
+
+SHORTEST_SECRET = 16
+"""Characters."""
+
+
+class WebhookTable(Table):
+    """A receiver of the changes of local indexes."""
+
+    url: HttpUrl
+    secret: SecretStr
+    """The key of the signatures, which the receiver has too."""
+    indexes: list[str] = []
+    """Empty: all that take uploads."""
+    actions: list[str] = []
+    """Empty: all."""
+    timeout: PositiveSeconds = 10.0
+    """Of a request with its answer."""
+
+    @field_validator("secret")
+    @classmethod
+    def _check_secret(cls, value: SecretStr) -> SecretStr:
+        if len(value.get_secret_value()) < SHORTEST_SECRET:
+            raise ValueError(f"has fewer than {SHORTEST_SECRET} characters")
+        return value

@@ -25,7 +25,7 @@ from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
 from proxy.config.index_tables import IndexTable, MirrorTable
 from proxy.config.keep_table import KeepTable
-from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable
+from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable, WebhookTable
 from proxy.config.policy_tables import CooldownTable, ExemptTable
 from proxy.config.storage_table import StorageTable
 from proxy.config.upstream_settings import UpstreamSettings
@@ -152,6 +152,7 @@ class Settings(BaseSettings):
     # Who received what
     audit: Annotated[AuditTable | None, ForceDecode] = None
     traces: Annotated[TracesTable | None, ForceDecode] = None
+    webhooks: Annotated[dict[str, WebhookTable], ForceDecode] = {}
 
     # Logs
     log_format: Literal["plain", "json"] = "plain"

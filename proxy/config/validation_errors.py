@@ -12,6 +12,7 @@ from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import POLICY_TABLES
 from proxy.config.index_tables import INDEX_TABLES
 from proxy.config.keep_table import KeepTable
+from proxy.config.operation_tables import WebhookTable
 from proxy.config.policy_tables import ExemptTable
 from proxy.config.routed_table import RuleTable
 from proxy.config.settings import Settings
@@ -28,6 +29,7 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "keep": KeepTable,
     "exempt": ExemptTable,
     "storage": StorageTable,
+    "webhooks": WebhookTable,
 }
 _NOT_AN_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
 
@@ -129,7 +131,7 @@ def _text(parts: list[str], error: Mapping[str, Any]) -> str:
 
 def _value_text(key: str, value: object) -> str:
     """The value as JSON; empty if it is long or may contain a secret."""
-    if "password" in key or not isinstance(value, str | int | float):
+    if "password" in key or "secret" in key or not isinstance(value, str | int | float):
         return ""
     text = json.dumps(value, ensure_ascii=False)
     return text if "@" not in text and len(text) <= 100 and text.isprintable() else ""

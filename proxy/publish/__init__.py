@@ -5,7 +5,7 @@ from proxy.publish.directory_packages import DirectoryPackages
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
-from proxy.publish.package_files import path_of
+from proxy.publish.package_files import path_of, write_durably
 from proxy.publish.promotion import Promotion
 from proxy.publish.publisher import Editor, Limits, MakeProvenance, Publisher
 from proxy.publish.upkeep import Selection, Upkeep
@@ -43,4 +43,5 @@ __all__ = [
     "outgoing_form",
     "path_of",
     "signature_of",
+    "write_durably",
 ]

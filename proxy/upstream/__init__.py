@@ -51,6 +51,7 @@ from proxy.upstream.upload_client import (
     UploadClient,
     check_upload_url,
 )
+from proxy.upstream.webhook_client import WebhookClient
 
 __all__ = [
     "Addresses",
@@ -82,6 +83,7 @@ __all__ = [
     "UpstreamOrigin",
     "UpstreamTrace",
     "Validators",
+    "WebhookClient",
     "check_upload_url",
     "computed",
     "delta_seconds",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
+from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
 from proxy.errors import UpstreamError, reason
@@ -18,18 +19,27 @@ from proxy.upstream.headers import delta_seconds, directives
 class JsonSession:
     """A client session for JSON, opened when it is first used."""
 
-    def __init__(self, connections: int, timeout: float, ca_bundle: Path | None) -> None:
+    def __init__(
+        self,
+        connections: int,
+        timeout: float,
+        ca_bundle: Path | None,
+        resolver: AbstractResolver | None = None,
+    ) -> None:
         """``timeout``: seconds of a request with its answer."""
         self._connections = connections
         self._timeout = ClientTimeout(total=timeout)
         self._ca_bundle = ca_bundle
+        self._resolver = resolver
         self._session: ClientSession | None = None
 
     def opened(self) -> ClientSession:
         if self._session is None:
             self._session = ClientSession(
                 connector=TCPConnector(
-                    limit=self._connections, ssl=tls_context(self._ca_bundle, None, None)
+                    limit=self._connections,
+                    ssl=tls_context(self._ca_bundle, None, None),
+                    resolver=self._resolver,
                 ),
                 headers={"User-Agent": f"waystation/{__version__}", "Accept": "application/json"},
                 cookie_jar=DummyCookieJar(),

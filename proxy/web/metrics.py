@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from aiohttp import web
@@ -40,6 +40,7 @@ class Gauge(NamedTuple):
     name: str
     about: str
     value: float
+    labels: Mapping[str, str] = {}
 
 
 class Metrics:
@@ -75,8 +76,12 @@ class Metrics:
         yield info
         about = "When the process that answers was started: a Unix time in seconds."
         yield GaugeMetricFamily("process_start_time_seconds", about, value=STARTED)
+        families: dict[str, Metric] = {}
         for gauge in self._gauges():
-            yield GaugeMetricFamily(gauge.name, gauge.about, value=gauge.value)
+            family = GaugeMetricFamily(gauge.name, gauge.about, labels=list(gauge.labels))
+            found = families.setdefault(gauge.name, family)
+            found.add_sample(gauge.name, dict(gauge.labels), gauge.value)
+        yield from families.values()
         yield from _families(shown)
         yield from _histograms(shown)
 

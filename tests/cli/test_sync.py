@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.cli.serve import _keeping
+from proxy.cli.standing_work import keeping
 from proxy.composition.proxy import open_proxy
 from tests.support.faults import Fault
 from tests.support.running import Done, running, waystation
@@ -131,4 +131,4 @@ async def test_a_server_fetches_what_is_new_by_itself(here: WarmSite) -> None:
 async def test_an_offline_server_fetches_nothing(here: WarmSite, offline: bool, kept: bool) -> None:
     settings = here.settings(keep=[{"sources": ["top"]}], offline=offline)
     async with open_proxy(settings) as proxy:
-        assert isinstance(_keeping(settings, proxy), nullcontext) is not kept
+        assert isinstance(keeping(settings, proxy), nullcontext) is not kept

@@ -48,7 +48,12 @@ async def watched(folder: Path) -> AsyncIterator[Running]:
     """A server that has everything that metrics are about."""
     write_archive(folder / "osv.zip", osv("GHSA-1", "bbb"))
     config = folder / "waystation.toml"
-    config.write_text('[audit]\n[limits]\n[advisories]\nsource = "osv.zip"\n')
+    (folder / "packages").mkdir()
+    webhook = '[webhooks.ci]\nurl = "http://127.0.0.1:9/"\nsecret = "sixteen or longer"\n'
+    config.write_text(
+        'packages = "packages"\nuploads = true\n'
+        f'[audit]\n[limits]\n[advisories]\nsource = "osv.zip"\n{webhook}'
+    )
     upstream = ("--upstream", "http://127.0.0.1:9/simple/")
     async with running(folder, "--config", config, *upstream) as server:
         yield server

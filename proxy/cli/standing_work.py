@@ -1,0 +1,62 @@
+"""What a server does beside answering requests, from one state of its settings to the next.
+
+The modules that do it are imported when the settings ask for it: most servers start faster
+without them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+
+from proxy.composition import Proxy, open_webhooks
+from proxy.config import Settings
+from proxy.storage import ChangedFiles
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def standing_work(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
+    """While entered, keep tables run and changes are delivered.
+
+    Offline neither is done: changes are delivered when there is a network again.
+    """
+    async with keeping(settings, proxy), _delivering(settings, proxy):
+        yield
+
+
+def keeping(settings: Settings, proxy: Proxy) -> AbstractAsyncContextManager[None]:
+    """While entered, the keep tables run on schedule."""
+    if not settings.keep or settings.offline:
+        return nullcontext()
+    from proxy.cli.sync import scheduled_keep
+
+    return scheduled_keep(settings, proxy)
+
+
+@asynccontextmanager
+async def _delivering(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
+    """While entered, changes of packages go to the webhooks that want them."""
+    if not settings.webhooks or settings.offline:
+        yield
+        return
+    publishers = proxy.upload_targets.values()
+    async with open_webhooks(settings, publishers) as deliveries:
+        proxy.deliveries = deliveries
+        try:
+            yield
+        finally:
+            proxy.deliveries = ()
+
+
+async def warn_of_changed_files(proxy: Proxy) -> None:
+    """Repeat at each start what was logged when the changes were noticed."""
+    if count := await ChangedFiles(proxy.cache.records).count():
+        log.warning(
+            "upstream lists other bytes than before for known files (%d so far); to see them,"
+            " run: %s",
+            count,
+            "waystation cache changed",
+        )

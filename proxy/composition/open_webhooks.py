@@ -1,0 +1,96 @@
+"""Webhooks as the settings describe them: which receiver gets the changes of which index."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
+
+from proxy.composition.index_tree import resolve_tree
+from proxy.composition.open_mirror import outgoing_proxies
+from proxy.config import LocalTable, Settings, WebhookTable
+from proxy.errors import reason
+from proxy.runtime import count_text, timestamp_text
+from proxy.upstream import WebhookClient
+
+if TYPE_CHECKING:
+    from proxy.publish import Publisher
+    from proxy.webhooks import Delivery, StateFile
+
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_webhooks(
+    settings: Settings, publishers: Iterable[Publisher], clock: Callable[[], float] = time.time
+) -> AsyncIterator[list[Delivery]]:
+    """While entered, changes are delivered. Raises ``ConfigurationError``."""
+    from proxy.webhooks import Delivery, Webhook  # most servers have none
+
+    by_name = {publisher.name: publisher for publisher in publishers}
+    async with AsyncExitStack() as stack:
+        deliveries = []
+        for name, table in settings.webhooks.items():
+            client = _client(table, settings, clock)
+            stack.push_async_callback(client.close)
+            secret = table.secret.get_secret_value().encode()
+            webhook = Webhook(name, secret, frozenset(table.actions))
+            for index in table.indexes or by_name:
+                journal = by_name[index].journal
+                deliveries.append(Delivery(webhook, index, journal, client, clock))
+        for each in deliveries:
+            await each.begin()
+            stack.push_async_callback(_ended, asyncio.create_task(_running(each)))
+        yield deliveries
+
+
+def _client(table: WebhookTable, settings: Settings, clock: Callable[[], float]) -> WebhookClient:
+    return WebhookClient(
+        str(table.url),
+        timeout=table.timeout,
+        ca_bundle=settings.ca_bundle,
+        proxies=outgoing_proxies(settings),
+        clock=clock,
+    )
+
+
+async def _running(delivery: Delivery) -> None:
+    try:
+        await delivery.run()
+    except Exception:
+        log.exception("%s: nothing is delivered any more, due to an unexpected error", delivery)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def webhook_attempts(settings: Settings) -> Iterator[tuple[str, str | None]]:
+    """How each webhook did last, and its problem: nothing is sent for that."""
+    if not settings.webhooks:
+        return
+    from proxy.publish import PackageJournal
+    from proxy.webhooks import StateFile
+
+    for index, node in resolve_tree(settings).named.items():
+        if not isinstance(node.table, LocalTable) or not node.table.uploads:
+            continue
+        folder = PackageJournal(node.table.roots[0]).folder
+        for name, table in settings.webhooks.items():
+            if index in (table.indexes or [index]):
+                yield f"webhook {name} of {index}", _problem(StateFile(folder, name))
+
+
+def _problem(file: StateFile) -> str | None:
+    try:
+        state = file.load()
+    except OSError as error:
+        return reason(error)
+    if state is None or not state.failures:
+        return None
+    since = timestamp_text(state.failing_since)
+    return f"{count_text(state.failures, 'attempt')} failed since {since}: {state.problem}"

@@ -1,0 +1,174 @@
+"""Delivers the changes of an index to a receiver: in order, each at least once.
+
+A change is sent until the receiver answers with a success, with growing pauses; later ones wait
+for it. What is delivered is noted durably, so a restart goes on where the last process ended.
+Of all processes that serve a directory one delivers: the one that has the lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from proxy.errors import UpstreamError
+from proxy.publish import PackageChange, PackageJournal
+from proxy.runtime import in_thread, try_lock
+from proxy.webhooks.delivery_state import DeliveryState, StateFile
+
+log = logging.getLogger(__name__)
+
+LOOK_INTERVAL = 0.5
+"""Seconds between looks for changes, and for the lock."""
+CHANGES_READ = 100
+"""Changes that are read together."""
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0
+"""Seconds before a failed request is repeated; each pause is twice as long as the one before."""
+LONGEST_ASKED = 3600.0
+"""Seconds of the longest pause that a receiver may ask for with ``Retry-After``."""
+
+
+class EventClient(Protocol):
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """Raises ``UpstreamError`` if the receiver has not taken the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """A receiver, and what it wants."""
+
+    name: str
+    secret: bytes
+    actions: Set[str]
+    """Empty: all."""
+
+    def wants(self, change: PackageChange) -> bool:
+        return not self.actions or change.action in self.actions
+
+    def request(
+        self, index: str, change: PackageChange, now: float
+    ) -> tuple[bytes, dict[str, str]]:
+        """Body and headers. The signature is the HMAC-SHA256 (RFC 2104) of id, time and body."""
+        at = str(int(now))
+        identity = f"{index}-{change.number}"
+        body = msgspec.json.encode({"index": index, **msgspec.to_builtins(change)})
+        signed = f"{identity}.{at}.".encode() + body
+        signature = hmac.digest(self.secret, signed, "sha256").hex()
+        return body, {
+            "Waystation-Id": identity,
+            "Waystation-Time": at,
+            "Waystation-Signature": f"sha256={signature}",
+        }
+
+
+class Delivery:
+    """Of one webhook and one index."""
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        index: str,
+        journal: PackageJournal,
+        client: EventClient,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.webhook = webhook
+        self.index = index
+        self._journal = journal
+        self._client = client
+        self._clock = clock
+        self._sleep = sleep
+        self._file = StateFile(journal.folder, webhook.name)
+        self._state = DeliveryState(0)
+        self._is_logged = False
+
+    @property
+    def failing_seconds(self) -> float:
+        """For how long the next change cannot be delivered; 0: it can, or there is none."""
+        since = self._state.failing_since
+        return max(0.0, self._clock() - since) if since else 0.0
+
+    async def begin(self) -> None:
+        """A new webhook gets the changes from now on."""
+        try:
+            number = await in_thread(self._journal.last_number)
+            await in_thread(self._file.begin, number)
+        except OSError as error:
+            self._log_disk(error)
+
+    async def run(self) -> None:
+        """Deliver, whenever no other process does, until this is cancelled."""
+        while True:
+            with try_lock(self._file.lock) as mine:
+                try:
+                    known: DeliveryState | None = await in_thread(self._file.load)
+                    self._state = known or self._state
+                    while mine:
+                        await self._deliver_new()
+                        await self._sleep(LOOK_INTERVAL)
+                except OSError as error:
+                    self._log_disk(error)
+            await self._sleep(LOOK_INTERVAL)
+
+    async def _deliver_new(self) -> None:
+        changes = await in_thread(self._journal.changes, self._state.delivered, CHANGES_READ)
+        for change in changes:
+            if self.webhook.wants(change):
+                await self._deliver(change)
+                await self._note(DeliveryState(change.number))
+        if changes and self._state.delivered < changes[-1].number:
+            await self._note(DeliveryState(changes[-1].number))
+
+    async def _deliver(self, change: PackageChange) -> None:
+        while True:
+            body, headers = self.webhook.request(self.index, change, self._clock())
+            try:
+                await self._client.post(body, headers)
+            except UpstreamError as error:
+                await self._wait_after(error, change)
+            else:
+                if self._state.failures:
+                    log.info("%s is delivered again, from change %d on", self, change.number)
+                return
+
+    async def _wait_after(self, error: UpstreamError, change: PackageChange) -> None:
+        before = self._state
+        if not before.failures:
+            log.warning(
+                "%s: change %d is not delivered, and will be sent again: %s",
+                self,
+                change.number,
+                error.reason,
+            )
+        since = before.failing_since or self._clock()
+        failed = DeliveryState(before.delivered, before.failures + 1, since, error.reason)
+        await self._note(failed)
+        await self._sleep(_pause(failed.failures, error.retry_after))
+
+    async def _note(self, state: DeliveryState) -> None:
+        await in_thread(self._file.save, state)
+        self._state = state
+        self._is_logged = False
+
+    def _log_disk(self, error: OSError) -> None:
+        """Once, until the disk works again."""
+        if not self._is_logged:
+            log.error("%s: nothing is delivered: %s", self, error)
+        self._is_logged = True
+
+    def __str__(self) -> str:
+        return f"webhook {self.webhook.name} of {self.index}"
+
+
+def _pause(failures: int, asked: int | None) -> float:
+    """Seconds. At random, so that a receiver that is back does not get all requests at once."""
+    longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 20))
+    return max(longest * random.uniform(0.5, 1), min(asked or 0, LONGEST_ASKED))  # noqa: S311
