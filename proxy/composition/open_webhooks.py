@@ -39,8 +39,10 @@ async def open_webhooks(
             secret = table.secret.get_secret_value().encode()
             webhook = Webhook(name, secret, frozenset(table.actions))
             for index in table.indexes or by_name:
-                journal = by_name[index].journal
-                deliveries.append(Delivery(webhook, index, journal, client, clock))
+                packages = by_name[index].packages
+                folder = packages.incoming.parent
+                delivery = Delivery(webhook, index, packages.journal, folder, client, clock)
+                deliveries.append(delivery)
         for each in deliveries:
             await each.begin()
             stack.push_async_callback(_ended, asyncio.create_task(_running(each)))

@@ -14,12 +14,13 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from proxy.errors import UpstreamError
-from proxy.publish import PackageChange, PackageJournal
+from proxy.publish import ChangeJournal, PackageChange
 from proxy.runtime import in_thread, try_lock
 from proxy.webhooks.delivery_state import DeliveryState, StateFile
 
@@ -75,18 +76,20 @@ class Delivery:
         self,
         webhook: Webhook,
         index: str,
-        journal: PackageJournal,
+        journal: ChangeJournal,
+        folder: Path,
         client: EventClient,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        """``folder`` as in ``StateFile``."""
         self.webhook = webhook
         self.index = index
         self._journal = journal
         self._client = client
         self._clock = clock
         self._sleep = sleep
-        self._file = StateFile(journal.folder, webhook.name)
+        self._file = StateFile(folder, webhook.name)
         self._state = DeliveryState(0)
         self._is_logged = False
 

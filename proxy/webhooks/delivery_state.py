@@ -28,8 +28,9 @@ class DeliveryState(msgspec.Struct, frozen=True, omit_defaults=True):
 class StateFile:
     """Of one webhook and one index."""
 
-    def __init__(self, journal_folder: Path, webhook: str) -> None:
-        folder = journal_folder / "webhooks"
+    def __init__(self, folder: Path, webhook: str) -> None:
+        """``folder``: that of the journal."""
+        folder = folder / "webhooks"
         self._path = folder / f"{webhook}.json"
         self.lock = folder / f"{webhook}.lock"
         """The file of the lock that the delivering process has."""

@@ -62,7 +62,8 @@ async def delivering(
     webhook = Webhook("ci", SECRET.encode(), actions)
     sender = WebhookClient(url, **{"timeout": 5.0} | client)
     delivery = Delivery(
-        webhook, "dev", journal, sender, clock or Clock(), Breaths() if breaths is None else breaths
+        *(webhook, "dev", journal, journal.folder, sender, clock or Clock()),
+        Breaths() if breaths is None else breaths,
     )
     await delivery.begin()
     task = asyncio.create_task(delivery.run())
