@@ -24,11 +24,13 @@ from proxy.access.htpasswd import (
 from proxy.access.identity_tokens import ClaimRule, IdentityTokens, require_jwt
 from proxy.access.issuer_keys import IssuerKeys
 from proxy.access.ldap_directory import LdapSettings, LdapUsers, require_bonsai
+from proxy.access.minted_tokens import MintedTokens
 from proxy.access.password_changes import remove_user, set_password
 from proxy.access.principals import GrantTable, Principal, check_member, is_person
 from proxy.access.rights import ANY, Grant, Rights, Scope, parse_grant
 from proxy.access.token_store import Token, TokenStore
 from proxy.access.tokens import Tokens, new_token, token_digest
+from proxy.access.trusted_publishing import MintRefused, TrustedPublishing
 
 __all__ = [
     "ANY",
@@ -45,6 +47,8 @@ __all__ = [
     "IssuerKeys",
     "LdapSettings",
     "LdapUsers",
+    "MintRefused",
+    "MintedTokens",
     "PasswordFile",
     "Passwords",
     "Presented",
@@ -55,6 +59,7 @@ __all__ = [
     "Token",
     "TokenStore",
     "Tokens",
+    "TrustedPublishing",
     "certificate_end",
     "certificate_name",
     "check_hash",

@@ -19,6 +19,7 @@ from proxy.access.connection_names import CertificateName, FrontProxies
 from proxy.access.failures import FailureLimits
 from proxy.access.principals import GrantTable, Principal
 from proxy.access.rights import Grant, Rights
+from proxy.access.trusted_publishing import TrustedPublishing
 from proxy.errors import DirectoryUnavailable, NotAuthenticated, TooManyFailures
 from proxy.events import CredentialsChecked, Observer
 from proxy.runtime import BoundedDict, SingleFlight
@@ -69,15 +70,18 @@ class Access:
         limits: FailureLimits | None = None,
         clock: Callable[[], float] = time.time,
         events: Observer = lambda event: None,
+        publishing: TrustedPublishing | None = None,
     ) -> None:
         """``anonymous``: the rights of requests without credentials. ``hide_names``: projects
         that a principal may not read look as if they did not exist. ``front``: trusted proxies.
         ``certificates``: which name of a client's certificate is that of the principal.
+        ``publishing`` mints upload tokens; it is one of ``authenticators``, too.
         """
         self.anonymous = Caller(None, Rights(anonymous))
         self.hide_names = hide_names
         self.front = front
         self.certificates = certificates
+        self.publishing = publishing
         self._authenticators = tuple(authenticators)
         self._grants = grants
         self._limits = limits or FailureLimits(clock)
@@ -117,9 +121,7 @@ class Access:
             self._refuse_limited(address, user)
         caller = await self._check(digest, presented, chosen, now)
         if caller is None:
-            self._refuse_limited(address, user)
-            self._limits.failed(address, user)
-            self._announce("wrong")
+            self.note_failure(address, user)
             raise NotAuthenticated
         self._limits.succeeded(address, user)
         return caller
@@ -127,6 +129,12 @@ class Access:
     def _digest(self, value: bytes) -> bytes:
         """Of a header value: differs between processes, and is no way back to the secret."""
         return blake2b(self._salt + value, digest_size=16).digest()
+
+    def note_failure(self, address: str, user: str = "") -> None:
+        """Count wrong credentials. Raises ``TooManyFailures`` where there were too many before."""
+        self._refuse_limited(address, user)
+        self._limits.failed(address, user)
+        self._announce("wrong")
 
     def _refuse_limited(self, address: str, user: str) -> None:
         """Raises ``TooManyFailures``."""
@@ -211,12 +219,17 @@ class Access:
                 continue
             if verified:
                 self._announce("ok", each.kind)
-                rights = self._grants.rights_of(verified.principal, verified.grants)
+                rights = self._rights(verified)
                 until = min(verified.until, self._clock() + verified.keep)
                 return Caller.of(verified.principal, rights, until, verified=verified, source=each)
         if unavailable:
             raise unavailable
         return None
+
+    def _rights(self, verified: ProvenIdentity) -> Rights:
+        if verified.is_limited:
+            return Rights(verified.grants)
+        return self._grants.rights_of(verified.principal, verified.grants)
 
     def _announce(self, result: str, method: str = "") -> None:
         self._events(CredentialsChecked(method, result))

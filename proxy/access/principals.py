@@ -29,6 +29,13 @@ class Principal(msgspec.Struct, frozen=True):
     """Those that the proof names, without those of the settings."""
     detail: str = ""
     """Which of several holders of the name it is, such as the repository of a CI job."""
+    account: str = ""
+    """What owns projects, if that is not the name, which several holders have."""
+
+    @property
+    def owner(self) -> str:
+        """The name under which it owns the projects that it publishes."""
+        return self.account or self.name
 
     @property
     def label(self) -> str:

@@ -1,16 +1,15 @@
-"""Tokens at rest: one SQLite file, shared by the processes of a server and by commands."""
+"""Tokens at rest, which commands and people create, and the numbers of their changes."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 
+from proxy.access.token_file import TokenFile
 from proxy.errors import ConfigurationError
 
 _TABLES = """
@@ -59,16 +58,10 @@ class TokenStore:
 
     def __init__(self, path: Path) -> None:
         """A file that does not exist is created, readable by its user alone."""
-        self.path = path
-        self._lock = threading.Lock()
-        self._file: tuple[int, int] | None = None
-        self._database: sqlite3.Connection
-        with self._errors():
-            self._open()
+        self._file = TokenFile(path, _TABLES)
 
     def close(self) -> None:
-        with self._lock:
-            self._database.close()
+        self._file.close()
 
     def add(self, token: Token, replaced: Sequence[str] = (), ends: float = 0.0) -> None:
         """Add a token; those that it replaces, by their ids, end at ``ends``.
@@ -96,8 +89,7 @@ class TokenStore:
 
     def note_used(self, times: Mapping[str, float]) -> None:
         """``times``: when each token was used last, by its id."""
-        with self._errors():
-            database = self._current()
+        with self._file.opened() as database:
             database.executemany(
                 "UPDATE tokens SET used = max(?, ifnull(used, 0)) WHERE id = ?",
                 [(used, each) for each, used in times.items()],
@@ -105,62 +97,21 @@ class TokenStore:
 
     def all(self) -> list[Token]:
         """Every token that there ever was, the oldest first."""
-        with self._errors(), closing(self._current().cursor()) as cursor:
+        with self._file.opened() as database, closing(database.cursor()) as cursor:
             cursor.execute(f"SELECT {_COLUMNS} FROM tokens ORDER BY created")  # noqa: S608
             return [Token(*row) for row in cursor]
 
     def number(self) -> int:
         """Grows with every token that is added or revoked, by whatever process."""
-        with self._errors():
-            ((number,),) = self._current().execute("SELECT number FROM changes")
+        with self._file.opened() as database:
+            ((number,),) = database.execute("SELECT number FROM changes")
             return int(number)
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
-        with self._errors():
-            database = self._current()
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("UPDATE changes SET number = number + 1")
-                database.execute("COMMIT")
-            except BaseException:
-                database.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            with self._lock:
-                yield
-        except (OSError, sqlite3.Error) as error:
-            problem = f"{self.path} cannot be used: {getattr(error, 'strerror', None) or error}"
-            remedy = "name a file on a local disk that can be written"
-            raise ConfigurationError("access.tokens", problem, remedy) from None
-
-    def _current(self) -> sqlite3.Connection:
-        """The open file; a file that was replaced or deleted is opened again, perhaps empty."""
-        try:
-            found = self.path.stat()
-        except FileNotFoundError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._file:
-            self._database.close()
-            self._open()
-        return self._database
-
-    def _open(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        found = os.fstat(descriptor)
-        os.close(descriptor)
-        self._file = found.st_dev, found.st_ino
-        self._database = sqlite3.connect(
-            self.path, timeout=10.0, isolation_level=None, check_same_thread=False
-        )
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")  # a revoked token stays revoked
-        self._database.executescript(_TABLES)
+        with self._file.transaction() as database:
+            yield database
+            database.execute("UPDATE changes SET number = number + 1")
 
 
 def _revoke(database: sqlite3.Connection, ids: Sequence[str], at: float) -> None:

@@ -22,23 +22,26 @@ from proxy.errors import ConfigurationError
 log = logging.getLogger(__name__)
 
 PREFIX = "wst_"
+MINTED_PREFIX = "wsp_"
+"""Begins tokens that were minted for one job to publish."""
 KEEP = 60.0
 """Seconds for which a verified token is not looked up again: so its last use is seen."""
 NOTE_USES = 30.0
 """Seconds between two notes of the last uses."""
-_FORM = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}_[0-9A-Za-z]{{6}}\Z", re.ASCII)
+_FORM = re.compile(r"ws[tp]_[A-Za-z0-9_-]{43}_[0-9A-Za-z]{6}\Z", re.ASCII)
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-def new_token() -> str:
-    """``wst_``, 32 random bytes in base64url, and a checksum."""
-    body = PREFIX + secrets.token_urlsafe(32)
+def new_token(prefix: str = PREFIX) -> str:
+    """The prefix, 32 random bytes in base64url, and a checksum."""
+    body = prefix + secrets.token_urlsafe(32)
     return f"{body}_{_checksum(body)}"
 
 
-def has_token_form(text: str) -> bool:
+def has_token_form(text: str, prefix: str = PREFIX) -> bool:
     """Whether the text can be a token; most others are refused without a look-up."""
-    return bool(_FORM.match(text)) and text[-6:] == _checksum(text[:-7])
+    is_whole = text.startswith(prefix) and _FORM.match(text)
+    return bool(is_whole) and text[-6:] == _checksum(text[:-7])
 
 
 def token_digest(token: str) -> bytes:

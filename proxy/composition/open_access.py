@@ -20,16 +20,19 @@ from proxy.access import (
     IssuerKeys,
     LdapSettings,
     LdapUsers,
+    MintedTokens,
     PasswordFile,
     Passwords,
     Tokens,
     TokenStore,
+    TrustedPublishing,
     parse_grant,
     require_bonsai,
     require_jwt,
     require_libraries,
 )
-from proxy.config import AccessTable, Settings, cache_folder
+from proxy.composition.index_tree import resolve_tree
+from proxy.config import AccessTable, IndexTable, LocalTable, Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.upstream import DocumentFetcher
@@ -56,7 +59,9 @@ async def open_access(
         tokens = Tokens(store, clock)
         stack.push_async_callback(tokens.close)
         issuers = _issuers(settings, table, stack, clock)
-        access = _access(table, [tokens, *issuers, *others], events, limits, clock)
+        publishing = await _publishing(settings, issuers, stack, clock)
+        first: list[Authenticator] = [tokens, *([publishing] if publishing else []), *issuers]
+        access = _access(table, [*first, *others], events, limits, clock, publishing)
         await stack.enter_async_context(access.watching())
         yield access
 
@@ -67,6 +72,7 @@ def _access(
     events: Observer,
     limits: FailureLimits,
     clock: Callable[[], float],
+    publishing: TrustedPublishing | None,
 ) -> Access:
     return Access(
         authenticators,
@@ -78,7 +84,36 @@ def _access(
         limits=limits,
         clock=clock,
         events=events,
+        publishing=publishing,
     )
+
+
+async def _publishing(
+    settings: Settings,
+    issuers: Sequence[IdentityTokens],
+    stack: AsyncExitStack,
+    clock: Callable[[], float],
+) -> TrustedPublishing | None:
+    """None without issuers of identity tokens."""
+    if not issuers:
+        return None
+    minted = await asyncio.to_thread(MintedTokens, token_file(settings))
+    publishing = TrustedPublishing(issuers, minted, accepting_uploads(settings), clock)
+    stack.push_async_callback(publishing.close)
+    return publishing
+
+
+def accepting_uploads(settings: Settings) -> set[str]:
+    """The names of the indexes that take uploads, or are made of one that does."""
+    return {
+        name
+        for name, node in resolve_tree(settings).named.items()
+        if any(_takes_uploads(each.table) for each in node.with_all_below())
+    }
+
+
+def _takes_uploads(table: IndexTable) -> bool:
+    return isinstance(table, LocalTable) and table.uploads
 
 
 def token_file(settings: Settings) -> Path:
@@ -122,9 +157,9 @@ def access_remarks(settings: Settings) -> Iterator[str]:
 
 def _issuers(
     settings: Settings, table: AccessTable, stack: AsyncExitStack, clock: Callable[[], float]
-) -> list[Authenticator]:
+) -> list[IdentityTokens]:
     """The issuers of identity tokens; their keys are fetched when a token needs them."""
-    found: list[Authenticator] = []
+    found: list[IdentityTokens] = []
     for name, issuer in table.oidc.items():
         require_jwt(f"access.oidc.{name}")
         fetcher = DocumentFetcher(f"access.oidc.{name}", ca_bundle=settings.ca_bundle)

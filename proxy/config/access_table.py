@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 
-from proxy.access import CertificateName, Grant, check_member, parse_grant
+from proxy.access import CertificateName, Grant, Scope, check_member, parse_grant
 from proxy.config.values import Age, Table, UserPath
 
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}\Z", re.ASCII)
@@ -70,7 +70,9 @@ def _has_place(*places: str) -> Callable[[str], str]:
 
 
 def _values(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    """A list of texts: single values, numbers and booleans may be written as they are."""
+    values = value if isinstance(value, list) else [value]
+    return [str(each).lower() if isinstance(each, bool | int) else each for each in values]
 
 
 ClaimValues = Annotated[list[str], Field(min_length=1), BeforeValidator(_values)]
@@ -102,6 +104,11 @@ class OidcRuleTable(Table):
     claims: Annotated[dict[str, ClaimValues], Field(min_length=1)]
     rights: Annotated[list[Right], Field(min_length=1)]
 
+    @property
+    def uploads(self) -> list[Grant]:
+        """The rights to upload: with one, the rule is a trusted publisher."""
+        return [each for each in map(parse_grant, self.rights) if each.scope is Scope.UPLOAD]
+
 
 class OidcTable(Table):
     """An issuer of identity tokens of CI."""
@@ -110,6 +117,11 @@ class OidcTable(Table):
     audience: Annotated[str, Field(min_length=1)]
     key_hosts: list[str] = []
     allow: Annotated[list[OidcRuleTable], Field(min_length=1)]
+
+    @property
+    def publishes(self) -> bool:
+        """Whether some of its tokens may upload."""
+        return any(rule.uploads for rule in self.allow)
 
 
 class LdapTable(Table):

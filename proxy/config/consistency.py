@@ -23,6 +23,8 @@ REQUIRED_TOGETHER = {
     "upstream_password": "upstream_username",
 }
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+FOREIGN_AUDIENCES = ("pypi", "testpypi")
+"""Those of PyPI and its test instance: their tokens must not work here, nor ours there."""
 FILES_OF_UPSTREAM = ("ca_bundle", "client_certificate", "client_key")
 FILES = ("tls_certificate", "tls_key", *FILES_OF_UPSTREAM)
 
@@ -70,6 +72,7 @@ def _access_problems(settings: Settings, table: AccessTable) -> Iterator[Configu
             problem = "clients show certificates only where TLS ends here"
             remedy = "set tls_certificate and tls_key, or use access.proxy"
             yield ConfigurationError("access.certificates", problem, remedy)
+    yield from _publisher_problems(table)
     if ldap := table.ldap:
         yield from _file_problems("access.ldap.ca", ldap.ca)
         host = urlsplit(ldap.url).hostname
@@ -77,6 +80,27 @@ def _access_problems(settings: Settings, table: AccessTable) -> Iterator[Configu
             problem = f"{ldap.url} would get passwords in clear text"
             remedy = "write ldaps:// or set start_tls = true"
             yield ConfigurationError("access.ldap.url", problem, remedy)
+
+
+def _publisher_problems(table: AccessTable) -> Iterator[ConfigurationError]:
+    """Clients ask for one audience, and an identity token is accepted by one table."""
+    issuers: set[str] = set()
+    audience = ""
+    for name, issuer in table.oidc.items():
+        if not issuer.publishes:
+            continue
+        key = f"access.oidc.{name}"
+        if issuer.audience.lower() in FOREIGN_AUDIENCES:
+            problem = f"{issuer.audience!r} is the audience of another server"
+            yield ConfigurationError(f"{key}.audience", problem, "use the name of this server")
+        elif issuer.audience != (audience := audience or issuer.audience):
+            problem = f"{issuer.audience!r} is not {audience!r}, and clients that publish get one"
+            remedy = "give all issuers with a right to upload the same audience"
+            yield ConfigurationError(f"{key}.audience", problem, remedy)
+        if issuer.issuer in issuers:
+            problem = f"another table with a right to upload has the issuer {issuer.issuer}"
+            yield ConfigurationError(f"{key}.issuer", problem, "move its rules into one table")
+        issuers.add(issuer.issuer)
 
 
 def _mirror_problems(

@@ -37,6 +37,7 @@ from proxy.web.rendered_pages import RenderedPages
 from proxy.web.request_freshness import ClientRefresh
 from proxy.web.response_cache import ResponseCache
 from proxy.web.sampling import Sampler, Sources
+from proxy.web.token_exchange import TokenExchange
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
@@ -133,6 +134,8 @@ def create_app(
     mounts = app[MOUNTS] = Mounts(indexes, shared, publishers or {})
     metrics = _metrics(app, counters, gauges, sources or Sources())
     home = Home(index_url, ready, gauges, checks, fixed=fixed_url, names=lambda: mounts.names)
+    if access:
+        app.add_routes(TokenExchange(mounts.accepting, prefix).routes())
     face = list(pages.routes()) if pages else []
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/healthz", home.alive)

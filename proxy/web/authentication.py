@@ -24,7 +24,7 @@ GATE: web.AppKey[Gate] = web.AppKey("gate")
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Put the principal and its rights into the state of the request."""
     gate, state = request.app[GATE], request[REQUEST_STATE]
-    if request.path in gate.open_paths and "Authorization" not in request.headers:
+    if gate.is_open(request):
         caller = gate.access.anonymous
     else:
         caller = await gate.identify(request)

@@ -26,6 +26,8 @@ AUTHORIZATION = b"\r\nAuthorization: "
 ANY_SPELLING = b"\r\nauthorization"
 OPEN_PATHS = ("/healthz", "/readyz")
 """What answers without credentials, below the prefix too."""
+EXCHANGE, DISCOVERY = "/_/oidc/", "/.well-known/pytp/"
+"""Begin the addresses of trusted publishing, whose requests bring no credentials of their own."""
 MAX_HEADER_BLOCKS = 256
 """Header lines of different clients, at most ``MAX_REQUEST`` bytes each, that are remembered."""
 FORWARDED = "X-Forwarded-For"
@@ -39,10 +41,14 @@ class Gate:
     def __init__(self, access: Access, prefix: str = "") -> None:
         self.access = access
         self.open_paths = frozenset(base + each for base in ("", prefix) for each in OPEN_PATHS)
+        self._exchange = tuple(b + each for b in {"", prefix} for each in (EXCHANGE, DISCOVERY))
         self._open = frozenset(
             f"{method} {each} HTTP/1.1".encode()
             for method in ("GET", "HEAD")
             for each in self.open_paths
+        )
+        self._open_starts = tuple(
+            f"{method} {each}".encode() for method in ("GET", "HEAD") for each in self._exchange
         )
         self._without_credentials: BoundedDict[bytes, Access] = BoundedDict(MAX_HEADER_BLOCKS)
         """All header lines of plain requests that have no credentials, by these rules."""
@@ -59,12 +65,18 @@ class Gate:
             return await access.authenticate(given[0], client_address(access, request))
         return certified(access, request.transport) or access.anonymous
 
+    def is_open(self, request: web.Request) -> bool:
+        """Whether the request is answered without a look at who sends it."""
+        if request.path.startswith(self._exchange):
+            return True  # clients may add what they have for this host in a netrc file
+        return request.path in self.open_paths and "Authorization" not in request.headers
+
     def challenge(self, request: bytes) -> CachedResponse | None:
         """The answer to a plain request without credentials, if all requests need some."""
         line, _, headers = request.partition(b"\r\n")
         if line in self._open or b"\n" in line or not line.endswith(b" HTTP/1.1"):
             return None
-        if len(request) > MAX_REQUEST:
+        if len(request) > MAX_REQUEST or line.startswith(self._open_starts):
             return None
         if self._without_credentials.get(headers) is not self.access:
             if not self._is_without_credentials(request):

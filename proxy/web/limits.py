@@ -30,8 +30,8 @@ UPLOAD_PAGE = "/-/upload"
 """Where people publish with a browser."""
 MINUTE = 60.0
 """Seconds."""
-ADMINISTRATION = "/-/"
-"""In the paths of requests that are no uploads."""
+NO_UPLOADS = ("/-/", "/_/")
+"""In the paths of requests that are no uploads: administration, and tokens."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -164,7 +164,7 @@ class RequestLimit:
 
 
 def _is_upload(path: str) -> bool:
-    return ADMINISTRATION not in path or path.endswith(UPLOAD_PAGE)
+    return path.endswith(UPLOAD_PAGE) or not any(each in path for each in NO_UPLOADS)
 
 
 LIMITS: web.AppKey[ClientLimits] = web.AppKey("limits")

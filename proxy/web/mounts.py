@@ -98,6 +98,11 @@ class Mount:
     def accepts_uploads(self) -> bool:
         return self._publisher is not None
 
+    @property
+    def accepting(self) -> set[str]:
+        """The names of the indexes into which an upload to this address goes; empty: nowhere."""
+        return {self.index.name, self._publisher.name} if self._publisher else set()
+
     @cached_property
     def explain(self) -> Explain:
         from proxy.web.explain import Explain  # people ask seldom, and a start is faster
@@ -170,6 +175,14 @@ class Mounts:
     def names(self) -> list[str]:
         """The first segments of the addresses of the indexes, without that at the root."""
         return [name for name in self._current.mounts if name]
+
+    def accepting(self) -> dict[str, set[str]]:
+        """By the path of each index that takes uploads: the names by which rights know it."""
+        return {
+            f"/{name}" if name else "": mount.accepting
+            for name, mount in self._current.mounts.items()
+            if mount.accepting
+        }
 
     @property
     def running(self) -> int:

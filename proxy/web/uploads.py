@@ -158,7 +158,7 @@ def editor_of(request: web.Request, indexes: Collection[str], project: ProjectNa
     allowed = any(state.rights.allows(Scope.UPLOAD, index, project) for index in indexes)
     if not (administers or allowed):
         require(request, Scope.UPLOAD, next(iter(indexes)), project)
-    return Editor(state.principal.name if state.principal else "", administers)
+    return Editor(state.principal.owner if state.principal else "", administers)
 
 
 def refusal(request: web.Request, error: UploadRefused) -> web.Response:

@@ -71,7 +71,7 @@ async def test_last_use_is_noted_together(tmp_path: Path) -> None:
     clock = Clock()
     store = TokenStore(tmp_path / "tokens")
     secret = add_token(store, "ci", "read:main", now=clock())
-    tokens = Tokens(TokenStore(store.path), clock)
+    tokens = Tokens(TokenStore(tmp_path / "tokens"), clock)
     clock.advance(5)
     for _ in range(3):
         assert await tokens.verify(Presented("x", secret))

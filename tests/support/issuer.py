@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -17,6 +18,8 @@ from tests.support.pki import Authority
 
 HUGE = 100 * 2**20
 """Bytes."""
+JOB_SECRET = "of-the-job"
+"""With which a job asks for its identity token."""
 
 
 class Issuer:
@@ -29,6 +32,8 @@ class Issuer:
         """The issuer that its description names; empty: itself."""
         self.requests: list[str] = []
         self.max_age = 600
+        self.job: dict[str, Any] = {}
+        """The claims of the job that asks for a token at ``/job-token``, as GitHub Actions has."""
         self._keys: dict[str, Any] = {}
         self._keys["one"] = _first_key()
 
@@ -55,6 +60,8 @@ class Issuer:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request.path)
+        if request.path == "/job-token":
+            return self._job_token(request)
         if self.mode == "down":
             raise web.HTTPServiceUnavailable
         if self.mode == "redirect":
@@ -71,6 +78,20 @@ class Issuer:
             described = {"issuer": self.described or self.url, "jwks_uri": where[self.mode]}
             return web.json_response(described, headers=headers)
         return web.json_response({"keys": self._public()}, headers=headers)
+
+    def job_environment(self) -> dict[str, str]:
+        """The variables of a job of GitHub Actions whose workflow may ask for identity tokens."""
+        return {
+            "GITHUB_ACTIONS": "true",
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.url}/job-token?api-version=2.0",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": JOB_SECRET,
+        }
+
+    def _job_token(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization", "").lower() != f"bearer {JOB_SECRET}":
+            raise web.HTTPUnauthorized
+        claims = {"jti": uuid.uuid4().hex} | self.job
+        return web.json_response({"value": self.token(aud=request.query["audience"], **claims)})
 
     def _public(self) -> list[dict[str, Any]]:
         found = []
