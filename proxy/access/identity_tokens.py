@@ -131,7 +131,7 @@ class IdentityTokens:
             raise InvalidIdentity(
                 _FAULTS.get(type(error).__name__, "it is no valid token")
             ) from None
-        except (ValueError, TypeError, OverflowError, RecursionError):
+        except (ValueError, TypeError):
             raise InvalidIdentity("it is no valid token") from None
         return found
 

@@ -34,6 +34,7 @@ from proxy.composition import (
     open_upstream,
     password_problems,
     policy_remarks,
+    publisher_remarks,
     resolve_tree,
     upload_remarks,
     upstream_url,
@@ -103,6 +104,7 @@ async def _remarks_on(settings: Settings, proxy: Proxy | None) -> dict[str, list
     return {
         "Rules": list(policy_remarks(settings, time.time())),
         "Access": [*access_remarks(settings), *upload_remarks(settings)],
+        "Trusted publishers": list(publisher_remarks(settings)),
         "Names": await _names(settings, proxy) if proxy else [],
     }
 

@@ -9,6 +9,7 @@ from proxy.composition.description import (
     describe,
     described_addresses,
     policy_remarks,
+    publisher_remarks,
     upload_remarks,
 )
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
@@ -59,6 +60,7 @@ __all__ = [
     "password_problems",
     "policy_remarks",
     "possible_refusals",
+    "publisher_remarks",
     "resolve_tree",
     "token_file",
     "upload_remarks",

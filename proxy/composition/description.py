@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from proxy.access import ANY
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.config import (
@@ -109,6 +110,25 @@ def upload_remarks(settings: Settings) -> Iterator[str]:
         for name, node in resolve_tree(settings).named.items():
             if isinstance(node.table, LocalTable) and node.table.uploads:
                 yield f"{name}: without [access], uploads are accepted from this machine only"
+
+
+def publisher_remarks(settings: Settings) -> Iterator[str]:
+    """The trusted publishers: entries of issuers that may upload, and what is odd about them."""
+    accepting = resolve_tree(settings).accepting_uploads
+    for name, issuer in settings.access.oidc.items() if settings.access else ():
+        for number, rule in enumerate(issuer.allow):
+            for grant in rule.uploads:
+                claims = (f"{claim} = {' or '.join(each)}" for claim, each in rule.claims.items())
+                yield f"access.oidc.{name}.allow.{number}: {', '.join(claims)} may {grant}"
+                if grant.index not in (ANY, *accepting) or not accepting:
+                    yield f"access.oidc.{name}.allow.{number}: no index there takes uploads"
+            if rule.uploads and not any(map(_is_stable, rule.claims)):
+                advice = "bind a number such as repository_id: names can change hands"
+                yield f"access.oidc.{name}.allow.{number}: {advice}"
+
+
+def _is_stable(claim: str) -> bool:
+    return claim == "sub" or claim.endswith(("_id", "-id"))
 
 
 def _exposures(node: IndexNode) -> Iterator[str]:

@@ -51,6 +51,11 @@ class IndexNode:
         names = frozenset(name for table in below for name in table.policies)
         return names | {AS_OF for table in below if table.as_of}
 
+    @property
+    def accepts_uploads(self) -> bool:
+        tables = (node.table for node in self.with_all_below())
+        return any(isinstance(table, LocalTable) and table.uploads for table in tables)
+
     def with_all_below(self) -> Iterable[IndexNode]:
         """The node and all that it is made of, each once: many indexes may share one."""
         found: dict[IndexNode, None] = {}
@@ -78,6 +83,11 @@ class IndexTree:
         below = {child.name for node in self.named.values() for child in node.children}
         others = (node for name, node in self.named.items() if name not in below)
         return tuple(dict.fromkeys((self.root, *others)))
+
+    @property
+    def accepting_uploads(self) -> frozenset[str]:
+        """The names of the indexes that take uploads, or are made of one that does."""
+        return frozenset(name for name, node in self.named.items() if node.accepts_uploads)
 
     @property
     def leaves(self) -> tuple[IndexNode, ...]:

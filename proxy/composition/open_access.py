@@ -32,7 +32,7 @@ from proxy.access import (
     require_libraries,
 )
 from proxy.composition.index_tree import resolve_tree
-from proxy.config import AccessTable, IndexTable, LocalTable, Settings, cache_folder
+from proxy.config import AccessTable, Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.upstream import DocumentFetcher
@@ -98,22 +98,9 @@ async def _publishing(
     if not issuers:
         return None
     minted = await asyncio.to_thread(MintedTokens, token_file(settings))
-    publishing = TrustedPublishing(issuers, minted, accepting_uploads(settings), clock)
+    publishing = TrustedPublishing(issuers, minted, resolve_tree(settings).accepting_uploads, clock)
     stack.push_async_callback(publishing.close)
     return publishing
-
-
-def accepting_uploads(settings: Settings) -> set[str]:
-    """The names of the indexes that take uploads, or are made of one that does."""
-    return {
-        name
-        for name, node in resolve_tree(settings).named.items()
-        if any(_takes_uploads(each.table) for each in node.with_all_below())
-    }
-
-
-def _takes_uploads(table: IndexTable) -> bool:
-    return isinstance(table, LocalTable) and table.uploads
 
 
 def token_file(settings: Settings) -> Path:

@@ -143,6 +143,38 @@ async def test_wrong_settings_are_named(tmp_path: Path, text: str, key: str) -> 
     assert f"waystation: {key}: " in done.err
 
 
+ISSUER = """
+[access.oidc.{name}]
+issuer = "https://{issuer}.example.com"
+audience = "{audience}"
+[[access.oidc.{name}.allow]]
+claims = {{ repository_id = 7 }}
+rights = ["{right}"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("second", "key"),
+    [
+        ({"audience": "other.example.com"}, "access.oidc.second.audience: 'other.example.com'"),
+        ({"audience": "PyPI"}, "access.oidc.second.audience: 'PyPI' is the audience of another"),
+        ({"issuer": "one"}, "access.oidc.second.issuer: another table"),
+        ({"audience": "other.example.com", "right": "read:main"}, ""),
+        ({}, ""),
+    ],
+)
+async def test_issuers_with_publishers_have_one_audience(
+    tmp_path: Path, second: dict[str, str], key: str
+) -> None:
+    usual = {"audience": "ours.example.com", "right": "upload:main"}
+    one = ISSUER.format(**usual, name="first", issuer="one")
+    two = ISSUER.format(**usual | {"issuer": "two"} | second, name="second")
+    (tmp_path / "waystation.toml").write_text("offline = true\n" + one + two)
+    done = await call(tmp_path, "check", "--no-network")
+    assert done.status == (2 if key else 0)
+    assert key in done.err
+
+
 async def test_check_shows_rights_on_indexes_that_do_not_exist(tmp_path: Path) -> None:
     (tmp_path / "waystation.toml").write_text(
         'offline = true\n[access]\nanonymous = ["read:mian"]\n[access.rights]\nalice = ["admin"]\n'

@@ -23,9 +23,11 @@ Process: TypeAlias = asyncio.subprocess.Process | ForkedProcess
 LIMIT = 150.0
 """Seconds in which everything here has to end."""
 CREDENTIAL = re.compile(
-    r"ws[tp]_[A-Za-z0-9_-]{43}_|\beyJ[A-Za-z0-9_-]{20,}\.eyJ|\b(?:Basic|Bearer) [A-Za-z0-9+/=._-]{8,}|://[^/@\s:*]+:[^/@\s*]+@"
+    r"ws[tp]_[A-Za-z0-9_-]{43}_|\beyJ[A-Za-z0-9_-]{20,}\.eyJ|"
+    r"\b(?:Basic|Bearer) [A-Za-z0-9+/=._-]{8,}|://[^/@\s:*]+:[^/@\s*]+@"
 )
-"""A token, one of an issuer, the value of ``Authorization``, or a password in an address: no server prints one."""
+"""A token, one of an issuer, the value of ``Authorization``, or a password in an address: no
+server prints one."""
 
 
 class Done(NamedTuple):
