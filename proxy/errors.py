@@ -23,13 +23,13 @@ ProxyError
 │  ├─ NotPermitted       this user may not publish that                 403
 │  ├─ FileConflict       the name is used, or was, for other bytes      409
 │  └─ UploadTooLarge                                                    413
+├─ StoreUnavailable      the store of files does not answer            503   stops
 ├─ StoreDamaged          a stored file is not what its name says       500   stops
 └─ ConfigurationError    raised only while composing; several in one   exit 2
 ```
 
-Errors carry facts as attributes, and a message for users in ``__str__``. They know no HTTP, so
-the command line prints the same messages. No message contains an upstream credential, an
-internal address or a part of an upstream answer.
+Errors carry facts as attributes, and a message for users in ``__str__``. They know no HTTP. No
+message contains an upstream credential, an internal address or a part of an upstream answer.
 """
 
 from __future__ import annotations
@@ -103,9 +103,8 @@ class Denied(ProxyError):
         """Empty if the project is refused."""
 
     def __str__(self) -> str:
-        if self.rule:
-            return f"Refused by rule {self.rule}: {self.reason}"
-        return f"{self.project} is not allowed: {self.reason}"
+        refused = f"Refused by rule {self.rule}" if self.rule else f"{self.project} is not allowed"
+        return f"{refused}: {self.reason}"
 
 
 class NotAuthenticated(ProxyError):
@@ -180,10 +179,8 @@ class PolicyFailed(IndexUnavailable):
         self.policy = policy
 
     def __str__(self) -> str:
-        return (
-            f"the policy {self.policy} of index {self.index} failed, so nothing passes it; "
-            "the log of the server says more"
-        )
+        failed = f"the policy {self.policy} of index {self.index} failed, so nothing passes it"
+        return f"{failed}; the log of the server says more"
 
 
 class UpstreamError(ProxyError):
@@ -249,6 +246,13 @@ class UploadTooLarge(UploadRefused):
     """The file, or all of its project or user, would take more bytes than the settings allow."""
 
 
+class StoreUnavailable(ProxyError):
+    """The store of files does not answer: whether it has a file is unknown."""
+
+    def __str__(self) -> str:
+        return "the store of files does not answer; the log of the server says more"
+
+
 class StoreDamaged(ProxyError):
     """A stored file does not have the bytes of its digest, and cannot be fetched again."""
 
@@ -295,10 +299,8 @@ class ConfigurationErrors(ConfigurationError):
 
 def refuse(problems: Sequence[ConfigurationError]) -> None:
     """Raise one ``ConfigurationError`` for all problems; return if there are none."""
-    if len(problems) == 1:
-        raise problems[0]
     if problems:
-        raise ConfigurationErrors(problems)
+        raise problems[0] if len(problems) == 1 else ConfigurationErrors(problems)
 
 
 def reason(error: BaseException) -> str:
@@ -309,10 +311,8 @@ def reason(error: BaseException) -> str:
 
 def how_to_add(extra: str) -> str:
     """How to install an extra of Waystation, which is on no public index."""
-    return (
-        f"add the extra {extra!r}: in the checkout of Waystation run"
-        f" pip install '.[{extra}]', or name its wheel: pip install 'FILE.whl[{extra}]'"
-    )
+    here = f"in the checkout of Waystation run pip install '.[{extra}]'"
+    return f"add the extra {extra!r}: {here}, or name its wheel: pip install 'FILE.whl[{extra}]'"
 
 
 def _upstream(index: str) -> str:

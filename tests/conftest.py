@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import secrets
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import hypothesis
@@ -14,6 +16,7 @@ import pytest
 
 from tests.support.clock import Clock
 from tests.support.running import PATH
+from tests.support.seaweedfs import BUCKET, ObjectServer, object_server
 
 
 def _only_loopback(event: str, args: tuple[Any, ...]) -> None:
@@ -58,3 +61,18 @@ def pytest_xdist_auto_num_workers() -> int:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture(scope="session")
+def shared_object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """The object store of all tests that do not stop it; each takes a prefix of its own."""
+    with object_server(tmp_path_factory.mktemp("object-server")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(shared_object_server: ObjectServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of an empty part of an object store, whose variables are set."""
+    for name, value in shared_object_server.variables.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{BUCKET}/{secrets.token_hex(8)}"

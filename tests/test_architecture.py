@@ -31,8 +31,6 @@ PACKAGES: dict[str, set[str]] = {
     # Bytes and records at rest know neither indexes nor a network.
     "storage": {"errors", "model", "runtime"},
     "events": {"model"},
-    # Bytes and records on engines that many machines share.
-    "scale": {"errors"},
     # What is known of releases: read from a source, kept compact, shared by all processes.
     "advisories": {"errors", "model", "runtime", "events"},
     # Values in, values out: these need no network, and most need no files.
@@ -41,6 +39,8 @@ PACKAGES: dict[str, set[str]] = {
     "simple": {"errors", "model", "distributions"},
     # Bytes in motion know where bytes are stored, but decide nothing about them.
     "upstream": {"errors", "model", "runtime", "storage"},
+    # Bytes and records on engines that many machines share. Blobs come as downloads do.
+    "scale": {"errors", "model", "runtime", "storage", "upstream"},
     # Who asks, and what that principal may do: header values in, principals out.
     "access": VOCABULARY | {"runtime", "policies"},
     # Settings are checked values; patterns and platforms are checked by the packages that own them.

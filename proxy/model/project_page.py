@@ -259,6 +259,14 @@ class Blob(Protocol):
         """The complete file on a disk of this machine; None: the bytes are not in such a file."""
         return None
 
+    def backed_by(self, other: Blob) -> Blob:
+        """This blob, continued with the same bytes of ``other`` if the store of this one fails."""
+        return self
+
+    async def address(self) -> str:
+        """Where clients can get the bytes for some minutes, without this server; empty: nowhere."""
+        return ""
+
     def spans(
         self, start: int = 0, stop: int | None = None
     ) -> AsyncGenerator[Span | bytes, None] | None:

@@ -1,6 +1,7 @@
 """Storage: bytes and records at rest."""
 
 from proxy.storage.base import (
+    BlobEntry,
     BlobStore,
     Records,
     Room,
@@ -65,6 +66,7 @@ __all__ = [
     "KNOWN",
     "NO_LONGER_LISTED",
     "PRIVATE",
+    "BlobEntry",
     "BlobStore",
     "BytesBlob",
     "CachedFileRecord",

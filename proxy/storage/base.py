@@ -24,7 +24,8 @@ class BlobEntry(msgspec.Struct, frozen=True):
 class BlobStore(Protocol):
     """Complete, verified files by the sha256 (lowercase hex) of their content.
 
-    The methods raise ``ValueError`` for a key that is not a sha256.
+    The methods raise ``ValueError`` for a key that is not a sha256, and those that read
+    ``StoreUnavailable`` if the store is on another machine that does not answer.
     """
 
     async def get(self, key: str) -> Blob | None:
@@ -36,8 +37,8 @@ class BlobStore(Protocol):
         Raises ``OSError``; then the file stays.
         """
 
-    async def delete(self, key: str) -> None:
-        """Delete a blob, if it is there. Raises ``OSError``."""
+    async def delete(self, *keys: str) -> None:
+        """Delete blobs, as far as they are there. Raises ``OSError``."""
 
     async def has(self, key: str) -> bool: ...
 

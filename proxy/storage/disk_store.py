@@ -186,8 +186,9 @@ class DiskStore:
     def _incoming(self, key: str, content: Path | bytes) -> Incoming:
         return Incoming(content, self.path(key), self._spool)
 
-    async def delete(self, key: str) -> None:
-        await in_thread(self.path(key).unlink, missing_ok=True)
+    async def delete(self, *keys: str) -> None:
+        for path in [self.path(key) for key in keys]:
+            await in_thread(path.unlink, missing_ok=True)
 
     async def has(self, key: str) -> bool:
         return _file(self._text_path(key)) is not None

@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import obstore.store
 import pytest
+import pytest_asyncio
 
 from proxy.errors import StoreDamaged
 from proxy.model import Blob, Span
 from proxy.runtime import PIECE_SIZE
-from proxy.storage import as_local_file, digests_of
+from proxy.scale import ObjectCalls, ObjectStore, open_object_store
+from proxy.storage import as_local_file, digests_of, no_limit
 from proxy.storage.base import BlobStore
 from proxy.storage.disk_store import DiskStore
 from tests.support.kill_at_write import KillingStore
@@ -23,15 +29,32 @@ KEY = hashlib.sha256(CONTENT).hexdigest()
 ABSENT = "0" * 64
 
 
-@pytest.fixture(params=["disk", "killing", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+@pytest_asyncio.fixture(
+    params=["disk", "killing", "memory", "objects", "objects and copies", "seaweedfs"]
+)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[BlobStore]:
     root = tmp_path / "blob"
     made: dict[str, BlobStore] = {
         "disk": DiskStore(root),
         "killing": KillingStore(root, lambda: None),
         "memory": MemoryStore(),
     }
-    return made[request.param]
+    if request.param in made:
+        yield made[request.param]
+        return
+    async with AsyncExitStack() as stack:
+        objects: Any = obstore.store.MemoryStore()
+        if request.param in ("seaweedfs", "folder"):
+            url = (
+                request.getfixturevalue("bucket")
+                if request.param == "seaweedfs"
+                else f"file:{root}"
+            )
+            objects = await stack.enter_async_context(open_object_store(url))
+        calls = await stack.enter_async_context(ObjectCalls(objects))
+        copies = DiskStore(root) if request.param == "objects and copies" else None
+        opened = ObjectStore(calls, tmp_path / "spool", copies, no_limit if copies else None)
+        yield await stack.enter_async_context(opened)
 
 
 @pytest.fixture

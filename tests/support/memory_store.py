@@ -31,8 +31,9 @@ class MemoryStore:
         self.content[_checked(key)] = content.read_bytes()
         content.unlink()
 
-    async def delete(self, key: str) -> None:
-        self.content.pop(_checked(key), None)
+    async def delete(self, *keys: str) -> None:
+        for key in keys:
+            self.content.pop(_checked(key), None)
 
     async def has(self, key: str) -> bool:
         return _checked(key) in self.content

@@ -1,0 +1,195 @@
+"""Blobs of an object store: verified while they are read, from upstream if the store fails.
+
+A blob that is read is a download like one from upstream: one for all readers of this process,
+through a spool file, with its end withheld until the digest is verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from proxy.errors import DigestMismatch, NotFound, StoreDamaged, StoreUnavailable, UpstreamError
+from proxy.model import Blob, Span
+from proxy.runtime import PIECE_SIZE
+from proxy.scale.object_calls import ObjectCalls
+from proxy.storage import BlobStore, Room, no_limit
+from proxy.upstream import Body, Download, Downloads, Expected
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+
+T = TypeVar("T")
+
+NAME = "object store"
+"""In place of the name of an index, in log lines about its downloads."""
+
+
+class BlobReads:
+    """The running reads from a store, and what happens to wrong blobs and to those that came."""
+
+    def __init__(
+        self,
+        calls: ObjectCalls,
+        spool: Path,
+        wrong: Callable[[str], Awaitable[None]],
+        copies: BlobStore,
+        room: Room | None,
+    ) -> None:
+        """``wrong`` is called with the key of a blob that has other bytes.
+
+        What was read is put into ``copies`` after ``room`` was made there; None: it is not kept.
+        """
+        self.calls = calls
+        self._wrong = wrong
+        self._downloads = Downloads(
+            copies, spool, room=room or no_limit, retries=1, backoff=0.0, keeps=room is not None
+        )
+        self._tasks: set[asyncio.Future[None]] = set()
+
+    def start(self, source: BlobSource) -> Download:
+        """The running read of that blob, or a new one."""
+        key = source.key
+        expected = Expected(NAME, f"blob {key}", {"sha256": key}, source.size, source.size)
+        return self._downloads.start(key, expected, source.open, _nothing, source.distrust)
+
+    def delete_wrong(self, key: str) -> None:
+        """Delete a blob in the background."""
+        task = asyncio.ensure_future(self._wrong(key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self, grace: float) -> None:
+        """Running reads get ``grace`` seconds to finish."""
+        await self._downloads.close(grace)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class BlobSource:
+    """Where the bytes of one read come from: the store, and after an error the other blob."""
+
+    def __init__(
+        self,
+        reads: BlobReads,
+        path: str,
+        key: str,
+        size: int,
+        found: GetResult | None,
+        other: Blob | None,
+    ) -> None:
+        self.key = key
+        self.size = size
+        self._reads = reads
+        self._path = path
+        self._found = found
+        self._other = other
+        self._failed = False
+
+    @asynccontextmanager
+    async def open(self, start: int, etag: str | None) -> AsyncIterator[Body]:
+        """As ``Fetch``."""
+        found = None if self._failed else await self._answer(start, etag)
+        if found is not None:
+            first, stop = found.range
+            tag = found.meta["e_tag"]
+            strong = tag if tag and not tag.startswith("W/") else None
+            yield Body(self._chunks(found), found.meta["size"], first, stop, strong)
+        elif self._other is not None:
+            async with aclosing(_as_upstream(self._other)) as chunks:
+                yield Body(chunks, self.size)
+        else:
+            raise UpstreamError(NAME, f"blob {self.key} cannot be read")
+
+    async def _answer(self, start: int, etag: str | None) -> GetResult | None:
+        found, self._found = self._found, None
+        try:
+            if start or found is None:
+                found = await self._reads.calls.get(self._path, start, etag)
+        except StoreUnavailable:
+            found = None
+        self._failed = found is None
+        return found
+
+    async def _chunks(self, found: GetResult) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._reads.calls.chunks(found, PIECE_SIZE):
+                yield chunk
+        except StoreUnavailable as error:
+            self._failed = True
+            raise UpstreamError(NAME, f"blob {self.key} broke off") from error
+
+    def distrust(self, error: DigestMismatch) -> bool:
+        """The bytes were wrong. Whether another source may have the right ones."""
+        if self._failed:
+            return False
+        self._failed = True
+        self._reads.delete_wrong(self.key)
+        return self._other is not None
+
+
+class RemoteBlob(Blob):
+    """A blob whose head has come from the store; its bytes come when they are read."""
+
+    def __init__(
+        self, reads: BlobReads, path: str, key: str, found: GetResult, other: Blob | None = None
+    ) -> None:
+        """``other``: the same bytes from elsewhere, read if the store fails."""
+        self._reads = reads
+        self._path = path
+        self._key = key
+        self._size: int = found.meta["size"]
+        self._found: GetResult | None = found
+        self._other = other
+
+    @property
+    def key(self) -> str:
+        return self._key
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    async def length(self) -> int:
+        return self._size
+
+    def backed_by(self, other: Blob) -> Blob:
+        self._other = other
+        return self
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
+        """As ``Blob``. Raises ``StoreDamaged``, and ``StoreUnavailable``."""
+        return self._read(lambda blob: blob.chunks(start, stop))
+
+    def spans(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[Span | bytes, None]:
+        return self._read(lambda blob: blob.spans(start, stop))
+
+    async def _read(
+        self, read: Callable[[Download], AsyncGenerator[T, None]]
+    ) -> AsyncGenerator[T, None]:
+        found, self._found = self._found, None  # its bytes can be read once
+        source = BlobSource(self._reads, self._path, self._key, self._size, found, self._other)
+        try:
+            async with aclosing(read(self._reads.start(source))) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except DigestMismatch as error:
+            raise StoreDamaged(self._key) from error
+        except UpstreamError as error:
+            raise StoreUnavailable from error
+
+
+async def _as_upstream(blob: Blob) -> AsyncGenerator[bytes, None]:
+    """The bytes; that upstream has no such file either is no answer while the store fails."""
+    try:
+        async with aclosing(blob.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except NotFound as error:
+        raise UpstreamError(NAME, f"neither it nor upstream has the bytes: {error}") from error
+
+
+async def _nothing(sha256: str, size: int) -> None:
+    """Nothing has to be recorded of a copy."""
