@@ -82,7 +82,7 @@ PACKAGES: dict[str, set[str]] = {
     # The one place that names concrete classes.
     "composition": VOCABULARY
     | {"runtime", "storage", "advisories", "policies", "upstream", "access", "config", "facts"}
-    | {"audit", "indexes", "publish", "webhooks", "prefetch"},
+    | {"scale", "audit", "indexes", "publish", "webhooks", "prefetch"},
     # Products on top of a composed proxy.
     "maintenance": {"errors", "model", "storage", "composition"},
     # What operators ask of a running server, and let it do.

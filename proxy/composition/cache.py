@@ -1,4 +1,6 @@
-"""The cache folder, opened: its blob store, its records, and eviction. Needs no network.
+"""The cache folder, opened: its blob store, its records, and eviction.
+
+Needs no network, unless the settings say that files are elsewhere.
 
 ```text
 <cache>/blob/<aa>/<sha256>   files, by the sha256 of their content
@@ -26,19 +28,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.composition.open_storage import BlobParts, open_blobs
 from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
-from proxy.events import Evicted, Observer
+from proxy.events import Observer
 from proxy.runtime import open_spool, remove_abandoned
+from proxy.scale import ObjectCalls
 from proxy.storage import (
     BlobStore,
     Claims,
     DiskRecords,
-    DiskStore,
-    Evictor,
+    Eviction,
     FilePurgeLog,
     LastUsed,
-    Lifetime,
     Pins,
     PurgeLog,
     Records,
@@ -57,12 +59,14 @@ class Cache:
     records: Records
     pages: StoredPages
     used: LastUsed
-    evictor: Evictor
+    evictor: Eviction
     purges: PurgeLog
     refreshes: PurgeLog
     """Of projects whose pages and files other processes have changed."""
     pins: Pins
     claims: Claims
+    objects: ObjectCalls | None = None
+    """The requests to an object store that has the files; None: they are in a folder."""
 
     @property
     def spool(self) -> Path:
@@ -126,27 +130,22 @@ async def open_cache(
     require_folder(folder)
     records = DiskRecords(folder / "records")
     try:
-        store = DiskStore(folder / "blob", folder / "spool")
         pins = Pins(records)
         async with LastUsed(records, clock=clock) as used:
-            evictor = Evictor(
-                store,
-                used,
-                int(settings.max_size) or None,
-                lock=folder / "lock",
-                lifetime=Lifetime(settings.max_age, settings.max_unused),
-                clock=clock,
-                busy=store.busy,
-                pinned=pins.all,
-                deleted=lambda files, size: events(Evicted(files, size)),
-            )
-            purges = FilePurgeLog(folder / "purged")
-            refreshes = FilePurgeLog(folder / "refreshed")
-            claims = Claims(folder / PRIVATE_NAMES)
-            pages = StoredPages(records, clock)
-            async with evictor:
+            parts = BlobParts(settings, folder, used, pins, clock, events)
+            async with open_blobs(parts) as blobs:
                 yield Cache(
-                    folder, store, records, pages, used, evictor, purges, refreshes, pins, claims
+                    folder=folder,
+                    store=blobs.store,
+                    records=records,
+                    pages=StoredPages(records, clock),
+                    used=used,
+                    evictor=blobs.evictor,
+                    purges=FilePurgeLog(folder / "purged"),
+                    refreshes=FilePurgeLog(folder / "refreshed"),
+                    pins=pins,
+                    claims=Claims(folder / PRIVATE_NAMES),
+                    objects=blobs.objects,
                 )
     finally:
         await records.close()

@@ -15,6 +15,7 @@ from proxy.composition.builder import Ground, IndexSet, open_indexes
 from proxy.composition.cache import Cache, open_cache
 from proxy.composition.index_tree import IndexTree, resolve_tree
 from proxy.composition.open_access import open_access
+from proxy.composition.open_storage import probing_store
 from proxy.composition.policies import Epoch
 from proxy.config import MirrorTable, Settings
 from proxy.errors import ProxyError
@@ -228,6 +229,7 @@ async def open_proxy(
     async with AsyncExitStack() as stack:
         events = events or Events()
         cache = await stack.enter_async_context(open_cache(settings, clock, events))
+        await stack.enter_async_context(probing_store(settings, cache.objects))
         await cache.tidy(evict=not settings.offline)
         traffic = InFlight(lambda ended: events(_asked(ended)), traces)
         proxy = Proxy(Ground(events, cache, traffic, Epoch(events), clock), marks)

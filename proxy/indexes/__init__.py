@@ -11,7 +11,6 @@ from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import (
     DigestHistory,
-    RemovedFiles,
 )
 from proxy.indexes.mirror.lazy_download import FileDownloads
 from proxy.indexes.mirror.mirror import (
@@ -29,6 +28,7 @@ from proxy.indexes.mirror.other_addresses import OtherAddresses
 from proxy.indexes.mirror.page_cache import PageCache
 from proxy.indexes.mirror.page_reading import PageReader
 from proxy.indexes.mirror.project_documents import ProjectDocuments
+from proxy.indexes.mirror.removed_files import RemovedFiles
 from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.indexes.page_files import NO_BASE, PageFiles
 from proxy.indexes.routed import Route, Routed, deny, reserve

@@ -10,10 +10,10 @@ import asyncio
 import errno
 import logging
 import re
-from collections.abc import AsyncIterator, Collection, Set
+from collections.abc import AsyncIterator, Callable, Collection, Set
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from proxy.errors import StoreUnavailable, reason
 from proxy.model import Blob
@@ -28,28 +28,31 @@ PREFIX = "v1/blob/"
 """Before the keys of cached blobs: eviction deletes what is below it, and nothing else."""
 ASK_EACH = 64
 """Blobs of which each is asked for; for more, the blobs with the same first digits are listed."""
-AT_ONCE = 16
+PARALLEL_REQUESTS = 16
 """Requests at a time."""
 _BLOB_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class LocalCopies(NamedTuple):
+    """A store on the local disk in front of the object store."""
+
+    store: DiskStore
+    room: Room
+    used: Callable[[str], None]
+    """Called with the key of a blob whose copy is used."""
 
 
 class ObjectStore:
     """Blobs that many machines share. While entered, running reads may go on."""
 
-    def __init__(
-        self,
-        calls: ObjectCalls,
-        spool: Path,
-        local: DiskStore | None = None,
-        room: Room | None = None,
-    ) -> None:
-        """``spool``: a folder for files that are being read. ``local`` gets a copy of what is put
-        and read, after ``room`` was made there."""
+    def __init__(self, calls: ObjectCalls, spool: Path, copies: LocalCopies | None = None) -> None:
+        """``spool``: a folder for blobs that are being read. ``copies``: of all that pass by."""
         self._calls = calls
-        self._local = local
-        self._room = room
-        self._reads = BlobReads(calls, spool, self._delete_wrong, local or self, room)
-        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._copies = copies
+        self._local = copies.store if copies else None
+        room = copies.room if copies else None
+        self._reads = BlobReads(calls, spool, self._delete_wrong, self._local or self, room)
+        self._slots = asyncio.Semaphore(PARALLEL_REQUESTS)
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,7 +64,8 @@ class ObjectStore:
 
     async def get(self, key: str) -> Blob | None:
         path = path_of(key)
-        if self._local and (copy := await self._local.get(key)):
+        if self._copies and (copy := await self._copies.store.get(key)):
+            self._copies.used(key)
             return copy
         found = await self._calls.get(path)
         return RemoteBlob(self._reads, path, key, found) if found else None
@@ -86,11 +90,11 @@ class ObjectStore:
 
     async def _keep(self, key: str, content: Path | bytes) -> bool:
         """Whether the local store has it now."""
-        if self._local is None or self._room is None:
+        if self._copies is None:
             return False
         try:
-            async with self._room(await in_thread(_size, content)):
-                await self._local.put(key, content)
+            async with self._copies.room(await in_thread(_size, content)):
+                await self._copies.store.put(key, content)
         except OSError as error:
             log.warning("no local copy of a file is kept: %s", reason(error))
             return False

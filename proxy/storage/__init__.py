@@ -3,6 +3,7 @@
 from proxy.storage.base import (
     BlobEntry,
     BlobStore,
+    Eviction,
     Records,
     Room,
     no_limit,
@@ -78,6 +79,7 @@ __all__ = [
     "DiskBlob",
     "DiskRecords",
     "DiskStore",
+    "Eviction",
     "Evictor",
     "FileIdentity",
     "FilePurgeLog",

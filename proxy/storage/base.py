@@ -58,6 +58,32 @@ def no_limit(size: int) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
+class Eviction(Protocol):
+    """Keeps a store below its limit."""
+
+    max_size: int | None
+    """Bytes; None: no limit."""
+
+    @property
+    def total(self) -> int:
+        """Bytes of the blobs, as far as they are known."""
+
+    def room(self, size: int) -> AbstractAsyncContextManager[None]:
+        """As ``Room``."""
+
+    async def enforce(self, added: int = 0) -> None:
+        """Called at the start, and with the bytes of blobs that were put without ``room``."""
+
+    def start_sweeping(self) -> None:
+        """Delete regularly what is too old or unused."""
+
+    async def evict(self) -> None:
+        """Delete now what is over the limit, too old or unused.
+
+        Raises ``StoreUnavailable`` and ``OSError``.
+        """
+
+
 class Records(Protocol):
     """Small values by key that survive a restart, shared by all processes that use the cache.
 

@@ -7,7 +7,9 @@ ends. Many files share one sync.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +36,7 @@ class Incoming:
         self._content = content
         self._path = content if isinstance(content, Path) else None
         self._target = target
+        self._copied: Path | None = None  # the file that was given, if it had to be copied
         self._spool = spool
 
     def open(self) -> None:
@@ -50,12 +53,32 @@ class Incoming:
         os.fsync(self.fd)
 
     def move(self) -> None:
+        try:
+            self._rename()
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._copy()
+            self._rename()
+
+    def _rename(self) -> None:
         assert self._path is not None
         try:
             os.replace(self._path, self._target)  # noqa: PTH105 (a Path would be made again)
         except FileNotFoundError:
             self._target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.replace(self._path, self._target)  # noqa: PTH105
+
+    def _copy(self) -> None:
+        """To the file system of the target, in place of the file that was given."""
+        assert self._path is not None
+        with self._path.open("rb") as file:
+            fd, copy = open_spool(self._spool)
+            with os.fdopen(fd, "wb") as written:
+                self._copied, self._path = self._path, copy
+                shutil.copyfileobj(file, written, 2**20)
+                written.flush()
+                os.fsync(fd)
 
     def sync_folder(self) -> None:
         fd = os.open(self._target.parent, _READ)
@@ -65,12 +88,14 @@ class Incoming:
             os.close(fd)
 
     def close(self) -> None:
-        """Close the file, and remove one that was made here and not moved."""
+        """Close the file; remove one that was made here and not moved, or one that was copied."""
         if self.fd >= 0:
             os.close(self.fd)
-        if self.error is not None and self._path is not None and self._path is not self._content:
+        made_here = self._path if self._path is not self._content else None
+        left = self._copied if self.error is None else made_here
+        if left is not None:
             with suppress(OSError):
-                self._path.unlink()
+                left.unlink()
 
 
 def commit(files: Sequence[Incoming]) -> list[OSError | None]:

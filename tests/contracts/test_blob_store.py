@@ -17,7 +17,7 @@ import pytest_asyncio
 from proxy.errors import StoreDamaged
 from proxy.model import Blob, Span
 from proxy.runtime import PIECE_SIZE
-from proxy.scale import ObjectCalls, ObjectStore, open_object_store
+from proxy.scale import LocalCopies, ObjectCalls, ObjectStore, open_object_store
 from proxy.storage import as_local_file, digests_of, no_limit
 from proxy.storage.base import BlobStore
 from proxy.storage.disk_store import DiskStore
@@ -52,8 +52,9 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             )
             objects = await stack.enter_async_context(open_object_store(url))
         calls = await stack.enter_async_context(ObjectCalls(objects))
-        copies = DiskStore(root) if request.param == "objects and copies" else None
-        opened = ObjectStore(calls, tmp_path / "spool", copies, no_limit if copies else None)
+        copies = LocalCopies(DiskStore(root), no_limit, lambda key: None)
+        wanted = copies if request.param == "objects and copies" else None
+        opened = ObjectStore(calls, tmp_path / "spool", wanted)
         yield await stack.enter_async_context(opened)
 
 

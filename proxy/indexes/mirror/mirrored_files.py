@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Set
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 
-from proxy.errors import NoSuchFile
+from proxy.errors import NoSuchFile, StoreUnavailable
 from proxy.events import Outcome
 from proxy.indexes.mirror.lazy_download import FileDownloads, LazyDownload
 from proxy.indexes.mirror.links import Link, Renew
@@ -57,16 +58,21 @@ class MirrorFiles:
 
     async def stored(self, project: ProjectName, file: File, digest: str) -> Blob | None:
         """The stored file of this address, unless it may be outdated."""
-        found = await self._find(project, file, digest)
+        found = await self._look(project, file, digest)
         if found is None or found.outdated:
             return None
         self._storage.used(found.key)
         return found.blob
 
     async def stored_names(self, page: ProjectPage) -> Set[str]:
-        """The names of the page's files that are stored, as far as the page has their sha256."""
+        """The names of the page's files that are stored, as far as the page has their sha256.
+
+        None of them while the store does not answer.
+        """
         names = {file.sha256: file.filename for file in page.files if file.sha256}
-        return {names[key] for key in await self._storage.blobs.present(names.keys())}
+        with suppress(StoreUnavailable):
+            return {names[key] for key in await self._storage.blobs.present(names.keys())}
+        return frozenset()
 
     async def once_listed(
         self, project: ProjectName, filename: str, digest: str
@@ -94,11 +100,11 @@ class MirrorFiles:
 
         ``asked`` as in ``Link``.
         """
-        found = await self._find(project, file, digest)
+        found = await self._look(project, file, digest)
         if found and not found.outdated:
             self._storage.used(found.key)
             self.downloads.answered(project, file, Outcome.HIT)
-            return Artifact(file, found.blob)
+            return Artifact(file, found.blob, location=await found.blob.address())
         outdated = found.blob if found else None
         link = self.link(project, file, digest, asked)
         return Artifact(file, LazyDownload(self.downloads, link, outdated))
@@ -143,6 +149,23 @@ class MirrorFiles:
     async def close(self, grace: float) -> None:
         """Running downloads get ``grace`` seconds to finish."""
         await self.downloads.close(grace)
+
+    async def _look(self, project: ProjectName, file: File, digest: str) -> _FoundFile | None:
+        """As ``_find``; a store on another machine may fail, also while a blob of it is read.
+
+        Then upstream has the file too, or else ``StoreUnavailable`` is raised.
+        """
+        upstream_has_it = self._remote is not None and bool(file.url)
+        try:
+            found = await self._find(project, file, digest)
+        except StoreUnavailable:
+            if upstream_has_it:
+                return None
+            raise
+        if found is None or not upstream_has_it:
+            return found
+        link = self.link(project, file, digest, self._clock())
+        return found._replace(blob=found.blob.backed_by(LazyDownload(self.downloads, link)))
 
     async def _find(self, project: ProjectName, file: File, digest: str) -> _FoundFile | None:
         """The stored file; one without a digest may be outdated after ``UNHASHED_LIFETIME``."""
