@@ -60,6 +60,9 @@ PACKAGES: dict[str, set[str]] = {
     "publish": VOCABULARY | {"runtime", "distributions", "indexes"},
     # Changes of published packages, sent to others; it could be left out.
     "webhooks": {"errors", "runtime", "publish"},
+    # Folders and other indexes are read as sources; what they offer is published like an upload.
+    "migration": {"errors", "model", "runtime", "storage", "distributions", "simple", "indexes"}
+    | {"publish"},
     # A static tree reads an index as a client does.
     "export": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "indexes", "presentation", "releases"},
@@ -98,7 +101,8 @@ PACKAGES: dict[str, set[str]] = {
     | {"runtime", "storage", "distributions", "simple", "upstream", "config", "indexes", "web"}
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
     | {"presentation", "face"}
-    | {"access", "audit", "explain", "policies", "administration", "publish", "tracing", "facts"},
+    | {"access", "audit", "explain", "policies", "administration", "publish", "tracing", "facts"}
+    | {"migration"},
     "__main__": {"cli"},
 }
 

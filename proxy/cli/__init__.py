@@ -33,6 +33,8 @@ COMMANDS = {
     "server": "Ask a running server what it is doing.",
     "publish": "Upload wheels and sdists to an index.",
     "push": "Upload files of a local index to another index.",
+    "pull": "Take files of another index into a local index.",
+    "import": "Take the packages that another server left into a local index.",
     "yank": "Mark a version of a private project as yanked.",
     "unyank": "Take the mark away.",
     "delete": "Delete files of a private project.",
@@ -48,7 +50,7 @@ COMMANDS = {
 }
 MODULES = dict.fromkeys(
     ("yank", "unyank", "delete", "restore", "promote", "status", "owners", "claim"), "published"
-) | {"publish": "publish", "push": "publish"}
+) | {"publish": "publish", "push": "publish", "pull": "migration", "import": "migration"}
 """Modules of several commands; other commands are in the module of their name."""
 
 
@@ -67,7 +69,7 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {cmd_name!r}.{hint}")
         module = MODULES.get(cmd_name)
         found = _import(f"proxy.cli.{module or cmd_name}")
-        command = getattr(found, cmd_name if module else "command")
+        command = getattr(found, cmd_name if hasattr(found, cmd_name) and module else "command")
         assert isinstance(command, click.Command)
         return command
 

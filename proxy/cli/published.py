@@ -15,7 +15,7 @@ import click
 
 from proxy.cli.options import settings_options
 from proxy.composition import Proxy, open_proxy
-from proxy.config import load_settings
+from proxy.config import Settings, load_settings
 from proxy.errors import ConfigurationError
 from proxy.model import PROJECT_STATUSES, ProjectName, ProjectStatus, normalize
 from proxy.publish import Editor, PackageChange, Promotion, Publisher, Selection, Upkeep
@@ -84,14 +84,14 @@ def promote(source: str, target: str, **flags: Any) -> None:
         found = publisher_of(proxy, source), publisher_of(proxy, target)
         if found[0] is found[1]:
             raise click.UsageError("--from and --to are one index: name two")
-        _show(await Promotion(*found).promote(selection, _editor()))
+        _show(await Promotion(*found).promote(selection, editor_here()))
 
     with_proxy(flags, run)
 
 
 @click.command("status")
 @settings_options
-@click.argument("project", callback=lambda context, option, value: _project(value))
+@click.argument("project", callback=lambda context, option, value: project_of(value))
 @click.argument("status", type=click.Choice(PROJECT_STATUSES))
 @click.option("--reason", default=None, metavar="TEXT", help="Shown on the page of the project.")
 def status(project: ProjectName, status: str, reason: str | None, **flags: Any) -> None:
@@ -105,7 +105,7 @@ def status(project: ProjectName, status: str, reason: str | None, **flags: Any) 
 
 @click.command("owners")
 @settings_options
-@click.argument("project", callback=lambda context, option, value: _project(value))
+@click.argument("project", callback=lambda context, option, value: project_of(value))
 @click.argument("users", nargs=-1, metavar="[USER]...")
 def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
     """Show who may change a project; with USERs, these may from now on.
@@ -126,7 +126,7 @@ def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
 
 @click.command("claim")
 @settings_options
-@click.argument("project", callback=lambda context, option, value: _project(value))
+@click.argument("project", callback=lambda context, option, value: project_of(value))
 def claim(project: ProjectName, **flags: Any) -> None:
     """Claim a name for the index that an upstream has too, so that it can be uploaded.
 
@@ -135,7 +135,8 @@ def claim(project: ProjectName, **flags: Any) -> None:
     _change(flags, lambda upkeep, editor: upkeep.claim(project, editor))
 
 
-def _project(text: str) -> ProjectName:
+def project_of(text: str) -> ProjectName:
+    """Raises ``click.BadParameter``."""
     try:
         return normalize(text)
     except ValueError:
@@ -148,17 +149,18 @@ def selected(flags: dict[str, Any]) -> Selection:
     name, _, version = what.partition("==")
     if everything is bool(version or filename):
         raise click.UsageError("give PROJECT==VERSION, --file NAME, or --all")
-    return Selection(_project(name.strip()), version.strip(), filename)
+    return Selection(project_of(name.strip()), version.strip(), filename)
 
 
 def _change(flags: dict[str, Any], work: _Work) -> None:
     async def change(proxy: Proxy) -> None:
-        _show(await work(Upkeep(publisher_of(proxy, flags["index"])), _editor()))
+        _show(await work(Upkeep(publisher_of(proxy, flags["index"])), editor_here()))
 
     with_proxy(flags, change)
 
 
-def _editor() -> Editor:
+def editor_here() -> Editor:
+    """The user who runs the command, who can change the files anyway."""
     return Editor(getpass.getuser(), is_administrator=True)
 
 
@@ -187,7 +189,11 @@ def publisher_of(proxy: Proxy, name: str | None) -> Publisher:
 def with_proxy(flags: dict[str, Any], work: Callable[[Proxy], Awaitable[None]]) -> None:
     """Do work with the indexes that the settings describe, beside a server that may run."""
     config: Path | None = flags.pop("config")
-    settings = load_settings(flags | {"offline": True}, config).settings
+    with_indexes(load_settings(flags | {"offline": True}, config).settings, work)
+
+
+def with_indexes(settings: Settings, work: Callable[[Proxy], Awaitable[None]]) -> None:
+    """As ``with_proxy``; upstreams are asked unless the settings are offline."""
 
     async def run() -> None:
         async with open_proxy(settings) as proxy:

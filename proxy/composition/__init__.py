@@ -25,6 +25,7 @@ from proxy.composition.open_audit import open_audit
 from proxy.composition.open_mirror import (
     addresses,
     mirrored,
+    open_mirror,
     open_upstream,
 )
 from proxy.composition.open_webhooks import open_webhooks, webhook_attempts
@@ -54,6 +55,7 @@ __all__ = [
     "open_access",
     "open_audit",
     "open_cache",
+    "open_mirror",
     "open_proxy",
     "open_upstream",
     "open_webhooks",

@@ -3,11 +3,11 @@
 from proxy.publish.base import ChangeJournal, Content, PackageStore, Prepare
 from proxy.publish.directory_packages import DirectoryPackages
 from proxy.publish.incoming import IncomingUpload
-from proxy.publish.journal import Action, PackageChange, PackageJournal
+from proxy.publish.journal import PRIVATE_FOLDER, Action, PackageChange, PackageJournal
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
 from proxy.publish.package_files import path_of, write_durably
 from proxy.publish.promotion import Promotion
-from proxy.publish.publisher import Editor, Limits, MakeProvenance, Publisher
+from proxy.publish.publisher import Editor, Limits, MakeProvenance, Publisher, listed_file
 from proxy.publish.upkeep import Selection, Upkeep
 from proxy.publish.upload_checks import (
     FormFields,
@@ -18,6 +18,7 @@ from proxy.publish.upload_checks import (
 )
 
 __all__ = [
+    "PRIVATE_FOLDER",
     "Action",
     "ChangeJournal",
     "Content",
@@ -40,6 +41,7 @@ __all__ = [
     "check_digests",
     "check_form",
     "is_conflict",
+    "listed_file",
     "outgoing_form",
     "path_of",
     "signature_of",

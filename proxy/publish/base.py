@@ -81,14 +81,18 @@ class PackageStore(Protocol):
     async def close(self) -> None: ...
 
     async def make(
-        self, prepare: Prepare, content: Content | None = None, owners: Sequence[str] = ()
+        self,
+        prepare: Prepare,
+        content: Content | None = None,
+        owners: Sequence[str] | None = None,
     ) -> list[PackageChange]:
         """Make the changes that ``prepare`` returns, durably; returns those that were made.
 
         Left out is what has become impossible: to restore or remove bytes that are not kept, and
         to publish bytes that are published already. ``content``: of a file that the first change
-        publishes or replaces. ``owners``: the users of a change of owners. A kill at any moment
-        leaves each file as before, or changed. Raises ``FileConflict``, and ``OSError``.
+        publishes or replaces. ``owners``: the users of a change of owners; of a file that is
+        published, those of its project if it has none, where None means the actor. A kill at any
+        moment leaves each file as before, or changed. Raises ``FileConflict``, and ``OSError``.
         """
 
     def staged(self, file: File, folder: Path) -> AbstractAsyncContextManager[Content]:

@@ -64,7 +64,10 @@ class DirectoryPackages:
         return self.root / project
 
     async def make(
-        self, prepare: Prepare, content: Content | None = None, owners: Sequence[str] = ()
+        self,
+        prepare: Prepare,
+        content: Content | None = None,
+        owners: Sequence[str] | None = None,
     ) -> list[PackageChange]:
         changes = await prepare()
         if not changes:
@@ -72,9 +75,11 @@ class DirectoryPackages:
         paths = await self._listed_paths(changes)
         if content:
             target = paths.get(changes[0].filename)
-            made = await in_thread(self._publish, changes, content, target)
+            actor = changes[0].actor
+            new = owners if owners is not None else [actor] if actor else []
+            made = await in_thread(self._publish, changes, content, target, new)
         else:
-            made = await in_thread(self._change, changes, paths, owners)
+            made = await in_thread(self._change, changes, paths, owners or ())
         self.index.poll()
         return made
 
@@ -97,7 +102,11 @@ class DirectoryPackages:
         return {file.filename: path_of(file) for file in page.files}
 
     def _publish(
-        self, changes: Sequence[PackageChange], content: Content, target: Path | None
+        self,
+        changes: Sequence[PackageChange],
+        content: Content,
+        target: Path | None,
+        owners: Sequence[str],
     ) -> list[PackageChange]:
         """The first change publishes or replaces the file, and others go with that."""
         change = changes[0]
@@ -114,8 +123,8 @@ class DirectoryPackages:
                 if sha256_of(target) == change.sha256:
                     return []
                 raise FileConflict(change.filename, "published a moment ago") from None
-            owner = change.actor and not self.journal.owners(change.project)
-            self.journal.complete(*changes, new_owner=change.actor if owner else "")
+            is_owned = bool(self.journal.owners(change.project))
+            self.journal.complete(*changes, new_owners=() if is_owned else owners)
             return list(changes)
 
     def _change(

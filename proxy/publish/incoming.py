@@ -48,10 +48,16 @@ class IncomingUpload:
             data, self._waiting = bytes(self._waiting), bytearray()
             await in_thread(self._take, data)
 
-    async def finish(self) -> None:
-        """Write the rest, and make all of it durable."""
+    async def finish(self, uploaded: float | None = None) -> None:
+        """Write the rest, and make all of it durable.
+
+        ``uploaded``: the Unix time in seconds that pages show; None: now.
+        """
         await in_thread(self._take, bytes(self._waiting))
         self._waiting.clear()
+        if uploaded is not None:
+            nanoseconds = round(uploaded * 1e6) * 1000  # pages have microseconds
+            os.utime(self._fd, ns=(nanoseconds, nanoseconds))
         await in_thread(os.fsync, self._fd)
 
     async def discard(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -118,10 +118,10 @@ class PackageJournal:
         rows = self._rows("SELECT folder, change FROM begun")
         return [(folder, msgspec.msgpack.decode(data, type=PackageChange)) for folder, data in rows]
 
-    def complete(self, *changes: PackageChange, new_owner: str = "") -> int:
+    def complete(self, *changes: PackageChange, new_owners: Sequence[str] = ()) -> int:
         """Store changes that have happened; returns the number of the last one.
 
-        ``new_owner``: the user to whom the project of the change belongs from now on.
+        ``new_owners``: the users to whom the project of the changes belongs from now on.
         """
         number = 0
         with self._writing() as database:
@@ -130,8 +130,8 @@ class PackageJournal:
                 values = msgspec.structs.asdict(change)
                 query = f"INSERT INTO changes ({_COLUMNS}) VALUES ({_PLACES})"  # noqa: S608
                 number = database.execute(query, values).lastrowid or 0
-                if new_owner:
-                    row = change.project, new_owner
+                for owner in new_owners:
+                    row = change.project, owner
                     database.execute("INSERT OR IGNORE INTO owners VALUES (?, ?)", row)
         return number
 

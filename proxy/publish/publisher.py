@@ -76,7 +76,7 @@ class Publisher:
         self.limits = limits
         self.clock = clock
         self.make_provenance = make_provenance
-        self._is_upstream = is_upstream
+        self.is_upstream = is_upstream
 
     @property
     def journal(self) -> ChangeJournal:
@@ -151,7 +151,7 @@ class Publisher:
             raise NotPermitted(f"{project} is {page.status.status}, and accepts no files")
         if page is not None or await in_thread(self.journal.is_claimed, project):
             return
-        if await self._is_upstream(project):
+        if await self.is_upstream(project):
             raise NotPermitted(
                 f"the name {project} exists upstream: an administrator can claim the name for "
                 f"this index with `waystation claim {project}`"

@@ -32,6 +32,7 @@ from proxy.runtime.log_format import (
     configure_logging,
     count_text,
     parse_seconds,
+    printable_text,
     size_text,
     timestamp_text,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "new_memory",
     "open_spool",
     "parse_seconds",
+    "printable_text",
     "read_buffer",
     "read_piece",
     "remove_abandoned",

@@ -60,13 +60,13 @@ class PlainFormatter(logging.Formatter):
         for key, value in fields.items():
             text = str(value)
             line += f" {key}={text if text.isprintable() and ' ' not in text else repr(text)}"
-        line = _LONG_DIGEST.sub(r"\1…", _printable(line))
+        line = _LONG_DIGEST.sub(r"\1…", printable_text(line))
         if self._colour:
             line = _coloured(line, first, others[0] if lead else "")
         line = f"{timestamp_text(record.created)} {line}"
         if record.exc_info:
             below = self.formatException(record.exc_info).split("\n")
-            return "\n    ".join([line, *map(_printable, below)])
+            return "\n    ".join([line, *map(printable_text, below)])
         return line
 
 
@@ -91,7 +91,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str, separators=(",", ":"))
 
 
-def _printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """The text with escapes for line breaks and for control sequences of terminals."""
     if text.isprintable():
         return text

@@ -1,0 +1,188 @@
+"""What ``pull`` and ``import`` share: options, the run over all offers of a source, the report."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import click
+
+from proxy.cli.published import editor_here, publisher_of
+from proxy.composition import Proxy, open_mirror
+from proxy.config import TOKEN_VARIABLE, MirrorTable, Settings
+from proxy.errors import ConfigurationError, ProxyError
+from proxy.migration import IndexSource, Intake, IntakeResult, LeftOut, Offer, PackageSource
+from proxy.publish import Selection
+from proxy.runtime import count_text, printable_text, size_text
+from proxy.upstream import mask
+
+F = TypeVar("F", bound=Callable[..., Any])
+_OPTIONS = (
+    click.option("--to", "target", metavar="INDEX", help="Default: the one at the root."),
+    click.option("--dry-run", is_flag=True, help="Say what would be taken, and change nothing."),
+    click.option(
+        "--owner",
+        "owners",
+        multiple=True,
+        metavar="USER",
+        help="Owner of projects that are new to the index. Repeatable. Default: none, so that the"
+        " next user who uploads owns them.",
+    ),
+    click.option(
+        "--no-provenance", is_flag=True, help="Take files without their attestations (PEP 740)."
+    ),
+    click.option("--username", metavar="NAME", help="For an address. Default: __token__."),
+    click.option(
+        "--file-host",
+        "file_hosts",
+        multiple=True,
+        metavar="HOST",
+        help="Host of an internal network to which links of the index may lead. Repeatable.",
+    ),
+)
+_NAMES = ("target", "dry_run", "owners", "no_provenance", "username", "file_hosts")
+
+
+@dataclass(frozen=True, slots=True)
+class TakingOptions:
+    """As on the command line."""
+
+    target: str | None
+    dry_run: bool
+    owners: Sequence[str]
+    no_provenance: bool
+    username: str | None
+    file_hosts: Sequence[str]
+
+
+def taking_options(function: F) -> F:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def take_options(flags: dict[str, Any]) -> TakingOptions:
+    """Remove the values of ``taking_options`` from all flags, and return them."""
+    return TakingOptions(**{name: flags.pop(name) for name in _NAMES})
+
+
+@asynccontextmanager
+async def open_index(
+    url: str, options: TakingOptions, settings: Settings, proxy: Proxy, wanted: Sequence[Selection]
+) -> AsyncIterator[IndexSource]:
+    """The index at an address as a source; nothing of it is kept in the cache.
+
+    Raises ``ConfigurationError``.
+    """
+    if settings.offline:
+        raise ConfigurationError("offline", f"{mask(url)} cannot be asked", "give --online")
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    user = options.username or (token and "__token__")
+    table = MirrorTable.model_validate(
+        {
+            "kind": "mirror",
+            "url": url,
+            "username": user,
+            "password": token,
+            "file_hosts": options.file_hosts,
+            "mode": "stream",
+            "extra_files": True,
+            "on_changed_file": "accept",  # it is compared with what the local index has
+            "stale_if_error": 0,
+            "speculate": "off",
+        }
+    )
+    settings = settings.of_index(table)
+    clock, shown = publisher_of(proxy, options.target).clock, mask(url)
+    opened = open_mirror(shown, table, settings, proxy.cache, proxy.events, clock, proxy.traffic)
+    async with opened as mirror:
+        yield IndexSource(mirror, shown, wanted, clock())
+
+
+@dataclass(slots=True)
+class _Tally:
+    taken: int = 0
+    size: int = 0
+    present: int = 0
+    refused: int = 0
+    left_out: int = 0
+    projects: set[str] = field(default_factory=set)
+    claimed: dict[str, bool] = field(default_factory=dict)
+    """New names, and whether an upstream has them too."""
+
+
+async def take_all(
+    proxy: Proxy,
+    source: PackageSource,
+    options: TakingOptions,
+    wants: Callable[[Offer], bool] = lambda offer: True,
+) -> None:
+    """Take all that the source offers, one file after the other, and report each.
+
+    Exit status 1 if something did not come.
+    """
+    tally = _Tally()
+    intake = Intake(
+        publisher_of(proxy, options.target),
+        editor_here(),
+        source.label,
+        owners=options.owners,
+        with_provenance=not options.no_provenance,
+        claimed=lambda project, public: tally.claimed.update({project: public}),
+    )
+    found = [each async for each in source.found()]
+    offers = [each for each in found if isinstance(each, Offer) and wants(each)]
+    for number, offer in enumerate(offers, 1):
+        await _take(intake, offer, f"[{number}/{len(offers)}]", tally, dry_run=options.dry_run)
+    _report(tally, (each for each in found if isinstance(each, LeftOut)), options)
+    if tally.refused:
+        sys.exit(1)
+
+
+async def _take(intake: Intake, offer: Offer, count: str, tally: _Tally, *, dry_run: bool) -> None:
+    name, place = printable_text(offer.filename), printable_text(offer.place)
+    try:
+        if dry_run:
+            done = await intake.examine(offer)
+        else:
+            with _progress(f"{count} {name}", offer.size or 0) as arrived:
+                done = await intake.take(offer, arrived)
+    except ProxyError as error:
+        tally.refused += 1
+        click.echo(f"refused {place}: {printable_text(str(error))}", err=True)
+        return
+    if done is IntakeResult.PRESENT:
+        tally.present += 1
+        click.echo(f"skipped {name}: the index has the same bytes already")
+        return
+    tally.taken += 1
+    tally.size += offer.size or 0
+    unverified = "" if offer.hashes else " (the source names no digest)"
+    click.echo(f"{'would take' if dry_run else 'took'} {name}{unverified}")
+
+
+def _report(tally: _Tally, left_out: Iterable[LeftOut], options: TakingOptions) -> None:
+    for each in left_out:
+        tally.refused += not each.is_expected
+        tally.left_out += each.is_expected
+        how = "left out" if each.is_expected else "refused"
+        click.echo(f"{how} {printable_text(each.place)}: {printable_text(each.reason)}", err=True)
+    for project, public in tally.claimed.items():
+        hidden = ": an upstream has it too, and its files are hidden from now on" if public else ""
+        click.echo(f"{'would claim' if options.dry_run else 'claimed'} {project}{hidden}")
+    taken = f"{count_text(tally.taken, 'file')} ({size_text(tally.size)})"
+    click.echo(
+        f"{taken} {'would be taken' if options.dry_run else 'taken'}, {tally.present} there"
+        f" already, {tally.refused} refused, {tally.left_out} others left out"
+    )
+
+
+@contextmanager
+def _progress(label: str, size: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, else a line; yields what takes the number of bytes so far."""
+    with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
+        yield lambda done: bar.update(done - bar.pos)

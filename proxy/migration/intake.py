@@ -1,0 +1,249 @@
+"""Takes what a source offers into a local index, by the rules of uploads.
+
+Digests are those that the source names, names and metadata agree with the archive, other bytes
+under a used name conflict, attestations verify, quotas hold. The journal has the source of each
+file. What was taken before an interruption is there already when the same is taken again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+import msgspec
+
+from proxy.errors import ProxyError, UploadRefused, UploadTooLarge
+from proxy.migration.offer_checks import (
+    attestations_of,
+    check_in_place,
+    digest_of,
+    release_of,
+    require_digest,
+    strongest_digest,
+)
+from proxy.migration.offers import Offer, read_small
+from proxy.model import (
+    MAX_EXTRA_FILE,
+    PROVENANCE,
+    SIGNATURE,
+    YANKED_SUFFIX,
+    Blob,
+    File,
+    ProjectName,
+    ProjectPage,
+    new_hash,
+)
+from proxy.publish import (
+    Action,
+    Content,
+    Editor,
+    IncomingUpload,
+    PackageChange,
+    Publisher,
+    Upkeep,
+    UploadedRelease,
+    check_archive,
+    listed_file,
+)
+from proxy.runtime import in_thread, size_text
+
+
+class IntakeResult(StrEnum):
+    """What became of an offer that was not refused."""
+
+    PUBLISHED = "took"
+    PRESENT = "skipped"
+    """The index has the same bytes already."""
+
+
+class _Known(NamedTuple):
+    release: UploadedRelease
+    page: ProjectPage | None
+    """Of the project, in the index."""
+    there: File | None
+    """The file of that name in the index."""
+    is_present: bool
+    """It has the offered bytes."""
+
+
+class Intake:
+    """From one source into one index, for an administrator.
+
+    A project that is new to the index is claimed with its first file. It belongs to ``owners``: the
+    administrator who takes files of others does not own them by that.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        editor: Editor,
+        label: str,
+        *,
+        owners: Sequence[str] = (),
+        with_provenance: bool = True,
+        claimed: Callable[[str, bool], None] = lambda project, public: None,
+    ) -> None:
+        """``label`` as in ``PackageSource``. ``with_provenance``: take attestations too.
+
+        ``claimed`` is called with each claimed name, and whether an upstream has it as well.
+        """
+        self._publisher = publisher
+        self._editor = editor
+        self._label = label
+        self._owners = owners
+        self._with_provenance = with_provenance
+        self._claimed = claimed
+
+    async def take(
+        self, offer: Offer, arrived: Callable[[int], None] = lambda size: None
+    ) -> IntakeResult:
+        """Publish the file unless it is there; ``arrived`` gets the number of bytes so far.
+
+        Raises ``UploadRefused`` and other ``ProxyError`` for a file that cannot be taken, and
+        ``OSError`` from the disk of the index.
+        """
+        known = await self._known(offer)
+        if known.is_present:
+            return IntakeResult.PRESENT
+        content = self._publisher.receive()
+        try:
+            await self._receive(offer, content, arrived)
+            return await self._publish(offer, known.release, content)
+        finally:
+            await content.discard()
+
+    async def examine(self, offer: Offer) -> IntakeResult:
+        """What ``take`` would do, as far as that is known without a download.
+
+        Raises as ``take``.
+        """
+        known = await self._known(offer)
+        if known.is_present:
+            return IntakeResult.PRESENT
+        await self._publisher.check_quotas(known.page, known.there, offer.size or 0, self._editor)
+        blob = await offer.open("")
+        if path := blob.local_path():
+            await in_thread(check_in_place, path, known.release)
+            for name in strongest_digest(offer):
+                require_digest(offer, name, await digest_of(blob, name))
+        if known.page is None:
+            await self._announce(known.release)
+        return IntakeResult.PUBLISHED
+
+    async def _known(self, offer: Offer) -> _Known:
+        """What the offer is about, and what the index has of it. Raises as ``take`` what can be
+        refused before the bytes are read."""
+        blob = await offer.open("")
+        release = await in_thread(release_of, offer, blob.local_path())
+        page = await self._publisher.page(release.project)
+        if page is not None:
+            await self._publisher.require_editable(release.project, page, self._editor)
+        if (offer.size or 0) > (most := self._publisher.limits.max_file):
+            limit = f"{self._publisher.name} takes at most {size_text(most)}"
+            raise UploadTooLarge(f"it has {size_text(offer.size or 0)}: {limit}")
+        there, digest = listed_file(page, offer.filename), offer.hashes.get("sha256", "")
+        same = await self._is_same(offer, blob, release.project, there) if there else None
+        if same is False or (there is None and digest):
+            await in_thread(self._publisher.check_conflict, offer.filename, digest, there)
+        return _Known(release, page, there, is_present=bool(same))
+
+    async def _is_same(
+        self, offer: Offer, blob: Blob, project: ProjectName, there: File
+    ) -> bool | None:
+        """Whether the index has the offered bytes; None: that is known only after a download."""
+        for name in strongest_digest(offer):
+            if name in there.hashes:
+                return offer.hashes[name] == there.hashes[name]
+            listed = await self._publisher.packages.index.file(project, there.filename)
+            return offer.hashes[name] == await digest_of(listed.blob, name)
+        return there.sha256 == await digest_of(blob, "sha256") if blob.local_path() else None
+
+    async def _receive(
+        self, offer: Offer, content: IncomingUpload, arrived: Callable[[int], None]
+    ) -> None:
+        checks = {name: new_hash(name) for name in strongest_digest(offer)}
+        async for piece in (await offer.open("")).chunks():
+            for check in checks.values():
+                check.update(piece)
+            await content.write(piece)
+            arrived(content.size)
+        for name, check in checks.items():
+            require_digest(offer, name, check.hexdigest())
+        if offer.size not in (None, content.size):
+            raise UploadRefused(f"it has {content.size} bytes instead of {offer.size}")
+        now, uploaded = self._publisher.clock(), offer.uploaded
+        await content.finish(None if uploaded is None else max(0.0, min(uploaded, now)))
+
+    async def _beside(self, offer: Offer, digest: str) -> dict[str, bytes]:
+        """The files beside the distribution, by suffix; attestations are verified."""
+        found: dict[str, bytes] = {}
+        if SIGNATURE in offer.beside:
+            found[SIGNATURE] = await read_small(await offer.open(SIGNATURE), MAX_EXTRA_FILE)
+        if PROVENANCE in offer.beside and self._with_provenance:
+            document = await read_small(await offer.open(PROVENANCE), MAX_EXTRA_FILE)
+            attestations = attestations_of(document)
+            make = self._publisher.make_provenance
+            found[PROVENANCE] = await make(attestations, offer.filename, digest)
+        if offer.yanked is not False:
+            found[YANKED_SUFFIX] = offer.yanked.encode() if isinstance(offer.yanked, str) else b""
+        return found
+
+    async def _publish(
+        self, offer: Offer, release: UploadedRelease, content: IncomingUpload
+    ) -> IntakeResult:
+        publisher, digest = self._publisher, content.digests["sha256"]
+        await in_thread(check_archive, content.path, release, {})
+        beside = await self._beside(offer, digest)
+        is_new = await publisher.page(release.project) is None
+
+        async def prepare() -> list[PackageChange]:
+            page = await publisher.page(release.project)
+            there = listed_file(page, offer.filename)
+            if there and there.sha256 == digest:
+                return []
+            await in_thread(publisher.check_conflict, offer.filename, digest, there)
+            await publisher.check_quotas(page, there, content.size, self._editor)
+            action = Action.REPLACE if there else Action.PUBLISH
+            return self._changes(action, release, digest, content.size, beside)
+
+        made = await publisher.packages.make(
+            prepare, Content(content.path, beside), owners=self._owners
+        )
+        if made and is_new:
+            await Upkeep(publisher).claim(release.project, self._editor)
+            await self._announce(release)
+        return IntakeResult.PUBLISHED if made else IntakeResult.PRESENT
+
+    def _changes(
+        self,
+        action: Action,
+        release: UploadedRelease,
+        digest: str,
+        size: int,
+        beside: Mapping[str, bytes],
+    ) -> list[PackageChange]:
+        """The publication, and the yank that comes with it."""
+        first = PackageChange(
+            action=action,
+            at=self._publisher.clock(),
+            actor=self._editor.name,
+            project=release.project,
+            version=release.version,
+            filename=release.filename,
+            sha256=digest,
+            size=size,
+            detail=self._label,
+        )
+        if YANKED_SUFFIX not in beside:
+            return [first]
+        why = beside[YANKED_SUFFIX].decode()
+        return [first, msgspec.structs.replace(first, action=Action.YANK, detail=why)]
+
+    async def _announce(self, release: UploadedRelease) -> None:
+        """Report the claim, and whether it hides a project of an upstream that answers."""
+        try:
+            public = await self._publisher.is_upstream(release.project)
+        except ProxyError:
+            public = False
+        self._claimed(release.project, public)

@@ -1,0 +1,192 @@
+"""``waystation import`` and ``pull`` beside a running server, and what pip installs afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.attestations import SigningService
+from tests.support.distributions import make_sdist, make_wheel
+from tests.support.installers import Place
+from tests.support.other_servers import (
+    UPLOADED,
+    bandersnatch_mirror,
+    copied,
+    devpi_export,
+    other_index,
+    pypicloud_folder,
+)
+from tests.support.running import Done, Running, running, waystation
+from tests.support.upstream import Upstream
+
+JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
+PROD = '{"prod": {"kind": "local", "path": "prod", "uploads": true}}'
+INDEX = {"WAYSTATION_INDEXES": PROD, "WAYSTATION_INDEX": "prod"}
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Running]:
+    (tmp_path / "prod").mkdir()
+    async with running(tmp_path, "--offline", **INDEX) as server:
+        yield server
+
+
+@pytest.fixture
+def acme(tmp_path: Path) -> list[Path]:
+    """Two projects, one of which needs the other."""
+    dist = tmp_path / "dist"
+    return [
+        make_sdist(dist, "acme-lib", "0.1"),
+        make_wheel(dist, "acme-lib", "0.2"),
+        make_wheel(dist, "acme-tool", "1.0", requires=["acme-lib"]),
+    ]
+
+
+async def run(tmp_path: Path, *arguments: str | Path, **more: str) -> Done:
+    return await waystation(*arguments, "--to", "prod", cwd=tmp_path, **INDEX | more)
+
+
+async def listed(server: Running, project: str) -> dict[str, dict[str, Any]]:
+    async with aiohttp.request("GET", f"{server.index}{project}/", headers=JSON) as answer:
+        assert answer.status == 200
+        return {each["filename"]: each for each in (await answer.json(content_type=None))["files"]}
+
+
+async def changes(server: Running) -> list[dict[str, Any]]:
+    async with aiohttp.request("GET", f"{server.address}/-/changes?since=0") as answer:
+        return [json.loads(line) for line in (await answer.text()).splitlines()]
+
+
+@pytest.mark.parametrize("form", ["artifactory", "nexus"])
+async def test_projects_of_an_index_by_address_are_taken_and_installed(
+    tmp_path: Path, server: Running, acme: list[Path], place: Callable[[], Place], form: str
+) -> None:
+    async with other_index(*acme) as index:
+        address = getattr(index, form)
+        given = ("import", address.replace("//", "//ana:hunter2@"), "--project", "acme-tool")
+        dry = await run(tmp_path, *given, "--dry-run")
+        assert "would take acme_tool-1.0-py3-none-any.whl\nwould claim acme-tool\n" in dry.out
+        assert not any(tmp_path.glob("prod/acme*"))
+        done = (await run(tmp_path, *given, "--project", "acme-lib")).succeeded()
+        assert "3 files" in done.out
+        assert "0 refused" in done.out
+        assert {user for _, user in index.requests} == {"Basic YW5hOmh1bnRlcjI="}
+        fetched = [path for path, _ in index.requests if "/packages/" in path]
+        assert len(fetched) == len(acme)
+        again = (await run(tmp_path, *given)).succeeded()
+        assert "skipped acme_tool-1.0-py3-none-any.whl: the index has the same bytes" in again.out
+        assert len([path for path, _ in index.requests if "/packages/" in path]) == len(acme)
+    one = place()
+    (await one.install("pip", server.index, "acme-tool")).succeeded()
+    assert one.installed() == {"acme_tool": "1.0", "acme_lib": "0.2"}
+    sources = {each["detail"] for each in await changes(server) if each["action"] == "publish"}
+    assert sources == {address.replace("//", "//***@")}
+
+
+async def test_folders_of_other_servers_are_taken_and_installed(
+    tmp_path: Path, server: Running, acme: list[Path], place: Callable[[], Place]
+) -> None:
+    tool, sdist = make_wheel(tmp_path / "dist", "acme-tool", "1.1"), acme[0]
+    flat = [copied(each, tmp_path / "flat" / each.name) for each in acme]
+    export = devpi_export(tmp_path / "export", {"ana/dev": [tool], "root/pypi": []})
+    mirror = bandersnatch_mirror(tmp_path / "mirror", [make_wheel(tmp_path / "m", "acme-m", "3")])
+    cloud = pypicloud_folder(tmp_path / "cloud", [make_wheel(tmp_path / "c", "acme-c", "4")])
+    for folder, kind, count in (
+        (export, "devpi export", 1),
+        (mirror, "bandersnatch mirror", 1),
+        (cloud, "pypicloud folder", 1),
+        (tmp_path / "flat", "files folder", len(flat)),
+    ):
+        done = (await run(tmp_path, "import", folder)).succeeded()
+        assert f"source: {kind} {folder}" in done.err
+        assert f"{count} file" in done.out.splitlines()[-1], done.out
+        assert "0 refused, 0 others left out" in done.out
+    assert (await listed(server, "acme-tool"))[tool.name]["upload-time"] == UPLOADED
+    assert (await listed(server, "acme-m"))["acme_m-3-py3-none-any.whl"]["upload-time"] == UPLOADED
+    one = place()
+    (await one.install("pip", server.index, "acme-tool", "acme-m", "acme-c")).succeeded()
+    assert one.installed() == {"acme_tool": "1.1", "acme_m": "3", "acme_c": "4"}
+    assert (tmp_path / "prod" / "acme-lib" / sdist.name).read_bytes() == sdist.read_bytes()
+    assert {each["action"] for each in await changes(server)} == {"publish", "claim"}
+
+
+async def test_files_of_a_server_are_pulled_with_all_that_belongs_to_them(
+    tmp_path: Path, server: Running
+) -> None:
+    signing = SigningService()
+    root = str(signing.write_root(tmp_path / "root.json"))
+    there = tmp_path / "there" / "packages" / "acme-tool"
+    wheel, sdist = make_wheel(there, "acme-tool", "1.2"), make_sdist(there, "acme-tool", "1.2")
+    make_wheel(there, "acme-tool", "2.0")
+    wheel.with_name(f"{wheel.name}.asc").write_text("-----BEGIN PGP SIGNATURE-----\n")
+    provenance = json.dumps(signing.provenance(wheel))
+    wheel.with_name(f"{wheel.name}.provenance").write_text(provenance)
+    sdist.with_name(f"{sdist.name}.yanked").write_text("it breaks")
+    other = '{"private": {"kind": "local", "path": "packages", "extra_files": true}}'
+    more = {"WAYSTATION_INDEXES": other, "WAYSTATION_INDEX": "private"}
+    async with running(tmp_path / "there", "--offline", **more) as outside:
+        given = ("pull", "acme-tool==1.2", "acme-none", "--from", outside.index)
+        refused = await run(tmp_path, *given, WAYSTATION_PROVENANCE_ROOT=root)
+        assert (refused.status, "refused acme-none: no such project" in refused.err) == (1, True)
+        assert f"took {wheel.name}\ntook {sdist.name}\n" in refused.out
+        known, taken = await listed(outside, "acme-tool"), await listed(server, "acme-tool")
+    assert set(taken) == {wheel.name, sdist.name}
+    for name in taken:
+        assert taken[name]["upload-time"] == known[name]["upload-time"]
+    assert taken[sdist.name]["yanked"] == "it breaks"
+    assert taken[wheel.name]["provenance"]
+    folder = tmp_path / "prod" / "acme-tool"
+    stored = json.loads((folder / f"{wheel.name}.provenance").read_bytes())
+    assert stored["attestation_bundles"][0]["publisher"]["repository"] == "acme/aaa"
+    assert "BEGIN PGP" in (folder / f"{wheel.name}.asc").read_text()
+    done = [(each["action"], each.get("detail")) for each in await changes(server)]
+    assert ("yank", "it breaks") in done
+    assert ("publish", outside.index) in done
+
+
+async def test_a_pull_refuses_changed_bytes_and_wrong_ones_and_goes_on(
+    tmp_path: Path, server: Running, acme: list[Path]
+) -> None:
+    old = make_wheel(tmp_path / "old", "acme-lib", "0.2", requires=["acme-old"])
+    async with other_index(old) as index:
+        (await run(tmp_path, "pull", "acme-lib", "--from", index.nexus)).succeeded()
+    async with other_index(*acme) as index:
+        index.digests[acme[2].name] = "0" * 64
+        given = ("pull", "acme-lib", "acme-tool", "--from", index.artifactory)
+        done = await run(tmp_path, *given)
+        assert done.status == 1
+        assert f"took {acme[0].name}\n" in done.out
+        assert f"refused {old.name}: File already exists ('{old.name}', with sha256" in done.err
+        assert f"refused {acme[2].name}: " in done.err
+        assert "does not have the sha256 that the index names" in done.err
+        assert "1 file" in done.out
+        assert "2 refused" in done.out
+    assert not (tmp_path / "prod" / "acme-tool").exists()
+    assert (tmp_path / "prod" / "acme-lib" / old.name).read_bytes() == old.read_bytes()
+
+
+async def test_names_that_an_upstream_has_are_claimed_and_that_is_said(
+    tmp_path: Path, upstream: Upstream, acme: list[Path]
+) -> None:
+    upstream.add(make_wheel(tmp_path / "public", "acme-lib", "9.0"))
+    (tmp_path / "prod").mkdir()
+    copied(acme[1], tmp_path / "flat" / acme[1].name)
+    tables = {
+        "prod": {"kind": "local", "path": "prod", "uploads": True},
+        "public": {"kind": "mirror", "url": upstream.url},
+        "main": {"kind": "fallthrough", "of": ["prod", "public"]},
+    }
+    more = {"WAYSTATION_INDEXES": json.dumps(tables), "WAYSTATION_INDEX": "main"}
+    done = await waystation(
+        *("import", "flat", "--owner", "ana", "--owner", "ben"), cwd=tmp_path, **more
+    )
+    assert "claimed acme-lib: an upstream has it too, and its files are hidden" in done.out
+    owners = await waystation("owners", "acme-lib", cwd=tmp_path, **more)
+    assert owners.succeeded().out == "ana\nben\n"
+    async with running(tmp_path, **more) as server:
+        assert set(await listed(server, "acme-lib")) == {acme[1].name}
