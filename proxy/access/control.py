@@ -229,7 +229,8 @@ class Access:
     def _rights(self, verified: ProvenIdentity) -> Rights:
         if verified.is_limited:
             return Rights(verified.grants)
-        return self._grants.rights_of(verified.principal, verified.grants)
+        rights = self._grants.rights_of(verified.principal, verified.grants)
+        return rights.within(self._grants.rights_of(verified.within)) if verified.within else rights
 
     def _announce(self, result: str, method: str = "") -> None:
         self._events(CredentialsChecked(method, result))
