@@ -56,11 +56,12 @@ class BlobReads:
         expected = Expected(NAME, f"blob {key}", {"sha256": key}, source.size, source.size)
         return self._downloads.start(key, expected, source.open, _nothing, source.distrust)
 
-    def delete_wrong(self, key: str) -> None:
+    def delete_wrong(self, key: str) -> asyncio.Future[None]:
         """Delete a blob in the background."""
         task = asyncio.ensure_future(self._wrong(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def close(self, grace: float) -> None:
         """Running reads get ``grace`` seconds to finish."""
@@ -87,6 +88,7 @@ class BlobSource:
         self._found = found
         self._other = other
         self._failed = False
+        self._deleting: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def open(self, start: int, etag: str | None) -> AsyncIterator[Body]:
@@ -98,6 +100,8 @@ class BlobSource:
             strong = tag if tag and not tag.startswith("W/") else None
             yield Body(self._chunks(found), found.meta["size"], first, stop, strong)
         elif self._other is not None:
+            if self._deleting:
+                await self._deleting  # else it could delete the right blob, which is put then
             async with aclosing(_as_upstream(self._other)) as chunks:
                 yield Body(chunks, self.size)
         else:
@@ -126,7 +130,7 @@ class BlobSource:
         if self._failed:
             return False
         self._failed = True
-        self._reads.delete_wrong(self.key)
+        self._deleting = self._reads.delete_wrong(self.key)
         return self._other is not None
 
 

@@ -32,13 +32,19 @@ class Tools:
 
 def fetch_tools(folder: Path) -> Tools:
     """The pip of this environment alone, and an old one that it installs."""
-    newest = folder / "newest" / "pip"
-    newest.parent.mkdir()
-    newest.symlink_to(Path(pip.__file__).parent)  # pip takes no package beside its own folder
+    newest = newest_pip(folder)
     if sys.version_info >= (3, 12):
         return Tools(newest, None, "a pip that knows no JSON does not run on this Python")
     old, reason = _fetched(folder / "old", OLD_PIP)
     return Tools(newest, old, reason)
+
+
+def newest_pip(folder: Path) -> Path:
+    """The pip of this environment, in a folder of its own: it takes no package beside that."""
+    newest = folder / "newest" / "pip"
+    newest.parent.mkdir()
+    newest.symlink_to(Path(pip.__file__).parent)
+    return newest
 
 
 def _fetched(folder: Path, requirement: str) -> tuple[Path | None, str]:

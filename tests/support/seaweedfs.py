@@ -30,6 +30,8 @@ from tests.support.sockets import free_port
 
 WEED = shutil.which("weed", path=PATH)
 BUCKET = "packages"
+READER = "reader"
+"""The access key, with the same secret, that may not write."""
 REGION = "us-east-1"
 READY_WITHIN = 60.0
 """Seconds from the start until it answers."""
@@ -47,10 +49,14 @@ class ObjectServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def port(self) -> int:
+        return self._ports["s3"][0]
+
+    @property
     def variables(self) -> dict[str, str]:
         """What a client needs in its environment."""
         return {
-            "AWS_ENDPOINT": f"http://127.0.0.1:{self._ports['s3'][0]}",
+            "AWS_ENDPOINT": f"http://127.0.0.1:{self.port}",
             "AWS_ACCESS_KEY_ID": self._key,
             "AWS_SECRET_ACCESS_KEY": self._secret,
             "AWS_REGION": REGION,
@@ -74,11 +80,8 @@ class ObjectServer:
         """Returns when it answers; there is one bucket."""
         assert WEED is not None
         self._folder.mkdir(parents=True, exist_ok=True)
-        rights = ["Admin", "Read", "Write", "List", "Tagging"]
-        key = {"accessKey": self._key, "secretKey": self._secret}
-        identity = {"name": "test", "credentials": [key], "actions": rights}
         config = self._folder / "s3.json"
-        config.write_text(json.dumps({"identities": [identity]}))
+        config.write_text(json.dumps({"identities": list(self._identities())}))
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [WEED, "server", *self._options(config)],
@@ -90,6 +93,12 @@ class ObjectServer:
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 (it makes two system calls)
             )
         self._wait_until_ready()
+
+    def _identities(self) -> Iterator[dict[str, object]]:
+        rights = {self._key: ["Admin", "Read", "Write", "List", "Tagging"]}
+        for key, actions in (rights | {READER: ["Read", "List"]}).items():
+            secret = {"accessKey": key, "secretKey": self._secret}
+            yield {"name": key, "credentials": [secret], "actions": actions}
 
     def _options(self, config: Path) -> list[str]:
         data = self._folder / "data"
@@ -122,6 +131,14 @@ class ObjectServer:
     def send(self, number: signal.Signals) -> None:
         assert self._process
         self._process.send_signal(number)
+
+    def heal(self) -> None:
+        """Let it run, whatever was done to it."""
+        if self._process is None:
+            self.start()
+        else:
+            self.send(signal.SIGCONT)
+            self._wait_until_ready()
 
     def kill(self) -> None:
         """As a crash: connections are reset, then refused."""
