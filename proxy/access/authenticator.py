@@ -39,8 +39,6 @@ class ProvenIdentity(NamedTuple):
     """Seconds for which the result may be used again without a further check."""
     proof: object = None
     """What the authenticator compares in ``confirms``."""
-    within: Principal | None = None
-    """Whose rights limit the rights of this one, such as those of a token."""
     is_limited: bool = False
     """Whether ``grants`` are all rights; else the principal has those of the settings too."""
 

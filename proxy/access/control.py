@@ -229,8 +229,7 @@ class Access:
     def _rights(self, verified: ProvenIdentity) -> Rights:
         if verified.is_limited:
             return Rights(verified.grants)
-        rights = self._grants.rights_of(verified.principal, verified.grants)
-        return rights.within(self._grants.rights_of(verified.within)) if verified.within else rights
+        return self._grants.rights_of(verified.principal, verified.grants)
 
     def _announce(self, result: str, method: str = "") -> None:
         self._events(CredentialsChecked(method, result))

@@ -162,10 +162,6 @@ class Passwords:
         principal = Principal(presented.user, self.kind)
         return ProvenIdentity(principal, keep=KEEP, proof=hashed)
 
-    def has(self, name: str) -> bool:
-        """Whether there is a user of that name, who can log in."""
-        return name in self._file.users
-
     async def refresh(self) -> bool:
         return self._file.reload()
 

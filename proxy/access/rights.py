@@ -90,21 +90,6 @@ class Rights:
             for grant in self.grants
         )
 
-    def within(self, other: Rights) -> Rights:
-        """What both grant: of two grants of which one covers the other, the narrower one."""
-        both = [(ours, theirs) for ours in self.grants for theirs in other.grants]
-        narrower = [ours for ours, theirs in both if _covers(theirs, ours)]
-        return Rights([*narrower, *(theirs for ours, theirs in both if _covers(ours, theirs))])
-
-
-def _covers(wide: Grant, narrow: Grant) -> bool:
-    """Whether the first grant allows all that the second one does. ``?`` matches no pattern."""
-    if wide.scope is not narrow.scope or wide.index not in (ANY, narrow.index):
-        return False
-    if wide.projects in (ANY, narrow.projects):
-        return True
-    return "?" not in wide.projects and bool(_matches(wide.projects)(ProjectName(narrow.projects)))
-
 
 @lru_cache(maxsize=1024)
 def _matches(pattern: str) -> Callable[[ProjectName], object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -10,22 +9,18 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.access.principals import Principal
 from proxy.access.token_file import TokenFile
 from proxy.errors import ConfigurationError
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS tokens (
   id TEXT PRIMARY KEY, digest BLOB NOT NULL UNIQUE, name TEXT NOT NULL, owner TEXT NOT NULL,
-  scopes TEXT NOT NULL, created REAL NOT NULL, expires REAL, used REAL, revoked REAL,
-  owner_kind TEXT NOT NULL, owner_groups TEXT NOT NULL
+  scopes TEXT NOT NULL, created REAL NOT NULL, expires REAL, used REAL, revoked REAL
 );
 CREATE TABLE IF NOT EXISTS changes (number INTEGER NOT NULL);
 INSERT INTO changes SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changes);
 """
-_COLUMNS = (
-    "id, digest, name, owner, scopes, created, expires, used, revoked, owner_kind, owner_groups"
-)
+_COLUMNS = "id, digest, name, owner, scopes, created, expires, used, revoked"
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -43,18 +38,6 @@ class Token(msgspec.Struct, frozen=True):
     expires: float | None = None
     used: float | None = None
     revoked: float | None = None
-    owner_kind: str = ""
-    """As in ``Principal``, if the owner made the token; empty: a command made it."""
-    owner_groups: str = "[]"
-    """Those of the owner when the token was made, that its proof named; as JSON."""
-
-    @property
-    def maker(self) -> Principal | None:
-        """The person whose rights limit those of the token; None: a command made it."""
-        if not self.owner_kind:
-            return None
-        groups = frozenset(json.loads(self.owner_groups))
-        return Principal(self.owner, self.owner_kind, groups)
 
     def is_valid(self, now: float) -> bool:
         return (self.expires is None or now < self.expires) and (

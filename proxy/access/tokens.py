@@ -62,16 +62,9 @@ class Tokens:
 
     kind = "token"
 
-    def __init__(
-        self,
-        store: TokenStore,
-        clock: Callable[[], float] = time.time,
-        exists: Callable[[Principal], bool] = lambda person: True,
-    ) -> None:
-        """``exists``: whether a person who made a token can still log in; fast, without I/O."""
+    def __init__(self, store: TokenStore, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._clock = clock
-        self._exists = exists
         self._tokens: dict[bytes, Token] = {}
         self._number = -1
         self._uses: dict[str, float] = {}
@@ -89,12 +82,12 @@ class Tokens:
         if digest not in self._tokens:
             await self._look()  # it may have been created a moment ago
         token = self._tokens.get(digest)
-        if token is None or not token.is_valid(now) or not self._has_maker(token):
+        if token is None or not token.is_valid(now):
             return None
         self._uses[token.id] = now
         principal = Principal(f"token:{token.name}", self.kind)
         until = math.inf if token.ends is None else token.ends
-        return ProvenIdentity(principal, _grants(token), until, KEEP, token, within=token.maker)
+        return ProvenIdentity(principal, _grants(token), until, KEEP, token)
 
     async def refresh(self) -> bool:
         await self._look()
@@ -128,10 +121,7 @@ class Tokens:
         if not isinstance(token, Token):
             return False
         known = self._tokens.get(token.digest)
-        return known is not None and known.ends == token.ends and self._has_maker(known)
-
-    def _has_maker(self, token: Token) -> bool:
-        return token.maker is None or self._exists(token.maker)
+        return known is not None and known.ends == token.ends
 
     def _read_new(self) -> None:
         number = self._store.number()

@@ -60,15 +60,16 @@ RESULTS = {
 
 
 def entries_of(event: AnswerServed, *, pages: bool) -> list[Entry]:
-    """None for answers that give a client nothing: to HEAD, and about no project.
+    """None for answers that give a client nothing, to HEAD or about no project, and change nothing.
 
     ``pages``: note who requests pages; else pages are only counted, refused ones excepted.
     """
     status = event.status
     result = Result.FAILED if status >= 500 else RESULTS.get(status)
-    if result is None or not event.project or event.method == "HEAD":
+    is_change = event.kind is RequestKind.CHANGE  # of a project, or of the whole index
+    if result is None or not (event.project or is_change) or event.method == "HEAD":
         return []
-    if event.kind is RequestKind.CHANGE and status == 200:
+    if is_change and status == 200:
         result = Result.CHANGED
     elif event.failure and status < 400:
         result = Result.INCOMPLETE

@@ -43,6 +43,7 @@ COMMANDS = {
     "status": "Archive, deprecate or quarantine a private project.",
     "owners": "Show or set who may change a private project.",
     "claim": "Claim a name that an upstream has.",
+    "snapshot": "Name what a local index shows, and go back to that.",
     "cache": "Inspect, verify or purge the cache.",
     "export": "Write a static index that any web server can serve.",
     "mirror": "Fetch what a build needs, and write it as a static index.",

@@ -84,7 +84,7 @@ def promote(source: str, target: str, **flags: Any) -> None:
         found = publisher_of(proxy, source), publisher_of(proxy, target)
         if found[0] is found[1]:
             raise click.UsageError("--from and --to are one index: name two")
-        _show(await Promotion(*found).promote(selection, editor_here()))
+        show_changes(await Promotion(*found).promote(selection, editor_here()))
 
     with_proxy(flags, run)
 
@@ -154,7 +154,7 @@ def selected(flags: dict[str, Any]) -> Selection:
 
 def _change(flags: dict[str, Any], work: _Work) -> None:
     async def change(proxy: Proxy) -> None:
-        _show(await work(Upkeep(publisher_of(proxy, flags["index"])), editor_here()))
+        show_changes(await work(Upkeep(publisher_of(proxy, flags["index"])), editor_here()))
 
     with_proxy(flags, change)
 
@@ -164,10 +164,11 @@ def editor_here() -> Editor:
     return Editor(getpass.getuser(), is_administrator=True)
 
 
-def _show(changes: Sequence[PackageChange]) -> None:
+def show_changes(changes: Sequence[PackageChange]) -> None:
+    """One line for each."""
     for each in changes:
-        about = each.filename or each.project
-        click.echo(f"{each.action} {about}" + (f": {each.detail}" if each.detail else ""))
+        about = ": ".join(filter(None, (each.filename or each.project, each.detail)))
+        click.echo(f"{each.action} {about}")
     if not changes:
         click.echo("nothing to change", err=True)
 

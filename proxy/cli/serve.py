@@ -208,7 +208,9 @@ def _app(
         client_refresh=settings.client_refresh,
         help_text=settings.help,
         find_document=proxy.project_document,
-        as_of=lambda index, instant: index_as_of(index, instant, proxy.parsed_pages),
+        as_of=lambda index, moment: index_as_of(
+            index, moment, proxy.parsed_pages, proxy.publishers
+        ),
         pages=open_face(
             settings, proxy, counters, administration, lambda: _index_url(settings, server().port)
         ),

@@ -29,7 +29,8 @@ from proxy.composition.open_mirror import (
     open_upstream,
 )
 from proxy.composition.open_webhooks import open_webhooks, webhook_attempts
-from proxy.composition.policies import index_as_of, kind_of_rule, possible_refusals
+from proxy.composition.past_views import index_as_of
+from proxy.composition.policies import kind_of_rule, possible_refusals
 from proxy.composition.proxy import (
     Proxy,
     open_proxy,

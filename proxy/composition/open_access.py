@@ -23,7 +23,6 @@ from proxy.access import (
     MintedTokens,
     PasswordFile,
     Passwords,
-    Principal,
     Tokens,
     TokenStore,
     TrustedPublishing,
@@ -54,17 +53,15 @@ async def open_access(
     if table is None:
         yield None
         return
-    passwords = _passwords(table)
+    others = [*_passwords(table), *_directory(table)]
     async with AsyncExitStack() as stack:
         store = await asyncio.to_thread(TokenStore, token_file(settings))
-        tokens = Tokens(store, clock, lambda person: _exists(person, passwords))
+        tokens = Tokens(store, clock)
         stack.push_async_callback(tokens.close)
         issuers = _issuers(settings, table, stack, clock)
         publishing = await _publishing(settings, issuers, stack, clock)
         first: list[Authenticator] = [tokens, *([publishing] if publishing else []), *issuers]
-        access = _access(
-            table, [*first, *passwords, *_directory(table)], events, limits, clock, publishing
-        )
+        access = _access(table, [*first, *others], events, limits, clock, publishing)
         await stack.enter_async_context(access.watching())
         yield access
 
@@ -97,12 +94,11 @@ async def _publishing(
     stack: AsyncExitStack,
     clock: Callable[[], float],
 ) -> TrustedPublishing | None:
-    """None without issuers of identity tokens, or without an index that takes uploads."""
-    accepting = resolve_tree(settings).accepting_uploads if issuers else ()
-    if not accepting:
+    """None without issuers of identity tokens."""
+    if not issuers:
         return None
     minted = await asyncio.to_thread(MintedTokens, token_file(settings))
-    publishing = TrustedPublishing(issuers, minted, accepting, clock)
+    publishing = TrustedPublishing(issuers, minted, resolve_tree(settings).accepting_uploads, clock)
     stack.push_async_callback(publishing.close)
     return publishing
 
@@ -182,12 +178,7 @@ def _front(table: AccessTable) -> FrontProxies | None:
     return FrontProxies(front.from_, front.user_header, front.groups_header) if front else None
 
 
-def _exists(person: Principal, passwords: Sequence[Passwords]) -> bool:
-    """Whether a person can still log in; only those of a htpasswd file are known."""
-    return person.kind != Passwords.kind or any(each.has(person.name) for each in passwords)
-
-
-def _passwords(table: AccessTable) -> list[Passwords]:
+def _passwords(table: AccessTable) -> list[Authenticator]:
     if table.htpasswd is None:
         return []
     require_libraries("access.htpasswd")

@@ -221,8 +221,6 @@ RULES: Mapping[str, BuildRule] = {
 }
 """By the kind of the table."""
 
-MAX_FILES_AS_OF = 1_000
-"""Files of the judged pages that are kept of each instant that a client asks for."""
 BUILT_IN_RULES = (AS_OF, "vanished", "quarantined")
 """Rules that are settings of an index, or of a standard, and have no table."""
 LISTS = (DenyTable, AllowTable)
@@ -232,7 +230,7 @@ LISTS = (DenyTable, AllowTable)
 def build_policies(index: IndexTable, settings: Settings, knowledge: Knowledge) -> list[Policy]:
     """The policies of an index, in the order in which it names them."""
     tables = settings.all_policies
-    instant = [_as_of(index.as_of.timestamp())] if index.as_of else []
+    instant = [as_of(index.as_of.timestamp())] if index.as_of else []
     named = dict.fromkeys(index.policies)
     return instant + [
         build_policy(name, tables[name], settings.exempt, knowledge) for name in named
@@ -259,19 +257,9 @@ def build_policy(
     )
 
 
-def _as_of(instant: float) -> Policy:
+def as_of(instant: float) -> Policy:
+    """The policy of what was uploaded before an instant, a Unix time in seconds."""
     return ConfiguredPolicy(AS_OF, AS_OF, AsOf(instant), mode="enforce", show="hide")
-
-
-def index_as_of(index: Index, instant: float, parsed_pages: ParsedPages) -> Index:
-    """The index with what was uploaded before an instant, which is a Unix time in seconds."""
-    return Guarded(
-        index,
-        [_as_of(instant)],
-        parsed_pages=parsed_pages,
-        name=index.name,
-        max_files=MAX_FILES_AS_OF,
-    )
 
 
 def possible_refusals(settings: Settings) -> list[tuple[str, str, str, str]]:

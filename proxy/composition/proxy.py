@@ -145,6 +145,11 @@ class Proxy:
         return self._opened.upload_targets
 
     @property
+    def publishers(self) -> Iterable[Publisher]:
+        """Those of all local indexes that accept uploads."""
+        return self._opened.publishers.values()
+
+    @property
     def directories(self) -> Sequence[LocalDirectory]:
         return self._opened.directories
 

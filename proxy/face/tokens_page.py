@@ -1,14 +1,12 @@
 """``/-/tokens``: a person makes, sees and revokes tokens of their own.
 
-A token gets rights that the person has, by choice from these alone, loses those that the person
-loses, and always ends. Its name begins with that of the person; a name to which the settings give
-further rights is refused.
+A token gets rights that the person has, by choice from these alone, and always ends. Its name
+begins with that of the person; a name to which the settings give further rights is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 from collections.abc import Callable
@@ -63,8 +61,6 @@ class TokensPage:
             " ".join(chosen),
             now,
             now + int(days) * DAY,
-            owner_kind=person.kind,
-            owner_groups=json.dumps(sorted(person.groups)),
         )
         try:
             await self._add(person, token)

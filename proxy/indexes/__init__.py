@@ -6,7 +6,7 @@ from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.judged import Judged
 from proxy.indexes.listing import LongList, listed_projects, names_containing
-from proxy.indexes.local import LocalDirectory, is_zip
+from proxy.indexes.local import KeptFiles, LocalDirectory, is_zip, page_of_files
 from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import (
@@ -43,6 +43,7 @@ __all__ = [
     "Guarded",
     "Index",
     "Judged",
+    "KeptFiles",
     "Lifetimes",
     "LocalDirectory",
     "LongList",
@@ -69,5 +70,6 @@ __all__ = [
     "is_zip",
     "listed_projects",
     "names_containing",
+    "page_of_files",
     "reserve",
 ]

@@ -31,6 +31,10 @@ class Fallthrough:
         self._merges = merges
         self._merged = Merged(name, indexes)
 
+    def rebuilt(self, replace: Callable[[Index], Index]) -> Fallthrough:
+        """The same of other indexes, each made from one of these."""
+        return Fallthrough(self.name, [replace(index) for index in self.indexes], self._merges)
+
     async def projects(self) -> Set[ProjectName]:
         found: set[ProjectName] = set()
         for index in self.indexes:

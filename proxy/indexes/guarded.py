@@ -74,6 +74,12 @@ class Guarded:
             max_files, getsizeof=lambda entry: min(1 + len(entry[1].page.files), max_files)
         )
 
+    def rebuilt(self, replace: Callable[[Index], Index], max_files: int) -> Guarded:
+        """The same policies around another index, made from the guarded one."""
+        guarded = replace(self.index)
+        known = self._clock, self._epoch, self._parsed_pages
+        return Guarded(guarded, self.policies, *known, self.name, max_files)
+
     async def projects(self) -> Set[ProjectName]:
         return {project for project in await self.index.projects() if self.admits(project)}
 

@@ -65,11 +65,9 @@ async def listed_projects(index: Index) -> Set[ProjectName]:
     if isinstance(index, Fallthrough | Merged):
         return _united([await listed_projects(each) for each in index.indexes])
     if isinstance(index, Routed):
-        targets = {id(each.target): each.target for each in index.routes}
         parts = [
             _only(await listed_projects(target), _leads_to(index, target))
-            for target in targets.values()
-            if not callable(target)
+            for target in index.indexes
         ]
         return _united(parts)
     return await index.projects()
@@ -86,12 +84,7 @@ async def names_containing(index: Index, word: str, limit: int) -> list[ProjectN
         return [
             name for name in await names_containing(index.index, word, limit) if index.admits(name)
         ]
-    members: list[Index] = []
-    if isinstance(index, Fallthrough | Merged):
-        members = list(index.indexes)
-    elif isinstance(index, Routed):
-        targets = {id(each.target): each.target for each in index.routes}
-        members = [each for each in targets.values() if not callable(each)]
+    members = index.indexes if isinstance(index, Fallthrough | Merged | Routed) else ()
     merged: dict[ProjectName, None] = {}
     for member in members:
         leads = _leads_to(index, member) if isinstance(index, Routed) else _all

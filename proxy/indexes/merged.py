@@ -27,6 +27,10 @@ class Merged:
         self.name = name
         self.indexes = tuple(indexes)
 
+    def rebuilt(self, replace: Callable[[Index], Index]) -> Merged:
+        """The same of other indexes, each made from one of these."""
+        return Merged(self.name, [replace(index) for index in self.indexes])
+
     async def projects(self) -> Set[ProjectName]:
         found: set[ProjectName] = set()
         for index in self.indexes:

@@ -33,16 +33,27 @@ class Routed:
         self.name = name
         self.routes = tuple(routes)
 
+    @property
+    def indexes(self) -> Sequence[Index]:
+        """Those that rules lead to, each once."""
+        found = {id(each.target): each.target for each in self.routes}
+        return [each for each in found.values() if not callable(each)]
+
+    def rebuilt(self, replace: Callable[[Index], Index]) -> Routed:
+        """The same rules, to other indexes, each made from one of these."""
+        others = {id(index): replace(index) for index in self.indexes}
+        targets = [others.get(id(each.target), each.target) for each in self.routes]
+        rules = zip(self.routes, targets, strict=True)
+        return Routed(self.name, [each._replace(target=target) for each, target in rules])
+
     async def projects(self) -> Set[ProjectName]:
         found: set[ProjectName] = set()
-        indexes = {id(route.target): route.target for route in self.routes}
-        for index in indexes.values():
-            if not callable(index):
-                found |= {
-                    project
-                    for project in await index.projects()
-                    if (route := self.route(project)) and route.target is index
-                }
+        for index in self.indexes:
+            found |= {
+                project
+                for project in await index.projects()
+                if (route := self.route(project)) and route.target is index
+            }
         return found
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:

@@ -1,6 +1,7 @@
 """The vocabulary of an index: projects, pages, files, and siblings of files. No I/O."""
 
 from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256, new_hash
+from proxy.model.moment import Moment
 from proxy.model.project_page import (
     PROJECT_STATUSES,
     RESERVED_SEGMENTS,
@@ -42,6 +43,7 @@ __all__ = [
     "Artifact",
     "Blob",
     "File",
+    "Moment",
     "ProjectName",
     "ProjectPage",
     "ProjectStatus",

@@ -1,13 +1,16 @@
 """Publishing to local indexes: uploads, their checks, and the journal of changes."""
 
-from proxy.publish.base import ChangeJournal, Content, PackageStore, Prepare
+from proxy.publish.base import ChangeJournal, Content, KeptPackages, PackageStore, Prepare
 from proxy.publish.directory_packages import DirectoryPackages
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import PRIVATE_FOLDER, Action, PackageChange, PackageJournal
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
 from proxy.publish.package_files import path_of, write_durably
+from proxy.publish.past_index import PastIndex
+from proxy.publish.past_states import Snapshot
 from proxy.publish.promotion import Promotion
 from proxy.publish.publisher import Editor, Limits, MakeProvenance, Publisher, listed_file
+from proxy.publish.snapshots import Snapshots
 from proxy.publish.upkeep import Selection, Upkeep
 from proxy.publish.upload_checks import (
     FormFields,
@@ -26,15 +29,19 @@ __all__ = [
     "Editor",
     "FormFields",
     "IncomingUpload",
+    "KeptPackages",
     "Limits",
     "MakeProvenance",
     "PackageChange",
     "PackageJournal",
     "PackageStore",
+    "PastIndex",
     "Prepare",
     "Promotion",
     "Publisher",
     "Selection",
+    "Snapshot",
+    "Snapshots",
     "Upkeep",
     "UploadedRelease",
     "check_archive",

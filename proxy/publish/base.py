@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from proxy.indexes import Index
-from proxy.model import File, ProjectName
+from proxy.model import Blob, File, ProjectName
 from proxy.publish.journal import Action, PackageChange
 
 Prepare = Callable[[], Awaitable[Sequence[PackageChange]]]
@@ -30,6 +30,23 @@ class Content(msgspec.Struct, frozen=True):
     """Further files by suffix, such as signatures."""
 
 
+KeptPlace = tuple[str, str]
+"""The sha256 and the name of a file."""
+
+
+class KeptPackages(Protocol):
+    """Files that are not listed any more, and whose bytes are not removed yet.
+
+    All methods raise ``IndexUnavailable``.
+    """
+
+    async def find(self, places: Iterable[KeptPlace]) -> dict[KeptPlace, File]:
+        """Those of the files that are kept, as pages list them."""
+
+    async def blob(self, place: KeptPlace, suffix: str = "") -> Blob:
+        """The bytes of a file that was found, or of what is beside it, such as ``.metadata``."""
+
+
 class ChangeJournal(Protocol):
     """The changes so far, and what follows from them.
 
@@ -40,7 +57,10 @@ class ChangeJournal(Protocol):
         """The changes after that number, the oldest first."""
 
     def changes_of(self, project: ProjectName) -> list[PackageChange]:
-        """All changes of a project, the oldest first."""
+        """All changes of a project, the oldest first; those of ``NO_PROJECT``: of the index."""
+
+    def projects(self) -> Sequence[ProjectName]:
+        """All projects that have changes."""
 
     def last_of_file(self, filename: str, *actions: Action) -> PackageChange | None:
         """The newest change of the file that is one of these."""
@@ -72,6 +92,9 @@ class PackageStore(Protocol):
     def journal(self) -> ChangeJournal: ...
 
     @property
+    def kept(self) -> KeptPackages: ...
+
+    @property
     def incoming(self) -> Path:
         """The folder of spool files for uploads."""
 
@@ -79,6 +102,9 @@ class PackageStore(Protocol):
         """Remove what dead processes left, and complete what they had begun."""
 
     async def close(self) -> None: ...
+
+    async def held(self, project: ProjectName) -> Sequence[File]:
+        """The listed files, and those of a quarantined project, which its page does not list."""
 
     async def make(
         self,

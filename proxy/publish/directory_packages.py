@@ -15,32 +15,33 @@ from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from proxy.errors import FileConflict, NoSuchProject, UploadRefused
 from proxy.indexes import LocalDirectory
-from proxy.model import STATUS_FILE, YANKED_SUFFIX, File, ProjectName, ProjectPage
+from proxy.model import YANKED_SUFFIX, File, ProjectName
 from proxy.publish.base import Content, Prepare
+from proxy.publish.file_changes import FileChanges
 from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.package_files import (
-    bring_back,
+    keep_copy,
     make_folder,
-    move_with_sidecars,
     path_of,
     place,
-    remove_durably,
     remove_sidecars,
     remove_unfinished,
-    remove_with_sidecars,
     sha256_of,
     sidecars_of,
-    write_durably,
 )
+from proxy.publish.past_states import needed_by_snapshots
 from proxy.runtime import in_thread, open_spool, remove_abandoned
 
 _SAME_TIME = 1e-5
 """Seconds by which two times may differ that are one: pages have microseconds."""
-_OF_LISTED_FILES = (Action.REPLACE, Action.YANK, Action.UNYANK, Action.DELETE)
+_ATTEMPTS = 5
+"""How often changes are prepared, if other processes are faster; the last time they are made."""
+_OF_LISTED = (Action.REPLACE, Action.YANK, Action.UNYANK, Action.DELETE)
+"""Changes of files that are listed."""
+_OF_JOURNAL = (Action.OWNERS, Action.CLAIM, Action.SNAPSHOT, Action.FORGET)
+"""Changes of no file."""
 
 
 class DirectoryPackages:
@@ -52,11 +53,15 @@ class DirectoryPackages:
         self.journal = PackageJournal(self.root)
         self.incoming = self.journal.folder / "incoming"
         self._deleted = self.journal.folder / "deleted"
+        """Each deleted file is in a folder of its digest."""
+        self._files = FileChanges(self.root, self._deleted, self.journal)
+        self.kept = directory.kept_in(self._deleted)
 
     async def open(self) -> None:
         await in_thread(self._tidy)
 
     async def close(self) -> None:
+        await self.kept.close()
         await in_thread(self.journal.close)
 
     def folder(self, project: ProjectName) -> Path:
@@ -69,19 +74,25 @@ class DirectoryPackages:
         content: Content | None = None,
         owners: Sequence[str] | None = None,
     ) -> list[PackageChange]:
-        changes = await prepare()
-        if not changes:
-            return []
-        paths = await self._listed_paths(changes)
-        if content:
-            target = paths.get(changes[0].filename)
-            actor = changes[0].actor
-            new = owners if owners is not None else [actor] if actor else []
-            made = await in_thread(self._publish, changes, content, target, new)
-        else:
-            made = await in_thread(self._change, changes, paths, owners or ())
+        for left in reversed(range(_ATTEMPTS)):
+            number = await in_thread(self.journal.last_number)
+            changes = await prepare()
+            if not changes:
+                return []
+            paths = await self._listed_paths(changes)
+            made: list[PackageChange] | None
+            if content:
+                target = paths.get(changes[0].filename)
+                actor = changes[0].actor
+                new = owners if owners is not None else [actor] if actor else []
+                made = await in_thread(self._publish, changes, content, target, new)
+            else:
+                after = number if left else None
+                made = await in_thread(self._change, changes, paths, owners or (), after)
+            if made is not None:
+                break
         self.index.poll()
-        return made
+        return made or []
 
     @asynccontextmanager
     async def staged(self, file: File, folder: Path) -> AsyncIterator[Content]:
@@ -91,15 +102,20 @@ class DirectoryPackages:
                 raise UploadRefused(f"{file.filename} was changed just now")
             yield content
 
+    async def held(self, project: ProjectName) -> Sequence[File]:
+        try:
+            return await self.index.held(project)
+        except NoSuchProject:
+            return ()
+
     async def _listed_paths(self, changes: Sequence[PackageChange]) -> dict[str, Path]:
         """Where the files are that are changed, by filename; they may be in any folder."""
-        if not any(change.action in _OF_LISTED_FILES for change in changes):
-            return {}
-        try:
-            page: ProjectPage = await self.index.page(changes[0].project)
-        except NoSuchProject:
-            return {}
-        return {file.filename: path_of(file) for file in page.files}
+        projects = dict.fromkeys(each.project for each in changes if each.action in _OF_LISTED)
+        return {
+            file.filename: path_of(file)
+            for project in projects
+            for file in await self.held(project)
+        }
 
     def _publish(
         self,
@@ -114,6 +130,8 @@ class DirectoryPackages:
         with self.journal.exclusively():
             self._recover()
             make_folder(target.parent)
+            if change.action is Action.REPLACE:
+                self._keep_for_snapshots(target, change.project)
             self.journal.begin(str(target.parent.relative_to(self.root)), change)
             replace = change.action is Action.REPLACE
             try:
@@ -132,60 +150,40 @@ class DirectoryPackages:
         changes: Sequence[PackageChange],
         paths: dict[str, Path],
         owners: Sequence[str],
-    ) -> list[PackageChange]:
+        after: int | None,
+    ) -> list[PackageChange] | None:
+        """None: there are changes since the one of that number, so nothing was done."""
         with self.journal.exclusively():
-            return [each for each in changes if self._changed(each, paths, owners)]
+            self._recover()
+            if after is not None and self.journal.last_number() != after:
+                return None
+            others = [each for each in changes if each.action in _OF_JOURNAL]
+            for change in others:
+                self._note(change, owners)
+            steps = [(self._folder_of(each, paths), each) for each in changes if each not in others]
+            return others + self._files.make(steps)
 
-    def _changed(
-        self, change: PackageChange, paths: dict[str, Path], owners: Sequence[str]
-    ) -> bool:
-        """Make one change of what is there; False if it has become impossible."""
+    def _folder_of(self, change: PackageChange, paths: dict[str, Path]) -> str:
+        """A file that is listed is changed where it is."""
+        path = paths.get(change.filename) if change.action in _OF_LISTED else None
+        return self._files.folder_of(path) if path else change.project
+
+    def _note(self, change: PackageChange, owners: Sequence[str]) -> None:
+        """Make a change that the journal alone remembers."""
         if change.action is Action.OWNERS:
             self.journal.set_owners(change, list(owners))
         elif change.action is Action.CLAIM:
             make_folder(self.folder(change.project))  # the folder keeps the name private
             self.journal.claim(change)
-        elif self._done(change, paths.get(change.filename)):
+        else:
             self.journal.complete(change)
-        else:
-            return False
-        return True
 
-    def _done(self, change: PackageChange, path: Path | None) -> bool:
-        """Change files; False if they do not allow it. ``path``: of the listed file."""
-        kept = self._deleted / change.sha256 / change.filename
-        match change.action:
-            case Action.STATUS:
-                self._write_status(change)
-            case Action.RESTORE:
-                return self._restore(change, kept)
-            case Action.REMOVE if kept.is_file():
-                remove_with_sidecars(kept)
-            case Action.YANK if path:
-                write_durably(path.with_name(path.name + YANKED_SUFFIX), change.detail.encode())
-            case Action.UNYANK if path:
-                remove_durably(path.with_name(path.name + YANKED_SUFFIX))
-            case Action.DELETE if path:
-                move_with_sidecars(path, kept.parent)
-            case _:
-                return False
-        return True
-
-    def _restore(self, change: PackageChange, kept: Path) -> bool:
-        target = self.folder(change.project) / change.filename
-        if target.exists() or not kept.is_file():
-            return False  # it was published again, or is not kept any more
-        make_folder(target.parent)
-        bring_back(kept.parent, change.filename, target)
-        return True
-
-    def _write_status(self, change: PackageChange) -> None:
-        folder, status = self.folder(change.project), change.status
-        make_folder(folder)
-        if status.status == "active":
-            remove_durably(folder / STATUS_FILE)
-        else:
-            write_durably(folder / STATUS_FILE, msgspec.json.encode(status))
+    def _keep_for_snapshots(self, path: Path, project: ProjectName) -> None:
+        """Keep a file that is about to be replaced, if a snapshot has it."""
+        needed = needed_by_snapshots(self.journal, project)
+        digests = {digest for digest, name in needed if name == path.name}
+        if digests and (digest := sha256_of(path)) in digests:
+            keep_copy(path, self._deleted / digest)
 
     def _tidy(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -196,6 +194,7 @@ class DirectoryPackages:
 
     def _recover(self) -> None:
         """Complete or forget the changes during which a process was killed."""
+        self._files.finish()
         for folder, change in self.journal.begun():
             target = self.root / folder / change.filename
             remove_unfinished(target.parent)

@@ -34,16 +34,20 @@ CREATE INDEX IF NOT EXISTS changes_of_file ON changes (filename, number);
 CREATE TABLE IF NOT EXISTS begun (
     filename TEXT PRIMARY KEY, folder TEXT NOT NULL, change BLOB NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS planned (
+    position INTEGER PRIMARY KEY, folder TEXT NOT NULL, change BLOB NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS owners (
     project TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (project, user)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS claims (
     project TEXT PRIMARY KEY, at REAL NOT NULL, actor TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS snapshots (
-    name TEXT PRIMARY KEY, number INTEGER NOT NULL, at REAL NOT NULL
-) STRICT, WITHOUT ROWID;
 """
+
+
+NO_PROJECT = ProjectName("")
+"""Changes of the index itself are of no project."""
 
 
 class Action(StrEnum):
@@ -60,6 +64,10 @@ class Action(StrEnum):
     STATUS = "status"
     CLAIM = "claim"
     OWNERS = "owners"
+    SNAPSHOT = "snapshot"
+    """What the index shows got a name, which is ``detail``. The change is of ``NO_PROJECT``."""
+    FORGET = "forget"
+    """A snapshot was deleted."""
 
 
 class PackageChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -118,6 +126,24 @@ class PackageJournal:
         rows = self._rows("SELECT folder, change FROM begun")
         return [(folder, msgspec.msgpack.decode(data, type=PackageChange)) for folder, data in rows]
 
+    def plan(self, steps: Sequence[tuple[str, PackageChange]]) -> None:
+        """Note changes that are about to be made, each with its folder: all of them or none."""
+        rows = [(folder, msgspec.msgpack.encode(change)) for folder, change in steps]
+        with self._writing() as database:
+            database.executemany("INSERT INTO planned (folder, change) VALUES (?, ?)", rows)
+
+    def planned(self) -> list[tuple[int, str, PackageChange]]:
+        """The planned changes that were not made so far: position, folder, and change."""
+        rows = self._rows("SELECT position, folder, change FROM planned ORDER BY position")
+        decode = msgspec.msgpack.Decoder(PackageChange).decode
+        return [(position, folder, decode(data)) for position, folder, data in rows]
+
+    def close_planned(self, position: int, *made: PackageChange) -> None:
+        """Store the planned change of that position, if it was made; else forget it."""
+        with self._writing() as database:
+            database.execute("DELETE FROM planned WHERE position = ?", (position,))
+            self.complete(*made)
+
     def complete(self, *changes: PackageChange, new_owners: Sequence[str] = ()) -> int:
         """Store changes that have happened; returns the number of the last one.
 
@@ -159,6 +185,11 @@ class PackageJournal:
         """All changes of a project, the oldest first."""
         return self._found("WHERE project = ? ORDER BY number", project)
 
+    def projects(self) -> list[ProjectName]:
+        """All projects that have changes."""
+        rows = self._rows("SELECT DISTINCT project FROM changes WHERE project <> ''")
+        return [ProjectName(project) for (project,) in rows]
+
     def last_of_file(self, filename: str, *actions: Action) -> PackageChange | None:
         """The newest change of the file that is one of these."""
         marks = ", ".join("?" * len(actions))
@@ -171,7 +202,7 @@ class PackageJournal:
             WHERE action = 'delete' AND NOT EXISTS (
                 SELECT 1 FROM changes AS later
                 WHERE later.filename = changes.filename AND later.number > changes.number
-                AND later.action IN ('restore', 'remove'))
+                AND later.sha256 = changes.sha256 AND later.action IN ('restore', 'remove'))
             ORDER BY number""")
 
     def last_number(self) -> int:

@@ -93,28 +93,42 @@ def remove_sidecars(target: Path, suffixes: Iterable[str] = SIDECARS) -> None:
 def move_with_sidecars(source: Path, folder: Path) -> None:
     """Move a file into a folder of the same file system, and then the files beside it.
 
-    The file goes first: what is beside it is not listed without it.
+    The file goes first: what is beside it is not listed without it. If it is there already, the
+    rest is moved, as after a kill.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    remove_sidecars(folder / source.name)  # of an earlier removal of the same bytes
-    for suffix in ("", *SIDECARS):
-        path = source.with_name(source.name + suffix)
-        if suffix == "" or path.exists():
-            path.rename(folder / path.name)
+    if source.exists():
+        remove_sidecars(folder / source.name)  # of an earlier removal of the same bytes
+        source.rename(folder / source.name)
+    for suffix in SIDECARS:
+        _move(source.with_name(source.name + suffix), folder)
     sync_folder(folder)
     sync_folder(source.parent)
 
 
 def bring_back(folder: Path, filename: str, target: Path) -> None:
-    """Undo ``move_with_sidecars``; the file goes last. Raises ``FileExistsError``."""
-    if target.exists():
-        raise FileExistsError(target)
-    for suffix in (*SIDECARS, ""):
-        path = folder / (filename + suffix)
-        if suffix == "" or path.exists():
-            path.rename(target.with_name(target.name + suffix))
+    """Undo ``move_with_sidecars``; the file goes last."""
+    for suffix in SIDECARS:
+        _move(folder / (filename + suffix), target.parent)
+    (folder / filename).rename(target)
     sync_folder(target.parent)
     remove_empty(folder)
+
+
+def keep_copy(source: Path, folder: Path) -> None:
+    """Give a file that is about to be replaced a second name in a folder, with its sidecars."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for suffix, data in sidecars_of(source).items():
+        write_durably(folder / (source.name + suffix), data)
+    with suppress(FileExistsError):
+        (folder / source.name).hardlink_to(source)
+    sync_folder(folder)
+    sync_folder(folder.parent)
+
+
+def _move(path: Path, folder: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.rename(folder / path.name)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -19,10 +19,11 @@ from proxy.errors import (
     UploadRefused,
     UploadTooLarge,
 )
-from proxy.model import File, ProjectName, ProjectPage
+from proxy.model import File, Moment, ProjectName, ProjectPage
 from proxy.publish.base import ChangeJournal, Content, PackageStore
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import Action, PackageChange
+from proxy.publish.past_states import snapshots_of
 from proxy.publish.upload_checks import UploadedRelease
 from proxy.runtime import in_thread, size_text
 
@@ -156,6 +157,11 @@ class Publisher:
                 f"the name {project} exists upstream: an administrator can claim the name for "
                 f"this index with `waystation claim {project}`"
             )
+
+    async def moment_of(self, snapshot: str) -> Moment | None:
+        """The moment of a snapshot; None if there is none of that name. Raises ``OSError``."""
+        found = (await in_thread(snapshots_of, self.journal)).get(snapshot)
+        return Moment(found.at, self.name, found.number) if found else None
 
     def check_conflict(self, filename: str, digest: str, there: File | None) -> None:
         """Raises ``FileConflict``. A name keeps its bytes, also after the file was deleted."""

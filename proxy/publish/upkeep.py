@@ -13,7 +13,9 @@ import msgspec
 from proxy.distributions import same_version, version_of
 from proxy.errors import NotPermitted, UploadRefused
 from proxy.model import PROJECT_STATUSES, File, ProjectName, ProjectPage, ProjectStatus
+from proxy.publish.base import KeptPlace
 from proxy.publish.journal import Action, PackageChange
+from proxy.publish.past_states import needed_by_snapshots
 from proxy.publish.publisher import Editor, Publisher
 from proxy.runtime import in_thread
 
@@ -91,11 +93,13 @@ class Upkeep:
         return changes
 
     async def remove_deleted(self, before: float) -> int:
-        """Remove the bytes of files that were deleted before that Unix time; returns how many."""
+        """Remove the bytes of files that were deleted before that Unix time; returns how many.
+
+        Bytes that a snapshot needs stay.
+        """
 
         async def prepare() -> list[PackageChange]:
-            found = await in_thread(self._journal.deleted)
-            old = [change for change in found if change.at < before]
+            old = await in_thread(self._not_needed, before)
             return [self._again(Action.REMOVE, change, Editor()) for change in old]
 
         return len(await self._packages.make(prepare))
@@ -156,6 +160,14 @@ class Upkeep:
         owners = await in_thread(self._journal.owners, project)
         if owners and editor.name not in owners and not editor.is_administrator:
             raise NotPermitted(f"{project} belongs to {', '.join(owners)}")
+
+    def _not_needed(self, before: float) -> list[PackageChange]:
+        """The deletions before that Unix time of files that no snapshot has."""
+        old = [change for change in self._journal.deleted() if change.at < before]
+        needed = set[KeptPlace]()
+        for project in dict.fromkeys(change.project for change in old):
+            needed |= needed_by_snapshots(self._journal, project)
+        return [change for change in old if (change.sha256, change.filename) not in needed]
 
     def _last_of_files(self, selection: Selection) -> list[PackageChange]:
         """The newest change of each selected file that was ever here."""

@@ -246,6 +246,11 @@ def upload_routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
             mounts.handler("package_api.change", reads=False),
         ),
         web.get(f"{root}/-/changes", mounts.handler("package_api.changes")),
+        web.get(f"{root}/-/snapshots", mounts.handler("snapshots.all")),
+        web.post(
+            f"{root}/-/snapshots/{{snapshot}}/{{action}}",
+            mounts.handler("snapshots.change", reads=False),
+        ),
     ]
 
 

@@ -1,4 +1,7 @@
-"""``/+asof/<instant>/…``: an index as of an instant, made when a client asks for it."""
+"""``/+asof/<instant>/…``: an index as of a moment, made when a client asks for it.
+
+A moment is an instant, or has the name of a snapshot.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from aiohttp import web
 from cachetools import LRUCache
 
 from proxy.errors import NotFound
+from proxy.model import Moment
 from proxy.web.pages import redirect
 
 MAX_VIEWS = 64
@@ -23,27 +27,39 @@ _INSTANT = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 
+SNAPSHOT_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}\Z", re.ASCII)
+"""No instant begins with a letter."""
+
 View = TypeVar("View")
 
 
 class NotAnInstant(NotFound):
     def __str__(self) -> str:
-        return "no past instant: give one such as 2026-05-01 or 2026-05-01T12:00Z"
+        return (
+            "neither a past instant nor a snapshot: give one such as 2026-05-01 or "
+            "2026-05-01T12:00Z, or the name of a snapshot of the index that takes uploads"
+        )
 
 
 class AsOfViews(Generic[View]):
-    """The views of one index by instant; those that were not used for the longest time go first."""
+    """The views of one index by moment; those that were not used for the longest time go first."""
 
-    def __init__(self, make: Callable[[float], View]) -> None:
-        """``make``: the view of an instant, which is a Unix time in whole seconds."""
+    def __init__(self, make: Callable[[Moment], View]) -> None:
+        """``make``: the view of a moment."""
         self._make = make
-        self._views: LRUCache[float, View] = LRUCache(MAX_VIEWS)
+        self._views: LRUCache[Moment, View] = LRUCache(MAX_VIEWS)
 
-    def at(self, instant: float) -> View:
-        view = self._views.get(instant)
+    def at(self, moment: Moment) -> View:
+        view = self._views.get(moment)
         if view is None:
-            view = self._views[instant] = self._make(instant)
+            view = self._views[moment] = self._make(moment)
         return view
+
+
+def snapshot_of(request: web.Request) -> str | None:
+    """The name of a snapshot in the path; None if the path has an instant, or no such name."""
+    text = request.match_info["instant"]
+    return text if SNAPSHOT_NAME.match(text) else None
 
 
 def instant_of(request: web.Request, now: float) -> float:

@@ -16,8 +16,8 @@ from aiohttp.typedefs import Handler
 
 from proxy.access import Scope
 from proxy.indexes import Index
-from proxy.model import RESERVED_SEGMENTS
-from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, to_canonical
+from proxy.model import RESERVED_SEGMENTS, Moment
+from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, snapshot_of, to_canonical
 from proxy.web.authentication import require, require_principal
 from proxy.web.files import FileHandler
 from proxy.web.packages import Packages
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from proxy.publish import Publisher
     from proxy.web.explain import Explain
     from proxy.web.package_api import PackageApi
+    from proxy.web.snapshot_api import SnapshotApi
     from proxy.web.uploads import UploadHandler
 
 _OTHERS = "|".join(sorted(RESERVED_SEGMENTS))
@@ -39,8 +40,8 @@ INDEX_SEGMENT = rf"/{{index:(?!(?:{_OTHERS})(?:/|\Z))[a-z0-9][a-z0-9-]{{0,62}}}}
 """The pattern of the first segment of an address, if it names an index."""
 
 
-WrapAsOf = Callable[[Index, float], Index]
-"""An index as of an instant, which is a Unix time in seconds."""
+WrapAsOf = Callable[[Index, Moment], Index]
+"""An index as of a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,27 +53,27 @@ class Shared:
     clock: Callable[[], float] = time.time
     client_refresh: ClientRefresh = "no-cache"
     as_of: WrapAsOf | None = None
-    """None: there are no addresses of instants."""
+    """None: there are no addresses of moments."""
     find_document: FindDocument = no_document
     generation: int = 0
     """Which state of the settings the indexes are of."""
 
 
 class Mount:
-    """The handlers of one index, and those of its views as of an instant."""
+    """The handlers of one index, and those of its views as of a moment."""
 
     def __init__(
         self,
         index: Index,
         shared: Shared,
-        instant: float | None = None,
+        moment: Moment | None = None,
         lists: SimplePages | None = None,
         publishers: Mapping[str, Publisher] | None = None,
         path: str = "",
     ) -> None:
-        """``instant``: that of the view that the index is, by Unix time in seconds. ``lists``:
-        that of the index itself, for a view. ``publishers``: where uploads to each path go; they
-        are refused if there is none for ``path``, which is that of the index.
+        """``moment``: that of the view that the index is. ``lists``: that of the index itself, for
+        a view. ``publishers``: where uploads to each path go; they are refused if there is none
+        for ``path``, which is that of the index.
         """
         self.pages = SimplePages(
             index,
@@ -80,11 +81,11 @@ class Mount:
             shared.cache,
             shared.clock,
             shared.client_refresh,
-            view="" if instant is None else f"+{instant}",
+            view="" if moment is None else f"+{moment.at}/{moment.number}",
             generation=shared.generation,
         )
         self.lists = lists or self.pages
-        """Answers with the project list, which is one for all instants."""
+        """Answers with the project list, which is one for all moments."""
         self.files = FileHandler(index, shared.cache)
         self.packages = Packages(index, self.files, shared.cache)
         self.project_json = ProjectJson(index, shared.find_document, shared.clock)
@@ -121,15 +122,28 @@ class Mount:
 
         return PackageApi(self.index.name, self._publisher, self._publishers)
 
-    def at(self, instant: float) -> Mount:
-        """The same as of an instant. Raises ``NotAnInstant`` if there are no such addresses."""
-        return self._views.at(instant)
+    @cached_property
+    def snapshots(self) -> SnapshotApi:
+        from proxy.web.snapshot_api import SnapshotApi
 
-    def _view(self, instant: float) -> Mount:
+        return SnapshotApi(self._publisher)
+
+    def at(self, moment: Moment) -> Mount:
+        """The same as of a moment. Raises ``NotAnInstant`` if there are no such addresses."""
+        return self._views.at(moment)
+
+    async def of_snapshot(self, name: str) -> Mount:
+        """The same as of a snapshot of the index that takes uploads. Raises ``NotAnInstant``."""
+        moment = await self._publisher.moment_of(name) if self._publisher else None
+        if moment is None:
+            raise NotAnInstant
+        return self.at(moment)
+
+    def _view(self, moment: Moment) -> Mount:
         if self._shared.as_of is None:
             raise NotAnInstant
-        view = self._shared.as_of(self.index, instant)
-        return Mount(view, self._shared, instant, self.lists)
+        view = self._shared.as_of(self.index, moment)
+        return Mount(view, self._shared, moment, self.lists)
 
 
 class Generation:
@@ -230,13 +244,16 @@ class Mounts:
             if mount is None:
                 require_principal(request)
                 raise web.HTTPNotFound
-            if "instant" in request.match_info:
-                instant = instant_of(request, self._shared.clock())
-                if elsewhere := to_canonical(request, instant):
-                    return elsewhere
-                mount = mount.at(instant)
             if reads:
                 require(request, Scope.READ, mount.index.name, named_project(request))
+            if "instant" in request.match_info:
+                if name := snapshot_of(request):
+                    mount = await mount.of_snapshot(name)
+                else:
+                    instant = instant_of(request, self._shared.clock())
+                    if elsewhere := to_canonical(request, instant):
+                        return elsewhere
+                    mount = mount.at(Moment(instant))
             generation.running += 1
             try:
                 return await answer(mount, request)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 from aiohttp import web
@@ -24,6 +25,7 @@ from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.upload_form import printable
 from proxy.web.uploads import answering, editor_of, no_uploads
 
+RequestBody = TypeVar("RequestBody")
 _MAX_BODY = 64 * 1024
 _MAX_CHANGES = 1000
 """Changes in one answer of the feed."""
@@ -68,17 +70,13 @@ class PackageApi:
         async def made() -> web.Response:
             project = project_of(request)
             editor = editor_of(request, {self._index, publisher.name}, project)
-            wanted = await _body(request)
+            wanted = await read_json(request, ChangeRequest)
             state = request[REQUEST_STATE]
             state.index, state.changed = publisher.name, wanted.filename
             changes = await self._make(request, publisher, project, wanted, editor)
             if len(changes) == 1:
                 state.changed, state.digest = changes[0].filename, changes[0].sha256
-            return web.Response(
-                body=msgspec.json.encode(changes),
-                content_type="application/json",
-                headers={"Cache-Control": "no-store"},
-            )
+            return json_answer(changes)
 
         return await answering(request, made)
 
@@ -136,8 +134,14 @@ class PackageApi:
             await asyncio.sleep(min(left, _LOOK_INTERVAL))
 
 
-async def _body(request: web.Request) -> ChangeRequest:
-    """Raises ``UploadRefused``."""
+def json_answer(value: object) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    body = msgspec.json.encode(value)
+    return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+async def read_json(request: web.Request, kind: type[RequestBody]) -> RequestBody:
+    """The body of the request; no body is an empty object. Raises ``UploadRefused``."""
     if request.content_type != "application/json":
         raise UploadRefused("send JSON, with Content-Type: application/json")
     data = bytearray()
@@ -146,7 +150,7 @@ async def _body(request: web.Request) -> ChangeRequest:
         if len(data) > _MAX_BODY:
             raise UploadRefused("the request is too long")
     try:
-        return msgspec.json.decode(bytes(data) or b"{}", type=ChangeRequest)
+        return msgspec.json.decode(bytes(data) or b"{}", type=kind)
     except msgspec.MsgspecError as error:
         raise UploadRefused(f"the JSON is not what is expected: {error}") from None
 

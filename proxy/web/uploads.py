@@ -161,6 +161,16 @@ def editor_of(request: web.Request, indexes: Collection[str], project: ProjectNa
     return Editor(state.principal.owner if state.principal else "", administers)
 
 
+def administrator_of(request: web.Request) -> Editor:
+    """Who changes a whole index. Raises as ``editor_of``."""
+    state = request[REQUEST_STATE]
+    if state.rights is None:
+        _require_local(request)
+    else:
+        require(request, Scope.ADMIN)
+    return Editor(state.principal.name if state.principal else "", is_administrator=True)
+
+
 def refusal(request: web.Request, error: UploadRefused) -> web.Response:
     """Tools print the reason phrase or the body; uv reads JSON."""
     status, text = status_of(error), str(error)

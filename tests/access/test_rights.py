@@ -119,31 +119,3 @@ def test_names_of_principals(name: str) -> None:
 def test_names_that_no_principal_has(name: str) -> None:
     with pytest.raises(ValueError, match="is no name"):
         check_member(name)
-
-
-NESTED = st.lists(
-    st.sampled_from(
-        [
-            f"{scope}:{index}{pattern}"
-            for scope in ("read", "upload")
-            for index in ("main", "*")
-            for pattern in ("", ":a*", ":a?", ":a-*", ":aa", ":*a", ":?a*", ":a-b")
-        ]
-    ),
-    max_size=3,
-)
-
-
-@given(ours=NESTED, theirs=NESTED)
-def test_rights_within_others_are_those_of_both(ours: list[str], theirs: list[str]) -> None:
-    one, other = (Rights(map(parse_grant, each)) for each in (ours, theirs))
-    both = one.within(other)
-    for scope in (Scope.READ, Scope.UPLOAD):
-        for index in ("main", "team"):
-            for project in map(ProjectName, ("a", "aa", "ab", "a-b", "a-a", "ba", "b")):
-                if both.allows(scope, index, project):
-                    assert one.allows(scope, index, project)
-                    assert other.allows(scope, index, project)
-    assert one.within(one).grants == one.grants
-    reading = {grant for grant in one.grants if grant.scope is Scope.READ}
-    assert Rights([Grant(Scope.READ)]).within(one).grants == reading

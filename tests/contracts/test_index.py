@@ -16,8 +16,9 @@ from proxy.config import PageTarget, RoutedTable, RuleTable
 from proxy.errors import Denied, NoSuchFile, NoSuchProject, ProxyError
 from proxy.export.file_list import FileListIndex
 from proxy.indexes import Fallthrough, Guarded, Index, Merged, Route, Routed
-from proxy.model import METADATA, PROVENANCE, ProjectName, ProjectPage
+from proxy.model import METADATA, PROVENANCE, Moment, ProjectName, ProjectPage
 from proxy.policies import project_pattern
+from proxy.publish import PastIndex, Selection, Upkeep
 from proxy.requirements import RecordingIndex
 from proxy.simple import json_pieces
 from proxy.warm.keep.run import RevalidatingIndex
@@ -28,6 +29,7 @@ from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
 from tests.support.fake_index import FakeIndex
 from tests.support.mirror_site import DEMO, MirrorSite
 from tests.support.policies import FakePolicy
+from tests.support.publishing import ANA, publish, publishing
 from tests.support.upstream import Fault, Upstream
 
 OTHER, ABSENT = ProjectName("other"), ProjectName("absent")
@@ -89,6 +91,21 @@ async def local_directories(site: MirrorSite) -> AsyncIterator[Subject]:
     async with opened(wheel.parent) as first, opened(other) as second:
         await first.page(DEMO)  # as above
         yield Subject(Merged("private", [first, second]), lambda: shutil.rmtree(other))
+
+
+@asynccontextmanager
+async def past(site: MirrorSite) -> AsyncIterator[Subject]:
+    """The wheel is listed still, the sdist is deleted and kept."""
+    async with publishing(site.root / "packages", clock=site.clock) as publisher:
+        wheel, sdist = distributions(site)
+        await publish(publisher, wheel, beside={PROVENANCE: b"{}"})
+        await publish(publisher, sdist)
+        site.clock.advance(1)
+        moment = Moment(site.clock())
+        await Upkeep(publisher).delete(Selection(DEMO, filename=SDIST), ANA)
+        index = PastIndex(publisher, moment)
+        await index.page(DEMO)  # as above
+        yield Subject(index, lambda: publisher.root.rename(site.root / "elsewhere"))
 
 
 @asynccontextmanager
@@ -161,6 +178,7 @@ SUBJECTS: Mapping[str, OpenSubject] = {
     "LocalDirectory": local,
     "LocalDirectory, archive": local_archive,
     "Merged, directories": local_directories,
+    "PastIndex": past,
     "Mirror": mirror,
     "Mirror, offline": offline_mirror,
     "Fallthrough": around(lambda index, _: Fallthrough("main", [FakeIndex("private"), index])),

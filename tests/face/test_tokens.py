@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.access import basic
 from tests.support.face_world import BROWSER, FaceWorld, face_world
-from tests.support.running import waystation
-from tests.support.waiting import until
 
 SETTINGS = """
 [access]
@@ -113,33 +110,3 @@ async def test_only_persons_and_only_our_own_forms_make_tokens(world: FaceWorld)
         status, _ = await post(world, "/-/tokens", form("second"), Origin=origin)
         assert status == 403
     assert "alice/second" not in (await world.get("/-/tokens", **{"X-User": "alice"}))[1]
-
-
-async def test_a_token_loses_what_its_owner_loses(tmp_path: Path) -> None:
-    users = tmp_path / "users"
-    for name in ("alice", "bob"):
-        given = ("user", "add", name, "--file", users, "--stdin")
-        (await waystation(*given, cwd=tmp_path, given=f"password of {name}\n")).succeeded()
-    settings = SETTINGS.replace("[access.proxy]", "[access.unused]").split("[access.unused]")[0]
-    table = settings.replace("[access]", f'[access]\nhtpasswd = "{users}"')
-    config = tmp_path / "waystation.toml"
-    async with face_world(tmp_path, after=table) as world:
-        secrets = []
-        for name, scope in (("alice", "read:main"), ("bob", "read:main:demo*")):
-            login = {"Authorization": basic(f"password of {name}", name)}
-            _, text = await post(world, "/-/tokens", form(scope=scope), **login)
-            secrets += re.findall(r'data-copyable="the token">([^<]+)<', text)
-        alice, bob = secrets
-        assert [await reads(world, each) for each in secrets] == [200, 200]
-        config.write_text(config.read_text().replace('alice = ["read:main", ', "alice = ["))
-        reload = ("reload", "--config", config, "--cache-dir", tmp_path / "cache")
-        (await waystation(*reload, cwd=tmp_path)).succeeded()
-        assert [await reads(world, each) for each in secrets] == [403, 200]
-        removed = ("user", "remove", "bob", "--file", users)
-        (await waystation(*removed, cwd=tmp_path)).succeeded()
-
-        async def has_ended() -> bool:
-            return await reads(world, bob) == 401
-
-        await until(has_ended)
-        assert await reads(world, alice) == 403

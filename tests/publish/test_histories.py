@@ -1,4 +1,5 @@
-"""Histories of one project against a simple model: what is listed after each change."""
+"""Histories of one project against a simple model: what is listed after each change, and later as
+of each instant and snapshot of them."""
 
 from __future__ import annotations
 
@@ -10,11 +11,14 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from proxy.errors import FileConflict, NotPermitted, UploadRefused
-from proxy.model import ProjectName, ProjectStatus
-from proxy.publish import Selection, Upkeep
+from proxy.errors import FileConflict, NoSuchProject, NotPermitted, UploadRefused
+from proxy.indexes import Index
+from proxy.model import Moment, ProjectName, ProjectStatus
+from proxy.publish import PastIndex, Promotion, Selection, Snapshots, Upkeep
+from tests.support.clock import Clock
+from tests.support.content import read_blob
 from tests.support.distributions import make_wheel
-from tests.support.publishing import ANA, DirectoryPublisher, publish, publishing
+from tests.support.publishing import ADMIN, ANA, DirectoryPublisher, publish, publishing
 
 FOO = ProjectName("foo")
 VERSIONS, STATUSES = ("1.0", "2.0"), ("active", "deprecated", "archived")
@@ -27,6 +31,8 @@ STEPS = st.one_of(
     st.tuples(st.just("yank"), SELECTED, st.sampled_from(["", "bad"])),
     st.tuples(st.sampled_from(["unyank", "delete", "restore"]), SELECTED),
     st.tuples(st.just("status"), st.sampled_from(STATUSES)),
+    st.tuples(st.just("promote"), SELECTED),
+    st.tuples(st.sampled_from(["snapshot", "forget", "roll_back"]), st.sampled_from(["a", "b"])),
 )
 
 
@@ -38,6 +44,38 @@ class Model:
         self.deleted: dict[str, Listed] = {}
         self.used: dict[str, int] = {}
         self.status = "active"
+        self.snapshots: dict[str, tuple[dict[str, Listed], str]] = {}
+
+    @property
+    def shown(self) -> tuple[dict[str, Listed], str]:
+        return dict(self.listed), self.status
+
+    def promote(self, selected: tuple[str, ...]) -> None:
+        """Content 0 of both versions is in the other index."""
+        if self.status == "archived":
+            raise NotPermitted("")
+        if any(self.used.get(version, 0) != 0 for version in selected):
+            raise FileConflict("", "")
+        for version in selected:
+            self.upload(version, 0)
+
+    def snapshot(self, name: str) -> None:
+        if name in self.snapshots:
+            raise UploadRefused("")
+        self.snapshots[name] = self.shown
+
+    def forget(self, name: str) -> None:
+        if self.snapshots.pop(name, None) is None:
+            raise UploadRefused("")
+
+    def roll_back(self, name: str) -> None:
+        if name not in self.snapshots:
+            raise UploadRefused("")
+        listed, self.status = self.snapshots[name]
+        self.deleted |= {each: self.listed[each] for each in self.listed.keys() - listed.keys()}
+        for version in listed.keys() - self.listed.keys():
+            del self.deleted[version]
+        self.listed = dict(listed)
 
     def upload(self, version: str, content: int) -> None:
         if self.status == "archived":
@@ -81,8 +119,13 @@ class Model:
 class Real:
     """The same changes of a directory."""
 
-    def __init__(self, publisher: DirectoryPublisher, wheels: Wheels) -> None:
+    def __init__(
+        self, publisher: DirectoryPublisher, other: DirectoryPublisher, wheels: Wheels
+    ) -> None:
+        """``other``: the index from which versions are promoted."""
         self._publisher = publisher
+        self._promotion = Promotion(other, publisher)
+        self._snapshots = Snapshots(publisher)
         self._upkeep = Upkeep(publisher)
         self._wheels = wheels
 
@@ -100,20 +143,30 @@ class Real:
                 await self._upkeep.restore(_selection(versions), ANA)
             case ("status", str(status)):
                 await self._upkeep.set_status(FOO, ProjectStatus(status), ANA)
+            case ("promote", tuple(versions)):
+                await self._promotion.promote(_selection(versions), ANA)
+            case ("snapshot", str(name)):
+                await self._snapshots.create(name, ADMIN)
+            case ("forget", str(name)):
+                await self._snapshots.delete(name, ADMIN)
+            case ("roll_back", str(name)):
+                await self._snapshots.restore(name, ADMIN)
 
-    async def listed(self) -> dict[str, Listed]:
-        page = await self._publisher.page(FOO)
+    async def shown(self, moment: Moment | None = None) -> tuple[dict[str, Listed], str]:
+        """What is listed now, or was at a moment, with the bytes that are served."""
+        index: Index = self._publisher.directory
+        index = PastIndex(self._publisher, moment) if moment else index
+        try:
+            page = await index.page(FOO)
+        except NoSuchProject:
+            return {}, "active"
         found = {}
-        for file in page.files if page else ():
-            path = self._publisher.folder(FOO) / file.filename
-            contents = {
-                wheel.read_bytes(): key
-                for key, wheel in self._wheels.items()
-                if wheel.name == file.filename
-            }
-            version, content = contents[path.read_bytes()]
+        for file in page.files:
+            data = await read_blob((await index.file(FOO, file.filename, file.sha256)).blob)
+            contents = {wheel.read_bytes(): key for key, wheel in self._wheels.items()}
+            version, content = contents[data]
             found[version] = (content, file.yanked)
-        return found
+        return found, page.status.status if page.status else "active"
 
 
 def _selection(versions: tuple[str, ...]) -> Selection:
@@ -159,8 +212,21 @@ PUBLISHED_AGAIN = [
     ("restore", VERSIONS),
 ]
 """A file that is there again does not keep others from being restored."""
+ROLLED_BACK = [
+    ("upload", "1.0", 0),
+    ("yank", ("1.0",), "bad"),
+    ("snapshot", "a"),
+    ("upload", "2.0", 1),
+    ("delete", ("1.0",)),
+    ("status", "deprecated"),
+    ("roll_back", "a"),
+    ("roll_back", "a"),
+    ("restore", ("2.0",)),
+]
+"""Each kind of change is undone, and a roll-back can be undone in part."""
 
 
+@example(steps=ROLLED_BACK)
 @example(steps=FORMER_MARK)
 @example(steps=PUBLISHED_AGAIN)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -172,9 +238,12 @@ def test_a_history_lists_what_a_simple_model_says(
 
 
 async def _compare(wheels: Wheels, root: Path, steps: list[tuple[object, ...]]) -> None:
-    model = Model()
-    async with publishing(root) as publisher:
-        real = Real(publisher, wheels)
+    model, clock = Model(), Clock(1_800_000_000.0)
+    async with publishing(root, clock=clock) as publisher, publishing(root / "../dev") as other:
+        for version in VERSIONS:
+            await publish(other, wheels[version, 0], ANA)
+        real = Real(publisher, other, wheels)
+        seen = [(clock(), model.shown)]
         for number, step in enumerate(steps):
             expected, before = _expect(model, step), len(publisher.journal.changes())
             if expected:
@@ -183,6 +252,12 @@ async def _compare(wheels: Wheels, root: Path, steps: list[tuple[object, ...]]) 
                 assert len(publisher.journal.changes()) == before
             else:
                 await real.make(step)
-            assert await real.listed() == model.listed, steps[: number + 1]
+            assert await real.shown() == model.shown, steps[: number + 1]
+            clock.advance(1)
+            seen.append((clock(), model.shown))
+        for instant, shown in seen:
+            assert await real.shown(Moment(instant)) == shown, instant
+        for name, shown in model.snapshots.items():
+            assert await real.shown(await publisher.moment_of(name)) == shown, name
         numbers = [change.number for change in publisher.journal.changes()]
         assert numbers == sorted(set(numbers))

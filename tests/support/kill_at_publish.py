@@ -1,7 +1,8 @@
-"""Uploads that are killed before the n-th thing that they do to the disk, for each n.
+"""Changes that are killed before the n-th thing that they do to the disk, for each n.
 
-``python -m tests.support.kill_at_publish ROOT WHEEL`` prints the statuses, the last one is 0. The
-upload number n goes to the directory ROOT followed by n.
+``python -m tests.support.kill_at_publish ROOT WHEEL [roll-back]`` prints the statuses, the last
+one is 0. The change number n is made in the directory ROOT followed by n: an upload of the wheel,
+or the roll-back to a snapshot that has the wheel, whose version is 1.0.
 """
 
 from __future__ import annotations
@@ -13,14 +14,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.support.publishing import publish, publishing
+from proxy.model import ProjectName
+from proxy.publish import Publisher, Selection, Snapshots, Upkeep
+from tests.support.distributions import make_wheel
+from tests.support.publishing import ADMIN, publish, publishing
 
 WRITES = ("os.link", "os.rename", "os.remove", "os.mkdir", "os.chmod", "sqlite3.connect")
 BESIDE = {".asc": b"signed", ".provenance": b"{}"}
 
 
-async def main(root: Path, wheel: Path, left: int) -> None:
+async def main(root: Path, wheel: Path, left: int, *, rolls_back: bool) -> None:
     async with publishing(root) as publisher:
+        if rolls_back:
+            await _prepare(publisher, wheel)
 
         def hook(event: str, args: tuple[Any, ...]) -> None:
             nonlocal left
@@ -30,7 +36,19 @@ async def main(root: Path, wheel: Path, left: int) -> None:
             left -= writes
 
         sys.addaudithook(hook)
-        await publish(publisher, wheel, beside=BESIDE)
+        if rolls_back:
+            await Snapshots(publisher).restore("before", ADMIN)
+        else:
+            await publish(publisher, wheel, beside=BESIDE)
+
+
+async def _prepare(publisher: Publisher, wheel: Path) -> None:
+    foo = ProjectName("foo")
+    await publish(publisher, wheel, beside=BESIDE)
+    await Snapshots(publisher).create("before", ADMIN)
+    await Upkeep(publisher).yank(Selection(foo), "", ADMIN)
+    await Upkeep(publisher).delete(Selection(foo), ADMIN)
+    await publish(publisher, make_wheel(wheel.parent, "foo", "2.0"), ADMIN)
 
 
 def _writes(args: tuple[Any, ...]) -> bool:
@@ -38,17 +56,17 @@ def _writes(args: tuple[Any, ...]) -> bool:
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
-def forked(root: str, wheel: Path, number: int) -> int:
+def forked(root: str, wheel: Path, number: int, *, rolls_back: bool) -> int:
     pid = os.fork()
     if pid == 0:
-        asyncio.run(main(Path(f"{root}{number}"), wheel, number))
+        asyncio.run(main(Path(f"{root}{number}"), wheel, number, rolls_back=rolls_back))
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 if __name__ == "__main__":
-    _, root, wheel = sys.argv
+    _, root, wheel, *what = sys.argv
     statuses = [-1]
     while statuses[-1] and len(statuses) < 100:
-        statuses.append(forked(root, Path(wheel), len(statuses) - 1))
+        statuses.append(forked(root, Path(wheel), len(statuses) - 1, rolls_back=bool(what)))
     print(*statuses[1:])

@@ -14,7 +14,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from proxy.events import Events, Observer
-from proxy.indexes import LocalDirectory
+from proxy.indexes import LocalDirectory, Routed
 from proxy.model import ProjectName
 from proxy.web.access_log import AccessLog
 from proxy.web.access_log import log as access_log
@@ -43,6 +43,9 @@ APP = (
     "administration",
     "publishers",
 )
+
+
+Served = FakeIndex | GuardedFake | LocalDirectory | Routed
 
 
 class Answer(NamedTuple):
@@ -121,7 +124,7 @@ class Site:
 
 @asynccontextmanager
 async def serving(
-    index: FakeIndex | GuardedFake | LocalDirectory,
+    index: Served,
     *,
     fast: bool = False,
     twice: bool = False,
@@ -138,13 +141,16 @@ async def serving(
 
     ``options`` as for ``create_app`` and ``Server``.
     """
-    indexes: dict[str, FakeIndex | GuardedFake | LocalDirectory] = {"": index, **(mounted or {})}
+    indexes: dict[str, Served] = {
+        "": index,
+        **(mounted or {}),
+    }
     clock = options.get("clock") or time.time
     cache = ResponseCache(clock=clock, recheck=recheck) if fast else None
     events = Events(AccessLog().observe, *observers)
     if cache:
         for each in indexes.values():
-            assert not isinstance(each, LocalDirectory)
+            assert not isinstance(each, LocalDirectory | Routed)
             each.events.subscribe(cache.observe)
     for_app = {name: options.pop(name) for name in APP if name in options}
     server: Server

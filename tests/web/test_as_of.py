@@ -9,7 +9,7 @@ import pytest
 
 from proxy.composition import index_as_of
 from proxy.indexes import Guarded, Index
-from proxy.model import ProjectName
+from proxy.model import Moment, ProjectName
 from proxy.policies import ParsedPages
 from proxy.web.as_of import MAX_VIEWS, canonical
 from tests.support.clock import Clock
@@ -38,9 +38,9 @@ class Views:
         self.made: list[float] = []
         self._pages = ParsedPages()
 
-    def __call__(self, index: Index, instant: float) -> Index:
-        self.made.append(instant)
-        return index_as_of(index, instant, self._pages)
+    def __call__(self, index: Index, moment: Moment) -> Index:
+        self.made.append(moment.at)
+        return index_as_of(index, moment, self._pages)
 
 
 async def test_views_are_made_once_and_the_least_recently_used_go(index: FakeIndex) -> None:
@@ -64,7 +64,7 @@ async def test_the_project_list_is_one_for_all_instants(index: FakeIndex) -> Non
     """Clients invent any number of instants, and a list may have a million names."""
     other = FakeIndex("other")
     other.add(ProjectName("bar"), "bar-1.0.tar.gz", b"x")
-    async with serving(index, as_of=lambda index, instant: other, clock=Clock(NEW)) as site:
+    async with serving(index, as_of=lambda index, moment: other, clock=Clock(NEW)) as site:
         assert b"bar" in (await site.get("/+asof/2020-01-01/simple/bar/")).body
         listed = await site.get("/simple/")
         for day in ("2020-01-01", "2020-01-02"):
@@ -149,9 +149,9 @@ def test_each_instant_has_one_spelling(time: datetime, text: str) -> None:
 
 
 async def test_a_view_of_a_view_adds_up(index: FakeIndex, clock: Clock) -> None:
-    inner = index_as_of(index, NEW - 10 * DAY, ParsedPages())
+    inner = index_as_of(index, Moment(NEW - 10 * DAY), ParsedPages())
     for instant, expected in ((NEW, 89), (NEW - 20 * DAY, 79)):
-        outer = index_as_of(inner, instant, ParsedPages())
+        outer = index_as_of(inner, Moment(instant), ParsedPages())
         assert isinstance(outer, Guarded)
         (project,) = index.pages
         assert len((await outer.page(project)).files) == expected

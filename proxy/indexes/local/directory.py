@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 from proxy.errors import IndexUnavailable, NoSuchProject
@@ -21,9 +21,10 @@ from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.file_table import ChangedProjects
 from proxy.indexes.local.folder_tree import DirectoryTree
 from proxy.indexes.local.follower import Follower
+from proxy.indexes.local.kept_files import KeptFiles
 from proxy.indexes.local.private_page import Contents, LocalPage, build_page
 from proxy.indexes.local.zip_tree import ZipTree, is_zip
-from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage
+from proxy.model import METADATA, PROVENANCE, Artifact, File, ProjectName, ProjectPage
 from proxy.runtime import BoundedDict
 from proxy.storage import BytesBlob, Claims, Key, RecordKind, Records, first_names
 
@@ -74,6 +75,7 @@ class LocalDirectory:
         self._name = name
         self._events = events
         self._rescan = rescan
+        self._records, self._clock, self._extra_files = records, clock, extra_files
         self._catalogue = Catalogue(Key(RecordKind.LOCAL_FILES, str(root)), records, clock)
         self._root = str(root)
         self._claims = claims or Claims()
@@ -144,6 +146,17 @@ class LocalDirectory:
         found = await self._answer(project)
         self._events(PageAnswered(project, self._name, Outcome.LOCAL))
         return found.page
+
+    async def held(self, project: ProjectName) -> Sequence[File]:
+        """Its files, also if the project is quarantined and its page lists none. Raises as
+        ``page``."""
+        return (await self._answer(project)).held
+
+    def kept_in(self, folder: Path) -> KeptFiles:
+        """Files that were listed here and are kept in that folder now, each below its digest."""
+        return KeptFiles(
+            self._name, folder, self._records, self._clock, extra_files=self._extra_files
+        )
 
     async def file(
         self,
@@ -227,8 +240,6 @@ class LocalDirectory:
             raise NoSuchProject(project)
         fresh_until = None if self._follower.watching else 0.0
         status = self._follower.table.status(project)
-        if status and status.status == "quarantined":
-            listed = []  # PEP 792: such a project offers no files
         return build_page(project, self._name, listed, fresh_until, status)
 
     def _is_claimed(self, project: ProjectName) -> bool:

@@ -30,11 +30,13 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class LocalPage(msgspec.Struct, frozen=True):
-    """A page, and the entries of its files."""
+    """A page, and its files in the directory."""
 
     page: ProjectPage
     entries: Mapping[str, DirectoryEntry]
     """By filename."""
+    held: tuple[File, ...] = ()
+    """All files, also those of a quarantined project, which its page does not list."""
 
 
 def build_page(
@@ -44,22 +46,39 @@ def build_page(
     fresh_until: float | None,
     status: ProjectStatus | None = None,
 ) -> LocalPage:
-    """The files by version and filename, and the versions (PEP 700) in the same order."""
-    ordered = sorted(listed, key=lambda one: (*_rank(one.details.version), one.entry.filename))
-    files = tuple(_file(one) for one in ordered)
-    page = ProjectPage(
+    listed = tuple(listed)
+    files = tuple((one.details.version, file_of(one)) for one in listed)
+    shown = () if status and status.status == "quarantined" else files  # PEP 792
+    return LocalPage(
+        page_of_files(project, source, shown, fresh_until, status),
+        {one.entry.filename: one.entry for one in listed},
+        tuple(file for _, file in files),
+    )
+
+
+def page_of_files(
+    project: ProjectName,
+    source: str,
+    listed: Iterable[tuple[str, File]],
+    fresh_until: float | None,
+    status: ProjectStatus | None,
+) -> ProjectPage:
+    """The page of files and their versions, which it lists by version and filename."""
+    ordered = sorted(listed, key=lambda one: (*_rank(one[0]), one[1].filename))
+    files = tuple(file for _, file in ordered)
+    return ProjectPage(
         project,
         files,
-        versions=tuple(dict.fromkeys(one.details.version for one in ordered)),
+        versions=tuple(dict.fromkeys(version for version, _ in ordered)),
         status=status,
         source=source,
         fresh_until=fresh_until,
         version=hashlib.sha256(msgspec.msgpack.encode((files, status))).hexdigest(),
     )
-    return LocalPage(page, {one.entry.filename: one.entry for one in ordered})
 
 
-def _file(listed: Listed) -> File:
+def file_of(listed: Listed) -> File:
+    """The file as pages list it."""
     entry, details = listed.entry, listed.details
     return File(
         entry.filename,
