@@ -29,7 +29,8 @@ _END_RECORD = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64 = struct.Struct("<4sLQL")
 _MAX_COMMENT = 65_535
-_FULL_16, _FULL_32 = 0xFFFF, 0xFFFFFFFF
+_FULL = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)
+"""Values of the end record for which those of the 64-bit record count: members, size, offset."""
 _ENCRYPTED, _SIZES_FOLLOW, _UTF_8 = 0x1, 0x8, 0x800
 HARMLESS_UNPACKED = 64 * 1024 * 1024
 """Unpacked bytes that the members may have, however small the archive is."""
@@ -68,8 +69,7 @@ def check_end(file: BinaryIO) -> int:
     entries, size, offset, comment = facts
     if end + _END_RECORD.size + comment != length:
         raise UnusableArchive("something follows its end record")
-    if entries == _FULL_16 or _FULL_32 in (size, offset):
-        end, entries, size, offset = _end_64(file, end, (entries, size, offset))
+    end, entries, size, offset = _end_64(file, end, (entries, size, offset))
     if offset + size != end:
         raise UnusableArchive("its central directory is not where its end record says")
     if entries > MEMBER_LIMIT or size > DIRECTORY_LIMIT:
@@ -159,11 +159,15 @@ def _member(file: BinaryIO, info: zipfile.ZipInfo) -> ZipMember:
 
 
 def _end_64(file: BinaryIO, end: int, small: tuple[int, int, int]) -> tuple[int, int, int, int]:
-    """The same values from the 64-bit records, which are directly before the end record."""
+    """The same values from the 64-bit records, which are directly before the end record.
+
+    Python writes them from 2 GiB on, beside values that have their place in the end record too;
+    readers use one or the other.
+    """
     start = end - _LOCATOR_64.size
     locator = _at(file, start, _LOCATOR_64.size) if start > 0 else b""
     if not locator.startswith(b"PK\6\7"):
-        return (end, *small)  # no 64-bit records: the values only happen to be the maximum
+        return (end, *small)
     _, _, place, _ = _LOCATOR_64.unpack(locator)
     record = _at(file, place, _END_64.size) if place + _END_64.size <= start else b""
     if not record.startswith(b"PK\6\6"):
@@ -171,6 +175,9 @@ def _end_64(file: BinaryIO, end: int, small: tuple[int, int, int]) -> tuple[int,
     _, remaining, _, _, _, _, _, entries, size, offset = _END_64.unpack(record)
     if place + 12 + remaining != start:
         raise UnusableArchive("there are other bytes between its end records")
+    for value, given, full in zip((entries, size, offset), small, _FULL, strict=True):
+        if given not in (value, full):
+            raise UnusableArchive("its end records do not agree")
     return place, entries, size, offset
 
 
@@ -210,7 +217,7 @@ def _end_of(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     sizes_agree = (
         (packed, unpacked) == (info.compress_size, info.file_size)
         or flags & _SIZES_FOLLOW
-        or _FULL_32 in (packed, unpacked)
+        or _FULL[1] in (packed, unpacked)
     )
     local = (magic, method, flags & _SIZES_FOLLOW, name.decode(_coding(flags)))
     listed = (b"PK\3\4", info.compress_type, info.flag_bits & _SIZES_FOLLOW, info.orig_filename)

@@ -87,6 +87,21 @@ def test_a_zip64_archive_is_read() -> None:
     assert not is_whole(io.BytesIO(buffer.getvalue()[:-50]), NAME)
 
 
+def _with_records_64(archive: bytes, *, members: int = 1) -> bytes:
+    """As Python writes an archive of 2 to 4 GiB: the end record has all values too."""
+    end = archive.rindex(b"PK\5\6")
+    size, offset = struct.unpack_from("<2L", archive, end + 12)
+    record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, end, 1)
+    return archive[:end] + record + locator + archive[end:]
+
+
+def test_64_bit_records_beside_values_that_fit_the_end_record_are_read() -> None:
+    archive = _archive((METADATA, CONTENT))
+    assert _read(_with_records_64(archive)) == CONTENT
+    assert "do not agree" in _refused(_with_records_64(archive, members=2))
+
+
 def test_two_members_of_one_name_are_refused() -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
         twice = _archive((METADATA, CONTENT), (METADATA, CONTENT + b"Requires-Dist: evil\n"))
