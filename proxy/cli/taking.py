@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from proxy.cli.published import editor_here, publisher_of
 from proxy.composition import Proxy, open_mirror
@@ -80,27 +81,34 @@ async def open_index(
     """
     if settings.offline:
         raise ConfigurationError("offline", f"{mask(url)} cannot be asked", "give --online")
-    token = os.environ.get(TOKEN_VARIABLE) or None
-    user = options.username or (token and "__token__")
-    table = MirrorTable.model_validate(
-        {
-            "kind": "mirror",
-            "url": url,
-            "username": user,
-            "password": token,
-            "file_hosts": options.file_hosts,
-            "mode": "stream",
-            "extra_files": True,
-            "on_changed_file": "accept",  # it is compared with what the local index has
-            "stale_if_error": 0,
-            "speculate": "off",
-        }
-    )
+    table = _mirror_of(url, options)
     settings = settings.of_index(table)
     clock, shown = publisher_of(proxy, options.target).clock, mask(url)
     opened = open_mirror(shown, table, settings, proxy.cache, proxy.events, clock, proxy.traffic)
     async with opened as mirror:
         yield IndexSource(mirror, shown, wanted, clock())
+
+
+def _mirror_of(url: str, options: TakingOptions) -> MirrorTable:
+    """Raises ``ConfigurationError``."""
+    token = os.environ.get(TOKEN_VARIABLE) or None
+    table = {
+        "kind": "mirror",
+        "url": url,
+        "username": options.username or (token and "__token__"),
+        "password": token,
+        "file_hosts": options.file_hosts,
+        "mode": "stream",
+        "extra_files": True,
+        "on_changed_file": "accept",  # files are compared with those of the local index
+        "stale_if_error": 0,
+        "speculate": "off",
+    }
+    try:
+        return MirrorTable.model_validate(table)
+    except ValidationError:
+        problem = f"{mask(url)} is no address of an index"
+        raise ConfigurationError("URL", problem, "use https://host/path/") from None
 
 
 @dataclass(slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from tests.support.other_servers import (
     other_index,
     pypicloud_folder,
 )
-from tests.support.running import Done, Running, running, waystation
-from tests.support.upstream import Upstream
+from tests.support.running import Done, Running, environment, running, start, waystation
+from tests.support.upstream import Fault, Upstream
+from tests.support.waiting import until
 
 JSON = {"Accept": "application/vnd.pypi.simple.v1+json"}
 PROD = '{"prod": {"kind": "local", "path": "prod", "uploads": true}}'
@@ -190,3 +193,67 @@ async def test_names_that_an_upstream_has_are_claimed_and_that_is_said(
     assert owners.succeeded().out == "ana\nben\n"
     async with running(tmp_path, **more) as server:
         assert set(await listed(server, "acme-lib")) == {acme[1].name}
+
+
+async def test_a_pull_that_is_killed_goes_on_where_it_was(
+    tmp_path: Path, server: Running, upstream: Upstream
+) -> None:
+    first = make_wheel(tmp_path / "dist", "foo", "1.0")
+    second = make_wheel(tmp_path / "dist", "foo", "2.0", padding=3_000_000)
+    upstream.add(first, yanked="it breaks")
+    upstream.add(second)
+    upstream.fault(second.name, Fault(gate=asyncio.Event(), gate_at=2_500_000))
+    given = ("pull", "foo", "--from", upstream.url, "--to", "prod")
+    process, out, err = await start(given, environment(tmp_path / "home", **INDEX), tmp_path)
+    try:
+        assert (await out.readline()).decode() == f"took {first.name}\n"
+        incoming = tmp_path / "prod" / ".waystation" / "incoming"
+        await until(lambda: any(each.stat().st_size for each in incoming.iterdir()))
+    finally:
+        process.kill()
+        await process.wait()
+    await asyncio.gather(out.read(), err.read())
+    assert set(await listed(server, "foo")) == {first.name}
+    upstream.heal()
+    done = (await run(tmp_path, *given[:4])).succeeded()
+    assert f"skipped {first.name}: " in done.out
+    assert f"took {second.name}\n" in done.out
+    assert (await listed(server, "foo"))[first.name]["yanked"] == "it breaks"
+    assert (await listed(server, "foo"))[second.name]["upload-time"] == UPLOADED
+    assert not any(incoming.iterdir())
+
+
+async def test_what_is_wrong_is_said_in_a_line_that_a_terminal_can_show(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    (tmp_path / "prod").mkdir()
+    copied(
+        make_wheel(tmp_path / "dist", "foo", "1.0"), tmp_path / "flat" / "foo-1.0-py3-none-any.whl"
+    )
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/flat/\x1b[31m\xff.whl")).touch()
+    (tmp_path / "flat" / "line\nbreak-1.0.tar.gz").touch()
+    done = await run(tmp_path, "import", "flat", "--offline")
+    assert done.status == 1
+    assert (
+        done.out.splitlines()[-1]
+        == "1 file (818 bytes) taken, 0 there already, 2 refused, 0 others left out"
+    )
+    assert "refused \\x1b[31m\\udcff.whl: its name does not have" in done.err
+    assert "refused line\\nbreak-1.0.tar.gz: its name" in done.err
+    url = "http://127.0.0.1:9/simple/"
+    for arguments, status, message in (
+        (("import", "nothing"), 2, "SOURCE: nothing is no folder; name a folder, or an address"),
+        (("import", url), 2, "name the projects of the index: --project NAME"),
+        (("import", url, "--kind", "devpi"), 2, "--kind and --devpi-index are for folders"),
+        (("import", "flat", "--project", "a/b"), 2, "not a project name or pattern: 'a/b'"),
+        (("import", url, "--project", "foo", "--offline"), 2, "cannot be asked; give --online"),
+        (("pull", "foo==", "--from", url), 2, "'foo==' has no version after =="),
+        (("pull", "foo", "--from", "ftp://x"), 2, "URL: ftp://x is no address of an index"),
+        (("pull", "foo", "--from", url), 1, "refused foo: upstream http://127.0.0.1:9/simple/: "),
+        (("pull", "none", "--from", upstream.url), 1, "refused none: no such project: none"),
+    ):
+        done = await run(tmp_path, *arguments, WAYSTATION_RETRIES="0")
+        assert (done.status, message in done.err) == (status, True), done.err
+        assert "Traceback" not in done.err
+    none = await waystation("import", "flat", cwd=tmp_path)
+    assert (none.status, "set uploads = true" in none.err) == (2, True)
