@@ -13,9 +13,10 @@ from typing import Any
 
 from proxy.distributions import Description
 from proxy.errors import ConfigurationError
-from proxy.model import ProjectName, ProjectPage
+from proxy.model import File, ProjectName, ProjectPage
+from proxy.presentation import FileLine
 from proxy.presentation import render as render_template
-from proxy.releases import ProjectRelease, newest_release
+from proxy.releases import ProjectRelease, file_in_words, newest_release
 from proxy.runtime import count_text
 from proxy.simple import Links
 
@@ -25,7 +26,6 @@ _OPEN_RELEASES = 3
 MAX_LOGO = 2**20
 """Bytes."""
 LOGO_SUFFIXES = (".png", ".svg", ".jpg", ".jpeg", ".gif", ".webp")
-_NO_README = '<p class="muted">This version has no description.</p>'
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +102,37 @@ def project_page(
         project=project,
         name=name,
         status=page.status,
+        marks=_marks(page, latest),
         requirement=f"{project}=={latest.version}" if latest.version else project,
         description=description,
-        readme=readme or _NO_README,
+        readme=readme,
         python=python or [description.requires_python],
         needs=[each for each in description.requires if "extra ==" not in each],
         latest=latest,
         open_releases=_OPEN_RELEASES,
-        releases=[
-            (each, list(zip(each.files, links(project, each.files), strict=True)))
-            for each in releases
-        ],
+        releases=[(each, _lines(each.files, links(project, each.files))) for each in releases],
     )
+
+
+def _marks(page: ProjectPage, latest: ProjectRelease) -> list[tuple[str, str]]:
+    status = page.status.status if page.status else "active"
+    return [
+        *([(status, status)] if status != "active" else []),
+        *([("yanked", "yanked")] if latest.yanked else []),
+    ]
+
+
+def _lines(files: Sequence[File], links: Sequence[str]) -> list[FileLine]:
+    return [
+        FileLine(
+            file.filename,
+            link + (f"#sha256={file.sha256}" if file.sha256 else ""),
+            *(file_in_words(file.filename), file.uploaded or "", file.size, file.sha256 or ""),
+            [("yanked", "yanked")] if file.yanked else [],
+            [file.yanked] if isinstance(file.yanked, str) else [],
+        )
+        for file, link in zip(files, links, strict=True)
+    ]
 
 
 def render(template: str, site: Site, root: str, **values: Any) -> bytes:

@@ -66,7 +66,7 @@ PARTS = (
     Part(
         "Bytes",
         "bytes a second",
-        (("sent", lambda each: each.sent), ("saved upstream", lambda each: each.saved)),
+        (("sent", lambda each: each.sent), ("from the cache", lambda each: each.saved)),
     ),
     Part(
         "Requests to upstream",
@@ -150,18 +150,18 @@ class ActivityPages:
     ) -> list[FigureCard]:
         answers = total.here + total.fetched
         share = f"{100 * total.here / answers:.0f} %" if answers else "–"
-        mean = f"{1000 * total.seconds / total.timed:.1f} ms" if total.timed else "–"
+        mean = f", {1000 * total.seconds / total.timed:.1f} ms on average" if total.timed else ""
         return [
             FigureCard(
                 "Answered from here",
                 share,
-                f"{answers:,.0f} answers, {mean} on average",
+                f"{answers:,.0f} answers{mean}" if answers else "no answers so far",
                 _spark("Share of answers from here", intervals, _share),
             ),
             FigureCard(
                 "Sent to installers",
                 size_text(total.sent),
-                f"{size_text(total.saved)} of them saved upstream",
+                f"{size_text(total.saved)} of it from the cache",
                 _spark("Bytes sent", intervals, lambda each: each.sent),
             ),
             FigureCard(
@@ -175,8 +175,9 @@ class ActivityPages:
 
     def _cache_card(self, intervals: Sequence[CountedInterval | None]) -> FigureCard:
         self._count_in_background()
-        used = "–" if self._size is None else size_text(self._size)
+        used = "…" if self._size is None else size_text(self._size)
         limit = f"of {size_text(self._limit)}" if self._limit else "no limit"
+        limit = f"being counted, {limit}" if self._size is None else limit
         return FigureCard(
             "Cache",
             used,

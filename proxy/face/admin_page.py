@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,18 +10,22 @@ from typing import Any
 from aiohttp import web
 
 from proxy.errors import ConfigurationError, ProxyError
+from proxy.face.activity import FigureCard
 from proxy.face.shell import Place, Shell
 from proxy.model import ProjectName, normalize
+from proxy.runtime import count_text, size_text
 from proxy.web import REQUEST_STATE, Administration, authorize_administration
 
 log = logging.getLogger(__name__)
 
 ACTIONS = {
     "refresh": "Ask upstream for its page now",
+    "pin": "Never evict its files",
+    "unpin": "Evict them again",
     "purge": "Drop it from the cache",
     "reload": "Reload the settings",
 }
-MAX_VALUE = 300
+MAX_VALUE = 600
 """Characters of a setting that are shown."""
 
 
@@ -64,13 +69,16 @@ class AdminPage:
         return offered
 
     async def _show(self, place: Place, offered: Administration, **values: Any) -> web.Response:
-        settings = (await offered.settings())["settings"]
+        settings, state = (await offered.settings())["settings"], await offered.status()
         response = self._shell.page(
             place,
             "admin.html",
             private=True,
             section="admin",
-            state=await offered.status(),
+            state=state,
+            cards=_cards(state),
+            pins=(await offered.pins())["projects"],
+            policies=settings.get("policies", {}).get("value") or {},
             upstreams=(await offered.upstreams())["upstreams"],
             settings=_rows(settings),
             actions=ACTIONS,
@@ -90,13 +98,42 @@ async def _do(offered: Administration, action: str, project: ProjectName | None)
     if action == "refresh":
         found = await offered.refresh(project, "")
         return f"The page of {project} was asked for, and lists {found['files']} files"
+    if action == "pin":
+        found = await offered.pin(project, "")
+        return f"{count_text(len(found['pinned']), 'file')} of {project} will not be evicted"
+    if action == "unpin":
+        found = await offered.unpin(project, "")
+        return f"{count_text(len(found['unpinned']), 'file')} of {project} may be evicted again"
     await offered.purge(project, "")
     return f"{project} is dropped from the cache"
 
 
+def _cards(state: Mapping[str, Any]) -> list[FigureCard]:
+    cache, workers = state["cache"], len(state["workers"])
+    return [
+        FigureCard("In the cache", size_text(cache["bytes"]), count_text(cache["files"], "file")),
+        FigureCard("Projects", f"{cache['projects']:,}", "with a page or a file in the cache"),
+        FigureCard("Downloads", f"{state['downloads']:,}", "running now"),
+        FigureCard(
+            "Requests upstream",
+            f"{state['upstream_requests']:,}",
+            f"running now, of {workers} {'process' if workers == 1 else 'processes'}",
+        ),
+    ]
+
+
 def _rows(settings: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """Names, values and origins; long values are cut."""
-    return [
-        (name, str(each["value"])[:MAX_VALUE], str(each["origin"]))
-        for name, each in settings.items()
-    ]
+    return [(name, _text(each["value"]), str(each["origin"])) for name, each in settings.items()]
+
+
+def _text(value: object) -> str:
+    """A value as JSON, without the parts of a table that are not set."""
+    text = json.dumps(_given(value), default=str, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"
+
+
+def _given(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _given(each) for key, each in value.items() if each not in (None, [], {}, "")}
+    return [_given(each) for each in value] if isinstance(value, list | tuple) else value

@@ -7,11 +7,12 @@ from operator import attrgetter
 
 from aiohttp import web
 
+from proxy.access import Scope
 from proxy.errors import ProxyError
 from proxy.face.page_handlers import PageHandlers
 from proxy.face.problems import problem_page
 from proxy.face.shell import Place, Shell, is_ours, respond
-from proxy.web import REQUEST_STATE, Mount, plain
+from proxy.web import REQUEST_STATE, Mount, plain, require
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ BUSY_PAGE = (
     b"</div></main></html>"
 )
 """Cheap to make; scripts find the region of hits in it too."""
+WITHOUT_RIGHTS = ("fixed.asset", "fixed.set_theme")
+"""Handlers that anybody may ask: the page that says which right is missing needs the style."""
 
 
 class PageAnswers:
@@ -58,6 +61,8 @@ class PageAnswers:
             self._running -= 1
 
     async def _page(self, place: Place, handler: str) -> web.StreamResponse:
+        if handler not in WITHOUT_RIGHTS:
+            require(place.request, Scope.READ, place.index.name)
         if place.request.method == "POST" and not is_ours(
             place.request, self._shell.index_address(place)
         ):

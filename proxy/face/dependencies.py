@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
 
 from proxy.face.descriptions import Descriptions
+from proxy.face.need_tree import Branch, NeedTree
 from proxy.face.needs import Need, fitting, needs_of
 from proxy.face.project import project_of, to_normal_form
 from proxy.face.project_view import ProjectView
-from proxy.face.search_page import KIND_NAMES
+from proxy.face.search_page import listing_badge
 from proxy.face.shell import Place, Shell
 from proxy.model import ProjectName
+from proxy.presentation import need_graph
 from proxy.storage import Listing, SearchFile
 from proxy.web import visible_projects
 
@@ -27,13 +29,35 @@ class NeedRow(NamedTuple):
     need: Need
     fits: str
     """The newest version here that meets it; empty: none, or unknown."""
-    kind: str
-    """private, held or upstream only; empty: nothing is known here."""
+    listing: Listing | None
+    """None: nothing is known here."""
 
 
 class Level(NamedTuple):
     names: list[tuple[str, Listing | None]]
     """With None for projects of which nothing is known here."""
+
+
+class Below(NamedTuple):
+    """All that is below a project."""
+
+    levels: Sequence[Level]
+    picture: object
+    """SVG, or None if there are too many projects for it."""
+
+    @property
+    def listings(self) -> list[Listing | None]:
+        return [listing for level in self.levels for _, listing in level.names]
+
+    @property
+    def unknown(self) -> int:
+        """Projects of which nothing is known here, so that what they need is unknown."""
+        return sum(listing is None for listing in self.listings)
+
+    @property
+    def size(self) -> int:
+        """Bytes of one file of each, as far as they are known."""
+        return sum(listing.size for listing in self.listings if listing)
 
 
 class DependencyPages:
@@ -49,10 +73,6 @@ class DependencyPages:
         found = await place.index.explain(project)
         view = ProjectView(found, "", self._shell.around.clock()) if found.page else None
         direct, known = await self._direct(place, view)
-        below = [
-            Level(await self._listed(place, names))
-            for names in await self._search.below(place.index.name, project)
-        ]
         needed_by = await self._search.needed_by(place.index.name, project)
         is_visible = visible(place)
         return self._shell.page(
@@ -63,11 +83,27 @@ class DependencyPages:
             version=view.version if view else "",
             direct=direct,
             known=known,
-            below=below,
-            total=sum(len(level.names) for level in below),
-            missing=sum(listing is None for level in below for _, listing in level.names),
+            listing_badge=listing_badge,
+            below=await self._below(place, project),
+            tree=await self._tree(place, project),
             needed_by=[each for each in needed_by if is_visible(each[0])],
         )
+
+    async def _below(self, place: Place, project: ProjectName) -> Below:
+        found = await self._search.below(place.index.name, project, visible(place))
+        title = f"Graph of what {project} needs, and what that needs"
+        picture = need_graph(title, [[project], *found.levels], found.edges)
+        return Below([Level(await self._listed(place, names)) for names in found.levels], picture)
+
+    async def _tree(self, place: Place, project: ProjectName) -> Sequence[Branch]:
+        """The branches that the address opens, and one level below them."""
+        opened = place.request.query.get("open", "").split(",")
+        is_visible = visible(place)
+
+        async def needs(name: str) -> list[str]:
+            return await self._search.needs(place.index.name, name) if is_visible(name) else []
+
+        return await NeedTree(needs, opened).below(project)
 
     async def _direct(
         self, place: Place, view: ProjectView | None
@@ -86,16 +122,14 @@ class DependencyPages:
         if description is None:
             return {}, False
         needs = needs_of(description.requires)
-        names = [need.project for need in needs if need.project]
-        listings = dict(await self._listed(place, names))
+        listings = dict(await self._listed(place, [need.project or "" for need in needs]))
         groups: dict[str, list[NeedRow]] = {}
         for number, need in enumerate(needs):
             listing = listings.get(need.project or "")
             fits = ""
             if listing and need.project and number < MAX_DIRECT:
                 fits = fitting(need, await self._versions(place, need.project))
-            kind = KIND_NAMES[listing.kind] if listing else ""
-            groups.setdefault(need.extra, []).append(NeedRow(need, fits, kind))
+            groups.setdefault(need.extra, []).append(NeedRow(need, fits, listing))
         return groups, True
 
     async def _versions(self, place: Place, project: ProjectName) -> list[str]:

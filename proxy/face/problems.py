@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from proxy.errors import Denied, IndexUnavailable, NotFound, ProxyError, UpstreamError
+from proxy.errors import (
+    Denied,
+    IndexUnavailable,
+    NoRight,
+    NotAuthenticated,
+    NotFound,
+    ProxyError,
+    UpstreamError,
+)
 from proxy.face.shell import Place, Shell
 from proxy.runtime import timestamp_text
 from proxy.web import response_for, status_of
 
 _TITLES: dict[type[Exception], str] = {
     Denied: "Refused by a rule",
+    NotAuthenticated: "Sign in",
+    NoRight: "You may not see this",
     NotFound: "Not found",
     IndexUnavailable: "Not available now",
     UpstreamError: "The upstream does not answer",
@@ -34,8 +44,9 @@ def problem_page(shell: Shell, place: Place, error: Exception, project: str = ""
         project=project or getattr(error, "project", ""),
         retry=status in (502, 503, 504),
     )
-    if retry := response_for(error).headers.get("Retry-After"):
-        response.headers["Retry-After"] = retry
+    for name in ("Retry-After", "WWW-Authenticate"):
+        if value := response_for(error).headers.get(name):
+            response.headers[name] = value
     return response
 
 

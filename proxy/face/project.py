@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
@@ -18,13 +17,15 @@ from proxy.distributions import Description
 from proxy.errors import NoSuchProject, ProxyError, UpstreamError
 from proxy.face.descriptions import Descriptions, Readmes
 from proxy.face.needs import needs_of
+from proxy.face.notices import notices
 from proxy.face.problems import missing_page, problem_page
-from proxy.face.project_view import FileRow, ProjectView
+from proxy.face.project_view import ProjectView
 from proxy.face.recent import Recent
 from proxy.face.shell import Place, Shell, see_other
 from proxy.face.snippets import Address
 from proxy.indexes import Explanation
 from proxy.model import ProjectName, normalize
+from proxy.presentation import FileLine
 from proxy.releases import ProjectRelease
 from proxy.runtime import run_in_worker
 from proxy.simple import relative_links
@@ -118,11 +119,11 @@ class ProjectPages:
     ) -> web.Response:
         description = await self._describe(place, view)
         readme = await self._readmes.html(description) if description.text else ""
-        rows, pages = self._rows(place, view)
+        lines, pages = self._lines(place, view)
         return self._shell.page(
             place,
             "project.html",
-            200 if view.latest or not view.releases else 403,  # a rule hides all of it
+            200 if view.is_offered or not view.releases else 403,  # a rule hides all of it
             private=view.private,
             view=view,
             description=description,
@@ -131,13 +132,13 @@ class ProjectPages:
             tool=_choice(place.request.query.get("tool", ""), TOOLS),
             tools=TOOLS,
             commands=self._commands(place, view),
-            rows=rows,
+            lines=lines,
             pages=pages,
-            sort=place.request.query.get("sort", "kind"),
+            sort=place.request.query.get("sort", ""),
             all_versions="versions" in place.request.query,
             newest=NEWEST,
             one="version" in place.request.match_info,
-            failure=failure or self._trouble(view),
+            notices=notices(view, str(failure) if failure else self._trouble(view)),
         )
 
     def _trouble(self, view: ProjectView) -> str:
@@ -166,20 +167,26 @@ class ProjectPages:
             "requirement": _requirement(view.project, view.release),
         }
 
-    def _rows(self, place: Place, view: ProjectView) -> tuple[Sequence[Any], range]:
-        """The rows of the asked page with their addresses, and the numbers of all pages."""
+    def _lines(self, place: Place, view: ProjectView) -> tuple[Sequence[FileLine], range]:
+        """The files of the asked page, and the numbers of all pages."""
         rows = view.files()
         if key := SORTS.get(place.request.query.get("sort", "")):
             rows = sorted(rows, key=key)
         links = relative_links(view.project, [row.file for row in rows])
-        both: list[tuple[FileRow, str]] = [
-            (row, place.up + link.removeprefix("../../"))
+        offline = self._shell.around.offline
+        lines = [
+            row.line(
+                place.up + link.removeprefix("../../")
+                if row.shown and (row.held or not offline)
+                else "",
+                private=view.private,
+            )
             for row, link in zip(rows, links, strict=True)
         ]
-        pages = range(1, (len(both) - 1) // ROWS + 2)
+        pages = range(1, (len(lines) - 1) // ROWS + 2)
         wanted = place.request.query.get("page", "1")
         number = int(wanted) if wanted.isdecimal() and int(wanted) in pages else 1
-        return both[(number - 1) * ROWS : number * ROWS], pages
+        return lines[(number - 1) * ROWS : number * ROWS], pages
 
 
 def _requirement(project: ProjectName, release: ProjectRelease | None) -> str:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from proxy.distributions import DistributionKind, kind_of, normalize_version, same_version
+from proxy.distributions import normalize_version, same_version
 from proxy.indexes import Explanation
 from proxy.model import File, ProjectName, ProjectPage, sources_of
 from proxy.policies import Verdict
-from proxy.releases import ProjectRelease, group_by_release, is_preliminary, newest_release
+from proxy.presentation import FileLine, moment
+from proxy.releases import (
+    ProjectRelease,
+    file_in_words,
+    group_by_release,
+    is_preliminary,
+    newest_release,
+)
 
 PageFreshness = Literal["local", "fresh", "stale", "expired"]
 GRAVEST = ("quarantined", "vulnerable", "refused", "yanked", "changed", "archived", "deprecated")
@@ -29,6 +36,27 @@ class FileRow(NamedTuple):
     shown: bool
     """Whether installers see the file."""
     verdicts: Sequence[Verdict]
+
+    def line(self, link: str, *, private: bool) -> FileLine:
+        """``link``: its address; empty: it is not offered. ``private``: it is from a directory."""
+        file = self.file
+        badges = [
+            ("held", "in the cache") if self.held and not private else None,
+            ("refused", "hidden") if not self.shown else None,
+            ("yanked", "yanked") if file.yanked else None,
+            ("provenance", "provenance") if file.provenance and self.shown else None,
+        ]
+        reason = [file.yanked] if isinstance(file.yanked, str) and file.yanked else []
+        return FileLine(
+            *(file.filename, link, self.what, file.uploaded or "", file.size, file.sha256 or ""),
+            [each for each in badges if each],
+            [*reason, *map(_in_words, self.verdicts)],
+        )
+
+
+def _in_words(verdict: Verdict) -> str:
+    until = f", until {moment(verdict.until)}" if verdict.until else ""
+    return f"{verdict.rule}: {verdict.reason}{until}"
 
 
 class VersionRow(NamedTuple):
@@ -111,7 +139,7 @@ class ProjectView:
         return [
             FileRow(
                 file,
-                in_words(file.filename),
+                file_in_words(file.filename),
                 file.filename in self._found.stored,
                 file.filename in self.shown,
                 (
@@ -121,6 +149,11 @@ class ProjectView:
             )
             for file in (self.release.files if self.release else ())
         ]
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether installers see a file of the version."""
+        return any(row.shown for row in self.files())
 
     def hidden(self) -> list[Hidden]:
         """What hides files of any version, those of most files first."""
@@ -142,7 +175,7 @@ class ProjectView:
         if self.private:
             yield Mark("private", "private")
         elif any(row.held for row in rows):
-            yield Mark("held", "held")
+            yield Mark("held", "in the cache")
         else:
             yield Mark("upstream", "upstream only")
         if status and status.status != "active":
@@ -165,26 +198,3 @@ def state_of(page: ProjectPage, now: float) -> PageFreshness:
     if now < page.fresh_until:
         return "fresh"
     return "stale" if now < page.stale_until else "expired"
-
-
-def in_words(filename: str) -> str:
-    """``wheel, Python 3, any platform``; ``source``; the kind of older formats."""
-    kind = kind_of(filename)
-    if kind is DistributionKind.SDIST:
-        return "source"
-    if kind is not DistributionKind.WHEEL:
-        return "older format"
-    python, abi, platform = filename.removesuffix(".whl").split("-")[-3:]
-    where = "any platform" if platform == "any" else platform.replace(".", ", ")
-    binary = "" if abi in ("none", "any") else f" ({abi})"
-    return f"wheel, {_python(python)}{binary}, {where}"
-
-
-def _python(tags: str) -> str:
-    if tags == "py3":
-        return "Python 3"
-    if tags == "py2.py3":
-        return "Python 2 and 3"
-    if tags.startswith(("cp3", "py3")) and tags[3:].isdecimal():
-        return f"{'C' if tags.startswith('cp') else ''}Python 3.{tags[3:]}"
-    return tags

@@ -1,4 +1,4 @@
-"""``/search/``: private, held and known projects; nothing that is typed leaves this server."""
+"""``/search/``: private, cached and known projects; nothing that is typed leaves this server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ MAX_QUERY = 100
 """Characters."""
 ON_PAGE = 20
 MAX_UPSTREAM = 500
-FILTERS = (("", "everywhere"), ("private", "private"), ("held", "held here"), ("upstream", "known"))
+FILTERS = (
+    ("", "everywhere"),
+    ("private", "private"),
+    ("held", "in the cache"),
+    ("upstream", "known"),
+)
 _KINDS = {
     "": (PRIVATE, HELD, KNOWN),
     "private": (PRIVATE,),
@@ -28,12 +33,18 @@ _KINDS = {
 }
 _BETWEEN = re.compile(r"[-_.\s]+")
 _OTHER = re.compile(r"[^a-z0-9-]+")
-KIND_NAMES = {PRIVATE: "private", HELD: "held", KNOWN: "upstream only"}
+_BADGES = {
+    PRIVATE: ("private", "private"),
+    HELD: ("held", "in the cache"),
+    KNOWN: ("upstream", "upstream only"),
+}
 
 
 class Hit(NamedTuple):
     listing: Listing
-    kind: str
+    badge: tuple[str, str]
+    asks_upstream: bool
+    """Whether opening its page may."""
     exact: bool
 
 
@@ -106,7 +117,14 @@ class SearchPage:
             await self._indexer.catch_up(unread)
             fresh = await self._search.some(place.index.name, unread)
             shown = [fresh.get(each.name, each) for each in shown]
-        return [Hit(each, KIND_NAMES[each.kind], each.name == words) for each in shown]
+        return [
+            Hit(each, listing_badge(each), each.kind == KNOWN, each.name == words) for each in shown
+        ]
+
+
+def listing_badge(listing: Listing) -> tuple[str, str]:
+    """A class of the style, and the text."""
+    return _BADGES[listing.kind]
 
 
 def normalized(text: str) -> str:

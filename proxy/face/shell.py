@@ -102,6 +102,7 @@ class Shell:
             "themes": THEMES,
             "section": section,
             "shows_upload": place.mount.accepts_uploads and _may_upload(place),
+            "shows_activity": may(place.request, Scope.METRICS),
             "shows_admin": may(place.request, Scope.ADMIN),
             "shows_tokens": self.around.token_store and place.request[REQUEST_STATE].principal,
             "shows_audit": self.around.audit_folder and may(place.request, Scope.AUDIT),

@@ -17,6 +17,7 @@ from aiohttp import web
 from proxy.access import Principal, Token, TokenStore, check_member, new_token, token_digest
 from proxy.errors import ConfigurationError, NoRight, NotAuthenticated
 from proxy.face.shell import Place, Shell, see_other
+from proxy.face.snippets import Address
 from proxy.web import GATE, REQUEST_STATE
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,15 @@ MAX_TOKENS = 50
 """Valid ones of a person."""
 MACHINES = ("token", "oidc")
 """Kinds of principals that make no tokens: a stolen token must not prolong itself."""
+ABILITIES = {
+    "read": "install packages",
+    "upload": "publish packages",
+    "refresh": "have pages asked for again",
+    "admin": "administer this server",
+    "audit": "see who received which files",
+    "metrics": "see figures of this server",
+}
+"""What the rights let a token do."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -147,6 +157,7 @@ class TokensPage:
 
     async def _show(self, place: Place, person: Principal, **values: Any) -> web.Response:
         rights = place.request[REQUEST_STATE].rights
+        at = Address(self._shell.index_address(place))
         longest = self._longest or float("inf")
         shown: dict[str, Any] = {"secret": "", "problem": "", "name": ""} | values
         response = self._shell.page(
@@ -156,9 +167,11 @@ class TokensPage:
             section="tokens",
             person=person.name,
             tokens=await self._own(person),
+            abilities=ABILITIES,
             grants=sorted(map(str, rights.grants)) if rights else [],
             lifetimes=[each for each in LIFETIMES.items() if int(each[0]) * DAY <= longest],
-            host=self._shell.index_address(place).split("/")[2].rpartition("@")[2].split(":")[0],
+            host=at.host,
+            authority=at.authority,
             **shown,
         )
         response.headers["Cache-Control"] = "no-store"

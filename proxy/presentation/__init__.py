@@ -4,12 +4,14 @@ The web face and static trees share it, so that both look alike.
 """
 
 from proxy.presentation.assets import Asset, assets
+from proxy.presentation.graph import need_graph
 from proxy.presentation.plots import Series, plot, sparkline
 from proxy.presentation.readme import ReadmeRenderer, can_render
-from proxy.presentation.rendering import ago, day, moment, render
+from proxy.presentation.rendering import FileLine, ago, day, moment, render
 
 __all__ = [
     "Asset",
+    "FileLine",
     "ReadmeRenderer",
     "Series",
     "ago",
@@ -17,6 +19,7 @@ __all__ = [
     "can_render",
     "day",
     "moment",
+    "need_graph",
     "plot",
     "render",
     "sparkline",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy.runtime import count_text, size_text
 
@@ -26,6 +27,24 @@ _CONTROLS = re.compile(r"[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u
 """Characters without a shape: they reorder or hide what stands beside them."""
 WEEK = 7 * 86400.0
 _STEPS = ((60.0, "second"), (3600.0, "minute"), (86400.0, "hour"), (WEEK, "day"))
+
+
+class FileLine(NamedTuple):
+    """A file in a table of files."""
+
+    filename: str
+    link: str
+    """Empty: it is shown, and not offered."""
+    what: str
+    """Its kind in words."""
+    uploaded: str
+    """A time as of PEP 700; empty: unknown."""
+    size: int | None
+    """Bytes."""
+    sha256: str
+    badges: Sequence[tuple[str, str]]
+    """Kinds, which are classes of the style, and texts."""
+    notes: Sequence[str]
 
 
 def render(template: str, **values: Any) -> bytes:

@@ -3,6 +3,7 @@
 from proxy.releases.documents import json_document, json_documents, json_paths
 from proxy.releases.grouping import (
     ProjectRelease,
+    file_in_words,
     find_release,
     group_by_release,
     is_preliminary,
@@ -15,6 +16,7 @@ __all__ = [
     "JsonDocument",
     "ProjectRelease",
     "completed",
+    "file_in_words",
     "find_release",
     "group_by_release",
     "is_about",

@@ -8,7 +8,13 @@ from operator import attrgetter
 
 from packaging.version import Version
 
-from proxy.distributions import parse_filename, same_version, version_of
+from proxy.distributions import (
+    DistributionKind,
+    kind_of,
+    parse_filename,
+    same_version,
+    version_of,
+)
 from proxy.model import File, ProjectName
 
 
@@ -80,3 +86,26 @@ def is_preliminary(version: str) -> bool:
 
 def _is_no_wheel(file: File) -> bool:
     return not file.filename.endswith(".whl")
+
+
+def file_in_words(filename: str) -> str:
+    """``wheel, Python 3, any platform``; ``source``; the kind of older formats."""
+    kind = kind_of(filename)
+    if kind is DistributionKind.SDIST:
+        return "source"
+    if kind is not DistributionKind.WHEEL:
+        return "older format"
+    python, abi, platform = filename.removesuffix(".whl").split("-")[-3:]
+    where = "any platform" if platform == "any" else platform.replace(".", ", ")
+    binary = "" if abi in ("none", "any") else f" ({abi})"
+    return f"wheel, {_python(python)}{binary}, {where}"
+
+
+def _python(tags: str) -> str:
+    if tags == "py3":
+        return "Python 3"
+    if tags == "py2.py3":
+        return "Python 2 and 3"
+    if tags.startswith(("cp3", "py3")) and tags[3:].isdecimal():
+        return f"{'C' if tags.startswith('cp') else ''}Python 3.{tags[3:]}"
+    return tags

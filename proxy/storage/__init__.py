@@ -90,6 +90,7 @@ __all__ = [
     "Listing",
     "MemoryRecords",
     "NameList",
+    "NeedsBelow",
     "Pins",
     "PurgeLog",
     "RecordKind",

@@ -13,11 +13,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from proxy.errors import ProxyError, reason
+from proxy.storage.search_tables import delete_tables, open_tables
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -33,30 +34,6 @@ MAX_NODES, MAX_DEPTH = 2000, 30
 """Of a tree of dependencies."""
 _STEPS = 1000
 """Steps of SQLite's machine between two looks at the clock."""
-_VERSION = 2
-"""As in the last statement of the schema."""
-_SCHEMA = (
-    *("DROP TABLE IF EXISTS words", "DROP TABLE IF EXISTS project", "DROP TABLE IF EXISTS need"),
-    """CREATE TABLE project (
-  id INTEGER PRIMARY KEY, place TEXT, name TEXT, kind INTEGER, version TEXT, released TEXT,
-  python TEXT, summary TEXT, former TEXT DEFAULT '', changed REAL DEFAULT 0,
-  licence TEXT, size INTEGER, UNIQUE (place, name))""",
-    "CREATE TABLE need (place TEXT, project TEXT, needed TEXT, extra TEXT)",
-    "CREATE INDEX by_needed ON need (place, needed)",
-    "CREATE INDEX by_project ON need (place, project)",
-    """CREATE VIRTUAL TABLE words USING fts5 (
-  name, summary, content = 'project', content_rowid = 'id', tokenize = 'trigram', detail = none)""",
-    """CREATE TRIGGER added AFTER INSERT ON project BEGIN
-  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END""",
-    """CREATE TRIGGER removed AFTER DELETE ON project BEGIN
-  INSERT INTO words (words, rowid, name, summary)
-    VALUES ('delete', old.id, old.name, old.summary); END""",
-    """CREATE TRIGGER changed AFTER UPDATE OF summary ON project BEGIN
-  INSERT INTO words (words, rowid, name, summary)
-    VALUES ('delete', old.id, old.name, old.summary);
-  INSERT INTO words (rowid, name, summary) VALUES (new.id, new.name, new.summary); END""",
-    "PRAGMA user_version = 2",
-)
 _PUT = """
 INSERT INTO project (place, name, kind, version, released, python, summary, licence, size)
   VALUES (:place, :name, :kind, :version, :released, :python, :summary, :licence, :size)
@@ -69,6 +46,11 @@ ON CONFLICT (place, name) DO UPDATE SET
   summary = CASE WHEN excluded.summary = '' THEN summary ELSE excluded.summary END
 """
 _COLUMNS = "name, kind, version, released, python, summary, former, changed, licence, size"
+
+
+_NEEDS = """
+SELECT DISTINCT needed FROM need WHERE place = ? AND project = ? AND extra = '' ORDER BY needed
+"""
 
 
 class SearchBusy(ProxyError):
@@ -103,6 +85,14 @@ class SearchResult(NamedTuple):
     """The best first."""
     complete: bool
     """False: the search was stopped when its time was over."""
+
+
+class NeedsBelow(NamedTuple):
+    """What is below a project in the tree of its needs."""
+
+    levels: list[list[str]]
+    edges: list[tuple[str, str]]
+    """A project, and one that it needs."""
 
 
 class SearchFile:
@@ -170,31 +160,44 @@ class SearchFile:
         return [Listing(*row) for row in await self._read(sql, place, limit)]
 
     async def needed_by(self, place: str, project: str, limit: int = 200) -> list[tuple[str, str]]:
-        """Projects that need this one, and the extra with which they do."""
+        """Private and cached projects that need this one, and the extra with which they do."""
         sql = (
-            "SELECT DISTINCT project, extra FROM need WHERE place = ? AND needed = ?"
-            " ORDER BY extra != '', project LIMIT ?"
+            "SELECT DISTINCT need.project, extra FROM need JOIN project"
+            " ON project.place = need.place AND project.name = need.project AND kind < ?"
+            " WHERE need.place = ? AND needed = ? ORDER BY extra != '', need.project LIMIT ?"
         )
-        return [(name, extra) for name, extra in await self._read(sql, place, project, limit)]
+        return [
+            (name, extra) for name, extra in await self._read(sql, KNOWN, place, project, limit)
+        ]
 
-    async def below(self, place: str, project: str) -> list[list[str]]:
-        """All that a project needs without extras, by level, each project once."""
+    async def below(
+        self, place: str, project: str, is_visible: Callable[[str], bool] = lambda name: True
+    ) -> NeedsBelow:
+        """All that a project needs without extras, each project once.
 
-        def work(db: sqlite3.Connection) -> list[list[str]]:
-            levels: list[list[str]] = []
+        What projects need that are not visible is left out. The test is called in a thread.
+        """
+
+        def work(db: sqlite3.Connection) -> NeedsBelow:
+            found = NeedsBelow([], [])
             seen, level = {project}, [project]
-            while level and len(levels) < MAX_DEPTH and len(seen) < MAX_NODES:
+            while level and len(found.levels) < MAX_DEPTH and len(seen) < MAX_NODES:
                 needed: set[str] = set()
-                for name in level:
-                    sql = "SELECT needed FROM need WHERE place = ? AND project = ? AND extra = ''"
-                    needed.update(row[0] for row in db.execute(sql, (place, name)))
+                for name in filter(is_visible, level):
+                    rows = db.execute(_NEEDS, (place, name)).fetchall()
+                    found.edges.extend((name, row[0]) for row in rows)
+                    needed.update(row[0] for row in rows)
                 level = sorted(needed - seen)[: MAX_NODES - len(seen)]
                 seen.update(level)
                 if level:
-                    levels.append(level)
-            return levels
+                    found.levels.append(level)
+            return found
 
-        return await self._in_reader(work, [])
+        return await self._in_reader(work, NeedsBelow([], []))
+
+    async def needs(self, place: str, project: str) -> list[str]:
+        """The projects that one needs without extras."""
+        return [name for (name,) in await self._read(_NEEDS, place, project)]
 
     async def find(
         self, place: str, words: str, kinds: Sequence[int], text: str = ""
@@ -219,7 +222,7 @@ class SearchFile:
 
     async def _write(self, work: Callable[[sqlite3.Connection], None]) -> None:
         def transact() -> None:
-            with closing(self._connect()) as db, db:
+            with closing(open_tables(self._path)) as db, db:
                 work(db)
 
         try:
@@ -232,7 +235,7 @@ class SearchFile:
 
     async def _in_reader(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         def read() -> T:
-            with closing(self._connect()) as db:
+            with closing(open_tables(self._path)) as db:
                 return work(db)
 
         try:
@@ -241,42 +244,16 @@ class SearchFile:
             self._report(error)
             return otherwise
 
-    def _connect(self) -> sqlite3.Connection:
-        """Opens the file, or makes it."""
-        if not self._path.exists():  # it has names of private projects
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = sqlite3.connect(self._path, timeout=5.0)
-        try:
-            db.execute("PRAGMA synchronous = NORMAL")
-            if db.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-                _make_tables(db)
-        except sqlite3.DatabaseError:
-            db.close()
-            raise
-        return db
-
     def _report(self, error: Exception) -> None:
         """Log the first failure; a damaged file is deleted, so that the next use makes it again."""
         if getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            for suffix in ("", "-wal", "-shm"):
-                with suppress(OSError):
-                    self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            delete_tables(self._path)
         if not self._failed:
             self._failed = True
             # If the folder is read-only, the log says so once, at the start.
             writable = os.access(self._path.parent, os.W_OK)
             level = logging.WARNING if writable else logging.DEBUG
             log.log(level, "search is incomplete: %s", reason(error))
-
-
-def _make_tables(db: sqlite3.Connection) -> None:
-    """Those of another version are dropped. Another process may make them at the same time."""
-    db.execute("PRAGMA journal_mode = WAL")
-    with db:
-        db.execute("BEGIN IMMEDIATE")
-        if db.execute("PRAGMA user_version").fetchone() != (_VERSION,):
-            for statement in _SCHEMA:
-                db.execute(statement)
 
 
 def _find(

@@ -194,9 +194,9 @@ def home_routes(root: str, home: Home, *, plain_page: bool) -> list[web.RouteDef
 
 
 def page_routes(root: str, mounts: Mounts, pages: Iterable[PageRoute]) -> list[web.RouteDef]:
-    """The pages for people below ``root``."""
+    """The pages for people below ``root``; they check rights themselves, and show what lacks."""
     return [
-        web.RouteDef(method, root + tail, mounts.answering(answer), {})
+        web.RouteDef(method, root + tail, mounts.answering(answer, reads=False), {})
         for method, tail, answer in pages
     ]
 

@@ -23,7 +23,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}{% r
 TAGS = {
     *("html", "head", "meta", "title", "style", "body", "header", "div", "a", "main", "h1", "span"),
     *("p", "pre", "b", "article", "aside", "h2", "ul", "li", "details", "summary", "strong"),
-    *("table", "tr", "td", "footer", "em", "link", "section", "h3"),
+    *("table", "thead", "tbody", "tr", "th", "td", "footer", "em", "link", "section", "h3", "bdi"),
 }
 
 
@@ -69,7 +69,8 @@ def test_a_project_page_shows_versions_files_and_how_to_install() -> None:
     found = rendered(page(file(uploaded="2024-01-02T03:04:05Z", yanked="broken")), about)
     for text in (
         *("Foo", "1.0", "Does foo.", "Ada", "MIT", ">=3.8", "bar>=2", "2024-01-02", "1.2 MB"),
-        *("pip install --index-url ADDRESS/simple/ foo==1.0", "yanked: broken", "a" * 64),
+        *("pip install --index-url ADDRESS/simple/ foo==1.0", "yanked", "broken", "a" * 64),
+        "wheel, Python 3, any platform",
     ):
         assert text in found.text
     assert "baz" not in found.text

@@ -39,6 +39,8 @@ async def test_a_page_is_refreshed_and_purged_after_a_question(world: FaceWorld)
     assert status == 200 and "The page of demo was asked for" in text
     asked = world.upstream.count("/simple/demo/")
     assert asked >= 1
+    status, text = await post(world, action="pin", project="demo")
+    assert status == 200 and "the cache has no file of it" in text
     status, text = await post(world, action="purge", project="demo")
     assert status == 200 and "Drop demo from the cache?" in text
     status, text = await post(world, action="purge", project="demo", sure="yes")
@@ -67,6 +69,7 @@ async def test_an_administrator_sees_settings_in_a_browser(world: FaceWorld) -> 
             await tab.page.set_viewport_size({"width": width, "height": 800})
             await tab.page.goto(world.server.address + "/-/admin")
             assert await tab.faults() == [] and await tab.overflow() == 0
+        await tab.page.click("summary:has-text('with the default')")
         words = await tab.page.inner_text("main")
-        assert "Settings in force" in words and "page_ttl" in words
+        assert "Settings in force" in words and "page_ttl" in words and "never evicted" in words
         await tab.check(world.server.address)

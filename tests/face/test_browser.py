@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser
 
-from tests.support.browser import MAPPED, Watched, browsing, executable, opened
+from tests.support.browser import MAPPED, Watched, opened
 from tests.support.face_world import FaceWorld, face_world
 from tests.support.faults import Fault
 from tests.support.running import running
@@ -29,16 +27,9 @@ WIDTHS = (320, 768, 1280)
 PAGES = (
     *("/", "/search/?q=acme", "/search/?q=nothing-like-it", "/project/acme-tool/"),
     *("/project/acme-tool/1.1/?tool=requirement", "/project/demo/", "/project/banned/"),
-    *("/project/evil-name/", "/project/acme-tool/dependencies/", "/-/why/demo/2.0"),
+    *("/project/evil-name/", "/project/acme-tool/dependencies/?open=demo", "/-/why/demo/2.0"),
     *("/-/activity", "/-/activity?range=30d", "/-/setup?tool=docker", "/-/help"),
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    executable()
-    async with browsing() as running:
-        yield running
 
 
 @pytest.mark.slow
@@ -146,6 +137,20 @@ async def test_the_figures_are_fetched_again_while_the_page_is_seen(
         await tab.check(world.server.address)
 
 
+async def test_a_page_that_is_not_seen_fetches_nothing(browser: Browser, world: FaceWorld) -> None:
+    """For an hour, by the clock of the page."""
+    async with opened(browser) as tab:
+        await tab.page.add_init_script(
+            "Object.defineProperty(document, 'visibilityState', {get: () => 'hidden'});"
+        )
+        await tab.page.clock.install()
+        await tab.page.goto(world.server.address + "/-/activity")
+        before = len(tab.addresses)
+        await tab.page.clock.run_for(3_600_000)
+        await tab.page.evaluate("fetch('/-/help')")  # what the clock let start is before this
+        assert [each.rpartition("/")[2] for each in tab.addresses[before:]] == ["help"]
+
+
 async def test_an_upstream_that_fails_is_said_and_the_page_stays(
     browser: Browser, world: FaceWorld
 ) -> None:
@@ -197,41 +202,6 @@ async def test_offline_only_held_files_are_links(
         await tab.page.goto(server.address + "/project/acme-tool/")
         assert await tab.page.locator("table.files a[href*='acme_tool']").count() == 1
         assert await tab.faults() == []
-
-
-async def test_pages_of_access_are_accessible_and_a_person_makes_a_token(
-    browser: Browser, tmp_path: Path
-) -> None:
-    rights = """
-        [audit]
-        [access.rights]
-        alice = ["read:main", "audit", "metrics"]
-        [access.proxy]
-        from = ["127.0.0.1"]
-        user_header = "X-User"
-    """
-    async with (
-        face_world(tmp_path, after=rights) as world,
-        opened(browser, extra_http_headers={"X-User": "alice"}) as tab,
-    ):
-        await tab.page.set_viewport_size({"width": 320, "height": 800})
-        await tab.page.goto(world.server.address + "/")
-        await tab.page.click("nav a:text('Tokens')")
-        assert await tab.faults() == []
-        await tab.page.fill("#name", "ci")
-        await tab.page.check("input[value='read:main']")
-        await tab.page.click("button:text('Make it')")
-        token = await tab.page.inner_text("[data-copyable='the token']")
-        assert await tab.faults() == [] and await tab.overflow() == 0
-        await tab.page.goto(world.server.address + "/-/tokens")
-        words = await tab.page.inner_text("main")
-        assert "alice/ci" in words and token not in words
-        await tab.page.click("nav a:text('Audit')")
-        await tab.page.fill("#project", "demo")
-        await tab.page.press("#project", "Enter")
-        assert "no such answer" in await tab.page.inner_text("#results")
-        assert await tab.faults() == [] and await tab.overflow() == 0
-        await tab.check(world.server.address)
 
 
 async def _home_says_so(tab: Watched, world: FaceWorld) -> None:

@@ -116,8 +116,13 @@ async def test_a_changed_version_is_remembered_with_the_former(file: SearchFile)
 
 async def test_a_ring_of_needs_ends(file: SearchFile) -> None:
     await file.put("main", [], [("a", "b", ""), ("b", "c", ""), ("c", "a", ""), ("a", "x", "e")])
-    assert await file.below("main", "a") == [["b"], ["c"]]
+    await file.put("main", [Listing("c", HELD), Listing("b", KNOWN)])
+    found = await file.below("main", "a")
+    assert found.levels == [["b"], ["c"]] and ("c", "a") in found.edges
+    hidden = await file.below("main", "a", lambda name: name != "b")
+    assert hidden.levels == [["b"]]  # what it needs would be a sign of it
     assert await file.needed_by("main", "a") == [("c", "")]
+    assert await file.needed_by("main", "c") == []  # b is neither private nor in the cache
 
 
 async def test_few_searches_wait_and_others_are_refused(file: SearchFile) -> None:

@@ -96,7 +96,7 @@ async def test_a_wrong_form_makes_no_token_and_says_why(
     status, text = await post(world, "/-/tokens", wrong)
     assert status == 200 and 'id="problem"' in text and "the token<" not in text
     assert "data-copyable" not in text
-    assert "made none" in (await world.get("/-/tokens", **{"X-User": "alice"}))[1]
+    assert "no valid token" in (await world.get("/-/tokens", **{"X-User": "alice"}))[1]
 
 
 async def test_only_persons_and_only_our_own_forms_make_tokens(world: FaceWorld) -> None:

@@ -64,15 +64,18 @@ def days_ago(days: float) -> str:
 
 
 @asynccontextmanager
-async def face_world(folder: Path, settings: str = "", after: str = "") -> AsyncIterator[FaceWorld]:
-    """``settings``: further ones, at the top of its file; ``after``: tables at its end."""
+async def face_world(
+    folder: Path, settings: str = "", after: str = "", own: str = ""
+) -> AsyncIterator[FaceWorld]:
+    """``settings``: further ones, at the top of its file; ``after``: tables at its end; ``own``:
+    settings of the directory of private projects."""
     packages, made = folder / "packages", folder / "made"
     packages.mkdir(exist_ok=True)
     fill_packages(packages)
     async with Upstream() as upstream:
         fill_upstream(upstream, made)
         config = folder / "waystation.toml"
-        config.write_text(settings + _settings(upstream, packages) + after)
+        config.write_text(settings + _settings(upstream, packages, own) + after)
 
         async with (
             running(folder, "--config", config) as server,
@@ -81,7 +84,7 @@ async def face_world(folder: Path, settings: str = "", after: str = "") -> Async
             yield FaceWorld(server, upstream, folder, packages, client)
 
 
-def _settings(upstream: Upstream, packages: Path) -> str:
+def _settings(upstream: Upstream, packages: Path, own: str) -> str:
     return f"""
         index = "main"
         [indexes.main]
@@ -90,6 +93,7 @@ def _settings(upstream: Upstream, packages: Path) -> str:
         [indexes.own]
         kind = "local"
         path = "{packages}"
+        {own}
         [indexes.public]
         kind = "mirror"
         url = "{upstream.url}"
