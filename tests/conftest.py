@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 
 from tests.support.clock import Clock
+from tests.support.redis_server import RedisServer, redis_program, valkey_program
 from tests.support.running import PATH
 from tests.support.seaweedfs import BUCKET, ObjectServer, object_server
 
@@ -56,6 +57,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """``-n auto`` is one worker more than processors, as many tests wait for other processes."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One for all tests that neither stop nor fill it."""
+    with RedisServer(redis_program()) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[RedisServer]:
+    with RedisServer(valkey_program()) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """Of an empty database."""
+    redis_server.ask("FLUSHALL")
+    return redis_server.url
+
+
+@pytest.fixture
+def valkey_url(valkey_server: RedisServer) -> str:
+    """Of an empty database."""
+    valkey_server.ask("FLUSHALL")
+    return valkey_server.url
 
 
 @pytest.fixture

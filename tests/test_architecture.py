@@ -120,6 +120,7 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "sqlite3": ("storage", "access", "audit", "publish"),
     # Object stores, and Redis: optional.
     "obstore": ("scale",),
+    "redis": ("scale",),
     # Passwords; verified where access is controlled.
     "bcrypt": ("access",),
     "argon2": ("access",),
@@ -158,6 +159,7 @@ SLOW = (
     "obstore",
     "opentelemetry",
     "pypi_attestations",
+    "redis",
     "sigstore",
     "pypi_simple",
     "cryptography",

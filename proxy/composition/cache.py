@@ -24,10 +24,11 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.composition.open_records import open_records
 from proxy.composition.open_storage import BlobParts, open_blobs
 from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
@@ -35,12 +36,12 @@ from proxy.events import Observer
 from proxy.runtime import open_spool, remove_abandoned
 from proxy.scale import ObjectCalls
 from proxy.storage import (
+    NO_LEASES,
     BlobStore,
     Claims,
-    DiskRecords,
     Eviction,
-    FilePurgeLog,
     LastUsed,
+    Leases,
     Pins,
     PurgeLog,
     Records,
@@ -67,6 +68,8 @@ class Cache:
     claims: Claims
     objects: ObjectCalls | None = None
     """The requests to an object store that has the files; None: they are in a folder."""
+    page_leases: Leases = NO_LEASES
+    file_leases: Leases = NO_LEASES
 
     @property
     def spool(self) -> Path:
@@ -128,24 +131,24 @@ async def open_cache(
     """
     folder = cache_folder(settings)
     require_folder(folder)
-    records = DiskRecords(folder / "records")
-    try:
-        pins = Pins(records)
-        async with LastUsed(records, clock=clock) as used:
-            parts = BlobParts(settings, folder, used, pins, clock, events)
-            async with open_blobs(parts) as blobs:
-                yield Cache(
-                    folder=folder,
-                    store=blobs.store,
-                    records=records,
-                    pages=StoredPages(records, clock),
-                    used=used,
-                    evictor=blobs.evictor,
-                    purges=FilePurgeLog(folder / "purged"),
-                    refreshes=FilePurgeLog(folder / "refreshed"),
-                    pins=pins,
-                    claims=Claims(folder / PRIVATE_NAMES),
-                    objects=blobs.objects,
-                )
-    finally:
-        await records.close()
+    async with AsyncExitStack() as stack:
+        shared = await stack.enter_async_context(open_records(settings, folder))
+        pins = Pins(shared.records)
+        used = await stack.enter_async_context(LastUsed(shared.records, clock=clock))
+        parts = BlobParts(settings, folder, used, pins, clock, events)
+        blobs = await stack.enter_async_context(open_blobs(parts))
+        yield Cache(
+            folder=folder,
+            store=blobs.store,
+            records=shared.records,
+            pages=StoredPages(shared.records, clock, shared.announce),
+            used=used,
+            evictor=blobs.evictor,
+            purges=shared.purges,
+            refreshes=shared.refreshes,
+            pins=pins,
+            claims=Claims(folder / PRIVATE_NAMES),
+            objects=blobs.objects,
+            page_leases=shared.page_leases,
+            file_leases=shared.file_leases,
+        )

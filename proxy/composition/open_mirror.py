@@ -208,7 +208,7 @@ async def _assembled(
         extra_files=options.extra_files,
     )
     pages: PageSource = (
-        MirrorPages(name, remote, memory, events, options, clock)
+        MirrorPages(name, remote, memory, storage, events, options, clock)
         if remote
         else OfflinePages(memory, storage, options, clock)
     )
@@ -246,6 +246,8 @@ def mirror_storage(cache: Cache, namespace: str) -> MirrorStorage:
         spool=cache.spool,
         room=cache.evictor.room,
         used=cache.used.note,
+        page_leases=cache.page_leases,
+        file_leases=cache.file_leases,
     )
 
 

@@ -25,7 +25,7 @@ from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
-from proxy.storage import EVERYTHING, Claims, first_names
+from proxy.storage import EVERYTHING, MISSED, Claims, first_names
 from proxy.upstream import EndedRequest, InFlight, UpstreamTrace
 
 if TYPE_CHECKING:
@@ -200,6 +200,12 @@ class Proxy:
         for mirror in self.mirrors:
             mirror.forget(project)
 
+    def doubt_pages(self) -> None:
+        """Have pages in memory compared with those that are stored, or revalidated, before they
+        are answered: news of other processes may have been missed."""
+        for mirror in self.mirrors:
+            mirror.doubt_pages()
+
     async def pages_stored(self, project: ProjectName) -> None:
         """Wait until pages of the project that were fetched are stored."""
         for mirror in self.mirrors:
@@ -274,12 +280,19 @@ async def _watch_others(proxy: Proxy) -> None:
         claimed, given_up = claims.refresh()
         for project in claimed:
             proxy.events(PageChanged(ProjectName(project)))
-        for project in dict.fromkeys([*given_up, *proxy.cache.purges.read_new()]):
+        purged, refreshed = proxy.cache.purges.read_new(), proxy.cache.refreshes.read_new()
+        if MISSED in (*purged, *refreshed):
+            proxy.doubt_pages()
+        for project in dict.fromkeys([*given_up, *_names(purged)]):
             await proxy.forget(None if project == EVERYTHING else ProjectName(project))
-        for name in dict.fromkeys(proxy.cache.refreshes.read_new()):
+        for name in dict.fromkeys(_names(refreshed)):
             proxy.forget_pages(ProjectName(name))
         if claims.unsaved:
             await claims.save()
+
+
+def _names(found: Iterable[str]) -> Iterable[str]:
+    return (name for name in found if name != MISSED)
 
 
 def _warn_of_withheld(claims: Claims) -> None:

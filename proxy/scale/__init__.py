@@ -4,6 +4,10 @@ from proxy.scale.janitor import Hold, Janitor, lock_of_machine
 from proxy.scale.object_calls import ObjectCalls, StoredObject
 from proxy.scale.object_store import LocalCopies, ObjectStore
 from proxy.scale.object_store_client import describe_error, open_object_store
+from proxy.scale.redis_leases import RedisLeases
+from proxy.scale.redis_link import RedisAway, RedisLink
+from proxy.scale.redis_purge_log import RedisPurgeLog
+from proxy.scale.redis_records import RedisRecords
 from proxy.scale.store_probe import StoreAbilities, probe_store, probe_until_it_answers
 
 __all__ = [
@@ -12,6 +16,11 @@ __all__ = [
     "LocalCopies",
     "ObjectCalls",
     "ObjectStore",
+    "RedisAway",
+    "RedisLeases",
+    "RedisLink",
+    "RedisPurgeLog",
+    "RedisRecords",
     "StoreAbilities",
     "StoredObject",
     "describe_error",

@@ -30,10 +30,12 @@ from proxy.storage.folder_checks import (
     require_local,
 )
 from proxy.storage.in_memory import BytesBlob, MemoryRecords
-from proxy.storage.keys import Key, RecordKind
+from proxy.storage.keys import Key, RecordKind, prefix_of
 from proxy.storage.last_used import LastUsed
+from proxy.storage.leases import NO_LEASES, Leases, NoLeases, Turn
 from proxy.storage.mirror_records import (
     NO_LONGER_LISTED,
+    Announce,
     CachedFileRecord,
     CachedFiles,
     ChangedFile,
@@ -49,8 +51,8 @@ from proxy.storage.mirror_records import (
     unpack_page,
 )
 from proxy.storage.name_list import NameList, write_name_list
-from proxy.storage.purge_log import EVERYTHING, FilePurgeLog, PurgeLog
-from proxy.storage.records import DiskRecords
+from proxy.storage.purge_log import EVERYTHING, MISSED, FilePurgeLog, PurgeLog
+from proxy.storage.records import DiskRecords, with_checksum, without_checksum
 from proxy.storage.search_file import (
     HELD,
     KNOWN,
@@ -65,8 +67,11 @@ __all__ = [
     "EVERYTHING",
     "HELD",
     "KNOWN",
+    "MISSED",
+    "NO_LEASES",
     "NO_LONGER_LISTED",
     "PRIVATE",
+    "Announce",
     "BlobEntry",
     "BlobStore",
     "BytesBlob",
@@ -86,11 +91,13 @@ __all__ = [
     "FirstSeenFile",
     "Key",
     "LastUsed",
+    "Leases",
     "Lifetime",
     "Listing",
     "MemoryRecords",
     "NameList",
     "NeedsBelow",
+    "NoLeases",
     "Pins",
     "PurgeLog",
     "RecordKind",
@@ -101,6 +108,7 @@ __all__ = [
     "SearchResult",
     "StoredPage",
     "StoredPages",
+    "Turn",
     "as_local_file",
     "decode_cached_file",
     "decode_digest_history",
@@ -110,8 +118,11 @@ __all__ = [
     "identity_of",
     "no_limit",
     "pack_page",
+    "prefix_of",
     "private_folder",
     "require_local",
     "unpack_page",
+    "with_checksum",
+    "without_checksum",
     "write_name_list",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -13,6 +14,8 @@ from proxy.storage.base import Records
 from proxy.storage.keys import Key, RecordKind
 
 PAGE_SCHEMA = 1
+Announce = Callable[[Iterable[str]], Awaitable[None]]
+"""Has other processes read the pages of these projects again. Raises ``OSError``."""
 
 
 class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,8 +36,16 @@ class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
     """Unix time at which upstream first answered that the project does not exist any more."""
     older_since: float | None = None
     """Unix time at which upstream first answered with an older page than this one."""
+    fence: int = 0
+    """Of the turn in which it was fetched, where replicas share leases: see ``Turn``."""
     digest: str
     """sha256 of the document."""
+
+    def is_newer_than(self, other: StoredPage) -> bool:
+        """By the fences; else by the clocks of those who asked upstream."""
+        if self.fence and other.fence and self.fence != other.fence:
+            return self.fence > other.fence
+        return self.checked > other.checked
 
     @property
     def document(self) -> tuple[str, str, str]:
@@ -57,9 +68,16 @@ class StoredPages:
     never replaces a page that was checked later.
     """
 
-    def __init__(self, records: Records, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        records: Records,
+        clock: Callable[[], float] = time.time,
+        announce: Announce | None = None,
+    ) -> None:
+        """``announce`` is called when another document of a project was stored."""
         self._records = records
         self._clock = clock
+        self._announce = announce
 
     async def head(self, namespace: str, project: str) -> StoredPage | None:
         return _decode(await self._records.get(Key(RecordKind.PAGE, namespace, project)))
@@ -74,36 +92,41 @@ class StoredPages:
         """Store the page, unless the stored page was checked later; return whether it is stored."""
         key, document = _keys(namespace, project)
         values = {key: _encode(head), document: bytes.fromhex(head.digest) + packed}
-        return await self._records.put_if(key, self._is_newer(head.checked), values)
+        stored = await self._records.put_if(key, self._may_replace(head), values)
+        if stored and self._announce:
+            with suppress(OSError):
+                await self._announce([project])
+        return stored
 
     async def touch(self, namespace: str, project: str, head: StoredPage) -> bool:
         """Store a new head, unless the stored page has another document or was checked later."""
         key, _ = _keys(namespace, project)
-        test = self._is_newer(head.checked, digest=head.digest)
+        newer = self._may_replace(head)
+
+        def test(record: bytes | None) -> bool:
+            stored = _decode(record)
+            return stored is not None and stored.digest == head.digest and newer(record)
+
         return await self._records.put_if(key, test, {key: _encode(head)})
 
     async def forget(self, namespace: str, project: str, checked: float = math.inf) -> bool:
         """Forget the page, unless it was checked later."""
-        keys = _keys(namespace, project)
-        return await self._records.put_if(
-            keys[0], self._is_newer(checked), dict.fromkeys(keys, None)
-        )
+        keys, now = _keys(namespace, project), self._clock()
 
-    def _is_newer(
-        self, checked: float, *, digest: str | None = None
-    ) -> Callable[[bytes | None], bool]:
-        """A test of the stored head: may a page that was checked then replace it?
+        def test(record: bytes | None) -> bool:
+            stored = _decode(record)
+            return stored is None or not checked < stored.checked <= now
 
-        ``digest``: only if the stored document has this digest.
-        """
+        return await self._records.put_if(keys[0], test, dict.fromkeys(keys, None))
+
+    def _may_replace(self, head: StoredPage) -> Callable[[bytes | None], bool]:
+        """A test of the stored head: may the page with this head replace it?"""
         now = self._clock()
 
         def test(record: bytes | None) -> bool:
             stored = _decode(record)
-            if digest is not None and (stored is None or stored.digest != digest):
-                return False
             # A time in the future is from a wrong clock: such a page must not stay until then.
-            return stored is None or not checked < stored.checked <= now
+            return stored is None or not (stored.is_newer_than(head) and stored.checked <= now)
 
         return test
 

@@ -10,6 +10,8 @@ from proxy.runtime import in_thread
 
 EVERYTHING = "*"
 """In a purge log: all cached data, not one project."""
+MISSED = "?"
+"""In a purge log: entries may have been lost, so that any project may have been purged."""
 
 
 class PurgeLog(Protocol):
@@ -21,7 +23,7 @@ class PurgeLog(Protocol):
     def read_new(self) -> list[str]:
         """The names that were appended since the last call, or since this object was made.
 
-        Does not wait: returns what has arrived so far.
+        Does not wait: returns what has arrived so far, and ``MISSED`` where names may be missing.
         """
 
 

@@ -64,8 +64,8 @@ class DiskRecords:
 
     async def get(self, key: Key) -> bytes | None:
         with suppress(NeedsThread):
-            return _without_checksum(self._inline.get(key))
-        return await self._read(lambda cache: _without_checksum(cache.get(key)), None)
+            return without_checksum(self._inline.get(key))
+        return await self._read(lambda cache: without_checksum(cache.get(key)), None)
 
     async def keys(self, kind: RecordKind | None = None, *parts: str) -> list[Key]:
         prefix = prefix_of(kind, parts)
@@ -80,7 +80,7 @@ class DiskRecords:
     ) -> bool:
         def work(cache: Any) -> bool:
             with cache.transact():
-                if not test(_without_checksum(cache.get(key))):
+                if not test(without_checksum(cache.get(key))):
                     return False
                 # Large values are last: their former files are removed before the commit.
                 for each, value in sorted(values.items(), key=lambda item: len(item[1] or b"")):
@@ -157,15 +157,15 @@ class _Write(NamedTuple):
 
 
 def _set(cache: Any, key: Key, value: bytes) -> bool:
-    return bool(cache.set(key, _with_checksum(value)))
+    return bool(cache.set(key, with_checksum(value)))
 
 
-def _with_checksum(value: bytes) -> bytes:
+def with_checksum(value: bytes) -> bytes:
     """The value after its checksum: after a power cut, the file of a large value may be empty."""
     return zlib.crc32(value).to_bytes(4, "big") + value
 
 
-def _without_checksum(value: bytes | None) -> bytes | None:
+def without_checksum(value: bytes | None) -> bytes | None:
     if value is None or zlib.crc32(memoryview(value)[4:]).to_bytes(4, "big") != value[:4]:
         return None
     return value[4:]

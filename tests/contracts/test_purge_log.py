@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from proxy.scale import RedisLink, RedisPurgeLog
 from proxy.storage.purge_log import EVERYTHING, FilePurgeLog, PurgeLog
 
-Opener = Callable[[], PurgeLog]
+Opener = Callable[[], Awaitable[PurgeLog]]
 """The log of one cache, as another process opens it."""
 
 
-@pytest.fixture(params=["file"])
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
-    return lambda: FilePurgeLog(tmp_path / "purged")
+@pytest.fixture(params=["file", "redis", "valkey"])
+async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Opener]:
+    async with AsyncExitStack() as stack:
+
+        async def in_file() -> PurgeLog:
+            return FilePurgeLog(tmp_path / "purged")
+
+        async def in_redis() -> PurgeLog:
+            link = RedisLink(url)
+            stack.push_async_callback(link.close)
+            return await stack.enter_async_context(RedisPurgeLog(link, "purged"))
+
+        if request.param == "file":
+            yield in_file
+            return
+        url = request.getfixturevalue(f"{request.param}_url")
+        yield in_redis
+
+
+async def read(log: PurgeLog, count: int) -> list[str]:
+    """That many new names, when they have arrived, and those that have arrived with them."""
+    names: list[str] = []
+    async with asyncio.timeout(20):
+        while True:
+            names += log.read_new()
+            if len(names) >= count:
+                return names
+            await asyncio.sleep(0.01)
 
 
 async def test_each_reader_reads_once_what_is_purged_from_now_on(opened: Opener) -> None:
-    before = opened()
+    before = await opened()
     await before.append(["a"])
-    after = opened()
+    after = await opened()
     await before.append(["b", "c"])
-    await opened().append([EVERYTHING])
-    assert before.read_new() == ["a", "b", "c", EVERYTHING]
-    assert after.read_new() == ["b", "c", EVERYTHING]
+    await (await opened()).append([EVERYTHING])
+    assert await read(before, 4) == ["a", "b", "c", EVERYTHING]
+    assert await read(after, 3) == ["b", "c", EVERYTHING]
     assert before.read_new() == after.read_new() == []
 
 
 async def test_a_log_without_new_entries_reads_nothing(opened: Opener) -> None:
-    log = opened()
+    log = await opened()
     assert log.read_new() == []
     await log.append([])
     assert log.read_new() == []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from proxy.scale import RedisLink, RedisRecords
 from proxy.storage.base import Records
 from proxy.storage.in_memory import MemoryRecords
 from proxy.storage.keys import Key, RecordKind
@@ -21,12 +22,17 @@ ONE = Key(RecordKind.PAGE, "index", "one")
 TWO = Key(RecordKind.DOCUMENT, "index", "one")
 
 
-@pytest.fixture(params=["disk", "memory", "counted", "killing"])
+@pytest.fixture(params=["disk", "memory", "counted", "killing", "redis", "valkey"])
 async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
     if request.param == "disk":
         disk = DiskRecords(tmp_path / "records")
         yield disk
         await disk.close()
+        return
+    if request.param in ("redis", "valkey"):
+        link = RedisLink(request.getfixturevalue(f"{request.param}_url"))
+        yield RedisRecords(link)
+        await link.close()
         return
     made: dict[str, Records] = {
         "memory": MemoryRecords(),

@@ -10,11 +10,17 @@ from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.mirror.links import Link
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
+from proxy.indexes.mirror.shared_downloads import SharedDownloads
 from proxy.model import Blob, File, ProjectName, Span
+from proxy.runtime import SingleFlight
 from proxy.storage import CachedFileRecord
 from proxy.upstream import Download, Downloads, Expected, RunningDownload, require_permit
 
 T = TypeVar("T")
+
+RECENT = 10.0
+"""Seconds since a file without a digest in its index was stored, by another replica perhaps, in
+which it is not fetched again."""
 
 
 class FileDownloads:
@@ -37,10 +43,50 @@ class FileDownloads:
         self.keeps = options.stores_files
         """Whether files are stored."""
         self._storage = storage
+        self.sharing = SharedDownloads(storage.file_leases)
+        self._turns: SingleFlight[str, tuple[Blob, bool]] = SingleFlight()
         self._limit = options.max_file_size
         self._events = events
         self.recheck_page = recheck_page
         self._clock = clock
+
+    async def open(self, link: Link) -> tuple[Blob, Outcome]:
+        """As ``start``; where replicas share the store, one of them fetches the file."""
+        key = _download_key(link)
+        if not self.sharing.shared or self._downloads.join(key):
+            return self.start(link)
+        joined = self._turns.is_running(key)
+        blob, stored = await self._turns.do(key, lambda: self._take_turn(key, link))
+        if stored:
+            return blob, Outcome.HIT
+        return blob, Outcome.JOINED if joined else Outcome.MISS
+
+    async def _take_turn(self, key: str, link: Link) -> tuple[Blob, bool]:
+        """The download, or the file that another replica has stored, and which of them it is."""
+        turn, found = await self.sharing.take_turn(key, lambda: self._find(link))
+        if found is not None:
+            return found, True
+        try:
+            download, _ = self.start(link)
+        except BaseException:
+            await self._storage.file_leases.end(turn)
+            raise
+        self.sharing.end_after(turn, self._downloads.wait_stored(download))
+        return download, False
+
+    async def _find(self, link: Link) -> Blob | None:
+        """The stored file, which another replica may have fetched."""
+        sha256 = link.file.sha256
+        if sha256 is None:
+            record = await self._storage.files.get(link.project, link.digest, link.file.filename)
+            if record is None or self._clock() - record.stored > RECENT:
+                return None
+            sha256 = record.sha256
+        found = await self._storage.blobs.get(sha256)
+        if found is None or link.file.size not in (None, found.size):
+            return None
+        self._storage.used(sha256)
+        return found
 
     def start(self, link: Link) -> tuple[Download, Outcome]:
         """The running download of the file, or a new one, and the outcome of a read of it.
@@ -82,7 +128,9 @@ class FileDownloads:
 
     async def close(self, grace: float) -> None:
         """Running downloads get ``grace`` seconds to finish."""
+        await self._turns.close()
         await self._downloads.close(grace)
+        await self.sharing.close()
 
 
 def _download_key(link: Link) -> str:
@@ -117,7 +165,7 @@ class LazyDownload(Blob):
         elif self._file.size is not None:
             return self._file.size
         try:
-            return await self._bytes().length()
+            return await (await self._bytes()).length()
         except (NotFound, DigestMismatch) as error:
             raise self._suspicious(error) from error
 
@@ -153,20 +201,20 @@ class LazyDownload(Blob):
         self, read: Callable[[Blob], AsyncGenerator[T, None]]
     ) -> AsyncGenerator[T, None]:
         try:
-            async with aclosing(read(self._bytes())) as pieces:
+            async with aclosing(read(await self._bytes())) as pieces:
                 async for piece in pieces:
                     yield piece
         except (NotFound, DigestMismatch) as error:
             raise self._suspicious(error) from error
 
-    def _bytes(self) -> Blob:
+    async def _bytes(self) -> Blob:
         """The download, started or joined now, unless upstream has just failed."""
         project = self._link.project
         if self._outdated is not None and self._use_outdated:
             self._downloads.answered(project, self._file, Outcome.STALE)
             return self._outdated
         if self._download is None:
-            self._download, outcome = self._downloads.start(self._link)
+            self._download, outcome = await self._downloads.open(self._link)
             self._downloads.answered(project, self._file, outcome)
         return self._download
 

@@ -151,6 +151,12 @@ class Mirror:
             self._memory.drop(project)
         self._events(PageChanged(project))
 
+    def doubt_pages(self) -> None:
+        """Ask the store, or upstream, before pages in memory are answered again."""
+        self._pages.forget(None)
+        self._memory.age_all(self._clock())
+        self._events(PageChanged(None))
+
     async def close(self, grace: float = 0.0) -> None:
         """Running downloads get ``grace`` seconds to finish."""
         await self._siblings.close()  # siblings start downloads, which load pages, which are stored

@@ -9,7 +9,16 @@ import msgspec
 
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import OnChange
-from proxy.storage import BlobStore, CachedFiles, Records, Room, StoredPages, no_limit
+from proxy.storage import (
+    NO_LEASES,
+    BlobStore,
+    CachedFiles,
+    Leases,
+    Records,
+    Room,
+    StoredPages,
+    no_limit,
+)
 
 
 class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,5 +62,9 @@ class MirrorStorage(msgspec.Struct, frozen=True, kw_only=True):
     spool: Path
     """A folder on the file system of the blobs, for files that are arriving."""
     room: Room = no_limit
+    page_leases: Leases = NO_LEASES
+    """By which replicas that share the pages fetch each page once."""
+    file_leases: Leases = NO_LEASES
+    """By which replicas that share the blobs fetch each file once."""
     used: Callable[[str], None]
     """Called with the key of each blob that is stored or asked for."""

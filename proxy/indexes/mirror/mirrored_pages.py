@@ -17,6 +17,7 @@ from proxy.indexes.mirror.freshness import Freshness, freshness
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
 from proxy.indexes.mirror.refresh import PageResult, Refresh
+from proxy.indexes.mirror.shared_refresh import SharedRefresh
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
 from proxy.upstream import RemoteIndex, TooManyRequests, require_permit
@@ -41,6 +42,7 @@ class MirrorPages:
         name: str,
         remote: RemoteIndex,
         memory: PageCache,
+        storage: MirrorStorage,
         events: Observer,
         options: MirrorOptions,
         clock: Callable[[], float] = time.time,
@@ -51,7 +53,8 @@ class MirrorPages:
         self._lifetimes = options.lifetimes
         self._soft_deadline = options.soft_deadline
         self._clock = clock
-        self._ask = Refresh(name, remote, memory, options, clock)
+        ask = Refresh(name, remote, memory, options, clock)
+        self._ask = SharedRefresh(name, storage.namespace, ask, memory, storage.page_leases)
         self._absent: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._resting: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._flights: SingleFlight[ProjectName, PageResult] = SingleFlight()
@@ -106,6 +109,7 @@ class MirrorPages:
     async def close(self) -> None:
         await self._background.close()
         await self._flights.close()
+        await self._ask.close()
 
     async def _revalidate_stale(self, project: ProjectName) -> None:
         """Unless another process has done it."""

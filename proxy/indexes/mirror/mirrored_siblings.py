@@ -122,9 +122,30 @@ class MirrorSiblings:
 
     async def close(self) -> None:
         await self._flights.close()
-        await asyncio.gather(*self._writes, return_exceptions=True)
+        await self._all_written()
 
     async def _obtain(
+        self,
+        key: str,
+        project: ProjectName,
+        sibling: File,
+        digest: str,
+        read: Callable[[], Awaitable[bytes]],
+    ) -> Document:
+        sharing = self._files.downloads.sharing
+        if not sharing.shared:
+            return await self._read(key, project, sibling, digest, read)
+        turn, stored = await sharing.take_turn(
+            key, lambda: self._files.stored(project, sibling, digest)
+        )
+        if stored is not None:
+            return b"".join([chunk async for chunk in stored.chunks()]), Outcome.HIT
+        try:
+            return await self._read(key, project, sibling, digest, read)
+        finally:
+            sharing.end_after(turn, self._all_written())
+
+    async def _read(
         self,
         key: str,
         project: ProjectName,
@@ -138,6 +159,9 @@ class MirrorSiblings:
         self._writes.add(task)  # in the background: the answer does not wait for the disk
         task.add_done_callback(lambda done: self._written(key, done))
         return data, Outcome.MISS
+
+    async def _all_written(self) -> None:
+        await asyncio.gather(*self._writes, return_exceptions=True)
 
     async def _metadata(
         self, project: ProjectName, wheel: File, sibling: File, digest: str, asked: float

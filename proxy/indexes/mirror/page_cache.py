@@ -82,12 +82,12 @@ class PageCache:
         if known is None:
             await self._writer.wait_written(project)
         head = await self._stored.head(self._namespace, project)
-        if head is None or (known and head.checked <= known.head.checked):
+        if head is None or (known and not head.is_newer_than(known.head)):
             return self.get(project)
         same = known is not None and known.head.document == head.document
         page = known.page if known and same else await self._read_stored(project, head)
         newest = self.get(project)  # upstream may have been asked meanwhile
-        if page is None or (newest and newest.head.checked >= head.checked):
+        if page is None or (newest and not head.is_newer_than(newest.head)):
             return newest
         return self.keep(project, head, page)
 
@@ -189,6 +189,14 @@ class PageCache:
 
     def drop_all(self) -> None:
         self._known.clear()
+
+    def age_all(self, now: float) -> None:
+        """Let all pages in memory be stale from now on; they are answered if upstream fails."""
+        for project, known in list(self._known.items()):
+            if (rest := self._lifetimes.stale_until(known.head) - now) > 0:
+                checked = known.head.checked - rest
+                head = msgspec.structs.replace(known.head, checked=checked)
+                self._known[project] = LoadedPage(head, self._timed(head, known.page))
 
     async def projects(self) -> set[ProjectName]:
         """Those with a stored page."""

@@ -52,11 +52,17 @@ class Refresh:
         self._clock = clock
 
     async def __call__(
-        self, project: ProjectName, known: LoadedPage | None, *, whole: bool = False
+        self,
+        project: ProjectName,
+        known: LoadedPage | None,
+        *,
+        whole: bool = False,
+        fence: int = 0,
     ) -> PageResult:
         """The page to answer. Raises ``NoSuchProject`` and ``UpstreamError``.
 
-        ``whole``: ask without validators, so that an unchanged page is sent too.
+        ``whole``: ask without validators, so that an unchanged page is sent too. ``fence``: of the
+        turn, see ``Turn``.
         """
         validators = None
         if known and not whole:
@@ -67,12 +73,16 @@ class Refresh:
         except NoSuchProject:
             return self._doubt_absence(project, known)
         if isinstance(answer, UpstreamDocument):
-            return await self._accept(project, known, answer)
+            return await self._accept(project, known, answer, fence)
         assert known is not None  # "not modified" answers only a request with validators
-        return self._confirm(project, known, answer)
+        return self._confirm(project, known, answer, fence)
 
     async def _accept(
-        self, project: ProjectName, known: LoadedPage | None, document: UpstreamDocument
+        self,
+        project: ProjectName,
+        known: LoadedPage | None,
+        document: UpstreamDocument,
+        fence: int,
     ) -> PageResult:
         trusted = known if self._is_usable(known) else None
         if trusted and (since := self._older_since(trusted.head, document)):
@@ -80,7 +90,7 @@ class Refresh:
         await self._memory.make_room(len(document.body))
         digest = sha256_in_background(document.body)
         page = await self._memory.read(project, document.url, document.content_type, document.body)
-        head = self._head(document, digest())
+        head = self._head(document, digest(), fence)
         if trusted and _lost_every_link(trusted.page, page, head):
             # Likely a captive portal or an error page.
             raise UnreadablePage(self._name, "its page, which had files, came without a link")
@@ -93,7 +103,7 @@ class Refresh:
             return kept.page, Outcome.REVALIDATED
         return kept.page, Outcome.MISS
 
-    def _head(self, document: UpstreamDocument, digest: str) -> StoredPage:
+    def _head(self, document: UpstreamDocument, digest: str, fence: int) -> StoredPage:
         # Stored for offline use; online it is fetched each time, as upstream demands.
         reusable = document.storable or self._lifetimes.minimum > 0
         return StoredPage(
@@ -105,10 +115,13 @@ class Refresh:
             etag=document.etag if reusable else None,
             last_modified=document.last_modified if reusable else None,
             serial=document.serial,
+            fence=fence,
             digest=digest,
         )
 
-    def _confirm(self, project: ProjectName, known: LoadedPage, answer: NotModified) -> PageResult:
+    def _confirm(
+        self, project: ProjectName, known: LoadedPage, answer: NotModified, fence: int
+    ) -> PageResult:
         head = msgspec.structs.replace(
             known.head,
             checked=self._clock(),
@@ -116,6 +129,7 @@ class Refresh:
             must_revalidate=answer.must_revalidate,
             last_modified=answer.last_modified or known.head.last_modified,
             serial=answer.serial or known.head.serial,
+            fence=fence or known.head.fence,
             gone_since=None,
             older_since=None,
         )

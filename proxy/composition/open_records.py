@@ -1,0 +1,71 @@
+"""The records of the cache and its logs: in the folder, or in Redis for all replicas."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.config import Settings, StorageTable
+from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords
+from proxy.storage import (
+    NO_LEASES,
+    Announce,
+    DiskRecords,
+    FilePurgeLog,
+    Leases,
+    PurgeLog,
+    Records,
+)
+
+PURGED, REFRESHED = "purged", "refreshed"
+"""Names of the logs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordParts:
+    records: Records
+    purges: PurgeLog
+    refreshes: PurgeLog
+    page_leases: Leases = NO_LEASES
+    file_leases: Leases = NO_LEASES
+    """Of files that replicas share."""
+    announce: Announce | None = None
+    """Has other replicas read the pages of projects again."""
+
+
+@asynccontextmanager
+async def open_records(settings: Settings, folder: Path) -> AsyncIterator[RecordParts]:
+    """Raises ``ConfigurationError`` for a folder or an address that cannot be used.
+
+    Redis need not answer: it is asked when it is needed.
+    """
+    async with AsyncExitStack() as stack:
+        table = settings.storage
+        if table is None or table.records is None:
+            yield _in_folder(folder, stack)
+        else:
+            yield await _in_redis(table, table.records, stack)
+
+
+def _in_folder(folder: Path, stack: AsyncExitStack) -> RecordParts:
+    records = DiskRecords(folder / "records")
+    stack.push_async_callback(records.close)
+    return RecordParts(records, FilePurgeLog(folder / PURGED), FilePurgeLog(folder / REFRESHED))
+
+
+async def _in_redis(table: StorageTable, url: str, stack: AsyncExitStack) -> RecordParts:
+    link = RedisLink(url)
+    stack.push_async_callback(link.close)
+    purges = await stack.enter_async_context(RedisPurgeLog(link, PURGED))
+    refreshes = await stack.enter_async_context(RedisPurgeLog(link, REFRESHED))
+    leases = await stack.enter_async_context(RedisLeases(link))
+    return RecordParts(
+        RedisRecords(link),
+        purges,
+        refreshes,
+        page_leases=leases,
+        file_leases=leases if table.files else NO_LEASES,
+        announce=refreshes.announce,
+    )
