@@ -134,15 +134,14 @@ class TrustedPublishing:
         if found is None or issuer is None:
             return None
         grants = _uploads(issuer.grants_of(found.claims))
-        # Looked up at each request: so a token that any process has burned is refused at once.
         principal = _principal(issuer, found.claims)
-        return ProvenIdentity(principal, grants, found.expires, keep=0.0, is_limited=True)
+        return ProvenIdentity(principal, grants, found.expires, is_limited=True)
 
     async def refresh(self) -> bool:
         return False
 
     def confirms(self, verified: ProvenIdentity) -> bool:
-        return False
+        return False  # looked up again: a token that any process has burned is refused at once
 
     async def close(self) -> None:
         self._minted.close()

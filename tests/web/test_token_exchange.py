@@ -169,6 +169,24 @@ async def test_refusals_say_why_and_are_limited_as_wrong_passwords_are(
         assert await it.secret(), "others at the address can publish"
 
 
+async def test_tokens_that_cannot_be_stored_are_not_minted_and_the_reason_stays_here(
+    authority: Authority, tmp_path: Path
+) -> None:
+    wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0")
+    async with exchanging(authority, tmp_path) as it:
+        secret = await it.secret()
+        for path in tmp_path.glob("tokens.sqlite*"):
+            path.unlink()
+        (tmp_path / "tokens.sqlite").mkdir()
+        for path, token in ((MINT, it.rig.job()), (BURN, secret)):
+            answer = await it.site.post(path, json.dumps({"token": token}))
+            assert failure(answer) == (503, "unavailable")
+            assert str(tmp_path) not in answer.body.decode()
+        refused = await it.upload(wheel, secret)
+        assert refused.status == 503
+        assert str(tmp_path) not in refused.body.decode()
+
+
 async def test_without_publishers_the_addresses_say_so(
     authority: Authority, tmp_path: Path
 ) -> None:
