@@ -175,8 +175,8 @@ async def test_tokens_that_cannot_be_stored_are_not_minted_and_the_reason_stays_
     wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0")
     async with exchanging(authority, tmp_path) as it:
         secret = await it.secret()
-        for path in tmp_path.glob("tokens.sqlite*"):
-            path.unlink()
+        for file in tmp_path.glob("tokens.sqlite*"):
+            file.unlink()
         (tmp_path / "tokens.sqlite").mkdir()
         for path, token in ((MINT, it.rig.job()), (BURN, secret)):
             answer = await it.site.post(path, json.dumps({"token": token}))
