@@ -50,6 +50,12 @@ def change(journal: PackageJournal, *actions: Action) -> None:
     journal.complete(*(PackageChange(action=each, project=FOO, actor="ana") for each in actions))
 
 
+async def noted(journal: PackageJournal, number: int) -> None:
+    """Wait until a restart would go on after that change."""
+    file = StateFile(journal.folder, "ci")
+    await until(lambda: (state := file.load()) is not None and state.delivered == number)
+
+
 @asynccontextmanager
 async def delivering(
     journal: PackageJournal,
@@ -179,7 +185,7 @@ async def test_a_restart_goes_on_where_it_ended(
 ) -> None:
     async with delivering(journal, receiver.url):
         change(journal, Action.PUBLISH)
-        await until(lambda: receiver.numbers == [1])
+        await noted(journal, 1)
     change(journal, Action.YANK)  # while nothing delivers
     receiver.status = 500
     async with delivering(journal, receiver.url):
@@ -209,7 +215,7 @@ async def test_one_of_several_processes_delivers_and_another_takes_over(
     async with delivering(other, receiver.url):
         async with delivering(journal, receiver.url):
             change(journal, *[Action.YANK, Action.UNYANK] * 20)
-            await until(lambda: len(receiver.taken) == 40)
+            await noted(journal, 40)
         change(journal, Action.DELETE)
         await until(lambda: len(receiver.taken) == 41)
     assert receiver.numbers == list(range(1, 42))
@@ -221,8 +227,7 @@ async def test_a_receiver_gets_only_the_actions_it_wants(
     async with delivering(journal, receiver.url, actions=frozenset({"delete"})):
         change(journal, Action.YANK, Action.DELETE, Action.UNYANK)
         await until(lambda: receiver.numbers == [2])
-        file = StateFile(journal.folder, "ci")
-        await until(lambda: (state := file.load()) is not None and state.delivered == 3)
+        await noted(journal, 3)
 
 
 @pytest.mark.parametrize(
@@ -254,7 +259,7 @@ async def test_a_damaged_position_stops_deliveries_with_a_line_in_the_log(
 ) -> None:
     async with delivering(journal, receiver.url):
         change(journal, Action.PUBLISH)
-        await until(lambda: receiver.numbers == [1])
+        await noted(journal, 1)
     (journal.folder / "webhooks" / "ci.json").write_text("{}")
     async with delivering(journal, receiver.url):
         change(journal, Action.YANK)
