@@ -29,6 +29,7 @@ from proxy.composition import (
     access_remarks,
     addresses,
     advisories_now,
+    api_problem,
     describe,
     described_addresses,
     open_upstream,
@@ -41,7 +42,14 @@ from proxy.composition import (
     webhook_attempts,
     without_credentials,
 )
-from proxy.config import LocalTable, MirrorTable, Settings, cache_folder, load_settings
+from proxy.config import (
+    LocalTable,
+    MirrorTable,
+    ReleasesTable,
+    Settings,
+    cache_folder,
+    load_settings,
+)
 from proxy.distributions import UnusableArchive, list_zip_members
 from proxy.errors import ConfigurationError, ProxyError, reason
 from proxy.indexes import is_zip
@@ -190,6 +198,12 @@ async def upstreams(settings: Settings, tree: IndexTree) -> AsyncIterator[Attemp
         async with open_upstream(name, table, settings.of_index(table)) as transport:
             problem = await probe(transport, url)
         yield Attempt(f"{'' if name == 'upstream' else 'upstream '}{name} {shown}", problem)
+    for leaf in tree.leaves:
+        if isinstance(leaf.table, ReleasesTable) and not settings.offline:
+            in_force = settings.of_index(leaf.table)
+            for repository in dict.fromkeys(leaf.table.repositories):
+                problem = await api_problem(leaf.name, leaf.table, in_force, repository)
+                yield Attempt(f"releases {leaf.name} {repository}", problem)
 
 
 async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attempt]:

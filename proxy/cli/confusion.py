@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from string import ascii_lowercase, digits
 
 from proxy.composition import Proxy
-from proxy.config import FallthroughTable, MirrorTable, Settings
+from proxy.config import FallthroughTable, Settings, UpstreamTable
 from proxy.indexes import Guarded, Index, Mirror, Routed, listed_projects
 from proxy.model import File, ProjectName
 from proxy.policies import matcher
@@ -42,7 +42,7 @@ async def notes(settings: Settings, proxy: Proxy) -> list[str]:
         private |= await directory.projects()
     found: list[str] = []
     for node in proxy.tree.leaves:
-        if isinstance(node.table, MirrorTable):
+        if isinstance(node.table, UpstreamTable):
             names = await _known_upstream(proxy.indexes[node.name])
             found += _overlaps(node.name, private, names, merged=_merged(settings))
             found += _reserved(node.name, node.table.reserved, names)
@@ -147,7 +147,7 @@ def similar_names(name: str) -> Iterator[ProjectName]:
             yield ProjectName(before + rest[1] + rest[0] + rest[2:])
 
 
-async def _undated(settings: Settings, name: str, table: MirrorTable, index: Index) -> list[str]:
+async def _undated(settings: Settings, name: str, table: UpstreamTable, index: Index) -> list[str]:
     """A policy of time on an index that gives no upload times refuses or passes everything."""
     kinds = {each: settings.all_policies[each].kind for each in table.policies}
     dated = [policy for policy, kind in kinds.items() if kind in DATED]

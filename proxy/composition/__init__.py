@@ -22,18 +22,19 @@ from proxy.composition.open_access import (
 )
 from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
-from proxy.composition.open_mirror import (
-    addresses,
-    mirrored,
-    open_mirror,
-    open_upstream,
-)
+from proxy.composition.open_mirror import open_mirror
 from proxy.composition.open_webhooks import open_webhooks, webhook_attempts
 from proxy.composition.past_views import index_as_of
 from proxy.composition.policies import kind_of_rule, possible_refusals
 from proxy.composition.proxy import (
     Proxy,
     open_proxy,
+)
+from proxy.composition.upstream_connections import (
+    addresses,
+    api_problem,
+    mirrored,
+    open_upstream,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "access_remarks",
     "addresses",
     "advisories_now",
+    "api_problem",
     "describe",
     "described_addresses",
     "index_as_of",

@@ -19,18 +19,19 @@ from proxy.composition.facts import open_knowledge
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_advisories import open_advisories
-from proxy.composition.open_mirror import open_mirror, same_upstream
+from proxy.composition.open_mirror import open_mirror
 from proxy.composition.policies import Epoch, build_policies
 from proxy.composition.publishing import UPLOAD_SETTINGS, open_publisher
 from proxy.composition.routed_rules import RoutedParts, open_routed
+from proxy.composition.upstream_connections import same_upstream
 from proxy.config import (
     FallthroughTable,
     IndexTable,
     LocalTable,
-    MirrorTable,
     RoutedTable,
     Settings,
     UpstreamSettings,
+    UpstreamTable,
 )
 from proxy.events import Events
 from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Merged, Mirror
@@ -197,7 +198,7 @@ class _Builder:
         table = node.table
         if isinstance(table, LocalTable):
             return await self._local(node.name, table)
-        if isinstance(table, MirrorTable):
+        if isinstance(table, UpstreamTable):
             return await self._mirror(node.name, table)
         children = {child.name: await self.build(child) for child in node.children}
         if isinstance(table, RoutedTable):
@@ -214,7 +215,7 @@ class _Builder:
     def _policies(self, table: IndexTable) -> list[Policy]:
         """The policies of an index, those first that keep private names from an upstream."""
         policies = build_policies(table, self._settings, self._knowledge)
-        if not isinstance(table, MirrorTable):
+        if not isinstance(table, UpstreamTable):
             return policies
         reserved: list[Policy] = [Reserved(table.reserved)] if table.reserved else []
         return [*reserved, Withheld(self._ground.cache.claims.is_withheld), *policies]
@@ -269,7 +270,7 @@ class _Builder:
         finally:
             await directory.close()
 
-    async def _mirror(self, name: str, table: MirrorTable) -> Mirror:
+    async def _mirror(self, name: str, table: UpstreamTable) -> Mirror:
         """Indexes of one upstream share a mirror, unless its settings differ."""
         settings = self._settings.of_index(table)
         key = same_upstream(table, settings)

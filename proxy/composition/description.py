@@ -14,9 +14,11 @@ from proxy.config import (
     IndexTable,
     LocalTable,
     MirrorTable,
+    ReleasesTable,
     RoutedTable,
     RuleTable,
     Settings,
+    UpstreamTable,
 )
 from proxy.indexes import is_zip
 
@@ -59,8 +61,13 @@ def _description(table: IndexTable) -> str:
         note = " (does not exist yet; it is read once it exists)" if missing else ""
         kinds = (f"{'archive' if is_zip(root) else 'directory'} {root}" for root in table.roots)
         return f"{', '.join(kinds)}{note}{'; takes uploads' if table.uploads else ''}"
-    if isinstance(table, MirrorTable):
+    if isinstance(table, UpstreamTable):
         reserved = f", never asked for {', '.join(table.reserved)}" if table.reserved else ""
+    if isinstance(table, ReleasesTable):
+        of = f" of {', '.join(table.projects)}" if table.projects else ""
+        where = f"{', '.join(table.repositories)} at {without_credentials(table.api)}"
+        return f"releases{of} in {where}{reserved}{_MODES[table.mode]}"
+    if isinstance(table, MirrorTable):
         others = ", ".join(without_credentials(url) for url in table.mirrors)
         where = without_credentials(upstream_url(table)) + (f", also at {others}" if others else "")
         return f"mirror of {where}{reserved}{_MODES[table.mode]}"

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import HttpUrl
 
-from proxy.config import IndexTable, LocalTable, MirrorTable, RoutedTable, WebhookTable
+from proxy.config import (
+    IndexTable,
+    LocalTable,
+    MirrorTable,
+    ReleasesTable,
+    RoutedTable,
+    UpstreamTable,
+    WebhookTable,
+)
 from proxy.errors import ConfigurationError
 from proxy.indexes import is_zip
 from proxy.upstream import Addresses
@@ -27,8 +35,13 @@ def table_problems(name: str, table: IndexTable, *, short: bool) -> Iterator[Con
     if isinstance(table, LocalTable):
         yield from _directory_problems(name, table, short=short)
     if isinstance(table, MirrorTable):
-        yield from _address_problems(name, table, short=short)
-    if isinstance(table, MirrorTable | RoutedTable):
+        keys = "upstream" if short else f"indexes.{name}", f"indexes.{name}.mirrors"
+        yield from _address_problems(keys[0], upstream_url(table))
+        for url in table.mirrors:
+            yield from _address_problems(keys[1], url)
+    if isinstance(table, ReleasesTable):
+        yield from _address_problems(f"indexes.{name}.api", table.api)
+    if isinstance(table, UpstreamTable | RoutedTable):
         key = "file_hosts" if short else f"indexes.{name}.file_hosts"
         yield from _host_problems(key, table.file_hosts)
 
@@ -81,14 +94,8 @@ def _directory_problems(
             yield ConfigurationError(key, f"{root} is not a directory", remedy)
 
 
-def _address_problems(
-    name: str, table: MirrorTable, *, short: bool
-) -> Iterator[ConfigurationError]:
-    keys = ["upstream" if short else f"indexes.{name}", f"indexes.{name}.mirrors"]
-    for number, url in enumerate([upstream_url(table), *table.mirrors]):
-        if not (url.query or url.fragment):
-            continue
-        key = keys[min(number, 1)]
+def _address_problems(key: str, url: HttpUrl) -> Iterator[ConfigurationError]:
+    if url.query or url.fragment:
         problem = f"{without_credentials(url)} holds more than scheme, host and path"
         yield ConfigurationError(key, problem, "leave the rest out")
 

@@ -15,6 +15,7 @@ from proxy.config import (
     MirrorTable,
     RoutedTable,
     Settings,
+    UpstreamTable,
 )
 from proxy.errors import ConfigurationError, refuse
 from proxy.policies import patterns_overlap
@@ -164,7 +165,7 @@ def _merge_problems(node: IndexNode, merged: Sequence[str]) -> Iterator[Configur
     reserved = [
         pattern
         for below in node.with_all_below()
-        if isinstance(below.table, MirrorTable | RoutedTable)
+        if isinstance(below.table, UpstreamTable | RoutedTable)
         for pattern in below.table.reserved_patterns
     ]
     for pattern in merged:

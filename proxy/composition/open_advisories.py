@@ -17,7 +17,7 @@ from proxy.advisories import (
     SourceState,
     UnusableAdvisories,
 )
-from proxy.composition.open_mirror import outgoing_proxies
+from proxy.composition.upstream_connections import outgoing_proxies
 from proxy.config import AdvisoriesTable, Settings
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.events import Observer

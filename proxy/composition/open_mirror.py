@@ -1,22 +1,14 @@
-"""Opens a mirror: the connections to its upstream, its page cache, its files.
-
-Also says which upstreams the settings mirror, and under which keys a cache stores them.
-"""
+"""Opens a mirror: the connections to its upstream, its page cache, its files."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any
-from urllib.request import getproxies
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from proxy.composition.cache import Cache
-from proxy.composition.index_checks import upstream_url
-from proxy.composition.index_tree import resolve_tree
-from proxy.config import MirrorTable, Settings, UpstreamSettings
+from proxy.composition.open_releases import open_releases
+from proxy.composition.upstream_connections import address, addresses, open_upstream, origin
+from proxy.config import MirrorTable, ReleasesTable, Settings, UpstreamTable
 from proxy.events import Observer, UpstreamFailed
 from proxy.indexes import (
     DigestHistory,
@@ -33,28 +25,18 @@ from proxy.indexes import (
     PageCache,
     PageSource,
     ProjectDocuments,
+    ReleaseIndex,
     RemovedFiles,
     UpstreamList,
 )
 from proxy.storage import CachedFiles
-from proxy.upstream import (
-    Credentials,
-    InFlight,
-    Mirrors,
-    Remote,
-    Timeouts,
-    Transport,
-    UpstreamOrigin,
-    find_credentials,
-    fingerprint,
-    open_transport,
-)
+from proxy.upstream import InFlight, Mirrors, Remote, RemoteIndex
 
 
 @asynccontextmanager
 async def open_mirror(
     name: str,
-    table: MirrorTable,
+    table: UpstreamTable,
     settings: Settings,
     cache: Cache,
     events: Observer,
@@ -66,18 +48,23 @@ async def open_mirror(
     At the end running downloads get ``shutdown_grace`` seconds. ``traffic`` counts requests.
     Raises ``ConfigurationError``.
     """
-    url, credentials = address(table, settings)
-    storage = mirror_storage(cache, fingerprint(url, credentials))
+    storage = mirror_storage(cache, origin(table, settings).namespace)
     options = mirror_options(table, settings)
     async with AsyncExitStack() as stack:
-        remote: Remote | Mirrors | None = None
-        remotes: list[Remote] = []
-        if not settings.offline:
+        remote: Remote | Mirrors | ReleaseIndex | None = None
+        lists: Remote | ReleaseIndex | None = None
+        if isinstance(table, ReleasesTable) and not settings.offline:
+            opened = open_upstream(name, table, settings, traffic, clock)
+            transport = await stack.enter_async_context(opened)
+            remote = lists = await stack.enter_async_context(
+                open_releases(name, table, settings, transport, cache.records, storage.files, clock)
+            )
+        elif isinstance(table, MirrorTable) and not settings.offline:
             remotes = [
                 await stack.enter_async_context(_open_remote(name, each, settings, traffic, clock))
                 for each in addresses(table)
             ]
-            remote = remotes[0]
+            remote = lists = remotes[0]
             if table.mirrors:
                 remote = Mirrors(
                     remotes,
@@ -88,18 +75,11 @@ async def open_mirror(
         listed = None
         if settings.list_upstream:
             path = cache.folder / "lists" / f"{storage.namespace}.names"
-            listed = UpstreamList(name, path, remotes[0] if remotes else None, clock)
+            listed = UpstreamList(name, path, lists, clock)
         grace = settings.shutdown_grace
         yield await stack.enter_async_context(
             _assembled(name, remote, storage, options, events, clock, grace, listed)
         )
-
-
-def addresses(table: MirrorTable) -> list[MirrorTable]:
-    """A table for each address of the content; only the first has the credentials."""
-    bare: dict[str, Any] = {"username": None, "password": None, "mirrors": []}
-    others = [table.model_copy(update={**bare, "url": url}) for url in table.mirrors]
-    return [table, *others]
 
 
 @asynccontextmanager
@@ -121,61 +101,10 @@ async def _open_remote(
         )
 
 
-def open_upstream(
-    name: str,
-    table: MirrorTable,
-    settings: Settings,
-    traffic: InFlight | None = None,
-    clock: Callable[[], float] = time.time,
-) -> AbstractAsyncContextManager[Transport]:
-    """The connections to an upstream. ``traffic`` counts requests. May raise
-    ``ConfigurationError``."""
-    url, credentials = address(table, settings)
-    return open_transport(
-        name,
-        url,
-        credentials=credentials,
-        file_hosts=table.file_hosts,
-        proxies=outgoing_proxies(settings),
-        connections=settings.upstream_connections,
-        retries=settings.retries,
-        timeouts=Timeouts(settings.connect_timeout, settings.read_timeout, settings.page_timeout),
-        ca_bundle=settings.ca_bundle,
-        client_certificate=settings.client_certificate,
-        client_key=settings.client_key,
-        in_flight=traffic,
-        clock=clock,
-    )
-
-
-def address(table: MirrorTable, settings: Settings) -> tuple[str, Credentials | None]:
-    """The upstream's URL without credentials, and its credentials.
-
-    Raises ``ConfigurationError``.
-    """
-    return find_credentials(
-        str(upstream_url(table)),
-        user=table.username,
-        password=table.password.get_secret_value() if table.password else None,
-        netrc=_netrc() if settings.netrc else None,
-    )
-
-
-_RULES = ("reserved", "policies", "as_of")
-"""Keys that act outside of the mirror."""
-
-
-def same_upstream(table: MirrorTable, settings: Settings) -> tuple[object, ...]:
-    """The identity of a mirror: indexes with equal ones share one mirror."""
-    inherited = UpstreamSettings.model_fields
-    own = table.model_dump(exclude={*inherited, *_RULES, "url", "username", "password"})
-    return (*address(table, settings), own, *(getattr(settings, name) for name in inherited))
-
-
 @asynccontextmanager
 async def _assembled(
     name: str,
-    remote: Remote | Mirrors | None,
+    remote: RemoteIndex | None,
     storage: MirrorStorage,
     options: MirrorOptions,
     events: Observer,
@@ -251,7 +180,7 @@ def mirror_storage(cache: Cache, namespace: str) -> MirrorStorage:
     )
 
 
-def mirror_options(table: MirrorTable, settings: Settings) -> MirrorOptions:
+def mirror_options(table: UpstreamTable, settings: Settings) -> MirrorOptions:
     return MirrorOptions(
         lifetimes=Lifetimes(
             maximum=settings.page_ttl,
@@ -267,7 +196,7 @@ def mirror_options(table: MirrorTable, settings: Settings) -> MirrorOptions:
         refuse_removed_files=settings.vanished_files == "refuse",
         keep_first_seen=_needs_first_seen(settings),
         trust_dates=table.trust_dates,
-        extra_files=table.extra_files,
+        extra_files=isinstance(table, MirrorTable) and table.extra_files,
         stores_files=table.mode == "proxy",
         redirects=table.mode == "redirect" and not settings.offline,
         list_all_offline=settings.offline_list_all,
@@ -282,27 +211,6 @@ def _needs_first_seen(settings: Settings) -> bool:
     )
 
 
-def outgoing_proxies(settings: Settings) -> Mapping[str, str]:
-    """The outgoing proxy of the settings, else those of the environment."""
-    if settings.outgoing_proxy:
-        return {"all": str(settings.outgoing_proxy)}
-    return getproxies()
-
-
-def _netrc() -> Path:
-    return Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))  # noqa: PTH111 (works without a home)
-
-
 def _any_origin(origin: str) -> bool:
     """Offline nothing is fetched, so files may be listed at any origin."""
     return True
-
-
-def mirrored(settings: Settings) -> dict[str, UpstreamOrigin]:
-    """Every mirrored upstream by index name. Raises ``ConfigurationError``."""
-    found = {}
-    for leaf in resolve_tree(settings).leaves:
-        if isinstance(leaf.table, MirrorTable):
-            url, credentials = address(leaf.table, settings.of_index(leaf.table))
-            found[leaf.name] = UpstreamOrigin(url, fingerprint(url, credentials))
-    return found

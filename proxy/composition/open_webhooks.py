@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from proxy.composition.index_tree import resolve_tree
-from proxy.composition.open_mirror import outgoing_proxies
+from proxy.composition.upstream_connections import outgoing_proxies
 from proxy.config import LocalTable, Settings, WebhookTable
 from proxy.errors import reason
 from proxy.runtime import count_text, timestamp_text

@@ -17,7 +17,7 @@ from proxy.composition.index_tree import IndexTree, resolve_tree
 from proxy.composition.open_access import open_access
 from proxy.composition.open_storage import probing_store
 from proxy.composition.policies import Epoch
-from proxy.config import MirrorTable, Settings
+from proxy.config import Settings, UpstreamTable
 from proxy.errors import ProxyError
 from proxy.events import AskResult, Events, PageChanged, UpstreamAsked
 from proxy.indexes import Index, LocalDirectory, Mirror
@@ -259,7 +259,9 @@ def _asked(ended: EndedRequest) -> UpstreamAsked:
 
 def _prefetch_limits(tree: IndexTree, settings: Settings) -> PrefetchLimits | None:
     """None if nothing is prefetched from any mirror."""
-    mirrors = {leaf.name: leaf.table for leaf in tree.leaves if isinstance(leaf.table, MirrorTable)}
+    mirrors = {
+        leaf.name: leaf.table for leaf in tree.leaves if isinstance(leaf.table, UpstreamTable)
+    }
     levels = {name: settings.of_index(table).speculate for name, table in mirrors.items()}
     if all(level == "off" for level in levels.values()):
         return None

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from proxy.config import LocalTable, MirrorTable
+from proxy.config import LocalTable, UpstreamTable
 from proxy.errors import Denied, NoSuchProject, UploadRefused, how_to_add, reason
 from proxy.indexes import LocalDirectory
 from proxy.model import ProjectName
@@ -106,7 +106,7 @@ async def is_upstream(opened: IndexSet, project: ProjectName) -> bool:
     Raises ``UpstreamError`` if an upstream does not answer.
     """
     for node in opened.tree.named.values():
-        if isinstance(node.table, MirrorTable):
+        if isinstance(node.table, UpstreamTable):
             try:
                 await opened.indexes[node.name].page(project)
             except (NoSuchProject, Denied):

@@ -13,8 +13,8 @@ from proxy.composition.cache import Cache
 from proxy.composition.open_mirror import (
     mirror_options,
     mirror_storage,
-    open_upstream,
 )
+from proxy.composition.upstream_connections import open_upstream
 from proxy.config import DENY, RESERVED, MirrorTable, RoutedTable, RuleTable, Settings
 from proxy.errors import ProxyError, UpstreamError
 from proxy.events import Observer, Outcome

@@ -15,7 +15,14 @@ from proxy.config.fact_tables import (
     ProvenanceTable,
 )
 from proxy.config.folders import audit_folder, cache_folder
-from proxy.config.index_tables import FallthroughTable, IndexTable, LocalTable, MirrorTable
+from proxy.config.index_tables import (
+    FallthroughTable,
+    IndexTable,
+    LocalTable,
+    MirrorTable,
+    ReleasesTable,
+    UpstreamTable,
+)
 from proxy.config.keep_table import KeepTable
 from proxy.config.loading import TOKEN_VARIABLE, config_file, load_settings
 from proxy.config.operation_tables import AuditTable, LimitsTable, WebhookTable
@@ -63,12 +70,14 @@ __all__ = [
     "PageTarget",
     "PolicyTable",
     "ProvenanceTable",
+    "ReleasesTable",
     "RoutedTable",
     "RuleTable",
     "Settings",
     "StatusTable",
     "StorageTable",
     "UpstreamSettings",
+    "UpstreamTable",
     "WebhookTable",
     "age_seconds",
     "audit_folder",

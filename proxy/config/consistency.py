@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from proxy.config.access_table import AccessTable
 from proxy.config.index_base import NAME, name_problems
-from proxy.config.index_tables import MirrorTable
+from proxy.config.index_tables import ReleasesTable, UpstreamTable
 from proxy.config.operation_tables import WebhookTable
 from proxy.config.policy_checks import policy_problems
 from proxy.config.settings import Settings
@@ -48,8 +48,8 @@ def consistency_problems(
     yield from policy_problems(settings, given.get("policies"))
     yield from name_problems(settings.indexes, settings.prefix)
     for name, table in settings.indexes.items():
-        if isinstance(table, MirrorTable):
-            yield from _mirror_problems(f"indexes.{name}", table, settings)
+        if isinstance(table, UpstreamTable):
+            yield from _upstream_problems(f"indexes.{name}", table, settings)
     for name, webhook in settings.webhooks.items():
         yield from _webhook_problems(name, webhook)
 
@@ -103,10 +103,21 @@ def _publisher_problems(table: AccessTable) -> Iterator[ConfigurationError]:
         issuers.add(issuer.issuer)
 
 
-def _mirror_problems(
-    key: str, table: MirrorTable, settings: Settings
+def _releases_problems(key: str, table: ReleasesTable) -> Iterator[ConfigurationError]:
+    if table.token and table.mode == "redirect":
+        problem = "clients are sent to addresses for which they have no token"
+        yield ConfigurationError(f"{key}.mode", problem, 'use "proxy" or "stream"')
+    if table.api.username is not None or table.api.password is not None:
+        problem, remedy = "it has credentials", "set token, and leave them out"
+        yield ConfigurationError(f"{key}.api", problem, remedy)
+
+
+def _upstream_problems(
+    key: str, table: UpstreamTable, settings: Settings
 ) -> Iterator[ConfigurationError]:
     """``key``: of the table."""
+    if isinstance(table, ReleasesTable):
+        yield from _releases_problems(key, table)
     in_force = settings.of_index(table)
     for name in FILES_OF_UPSTREAM:
         if name in table.upstream_settings:

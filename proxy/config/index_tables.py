@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -40,20 +41,12 @@ class LocalTable(IndexTableBase):
         return tuple(dict.fromkeys(each.absolute() for each in given))
 
 
-class MirrorTable(UpstreamSettings, IndexTableBase):
-    """An upstream index."""
+class UpstreamTable(UpstreamSettings, IndexTableBase):
+    """What is fetched from a server elsewhere, and cached."""
 
-    kind: Literal["mirror"]
-    url: HttpUrl | None = None
-    mirrors: list[HttpUrl] = []
-    """Further addresses of the same content."""
-    username: str | None = None
-    password: SecretStr | None = None
     file_hosts: list[str] = []
-    missing_statuses: list[ClientErrorStatus] = [404, 410]
     reserved: list[str] = []
     mode: MirrorMode = "proxy"
-    extra_files: bool = False
     trust_dates: bool = True
 
     @property
@@ -65,6 +58,51 @@ class MirrorTable(UpstreamSettings, IndexTableBase):
     @classmethod
     def _check_reserved(cls, value: list[str]) -> list[str]:
         Reserved(value)
+        return value
+
+
+class MirrorTable(UpstreamTable):
+    """An upstream index."""
+
+    kind: Literal["mirror"]
+    url: HttpUrl | None = None
+    mirrors: list[HttpUrl] = []
+    """Further addresses of the same content."""
+    username: str | None = None
+    password: SecretStr | None = None
+    missing_statuses: list[ClientErrorStatus] = [404, 410]
+    extra_files: bool = False
+
+
+REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", re.ASCII)
+
+
+class ReleasesTable(UpstreamTable):
+    """Distributions that are attached to releases of repositories, as GitHub's API lists them."""
+
+    kind: Literal["releases"]
+    api: HttpUrl
+    repositories: Annotated[list[str], Field(min_length=1)]
+    """Of a project that several have, the first one counts."""
+    token: SecretStr | None = None
+    projects: list[str] = []
+    """Names and patterns of what may come from there; empty: anything."""
+    prereleases: bool = False
+    drafts: bool = False
+
+    @field_validator("repositories")
+    @classmethod
+    def _check_repositories(cls, value: list[str]) -> list[str]:
+        for each in value:
+            if not REPOSITORY.fullmatch(each) or {".", ".."} & set(each.split("/")):
+                raise ValueError(f'{each!r} is no repository such as "acme/tool"')
+        return value
+
+    @field_validator("projects")
+    @classmethod
+    def _check_projects(cls, value: list[str]) -> list[str]:
+        if value:
+            matcher(value)
         return value
 
 
@@ -89,12 +127,14 @@ class FallthroughTable(IndexTableBase):
 
 
 IndexTable = Annotated[
-    LocalTable | MirrorTable | FallthroughTable | RoutedTable, Field(discriminator="kind")
+    LocalTable | MirrorTable | ReleasesTable | FallthroughTable | RoutedTable,
+    Field(discriminator="kind"),
 ]
 
 INDEX_TABLES: Mapping[str, type[Table]] = {
     "local": LocalTable,
     "mirror": MirrorTable,
+    "releases": ReleasesTable,
     "fallthrough": FallthroughTable,
     "routed": RoutedTable,
 }

@@ -23,7 +23,8 @@ from pydantic_settings import (
 
 from proxy.config.access_table import AccessTable
 from proxy.config.fact_tables import AdvisoriesTable, AnyPolicyTable
-from proxy.config.index_tables import IndexTable, MirrorTable
+from proxy.config.index_base import IndexTableBase
+from proxy.config.index_tables import IndexTable, UpstreamTable
 from proxy.config.keep_table import KeepTable
 from proxy.config.operation_tables import AuditTable, LimitsTable, TracesTable, WebhookTable
 from proxy.config.policy_tables import CooldownTable, ExemptTable
@@ -180,7 +181,7 @@ class Settings(BaseSettings):
             return self.policies
         return {SHORT_COOLDOWN: CooldownTable(kind="cooldown", age=self.cooldown), **self.policies}
 
-    def of_index(self, table: IndexTable) -> Settings:
+    def of_index(self, table: IndexTableBase) -> Settings:
         """The settings that are in force for an index: its table sets some, and inherits the rest.
 
         Raises nothing: the values of a table are checked already.
@@ -191,7 +192,7 @@ class Settings(BaseSettings):
         """These settings with other values for some, which no table of an index overrides."""
         cleared = dict.fromkeys(values.keys() & UpstreamSettings.model_fields.keys())
         indexes = {
-            name: table.model_copy(update=cleared) if isinstance(table, MirrorTable) else table
+            name: table.model_copy(update=cleared) if isinstance(table, UpstreamTable) else table
             for name, table in self.indexes.items()
         }
         return self.model_copy(update={**values, "indexes": indexes})

@@ -31,6 +31,8 @@ _TABLES: Mapping[str, type[BaseModel]] = {
     "storage": StorageTable,
     "webhooks": WebhookTable,
 }
+_SECRET = ("password", "secret", "token")
+"""In keys whose values are not shown."""
 _NOT_AN_ADDRESS = 'is not an address such as "https://index.example.com/simple/"'
 
 _TEXT_BY_KEY = {
@@ -131,7 +133,7 @@ def _text(parts: list[str], error: Mapping[str, Any]) -> str:
 
 def _value_text(key: str, value: object) -> str:
     """The value as JSON; empty if it is long or may contain a secret."""
-    if "password" in key or "secret" in key or not isinstance(value, str | int | float):
+    if any(word in key for word in _SECRET) or not isinstance(value, str | int | float):
         return ""
     text = json.dumps(value, ensure_ascii=False)
     return text if "@" not in text and len(text) <= 100 and text.isprintable() else ""

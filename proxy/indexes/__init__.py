@@ -31,6 +31,8 @@ from proxy.indexes.mirror.project_documents import ProjectDocuments
 from proxy.indexes.mirror.removed_files import RemovedFiles
 from proxy.indexes.mirror.upstream_list import UpstreamList
 from proxy.indexes.page_files import NO_BASE, PageFiles
+from proxy.indexes.releases.listings import Listings
+from proxy.indexes.releases.release_index import ReleaseIndex, ReleaseRules
 from proxy.indexes.routed import Route, Routed, deny, reserve
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "Judged",
     "KeptFiles",
     "Lifetimes",
+    "Listings",
     "LocalDirectory",
     "LongList",
     "Merged",
@@ -61,6 +64,8 @@ __all__ = [
     "PageReader",
     "PageSource",
     "ProjectDocuments",
+    "ReleaseIndex",
+    "ReleaseRules",
     "RemovedFiles",
     "Route",
     "Routed",

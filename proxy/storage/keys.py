@@ -21,6 +21,8 @@ class RecordKind(Enum):
     """The page as upstream sent it, compressed."""
     CACHED_FILE = ("held", _FILE_PARTS, "upstream", "carried")
     """Which blob has the bytes of a file; ``digest`` is that of the file's address."""
+    RELEASES = ("releases", ("namespace", "repository"), "upstream")
+    """The distributions that the releases of a repository have."""
     PROVENANCE = ("provenance", _FILE_PARTS, "upstream", "carried")
     """PEP 740 object of a file."""
     DIGEST_HISTORY = ("seen", _PROJECT, "upstream")

@@ -11,6 +11,7 @@ from proxy.upstream.credentials import (
     Credentials,
     find_credentials,
     mask,
+    token_for,
     without_userinfo,
 )
 from proxy.upstream.digest_check import (
@@ -30,6 +31,7 @@ from proxy.upstream.headers import (
 from proxy.upstream.json_services import DocumentFetcher, Poster
 from proxy.upstream.mirrors import Mirrors
 from proxy.upstream.permits import TooManyRequests, require_permit, set_permit
+from proxy.upstream.release_api import ApiPage, ReleaseApi
 from proxy.upstream.remote import (
     NotModified,
     Remote,
@@ -55,6 +57,7 @@ from proxy.upstream.webhook_client import WebhookClient
 
 __all__ = [
     "Addresses",
+    "ApiPage",
     "Body",
     "BreakerState",
     "Credentials",
@@ -70,6 +73,7 @@ __all__ = [
     "OutgoingUpload",
     "Poster",
     "ProjectListAnswer",
+    "ReleaseApi",
     "Remote",
     "RemoteIndex",
     "RunningDownload",
@@ -95,5 +99,6 @@ __all__ = [
     "probe",
     "require_permit",
     "set_permit",
+    "token_for",
     "without_userinfo",
 ]

@@ -23,6 +23,8 @@ class Credentials(msgspec.Struct, frozen=True):
     origin: Origin
     user: str
     password: str
+    is_token: bool = False
+    """The password is a token, and the user is not sent (RFC 6750)."""
 
     def __repr__(self) -> str:
         return f"Credentials(for {self.origin.host})"
@@ -31,6 +33,8 @@ class Credentials(msgspec.Struct, frozen=True):
         """``Authorization`` (RFC 7617) if the address is on the origin, else nothing."""
         if origin_of(url) != self.origin:
             return {}
+        if self.is_token:
+            return {"Authorization": f"Bearer {self.password}"}
         pair = f"{self.user}:{self.password}".encode()
         return {"Authorization": "Basic " + b64encode(pair).decode()}
 
@@ -55,6 +59,14 @@ def find_credentials(
         name, _, secret = written["userinfo"].partition(":")
         return bare, Credentials(origin, unquote(name), unquote(secret))
     return bare, _from_netrc(origin, netrc)
+
+
+def token_for(url: str, token: str) -> Credentials:
+    """A token for the origin of the address. Raises ``ConfigurationError``."""
+    try:
+        return Credentials(origin_of(url), "token", token, is_token=True)
+    except ValueError as error:
+        raise ConfigurationError("url", f"{mask(url)} {error}") from None
 
 
 def without_userinfo(url: str) -> str:

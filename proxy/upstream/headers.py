@@ -90,11 +90,17 @@ def http_date(text: str | None) -> float | None:
 
 
 def retry_after(headers: Headers, now: float) -> int | None:
-    """Seconds to wait, from a number or a date (RFC 9110, section 10.2.3), at most a day."""
+    """Seconds to wait, from a number or a date (RFC 9110, section 10.2.3), at most a day.
+
+    Without these, from when GitHub and others count the requests of a client from zero again.
+    """
     text = headers.get("Retry-After")
     wait = delta_seconds(text)
     if wait is None and (date := http_date(text)) is not None:
         wait = max(0.0, date - now)
+    if wait is None and headers.get("X-RateLimit-Remaining") == "0":
+        reset = delta_seconds(headers.get("X-RateLimit-Reset"))
+        wait = None if reset is None else max(0.0, reset - now)
     return None if wait is None else int(min(wait, 86_400))
 
 

@@ -57,7 +57,6 @@ log = logging.getLogger(__name__)
 
 _PAGE_HEADERS = {"Accept": PAGE_ACCEPT, "Accept-Encoding": "gzip"}
 _DOCUMENT_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip"}
-_FILE_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 _RULE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 _REASON = re.compile(r"Refused by rule [a-z0-9-]{1,63}: ([\x20-\x7e]{1,150})", re.ASCII)
 """In the reason phrase of a Waystation."""
@@ -74,11 +73,12 @@ class Remote:
         transport: Transport,
         *,
         missing_statuses: frozenset[int] = _MISSING_STATUSES,
+        file_type: str = "*/*",
         page_limit: int = 64 * 2**20,
         parallel_pages: int = 32,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``url``: the index, with or without the last slash.
+        """``url``: the index, with or without the last slash. ``file_type``: requested of files.
 
         ``missing_statuses``: upstream's answers for a project that it does not have.
         ``page_limit``: bytes of a page, decoded. ``parallel_pages``: page requests at a time.
@@ -90,6 +90,7 @@ class Remote:
         """Part of the keys of stored pages and files; see ``fingerprint``."""
         self._transport = transport
         self._missing = missing_statuses
+        self._file_headers = {"Accept": file_type, "Accept-Encoding": "identity"}
         self._page_limit = page_limit
         self._page_slots = asyncio.Semaphore(parallel_pages)
         self._clock = clock
@@ -168,7 +169,7 @@ class Remote:
         GET only. Raises ``GoneUpstream`` and ``UpstreamError``.
         """
         try:
-            answer, _ = await self._transport.fetch(url, _FILE_HEADERS, limit=0, method="HEAD")
+            answer, _ = await self._transport.fetch(url, self._file_headers, limit=0, method="HEAD")
         except (UpstreamTimeout, RedirectRefused):
             raise
         except UpstreamError as error:
@@ -178,7 +179,7 @@ class Remote:
             coded = content_encoding(answer.headers)
             if answer.status == 200 and not coded and size is not None:
                 return size
-        async with self._transport.stream(url, {**_FILE_HEADERS, "Range": "bytes=0-0"}) as (
+        async with self._transport.stream(url, {**self._file_headers, "Range": "bytes=0-0"}) as (
             answer,
             chunks,
         ):
@@ -189,7 +190,7 @@ class Remote:
 
     async def read(self, url: str, limit: int) -> bytes:
         """A small file, at most ``limit`` bytes. Raises ``GoneUpstream`` and ``UpstreamError``."""
-        answer, data = await self._transport.fetch(url, _FILE_HEADERS, limit=limit)
+        answer, data = await self._transport.fetch(url, self._file_headers, limit=limit)
         if answer.status != 200:
             raise self._unexpected(answer)
         try:
@@ -210,7 +211,7 @@ class Remote:
         """
         condition = is_strong_tag(etag) if start else None
         part = {"Range": f"bytes={start}-", "If-Range": condition} if condition else {}
-        async with self._transport.stream(url, {**_FILE_HEADERS, **part}) as (answer, chunks):
+        async with self._transport.stream(url, {**self._file_headers, **part}) as (answer, chunks):
             body = self._body(answer, chunks, start if part else 0, condition)
             if body is not None:
                 yield body

@@ -25,8 +25,8 @@ from proxy.bundle.bundle_selection import (
 from proxy.bundle.errors import BadBundle, BundleIOError, ConflictingBundle, FilesNotCached
 from proxy.bundle.writer import create_bundle
 from proxy.composition.cache import open_cache
-from proxy.composition.open_mirror import mirrored
 from proxy.composition.proxy import open_proxy
+from proxy.composition.upstream_connections import mirrored
 from proxy.errors import ConfigurationError, NoSuchProject, StoreDamaged
 from proxy.events import Event, PageChanged
 from proxy.model import ProjectName

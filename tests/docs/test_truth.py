@@ -20,6 +20,7 @@ from proxy.config import (
     LocalTable,
     MirrorTable,
     PolicyTable,
+    ReleasesTable,
     RoutedTable,
     Settings,
 )
@@ -52,7 +53,8 @@ OTHER_TOOLS = {
     "--build-arg",
 }
 TABLES: tuple[type[BaseModel], ...] = (
-    *(Settings, KeepTable, LocalTable, MirrorTable, FallthroughTable, RoutedTable, PolicyTable),
+    *(Settings, KeepTable, LocalTable, MirrorTable, ReleasesTable, FallthroughTable),
+    *(RoutedTable, PolicyTable),
     *(AdvisoriesTable, AccessTable, OidcTable, LdapTable, FrontProxyTable, CertificatesTable),
     *POLICY_TABLES.values(),
 )

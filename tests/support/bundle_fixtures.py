@@ -18,8 +18,8 @@ from proxy.bundle.importer import ImportRules, import_bundle
 from proxy.bundle.reader import Bundle, ByteSource
 from proxy.bundle.writer import CreatedBundle, create_bundle
 from proxy.composition.cache import open_cache
-from proxy.composition.open_mirror import mirrored
 from proxy.composition.proxy import open_proxy
+from proxy.composition.upstream_connections import mirrored
 from proxy.config.settings import Settings
 from proxy.model import METADATA, PROVENANCE, ProjectName
 from proxy.storage.keys import RecordKind

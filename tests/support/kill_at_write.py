@@ -17,7 +17,7 @@ from pathlib import Path
 from proxy.bundle.importer import ImportRules, import_bundle
 from proxy.bundle.reader import Bundle, ByteSource
 from proxy.composition.cache import open_cache
-from proxy.composition.open_mirror import mirrored
+from proxy.composition.upstream_connections import mirrored
 from proxy.storage.base import Records
 from proxy.storage.disk_store import DiskStore
 from proxy.storage.keys import Key, RecordKind

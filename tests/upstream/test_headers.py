@@ -122,6 +122,22 @@ def test_retry_after(text: str, wait: int | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "wait"),
+    [
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) + 90)}, 90),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) - 90)}, 0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "2147483648"}, 86_400),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, None),
+        ({"X-RateLimit-Remaining": "0"}, None),
+        ({"X-RateLimit-Remaining": "7", "X-RateLimit-Reset": str(int(NOW) + 90)}, None),
+    ],
+)
+def test_a_limit_of_requests_says_when_it_ends(fields: dict[str, str], wait: int | None) -> None:
+    assert retry_after(CIMultiDict(fields), NOW) == wait
+    assert retry_after(CIMultiDict(fields | {"Retry-After": "5"}), NOW) == 5
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("bytes 0-9/10", (0, 9, 10)),

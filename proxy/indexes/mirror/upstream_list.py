@@ -12,7 +12,9 @@ import re
 import time
 import zlib
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -20,7 +22,7 @@ from proxy.errors import ProxyError, UnreadablePage, reason
 from proxy.model import normalize
 from proxy.runtime import SingleFlight
 from proxy.storage import NameList, write_name_list
-from proxy.upstream import ProjectListAnswer, Remote, Validators
+from proxy.upstream import ProjectListAnswer, Validators
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +48,19 @@ class _Head(msgspec.Struct, frozen=True):
     last_modified: str | None = None
 
 
+class ListsProjects(Protocol):
+    def project_list(
+        self, validators: Validators | None
+    ) -> AbstractAsyncContextManager[ProjectListAnswer | None]:
+        """The list of all projects; None: not modified. Raises ``UpstreamError``."""
+
+
 class UpstreamList:
     def __init__(
         self,
         name: str,
         path: Path,
-        remote: Remote | None,
+        remote: ListsProjects | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``path``: of the file with the names; ``remote`` is None offline."""
