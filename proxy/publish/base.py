@@ -116,7 +116,8 @@ class PackageStore(Protocol):
 
         Left out is what has become impossible: to restore or remove bytes that are not kept, and
         to publish bytes that are published already. ``content``: of a file that the first change
-        publishes or replaces. ``owners``: the users of a change of owners; of a file that is
+        publishes or replaces; of a change that attests, what is to be written beside the file, and
+        the bytes stay. ``owners``: the users of a change of owners; of a file that is
         published, those of its project if it has none, where None means the actor. A kill at any
         moment leaves each file as before, or changed. Raises ``FileConflict``, and ``OSError``.
         """

@@ -30,6 +30,7 @@ from proxy.publish.package_files import (
     remove_unfinished,
     sha256_of,
     sidecars_of,
+    write_durably,
 )
 from proxy.publish.past_states import needed_by_snapshots
 from proxy.runtime import in_thread, open_spool, remove_abandoned
@@ -38,7 +39,7 @@ _SAME_TIME = 1e-5
 """Seconds by which two times may differ that are one: pages have microseconds."""
 _ATTEMPTS = 5
 """How often changes are prepared, if other processes are faster; the last time they are made."""
-_OF_LISTED = (Action.REPLACE, Action.YANK, Action.UNYANK, Action.DELETE)
+_OF_LISTED = (Action.REPLACE, Action.ATTEST, Action.YANK, Action.UNYANK, Action.DELETE)
 """Changes of files that are listed."""
 _OF_JOURNAL = (Action.OWNERS, Action.CLAIM, Action.SNAPSHOT, Action.FORGET)
 """Changes of no file."""
@@ -81,7 +82,10 @@ class DirectoryPackages:
                 return []
             paths = await self._listed_paths(changes)
             made: list[PackageChange] | None
-            if content:
+            if content and changes[0].action is Action.ATTEST:
+                path = paths.get(changes[0].filename)
+                made = await in_thread(self._attest, changes, content, path)
+            elif content:
                 target = paths.get(changes[0].filename)
                 actor = changes[0].actor
                 new = owners if owners is not None else [actor] if actor else []
@@ -143,6 +147,19 @@ class DirectoryPackages:
                 raise FileConflict(change.filename, "published a moment ago") from None
             is_owned = bool(self.journal.owners(change.project))
             self.journal.complete(*changes, new_owners=() if is_owned else owners)
+            return list(changes)
+
+    def _attest(
+        self, changes: Sequence[PackageChange], content: Content, path: Path | None
+    ) -> list[PackageChange]:
+        """Write what is beside the content beside the file, which is listed."""
+        with self.journal.exclusively():
+            self._recover()
+            if path is None or not path.is_file():
+                return []
+            for suffix, data in content.beside.items():
+                write_durably(path.with_name(path.name + suffix), data)
+            self.journal.complete(*changes)
             return list(changes)
 
     def _change(

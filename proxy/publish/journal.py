@@ -64,6 +64,8 @@ class Action(StrEnum):
     STATUS = "status"
     CLAIM = "claim"
     OWNERS = "owners"
+    ATTEST = "attest"
+    """Attestations were added to a file that is listed."""
     SNAPSHOT = "snapshot"
     """What the index shows got a name, which is ``detail``. The change is of ``NO_PROJECT``."""
     FORGET = "forget"

@@ -19,9 +19,10 @@ from proxy.errors import (
     UploadRefused,
     UploadTooLarge,
 )
-from proxy.model import File, Moment, ProjectName, ProjectPage
+from proxy.model import PROVENANCE, File, Moment, ProjectName, ProjectPage
 from proxy.publish.base import ChangeJournal, Content, PackageStore
 from proxy.publish.incoming import IncomingUpload
+from proxy.publish.joined_provenance import lacking_provenance
 from proxy.publish.journal import Action, PackageChange
 from proxy.publish.past_states import snapshots_of
 from proxy.publish.upload_checks import UploadedRelease
@@ -102,14 +103,39 @@ class Publisher:
     ) -> bool:
         """Publish bytes whose checks have passed; False: the same bytes are there already.
 
-        ``beside``: further files by suffix, such as signatures. Raises ``UploadRefused`` and
-        ``OSError``.
+        Attestations that such a file lacks are added. ``beside``: further files by suffix, such
+        as signatures. Raises ``UploadRefused`` and ``OSError``.
         """
 
         async def prepare() -> list[PackageChange]:
             return await self._prepare(release, content, editor)
 
-        return bool(await self.packages.make(prepare, Content(content.path, beside)))
+        if await self.packages.make(prepare, Content(content.path, beside)):
+            return True
+        if PROVENANCE in beside:
+            await self._attest(release, content, editor, beside[PROVENANCE])
+        return False
+
+    async def _attest(
+        self,
+        release: UploadedRelease,
+        content: IncomingUpload,
+        editor: Editor,
+        provenance: bytes,
+    ) -> None:
+        """Add what the provenance of a file that is there already lacks."""
+        named = self.packages.index, release.project, release.filename
+        lacking = await lacking_provenance(*named, provenance)
+        if lacking is None:
+            return
+
+        async def prepare() -> list[PackageChange]:
+            there = listed_file(await self.page(release.project), release.filename)
+            if there is None or there.sha256 != content.digests["sha256"]:
+                return []
+            return [self._change(Action.ATTEST, release, content, editor)]
+
+        await self.packages.make(prepare, Content(content.path, {PROVENANCE: lacking}))
 
     async def _prepare(
         self, release: UploadedRelease, content: IncomingUpload, editor: Editor
@@ -122,17 +148,22 @@ class Publisher:
             return []
         await in_thread(self.check_conflict, release.filename, digest, there)
         await self.check_quotas(page, there, content.size, editor)
-        change = PackageChange(
-            action=Action.REPLACE if there else Action.PUBLISH,
+        action = Action.REPLACE if there else Action.PUBLISH
+        return [self._change(action, release, content, editor)]
+
+    def _change(
+        self, action: Action, release: UploadedRelease, content: IncomingUpload, editor: Editor
+    ) -> PackageChange:
+        return PackageChange(
+            action=action,
             at=self.clock(),
             actor=editor.name,
             project=release.project,
             version=release.version,
             filename=release.filename,
-            sha256=digest,
+            sha256=content.digests["sha256"],
             size=content.size,
         )
-        return [change]
 
     async def page(self, project: ProjectName) -> ProjectPage | None:
         """The page of the project in this index; None if it has none. Raises ``ProxyError``."""

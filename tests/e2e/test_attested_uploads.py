@@ -114,3 +114,59 @@ async def test_attestations_that_are_wrong_are_refused_with_the_upload(
         async with client.post(address(server), data=right) as answer:
             assert answer.status == 200
         assert await provenance(client, server, "foo")
+
+
+async def test_a_repeated_upload_adds_the_attestations_that_the_file_lacks(
+    tmp_path: Path, server: Running, signing: SigningService, root: Path
+) -> None:
+    wheel = make_wheel(tmp_path / "dist", "foo", "1.0")
+    found: list[bytes | None] = []
+    async with aiohttp.ClientSession() as client:
+        for given in ([], ["release.yml"], ["release.yml"], ["publish.yml", "release.yml"]):
+            made = [signing.attestation(wheel, workflow=each) for each in given]
+            fields = {"attestations": json.dumps(made)} if made else {}
+            async with client.post(address(server), data=body(wheel, fields)) as answer:
+                assert answer.status == 200, await answer.text()
+            found.append(await provenance(client, server, "foo"))
+        feed = address(server).replace("legacy/", "-/changes")
+        async with client.get(feed) as answer:
+            actions = [json.loads(line)["action"] for line in (await answer.text()).splitlines()]
+    assert actions == ["publish", "attest", "attest"]
+    bare, first, second, last = found
+    assert bare is None
+    assert first == second  # a new signature of the same publisher says nothing new
+    assert first
+    assert last
+    bundles = json.loads(last)["attestation_bundles"]
+    assert [each["publisher"]["workflow"] for each in bundles] == ["release.yml", "publish.yml"]
+    assert bundles[:1] == json.loads(first)["attestation_bundles"]
+    verifier, digest = AttestationVerifier(root), hashlib.sha256(wheel.read_bytes()).hexdigest()
+    assert (await verifier.verify(last, wheel.name, digest)).state == "valid"
+    await verifier.close()
+
+
+async def test_attestations_come_through_a_bundle(
+    tmp_path: Path, server: Running, signing: SigningService
+) -> None:
+    """From the server that took the upload to a mirror of it, and to a machine without network."""
+    wheel, _ = attested(signing, tmp_path / "dist", "foo")
+    text = json.dumps([signing.attestation(wheel)])
+    near, far, bundle = tmp_path / "near", tmp_path / "far", tmp_path / "all.bundle"
+    for folder in (near, far):
+        (folder / "none").mkdir(parents=True)
+    given = ("--upstream", server.index, "--packages", "none")
+    async with aiohttp.ClientSession() as client:
+        async with client.post(address(server), data=body(wheel, {"attestations": text})) as answer:
+            assert answer.status == 200
+        uploaded = await provenance(client, server, "foo")
+        async with running(near, *given) as mirror:
+            assert await provenance(client, mirror, "foo") == uploaded
+            digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            async with client.get(f"{mirror.address}/files/foo/{digest}/{wheel.name}") as answer:
+                assert await answer.read() == wheel.read_bytes()
+        for command, folder in ((("create", bundle, "--all"), near), (("import", bundle), far)):
+            done = await waystation("bundle", *command, *given, "--cache-dir", "cache", cwd=folder)
+            done.succeeded()
+        async with running(far, *given, "--offline") as offline:
+            assert await provenance(client, offline, "foo") == uploaded
+    assert uploaded
