@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from proxy.cli.published import project_of, with_indexes
 from proxy.cli.taking import open_index, take_all, take_options, taking_options
 from proxy.composition import Proxy
 from proxy.config import load_settings
-from proxy.distributions import parse_filename
-from proxy.migration import LAYOUTS, Offer, open_folder
+from proxy.errors import ConfigurationError
+from proxy.indexes import Mirror
+from proxy.migration import LAYOUTS, IndexSource, open_folder
+from proxy.model import ProjectName
 from proxy.policies import matcher
 from proxy.publish import Selection
 
@@ -41,8 +44,8 @@ def pull(what: Sequence[str], url: str, config: Path | None, **flags: Any) -> No
     settings = load_settings(flags, config).settings
 
     async def run(proxy: Proxy) -> None:
-        async with open_index(url, options, settings, proxy, wanted) as source:
-            await take_all(proxy, source, options)
+        async with open_index(url, options, settings, proxy) as index:
+            await take_all(proxy, IndexSource(index, wanted, time.time()), options)
 
     with_indexes(settings, run)
 
@@ -56,7 +59,7 @@ def pull(what: Sequence[str], url: str, config: Path | None, **flags: Any) -> No
     "projects",
     multiple=True,
     metavar="NAME",
-    help="Only this project; for a folder also a pattern such as acme-*. Repeatable.",
+    help="Only this project, or those of a pattern such as acme-*. Repeatable.",
 )
 @click.option(
     "--devpi-index",
@@ -78,7 +81,7 @@ def command(
 
     SOURCE is an export of devpi, a folder of pypiserver or pypicloud, a mirror of bandersnatch, a
     folder of pip download, or the address of a simple index, such as those of Artifactory and
-    Nexus, with a --project for each project.
+    Nexus, of which --project names the projects.
 
     Every file is checked like an upload. A file that cannot be taken is reported, and does not
     stop the others. Names that are new to the index are claimed. Files that are there already are
@@ -92,33 +95,41 @@ def command(
             raise click.UsageError("name the projects of the index: --project NAME")
 
     settings = load_settings(flags, config).settings
-    wants = _wants(projects)
 
     async def run(proxy: Proxy) -> None:
         if source.startswith(_ADDRESSES):
-            wanted = _selections(projects)
-            async with open_index(source, options, settings, proxy, wanted) as index:
-                await take_all(proxy, index, options)
-        else:
-            folder = open_folder(Path(source), kind, devpi_indexes)
-            click.echo(f"source: {folder.label}", err=True)
-            await take_all(proxy, folder, options, wants)
+            async with open_index(source, options, settings, proxy) as index:
+                wanted = await _listed(index, projects)
+                await take_all(proxy, IndexSource(index, wanted, time.time()), options)
+            return
+        wants = _matcher(projects or ["*"])
+        folder = open_folder(Path(source), kind, devpi_indexes, wants)
+        click.echo(f"source: {folder.label}", err=True)
+        await take_all(proxy, folder, options, wants)
 
     with_indexes(settings, run)
 
 
-def _wants(projects: Sequence[str]) -> Callable[[Offer], bool]:
-    """Whether an offer is of one of these projects, or patterns; of none: all are wanted."""
+def _matcher(patterns: Sequence[str]) -> Callable[[ProjectName], bool]:
     try:
-        matches = matcher(projects or ["*"])
+        matches = matcher(patterns)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--project") from None
+    return lambda project: bool(matches(project))
 
-    def wants(offer: Offer) -> bool:
-        said = offer.project or getattr(parse_filename(offer.filename), "project", None)
-        return said is None or bool(matches(said))
 
-    return wants
+async def _listed(index: Mirror, projects: Sequence[str]) -> list[Selection]:
+    """The files of named projects, and of those with names of a pattern, which are listed."""
+    patterns = [each for each in projects if "*" in each or "?" in each]
+    named = _selections([each for each in projects if each not in patterns])
+    if not patterns:
+        return named
+    matches, names = _matcher(patterns), await index.upstream_names()
+    if names is None:
+        problem = f"{index.name} gives no list of its projects"
+        raise ConfigurationError("--project", problem, "name each project without * and ?")
+    found = [Selection(ProjectName(name)) for name in names if matches(ProjectName(name))]
+    return named + [each for each in found if each not in named]
 
 
 def _selections(what: Sequence[str]) -> list[Selection]:

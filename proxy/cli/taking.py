@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,9 +16,11 @@ from pydantic import ValidationError
 from proxy.cli.published import editor_here, publisher_of
 from proxy.composition import Proxy, open_mirror
 from proxy.config import TOKEN_VARIABLE, MirrorTable, Settings
+from proxy.distributions import parse_filename
 from proxy.errors import ConfigurationError, ProxyError
-from proxy.migration import IndexSource, Intake, IntakeResult, LeftOut, Offer, PackageSource
-from proxy.publish import Selection
+from proxy.indexes import Mirror
+from proxy.migration import Intake, IntakeResult, LeftOut, Offer, PackageSource
+from proxy.model import ProjectName
 from proxy.runtime import count_text, printable_text, size_text
 from proxy.upstream import mask
 
@@ -73,20 +76,26 @@ def take_options(flags: dict[str, Any]) -> TakingOptions:
 
 @asynccontextmanager
 async def open_index(
-    url: str, options: TakingOptions, settings: Settings, proxy: Proxy, wanted: Sequence[Selection]
-) -> AsyncIterator[IndexSource]:
-    """The index at an address as a source; nothing of it is kept in the cache.
+    url: str, options: TakingOptions, settings: Settings, proxy: Proxy
+) -> AsyncIterator[Mirror]:
+    """The index at an address; its files are not kept in the cache.
 
     Raises ``ConfigurationError``.
     """
     if settings.offline:
         raise ConfigurationError("offline", f"{mask(url)} cannot be asked", "give --online")
     table = _mirror_of(url, options)
-    settings = settings.of_index(table)
-    clock, shown = publisher_of(proxy, options.target).clock, mask(url)
-    opened = open_mirror(shown, table, settings, proxy.cache, proxy.events, clock, proxy.traffic)
+    opened = open_mirror(
+        mask(url),
+        table,
+        settings.of_index(table),
+        proxy.cache,
+        proxy.events,
+        time.time,
+        proxy.traffic,
+    )
     async with opened as mirror:
-        yield IndexSource(mirror, shown, wanted, clock())
+        yield mirror
 
 
 def _mirror_of(url: str, options: TakingOptions) -> MirrorTable:
@@ -103,6 +112,7 @@ def _mirror_of(url: str, options: TakingOptions) -> MirrorTable:
         "on_changed_file": "accept",  # files are compared with those of the local index
         "stale_if_error": 0,
         "speculate": "off",
+        "list_upstream": True,
     }
     try:
         return MirrorTable.model_validate(table)
@@ -127,9 +137,9 @@ async def take_all(
     proxy: Proxy,
     source: PackageSource,
     options: TakingOptions,
-    wants: Callable[[Offer], bool] = lambda offer: True,
+    wants: Callable[[ProjectName], bool] = lambda project: True,
 ) -> None:
-    """Take all that the source offers, one file after the other, and report each.
+    """Take what the source offers of these projects, one file after the other, and report each.
 
     Exit status 1 if something did not come.
     """
@@ -143,7 +153,7 @@ async def take_all(
         claimed=lambda project, public: tally.claimed.update({project: public}),
     )
     found = [each async for each in source.found()]
-    offers = [each for each in found if isinstance(each, Offer) and wants(each)]
+    offers = [each for each in found if isinstance(each, Offer) and _is_of(each, wants)]
     for number, offer in enumerate(offers, 1):
         await _take(intake, offer, f"[{number}/{len(offers)}]", tally, dry_run=options.dry_run)
     _report(tally, (each for each in found if isinstance(each, LeftOut)), options)
@@ -151,14 +161,21 @@ async def take_all(
         sys.exit(1)
 
 
+def _is_of(offer: Offer, wants: Callable[[ProjectName], bool]) -> bool:
+    """Whether an offer is of such a project; one that names no project is, to be reported."""
+    said = parse_filename(offer.filename)
+    project = offer.project or (said and said.project)
+    return project is None or wants(project)
+
+
 async def _take(intake: Intake, offer: Offer, count: str, tally: _Tally, *, dry_run: bool) -> None:
     name, place = printable_text(offer.filename), printable_text(offer.place)
+    size = offer.size or 0
     try:
         if dry_run:
             done = await intake.examine(offer)
         else:
-            with _progress(f"{count} {name}", offer.size or 0) as arrived:
-                done = await intake.take(offer, arrived)
+            done, size = await _with_progress(intake, offer, f"{count} {name}")
     except ProxyError as error:
         tally.refused += 1
         click.echo(f"refused {place}: {printable_text(str(error))}", err=True)
@@ -168,9 +185,16 @@ async def _take(intake: Intake, offer: Offer, count: str, tally: _Tally, *, dry_
         click.echo(f"skipped {name}: the index has the same bytes already")
         return
     tally.taken += 1
-    tally.size += offer.size or 0
+    tally.size += size
     unverified = "" if offer.hashes else " (the source names no digest)"
     click.echo(f"{'would take' if dry_run else 'took'} {name}{unverified}")
+
+
+async def _with_progress(intake: Intake, offer: Offer, label: str) -> tuple[IntakeResult, int]:
+    """Take a file, with a bar on a terminal, else a line; also its size in bytes."""
+    with click.progressbar(length=offer.size or 0, label=label, file=sys.stderr) as bar:
+        done = await intake.take(offer, lambda size: bar.update(size - bar.pos))
+        return done, bar.pos
 
 
 def _report(tally: _Tally, left_out: Iterable[LeftOut], options: TakingOptions) -> None:
@@ -187,10 +211,3 @@ def _report(tally: _Tally, left_out: Iterable[LeftOut], options: TakingOptions) 
         f"{taken} {'would be taken' if options.dry_run else 'taken'}, {tally.present} there"
         f" already, {tally.refused} refused, {tally.left_out} others left out"
     )
-
-
-@contextmanager
-def _progress(label: str, size: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, else a line; yields what takes the number of bytes so far."""
-    with click.progressbar(length=size, label=label, file=sys.stderr) as bar:
-        yield lambda done: bar.update(done - bar.pos)

@@ -6,7 +6,7 @@ those of deleted releases, and are not offered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -40,14 +40,15 @@ def web_folder(root: Path) -> Path | None:
 class BandersnatchMirror:
     """Offers the files that the pages of a mirror list."""
 
-    def __init__(self, root: Path) -> None:
-        """Raises ``ConfigurationError``."""
-        self.label = f"bandersnatch mirror {root.resolve()}"
+    def __init__(self, root: Path, wants: Callable[[ProjectName], bool]) -> None:
+        """``wants``: whether the page of a project is read. Raises ``ConfigurationError``."""
         web = web_folder(root)
         if web is None:
             problem = f"{root} has no folders web/simple and web/packages"
             raise ConfigurationError("SOURCE", problem, "name the folder of a mirror")
         self._files = FolderFiles(web)
+        self.label = FolderFiles(root).label("bandersnatch mirror")
+        self._wants = wants
         self._reader = PageReader("bandersnatch", lambda origin: True)
 
     async def found(self) -> AsyncIterator[Offer | LeftOut]:
@@ -73,6 +74,8 @@ class BandersnatchMirror:
             try:
                 project = normalize(folder.rpartition("/")[2])
             except ValueError:
+                continue
+            if not self._wants(project):
                 continue
             if project not in chosen or name == next(iter(_PAGES)):
                 chosen[project] = f"simple/{each}"

@@ -54,8 +54,8 @@ class DevpiExport:
 
     def __init__(self, root: Path, indexes: Sequence[str] = ()) -> None:
         """``indexes``: their names, such as ``ana/dev``; none: the only one that has files."""
-        self.label = f"devpi export {root.resolve()}"
         self._files = FolderFiles(root)
+        self.label = self._files.label("devpi export")
         self._chosen = indexes
 
     async def found(self) -> AsyncIterator[Offer | LeftOut]:

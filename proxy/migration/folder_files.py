@@ -19,6 +19,7 @@ from proxy.model import (
     ProjectName,
     distribution_of,
 )
+from proxy.runtime import printable_text
 from proxy.storage import DiskBlob, identity_of
 
 _MAX_REASON = 64 * 1024
@@ -36,6 +37,10 @@ class FolderFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = Path(os.path.realpath(root))
+
+    def label(self, kind: str) -> str:
+        """The kind and the place of a source in this folder."""
+        return printable_text(f"{kind} {self.root}")
 
     def find(self, relative: str) -> tuple[Path, os.stat_result]:
         """A regular file in the folder. Raises ``UploadRefused``, also for a way out of it."""

@@ -15,11 +15,10 @@ from proxy.publish import Selection
 class IndexSource:
     """Offers files of an index, which checks their digests while they arrive."""
 
-    def __init__(
-        self, index: Index, label: str, wanted: Sequence[Selection], checked_after: float
-    ) -> None:
-        """``checked_after``: Unix time in seconds; pages are newer than that."""
-        self.label = label
+    def __init__(self, index: Index, wanted: Sequence[Selection], checked_after: float) -> None:
+        """``checked_after``: Unix time in seconds; pages are newer than that. The name of the index
+        is its address, for people."""
+        self.label = index.name
         self._index = index
         self._wanted = wanted
         self._checked_after = checked_after

@@ -127,7 +127,7 @@ class Intake:
             await in_thread(check_in_place, path, known.release)
             for name in strongest_digest(offer):
                 require_digest(offer, name, await digest_of(blob, name))
-        if known.page is None:
+        if await self._is_new(known.release.project, known.page):
             await self._announce(known.release)
         return IntakeResult.PUBLISHED
 
@@ -195,7 +195,7 @@ class Intake:
         publisher, digest = self._publisher, content.digests["sha256"]
         await in_thread(check_archive, content.path, release, {})
         beside = await self._beside(offer, digest)
-        is_new = await publisher.page(release.project) is None
+        is_new = await self._is_new(release.project, await publisher.page(release.project))
 
         async def prepare() -> list[PackageChange]:
             page = await publisher.page(release.project)
@@ -239,6 +239,12 @@ class Intake:
             return [first]
         why = beside[YANKED_SUFFIX].decode()
         return [first, msgspec.structs.replace(first, action=Action.YANK, detail=why)]
+
+    async def _is_new(self, project: ProjectName, page: ProjectPage | None) -> bool:
+        """Whether the project has no files in the index, and is not claimed."""
+        if page and page.files:
+            return False
+        return not await in_thread(self._publisher.journal.is_claimed, project)
 
     async def _announce(self, release: UploadedRelease) -> None:
         """Report the claim, and whether it hides a project of an upstream that answers."""

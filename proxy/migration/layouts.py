@@ -7,7 +7,7 @@ version; beside a file it may keep details of it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from proxy.migration.bandersnatch_mirror import BandersnatchMirror, web_folder
 from proxy.migration.devpi_export import DATA_INDEX, DevpiExport
 from proxy.migration.folder_files import FolderFiles
 from proxy.migration.offers import LeftOut, Offer, PackageSource
-from proxy.model import normalize
+from proxy.model import ProjectName, normalize
 from proxy.publish import PRIVATE_FOLDER
 from proxy.simple import clean_hashes
 
@@ -42,8 +42,8 @@ class FlatFolder:
 
     def __init__(self, root: Path, kind: str) -> None:
         """``kind``: the program that made the folder, for people."""
-        self.label = f"{kind} folder {root.resolve()}"
         self._files = FolderFiles(root)
+        self.label = self._files.label(f"{kind} folder")
 
     async def found(self) -> AsyncIterator[Offer | LeftOut]:
         for each in self._files.walk():
@@ -66,10 +66,16 @@ class FlatFolder:
         return clean_hashes({name: found.get(f"hash_{name}") for name in ("sha256", "md5")})
 
 
-def open_folder(root: Path, kind: str | None, devpi_indexes: Sequence[str] = ()) -> PackageSource:
+def open_folder(
+    root: Path,
+    kind: str | None,
+    devpi_indexes: Sequence[str] = (),
+    wants: Callable[[ProjectName], bool] = lambda project: True,
+) -> PackageSource:
     """The source in a folder. ``kind``: one of ``LAYOUTS``; None: what the folder looks like.
 
-    ``devpi_indexes`` as in ``DevpiExport``. Raises ``ConfigurationError``.
+    ``devpi_indexes`` as in ``DevpiExport``. ``wants``: whether a project has to be offered; others
+    may be, too. Raises ``ConfigurationError``.
     """
     if not root.is_dir():
         raise ConfigurationError("SOURCE", f"{root} is no folder", "name a folder, or an address")
@@ -80,7 +86,7 @@ def open_folder(root: Path, kind: str | None, devpi_indexes: Sequence[str] = ())
     if kind == DEVPI:
         return DevpiExport(root, devpi_indexes)
     if kind == BANDERSNATCH:
-        return BandersnatchMirror(root)
+        return BandersnatchMirror(root, wants)
     return FlatFolder(root, kind)
 
 

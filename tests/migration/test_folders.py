@@ -47,10 +47,12 @@ def secret(tmp_path: Path) -> Path:
     return make_wheel(tmp_path / "outside", "secret", "1.0")
 
 
-async def take(publisher: Publisher, source: PackageSource) -> list[tuple[str, str]]:
+async def take(
+    publisher: Publisher, source: PackageSource, **options: Any
+) -> list[tuple[str, str]]:
     """Each place, with ``TOOK``, ``SKIPPED``, or why it was refused or left out."""
     found: list[tuple[str, str]] = []
-    intake = Intake(publisher, ADMIN, source.label)
+    intake = Intake(publisher, ADMIN, source.label, **options)
     async for each in source.found():
         if isinstance(each, LeftOut):
             found.append((each.place, each.reason))
@@ -268,6 +270,36 @@ async def test_taken_projects_are_private_and_belong_to_the_next_who_uploads(
         assert publisher.journal.owners(FOO) == []
         await publish(publisher, make_wheel(tmp_path / "dist", "foo", "2.0"), BEN)
         assert publisher.journal.owners(FOO) == ["ben"]
+
+
+async def test_attestations_that_cannot_be_verified_are_not_taken_unless_left_out(
+    tmp_path: Path, publisher: Publisher, wheel: Path
+) -> None:
+    beside = copied(wheel, tmp_path / "flat" / wheel.name).with_name(f"{wheel.name}.provenance")
+    source = open_folder(tmp_path / "flat", None)
+    for text, reason in (
+        ('{"attestation_bundles": [{"attestations": [{}]}]}', "does not verify attestations"),
+        ('{"attestation_bundles": 1}', "its provenance is no provenance object (PEP 740)"),
+        ("[" * 9999, "its provenance is no provenance object (PEP 740)"),
+        (" " * (8 * 2**20 + 1), "a file beside it has more than"),
+    ):
+        beside.write_text(text)
+        ((_, outcome),) = await take(publisher, source)
+        assert reason in outcome
+        assert not await files(publisher)
+    assert await take(publisher, source, with_provenance=False) == [(wheel.name, TOOK)]
+    assert (await files(publisher))[wheel.name].provenance is None
+
+
+async def test_only_pages_of_wanted_projects_of_a_mirror_are_read(
+    tmp_path: Path, publisher: Publisher, wheel: Path
+) -> None:
+    mirror = bandersnatch_mirror(tmp_path / "mirror", [wheel])
+    page = mirror / "web" / "simple" / "b" / "broken" / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_bytes(b"\0")
+    source = open_folder(mirror, None, wants=lambda project: project == "foo")
+    assert [outcome for _, outcome in await take(publisher, source)] == [TOOK]
 
 
 async def test_archived_projects_take_nothing(

@@ -141,9 +141,16 @@ class OtherIndex:
             ("/artifactory/api/pypi/acme-local", self._artifactory_page),
             ("/repository/acme-pypi", self._nexus_page),
         ):
+            app.router.add_get(f"{root}/simple/", self._list)
             app.router.add_get(f"{root}/simple/{{project}}/", page)
             app.router.add_get(f"{root}/packages/{{rest:.*}}", self._file)
         return app
+
+    async def _list(self, request: web.Request) -> web.Response:
+        self._note(request)
+        names = sorted({project_of(path) for path in self.files.values()})
+        lines = [f'<a href="{name}/">{name}</a><br/>' for name in names]
+        return web.Response(text="\n".join(lines), content_type="text/html")
 
     async def _artifactory_page(self, request: web.Request) -> web.Response:
         return self._page(request, "sha256", "../../packages/packages/{start}/{name}")
