@@ -6,11 +6,8 @@ the prefix, and requests that can be read in two ways are looked at.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-import shutil
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,13 +22,13 @@ from tests.support.distributions import make_wheel
 from tests.support.fork_server import ROOT
 from tests.support.installers import Place, Tools
 from tests.support.metrics_text import metrics
+from tests.support.nginx import NGINX, nginx, put_in
 from tests.support.pki import Authority
 from tests.support.running import Running, running
-from tests.support.sockets import connected, exchange
+from tests.support.sockets import exchange, free_port
 from tests.support.upstream import Fault, Upstream
 from tests.support.waiting import until
 
-NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 SITE = ROOT / "deploy" / "nginx.conf"
 JSON = "application/vnd.pypi.simple.v1+json"
 HEAD = b"GET /simple/foo/ HTTP/1.1\r\nHost: x\r\n"
@@ -41,25 +38,8 @@ pytestmark = [
     pytest.mark.skipif(NGINX is None, reason="there is no nginx on this machine"),
 ]
 
-# The site inside the directives of Debian's nginx.conf, with everything in one folder; also a plain
-# server without TLS for raw requests, and one that caches like a third party's proxy.
-MAIN = """
-daemon off;
-master_process off;
-pid {folder}/pid;
-error_log stderr warn;
-events {{ }}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    gzip on;
-    gzip_types *;
-    gzip_min_length 1;
-    include {folder}/site.conf;
+# A plain server without TLS for raw requests, and one that caches like a third party's proxy.
+MORE = """
     proxy_cache_path {folder}/cache keys_zone=foreign:1m;
     server {{
         listen 127.0.0.1:{caching};
@@ -72,7 +52,6 @@ http {{
         location / {{ proxy_pass http://waystation; proxy_http_version 1.1; }}
         location /old/ {{ proxy_pass http://waystation/; proxy_http_version 1.0; }}
     }}
-}}
 """
 
 
@@ -90,46 +69,6 @@ class Front(NamedTuple):
         return ssl.create_default_context(cafile=self.bundle)
 
 
-def _free_ports(number: int) -> list[int]:
-    """Ports on which no server listens."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def _put_in(text: str, **values: str) -> str:
-    """The shipped file with other values for these of its texts."""
-    for old, new in values.items():
-        assert old in text, f"the site has no {old!r} any more"
-        text = text.replace(old, new)
-    return text
-
-
-@asynccontextmanager
-async def _nginx(folder: Path, ready: int) -> AsyncIterator[None]:
-    assert NGINX
-    command = [NGINX, "-p", str(folder), "-c", str(folder / "main.conf"), "-e", "stderr"]
-    log = folder / "nginx.log"
-    with log.open("wb") as stderr:
-        process = await asyncio.create_subprocess_exec(*command, stderr=stderr)
-    try:
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    async with connected(ready):
-                        break
-                except ConnectionError:
-                    assert process.returncode is None, log.read_text()
-                    await asyncio.sleep(0.02)
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
 @pytest.fixture
 async def front(tmp_path: Path) -> AsyncIterator[Front]:
     async with _front(tmp_path) as opened:
@@ -143,7 +82,7 @@ async def _front(tmp_path: Path, **table: Any) -> AsyncIterator[Front]:
     folder.mkdir()
     authority = Authority(folder)
     certificate, key = authority.issue("127.0.0.1")
-    tls, plain, caching = _free_ports(3)
+    tls, plain, caching = (free_port() for _ in range(3))
     async with Upstream() as upstream:
         upstream.add(make_wheel(tmp_path / "dist", "foo", "1.0", requires=["bar"]))
         large = make_wheel(tmp_path / "dist", "bar", "1.0", padding=2_000_000)
@@ -155,19 +94,17 @@ async def _front(tmp_path: Path, **table: Any) -> AsyncIterator[Front]:
             "WAYSTATION_POLICIES": json.dumps({"rule": table} if table else {}),
         }
         async with running(tmp_path, **variables) as server:
-            site = _put_in(
+            site = put_in(
                 SITE.read_text(),
-                **{
+                {
                     "listen 443": f"listen 127.0.0.1:{tls}",
                     "127.0.0.1:8080": f"127.0.0.1:{server.port}",
                     "/etc/ssl/certs/packages.example.com.pem": str(certificate),
                     "/etc/ssl/private/packages.example.com.key": str(key),
                 },
             )
-            (folder / "site.conf").write_text(site)
-            main = MAIN.format(folder=folder, plain=plain, caching=caching)
-            (folder / "main.conf").write_text(main)
-            async with _nginx(folder, tls):
+            more = MORE.format(folder=folder, plain=plain, caching=caching)
+            async with nginx(folder, site, tls, more):
                 address = f"https://127.0.0.1:{tls}"
                 yield Front(server, upstream, address, plain, caching, authority.bundle, large)
 
