@@ -26,6 +26,7 @@ from benchmarks import (
     policies,
     real_cold,
     real_warm,
+    replicas,
     report,
     scaling,
     startup,
@@ -48,6 +49,7 @@ SCENARIOS: Sequence[Scenario] = (
     *access.SCENARIOS,
     *audit.SCENARIOS,
     *people.SCENARIOS,
+    *replicas.SCENARIOS,
     *startup.SCENARIOS,
     *scaling.SCENARIOS,
 )

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.clients import get, get_json
 from benchmarks.measures import OURS
@@ -86,12 +87,14 @@ def waystation(
     ready: str = "/readyz",
     cores: Sequence[int] = (SERVER_CORE,),
     config: Path | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Server]:
     """One process, with an access log; its cache is ``folder / "cache"`` and stays.
 
     ``config``: a file of settings with indexes, instead of ``upstream`` and ``packages``.
 
-    ``settings`` by their names in the settings file, ``upstream`` the root of its address;
+    ``settings`` by their names in the settings file, ``more`` variables of the environment,
+    ``upstream`` the root of its address;
     ``ready``: the path whose first good answer is waited for.
     """
     port = free_port()
@@ -104,7 +107,7 @@ def waystation(
         command += ["--upstream", f"{upstream}/simple/", "--packages", str(local)]
     command += ["--cache-dir", str(folder / "cache")]
     environment = {f"WAYSTATION_{key.upper()}": value for key, value in (settings or {}).items()}
-    environment["PYTHONPATH"] = str(SOURCE)
+    environment |= {**more, "PYTHONPATH": str(SOURCE)}
     with running(
         OURS,
         command,
