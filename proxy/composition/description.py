@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from proxy.access import ANY
 from proxy.composition.index_checks import DefaultDirectory, upstream_url, without_credentials
@@ -14,6 +14,7 @@ from proxy.config import (
     IndexTable,
     LocalTable,
     MirrorTable,
+    OidcRuleTable,
     ReleasesTable,
     RoutedTable,
     RuleTable,
@@ -21,6 +22,12 @@ from proxy.config import (
     UpstreamTable,
 )
 from proxy.indexes import is_zip
+
+JOB_CLAIMS = {
+    *("environment", "ref", "ref_type", "ref_protected", "event_name", "sub", "build_branch"),
+    *("workflow_ref", "job_workflow_ref", "ci_config_ref_uri", "oidc.circleci.com/vcs-ref"),
+}
+"""Claims that say which of the jobs of a repository it is, at GitHub, GitLab and others."""
 
 
 def describe(tree: IndexTree) -> Iterator[str]:
@@ -124,18 +131,20 @@ def publisher_remarks(settings: Settings) -> Iterator[str]:
     accepting = resolve_tree(settings).accepting_uploads
     for name, issuer in settings.access.oidc.items() if settings.access else ():
         for number, rule in enumerate(issuer.allow):
-            for grant in rule.uploads:
-                claims = (f"{claim} = {' or '.join(each)}" for claim, each in rule.claims.items())
-                yield f"access.oidc.{name}.allow.{number}: {', '.join(claims)} may {grant}"
-                if grant.index not in (ANY, *accepting) or not accepting:
-                    yield f"access.oidc.{name}.allow.{number}: no index there takes uploads"
-            if rule.uploads and not any(map(_is_stable, rule.claims)):
-                advice = "bind a number such as repository_id: names can change hands"
-                yield f"access.oidc.{name}.allow.{number}: {advice}"
+            remarks = _remarks_on(rule, accepting) if rule.uploads else ()
+            yield from (f"access.oidc.{name}.allow.{number}: {remark}" for remark in remarks)
 
 
-def _is_stable(claim: str) -> bool:
-    return claim == "sub" or claim.endswith(("_id", "-id"))
+def _remarks_on(rule: OidcRuleTable, accepting: Collection[str]) -> Iterator[str]:
+    claims = (f"{claim} = {' or '.join(values)}" for claim, values in rule.claims.items())
+    yield f"{', '.join(claims)} may {', '.join(map(str, rule.uploads))}"
+    for grant in rule.uploads:
+        if grant.index not in (ANY, *accepting) or not accepting:
+            yield f"no index takes uploads by {grant}"
+    if not any(claim == "sub" or claim.endswith(("_id", "-id")) for claim in rule.claims):
+        yield "names can change hands: bind a number such as repository_id"
+    if not JOB_CLAIMS & rule.claims.keys():
+        yield "every job of the repository may publish: bind environment, ref or workflow_ref"
 
 
 def _exposures(node: IndexNode) -> Iterator[str]:

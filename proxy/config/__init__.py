@@ -4,7 +4,7 @@
 take a ``Settings`` value only where things are composed.
 """
 
-from proxy.config.access_table import AccessTable, LdapTable, OidcTable
+from proxy.config.access_table import AccessTable, LdapTable, OidcRuleTable, OidcTable
 from proxy.config.fact_tables import (
     AdvisoriesTable,
     ExpressionTable,
@@ -66,6 +66,7 @@ __all__ = [
     "LocalTable",
     "MalwareTable",
     "MirrorTable",
+    "OidcRuleTable",
     "OidcTable",
     "PageTarget",
     "PolicyTable",

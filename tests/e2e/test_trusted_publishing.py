@@ -179,17 +179,19 @@ async def test_uv_publishes_from_a_job_of_gitlab(deployment: Deployment) -> None
 
 
 async def test_check_names_the_publishers(deployment: Deployment) -> None:
-    text = deployment.config.read_text().replace("repository_id = 111", 'repository = "acme/a"')
-    deployment.config.write_text(text.replace('"upload:*:acme-*"]', '"upload:main:acme-*"]'))
+    given = 'repository_id = 111 }\nrights = ["'
+    wrong = 'repository = "acme/a" }\nrights = ["upload:x", "'
+    deployment.config.write_text(deployment.config.read_text().replace(given, wrong))
     done = await deployment.command("check", "--no-network")
     said = done.out.partition("Trusted publishers:\n")[2].partition("\n\n")[0]
-    assert [line.strip() for line in said.splitlines()] == [
-        "access.oidc.github.allow.0: repository_id = 7654321, environment = release may "
-        "upload:main:acme-*",
-        "access.oidc.github.allow.1: repository = acme/a may upload:main:acme-*",
-        "access.oidc.github.allow.1: bind a number such as repository_id: names can change hands",
-        "access.oidc.github.allow.2: project_id = 7654321, ref_protected = true may "
-        "upload:main:acme-*",
+    lines = [line.strip().removeprefix("access.oidc.github.allow.") for line in said.splitlines()]
+    assert lines == [
+        "0: repository_id = 7654321, environment = release may upload:*:acme-*",
+        "1: repository = acme/a may upload:x, upload:*:acme-*",
+        "1: no index takes uploads by upload:x",
+        "1: names can change hands: bind a number such as repository_id",
+        "1: every job of the repository may publish: bind environment, ref or workflow_ref",
+        "2: project_id = 7654321, ref_protected = true may upload:*:acme-*",
     ]
 
 
