@@ -28,6 +28,7 @@ from proxy.publish.package_files import (
     place,
     remove_sidecars,
     remove_unfinished,
+    remove_with_sidecars,
     sha256_of,
     sidecars_of,
     write_durably,
@@ -194,6 +195,8 @@ class DirectoryPackages:
             self.journal.claim(change)
         else:
             self.journal.complete(change)
+            if change.action is Action.FORGET:
+                self._remove_replaced()
 
     def _keep_for_snapshots(self, path: Path, project: ProjectName) -> None:
         """Keep a file that is about to be replaced, if a snapshot has it."""
@@ -201,6 +204,15 @@ class DirectoryPackages:
         digests = {digest for digest, name in needed if name == path.name}
         if digests and (digest := sha256_of(path)) in digests:
             keep_copy(path, self._deleted / digest)
+
+    def _remove_replaced(self) -> None:
+        """Remove bytes that were kept for a snapshot alone, which is forgotten now."""
+        deleted = {(change.sha256, change.filename) for change in self.journal.deleted()}
+        for path in self._deleted.glob("*/*"):
+            kept = path.parent.name, path.name
+            last = self.journal.last_of_file(path.name, Action.REPLACE)  # None: e.g. a signature
+            if last and kept not in deleted | needed_by_snapshots(self.journal, last.project):
+                remove_with_sidecars(path)
 
     def _tidy(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -116,12 +117,18 @@ def bring_back(folder: Path, filename: str, target: Path) -> None:
 
 
 def keep_copy(source: Path, folder: Path) -> None:
-    """Give a file that is about to be replaced a second name in a folder, with its sidecars."""
+    """Keep a file that is about to be replaced in a folder too, with its sidecars."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for suffix, data in sidecars_of(source).items():
         write_durably(folder / (source.name + suffix), data)
-    with suppress(FileExistsError):
-        (folder / source.name).hardlink_to(source)
+    temporary = folder / f".{secrets.token_hex(8)}.tmp"
+    try:
+        temporary.hardlink_to(source)
+    except OSError:  # a file system without links
+        shutil.copy2(source, temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+    temporary.replace(folder / source.name)
     sync_folder(folder)
     sync_folder(folder.parent)
 

@@ -66,6 +66,7 @@ async def test_answers_of_a_day_are_one_row_for_each_file_client_and_result(
         ({"status": 401}, None),
         ({"method": "HEAD"}, None),
         ({"project": None, "filename": ""}, None),
+        ({"project": None, "filename": "snapshot a", "kind": RequestKind.CHANGE}, Result.CHANGED),
     ],
 )
 async def test_each_answer_has_a_result(

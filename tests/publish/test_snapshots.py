@@ -110,6 +110,12 @@ async def test_replaced_bytes_are_kept_for_a_snapshot_alone(tmp_path: Path) -> N
         (now,) = await files(publisher)
         assert (now.sha256, now.yanked) == (file.sha256, "bad")
         assert (publisher.folder(FOO) / f"{file.filename}{SIGNATURE}").read_bytes() == b"signed"
+        await publish(publisher, wheels[1])
+        deleted = publisher.private_folder / "deleted"
+        assert len(list(deleted.glob("*/*.whl"))) == 2
+        await snapshots.delete("first", ADMIN)
+        (left,) = deleted.glob("*/*.whl*")  # what was deleted by the roll-back, until its time
+        assert left.read_bytes() == wheels[2].read_bytes()
 
 
 async def test_files_that_were_copied_in_count_from_their_upload_time_on(
