@@ -56,8 +56,8 @@ PACKAGES: dict[str, set[str]] = {
     "presentation": {"errors", "runtime"},
     # The files of a project by version, and documents about them.
     "releases": {"model", "distributions", "simple"},
-    # Private packages are files in a directory; publishing changes these files, durably.
-    "publish": VOCABULARY | {"runtime", "distributions", "indexes"},
+    # Private packages are files in a directory, or objects; publishing changes these, durably.
+    "publish": VOCABULARY | {"runtime", "storage", "scale", "distributions", "indexes"},
     # Changes of published packages, sent to others; it could be left out.
     "webhooks": {"errors", "runtime", "publish"},
     # Folders and other indexes are read as sources; what they offer is published like an upload.

@@ -6,21 +6,21 @@ upstream really sent, so that a changed policy acts at once.
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from proxy.advisories import AdvisoryRefresher
-from proxy.composition.cache import Cache
 from proxy.composition.facts import open_knowledge
+from proxy.composition.ground import Ground
 from proxy.composition.index_checks import DefaultDirectory
 from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_advisories import open_advisories
 from proxy.composition.open_mirror import open_mirror
-from proxy.composition.policies import Epoch, build_policies
+from proxy.composition.open_packages import object_packages, open_object_index
+from proxy.composition.policies import build_policies
 from proxy.composition.publishing import UPLOAD_SETTINGS, open_publisher
 from proxy.composition.routed_rules import RoutedParts, open_routed
 from proxy.composition.upstream_connections import same_upstream
@@ -33,72 +33,21 @@ from proxy.config import (
     UpstreamSettings,
     UpstreamTable,
 )
-from proxy.events import Events
-from proxy.indexes import Fallthrough, Guarded, Index, LocalDirectory, Merged, Mirror
-from proxy.policies import ParsedPages, Policy, Reserved, Withheld, matcher
-from proxy.upstream import InFlight
+from proxy.indexes import (
+    Fallthrough,
+    Guarded,
+    Index,
+    LocalDirectory,
+    Merged,
+    Mirror,
+    PrivateIndex,
+)
+from proxy.policies import Policy, Reserved, Withheld, matcher
 
 if TYPE_CHECKING:
-    from proxy.publish import Publisher
+    from proxy.publish import PackageStore, Publisher
 
-T = TypeVar("T")
 _NOT_OF_DIRECTORY = {"policies", *UPLOAD_SETTINGS}
-
-
-@dataclass(slots=True)
-class _Part:
-    key: tuple[object, ...]
-    value: Any
-    closing: AsyncExitStack
-    users: int = 0
-
-
-class SharedParts:
-    """Parts by what they are made of. Each is closed when its last user has released it.
-
-    After a reload, indexes whose settings are the same use the same mirrors and directories, with
-    their caches, connections and downloads.
-    """
-
-    def __init__(self) -> None:
-        self._parts: list[_Part] = []
-
-    async def use(
-        self,
-        key: tuple[object, ...],
-        open_part: Callable[[], AbstractAsyncContextManager[T]],
-        user: AsyncExitStack,
-    ) -> T:
-        """The open part of that key, opened if there is none; released when ``user`` closes."""
-        part = next((each for each in self._parts if each.key == key), None)
-        if part is None:
-            closing = AsyncExitStack()
-            part = _Part(key, await closing.enter_async_context(open_part()), closing)
-            self._parts.append(part)
-        part.users += 1
-        user.push_async_callback(self._release, part)
-        value: T = part.value
-        return value
-
-    async def _release(self, part: _Part) -> None:
-        part.users -= 1
-        if not part.users:
-            self._parts.remove(part)
-            await part.closing.aclose()
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """The parts below all indexes; a reload leaves them as they are."""
-
-    events: Events
-    cache: Cache
-    traffic: InFlight
-    epoch: Epoch
-    """Grows whenever the policies know something new."""
-    clock: Callable[[], float] = time.time
-    parts: SharedParts = field(default_factory=SharedParts)
-    parsed_pages: ParsedPages = field(default_factory=ParsedPages)
 
 
 @dataclass(slots=True)
@@ -108,7 +57,8 @@ class IndexSet:
     tree: IndexTree
     indexes: dict[str, Index] = field(default_factory=dict)
     """Every index of the settings by its name."""
-    directories: list[LocalDirectory] = field(default_factory=list)
+    directories: list[PrivateIndex] = field(default_factory=list)
+    """Directories of private packages, and object stores of them."""
     publishers: dict[str, Publisher] = field(default_factory=dict)
     """By the name of the local index that accepts uploads."""
     mirrors: list[Mirror] = field(default_factory=list)
@@ -222,22 +172,42 @@ class _Builder:
 
     async def _local(self, name: str, table: LocalTable) -> Index:
         """One directory, or several as one index; logs then say which one is meant."""
+        if table.packages:
+            return await self._object_index(name, table)
         several = len(table.roots) > 1
         opened = [
             await self._directory(f"{name} ({root})" if several else name, table, root)
             for root in table.roots
         ]
         if table.uploads:
-            self._opened.publishers[name] = await open_publisher(
-                name,
-                table,
-                opened[0],
-                self._opened,
-                self._stack,
-                self._clock,
-                self._settings.provenance_root,
-            )
+            from proxy.publish import DirectoryPackages  # most servers accept no uploads
+
+            await self._take_uploads(name, table, DirectoryPackages(opened[0]))
         return Merged(name, opened) if several else opened[0]
+
+    async def _object_index(self, name: str, table: LocalTable) -> Index:
+        cache = self._ground.cache
+        key = ("objects", name, table.model_dump(exclude=_NOT_OF_DIRECTORY))
+        index = await self._ground.parts.use(
+            key,
+            lambda: open_object_index(name, table, cache, self._ground.events),
+            self._stack,
+        )
+        self._opened.directories.append(index)
+        if table.uploads:
+            await self._take_uploads(name, table, object_packages(index, cache.folder))
+        return index
+
+    async def _take_uploads(self, name: str, table: LocalTable, packages: PackageStore) -> None:
+        self._opened.publishers[name] = await open_publisher(
+            name,
+            table,
+            packages,
+            self._opened,
+            self._stack,
+            self._clock,
+            self._settings.provenance_root,
+        )
 
     async def _directory(self, name: str, table: LocalTable, root: Path) -> LocalDirectory:
         optional = isinstance(table, DefaultDirectory)

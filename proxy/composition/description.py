@@ -64,6 +64,8 @@ def _lines(node: IndexNode, depth: int, shown: set[IndexNode]) -> Iterator[str]:
 
 def _description(table: IndexTable) -> str:
     if isinstance(table, LocalTable):
+        if table.packages:
+            return f"object store {table.packages}{'; takes uploads' if table.uploads else ''}"
         missing = isinstance(table, DefaultDirectory) and table.is_missing()
         note = " (does not exist yet; it is read once it exists)" if missing else ""
         kinds = (f"{'archive' if is_zip(root) else 'directory'} {root}" for root in table.roots)

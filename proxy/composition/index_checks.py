@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import HttpUrl
 
+from proxy.composition.open_packages import store_problems
 from proxy.config import (
     IndexTable,
     LocalTable,
@@ -79,8 +80,11 @@ def _directory_problems(
 ) -> Iterator[ConfigurationError]:
     if isinstance(table, DefaultDirectory):
         return
+    if table.packages:
+        yield from store_problems(name, table)
+        return
     if not table.roots:
-        problem, remedy = "it has no directory", "give it a path, or paths"
+        problem, remedy = "it has no directory", "give it a path, paths, or packages"
         yield ConfigurationError(f"indexes.{name}", problem, remedy)
         return
     if table.uploads and is_zip(table.roots[0]):

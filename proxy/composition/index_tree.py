@@ -6,7 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.composition.index_checks import DefaultDirectory, table_problems, webhook_problems
+from proxy.composition.index_checks import (
+    DefaultDirectory,
+    table_problems,
+    webhook_problems,
+)
+from proxy.composition.open_packages import shared_places
 from proxy.config import (
     SHORT_COOLDOWN,
     FallthroughTable,
@@ -107,6 +112,7 @@ def resolve_tree(settings: Settings) -> IndexTree:
     tables = settings.indexes or _expanded(settings)
     resolver = _Resolver(tables, short=short)
     resolver.problems += _misplaced(settings)
+    resolver.problems += shared_places(tables)
     resolver.problems += webhook_problems(settings.webhooks, tables)
     root = resolver.node(settings.index, "index")
     for name in tables:

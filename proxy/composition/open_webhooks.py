@@ -81,6 +81,8 @@ def webhook_attempts(settings: Settings) -> Iterator[tuple[str, str | None]]:
     for index, node in resolve_tree(settings).named.items():
         if not isinstance(node.table, LocalTable) or not node.table.uploads:
             continue
+        if node.table.packages:
+            continue  # each server has a state of its own
         folder = PackageJournal(node.table.roots[0]).folder
         for name, table in settings.webhooks.items():
             if index in (table.indexes or [index]):

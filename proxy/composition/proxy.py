@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from proxy.access import Access, FailureLimits
 from proxy.advisories import AdvisoryRefresher
-from proxy.composition.builder import Ground, IndexSet, open_indexes
+from proxy.composition.builder import IndexSet, open_indexes
 from proxy.composition.cache import Cache, open_cache
+from proxy.composition.ground import Ground
 from proxy.composition.index_tree import IndexTree, resolve_tree
 from proxy.composition.open_access import open_access
 from proxy.composition.open_storage import probing_store
@@ -20,7 +21,7 @@ from proxy.composition.policies import Epoch
 from proxy.config import Settings, UpstreamTable
 from proxy.errors import ProxyError
 from proxy.events import AskResult, Events, PageChanged, UpstreamAsked
-from proxy.indexes import Index, LocalDirectory, Mirror
+from proxy.indexes import Index, Mirror, PrivateIndex
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
@@ -150,7 +151,7 @@ class Proxy:
         return self._opened.publishers.values()
 
     @property
-    def directories(self) -> Sequence[LocalDirectory]:
+    def directories(self) -> Sequence[PrivateIndex]:
         return self._opened.directories
 
     @property

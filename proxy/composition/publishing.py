@@ -11,13 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.config import LocalTable, UpstreamTable
-from proxy.errors import Denied, NoSuchProject, UploadRefused, how_to_add, reason
-from proxy.indexes import LocalDirectory
+from proxy.errors import (
+    Denied,
+    NoSuchProject,
+    ProxyError,
+    UploadRefused,
+    how_to_add,
+    reason,
+)
 from proxy.model import ProjectName
 
 if TYPE_CHECKING:
     from proxy.composition.builder import IndexSet
-    from proxy.publish import MakeProvenance, Publisher
+    from proxy.publish import MakeProvenance, PackageStore, Publisher
 
 _log = logging.getLogger(__name__)
 
@@ -30,14 +36,14 @@ _TIDY_INTERVAL = 3600.0
 async def open_publisher(
     name: str,
     table: LocalTable,
-    directory: LocalDirectory,
+    packages: PackageStore,
     opened: IndexSet,
     stack: AsyncExitStack,
     clock: Callable[[], float],
     provenance_root: Path | None,
 ) -> Publisher:
     """The publisher of a local index, closed with ``stack``. ``provenance_root`` as the setting."""
-    from proxy.publish import DirectoryPackages, Limits, Publisher  # most servers accept no uploads
+    from proxy.publish import Limits, Publisher  # most servers accept no uploads
 
     limits = Limits(
         overwrite=table.overwrite,
@@ -47,7 +53,7 @@ async def open_publisher(
     )
     publisher = Publisher(
         name,
-        DirectoryPackages(directory),
+        packages,
         limits,
         lambda each: is_upstream(opened, each),
         clock,
@@ -90,7 +96,8 @@ async def _remove_deleted(
     while True:
         try:
             await upkeep.remove_deleted(before=clock() - keep_deleted)
-        except OSError as error:
+            await publisher.packages.tidy()
+        except (OSError, ProxyError) as error:
             _log.warning("%s: deleted files cannot be removed: %s", publisher.name, reason(error))
         await asyncio.sleep(_TIDY_INTERVAL)
 

@@ -11,17 +11,20 @@ from pydantic import ByteSize, Field, HttpUrl, SecretStr, field_validator
 
 from proxy.config.index_base import IndexTableBase
 from proxy.config.routed_table import RoutedTable
+from proxy.config.storage_table import StoreAddress
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import ClientErrorStatus, MirrorMode, Seconds, Table, UserPath
 from proxy.policies import Reserved, matcher
 
 
 class LocalTable(IndexTableBase):
-    """Directories and zip archives of private distributions."""
+    """Private distributions: directories and zip archives of them, or an object store."""
 
     kind: Literal["local"]
     path: UserPath | None = None
     paths: list[UserPath] = []
+    packages: StoreAddress | None = None
+    """An object store, for any number of equal servers; in place of path and paths."""
     legacy_files: bool = False
     watch: bool = True
     extra_files: bool = False

@@ -68,10 +68,14 @@ def _check_records(address: str) -> str:
     return address
 
 
+StoreAddress = Annotated[str, AfterValidator(_check_files)]
+"""The address of an object store, or of a folder, and perhaps a prefix there."""
+
+
 class StorageTable(Table):
     """Files in an object store, records in Redis or Valkey; one machine needs neither."""
 
-    files: Annotated[str, AfterValidator(_check_files)] | None = None
+    files: StoreAddress | None = None
     records: Annotated[str, AfterValidator(_check_records)] | None = None
     local_cache: Annotated[ByteSize, Field(gt=0)] | None = None
     """Bytes of the files that are kept on the local disk as well."""

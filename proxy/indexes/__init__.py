@@ -1,6 +1,6 @@
 """Indexes: each answers which projects, which page, which file. Indexes are made of indexes."""
 
-from proxy.indexes.base import CheckFile, Index
+from proxy.indexes.base import CheckFile, Index, PrivateIndex
 from proxy.indexes.explanation import Explanation, Step
 from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
@@ -63,6 +63,7 @@ __all__ = [
     "PageFiles",
     "PageReader",
     "PageSource",
+    "PrivateIndex",
     "ProjectDocuments",
     "ReleaseIndex",
     "ReleaseRules",

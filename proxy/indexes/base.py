@@ -58,3 +58,21 @@ class Index(Protocol):
 
         Raises nothing: an error is a step of the explanation.
         """
+
+
+class PrivateIndex(Index, Protocol):
+    """An index whose names are private: no upstream is asked for them."""
+
+    @property
+    def root(self) -> str:
+        """Where its packages are: an absolute path, or an address. Names are claimed for it."""
+
+    @property
+    def is_there(self) -> bool:
+        """False only for what is optional, and has not appeared so far."""
+
+    def poll(self) -> None:
+        """Emit ``PageChanged`` for the changes so far. Takes microseconds."""
+
+    async def release(self, project: ProjectName) -> None:
+        """Give up the claim on a project, unless something of it is here."""

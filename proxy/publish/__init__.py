@@ -4,6 +4,7 @@ from proxy.publish.base import ChangeJournal, Content, KeptPackages, PackageStor
 from proxy.publish.directory_packages import DirectoryPackages
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.journal import PRIVATE_FOLDER, Action, PackageChange, PackageJournal
+from proxy.publish.objects import ObjectIndex, ObjectLog, ObjectPackages
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
 from proxy.publish.package_files import path_of, write_durably
 from proxy.publish.past_index import PastIndex
@@ -32,6 +33,9 @@ __all__ = [
     "KeptPackages",
     "Limits",
     "MakeProvenance",
+    "ObjectIndex",
+    "ObjectLog",
+    "ObjectPackages",
     "PackageChange",
     "PackageJournal",
     "PackageStore",

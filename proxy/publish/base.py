@@ -99,7 +99,13 @@ class PackageStore(Protocol):
         """The folder of spool files for uploads."""
 
     async def open(self) -> None:
-        """Remove what dead processes left, and complete what they had begun."""
+        """Complete what dead processes had begun."""
+
+    async def spread(self, made: Sequence[PackageChange]) -> None:
+        """Wait until all servers know these changes."""
+
+    async def tidy(self) -> None:
+        """Remove what dead processes left. Called now and then. May raise ``ProxyError``."""
 
     async def close(self) -> None: ...
 
@@ -119,7 +125,8 @@ class PackageStore(Protocol):
         publishes or replaces; of a change that attests, what is to be written beside the file, and
         the bytes stay. ``owners``: the users of a change of owners; of a file that is
         published, those of its project if it has none, where None means the actor. A kill at any
-        moment leaves each file as before, or changed. Raises ``FileConflict``, and ``OSError``.
+        moment leaves each file as before, or changed. Raises ``FileConflict``, other ``ProxyError``
+        if the place does not answer, and ``OSError``.
         """
 
     def staged(self, file: File, folder: Path) -> AbstractAsyncContextManager[Content]:

@@ -60,6 +60,12 @@ class DirectoryPackages:
         self.kept = directory.kept_in(self._deleted)
 
     async def open(self) -> None:
+        await self.tidy()
+
+    async def spread(self, made: Sequence[PackageChange]) -> None:
+        """All servers notice changes of a directory at once."""
+
+    async def tidy(self) -> None:
         await in_thread(self._tidy)
 
     async def close(self) -> None:

@@ -64,18 +64,22 @@ class IncomingUpload:
         """Remove the spool file. What was published has a name of its own, and stays."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            await in_thread(_remove, fd, self.path)
+            await in_thread(remove_spool, fd, self.path)
 
     def _take(self, data: bytes) -> None:
         if self._fd < 0:  # here, so that a cancelled task leaves no open file
             self._fd, self.path = open_spool(self._folder)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, data)
         for state in self._hashes.values():
             state.update(data)
 
 
-def _remove(fd: int, path: Path) -> None:
+def write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def remove_spool(fd: int, path: Path) -> None:
     path.unlink(missing_ok=True)
     os.close(fd)

@@ -110,7 +110,8 @@ class Publisher:
         async def prepare() -> list[PackageChange]:
             return await self._prepare(release, content, editor)
 
-        if await self.packages.make(prepare, Content(content.path, beside)):
+        if made := await self.packages.make(prepare, Content(content.path, beside)):
+            await self.packages.spread(made)
             return True
         if PROVENANCE in beside:
             await self._attest(release, content, editor, beside[PROVENANCE])

@@ -8,12 +8,19 @@ from proxy.scale.redis_leases import RedisLeases
 from proxy.scale.redis_link import RedisAway, RedisLink
 from proxy.scale.redis_purge_log import RedisPurgeLog
 from proxy.scale.redis_records import RedisRecords
-from proxy.scale.store_probe import StoreAbilities, probe_store, probe_until_it_answers
+from proxy.scale.remote_blob import ObjectBlobs
+from proxy.scale.store_probe import (
+    StoreAbilities,
+    can_create,
+    probe_store,
+    probe_until_it_answers,
+)
 
 __all__ = [
     "Hold",
     "Janitor",
     "LocalCopies",
+    "ObjectBlobs",
     "ObjectCalls",
     "ObjectStore",
     "RedisAway",
@@ -23,6 +30,7 @@ __all__ = [
     "RedisRecords",
     "StoreAbilities",
     "StoredObject",
+    "can_create",
     "describe_error",
     "lock_of_machine",
     "open_object_store",

@@ -58,11 +58,16 @@ class ObjectCalls:
     """
 
     def __init__(
-        self, store: ObjectStore, failed: Callable[[Failed], None] = lambda what: None
+        self,
+        store: ObjectStore,
+        failed: Callable[[Failed], None] = lambda what: None,
+        meanwhile: str = "files come from upstream",
     ) -> None:
-        """``failed`` is called after each request that failed."""
+        """``failed`` is called after each request that failed. ``meanwhile``: what happens while
+        the store does not answer, for the log."""
         self.store: Any = store  # the union has no methods that all its stores share for mypy
         self._failed = failed
+        self._meanwhile = meanwhile
         self._failures = 0
         self._away = ""
         self._asking: asyncio.Task[None] | None = None
@@ -100,6 +105,29 @@ class ObjectCalls:
             return await self.store.get_async(path, options=options)  # type: ignore[no-any-return]
         return None
 
+    async def read(self, path: str) -> bytes | None:
+        """All bytes of a small object; None if there is none."""
+        found = await self.get(path)
+        if found is None:
+            return None
+        with self._attempt("read"):
+            return bytes(await found.bytes_async())
+
+    async def create(self, path: str, data: bytes) -> bool:
+        """Store a small object; False if there is one already, which stays as it is.
+
+        Of all who create the same object one gets True. After ``StoreUnavailable`` it may have
+        been stored.
+        """
+        from obstore import exceptions
+
+        with self._attempt("write"):
+            try:
+                await self.store.put_async(path, data, mode="create")
+            except exceptions.AlreadyExistsError:
+                return False
+        return True
+
     async def chunks(self, found: GetResult, size: int) -> AsyncIterator[bytes]:
         """The bytes of an object, in chunks of at least so many."""
         stream = aiter(found.stream(min_chunk_size=size))
@@ -117,10 +145,12 @@ class ObjectCalls:
             return True
         return False
 
-    async def list(self, prefix: str) -> AsyncIterator[Sequence[StoredObject]]:
-        """The objects below a prefix, a thousand at a time."""
+    async def list(
+        self, prefix: str, after: str | None = None
+    ) -> AsyncIterator[Sequence[StoredObject]]:
+        """The objects below a prefix, a thousand at a time; ``after``: only those behind it."""
         with self._attempt("read"):
-            async for part in self.store.list(prefix, chunk_size=1000):
+            async for part in self.store.list(prefix, offset=after, chunk_size=1000):
                 yield [
                     StoredObject(each["path"], each["size"], each["last_modified"].timestamp())
                     for each in part
@@ -189,8 +219,9 @@ class ObjectCalls:
             self._away = describe_error(error)
             log.warning(
                 "the object store does not answer, and is asked again every %g s; until then"
-                " files come from upstream: %s",
+                " %s: %s",
                 ASK_AGAIN,
+                self._meanwhile,
                 self._away,
             )
             self._asking = asyncio.create_task(self._ask())

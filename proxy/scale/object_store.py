@@ -68,7 +68,7 @@ class ObjectStore:
             self._copies.used(key)
             return copy
         found = await self._calls.get(path)
-        return RemoteBlob(self._reads, path, key, found) if found else None
+        return RemoteBlob(self._reads, path, key, found.meta["size"], found) if found else None
 
     async def put(self, key: str, content: Path | bytes) -> None:
         """As ``BlobStore``; the local store keeps the file also if the other one does not."""

@@ -7,6 +7,7 @@ through a spool file, with its end withheld until the digest is verified.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from proxy.upstream import Body, Download, Downloads, Expected
 if TYPE_CHECKING:
     from obstore import GetResult
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 NAME = "object store"
@@ -138,14 +140,21 @@ class RemoteBlob(Blob):
     """A blob whose head has come from the store; its bytes come when they are read."""
 
     def __init__(
-        self, reads: BlobReads, path: str, key: str, found: GetResult, other: Blob | None = None
+        self,
+        reads: BlobReads,
+        path: str,
+        key: str,
+        size: int,
+        found: GetResult | None = None,
+        other: Blob | None = None,
     ) -> None:
-        """``other``: the same bytes from elsewhere, read if the store fails."""
+        """``found``: its head, if that was read. ``other``: the same bytes from elsewhere, read if
+        the store fails."""
         self._reads = reads
         self._path = path
         self._key = key
-        self._size: int = found.meta["size"]
-        self._found: GetResult | None = found
+        self._size = size
+        self._found = found
         self._other = other
 
     @property
@@ -183,6 +192,33 @@ class RemoteBlob(Blob):
             raise StoreDamaged(self._key) from error
         except UpstreamError as error:
             raise StoreUnavailable from error
+
+
+class _ObjectBlob(RemoteBlob):
+    """An object that is in no ``BlobStore``."""
+
+    @property
+    def key(self) -> None:  # type: ignore[override]
+        return None
+
+
+class ObjectBlobs:
+    """Objects of any path as blobs, verified while they are read."""
+
+    def __init__(self, calls: ObjectCalls, spool: Path, copies: BlobStore) -> None:
+        """As ``BlobReads``; no copies are kept."""
+        self._reads = BlobReads(calls, spool, _keep_wrong, copies, None)
+
+    def open(self, path: str, sha256: str, size: int) -> Blob:
+        return _ObjectBlob(self._reads, path, sha256, size)
+
+    async def close(self, grace: float = 0.0) -> None:
+        await self._reads.close(grace)
+
+
+async def _keep_wrong(key: str) -> None:
+    """There is no other copy: the operator may bring the right bytes back."""
+    log.error("the published file with the sha256 %s is damaged in the object store", key)
 
 
 async def _as_upstream(blob: Blob) -> AsyncGenerator[bytes, None]:

@@ -8,6 +8,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from proxy.errors import StoreUnavailable
 from proxy.scale.object_store_client import describe_error
 
 if TYPE_CHECKING:
@@ -70,6 +71,18 @@ async def _lie_of(store: Any, path: str, conditional: bool) -> str:
         await store.get_async(path, options={"if_none_match": found.meta["e_tag"]})
         return "an object that has not changed is sent again"
     return ""
+
+
+async def can_create(calls: ObjectCalls) -> bool:
+    """Whether the store lets one of many create an object. Raises ``StoreUnavailable``."""
+    from obstore import exceptions
+
+    try:
+        found = await probe_store(calls.store)
+    except (exceptions.BaseError, OSError) as error:
+        log.warning("the object store cannot be probed: %s", describe_error(error))
+        raise StoreUnavailable from error
+    return found.conditional and not found.lie
 
 
 async def probe_until_it_answers(calls: ObjectCalls, url: str) -> None:

@@ -10,7 +10,14 @@ from aiohttp import web
 
 from proxy.access import Scope
 from proxy.distributions import DistributionKind, kind_of, parse_filename
-from proxy.errors import NotPermitted, UploadRefused, reason
+from proxy.errors import (
+    IndexUnavailable,
+    NotPermitted,
+    ProxyError,
+    StoreUnavailable,
+    UploadRefused,
+    reason,
+)
 from proxy.model import PROVENANCE, SIGNATURE, ProjectName
 from proxy.publish import (
     Editor,
@@ -22,7 +29,7 @@ from proxy.publish import (
 )
 from proxy.runtime import in_thread
 from proxy.web.authentication import require
-from proxy.web.errors import phrase, plain, status_of
+from proxy.web.errors import RETRY_AFTER, phrase, plain, status_of
 from proxy.web.request_state import REQUEST_STATE
 from proxy.web.upload_form import UploadForm, printable, reading_form
 
@@ -125,7 +132,7 @@ async def answering(
     """What ``make`` answers, or the answer to what it raises."""
     try:
         return await make()
-    except UploadRefused as error:
+    except (UploadRefused, StoreUnavailable, IndexUnavailable) as error:
         return refusal(request, error)
     except OSError as error:
         log.error("a change of packages could not be stored: %s", reason(error))
@@ -171,7 +178,7 @@ def administrator_of(request: web.Request) -> Editor:
     return Editor(state.principal.name if state.principal else "", is_administrator=True)
 
 
-def refusal(request: web.Request, error: UploadRefused) -> web.Response:
+def refusal(request: web.Request, error: ProxyError) -> web.Response:
     """Tools print the reason phrase or the body; uv reads JSON."""
     status, text = status_of(error), str(error)
     request[REQUEST_STATE].reason = text
@@ -183,6 +190,8 @@ def refusal(request: web.Request, error: UploadRefused) -> web.Response:
     else:
         response = plain(status, text)
     response.set_status(status, phrase(text))
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 

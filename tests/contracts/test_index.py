@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from obstore.store import MemoryStore
 
 from proxy.composition.routed_rules import open_routed
 from proxy.config import PageTarget, RoutedTable, RuleTable
@@ -19,6 +20,7 @@ from proxy.indexes import Fallthrough, Guarded, Index, Merged, Route, Routed
 from proxy.model import METADATA, PROVENANCE, Moment, ProjectName, ProjectPage
 from proxy.policies import project_pattern
 from proxy.publish import PastIndex, Selection, Upkeep
+from proxy.publish.objects.object_index import MAX_ABSENCE_AGE
 from proxy.requirements import RecordingIndex
 from proxy.simple import json_pieces
 from proxy.warm.keep.run import RevalidatingIndex
@@ -28,6 +30,7 @@ from tests.support.directories import opened
 from tests.support.distributions import make_sdist, make_wheel, wheel_metadata
 from tests.support.fake_index import FakeIndex
 from tests.support.mirror_site import DEMO, MirrorSite
+from tests.support.object_packages import replica
 from tests.support.policies import FakePolicy
 from tests.support.publishing import ANA, publish, publishing
 from tests.support.upstream import Fault, Upstream
@@ -73,6 +76,20 @@ async def local(site: MirrorSite) -> AsyncIterator[Subject]:
     async with opened(root) as index:
         await index.page(DEMO)  # a file that is being read would delay the kernel's event
         yield Subject(index, lambda: shutil.rmtree(root))
+
+
+@asynccontextmanager
+async def objects(site: MirrorSite) -> AsyncIterator[Subject]:
+    clock = Clock()
+    async with replica(MemoryStore(), site.root, monotonic=clock) as publisher:
+        for path, beside in zip(distributions(site), ({PROVENANCE: b"{}"}, {}), strict=True):
+            await publish(publisher, path, beside=beside)
+
+        def fail() -> None:
+            publisher.log.calls.leave_alone("it is away")
+            clock.advance(MAX_ABSENCE_AGE + 1)
+
+        yield Subject(publisher.index, fail)
 
 
 @asynccontextmanager
@@ -178,6 +195,7 @@ SUBJECTS: Mapping[str, OpenSubject] = {
     "LocalDirectory": local,
     "LocalDirectory, archive": local_archive,
     "Merged, directories": local_directories,
+    "ObjectIndex": objects,
     "PastIndex": past,
     "Mirror": mirror,
     "Mirror, offline": offline_mirror,

@@ -1,0 +1,69 @@
+"""Publishers over object stores: each is a replica, and several may share one store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from proxy.model import ProjectName
+from proxy.publish import Limits, Publisher
+from proxy.publish.objects import ObjectIndex, ObjectLog, ObjectPackages
+from proxy.scale import ObjectBlobs, ObjectCalls
+from tests.support.clock import Clock
+from tests.support.directories import HeardChanges
+from tests.support.memory_store import MemoryStore
+
+
+class ObjectPublisher(Publisher):
+    """A publisher with the parts of its place."""
+
+    packages: ObjectPackages
+
+    @property
+    def index(self) -> ObjectIndex:
+        return self.packages.index
+
+    @property
+    def log(self) -> ObjectLog:
+        return self.packages.index.log
+
+
+@asynccontextmanager
+async def replica(
+    store: Any,
+    folder: Path,
+    upstream: Collection[str] = (),
+    clock: Clock | None = None,
+    heard: HeardChanges | None = None,
+    name: str = "private",
+    monotonic: Callable[[], float] = time.monotonic,
+    **limits: Any,
+) -> AsyncIterator[ObjectPublisher]:
+    """``folder``: for spool files. The others as for ``publishing``."""
+
+    async def is_upstream(project: ProjectName) -> bool:
+        return project in upstream
+
+    async with ObjectCalls(store) as calls:
+        log = ObjectLog(name, calls, monotonic)
+        blobs = ObjectBlobs(calls, folder / "spool", MemoryStore())
+        events = HeardChanges() if heard is None else heard
+        index = ObjectIndex(name, "s3://bucket", log, blobs.open, events, extra_files=True)
+        await log.open(index.announce)
+        publisher = ObjectPublisher(
+            name,
+            ObjectPackages(index, folder / "incoming", spread=0.0),
+            Limits(**limits),
+            is_upstream,
+            clock or Clock(1_800_000_000.0),
+        )
+        await publisher.open()
+        try:
+            yield publisher
+        finally:
+            await publisher.close()
+            await log.close()
+            await blobs.close()
