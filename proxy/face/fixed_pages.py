@@ -31,7 +31,7 @@ class FixedPages:
         self._shell = shell
 
     async def setup(self, place: Place) -> web.Response:
-        at = Address(self._shell.index_address(place))
+        at = Address(self._shell.index_address(place), place.mount.accepts_uploads)
         tools = {tool.key: tool for tool in (make(at) for make in TOOLS)}
         wanted = place.request.query.get("tool", "")
         return self._shell.page(

@@ -15,6 +15,12 @@ class Address(NamedTuple):
 
     url: str
     """It ends in ``/simple/``."""
+    accepts_uploads: bool = False
+
+    @property
+    def uploads(self) -> str:
+        """Where tools publish to."""
+        return f"{self.url.removesuffix('simple/')}legacy/"
 
     @property
     def host(self) -> str:
@@ -60,7 +66,7 @@ def pip(at: Address) -> Snippet:
         ),
         Block(
             "Check it",
-            f"pip download --no-deps --no-cache-dir -d /tmp/check{at.trust} -v six"
+            f'pip download --no-deps --no-cache-dir -d "$(mktemp -d)"{at.trust} -v six'
             f" | grep {at.authority}",
             "It prints lines with the address of this server.",
         ),
@@ -98,9 +104,8 @@ def poetry(at: Address) -> Snippet:
         ),
         Block(
             "Check it",
-            "poetry source show && poetry lock && grep -m1 -A3 'tool.poetry.source\\|"
-            "package.source' poetry.lock",
-            "It shows one source, waystation, with this address.",
+            "poetry source show && poetry lock && grep -A 3 package.source poetry.lock",
+            "It shows one source, waystation, and that each package is from this address.",
         ),
     )
 
@@ -117,31 +122,32 @@ def pdm(at: Address) -> Snippet:
         ),
         Block(
             "Check it",
-            "pdm config pypi.url && pdm lock -v 2>&1 | grep -m1 " + at.authority,
-            "It prints this address.",
+            f"pdm config pypi.url && pdm lock -vv 2>&1 | grep {at.authority}",
+            "It prints lines with the address of this server.",
         ),
     )
 
 
 def twine(at: Address) -> Snippet:
+    build = Block("Check what you would publish", "python -m build && twine check --strict dist/*")
+    copy = Block(
+        "Publish by a copy",
+        "cp dist/* PACKAGES/",
+        "PACKAGES is the directory of private distributions of this server: a file that"
+        " is copied there is served with the next request.",
+    )
+    upload = Block(
+        "Publish",
+        f"twine upload --repository-url {at.uploads} dist/*",
+        "With access control, the user is __token__, and the password a token that may upload.",
+    )
     return Snippet(
         "twine",
         "twine",
-        (
-            Block(
-                "Check what you would publish",
-                "python -m build && twine check --strict dist/*",
-            ),
-            Block(
-                "Publish by a copy",
-                "cp dist/* PACKAGES/",
-                "PACKAGES is the directory of private distributions of this server: a file that"
-                " is copied there is served with the next request.",
-            ),
-        ),
+        (build, upload if at.accepts_uploads else copy),
         Block(
             "Check it",
-            f"pip download --no-deps --no-cache-dir -d /tmp/check --index-url {at.url}"
+            f'pip download --no-deps --no-cache-dir -d "$(mktemp -d)" --index-url {at.url}'
             f"{at.trust} NAME",
             "It downloads the version that was published.",
         ),
@@ -149,21 +155,23 @@ def twine(at: Address) -> Snippet:
 
 
 def docker(at: Address) -> Snippet:
-    trusted = f" PIP_TRUSTED_HOST={at.host}" if at.is_insecure else ""
+    trusted = f" --build-arg PIP_TRUSTED_HOST={at.host}" if at.is_insecure else ""
+    # To a container, 127.0.0.1 is the container itself.
+    network = " --network=host" if is_loopback(at.host) else ""
     build = (
-        f"docker build --build-arg PIP_INDEX_URL={at.url}"
-        f"{' --build-arg' + trusted if trusted else ''} --build-arg UV_DEFAULT_INDEX={at.url} ."
+        f"docker build{network} --build-arg PIP_INDEX_URL={at.url}{trusted}"
+        f" --build-arg UV_DEFAULT_INDEX={at.url}"
     )
     arguments = "ARG PIP_INDEX_URL\nARG PIP_TRUSTED_HOST\nARG UV_DEFAULT_INDEX"
     file = f"{arguments}\nRUN pip install --no-cache-dir NAME"
-    about = "Arguments stay out of the image, and the Dockerfile names no server."
+    about = "After FROM. Arguments stay out of the image, and the Dockerfile names no server."
     return Snippet(
         "docker",
         "Docker",
-        (Block("In the Dockerfile", file, about), Block("The build", build)),
+        (Block("In the Dockerfile", file, about), Block("The build", f"{build} .")),
         Block(
             "Check it",
-            f"{build.removesuffix(' .')} --no-cache --progress=plain . 2>&1 | grep {at.authority}",
+            f"{build} --no-cache --progress=plain . 2>&1 | grep {at.authority}",
             "It prints “Looking in indexes” with this address.",
         ),
     )
@@ -172,12 +180,16 @@ def docker(at: Address) -> Snippet:
 def github(at: Address) -> Snippet:
     trusted = f"\n  PIP_TRUSTED_HOST: {at.host}" if at.is_insecure else ""
     env = f"env:\n  PIP_INDEX_URL: {at.url}\n  UV_DEFAULT_INDEX: {at.url}{trusted}"
-    step = "- run: pip config debug | grep -A1 PIP_INDEX_URL\n- run: pip download --no-deps six"
+    step = "- run: pip config debug | grep PIP_INDEX_URL\n- run: pip download --no-deps six"
     return Snippet(
         "github",
         "GitHub Actions",
         (Block("In the workflow", env, "At the top level, so that every job has it."),),
-        Block("Check it", step, "The log of the second step names this server."),
+        Block(
+            "Check it",
+            step,
+            "As steps of a job: the log of the second says “Looking in indexes” with this address.",
+        ),
     )
 
 

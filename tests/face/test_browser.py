@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser
 
+from proxy.face.answering import BUSY_PAGE
 from tests.support.browser import MAPPED, Watched, opened
 from tests.support.face_world import FaceWorld, face_world
 from tests.support.faults import Fault
@@ -79,6 +80,25 @@ async def test_typing_shows_hits_and_keeps_the_focus(browser: Browser, world: Fa
         await page.keyboard.type("x/y")  # a slash in the field is a letter
         assert await page.input_value("input[name=q]") == "acme-tox/y"
         assert await page.locator("#results").count() == 1
+        await tab.check(world.server.address)
+
+
+async def test_a_server_that_is_busy_says_so_and_the_next_key_recovers(
+    browser: Browser, world: FaceWorld
+) -> None:
+    async with opened(browser) as tab:
+        page = tab.page
+        await page.goto(world.server.address + "/search/")
+        await page.route(
+            "**/search/?q=acme&*",
+            lambda route: route.fulfill(status=503, body=BUSY_PAGE, content_type="text/html"),
+        )
+        await page.focus("input[name=q]")
+        await page.keyboard.type("acme")
+        await page.wait_for_selector("#results >> text=try again in a moment")
+        assert await page.evaluate("document.activeElement.name") == "q"
+        await page.keyboard.type("-tool")
+        await page.wait_for_selector("#results h2 >> text=acme-tool")
         await tab.check(world.server.address)
 
 

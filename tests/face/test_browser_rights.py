@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from playwright.async_api import Browser
 from tests.support.browser import Watched, opened
 from tests.support.distributions import make_wheel
 from tests.support.face_world import FaceWorld, face_world
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -83,22 +85,53 @@ async def test_who_may_not_read_gets_a_page_with_style_that_says_so(
         await tab.check(company.server.address)
 
 
+@pytest.mark.parametrize("script", [True, False])
 async def test_a_person_makes_a_token_that_is_shown_once(
-    browser: Browser, company: FaceWorld
+    browser: Browser, company: FaceWorld, script: bool
 ) -> None:
-    async with opened(browser, **alice()) as tab:
+    async with opened(browser, **alice(), java_script_enabled=script) as tab:
         await tab.page.goto(company.server.address + "/")
         await tab.page.click("nav a:text('Tokens')")
-        await tab.page.fill("#name", "ci")
+        await tab.page.fill("#name", name := f"ci-{script}")
         await tab.page.check("input[value='read:main']")
         await tab.page.click("button:text('Make it')")
         token = await tab.page.inner_text("[data-copyable='the token']")
         assert len(token) > 30
-        await is_fine(tab)
         await tab.page.goto(company.server.address + "/-/tokens")
         words = await tab.page.inner_text("main")
-        assert "alice/ci" in words and token not in words
+        assert f"alice/{name}" in words and token not in words
+        if script:
+            stored = "[...Object.values(localStorage), ...Object.values(sessionStorage)].join()"
+            assert token not in await tab.page.evaluate(stored)
+            await tab.check(company.server.address)
+
+
+async def test_a_person_finds_who_has_a_bad_version(browser: Browser, company: FaceWorld) -> None:
+    link = await _link(company, "demo-1.1-py3-none-any.whl")
+    pip = {"X-User": "alice", "User-Agent": "pip/26.0"}
+    async with company.client.get(company.server.address + link, headers=pip) as file:
+        assert len(await file.read()) > 100
+    async with opened(browser, **alice()) as tab:
+
+        async def is_named() -> bool:
+            await tab.page.goto(company.server.address + "/")
+            await tab.page.click("nav a:text('Audit')")
+            await tab.page.fill("#project", "demo")
+            await tab.page.fill("#version", "1.1")
+            await tab.page.press("#version", "Enter")
+            words = await tab.page.inner_text("#results")
+            return "alice" in words and "demo-1.1-py3-none-any.whl" in words and "pip" in words
+
+        await until(is_named)  # the audit is written a moment after the answer
         await tab.check(company.server.address)
+
+
+async def _link(world: FaceWorld, filename: str) -> str:
+    """The path of a file, from the page for installers."""
+    _, text = await world.get("/simple/demo/", **{"X-User": "alice"})
+    found = re.search(rf'href="\.\./\.\.(/[^"#]*{filename})', text)
+    assert found
+    return found[1]
 
 
 async def test_a_person_publishes_and_sees_the_page_of_the_version(

@@ -74,7 +74,9 @@ async def test_the_past_survives_a_restart_and_a_clock_that_was_set_back(clock: 
 
 
 @pytest.mark.parametrize("data", [b"\x00damaged", b"\x81\xa21h\x90", b"x" * 2**21])
-async def test_a_record_that_is_not_ours_is_ignored(clock: Clock, data: bytes) -> None:
+async def test_a_record_that_is_not_ours_is_ignored_and_the_log_says_so(
+    clock: Clock, data: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     records = MemoryRecords()
     await records.put(Key(RecordKind.ACTIVITY, "s", "history"), data)
     await records.put(Key(RecordKind.ACTIVITY, "s", "recent-0"), data)
@@ -83,6 +85,7 @@ async def test_a_record_that_is_not_ours_is_ignored(clock: Clock, data: bytes) -
     await recent.start()
     assert (await past.totals(MONTH))[0] == Figures()
     assert await recent.all() == ([], {})
+    assert len([each for each in caplog.messages if "damaged" in each]) == 2
     await past.close()
     await recent.close()
 

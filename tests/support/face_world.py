@@ -26,6 +26,8 @@ Turns **files** into pictures. [Docs](https://example.com/docs) [local](docs/x.m
 
 {ATTACK}
 
+{"unbreakable" * 900} zero{chr(0x200B) * 500}width
+
 ![picture](https://evil.example.com/x.png)
 
 #### Usage
