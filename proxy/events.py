@@ -67,15 +67,13 @@ class PageRevalidated(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, page: ProjectPage) -> PageRevalidated:
         """The times of a page; for a page that has times."""
-        return cls(
-            page.project, page.source, page.fresh_until or 0.0, page.stale_until, page.checked
-        )
+        times = page.fresh_until or 0.0, page.stale_until, page.checked
+        return cls(page.project, page.source, *times)
 
 
 class UpstreamFailed(msgspec.Struct, frozen=True):
     index: str
-    what: str
-    """A project or file, in words."""
+    what: str  # a project or file, in words
     reason: str
 
 
@@ -115,8 +113,7 @@ class UpstreamAsked(msgspec.Struct, frozen=True):
 
     index: str
     """The name of the mirror."""
-    what: str
-    """``page`` or ``file``."""
+    what: str  # ``page`` or ``file``
     result: AskResult
     seconds: float
     """Until the head of the answer came, or the request failed."""
@@ -132,8 +129,7 @@ class PrefetchResult(StrEnum):
 
 class Prefetched(msgspec.Struct, frozen=True):
     result: PrefetchResult
-    size: int
-    """Bytes of the file; 0 for a page."""
+    size: int  # bytes of the file; 0 for a page
 
 
 class FileRefused(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,8 +143,7 @@ class FileRefused(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     kind: str
     """Of the policy, as the settings call it."""
-    mode: str
-    """``enforce`` or ``observe``."""
+    mode: str  # ``enforce`` or ``observe``
     project: ProjectName | None
     filename: str
     """Empty for a page."""
@@ -162,6 +157,13 @@ class Evicted(msgspec.Struct, frozen=True):
     files: int
     size: int
     """Bytes."""
+
+
+class StoreFailed(msgspec.Struct, frozen=True):
+    """A request to a store that machines share was refused, or failed with all its retries."""
+
+    store: Literal["files", "records"]
+    what: Literal["read", "write"]
 
 
 class CheckResult(StrEnum):
@@ -238,8 +240,7 @@ class AnswerServed(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     """499: the client left before the answer began."""
     outcome: Outcome | None = None
-    sent: int = 0
-    """Bytes of the body that were sent, for each of the requests."""
+    sent: int = 0  # bytes of the body that were sent, for each of the requests
     rule: str = ""
     """The policy rule that refused the request."""
     observed: tuple[tuple[str, str], ...] = ()
@@ -266,6 +267,7 @@ Event = (
     | UpstreamAsked
     | Prefetched
     | Evicted
+    | StoreFailed
     | AdvisoriesChecked
     | FileRefused
     | AuditLost
@@ -306,10 +308,8 @@ class Events:
         self._by_kind.clear()
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, INDEX_ANSWERS):
-            outcomes = _recorded.get(None)
-            if outcomes is not None:
-                outcomes.append(event.outcome)
+        if isinstance(event, INDEX_ANSWERS) and (outcomes := _recorded.get(None)) is not None:
+            outcomes.append(event.outcome)
         kind = type(event)
         observers = self._by_kind.get(kind)
         if observers is None:  # the first event of its class

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 import msgspec
 
@@ -19,6 +19,9 @@ from proxy.storage import (
     decode_cached_file,
     digests_of,
 )
+
+_BATCH = 1000
+"""Blobs that are deleted together."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -62,16 +65,20 @@ async def projects_in(cache: Cache) -> set[str]:
 async def cached_files(
     cache: Cache, projects: Sequence[str] = ()
 ) -> list[tuple[str, list[CachedFile]]]:
-    """The cached files by project; of all projects if none are named."""
+    """The cached files by project; of all projects if none are named.
+
+    Raises ``StoreUnavailable``.
+    """
     found: dict[str, set[CachedFile]] = {}
     for key in await cache.records.keys(RecordKind.CACHED_FILE):
-        project = key.project
-        if projects and project not in projects:
+        if projects and key.project not in projects:
             continue
-        file = decode_cached_file(await cache.records.get(key))
-        if file and await cache.store.has(file.sha256):
-            found.setdefault(project, set()).add(CachedFile(key.filename, file.sha256, file.size))
-    return [(project, sorted(files)) for project, files in sorted(found.items())]
+        if file := decode_cached_file(await cache.records.get(key)):
+            row = CachedFile(key.filename, file.sha256, file.size)
+            found.setdefault(key.project, set()).add(row)
+    stored = await cache.store.present({file.sha256 for rows in found.values() for file in rows})
+    kept = {name: [file for file in rows if file.sha256 in stored] for name, rows in found.items()}
+    return [(name, sorted(rows)) for name, rows in sorted(kept.items()) if rows]
 
 
 async def verify(cache: Cache) -> VerifyResult:
@@ -90,7 +97,7 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
     """
     wanted = set(projects)
     files = await cached_files(cache)
-    purged = {each.sha256 for project, found in files if project in wanted for each in found}
+    purged = {each.sha256: each.size for name, found in files if name in wanted for each in found}
     others = {each.sha256 for project, found in files if project not in wanted for each in found}
     released = {key.project for key in await cache.records.keys(RecordKind.OLD_CLAIM)} & wanted
     released |= await cache.claims.release(wanted)
@@ -99,7 +106,7 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
         if key.project in wanted:
             unknown.discard(key.project)
             await cache.records.forget(key)
-    done = await _delete(cache, purged - others, len(wanted))
+    done = await _delete(cache, _without(purged, others), len(wanted))
     await cache.purges.append(sorted(wanted))
     return msgspec.structs.replace(
         done, released=tuple(sorted(released)), unknown=tuple(sorted(unknown))
@@ -111,15 +118,16 @@ async def purge_file(cache: Cache, project: str, filename: str) -> Stats:
 
     Its page stays, and so do the bytes if another file has the same. Raises ``OSError``.
     """
-    purged, others = set(), set()
+    purged: dict[str, int] = {}
+    others = set()
     for key in await cache.records.keys(RecordKind.CACHED_FILE):
         file = decode_cached_file(await cache.records.get(key))
         if key.project == project and distribution_of(key.filename) == filename:
             await cache.records.forget(key)
-            purged |= {file.sha256} if file else set()
+            purged |= {file.sha256: file.size} if file else {}
         elif file:
             others.add(file.sha256)
-    done = await _delete(cache, purged - others, 1)
+    done = await _delete(cache, _without(purged, others), 1)
     await cache.refreshes.append([project])
     return done
 
@@ -142,21 +150,25 @@ async def purge_everything(cache: Cache) -> Stats:
     keys = await _keys(cache, lambda kind: kind.is_upstream)
     for key in keys:
         await cache.records.forget(key)
-    entries = {entry.key async for entry in cache.store.entries()}
+    entries = {entry.key: entry.size async for entry in cache.store.entries()}
     done = await _delete(cache, entries, len({key.project for key in keys}))
     await cache.purges.append([EVERYTHING])
     return done
 
 
-async def _delete(cache: Cache, keys: Iterable[str], projects: int) -> Stats:
-    files = size = 0
-    for key in keys:
-        if blob := await cache.store.get(key):
-            await cache.store.delete(key)
+async def _delete(cache: Cache, sizes: Mapping[str, int], projects: int) -> Stats:
+    """Delete the blobs of these keys, as far as they are stored; ``sizes`` in bytes."""
+    stored = sorted(await cache.store.present(sizes.keys()))
+    for start in range(0, len(stored), _BATCH):
+        part = stored[start : start + _BATCH]
+        await cache.store.delete(*part)
+        for key in part:
             await cache.used.forget(key)
-            files += 1
-            size += blob.size or 0
-    return Stats(projects, files, size)
+    return Stats(projects, len(stored), sum(sizes[key] for key in stored))
+
+
+def _without(sizes: Mapping[str, int], others: Set[str]) -> dict[str, int]:
+    return {key: size for key, size in sizes.items() if key not in others}
 
 
 async def _keys(cache: Cache, chosen: Callable[[RecordKind], bool]) -> list[Key]:

@@ -131,7 +131,9 @@ async def _stage_and_publish(
 
 async def _cached(cache: Cache, manifest: Manifest) -> Set[str]:
     """The sha256 of members that the cache has, so that they need not be staged."""
-    blobs = [(each, await cache.store.get(each.sha256)) for each in manifest.blobs]
+    stored = await cache.store.present({each.sha256 for each in manifest.blobs})
+    here = [each for each in manifest.blobs if each.sha256 in stored]
+    blobs = [(each, await cache.store.get(each.sha256)) for each in here]
     return {each.sha256 for each, blob in blobs if blob and blob.size == each.size}
 
 

@@ -15,6 +15,7 @@ from proxy.cli.cache_server import list_via, pin_via, pins_via, purge_via, refre
 from proxy.cli.options import settings_options
 from proxy.composition import Cache, open_cache
 from proxy.config import load_settings
+from proxy.events import Event, Evicted, Observer
 from proxy.maintenance import (
     cached_files,
     pinned_files,
@@ -38,11 +39,16 @@ def command() -> None:
     """
 
 
-def _with_cache(work: Callable[[Cache], Awaitable[int]], config: Path | None, flags: Any) -> None:
+def _with_cache(
+    work: Callable[[Cache], Awaitable[int]],
+    config: Path | None,
+    flags: Any,
+    events: Observer = lambda event: None,
+) -> None:
     settings = load_settings(flags, config).settings
 
     async def run() -> int:
-        async with open_cache(settings) as cache:
+        async with open_cache(settings, events=events) as cache:
             try:
                 return await work(cache)
             except OSError as error:
@@ -190,6 +196,31 @@ def purge_command(
         return 0
 
     _with_cache(work, config, flags)
+
+
+@command.command("evict")
+@settings_options
+def evict_command(config: Path | None, **flags: Any) -> None:
+    """Delete files that are over max_size, too old or unused, now.
+
+    Servers do that by themselves: where files are in an object store, once in evict_every.
+    """
+    evicted: list[Evicted] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, Evicted):
+            evicted.append(event)
+
+    async def work(cache: Cache) -> int:
+        if not await cache.evictor.evict():
+            click.echo("another process evicts files now", err=True)
+            return 1
+        files = count_text(sum(each.files for each in evicted), "file")
+        size = size_text(sum(each.size for each in evicted))
+        click.echo(f"deleted {files}, {size}; {size_text(cache.evictor.total)} are left")
+        return 0
+
+    _with_cache(work, config, flags, observe)
 
 
 @command.command("refresh")

@@ -37,6 +37,8 @@ from proxy.composition import (
     policy_remarks,
     publisher_remarks,
     resolve_tree,
+    storage_remarks,
+    store_problem,
     upload_remarks,
     upstream_url,
     webhook_attempts,
@@ -111,6 +113,7 @@ async def _remarks_on(settings: Settings, proxy: Proxy | None) -> dict[str, list
     """What an operator should know, by the title of the section."""
     return {
         "Rules": list(policy_remarks(settings, time.time())),
+        "Storage": list(storage_remarks(settings)),
         "Access": [*access_remarks(settings), *upload_remarks(settings)],
         "Trusted publishers": list(publisher_remarks(settings)),
         "Names": await _names(settings, proxy) if proxy else [],
@@ -220,6 +223,8 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
     for what, problem in webhook_attempts(settings):
         yield Attempt(what, problem)
     if network:
+        if settings.storage and settings.storage.files:
+            yield Attempt(f"files {settings.storage.files}", await store_problem(settings))
         yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
         async for attempt in upstreams(settings, tree):
             yield attempt

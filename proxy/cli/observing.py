@@ -26,6 +26,7 @@ from proxy.events import (
     FileChanged,
     FileRefused,
     Prefetched,
+    StoreFailed,
     UpstreamAsked,
 )
 from proxy.prefetch import MARK_COLUMNS, WorkerMarks
@@ -68,7 +69,7 @@ class Observing:
         self.events.subscribe(
             self.counters.observe,
             *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
-            *(FileRefused, AuditLost, CredentialsChecked, ClientLimited),
+            *(FileRefused, AuditLost, CredentialsChecked, ClientLimited, StoreFailed),
         )
         self.events.subscribe(log_observed_refusals, FileRefused)
 
@@ -125,6 +126,9 @@ def gauges(proxy: Proxy, reload_failed: bool) -> Iterator[Gauge]:
 def checks(settings: Settings, proxy: Proxy, reload_failed: bool) -> Iterator[Check]:
     """What is well and what is not; none of it makes the server unready."""
     yield _cache_check(proxy)
+    if objects := proxy.cache.objects:
+        about = f"does not answer: {objects.away}" if objects.away else "answers"
+        yield Check("object store", not objects.away, about)
     down = {each.index for each in proxy.traffic.breakers if each.is_open}
     for name in dict.fromkeys(each.index for each in proxy.traffic.breakers):
         about = "cannot be reached; answers come from the cache" if name in down else "is asked"

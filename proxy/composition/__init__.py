@@ -23,6 +23,7 @@ from proxy.composition.open_access import (
 from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
 from proxy.composition.open_mirror import open_mirror
+from proxy.composition.open_storage import storage_remarks, store_problem
 from proxy.composition.open_webhooks import open_webhooks, webhook_attempts
 from proxy.composition.past_views import index_as_of
 from proxy.composition.policies import kind_of_rule, possible_refusals
@@ -67,6 +68,8 @@ __all__ = [
     "possible_refusals",
     "publisher_remarks",
     "resolve_tree",
+    "storage_remarks",
+    "store_problem",
     "token_file",
     "upload_remarks",
     "upstream_url",

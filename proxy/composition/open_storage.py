@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from proxy.config import Settings, StorageTable
-from proxy.events import Evicted, Observer
+from proxy.events import Evicted, Observer, StoreFailed
+from proxy.runtime import size_text
 from proxy.scale import (
     Hold,
     Janitor,
@@ -20,6 +22,7 @@ from proxy.scale import (
     lock_of_machine,
     open_object_store,
     probe_until_it_answers,
+    problem_of_store,
 )
 from proxy.storage import (
     BlobStore,
@@ -70,6 +73,9 @@ class BlobParts:
     def deleted(self, files: int, size: int) -> None:
         self.events(Evicted(files, size))
 
+    def failed(self, what: Literal["read", "write"]) -> None:
+        self.events(StoreFailed("files", what))
+
 
 @asynccontextmanager
 async def open_blobs(parts: BlobParts) -> AsyncIterator[OpenBlobs]:
@@ -109,9 +115,9 @@ async def _in_object_store(
     parts: BlobParts, table: StorageTable, url: str, stack: AsyncExitStack
 ) -> OpenBlobs:
     client = await stack.enter_async_context(open_object_store(url))
-    calls = await stack.enter_async_context(ObjectCalls(client))
+    calls = await stack.enter_async_context(ObjectCalls(client, parts.failed))
     copies, local = await _local_copies(parts, table, stack)
-    store = ObjectStore(calls, parts.folder / "spool", copies)
+    store = ObjectStore(calls, parts.folder / "spool", copies, signs=table.redirect)
     await stack.enter_async_context(store)
     janitor = Janitor(
         calls,
@@ -148,6 +154,30 @@ async def _local_copies(
     )
     await stack.enter_async_context(evictor)
     return LocalCopies(store, evictor.room, used.note), evictor
+
+
+def storage_remarks(settings: Settings) -> Iterator[str]:
+    """What an operator should know of files that are elsewhere."""
+    table = settings.storage
+    if table is None or table.files is None:
+        return
+    limit = size_text(int(settings.max_size)) if settings.max_size else "no limit"
+    yield f"all files are in {table.files}; max_size, {limit}, is that of all machines together"
+    if table.redirect:
+        yield (
+            "redirect: clients without credentials get files from 1 MB on at signed addresses of"
+            " the store, which they have to reach and trust; each address works for 5 minutes for"
+            " all that have it, and what they receive is neither verified nor counted here"
+        )
+
+
+async def store_problem(settings: Settings) -> str | None:
+    """Try what an object store can do; None: all that is needed."""
+    table = settings.storage
+    if table is None or table.files is None or table.files_are_local:
+        return None
+    async with open_object_store(table.files) as client:
+        return await problem_of_store(client)
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from proxy.scale.store_probe import (
     can_create,
     probe_store,
     probe_until_it_answers,
+    problem_of_store,
 )
 
 __all__ = [
@@ -36,4 +37,5 @@ __all__ = [
     "open_object_store",
     "probe_store",
     "probe_until_it_answers",
+    "problem_of_store",
 ]

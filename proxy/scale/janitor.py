@@ -138,11 +138,8 @@ class Janitor:
             return True
         return self._clock() - found.meta["last_modified"].timestamp() > 0.9 * self._every
 
-    async def evict(self) -> None:
-        """Look now, unless another machine does: delete what is over the limit, or too old.
-
-        Raises ``StoreUnavailable`` and ``OSError``.
-        """
+    async def evict(self) -> bool:
+        """As ``Eviction``: look now, unless another machine does."""
         async with self._hold() as mine:
             if mine:
                 entries = [entry async for entry in self._store.entries()]
@@ -151,6 +148,7 @@ class Janitor:
                 self._total = total - freed
                 note = json.dumps({"bytes": self._total, "freed": freed}).encode()
                 await self._calls.put(NOTE, note)
+            return mine
 
     async def _oldest_first(self, entries: list[BlobEntry]) -> list[_Used]:
         pinned = await self._pinned()

@@ -45,9 +45,18 @@ class LocalCopies(NamedTuple):
 class ObjectStore:
     """Blobs that many machines share. While entered, running reads may go on."""
 
-    def __init__(self, calls: ObjectCalls, spool: Path, copies: LocalCopies | None = None) -> None:
-        """``spool``: a folder for blobs that are being read. ``copies``: of all that pass by."""
+    def __init__(
+        self,
+        calls: ObjectCalls,
+        spool: Path,
+        copies: LocalCopies | None = None,
+        *,
+        signs: bool = False,
+    ) -> None:
+        """``spool``: a folder for blobs that are being read. ``copies``: of all that pass by.
+        ``signs``: large blobs have signed addresses."""
         self._calls = calls
+        self._signs = signs
         self._copies = copies
         self._local = copies.store if copies else None
         room = copies.room if copies else None
@@ -68,7 +77,10 @@ class ObjectStore:
             self._copies.used(key)
             return copy
         found = await self._calls.get(path)
-        return RemoteBlob(self._reads, path, key, found.meta["size"], found) if found else None
+        if found is None:
+            return None
+        size = found.meta["size"]
+        return RemoteBlob(self._reads, path, key, size, found, signs=self._signs)
 
     async def put(self, key: str, content: Path | bytes) -> None:
         """As ``BlobStore``; the local store keeps the file also if the other one does not."""

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+SIGNED_FROM = 2**20
+"""Bytes of a blob that clients get at a signed address: of smaller ones, another request would
+take longer than the bytes."""
+SIGNED_FOR = 300.0
+"""Seconds for which an address can be used."""
 NAME = "object store"
 """In place of the name of an index, in log lines about its downloads."""
 
@@ -146,16 +151,17 @@ class RemoteBlob(Blob):
         key: str,
         size: int,
         found: GetResult | None = None,
-        other: Blob | None = None,
+        *,
+        signs: bool = False,
     ) -> None:
-        """``found``: its head, if that was read. ``other``: the same bytes from elsewhere, read if
-        the store fails."""
+        """``found``: its head, if that was read. ``signs``: if large, it has a signed address."""
         self._reads = reads
         self._path = path
         self._key = key
         self._size = size
         self._found = found
-        self._other = other
+        self._other: Blob | None = None
+        self._signs = signs
 
     @property
     def key(self) -> str:
@@ -171,6 +177,14 @@ class RemoteBlob(Blob):
     def backed_by(self, other: Blob) -> Blob:
         self._other = other
         return self
+
+    async def address(self) -> str:
+        if not self._signs or self._size < SIGNED_FROM:
+            return ""
+        try:
+            return await self._reads.calls.sign(self._path, SIGNED_FOR)
+        except StoreUnavailable:
+            return ""
 
     def chunks(self, start: int = 0, stop: int | None = None) -> AsyncGenerator[bytes, None]:
         """As ``Blob``. Raises ``StoreDamaged``, and ``StoreUnavailable``."""

@@ -85,6 +85,19 @@ async def can_create(calls: ObjectCalls) -> bool:
     return found.conditional and not found.lie
 
 
+async def problem_of_store(store: Any) -> str | None:
+    """In words; None: it does all that is needed."""
+    from obstore import exceptions
+
+    try:
+        found = await probe_store(store)
+    except (exceptions.BaseError, OSError) as error:
+        return describe_error(error)
+    if found.conditional:
+        return found.lie or None
+    return found.lie or "it cannot create objects on condition: do not publish to it"
+
+
 async def probe_until_it_answers(calls: ObjectCalls, url: str) -> None:
     """Log what the store can do; one that lies is not used."""
     from obstore import exceptions

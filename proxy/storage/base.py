@@ -77,8 +77,8 @@ class Eviction(Protocol):
     def start_sweeping(self) -> None:
         """Delete regularly what is too old or unused."""
 
-    async def evict(self) -> None:
-        """Delete now what is over the limit, too old or unused.
+    async def evict(self) -> bool:
+        """Delete now what is over the limit, too old or unused. False: another one is doing that.
 
         Raises ``StoreUnavailable`` and ``OSError``.
         """

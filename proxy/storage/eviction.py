@@ -133,11 +133,12 @@ class Evictor:
             await self.sweep()
             await asyncio.sleep(self._lifetime.interval)
 
-    async def evict(self) -> None:
+    async def evict(self) -> bool:
         """As ``Eviction``."""
         self._scan_at = 0
         await self.enforce()
         await self.sweep()
+        return True
 
     async def sweep(self) -> None:
         """Delete what is too old or unused, but nothing that is busy or pinned."""

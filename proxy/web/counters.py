@@ -25,6 +25,7 @@ from proxy.events import (
     Outcome,
     Prefetched,
     RequestKind,
+    StoreFailed,
     UpstreamAsked,
 )
 from proxy.runtime import SharedCounters
@@ -52,6 +53,7 @@ from proxy.web.metric_families import (
     PREFETCHED_THINGS,
     REFUSAL_COLUMNS,
     REQUEST_COUNTS,
+    STORE_FAILURES,
     UPSTREAM_REQUESTS,
     UPSTREAM_TIMES,
     Family,
@@ -117,6 +119,8 @@ class Counters:
             case Evicted():
                 self.add(event.files, EVICTED_FILES)
                 self.add(event.size, EVICTED_BYTES)
+            case StoreFailed():
+                self.add(1, STORE_FAILURES, event.store, event.what)
             case ClientLimited():
                 self.add(1, LIMITED, event.work)
             case AuditLost():

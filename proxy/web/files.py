@@ -54,7 +54,7 @@ class FileHandler:
     ) -> web.StreamResponse:
         """The answer for an artifact. ``digest`` is in its address; "-": the address has none."""
         request[REQUEST_STATE].observed = artifact.observed
-        if artifact.location:
+        if artifact.location and _may_redirect(request, artifact.blob):
             return _redirect(artifact.location)
         size = await _size(request, artifact.blob)
         headers = _headers(artifact, digest)
@@ -135,8 +135,16 @@ def _content_type(filename: str) -> str:
     return "application/json" if filename.endswith(PROVENANCE) else "application/octet-stream"
 
 
+def _may_redirect(request: web.Request, blob: Blob) -> bool:
+    """The address of a stored file is signed, for GET alone, and works for all that have it: so
+    it is given only to clients that show no credentials, which get what everybody may read."""
+    if blob.needs_download:
+        return True
+    return request.method == "GET" and request[REQUEST_STATE].principal is None
+
+
 def _redirect(location: str) -> web.Response:
-    """To upstream's address, in ASCII. Not stored: the next answer may be another one."""
+    """To another address, in ASCII. Not stored: the next answer may be another one."""
     target = quote_from_bytes(location.encode("utf-8", "surrogateescape"), safe=punctuation)
     return web.Response(status=302, headers={"Location": target, "Cache-Control": "no-store"})
 

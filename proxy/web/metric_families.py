@@ -102,6 +102,11 @@ EVICTED_FILES = Family(
     "waystation_evicted_files_total", "Files deleted from the cache, for space or by age."
 )
 EVICTED_BYTES = Family("waystation_evicted_bytes_total", "Bytes of such files.")
+STORE_FAILURES = Family(
+    "waystation_store_failures_total",
+    "Requests to stores that machines share which failed; files: the object store, records: Redis.",
+    {"store": ("files", "records"), "what": ("read", "write")},
+)
 ADVISORY_CHECKS = Family(
     "waystation_advisory_checks_total",
     "Checks of the source of advisories, by what came of them.",
@@ -129,7 +134,7 @@ CPU_SECONDS = Family(
 COUNTERS = (
     *(REQUEST_COUNTS, BYTES_SENT, BYTES_SAVED, UPSTREAM_REQUESTS, CHANGED_FILES),
     *(PREFETCHED_THINGS, PREFETCHED_BYTES, EVICTED_FILES, EVICTED_BYTES),
-    *(ADVISORY_CHECKS, CREDENTIALS, LIMITED, AUDIT_LOST, CPU_SECONDS),
+    *(STORE_FAILURES, ADVISORY_CHECKS, CREDENTIALS, LIMITED, AUDIT_LOST, CPU_SECONDS),
 )
 
 CONNECTIONS = Family("waystation_connections", "Connections of clients.", kind="sum")
