@@ -135,7 +135,7 @@ async def open_cache(
         shared = await stack.enter_async_context(open_records(settings, folder))
         pins = Pins(shared.records)
         used = await stack.enter_async_context(LastUsed(shared.records, clock=clock))
-        parts = BlobParts(settings, folder, used, pins, clock, events)
+        parts = BlobParts(settings, folder, used, pins, clock, events, shared.file_leases)
         blobs = await stack.enter_async_context(open_blobs(parts))
         yield Cache(
             folder=folder,

@@ -19,6 +19,7 @@ from proxy.scale import (
     LocalCopies,
     ObjectCalls,
     ObjectStore,
+    lease_of_all,
     lock_of_machine,
     open_object_store,
     probe_until_it_answers,
@@ -30,6 +31,7 @@ from proxy.storage import (
     Eviction,
     Evictor,
     LastUsed,
+    Leases,
     Lifetime,
     MemoryRecords,
     Pins,
@@ -59,8 +61,15 @@ class BlobParts:
     pins: Pins
     clock: Callable[[], float]
     events: Observer
-    hold: Hold | None = None
-    """The lease of the one that evicts from an object store; None: nothing is shared."""
+    leases: Leases
+    """Of work on files that replicas share."""
+
+    @property
+    def hold(self) -> Hold:
+        """The lease of the one that evicts from an object store."""
+        if self.leases.shared:
+            return lease_of_all(self.leases)
+        return lock_of_machine(self.folder / "lock")
 
     @property
     def limit(self) -> int | None:
@@ -125,7 +134,7 @@ async def _in_object_store(
         parts.used,
         parts.limit,
         every=table.evict_every,
-        hold=parts.hold or lock_of_machine(parts.folder / "lock"),
+        hold=parts.hold,
         lifetime=parts.lifetime,
         clock=parts.clock,
         pinned=parts.pins.all,

@@ -1,6 +1,6 @@
 """Storage on engines that many machines share: an object store, Redis or Valkey."""
 
-from proxy.scale.janitor import Hold, Janitor, lock_of_machine
+from proxy.scale.janitor import Hold, Janitor, lease_of_all, lock_of_machine
 from proxy.scale.object_calls import ObjectCalls, StoredObject
 from proxy.scale.object_store import LocalCopies, ObjectStore
 from proxy.scale.object_store_client import describe_error, open_object_store
@@ -33,6 +33,7 @@ __all__ = [
     "StoredObject",
     "can_create",
     "describe_error",
+    "lease_of_all",
     "lock_of_machine",
     "open_object_store",
     "probe_store",

@@ -20,7 +20,7 @@ from proxy.errors import StoreUnavailable, reason
 from proxy.runtime import try_lock
 from proxy.scale.object_calls import ObjectCalls
 from proxy.scale.object_store import ObjectStore
-from proxy.storage import BlobEntry, Evictor, LastUsed, Lifetime
+from proxy.storage import BlobEntry, Evictor, LastUsed, Leases, Lifetime
 
 log = logging.getLogger(__name__)
 
@@ -194,5 +194,20 @@ def lock_of_machine(path: Path) -> Hold:
     async def hold() -> AsyncIterator[bool]:
         with try_lock(path) as mine:
             yield mine
+
+    return hold
+
+
+def lease_of_all(leases: Leases) -> Hold:
+    """A lease among all machines."""
+
+    @asynccontextmanager
+    async def hold() -> AsyncIterator[bool]:
+        turn = await leases.begin("janitor")
+        try:
+            yield turn.held
+        finally:
+            if turn.held:
+                await leases.end(turn)
 
     return hold

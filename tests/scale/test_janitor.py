@@ -25,7 +25,7 @@ SIZE = 1000
 HOUR = 3600.0
 
 
-class World:
+class EvictionWorld:
     """Ten blobs of a thousand bytes in a store in memory, and what evicts from it.
 
     Each was last used an hour after the one before.
@@ -78,12 +78,12 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path) -> EvictionWorld:
+    return EvictionWorld(tmp_path)
 
 
 async def test_the_least_recently_used_blobs_are_deleted_down_to_nine_tenths(
-    world: World,
+    world: EvictionWorld,
 ) -> None:
     async with world.janitor(7 * SIZE) as janitor:
         world.used.note(world.keys[0])
@@ -94,7 +94,7 @@ async def test_the_least_recently_used_blobs_are_deleted_down_to_nine_tenths(
         assert len(await world.left()) == 6
 
 
-async def test_a_store_below_its_limit_is_left_as_it_is(world: World) -> None:
+async def test_a_store_below_its_limit_is_left_as_it_is(world: EvictionWorld) -> None:
     for limit in (10 * SIZE, None):
         async with world.janitor(limit) as janitor:
             assert await janitor.evict()
@@ -102,7 +102,7 @@ async def test_a_store_below_its_limit_is_left_as_it_is(world: World) -> None:
             assert world.deleted == []
 
 
-async def test_pinned_blobs_and_those_in_use_stay(world: World) -> None:
+async def test_pinned_blobs_and_those_in_use_stay(world: EvictionWorld) -> None:
     async with world.janitor(1) as janitor:
         world.pins = {world.keys[3]}
         world.used.note(world.keys[5])
@@ -110,21 +110,21 @@ async def test_pinned_blobs_and_those_in_use_stay(world: World) -> None:
         assert await world.left() == [3, 5]
 
 
-async def test_old_and_unused_blobs_are_deleted(world: World) -> None:
+async def test_old_and_unused_blobs_are_deleted(world: EvictionWorld) -> None:
     async with world.janitor(None, Lifetime(max_unused=5.5 * HOUR)) as janitor:
         world.used.note(world.keys[0])
         assert await janitor.evict()
         assert await world.left() == [0, 5, 6, 7, 8, 9]
 
 
-async def test_one_process_evicts_at_a_time(world: World, tmp_path: Path) -> None:
+async def test_one_process_evicts_at_a_time(world: EvictionWorld, tmp_path: Path) -> None:
     async with world.janitor(1) as janitor, lock_of_machine(tmp_path / "lock")() as mine:
         assert mine
         assert not await janitor.evict()
         assert len(await world.left()) == 10
 
 
-async def test_nothing_else_in_the_store_is_deleted(world: World) -> None:
+async def test_nothing_else_in_the_store_is_deleted(world: EvictionWorld) -> None:
     async with world.janitor(1) as janitor:
         for path in ("v1/own/main/foo/foo-1.0.json", "v1/blob/ab/other", "other/file"):
             await world.memory.put_async(path, b"1")
