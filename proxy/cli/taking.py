@@ -85,16 +85,10 @@ async def open_index(
     if settings.offline:
         raise ConfigurationError("offline", f"{mask(url)} cannot be asked", "give --online")
     table = _mirror_of(url, options)
-    opened = open_mirror(
-        mask(url),
-        table,
-        settings.of_index(table),
-        proxy.cache,
-        proxy.events,
-        time.time,
-        proxy.traffic,
-    )
-    async with opened as mirror:
+    # What is still arriving when a user interrupts the command is of no use to others.
+    settings = settings.of_index(table).model_copy(update={"shutdown_grace": 0.0})
+    shared = proxy.cache, proxy.events, time.time, proxy.traffic
+    async with open_mirror(mask(url), table, settings, *shared) as mirror:
         yield mirror
 
 
@@ -183,6 +177,10 @@ async def _take(intake: Intake, offer: Offer, count: str, tally: _Tally, *, dry_
     if done is IntakeResult.PRESENT:
         tally.present += 1
         click.echo(f"skipped {name}: the index has the same bytes already")
+        return
+    if done is IntakeResult.YANKED:
+        tally.present += 1
+        click.echo(f"{'would yank' if dry_run else 'yanked'} {name}: it is yanked at the source")
         return
     tally.taken += 1
     tally.size += size

@@ -41,6 +41,7 @@ from proxy.publish import (
     IncomingUpload,
     PackageChange,
     Publisher,
+    Selection,
     Upkeep,
     UploadedRelease,
     check_archive,
@@ -55,6 +56,8 @@ class IntakeResult(StrEnum):
     PUBLISHED = "took"
     PRESENT = "skipped"
     """The index has the same bytes already."""
+    YANKED = "yanked"
+    """The index has the same bytes, and gets the mark that the source has by now."""
 
 
 class _Known(NamedTuple):
@@ -65,6 +68,9 @@ class _Known(NamedTuple):
     """The file of that name in the index."""
     is_present: bool
     """It has the offered bytes."""
+
+    def lacks_yank(self, offer: Offer) -> bool:
+        return bool(self.there and self.there.yanked is False and offer.yanked is not False)
 
 
 class Intake:
@@ -105,7 +111,7 @@ class Intake:
         """
         known = await self._known(offer)
         if known.is_present:
-            return IntakeResult.PRESENT
+            return await self._yanked_too(offer, known)
         content = self._publisher.receive()
         try:
             await self._receive(offer, content, arrived)
@@ -120,7 +126,7 @@ class Intake:
         """
         known = await self._known(offer)
         if known.is_present:
-            return IntakeResult.PRESENT
+            return IntakeResult.YANKED if known.lacks_yank(offer) else IntakeResult.PRESENT
         await self._publisher.check_quotas(known.page, known.there, offer.size or 0, self._editor)
         blob = await offer.open("")
         if path := blob.local_path():
@@ -147,6 +153,15 @@ class Intake:
         if same is False or (there is None and digest):
             await in_thread(self._publisher.check_conflict, offer.filename, digest, there)
         return _Known(release, page, there, is_present=bool(same))
+
+    async def _yanked_too(self, offer: Offer, known: _Known) -> IntakeResult:
+        """Take over a yank that is newer than the file; a mark is never taken away."""
+        if not known.lacks_yank(offer):
+            return IntakeResult.PRESENT
+        selection = Selection(known.release.project, filename=offer.filename)
+        why = offer.yanked if isinstance(offer.yanked, str) else ""
+        await Upkeep(self._publisher).yank(selection, why, self._editor)
+        return IntakeResult.YANKED
 
     async def _is_same(
         self, offer: Offer, blob: Blob, project: ProjectName, there: File

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -196,8 +197,9 @@ async def test_names_that_an_upstream_has_are_claimed_and_that_is_said(
         assert set(await listed(server, "acme-lib")) == {acme[1].name}
 
 
-async def test_a_pull_that_is_killed_goes_on_where_it_was(
-    tmp_path: Path, server: Running, upstream: Upstream
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+async def test_a_pull_that_is_interrupted_goes_on_where_it_was(
+    tmp_path: Path, server: Running, upstream: Upstream, number: signal.Signals
 ) -> None:
     first = make_wheel(tmp_path / "dist", "foo", "1.0")
     second = make_wheel(tmp_path / "dist", "foo", "2.0", padding=3_000_000)
@@ -210,10 +212,16 @@ async def test_a_pull_that_is_killed_goes_on_where_it_was(
         assert (await out.readline()).decode() == f"took {first.name}\n"
         incoming = tmp_path / "prod" / ".waystation" / "incoming"
         await until(lambda: any(each.stat().st_size for each in incoming.iterdir()))
+        process.send_signal(number)
+        async with asyncio.timeout(20):  # it does not wait for the rest of the download
+            await process.wait()
     finally:
-        process.kill()
-        await process.wait()
-    await asyncio.gather(out.read(), err.read())
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    _, said = await asyncio.gather(out.read(), err.read())
+    assert (b"Aborted!" in said) is (number is signal.SIGINT)
+    assert b"Traceback" not in said
     assert set(await listed(server, "foo")) == {first.name}
     upstream.heal()
     done = (await run(tmp_path, *given[:4])).succeeded()

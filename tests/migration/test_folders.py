@@ -231,14 +231,30 @@ async def test_a_second_run_takes_only_what_is_new(
     )
 
 
+async def test_a_yank_that_is_newer_than_the_file_is_taken_and_none_is_taken_away(
+    tmp_path: Path, publisher: Publisher, wheel: Path
+) -> None:
+    taken = copied(wheel, tmp_path / "flat" / wheel.name)
+    source = open_folder(tmp_path / "flat", None)
+    assert await take(publisher, source) == [(wheel.name, TOOK)]
+    mark = taken.with_name(f"{taken.name}.yanked")
+    mark.write_text("it breaks")
+    assert await take(publisher, source) == [(wheel.name, "yanked")]
+    assert (await files(publisher))[wheel.name].yanked == "it breaks"
+    for text in ("another reason", None):
+        mark.unlink() if text is None else mark.write_text(text)
+        assert await take(publisher, source) == [(wheel.name, SKIPPED)]
+        assert (await files(publisher))[wheel.name].yanked == "it breaks"
+
+
 async def test_the_metadata_decide_where_a_name_can_be_read_in_two_ways(
     tmp_path: Path, publisher: Publisher
 ) -> None:
-    sdist = make_sdist(tmp_path / "dist", "foo-2", "1.0")
-    copied(sdist, tmp_path / "flat" / "foo-2-1.0.tar.gz")
+    sdist = make_sdist(tmp_path / "flat", "foo", "1.0-1")
+    assert sdist.name == "foo-1.0-1.tar.gz"  # version 1 of foo-1-0, or a post release
     done = await take(publisher, open_folder(tmp_path / "flat", None))
     assert [each for _, each in done] == [TOOK], done
-    assert list(await files(publisher, "foo-2")) == ["foo-2-1.0.tar.gz"]
+    assert list(await files(publisher)) == [sdist.name]
 
 
 async def test_a_file_over_the_limit_and_one_over_the_quota_are_refused(tmp_path: Path) -> None:
