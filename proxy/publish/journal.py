@@ -170,7 +170,11 @@ class PackageJournal:
             WHERE actor = ? AND action IN ('publish', 'replace') AND NOT EXISTS (
                 SELECT 1 FROM changes AS later
                 WHERE later.filename = published.filename AND later.number > published.number
-                AND later.action IN ('replace', 'delete'))
+                AND later.action IN ('publish', 'replace')
+            ) AND coalesce((
+                SELECT later.action = 'restore' FROM changes AS later
+                WHERE later.filename = published.filename AND later.number > published.number
+                AND later.action IN ('delete', 'restore') ORDER BY later.number DESC LIMIT 1), 1)
         """
         return int(self._rows(query, actor)[0][0])
 

@@ -98,8 +98,9 @@ def move_with_sidecars(source: Path, folder: Path) -> None:
     rest is moved, as after a kill.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if source.exists():
-        remove_sidecars(folder / source.name)  # of an earlier removal of the same bytes
+    if source.exists():  # then what is there is of an earlier removal of the same bytes
+        remove_sidecars(folder / source.name)
+        (folder / source.name).unlink(missing_ok=True)  # of two links of one file none is renamed
         source.rename(folder / source.name)
     for suffix in SIDECARS:
         _move(source.with_name(source.name + suffix), folder)
@@ -129,6 +130,7 @@ def keep_copy(source: Path, folder: Path) -> None:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
     temporary.replace(folder / source.name)
+    temporary.unlink(missing_ok=True)  # of two links of one file none is renamed
     sync_folder(folder)
     sync_folder(folder.parent)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from contextlib import suppress
 
 import msgspec
 
@@ -63,7 +64,8 @@ class PastIndex:
                 if check:
                     await check(past)
 
-            return await index.file(project, filename, owner.sha256, check_past)
+            with suppress(NoSuchFile):  # it was deleted just now
+                return await index.file(project, filename, owner.sha256, check_past)
         if check:
             await check(past)
         suffix = filename.removeprefix(owner.filename)

@@ -212,6 +212,13 @@ PUBLISHED_AGAIN = [
     ("restore", VERSIONS),
 ]
 """A file that is there again does not keep others from being restored."""
+PROMOTED_AGAIN = [
+    ("promote", ("1.0",)),
+    ("delete", ("1.0",)),
+    ("promote", ("1.0",)),
+    ("delete", ("1.0",)),
+]
+"""The deleted file and the one that is deleted now are hard links of one file."""
 ROLLED_BACK = [
     ("upload", "1.0", 0),
     ("yank", ("1.0",), "bad"),
@@ -226,6 +233,7 @@ ROLLED_BACK = [
 """Each kind of change is undone, and a roll-back can be undone in part."""
 
 
+@example(steps=PROMOTED_AGAIN)
 @example(steps=ROLLED_BACK)
 @example(steps=FORMER_MARK)
 @example(steps=PUBLISHED_AGAIN)

@@ -24,6 +24,8 @@ from proxy.storage import BytesBlob, Key, RecordKind, Records
 class KeptFiles:
     """Finds kept files by digest and name. A file is read once, to verify its digest."""
 
+    _is_loaded = False
+
     def __init__(
         self,
         name: str,
@@ -37,6 +39,7 @@ class KeptFiles:
         self._name = name
         key = Key(RecordKind.LOCAL_FILES, str(folder))
         self._catalogue = Catalogue(key, records, clock)
+        self._seen: dict[EntryPath, DirectoryEntry] = {}
         self._tree = DirectoryTree(
             folder,
             legacy=True,  # as they were listed, so are they found
@@ -50,8 +53,11 @@ class KeptFiles:
 
         Raises ``IndexUnavailable``.
         """
-        found = {}
-        for place, entry in (await self._entries(places)).items():
+        entries, found = await self._entries(places), {}
+        if entries and not self._is_loaded:
+            self._is_loaded = True
+            await self._catalogue.load()
+        for place, entry in entries.items():
             try:
                 details = await self._catalogue.details(entry, self._tree.opened)
             except Unstable:  # it has just been restored
@@ -61,6 +67,8 @@ class KeptFiles:
             if details.sha256 == place[0]:
                 uploaded = self._catalogue.uploaded(details)
                 found[place] = file_of(Listed(entry, details, uploaded))
+        self._seen |= entries
+        await self._catalogue.save(self._seen.values())
         return found
 
     async def blob(self, place: EntryPath, suffix: str = "") -> Blob:
