@@ -74,8 +74,9 @@ class Descriptions:
     ) -> bytes | None:
         if held:
             artifact = await index.file(project, file.filename, file.address_digest)
-            if path := artifact.blob.local_path():
-                return await in_thread(_metadata, path, file.filename)
+            async with artifact.blob.as_file() as path:
+                if path:
+                    return await in_thread(_metadata, path, file.filename)
         if not file.metadata or not fetch:
             return None
         name = file.filename + METADATA

@@ -93,10 +93,10 @@ class LicenceFacts:
             data = await _bytes_of(await open_file(file.filename + METADATA))
         else:
             artifact = await open_file(file.filename)
-            path = None if artifact.blob.needs_download else artifact.blob.local_path()
-            if path is None:
-                return
-            data = await asyncio.to_thread(_read_metadata, path, file.filename)
+            async with artifact.blob.as_file() as path:
+                if path is None:
+                    return
+                data = await asyncio.to_thread(_read_metadata, path, file.filename)
         licence = licence_of_metadata(data) or ""
         await self._stored.add(project, {file.address_digest: licence})
         if licence and any(watch(licence) for watch in self._watchers):

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NewType, Protocol
+from typing import Any, NewType, Protocol
 
 import msgspec
 
 from proxy.errors import NoSuchFile
 from proxy.model.hashes import HASHES_BY_STRENGTH, Sha256
 from proxy.model.siblings import EXTRA_SUFFIXES, METADATA, PROVENANCE
-
-if TYPE_CHECKING:
-    pass
 
 ProjectName = NewType("ProjectName", str)
 """A normalized project name (PEP 503); only ``normalize`` makes one."""
@@ -258,6 +256,14 @@ class Blob(Protocol):
     def local_path(self) -> Path | None:
         """The complete file on a disk of this machine; None: the bytes are not in such a file."""
         return None
+
+    @asynccontextmanager
+    async def as_file(self) -> AsyncIterator[Path | None]:
+        """A complete file with the bytes while this is entered; None: to have one would take long.
+
+        Raises as ``chunks``, and ``OSError``.
+        """
+        yield self.local_path()
 
     def backed_by(self, other: Blob) -> Blob:
         """This blob, continued with the same bytes of ``other`` if the store of this one fails."""

@@ -17,7 +17,7 @@ from proxy.errors import DigestMismatch, NotFound, StoreDamaged, StoreUnavailabl
 from proxy.model import Blob, Span
 from proxy.runtime import PIECE_SIZE
 from proxy.scale.object_calls import ObjectCalls
-from proxy.storage import BlobStore, Room, no_limit
+from proxy.storage import BlobStore, Room, as_local_file, no_limit
 from proxy.upstream import Body, Download, Downloads, Expected
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+LARGEST_COPY = 64 * 2**20
+"""Bytes of a blob that is copied so that something of it can be read, such as its metadata."""
 SIGNED_FROM = 2**20
 """Bytes of a blob that clients get at a signed address: of smaller ones, another request would
 take longer than the bytes."""
@@ -51,6 +53,7 @@ class BlobReads:
         What was read is put into ``copies`` after ``room`` was made there; None: it is not kept.
         """
         self.calls = calls
+        self.spool = spool
         self._wrong = wrong
         self._downloads = Downloads(
             copies, spool, room=room or no_limit, retries=1, backoff=0.0, keeps=room is not None
@@ -173,6 +176,14 @@ class RemoteBlob(Blob):
 
     async def length(self) -> int:
         return self._size
+
+    @asynccontextmanager
+    async def as_file(self) -> AsyncIterator[Path | None]:
+        if self._size > LARGEST_COPY:
+            yield None
+            return
+        async with as_local_file(self, self._reads.spool) as path:
+            yield path
 
     def backed_by(self, other: Blob) -> Blob:
         self._other = other

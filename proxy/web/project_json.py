@@ -24,7 +24,7 @@ from proxy.distributions import (
     read_sdist_metadata,
     read_wheel_metadata,
 )
-from proxy.errors import NotFound, UpstreamError
+from proxy.errors import NotFound, StoreDamaged, StoreUnavailable, UpstreamError
 from proxy.indexes import Index
 from proxy.model import METADATA, File, ProjectName, ProjectPage, sources_of
 from proxy.releases import (
@@ -122,7 +122,9 @@ class ProjectJson:
             try:
                 if data := await self._read_metadata(project, file):
                     return data
-            except (NotFound, UpstreamError, UnusableArchive, OSError):
+            except (NotFound, UpstreamError, StoreDamaged, StoreUnavailable):
+                continue
+            except (UnusableArchive, OSError):
                 continue
         return None
 
@@ -131,12 +133,10 @@ class ProjectJson:
         blob = (await self._index.file(project, name, file.address_digest)).blob
         if file.metadata:
             return b"".join([piece async for piece in blob.chunks()])
-        path = None if blob.needs_download else blob.local_path()
-        if path is None:
-            return None
         wheel = kind_of(file.filename) is DistributionKind.WHEEL
         read = read_wheel_metadata if wheel else read_sdist_metadata
-        return await asyncio.to_thread(read, path, file.filename)
+        async with blob.as_file() as path:
+            return await asyncio.to_thread(read, path, file.filename) if path else None
 
     async def _respond(
         self, request: web.Request, page: ProjectPage, document: JsonDocument

@@ -199,6 +199,18 @@ async def test_a_local_path_is_that_of_the_bytes(store: BlobStore, spool: Path) 
     assert path is None or path.read_bytes() == CONTENT
 
 
+async def test_a_small_blob_of_any_store_can_be_had_as_a_file(
+    store: BlobStore, spool: Path, tmp_path: Path
+) -> None:
+    blob = await stored(store, spool)
+    async with blob.as_file() as path:
+        if path is None:
+            assert isinstance(store, MemoryStore)  # it has no folder for it
+        else:
+            assert path.read_bytes() == CONTENT
+    assert not list(tmp_path.glob("spool/*"))
+
+
 async def test_any_blob_can_be_read_as_a_file_and_hashed(
     store: BlobStore, spool: Path, tmp_path: Path
 ) -> None:
