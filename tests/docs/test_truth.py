@@ -32,6 +32,7 @@ from proxy.config.access_table import (
     OidcTable,
 )
 from proxy.config.fact_tables import POLICY_TABLES, AdvisoriesTable
+from proxy.config.storage_table import StorageTable
 from proxy.events import Outcome
 from proxy.policies.expressions import FACTS
 from tests.docs.documents import PATHS, ROOT, name, prose, steps
@@ -54,7 +55,7 @@ OTHER_TOOLS = {
 }
 TABLES: tuple[type[BaseModel], ...] = (
     *(Settings, KeepTable, LocalTable, MirrorTable, ReleasesTable, FallthroughTable),
-    *(RoutedTable, PolicyTable),
+    *(RoutedTable, PolicyTable, StorageTable),
     *(AdvisoriesTable, AccessTable, OidcTable, LdapTable, FrontProxyTable, CertificatesTable),
     *POLICY_TABLES.values(),
 )
