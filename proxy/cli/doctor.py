@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from proxy.cli.doctor_checks import Machine, Setting, SetupFinding, find_settings, judge
+from proxy.cli.doctor_checks import SetupFinding, judge
+from proxy.cli.doctor_settings import Machine, Setting, find_settings
 from proxy.cli.doctor_trial import try_address
 from proxy.errors import ConfigurationError, mask_credentials
 

@@ -17,7 +17,8 @@ from urllib.request import (  # type: ignore[attr-defined]
     proxy_bypass_environment,
 )
 
-from proxy.cli.doctor_checks import Machine, SetupFinding, keyrings, netrc_of
+from proxy.cli.doctor_checks import SetupFinding, netrc_of
+from proxy.cli.doctor_settings import Machine
 from proxy.errors import reason
 
 TIMEOUT = 10.0
@@ -71,7 +72,7 @@ def _credentials(address: str, machine: Machine) -> Iterator[SetupFinding]:
             yield SetupFinding("ok", f"{path} has credentials for {parts.hostname}")
             if path.stat().st_mode & 0o077:
                 yield SetupFinding("wrong", f"others can read {path}", f"chmod 600 {path}")
-    if found := keyrings(machine):
+    if found := machine.program("keyring"):
         yield SetupFinding(
             "note", f"{found} may give pip and uv credentials, if they are set to use it"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from proxy.errors import (
@@ -14,6 +16,7 @@ from proxy.errors import (
     UpstreamError,
 )
 from proxy.face.shell import Place, Shell
+from proxy.indexes import Step
 from proxy.runtime import timestamp_text
 from proxy.web import response_for, status_of
 
@@ -27,8 +30,17 @@ _TITLES: dict[type[Exception], str] = {
 }
 
 
-def problem_page(shell: Shell, place: Place, error: Exception, project: str = "") -> web.Response:
-    """The error as a page. Its status is the one that installers get for the same error."""
+def problem_page(
+    shell: Shell,
+    place: Place,
+    error: Exception,
+    project: str = "",
+    steps: Sequence[Step] = (),
+) -> web.Response:
+    """The error as a page. Its status is the one that installers get for the same error.
+
+    ``steps``: the way of the project through the indexes, which says which of them is sure.
+    """
     if not isinstance(error, ProxyError):
         return _failure(shell, place)
     status = status_of(error)
@@ -43,6 +55,7 @@ def problem_page(shell: Shell, place: Place, error: Exception, project: str = ""
         rule=getattr(error, "rule", ""),
         project=project or getattr(error, "project", ""),
         retry=status in (502, 503, 504),
+        steps=steps,
     )
     for name in ("Retry-After", "WWW-Authenticate"):
         if value := response_for(error).headers.get(name):
@@ -62,6 +75,7 @@ def missing_page(shell: Shell, place: Place, sentence: str) -> web.Response:
         rule="",
         project="",
         retry=False,
+        steps=(),
     )
 
 
@@ -77,4 +91,5 @@ def _failure(shell: Shell, place: Place) -> web.Response:
         rule="",
         project="",
         retry=True,
+        steps=(),
     )

@@ -105,13 +105,13 @@ class ProjectPages:
         self, place: Place, project: ProjectName, found: Explanation, failure: UpstreamError | None
     ) -> web.Response:
         if failure:
-            return problem_page(self._shell, place, failure, project)
+            return problem_page(self._shell, place, failure, project, found.steps)
         if found.result == "unknown" and not is_person(place.request):
             return self._shell.page(place, "unheld.html", project=project)
         try:
             await place.index.page(project)
         except ProxyError as error:
-            return problem_page(self._shell, place, error, project)
+            return problem_page(self._shell, place, error, project, found.steps)
         return see_other(place.link(f"project/{project}/"))  # it has come meanwhile
 
     async def _show(

@@ -47,8 +47,9 @@ class FileRow(NamedTuple):
             ("provenance", "provenance") if file.provenance and self.shown else None,
         ]
         reason = [file.yanked] if isinstance(file.yanked, str) and file.yanked else []
+        what = f"{self.what}, with metadata" if file.metadata else self.what
         return FileLine(
-            *(file.filename, link, self.what, file.uploaded or "", file.size, file.sha256 or ""),
+            *(file.filename, link, what, file.uploaded or "", file.size, file.sha256 or ""),
             [each for each in badges if each],
             [*reason, *map(_in_words, self.verdicts)],
         )
@@ -170,6 +171,15 @@ class ProjectView:
         rank = {kind: at for at, kind in enumerate(GRAVEST)}
         return sorted(found, key=lambda mark: rank.get(mark.kind, len(rank)))[:MAX_MARKS]
 
+    def _newer_preliminary(self) -> str:
+        """The newest pre-release after the version that installers choose; empty: none."""
+        for each in self.releases:
+            if each.version == self.latest:
+                break
+            if is_preliminary(each.version) and any(f.filename in self.shown for f in each.files):
+                return each.version
+        return ""
+
     def _marks(self) -> Iterator[Mark]:
         status, rows = self.page.status, self.files()
         if self.private:
@@ -186,6 +196,8 @@ class ProjectView:
             yield Mark("yanked", "yanked")
         if self.release and self.release.version and is_preliminary(self.release.version):
             yield Mark("pre-release", "pre-release")
+        elif self.version == self.latest and (newer := self._newer_preliminary()):
+            yield Mark("pre-release", f"newer: {newer}")
         kinds = {self._found.kinds.get(each.rule) for row in rows for each in row.verdicts}
         if "advisories" in kinds:
             yield Mark("vulnerable", "vulnerable")

@@ -88,6 +88,7 @@ class SearchPage:
             pages=pages,
             busy=busy,
             can_be_name=_is_name(words),
+            near=await self._near(place, words) if words and not found.listings else [],
         )
         if busy:
             response.headers["Retry-After"] = "1"
@@ -109,6 +110,12 @@ class SearchPage:
         exact = [each for each in more if each.name == words]
         rest = [each for each in more if each.name != words]
         return SearchResult([*exact, *found.listings, *rest], found.complete)
+
+    async def _near(self, place: Place, words: str) -> list[str]:
+        """Names that are spelled like what was typed, of those that the principal may see."""
+        is_visible = visible_projects(place.request, place.index.name)
+        names = await self._search.near(place.index.name, words)
+        return [each for each in names if is_visible is None or is_visible(ProjectName(each))]
 
     async def _hits(self, place: Place, shown: Sequence[Listing], words: str) -> list[Hit]:
         """With the details of projects that were not read so far."""

@@ -71,6 +71,7 @@ def _environment() -> Environment:
         "count_text": count_text,
         "day": day,
         "moment": moment,
+        "iso": iso,
         "ago": ago,
         "foreign": foreign,
         "number": number,
@@ -86,6 +87,11 @@ def day(unix: float) -> str:
 def moment(unix: float) -> str:
     """``2026-11-30 12:03 UTC``, of a Unix time in seconds."""
     return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def iso(unix: float) -> str:
+    """``2026-11-30T12:03Z``, for attributes, of a Unix time in seconds."""
+    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def ago(unix: float, now: float | None = None) -> str:

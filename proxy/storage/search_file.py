@@ -30,6 +30,8 @@ BUDGET = 0.05
 MAX_WAITING = 4
 """Searches that wait for their turn."""
 MAX_CANDIDATES = 500
+MAX_NEAR = 5
+"""Names that are proposed for one that nothing has."""
 MAX_NODES, MAX_DEPTH = 2000, 30
 """Of a tree of dependencies."""
 _STEPS = 1000
@@ -48,6 +50,10 @@ ON CONFLICT (place, name) DO UPDATE SET
 _COLUMNS = "name, kind, version, released, python, summary, former, changed, licence, size"
 
 
+_NEAR = f"""
+SELECT name FROM project WHERE place = ? AND id IN
+  (SELECT rowid FROM words WHERE words MATCH ? LIMIT {MAX_CANDIDATES})
+"""  # noqa: S608
 _NEEDS = """
 SELECT DISTINCT needed FROM need WHERE place = ? AND project = ? AND extra = '' ORDER BY needed
 """
@@ -216,6 +222,19 @@ class SearchFile:
         finally:
             self._waiting -= 1
 
+    async def near(self, place: str, words: str) -> list[str]:
+        """A few names that are spelled like that one, the most similar first."""
+        if not (query := _either_half(words)):
+            return []
+
+        def work(db: sqlite3.Connection) -> list[str]:
+            from difflib import get_close_matches  # slow to import
+
+            rows = db.execute(_NEAR, (place, query)).fetchall()
+            return get_close_matches(words, [name for (name,) in rows], MAX_NEAR)
+
+        return await self._in_reader(work, [])
+
     async def close(self) -> None:
         for thread in (self._writer, self._reader):
             thread.shutdown()
@@ -283,6 +302,17 @@ def _find(
             complete = False
             break
     return SearchResult(sorted(found.values(), key=lambda each: _rank(each, words)), complete)
+
+
+def _either_half(words: str) -> str:
+    """A query for what has all trigrams of a half of the words: a typing error leaves the other.
+
+    Of short words one trigram is enough.
+    """
+    grams = [f'"{words[at : at + 3]}"' for at in range(len(words) - 2)]
+    size = (len(grams) + 1) // 2 if len(grams) > 4 else 1
+    parts = [grams[at : at + size] for at in range(0, len(grams), size)]
+    return " OR ".join(f"({' AND '.join(part)})" for part in parts)
 
 
 def _rank(each: Listing, words: str) -> tuple[object, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -60,3 +62,14 @@ def chain(upstream: Upstream, tmp_path: Path) -> dict[str, str]:
         for version in ("0.9", "1.0"):
             upstream.add(make_wheel(tmp_path / "dist", name, version, requires=requires))
     return {"aaa": "1.0", "bbb": "1.0", "ccc": "1.0"}
+
+
+@pytest.fixture(scope="session")
+def poetry_and_pdm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tools")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    given = [str(folder / "bin/pip"), "install", "-q", "poetry", "pdm", "hishel<2"]
+    done = subprocess.run(given, check=False, capture_output=True, text=True, timeout=400)
+    if done.returncode:
+        pytest.skip(f"the tools could not be installed: {done.stderr.strip()[-200:]}")
+    return folder / "bin"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import subprocess
-import sys
 import venv
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -96,17 +94,6 @@ async def setup(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Setup
         given = ("--upstream", upstream.url, "--packages", folder / "packages")
         async with running(folder, *given, WAYSTATION_UPLOADS="true") as server:
             yield Setup(server, folder)
-
-
-@pytest.fixture(scope="module")
-def poetry_and_pdm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tools")
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    given = [str(folder / "bin/pip"), "install", "-q", "poetry", "pdm", "hishel<2"]
-    done = subprocess.run(given, check=False, capture_output=True, text=True, timeout=400)
-    if done.returncode:
-        pytest.skip(f"the tools could not be installed: {done.stderr.strip()[-200:]}")
-    return folder / "bin"
 
 
 async def test_pip(setup: Setup) -> None:

@@ -33,6 +33,7 @@ async def test_private_projects_of_others_leave_no_sign(world: FaceWorld) -> Non
         absent = await world.get(path.format("acme-none"))
         assert hidden[0] == absent[0] and hidden[0] in (401, 403, 404)
         assert hidden[1].replace("acme-tool", "acme-none") == absent[1]
+    assert "Did you mean" not in (await world.get("/search/?q=acme-tooll"))[1]
     assert world.upstream.count("acme") == 0
 
 

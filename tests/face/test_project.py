@@ -131,6 +131,21 @@ async def test_a_readme_cannot_reach_into_the_page(world: FaceWorld) -> None:
     assert headings == [3, 4]
 
 
+async def test_an_error_says_which_index_is_sure(world: FaceWorld) -> None:
+    status, text = await world.get("/project/nothing-of-it/")
+    assert status == 404 and "has no such project" in text and ">own<" in text
+    status, text = await world.get("/project/evil-name/")
+    assert status == 404 and "the name is reserved" in text and ">public<" in text
+
+
+async def test_a_newer_pre_release_and_a_hidden_version_are_marked(world: FaceWorld) -> None:
+    _, text = await world.get("/project/acme-tool/")
+    assert "newer: 2.0b1" in text
+    status, text = await world.get("/project/demo/2.0/")
+    assert status == 403 and "Installers get no file of this version" in text
+    assert "pip install" not in text and ">1.1<" in text
+
+
 async def test_a_yanked_version_says_why(world: FaceWorld) -> None:
     _, text = await world.get("/project/acme-tool/1.1/")
     assert "<bdi>Yanked: broken" in text

@@ -77,6 +77,11 @@ async def test_nothing_that_is_typed_is_sent_upstream(world: FaceWorld) -> None:
     assert 'href="../project/secret-name/"' in text  # the way on
 
 
+async def test_what_is_not_found_is_proposed(world: FaceWorld) -> None:
+    _, text = await world.get("/search/?q=acme-tooll")
+    assert 'Did you mean <a href="../project/acme-tool/">acme-tool</a>?' in text
+
+
 async def test_a_hostile_query_is_shown_as_text(world: FaceWorld) -> None:
     from urllib.parse import quote
 
@@ -105,6 +110,17 @@ async def test_the_best_hits_come_first(file: SearchFile) -> None:
     assert [each.name for each in found.listings] == ["flask", "flask-x", "my-flask"]
     assert found.complete
     assert (await file.find("main", "fl", (HELD,))).listings[0].name == "flas"
+
+
+async def test_a_name_with_a_typing_error_leads_to_the_right_one(file: SearchFile) -> None:
+    names = ("requests", "requests-cache", "flask", "zzz", "pendulum")
+    await file.put("main", [Listing(name, HELD) for name in names])
+    await file.put("other", [Listing("reqests", HELD)])
+    assert await file.near("main", "reqests") == ["requests", "requests-cache"]
+    assert await file.near("main", "flaks") == ["flask"]
+    assert await file.near("main", "pendlum") == ["pendulum"]
+    for nothing in ("", "ab", "quite-another-name", 'x"y OR'):
+        assert await file.near("main", nothing) == []
 
 
 async def test_a_changed_version_is_remembered_with_the_former(file: SearchFile) -> None:
