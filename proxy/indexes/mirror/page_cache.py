@@ -78,9 +78,12 @@ class PageCache:
         return self.get(project) or found  # it may have been refreshed since
 
     async def _load(self, project: ProjectName) -> LoadedPage | None:
-        known = self.get(project)
-        if known is None:
+        if self.get(project) is None:
             await self._writer.wait_written(project)
+        return await self._load_newer(project)
+
+    async def _load_newer(self, project: ProjectName) -> LoadedPage | None:
+        known = self.get(project)
         head = await self._stored.head(self._namespace, project)
         if head is None or (known and not head.is_newer_than(known.head)):
             return self.get(project)
@@ -149,7 +152,8 @@ class PageCache:
         async def write() -> None:
             await self._writer.wait_delay()
             packed = await run_in_worker(len(document), lambda: pack_page(document))
-            await self._stored.put(self._namespace, project, head, packed)
+            if not await self._stored.put(self._namespace, project, head, packed):
+                await self._load_newer(project)  # another process has stored a newer one
 
         self._writer.write(project, write())
 
