@@ -90,9 +90,7 @@ def _cluster(parts: SplitResult) -> Any:
     from redis.asyncio.cluster import ClusterNode
 
     nodes = [ClusterNode(*each) for each in _hosts(parts.netloc, PORT)]
-    return RedisCluster(
-        startup_nodes=nodes, cluster_error_retry_attempts=1, **_login(parts), **_options()
-    )
+    return RedisCluster(startup_nodes=nodes, **_login(parts), **_options())
 
 
 def _behind_sentinel(parts: SplitResult) -> Redis:

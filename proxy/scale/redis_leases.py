@@ -141,6 +141,7 @@ class RedisLeases:
                 await asyncio.sleep(_RESUME_PAUSE)
 
     async def _subscribe(self, client: Any) -> None:
+        await client.initialize()  # a cluster knows its servers only then
         async with client.pubsub() as channel:
             await channel.subscribe(self._channel)
             while True:

@@ -44,8 +44,12 @@ def free_port() -> int:
 class RedisServer:
     """A server process. Data are in memory alone: they are gone when it ends."""
 
-    def __init__(self, program: str, *options: str, port: int = 0) -> None:
-        """``options`` are added to the command."""
+    def __init__(
+        self, program: str, *options: str, port: int = 0, as_sentinel: Path | None = None
+    ) -> None:
+        """``options`` are added to the command. ``as_sentinel``: the file with the settings of a
+        Sentinel, which has the port too."""
+        self._sentinel = as_sentinel
         self._program = program
         self._options = options
         self.port = port or free_port()
@@ -70,13 +74,19 @@ class RedisServer:
         """Start it, and wait until it answers."""
         command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1"]
         command += ["--save", "", "--appendonly", "no", "--dir", self._folder.name]
+        if self._sentinel:
+            command = [self._program, str(self._sentinel), "--sentinel"]
         self._process = subprocess.Popen(
             [*command, *self._options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
+        self.wait_for("", "PING")
+
+    def wait_for(self, text: str, *words: str) -> None:
+        """Wait until the answer to a command has the text."""
         until = time.monotonic() + START_LIMIT
-        while b"PONG" not in self.ask("PING"):
-            assert time.monotonic() < until, "the server does not answer"
-            assert self._process.poll() is None, "the server has ended"
+        while not (answer := self.ask(*words)) or text.encode() not in answer:
+            assert time.monotonic() < until, answer
+            assert self._process and self._process.poll() is None, "the server has ended"
             time.sleep(0.02)
 
     def ask(self, *words: str) -> bytes:
