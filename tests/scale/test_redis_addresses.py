@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -19,15 +18,15 @@ PAGE = Key(RecordKind.PAGE, "index", "demo")
 DOCUMENT = Key(RecordKind.DOCUMENT, "index", "demo")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def program() -> str:
     return redis_program()
 
 
-@pytest.fixture
-def sentinel(program: str, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def sentinel(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server behind one Sentinel."""
-    config = tmp_path / "sentinel.conf"
+    config = tmp_path_factory.mktemp("sentinel") / "sentinel.conf"
     with RedisServer(program, "--requirepass", SECRET) as server:
         port = free_port()
         config.write_text(
@@ -38,7 +37,7 @@ def sentinel(program: str, tmp_path: Path) -> Iterator[str]:
             yield f"redis+sentinel://:{SECRET}@127.0.0.1:{port}/pages"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(program: str) -> Iterator[str]:
     """The address of a cluster of two servers."""
     ports = [port for port in (free_port() for _ in range(30)) if port < 55_000][:2]
@@ -52,7 +51,8 @@ def cluster(program: str) -> Iterator[str]:
         one.ask("CLUSTER", "MEET", "127.0.0.1", str(other.port))
         for each in (one, other):
             each.wait_for("cluster_state:ok", "CLUSTER", "INFO")
-            each.wait_for("cluster_known_nodes:2", "CLUSTER", "INFO")
+            each.wait_for("cluster_slots_ok:16384", "CLUSTER", "INFO")
+            each.wait_for("cluster_size:2", "CLUSTER", "INFO")
         yield f"redis+cluster://127.0.0.1:{one.port},127.0.0.1:{other.port}"
 
 
