@@ -64,6 +64,14 @@ def connect(url: str) -> Redis:
     return client
 
 
+async def disconnect(client: Any) -> None:
+    """Close all its connections, those to Sentinels too."""
+    await client.aclose()
+    pool = getattr(client, "connection_pool", None)
+    for sentinel in getattr(getattr(pool, "sentinel_manager", None), "sentinels", ()):
+        await sentinel.aclose()
+
+
 def _options() -> dict[str, Any]:
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialBackoff

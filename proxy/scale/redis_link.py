@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.errors import mask_credentials
-from proxy.scale.redis_client import MAX_CONNECTIONS, connect
+from proxy.scale.redis_client import MAX_CONNECTIONS, connect, disconnect
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -120,7 +120,7 @@ class RedisLink:
 
     async def close(self) -> None:
         with suppress(self._errors.RedisError, OSError):
-            await self.client.aclose()
+            await disconnect(self.client)
 
     def _answered(self) -> None:
         self.breaker.note(success=True)
