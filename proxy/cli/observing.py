@@ -92,7 +92,7 @@ def _labels(settings: Settings) -> MetricLabels:
 
 def sources(proxy: Proxy, connections: Callable[[], int]) -> Sources:
     """Values of now that are summed over all processes."""
-    traffic = proxy.traffic
+    traffic, redis = proxy.traffic, proxy.cache.redis
 
     def breakers() -> Iterable[tuple[str, bool]]:
         return ((each.index, each.is_open) for each in traffic.breakers)
@@ -101,6 +101,8 @@ def sources(proxy: Proxy, connections: Callable[[], int]) -> Sources:
         connections=connections,
         upstream=lambda what: traffic.running[what],
         breakers=breakers,
+        turns=redis.outcomes if redis else {},
+        redis_down=lambda: redis is not None and redis.is_away,
     )
 
 
@@ -133,6 +135,9 @@ def checks(settings: Settings, proxy: Proxy, reload_failed: bool) -> Iterator[Ch
     for name in dict.fromkeys(each.index for each in proxy.traffic.breakers):
         about = "cannot be reached; answers come from the cache" if name in down else "is asked"
         yield Check(f"upstream {name}", name not in down, about)
+    if redis := proxy.cache.redis:
+        about = "does not answer; nothing is shared" if redis.is_away else "answers"
+        yield Check("redis", not redis.is_away, about)
     about = "the last reload was refused; the former ones stay" if reload_failed else "in force"
     yield Check("settings", not reload_failed, about)
     if (advisories := proxy.advisories) and settings.advisories:

@@ -34,7 +34,7 @@ from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.runtime import open_spool, remove_abandoned
-from proxy.scale import ObjectCalls
+from proxy.scale import ObjectCalls, RedisLeases
 from proxy.storage import (
     NO_LEASES,
     BlobStore,
@@ -70,6 +70,8 @@ class Cache:
     """The requests to an object store that has the files; None: they are in a folder."""
     page_leases: Leases = NO_LEASES
     file_leases: Leases = NO_LEASES
+    redis: RedisLeases | None = None
+    """Where records are in Redis: the turns that it has given, and whether it answers."""
 
     @property
     def spool(self) -> Path:
@@ -151,4 +153,5 @@ async def open_cache(
             objects=blobs.objects,
             page_leases=shared.page_leases,
             file_leases=shared.file_leases,
+            redis=shared.redis,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.config import Settings, StorageTable
-from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords
+from proxy.scale import Hold, RedisLeases, RedisLink, RedisPurgeLog, RedisRecords
 from proxy.storage import (
     NO_LEASES,
     Announce,
@@ -33,6 +33,10 @@ class RecordParts:
     """Of files that replicas share."""
     announce: Announce | None = None
     """Has other replicas read the pages of projects again."""
+    evicting: Hold | None = None
+    """The lease of the replica that evicts files; None: nothing is shared."""
+    redis: RedisLeases | None = None
+    """None: the records are in the folder."""
 
 
 @asynccontextmanager
@@ -68,4 +72,18 @@ async def _in_redis(table: StorageTable, url: str, stack: AsyncExitStack) -> Rec
         page_leases=leases,
         file_leases=leases if table.files else NO_LEASES,
         announce=refreshes.announce,
+        evicting=_hold(leases),
+        redis=leases,
     )
+
+
+def _hold(leases: Leases) -> Hold:
+    @asynccontextmanager
+    async def evicting() -> AsyncIterator[bool]:
+        turn = await leases.begin("evicting")
+        try:
+            yield turn.held
+        finally:
+            await leases.end(turn)
+
+    return evicting

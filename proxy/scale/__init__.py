@@ -4,6 +4,7 @@ from proxy.scale.janitor import Hold, Janitor, lease_of_all, lock_of_machine
 from proxy.scale.object_calls import ObjectCalls, StoredObject
 from proxy.scale.object_store import LocalCopies, ObjectStore
 from proxy.scale.object_store_client import describe_error, open_object_store
+from proxy.scale.redis_client import redis_problem
 from proxy.scale.redis_leases import RedisLeases
 from proxy.scale.redis_link import RedisAway, RedisLink
 from proxy.scale.redis_purge_log import RedisPurgeLog
@@ -39,4 +40,5 @@ __all__ = [
     "probe_store",
     "probe_until_it_answers",
     "problem_of_store",
+    "redis_problem",
 ]

@@ -9,10 +9,11 @@ redis+cluster://HOST:PORT                            rediss+cluster:// for TLS
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from proxy.errors import ConfigurationError, how_to_add
+from proxy.errors import ConfigurationError, how_to_add, mask_credentials
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -23,6 +24,11 @@ _ANSWER_TIMEOUT = 1.0
 """Seconds until an answer has to begin."""
 _HEALTH_INTERVAL = 15
 """Seconds of silence after which a connection is tried before it is used."""
+_TRIAL = 5.0
+"""Seconds for a trial."""
+SCHEMA = "v1"
+"""Begins the keys after the name of the program: replicas of two versions may run together."""
+PREFIX = f"waystation:{SCHEMA}:"
 MAX_CONNECTIONS = 32
 """Of one process."""
 _SCHEMES = ("redis", "rediss", "unix")
@@ -62,6 +68,25 @@ def connect(url: str) -> Redis:
     except ValueError as error:
         raise ConfigurationError("storage.records", str(error), _EXAMPLE) from None
     return client
+
+
+async def redis_problem(url: str) -> str | None:
+    """Why the Redis at the address cannot be used by replicas now; None if it can.
+
+    Raises ``ConfigurationError`` as ``connect`` does.
+    """
+    from redis.exceptions import RedisClusterException, RedisError
+
+    client: Any = connect(url)
+    try:
+        async with asyncio.timeout(_TRIAL):
+            await client.initialize()
+            await client.set(f"{PREFIX}{{trial}}:trial", b"", px=1000)
+    except (RedisError, RedisClusterException, OSError) as error:
+        return mask_credentials(str(error)) or f"no answer within {_TRIAL:g} seconds"
+    finally:
+        await disconnect(client)
+    return None
 
 
 async def disconnect(client: Any) -> None:

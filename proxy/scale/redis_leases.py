@@ -62,6 +62,11 @@ class RedisLeases:
         self.outcomes: Counter[str] = Counter()
         """Turns: ``held``, ``followed``, and ``unshared``, which is without Redis."""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether Redis has not answered several times, and is not asked each time."""
+        return self._link.breaker.is_open
+
     async def __aenter__(self) -> Self:
         self._listening = asyncio.create_task(self._listen())
         return self

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from proxy.errors import mask_credentials
-from proxy.scale.redis_client import MAX_CONNECTIONS, connect, disconnect
+from proxy.scale.redis_client import MAX_CONNECTIONS, PREFIX, connect, disconnect
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-SCHEMA = "v1"
-"""Begins the keys after the name of the program: replicas of two versions may run together."""
-PREFIX = f"waystation:{SCHEMA}:"
 CALL_TIMEOUT = 2.5
 """Seconds for a call with its repetition and the connection that it may open."""
 

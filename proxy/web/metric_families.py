@@ -128,13 +128,20 @@ AUDIT_LOST = Family(
     "Answers that the audit lacks, by what could not take them.",
     {"journal": ("database", "lines", "memory")},
 )
+LEASE_TURNS = Family(
+    "waystation_lease_turns_total",
+    "Work that replicas share by Redis; held: done here, followed: another replica was waited for,"
+    " unshared: done here without Redis.",
+    {"result": ("held", "followed", "unshared")},
+)
 CPU_SECONDS = Family(
     "process_cpu_seconds_total", "CPU time of all processes of the server.", factor=1e-6
 )
 COUNTERS = (
     *(REQUEST_COUNTS, BYTES_SENT, BYTES_SAVED, UPSTREAM_REQUESTS, CHANGED_FILES),
     *(PREFETCHED_THINGS, PREFETCHED_BYTES, EVICTED_FILES, EVICTED_BYTES),
-    *(STORE_FAILURES, ADVISORY_CHECKS, CREDENTIALS, LIMITED, AUDIT_LOST, CPU_SECONDS),
+    *(STORE_FAILURES, ADVISORY_CHECKS, CREDENTIALS, LIMITED, AUDIT_LOST, LEASE_TURNS),
+    CPU_SECONDS,
 )
 
 CONNECTIONS = Family("waystation_connections", "Connections of clients.", kind="sum")
@@ -153,13 +160,18 @@ BREAKER_OPEN = Family(
     {"index": PLACES},
     kind="max",
 )
+REDIS_DOWN = Family(
+    "waystation_redis_down",
+    "1 while Redis does not answer, and is asked again every 5 seconds.",
+    kind="max",
+)
 MEMORY = Family(
     "process_resident_memory_bytes", "Memory of all processes; shared pages count.", kind="sum"
 )
 OPEN_FILES = Family("process_open_fds", "Open files of all processes.", kind="sum")
 GAUGES = (
     *(CONNECTIONS, REQUESTS_IN_FLIGHT, UPSTREAM_IN_FLIGHT, BREAKER_OPEN),
-    *(MEMORY, OPEN_FILES),
+    *(REDIS_DOWN, MEMORY, OPEN_FILES),
 )
 
 

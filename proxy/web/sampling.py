@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +21,11 @@ from proxy.web.metric_families import (
     BREAKER_OPEN,
     CONNECTIONS,
     CPU_SECONDS,
+    LEASE_TURNS,
     LOOP_LAG,
     MEMORY,
     OPEN_FILES,
+    REDIS_DOWN,
     REQUESTS_IN_FLIGHT,
     UPSTREAM_IN_FLIGHT,
 )
@@ -49,6 +51,9 @@ class Sources(NamedTuple):
     """Requests to upstreams that are running, for a ``page`` or a ``file``."""
     breakers: Callable[[], Iterable[tuple[str, bool]]] = lambda: ()
     """For each upstream: the name of its index, and whether its circuit breaker is open."""
+    turns: Mapping[str, int] = {}
+    """How often shared work was done here, or waited for: it grows."""
+    redis_down: Callable[[], bool] = lambda: False
 
 
 class Sampler:
@@ -56,6 +61,7 @@ class Sampler:
         self._counters = counters
         self._sources = sources
         self._cpu = 0
+        self._turns: dict[str, int] = {}
         self._lag_logged = 0.0
 
     def sample(self) -> None:
@@ -71,6 +77,10 @@ class Sampler:
             states[place] = max(states.get(place, 0), is_open)
         for place, state in states.items():
             counters.set(state, BREAKER_OPEN, place)
+        for result, count in sources.turns.items():
+            counters.add(count - self._turns.get(result, 0), LEASE_TURNS, result)
+        self._turns = dict(sources.turns)
+        counters.set(sources.redis_down(), REDIS_DOWN)
         self._sample_process()
 
     def _sample_process(self) -> None:
