@@ -99,7 +99,7 @@ async def purge(cache: Cache, projects: Iterable[str]) -> Stats:
     files = await cached_files(cache)
     purged = {each.sha256: each.size for name, found in files if name in wanted for each in found}
     others = {each.sha256 for project, found in files if project not in wanted for each in found}
-    released = {key.project for key in await cache.records.keys(RecordKind.OLD_CLAIM)} & wanted
+    released = {key.project for key in await cache.records.keys(RecordKind.CLAIM)} & wanted
     released |= await cache.claims.release(wanted)
     unknown = wanted - released
     for key in await _keys(cache, lambda kind: kind.is_by_project):

@@ -102,7 +102,7 @@ PACKAGES: dict[str, set[str]] = {
     | {"export", "prefetch", "requirements", "composition", "maintenance", "warm", "bundle"}
     | {"presentation", "face"}
     | {"access", "audit", "explain", "policies", "administration", "publish", "tracing", "facts"}
-    | {"migration"},
+    | {"migration", "scale"},
     "__main__": {"cli"},
 }
 

@@ -165,7 +165,7 @@ async def test_purging_gives_a_private_name_up(cache: Cache) -> None:
     for name in ("demo", "demo-more"):
         await cache.records.put(Key.parse(f"claim/%2Fsrv%2Fpackages/{name}"), b"")
     await purge(cache, [DEMO])
-    assert await cache.records.keys(RecordKind.OLD_CLAIM) == ["claim/%2Fsrv%2Fpackages/demo-more"]
+    assert await cache.records.keys(RecordKind.CLAIM) == ["claim/%2Fsrv%2Fpackages/demo-more"]
 
 
 async def test_purging_everything_keeps_what_is_known_of_private_files(cache: Cache) -> None:

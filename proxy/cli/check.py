@@ -53,8 +53,9 @@ from proxy.config import (
     load_settings,
 )
 from proxy.distributions import UnusableArchive, list_zip_members
-from proxy.errors import ConfigurationError, ProxyError, reason
+from proxy.errors import ConfigurationError, ProxyError, mask_credentials, reason
 from proxy.indexes import is_zip
+from proxy.scale import redis_problem
 from proxy.storage import private_folder, require_local
 from proxy.upstream import probe
 
@@ -225,6 +226,8 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
     if network:
         if settings.storage and settings.storage.files:
             yield Attempt(f"files {settings.storage.files}", await store_problem(settings))
+        if settings.storage and (url := settings.storage.records):
+            yield Attempt(f"records {mask_credentials(url)}", await redis_problem(url))
         yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
         async for attempt in upstreams(settings, tree):
             yield attempt

@@ -34,7 +34,7 @@ from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.runtime import open_spool, remove_abandoned
-from proxy.scale import ObjectCalls, RedisLeases
+from proxy.scale import ObjectCalls, RedisLeases, SharedClaims
 from proxy.storage import (
     NO_LEASES,
     BlobStore,
@@ -70,6 +70,8 @@ class Cache:
     """The requests to an object store that has the files; None: they are in a folder."""
     page_leases: Leases = NO_LEASES
     file_leases: Leases = NO_LEASES
+    shared_claims: SharedClaims | None = None
+    """Where replicas share private names."""
     redis: RedisLeases | None = None
     """Where records are in Redis: the turns that it has given, and whether it answers."""
 
@@ -139,6 +141,7 @@ async def open_cache(
         used = await stack.enter_async_context(LastUsed(shared.records, clock=clock))
         parts = BlobParts(settings, folder, used, pins, clock, events, shared.file_leases)
         blobs = await stack.enter_async_context(open_blobs(parts))
+        claims = Claims(folder / PRIVATE_NAMES)
         yield Cache(
             folder=folder,
             store=blobs.store,
@@ -149,9 +152,10 @@ async def open_cache(
             purges=shared.purges,
             refreshes=shared.refreshes,
             pins=pins,
-            claims=Claims(folder / PRIVATE_NAMES),
+            claims=claims,
             objects=blobs.objects,
             page_leases=shared.page_leases,
             file_leases=shared.file_leases,
+            shared_claims=shared.share_claims(claims),
             redis=shared.redis,
         )

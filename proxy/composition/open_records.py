@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.config import Settings, StorageTable
-from proxy.scale import Hold, RedisLeases, RedisLink, RedisPurgeLog, RedisRecords
+from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords, SharedClaims
 from proxy.storage import (
     NO_LEASES,
     Announce,
+    Claims,
     DiskRecords,
     FilePurgeLog,
     Leases,
@@ -19,7 +20,7 @@ from proxy.storage import (
     Records,
 )
 
-PURGED, REFRESHED = "purged", "refreshed"
+PURGED, REFRESHED, CLAIMED = "purged", "refreshed", "claimed"
 """Names of the logs."""
 
 
@@ -33,8 +34,8 @@ class RecordParts:
     """Of files that replicas share."""
     announce: Announce | None = None
     """Has other replicas read the pages of projects again."""
-    evicting: Hold | None = None
-    """The lease of the replica that evicts files; None: nothing is shared."""
+    share_claims: Callable[[Claims], SharedClaims | None] = lambda claims: None
+    """Makes private names known to other replicas; None: nothing is shared."""
     redis: RedisLeases | None = None
     """None: the records are in the folder."""
 
@@ -64,26 +65,16 @@ async def _in_redis(table: StorageTable, url: str, stack: AsyncExitStack) -> Rec
     stack.push_async_callback(link.close)
     purges = await stack.enter_async_context(RedisPurgeLog(link, PURGED))
     refreshes = await stack.enter_async_context(RedisPurgeLog(link, REFRESHED))
+    records = RedisRecords(link)
+    claimed = await stack.enter_async_context(RedisPurgeLog(link, CLAIMED))
     leases = await stack.enter_async_context(RedisLeases(link))
     return RecordParts(
-        RedisRecords(link),
+        records,
         purges,
         refreshes,
         page_leases=leases,
         file_leases=leases if table.files else NO_LEASES,
         announce=refreshes.announce,
-        evicting=_hold(leases),
+        share_claims=lambda claims: SharedClaims(claims, records, claimed),
         redis=leases,
     )
-
-
-def _hold(leases: Leases) -> Hold:
-    @asynccontextmanager
-    async def evicting() -> AsyncIterator[bool]:
-        turn = await leases.begin("evicting")
-        try:
-            yield turn.held
-        finally:
-            await leases.end(turn)
-
-    return evicting

@@ -281,8 +281,6 @@ async def _watch_others(proxy: Proxy) -> None:
     while True:
         await asyncio.sleep(WATCH_OTHERS)
         claimed, given_up = claims.refresh()
-        for project in claimed:
-            proxy.events(PageChanged(ProjectName(project)))
         purged, refreshed = proxy.cache.purges.read_new(), proxy.cache.refreshes.read_new()
         if MISSED in (*purged, *refreshed):
             proxy.doubt_pages()
@@ -290,6 +288,10 @@ async def _watch_others(proxy: Proxy) -> None:
             await proxy.forget(None if project == EVERYTHING else ProjectName(project))
         for name in dict.fromkeys(_names(refreshed)):
             proxy.forget_pages(ProjectName(name))
+        if shared := proxy.cache.shared_claims:
+            claimed |= await shared.exchange(purged)
+        for project in claimed:
+            proxy.events(PageChanged(ProjectName(project)))
         if claims.unsaved:
             await claims.save()
 

@@ -10,6 +10,7 @@ from proxy.scale.redis_link import RedisAway, RedisLink
 from proxy.scale.redis_purge_log import RedisPurgeLog
 from proxy.scale.redis_records import RedisRecords
 from proxy.scale.remote_blob import ObjectBlobs
+from proxy.scale.shared_claims import SharedClaims
 from proxy.scale.store_probe import (
     StoreAbilities,
     can_create,
@@ -30,6 +31,7 @@ __all__ = [
     "RedisLink",
     "RedisPurgeLog",
     "RedisRecords",
+    "SharedClaims",
     "StoreAbilities",
     "StoredObject",
     "can_create",

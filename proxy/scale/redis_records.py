@@ -121,17 +121,22 @@ class RedisRecords:
         await self._write(write)
 
     async def keys(self, kind: RecordKind | None = None, *parts: str) -> list[Key]:
-        prefix = prefix_of(kind, parts)
-        found: set[str] = set()
         try:
-            names = await self._names(kind, parts)
-            for start in range(0, len(names), _SCANNED):
-                some = names[start : start + _SCANNED]
-                fields = await self._link.call(partial(_hkeys, names=some))
-                for name, each in zip(some, fields, strict=True):
-                    found.update(self._text(name, field.decode()) for field in each)
+            return await self.search(kind, *parts)
         except RedisAway as error:
             self._report(error)
+            return []
+
+    async def search(self, kind: RecordKind | None = None, *parts: str) -> list[Key]:
+        """As ``keys``. Raises ``RedisAway``."""
+        prefix = prefix_of(kind, parts)
+        found: set[str] = set()
+        names = await self._names(kind, parts)
+        for start in range(0, len(names), _SCANNED):
+            some = names[start : start + _SCANNED]
+            fields = await self._link.call(partial(_hkeys, names=some))
+            for name, each in zip(some, fields, strict=True):
+                found.update(self._text(name, field.decode()) for field in each)
         return [Key.parse(text) for text in sorted(found) if text.startswith(prefix)]
 
     async def _names(self, kind: RecordKind | None, parts: tuple[str, ...]) -> list[str]:
@@ -141,11 +146,11 @@ class RedisRecords:
         begin = _escaped("/".join((*parts, "")) if kind else "")
         pattern = f"{_escaped(self._link.prefix)}{{{begin}*}}:{kind.label if kind else '*'}"
 
-        async def search(client: Redis) -> list[str]:
+        async def scan(client: Redis) -> list[str]:
             found = client.scan_iter(pattern, _SCANNED, "HASH")
             return sorted({name.decode() async for name in found})
 
-        return await self._link.call(search, _SEARCH_TIMEOUT)
+        return await self._link.call(scan, _SEARCH_TIMEOUT)
 
     def _changes(self, values: Mapping[Key, bytes | None]) -> tuple[list[str], list[object]]:
         """Names of hashes, and four arguments of the script for each."""

@@ -46,7 +46,7 @@ class Claims:
         self._lock = asyncio.Lock()
 
     async def load(self, records: Records) -> None:
-        """Read all claims, also from records of an older version.
+        """Read all claims, also from records: of other replicas, or of an older version.
 
         Raises ``ConfigurationError`` if the file exists and cannot be read: the names would not
         stay private.
@@ -56,7 +56,7 @@ class Claims:
         except OSError as error:
             problem = f"{self._path} cannot be read ({error.strerror}), which lists private names"
             raise ConfigurationError("cache_dir", problem, "make it readable") from None
-        for key in await records.keys(RecordKind.OLD_CLAIM):
+        for key in await records.keys(RecordKind.CLAIM):
             self.add(_unquoted(key.namespace), [key.project])
         await self.save()
 
@@ -64,6 +64,10 @@ class Claims:
     def unsaved(self) -> bool:
         """Whether ``save`` has claims to write, and has not failed a moment ago."""
         return bool(self._unsaved) and time.monotonic() - self._failed_at >= _RETRY_AFTER
+
+    def all(self) -> set[tuple[str, str]]:
+        """Each name with each of its directories."""
+        return {(name, one) for name, found in self._directories.items() for one in found}
 
     def of(self, directory: str) -> set[str]:
         """The names that this directory claims, or has claimed before."""
@@ -129,6 +133,12 @@ class Claims:
         for project in found:
             del self._directories[project]
         return found
+
+    async def give_up(self, projects: Collection[str]) -> None:
+        """As ``release``, also for names of which only the file has claims. Raises ``OSError``."""
+        await asyncio.to_thread(self._append, [f"- {project}" for project in sorted(projects)])
+        for project in projects:
+            self._directories.pop(project, None)
 
     def refresh(self) -> tuple[set[str], set[str]]:
         """Read what other processes have appended: names claimed, and names released.

@@ -31,8 +31,9 @@ class RecordKind(Enum):
     """A file that upstream lists with another digest than before."""
     INSTALL_HISTORY = ("together", _PROJECT)
     """Projects that are requested together. The namespace is the name of the served index."""
-    OLD_CLAIM = ("claim", _PROJECT)
-    """A private name, as older versions stored it. The namespace is a quoted directory."""
+    CLAIM = ("claim", _PROJECT)
+    """A private name of replicas, or as older versions stored it. The namespace is a quoted
+    directory."""
     LAST_USED = ("used", ("digest",))
     """When a blob was last requested."""
     PINS = ("pin", ("owner",))

@@ -198,3 +198,25 @@ async def test_check_ends_with_1_for_what_failed_and_names_it(tmp_path: Path) ->
     assert f"  cache {tmp_path / 'c'}: {tmp_path / 'c'} is not a folder" in done.out
     assert f"  port 127.0.0.1:{port}: Address already in use" in done.out
     assert f"  upstream {url}: no connection (Connection refused)" in done.out
+
+
+async def test_a_redis_that_does_not_answer_is_reported_without_its_password(
+    tmp_path: Path,
+) -> None:
+    nowhere = _nothing_there()
+    address = nowhere.removeprefix("http://").removesuffix("/simple/")
+    storage = f'{{"records": "redis://proxy:zugang@{address}/0"}}'
+    done = await waystation(
+        "check", "--upstream", nowhere, cwd=tmp_path, WAYSTATION_STORAGE=storage
+    )
+    assert f"records redis://***@{address}/0: " in done.out
+    assert f"records redis://***@{address}/0: ok" not in done.out
+    assert "zugang" not in done.out + done.err
+
+
+async def test_a_redis_that_answers_is_reported(tmp_path: Path, redis_url: str) -> None:
+    storage = f'{{"records": "{redis_url}"}}'
+    done = await waystation(
+        "check", "--upstream", _nothing_there(), cwd=tmp_path, WAYSTATION_STORAGE=storage
+    )
+    assert f"records {redis_url}: ok" in done.out

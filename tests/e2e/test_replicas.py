@@ -26,7 +26,7 @@ CLIENTS = 15
 """Of each server."""
 
 
-class Replicas:
+class ServerReplicas:
     """Servers, each with a cache folder of its own."""
 
     def __init__(self, folder: Path, upstream: Upstream, redis: RedisServer) -> None:
@@ -37,7 +37,7 @@ class Replicas:
         self.settings = {"WAYSTATION_STORAGE": json.dumps(storage)}
         self._count = 0
 
-    async def __aenter__(self) -> Replicas:
+    async def __aenter__(self) -> ServerReplicas:
         self._client = await self._stack.enter_async_context(aiohttp.ClientSession(headers=JSON))
         return self
 
@@ -78,14 +78,14 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture
 async def replicas(
     tmp_path: Path, upstream: Upstream, redis: RedisServer
-) -> AsyncIterator[Replicas]:
+) -> AsyncIterator[ServerReplicas]:
     upstream.add(make_wheel(tmp_path / "dist", "demo", "1.0", padding=1_000_000))
-    async with Replicas(tmp_path, upstream, redis) as made:
+    async with ServerReplicas(tmp_path, upstream, redis) as made:
         yield made
 
 
 async def test_replicas_ask_upstream_once_for_each_page_and_file(
-    replicas: Replicas, upstream: Upstream
+    replicas: ServerReplicas, upstream: Upstream
 ) -> None:
     upstream.fault("*", Fault(delay=0.5))
     servers = [await replicas.start(WAYSTATION_SPECULATE="off") for _ in range(3)]
@@ -101,7 +101,7 @@ async def test_replicas_ask_upstream_once_for_each_page_and_file(
 
 
 async def test_a_page_arrives_although_the_replica_that_fetches_it_is_killed(
-    replicas: Replicas, upstream: Upstream
+    replicas: ServerReplicas, upstream: Upstream
 ) -> None:
     upstream.fault(PAGE, Fault(hang=True), times=1)
     lost, other = await replicas.start(), await replicas.start()
@@ -116,7 +116,7 @@ async def test_a_page_arrives_although_the_replica_that_fetches_it_is_killed(
 
 
 async def test_a_replica_that_was_frozen_does_not_bring_an_old_page_back(
-    replicas: Replicas, upstream: Upstream, tmp_path: Path
+    replicas: ServerReplicas, upstream: Upstream, tmp_path: Path
 ) -> None:
     first = await replicas.start()
     gate = asyncio.Event()
@@ -142,12 +142,12 @@ async def test_a_replica_that_was_frozen_does_not_bring_an_old_page_back(
     assert upstream.count(PAGE) == 2
 
 
-async def _is(replicas: Replicas, server: Running, versions: list[str]) -> bool:
+async def _is(replicas: ServerReplicas, server: Running, versions: list[str]) -> bool:
     return await replicas.versions(server) == versions
 
 
 async def test_a_purge_is_noticed_by_all_replicas(
-    replicas: Replicas, upstream: Upstream, tmp_path: Path
+    replicas: ServerReplicas, upstream: Upstream, tmp_path: Path
 ) -> None:
     servers = [await replicas.start("--page-ttl", "3600") for _ in range(2)]
     for server in servers:
@@ -161,7 +161,7 @@ async def test_a_purge_is_noticed_by_all_replicas(
 
 
 async def test_a_page_that_one_replica_has_fetched_again_is_new_on_all(
-    replicas: Replicas, upstream: Upstream, tmp_path: Path
+    replicas: ServerReplicas, upstream: Upstream, tmp_path: Path
 ) -> None:
     one, other = await replicas.start(), await replicas.start()
     for server in (one, other):
@@ -178,22 +178,59 @@ async def test_a_page_that_one_replica_has_fetched_again_is_new_on_all(
     assert upstream.count(PAGE) == 2
 
 
+async def test_a_name_that_is_private_on_one_replica_is_asked_for_by_none(
+    replicas: ServerReplicas, upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.add(make_wheel(tmp_path / "dist", "secret", "9.0"))
+    private = tmp_path / "private"
+    private.mkdir()
+    owner = await replicas.start("--packages", str(private))
+    other = await replicas.start()
+    make_wheel(private, "secret", "1.0")
+    await replicas.get(owner, "/simple/secret/")
+
+    await until(lambda: _is_withheld(other))
+    asked = upstream.count("/simple/secret/")
+    assert await _is_withheld(await replicas.start())
+    purge = ("cache", "purge", "secret", "--cache-dir", tmp_path / "console")
+    (await waystation(*purge, cwd=tmp_path, **replicas.settings)).succeeded()
+    assert await _is_withheld(other)
+    assert upstream.count("/simple/secret/") == asked
+
+
+async def _is_withheld(server: Running) -> bool:
+    async with (
+        aiohttp.ClientSession() as client,
+        client.get(f"{server.index}secret/") as answer,
+    ):
+        return answer.status == 503
+
+
 async def test_a_client_that_is_ready_is_served_while_redis_comes_and_goes(
-    replicas: Replicas, upstream: Upstream, redis: RedisServer
+    replicas: ServerReplicas, upstream: Upstream, redis: RedisServer
 ) -> None:
     redis.kill()
     server = await replicas.start("--page-ttl", "0")
     assert await replicas.get(server, "/readyz")
     assert await replicas.versions(server) == ["1.0"]
+    await until(lambda: _shows(replicas, server, "waystation_redis_down 1"))
+    assert b"redis: does not answer" in await replicas.get(server, "/readyz?verbose")
     redis.start()
     assert await replicas.versions(server) == ["1.0"]
+    await until(lambda: _shows(replicas, server, "waystation_redis_down 0"))
+    assert await replicas.versions(server) == ["1.0"]
+    await until(lambda: _shows(replicas, server, 'turns_total{result="held"} 1'))
     with redis.frozen():
         assert await replicas.get(server, "/readyz")
         assert await replicas.versions(server) == ["1.0"]
 
 
+async def _shows(replicas: ServerReplicas, server: Running, text: str) -> bool:
+    return text.encode() in await replicas.get(server, "/metrics")
+
+
 async def test_installers_use_any_replica(
-    replicas: Replicas, upstream: Upstream, place: Callable[[], Place], tool: str
+    replicas: ServerReplicas, upstream: Upstream, place: Callable[[], Place], tool: str
 ) -> None:
     one, other = await replicas.start(), await replicas.start()
     (await place().install(tool, one.index, "demo")).succeeded()

@@ -56,7 +56,18 @@ def cluster(program: str) -> Iterator[str]:
         yield f"redis+cluster://127.0.0.1:{one.port},127.0.0.1:{other.port}"
 
 
-@pytest.fixture(params=["sentinel", "cluster"])
+@pytest.fixture(scope="module")
+def limited(program: str) -> Iterator[str]:
+    """The address of a server for a user who may do what docs/scale.md says."""
+    with RedisServer(program) as server:
+        rights = (
+            "~waystation:* &waystation:* +@read +@write +@connection +@pubsub +@scripting +time"
+        )
+        server.ask("ACL", "SETUSER", "proxy", "on", f">{SECRET}", *rights.split())
+        yield f"redis://proxy:{SECRET}@127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture(params=["sentinel", "cluster", "limited"])
 async def link(request: pytest.FixtureRequest) -> AsyncIterator[RedisLink]:
     made = RedisLink(request.getfixturevalue(request.param))
     yield made

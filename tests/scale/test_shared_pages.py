@@ -1,4 +1,4 @@
-"""Replicas that share Redis: each page is fetched once, whatever happens to one of them."""
+"""MirrorReplicas that share Redis: each page is fetched once, whatever happens to one of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIENTS = 20
 """Of each replica."""
 
 
-class Replicas:
+class MirrorReplicas:
     """Mirrors of one upstream, each with a folder of its own, that share one Redis."""
 
     def __init__(self, site: MirrorSite, stack: AsyncExitStack) -> None:
@@ -48,9 +48,9 @@ async def site(tmp_path: Path, clock: Clock) -> AsyncIterator[MirrorSite]:
 
 
 @pytest.fixture
-async def replicas(site: MirrorSite) -> AsyncIterator[Replicas]:
+async def replicas(site: MirrorSite) -> AsyncIterator[MirrorReplicas]:
     async with AsyncExitStack() as stack:
-        yield Replicas(site, stack)
+        yield MirrorReplicas(site, stack)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ async def ask_all(mirrors: list[OpenMirror]) -> list[list[str] | BaseException]:
 
 
 async def test_replicas_fetch_a_page_once(
-    site: MirrorSite, replicas: Replicas, redis_url: str
+    site: MirrorSite, replicas: MirrorReplicas, redis_url: str
 ) -> None:
     file = site.add()
     site.upstream.fault(PAGE, Fault(delay=0.3))
@@ -77,7 +77,7 @@ async def test_replicas_fetch_a_page_once(
 
 
 async def test_replicas_fetch_an_expired_page_once_and_with_its_validators(
-    site: MirrorSite, replicas: Replicas, redis_url: str, clock: Clock
+    site: MirrorSite, replicas: MirrorReplicas, redis_url: str, clock: Clock
 ) -> None:
     file = site.add()
     mirrors = await replicas.open(redis_url)
@@ -91,7 +91,7 @@ async def test_replicas_fetch_an_expired_page_once_and_with_its_validators(
 
 
 async def test_replicas_ask_once_for_a_project_that_does_not_exist(
-    site: MirrorSite, replicas: Replicas, redis_url: str
+    site: MirrorSite, replicas: MirrorReplicas, redis_url: str
 ) -> None:
     site.upstream.fault(PAGE, Fault(status=404, delay=0.3))
     answers = await ask_all(await replicas.open(redis_url))
@@ -100,7 +100,7 @@ async def test_replicas_ask_once_for_a_project_that_does_not_exist(
 
 
 async def test_replicas_ask_an_upstream_that_fails_once(
-    site: MirrorSite, replicas: Replicas, redis_url: str
+    site: MirrorSite, replicas: MirrorReplicas, redis_url: str
 ) -> None:
     site.upstream.fault(PAGE, Fault(status=503, delay=0.3))
     answers = await ask_all(await replicas.open(redis_url))
@@ -110,7 +110,7 @@ async def test_replicas_ask_an_upstream_that_fails_once(
 
 
 async def test_each_replica_asks_itself_where_redis_never_answered(
-    site: MirrorSite, replicas: Replicas, own_redis: RedisServer
+    site: MirrorSite, replicas: MirrorReplicas, own_redis: RedisServer
 ) -> None:
     own_redis.kill()
     file = site.add()
@@ -121,7 +121,7 @@ async def test_each_replica_asks_itself_where_redis_never_answered(
 
 
 async def test_each_replica_asks_itself_where_redis_is_frozen(
-    site: MirrorSite, replicas: Replicas, own_redis: RedisServer
+    site: MirrorSite, replicas: MirrorReplicas, own_redis: RedisServer
 ) -> None:
     file = site.add()
     mirrors = await replicas.open(own_redis.url)
@@ -131,7 +131,7 @@ async def test_each_replica_asks_itself_where_redis_is_frozen(
 
 
 async def test_a_page_that_is_being_fetched_arrives_although_redis_is_killed(
-    site: MirrorSite, replicas: Replicas, own_redis: RedisServer
+    site: MirrorSite, replicas: MirrorReplicas, own_redis: RedisServer
 ) -> None:
     file = site.add()
     gate = asyncio.Event()
@@ -146,7 +146,11 @@ async def test_a_page_that_is_being_fetched_arrives_although_redis_is_killed(
 
 
 async def test_what_was_in_redis_is_revalidated_when_it_was_emptied(
-    site: MirrorSite, replicas: Replicas, redis_server: RedisServer, redis_url: str, clock: Clock
+    site: MirrorSite,
+    replicas: MirrorReplicas,
+    redis_server: RedisServer,
+    redis_url: str,
+    clock: Clock,
 ) -> None:
     file = site.add()
     mirrors = await replicas.open(redis_url)
@@ -158,7 +162,7 @@ async def test_what_was_in_redis_is_revalidated_when_it_was_emptied(
 
 
 async def test_a_full_redis_is_a_cache_miss(
-    site: MirrorSite, replicas: Replicas, own_redis: RedisServer
+    site: MirrorSite, replicas: MirrorReplicas, own_redis: RedisServer
 ) -> None:
     own_redis.ask("CONFIG SET maxmemory-policy noeviction")
     own_redis.ask("CONFIG SET maxmemory 1")
@@ -169,7 +173,7 @@ async def test_a_full_redis_is_a_cache_miss(
 
 
 async def test_a_garbled_page_in_redis_is_fetched_again(
-    site: MirrorSite, replicas: Replicas, redis_server: RedisServer, redis_url: str
+    site: MirrorSite, replicas: MirrorReplicas, redis_server: RedisServer, redis_url: str
 ) -> None:
     file = site.add()
     (mirror,) = await replicas.open(redis_url, 1)

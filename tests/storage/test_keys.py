@@ -19,7 +19,7 @@ FILE = ("0a1b", "demo", "sha1-ff", "demo-1.0.zip")
         (Key(RecordKind.DIGEST_HISTORY, "0a1b", "demo"), "seen/0a1b/demo"),
         (Key(RecordKind.CHANGED_FILE, *FILE), "changed/0a1b/demo/sha1-ff/demo-1.0.zip"),
         (Key(RecordKind.INSTALL_HISTORY, "main", "demo"), "together/main/demo"),
-        (Key(RecordKind.OLD_CLAIM, "%2Fsrv", "demo"), "claim/%2Fsrv/demo"),
+        (Key(RecordKind.CLAIM, "%2Fsrv", "demo"), "claim/%2Fsrv/demo"),
         (Key(RecordKind.LAST_USED, "ff"), "used/ff"),
         (Key(RecordKind.PINS, "a/b"), "pin/a/b"),
         (Key(RecordKind.KEEP_STATE, "a"), "kept/a"),
