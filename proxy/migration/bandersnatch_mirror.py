@@ -6,7 +6,7 @@ those of deleted releases, and are not offered.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -58,8 +58,9 @@ class BandersnatchMirror:
             except (UploadRefused, UnreadablePage) as error:
                 yield LeftOut(page, str(error))
                 continue
+            reasons = await self._reasons(read, page)
             for file in read.files:
-                yield self._offer(project, file)
+                yield self._offer(project, file, reasons.get(file.filename) or file.yanked)
 
     def _pages(self) -> Iterator[tuple[ProjectName, str]]:
         """Each project with the path of its page; with or without a folder for each first letter
@@ -86,7 +87,17 @@ class BandersnatchMirror:
         media = _PAGES[page.rpartition("/")[2]]
         return await self._reader.read(project, f"{_BASE}{project}/", media, document)
 
-    def _offer(self, project: ProjectName, file: File) -> Offer | LeftOut:
+    async def _reasons(self, read: ProjectPage, page: str) -> Mapping[str, bool | str]:
+        """The yanks of a page by filename: bandersnatch writes reasons to pages in HTML only."""
+        if not any(file.yanked is True for file in read.files):
+            return {}
+        try:
+            other = await self._read(read.project, f"{page.rpartition('/')[0]}/index.html")
+        except (UploadRefused, UnreadablePage):
+            return {}
+        return {file.filename: file.yanked for file in other.files}
+
+    def _offer(self, project: ProjectName, file: File, yanked: bool | str) -> Offer | LeftOut:
         path = unquote(urlsplit(file.url).path)
         _, found, below = path.partition(_PACKAGES)
         if not found:
@@ -97,7 +108,7 @@ class BandersnatchMirror:
             project=project,
             hashes=file.hashes,
             uploaded=uploaded,
-            yanked=file.yanked,
+            yanked=yanked,
         )
         if isinstance(offer, Offer) and offer.filename != file.filename:
             return LeftOut(offer.place, f"the page calls it {file.filename}")

@@ -174,7 +174,9 @@ async def test_a_flat_folder_is_read_to_its_end_and_never_left(
 async def test_pages_of_a_mirror_say_what_is_taken_and_never_lead_out_of_it(
     tmp_path: Path, publisher: Publisher, wheel: Path, secret: Path, form: str
 ) -> None:
-    mirror = bandersnatch_mirror(tmp_path / "mirror", [wheel], form, yanked="it breaks")
+    mirror = bandersnatch_mirror(tmp_path / "mirror", [wheel], "index.html", yanked="it breaks")
+    if form == "index.v1_json":
+        bandersnatch_mirror(mirror, [wheel], form, yanked=True)
     copied(
         make_wheel(tmp_path / "dist", "foo", "9.0"), mirror / "web" / "packages" / "unlisted.whl"
     )
