@@ -84,7 +84,8 @@ async def open_index(
     """
     if settings.offline:
         raise ConfigurationError("offline", f"{mask(url)} cannot be asked", "give --online")
-    table = _mirror_of(url, options)
+    largest = publisher_of(proxy, options.target).limits.max_file
+    table = _mirror_of(url, options, largest)
     # What is still arriving when a user interrupts the command is of no use to others.
     settings = settings.of_index(table).model_copy(update={"shutdown_grace": 0.0})
     shared = proxy.cache, proxy.events, time.time, proxy.traffic
@@ -92,8 +93,8 @@ async def open_index(
         yield mirror
 
 
-def _mirror_of(url: str, options: TakingOptions) -> MirrorTable:
-    """Raises ``ConfigurationError``."""
+def _mirror_of(url: str, options: TakingOptions, largest: int) -> MirrorTable:
+    """``largest``: bytes of a file. Raises ``ConfigurationError``."""
     token = os.environ.get(TOKEN_VARIABLE) or None
     table = {
         "kind": "mirror",
@@ -107,6 +108,7 @@ def _mirror_of(url: str, options: TakingOptions) -> MirrorTable:
         "stale_if_error": 0,
         "speculate": "off",
         "list_upstream": True,
+        "max_file_size": largest,
     }
     try:
         return MirrorTable.model_validate(table)
@@ -122,7 +124,6 @@ class _Tally:
     present: int = 0
     refused: int = 0
     left_out: int = 0
-    projects: set[str] = field(default_factory=set)
     claimed: dict[str, bool] = field(default_factory=dict)
     """New names, and whether an upstream has them too."""
 
