@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +17,7 @@ import pytest_asyncio
 from obstore.store import MemoryStore
 
 from proxy.errors import FileConflict, NotPermitted, UploadRefused, UploadTooLarge
+from proxy.migration import Intake, IntakeResult, Offer, open_folder
 from proxy.model import (
     METADATA,
     PROVENANCE,
@@ -286,6 +290,34 @@ async def test_files_are_promoted_between_places(
                 *(there.hashes, there.size, there.uploaded, there.yanked, there.metadata),
             )
             assert bool(file.provenance) is bool(there.provenance)
+
+
+@pytest.mark.parametrize("owners", [(), ("ana", "ben")])
+async def test_files_of_other_servers_are_taken_with_time_yank_and_given_owners(
+    open_place: Open, tmp_path: Path, owners: tuple[str, ...]
+) -> None:
+    wheel = make_wheel(tmp_path / "flat", "foo", "1.0")
+    wheel.with_name(f"{wheel.name}{YANKED_SUFFIX}").write_text("it breaks")
+    os.utime(wheel, (1_704_164_645.0, 1_704_164_645.0))
+    (tmp_path / "flat" / "foo-2.0.zip").write_bytes(b"broken")
+    source = open_folder(tmp_path / "flat", None)
+    async with open_place() as publisher:
+        intake = Intake(publisher, ADMIN, "elsewhere", owners=owners)
+        (offer, broken) = [each async for each in source.found() if isinstance(each, Offer)]
+        assert await intake.take(offer) is IntakeResult.PUBLISHED
+        with pytest.raises(UploadRefused, match="cannot be published"):
+            await intake.take(broken)
+        (file,) = (await files(publisher)).values()
+        assert (file.uploaded, file.yanked) == ("2024-01-02T03:04:05.000000Z", "it breaks")
+        assert publisher.journal.owners(FOO) == list(owners)
+        assert publisher.journal.is_claimed(FOO)
+        details = [(each.action, each.detail) for each in publisher.journal.changes()]
+        assert details[:2] == [("publish", "elsewhere"), ("yank", "it breaks")]
+        hashes = {"md5": hashlib.md5(wheel.read_bytes(), usedforsecurity=False).hexdigest()}
+        assert await intake.take(replace(offer, hashes=hashes)) is IntakeResult.PRESENT
+        with pytest.raises(FileConflict):
+            await intake.take(replace(offer, hashes={"md5": "0" * 32}))
+        assert not list(publisher.packages.incoming.glob("*"))
 
 
 async def test_a_file_that_is_refused_leaves_no_spool_file(
