@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import pytest
 import pytest_asyncio
 from obstore.store import MemoryStore
@@ -380,3 +381,23 @@ async def test_bytes_are_kept_as_long_as_a_snapshot_has_them(publisher: Publishe
     await upkeep.delete(ALL, ANA)
     await snapshots.delete("before", ADMIN)
     assert await upkeep.remove_deleted(before=publisher.clock() + 1) == 2
+
+
+async def test_attestations_are_added_to_a_file_that_is_there(
+    open_place: Open, tmp_path: Path
+) -> None:
+    wheel = make_wheel(tmp_path / "dist", "foo", "1.0")
+    async with open_place() as publisher:
+        await publish(publisher, wheel)
+        before = await files(publisher)
+        provenance = b'{"version":1,"attestation_bundles":[]}'
+        assert not await publish(publisher, wheel, beside={PROVENANCE: provenance})
+        assert actions(publisher) == ["publish", "attest"]
+        (file,) = (await files(publisher)).values()
+        assert file.provenance
+        assert [msgspec.structs.replace(file, provenance=None)] == list(before.values())
+        await publisher.packages.tidy()
+    async with open_place() as other:
+        for suffix, data in ((PROVENANCE, provenance), ("", wheel.read_bytes())):
+            artifact = await other.packages.index.file(FOO, wheel.name + suffix)
+            assert await read_blob(artifact.blob) == data

@@ -17,6 +17,37 @@ from tests.support.directories import HeardChanges
 from tests.support.memory_store import MemoryStore
 
 
+class StoreAround:
+    """A store with something before or after its requests."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.requests: list[str] = []
+        """Each as ``put v1/…``."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def get_async(self, path: str, **options: Any) -> Any:
+        await self.before(f"get {path}")
+        return await self._store.get_async(path, **options)
+
+    async def put_async(self, path: str, content: Any, **options: Any) -> Any:
+        await self.before(f"put {path}")
+        done = await self._store.put_async(path, content, **options)
+        await self.after(f"put {path}")
+        return done
+
+    async def delete_async(self, paths: list[str]) -> None:
+        await self.before(f"delete {paths[0]}")
+        await self._store.delete_async(paths)
+
+    async def before(self, request: str) -> None:
+        self.requests.append(request)
+
+    async def after(self, request: str) -> None: ...
+
+
 class ObjectPublisher(Publisher):
     """A publisher with the parts of its place."""
 

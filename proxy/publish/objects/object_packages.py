@@ -97,15 +97,15 @@ class ObjectPackages:
             return []
         began = time.monotonic()
         file = await self._store(changes[0], content)
-        made: list[PackageChange] | None = None
         try:
             made = await self._add(prepare, file, owners, began)
-        except UploadRefused:
-            made = []
+        except (StoreUnavailable, IndexUnavailable):
+            raise  # the step may be stored all the same
+        except Exception:
+            await self._remove(file.folder)
             raise
-        finally:
-            if made == []:  # else it is published, or that is not certain
-                await self._remove(file.folder)
+        if not made:
+            await self._remove(file.folder)
         return made
 
     @asynccontextmanager
@@ -131,8 +131,8 @@ class ObjectPackages:
         """Remove objects to which no step leads. All times are those of the store's clock."""
         await self._calls.put(CLOCK, b"")
         await self._log.catch_up()
-        parts = [each async for part in self._calls.list(CLOCK) for each in part]
-        now = max((each.stored for each in parts), default=0.0)
+        written = await self._calls.get(CLOCK)
+        now = written.meta["last_modified"].timestamp() if written else 0.0
         kept = await in_thread(self.journal.kept_folders)
         async for part in self._calls.list(FILES):
             old = (each.path for each in part if each.stored < now - LEFT_AGE)
@@ -190,24 +190,28 @@ class ObjectPackages:
         ]
 
     async def _store(self, change: PackageChange, content: Content) -> StoredFile:
-        """Store the bytes and all that is beside them, for one upload."""
-        python, metadata = await in_thread(_described, content.path, change)
-        beside = {
-            suffix: data for suffix, data in content.beside.items() if suffix != YANKED_SUFFIX
-        }
+        """Store the bytes and all that is beside them, for one upload.
+
+        For a change that attests only what is beside the bytes, which are there.
+        """
+        attests = change.action is Action.ATTEST
+        described = (None, None) if attests else await in_thread(_described, content.path, change)
+        python, metadata = described
+        beside = dict(content.beside)
+        beside.pop(YANKED_SUFFIX, None)  # a change of its own says so
         if metadata is not None:
             beside[METADATA] = metadata
-        modified = (await in_thread(content.path.stat)).st_mtime
         file = StoredFile(
             f"{change.project}/{change.sha256[:16]}-{secrets.token_hex(8)}",
-            datetime.fromtimestamp(modified, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            await in_thread(_upload_time, content.path),
             python,
             hashlib.sha256(metadata).hexdigest() if metadata is not None else "",
             tuple(sorted(beside)),
         )
         for suffix, data in beside.items():
             await self._calls.put(file.key(change.filename, suffix), data)
-        await self._calls.put(file.key(change.filename), content.path)
+        if not attests:
+            await self._calls.put(file.key(change.filename), content.path)
         return file
 
     async def _remove(self, folder: str) -> None:
@@ -248,6 +252,12 @@ def _described(path: Path, change: PackageChange) -> tuple[str | None, bytes | N
     except UnusableArchive as error:
         log.warning("%s is listed without metadata: %s", name, error.reason)
         return None, None
+
+
+def _upload_time(path: Path) -> str:
+    """As ``File.uploaded``."""
+    modified = path.stat().st_mtime_ns // 1000
+    return datetime.fromtimestamp(modified / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _finish(fd: int, uploaded: datetime | None) -> None:
