@@ -224,7 +224,7 @@ class SearchFile:
 
     async def near(self, place: str, words: str) -> list[str]:
         """A few names that are spelled like that one, the most similar first."""
-        if not (query := _either_half(words)):
+        if not (query := _any_third(words)):
             return []
 
         def work(db: sqlite3.Connection) -> list[str]:
@@ -304,13 +304,10 @@ def _find(
     return SearchResult(sorted(found.values(), key=lambda each: _rank(each, words)), complete)
 
 
-def _either_half(words: str) -> str:
-    """A query for what has all trigrams of a half of the words: a typing error leaves the other.
-
-    Of short words one trigram is enough.
-    """
+def _any_third(words: str) -> str:
+    """A query for what has all trigrams of a third of the words: a typing error leaves another."""
     grams = [f'"{words[at : at + 3]}"' for at in range(len(words) - 2)]
-    size = (len(grams) + 1) // 2 if len(grams) > 4 else 1
+    size = max(1, len(grams) // 3)
     parts = [grams[at : at + size] for at in range(0, len(grams), size)]
     return " OR ".join(f"({' AND '.join(part)})" for part in parts)
 
