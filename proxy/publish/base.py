@@ -59,8 +59,8 @@ class ChangeJournal(Protocol):
     def changes_of(self, project: ProjectName) -> list[PackageChange]:
         """All changes of a project, the oldest first; those of ``NO_PROJECT``: of the index."""
 
-    def projects(self) -> Sequence[ProjectName]:
-        """All projects that have changes."""
+    def first_changes(self) -> list[PackageChange]:
+        """The first change of each project that has any."""
 
     def last_of_file(self, filename: str, *actions: Action) -> PackageChange | None:
         """The newest change of the file that is one of these."""

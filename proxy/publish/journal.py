@@ -191,10 +191,10 @@ class PackageJournal:
         """All changes of a project, the oldest first."""
         return self._found("WHERE project = ? ORDER BY number", project)
 
-    def projects(self) -> list[ProjectName]:
-        """All projects that have changes."""
-        rows = self._rows("SELECT DISTINCT project FROM changes WHERE project <> ''")
-        return [ProjectName(project) for (project,) in rows]
+    def first_changes(self) -> list[PackageChange]:
+        """The first change of each project that has any."""
+        first = "SELECT min(number) FROM changes WHERE project <> '' GROUP BY project"
+        return self._found(f"WHERE number IN ({first})")
 
     def last_of_file(self, filename: str, *actions: Action) -> PackageChange | None:
         """The newest change of the file that is one of these."""

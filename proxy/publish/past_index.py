@@ -19,6 +19,7 @@ from proxy.model import (
     ProjectStatus,
     with_distributions,
 )
+from proxy.publish.journal import Action
 from proxy.publish.past_states import PastProject, state_at
 from proxy.publish.publisher import Publisher
 from proxy.runtime import in_thread
@@ -30,8 +31,8 @@ _FRESH = 1.0
 class PastIndex:
     """The files, yanks and statuses of the moment, as far as the bytes are still kept.
 
-    Names are those of today: a name that is private now is never looked for in another index. So
-    are the files of a project that is quarantined now: none.
+    A name that is private now is never looked for in another index: the page of one that was not
+    there then is empty. So is the page of a project that is quarantined now.
     """
 
     def __init__(self, publisher: Publisher, moment: Moment) -> None:
@@ -40,7 +41,18 @@ class PastIndex:
         self._moment = moment.of_index(publisher.name)
 
     async def projects(self) -> Set[ProjectName]:
-        return await self._publisher.packages.index.projects()
+        """The names of then. A name of files that were copied in by hand was always there."""
+        names = set(await self._publisher.packages.index.projects())
+        try:
+            first = await in_thread(self._publisher.journal.first_changes)
+        except OSError as error:
+            raise IndexUnavailable(self.name, reason(error)) from error
+        return names - {
+            change.project
+            for change in first
+            if change.action in (Action.PUBLISH, Action.CLAIM)
+            and not self._moment.counts(change.number, change.at)
+        }
 
     async def page(self, project: ProjectName, checked_after: float = 0.0) -> ProjectPage:
         page = await self._publisher.packages.index.page(project, checked_after)

@@ -91,8 +91,9 @@ class Snapshots:
         return await self._packages.make(prepare)
 
     async def _projects(self) -> list[ProjectName]:
-        changed = await in_thread(self._publisher.journal.projects)
-        return sorted({*await self._packages.index.projects(), *changed})
+        changed = await in_thread(self._publisher.journal.first_changes)
+        names = {change.project for change in changed}
+        return sorted(names | set(await self._packages.index.projects()))
 
     async def _known(self) -> Mapping[str, Snapshot]:
         return await in_thread(snapshots_of, self._publisher.journal)

@@ -205,7 +205,7 @@ def routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
     """The routes of the indexes below ``root``: Simple API (PEP 503), files, explanations."""
     return [
         web.get(f"{root}/simple", _to_list),
-        web.get(f"{root}/simple/", mounts.handler("lists.projects")),
+        web.get(f"{root}/simple/", mounts.handler("project_list")),
         web.get(f"{root}/simple{{tail:(?:/.*)?//.*}}", _without_empty_segments),
         web.get(f"{root}/simple/index.html", _to_directory),
         web.get(f"{root}/simple/{{project}}/index.html", _to_directory),

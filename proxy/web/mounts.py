@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.access import Scope
-from proxy.indexes import Index
+from proxy.indexes import Index, LongList, listed_projects
 from proxy.model import RESERVED_SEGMENTS, Moment
 from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, snapshot_of, to_canonical
 from proxy.web.authentication import require, require_principal
@@ -67,13 +67,13 @@ class Mount:
         index: Index,
         shared: Shared,
         moment: Moment | None = None,
-        lists: SimplePages | None = None,
+        today: Mount | None = None,
         publishers: Mapping[str, Publisher] | None = None,
         path: str = "",
     ) -> None:
-        """``moment``: that of the view that the index is. ``lists``: that of the index itself, for
-        a view. ``publishers``: where uploads to each path go; they are refused if there is none
-        for ``path``, which is that of the index.
+        """``moment`` and ``today``: of a view that the index is, and the mount of the index itself.
+        ``publishers``: where uploads to each path go; they are refused if there is none for
+        ``path``, which is that of the index.
         """
         self.pages = SimplePages(
             index,
@@ -84,8 +84,6 @@ class Mount:
             view="" if moment is None else f"+{moment.at}/{moment.number}",
             generation=shared.generation,
         )
-        self.lists = lists or self.pages
-        """Answers with the project list, which is one for all moments."""
         self.files = FileHandler(index, shared.cache)
         self.packages = Packages(index, self.files, shared.cache)
         self.project_json = ProjectJson(index, shared.find_document, shared.clock)
@@ -93,6 +91,7 @@ class Mount:
         self._shared = shared
         self._publishers = publishers or {}
         self._publisher = self._publishers.get(path)
+        self._today = today
         self._views: AsOfViews[Mount] = AsOfViews(self._view)
 
     @property
@@ -143,7 +142,19 @@ class Mount:
         if self._shared.as_of is None:
             raise NotAnInstant
         view = self._shared.as_of(self.index, moment)
-        return Mount(view, self._shared, moment, self.lists)
+        return Mount(view, self._shared, moment, self)
+
+    async def project_list(self, request: web.Request) -> web.StreamResponse:
+        """The list of then where a journal knows it; else one list for all moments.
+
+        Clients can request any number of moments, and a list may have a million names.
+        """
+        today = self._today
+        if today and (
+            not today.accepts_uploads or isinstance(await listed_projects(self.index), LongList)
+        ):
+            return await today.pages.projects(request)
+        return await self.pages.projects(request)
 
 
 class Generation:

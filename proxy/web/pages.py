@@ -77,8 +77,9 @@ class SimplePages:
         name, control = self._index.name, "max-age=300"
         is_visible = visible_projects(request, self._index.name)
         if not isinstance(names, LongList):
-            if is_visible:
-                pieces = render_list(sorted(filter(is_visible, names)), media, False)
+            if is_visible or self._view:  # of one principal or moment, so it is not kept
+                shown = filter(is_visible, names) if is_visible else names
+                pieces = render_list(sorted(shown), media, False)
                 return _respond(request, finish(pieces, media, gzip), control)
             return _respond(request, self._rendered.of_list(name, names, media, gzip), control)
         if is_visible:  # of one principal, so it is not kept

@@ -62,6 +62,11 @@ async def listed(site: Site, moment: str = "", project: str = "foo") -> list[str
     return [file["filename"] for file in json.loads(answer.body)["files"]]
 
 
+async def names(site: Site, moment: str = "") -> set[str]:
+    answer = await site.get(f"/+asof/{moment}/simple/" if moment else "/simple/", headers=PAGES)
+    return {project["name"] for project in json.loads(answer.body)["projects"]}
+
+
 async def snapshot(
     site: Site, name: str, action: str, body: object = None, **headers: str
 ) -> Answer:
@@ -95,7 +100,12 @@ async def test_an_index_is_as_it_was_with_what_was_deleted_since(tmp_path: Path)
             assert (await site.get(address)).status == 404
             explained = await site.get(f"/+asof/{moment}/+explain/foo")
             assert (old in explained.body.decode(), new in explained.body.decode()) == (True, False)
+            assert await names(site, moment) == {"foo", "open"}
+        await publish(publisher, make_wheel(tmp_path / "dist", "later", "1.0"), ADMIN)
+        assert await names(site) == {"foo", "later", "open"}
+        assert await names(site, second) == {"foo", "open"}
         before = canonical(NOW - 1)
+        assert await names(site, before) == {"foo", "open"}  # others have it too
         assert await listed(site, before) == []  # the private name goes to no other index
         assert await listed(site, before, "open") == ["open-0.zip"]
 

@@ -123,8 +123,9 @@ class Folded:
     def changes_of(self, project: ProjectName) -> list[PackageChange]:
         return list(self._of_project.get(project, ()))
 
-    def projects(self) -> list[ProjectName]:
-        return list(self.published)
+    def first_changes(self) -> list[PackageChange]:
+        changes = dict(self._of_project)
+        return [of_project[0] for project, of_project in changes.items() if project != NO_PROJECT]
 
     def last_of_file(self, filename: str, *actions: Action) -> PackageChange | None:
         found = reversed(list(self._of_file.get(filename, ())))
