@@ -67,7 +67,7 @@ PACKAGES: dict[str, set[str]] = {
     "export": VOCABULARY
     | {"runtime", "storage", "distributions", "simple", "indexes", "presentation", "releases"},
     # Prefetching requests pages and files from an index as a client does; it could be left out.
-    "prefetch": VOCABULARY | {"runtime", "storage", "distributions", "indexes"},
+    "prefetch": VOCABULARY | {"runtime", "storage", "distributions", "indexes", "upstream"},
     # Reports of what an index would answer, and why; pages and commands show them.
     "explain": VOCABULARY | {"runtime", "distributions", "policies", "indexes", "prefetch"},
     # HTTP in, HTTP out. It knows indexes by their contract, and upstream by header syntax.

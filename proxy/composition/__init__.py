@@ -23,6 +23,7 @@ from proxy.composition.open_access import (
 from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
 from proxy.composition.open_mirror import open_mirror
+from proxy.composition.open_sites import FirstSite
 from proxy.composition.open_storage import storage_remarks, store_problem
 from proxy.composition.open_webhooks import open_webhooks, webhook_attempts
 from proxy.composition.past_views import index_as_of
@@ -44,6 +45,7 @@ __all__ = [
     "PRIVATE_NAMES",
     "Cache",
     "DefaultDirectory",
+    "FirstSite",
     "IndexNode",
     "IndexTree",
     "Proxy",

@@ -20,6 +20,7 @@ from proxy.composition.index_tree import IndexNode, IndexTree, resolve_tree
 from proxy.composition.open_advisories import open_advisories
 from proxy.composition.open_mirror import open_mirror
 from proxy.composition.open_packages import object_packages, open_object_index
+from proxy.composition.open_sites import FirstSite, open_sites
 from proxy.composition.policies import build_policies
 from proxy.composition.publishing import UPLOAD_SETTINGS, open_publisher
 from proxy.composition.routed_rules import RoutedParts, open_routed
@@ -62,6 +63,7 @@ class IndexSet:
     publishers: dict[str, Publisher] = field(default_factory=dict)
     """By the name of the local index that accepts uploads."""
     mirrors: list[Mirror] = field(default_factory=list)
+    sites: list[FirstSite] = field(default_factory=list)
     advisories: AdvisoryRefresher | None = None
     """None: the settings name no source of advisories."""
 
@@ -103,6 +105,7 @@ async def open_indexes(settings: Settings, ground: Ground, stack: AsyncExitStack
     builder = _Builder(settings, ground, opened, stack)
     for node in (opened.tree.root, *opened.tree.named.values()):
         await builder.build(node)
+    await open_sites(settings, opened, ground.cache, ground.clock, stack)
     return opened
 
 

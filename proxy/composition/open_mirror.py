@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from proxy.composition.cache import Cache
+from proxy.composition.index_tree import IndexTree
 from proxy.composition.open_releases import open_releases
 from proxy.composition.upstream_connections import address, addresses, open_upstream, origin
 from proxy.config import MirrorTable, ReleasesTable, Settings, UpstreamTable
@@ -29,6 +30,7 @@ from proxy.indexes import (
     RemovedFiles,
     UpstreamList,
 )
+from proxy.prefetch import PrefetchLimits
 from proxy.storage import CachedFiles
 from proxy.upstream import InFlight, Mirrors, Remote, RemoteIndex
 
@@ -191,6 +193,7 @@ def mirror_options(table: UpstreamTable, settings: Settings) -> MirrorOptions:
         ),
         soft_deadline=settings.soft_deadline,
         honour_no_store=settings.honour_no_store,
+        outlives_upstream=isinstance(table, MirrorTable) and table.follow,
         on_changed_file=settings.on_changed_file,
         show_removed_files=settings.vanished_files == "show",
         refuse_removed_files=settings.vanished_files == "refuse",
@@ -214,3 +217,21 @@ def _needs_first_seen(settings: Settings) -> bool:
 def _any_origin(origin: str) -> bool:
     """Offline nothing is fetched, so files may be listed at any origin."""
     return True
+
+
+def prefetch_limits(tree: IndexTree, settings: Settings) -> PrefetchLimits | None:
+    """None if nothing is prefetched from any mirror."""
+    mirrors = {
+        leaf.name: leaf.table for leaf in tree.leaves if isinstance(leaf.table, UpstreamTable)
+    }
+    levels = {name: settings.of_index(table).speculate for name, table in mirrors.items()}
+    if all(level == "off" for level in levels.values()):
+        return None
+    return PrefetchLimits(
+        frozenset(name for name, level in levels.items() if level == "off"),
+        frozenset(
+            name
+            for name, table in mirrors.items()
+            if levels[name] == "metadata" or table.mode != "proxy"  # it would be fetched twice
+        ),
+    )

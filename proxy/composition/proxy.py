@@ -16,15 +16,17 @@ from proxy.composition.cache import Cache, open_cache
 from proxy.composition.ground import Ground
 from proxy.composition.index_tree import IndexTree, resolve_tree
 from proxy.composition.open_access import open_access
+from proxy.composition.open_mirror import prefetch_limits
+from proxy.composition.open_sites import FirstSite
 from proxy.composition.open_storage import probing_store
 from proxy.composition.policies import Epoch
-from proxy.config import Settings, UpstreamTable
+from proxy.config import Settings
 from proxy.errors import ProxyError
 from proxy.events import AskResult, Events, PageChanged, UpstreamAsked
 from proxy.indexes import Index, Mirror, PrivateIndex
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
-from proxy.prefetch import Prefetching, PrefetchLimits, WorkerMarks, open_prefetchers
+from proxy.prefetch import Prefetching, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
 from proxy.storage import EVERYTHING, MISSED, Claims, first_names
 from proxy.upstream import EndedRequest, InFlight, UpstreamTrace
@@ -83,7 +85,7 @@ class Proxy:
     async def _open_prefetching(
         self, settings: Settings, opened: IndexSet, stack: AsyncExitStack
     ) -> Prefetching | None:
-        limits = _prefetch_limits(opened.tree, settings)
+        limits = prefetch_limits(opened.tree, settings)
         if limits is None or settings.offline:
             return None
         return await stack.enter_async_context(
@@ -149,6 +151,11 @@ class Proxy:
     def publishers(self) -> Iterable[Publisher]:
         """Those of all local indexes that accept uploads."""
         return self._opened.publishers.values()
+
+    @property
+    def sites(self) -> Sequence[FirstSite]:
+        """The servers that are followed."""
+        return self._opened.sites
 
     @property
     def directories(self) -> Sequence[PrivateIndex]:
@@ -256,24 +263,6 @@ async def open_proxy(
 
 def _asked(ended: EndedRequest) -> UpstreamAsked:
     return UpstreamAsked(ended.index, ended.what, AskResult(ended.result), ended.seconds)
-
-
-def _prefetch_limits(tree: IndexTree, settings: Settings) -> PrefetchLimits | None:
-    """None if nothing is prefetched from any mirror."""
-    mirrors = {
-        leaf.name: leaf.table for leaf in tree.leaves if isinstance(leaf.table, UpstreamTable)
-    }
-    levels = {name: settings.of_index(table).speculate for name, table in mirrors.items()}
-    if all(level == "off" for level in levels.values()):
-        return None
-    return PrefetchLimits(
-        frozenset(name for name, level in levels.items() if level == "off"),
-        frozenset(
-            name
-            for name, table in mirrors.items()
-            if levels[name] == "metadata" or table.mode != "proxy"  # it would be fetched twice
-        ),
-    )
 
 
 async def _watch_others(proxy: Proxy) -> None:

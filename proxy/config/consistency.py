@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from proxy.config.access_table import AccessTable
 from proxy.config.index_base import NAME, name_problems
-from proxy.config.index_tables import ReleasesTable, UpstreamTable
+from proxy.config.index_tables import MirrorTable, ReleasesTable, UpstreamTable
 from proxy.config.operation_tables import WebhookTable
 from proxy.config.policy_checks import policy_problems
 from proxy.config.settings import Settings
@@ -112,12 +112,21 @@ def _releases_problems(key: str, table: ReleasesTable) -> Iterator[Configuration
         yield ConfigurationError(f"{key}.api", problem, remedy)
 
 
+def _follow_problems(key: str, table: MirrorTable) -> Iterator[ConfigurationError]:
+    if table.url is None or not str(table.url).rstrip("/").endswith("/simple"):
+        problem = "only another Waystation can be followed, and url is not the address of one"
+        remedy = 'set url, such as "https://first.example.com/NAME/simple/"'
+        yield ConfigurationError(f"{key}.follow", problem, remedy)
+
+
 def _upstream_problems(
     key: str, table: UpstreamTable, settings: Settings
 ) -> Iterator[ConfigurationError]:
     """``key``: of the table."""
     if isinstance(table, ReleasesTable):
         yield from _releases_problems(key, table)
+    if isinstance(table, MirrorTable) and table.follow:
+        yield from _follow_problems(key, table)
     in_force = settings.of_index(table)
     for name in FILES_OF_UPSTREAM:
         if name in table.upstream_settings:

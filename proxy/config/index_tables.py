@@ -75,6 +75,8 @@ class MirrorTable(UpstreamTable):
     password: SecretStr | None = None
     missing_statuses: list[ClientErrorStatus] = [404, 410]
     extra_files: bool = False
+    follow: bool = False
+    """The upstream is a Waystation: fetch what it publishes at once, and pass uploads on to it."""
 
 
 REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", re.ASCII)

@@ -10,12 +10,15 @@ from proxy.prefetch.prefetching import (
     Prefetching,
     open_prefetchers,
 )
+from proxy.prefetch.site_follower import AnnounceRenewed, SiteFollower
 from proxy.prefetch.user_agent import read_user_agent
 
 __all__ = [
     "MARK_COLUMNS",
+    "AnnounceRenewed",
     "PrefetchLimits",
     "Prefetching",
+    "SiteFollower",
     "WorkerMarks",
     "choose_file",
     "open_prefetchers",

@@ -6,6 +6,7 @@ from proxy.upstream.answers import (
     ProjectListAnswer,
     UpstreamOrigin,
 )
+from proxy.upstream.change_feed import ChangeFeed, FeedChange
 from proxy.upstream.connections import open_transport
 from proxy.upstream.credentials import (
     Credentials,
@@ -53,13 +54,16 @@ from proxy.upstream.upload_client import (
     UploadClient,
     check_upload_url,
 )
+from proxy.upstream.upload_relay import RELAY_MARK, RelayedAnswer, UploadRelay
 from proxy.upstream.webhook_client import WebhookClient
 
 __all__ = [
+    "RELAY_MARK",
     "Addresses",
     "ApiPage",
     "Body",
     "BreakerState",
+    "ChangeFeed",
     "Credentials",
     "DigestCheck",
     "DocumentFetcher",
@@ -67,12 +71,14 @@ __all__ = [
     "Downloads",
     "EndedRequest",
     "Expected",
+    "FeedChange",
     "InFlight",
     "Mirrors",
     "NotModified",
     "OutgoingUpload",
     "Poster",
     "ProjectListAnswer",
+    "RelayedAnswer",
     "ReleaseApi",
     "Remote",
     "RemoteIndex",
@@ -83,6 +89,7 @@ __all__ = [
     "Transport",
     "UploadAnswer",
     "UploadClient",
+    "UploadRelay",
     "UpstreamDocument",
     "UpstreamOrigin",
     "UpstreamTrace",

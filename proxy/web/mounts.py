@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -30,8 +30,10 @@ from proxy.web.response_cache import ResponseCache
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
+    from proxy.upstream import RelayedAnswer
     from proxy.web.explain import Explain
     from proxy.web.package_api import PackageApi
+    from proxy.web.relayed_uploads import RelayedUploads
     from proxy.web.snapshot_api import SnapshotApi
     from proxy.web.uploads import UploadHandler
 
@@ -55,8 +57,31 @@ class Shared:
     as_of: WrapAsOf | None = None
     """None: there are no addresses of moments."""
     find_document: FindDocument = no_document
+    sites: Sites | None = None
+    """Where uploads are passed on to."""
     generation: int = 0
     """Which state of the settings the indexes are of."""
+
+
+class UploadSite(Protocol):
+    """A server to which uploads are passed on."""
+
+    @property
+    def index(self) -> str:
+        """The name of the mirror of it."""
+
+    async def send(self, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> RelayedAnswer:
+        """Raises ``UpstreamError``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """The servers to which uploads are passed on that are sent to indexes made of mirrors."""
+
+    of: Callable[[str], UploadSite | None]
+    """By the path of the index, such as ``/team``."""
+    published: Callable[[UploadSite], Awaitable[None]]
+    """Called when a server has taken an upload."""
 
 
 class Mount:
@@ -92,6 +117,7 @@ class Mount:
         self._publishers = publishers or {}
         self._publisher = self._publishers.get(path)
         self._today = today
+        self._site = shared.sites.of(path) if shared.sites else None
         self._views: AsOfViews[Mount] = AsOfViews(self._view)
 
     @property
@@ -108,6 +134,15 @@ class Mount:
         from proxy.web.explain import Explain  # people ask seldom, and a start is faster
 
         return Explain(self.index, self._shared.clock)
+
+    @cached_property
+    def receiving(self) -> UploadHandler | RelayedUploads:
+        """Publishes uploads here, or passes them on."""
+        if self._site is None or self._shared.sites is None:
+            return self.uploads
+        from proxy.web.relayed_uploads import RelayedUploads
+
+        return RelayedUploads(self.index.name, self._site, self._shared.sites.published)
 
     @cached_property
     def uploads(self) -> UploadHandler:

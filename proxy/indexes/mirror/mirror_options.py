@@ -29,6 +29,8 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A stale page is answered if upstream takes longer; its revalidation goes on."""
     honour_no_store: bool = False
     """Do not store a page that upstream forbids to be stored."""
+    outlives_upstream: bool = False
+    """Pages are answered while upstream is away, although it has them revalidated each time."""
     on_changed_file: OnChange = "refuse"
     show_removed_files: bool = False
     """List stored files that upstream no longer lists, as yanked."""

@@ -49,6 +49,7 @@ class Refresh:
         self._memory = memory
         self._lifetimes = options.lifetimes
         self._honour_no_store = options.honour_no_store
+        self._outlives = options.outlives_upstream
         self._clock = clock
 
     async def __call__(
@@ -105,13 +106,13 @@ class Refresh:
 
     def _head(self, document: UpstreamDocument, digest: str, fence: int) -> StoredPage:
         # Stored for offline use; online it is fetched each time, as upstream demands.
-        reusable = document.storable or self._lifetimes.minimum > 0
+        reusable = document.storable or self._lifetimes.minimum > 0 or self._outlives
         return StoredPage(
             url=document.url,
             content_type=document.content_type,
             checked=self._clock(),
             lifetime=document.lifetime if document.storable else 0.0,
-            must_revalidate=document.must_revalidate or not reusable,
+            must_revalidate=(document.must_revalidate and not self._outlives) or not reusable,
             etag=document.etag if reusable else None,
             last_modified=document.last_modified if reusable else None,
             serial=document.serial,
@@ -126,7 +127,7 @@ class Refresh:
             known.head,
             checked=self._clock(),
             lifetime=answer.lifetime,
-            must_revalidate=answer.must_revalidate,
+            must_revalidate=answer.must_revalidate and not self._outlives,
             last_modified=answer.last_modified or known.head.last_modified,
             serial=answer.serial or known.head.serial,
             fence=fence or known.head.fence,
