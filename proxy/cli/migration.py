@@ -11,6 +11,7 @@ import click
 
 from proxy.cli.options import settings_options
 from proxy.cli.published import project_of, with_indexes
+from proxy.cli.source_options import log_errors_only
 from proxy.cli.taking import open_index, take_all, take_options, taking_options
 from proxy.composition import Proxy
 from proxy.config import load_settings
@@ -42,6 +43,7 @@ def pull(what: Sequence[str], url: str, config: Path | None, **flags: Any) -> No
     """
     options, wanted = take_options(flags), _selections(what)
     settings = load_settings(flags, config).settings
+    log_errors_only(settings)
 
     async def run(proxy: Proxy) -> None:
         async with open_index(url, options, settings, proxy) as index:
@@ -95,6 +97,7 @@ def command(
             raise click.UsageError("name the projects of the index: --project NAME")
 
     settings = load_settings(flags, config).settings
+    log_errors_only(settings)
 
     async def run(proxy: Proxy) -> None:
         if source.startswith(_ADDRESSES):

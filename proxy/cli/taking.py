@@ -89,7 +89,8 @@ async def open_index(
     # What is still arriving when a user interrupts the command is of no use to others.
     settings = settings.of_index(table).model_copy(update={"shutdown_grace": 0.0})
     shared = proxy.cache, proxy.events, time.time, proxy.traffic
-    async with open_mirror(mask(url), table, settings, *shared) as mirror:
+    opened = open_mirror(mask(url), table, settings, *shared, lists_refused_hosts=True)
+    async with opened as mirror:
         yield mirror
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import msgspec
+
 from proxy.composition.cache import Cache
 from proxy.composition.index_tree import IndexTree
 from proxy.composition.open_releases import open_releases
@@ -44,14 +46,18 @@ async def open_mirror(
     events: Observer,
     clock: Callable[[], float],
     traffic: InFlight | None = None,
+    *,
+    lists_refused_hosts: bool = False,
 ) -> AsyncIterator[Mirror]:
     """``settings``: those in force for the index, as in ``Settings.of_index``.
 
     At the end running downloads get ``shutdown_grace`` seconds. ``traffic`` counts requests.
-    Raises ``ConfigurationError``.
+    ``lists_refused_hosts`` as in ``MirrorOptions``. Raises ``ConfigurationError``.
     """
     storage = mirror_storage(cache, origin(table, settings).namespace)
     options = mirror_options(table, settings)
+    if lists_refused_hosts:
+        options = msgspec.structs.replace(options, lists_refused_hosts=True)
     async with AsyncExitStack() as stack:
         remote: Remote | Mirrors | ReleaseIndex | None = None
         lists: Remote | ReleaseIndex | None = None
@@ -134,7 +140,7 @@ async def _assembled(
         storage.pages,
         options.lifetimes,
         events,
-        allows=remote.allows if remote else _any_origin,
+        allows=_any_origin if remote is None or options.lists_refused_hosts else remote.allows,
         history=history,
         extra_files=options.extra_files,
     )

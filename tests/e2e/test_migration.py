@@ -175,6 +175,24 @@ async def test_a_pull_refuses_changed_bytes_and_wrong_ones_and_goes_on(
     assert (tmp_path / "prod" / "acme-lib" / old.name).read_bytes() == old.read_bytes()
 
 
+async def test_files_at_a_host_that_is_not_allowed_are_refused_each_with_the_reason(
+    tmp_path: Path, server: Running, acme: list[Path]
+) -> None:
+    async with other_index(*acme) as index:
+        index.file_host = f"http://{index.other_host}"
+        given = ("pull", "acme-lib", "--from", index.artifactory.replace("//", "//ana:hunter2@"))
+        refused = await run(tmp_path, *given)
+        assert refused.status == 1
+        for path in acme[:2]:
+            assert f"refused {path.name}: upstream http://***@" in refused.err
+        assert "neither on the host of the index nor on port 443 of a public one" in refused.err
+        assert index.other_host not in refused.err
+        done = (await run(tmp_path, *given, "--file-host", index.other_host)).succeeded()
+        assert "2 files" in done.out
+        files = [user for path, user in index.requests if "/packages/" in path]
+        assert files == ["", ""]  # the password is for the host of the index
+
+
 async def test_names_that_an_upstream_has_are_claimed_and_that_is_said(
     tmp_path: Path, upstream: Upstream, acme: list[Path]
 ) -> None:

@@ -122,10 +122,14 @@ class OtherIndex:
     def __init__(self, files: Sequence[Path]) -> None:
         self.files = {path.name: path for path in files}
         self.address = ""
+        self.other_host = ""
+        """Another one of the same server, with its port."""
         self.requests: list[tuple[str, str]] = []
         """Path and user name of each."""
         self.digests: dict[str, str] = {}
         """Digests on pages that are not those of the bytes, by file name."""
+        self.file_host = ""
+        """Where it is not that of the pages: the beginning of all links."""
 
     @property
     def artifactory(self) -> str:
@@ -166,6 +170,9 @@ class OtherIndex:
                 known = hashlib.new(algorithm, path.read_bytes()).hexdigest()
                 digest = self.digests.get(name, known)
                 address = link.format(start=digest[:2], name=name, project=project)
+                if self.file_host:
+                    root = request.path.partition("/simple/")[0]
+                    address = f"{self.file_host}{root}/{address.removeprefix('../../')}"
                 lines.append(f'<a href="{address}#{algorithm}={digest}" rel="internal">{name}</a>')
         if not lines:
             return web.Response(status=404)
@@ -186,7 +193,10 @@ async def other_index(*files: Path) -> AsyncIterator[OtherIndex]:
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        index.address = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        port = runner.addresses[0][1]
+        await web.TCPSite(runner, "127.0.0.2", port).start()
+        index.address = f"http://127.0.0.1:{port}"
+        index.other_host = f"127.0.0.2:{port}"
         yield index
     finally:
         await runner.cleanup()

@@ -48,6 +48,8 @@ class MirrorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Clients are sent to the addresses of files that are not stored."""
     list_all_offline: bool = False
     """Offline, list also files that are not stored."""
+    lists_refused_hosts: bool = False
+    """List also files at addresses from which none may be fetched, so that reading them fails."""
     max_file_size: int = 5 * 2**30
     """Bytes of a file whose size its index does not say."""
 
