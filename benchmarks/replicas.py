@@ -102,10 +102,8 @@ def _drive_all(servers: Sequence[Server], path: str, seconds: int) -> list[Load]
 
 
 def _row(key: str, work: str, count: int) -> Row:
-    work = f"{work}, {_name(count)}: server CPU"
-    return Row(
-        f"replicas-{key}-{count}", work, "µs/request", MOST, True, "ratio", _name(1), _name(count)
-    )
+    key, work = f"replicas-{key}-{count}", f"{work}: server CPU"
+    return Row(key, work, "µs/request", MOST, True, "ratio", _name(1), _name(count))
 
 
 SCENARIOS = (
