@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +19,7 @@ from typing import Any
 import pip
 import pytest
 import yaml
+from obstore.store import S3Store
 
 from tests.support.distributions import make_wheel
 from tests.support.fork_server import ROOT
@@ -49,10 +52,12 @@ class Replica:
         self._running = AsyncExitStack()
         self.server: Running
 
-    async def start(self) -> None:
+    async def start(self, program: Path | None = None) -> None:
+        """``program``: the folder of another version of the program."""
+        more = {"PYTHONPATH": str(program)} if program else {}
         self._folder.mkdir(exist_ok=True)
         given = ("--port", str(self.port))
-        opened = running(self._folder, *given, **self._variables)
+        opened = running(self._folder, *given, **self._variables, **more)
         self.server = await self._running.enter_async_context(opened)
 
     async def end(self, number: signal.Signals) -> int:
@@ -67,9 +72,12 @@ class Replica:
 
 
 class Cluster:
-    def __init__(self, upstream: Upstream, replicas: list[Replica], address: str) -> None:
+    def __init__(
+        self, upstream: Upstream, replicas: list[Replica], store: S3Store, address: str
+    ) -> None:
         self.upstream = upstream
         self.replicas = replicas
+        self.store = store
         self.index = f"{address}/simple/"
 
 
@@ -104,7 +112,8 @@ async def cluster(
             stack.push_async_callback(replica.close)
             await replica.start()
         async with balancer(tmp_path, replicas) as address:
-            yield Cluster(upstream, replicas, address)
+            store = shared_object_server.client(tmp_path.name)
+            yield Cluster(upstream, replicas, store, address)
 
 
 @asynccontextmanager
@@ -170,6 +179,35 @@ async def test_a_rolling_restart_fails_no_install(cluster: Cluster, tmp_path: Pa
 
     (tmp_path / "clients").mkdir()
     await Installing(tmp_path / "clients", cluster.index).through(restart())
+
+
+def next_schema(folder: Path) -> Path:
+    """A version of the program that keeps everything under other keys."""
+    shutil.copytree(ROOT / "proxy", folder / "proxy", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "settings.example.toml", folder / "proxy")
+    changed = []
+    for path in (folder / "proxy" / "scale").glob("*.py"):
+        text = path.read_text()
+        path.write_text(re.sub(r'"v1\b', '"v2', text))
+        changed += [path.name] if path.read_text() != text else []
+    assert {"object_store.py", "redis_client.py"} <= set(changed), changed
+    return folder
+
+
+async def test_a_rolling_upgrade_to_another_schema_fails_no_install(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    program = next_schema(tmp_path / "next")
+
+    async def upgrade() -> None:
+        for replica in cluster.replicas:
+            assert await replica.end(signal.SIGTERM) == 0
+            await replica.start(program)
+
+    (tmp_path / "clients").mkdir()
+    await Installing(tmp_path / "clients", cluster.index).through(upgrade())
+    stored = [each["path"] for part in cluster.store.list() for each in part]
+    assert {path.split("/")[0] for path in stored} == {"v1", "v2"}
 
 
 async def test_replicas_that_are_killed_fail_no_install(cluster: Cluster, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ async def running(folder: Path, *arguments: str | Path, **more: str) -> AsyncIte
         "json",
     ]
     # Servers with several workers start these as ``python -m proxy``.
-    env = environment(folder / "home", **OURS, **more)
+    env = environment(folder / "home", **(OURS | more))
     process, stdout, stderr = await start([*given, *arguments], env, folder)
     out, err = _Output(), _Output()
     readers = asyncio.gather(out.read(stdout), err.read(stderr))
