@@ -157,7 +157,7 @@ async def test_the_name_of_another_project_is_not_shown(tmp_path: Path) -> None:
     metadata = {"foo-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: pip\nVersion: 1.0\n"}
     make_wheel(tmp_path / "source", "foo", "1.0", files=metadata)
     await export_folder(tmp_path / "source", tmp_path / "tree")
-    assert "<strong>foo</strong>" in (tmp_path / "tree/index.html").read_text()
+    assert "<strong><bdi>foo</bdi></strong>" in (tmp_path / "tree/index.html").read_text()
 
 
 async def test_characters_that_no_encoding_has_do_no_harm(tmp_path: Path) -> None:

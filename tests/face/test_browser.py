@@ -25,6 +25,8 @@ pytestmark = [
 ]
 
 WIDTHS = (320, 768, 1280)
+MAX_PAGE = 60_000
+"""Bytes of HTML."""
 PAGES = (
     *("/", "/search/?q=acme", "/search/?q=nothing-like-it", "/project/acme-tool/"),
     *("/project/acme-tool/1.1/?tool=requirement", "/project/demo/", "/project/banned/"),
@@ -41,7 +43,8 @@ async def test_every_page_is_accessible_and_fits_every_width(
 ) -> None:
     async with opened(browser, color_scheme=theme) as tab:
         for path in PAGES:
-            await tab.page.goto(world.server.address + path)
+            answer = await tab.page.goto(world.server.address + path)
+            assert answer and len(await answer.body()) < MAX_PAGE
             for width in WIDTHS:
                 await tab.page.set_viewport_size({"width": width, "height": 800})
                 assert (path, width, await tab.faults()) == (path, width, [])

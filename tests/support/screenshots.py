@@ -22,7 +22,6 @@ from proxy.runtime import SharedCounters
 from proxy.storage import DiskRecords
 from proxy.web import COUNTER_COLUMNS, Counters, Figures
 from tests.support.browser import browsing, opened
-from tests.support.distributions import make_wheel
 from tests.support.exports import described
 from tests.support.face_world import BROWSER, days_ago
 from tests.support.running import Running, running
@@ -81,8 +80,20 @@ def _fill(packages: Path, upstream: Upstream, made: Path) -> None:
         ("markupsafe", []),
     ):
         for version, age in (("3.0.3", 90.0), ("3.1.0", 30.0), ("3.2.0", 1.5)):
-            wheel = make_wheel(made, name, version, requires=needs)
+            wheel = _public(made, name, version, needs)
             upstream.add(wheel, uploaded=days_ago(age), requires_python=">=3.10")
+
+
+def _public(made: Path, name: str, version: str, needs: list[str]) -> Path:
+    text = f"# {name}\n\nWhat the web is made of, in small pieces.\n\n## Example\n\n"
+    code = f"```python\nfrom {name} import App\n\napp = App(__name__)\n```\n"
+    return described(
+        *(made, name, version, text + code, "text/markdown"),
+        Summary="What the web is made of, in small pieces",
+        License="BSD-3-Clause",
+        Author="The authors",
+        Requires_Dist="\nRequires-Dist: ".join(needs or ['typing-extensions; extra == "types"']),
+    )
 
 
 async def _past(cache: Path) -> None:
@@ -125,8 +136,9 @@ async def _use(server: Running) -> None:
             for link in links[:2]:
                 async with client.get(f"{server.index}{name}/{link}") as file:
                     await file.read()
-        async with client.get(f"{server.address}/search/?q=a") as page:
-            await page.read()
+        for path in ("/", "/search/?q=a"):  # the size of the cache is counted for the next page
+            async with client.get(server.address + path) as page:
+                await page.read()
         await asyncio.sleep(3.0)  # the file of search is brought up to date behind everything
 
 
