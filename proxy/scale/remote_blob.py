@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+RECENT_FOR = 30.0
+"""Seconds after the begin of a read in which it serves others too, where no copies are kept."""
+RECENT_BYTES = 256 * 2**20
+"""Bytes of all such reads."""
+IN_MEMORY = 2**18
+"""Bytes of a blob that is read again instead: it would be kept in memory."""
 LARGEST_COPY = 64 * 2**20
 """Bytes of a blob that is copied so that something of it can be read, such as its metadata."""
 SIGNED_FROM = 2**20
@@ -59,12 +65,30 @@ class BlobReads:
             copies, spool, room=room or no_limit, retries=1, backoff=0.0, keeps=room is not None
         )
         self._tasks: set[asyncio.Future[None]] = set()
+        self._recent: dict[str, Download] | None = {} if room is None else None
 
     def start(self, source: BlobSource) -> Download:
-        """The running read of that blob, or a new one."""
-        key = source.key
-        expected = Expected(NAME, f"blob {key}", {"sha256": key}, source.size, source.size)
-        return self._downloads.start(key, expected, source.open, _nothing, source.distrust)
+        """The running read of that blob, one that has just ended, or a new one."""
+        key, size = source.key, source.size
+        if self._recent and (recent := self._recent.get(key)) and recent.joinable:
+            return recent
+        expected = Expected(NAME, f"blob {key}", {"sha256": key}, size, size)
+        started = self._downloads.start(key, expected, source.open, _nothing, source.distrust)
+        if self._recent is not None and IN_MEMORY < size <= RECENT_BYTES:
+            self._remember(self._recent, key, started)
+        return started
+
+    def _remember(self, recent: dict[str, Download], key: str, started: Download) -> None:
+        """Keep its spool file: clients ask for parts one after the other, and many for one file."""
+        recent[key] = started
+
+        def forget() -> None:
+            if recent.get(key) is started:
+                del recent[key]
+
+        asyncio.get_running_loop().call_later(RECENT_FOR, forget)
+        while sum(each.size or 0 for each in recent.values()) > RECENT_BYTES:
+            del recent[next(iter(recent))]
 
     def delete_wrong(self, key: str) -> asyncio.Future[None]:
         """Delete a blob in the background."""

@@ -152,6 +152,21 @@ async def test_a_deleted_blob_is_absent(store: BlobStore, spool: Path) -> None:
     assert [entry async for entry in store.entries()] == []
 
 
+async def test_many_blobs_are_deleted_together(store: BlobStore) -> None:
+    contents = [bytes([number]) for number in range(5)]
+    keys = [hashlib.sha256(content).hexdigest() for content in contents]
+    await asyncio.gather(*map(store.put, keys, contents))
+    await store.delete(*keys[:3], ABSENT)
+    assert await store.present(keys) == set(keys[3:])
+
+
+async def test_many_blobs_are_looked_for_together(store: BlobStore) -> None:
+    contents = [number.to_bytes(2, "big") for number in range(100)]
+    keys = [hashlib.sha256(content).hexdigest() for content in contents]
+    await asyncio.gather(*map(store.put, keys[::2], contents[::2]))
+    assert await store.present(keys) == set(keys[::2])
+
+
 async def test_a_put_that_fails_leaves_the_file(store: BlobStore, tmp_path: Path) -> None:
     with pytest.raises(OSError):
         await store.put(KEY, tmp_path / "missing")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from proxy.scale.object_store import path_of
 from tests.support.installers import Place, Tools, newest_pip
 from tests.support.replicas import SharedStore, Wheels, get
 from tests.support.upstream import Upstream
@@ -56,7 +57,22 @@ async def test_local_copies_are_made_of_what_is_read_and_of_what_is_put(
             copy = shared.folder_of(number) / "blob" / sha256[:2] / sha256
             await until(copy.is_file)
             await until(lambda: shared.has(sha256))
-            await shared.client.put_async(f"v1/blob/{sha256[:2]}/{sha256}", b"never read again")
+            await shared.client.put_async(path_of(sha256), b"never read again")
             assert (await get(server, wheels.path("large"))).body == wheels.content["large"]
-            await shared.client.put_async(f"v1/blob/{sha256[:2]}/{sha256}", wheels.content["large"])
+            await shared.client.put_async(path_of(sha256), wheels.content["large"])
         assert wheels.asked == 1
+
+
+async def test_a_file_that_is_read_again_soon_is_read_once_from_the_store(
+    shared: SharedStore, upstream: Upstream, wheels: Wheels
+) -> None:
+    sha256 = wheels.add("large", 3_000_000)
+    content = wheels.content["large"]
+    await shared.client.put_async(path_of(sha256), content)
+    async with shared.replica(upstream) as server:
+        assert (await get(server, wheels.path("large"))).body == content
+        await shared.client.put_async(path_of(sha256), content[:-1] + b"x")
+        for start in (0, 1000, 2_000_000):
+            part = await get(server, wheels.path("large"), {"Range": f"bytes={start}-"})
+            assert part.body == content[start:]
+        assert wheels.asked == 0
