@@ -31,6 +31,7 @@ async def back(server: Running) -> None:
     await server.logged(lambda line: "answers again" in line["message"])
 
 
+@pytest.mark.slow
 async def test_a_store_that_is_away_at_the_start(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:
@@ -51,6 +52,7 @@ async def stored_at_last(store: SharedStore, server: Running, wheels: Wheels, sh
     return await store.has(sha256)
 
 
+@pytest.mark.slow
 async def test_a_store_that_hangs_delays_one_file(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:
@@ -68,6 +70,7 @@ async def test_a_store_that_hangs_delays_one_file(
         await back(server)
 
 
+@pytest.mark.slow
 async def test_a_store_that_dies_before_a_stored_file_is_read(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:
@@ -182,6 +185,7 @@ async def test_without_room_for_the_spool_the_bytes_pass_through(
             assert wheels.asked == 1
 
 
+@pytest.mark.slow
 async def test_nothing_is_missing_because_the_store_is_away(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:
@@ -201,6 +205,7 @@ async def test_nothing_is_missing_because_the_store_is_away(
         assert (await get(server, "/simple/foo/")).status == 503
 
 
+@pytest.mark.slow
 async def test_with_store_and_upstream_away_there_is_no_404(
     frail: SharedStore, upstream: Upstream, wheels: Wheels
 ) -> None:

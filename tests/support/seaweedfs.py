@@ -26,7 +26,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from tests.support.running import PATH
-from tests.support.sockets import free_port
+from tests.support.sockets import lasting_port
 
 WEED = shutil.which("weed", path=PATH)
 BUCKET = "packages"
@@ -43,7 +43,7 @@ class ObjectServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = {part: (free_port(), free_port()) for part in _PARTS}
+        self._ports = {part: (lasting_port(), lasting_port()) for part in _PARTS}
         self._key, self._secret = secrets.token_hex(8), secrets.token_hex(20)
         self._sockets = Path(tempfile.mkdtemp(prefix="weed-"))  # a socket's path has to be short
         self._process: subprocess.Popen[bytes] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -48,3 +49,11 @@ async def exchange(port: int, sent: bytes, host: str = "127.0.0.1") -> bytes:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])
+
+
+def lasting_port() -> int:
+    """A port for a server that ends and starts again: outgoing connections get others (Linux)."""
+    while True:
+        port = random.randint(10_240, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
