@@ -37,6 +37,7 @@ from proxy.runtime import open_spool, remove_abandoned
 from proxy.scale import ObjectCalls, RedisLeases, SharedClaims
 from proxy.storage import (
     NO_LEASES,
+    Announce,
     BlobStore,
     Claims,
     Eviction,
@@ -70,6 +71,8 @@ class Cache:
     """The requests to an object store that has the files; None: they are in a folder."""
     page_leases: Leases = NO_LEASES
     file_leases: Leases = NO_LEASES
+    announce: Announce | None = None
+    """Has other replicas read the pages of projects again; None: there are none."""
     shared_claims: SharedClaims | None = None
     """Where replicas share private names."""
     redis: RedisLeases | None = None
@@ -156,6 +159,7 @@ async def open_cache(
             objects=blobs.objects,
             page_leases=shared.page_leases,
             file_leases=shared.file_leases,
+            announce=shared.announce,
             shared_claims=shared.share_claims(claims),
             redis=shared.redis,
         )

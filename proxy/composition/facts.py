@@ -51,6 +51,8 @@ def open_knowledge(
         clock=clock,
     )
     stack.push_async_callback(provenance.close)
+    for listener in (licences.read_again, provenance.read_again):
+        _listen(epoch, listener, stack)
     decisions = _Decisions(settings, records, epoch, events, stack, clock)
     return replace(known, licences=licences, decisions=decisions.of, provenance=provenance)
 
@@ -100,6 +102,12 @@ class _Decisions:
             whole_pages=table.scope == "page",
             clock=self._clock,
         )
+        _listen(self._epoch, facts.read_again, self._stack)
         self._stack.push_async_callback(service.close)
         self._stack.push_async_callback(facts.close)
         return facts
+
+
+def _listen(epoch: Epoch, listener: Callable[[ProjectName], None], stack: AsyncExitStack) -> None:
+    epoch.listeners.append(listener)
+    stack.callback(epoch.listeners.remove, listener)

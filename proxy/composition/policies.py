@@ -67,9 +67,15 @@ if TYPE_CHECKING:
 class Epoch:
     """A number that grows whenever policies know something new."""
 
-    def __init__(self, events: Observer) -> None:
+    def __init__(
+        self, events: Observer, announce: Callable[[ProjectName], None] = lambda project: None
+    ) -> None:
+        """``announce`` is called with each project of which this process has learnt something."""
         self._events = events
+        self._announce = announce
         self._number = 0
+        self.listeners: list[Callable[[ProjectName], None]] = []
+        """Called with each project of which another process has learnt something."""
 
     def __call__(self) -> int:
         return self._number
@@ -79,6 +85,13 @@ class Epoch:
         self._number += 1
         for project in [None] if projects is None else projects:
             self._events(PageChanged(project))
+            if project:
+                self._announce(project)
+
+    def hear(self, project: ProjectName) -> None:
+        """Another process has learnt something about the project."""
+        for listener in self.listeners:
+            listener(project)
 
 
 @dataclass(frozen=True, slots=True)

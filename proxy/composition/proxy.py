@@ -20,15 +20,15 @@ from proxy.composition.open_mirror import prefetch_limits
 from proxy.composition.open_sites import FirstSite
 from proxy.composition.open_storage import probing_store
 from proxy.composition.policies import Epoch
+from proxy.composition.watch_others import announcer, warn_of_withheld, watch_others
 from proxy.config import Settings
 from proxy.errors import ProxyError
-from proxy.events import AskResult, Events, PageChanged, UpstreamAsked
+from proxy.events import AskResult, Events, UpstreamAsked
 from proxy.indexes import Index, Mirror, PrivateIndex
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue
-from proxy.storage import EVERYTHING, MISSED, Claims, first_names
 from proxy.upstream import EndedRequest, InFlight, UpstreamTrace
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from proxy.webhooks import Delivery
 
 log = logging.getLogger(__name__)
-
-WATCH_OTHERS = 1.0
-"""Seconds until purges and new private names of other processes are noticed, at most."""
 
 
 class Proxy:
@@ -250,54 +247,20 @@ async def open_proxy(
         cache = await stack.enter_async_context(open_cache(settings, clock, events))
         await stack.enter_async_context(probing_store(settings, cache.objects))
         await cache.tidy(evict=not settings.offline)
+        epoch = Epoch(events, announcer(cache.announce, stack))
         traffic = InFlight(lambda ended: events(_asked(ended)), traces)
-        proxy = Proxy(Ground(events, cache, traffic, Epoch(events), clock), marks)
+        proxy = Proxy(Ground(events, cache, traffic, epoch, clock), marks)
         await cache.claims.load(cache.records)
         stack.push_async_callback(proxy.close)
         await proxy.load(settings)
-        _warn_of_withheld(cache.claims)
-        watcher = asyncio.create_task(_watch_others(proxy))
+        warn_of_withheld(cache.claims)
+        watcher = asyncio.create_task(watch_others(proxy))
         stack.push_async_callback(_ended, watcher)
         yield proxy
 
 
 def _asked(ended: EndedRequest) -> UpstreamAsked:
     return UpstreamAsked(ended.index, ended.what, AskResult(ended.result), ended.seconds)
-
-
-async def _watch_others(proxy: Proxy) -> None:
-    claims = proxy.cache.claims
-    while True:
-        await asyncio.sleep(WATCH_OTHERS)
-        claimed, given_up = claims.refresh()
-        purged, refreshed = proxy.cache.purges.read_new(), proxy.cache.refreshes.read_new()
-        if MISSED in (*purged, *refreshed):
-            proxy.doubt_pages()
-        for project in dict.fromkeys([*given_up, *_names(purged)]):
-            await proxy.forget(None if project == EVERYTHING else ProjectName(project))
-        for name in dict.fromkeys(_names(refreshed)):
-            proxy.forget_pages(ProjectName(name))
-        if shared := proxy.cache.shared_claims:
-            claimed |= await shared.exchange(purged)
-        for project in claimed:
-            proxy.events(PageChanged(ProjectName(project)))
-        if claims.unsaved:
-            await claims.save()
-
-
-def _names(found: Iterable[str]) -> Iterable[str]:
-    return (name for name in found if name != MISSED)
-
-
-def _warn_of_withheld(claims: Claims) -> None:
-    for directory, names in claims.withheld().items():
-        log.warning(
-            "%s is not served now, and the cache remembers private names of it: %s; they are "
-            "answered with 503 and never asked for upstream. Serve the directory again, or give "
-            "a name up with `waystation cache purge NAME`",
-            directory,
-            first_names(names),
-        )
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

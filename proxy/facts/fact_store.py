@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
@@ -77,6 +78,11 @@ class StoredFacts(Generic[T]):
         known = self._projects.get(project)
         self._projects[project] = stored
         return known is not None and stored != known
+
+    def read_again(self, project: ProjectName) -> None:
+        """Read the record with the next ``load``: another process has learnt something."""
+        if project in self._projects:
+            self._read[project] = -math.inf
 
     async def add(self, project: ProjectName, facts: Mapping[str, T]) -> None:
         """Keep facts by digest, beside what other processes have stored meanwhile."""

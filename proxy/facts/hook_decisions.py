@@ -89,6 +89,10 @@ class DecisionFacts:
         """As in ``DecisionsOf``."""
         return self._stored.of(project)
 
+    def read_again(self, project: ProjectName) -> None:
+        """Another process has learnt something about the project."""
+        self._stored.read_again(project)
+
     async def load(self, project: ProjectName) -> None:
         if await self._stored.load(project):
             self._changed([project])

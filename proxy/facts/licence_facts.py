@@ -60,6 +60,10 @@ class LicenceFacts:
         """As in ``LicencesOf``."""
         return self._stored.of(project)
 
+    def read_again(self, project: ProjectName) -> None:
+        """Another process has learnt something about the project."""
+        self._stored.read_again(project)
+
     async def load(self, project: ProjectName) -> None:
         if await self._stored.load(project):
             self._changed([project])

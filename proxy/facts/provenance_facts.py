@@ -112,6 +112,10 @@ class ProvenanceFacts:
         """As in ``ProofsOf``."""
         return self._stored.of(project)
 
+    def read_again(self, project: ProjectName) -> None:
+        """Another process has learnt something about the project."""
+        self._stored.read_again(project)
+
     async def load(self, project: ProjectName) -> None:
         if await self._stored.load(project):
             self._changed([project])

@@ -12,10 +12,6 @@ from typing import Any, Self
 from proxy.scale.redis_link import RedisAway, RedisLink, Script, ended
 from proxy.storage import Turn
 
-_LEASE = 3.0
-"""Seconds after which the lease of a replica that was lost is free."""
-_RENEW = _LEASE / 3
-"""Seconds between two renewals."""
 _LOOK = 0.3
 """Seconds between two looks at a lease: its holder may be lost, or its message."""
 _MARK = 2000
@@ -52,8 +48,10 @@ class RedisLeases:
 
     shared = True
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, lease: float = 3.0) -> None:
+        """``lease``: seconds after which the lease of a replica that was lost is free."""
         self._link = link
+        self._lease = lease
         self._channel = f"{link.prefix}done"
         self._renewing: dict[str, asyncio.Task[None]] = {}
         self._waiting: Counter[str] = Counter()
@@ -79,7 +77,7 @@ class RedisLeases:
 
     async def begin(self, name: str, after: int = 0) -> Turn:
         token = secrets.token_hex(16)
-        args = (token, int(_LEASE * 1000), after)
+        args = (token, int(self._lease * 1000), after)
         try:
             held, fence = await self._link.run(_BEGIN, [self._key(name, "lease")], *args)
         except RedisAway:
@@ -129,10 +127,10 @@ class RedisLeases:
 
     async def _renew(self, turn: Turn) -> None:
         """Until the lease is lost: then another replica may have it, and the fence decides."""
-        key, milliseconds = self._key(turn.name, "lease"), int(_LEASE * 1000)
+        key, milliseconds = self._key(turn.name, "lease"), int(self._lease * 1000)
         held = True
         while held:
-            await asyncio.sleep(_RENEW)
+            await asyncio.sleep(self._lease / 3)
             try:
                 held = await self._link.run(_RENEW_SCRIPT, [key], turn.token, milliseconds)
             except RedisAway:

@@ -227,3 +227,23 @@ async def test_an_answer_of_another_length_is_a_failure(
             return await shown(proxy.index) == []
 
         await until(hides_all)
+
+
+@pytest.mark.usefixtures("files")
+async def test_a_decision_that_one_replica_has_got_is_in_force_on_all(
+    opened: Open, service: DecisionService, redis_url: str, tmp_path: Path
+) -> None:
+    service.decisions[TWO] = refuse()
+    shared = {"storage": {"records": redis_url}}
+    async with (
+        opened(hook(service), **shared) as one,
+        opened(hook(service), cache_dir=str(tmp_path / "another"), **shared) as other,
+    ):
+        assert await shown(one.index) == await shown(other.index) == [ONE, TWO]
+        assert await refusal(one.index, TWO) == "not reviewed"
+
+        async def is_noticed() -> bool:
+            return await shown(other.index) == [ONE]
+
+        await until(is_noticed)
+    assert len(service.asked) == 1

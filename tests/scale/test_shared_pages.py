@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,15 @@ class MirrorReplicas:
         self._site = site
         self._stack = stack
 
-    async def open(self, url: str, count: int = 2, **settings: Any) -> list[OpenMirror]:
+    async def open(
+        self, url: str, count: int = 2, first: int = 0, **settings: Any
+    ) -> list[OpenMirror]:
         shared = {"storage": StorageTable(records=url), **settings}
         return [
             await self._stack.enter_async_context(
                 self._site.open(cache_dir=self._site.root / f"replica-{number}", **shared)
             )
-            for number in range(count)
+            for number in range(first, first + count)
         ]
 
 
@@ -143,6 +145,51 @@ async def test_a_page_that_is_being_fetched_arrives_although_redis_is_killed(
     gate.set()
     assert await asking == [[file.content.name]] * 2 * CLIENTS
     assert site.upstream.count(PAGE) == 2
+
+
+async def test_a_replica_that_is_cut_off_from_redis_asks_itself(
+    site: MirrorSite, replicas: MirrorReplicas, redis_server: RedisServer, redis_url: str
+) -> None:
+    file = site.add()
+    async with Relay(redis_server.port) as relay:
+        mirrors = await replicas.open(redis_url)
+        (alone,) = await replicas.open(relay.url, 1, first=2)
+        relay.cut()
+        assert await ask_all([*mirrors, alone]) == [[file.content.name]] * 3 * CLIENTS
+        assert site.upstream.count(PAGE) == 2
+
+
+class Relay:
+    """Passes connections on to a port of this machine, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Relay:
+        self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.cut()
+
+    def cut(self) -> None:
+        self._server.close()
+        for each in self._open:
+            each.close()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", self._target)
+        self._open |= {writer, there[1]}
+        with suppress(OSError):
+            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.close()
 
 
 async def test_what_was_in_redis_is_revalidated_when_it_was_emptied(
