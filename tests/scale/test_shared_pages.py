@@ -151,7 +151,7 @@ async def test_a_replica_that_is_cut_off_from_redis_asks_itself(
     site: MirrorSite, replicas: MirrorReplicas, redis_server: RedisServer, redis_url: str
 ) -> None:
     file = site.add()
-    async with Relay(redis_server.port) as relay:
+    async with RedisRelay(redis_server.port) as relay:
         mirrors = await replicas.open(redis_url)
         (alone,) = await replicas.open(relay.url, 1, first=2)
         relay.cut()
@@ -159,14 +159,14 @@ async def test_a_replica_that_is_cut_off_from_redis_asks_itself(
         assert site.upstream.count(PAGE) == 2
 
 
-class Relay:
+class RedisRelay:
     """Passes connections on to a port of this machine, until it is cut."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._open: set[asyncio.StreamWriter] = set()
 
-    async def __aenter__(self) -> Relay:
+    async def __aenter__(self) -> RedisRelay:
         self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
         self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
         return self
