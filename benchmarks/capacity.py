@@ -23,8 +23,11 @@ SPARE = 1
 """Replicas that may be missing at the peak."""
 FLEET = 2
 """Replicas at least, so that one may be restarted."""
-HOT_SECONDS = 15.0
-"""Seconds for which a replica answers a page from its memory before it looks into Redis."""
+PAGE_LIFETIME = 600.0
+"""Seconds for which a page of PyPI is fresh. Then each replica that is asked for the page looks
+into Redis, and one of them revalidates it."""
+COMMANDS = 4
+"""Of Redis, to look up, lease, store and announce a page."""
 PAGE_IN_REDIS = 40_000
 """Bytes of a compressed page with its head, on average of those that are requested."""
 CONNECTION_BYTES = 1.25e9 * BUSY
@@ -137,16 +140,18 @@ def need(demand: Demand, costs: UnitCosts) -> Need:
     )
     least = math.ceil(max(cores / BUSY, sent / CONNECTION_BYTES))
     replicas = max(FLEET, least + SPARE)
-    looked_up = min(requests - files, replicas * demand.projects / HOT_SECONDS)
+    pages = requests - files
+    looked_up = min(pages, replicas * demand.projects / PAGE_LIFETIME)
+    revalidated = min(pages / demand.peak, demand.projects / PAGE_LIFETIME)
     return Need(
         cores=cores,
         replicas=replicas,
         gigabits=sent * 8 / 1e9,
-        redis_commands=looked_up + 4 * requests * demand.cold,
+        redis_commands=looked_up + COMMANDS * (requests * demand.cold + revalidated),
         redis_bytes=demand.projects * PAGE_IN_REDIS,
         store_reads=files * (1 - demand.local),
         store_bytes=sent * (1 - demand.local),
-        upstream=demand.requests * demand.cold,
+        upstream=demand.requests * demand.cold + revalidated,
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.capacity import DEMANDS, Demand, Prices, UnitCosts, need, table
 from benchmarks.measures import Curve, Row
 from benchmarks.report import BEGIN, END, Result, into_readme, tables
 from benchmarks.scenario import Context, Scenario
@@ -68,3 +70,25 @@ def test_plots_are_shown_only_from_below_the_readme(tmp_path: Path) -> None:
 
 def _nothing(context: Context) -> None:
     raise AssertionError
+
+
+COSTS = UnitCosts(page=10e-6, file=20e-6, byte=0.5e-9, cold=1e-3)
+
+
+def test_more_load_needs_more_of_everything() -> None:
+    small, large = (need(Demand("", size, size * 1e6), COSTS) for size in (100, 10_000))
+    assert large.replicas > small.replicas == 2
+    assert large.cores == pytest.approx(100 * small.cores)
+    assert large.gigabits == pytest.approx(100 * small.gigabits)
+    assert large.redis_bytes == small.redis_bytes  # as many projects
+
+
+def test_a_replica_is_spare_and_the_others_are_busy_to_the_planned_share() -> None:
+    demand = Demand("", 36_000, 1e6, peak=1, files=0, cold=0)
+    assert need(demand, COSTS).cores == pytest.approx(0.36)
+    assert need(replace(demand, requests=3_600_000), COSTS).replicas == 36 / 0.6 + 1
+
+
+def test_the_document_has_the_table_that_is_computed() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text()
+    assert "\n".join(table(DEMANDS, UnitCosts.measured(), Prices())) in text
