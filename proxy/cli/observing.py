@@ -146,6 +146,9 @@ def checks(settings: Settings, proxy: Proxy, reload_failed: bool) -> Iterator[Ch
     for each in proxy.deliveries:
         about = f"failing for {each.failing_seconds:.0f} s" if each.failing_seconds else "delivers"
         yield Check(str(each), not each.failing_seconds, about)
+    for site in proxy.sites:
+        problem = site.follower.problem
+        yield Check(f"site {site.index}", not problem, problem or "is followed")
     if settings.audit:
         writes = os.access(audit_folder(settings), os.W_OK | os.X_OK)
         yield Check("audit", writes, "is written" if writes else "its folder cannot be written")

@@ -79,7 +79,8 @@ def _description(table: IndexTable) -> str:
     if isinstance(table, MirrorTable):
         others = ", ".join(without_credentials(url) for url in table.mirrors)
         where = without_credentials(upstream_url(table)) + (f", also at {others}" if others else "")
-        return f"mirror of {where}{reserved}{_MODES[table.mode]}"
+        follows = "; followed, and uploads are passed on to it" if table.follow else ""
+        return f"mirror of {where}{reserved}{_MODES[table.mode]}{follows}"
     if isinstance(table, RoutedTable):
         return "; ".join(_rule(each) for each in table.rules) + "; nothing else"
     return "the first of these that has the project"

@@ -51,16 +51,20 @@ class SiteFollower:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """``index``: the mirror with its rules. ``namespace``: of the key of the record."""
+        """``index``: the mirror with its rules. ``namespace``: of the keys of records."""
         self._name = name
         self._index = index
         self._feed = feed
         self._records = records
-        self._key = Key(RecordKind.FOLLOWED, namespace)
+        self._files_key = Key(RecordKind.FOLLOWED, namespace, "files")
+        self._pages_key = Key(RecordKind.FOLLOWED, namespace, "pages")
         self._lock = lock
         self._clock = clock
         self._sleep = sleep
+        self.problem = ""
+        """Why the other server cannot be followed now, as far as this process knows."""
         self._number: int | None = None
+        self._caught_up = 0
         self._fetching: asyncio.Task[None] | None = None
 
     async def run(self, announce: AnnounceRenewed) -> None:
@@ -79,8 +83,13 @@ class SiteFollower:
 
     async def catch_up(self, announce: AnnounceRenewed) -> None:
         """Revalidate the pages of what has changed by now. Raises ``UpstreamError``."""
-        number = await self._stored() if self._number is None else self._number
-        await self._renew(await self._feed.after(number, wait=False), announce)
+        number = self._number
+        if number is None:  # another process follows
+            number = max(self._caught_up, await self._stored(self._pages_key))
+        changes = await self._feed.after(number, wait=False)
+        await self._renew(changes, announce)
+        if changes:
+            self._caught_up = changes[-1].number
 
     async def _follow(self, announce: AnnounceRenewed) -> None:
         pause = 0.0
@@ -88,28 +97,30 @@ class SiteFollower:
             asked = self._clock()
             try:
                 if self._number is None or pause:
-                    self._number = await self._valid(await self._stored())
+                    self._number = await self._valid(await self._stored(self._files_key))
                 changes = await self._feed.after(self._number, wait=True)
                 await self._renew(changes, announce)
             except UpstreamError as error:
                 if not pause:
                     log.warning("%s is not followed now: %s", self._name, error)
+                self.problem = error.reason
                 pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, 2 * pause))
                 await self._sleep(pause)
                 continue
             if pause:
                 log.info("%s is followed again", self._name)
-            pause = 0.0
+            pause, self.problem = 0.0, ""
             if changes:
                 self._number = changes[-1].number
+                await self._records.put(self._pages_key, b"%d" % self._number)
                 self._fetching = asyncio.create_task(self._fetch(changes, self._fetching))
             elif (
                 self._clock() - asked < SHORTEST_POLL
             ):  # what has changed may not be seen from here
                 await self._sleep(SHORTEST_POLL)
 
-    async def _stored(self) -> int:
-        data = await self._records.get(self._key)
+    async def _stored(self, key: Key) -> int:
+        data = await self._records.get(key)
         return int(data) if data and data.isdigit() else 0
 
     async def _valid(self, number: int) -> int:
@@ -152,7 +163,7 @@ class SiteFollower:
             project = _project(change)
             if project and change.action in WITH_BYTES:
                 await self._try_file(project, change)
-        await self._records.put(self._key, b"%d" % changes[-1].number)
+        await self._records.put(self._files_key, b"%d" % changes[-1].number)
 
     async def _try_file(self, project: ProjectName, change: FeedChange) -> None:
         """A file that cannot be fetched is not missed: it is fetched when a client wants it."""

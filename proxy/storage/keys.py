@@ -40,8 +40,8 @@ class RecordKind(Enum):
     """Blobs that eviction must not delete."""
     KEEP_STATE = ("kept", ("owner",))
     """Files of a keep table after its last run."""
-    FOLLOWED = ("followed", ("namespace",), "upstream")
-    """The number of the last change of another Waystation that has been fetched."""
+    FOLLOWED = ("followed", ("namespace", "part"), "upstream")
+    """The number of the last change of another Waystation of which pages, or files, are here."""
     DECISIONS = ("decisions", _PROJECT, "upstream")
     """Decisions about files by their digests. The namespace is that of the service outside."""
     PROOFS = ("proofs", ("project",), "upstream")

@@ -44,14 +44,15 @@ class ReleaseApi:
         """``name``: of the index. ``url``: the root of the API, with or without a slash.
         ``page_limit``: bytes of a part, decoded."""
         self._name = name
-        self._root = url.rstrip("/")
+        self.root = url.rstrip("/")
+        """Without a slash at its end."""
         self._transport = transport
         self._page_limit = page_limit
         self._clock = clock
 
     def first(self, repository: str) -> str:
         """The address of the first part."""
-        return f"{self._root}/repos/{repository}/releases?per_page=100"
+        return f"{self.root}/repos/{repository}/releases?per_page=100"
 
     async def page(self, url: str, etag: str | None = None) -> ApiPage:
         """One part; "not modified" only with an ``etag``. Raises ``UpstreamError``."""

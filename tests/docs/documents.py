@@ -7,7 +7,7 @@ A directive is an HTML comment on a line of its own, which no reader of the page
 ``serve``           start the block below as a server, and wait until it is ready
 ``serve: COMMAND``  start this command so, where the text has no block for it
 ``stop``            end the server
-``background``      start the block below, and end it with the document
+``background``      start the block below, and end it with the document; ``without``, too
 ``file: NAME``      write the block below into this file
 ``wait: URL``       wait until this address answers
 ``machine: NAME; carry: FILES``  go on with another home, into which these files are copied

@@ -85,10 +85,10 @@ class Player:
 
     def play(self, step: Step) -> None:
         actions: dict[str, Callable[[], None]] = {
-            "run": lambda: self._run(step.text, step.argument.removeprefix("without ")),
+            "run": lambda: self._run(_command(step)),
             "serve": lambda: self._serve(step.text or step.argument),
             "stop": self._stop_server,
-            "background": lambda: self._others.append(self._start(step.text)),
+            "background": lambda: self._others.append(self._start(_command(step))),
             "wait": lambda: _wait(step.argument, self._others),
             "file": lambda: self._write(step.argument, step.text),
             "machine": lambda: self._move(step.argument),
@@ -100,8 +100,8 @@ class Player:
         for process in [*self._servers, *self._others]:
             _end(process)
 
-    def _run(self, command: str, without: str) -> None:
-        process = self._start(f"unset {without}\n{command}" if without else command)
+    def _run(self, command: str) -> None:
+        process = self._start(command)
         try:
             status = process.wait(LIMIT)
         except subprocess.TimeoutExpired:
@@ -140,6 +140,11 @@ class Player:
         if name not in self._machines:
             self._machines[name] = Machine(self._root / name, self._upstream, self._tools)
         return self._machines[name]
+
+
+def _command(step: Step) -> str:
+    without = step.argument.removeprefix("without ")
+    return f"unset {without}\n{step.text}" if without else step.text
 
 
 _BACKEND = ("hatchling", "packaging", "pathspec", "pluggy", "trove_classifiers")

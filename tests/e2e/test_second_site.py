@@ -249,6 +249,12 @@ async def test_what_cannot_be_followed_is_a_line_in_the_log(sites: TwoSites) -> 
     async with sites.second_runs() as second:
         line = await second.logged(lambda each: "is not followed now" in each["message"])
         assert "team is not followed now: upstream team: no connection" in line["message"]
+        async with aiohttp.request("GET", f"{second.address}/readyz?verbose") as answer:
+            assert (answer.status, "site team: no connection" in await answer.text()) == (200, True)
+        async with sites.first_runs():
+            await second.logged(lambda each: each["message"] == "team is followed again")
+            async with aiohttp.request("GET", f"{second.address}/readyz?verbose") as answer:
+                assert "site team: is followed" in await answer.text()
 
 
 async def test_the_second_site_can_take_the_place_of_the_first(

@@ -125,9 +125,9 @@ class Listings:
         return ListedPart(url, page.etag, page.following, await self._read(page))
 
     async def _read(self, page: ApiPage) -> tuple[ReleaseFile, ...]:
-        body = page.body or b""
+        body, root = page.body or b"", self._api.root
         try:
-            return tuple(await run_in_worker(len(body), lambda: read_releases(body)))
+            return tuple(await run_in_worker(len(body), lambda: read_releases(body, root)))
         except (ValueError, RecursionError):
             raise UnreadablePage(self._name, "its list of releases is not that of GitHub") from None
 

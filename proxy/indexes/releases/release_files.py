@@ -57,17 +57,18 @@ class ReleaseFile(msgspec.Struct, frozen=True, omit_defaults=True):
 _decode = msgspec.json.Decoder(list[_Release]).decode
 
 
-def read_releases(data: bytes) -> list[ReleaseFile]:
-    """Raises ``ValueError``, of which msgspec's errors are a kind."""
+def read_releases(data: bytes, root: str) -> list[ReleaseFile]:
+    """``root``: the address of the API, without a slash at its end. Raises ``ValueError``, of which
+    msgspec's errors are a kind."""
     return [
         file
         for release in _decode(data)
         for asset in release.assets
-        if (file := _file(asset, release))
+        if (file := _file(asset, release, root))
     ]
 
 
-def _file(asset: _Asset, release: _Release) -> ReleaseFile | None:
+def _file(asset: _Asset, release: _Release, root: str) -> ReleaseFile | None:
     kind = kind_of(asset.name)
     is_sdist = kind is DistributionKind.SDIST and asset.name.endswith(".tar.gz")  # PEP 625
     if asset.state != "uploaded" or not (is_sdist or kind is DistributionKind.WHEEL):
@@ -80,7 +81,7 @@ def _file(asset: _Asset, release: _Release) -> ReleaseFile | None:
     return ReleaseFile(
         named.project,
         asset.name,
-        asset.url or asset.browser_download_url,
+        _in_api(asset.url, root) or asset.browser_download_url,
         asset.browser_download_url,
         asset.size,
         asset.digest if asset.digest and _DIGEST.match(asset.digest) else "",
@@ -88,6 +89,13 @@ def _file(asset: _Asset, release: _Release) -> ReleaseFile | None:
         release.prerelease,
         release.draft,
     )
+
+
+def _in_api(url: str, root: str) -> str:
+    """The address below that of the settings: a server between may have another than the API says
+    of itself, and the token goes to the former alone."""
+    _, found, path = url.partition("/repos/")
+    return f"{root}/repos/{path}" if found else url
 
 
 def first_published(files: Iterable[ReleaseFile]) -> list[ReleaseFile]:

@@ -327,6 +327,15 @@ async def test_a_token_goes_to_the_api_and_nowhere_else(site: ReleaseSite) -> No
     assert {each.authorization for each in site.api.asked} == {"", f"Bearer {TOKEN}"}
 
 
+async def test_files_have_addresses_in_the_api_that_the_settings_name(site: ReleaseSite) -> None:
+    wheel = site.wheel()
+    elsewhere = "https://api.example.com/api/v3/repos/acme/tool/releases/assets/1"
+    site.api.add(TOOL, wheel, url=elsewhere)
+    async with site.open(token=TOKEN) as it:
+        (file,) = (await it.page()).files
+        assert await it.read(file) == wheel.read_bytes()
+
+
 async def test_what_one_token_may_see_is_not_shown_without_it(site: ReleaseSite) -> None:
     site.api.private.add(TOOL)
     site.add()
