@@ -21,7 +21,7 @@ class RecordKind(Enum):
     """The page as upstream sent it, compressed."""
     CACHED_FILE = ("held", _FILE_PARTS, "upstream", "carried")
     """Which blob has the bytes of a file; ``digest`` is that of the file's address."""
-    RELEASES = ("releases", ("namespace", "repository"), "upstream")
+    RELEASES = ("releases", ("namespace", "repository"))
     """The distributions that the releases of a repository have."""
     PROVENANCE = ("provenance", _FILE_PARTS, "upstream", "carried")
     """PEP 740 object of a file."""
@@ -40,7 +40,7 @@ class RecordKind(Enum):
     """Blobs that eviction must not delete."""
     KEEP_STATE = ("kept", ("owner",))
     """Files of a keep table after its last run."""
-    FOLLOWED = ("followed", ("namespace", "part"), "upstream")
+    FOLLOWED = ("followed", ("namespace", "part"))
     """The number of the last change of another Waystation of which pages, or files, are here."""
     DECISIONS = ("decisions", _PROJECT, "upstream")
     """Decisions about files by their digests. The namespace is that of the service outside."""
