@@ -25,14 +25,14 @@ class UploadPage:
         return self._show(place)
 
     async def publish(self, place: Place) -> web.Response:
-        """The answer to the form: what is published now, or why nothing is."""
+        """The answer to the form: for each file, what is published now, or why it is not."""
         if not place.mount.accepts_uploads:
             raise web.HTTPNotFound
         request = place.request
         if not self._is_own_host(place):
             return plain(403, "this form was not sent by a page of this server")
         try:
-            release, warnings = await place.mount.uploads.publish_file(request)
+            results = await place.mount.uploads.publish_files(request)
         except (NotAuthenticated, NoRight):
             raise
         except UploadRefused as error:
@@ -41,18 +41,13 @@ class UploadPage:
         except OSError as error:
             log.error("a change of packages could not be stored: %s", reason(error))
             return self._show(place, 507, problem="It could not be stored; see the server's log.")
-        return self._show(
-            place,
-            published=release.filename,
-            project=release.project,
-            version=release.version,
-            warnings=warnings,
-        )
+        refused = next((each.problem for each in results if each.problem), None)
+        return self._show(place, status_of(refused) if refused else 200, results=results)
 
     def _show(self, place: Place, status: int = 200, **values: object) -> web.Response:
-        shown = {"problem": "", "published": "", "project": "", "version": "", "warnings": []}
+        shown = {"problem": "", "results": []} | values
         response = self._shell.page(
-            place, "upload.html", status, private=True, section="upload", **{**shown, **values}
+            place, "upload.html", status, private=True, section="upload", **shown
         )
         response.headers["Cache-Control"] = "no-store"
         return response

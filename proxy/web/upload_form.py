@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import BodyPartReader, MultipartReader, web
@@ -18,6 +18,8 @@ _MAX_TEXT = 8 * 2**20
 """Bytes of the text in one part; descriptions are the longest."""
 _MAX_TEXTS = 16 * 2**20
 """Bytes of all texts."""
+MAX_FILES = 50
+"""Of a browser's form."""
 _MAX_SIGNATURE = 8 * 2**20
 _PIECE = 64 * 1024
 
@@ -28,6 +30,8 @@ class UploadForm:
     filename: str = ""
     content: IncomingUpload | None = None
     signature: bytes = b""
+    refusal: UploadRefused | None = None
+    """Why its file was not read to the end; only of ``reading_files``."""
 
 
 @asynccontextmanager
@@ -47,6 +51,60 @@ async def reading_form(
             await form.content.discard()
 
 
+async def reading_files(
+    request: web.Request, receive: Callable[[], IncomingUpload]
+) -> AsyncGenerator[UploadForm, None]:
+    """The files of a browser's form, each as a form of its own while it is looked at.
+
+    What is not published is removed. Raises as ``reading_form``.
+    """
+    count = 0
+    async for part in _parts(request):
+        if not part.filename:
+            continue
+        count += 1
+        if count > MAX_FILES:
+            raise UploadRefused(f"the form has more than {MAX_FILES} files")
+        form = UploadForm()
+        try:
+            with _understood():
+                await _FormReader(form, receive).take(part)
+        except UploadRefused as error:
+            form.refusal = error
+        try:
+            yield form
+        finally:
+            if form.content:
+                await form.content.discard()
+    if not count:
+        raise UploadRefused("choose a file")
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Errors of the parser become refusals."""
+    try:
+        yield
+    except (ValueError, AssertionError, web.RequestPayloadError) as error:
+        raise UploadRefused("the form cannot be read: it is malformed or incomplete") from error
+
+
+async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
+    if request.content_type != "multipart/form-data":
+        raise UploadRefused("an upload is a form of the type multipart/form-data")
+    with _understood():
+        reader, count = await request.multipart(), 0
+    while True:
+        with _understood():
+            part = await reader.next()
+        if part is None:
+            return
+        count += 1
+        if count > _MAX_PARTS or isinstance(part, MultipartReader):
+            raise UploadRefused("the form has too many parts, or parts within parts")
+        yield part
+
+
 class _FormReader:
     def __init__(self, form: UploadForm, receive: Callable[[], IncomingUpload]) -> None:
         self._form = form
@@ -54,21 +112,13 @@ class _FormReader:
         self._texts = 0
 
     async def all_of(self, request: web.Request) -> None:
-        if request.content_type != "multipart/form-data":
-            raise UploadRefused("an upload is a form of the type multipart/form-data")
-        try:
-            reader, count = await request.multipart(), 0
-            while (part := await reader.next()) is not None:
-                count += 1
-                if count > _MAX_PARTS or isinstance(part, MultipartReader):
-                    raise UploadRefused("the form has too many parts, or parts within parts")
-                await self._take(part)
-        except (ValueError, AssertionError, web.RequestPayloadError) as error:
-            raise UploadRefused("the form cannot be read: it is malformed or incomplete") from error
+        async for part in _parts(request):
+            with _understood():
+                await self.take(part)
         if self._form.content is None:
             raise UploadRefused("Upload payload does not have a file.")
 
-    async def _take(self, part: BodyPartReader) -> None:
+    async def take(self, part: BodyPartReader) -> None:
         name = part.name or ""
         if name == "content":
             await self._take_content(part)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -12,6 +14,7 @@ from proxy.access import Scope
 from proxy.distributions import DistributionKind, kind_of, parse_filename
 from proxy.errors import (
     IndexUnavailable,
+    NoRight,
     NotPermitted,
     ProxyError,
     StoreUnavailable,
@@ -31,7 +34,7 @@ from proxy.runtime import in_thread
 from proxy.web.authentication import require
 from proxy.web.errors import RETRY_AFTER, phrase, plain, status_of
 from proxy.web.request_state import REQUEST_STATE
-from proxy.web.upload_form import UploadForm, printable, reading_form
+from proxy.web.upload_form import UploadForm, printable, reading_files, reading_form
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,17 @@ def no_uploads() -> web.Response:
     response = plain(405, text)
     response.headers["Allow"] = "GET,HEAD"
     return response
+
+
+class UploadResult(NamedTuple):
+    """What became of one file of a browser's form."""
+
+    release: UploadedRelease | None
+    """None: it was refused."""
+    warnings: Sequence[str] = ()
+    filename: str = ""
+    """Of a refused file, as the browser sent it."""
+    problem: ProxyError | None = None
 
 
 class UploadHandler:
@@ -66,18 +80,33 @@ class UploadHandler:
 
         return await answering(request, published)
 
-    async def publish_file(self, request: web.Request) -> tuple[UploadedRelease, list[str]]:
-        """Publish the file of a browser's form; its name says the rest. Returns warnings, too.
+    async def publish_files(self, request: web.Request) -> list[UploadResult]:
+        """Publish the files of a browser's form; their names say the rest.
 
-        Raises ``UploadRefused``, ``NotAuthenticated``, ``NoRight`` and ``OSError``.
+        The refusal of one does not stop the others. Raises ``UploadRefused`` for the form as a
+        whole, ``NotAuthenticated``, ``NoRight`` and ``OSError``.
         """
         publisher = self._publisher
         if publisher is None:
             raise UploadRefused("this index accepts no uploads: the setting uploads allows them")
         require_editor(request, {self._index, publisher.name})
-        async with reading_form(request, publisher.receive) as form:
+        results = []
+        async with aclosing(reading_files(request, publisher.receive)) as forms:
+            async for form in forms:
+                results.append(await self._result(request, publisher, form))
+        return results
+
+    async def _result(
+        self, request: web.Request, publisher: Publisher, form: UploadForm
+    ) -> UploadResult:
+        try:
+            if form.refusal:
+                raise form.refusal
             form.fields = _described(form)
-            return await self._release(request, publisher, form)
+            return UploadResult(*await self._release(request, publisher, form))
+        except (UploadRefused, NoRight) as error:
+            request[REQUEST_STATE].reason = str(error)
+            return UploadResult(None, (), form.filename, error)
 
     async def _publish(
         self, request: web.Request, publisher: Publisher, form: UploadForm
