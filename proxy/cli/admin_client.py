@@ -52,17 +52,29 @@ def ask(via: str, name: str, **query: str) -> Any:
     Raises ``ConfigurationError`` if there is no such server, ``RefusedByServer``.
     """
     given = {key: value for key, value in query.items() if value}
-    return _send(via, f"{name}?{urlencode(given)}" if given else name, None)
+    return _send(via, f"admin/{name}?{urlencode(given)}" if given else f"admin/{name}", None)
 
 
 def act(via: str, name: str, **body: object) -> Any:
     """What the server answers to POST ``/-/admin/<name>``. Raises as ``ask``."""
     given = {key: value for key, value in body.items() if value}
-    return _send(via, name, msgspec.json.encode(given))
+    return _send(via, f"admin/{name}", msgspec.json.encode(given))
+
+
+def change_packages(
+    via: str, index: str | None, project: str, action: str, body: Mapping[str, object]
+) -> Any:
+    """What the server answers to POST ``/-/packages/<project>/<action>`` of an index.
+
+    Raises as ``ask``.
+    """
+    given = {key: value for key, value in body.items() if value}
+    root = f"{_root(via)}/{index}" if index else via
+    return _send(root, f"packages/{project}/{action}", msgspec.json.encode(given))
 
 
 def _send(via: str, path: str, body: bytes | None) -> Any:
-    address = f"{_root(via)}/-/admin/{path}"
+    address = f"{_root(via)}/-/{path}"
     headers = {"Accept": "application/json", **_authorization(address)}
     if body is not None:
         headers["Content-Type"] = "application/json"
@@ -118,7 +130,7 @@ def _refusal(address: str, error: HTTPError) -> ProxyError:
     except (msgspec.MsgspecError, KeyError, TypeError):
         detail = data.decode("utf-8", "replace").strip().partition("\n")[0]
     if error.code == 401:
-        remedy = f"set {TOKEN_VARIABLE} to a token with the right admin, or add it to ~/.netrc"
+        remedy = f"set {TOKEN_VARIABLE} to a token with the right to do that, or use ~/.netrc"
         return ConfigurationError("--via", "the server wants a token", remedy)
     if error.code == 422:  # of settings, such as those that are to be reloaded
         key, _, problem = detail.partition(": ")

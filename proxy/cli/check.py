@@ -33,6 +33,7 @@ from proxy.composition import (
     describe,
     described_addresses,
     open_upstream,
+    package_attempts,
     password_problems,
     policy_remarks,
     publisher_remarks,
@@ -228,6 +229,10 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
             yield Attempt(f"files {settings.storage.files}", await store_problem(settings))
         if settings.storage and (url := settings.storage.records):
             yield Attempt(f"records {mask_credentials(url)}", await redis_problem(url))
+        async for what, problem in package_attempts(
+            (leaf.name, leaf.table) for leaf in tree.leaves
+        ):
+            yield Attempt(what, problem)
         yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
         async for attempt in upstreams(settings, tree):
             yield attempt

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import click
@@ -16,8 +17,8 @@ from proxy.cli.published import publisher_of, selected, selecting, with_proxy
 from proxy.composition import Proxy
 from proxy.config import TOKEN_VARIABLE
 from proxy.errors import ProxyError, UploadRefused
-from proxy.model import SIBLING_SUFFIXES
-from proxy.publish import Promotion, is_conflict, outgoing_form, path_of, signature_of
+from proxy.model import SIBLING_SUFFIXES, SIGNATURE, File
+from proxy.publish import Promotion, Publisher, is_conflict, outgoing_form, signature_of
 from proxy.upstream import OutgoingUpload, UploadClient, check_upload_url, find_credentials
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -107,11 +108,27 @@ def push(url: str, **flags: Any) -> None:
         for file in files:
             if file.yanked is not False:
                 click.echo(f"left out {file.filename}: it is yanked", err=True)
-        paths = [path_of(file) for file in files if file.yanked is False]
-        uploads = [await asyncio.to_thread(_prepared, path) for path in paths]
-        await _upload(uploads, url, options)
+        wanted = [file for file in files if file.yanked is False]
+        async with _staged(publisher, wanted) as paths:
+            uploads = [await asyncio.to_thread(_prepared, path) for path in paths]
+            await _upload(uploads, url, options)
 
     with_proxy(flags, run)
+
+
+@asynccontextmanager
+async def _staged(publisher: Publisher, files: Sequence[File]) -> AsyncIterator[list[Path]]:
+    """The files under their names, with their signatures beside them."""
+    incoming = publisher.packages.incoming
+    incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        folder, paths = Path(stack.enter_context(TemporaryDirectory(dir=incoming))), []
+        for file in files:
+            content = await stack.enter_async_context(publisher.packages.staged(file, folder))
+            paths.append(content.path.rename(folder / file.filename))
+            if signature := content.beside.get(SIGNATURE):
+                (folder / (file.filename + SIGNATURE)).write_bytes(signature)
+        yield paths
 
 
 async def _upload(uploads: Sequence[OutgoingUpload], url: str, options: Mapping[str, Any]) -> None:

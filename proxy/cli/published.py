@@ -1,18 +1,21 @@
 """Commands that change what is published: yank, delete, restore, promote, status, owners, claim.
 
-They change the directory of the index itself; running servers see that at once.
+They change the directory or object store of the index itself; running servers see that. With
+``--via`` a running server makes the change, with the rights of its token.
 """
 
 from __future__ import annotations
 
 import asyncio
 import getpass
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
+from proxy.cli.admin_client import change_packages, via_option
 from proxy.cli.options import settings_options
 from proxy.composition import Proxy, open_proxy
 from proxy.config import Settings, load_settings
@@ -21,6 +24,8 @@ from proxy.model import PROJECT_STATUSES, ProjectName, ProjectStatus, normalize
 from proxy.publish import Editor, PackageChange, Promotion, Publisher, Selection, Upkeep
 
 F = TypeVar("F", bound=Callable[..., Any])
+_Request = tuple[str, ProjectName, Mapping[str, object]]
+"""An action of the HTTP API, its project, and its body."""
 _Work = Callable[[Upkeep, Editor], Awaitable[Sequence[PackageChange]]]
 
 
@@ -34,42 +39,51 @@ def selecting(function: F) -> F:
 
 @click.command("yank")
 @selecting
+@via_option
 @click.option("--reason", default="", metavar="TEXT", help="Shown to those who install it.")
 def yank(reason: str, **flags: Any) -> None:
     """Mark files as yanked: installers take them only where exactly this version is wanted."""
     selection = selected(flags)
-    _change(flags, lambda upkeep, editor: upkeep.yank(selection, reason, editor))
+    request = "yank", selection.project, _body(selection) | {"reason": reason}
+    _change(flags, lambda upkeep, editor: upkeep.yank(selection, reason, editor), request)
 
 
 @click.command("unyank")
 @selecting
+@via_option
 def unyank(**flags: Any) -> None:
     """Take the mark of yanked files away."""
     selection = selected(flags)
-    _change(flags, lambda upkeep, editor: upkeep.unyank(selection, editor))
+    request = "unyank", selection.project, _body(selection)
+    _change(flags, lambda upkeep, editor: upkeep.unyank(selection, editor), request)
 
 
 @click.command("delete")
 @selecting
+@via_option
 def delete(**flags: Any) -> None:
     """Delete files. "waystation restore" brings them back, as long as keep_deleted says.
 
     The name stays private, and a filename stays reserved for its bytes.
     """
     selection = selected(flags)
-    _change(flags, lambda upkeep, editor: upkeep.delete(selection, editor))
+    request = "delete", selection.project, _body(selection)
+    _change(flags, lambda upkeep, editor: upkeep.delete(selection, editor), request)
 
 
 @click.command("restore")
 @selecting
+@via_option
 def restore(**flags: Any) -> None:
     """Bring back deleted files, as they were."""
     selection = selected(flags)
-    _change(flags, lambda upkeep, editor: upkeep.restore(selection, editor))
+    request = "restore", selection.project, _body(selection)
+    _change(flags, lambda upkeep, editor: upkeep.restore(selection, editor), request)
 
 
 @click.command("promote")
 @selecting
+@via_option
 @click.option("--from", "source", required=True, metavar="INDEX", help="That has the files.")
 @click.option("--to", "target", required=True, metavar="INDEX", help="That gets the files.")
 def promote(source: str, target: str, **flags: Any) -> None:
@@ -79,6 +93,10 @@ def promote(source: str, target: str, **flags: Any) -> None:
     and upload times stay. Both indexes are of kind "local" with uploads = true.
     """
     selection = selected(flags)
+    if via := flags.pop("via"):
+        body = _body(selection) | {"from": source}
+        _show_answer(change_packages(via, target, selection.project, "promote", body))
+        return
 
     async def run(proxy: Proxy) -> None:
         found = publisher_of(proxy, source), publisher_of(proxy, target)
@@ -91,6 +109,7 @@ def promote(source: str, target: str, **flags: Any) -> None:
 
 @click.command("status")
 @settings_options
+@via_option
 @click.argument("project", callback=lambda context, option, value: project_of(value))
 @click.argument("status", type=click.Choice(PROJECT_STATUSES))
 @click.option("--reason", default=None, metavar="TEXT", help="Shown on the page of the project.")
@@ -100,11 +119,13 @@ def status(project: ProjectName, status: str, reason: str | None, **flags: Any) 
     An archived project takes no more files; a quarantined one also offers none.
     """
     wanted = ProjectStatus(status, reason)
-    _change(flags, lambda upkeep, editor: upkeep.set_status(project, wanted, editor))
+    request = "status", project, {"status": status, "reason": reason}
+    _change(flags, lambda upkeep, editor: upkeep.set_status(project, wanted, editor), request)
 
 
 @click.command("owners")
 @settings_options
+@via_option
 @click.argument("project", callback=lambda context, option, value: project_of(value))
 @click.argument("users", nargs=-1, metavar="[USER]...")
 def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
@@ -113,8 +134,11 @@ def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
     The first user who uploads a file of a project owns it. Administrators may change all.
     """
     if users:
-        _change(flags, lambda upkeep, editor: upkeep.set_owners(project, users, editor))
+        request = "owners", project, {"owners": users}
+        _change(flags, lambda upkeep, editor: upkeep.set_owners(project, users, editor), request)
         return
+    if flags.pop("via"):
+        raise click.UsageError("with --via give the users: servers do not show the owners")
 
     async def show(proxy: Proxy) -> None:
         journal = publisher_of(proxy, flags["index"]).journal
@@ -126,13 +150,15 @@ def owners(project: ProjectName, users: tuple[str, ...], **flags: Any) -> None:
 
 @click.command("claim")
 @settings_options
+@via_option
 @click.argument("project", callback=lambda context, option, value: project_of(value))
 def claim(project: ProjectName, **flags: Any) -> None:
     """Claim a name for the index that an upstream has too, so that it can be uploaded.
 
     From then on the name is private: clients get nothing of it from the upstream.
     """
-    _change(flags, lambda upkeep, editor: upkeep.claim(project, editor))
+    request = "claim", project, dict[str, object]()
+    _change(flags, lambda upkeep, editor: upkeep.claim(project, editor), request)
 
 
 def project_of(text: str) -> ProjectName:
@@ -152,7 +178,19 @@ def selected(flags: dict[str, Any]) -> Selection:
     return Selection(project_of(name.strip()), version.strip(), filename)
 
 
-def _change(flags: dict[str, Any], work: _Work) -> None:
+def _body(selection: Selection) -> dict[str, object]:
+    everything = not (selection.version or selection.filename)
+    chosen = {"version": selection.version, "filename": selection.filename}
+    return {**chosen, "everything": everything}
+
+
+def _change(flags: dict[str, Any], work: _Work, request: _Request) -> None:
+    """Do the work here, or have a server do what the request says."""
+    if via := flags.pop("via"):
+        action, project, body = request
+        _show_answer(change_packages(via, flags["index"], project, action, body))
+        return
+
     async def change(proxy: Proxy) -> None:
         show_changes(await work(Upkeep(publisher_of(proxy, flags["index"])), editor_here()))
 
@@ -162,6 +200,10 @@ def _change(flags: dict[str, Any], work: _Work) -> None:
 def editor_here() -> Editor:
     """The user who runs the command, who can change the files anyway."""
     return Editor(getpass.getuser(), is_administrator=True)
+
+
+def _show_answer(made: Any) -> None:
+    show_changes(msgspec.convert(made, list[PackageChange]))
 
 
 def show_changes(changes: Sequence[PackageChange]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,6 +50,18 @@ async def open_object_index(
         finally:
             await log.close()
             await blobs.close()
+
+
+async def package_attempts(
+    tables: Iterable[tuple[str, IndexTable]],
+) -> AsyncIterator[tuple[str, str | None]]:
+    """What the stores of packages can do: each with its problem, None for none."""
+    from proxy.scale import open_object_store, problem_of_store
+
+    for name, table in tables:
+        if isinstance(table, LocalTable) and table.packages:
+            async with open_object_store(table.packages, f"indexes.{name}.packages") as store:
+                yield f"packages {table.packages}", await problem_of_store(store)
 
 
 def object_packages(index: ObjectIndex, folder: Path) -> ObjectPackages:

@@ -258,3 +258,35 @@ async def is_listed(server: Running, wheel: Path) -> bool:
     status, text = await text_of(server, "/simple/acme-tool/")
     assert status in (200, 503)
     return wheel.name in text
+
+
+async def test_commands_work_on_the_store_itself_or_via_a_replica(
+    team: Team, shared_object_server: ObjectServer, upstream: Upstream, tmp_path: Path
+) -> None:
+    wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0")
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = Team(shared_object_server, upstream, tmp_path / "elsewhere")
+    async with team.replica(0) as server, elsewhere.replica(0) as other:
+        assert (await upload(server, wheel))[0] == 200
+        chosen = ("--via", server.address, "--index", "team")
+
+        async def via(*arguments: str) -> str:
+            done = await waystation(*arguments, *chosen, cwd=tmp_path)
+            return done.succeeded().out
+
+        assert await via("yank", "acme-tool==1.0", "--reason", "bad") == f"yank {wheel.name}: bad\n"
+        assert await via("unyank", "--file", wheel.name, "acme-tool") == f"unyank {wheel.name}\n"
+        assert await via("delete", "acme-tool", "--all") == f"delete {wheel.name}\n"
+        assert await via("restore", "acme-tool==1.0") == f"restore {wheel.name}\n"
+        assert await via("status", "acme-tool", "archived") == "status acme-tool: archived\n"
+        assert await via("claim", "acme-other") == "claim acme-other\n"
+        assert await via("owners", "acme-tool", "ana", "ben") == "owners acme-tool: ana ben\n"
+        assert await team.run("owners", "acme-tool", "--index", "team") == "ana\nben\n"
+        refused = await waystation("yank", "acme-tool==9", *chosen, cwd=tmp_path)
+        assert refused.status == 1
+        assert "there is no file version 9 of acme-tool in team" in refused.err
+        assert "snap" in await team.run("snapshot", "create", "snap", "--index", "team")
+        to = ("--index", "team", "--to", f"{other.address}/legacy/")
+        assert f"published {wheel.name}" in await team.run("push", "acme-tool==1.0", *to)
+        assert wheel.name in (await text_of(other, "/simple/acme-tool/"))[1]
+    assert "packages s3://" in await team.run("check")
