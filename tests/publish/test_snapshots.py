@@ -70,6 +70,24 @@ async def test_a_roll_back_is_made_of_ordinary_changes(
     assert await Snapshots(publisher).restore("before", ADMIN) == []
 
 
+async def test_what_was_published_before_a_roll_back_is_undone_by_it(
+    tmp_path: Path, publisher: DirectoryPublisher
+) -> None:
+    """An upload that ends while the roll-back is prepared is before it."""
+    wheels = [make_wheel(tmp_path / "dist", "bar", f"{number}.0") for number in range(4)]
+    await publish(publisher, wheels[0])
+    async with publishing(publisher.root, clock=Clock(NOW)) as other:
+        _, *published = await asyncio.gather(
+            Snapshots(publisher).restore("before", ADMIN),
+            *(publish(other, wheel) for wheel in wheels[1:]),
+        )
+        assert all(published)
+    changes = publisher.journal.changes()
+    last = max(each.number for each in changes if each.detail == "snapshot before")
+    later = {each.filename for each in changes if each.number > last}
+    assert {file.filename for file in await files(publisher, BAR)} == later
+
+
 async def test_bytes_are_kept_as_long_as_a_snapshot_has_them(
     tmp_path: Path, publisher: DirectoryPublisher
 ) -> None:
