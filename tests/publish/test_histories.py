@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -105,6 +105,10 @@ class Model:
             raise UploadRefused("")
         self.status = status
 
+    def left_of(self, listed: dict[str, Listed]) -> dict[str, Listed]:
+        """The files of a former state whose bytes are still here."""
+        return listed
+
     def _mark(self, selected: tuple[str, ...], yanked: bool | str) -> None:
         for version in self._present(selected):
             self.listed[version] = (self.listed[version][0], yanked)
@@ -114,6 +118,82 @@ class Model:
         if not found:
             raise UploadRefused("")
         return found
+
+
+class VolatileModel(Model):
+    """Of an index with ``overwrite``, which keeps replaced bytes for snapshots alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: dict[tuple[str, int], bool | str] = {}
+        """Bytes that are not listed, with the mark that was beside them."""
+        self.replaced: set[tuple[str, int]] = set()
+        """Those of them that were not deleted."""
+
+    def promote(self, selected: tuple[str, ...]) -> None:
+        for version in selected:
+            self.upload(version, 0)
+
+    def upload(self, version: str, content: int) -> None:
+        if self.status == "archived":
+            raise NotPermitted("")
+        before = self.listed.get(version)
+        if before and before[0] == content:
+            return
+        if before and self._is_needed((version, before[0])):
+            self.replaced |= {(version, before[0])} - self.kept.keys()
+            self.kept[version, before[0]] = before[1]
+        self.listed[version] = (content, False)
+        self.used[version] = content
+
+    def delete(self, selected: tuple[str, ...]) -> None:
+        for version in self._present(selected):
+            content, yanked = self.listed.pop(version)
+            self.kept[version, content] = yanked
+            self.replaced.discard((version, content))
+
+    def restore(self, selected: tuple[str, ...]) -> None:
+        last = {each: (each, self.used[each]) for each in selected if each in self.used}
+        found = {each for each in last.keys() - self.listed.keys() if last[each] in self.kept}
+        if not found:
+            raise UploadRefused("")
+        for version in found:
+            self._bring_back(*last[version])
+
+    def forget(self, name: str) -> None:
+        super().forget(name)
+        for place in [each for each in self.replaced if not self._is_needed(each)]:
+            self.replaced.discard(place)
+            del self.kept[place]
+
+    def roll_back(self, name: str) -> None:
+        if name not in self.snapshots:
+            raise UploadRefused("")
+        listed, self.status = self.snapshots[name]
+        gone = {
+            each
+            for each, (content, _) in self.listed.items()
+            if listed.get(each, (-1,))[0] != content
+        }
+        for version in gone:
+            self.delete((version,))
+        for version in listed.keys() - self.listed.keys():
+            self._bring_back(version, listed[version][0])
+        self.listed = dict(listed)
+
+    def left_of(self, listed: dict[str, Listed]) -> dict[str, Listed]:
+        here = self.kept.keys() | {(each, content) for each, (content, _) in self.listed.items()}
+        return {each: state for each, state in listed.items() if (each, state[0]) in here}
+
+    def _bring_back(self, version: str, content: int) -> None:
+        self.listed[version] = (content, self.kept.pop((version, content)))
+        self.replaced.discard((version, content))
+        self.used[version] = content
+
+    def _is_needed(self, place: tuple[str, int]) -> bool:
+        version, content = place
+        states = (listed for listed, _ in self.snapshots.values())
+        return any(version in each and each[version][0] == content for each in states)
 
 
 class Real:
@@ -242,12 +322,23 @@ ROLLED_BACK = [
 def test_a_history_lists_what_a_simple_model_says(
     wheels: Wheels, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[object, ...]]
 ) -> None:
-    asyncio.run(_compare(wheels, tmp_path_factory.mktemp("packages") / "packages", steps))
+    asyncio.run(_compare(wheels, tmp_path_factory.mktemp("packages") / "packages", Model(), steps))
 
 
-async def _compare(wheels: Wheels, root: Path, steps: list[tuple[object, ...]]) -> None:
-    model, clock, dev = Model(), Clock(1_800_000_000.0), wheels["1.0", 0].parent
-    async with publishing(root, clock=clock) as publisher, publishing(dev) as other:
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(steps=st.lists(STEPS, min_size=4, max_size=14))
+def test_a_history_of_an_index_that_replaces_files_does_too(
+    wheels: Wheels, tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[object, ...]]
+) -> None:
+    root = tmp_path_factory.mktemp("packages") / "packages"
+    asyncio.run(_compare(wheels, root, VolatileModel(), steps, overwrite=True))
+
+
+async def _compare(
+    wheels: Wheels, root: Path, model: Model, steps: list[tuple[object, ...]], **limits: Any
+) -> None:
+    clock, dev = Clock(1_800_000_000.0), wheels["1.0", 0].parent
+    async with publishing(root, clock=clock, **limits) as publisher, publishing(dev) as other:
         real = Real(publisher, other, wheels)
         seen = [(clock(), model.shown)]
         for number, step in enumerate(steps):
@@ -261,8 +352,9 @@ async def _compare(wheels: Wheels, root: Path, steps: list[tuple[object, ...]]) 
             assert await real.shown() == model.shown, steps[: number + 1]
             clock.advance(1)
             seen.append((clock(), model.shown))
-        for instant, shown in seen:
-            assert await real.shown(Moment(instant)) == shown, instant
+        for instant, (listed, status) in seen:
+            left = model.left_of(listed), status
+            assert await real.shown(Moment(instant)) == left, (instant, steps)
         for name, shown in model.snapshots.items():
             assert await real.shown(await publisher.moment_of(name)) == shown, name
         numbers = [change.number for change in publisher.journal.changes()]

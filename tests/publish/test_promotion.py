@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from proxy.errors import FileConflict, NotPermitted, UploadRefused, UploadTooLarge
-from proxy.model import PROVENANCE, SIGNATURE, File, ProjectName, ProjectStatus
+from proxy.model import METADATA, PROVENANCE, SIGNATURE, File, ProjectName, ProjectStatus
 from proxy.publish import Action, Promotion, Selection, Upkeep
 from tests.support.clock import Clock
+from tests.support.content import read_blob
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.publishing import ADMIN, ANA, BEN, DirectoryPublisher, publish, publishing
 
@@ -106,6 +108,26 @@ async def test_a_yank_in_one_index_leaves_the_other(
     await Upkeep(dev).yank(FIRST, "", ANA)
     await Upkeep(dev).delete(Selection(FOO), ANA)
     assert [file.yanked for file in (await files(prod)).values()] == [False, False]
+
+
+async def test_both_indexes_serve_a_linked_file_whatever_happens_to_the_other_link(
+    dev: DirectoryPublisher, prod: DirectoryPublisher
+) -> None:
+    """A link more, less, or under another name changes times of the file, without an event."""
+    name = "foo-1.0-py3-none-any.whl"
+    expected = (dev.folder(FOO) / name).read_bytes()
+
+    async def served(publisher: DirectoryPublisher, suffix: str = "") -> bytes:
+        return await read_blob((await publisher.directory.file(FOO, name + suffix)).blob)
+
+    assert await served(dev) == expected
+    await Promotion(dev, prod).promote(FIRST, ADMIN)
+    assert await served(dev) == await served(prod) == expected
+    await Upkeep(dev).delete(FIRST, ANA)
+    assert (await served(prod, METADATA)).startswith(b"Metadata-Version")
+    assert await served(prod) == expected
+    assert await Upkeep(dev).remove_deleted(before=math.inf) == 2
+    assert await served(prod) == expected
 
 
 async def test_a_file_whose_time_was_changed_keeps_its_upload_time(

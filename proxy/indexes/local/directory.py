@@ -24,7 +24,7 @@ from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.kept_files import KeptFiles
 from proxy.indexes.local.private_page import Contents, LocalPage, build_page
 from proxy.indexes.local.zip_tree import ZipTree, is_zip
-from proxy.model import METADATA, PROVENANCE, Artifact, File, ProjectName, ProjectPage
+from proxy.model import METADATA, Artifact, Blob, File, ProjectName, ProjectPage
 from proxy.runtime import BoundedDict
 from proxy.storage import BytesBlob, Claims, Key, RecordKind, Records, first_names
 
@@ -165,24 +165,29 @@ class LocalDirectory:
         digest: str | None = None,
         check: CheckFile | None = None,
     ) -> Artifact:
-        found = await self._answer(project)
-        file = found.page.file(filename, digest)
+        found = await self._current(project, filename)
+        file, entry = found.page.file(filename, digest), found.owner(filename)
         if check:
             await check(found.page)
-        if entry := found.entries.get(filename):
-            blob = self._tree.blob(entry, self._changed_file)
-        elif filename.endswith(PROVENANCE):
-            entry = found.entries[filename.removesuffix(PROVENANCE)]
-            blob = self._tree.blob_beside(entry, PROVENANCE, self._changed_file)
-        elif beside := found.page.owner_of_extra(filename):
-            entry = found.entries[beside.filename]
-            suffix = filename.removeprefix(beside.filename)
+        suffix = filename.removeprefix(entry.filename)
+        if suffix == METADATA:
+            blob: Blob = BytesBlob(await self._contents.metadata(entry, file))
+        elif suffix:
             blob = self._tree.blob_beside(entry, suffix, self._changed_file)
         else:
-            owner = found.entries[filename.removesuffix(METADATA)]
-            blob = BytesBlob(await self._contents.metadata(owner, file))
+            blob = self._tree.blob(entry, self._changed_file)
         self._events(FileAnswered(project, filename, self._name, Outcome.LOCAL))
         return Artifact(file, blob)
+
+    async def _current(self, project: ProjectName, filename: str) -> LocalPage:
+        """The page, with the file as it is: a new hard link to it changes its times without an
+        event here. Raises ``NoSuchFile``."""
+        found = await self._answer(project)
+        found.page.file(filename)
+        if not self._tree.is_outdated(entry := found.owner(filename)):
+            return found
+        self._follower.mark_stale(entry)
+        return await self._answer(project)
 
     async def explain(self, project: ProjectName) -> Explanation:
         try:

@@ -65,6 +65,9 @@ class FileTree(Protocol):
     ) -> Marks:
         """Marks for which of these folders and files are no longer what they were."""
 
+    def is_outdated(self, entry: DirectoryEntry) -> bool:
+        """Whether the file is not what the entry says, or is gone. Takes a microsecond."""
+
     def opened(self, entry: DirectoryEntry) -> AbstractContextManager[BinaryIO]:
         """The file, as ``Opener`` has it."""
 
@@ -162,6 +165,12 @@ class DirectoryTree:
         moved = {name for name, stamp in stamps.items() if not self._unchanged(name, stamp)}
         changed = {entry.place for entry in entries if self._scan.changed(entry)}
         return Marks(folders=moved, files=changed)
+
+    def is_outdated(self, entry: DirectoryEntry) -> bool:
+        try:
+            return identity_of(os.lstat(entry.path)) != entry.identity
+        except OSError:
+            return True
 
     @contextmanager
     def opened(self, entry: DirectoryEntry) -> Iterator[BinaryIO]:

@@ -17,7 +17,14 @@ from proxy.indexes.local.catalogue import Catalogue, Details, Opener, read_metad
 from proxy.indexes.local.follower import Follower
 from proxy.indexes.local.scan import DirectoryEntry, Unstable
 from proxy.indexes.local.skip_log import RejectedFile
-from proxy.model import PROVENANCE, File, ProjectName, ProjectPage, ProjectStatus
+from proxy.model import (
+    PROVENANCE,
+    File,
+    ProjectName,
+    ProjectPage,
+    ProjectStatus,
+    with_distributions,
+)
 from proxy.storage import Key, RecordKind, Records
 
 
@@ -37,6 +44,11 @@ class LocalPage(msgspec.Struct, frozen=True):
     """By filename."""
     held: tuple[File, ...] = ()
     """All files, also those of a quarantined project, which its page does not list."""
+
+    def owner(self, filename: str) -> DirectoryEntry:
+        """The entry of a listed file, or of the one that it is beside."""
+        owners = (self.entries.get(name) for name in with_distributions(filename))
+        return next(filter(None, owners))
 
 
 def build_page(

@@ -125,6 +125,9 @@ class ZipTree:
     ) -> Marks:
         return Marks(everything=self.has_changed() or identity != self._listing.identity)
 
+    def is_outdated(self, entry: DirectoryEntry) -> bool:
+        return False  # a member changes with its archive, of which there is an event
+
     @contextmanager
     def opened(self, entry: DirectoryEntry) -> Iterator[BinaryIO]:
         """A compressed member is unpacked into a temporary file without a name.
