@@ -129,7 +129,7 @@ def checks(settings: Settings, proxy: Proxy, reload_failed: bool) -> Iterator[Ch
     """What is well and what is not; none of it makes the server unready."""
     yield _cache_check(proxy)
     if objects := proxy.cache.objects:
-        about = f"does not answer: {objects.away}" if objects.away else "answers"
+        about = "does not answer; files come from upstream" if objects.away else "answers"
         yield Check("object store", not objects.away, about)
     down = {each.index for each in proxy.traffic.breakers if each.is_open}
     for name in dict.fromkeys(each.index for each in proxy.traffic.breakers):

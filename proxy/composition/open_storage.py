@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from proxy.config import Settings, StorageTable
+from proxy.errors import ConfigurationError
 from proxy.events import Evicted, Observer, StoreFailed
 from proxy.runtime import size_text
 from proxy.scale import (
@@ -88,18 +90,27 @@ class BlobParts:
 
 @asynccontextmanager
 async def open_blobs(parts: BlobParts) -> AsyncIterator[OpenBlobs]:
-    """Raises ``ConfigurationError`` if the library of object stores is missing."""
+    """Raises ``ConfigurationError`` if the library or the folder is missing."""
     table = parts.settings.storage
     async with AsyncExitStack() as stack:
         if table is None or table.files is None:
             root, lock = parts.folder / "blob", parts.folder / "lock"
             yield await _in_folder(parts, root, parts.folder / "spool", lock, stack)
         elif table.files_are_local:
-            shared = Path(urlsplit(table.files).path) / LAYOUT
+            shared = _mounted(table.files) / LAYOUT
             lock = shared / "lock"
             yield await _in_folder(parts, shared / "blob", shared / "spool", lock, stack)
         else:
             yield await _in_object_store(parts, table, table.files, stack)
+
+
+def _mounted(files: str) -> Path:
+    """The folder; it is not created, as that would hide that nothing is mounted there."""
+    folder = Path(urlsplit(files).path)
+    if not folder.is_dir():
+        remedy = "mount it, or create it where it is meant to be on this machine alone"
+        raise ConfigurationError("storage.files", f"there is no folder {folder}", remedy)
+    return folder
 
 
 async def _in_folder(
@@ -181,10 +192,13 @@ def storage_remarks(settings: Settings) -> Iterator[str]:
 
 
 async def store_problem(settings: Settings) -> str | None:
-    """Try what an object store can do; None: all that is needed."""
+    """Try what the store can do; None: all that is needed. Raises ``ConfigurationError``."""
     table = settings.storage
-    if table is None or table.files is None or table.files_are_local:
+    if table is None or table.files is None:
         return None
+    if table.files_are_local:
+        folder = _mounted(table.files)
+        return None if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written"
     async with open_object_store(table.files) as client:
         return await problem_of_store(client)
 

@@ -138,12 +138,11 @@ class ObjectCalls:
                 return
             yield bytes(chunk)
 
-    async def head(self, path: str) -> bool:
-        """Whether there is such an object."""
+    async def size(self, path: str) -> int | None:
+        """The bytes of an object; None: there is none."""
         with self._attempt("read"), suppress(FileNotFoundError):
-            await self.store.head_async(path)
-            return True
-        return False
+            return int((await self.store.head_async(path))["size"])
+        return None
 
     async def list(
         self, prefix: str, after: str | None = None

@@ -76,11 +76,11 @@ class ObjectStore:
         if self._copies and (copy := await self._copies.store.get(key)):
             self._copies.used(key)
             return copy
-        found = await self._calls.get(path)
-        if found is None:
-            return None
-        size = found.meta["size"]
-        return RemoteBlob(self._reads, path, key, size, found, signs=self._signs)
+        if self._signs:  # most clients get the bytes from the store itself
+            size = await self._calls.size(path)
+            return None if size is None else RemoteBlob(self._reads, path, key, size, signs=True)
+        found = await self._calls.get(path)  # head and bytes with one request
+        return RemoteBlob(self._reads, path, key, found.meta["size"], found) if found else None
 
     async def put(self, key: str, content: Path | bytes) -> None:
         """As ``BlobStore``; the local store keeps the file also if the other one does not."""
@@ -123,7 +123,9 @@ class ObjectStore:
 
     async def has(self, key: str) -> bool:
         path = path_of(key)
-        return bool(self._local and await self._local.has(key)) or await self._calls.head(path)
+        if self._local and await self._local.has(key):
+            return True
+        return await self._calls.size(path) is not None
 
     async def present(self, keys: Collection[str]) -> Set[str]:
         """Few blobs are asked for one by one; of many, all that begin as one of them are listed."""
@@ -140,7 +142,7 @@ class ObjectStore:
 
     async def _head(self, path: str) -> bool:
         async with self._slots:
-            return await self._calls.head(path)
+            return await self._calls.size(path) is not None
 
     async def _listed(self, folder: str) -> set[str]:
         async with self._slots:

@@ -66,6 +66,7 @@ async def test_files_in_a_folder_of_many_machines(
 ) -> None:
     sha256 = wheels.add("large", 3 * MB)
     folder = tmp_path / "mounted"
+    folder.mkdir()
     table = json.dumps({"files": f"file:{folder}"})
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
@@ -75,6 +76,15 @@ async def test_files_in_a_folder_of_many_machines(
             await until((folder / "v1" / "blob" / sha256[:2] / sha256).is_file)
     assert wheels.asked == 1
     assert not (tmp_path / "one" / "cache" / "blob").exists()
+
+
+async def test_a_folder_that_is_not_mounted_is_an_error(tmp_path: Path) -> None:
+    table = json.dumps({"files": f"file:{tmp_path}/mounted"})
+    for command in ("serve", "check"):
+        done = await waystation(command, cwd=tmp_path, WAYSTATION_STORAGE=table)
+        assert done.status == 2
+        assert f"storage.files: there is no folder {tmp_path}/mounted; mount it" in done.err
+    assert not (tmp_path / "mounted").exists()
 
 
 async def test_check_tries_the_store_and_says_what_redirects_cost(

@@ -132,6 +132,9 @@ async def test_a_store_that_may_not_be_written(
         assert (await get(server, wheels.path("foo"))).body == wheels.content["foo"]
         await server.logged(lambda line: "is not stored" in line["message"])
         assert (await get(server, wheels.path("foo"))).body == wheels.content["foo"]
+        metrics = (await get(server, "/metrics")).body.decode()
+        assert 'waystation_store_failures_total{store="files",what="write"} ' in metrics
+        assert 'waystation_store_failures_total{store="files",what="write"} 0.0' not in metrics
     assert not await shared.has(sha256)
 
 
