@@ -89,7 +89,7 @@ class RedisLink:
         """
         async with self._turns:
             if not self.breaker.admit():
-                raise RedisAway("it did not answer a moment ago")
+                raise RedisAway("Redis did not answer a moment ago")
             answer = await self._tried(work, limit)
         self._answered()
         return answer
@@ -101,7 +101,7 @@ class RedisLink:
     async def listen(self, work: Callable[[Redis], Awaitable[None]]) -> None:
         """As ``call``, for work without an end, beside the calls. Raises ``RedisAway``."""
         if self.breaker.is_open:
-            raise RedisAway("it did not answer a moment ago")
+            raise RedisAway("Redis did not answer a moment ago")
         await self._tried(work, None)
 
     async def _tried(self, work: Callable[[Redis], Awaitable[T]], limit: float | None) -> T:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,8 +15,6 @@ from proxy.storage import MISSED
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-
-log = logging.getLogger(__name__)
 
 _LENGTH = 10_000
 """Entries that the stream keeps, about."""
@@ -47,10 +45,8 @@ class RedisPurgeLog:
         self._following: asyncio.Task[None]
 
     async def __aenter__(self) -> Self:
-        try:
+        with suppress(RedisAway):  # the link logs it; all pages are doubted when Redis answers
             self._seen = await self._last()
-        except RedisAway as error:
-            log.warning("Redis does not answer (%s): purges are noticed when it does", error)
         self._following = asyncio.create_task(self._follow())
         return self
 
@@ -85,19 +81,15 @@ class RedisPurgeLog:
             await self._link.call(add)
 
     async def _follow(self) -> None:
-        resumed = self._seen is None
         while True:
             try:
-                if resumed:
-                    await self._resume()
-                resumed = False
+                await self._find_place()
                 await self._read()
             except RedisAway:  # the link has logged it
-                resumed = True
                 await asyncio.sleep(_RESUME_PAUSE)
 
-    async def _resume(self) -> None:
-        """After a failure: go on after the last entry, if the stream still has it."""
+    async def _find_place(self) -> None:
+        """Go on after the last entry that was read, if the stream still has it."""
         seen = self._seen
         if seen is not None and (seen == _FIRST or await self._has(seen)):
             return

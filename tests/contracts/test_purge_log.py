@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from proxy.scale import RedisLink, RedisPurgeLog
-from proxy.storage.purge_log import EVERYTHING, FilePurgeLog, PurgeLog
+from proxy.storage.purge_log import EVERYTHING, MISSED, FilePurgeLog, PurgeLog
+from tests.support.redis_server import RedisServer, redis_program
 
 Opener = Callable[[], Awaitable[PurgeLog]]
 """The log of one cache, as another process opens it."""
@@ -62,3 +63,28 @@ async def test_a_log_without_new_entries_reads_nothing(opened: Opener) -> None:
     assert log.read_new() == []
     await log.append([])
     assert log.read_new() == []
+
+
+async def test_a_log_that_redis_has_lost_may_lack_names() -> None:
+    with RedisServer(redis_program()) as server:
+        link = RedisLink(server.url)
+        async with RedisPurgeLog(link, "purged") as log:
+            await log.append(["a"])
+            assert await read(log, 1) == ["a"]
+            server.kill()
+            server.start()
+            assert await read(log, 1) == [MISSED]
+        await link.close()
+
+
+async def test_names_that_came_while_redis_was_frozen_are_read() -> None:
+    with RedisServer(redis_program()) as server:
+        link, other = RedisLink(server.url), RedisLink(server.url)
+        async with RedisPurgeLog(link, "purged") as reader, RedisPurgeLog(other, "purged") as log:
+            await log.append(["a"])
+            with server.frozen(), pytest.raises(OSError, match=r"."):
+                await log.append(["lost"])
+            await log.append(["b"])
+            assert [name for name in await read(reader, 2) if name != "lost"] == ["a", "b"]
+        await link.close()
+        await other.close()

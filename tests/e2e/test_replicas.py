@@ -115,6 +115,22 @@ async def test_a_page_arrives_although_the_replica_that_fetches_it_is_killed(
     assert upstream.count(PAGE) == 2
 
 
+async def test_a_file_arrives_although_the_replica_that_fetches_it_is_killed(
+    replicas: ServerReplicas, upstream: Upstream
+) -> None:
+    lost, other = [await replicas.start(WAYSTATION_SPECULATE="off") for _ in range(2)]
+    path = await replicas.file(lost)
+    upstream.fault(".whl", Fault(hang=True), times=1)
+    asking = asyncio.create_task(replicas.get(lost, path))
+    await until(lambda: upstream.count(".whl") == 1)
+    waiting = asyncio.create_task(replicas.get(other, path))
+    lost.send(signal.SIGKILL)
+    assert len(await waiting) > 1_000_000
+    with pytest.raises(aiohttp.ClientError):
+        await asking
+    assert upstream.count(".whl") == 2
+
+
 async def test_a_replica_that_was_frozen_does_not_bring_an_old_page_back(
     replicas: ServerReplicas, upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -231,3 +231,31 @@ async def test_a_garbled_page_in_redis_is_fetched_again(
     (_, other) = await replicas.open(redis_url)
     assert await other.names() == [file.content.name]
     assert other.outcomes == [Outcome.MISS]
+
+
+async def test_doubted_pages_are_compared_with_the_stored_ones(
+    site: MirrorSite, replicas: MirrorReplicas, redis_url: str
+) -> None:
+    site.add()
+    (mirror,) = await replicas.open(redis_url, 1)
+    await mirror.page()
+    await mirror.mirror.page_stored(DEMO)
+    mirror.mirror.doubt_pages()
+    await mirror.page()
+    assert mirror.outcomes == [Outcome.MISS, Outcome.HIT]
+    assert site.upstream.count(PAGE) == 1
+
+
+async def test_doubted_pages_that_are_not_stored_any_more_are_revalidated(
+    site: MirrorSite, replicas: MirrorReplicas, redis_server: RedisServer, redis_url: str
+) -> None:
+    file = site.add()
+    (mirror,) = await replicas.open(redis_url, 1)
+    await mirror.page()
+    await mirror.mirror.page_stored(DEMO)
+    redis_server.ask("FLUSHALL")
+    mirror.mirror.doubt_pages()
+    site.upstream.fault(PAGE, Fault(status=503), times=1)
+    assert await mirror.names() == [file.content.name]
+    assert mirror.outcomes == [Outcome.MISS, Outcome.STALE]
+    assert "If-None-Match" in site.upstream.of(PAGE)[1].headers
