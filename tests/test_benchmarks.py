@@ -84,7 +84,7 @@ def test_more_load_needs_more_of_everything() -> None:
 
 
 def test_a_replica_is_spare_and_the_others_are_busy_to_the_planned_share() -> None:
-    demand = Demand("", 36_000, 1e6, peak=1, files=0, cold=0)
+    demand = Demand("", 36_000, 0, peak=1, files=0, cold=0)
     assert need(demand, COSTS).cores == pytest.approx(0.36)
     assert need(replace(demand, requests=3_599_000), COSTS).replicas == 60 + 1
 
