@@ -50,6 +50,7 @@ async def open_object_index(
         finally:
             await log.close()
             await blobs.close()
+            await cache.claims.save()
 
 
 async def package_attempts(

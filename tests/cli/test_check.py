@@ -272,4 +272,4 @@ async def test_each_of_several_directories_has_to_exist(tmp_path: Path) -> None:
         assert f"indexes.main.paths: {tmp_path / name} is not a directory" in done.err
     (tmp_path / "w.toml").write_text('[indexes.main]\nkind = "local"\n')
     done = await check("--config", str(tmp_path / "w.toml"), cwd=tmp_path)
-    assert done.status == 2 and "give it a path, or paths" in done.err
+    assert done.status == 2 and "give it a path, paths, or packages" in done.err
