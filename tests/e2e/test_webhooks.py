@@ -124,6 +124,37 @@ async def test_a_reload_adds_and_removes_webhooks(
     assert receiver.numbers == [2]
 
 
+TWO_INDEXES = """
+index = "dev"
+cache_dir = "cache"
+[indexes.dev]
+kind = "local"
+path = "packages"
+uploads = true
+[indexes.prod]
+kind = "local"
+path = "prod"
+uploads = true
+"""
+
+
+async def test_a_webhook_gets_the_changes_of_its_indexes(
+    shop: WebhookShop, receiver: EventReceiver
+) -> None:
+    (shop.folder / "prod").mkdir()
+    async with EventReceiver() as released:
+        hooks = WEBHOOK.format(name="all", url=receiver.url, secret=SECRET)
+        hooks += WEBHOOK.format(name="released", url=released.url, secret=SECRET)
+        shop.config.write_text(f'{TWO_INDEXES}{hooks}indexes = ["prod"]\n')
+        async with running(shop.folder, "--config", shop.config) as server:
+            assert await shop.upload(server, "1.0") == 200
+            await shop.run("promote", "acme-tool==1.0", "--from", "dev", "--to", "prod")
+            await until(lambda: len(receiver.taken) == 2 and len(released.taken) == 1)
+    assert {each.identity for each in receiver.taken} == {"dev-1", "prod-1"}
+    assert [each.identity for each in released.taken] == ["prod-1"]
+    assert released.taken[0].document["detail"] == "dev"
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
