@@ -7,11 +7,12 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from proxy.composition.index_tree import resolve_tree
 from proxy.composition.upstream_connections import outgoing_proxies
-from proxy.config import LocalTable, Settings, WebhookTable
+from proxy.config import LocalTable, Settings, WebhookTable, cache_folder
 from proxy.errors import reason
 from proxy.runtime import count_text, timestamp_text
 from proxy.upstream import WebhookClient
@@ -83,10 +84,16 @@ def webhook_attempts(settings: Settings) -> Iterator[tuple[str, str | None]]:
             continue
         if node.table.packages:
             continue  # each server has a state of its own
-        folder = PackageJournal(node.table.roots[0]).folder
+        roots = node.table.roots
+        folder = PackageJournal(roots[0]).folder if roots else _uploads_folder(settings, index)
         for name, table in settings.webhooks.items():
             if index in (table.indexes or [index]):
                 yield f"webhook {name} of {index}", _problem(StateFile(folder, name))
+
+
+def _uploads_folder(settings: Settings, index: str) -> Path:
+    """Where an index whose packages are in an object store keeps what is of this server alone."""
+    return cache_folder(settings) / "uploads" / index
 
 
 def _problem(file: StateFile) -> str | None:
