@@ -25,6 +25,7 @@ class Outcome(StrEnum):
     MISS = "miss"  # fetched from upstream for this request
     JOINED = "joined"  # fetched from upstream for another request that was running already
     LOCAL = "local"  # from a local directory
+    PEER = "peer"  # fetched from a peer for this request
 
     __hash__ = str.__hash__  # ten times as fast as the hash of an enumeration
 
@@ -117,6 +118,15 @@ class UpstreamAsked(msgspec.Struct, frozen=True):
     result: AskResult
     seconds: float
     """Until the head of the answer came, or the request failed."""
+
+
+class PeerAsked(msgspec.Struct, frozen=True):
+    """Peers were asked for a file."""
+
+    result: Literal["hit", "miss", "broken"]
+    """``miss``: none had it; ``broken``: one did not send all of it."""
+    size: int
+    """Bytes that came."""
 
 
 class PrefetchResult(StrEnum):
@@ -257,24 +267,11 @@ class AnswerServed(msgspec.Struct, frozen=True, kw_only=True):
     """One for each request."""
 
 
-Event = (
-    PageAnswered
-    | FileAnswered
-    | PageChanged
-    | PageRevalidated
-    | UpstreamFailed
-    | FileChanged
-    | UpstreamAsked
-    | Prefetched
-    | Evicted
-    | StoreFailed
-    | AdvisoriesChecked
-    | FileRefused
-    | AuditLost
-    | CredentialsChecked
-    | ClientLimited
-    | AnswerServed
-)
+IndexEvent = PageAnswered | FileAnswered | PageChanged | PageRevalidated | FileChanged
+SourceEvent = UpstreamFailed | UpstreamAsked | PeerAsked | Prefetched | AdvisoriesChecked
+StoreEvent = Evicted | StoreFailed
+ClientEvent = AnswerServed | FileRefused | CredentialsChecked | ClientLimited
+Event = IndexEvent | SourceEvent | StoreEvent | ClientEvent | AuditLost
 Observer = Callable[[Event], None]
 
 INDEX_ANSWERS = (PageAnswered, FileAnswered)

@@ -35,6 +35,7 @@ from proxy.composition import (
     open_upstream,
     package_attempts,
     password_problems,
+    peer_attempts,
     policy_remarks,
     publisher_remarks,
     resolve_tree,
@@ -236,6 +237,8 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
         yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
         async for attempt in upstreams(settings, tree):
             yield attempt
+        async for what, problem in peer_attempts(settings, tree):
+            yield Attempt(what, problem)
 
 
 def _cache(folder: Path) -> str | None:

@@ -25,6 +25,7 @@ from proxy.events import (
     Evicted,
     FileChanged,
     FileRefused,
+    PeerAsked,
     Prefetched,
     StoreFailed,
     UpstreamAsked,
@@ -70,6 +71,7 @@ class Observing:
             self.counters.observe,
             *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),
             *(FileRefused, AuditLost, CredentialsChecked, ClientLimited, StoreFailed),
+            PeerAsked,
         )
         self.events.subscribe(log_observed_refusals, FileRefused)
 

@@ -24,6 +24,7 @@ from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
 from proxy.composition.open_mirror import open_mirror
 from proxy.composition.open_packages import package_attempts
+from proxy.composition.open_peers import peer_attempts
 from proxy.composition.open_sites import FirstSite
 from proxy.composition.open_storage import storage_remarks, store_problem
 from proxy.composition.open_webhooks import open_webhooks, webhook_attempts
@@ -68,6 +69,7 @@ __all__ = [
     "open_webhooks",
     "package_attempts",
     "password_problems",
+    "peer_attempts",
     "policy_remarks",
     "possible_refusals",
     "publisher_remarks",

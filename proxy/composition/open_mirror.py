@@ -9,6 +9,7 @@ import msgspec
 
 from proxy.composition.cache import Cache
 from proxy.composition.index_tree import IndexTree
+from proxy.composition.open_peers import open_peers
 from proxy.composition.open_releases import open_releases
 from proxy.composition.upstream_connections import address, addresses, open_upstream, origin
 from proxy.config import MirrorTable, ReleasesTable, Settings, UpstreamTable
@@ -34,7 +35,7 @@ from proxy.indexes import (
 )
 from proxy.prefetch import PrefetchLimits
 from proxy.storage import CachedFiles
-from proxy.upstream import InFlight, Mirrors, Remote, RemoteIndex
+from proxy.upstream import InFlight, Mirrors, Peers, Remote, RemoteIndex
 
 
 @asynccontextmanager
@@ -84,9 +85,10 @@ async def open_mirror(
         if settings.list_upstream:
             path = cache.folder / "lists" / f"{storage.namespace}.names"
             listed = UpstreamList(name, path, lists, clock)
+        peers = await stack.enter_async_context(open_peers(settings, events, clock))
         grace = settings.shutdown_grace
         yield await stack.enter_async_context(
-            _assembled(name, remote, storage, options, events, clock, grace, listed)
+            _assembled(name, remote, storage, options, events, clock, grace, listed, peers)
         )
 
 
@@ -119,6 +121,7 @@ async def _assembled(
     clock: Callable[[], float],
     grace: float,
     upstream_list: UpstreamList | None = None,
+    peers: Peers | None = None,
 ) -> AsyncIterator[Mirror]:
     """The parts put together, without a ``remote`` offline. At the end running downloads get
     ``grace`` seconds."""
@@ -149,7 +152,7 @@ async def _assembled(
         if remote
         else OfflinePages(memory, storage, options, clock)
     )
-    downloads = FileDownloads(name, storage, options, events, pages.recheck, clock)
+    downloads = FileDownloads(name, storage, options, events, pages.recheck, clock, peers)
     others = OtherAddresses(name, remote) if isinstance(remote, Mirrors) else None
     files = MirrorFiles(remote, storage, downloads, pages.renewed, clock, others)
     siblings = MirrorSiblings(name, remote, files, storage, clock)

@@ -75,7 +75,7 @@ def address(table: UpstreamTable, settings: Settings) -> tuple[str, Credentials 
         str(upstream_url(table)),
         user=table.username,
         password=table.password.get_secret_value() if table.password else None,
-        netrc=_netrc() if settings.netrc else None,
+        netrc=netrc_file() if settings.netrc else None,
     )
 
 
@@ -105,7 +105,8 @@ def outgoing_proxies(settings: Settings) -> Mapping[str, str]:
     return getproxies()
 
 
-def _netrc() -> Path:
+def netrc_file() -> Path:
+    """Of the user, or the one that the variable ``NETRC`` names."""
     return Path(os.environ.get("NETRC") or os.path.expanduser("~/.netrc"))  # noqa: PTH111 (works without a home)
 
 

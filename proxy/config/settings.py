@@ -36,6 +36,7 @@ from proxy.config.values import (
     ClientErrorStatus,
     Count,
     OnChangedFile,
+    PeerUrl,
     PlainHttpUrl,
     PositiveSeconds,
     Retries,
@@ -135,6 +136,8 @@ class Settings(BaseSettings):
     page_timeout: PositiveSeconds = 30.0
     retries: Retries = 2
     upstream_connections: Count = 64
+    peers: list[PeerUrl] = []
+    peer_timeout: PositiveSeconds = 1.0
     speculate: Speculation = "files"
     list_upstream: bool = False
     max_file_size: ByteSize = ByteSize(5 * 2**30)
@@ -161,7 +164,8 @@ class Settings(BaseSettings):
     access_log: bool = True
 
     @field_validator(
-        "reserved", "file_hosts", "upstream_missing_statuses", "trusted_keys", mode="before"
+        *("reserved", "file_hosts", "upstream_missing_statuses", "trusted_keys", "peers"),
+        mode="before",
     )
     @classmethod
     def _split_list(cls, value: object) -> object:

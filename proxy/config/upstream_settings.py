@@ -10,6 +10,7 @@ from pydantic import ByteSize
 from proxy.config.values import (
     Count,
     OnChangedFile,
+    PeerUrl,
     PlainHttpUrl,
     PositiveSeconds,
     Retries,
@@ -43,6 +44,8 @@ class UpstreamSettings(Table):
     page_timeout: PositiveSeconds | None = None
     retries: Retries | None = None
     upstream_connections: Count | None = None
+    peers: list[PeerUrl] | None = None
+    peer_timeout: PositiveSeconds | None = None
     speculate: Speculation | None = None
     list_upstream: bool | None = None
     max_file_size: ByteSize | None = None

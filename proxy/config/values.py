@@ -87,6 +87,15 @@ Age = Annotated[str, BeforeValidator(_check_age)]
 Instant = Annotated[datetime, BeforeValidator(parse_instant)]
 Count = Annotated[int, Field(gt=0)]
 ClientErrorStatus = Annotated[int, Field(ge=400, le=499)]
+
+
+def _check_whole(url: HttpUrl) -> HttpUrl:
+    if url.query or url.fragment:
+        raise ValueError("holds more than scheme, host and path")
+    return url
+
+
+PeerUrl = Annotated[HttpUrl, AfterValidator(_check_whole)]
 PlainHttpUrl = Annotated[HttpUrl, UrlConstraints(allowed_schemes=["http"])]
 Retries = Annotated[int, Field(ge=0, le=10)]
 OnChangedFile = Literal["refuse", "warn", "accept"]

@@ -2,6 +2,7 @@
 
 from proxy.upstream.address_rules import Addresses
 from proxy.upstream.answers import (
+    ANY_TAG,
     Body,
     ProjectListAnswer,
     UpstreamOrigin,
@@ -31,7 +32,15 @@ from proxy.upstream.headers import (
 )
 from proxy.upstream.json_services import DocumentFetcher, Poster
 from proxy.upstream.mirrors import Mirrors
-from proxy.upstream.permits import TooManyRequests, require_permit, set_permit
+from proxy.upstream.peers import Peer, PeerFile, Peers, peer_problem
+from proxy.upstream.permits import (
+    NotStored,
+    TooManyRequests,
+    ask_no_upstream,
+    may_ask_upstream,
+    require_permit,
+    set_permit,
+)
 from proxy.upstream.release_api import ApiPage, ReleaseApi
 from proxy.upstream.remote import (
     NotModified,
@@ -58,6 +67,7 @@ from proxy.upstream.upload_relay import RELAY_MARK, RelayedAnswer, UploadRelay
 from proxy.upstream.webhook_client import WebhookClient
 
 __all__ = [
+    "ANY_TAG",
     "RELAY_MARK",
     "Addresses",
     "ApiPage",
@@ -75,7 +85,11 @@ __all__ = [
     "InFlight",
     "Mirrors",
     "NotModified",
+    "NotStored",
     "OutgoingUpload",
+    "Peer",
+    "PeerFile",
+    "Peers",
     "Poster",
     "ProjectListAnswer",
     "RelayedAnswer",
@@ -95,6 +109,7 @@ __all__ = [
     "UpstreamTrace",
     "Validators",
     "WebhookClient",
+    "ask_no_upstream",
     "check_upload_url",
     "computed",
     "delta_seconds",
@@ -102,7 +117,9 @@ __all__ = [
     "find_credentials",
     "fingerprint",
     "mask",
+    "may_ask_upstream",
     "open_transport",
+    "peer_problem",
     "probe",
     "require_permit",
     "set_permit",

@@ -91,6 +91,9 @@ class Body(msgspec.Struct, frozen=True):
     """``Content-Encoding`` in lowercase; None: none, or ``identity``."""
 
 
+ANY_TAG = "*"
+"""In place of a tag: the rest of a file is requested without one, as its digest is known."""
+
 Fetch = Callable[[int, str | None], AbstractAsyncContextManager[Body]]
 """Requests the bytes from an offset on; with an offset above 0 also the tag for ``If-Range``.
 

@@ -47,6 +47,7 @@ async def open_transport(
     connections: int = 64,
     timeouts: Timeouts = _TIMEOUTS,
     retries: int = 2,
+    breaker_limit: int = 5,
     ca_bundle: Path | None = None,
     client_certificate: Path | None = None,
     client_key: Path | None = None,
@@ -60,6 +61,7 @@ async def open_transport(
 
     ``file_hosts`` as in ``Addresses``, ``proxies`` as in ``OutgoingProxies``. ``ca_bundle`` (PEM)
     is trusted in addition to the system's authorities. ``in_flight`` counts the requests.
+    ``breaker_limit`` as in ``Breaker``.
     Raises ``ConfigurationError``.
     """
     in_flight = in_flight or InFlight()
@@ -90,6 +92,7 @@ async def open_transport(
             outgoing,
             credentials=credentials,
             timeouts=timeouts,
+            breaker_limit=breaker_limit,
             clock=clock,
         )
         in_flight.breakers.append(redirects.breaker)

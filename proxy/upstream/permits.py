@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from proxy.errors import ProxyError
+from proxy.errors import NotFound, ProxyError
 
 
 class TooManyRequests(ProxyError):
@@ -41,7 +41,29 @@ def set_permit(permit: Permit) -> None:
     _permit.set(permit)
 
 
+class NotStored(NotFound):
+    """A file is not stored here, and for this request no upstream is asked."""
+
+    def __str__(self) -> str:
+        return "that file is not stored here"
+
+
+def ask_no_upstream() -> None:
+    """The task that runs now answers from what is stored."""
+    _permit.set(_refuse)
+
+
+def may_ask_upstream() -> bool:
+    """Whether an upstream may be asked in this task, within the limits of its client."""
+    return _permit.get() is not _refuse
+
+
+def _refuse() -> None:
+    raise NotStored
+
+
 def require_permit() -> None:
-    """Raises ``TooManyRequests`` if the client of this task may not have an upstream asked now."""
+    """Raises ``TooManyRequests`` if the client of this task may not have an upstream asked now,
+    and ``NotStored`` after ``ask_no_upstream``."""
     if permit := _permit.get():
         permit()

@@ -80,6 +80,7 @@ class Redirects:
         *,
         credentials: Credentials | None = None,
         timeouts: Timeouts,
+        breaker_limit: int = 5,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._name = name
@@ -89,7 +90,7 @@ class Redirects:
         self._credentials = credentials
         self._timeouts = timeouts
         self._clock = clock
-        self.breaker = Breaker(name, clock=clock)
+        self.breaker = Breaker(name, clock=clock, limit=breaker_limit)
 
     async def follow(
         self,

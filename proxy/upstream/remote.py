@@ -29,6 +29,7 @@ from proxy.errors import (
 from proxy.model import ProjectName
 from proxy.upstream.address_rules import origin_of
 from proxy.upstream.answers import (
+    ANY_TAG,
     Body,
     NotModified,
     ProjectListAnswer,
@@ -205,12 +206,14 @@ class Remote:
         """A file as it arrives, its bytes exactly as upstream sends them.
 
         The body starts at ``start`` if upstream still has the file with that ``etag``, which has
-        to be a strong one; otherwise it starts at 0. After an answer that cannot be used, the
-        file is requested once more without a range. Raises ``GoneUpstream`` and
+        to be a strong one, or ``ANY_TAG``; otherwise it starts at 0. After an answer that cannot
+        be used, the file is requested once more without a range. Raises ``GoneUpstream`` and
         ``UpstreamError``, the latter also from the chunks.
         """
         condition = is_strong_tag(etag) if start else None
-        part = {"Range": f"bytes={start}-", "If-Range": condition} if condition else {}
+        part = {"Range": f"bytes={start}-"} if start and (condition or etag == ANY_TAG) else {}
+        if condition:
+            part["If-Range"] = condition
         async with self._transport.stream(url, {**self._file_headers, **part}) as (answer, chunks):
             body = self._body(answer, chunks, start if part else 0, condition)
             if body is not None:

@@ -215,6 +215,9 @@ def routes(root: str, mounts: Mounts) -> list[web.RouteDef]:
         web.get(f"{root}/simple/{{project}}", mounts.handler("pages.add_slash")),
         web.get(f"{root}/simple/{{project}}/", mounts.handler("pages.page")),
         web.get(f"{root}/files/{{project}}/{{digest}}/{{filename}}", mounts.handler("files.file")),
+        web.get(
+            f"{root}/-/blobs/{{digest}}/{{project}}/{{filename}}", mounts.handler("files.stored")
+        ),
         web.get(f"{root}/packages/{{folders:.+}}/{{filename}}", mounts.handler("packages.file")),
         *_project_json_routes(f"{root}/pypi", mounts),
         web.get(f"{root}/+explain/{{project}}", mounts.handler("explain.page")),

@@ -23,6 +23,7 @@ from proxy.events import (
     FileChanged,
     FileRefused,
     Outcome,
+    PeerAsked,
     Prefetched,
     RequestKind,
     StoreFailed,
@@ -48,6 +49,8 @@ from proxy.web.metric_families import (
     LIMITED,
     NO_LABEL,
     OTHER_LABEL,
+    PEER_BYTES,
+    PEER_FILES,
     PLACES,
     PREFETCHED_BYTES,
     PREFETCHED_THINGS,
@@ -60,7 +63,7 @@ from proxy.web.metric_families import (
     Histogram,
 )
 
-SAVED = frozenset((Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE, Outcome.JOINED))
+SAVED = frozenset((Outcome.HIT, Outcome.REVALIDATED, Outcome.STALE, Outcome.JOINED, Outcome.PEER))
 """Outcomes of bytes that upstream did not send for this request."""
 OTHER_REFUSALS = [(OTHER_LABEL, OTHER_LABEL, mode, OTHER_LABEL) for mode in ("enforce", "observe")]
 """Refusals of rules that came with a reload, and of those beyond ``REFUSAL_COLUMNS``."""
@@ -112,6 +115,9 @@ class Counters:
 
     def _observe_rare(self, event: Event) -> None:
         match event:
+            case PeerAsked():
+                self.add(1, PEER_FILES, event.result)
+                self.add(event.size, PEER_BYTES)
             case FileChanged():
                 self.add(1, CHANGED_FILES, event.outcome)
             case AdvisoriesChecked():

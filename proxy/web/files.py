@@ -11,19 +11,30 @@ from email.utils import format_datetime
 from string import punctuation
 from urllib.parse import quote_from_bytes
 
+import msgspec
 from aiohttp import web
 
 from proxy.distributions import safe_filename
 from proxy.errors import NoSuchFile
 from proxy.events import Outcome
 from proxy.indexes import Index
-from proxy.model import EXTRA_SUFFIXES, PROVENANCE, SIGNATURE, Artifact, Blob, Span
+from proxy.model import (
+    EXTRA_SUFFIXES,
+    PROVENANCE,
+    SIGNATURE,
+    Artifact,
+    Blob,
+    Span,
+    distribution_of,
+)
+from proxy.upstream import NotStored, ask_no_upstream
 from proxy.web.conditional import RangeResult, evaluate
 from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
 from proxy.web.sendfile import FileSender, can_send
 
 _PATH_DIGEST = re.compile(r"(?:[0-9a-f]{64}|[a-z0-9]{1,16}-[0-9a-f]{1,128}|-)\Z", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z", re.ASCII)
 SMALL_FILE = 64 * 1024
 """Bytes of a file that is sent from memory."""
 IMMUTABLE = "max-age=31536000, immutable"
@@ -48,6 +59,25 @@ class FileHandler:
         state.changes = self._cache.changes(project)
         artifact = await self._index.file(project, filename, digest)
         return await self.answer(request, artifact, digest)
+
+    async def stored(self, request: web.Request) -> web.StreamResponse:
+        """Handler of ``/-/blobs/<sha256>/<project>/<filename>``: what a peer gets at once.
+
+        That is a file of a mirror, stored, that the peer could read at its usual address.
+        """
+        state = request[REQUEST_STATE]
+        state.index = self._index.name
+        project = project_of(request)
+        digest, filename = request.match_info["digest"], request.match_info["filename"]
+        is_sibling = distribution_of(filename) != filename
+        if not _SHA256.match(digest) or not safe_filename(filename) or is_sibling:
+            raise NotStored
+        state.changes = self._cache.changes(project)
+        ask_no_upstream()
+        artifact = await self._index.file(project, filename, digest)
+        if state.outcome is Outcome.LOCAL or artifact.blob.needs_download:
+            raise NotStored
+        return await self.answer(request, msgspec.structs.replace(artifact, location=""), digest)
 
     async def answer(
         self, request: web.Request, artifact: Artifact, digest: str

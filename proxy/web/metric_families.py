@@ -76,7 +76,7 @@ BYTES_SENT = Family(
 )
 BYTES_SAVED = Family(
     "waystation_saved_bytes_total",
-    "Those of them that upstream did not send: from the cache, or of another request.",
+    "Those of them that upstream did not send: from the cache, of a peer, or of another request.",
     {"kind": tuple(RequestKind)},
 )
 UPSTREAM_REQUESTS = Family(
@@ -85,6 +85,13 @@ UPSTREAM_REQUESTS = Family(
     " refused: not sent, as the circuit breaker was open.",
     {"index": PLACES, "result": tuple(AskResult)},
 )
+PEER_FILES = Family(
+    "waystation_peer_files_total",
+    "Files for which peers were asked before upstream; miss: none had it, broken: one did not send"
+    " all of it.",
+    {"result": ("hit", "miss", "broken")},
+)
+PEER_BYTES = Family("waystation_peer_bytes_total", "Bytes of files that peers sent.")
 CHANGED_FILES = Family(
     "waystation_changed_files_total",
     "Files under whose name upstream lists other bytes than before, as each process saw them.",
@@ -138,7 +145,8 @@ CPU_SECONDS = Family(
     "process_cpu_seconds_total", "CPU time of all processes of the server.", factor=1e-6
 )
 COUNTERS = (
-    *(REQUEST_COUNTS, BYTES_SENT, BYTES_SAVED, UPSTREAM_REQUESTS, CHANGED_FILES),
+    *(REQUEST_COUNTS, BYTES_SENT, BYTES_SAVED, UPSTREAM_REQUESTS, PEER_FILES, PEER_BYTES),
+    CHANGED_FILES,
     *(PREFETCHED_THINGS, PREFETCHED_BYTES, EVICTED_FILES, EVICTED_BYTES),
     *(STORE_FAILURES, ADVISORY_CHECKS, CREDENTIALS, LIMITED, AUDIT_LOST, LEASE_TURNS),
     CPU_SECONDS,

@@ -33,6 +33,7 @@ CACHE_STATUS = {
     Outcome.REVALIDATED: "waystation; fwd=stale; fwd-status=304",
     Outcome.MISS: "waystation; fwd=miss",
     Outcome.JOINED: "waystation; fwd=miss; collapsed",
+    Outcome.PEER: "waystation; fwd=miss; detail=peer",
 }
 """The header ``Cache-Status`` (RFC 9211) of an answer, without the time it has left."""
 

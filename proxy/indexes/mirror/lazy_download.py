@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.mirror.links import Link
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
+from proxy.indexes.mirror.peers_first import PeersFirst
 from proxy.indexes.mirror.shared_downloads import SharedDownloads
 from proxy.model import Blob, File, ProjectName, Span
 from proxy.runtime import SingleFlight
 from proxy.storage import CachedFileRecord
-from proxy.upstream import Download, Downloads, Expected, RunningDownload, require_permit
+from proxy.upstream import (
+    Download,
+    Downloads,
+    Expected,
+    Peers,
+    RunningDownload,
+    require_permit,
+)
 
 T = TypeVar("T")
 
@@ -34,8 +43,10 @@ class FileDownloads:
         events: Observer,
         recheck_page: Callable[[ProjectName], None],
         clock: Callable[[], float],
+        peers: Peers | None = None,
     ) -> None:
-        """``recheck_page`` is called with the project whose page is wrong about a file."""
+        """``recheck_page`` is called with the project whose page is wrong about a file.
+        ``peers`` are asked before upstream."""
         self._name = name
         self._downloads = Downloads(
             storage.blobs, storage.spool, room=storage.room, keeps=options.stores_files
@@ -49,6 +60,7 @@ class FileDownloads:
         self._events = events
         self.recheck_page = recheck_page
         self._clock = clock
+        self._peers = peers
 
     async def open(self, link: Link) -> tuple[Blob, Outcome]:
         """As ``start``; where replicas share the store, one of them fetches the file."""
@@ -103,7 +115,11 @@ class FileDownloads:
         async def record(sha256: str, size: int) -> None:
             await self.record(link.project, file, link.digest, sha256, size)
 
-        started = self._downloads.start(key, expected, link.open, record, link.distrust)
+        source: Link | PeersFirst = link
+        if self._peers:
+            sent_by_peer = partial(self.answered, link.project, file, Outcome.PEER)
+            source = PeersFirst(self._peers, link, sent_by_peer)
+        started = self._downloads.start(key, expected, source.open, record, source.distrust)
         return started, Outcome.MISS
 
     async def wait_stored(self, link: Link) -> None:

@@ -1,0 +1,65 @@
+"""Where the bytes of a download come from if the settings name peers: from one, else upstream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from proxy.errors import DigestMismatch
+from proxy.indexes.mirror.links import Link
+from proxy.upstream import ANY_TAG, Body, Peer, PeerFile, Peers
+
+
+class PeersFirst:
+    """Asks peers for a file whose sha256 is known, once, and then upstream.
+
+    If a peer breaks off, upstream is asked for the rest; if a peer sends wrong bytes, for all.
+    """
+
+    def __init__(self, peers: Peers, link: Link, answered: Callable[[], None]) -> None:
+        """``answered`` is called when a peer begins to send."""
+        self._peers = peers
+        self._link = link
+        self._answered = answered
+        self._peer: Peer | None = None
+        """The one whose bytes a download has, in whole or in part."""
+        self._peers_asked = False
+
+    @asynccontextmanager
+    async def open(self, start: int, etag: str | None) -> AsyncIterator[Body]:
+        """As ``Fetch``."""
+        file = self._link.file
+        if self._peers_asked or file.sha256 is None:
+            async with self._from_upstream(start, etag) as body:
+                yield body
+            return
+        self._peers_asked = True
+        wanted = PeerFile(self._link.project, file.filename, file.sha256, file.size)
+        async with self._peers.open(wanted) as found:
+            if found is not None:
+                self._peer = found.peer
+                self._answered()
+                yield found.body
+                return
+        async with self._link.open(start, etag) as body:
+            yield body
+
+    @asynccontextmanager
+    async def _from_upstream(self, start: int, etag: str | None) -> AsyncIterator[Body]:
+        """The tag of a peer means nothing to upstream: the digest of the page proves the rest."""
+        if self._peer is None or not start:
+            async with self._link.open(start, etag) as body:
+                yield body
+            return
+        async with self._link.open(start, ANY_TAG) as body:
+            yield msgspec.structs.replace(body, etag=etag if body.start else body.etag)
+
+    def distrust(self, error: DigestMismatch) -> bool:
+        """The bytes were wrong. Whether another source may have the right ones."""
+        peer, self._peer = self._peer, None
+        if peer is None:
+            return self._link.distrust(error)
+        peer.distrust(error.reason)
+        return True
