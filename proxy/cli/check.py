@@ -226,19 +226,22 @@ async def attempts(settings: Settings, *, network: bool) -> AsyncIterator[Attemp
     for what, problem in webhook_attempts(settings):
         yield Attempt(what, problem)
     if network:
-        if settings.storage and settings.storage.files:
-            yield Attempt(f"files {settings.storage.files}", await store_problem(settings))
-        if settings.storage and (url := settings.storage.records):
-            yield Attempt(f"records {mask_credentials(url)}", await redis_problem(url))
-        async for what, problem in package_attempts(
-            (leaf.name, leaf.table) for leaf in tree.leaves
-        ):
-            yield Attempt(what, problem)
-        yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
-        async for attempt in upstreams(settings, tree):
+        async for attempt in _over_network(settings, tree):
             yield attempt
-        async for what, problem in peer_attempts(settings, tree):
-            yield Attempt(what, problem)
+
+
+async def _over_network(settings: Settings, tree: IndexTree) -> AsyncIterator[Attempt]:
+    if settings.storage and settings.storage.files:
+        yield Attempt(f"files {settings.storage.files}", await store_problem(settings))
+    if settings.storage and (url := settings.storage.records):
+        yield Attempt(f"records {mask_credentials(url)}", await redis_problem(url))
+    async for what, problem in package_attempts((leaf.name, leaf.table) for leaf in tree.leaves):
+        yield Attempt(what, problem)
+    yield Attempt(f"port {settings.host}:{settings.port}", _port(settings))
+    async for attempt in upstreams(settings, tree):
+        yield attempt
+    async for what, problem in peer_attempts(settings, tree):
+        yield Attempt(what, problem)
 
 
 def _cache(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from proxy.composition.index_checks import without_credentials
 from proxy.composition.index_tree import IndexTree
 from proxy.composition.upstream_connections import netrc_file
 from proxy.config import Settings, UpstreamTable
-from proxy.events import Observer
+from proxy.events import Observer, PeerAsked
 from proxy.upstream import (
     Peer,
     Peers,
@@ -41,7 +41,7 @@ async def open_peers(
         for each in settings.peers:
             url, opened = _connections(each, settings, clock)
             peers.append(Peer(url, await stack.enter_async_context(opened), clock))
-        yield Peers(peers, events)
+        yield Peers(peers, lambda result, size: events(PeerAsked(result, size)))
 
 
 def _connections(

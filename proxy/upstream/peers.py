@@ -17,7 +17,6 @@ from urllib.parse import quote
 import msgspec
 
 from proxy.errors import UpstreamError
-from proxy.events import PeerAsked
 from proxy.model import ProjectName
 from proxy.upstream.answers import Body
 from proxy.upstream.headers import content_encoding, content_length, is_strong_tag
@@ -26,6 +25,8 @@ from proxy.upstream.transport import Transport, UpstreamAnswer
 
 log = logging.getLogger(__name__)
 
+PeerResult = Literal["hit", "miss", "broken"]
+"""Miss: no peer had the file; broken: one did not send all of it."""
 _REFUSALS = (401, 403)
 _HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
@@ -105,8 +106,9 @@ class PeerBody(NamedTuple):
 class Peers:
     """All of them. The first one that has a file sends it; none of them delays it for long."""
 
-    def __init__(self, peers: Sequence[Peer], asked: Callable[[PeerAsked], None]) -> None:
-        """``asked`` is called once for each file, when its answer has ended."""
+    def __init__(self, peers: Sequence[Peer], asked: Callable[[PeerResult, int], None]) -> None:
+        """``asked`` is called once for each file, when its answer has ended, with the bytes that
+        came."""
         self._peers = tuple(peers)
         self._asked = asked
 
@@ -124,7 +126,7 @@ class Peers:
                     found = await _opened(peer, file, stack, counted)
                 yield found
         finally:
-            self._asked(PeerAsked(_result(found, counted.size), counted.size))
+            self._asked(_result(found, counted.size), counted.size)
 
     async def _holder(self, file: PeerFile) -> Peer | None:
         """The peer that is the first to say that it has the file. All are asked at once."""
@@ -144,7 +146,7 @@ class Peers:
         return None
 
 
-def _result(found: PeerBody | None, size: int) -> Literal["hit", "miss", "broken"]:
+def _result(found: PeerBody | None, size: int) -> PeerResult:
     if found is None:
         return "miss"
     return "hit" if size == found.body.total else "broken"

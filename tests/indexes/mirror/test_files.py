@@ -24,7 +24,7 @@ from tests.support.stored import stored_bytes, stored_path
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
-HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
+HIT, REVALIDATED, STALE, MISS, JOINED, *_ = Outcome
 NAME = "demo-1.0-py3-none-any.whl"
 FILES = "/files/"
 DOWN = Fault(status=503)

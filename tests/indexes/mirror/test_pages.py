@@ -12,7 +12,7 @@ from tests.support.mirror_site import DEMO, PAGE, MirrorSite
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
-HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
+HIT, REVALIDATED, STALE, MISS, JOINED, *_ = Outcome
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 
 

@@ -20,7 +20,7 @@ from tests.support.mounts import mounted
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
-HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
+HIT, REVALIDATED, STALE, MISS, JOINED, *_ = Outcome
 NAME = "demo-1.0-py3-none-any.whl"
 META, PROOF = ".metadata", ".provenance"
 DOWN = Fault(status=503)

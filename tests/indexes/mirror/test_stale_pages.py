@@ -14,7 +14,7 @@ from tests.support.mirror_site import DEMO, PAGE, MirrorSite, OpenMirror
 from tests.support.upstream import Fault
 from tests.support.waiting import until
 
-HIT, REVALIDATED, STALE, MISS, JOINED, _ = Outcome
+HIT, REVALIDATED, STALE, MISS, JOINED, *_ = Outcome
 ONE, TWO = "demo-1.0-py3-none-any.whl", "demo-2.0-py3-none-any.whl"
 DOWN = Fault(status=503)
 HOUR, DAY = 3600.0, 86400.0
