@@ -86,8 +86,11 @@ async def test_a_store_that_dies_before_a_stored_file_is_read(
         await back(server)
 
 
+@pytest.mark.parametrize(
+    "hangs", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["reset", "hanging"]
+)
 async def test_a_body_that_breaks_off_is_continued_from_upstream(
-    shared: SharedStore, upstream: Upstream, wheels: Wheels
+    shared: SharedStore, upstream: Upstream, wheels: Wheels, hangs: bool
 ) -> None:
     sha256 = wheels.add("foo", 20 * MB)
     async with Relay(shared.server.port) as relay, shared.replica(upstream) as first:
@@ -100,7 +103,7 @@ async def test_a_body_that_breaks_off_is_continued_from_upstream(
         async with running(folder, "--upstream", upstream.url, **variables) as server:
             await get(server, "/simple/foo/")
             await server.logged(lambda line: line["message"].endswith(" answers"))
-            relay.answer_limit = 5 * MB
+            relay.answer_limit, relay.hangs = 5 * MB, hangs
             got = await get(server, wheels.path("foo"))
             assert (got.broken, got.body == wheels.content["foo"]) == (False, True)
             assert relay.is_broken

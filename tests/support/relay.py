@@ -16,6 +16,8 @@ class Relay:
         """Bytes of all answers from now on after which every connection is reset."""
         self.request_limit: int | None = None
         """The same of requests."""
+        self.hangs = False
+        """At a limit, and from then on, nothing is passed on, instead of a reset."""
         self._target = target
         self._server: asyncio.Server
         self._writers: set[asyncio.StreamWriter] = set()
@@ -37,7 +39,7 @@ class Relay:
         self.answer_limit = self.request_limit = None
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.is_broken:
+        if self.is_broken and not self.hangs:
             writer.transport.abort()
             return
         with suppress(OSError):
@@ -54,6 +56,8 @@ class Relay:
         with suppress(OSError):
             while data := await reader.read(2**16):
                 self.request_limit = self._left(self.request_limit, data)
+                if self.is_broken:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
@@ -62,6 +66,8 @@ class Relay:
         with suppress(OSError):
             while data := await reader.read(2**16):
                 self.answer_limit = self._left(self.answer_limit, data)
+                if self.is_broken:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
@@ -70,7 +76,7 @@ class Relay:
         if limit is None:
             return None
         left = max(0, limit - len(data))
-        if left == 0:
+        if left == 0 and not self.hangs:
             self._reset_all()
         return left
 
