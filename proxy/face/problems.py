@@ -18,7 +18,7 @@ from proxy.errors import (
 from proxy.face.shell import Place, Shell
 from proxy.indexes import Step
 from proxy.runtime import timestamp_text
-from proxy.web import response_for, status_of
+from proxy.web import REQUEST_STATE, response_for, status_of
 
 _TITLES: dict[type[Exception], str] = {
     Denied: "Refused by a rule",
@@ -56,11 +56,17 @@ def problem_page(
         project=project or getattr(error, "project", ""),
         retry=status in (502, 503, 504),
         steps=steps,
+        who=_principal(place) if isinstance(error, NoRight) else "",
     )
     for name in ("Retry-After", "WWW-Authenticate"):
         if value := response_for(error).headers.get(name):
             response.headers[name] = value
     return response
+
+
+def _principal(place: Place) -> str:
+    principal = place.request[REQUEST_STATE].principal
+    return principal.name if principal else ""
 
 
 def missing_page(shell: Shell, place: Place, sentence: str) -> web.Response:
@@ -76,6 +82,7 @@ def missing_page(shell: Shell, place: Place, sentence: str) -> web.Response:
         project="",
         retry=False,
         steps=(),
+        who="",
     )
 
 
@@ -92,4 +99,5 @@ def _failure(shell: Shell, place: Place) -> web.Response:
         project="",
         retry=True,
         steps=(),
+        who="",
     )

@@ -322,7 +322,7 @@ async def test_a_description_comes_from_the_newest_version(tmp_path: Path) -> No
     await export_folder(source, root)
     assert b">newest</pre>" in (root / "project/foo/index.html").read_bytes()
     start = (root / "index.html").read_bytes()
-    assert b"New foo." in start and b"<strong>Foo</strong> <span>1.10</span>" in start
+    assert b"New foo." in start and b"<strong><bdi>Foo</bdi></strong> <span>1.10</span>" in start
 
 
 async def test_an_sdist_describes_itself(tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ async def test_who_may_not_read_gets_a_page_with_style_that_says_so(
     async with opened(browser, extra_http_headers=bob, color_scheme="dark") as tab:
         answer = await tab.page.goto(company.server.address + "/search/")
         assert answer and answer.status == 403
-        assert "No right to read index main" in await tab.page.inner_text("main")
+        words = await tab.page.inner_text("main")
+        assert "No right to read index main" in words and "You are bob" in words
         assert await tab.page.inner_text("nav") == "Search\nSet up\nTokens\nActivity\nHelp"
         await is_fine(tab)
         await tab.check(company.server.address)

@@ -136,6 +136,7 @@ async def test_an_error_says_which_index_is_sure(world: FaceWorld) -> None:
     assert status == 404 and "has no such project" in text and ">own<" in text
     status, text = await world.get("/project/evil-name/")
     assert status == 404 and "the name is reserved" in text and ">public<" in text
+    assert "No upstream was asked" in text
 
 
 async def test_a_newer_pre_release_and_a_hidden_version_are_marked(world: FaceWorld) -> None:
