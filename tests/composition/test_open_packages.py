@@ -84,7 +84,8 @@ async def test_a_store_is_described_served_and_never_asked_for_upstream(
             await proxy.retire(former)
             assert (await proxy.index.page(FOO)).files == ()
             assert len(upstream.requests) == asked
-        without = settings_of(tmp_path, upstream.url, path=str(tmp_path))
+        (tmp_path / "empty").mkdir()
+        without = settings_of(tmp_path, upstream.url, path=str(tmp_path / "empty"))
         async with open_proxy(without) as proxy:  # the cache remembers the private name
             with pytest.raises(IndexUnavailable, match="private name"):
                 await proxy.index.page(FOO)
