@@ -125,8 +125,10 @@ class StoredPages:
 
         def test(record: bytes | None) -> bool:
             stored = _decode(record)
+            if stored is None or not stored.is_newer_than(head):
+                return True
             # A time in the future is from a wrong clock: such a page must not stay until then.
-            return stored is None or not (stored.is_newer_than(head) and stored.checked <= now)
+            return stored.checked > now and not (stored.fence and head.fence)
 
         return test
 

@@ -136,3 +136,5 @@ async def test_the_page_of_an_older_turn_does_not_replace_that_of_a_newer_one(
     assert await pages.put("index", "demo", _head(150.0, 7, "77" * 32), b"newer")
     assert not await pages.put("index", "demo", _head(checked, fence), b"older")
     assert await pages.put("index", "demo", _head(120.0, 8), b"newest, by a slow clock")
+    assert await pages.put("index", "demo", _head(2000.0, 9), b"newest, by a fast clock")
+    assert not await pages.put("index", "demo", _head(300.0, 8), b"older")
