@@ -42,7 +42,7 @@ class KeptFiles:
         self._seen: dict[EntryPath, DirectoryEntry] = {}
         self._tree = DirectoryTree(
             folder,
-            legacy=True,  # as they were listed, so are they found
+            legacy=True,  # whether these are listed was decided before
             named=self._catalogue.named,
             clock=clock,
             extra_files=extra_files,
