@@ -82,8 +82,6 @@ def webhook_attempts(settings: Settings) -> Iterator[tuple[str, str | None]]:
     for index, node in resolve_tree(settings).named.items():
         if not isinstance(node.table, LocalTable) or not node.table.uploads:
             continue
-        if node.table.packages:
-            continue  # each server has a state of its own
         roots = node.table.roots
         folder = PackageJournal(roots[0]).folder if roots else _uploads_folder(settings, index)
         for name, table in settings.webhooks.items():
