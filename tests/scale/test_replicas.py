@@ -130,7 +130,10 @@ async def balancer(folder: Path, replicas: list[Replica]) -> AsyncIterator[str]:
 
 
 class Installing:
-    """pip and uv, each of which installs again and again into an empty environment."""
+    """pip and uv, each of which installs again and again into an empty environment.
+
+    They try again as often as they do by default.
+    """
 
     def __init__(self, folder: Path, index: str) -> None:
         self._folder = folder
@@ -144,8 +147,12 @@ class Installing:
         while not self._enough.is_set():
             number += 1
             place = Place(self._folder / f"{tool}{number}", self._tools)
-            more = ("--retries", "5", "--resume-retries", "5") if tool == "pip" else ()
-            done = await place.install(tool, self._index, *more, PROJECTS[0])
+            if tool == "uv":
+                given = ("pip", "install", "--index-url", self._index, PROJECTS[0])
+                done = await place.uv(*given, retries=3)
+            else:
+                given = ("--retries", "5", "--resume-retries", "5", PROJECTS[0])
+                done = await place.install(tool, self._index, *given)
             assert done.succeeded(), done.err
             assert place.installed().keys() == {each.replace("-", "_") for each in PROJECTS}
             self.rounds += 1
