@@ -41,7 +41,11 @@ async def open_peers(
         for each in settings.peers:
             url, opened = _connections(each, settings, clock)
             peers.append(Peer(url, await stack.enter_async_context(opened), clock))
-        yield Peers(peers, lambda result, size: events(PeerAsked(result, size)))
+        yield Peers(
+            peers,
+            lambda result, size: events(PeerAsked(result, size)),
+            patience=settings.peer_timeout,
+        )
 
 
 def _connections(

@@ -25,6 +25,8 @@ from proxy.upstream.transport import Transport, UpstreamAnswer
 
 log = logging.getLogger(__name__)
 
+SLOWEST = 250_000
+"""Bytes in a second, below which a peer is left for upstream."""
 PeerResult = Literal["hit", "miss", "broken"]
 """Miss: no peer had the file; broken: one did not send all of it."""
 _REFUSALS = (401, 403)
@@ -106,11 +108,15 @@ class PeerBody(NamedTuple):
 class Peers:
     """All of them. The first one that has a file sends it; none of them delays it for long."""
 
-    def __init__(self, peers: Sequence[Peer], asked: Callable[[PeerResult, int], None]) -> None:
-        """``asked`` is called once for each file, when its answer has ended, with the bytes that
-        came."""
+    def __init__(
+        self, peers: Sequence[Peer], asked: Callable[[PeerResult, int], None], *, patience: float
+    ) -> None:
+        """``patience``: seconds that a body may take beyond those of ``SLOWEST``. ``asked`` is
+        called once for each file, when its answer has ended, with the bytes that came.
+        """
         self._peers = tuple(peers)
         self._asked = asked
+        self._patience = patience
 
     @asynccontextmanager
     async def open(self, file: PeerFile) -> AsyncIterator[PeerBody | None]:
@@ -118,7 +124,7 @@ class Peers:
 
         Only the chunks of the body raise ``UpstreamError``.
         """
-        counted = _Counted()
+        counted = _Counted(self._patience)
         found: PeerBody | None = None
         try:
             async with AsyncExitStack() as stack:
@@ -153,15 +159,22 @@ def _result(found: PeerBody | None, size: int) -> PeerResult:
 
 
 class _Counted:
-    """Counts bytes that pass."""
+    """Counts bytes that pass, and the time that they are waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float) -> None:
         self.size = 0
+        self._patience = patience
 
     async def chunks(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Raises ``UpstreamError`` if they come slowly."""
+        waited, began = 0.0, time.monotonic()
         async for chunk in chunks:
+            waited += time.monotonic() - began
             self.size += len(chunk)
+            if waited > self._patience + self.size / SLOWEST:
+                raise UpstreamError("peer", f"sends less than {SLOWEST} bytes a second")
             yield chunk
+            began = time.monotonic()
 
 
 async def _opened(

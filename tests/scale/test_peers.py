@@ -113,7 +113,7 @@ async def test_a_peer_gives_what_is_stored_and_asks_nobody(
     wheels.add("stored")
     async with (
         network.server() as other,
-        network.server(other.address, settings="page_ttl = 0\n") as server,
+        network.server(other.address, settings="page_ttl = 0.01\n") as server,
     ):
         await fetch(server, wheels, "stored")
         await get(server, "/simple/known/")
@@ -129,6 +129,7 @@ async def test_a_peer_gives_what_is_stored_and_asks_nobody(
         ):
             assert (await get(server, path)).status == 404, path
         assert (len(upstream.requests), len(other.requests())) == before
+    assert upstream.count("/simple/known/") == 1  # also none in the background until the end
 
 
 async def test_a_peer_gives_no_private_file(
@@ -256,6 +257,19 @@ projects = ["denied"]
 
 [access]
 """
+
+
+async def test_the_rest_comes_from_upstream_if_a_peer_is_slow(
+    network: Network, wheels: Wheels, upstream: Upstream
+) -> None:
+    sha256 = wheels.add("large", LARGE)
+    etag = {"ETag": f'"sha256-{sha256}"'}
+    async with Upstream() as slow, network.server(slow.origin, timeout="2") as server:
+        trickle = Fault(body=wheels.content["large"], headers=etag, rate=(1000, 0.1))
+        slow.fault("/-/blobs/", trickle)
+        assert (await fetch(server, wheels, "large")).endswith("peer")
+        assert wheels.asked == 1
+        assert upstream.of(".whl")[0].headers["Range"].startswith("bytes=")
 
 
 async def test_a_peer_gives_only_what_the_credentials_and_its_rules_let_read(

@@ -27,7 +27,7 @@ from proxy.model import (
     distribution_of,
 )
 from proxy.storage import NameList
-from proxy.upstream import NotStored, RunningDownload, may_ask_upstream
+from proxy.upstream import RunningDownload
 
 
 class PageSource(Protocol):
@@ -180,8 +180,6 @@ class Mirror:
                 known = await self._memory.load(project)  # another process may know more
             if known and _lists(known, filename, digest):
                 return known.page
-        if not may_ask_upstream():
-            raise NotStored
         page, _ = await self._pages.page(project)
         return page
 

@@ -20,7 +20,13 @@ from proxy.indexes.mirror.refresh import PageResult, Refresh
 from proxy.indexes.mirror.shared_refresh import SharedRefresh
 from proxy.model import File, ProjectName, ProjectPage
 from proxy.runtime import BackgroundQueue, BoundedDict, SingleFlight
-from proxy.upstream import RemoteIndex, TooManyRequests, require_permit
+from proxy.upstream import (
+    NotStored,
+    RemoteIndex,
+    TooManyRequests,
+    may_ask_upstream,
+    require_permit,
+)
 
 UPSTREAM_PAUSE = 5.0
 """Seconds in which a failing or slow upstream is not asked again for a page, if a stale one can
@@ -81,7 +87,8 @@ class MirrorPages:
             if self._rests(project, state):
                 return stale(known)
             if state is Freshness.STALE_WHILE_REVALIDATE:
-                self._background.add(project)
+                if may_ask_upstream():
+                    self._background.add(project)
                 return stale(known)
         return await self._refreshed(project, known, state)
 
@@ -129,7 +136,7 @@ class MirrorPages:
         try:
             if not joined:
                 require_permit()
-        except TooManyRequests:
+        except (TooManyRequests, NotStored):
             if known is None or state is Freshness.UNUSABLE:
                 raise
             return stale(known)
