@@ -33,6 +33,7 @@ class ServerReplicas:
         self.folder = folder
         self.upstream = upstream
         self._stack = AsyncExitStack()
+        (folder / "shared").mkdir()
         storage = {"records": redis.url, "files": f"file:{folder}/shared"}
         self.settings = {"WAYSTATION_STORAGE": json.dumps(storage)}
         self._count = 0
