@@ -60,6 +60,7 @@ ERRORS: list[tuple[errors.ProxyError, int, str | None]] = [
     (errors.NotPermitted("not yours"), 403, None),
     (errors.FileConflict("foo-1.0.tar.gz", "other bytes"), 409, None),
     (errors.UploadTooLarge("2 GB"), 413, None),
+    (errors.StoreUnavailable(), 503, "5"),
     (errors.StoreDamaged("0" * 64), 500, None),
     (errors.ProxyError("?"), 500, None),
 ]
