@@ -89,7 +89,7 @@ PACKAGES: dict[str, set[str]] = {
     # Products on top of a composed proxy.
     "maintenance": {"errors", "model", "storage", "composition"},
     # What operators ask of a running server, and let it do.
-    "administration": VOCABULARY - {"events"} | {"composition", "maintenance"},
+    "administration": VOCABULARY - {"events"} | {"runtime", "composition", "maintenance"},
     "warm": VOCABULARY
     | {"runtime", "storage", "distributions", "policies", "upstream", "config", "indexes"}
     | {"requirements", "composition"},

@@ -22,6 +22,7 @@ from proxy.maintenance import (
     stats,
 )
 from proxy.model import ProjectName
+from proxy.runtime import in_thread
 
 MAX_LISTED = 1000
 """Projects of one answer; the next ones come with ``after``."""
@@ -38,15 +39,18 @@ class ServerAdministration:
         settings: Callable[[], Mapping[str, Any]],
         reload: Callable[[], Awaitable[tuple[str, ...]]],
         reload_failed: Callable[[], bool],
+        search_audit: Callable[[dict[str, Any]], Any],
         clock: Callable[[], float] = time.time,
     ) -> None:
         """``group`` as in ``RunningWorkers``. ``settings``: those in force, each with its origin,
         secrets masked. ``reload`` reloads all workers, and returns what needs a restart.
+        ``search_audit`` blocks.
         """
         self._proxy = proxy
         self._settings = settings
         self._reload = reload
         self.reload_failed = reload_failed
+        self._search_audit = search_audit
         self._clock = clock
         self.workers = RunningWorkers(proxy.cache.folder / "servers", group, self._state)
 
@@ -157,6 +161,13 @@ class ServerAdministration:
         files = await self._chosen(project, filename)
         await self._proxy.cache.pins.unpin(files.values())
         return {"unpinned": sorted(files)}
+
+    async def audit(self, query: dict[str, Any]) -> Any:
+        """The answers of the audit to a query in the form of ``AuditQuery``.
+
+        Raises ``ConfigurationError`` if that is wrong, or nothing is recorded.
+        """
+        return {"answers": await in_thread(self._search_audit, query)}
 
     async def reload(self) -> Any:
         return {"reloaded": True, "needs_restart": list(await self._reload())}

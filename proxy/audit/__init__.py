@@ -7,11 +7,13 @@ from proxy.audit.database import Database
 from proxy.audit.entries import Result
 from proxy.audit.lines import JsonLines
 from proxy.audit.privacy import ClientNames
+from proxy.audit.query import AuditQuery
 from proxy.audit.search import AuditUnreadable, Found, Wanted, find
 from proxy.audit.tools import Tool
 from proxy.audit.trail import AuditTrail
 
 __all__ = [
+    "AuditQuery",
     "AuditTrail",
     "AuditUnreadable",
     "ClientNames",

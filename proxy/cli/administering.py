@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from proxy.administration import ServerAdministration
 from proxy.cli.reloading import RELOADED, Reloader, SettingsSource
@@ -14,8 +18,14 @@ from proxy.cli.running_server import running_servers
 from proxy.cli.settings import in_force
 from proxy.cli.workers import WorkerPlace
 from proxy.composition import Proxy
-from proxy.config import Settings
+from proxy.config import Settings, audit_folder
 from proxy.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from proxy.audit import Found
+
+MAX_ANSWERS = 20_000
+"""Of the audit, in one response."""
 
 
 def server_administration(
@@ -41,7 +51,29 @@ def server_administration(
         settings=shown,
         reload=reload,
         reload_failed=lambda: reloader().failed,
+        search_audit=lambda query: search_audit(settings, query),
     )
+
+
+def search_audit(settings: Settings, query: Mapping[str, Any]) -> list[Found]:
+    """Answers to a query in the form of ``AuditQuery``. Blocks.
+
+    Raises ``ConfigurationError`` for one that is wrong, or has too many answers.
+    """
+    from proxy.audit import AuditQuery, ClientNames, find  # most servers are never asked
+
+    folder = audit_folder(settings)
+    assert settings.audit
+    try:
+        asked = msgspec.convert(query, AuditQuery)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError("audit", f"the query is wrong: {error}") from None
+    names = ClientNames(settings.audit.clients, folder)
+    found = list(islice(find(folder, asked.wanted(names, time.time())), MAX_ANSWERS + 1))
+    if len(found) > MAX_ANSWERS:
+        problem = f"there are more than {MAX_ANSWERS} answers"
+        raise ConfigurationError("audit", problem, "ask for one project, or for a shorter time")
+    return found
 
 
 def effective_settings(

@@ -10,14 +10,12 @@ from typing import Any
 
 import click
 import msgspec
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from proxy.audit import ClientNames, Found, Result, Wanted, find
+from proxy.audit import AuditQuery, ClientNames, Found, Result, find
+from proxy.cli.admin_client import act
 from proxy.cli.options import instant
-from proxy.config import Settings, audit_folder, load_settings
-from proxy.errors import ConfigurationError
+from proxy.config import TOKEN_VARIABLE, audit_folder, load_settings
 from proxy.events import RequestKind
-from proxy.model import normalize
 from proxy.runtime import count_text, timestamp_text
 
 KINDS = {
@@ -86,11 +84,19 @@ class Group(msgspec.Struct):
     metavar="DIR",
     help="Directory of cached pages and files.",
 )
+@click.option(
+    "--via",
+    metavar="URL",
+    multiple=True,
+    help="Ask the server at this address. Repeatable: the answers of all replicas, put together."
+    f" Its token: {TOKEN_VARIABLE} or ~/.netrc.",
+)
 def command(
     by: str | None,
     as_json: bool,
     config: Path | None,
     cache_dir: Path | None,
+    via: tuple[str, ...],
     **asked: Any,
 ) -> None:
     """Say who received, or was refused, which files: waystation audit --project requests
@@ -98,9 +104,12 @@ def command(
     "received" means that this server sent all bytes. It says nothing about an installation from
     a cache of the client, which the server does not see. Exit status 1 if nothing is found.
     """
-    settings = load_settings({"cache_dir": cache_dir}, config).settings
-    folder = audit_folder(settings)
-    found = sorted(find(folder, _wanted(settings, folder, **asked)), key=_order)
+    question = _question(**asked)
+    if via:
+        found = [each for server in via for each in _find_there(server, question)]
+    else:
+        found = _find_here(config, cache_dir, question)
+    found.sort(key=_order)
     for line in _grouped(found, BY[by], by, as_json) if by else _listed(found, as_json):
         click.echo(line)
     if not found:
@@ -112,56 +121,38 @@ def _order(found: Found) -> tuple[object, ...]:
     return found.last, found.project, found.filename, found.client, found.result
 
 
-def _wanted(
-    settings: Settings,
-    folder: Path,
+def _question(
     *,
-    project: str | None,
     versions: str | None,
     refused: bool,
     results: tuple[str, ...],
     kind: str,
-    since: float | None,
-    until: float | None,
-    client: str,
-    principal: str,
-    **same: str,
-) -> Wanted:
-    """Raises ``ConfigurationError``."""
-    assert settings.audit
-    names, now = ClientNames(settings.audit.clients, folder), time.time()
+    project: str | None,
+    **same: Any,
+) -> AuditQuery:
     chosen = {Result.REFUSED} if refused else map(Result, results)
-    return Wanted(
-        project=_project(project, versions),
-        versions=_specifiers(versions),
+    return AuditQuery(
+        project=project or "",
+        versions=versions or "",
         results=frozenset(chosen),
         kinds=frozenset(KINDS["all" if refused and kind == "file" else kind]),
-        since=float("-inf") if since is None else since,
-        until=float("inf") if until is None else until,
-        client=names.of(client, now),
-        principal=names.of(principal, now),
         **same,
     )
 
 
-def _project(name: str | None, versions: str | None) -> str:
-    if not name:
-        if versions:
-            raise ConfigurationError("--version", "it needs a project", "give --project too")
-        return ""
-    try:
-        return normalize(name)
-    except ValueError:
-        problem = f"{name!r} is not a project name"
-        raise ConfigurationError("--project", problem, "give one such as requests") from None
+def _find_here(config: Path | None, cache_dir: Path | None, asked: AuditQuery) -> list[Found]:
+    """Raises ``ConfigurationError``."""
+    settings = load_settings({"cache_dir": cache_dir}, config).settings
+    folder = audit_folder(settings)
+    assert settings.audit
+    names = ClientNames(settings.audit.clients, folder)
+    return list(find(folder, asked.wanted(names, time.time())))
 
 
-def _specifiers(versions: str | None) -> SpecifierSet | None:
-    try:
-        return SpecifierSet(versions) if versions else None
-    except InvalidSpecifier:
-        problem = f"{versions!r} is not a version specifier"
-        raise ConfigurationError("--version", problem, "give one such as ==2.32.0") from None
+def _find_there(via: str, asked: AuditQuery) -> list[Found]:
+    """Raises as ``ask``."""
+    given = {name: value for name, value in msgspec.to_builtins(asked).items() if value}
+    return msgspec.convert(act(via, "audit", **given)["answers"], list[Found])
 
 
 def _listed(found: Iterable[Found], as_json: bool) -> Iterator[str]:

@@ -8,11 +8,12 @@ tricked into sending a request is refused all the same, by its ``Origin`` or ``H
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -36,6 +37,11 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "
 """Headers by which a server in front shows itself: the request may come from anywhere."""
 
 
+_ENOUGH = {"refresh": Scope.REFRESH, "audit": Scope.AUDIT}
+"""What may be done with a smaller right too."""
+T = TypeVar("T")
+
+
 class Administration(Protocol):
     """What a server offers; results are values for JSON. Methods raise ``ProxyError``."""
 
@@ -50,6 +56,7 @@ class Administration(Protocol):
     async def pin(self, project: ProjectName, filename: str) -> Any: ...
     async def unpin(self, project: ProjectName, filename: str) -> Any: ...
     async def reload(self) -> Any: ...
+    async def audit(self, query: dict[str, Any]) -> Any: ...
 
 
 class AdminRequestInvalid(ProxyError):
@@ -103,6 +110,14 @@ def admin_routes(base: str, offered: Administration) -> list[web.RouteDef]:
     async def unpin(asked: AdminRequest) -> Any:
         return await offered.unpin(asked.named(), asked.filename)
 
+    async def audit(request: web.Request) -> web.StreamResponse:
+        authorize_administration(request, "audit")
+        try:
+            found = await offered.audit(await _read_json(request, dict[str, Any]))
+        except ProxyError as error:
+            return _problem(error)
+        return await asyncio.to_thread(_answer, 200, found)
+
     root = f"{base}/-/admin"
     reads = {
         "status": lambda asked: offered.status(),
@@ -117,6 +132,7 @@ def admin_routes(base: str, offered: Administration) -> list[web.RouteDef]:
     return [
         *(web.get(f"{root}/{name}", _handler(name, act, _query)) for name, act in reads.items()),
         *(web.post(f"{root}/{name}", _handler(name, act, _body)) for name, act in actions.items()),
+        web.post(f"{root}/audit", audit),
     ]
 
 
@@ -146,7 +162,7 @@ def authorize_administration(request: web.Request, name: str) -> None:
     state = request[REQUEST_STATE]
     if state.rights is None:
         _require_this_machine(request)
-    elif not (name == "refresh" and state.rights.allows(Scope.REFRESH)):
+    elif not ((scope := _ENOUGH.get(name)) and state.rights.allows(scope)):
         require(request, Scope.ADMIN)
     origin = request.headers.get("Origin")
     if origin is not None and origin != origin_of(request):
@@ -184,13 +200,17 @@ async def _query(request: web.Request) -> AdminRequest:
 
 
 async def _body(request: web.Request) -> AdminRequest:
+    return await _read_json(request, AdminRequest)
+
+
+async def _read_json(request: web.Request, form: type[T]) -> T:
     if request.content_type != "application/json":
         raise AdminRequestInvalid("send JSON, with the header Content-Type: application/json")
     if (request.content_length or 0) > MAX_BODY:
         raise AdminRequestInvalid(f"the body has more than {MAX_BODY} bytes")
     data = await request.read()
     try:
-        return msgspec.json.decode(data[:MAX_BODY] or b"{}", type=AdminRequest)
+        return msgspec.json.decode(data[:MAX_BODY] or b"{}", type=form)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise AdminRequestInvalid(f"the body is not what is expected: {error}") from None
 

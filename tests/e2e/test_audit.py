@@ -153,3 +153,44 @@ async def test_a_folder_that_cannot_be_made_is_reported_at_the_start(tmp_path: P
     with pytest.raises(EOFError, match=r"audit\.folder: .*cannot be created: Not a directory"):
         async with running(tmp_path, WAYSTATION_AUDIT=table):
             pass
+
+
+async def test_the_audits_of_several_servers_are_put_together(
+    tmp_path: Path, upstream: Upstream, settings: Path
+) -> None:
+    wheel = upstream.add(make_wheel(tmp_path / "dist", "aaa", "1.0"))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    async with (
+        running(folders[0], "--config", settings) as one,
+        running(folders[1], "--config", settings) as two,
+    ):
+        for server, times in ((one, 1), (two, 2)):
+            assert await get(server, address(wheel), times=times) == 200
+        via = ("--via", one.address, "--via", two.index)
+        query = ("--project", "aaa", "--version", ">=1", "--by", "version", "--json")
+
+        async def received() -> bool:
+            done = await waystation("audit", *via, *query, cwd=tmp_path)
+            return [row["results"] for row in json.loads(done.out)] == [{"received": 3}]
+
+        await until(received)
+        wrong = await waystation("audit", *via, "--version", "==1", cwd=tmp_path)
+        assert wrong.status != 0 and "--version: it needs a project" in wrong.err
+        nothing = await waystation("audit", *via, "--project", "bbb", cwd=tmp_path)
+        assert (nothing.status, nothing.out) == (1, "")
+        async with aiohttp.ClientSession() as session:
+            url = f"{one.address}/-/admin/audit"
+            async with session.post(url, json={"projekt": "aaa"}) as answer:
+                assert answer.status == 422
+                assert "projekt" in (await answer.json())["detail"]
+
+
+async def test_a_server_without_an_audit_says_so_from_afar(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with running(tmp_path, "--upstream", upstream.url) as server:
+        done = await waystation("audit", "--via", server.address, cwd=tmp_path)
+    assert done.status != 0
+    assert "nothing is remembered" in " ".join(done.err.split())
