@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
@@ -22,6 +23,8 @@ from proxy.storage import (
 
 _BATCH = 1000
 """Blobs that are deleted together."""
+_FORGOTTEN = 32
+"""Records that are forgotten at a time."""
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -148,8 +151,8 @@ async def purge_everything(cache: Cache) -> Stats:
     Raises ``OSError``.
     """
     keys = await _keys(cache, lambda kind: kind.is_upstream)
-    for key in keys:
-        await cache.records.forget(key)
+    for start in range(0, len(keys), _FORGOTTEN):
+        await asyncio.gather(*map(cache.records.forget, keys[start : start + _FORGOTTEN]))
     entries = {entry.key: entry.size async for entry in cache.store.entries()}
     done = await _delete(cache, entries, len({key.project for key in keys}))
     await cache.purges.append([EVERYTHING])

@@ -34,7 +34,7 @@ from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.runtime import open_spool, remove_abandoned
-from proxy.scale import ObjectCalls, RedisLeases, SharedClaims
+from proxy.scale import CopiedRecords, ObjectCalls, RedisLeases, SharedClaims
 from proxy.storage import (
     NO_LEASES,
     Announce,
@@ -145,11 +145,15 @@ async def open_cache(
         parts = BlobParts(settings, folder, used, pins, clock, events, shared.file_leases)
         blobs = await stack.enter_async_context(open_blobs(parts))
         claims = Claims(folder / PRIVATE_NAMES)
+        records = shared.records
+        if shared.redis and blobs.objects:  # Redis may be emptied at any time
+            copied = CopiedRecords(records, blobs.objects, clock)
+            records = await stack.enter_async_context(copied)
         yield Cache(
             folder=folder,
             store=blobs.store,
-            records=shared.records,
-            pages=StoredPages(shared.records, clock, shared.announce),
+            records=records,
+            pages=StoredPages(records, clock, shared.announce),
             used=used,
             evictor=blobs.evictor,
             purges=shared.purges,

@@ -4,6 +4,7 @@ from proxy.scale.janitor import Hold, Janitor, lease_of_all, lock_of_machine
 from proxy.scale.object_calls import ObjectCalls, StoredObject
 from proxy.scale.object_store import LocalCopies, ObjectStore
 from proxy.scale.object_store_client import describe_error, open_object_store
+from proxy.scale.page_copies import CopiedRecords
 from proxy.scale.redis_client import redis_problem
 from proxy.scale.redis_leases import RedisLeases
 from proxy.scale.redis_link import RedisAway, RedisLink
@@ -20,6 +21,7 @@ from proxy.scale.store_probe import (
 )
 
 __all__ = [
+    "CopiedRecords",
     "Hold",
     "Janitor",
     "LocalCopies",

@@ -80,7 +80,7 @@ class StoredPages:
         self._announce = announce
 
     async def head(self, namespace: str, project: str) -> StoredPage | None:
-        return _decode(await self._records.get(Key(RecordKind.PAGE, namespace, project)))
+        return decode_page_head(await self._records.get(Key(RecordKind.PAGE, namespace, project)))
 
     async def document(self, namespace: str, project: str, digest: str) -> bytes | None:
         """The document with that sha256, compressed: see ``unpack_page``."""
@@ -104,7 +104,7 @@ class StoredPages:
         newer = self._may_replace(head)
 
         def test(record: bytes | None) -> bool:
-            stored = _decode(record)
+            stored = decode_page_head(record)
             return stored is not None and stored.digest == head.digest and newer(record)
 
         return await self._records.put_if(key, test, {key: _encode(head)})
@@ -114,7 +114,7 @@ class StoredPages:
         keys, now = _keys(namespace, project), self._clock()
 
         def test(record: bytes | None) -> bool:
-            stored = _decode(record)
+            stored = decode_page_head(record)
             return stored is None or not checked < stored.checked <= now
 
         return await self._records.put_if(keys[0], test, dict.fromkeys(keys, None))
@@ -124,7 +124,7 @@ class StoredPages:
         now = self._clock()
 
         def test(record: bytes | None) -> bool:
-            stored = _decode(record)
+            stored = decode_page_head(record)
             if stored is None or not stored.is_newer_than(head):
                 return True
             # A time in the future is from a wrong clock: such a page must not stay until then.
@@ -158,7 +158,7 @@ def _encode(head: StoredPage) -> bytes:
     return msgspec.json.encode(_PageRecord(schema=PAGE_SCHEMA, page=head))
 
 
-def _decode(record: bytes | None) -> StoredPage | None:
+def decode_page_head(record: bytes | None) -> StoredPage | None:
     """None for a record of another schema, which counts as absent."""
     try:
         found = msgspec.json.decode(record, type=_PageRecord) if record else None

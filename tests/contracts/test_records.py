@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from obstore.store import MemoryStore
 
-from proxy.scale import RedisLink, RedisRecords
+from proxy.scale import CopiedRecords, ObjectCalls, RedisLink, RedisRecords
 from proxy.storage.base import Records
 from proxy.storage.in_memory import MemoryRecords
 from proxy.storage.keys import Key, RecordKind
@@ -22,7 +23,7 @@ ONE = Key(RecordKind.PAGE, "index", "one")
 TWO = Key(RecordKind.DOCUMENT, "index", "one")
 
 
-@pytest.fixture(params=["disk", "memory", "counted", "killing", "redis", "valkey"])
+@pytest.fixture(params=["disk", "memory", "counted", "killing", "redis", "valkey", "copied"])
 async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Records]:
     if request.param == "disk":
         disk = DiskRecords(tmp_path / "records")
@@ -32,6 +33,13 @@ async def records(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param in ("redis", "valkey"):
         link = RedisLink(request.getfixturevalue(f"{request.param}_url"))
         yield RedisRecords(link)
+        await link.close()
+        return
+    if request.param == "copied":
+        link = RedisLink(request.getfixturevalue("redis_url"))
+        calls = ObjectCalls(MemoryStore())
+        async with calls, CopiedRecords(RedisRecords(link), calls) as copied:
+            yield copied
         await link.close()
         return
     made: dict[str, Records] = {
