@@ -127,10 +127,10 @@ class TooManyFailures(ProxyError):
 
 
 class DirectoryUnavailable(ProxyError):
-    """The directory of users does not answer, so credentials are neither right nor wrong."""
+    """What knows users or tokens does not answer: credentials are neither right nor wrong."""
 
     def __str__(self) -> str:
-        return "the directory of users does not answer; the log of the server says more"
+        return "the directory of users, or of tokens, does not answer; the server's log says more"
 
 
 class NoRight(ProxyError):

@@ -42,7 +42,7 @@ PACKAGES: dict[str, set[str]] = {
     # Bytes and records on engines that many machines share. Blobs come as downloads do.
     "scale": {"errors", "model", "runtime", "storage", "upstream"},
     # Who asks, and what that principal may do: header values in, principals out.
-    "access": VOCABULARY | {"runtime", "policies"},
+    "access": VOCABULARY | {"runtime", "policies", "scale"},
     # Settings are checked values; patterns and platforms are checked by the packages that own them.
     "config": {"errors", "model", "runtime", "advisories", "distributions", "policies", "access"},
     # Facts of single files: read from files, asked of others, kept in records.

@@ -28,6 +28,7 @@ from proxy.access.minted_tokens import MintedTokens
 from proxy.access.password_changes import remove_user, set_password
 from proxy.access.principals import GrantTable, Principal, check_member, is_person
 from proxy.access.rights import ANY, Grant, Rights, Scope, parse_grant
+from proxy.access.shared_tokens import SharedMinted, SharedTokens
 from proxy.access.token_store import Token, TokenStore
 from proxy.access.tokens import Tokens, new_token, token_digest
 from proxy.access.trusted_publishing import MintRefused, TrustedPublishing
@@ -56,6 +57,8 @@ __all__ = [
     "ProvenIdentity",
     "Rights",
     "Scope",
+    "SharedMinted",
+    "SharedTokens",
     "Token",
     "TokenStore",
     "Tokens",

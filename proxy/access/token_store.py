@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -56,6 +56,8 @@ class TokenStore:
     Every method raises ``ConfigurationError`` if the file cannot be used.
     """
 
+    notes_uses = True
+
     def __init__(self, path: Path) -> None:
         """A file that does not exist is created, readable by its user alone."""
         self._file = TokenFile(path, _TABLES)
@@ -72,11 +74,7 @@ class TokenStore:
         with self._change() as database:
             _revoke(database, replaced, ends)
             rows = database.execute(f"SELECT {_COLUMNS} FROM tokens WHERE name = ?", [token.name])  # noqa: S608
-            for other in (Token(*row) for row in rows):
-                if other.id not in replaced and other.is_valid(token.created):
-                    problem = f"there is a valid token {token.name!r} already, {other.id}"
-                    remedy = "rotate or revoke that, or choose another name"
-                    raise ConfigurationError("name", problem, remedy)
+            check_name(token, (Token(*row) for row in rows), replaced)
             database.execute(
                 f"INSERT INTO tokens ({_COLUMNS}) VALUES ({marks})",  # noqa: S608 (constants)
                 msgspec.structs.astuple(token),
@@ -112,6 +110,16 @@ class TokenStore:
         with self._file.transaction() as database:
             yield database
             database.execute("UPDATE changes SET number = number + 1")
+
+
+def check_name(token: Token, others: Iterable[Token], replaced: Sequence[str]) -> None:
+    """Raises ``ConfigurationError`` if another token has the name, is valid, and not replaced."""
+    for other in others:
+        is_other = other.name == token.name and other.id not in replaced
+        if is_other and other.is_valid(token.created):
+            problem = f"there is a valid token {token.name!r} already, {other.id}"
+            remedy = "rotate or revoke that, or choose another name"
+            raise ConfigurationError("name", problem, remedy)
 
 
 def _revoke(database: sqlite3.Connection, ids: Sequence[str], at: float) -> None:

@@ -16,8 +16,9 @@ from zlib import crc32
 from proxy.access.authenticator import Presented, ProvenIdentity
 from proxy.access.principals import Principal
 from proxy.access.rights import Grant, parse_grant
+from proxy.access.shared_tokens import SharedTokens
 from proxy.access.token_store import Token, TokenStore
-from proxy.errors import ConfigurationError
+from proxy.errors import ConfigurationError, DirectoryUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,9 @@ class Tokens:
 
     kind = "token"
 
-    def __init__(self, store: TokenStore, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: TokenStore | SharedTokens, clock: Callable[[], float] = time.time
+    ) -> None:
         self._store = store
         self._clock = clock
         self._tokens: dict[bytes, Token] = {}
@@ -71,6 +74,7 @@ class Tokens:
         self._noted = clock()
         self._failing = False
         self._changed = False
+        self._looking = asyncio.Lock()  # a store that hangs holds one thread, not all
 
     def owns(self, presented: Presented) -> bool:
         return has_token_form(presented.token)
@@ -82,6 +86,8 @@ class Tokens:
         if digest not in self._tokens:
             await self._look()  # it may have been created a moment ago
         token = self._tokens.get(digest)
+        if token is None and self._failing:
+            raise DirectoryUnavailable  # it may be valid: clients try again
         if token is None or not token.is_valid(now):
             return None
         self._uses[token.id] = now
@@ -96,7 +102,8 @@ class Tokens:
 
     async def _look(self) -> None:
         try:
-            await asyncio.to_thread(self._read_new)
+            async with self._looking:
+                await asyncio.to_thread(self._read_new)
             if self._uses and not 0 <= self._clock() - self._noted < NOTE_USES:
                 await self.note_uses()
             self._failing = False
@@ -114,7 +121,7 @@ class Tokens:
     async def close(self) -> None:
         with suppress(ConfigurationError):
             await self.note_uses()
-        self._store.close()
+        await asyncio.to_thread(self._store.close)
 
     def confirms(self, verified: ProvenIdentity) -> bool:
         token = verified.proof
@@ -126,9 +133,9 @@ class Tokens:
     def _read_new(self) -> None:
         number = self._store.number()
         if number != self._number:
-            self._tokens = {each.digest: each for each in self._store.all()}
-            self._number = number
-            self._changed = True
+            found = {each.digest: each for each in self._store.all()}
+            self._changed = self._changed or found != self._tokens
+            self._tokens, self._number = found, number
 
 
 def _grants(token: Token) -> frozenset[Grant]:

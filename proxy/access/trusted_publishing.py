@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from proxy.access.authenticator import Presented, ProvenIdentity
 from proxy.access.identity_tokens import (
@@ -27,6 +27,7 @@ from proxy.access.identity_tokens import (
 from proxy.access.minted_tokens import MintedToken, MintedTokens
 from proxy.access.principals import Principal
 from proxy.access.rights import ANY, Grant, Scope
+from proxy.access.shared_tokens import SharedMinted
 from proxy.access.tokens import MINTED_PREFIX, has_token_form, new_token, token_digest
 from proxy.errors import ConfigurationError, DirectoryUnavailable, ProxyError
 
@@ -34,6 +35,10 @@ log = logging.getLogger(__name__)
 
 LIFE = 900
 """Seconds for which a minted token is valid; PEP 807 demands 15 minutes to 6 hours."""
+PARALLEL_CALLS = 2
+"""Threads that wait for the store at a time: one that hangs does not get all threads."""
+P = ParamSpec("P")
+T = TypeVar("T")
 SHOWN_CLAIMS = (
     *("repository", "project_path", "repository_id", "project_id", "ref", "ref_protected"),
     *("environment", "run_id", "job_id", "workflow_ref", "ci_config_ref_uri"),
@@ -66,7 +71,7 @@ class TrustedPublishing:
     def __init__(
         self,
         issuers: Sequence[IdentityTokens],
-        minted: MintedTokens,
+        minted: MintedTokens | SharedMinted,
         accepting: Collection[str],
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -77,6 +82,7 @@ class TrustedPublishing:
         self._issuers = {each.issuer: each for each in issuers if self._covered(each.rights)}
         self._minted = minted
         self._clock = clock
+        self._calls = asyncio.Semaphore(PARALLEL_CALLS)
 
     @property
     def audience(self) -> str | None:
@@ -109,14 +115,14 @@ class TrustedPublishing:
             token_digest(secret), issuer.issuer, _unique(token, claims), claims, expires
         )
         until = float(claims["exp"]) + 2 * LEEWAY
-        if not await asyncio.to_thread(self._minted.add, row, until, now):
+        if not await self._call(self._minted.add, row, until, now):
             raise MintRefused("invalid-token", "the identity token was used before: get a new one")
         return UploadToken(secret, expires, _principal(issuer, claims))
 
     async def burn(self, secret: str) -> None:
         """End a minted token; any other text has no effect. Raises ``ConfigurationError``."""
         if has_token_form(secret, MINTED_PREFIX):
-            await asyncio.to_thread(self._minted.burn, token_digest(secret), self._clock())
+            await self._call(self._minted.burn, token_digest(secret), self._clock())
 
     def owns(self, presented: Presented) -> bool:
         return has_token_form(presented.token, MINTED_PREFIX)
@@ -126,7 +132,7 @@ class TrustedPublishing:
             return None
         digest = token_digest(presented.token)
         try:
-            found = await asyncio.to_thread(self._minted.find, digest, self._clock())
+            found = await self._call(self._minted.find, digest, self._clock())
         except ConfigurationError as error:
             log.error("tokens that were minted cannot be read: %s", error)
             raise DirectoryUnavailable from None
@@ -144,7 +150,11 @@ class TrustedPublishing:
         return False  # looked up again: a token that any process has burned is refused at once
 
     async def close(self) -> None:
-        self._minted.close()
+        await asyncio.to_thread(self._minted.close)
+
+    async def _call(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        async with self._calls:
+            return await asyncio.to_thread(work, *args, **kwargs)
 
     def _covered(self, grants: Collection[Grant]) -> bool:
         return any(grant.index in (ANY, *self._accepting) for grant in _uploads(grants))

@@ -7,9 +7,8 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from proxy.access import TokenStore
 from proxy.cli.workers import worker_place
-from proxy.composition import Proxy, token_file
+from proxy.composition import Proxy, open_token_store
 from proxy.config import Settings, age_seconds, audit_folder
 from proxy.errors import ProxyError
 from proxy.face import Face, History, Recent, Surroundings, create_face
@@ -38,7 +37,7 @@ def open_face(
         poll=proxy.poll,
         cache_size=lambda: _cache_size(proxy),
         administration=lambda: administration,
-        token_store=(lambda: TokenStore(token_file(settings))) if settings.access else None,
+        token_store=(lambda: open_token_store(settings)) if settings.access else None,
         token_max_age=age_seconds(settings.access.token_max_age) if settings.access else None,
         audit_folder=audit_folder(settings) if settings.audit else None,
         cache_limit=int(settings.max_size) or None,

@@ -12,9 +12,17 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from proxy.access import Token, TokenStore, check_member, new_token, parse_grant, token_digest
+from proxy.access import (
+    SharedTokens,
+    Token,
+    TokenStore,
+    check_member,
+    new_token,
+    parse_grant,
+    token_digest,
+)
 from proxy.cli.options import settings_options
-from proxy.composition import resolve_tree, token_file
+from proxy.composition import open_token_store, resolve_tree
 from proxy.config import Settings, age_seconds, load_settings
 from proxy.errors import ConfigurationError
 from proxy.runtime import parse_seconds, timestamp_text
@@ -45,7 +53,7 @@ def _which(function: F) -> F:
 @dataclass(frozen=True, slots=True)
 class _Opened:
     settings: Settings
-    store: TokenStore
+    store: TokenStore | SharedTokens
     now: float
 
     def valid(self, token_id: str | None, name: str | None) -> list[Token]:
@@ -125,9 +133,10 @@ def list_command(as_json: bool, ended: bool, config: Path | None, **flags: Any) 
     for each in found:
         state = "ends" if each.is_valid(opened.now) else "ended"
         end = f"{state} {timestamp_text(each.ends)}" if each.ends else "never ends"
-        used = f"used {timestamp_text(each.used)}" if each.used else "never used"
+        used = f", used {timestamp_text(each.used)}" if each.used else ", never used"
+        used = used if opened.store.notes_uses else ""
         owner = f"  ({each.owner})" if each.owner else ""
-        click.echo(f"{each.id}  {each.name}  {each.scopes}  {end}, {used}{owner}")
+        click.echo(f"{each.id}  {each.name}  {each.scopes}  {end}{used}{owner}")
 
 
 @command.command("revoke")
@@ -172,7 +181,7 @@ def rotate(
 @contextmanager
 def _opened(config: Path | None, flags: Any) -> Iterator[_Opened]:
     settings = load_settings(flags, config, resolve_tree).settings
-    with closing(TokenStore(token_file(settings))) as store:
+    with closing(open_token_store(settings)) as store:
         yield _Opened(settings, store, time.time())
 
 

@@ -17,8 +17,8 @@ from proxy.composition.index_tree import AS_OF, DEFAULT_PACKAGES, IndexNode, Ind
 from proxy.composition.open_access import (
     access_remarks,
     open_access,
+    open_token_store,
     password_problems,
-    token_file,
 )
 from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
@@ -65,6 +65,7 @@ __all__ = [
     "open_cache",
     "open_mirror",
     "open_proxy",
+    "open_token_store",
     "open_upstream",
     "open_webhooks",
     "package_attempts",
@@ -76,7 +77,6 @@ __all__ = [
     "resolve_tree",
     "storage_remarks",
     "store_problem",
-    "token_file",
     "upload_remarks",
     "upstream_url",
     "webhook_attempts",

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.access import (
     ANY,
@@ -23,6 +24,8 @@ from proxy.access import (
     MintedTokens,
     PasswordFile,
     Passwords,
+    SharedMinted,
+    SharedTokens,
     Tokens,
     TokenStore,
     TrustedPublishing,
@@ -36,6 +39,9 @@ from proxy.config import AccessTable, Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.upstream import DocumentFetcher
+
+if TYPE_CHECKING:
+    from proxy.scale import SmallObjects
 
 TOKENS = "tokens.sqlite"
 """In the cache folder."""
@@ -55,7 +61,7 @@ async def open_access(
         return
     others = [*_passwords(table), *_directory(table)]
     async with AsyncExitStack() as stack:
-        store = await asyncio.to_thread(TokenStore, token_file(settings))
+        store = await asyncio.to_thread(open_token_store, settings)
         tokens = Tokens(store, clock)
         stack.push_async_callback(tokens.close)
         issuers = _issuers(settings, table, stack, clock)
@@ -97,14 +103,37 @@ async def _publishing(
     """None without issuers of identity tokens."""
     if not issuers:
         return None
-    minted = await asyncio.to_thread(MintedTokens, token_file(settings))
+    minted = await asyncio.to_thread(_open_minted, settings)
     publishing = TrustedPublishing(issuers, minted, resolve_tree(settings).accepting_uploads, clock)
     stack.push_async_callback(publishing.close)
     return publishing
 
 
-def token_file(settings: Settings) -> Path:
-    """The file of the tokens. Raises ``ConfigurationError`` as ``cache_folder``."""
+def open_token_store(settings: Settings) -> TokenStore | SharedTokens:
+    """Blocks. Raises ``ConfigurationError``."""
+    objects = _token_objects(settings)
+    return SharedTokens(objects) if objects else TokenStore(_token_file(settings))
+
+
+def _open_minted(settings: Settings) -> MintedTokens | SharedMinted:
+    objects = _token_objects(settings)
+    return SharedMinted(objects) if objects else MintedTokens(_token_file(settings))
+
+
+def _token_objects(settings: Settings) -> SmallObjects | None:
+    """The object store of the files, unless the settings name a file for tokens."""
+    table = settings.storage
+    if table is None or table.files is None or table.files_are_local:
+        return None
+    if settings.access and settings.access.tokens:
+        return None
+    from proxy.scale import SmallObjects
+
+    return SmallObjects(table.files)
+
+
+def _token_file(settings: Settings) -> Path:
+    """Raises ``ConfigurationError`` as ``cache_folder``."""
     if settings.access and settings.access.tokens:
         return settings.access.tokens.absolute()
     return cache_folder(settings) / TOKENS

@@ -144,7 +144,7 @@ class AccessTable(Table):
 
     htpasswd: UserPath | None = None
     tokens: UserPath | None = None
-    """None: a file in the cache folder."""
+    """None: in the object store of ``storage.files``, else in the cache folder."""
     token_max_age: Age = "366d"  # noqa: S105 (a time)
     hide_names: bool = True
     anonymous: list[Right] = []

@@ -15,7 +15,7 @@ import msgspec
 from proxy.indexes import Index
 
 if TYPE_CHECKING:
-    from proxy.access import TokenStore
+    from proxy.access import SharedTokens, TokenStore
     from proxy.web import Administration
 
 
@@ -50,7 +50,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     audit_folder: Path | None = None
     """Where answers are recorded, if they are."""
     administration: Callable[[], Administration | None] = lambda: None
-    token_store: Callable[[], TokenStore] | None = None
+    token_store: Callable[[], TokenStore | SharedTokens] | None = None
     """Opens the tokens; None without access control."""
     token_max_age: float | None = None
     """Seconds."""

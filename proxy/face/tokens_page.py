@@ -14,7 +14,15 @@ from typing import Any
 
 from aiohttp import web
 
-from proxy.access import Principal, Token, TokenStore, check_member, new_token, token_digest
+from proxy.access import (
+    Principal,
+    SharedTokens,
+    Token,
+    TokenStore,
+    check_member,
+    new_token,
+    token_digest,
+)
 from proxy.errors import ConfigurationError, NoRight, NotAuthenticated
 from proxy.face.shell import Place, Shell, see_other
 from proxy.face.snippets import Address
@@ -42,13 +50,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 class TokensPage:
     def __init__(
-        self, shell: Shell, open_store: Callable[[], TokenStore] | None, longest: float | None
+        self,
+        shell: Shell,
+        open_store: Callable[[], TokenStore | SharedTokens] | None,
+        longest: float | None,
     ) -> None:
         """``open_store``: None without access control. ``longest``: a lifetime in seconds."""
         self._shell = shell
         self._open = open_store
         self._longest = longest
-        self._store: TokenStore | None = None
+        self._store: TokenStore | SharedTokens | None = None
 
     async def page(self, place: Place) -> web.Response:
         return await self._show(place, self._person(place))
@@ -98,7 +109,7 @@ class TokensPage:
 
     async def close(self) -> None:
         if self._store:
-            self._store.close()
+            await asyncio.to_thread(self._store.close)
 
     def _person(self, place: Place) -> Principal:
         """Raises ``HTTPNotFound`` without access control, else as ``require``."""
@@ -150,7 +161,7 @@ class TokensPage:
             if each.owner == person.name and each.name.startswith(prefix) and each.is_valid(now)
         ]
 
-    def _opened(self) -> TokenStore:
+    def _opened(self) -> TokenStore | SharedTokens:
         assert self._open
         self._store = self._store or self._open()
         return self._store
@@ -167,6 +178,7 @@ class TokensPage:
             section="tokens",
             person=person.name,
             tokens=await self._own(person),
+            notes_uses=self._opened().notes_uses,
             abilities=ABILITIES,
             grants=sorted(map(str, rights.grants)) if rights else [],
             lifetimes=[each for each in LIFETIMES.items() if int(each[0]) * DAY <= longest],

@@ -45,22 +45,28 @@ def _limits() -> tuple[ClientConfig, RetryConfig]:
     return client, retry
 
 
-@asynccontextmanager
-async def open_object_store(url: str, key: str = "storage.files") -> AsyncIterator[ObjectStore]:
+def connect_object_store(url: str, key: str = "storage.files") -> ObjectStore:
     """The store, or the part of it below a prefix: ``s3://``, ``gs://``, ``az://`` or ``file:``.
 
-    Nothing is requested yet. Raises ``ConfigurationError``, for the setting ``key``, if the
-    library is missing, or the environment lacks what the store needs.
+    Nothing is requested yet. Between the last request and the end of the process the caller waits
+    for ``EXIT_PAUSE``. Raises ``ConfigurationError``, for the setting ``key``, if the library is
+    missing, or the environment lacks what the store needs.
     """
     try:
         from obstore import exceptions
     except ImportError:
         raise ConfigurationError(key, "obstore is not installed", how_to_add("scale")) from None
     try:
-        store = _opener(url)()
+        return _opener(url)()
     except (exceptions.BaseError, ValueError, OSError) as error:
         problem = f"{url} cannot be opened: {describe_error(error)}"
         raise ConfigurationError(key, problem, "see docs/scale.md for what it needs") from None
+
+
+@asynccontextmanager
+async def open_object_store(url: str, key: str = "storage.files") -> AsyncIterator[ObjectStore]:
+    """As ``connect_object_store``, with the pause after the last request."""
+    store = connect_object_store(url, key)
     try:
         yield store
     finally:

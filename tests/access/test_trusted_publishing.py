@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +107,8 @@ async def test_used_tokens_are_forgotten_when_they_have_expired(
         assert await code(rig, job) == ""
         clock.advance(86_400)
         assert await code(rig, rig.job(exp=int(time.time()) + 300)) == ""
-        with rig.publishing._minted._file.opened() as database:
-            assert database.execute("SELECT count(*) FROM minted").fetchone() == (1,)
+    with closing(sqlite3.connect(tmp_path / "tokens.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM minted").fetchone() == (1,)
 
 
 async def test_a_burned_token_is_refused_at_once_by_every_process(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import ssl
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +18,7 @@ from tests.support.issuer import Issuer, running_issuer
 from tests.support.pki import Authority
 from tests.support.publishing_tools import PublishingTools, Workplace
 from tests.support.running import Done, Running, command, environment, running, waystation
+from tests.support.seaweedfs import BUCKET, ObjectServer
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -77,8 +80,13 @@ class Deployment:
         issuer.job = dict(JOB)
 
     @asynccontextmanager
-    async def serving(self, *more: str) -> AsyncIterator[Running]:
-        async with running(self.folder, "--config", self.config, *more) as server:
+    async def serving(
+        self, *more: str, folder: str = "", **variables: str
+    ) -> AsyncIterator[Running]:
+        """``folder``: of another machine. ``variables``: of its environment."""
+        place = self.folder / folder
+        place.mkdir(exist_ok=True)
+        async with running(place, "--config", self.config, *more, **variables) as server:
             yield server
 
     def place(self, name: str) -> Workplace:
@@ -239,3 +247,23 @@ async def test_workers_share_what_was_minted_burned_and_used_also_after_a_restar
         (await deployment.twine(place, server, **password)).succeeded()
         await deployment.post(server, "burn-token", {"token": minted["token"]})
         assert {await deployment.uploaded(server, minted["token"]) for _ in range(5)} == {401}
+
+
+async def test_replicas_share_what_was_minted_burned_and_used(
+    deployment: Deployment, shared_object_server: ObjectServer
+) -> None:
+    job = deployment.issuer.token(jti="once", **JOB)
+    table = json.dumps({"files": f"s3://{BUCKET}/{secrets.token_hex(8)}"})
+    given = {"WAYSTATION_STORAGE": table, **shared_object_server.variables}
+    async with (
+        deployment.serving(folder="one", **given) as one,
+        deployment.serving(folder="other", **given) as other,
+    ):
+        status, minted = await deployment.post(one, "mint-token", {"token": job})
+        assert status == 200
+        assert [await deployment.replayed(each, job) for each in (other, one)] == [422, 422]
+        assert await deployment.uploaded(other, minted["token"]) == 400
+        await deployment.post(one, "burn-token", {"token": minted["token"]})
+        assert await deployment.uploaded(other, minted["token"]) == 401
+        assert await deployment.replayed(other, job) == 422
+    assert not list(deployment.folder.glob("*/cache/tokens.sqlite"))

@@ -9,7 +9,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.access import Access, Authenticator, GrantTable, Token, Tokens, TokenStore, parse_grant
+from proxy.access import (
+    Access,
+    Authenticator,
+    GrantTable,
+    SharedTokens,
+    Token,
+    Tokens,
+    TokenStore,
+    parse_grant,
+)
 from proxy.access.tokens import new_token, token_digest
 
 
@@ -19,7 +28,11 @@ def basic(secret: str, user: str = "__token__") -> str:
 
 
 def add_token(
-    store: TokenStore, name: str, *scopes: str, now: float, expires: float | None = None
+    store: TokenStore | SharedTokens,
+    name: str,
+    *scopes: str,
+    now: float,
+    expires: float | None = None,
 ) -> str:
     """The secret of a new token."""
     secret = new_token()
