@@ -68,6 +68,8 @@ class CopiedRecords:
         """By the key of the head: whether the copy is written, or deleted."""
         self._working: dict[Key, asyncio.Task[None]] = {}
         self._reading: set[asyncio.Task[_Copy | None]] = set()
+        self._late: set[asyncio.Task[_Copy | None]] = set()
+        """Of these, those that took longer than the limit: the store hangs."""
         self._copied: LRUCache[Key, StoredPage] = LRUCache(_REMEMBERED)
         self._turns = asyncio.Semaphore(_PARALLEL)
 
@@ -125,12 +127,19 @@ class CopiedRecords:
         return sorted(found)
 
     async def _read_in_time(self, page: Key) -> _Copy | None:
-        """The copy if it arrives in time; the request goes on, so that its failure is noticed."""
+        """The copy if it arrives in time; the request goes on, so that its failure is noticed.
+        Until its end no other one is sent."""
+        if self._late:
+            return None
         task = asyncio.create_task(self._read_if_possible(page))
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
         done, _ = await asyncio.wait({task}, timeout=READ_LIMIT)
-        return task.result() if done and not task.cancelled() else None
+        if not done:
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            return None
+        return None if task.cancelled() else task.result()
 
     async def _read_if_possible(self, page: Key) -> _Copy | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,8 +16,9 @@ from proxy.storage import Key, RecordKind, StoredPage, StoredPages, pack_page, u
 from tests.support.clock import Clock
 from tests.support.content import sha256
 from tests.support.installers import Place, Tools, newest_pip
+from tests.support.metrics_text import metrics, total
 from tests.support.redis_server import RedisServer
-from tests.support.replicas import SharedStore, Wheels
+from tests.support.replicas import SharedStore, Wheels, get
 from tests.support.running import waystation
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
@@ -163,12 +165,14 @@ async def test_pip_installs_though_redis_is_empty_and_upstream_away(
     upstream.page_headers["Cache-Control"] = "max-age=0"
     tools = Tools(newest_pip(tmp_path), None, "")
 
-    async def install(name: str) -> None:
+    async def install(name: str, asked: int = 0) -> None:
+        """``asked``: how often upstream is asked for the page then, in all."""
         async with shared.replica(upstream, records=redis_url) as replica:
             place = Place(tmp_path / name, tools)
             (await place.install("pip", replica.index, "demo")).succeeded()
             assert place.installed() == {"demo": "1.0"}
             await until(lambda: shared.has(sha256))
+            await until(lambda: upstream.count("/simple/demo/") >= asked)
 
     await install("first")
     redis_server.ask("FLUSHALL")
@@ -177,11 +181,27 @@ async def test_pip_installs_though_redis_is_empty_and_upstream_away(
     redis_server.ask("FLUSHALL")
     await upstream.start()
     before = upstream.count("/simple/demo/")
-    await install("third")
+    await install("third", before + 1)
     after = upstream.of("/simple/demo/")[before:]
-    assert after and all("If-None-Match" in each.headers for each in after)
+    assert all("If-None-Match" in each.headers for each in after)
     assert wheels.asked == 1
     assert len(await shared.client.list("v1/page/").collect_async()) == 1
     (await waystation("cache", "purge", "demo", cwd=tmp_path,
                       **shared.variables(records=redis_url))).succeeded()  # fmt: skip
     assert await shared.client.list("v1/page/").collect_async() == []
+
+
+@pytest.mark.slow
+async def test_a_store_that_hangs_delays_pages_less_than_its_read_takes(
+    frail: SharedStore, upstream: Upstream, wheels: Wheels, redis_url: str
+) -> None:
+    names = ("foo", "bar")
+    for name in names:
+        wheels.add(name)
+    async with frail.replica(upstream, records=redis_url) as server:
+        await server.logged(lambda line: line["message"].endswith(" answers"))
+        frail.server.send(signal.SIGSTOP)
+        for name in names:
+            assert (await get(server, f"/simple/{name}/")).status == 200
+        assert total(await metrics(server.address), "store_failures", what="read") == 0
+        await server.logged(lambda line: "does not answer" in line["message"])
