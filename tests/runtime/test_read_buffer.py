@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,8 +49,12 @@ def test_what_was_just_written_is_in_memory(file: tuple[int, bytes]) -> None:
 @pytest.mark.parametrize("missing", [0, SIZE - 1])
 def test_what_the_system_has_let_go_of_is_not(file: tuple[int, bytes], missing: int) -> None:
     fd, _ = file
-    os.fsync(fd)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # nothing is read ahead
-    os.pread(fd, 1, SIZE - 1 - missing)
-    assert not is_in_page_cache(fd, 0, SIZE)
+    for _ in range(500):  # the system does not let go of pages that it is busy with
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.pread(fd, 1, SIZE - 1 - missing)
+        if not is_in_page_cache(fd, 0, SIZE):
+            return
+        time.sleep(0.01)
+    pytest.fail("said to be in memory each time")
