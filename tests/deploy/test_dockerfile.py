@@ -103,7 +103,8 @@ def _fetch_wheels(folder: Path, python: str) -> None:
     run(
         *(sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:"),
         *("--python-version", python, "--dest", folder / "wheels"),
-        *("hatchling", f"{wheel}[warm,sign,export,scale]"),
+        # What Debian's Python 3.11.2 needs besides: pip takes markers to be about its own Python.
+        *("hatchling", "async-timeout>=4.0.3", f"{wheel}[warm,sign,export,scale]"),
     )
     for each in (folder / "wheels").glob("waystation-*"):
         each.unlink()
