@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urljoin
@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 from benchmarks.agents import UV
 from benchmarks.clients import get
 from benchmarks.fake_content import JSON
-from benchmarks.load import CONNECTIONS, Load, drive
+from benchmarks.load import drive
 from benchmarks.measures import Row
 from benchmarks.processes import Broken, Server
 from benchmarks.scenario import Context, Scenario
@@ -77,8 +77,9 @@ def _measure(context: Context, servers: Sequence[Server], count: int) -> None:
             get(server.url + path, UV)
             server.wait_idle(context.sizes.rest)
         context.calm()
-        loads = _drive_all(servers, path, context.sizes.seconds)
-        cpu = sum(each.cpu * each.rate for each in loads) / sum(each.rate for each in loads)
+        # In turn: here they share a core, and elsewhere each has one.
+        loads = [drive(each, path, UV, seconds=context.sizes.seconds) for each in servers]
+        cpu = statistics.fmean(each.cpu for each in loads)
         for other in COUNTS[1:]:
             if count in (1, other):
                 context.record(f"replicas-{key}-{other}", _name(count), cpu)
@@ -89,16 +90,6 @@ def _wheel(server: Server, size: int) -> str:
     page = f"/simple/{project(1, size)}/"
     (file,) = json.loads(get(server.url + page, {"Accept": JSON}).body)["files"]
     return urljoin(page, str(file["url"]))
-
-
-def _drive_all(servers: Sequence[Server], path: str, seconds: int) -> list[Load]:
-    """Requests to all replicas at the same time, over as many connections in all."""
-
-    def load(server: Server) -> Load:
-        return drive(server, path, UV, seconds=seconds, connections=CONNECTIONS // len(servers))
-
-    with ThreadPoolExecutor(len(servers)) as threads:
-        return list(threads.map(load, servers))
 
 
 def _row(key: str, work: str, count: int) -> Row:
