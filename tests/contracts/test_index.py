@@ -74,7 +74,6 @@ async def fake(site: MirrorSite) -> AsyncIterator[Subject]:
 async def local(site: MirrorSite) -> AsyncIterator[Subject]:
     root = distributions(site)[0].parent
     async with opened(root) as index:
-        await index.page(DEMO)  # a file that is being read would delay the kernel's event
         yield Subject(index, lambda: shutil.rmtree(root))
 
 
@@ -106,8 +105,7 @@ async def local_directories(site: MirrorSite) -> AsyncIterator[Subject]:
     other.mkdir()
     sdist.rename(other / sdist.name)
     async with opened(wheel.parent) as first, opened(other) as second:
-        await first.page(DEMO)  # as above
-        yield Subject(Merged("private", [first, second]), lambda: other.rename(site.root / "away"))
+        yield Subject(Merged("private", [first, second]), lambda: shutil.rmtree(other))
 
 
 @asynccontextmanager
@@ -121,7 +119,6 @@ async def past(site: MirrorSite) -> AsyncIterator[Subject]:
         moment = Moment(site.clock())
         await Upkeep(publisher).delete(Selection(DEMO, filename=SDIST), ANA)
         index = PastIndex(publisher, moment)
-        await index.page(DEMO)  # as above
         yield Subject(index, lambda: publisher.root.rename(site.root / "elsewhere"))
 
 

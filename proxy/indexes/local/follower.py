@@ -198,14 +198,24 @@ class Follower:
         if not (marks.files or marks.folders):
             return
         try:
-            seen = await asyncio.to_thread(
-                self._tree.scan_marked, marks, self.table.folders, self._watch
-            )
+            seen, root = await asyncio.to_thread(self._scan_marked, marks)
         except CannotWatch as error:
             self._stop_watching(error)
             await self._start_over()
+            return
+        if root.everything:
+            await self._start_over()
         else:
             self._take(seen)
+
+    def _scan_marked(self, marks: Marks) -> tuple[Seen, Marks]:
+        """What is marked, and whether the root is still the same.
+
+        Files vanish with their root as well, and while one of them is being read the kernel does
+        not tell that the root is gone.
+        """
+        seen = self._tree.scan_marked(marks, self.table.folders, self._watch)
+        return seen, self._tree.check(self._identity, {}, ())
 
     async def _start_over(self) -> None:
         """Watch and list everything again."""
