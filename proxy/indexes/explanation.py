@@ -7,6 +7,7 @@ from typing import Literal
 
 import msgspec
 
+from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.model import ProjectPage
 from proxy.policies import Verdict
 
@@ -59,6 +60,29 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         cls, index: str, kind: str, result: StepResult, detail: str = "", rule: str = ""
     ) -> Explanation:
         return cls(steps=(Step(index, kind, result, detail, rule),))
+
+    @classmethod
+    def of_error(
+        cls, index: str, kind: str, error: NoSuchProject | IndexUnavailable
+    ) -> Explanation:
+        """There is no page, for the reason that the error has."""
+        result: StepResult = "absent" if isinstance(error, NoSuchProject) else "unavailable"
+        return cls.without_page(index, kind, result, error.reason)
+
+    @classmethod
+    def of_page(
+        cls,
+        index: str,
+        kind: str,
+        page: ProjectPage,
+        stored: Set[str] | None = None,
+        detail: str = "",
+    ) -> Explanation:
+        """The index answers with the page. ``stored``: None means all of its files."""
+        if stored is None:
+            stored = {file.filename for file in page.files}
+        step = Step(index, kind, "answers", detail)
+        return cls(steps=(step,), page=page, listed=page, stored=stored)
 
     def after(self, steps: Iterable[Step]) -> Explanation:
         """The same answer, with earlier steps before it."""

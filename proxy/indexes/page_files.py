@@ -17,7 +17,7 @@ import msgspec
 from proxy.errors import IndexUnavailable, NoSuchProject, UnreadablePage, reason
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
-from proxy.indexes.explanation import Explanation, Step
+from proxy.indexes.explanation import Explanation
 from proxy.indexes.mirror.mirrored_files import MirrorFiles
 from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.page_reading import PageReader
@@ -113,13 +113,10 @@ class PageFiles:
     async def explain(self, project: ProjectName) -> Explanation:
         try:
             page = await self._read(project)
-        except NoSuchProject as error:
-            return Explanation.without_page(self.name, "page", "absent", error.reason)
-        except IndexUnavailable as error:
-            return Explanation.without_page(self.name, "page", "unavailable", error.reason)
+        except (NoSuchProject, IndexUnavailable) as error:
+            return Explanation.of_error(self.name, "page", error)
         stored = await self._files.stored_names(page)
-        step = Step(self.name, "page", "answers")
-        return Explanation(steps=(step,), page=page, listed=page, stored=stored)
+        return Explanation.of_page(self.name, "page", page, stored)
 
     async def close(self, grace: float = 0.0) -> None:
         """Running downloads get ``grace`` seconds to finish."""

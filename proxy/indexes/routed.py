@@ -74,7 +74,7 @@ class Routed:
         try:
             found = await self._index(project).explain(project)
         except NoSuchProject as error:
-            found = Explanation.without_page(self.name, "routed", "absent", error.reason)
+            found = Explanation.of_error(self.name, "routed", error)
         except Denied as error:
             found = Explanation.without_page(
                 self.name, "routed", "refused", error.reason, error.rule

@@ -9,7 +9,7 @@ import msgspec
 
 from proxy.distributions import version_of
 from proxy.errors import IndexUnavailable, NoSuchFile, ProxyError, reason
-from proxy.indexes import CheckFile, Explanation, Step, page_of_files
+from proxy.indexes import CheckFile, Explanation, page_of_files
 from proxy.model import (
     Artifact,
     File,
@@ -96,12 +96,7 @@ class PastIndex:
         except ProxyError as error:
             return Explanation.without_page(self.name, "local", "unavailable", str(error))
         detail = "as it was then, by the journal of its changes"
-        return Explanation(
-            steps=(Step(self.name, "local", "answers", detail),),
-            page=page,
-            listed=page,
-            stored={file.filename for file in page.files},
-        )
+        return Explanation.of_page(self.name, "local", page, detail=detail)
 
     async def _past(self, today: ProjectPage) -> ProjectPage:
         """The page at the moment. Raises ``IndexUnavailable``."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from proxy.errors import IndexUnavailable, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
-from proxy.indexes.explanation import Explanation, Step
+from proxy.indexes.explanation import Explanation
 from proxy.indexes.local.catalogue import Catalogue
 from proxy.indexes.local.file_table import ChangedProjects
 from proxy.indexes.local.folder_tree import DirectoryTree
@@ -192,16 +192,9 @@ class LocalDirectory:
     async def explain(self, project: ProjectName) -> Explanation:
         try:
             found = await self._answer(project)
-        except NoSuchProject:
-            return Explanation.without_page(self._name, "local", "absent")
-        except IndexUnavailable as error:
-            return Explanation.without_page(self._name, "local", "unavailable", error.reason)
-        return Explanation(
-            steps=(Step(self._name, "local", "answers"),),
-            page=found.page,
-            listed=found.page,
-            stored={file.filename for file in found.page.files},
-        )
+        except (NoSuchProject, IndexUnavailable) as error:
+            return Explanation.of_error(self._name, "local", error)
+        return Explanation.of_page(self._name, "local", found.page)
 
     def _changed_file(self, filename: str) -> IndexUnavailable:
         return IndexUnavailable(self._name, f"the file {filename} has changed")

@@ -11,7 +11,7 @@ import msgspec
 from proxy.errors import Denied, NoSuchFile, NotFound, UpstreamError
 from proxy.events import Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes.base import CheckFile
-from proxy.indexes.explanation import Explanation, Step
+from proxy.indexes.explanation import Explanation
 from proxy.indexes.mirror.mirrored_files import MirrorFiles
 from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
@@ -126,12 +126,8 @@ class Mirror:
         if known is None:
             detail = "no page is in the cache, and upstream is not asked for an explanation"
             return Explanation.without_page(self.name, "mirror", "unknown", detail)
-        return Explanation(
-            steps=(Step(self.name, "mirror", "answers"),),
-            page=known.page,
-            listed=known.page,
-            stored=await self._files.stored_names(known.page),
-        )
+        stored = await self._files.stored_names(known.page)
+        return Explanation.of_page(self.name, "mirror", known.page, stored)
 
     def running_downloads(self) -> Sequence[RunningDownload]:
         """The files that are arriving now."""

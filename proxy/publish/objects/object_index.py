@@ -7,7 +7,6 @@ from collections.abc import Set
 from proxy.errors import IndexUnavailable, NoSuchFile, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes import CheckFile, Explanation, page_of_files
-from proxy.indexes import Step as ExplanationStep
 from proxy.model import (
     EXTRA_SUFFIXES,
     METADATA,
@@ -112,16 +111,9 @@ class ObjectIndex:
     async def explain(self, project: ProjectName) -> Explanation:
         try:
             page = await self._page(project)
-        except NoSuchProject:
-            return Explanation.without_page(self.name, "local", "absent")
-        except IndexUnavailable as error:
-            return Explanation.without_page(self.name, "local", "unavailable", error.reason)
-        return Explanation(
-            steps=(ExplanationStep(self.name, "local", "answers"),),
-            page=page,
-            listed=page,
-            stored={file.filename for file in page.files},
-        )
+        except (NoSuchProject, IndexUnavailable) as error:
+            return Explanation.of_error(self.name, "local", error)
+        return Explanation.of_page(self.name, "local", page)
 
     async def _listed(
         self, project: ProjectName, filename: str, digest: str | None
