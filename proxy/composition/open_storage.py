@@ -68,7 +68,7 @@ class BlobParts:
 
     @property
     def hold(self) -> Hold:
-        """The lease of the one that evicts from an object store."""
+        """The lease under which a process evicts from an object store."""
         if self.leases.shared:
             return lease_of_all(self.leases)
         return lock_of_machine(self.folder / "lock")

@@ -35,8 +35,8 @@ BATCH = 1000
 """Blobs that are deleted with one request."""
 
 Hold = Callable[[], AbstractAsyncContextManager[bool]]
-"""Takes a lease if nobody has it; whether it is held, until the context ends. It saves work, and
-protects nothing."""
+"""Takes the lease of eviction until the context ends. The value is whether the lease was
+free."""
 
 
 class _Used(NamedTuple):
@@ -66,8 +66,8 @@ class Janitor:
         deleted: Callable[[int, int], None] = lambda files, size: None,
         local: Evictor | None = None,
     ) -> None:
-        """``every``: seconds between two looks, of all machines together. ``hold``: the lease of
-        the one that looks. The others as in ``Evictor``; ``local`` is that of the local copies."""
+        """``every``: seconds between two looks, of all machines together. ``hold`` takes the lease
+        of a look. ``local`` evicts local copies. The others as in ``Evictor``."""
         self.max_size = max_size
         self._calls = calls
         self._store = store
@@ -188,7 +188,7 @@ class Janitor:
 
 
 def lock_of_machine(path: Path) -> Hold:
-    """The lease where nothing else is shared: it excludes processes of this machine."""
+    """A lock between the processes of this machine, for replicas that share no leases."""
 
     @asynccontextmanager
     async def hold() -> AsyncIterator[bool]:
@@ -199,7 +199,7 @@ def lock_of_machine(path: Path) -> Hold:
 
 
 def lease_of_all(leases: Leases) -> Hold:
-    """A lease among all machines."""
+    """A lease between all machines."""
 
     @asynccontextmanager
     async def hold() -> AsyncIterator[bool]:

@@ -161,7 +161,7 @@ class ObjectCalls:
             await self.store.delete_async(list(paths))
 
     async def put(self, path: str, content: Path | bytes) -> None:
-        """Store an object: nobody sees a part of it. Raises also ``OSError`` of the file."""
+        """Store an object, as a whole or not at all. Raises also ``OSError`` of the file."""
         stop = Event()
         source = await in_thread(_source, content, stop)
         limits = {"chunk_size": PART_SIZE, "max_concurrency": 2}

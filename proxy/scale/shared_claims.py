@@ -59,7 +59,7 @@ class SharedClaims:
         return taken
 
     def _is_ours(self, claim: Claim) -> bool:
-        """Whether nobody has given it up, or files of it are here."""
+        """Whether no user has given it up, or files of it are here."""
         project, directory = claim
         return project not in self._purged or directory in self._claims.served
 

@@ -1,6 +1,6 @@
 """The contract of leases: which of the processes that share a store does a piece of work now.
 
-A lease saves work and protects nothing: all that is done under one is right without it too.
+A lease only saves work: what is done under it is right without it too.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import msgspec
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """What came of asking for a lease."""
+    """The answer to a request for a lease."""
 
     name: str
     held: bool
-    """Whether the lease was free, so that the work is to be done here."""
+    """Whether the lease was free: this process has it now, and does the work."""
     fence: int = 0
-    """Larger than those of all earlier turns of the work; 0: nothing is known of other turns."""
+    """A number larger than those of all earlier turns of this work; 0: unknown."""
     token: str = ""
-    """By which the lease is known as that of this turn."""
+    """Identifies this turn as the one that has the lease."""
 
 
 class Leases(Protocol):
@@ -30,20 +30,20 @@ class Leases(Protocol):
         """Whether other processes do the same work."""
 
     async def begin(self, name: str, after: int = 0) -> Turn:
-        """Take the lease, if it is free; ``after``: the fence of what is there now."""
+        """Take the lease if it is free. ``after``: the fence of what is stored now."""
 
     async def wait(self, name: str, seconds: float) -> str:
         """Wait until the lease is free, at most so long.
 
-        Returns what its holder has left for those who wait, and empty if that is nothing.
+        Returns the outcome that its holder gave to ``end``, and an empty text if there is none.
         """
 
     async def end(self, turn: Turn, outcome: str = "") -> None:
-        """Give the lease back; ``outcome`` is left for those who wait."""
+        """Give the lease back. ``outcome`` is for the processes that wait."""
 
 
 class NoLeases:
-    """``Leases`` of a process that shares its store with none: each turn is held."""
+    """``Leases`` of a process whose store no other process uses: each lease is free."""
 
     shared = False
 
@@ -54,7 +54,7 @@ class NoLeases:
         return ""
 
     async def end(self, turn: Turn, outcome: str = "") -> None:
-        """Nothing: there is no lease."""
+        """Do nothing: there is no lease."""
 
 
 NO_LEASES: Leases = NoLeases()

@@ -106,7 +106,7 @@ async def test_where_a_file_came_from_is_in_the_head_and_later_answers_are_hits(
         assert wheels.asked == 2
 
 
-async def test_a_peer_gives_what_is_stored_and_asks_nobody(
+async def test_a_peer_gives_what_is_stored_and_asks_no_other_server(
     network: Network, wheels: Wheels, upstream: Upstream
 ) -> None:
     wheels.add("known")

@@ -16,8 +16,6 @@ from aiohttp import web
 from proxy.distributions import parse_filename
 
 UPLOADED = "2024-01-02T03:04:05.000000Z"
-UPLOADED_AT = 1704164645.0
-"""The same in Unix time."""
 
 
 def project_of(path: Path) -> str:
