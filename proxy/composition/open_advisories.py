@@ -22,7 +22,7 @@ from proxy.config import AdvisoriesTable, Settings
 from proxy.errors import ConfigurationError, UpstreamError
 from proxy.events import Observer
 from proxy.model import ProjectName
-from proxy.runtime import count_text, in_thread
+from proxy.runtime import count_text, end_tasks, in_thread
 from proxy.upstream import Timeouts, Transport, Validators, find_credentials, mask, open_transport
 
 FOLDER = "advisories"
@@ -54,7 +54,7 @@ async def open_advisories(
         )
         await refresher.start()
         task = asyncio.create_task(refresher.run())
-        stack.push_async_callback(_ended, task)
+        stack.push_async_callback(end_tasks, task)
         yield refresher
 
 
@@ -156,8 +156,3 @@ class HttpSource:
                     raise UnusableAdvisories(f"the archive has more than {MAX_ARCHIVE} bytes")
                 await in_thread(file.write, chunk)
         return path
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from proxy.config import Settings, StorageTable
 from proxy.errors import ConfigurationError
 from proxy.events import Evicted, Observer, StoreFailed
-from proxy.runtime import size_text
+from proxy.runtime import end_tasks, size_text
 from proxy.scale import (
     Hold,
     Janitor,
@@ -213,5 +213,4 @@ async def probing_store(settings: Settings, objects: ObjectCalls | None) -> Asyn
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)

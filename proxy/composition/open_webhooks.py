@@ -14,7 +14,7 @@ from proxy.composition.index_tree import resolve_tree
 from proxy.composition.upstream_connections import outgoing_proxies
 from proxy.config import LocalTable, Settings, WebhookTable, cache_folder
 from proxy.errors import reason
-from proxy.runtime import count_text, timestamp_text
+from proxy.runtime import count_text, end_tasks, timestamp_text
 from proxy.upstream import WebhookClient
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def open_webhooks(
                 deliveries.append(delivery)
         for each in deliveries:
             await each.begin()
-            stack.push_async_callback(_ended, asyncio.create_task(_running(each)))
+            stack.push_async_callback(end_tasks, asyncio.create_task(_running(each)))
         yield deliveries
 
 
@@ -65,11 +65,6 @@ async def _running(delivery: Delivery) -> None:
         await delivery.run()
     except Exception:
         log.exception("%s: nothing is delivered any more, due to an unexpected error", delivery)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def webhook_attempts(settings: Settings) -> Iterator[tuple[str, str | None]]:

@@ -28,7 +28,7 @@ from proxy.indexes import Index, Mirror, PrivateIndex
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, WorkerMarks, open_prefetchers
-from proxy.runtime import BackgroundQueue
+from proxy.runtime import BackgroundQueue, end_tasks
 from proxy.upstream import EndedRequest, InFlight, UpstreamTrace
 
 if TYPE_CHECKING:
@@ -255,14 +255,9 @@ async def open_proxy(
         await proxy.load(settings)
         warn_of_withheld(cache.claims)
         watcher = asyncio.create_task(watch_others(proxy))
-        stack.push_async_callback(_ended, watcher)
+        stack.push_async_callback(end_tasks, watcher)
         yield proxy
 
 
 def _asked(ended: EndedRequest) -> UpstreamAsked:
     return UpstreamAsked(ended.index, ended.what, AskResult(ended.result), ended.seconds)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)

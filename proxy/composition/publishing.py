@@ -20,6 +20,7 @@ from proxy.errors import (
     reason,
 )
 from proxy.model import ProjectName
+from proxy.runtime import end_tasks
 
 if TYPE_CHECKING:
     from proxy.composition.builder import IndexSet
@@ -62,7 +63,7 @@ async def open_publisher(
     await publisher.open()
     stack.push_async_callback(publisher.close)
     tidying = asyncio.create_task(_remove_deleted(publisher, table.keep_deleted, clock))
-    stack.push_async_callback(_ended, tidying)
+    stack.push_async_callback(end_tasks, tidying)
     return publisher
 
 
@@ -100,11 +101,6 @@ async def _remove_deleted(
         except (OSError, ProxyError) as error:
             _log.warning("%s: deleted files cannot be removed: %s", publisher.name, reason(error))
         await asyncio.sleep(_TIDY_INTERVAL)
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def is_upstream(opened: IndexSet, project: ProjectName) -> bool:

@@ -2,6 +2,7 @@
 
 from proxy.runtime.background import (
     BackgroundQueue,
+    end_tasks,
     for_each,
 )
 from proxy.runtime.batches import Batches
@@ -56,6 +57,7 @@ __all__ = [
     "count_text",
     "decompress",
     "decompress_pieces",
+    "end_tasks",
     "for_each",
     "in_thread",
     "is_in_page_cache",

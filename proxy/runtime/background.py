@@ -1,11 +1,11 @@
-"""Work in the background, deduplicated by key, and work on many items with a limit."""
+"""Work in the background, deduplicated by key, its end, and work on many items with a limit."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
@@ -58,6 +58,13 @@ class BackgroundQueue(Generic[K]):
                         log.error("work in the background failed", exc_info=done)
         finally:
             self._task = None
+
+
+async def end_tasks(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel the tasks, and wait until they have ended. Raises none of their errors."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 T = TypeVar("T")

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from proxy.runtime.background import end_tasks
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -40,10 +42,7 @@ class SingleFlight(Generic[K, T]):
 
     async def close(self) -> None:
         """Cancel the running tasks, and wait until they have ended."""
-        tasks = list(self._flights.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*self._flights.values())
 
     def _running(self, key: K) -> asyncio.Task[T] | None:
         task = self._flights.get(key)

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from proxy.errors import StoreUnavailable, reason
-from proxy.runtime import try_lock
+from proxy.runtime import end_tasks, try_lock
 from proxy.scale.object_calls import ObjectCalls
 from proxy.scale.object_store import ObjectStore
 from proxy.storage import BlobEntry, Evictor, LastUsed, Leases, Lifetime
@@ -94,8 +94,7 @@ class Janitor:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end_tasks(self._task)
 
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[None]:

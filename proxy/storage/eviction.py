@@ -17,7 +17,7 @@ from typing import Self
 import msgspec
 
 from proxy.errors import reason
-from proxy.runtime import compress, decompress, try_lock
+from proxy.runtime import compress, decompress, end_tasks, try_lock
 from proxy.storage.base import BlobEntry, BlobStore, Records
 from proxy.storage.keys import Key, RecordKind
 from proxy.storage.last_used import LastUsed
@@ -119,9 +119,7 @@ class Evictor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     def start_sweeping(self) -> None:
         """Delete what is too old or unused from now on, until this is left."""
