@@ -6,7 +6,7 @@ from proxy.indexes.fallthrough import Fallthrough
 from proxy.indexes.guarded import Guarded
 from proxy.indexes.judged import Judged
 from proxy.indexes.listing import LongList, listed_projects, names_containing
-from proxy.indexes.local import KeptFiles, LocalDirectory, is_zip, page_of_files
+from proxy.indexes.local import KeptFiles, LocalDirectory, is_zip, page_of_files, yank_reason
 from proxy.indexes.merged import Merged
 from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import (
@@ -78,4 +78,5 @@ __all__ = [
     "names_containing",
     "page_of_files",
     "reserve",
+    "yank_reason",
 ]

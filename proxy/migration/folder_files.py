@@ -9,6 +9,7 @@ from pathlib import Path
 
 from proxy.distributions import DistributionKind, kind_of, looks_like_distribution
 from proxy.errors import UploadRefused, reason
+from proxy.indexes import yank_reason
 from proxy.migration.offers import LeftOut, Offer
 from proxy.model import (
     PROVENANCE,
@@ -28,7 +29,7 @@ _MAX_DEPTH = 32
 """Folders within folders."""
 NOT_PUBLISHED = "only wheels and sdists (.tar.gz, .zip) can be published"
 _NO_DISTRIBUTION = "it is no distribution"
-_DETAILS = ".meta"
+DETAILS = ".meta"
 """Suffix of a file with details about a distribution, as pypicloud writes them."""
 
 
@@ -116,7 +117,7 @@ class FolderFiles:
         name = relative.rpartition("/")[2]
         if kind_of(name) in (DistributionKind.WHEEL, DistributionKind.SDIST):
             return None
-        if name.endswith((*SIBLING_SUFFIXES, YANKED_SUFFIX, _DETAILS)) and self._belongs(relative):
+        if name.endswith((*SIBLING_SUFFIXES, YANKED_SUFFIX, DETAILS)) and self._belongs(relative):
             return LeftOut(relative, "", is_expected=True)
         if kind_of(name) or looks_like_distribution(name):
             return LeftOut(relative, NOT_PUBLISHED)
@@ -145,7 +146,7 @@ class FolderFiles:
 
     def _belongs(self, relative: str) -> bool:
         """Whether there is a distribution that a file with this suffix is beside."""
-        owner = distribution_of(relative).removesuffix(YANKED_SUFFIX).removesuffix(_DETAILS)
+        owner = distribution_of(relative).removesuffix(YANKED_SUFFIX).removesuffix(DETAILS)
         return self._has(owner)
 
     def _has(self, relative: str) -> bool:
@@ -160,10 +161,9 @@ class FolderFiles:
         if not self._has(relative + YANKED_SUFFIX):
             return False
         try:
-            text = self.read(relative + YANKED_SUFFIX, _MAX_REASON).decode("utf-8", "replace")
+            return yank_reason(self.read(relative + YANKED_SUFFIX, _MAX_REASON))
         except UploadRefused:
             return True
-        return " ".join("".join(c if c.isprintable() else " " for c in text).split()) or True
 
 
 def _changed(filename: str) -> UploadRefused:

@@ -17,7 +17,7 @@ from proxy.distributions import DistributionKind, kind_of, parse_filename
 from proxy.errors import ConfigurationError, UploadRefused
 from proxy.migration.bandersnatch_mirror import BandersnatchMirror, web_folder
 from proxy.migration.devpi_export import DATA_INDEX, DevpiExport
-from proxy.migration.folder_files import FolderFiles
+from proxy.migration.folder_files import DETAILS, FolderFiles
 from proxy.migration.offers import LeftOut, Offer, PackageSource
 from proxy.model import ProjectName, normalize
 from proxy.publish import PRIVATE_FOLDER
@@ -58,7 +58,7 @@ class FlatFolder:
     def _hashes(self, relative: str) -> Mapping[str, str]:
         """The digests that pypicloud notes beside a file, if there are any."""
         try:
-            found: Any = msgspec.json.decode(self._files.read(f"{relative}.meta", _MAX_DETAILS))
+            found: Any = msgspec.json.decode(self._files.read(relative + DETAILS, _MAX_DETAILS))
         except (UploadRefused, msgspec.DecodeError, RecursionError):
             return {}
         if not isinstance(found, dict):
