@@ -195,7 +195,9 @@ async def test_a_yank_has_a_reason_and_can_be_taken_back(publisher: Publisher) -
     assert len(await upkeep.yank(ALL, "", ANA)) == 2
     assert await yanked(publisher) == [True, True]
     assert len(await upkeep.unyank(ALL, ANA)) == 2
+    assert await upkeep.unyank(ALL, ANA) == []
     assert await yanked(publisher) == [False, False]
+    assert actions(publisher, since=2) == [Action.YANK] * 3 + [Action.UNYANK] * 2
 
 
 async def test_the_status_is_on_the_page_and_closes_the_project(

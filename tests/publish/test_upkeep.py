@@ -35,21 +35,6 @@ async def yanked(publisher: DirectoryPublisher) -> list[bool | str]:
     return [file.yanked for file in page.files] if page else []
 
 
-async def test_a_yank_has_a_reason_and_can_be_taken_back(publisher: DirectoryPublisher) -> None:
-    upkeep = Upkeep(publisher)
-    (change,) = await upkeep.yank(FIRST, "it \n breaks", ANA)
-    assert (change.version, change.detail) == ("1.0", "it breaks")
-    assert await yanked(publisher) == ["it breaks", False]
-    assert await upkeep.yank(FIRST, "it breaks", ANA) == []
-    assert len(await upkeep.yank(ALL, "", ANA)) == 2
-    assert await yanked(publisher) == [True, True]
-    assert len(await upkeep.unyank(ALL, ANA)) == 2
-    assert await upkeep.unyank(ALL, ANA) == []
-    assert await yanked(publisher) == [False, False]
-    actions = [each.action for each in publisher.journal.changes(since=2)]
-    assert actions == [Action.YANK] * 3 + [Action.UNYANK] * 2
-
-
 async def test_a_deleted_version_can_be_restored_as_it_was(publisher: DirectoryPublisher) -> None:
     upkeep, before = Upkeep(publisher), await publisher.page(FOO)
     await upkeep.yank(FIRST, "bad", ANA)
