@@ -1,6 +1,5 @@
 """Webhooks: the changes of local indexes, sent to receivers that the settings name."""
 
-from proxy.webhooks.delivery import Delivery, Webhook
-from proxy.webhooks.delivery_state import DeliveryState, StateFile
+from proxy.webhooks.delivery import Delivery, StateFile, Webhook
 
-__all__ = ["Delivery", "DeliveryState", "StateFile", "Webhook"]
+__all__ = ["Delivery", "StateFile", "Webhook"]

@@ -20,9 +20,8 @@ from typing import Protocol
 import msgspec
 
 from proxy.errors import UpstreamError
-from proxy.publish import ChangeJournal, PackageChange
+from proxy.publish import ChangeJournal, PackageChange, write_durably
 from proxy.runtime import in_thread, try_lock
-from proxy.webhooks.delivery_state import DeliveryState, StateFile
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +33,52 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 600.0
 """Seconds before a failed request is repeated; each pause is twice as long as the one before."""
 LONGEST_ASKED = 3600.0
 """Seconds of the longest pause that a receiver may ask for with ``Retry-After``."""
+
+
+class DeliveryState(msgspec.Struct, frozen=True, omit_defaults=True):
+    delivered: int
+    """The number of the last change that is delivered, or of which the receiver wants nothing."""
+    failures: int = 0
+    """Attempts in a row that have failed to deliver the next one."""
+    failing_since: float = 0.0
+    """Unix time in seconds of the first of these."""
+    problem: str = ""
+    """Why the last attempt failed."""
+
+
+class StateFile:
+    """How far the changes of one index are delivered by one webhook.
+
+    The file lies beside the journal. The cache may be deleted at any time, after which a receiver
+    would miss changes or get all of them again. All methods block, and raise ``OSError``.
+    """
+
+    def __init__(self, folder: Path, webhook: str) -> None:
+        """``folder``: that of the journal."""
+        folder = folder / "webhooks"
+        self._path = folder / f"{webhook}.json"
+        self.lock = folder / f"{webhook}.lock"
+        """The file of the lock that the delivering process has."""
+
+    def begin(self, number: int) -> None:
+        """A webhook that is new begins after the change of that number."""
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.load() is None:
+            self.save(DeliveryState(number))
+
+    def load(self) -> DeliveryState | None:
+        """None: the webhook is new."""
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=DeliveryState)
+        except FileNotFoundError:
+            return None
+        except msgspec.MsgspecError as error:
+            problem = f"{self._path} is damaged ({error}): delete it to begin with now"
+            raise OSError(problem) from None
+
+    def save(self, state: DeliveryState) -> None:
+        """Durable when this returns."""
+        write_durably(self._path, msgspec.json.encode(state))
 
 
 class EventClient(Protocol):
