@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from proxy.model import ProjectName
-from proxy.publish import Limits, Publisher
+from proxy.publish import Publisher
 from proxy.publish.objects import ObjectIndex, ObjectLog, ObjectPackages
 from proxy.scale import ObjectBlobs, ObjectCalls
 from tests.support.clock import Clock
 from tests.support.directories import HeardChanges
 from tests.support.memory_store import MemoryStore
+from tests.support.publishing import publishing_to
 
 
 class StoreAround:
@@ -73,28 +73,18 @@ async def replica(
     monotonic: Callable[[], float] = time.monotonic,
     **limits: Any,
 ) -> AsyncIterator[ObjectPublisher]:
-    """``folder``: for spool files. The others as for ``publishing``."""
-
-    async def is_upstream(project: ProjectName) -> bool:
-        return project in upstream
-
+    """``folder``: for spool files. The others as for ``publishing_to``."""
     async with ObjectCalls(store) as calls:
         log = ObjectLog(name, calls, monotonic)
         blobs = ObjectBlobs(calls, folder / "spool", MemoryStore())
         events = HeardChanges() if heard is None else heard
         index = ObjectIndex(name, "s3://bucket", log, blobs.open, events, extra_files=True)
         await log.open(index.announce)
-        publisher = ObjectPublisher(
-            name,
-            ObjectPackages(index, folder / "incoming", spread=0.0),
-            Limits(**limits),
-            is_upstream,
-            clock or Clock(1_800_000_000.0),
-        )
-        await publisher.open()
+        packages = ObjectPackages(index, folder / "incoming", spread=0.0)
+        made = publishing_to(packages, ObjectPublisher, upstream, clock, name, **limits)
         try:
-            yield publisher
+            async with made as publisher:
+                yield publisher
         finally:
-            await publisher.close()
             await log.close()
             await blobs.close()

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from proxy.distributions import parse_filename
 from proxy.indexes import LocalDirectory
@@ -15,6 +15,7 @@ from proxy.publish import (
     DirectoryPackages,
     Editor,
     Limits,
+    PackageStore,
     Publisher,
     check_archive,
     check_digests,
@@ -24,6 +25,7 @@ from tests.support.clock import Clock
 from tests.support.directories import opened
 
 ANA, BEN, ADMIN = Editor("ana"), Editor("ben"), Editor("root", is_administrator=True)
+P = TypeVar("P", bound=Publisher)
 
 
 class DirectoryPublisher(Publisher):
@@ -54,25 +56,35 @@ async def publishing(
     clock: Clock | None = None,
     **limits: Any,
 ) -> AsyncIterator[DirectoryPublisher]:
-    """``upstream``: names that another index has; ``limits`` as for ``Limits``."""
-
-    async def is_upstream(project: str) -> bool:
-        return project in upstream
-
+    """Over a directory; arguments as for ``publishing_to``."""
     root.mkdir(exist_ok=True)
     async with opened(root) as directory:
-        publisher = DirectoryPublisher(
-            "private",
-            DirectoryPackages(directory),
-            Limits(**limits),
-            is_upstream,
-            clock or Clock(1_800_000_000.0),
-        )
-        await publisher.open()
-        try:
-            yield publisher
-        finally:
-            await publisher.close()
+        packages = DirectoryPackages(directory)
+        async with publishing_to(packages, DirectoryPublisher, upstream, clock, **limits) as made:
+            yield made
+
+
+@asynccontextmanager
+async def publishing_to(
+    packages: PackageStore,
+    kind: type[P],
+    upstream: Collection[str] = (),
+    clock: Clock | None = None,
+    name: str = "private",
+    **limits: Any,
+) -> AsyncIterator[P]:
+    """``upstream``: names that another index has; ``limits`` as for ``Limits``."""
+
+    async def is_upstream(project: ProjectName) -> bool:
+        return project in upstream
+
+    clock = clock or Clock(1_800_000_000.0)
+    publisher = kind(name, packages, Limits(**limits), is_upstream, clock)
+    await publisher.open()
+    try:
+        yield publisher
+    finally:
+        await publisher.close()
 
 
 def form_of(path: Path, **changed: str | list[str]) -> dict[str, list[str]]:
