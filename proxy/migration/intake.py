@@ -7,7 +7,7 @@ file. What was taken before an interruption is there already when the same is ta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -46,6 +46,7 @@ from proxy.publish import (
     UploadedRelease,
     check_archive,
     listed_file,
+    yank_detail,
 )
 from proxy.runtime import in_thread, size_text
 
@@ -159,8 +160,7 @@ class Intake:
         if not known.lacks_yank(offer):
             return IntakeResult.PRESENT
         selection = Selection(known.release.project, filename=offer.filename)
-        why = offer.yanked if isinstance(offer.yanked, str) else ""
-        await Upkeep(self._publisher).yank(selection, why, self._editor)
+        await Upkeep(self._publisher).yank(selection, yank_detail(offer.yanked), self._editor)
         return IntakeResult.YANKED
 
     async def _is_same(
@@ -201,7 +201,7 @@ class Intake:
             make = self._publisher.make_provenance
             found[PROVENANCE] = await make(attestations, offer.filename, digest)
         if offer.yanked is not False:
-            found[YANKED_SUFFIX] = offer.yanked.encode() if isinstance(offer.yanked, str) else b""
+            found[YANKED_SUFFIX] = yank_detail(offer.yanked).encode()
         return found
 
     async def _publish(
@@ -220,7 +220,11 @@ class Intake:
             await in_thread(publisher.check_conflict, offer.filename, digest, there)
             await publisher.check_quotas(page, there, content.size, self._editor)
             action = Action.REPLACE if there else Action.PUBLISH
-            return self._changes(action, release, digest, content.size, beside)
+            change = publisher.change_of_upload(action, release, content, self._editor, self._label)
+            if offer.yanked is False:
+                return [change]
+            why = yank_detail(offer.yanked)
+            return [change, msgspec.structs.replace(change, action=Action.YANK, detail=why)]
 
         made = await publisher.packages.make(
             prepare, Content(content.path, beside), owners=self._owners
@@ -229,31 +233,6 @@ class Intake:
             await Upkeep(publisher).claim(release.project, self._editor)
             await self._announce(release)
         return IntakeResult.PUBLISHED if made else IntakeResult.PRESENT
-
-    def _changes(
-        self,
-        action: Action,
-        release: UploadedRelease,
-        digest: str,
-        size: int,
-        beside: Mapping[str, bytes],
-    ) -> list[PackageChange]:
-        """The publication, and the yank that comes with it."""
-        first = PackageChange(
-            action=action,
-            at=self._publisher.clock(),
-            actor=self._editor.name,
-            project=release.project,
-            version=release.version,
-            filename=release.filename,
-            sha256=digest,
-            size=size,
-            detail=self._label,
-        )
-        if YANKED_SUFFIX not in beside:
-            return [first]
-        why = beside[YANKED_SUFFIX].decode()
-        return [first, msgspec.structs.replace(first, action=Action.YANK, detail=why)]
 
     async def _is_new(self, project: ProjectName, page: ProjectPage | None) -> bool:
         """Whether the project has no files in the index, and is not claimed."""

@@ -3,7 +3,13 @@
 from proxy.publish.base import ChangeJournal, Content, KeptPackages, PackageStore, Prepare
 from proxy.publish.directory_packages import DirectoryPackages
 from proxy.publish.incoming import IncomingUpload
-from proxy.publish.journal import PRIVATE_FOLDER, Action, PackageChange, PackageJournal
+from proxy.publish.journal import (
+    PRIVATE_FOLDER,
+    Action,
+    PackageChange,
+    PackageJournal,
+    yank_detail,
+)
 from proxy.publish.objects import ObjectIndex, ObjectLog, ObjectPackages
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
 from proxy.publish.package_files import path_of, write_durably
@@ -57,4 +63,5 @@ __all__ = [
     "path_of",
     "signature_of",
     "write_durably",
+    "yank_detail",
 ]

@@ -96,6 +96,11 @@ class PackageChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return ProjectStatus(status, why or None)
 
 
+def yank_detail(yanked: bool | str) -> str:
+    """The detail of a change that yanks, from ``File.yanked``: its reason, or nothing."""
+    return yanked if isinstance(yanked, str) else ""
+
+
 _COLUMNS = ", ".join(name for name in PackageChange.__struct_fields__ if name != "number")
 _PLACES = ", ".join(f":{name}" for name in PackageChange.__struct_fields__ if name != "number")
 

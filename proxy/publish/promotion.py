@@ -7,10 +7,9 @@ of the promotion, and the index from which each file comes.
 
 from __future__ import annotations
 
-from proxy.distributions import version_of
 from proxy.errors import UploadRefused, UploadTooLarge
 from proxy.model import File, ProjectPage
-from proxy.publish.journal import Action, PackageChange
+from proxy.publish.journal import Action, PackageChange, yank_detail
 from proxy.publish.publisher import Editor, Publisher, listed_file
 from proxy.publish.upkeep import Selection
 from proxy.runtime import in_thread, size_text
@@ -73,29 +72,15 @@ class Promotion:
             if _has(page, file):
                 return []
             there = listed_file(page, file.filename)
-            action = Action.REPLACE if there else Action.PUBLISH
-            marks = [Action.YANK] if file.yanked is not False else []
-            return [self._change(each, file, selection, editor) for each in (action, *marks)]
+            details = {Action.REPLACE if there else Action.PUBLISH: self._source.name}
+            if file.yanked is not False:
+                details[Action.YANK] = yank_detail(file.yanked)
+            change, project = self._target.change_of_file, selection.project
+            return [change(each, project, file, editor, detail) for each, detail in details.items()]
 
         packages = self._target.packages
         async with self._source.packages.staged(file, packages.incoming) as content:
             return await packages.make(prepare, content)
-
-    def _change(
-        self, action: Action, file: File, selection: Selection, editor: Editor
-    ) -> PackageChange:
-        reason = file.yanked if isinstance(file.yanked, str) else ""
-        return PackageChange(
-            action=action,
-            at=self._target.clock(),
-            actor=editor.name,
-            project=selection.project,
-            version=version_of(file.filename, selection.project) or "",
-            filename=file.filename,
-            sha256=file.sha256 or "",
-            size=file.size or 0,
-            detail=reason if action is Action.YANK else self._source.name,
-        )
 
 
 def _has(page: ProjectPage | None, file: File) -> bool:

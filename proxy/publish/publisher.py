@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 
+from proxy.distributions import version_of
 from proxy.errors import (
     FileConflict,
     NoSuchFile,
@@ -19,7 +20,7 @@ from proxy.errors import (
     UploadRefused,
     UploadTooLarge,
 )
-from proxy.model import PROVENANCE, File, Moment, ProjectName, ProjectPage
+from proxy.model import PROVENANCE, File, Moment, ProjectName, ProjectPage, ProjectStatus
 from proxy.publish.base import ChangeJournal, Content, PackageStore
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.joined_provenance import lacking_provenance
@@ -125,8 +126,8 @@ class Publisher:
         provenance: bytes,
     ) -> None:
         """Add what the provenance of a file that is there already lacks."""
-        named = self.packages.index, release.project, release.filename
-        lacking = await lacking_provenance(*named, provenance)
+        index, project = self.packages.index, release.project
+        lacking = await lacking_provenance(index, project, release.filename, provenance)
         if lacking is None:
             return
 
@@ -134,7 +135,7 @@ class Publisher:
             there = listed_file(await self.page(release.project), release.filename)
             if there is None or there.sha256 != content.digests["sha256"]:
                 return []
-            return [self._change(Action.ATTEST, release, content, editor)]
+            return [self.change_of_upload(Action.ATTEST, release, content, editor)]
 
         await self.packages.make(prepare, Content(content.path, {PROVENANCE: lacking}))
 
@@ -150,21 +151,50 @@ class Publisher:
         await in_thread(self.check_conflict, release.filename, digest, there)
         await self.check_quotas(page, there, content.size, editor)
         action = Action.REPLACE if there else Action.PUBLISH
-        return [self._change(action, release, content, editor)]
+        return [self.change_of_upload(action, release, content, editor)]
 
-    def _change(
-        self, action: Action, release: UploadedRelease, content: IncomingUpload, editor: Editor
+    def change(
+        self, action: Action, project: ProjectName, editor: Editor, detail: str = ""
     ) -> PackageChange:
+        """A change that is to be made now."""
         return PackageChange(
-            action=action,
-            at=self.clock(),
-            actor=editor.name,
-            project=release.project,
+            action=action, at=self.clock(), actor=editor.name, project=project, detail=detail
+        )
+
+    def change_of_upload(
+        self,
+        action: Action,
+        release: UploadedRelease,
+        content: IncomingUpload,
+        editor: Editor,
+        detail: str = "",
+    ) -> PackageChange:
+        return msgspec.structs.replace(
+            self.change(action, release.project, editor, detail),
             version=release.version,
             filename=release.filename,
             sha256=content.digests["sha256"],
             size=content.size,
         )
+
+    def change_of_file(
+        self, action: Action, project: ProjectName, file: File, editor: Editor, detail: str = ""
+    ) -> PackageChange:
+        """``file``: as a page lists it, in this index or another."""
+        return msgspec.structs.replace(
+            self.change(action, project, editor, detail),
+            version=version_of(file.filename, project) or "",
+            filename=file.filename,
+            sha256=file.sha256 or "",
+            size=file.size or 0,
+        )
+
+    def change_of_status(
+        self, project: ProjectName, status: ProjectStatus, editor: Editor
+    ) -> PackageChange:
+        """``PackageChange.status`` reads the detail."""
+        detail = ": ".join(filter(None, (status.status, status.reason)))
+        return self.change(Action.STATUS, project, editor, detail)
 
     async def page(self, project: ProjectName) -> ProjectPage | None:
         """The page of the project in this index; None if it has none. Raises ``ProxyError``."""

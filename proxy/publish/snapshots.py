@@ -9,13 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-import msgspec
-
-from proxy.distributions import version_of
 from proxy.errors import NotPermitted, UploadRefused
 from proxy.model import File, Moment, ProjectName, ProjectStatus
 from proxy.publish.base import KeptPlace
-from proxy.publish.journal import NO_PROJECT, Action, PackageChange
+from proxy.publish.journal import NO_PROJECT, Action, PackageChange, yank_detail
 from proxy.publish.past_states import PastFile, PastProject, Snapshot, snapshots_of, state_at
 from proxy.publish.publisher import Editor, Publisher
 from proxy.runtime import in_thread
@@ -50,7 +47,7 @@ class Snapshots:
         async def prepare() -> list[PackageChange]:
             if name in await self._known():
                 raise UploadRefused(f"there is a snapshot {name} already: choose another name")
-            return [self._named(Action.SNAPSHOT, name, editor)]
+            return [self._publisher.change(Action.SNAPSHOT, NO_PROJECT, editor, name)]
 
         return await self._packages.make(prepare)
 
@@ -60,7 +57,7 @@ class Snapshots:
 
         async def prepare() -> list[PackageChange]:
             await self._found(name)
-            return [self._named(Action.FORGET, name, editor)]
+            return [self._publisher.change(Action.FORGET, NO_PROJECT, editor, name)]
 
         return await self._packages.make(prepare)
 
@@ -103,15 +100,6 @@ class Snapshots:
             return found
         raise UploadRefused(f"{self._publisher.name} has no snapshot {name!a}")
 
-    def _named(self, action: Action, name: str, editor: Editor) -> PackageChange:
-        return PackageChange(
-            action=action,
-            at=self._publisher.clock(),
-            actor=editor.name,
-            project=NO_PROJECT,
-            detail=name,
-        )
-
 
 class _Rollback:
     """Collects the changes after which projects are as they were."""
@@ -140,8 +128,7 @@ class _Rollback:
         status = page.status if page else None
         if past.has_status and status != past.status:
             wanted = past.status or ProjectStatus("active")
-            detail = ": ".join(filter(None, (wanted.status, wanted.reason)))
-            self.changes.append(self._change(Action.STATUS, project, detail=detail))
+            self.changes.append(self._publisher.change_of_status(project, wanted, self._editor))
 
     def _deletions(
         self, project: ProjectName, present: Mapping[str, File], past: PastProject
@@ -168,25 +155,13 @@ class _Rollback:
             yield self._of_file(Action.RESTORE, project, file, self._why)
         if past.yanked is not None and past.yanked != file.yanked:
             yanks = past.yanked is not False
-            detail = (past.yanked if past.yanked is not True else "") if yanks else self._why
-            yield self._of_file(Action.YANK if yanks else Action.UNYANK, project, file, str(detail))
+            detail = yank_detail(past.yanked) if yanks else self._why
+            yield self._of_file(Action.YANK if yanks else Action.UNYANK, project, file, detail)
 
     def _of_file(
         self, action: Action, project: ProjectName, file: File, detail: str
     ) -> PackageChange:
-        return msgspec.structs.replace(
-            self._change(action, project, detail=detail),
-            version=version_of(file.filename, project) or "",
-            filename=file.filename,
-            sha256=file.sha256 or "",
-            size=file.size or 0,
-        )
-
-    def _change(self, action: Action, project: ProjectName, *, detail: str) -> PackageChange:
-        at = self._publisher.clock()
-        return PackageChange(
-            action=action, at=at, actor=self._editor.name, project=project, detail=detail
-        )
+        return self._publisher.change_of_file(action, project, file, self._editor, detail)
 
 
 def _require_administrator(editor: Editor) -> None:

@@ -111,12 +111,11 @@ class Upkeep:
         if status.status not in PROJECT_STATUSES:
             known = ", ".join(PROJECT_STATUSES)
             raise UploadRefused(f"there is no status {status.status!r}: use one of {known}")
-        detail = ": ".join(filter(None, (status.status, status.reason)))
 
         async def prepare() -> list[PackageChange]:
             await self._require_owner(project, editor)
             await self._page(project)
-            return [self._of_project(Action.STATUS, project, editor, detail)]
+            return [self._publisher.change_of_status(project, status, editor)]
 
         return await self._packages.make(prepare)
 
@@ -126,7 +125,7 @@ class Upkeep:
             raise NotPermitted(f"only an administrator can claim {project}")
 
         async def prepare() -> list[PackageChange]:
-            return [self._of_project(Action.CLAIM, project, editor)]
+            return [self._publisher.change(Action.CLAIM, project, editor)]
 
         return await self._packages.make(prepare)
 
@@ -138,7 +137,7 @@ class Upkeep:
 
         async def prepare() -> list[PackageChange]:
             await self._require_owner(project, editor)
-            return [self._of_project(Action.OWNERS, project, editor, " ".join(names))]
+            return [self._publisher.change(Action.OWNERS, project, editor, " ".join(names))]
 
         return await self._packages.make(prepare, owners=names)
 
@@ -183,30 +182,9 @@ class Upkeep:
         editor: Editor,
         detail: str = "",
     ) -> list[PackageChange]:
-        project = selection.project
-        return [
-            PackageChange(
-                action=action,
-                at=self._publisher.clock(),
-                actor=editor.name,
-                project=project,
-                version=version_of(file.filename, project) or "",
-                filename=file.filename,
-                sha256=file.sha256 or "",
-                size=file.size or 0,
-                detail=detail,
-            )
-            for file in files
-        ]
+        change = self._publisher.change_of_file
+        return [change(action, selection.project, file, editor, detail) for file in files]
 
     def _again(self, action: Action, change: PackageChange, editor: Editor) -> PackageChange:
         at = self._publisher.clock()
         return msgspec.structs.replace(change, action=action, at=at, actor=editor.name, number=0)
-
-    def _of_project(
-        self, action: Action, project: ProjectName, editor: Editor, detail: str = ""
-    ) -> PackageChange:
-        at = self._publisher.clock()
-        return PackageChange(
-            action=action, at=at, actor=editor.name, project=project, detail=detail
-        )

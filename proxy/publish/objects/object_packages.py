@@ -30,7 +30,7 @@ from proxy.errors import IndexUnavailable, StoreUnavailable, UploadRefused
 from proxy.model import METADATA, YANKED_SUFFIX, File, ProjectName
 from proxy.publish.base import Content, Prepare
 from proxy.publish.incoming import remove_spool, write_all
-from proxy.publish.journal import Action, PackageChange
+from proxy.publish.journal import Action, PackageChange, yank_detail
 from proxy.publish.objects.folded import Folded, place_of
 from proxy.publish.objects.object_files import ObjectFiles
 from proxy.publish.objects.object_index import ObjectIndex
@@ -229,7 +229,7 @@ class ObjectPackages:
             if suffix != METADATA
         }
         if file.yanked is not False:
-            beside[YANKED_SUFFIX] = file.yanked.encode() if isinstance(file.yanked, str) else b""
+            beside[YANKED_SUFFIX] = yank_detail(file.yanked).encode()
         return beside
 
     def _project_of(self, file: File) -> ProjectName:
