@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from proxy.errors import ProxyError, UploadRefused, UploadTooLarge
+from proxy.errors import ProxyError, UploadRefused
 from proxy.migration.offer_checks import (
     attestations_of,
     check_in_place,
@@ -48,7 +48,7 @@ from proxy.publish import (
     listed_file,
     yank_detail,
 )
-from proxy.runtime import in_thread, size_text
+from proxy.runtime import in_thread
 
 
 class IntakeResult(StrEnum):
@@ -146,9 +146,7 @@ class Intake:
         page = await self._publisher.page(release.project)
         if page is not None:
             await self._publisher.require_editable(release.project, page, self._editor)
-        if (offer.size or 0) > (most := self._publisher.limits.max_file):
-            limit = f"{self._publisher.name} takes at most {size_text(most)}"
-            raise UploadTooLarge(f"it has {size_text(offer.size or 0)}: {limit}")
+        self._publisher.check_size(offer.size or 0, "it")
         there, digest = listed_file(page, offer.filename), offer.hashes.get("sha256", "")
         same = await self._is_same(offer, blob, release.project, there) if there else None
         if same is False or (there is None and digest):
@@ -207,19 +205,16 @@ class Intake:
     async def _publish(
         self, offer: Offer, release: UploadedRelease, content: IncomingUpload
     ) -> IntakeResult:
-        publisher, digest = self._publisher, content.digests["sha256"]
+        publisher = self._publisher
         await in_thread(check_archive, content.path, release, {})
-        beside = await self._beside(offer, digest)
+        beside = await self._beside(offer, content.digests["sha256"])
         is_new = await self._is_new(release.project, await publisher.page(release.project))
 
         async def prepare() -> list[PackageChange]:
             page = await publisher.page(release.project)
-            there = listed_file(page, offer.filename)
-            if there and there.sha256 == digest:
+            action = await publisher.action_for(page, offer.filename, content, self._editor)
+            if action is None:
                 return []
-            await in_thread(publisher.check_conflict, offer.filename, digest, there)
-            await publisher.check_quotas(page, there, content.size, self._editor)
-            action = Action.REPLACE if there else Action.PUBLISH
             change = publisher.change_of_upload(action, release, content, self._editor, self._label)
             if offer.yanked is False:
                 return [change]

@@ -21,7 +21,7 @@ from proxy.model import (
 )
 from proxy.publish.journal import Action
 from proxy.publish.past_states import PastProject, state_at
-from proxy.publish.publisher import Publisher
+from proxy.publish.publisher import Publisher, has_file
 from proxy.runtime import in_thread
 
 _FRESH = 1.0
@@ -70,7 +70,7 @@ class PastIndex:
         past = await self._past(today)
         file = past.file(filename, digest)
         owner = _owner(past, filename)
-        if _lists(today, owner):
+        if has_file(today, owner):
 
             async def check_past(_: ProjectPage) -> None:
                 if check:
@@ -150,7 +150,3 @@ def _owner(page: ProjectPage, filename: str) -> File:
 
 def _is_quarantined(status: ProjectStatus | None) -> bool:
     return status is not None and status.status == "quarantined"
-
-
-def _lists(page: ProjectPage, file: File) -> bool:
-    return any(each.filename == file.filename and each.sha256 == file.sha256 for each in page.files)

@@ -7,12 +7,12 @@ of the promotion, and the index from which each file comes.
 
 from __future__ import annotations
 
-from proxy.errors import UploadRefused, UploadTooLarge
+from proxy.errors import UploadRefused
 from proxy.model import File, ProjectPage
 from proxy.publish.journal import Action, PackageChange, yank_detail
-from proxy.publish.publisher import Editor, Publisher, listed_file
+from proxy.publish.publisher import Editor, Publisher, has_file, listed_file
 from proxy.publish.upkeep import Selection
-from proxy.runtime import in_thread, size_text
+from proxy.runtime import in_thread
 
 
 class Promotion:
@@ -33,7 +33,7 @@ class Promotion:
         page = await self._checked(files, selection, editor)
         made: list[PackageChange] = []
         for file in files:
-            if not _has(page, file):
+            if not has_file(page, file):
                 made += await self._publish(file, selection, editor)
         return made
 
@@ -53,11 +53,9 @@ class Promotion:
         target = self._target
         page = await target.page(selection.project)
         await target.require_editable(selection.project, page, editor)
-        wanted, most = [file for file in files if not _has(page, file)], target.limits.max_file
+        wanted = [file for file in files if not has_file(page, file)]
         for file in wanted:
-            if (file.size or 0) > most:
-                limit = f"{target.name} takes at most {size_text(most)}"
-                raise UploadTooLarge(f"{file.filename} has {size_text(file.size or 0)}: {limit}")
+            target.check_size(file.size or 0, file.filename)
             there = listed_file(page, file.filename)
             await in_thread(target.check_conflict, file.filename, file.sha256 or "", there)
         total = sum(file.size or 0 for file in wanted)
@@ -69,7 +67,7 @@ class Promotion:
     ) -> list[PackageChange]:
         async def prepare() -> list[PackageChange]:
             page = await self._checked([file], selection, editor)
-            if _has(page, file):
+            if has_file(page, file):
                 return []
             there = listed_file(page, file.filename)
             details = {Action.REPLACE if there else Action.PUBLISH: self._source.name}
@@ -81,8 +79,3 @@ class Promotion:
         packages = self._target.packages
         async with self._source.packages.staged(file, packages.incoming) as content:
             return await packages.make(prepare, content)
-
-
-def _has(page: ProjectPage | None, file: File) -> bool:
-    there = listed_file(page, file.filename)
-    return there is not None and there.sha256 == file.sha256

@@ -144,14 +144,22 @@ class Publisher:
     ) -> list[PackageChange]:
         page = await self.page(release.project)
         await self.require_editable(release.project, page, editor)
-        there = listed_file(page, release.filename)
-        digest = content.digests["sha256"]
+        action = await self.action_for(page, release.filename, content, editor)
+        return [self.change_of_upload(action, release, content, editor)] if action else []
+
+    async def action_for(
+        self, page: ProjectPage | None, filename: str, content: IncomingUpload, editor: Editor
+    ) -> Action | None:
+        """What to do with an upload to the project of the page; None: its bytes are there already.
+
+        Raises ``FileConflict`` and ``UploadTooLarge``.
+        """
+        there, digest = listed_file(page, filename), content.digests["sha256"]
         if there and there.sha256 == digest:
-            return []
-        await in_thread(self.check_conflict, release.filename, digest, there)
+            return None
+        await in_thread(self.check_conflict, filename, digest, there)
         await self.check_quotas(page, there, content.size, editor)
-        action = Action.REPLACE if there else Action.PUBLISH
-        return [self.change_of_upload(action, release, content, editor)]
+        return Action.REPLACE if there else Action.PUBLISH
 
     def change(
         self, action: Action, project: ProjectName, editor: Editor, detail: str = ""
@@ -235,6 +243,12 @@ class Publisher:
         if used and used.sha256 != digest:
             raise FileConflict(filename, "as a file of other bytes that has since been deleted")
 
+    def check_size(self, size: int, named: str) -> None:
+        """Raises ``UploadTooLarge``. ``named``: the file, in the message."""
+        if size > (most := self.limits.max_file):
+            limit = f"{self.name} takes at most {size_text(most)}"
+            raise UploadTooLarge(f"{named} has {size_text(size)}: {limit}")
+
     async def check_quotas(
         self, page: ProjectPage | None, there: File | None, size: int, editor: Editor
     ) -> None:
@@ -254,6 +268,12 @@ def listed_file(page: ProjectPage | None, filename: str) -> File | None:
         return page.file(filename) if page else None
     except NoSuchFile:
         return None
+
+
+def has_file(page: ProjectPage | None, file: File) -> bool:
+    """Whether the page, which may be missing, lists the same bytes under the same name."""
+    there = listed_file(page, file.filename)
+    return there is not None and there.sha256 == file.sha256
 
 
 def _require_room(total: int, quota: int, whose: str) -> None:
