@@ -125,7 +125,7 @@ async def _assembled(
 ) -> AsyncIterator[Mirror]:
     """The parts put together, without a ``remote`` offline. At the end running downloads get
     ``grace`` seconds."""
-    removed = RemovedFiles(storage.namespace, storage.records, storage.files, storage.blobs)
+    removed = RemovedFiles(storage.files, storage.blobs)
     history = DigestHistory(
         name,
         storage.namespace,

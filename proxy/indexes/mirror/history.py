@@ -113,7 +113,7 @@ class DigestHistory:
             page = msgspec.structs.replace(page, files=files)
         if self._adds_first_seen or not self._trusts_dates:
             page = self._with_first_seen(page, seen, now)
-        return await self._removed.add_to(page) if self._removed else page
+        return await self._removed.add_to(page, seen) if self._removed else page
 
     def _with_first_seen(
         self, page: ProjectPage, seen: DigestHistoryRecord, now: float

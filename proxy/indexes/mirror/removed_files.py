@@ -9,17 +9,13 @@ import msgspec
 from proxy.distributions import version_of
 from proxy.errors import StoreUnavailable
 from proxy.model import File, ProjectPage
-from proxy.runtime import run_in_worker
 from proxy.storage import (
     NO_LONGER_LISTED,
     BlobStore,
     CachedFileRecord,
     CachedFiles,
+    DigestHistoryRecord,
     FirstSeenFile,
-    Key,
-    RecordKind,
-    Records,
-    decode_digest_history,
 )
 
 
@@ -28,24 +24,12 @@ class RemovedFiles:
     such a file only if its exact version is asked for.
     """
 
-    def __init__(
-        self, namespace: str, records: Records, cached: CachedFiles, store: BlobStore
-    ) -> None:
-        self._namespace = namespace
-        self._records = records
+    def __init__(self, cached: CachedFiles, store: BlobStore) -> None:
         self._cached = cached
         self._store = store
 
-    async def add_to(self, page: ProjectPage) -> ProjectPage:
-        """The page with the stored files that it listed earlier, as ``DigestHistory`` knows."""
-        record = await self._records.get(
-            Key(RecordKind.DIGEST_HISTORY, self._namespace, page.project)
-        )
-        seen = (
-            await run_in_worker(5 * len(record), lambda: decode_digest_history(record))
-            if record
-            else {}
-        )
+    async def add_to(self, page: ProjectPage, seen: DigestHistoryRecord) -> ProjectPage:
+        """The page with the stored files that it listed earlier. ``seen``: its history."""
         listed = {file.filename for file in page.files}
         gone = [(name, file) for name, file in seen.items() if name not in listed]
         cached = [
