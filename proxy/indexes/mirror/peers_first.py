@@ -31,30 +31,25 @@ class PeersFirst:
     async def open(self, start: int, etag: str | None) -> AsyncIterator[Body]:
         """As ``Fetch``."""
         file = self._link.file
-        if self._peers_asked or file.sha256 is None:
-            async with self._from_upstream(start, etag) as body:
-                yield body
-            return
-        self._peers_asked = True
-        wanted = PeerFile(self._link.project, file.filename, file.sha256, file.size)
-        async with self._peers.open(wanted) as found:
-            if found is not None:
-                self._peer = found.peer
-                self._answered()
-                yield found.body
-                return
-        async with self._link.open(start, etag) as body:
+        if file.sha256 is not None and not self._peers_asked:
+            self._peers_asked = True
+            wanted = PeerFile(self._link.project, file.filename, file.sha256, file.size)
+            async with self._peers.open(wanted) as found:
+                if found is not None:
+                    self._peer = found.peer
+                    self._answered()
+                    yield found.body
+                    return
+        async with self._from_upstream(start, etag) as body:
             yield body
 
     @asynccontextmanager
     async def _from_upstream(self, start: int, etag: str | None) -> AsyncIterator[Body]:
         """The tag of a peer means nothing to upstream: the digest of the page proves the rest."""
-        if self._peer is None or not start:
-            async with self._link.open(start, etag) as body:
-                yield body
-            return
-        async with self._link.open(start, ANY_TAG) as body:
-            yield msgspec.structs.replace(body, etag=etag if body.start else body.etag)
+        goes_on = self._peer is not None and start > 0
+        async with self._link.open(start, ANY_TAG if goes_on else etag) as body:
+            tag = etag if goes_on and body.start else body.etag
+            yield msgspec.structs.replace(body, etag=tag)
 
     def distrust(self, error: DigestMismatch) -> bool:
         """The bytes were wrong. Whether another source may have the right ones."""
