@@ -7,7 +7,6 @@ from proxy.upstream.answers import (
     ProjectListAnswer,
     UpstreamOrigin,
 )
-from proxy.upstream.change_feed import ChangeFeed, FeedChange
 from proxy.upstream.connections import open_transport
 from proxy.upstream.credentials import (
     Credentials,
@@ -25,6 +24,13 @@ from proxy.upstream.downloads import (
     Downloads,
     Expected,
     RunningDownload,
+)
+from proxy.upstream.first_site import (
+    RELAY_MARK,
+    ChangeFeed,
+    FeedChange,
+    RelayedAnswer,
+    UploadRelay,
 )
 from proxy.upstream.headers import (
     delta_seconds,
@@ -63,7 +69,6 @@ from proxy.upstream.upload_client import (
     UploadClient,
     check_upload_url,
 )
-from proxy.upstream.upload_relay import RELAY_MARK, RelayedAnswer, UploadRelay
 from proxy.upstream.webhook_client import WebhookClient
 
 __all__ = [
