@@ -10,7 +10,8 @@ import pytest
 from proxy.errors import ConfigurationError
 from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords
 from proxy.storage import Key, RecordKind
-from tests.support.redis_server import RedisServer, free_port, redis_program
+from tests.support.redis_server import RedisServer, redis_program
+from tests.support.sockets import lasting_port
 from tests.support.waiting import until
 
 SECRET = "zugang"
@@ -28,7 +29,7 @@ def sentinel(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """The address of a server behind one Sentinel."""
     config = tmp_path_factory.mktemp("sentinel") / "sentinel.conf"
     with RedisServer(program, "--requirepass", SECRET) as server:
-        port = free_port()
+        port = lasting_port()
         config.write_text(
             f"port {port}\nsentinel monitor pages 127.0.0.1 {server.port} 1\n"
             f"sentinel auth-pass pages {SECRET}\n"
@@ -40,11 +41,10 @@ def sentinel(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def cluster(program: str) -> Iterator[str]:
     """The address of a cluster of two servers."""
-    ports = [port for port in (free_port() for _ in range(30)) if port < 55_000][:2]
     options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000")
     with (
-        RedisServer(program, *options, port=ports[0]) as one,
-        RedisServer(program, *options, port=ports[1]) as other,
+        RedisServer(program, *options) as one,
+        RedisServer(program, *options) as other,
     ):
         one.ask("CLUSTER", "ADDSLOTSRANGE", "0", "8191")
         other.ask("CLUSTER", "ADDSLOTSRANGE", "8192", "16383")

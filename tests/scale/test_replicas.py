@@ -28,7 +28,7 @@ from tests.support.nginx import NGINX, nginx, put_in
 from tests.support.redis_server import RedisServer
 from tests.support.running import Running, running
 from tests.support.seaweedfs import ObjectServer
-from tests.support.sockets import free_port
+from tests.support.sockets import free_port, lasting_port
 from tests.support.upstream import Upstream
 
 FOLDER = ROOT / "deploy" / "scale"
@@ -46,7 +46,7 @@ class Replica:
     """One server that can be stopped, killed, and started again at the same port."""
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
-        self.port = free_port()
+        self.port = lasting_port()
         self._folder = folder
         self._variables = variables
         self._running = AsyncExitStack()

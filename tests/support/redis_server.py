@@ -16,6 +16,8 @@ from typing import Self
 
 import pytest
 
+from tests.support.sockets import lasting_port
+
 START_LIMIT = 30.0
 """Seconds in which a server answers."""
 
@@ -35,12 +37,6 @@ def valkey_program() -> str:
     return str(found[0])
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
 class RedisServer:
     """A server process. Data are in memory alone: they are gone when it ends."""
 
@@ -52,7 +48,7 @@ class RedisServer:
         self._sentinel = as_sentinel
         self._program = program
         self._options = options
-        self.port = port or free_port()
+        self.port = port or lasting_port()
         self._folder = tempfile.TemporaryDirectory(prefix="redis-")
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support.fork_server import ROOT
 from tests.support.running import Done, command, environment, stop
+from tests.support.sockets import free_port
 
 LIMIT = 60.0
 SNIPPET = ROOT / "deploy" / "static-tree.nginx.conf"
@@ -58,7 +58,7 @@ async def nginx(root: Path, state: Path) -> AsyncIterator[str]:
     if program is None:
         pytest.skip("nginx is not installed")
     state.mkdir()
-    port = _free_port()
+    port = free_port()
     servers = SNIPPET.read_text()
     for said, meant in (("listen      80;", f"listen 127.0.0.1:{port};"), ("/srv/packages", root)):
         assert said in servers
@@ -107,13 +107,6 @@ async def uv(address: str, folder: Path, *arguments: str) -> Done:
     options = ["--index-url", f"{address}simple/", "--target", str(folder / "target")]
     options += ["--python", sys.executable]
     return await command("uv", "pip", "install", *options, *arguments, env=env, cwd=folder)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 async def _until_it_answers(address: str, process: asyncio.subprocess.Process) -> None:
