@@ -20,6 +20,7 @@ from proxy.indexes import LocalDirectory
 from proxy.model import YANKED_SUFFIX, File, ProjectName
 from proxy.publish.base import Content, Prepare
 from proxy.publish.file_changes import FileChanges
+from proxy.publish.incoming import set_upload_time
 from proxy.publish.journal import Action, PackageChange, PackageJournal
 from proxy.publish.package_files import (
     keep_copy,
@@ -265,8 +266,7 @@ def _stage(file: File, folder: Path, closing: ExitStack) -> Content:
         shutil.copyfileobj(original, copy, 2**20)
         copy.flush()
         modified = os.fstat(original.fileno()).st_mtime if uploaded is None else uploaded
-        nanoseconds = round(modified * 1e6) * 1000
-        os.utime(copy.fileno(), ns=(nanoseconds, nanoseconds))
+        set_upload_time(copy.fileno(), modified)
         os.fsync(copy.fileno())
     return Content(path, beside)
 

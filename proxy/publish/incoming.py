@@ -56,8 +56,7 @@ class IncomingUpload:
         await in_thread(self._take, bytes(self._waiting))
         self._waiting.clear()
         if uploaded is not None:
-            nanoseconds = round(uploaded * 1e6) * 1000  # pages have microseconds
-            os.utime(self._fd, ns=(nanoseconds, nanoseconds))
+            set_upload_time(self._fd, uploaded)
         await in_thread(os.fsync, self._fd)
 
     async def discard(self) -> None:
@@ -78,6 +77,12 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def set_upload_time(fd: int, uploaded: float) -> None:
+    """``uploaded``: Unix time in seconds, which the file keeps to microseconds, as pages do."""
+    nanoseconds = round(uploaded * 1e6) * 1000
+    os.utime(fd, ns=(nanoseconds, nanoseconds))
 
 
 def remove_spool(fd: int, path: Path) -> None:

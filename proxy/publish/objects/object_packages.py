@@ -29,7 +29,7 @@ from proxy.distributions import (
 from proxy.errors import IndexUnavailable, StoreUnavailable, UploadRefused
 from proxy.model import METADATA, YANKED_SUFFIX, File, ProjectName
 from proxy.publish.base import Content, Prepare
-from proxy.publish.incoming import remove_spool, write_all
+from proxy.publish.incoming import remove_spool, set_upload_time, write_all
 from proxy.publish.journal import Action, PackageChange, yank_detail
 from proxy.publish.objects.folded import Folded, place_of
 from proxy.publish.objects.object_files import ObjectFiles
@@ -263,8 +263,7 @@ def _upload_time(path: Path) -> str:
 def _finish(fd: int, uploaded: datetime | None) -> None:
     """Make a spool file durable, with the time of its upload."""
     if uploaded is not None:
-        nanoseconds = round(uploaded.timestamp() * 1e6) * 1000
-        os.utime(fd, ns=(nanoseconds, nanoseconds))
+        set_upload_time(fd, uploaded.timestamp())
     os.fsync(fd)
 
 
