@@ -60,9 +60,8 @@ def build_page(
 ) -> LocalPage:
     listed = tuple(listed)
     files = tuple((one.details.version, file_of(one)) for one in listed)
-    shown = () if status and status.status == "quarantined" else files  # PEP 792
     return LocalPage(
-        page_of_files(project, source, shown, fresh_until, status),
+        page_of_files(project, source, files, fresh_until, status),
         {one.entry.filename: one.entry for one in listed},
         tuple(file for _, file in files),
     )
@@ -75,7 +74,12 @@ def page_of_files(
     fresh_until: float | None,
     status: ProjectStatus | None,
 ) -> ProjectPage:
-    """The page of files and their versions, which it lists by version and filename."""
+    """The page of files and their versions, which it lists by version and filename.
+
+    A quarantined project has no files on its page (PEP 792).
+    """
+    if status and status.status == "quarantined":
+        listed = ()
     ordered = sorted(listed, key=lambda one: (*_rank(one[0]), one[1].filename))
     files = tuple(file for _, file in ordered)
     return ProjectPage(

@@ -7,16 +7,7 @@ from collections.abc import Set
 from proxy.errors import IndexUnavailable, NoSuchFile, NoSuchProject
 from proxy.events import FileAnswered, Observer, Outcome, PageAnswered, PageChanged
 from proxy.indexes import CheckFile, Explanation, page_of_files
-from proxy.model import (
-    EXTRA_SUFFIXES,
-    METADATA,
-    PROVENANCE,
-    Artifact,
-    Blob,
-    File,
-    ProjectName,
-    ProjectPage,
-)
+from proxy.model import Artifact, Blob, File, ProjectName, ProjectPage, with_distributions
 from proxy.publish.objects.folded import PublishedProject
 from proxy.publish.objects.object_files import ObjectFiles, OpenBlob
 from proxy.publish.objects.object_log import ObjectLog
@@ -131,12 +122,9 @@ class ObjectIndex:
     async def _blob(self, page: ProjectPage, filename: str) -> Blob:
         """Raises ``NoSuchFile`` if the file has just been taken away."""
         files = self.log.state.published[page.project].files
-        if filename in files:
-            return await self.files.blob_of(files[filename])
-        for suffix in (METADATA, PROVENANCE, *EXTRA_SUFFIXES):
-            owner = files.get(filename.removesuffix(suffix))
-            if owner and filename.endswith(suffix):
-                return await self.files.blob_of(owner, suffix)
+        for name in with_distributions(filename):
+            if owner := files.get(name):
+                return await self.files.blob_of(owner, filename.removeprefix(name))
         raise NoSuchFile(page.project, filename, "it has just been deleted")
 
     async def _page(self, project: ProjectName) -> ProjectPage:
@@ -152,8 +140,7 @@ class ObjectIndex:
         return page
 
     def _build(self, project: ProjectName, found: PublishedProject) -> ProjectPage:
-        quarantined = found.status is not None and found.status.status == "quarantined"
-        files = [] if quarantined else found.files.values()  # PEP 792
+        files = found.files.values()
         listed = [(file.change.version, self.files.file_of(file)) for file in files]
         return page_of_files(project, self.name, listed, None, found.status)
 
