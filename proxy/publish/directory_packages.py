@@ -40,7 +40,7 @@ from proxy.runtime import in_thread, open_spool, remove_abandoned
 _SAME_TIME = 1e-5
 """Seconds by which two times may differ that are one: pages have microseconds."""
 _ATTEMPTS = 5
-"""How often changes are prepared, if other processes are faster; the last time they are made."""
+"""How often changes are prepared, if other processes are faster; the last ones are made anyway."""
 _OF_LISTED = (Action.REPLACE, Action.ATTEST, Action.YANK, Action.UNYANK, Action.DELETE)
 """Changes of files that are listed."""
 _OF_JOURNAL = (Action.OWNERS, Action.CLAIM, Action.SNAPSHOT, Action.FORGET)
@@ -83,28 +83,20 @@ class DirectoryPackages:
         content: Content | None = None,
         owners: Sequence[str] | None = None,
     ) -> list[PackageChange]:
-        for left in reversed(range(_ATTEMPTS)):
-            number = await in_thread(self.journal.last_number)
-            changes = await prepare()
-            if not changes:
-                return []
-            paths = await self._listed_paths(changes)
-            made: list[PackageChange] | None
-            if content and changes[0].action is Action.ATTEST:
-                path = paths.get(changes[0].filename)
-                made = await in_thread(self._attest, changes, content, path)
-            elif content:
-                target = paths.get(changes[0].filename)
-                actor = changes[0].actor
-                new = owners if owners is not None else [actor] if actor else []
-                made = await in_thread(self._publish, changes, content, target, new)
-            else:
-                after = number if left else None
-                made = await in_thread(self._change, changes, paths, owners or (), after)
-            if made is not None:
-                break
+        if content is None:
+            return await self._make_without_content(prepare, owners or ())
+        changes = await prepare()
+        if not changes:
+            return []
+        path = (await self._listed_paths(changes)).get(changes[0].filename)
+        if changes[0].action is Action.ATTEST:
+            made = await in_thread(self._attest, changes, content, path)
+        else:
+            actor = changes[0].actor
+            new = owners if owners is not None else [actor] if actor else []
+            made = await in_thread(self._publish, changes, content, path, new)
         self.index.poll()
-        return made or []
+        return made
 
     @asynccontextmanager
     async def staged(self, file: File, folder: Path) -> AsyncIterator[Content]:
@@ -119,6 +111,23 @@ class DirectoryPackages:
             return await self.index.held(project)
         except NoSuchProject:
             return ()
+
+    async def _make_without_content(
+        self, prepare: Prepare, owners: Sequence[str]
+    ) -> list[PackageChange]:
+        made: list[PackageChange] | None = None
+        for left in reversed(range(_ATTEMPTS)):
+            number = await in_thread(self.journal.last_number)
+            changes = await prepare()
+            if not changes:
+                return []
+            paths = await self._listed_paths(changes)
+            after = number if left else None
+            made = await in_thread(self._change, changes, paths, owners, after)
+            if made is not None:
+                break
+        self.index.poll()
+        return made or []
 
     async def _listed_paths(self, changes: Sequence[PackageChange]) -> dict[str, Path]:
         """Where the files are that are changed, by filename; they may be in any folder."""
