@@ -223,11 +223,15 @@ class DirectoryPackages:
 
     def _remove_replaced(self) -> None:
         """Remove bytes that were kept for a snapshot alone, which is forgotten now."""
-        deleted = {(change.sha256, change.filename) for change in self.journal.deleted()}
+        replaced = {}
         for path in self._deleted.glob("*/*"):
-            kept = path.parent.name, path.name
-            last = self.journal.last_of_file(path.name, Action.REPLACE)  # None: e.g. a signature
-            if last and kept not in deleted | needed_by_snapshots(self.journal, last.project):
+            last = self.journal.last_of_file(path.name, Action.REPLACE)
+            if last:  # there is none of a signature, or of a file that was only deleted
+                replaced[path] = last.project
+        kept = {(change.sha256, change.filename) for change in self.journal.deleted()}
+        kept |= needed_by_snapshots(self.journal, *set(replaced.values()))
+        for path in replaced:
+            if (path.parent.name, path.name) not in kept:
                 remove_with_sidecars(path)
 
     def _tidy(self) -> None:

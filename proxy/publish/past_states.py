@@ -88,16 +88,16 @@ def snapshots_of(journal: ChangeJournal) -> dict[str, Snapshot]:
     return found
 
 
-def needed_by_snapshots(journal: ChangeJournal, project: ProjectName) -> set[KeptPlace]:
-    """The files of the project that snapshots have. Blocks, and raises ``OSError``."""
+def needed_by_snapshots(journal: ChangeJournal, *projects: ProjectName) -> set[KeptPlace]:
+    """The files of the projects that snapshots have. Blocks, and raises ``OSError``."""
     moments = [Moment(each.at, number=each.number) for each in snapshots_of(journal).values()]
-    changes = journal.changes_of(project) if moments else ()
-    return {
-        (each.sha256, name)
-        for moment in moments
-        for name, each in state_at(changes, moment).files.items()
-        if each.is_listed
-    }
+    needed = set[KeptPlace]()
+    for project in projects if moments else ():
+        changes = journal.changes_of(project)
+        for moment in moments:
+            files = state_at(changes, moment).files
+            needed |= {(each.sha256, name) for name, each in files.items() if each.is_listed}
+    return needed
 
 
 def _before_any(first: PackageChange) -> PastFile:

@@ -13,7 +13,6 @@ import msgspec
 from proxy.distributions import same_version, version_of
 from proxy.errors import NotPermitted, UploadRefused
 from proxy.model import PROJECT_STATUSES, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.publish.base import KeptPlace
 from proxy.publish.journal import Action, PackageChange
 from proxy.publish.past_states import needed_by_snapshots
 from proxy.publish.publisher import Editor, Publisher
@@ -163,9 +162,7 @@ class Upkeep:
     def _not_needed(self, before: float) -> list[PackageChange]:
         """The deletions before that Unix time of files that no snapshot has."""
         old = [change for change in self._journal.deleted() if change.at < before]
-        needed = set[KeptPlace]()
-        for project in dict.fromkeys(change.project for change in old):
-            needed |= needed_by_snapshots(self._journal, project)
+        needed = needed_by_snapshots(self._journal, *{change.project for change in old})
         return [change for change in old if (change.sha256, change.filename) not in needed]
 
     def _last_of_files(self, selection: Selection) -> list[PackageChange]:
