@@ -130,8 +130,7 @@ class ServerAdministration:
         try:
             page = await self._proxy.indexes[name].page(project, self._clock())
         finally:  # upstream may have removed the project
-            await self._proxy.pages_stored(project)
-            await self._proxy.cache.refreshes.append([project])
+            await self._proxy.announce_renewed(project)
         checked = None if page.checked is None else round(page.checked, 3)
         return {"project": project, "index": name, "files": len(page.files), "checked": checked}
 

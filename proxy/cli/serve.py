@@ -32,7 +32,7 @@ from proxy.cli.observing import (
 from proxy.cli.options import serving_options, settings_options
 from proxy.cli.pages_for_people import open_face
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
-from proxy.cli.standing_work import standing_work, upload_sites, warn_of_changed_files
+from proxy.cli.standing_work import standing_work, warn_of_changed_files
 from proxy.cli.workers import (
     Supervisor,
     follow_supervisor,
@@ -217,7 +217,7 @@ def _app(
         access=proxy.access,
         administration=administration,
         publishers=proxy.upload_targets,
-        sites=upload_sites(proxy),
+        site_of=proxy.site_of,
         limits=limits(settings, proxy.events),
         around=[traced.middleware] if traced else [],
     )

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
-from proxy.composition import FirstSite, Proxy, open_webhooks
+from proxy.composition import Proxy, open_webhooks
 from proxy.config import Settings
-from proxy.model import ProjectName
-from proxy.prefetch import AnnounceRenewed, SiteFollower
+from proxy.prefetch import SiteFollower
 from proxy.storage import ChangedFiles
-from proxy.web import Sites, UploadSite
 
 log = logging.getLogger(__name__)
 
@@ -59,8 +57,7 @@ async def _delivering(settings: Settings, proxy: Proxy) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _following(proxy: Proxy) -> AsyncIterator[None]:
     """While entered, what other servers publish is fetched at once."""
-    announce = announcing(proxy)
-    running = [asyncio.create_task(_follow(site.follower, announce)) for site in proxy.sites]
+    running = [asyncio.create_task(_follow(site.follower)) for site in proxy.sites]
     try:
         yield
     finally:
@@ -69,37 +66,11 @@ async def _following(proxy: Proxy) -> AsyncIterator[None]:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _follow(follower: SiteFollower, announce: AnnounceRenewed) -> None:
+async def _follow(follower: SiteFollower) -> None:
     try:
-        await follower.run(announce)
+        await follower.run()
     except Exception:
         log.exception("changes are not followed any more, due to an unexpected error")
-
-
-def upload_sites(proxy: Proxy) -> Sites:
-    """Where uploads are passed on to, in the state of the settings that is in force."""
-    announce = announcing(proxy)
-
-    def of(path: str) -> FirstSite | None:
-        return next((site for site in proxy.sites if path in site.paths), None)
-
-    async def published(site: UploadSite) -> None:
-        for each in proxy.sites:
-            if each is site:
-                await each.follower.catch_up(announce)
-
-    return Sites(of, published)
-
-
-def announcing(proxy: Proxy) -> AnnounceRenewed:
-    """Has all processes read pages again that were revalidated here."""
-
-    async def announce(projects: Sequence[ProjectName]) -> None:
-        for project in projects:
-            await proxy.pages_stored(project)
-        await proxy.cache.refreshes.append(projects)
-
-    return announce
 
 
 async def warn_of_changed_files(proxy: Proxy) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from proxy.composition.cache import Cache
 from proxy.composition.upstream_connections import address, open_upstream, origin, outgoing_proxies
 from proxy.config import MirrorTable, Settings
+from proxy.indexes import Mirror
+from proxy.model import ProjectName
 from proxy.prefetch import SiteFollower
 from proxy.upstream import ChangeFeed, RelayedAnswer, Timeouts, UploadRelay
 
@@ -31,6 +34,20 @@ class FirstSite:
     async def send(self, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> RelayedAnswer:
         """As ``UploadRelay.send``."""
         return await self.relay.send(headers, body)
+
+    async def catch_up(self) -> None:
+        """As ``SiteFollower.catch_up``."""
+        await self.follower.catch_up()
+
+
+async def announce_renewed(
+    mirrors: Iterable[Mirror], cache: Cache, projects: Sequence[ProjectName]
+) -> None:
+    """Have all processes read pages again that were revalidated here, once they are stored."""
+    for project in projects:
+        for mirror in mirrors:
+            await mirror.page_stored(project)
+    await cache.refreshes.append(projects)
 
 
 async def open_sites(
@@ -65,7 +82,7 @@ async def _open(
     )
     namespace = origin(table, in_force).namespace
     lock = cache.folder / "following" / f"{namespace}.lock"
-    index = opened.indexes[name]
+    index, announce = opened.indexes[name], partial(announce_renewed, opened.mirrors, cache)
     return FirstSite(
         name,
         _paths(name, opened),
@@ -78,7 +95,7 @@ async def _open(
             client_key=in_force.client_key,
             proxies=outgoing_proxies(in_force),
         ),
-        SiteFollower(name, index, feed, cache.records, namespace, lock, clock),
+        SiteFollower(name, index, feed, cache.records, namespace, lock, announce, clock),
     )
 
 

@@ -17,7 +17,7 @@ from proxy.composition.ground import Ground
 from proxy.composition.index_tree import IndexTree, resolve_tree
 from proxy.composition.open_access import open_access
 from proxy.composition.open_mirror import prefetch_limits
-from proxy.composition.open_sites import FirstSite
+from proxy.composition.open_sites import FirstSite, announce_renewed
 from proxy.composition.open_storage import probing_store
 from proxy.composition.policies import Epoch
 from proxy.composition.watch_others import announcer, warn_of_withheld, watch_others
@@ -154,6 +154,10 @@ class Proxy:
         """The servers that are followed."""
         return self._opened.sites
 
+    def site_of(self, path: str) -> FirstSite | None:
+        """The server to which uploads to the index at that path are passed on, if there is one."""
+        return next((site for site in self.sites if path in site.paths), None)
+
     @property
     def directories(self) -> Sequence[PrivateIndex]:
         return self._opened.directories
@@ -211,10 +215,9 @@ class Proxy:
         for mirror in self.mirrors:
             mirror.doubt_pages()
 
-    async def pages_stored(self, project: ProjectName) -> None:
-        """Wait until pages of the project that were fetched are stored."""
-        for mirror in self.mirrors:
-            await mirror.page_stored(project)
+    async def announce_renewed(self, project: ProjectName) -> None:
+        """Have all processes read its pages again that were revalidated here."""
+        await announce_renewed(self.mirrors, self.cache, [project])
 
     async def close(self) -> None:
         """Wait for what runs in the background, and close the indexes."""

@@ -10,12 +10,11 @@ from proxy.prefetch.prefetching import (
     Prefetching,
     open_prefetchers,
 )
-from proxy.prefetch.site_follower import AnnounceRenewed, SiteFollower
+from proxy.prefetch.site_follower import SiteFollower
 from proxy.prefetch.user_agent import read_user_agent
 
 __all__ = [
     "MARK_COLUMNS",
-    "AnnounceRenewed",
     "PrefetchLimits",
     "Prefetching",
     "SiteFollower",

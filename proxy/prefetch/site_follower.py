@@ -48,6 +48,7 @@ class SiteFollower:
         records: Records,
         namespace: str,
         lock: Path,
+        announce: AnnounceRenewed,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -59,6 +60,7 @@ class SiteFollower:
         self._files_key = Key(RecordKind.FOLLOWED, namespace, "files")
         self._pages_key = Key(RecordKind.FOLLOWED, namespace, "pages")
         self._lock = lock
+        self._announce = announce
         self._clock = clock
         self._sleep = sleep
         self.problem = ""
@@ -67,31 +69,31 @@ class SiteFollower:
         self._caught_up = 0
         self._fetching: asyncio.Task[None] | None = None
 
-    async def run(self, announce: AnnounceRenewed) -> None:
+    async def run(self) -> None:
         """Follow, whenever no other process does, until this is cancelled."""
         self._lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             while True:
                 with try_lock(self._lock) as mine:
                     if mine:
-                        await self._follow(announce)
+                        await self._follow()
                 await self._sleep(LOCK_INTERVAL)
         finally:
             if self._fetching:
                 self._fetching.cancel()
                 await asyncio.wait({self._fetching})
 
-    async def catch_up(self, announce: AnnounceRenewed) -> None:
+    async def catch_up(self) -> None:
         """Revalidate the pages of what has changed by now. Raises ``UpstreamError``."""
         number = self._number
         if number is None:  # another process follows
             number = max(self._caught_up, await self._stored(self._pages_key))
         changes = await self._feed.after(number, wait=False)
-        await self._renew(changes, announce)
+        await self._renew(changes)
         if changes:
             self._caught_up = changes[-1].number
 
-    async def _follow(self, announce: AnnounceRenewed) -> None:
+    async def _follow(self) -> None:
         pause = 0.0
         while True:
             asked = self._clock()
@@ -99,7 +101,7 @@ class SiteFollower:
                 if self._number is None or pause:
                     self._number = await self._valid(await self._stored(self._files_key))
                 changes = await self._feed.after(self._number, wait=True)
-                await self._renew(changes, announce)
+                await self._renew(changes)
             except UpstreamError as error:
                 if not pause:
                     log.warning("%s is not followed now: %s", self._name, error)
@@ -130,7 +132,7 @@ class SiteFollower:
         found = await self._feed.after(number - 1, wait=False)
         return number if found and found[0].number == number else 0
 
-    async def _renew(self, changes: Sequence[FeedChange], announce: AnnounceRenewed) -> None:
+    async def _renew(self, changes: Sequence[FeedChange]) -> None:
         projects = list(dict.fromkeys(filter(None, map(_project, changes))))
         if not projects:
             return
@@ -149,7 +151,7 @@ class SiteFollower:
                     failed.append(project)
 
         await for_each(projects, renew, PAGES_AT_ONCE)
-        await announce(projects)
+        await self._announce(projects)
         if failed:
             raise UpstreamError(self._name, f"the page of {failed[0]} cannot be revalidated")
 

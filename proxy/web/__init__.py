@@ -17,7 +17,7 @@ from proxy.web.metric_families import COUNTER_COLUMNS
 from proxy.web.metrics import (
     Gauge,
 )
-from proxy.web.mounts import Generation, Mount, Mounts, Sites, UploadSite
+from proxy.web.mounts import Generation, Mount, Mounts
 from proxy.web.pages import redirect
 from proxy.web.refusals import RefusalEvents, log_observed_refusals
 from proxy.web.request_state import REQUEST_STATE, RequestState
@@ -54,9 +54,7 @@ __all__ = [
     "RequestState",
     "ResponseCache",
     "Server",
-    "Sites",
     "Sources",
-    "UploadSite",
     "authorize_administration",
     "create_app",
     "figures_of",

@@ -29,7 +29,7 @@ from proxy.web.middleware import (
     handle_request,
     note_start,
 )
-from proxy.web.mounts import INDEX_SEGMENT, Mount, Mounts, Shared, Sites, WrapAsOf
+from proxy.web.mounts import INDEX_SEGMENT, FindSite, Mount, Mounts, Shared, WrapAsOf
 from proxy.web.pages import redirect, render_list, render_page
 from proxy.web.project_json import FindDocument, no_document
 from proxy.web.refusals import CONTACT, Contact
@@ -93,7 +93,7 @@ def create_app(
     administration: Administration | None = None,
     find_document: FindDocument = no_document,
     publishers: Mapping[str, Publisher] | None = None,
-    sites: Sites | None = None,
+    site_of: FindSite = lambda path: None,
     limits: ClientLimits | None = None,
     around: Iterable[Middleware] = (),
 ) -> web.Application:
@@ -112,8 +112,8 @@ def create_app(
     the views at ``/+asof/<instant>/``. ``pages`` are for people; with them there is no plain page
     at ``/``. ``access``: who may do what; without it, everybody may read. ``find_document``: what
     upstreams say of a project besides. ``administration`` is offered at ``/-/admin/``.
-    ``publishers``: where uploads to each root go; ``sites``: to which servers others are passed
-    on. ``limits``: those of clients. ``around``: middlewares outside of all others.
+    ``publishers``: where uploads to each root go; ``site_of``: the server to which others are
+    passed on. ``limits``: those of clients. ``around``: middlewares outside of all others.
     """
     inner = [*([authenticate] if access else []), *([limit_clients] if limits else [])]
     app = web.Application(middlewares=[*around, handle_request, *inner])
@@ -132,7 +132,7 @@ def create_app(
         render_list,
     )
     shared = Shared(
-        rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document, sites
+        rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document, site_of
     )
     mounts = app[MOUNTS] = Mounts(indexes, shared, publishers or {})
     metrics = _metrics(app, counters, gauges, sources or Sources())

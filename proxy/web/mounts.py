@@ -57,7 +57,7 @@ class Shared:
     as_of: WrapAsOf | None = None
     """None: there are no addresses of moments."""
     find_document: FindDocument = no_document
-    sites: Sites | None = None
+    site_of: FindSite = lambda path: None
     """Where uploads are passed on to."""
     generation: int = 0
     """Which state of the settings the indexes are of."""
@@ -73,15 +73,12 @@ class UploadSite(Protocol):
     async def send(self, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> RelayedAnswer:
         """Raises ``UpstreamError``."""
 
+    async def catch_up(self) -> None:
+        """Have what it has published by now on the pages of this server. Raises ``ProxyError``."""
 
-@dataclass(frozen=True, slots=True)
-class Sites:
-    """The servers to which uploads are passed on that are sent to indexes made of mirrors."""
 
-    of: Callable[[str], UploadSite | None]
-    """By the path of the index, such as ``/team``."""
-    published: Callable[[UploadSite], Awaitable[None]]
-    """Called when a server has taken an upload."""
+FindSite = Callable[[str], UploadSite | None]
+"""The server to which uploads are passed on, by the path of the index, such as ``/team``."""
 
 
 class Mount:
@@ -117,7 +114,7 @@ class Mount:
         self._publishers = publishers or {}
         self._publisher = self._publishers.get(path)
         self._today = today
-        self._site = shared.sites.of(path) if shared.sites else None
+        self._site = shared.site_of(path)
         self._views: AsOfViews[Mount] = AsOfViews(self._view)
 
     @property
@@ -138,11 +135,11 @@ class Mount:
     @cached_property
     def receiving(self) -> UploadHandler | RelayedUploads:
         """Publishes uploads here, or passes them on."""
-        if self._site is None or self._shared.sites is None:
+        if self._site is None:
             return self.uploads
         from proxy.web.relayed_uploads import RelayedUploads
 
-        return RelayedUploads(self.index.name, self._site, self._shared.sites.published)
+        return RelayedUploads(self.index.name, self._site)
 
     @cached_property
     def uploads(self) -> UploadHandler:

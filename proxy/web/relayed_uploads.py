@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -23,14 +22,10 @@ RETRY_AFTER = 30
 class RelayedUploads:
     """Of one index. The right to upload is needed here too, and so it is there."""
 
-    def __init__(
-        self, index: str, site: UploadSite, published: Callable[[UploadSite], Awaitable[None]]
-    ) -> None:
-        """``index``: the name of the index that is served, which may be made of the mirror.
-        ``published``: called when the first site has taken an upload."""
+    def __init__(self, index: str, site: UploadSite) -> None:
+        """``index``: the name of the index that is served, which may be made of the mirror."""
         self._index = index
         self._site = site
-        self._published = published
 
     async def post(self, request: web.Request) -> web.Response:
         if RELAY_MARK in request.headers:
@@ -57,7 +52,7 @@ class RelayedUploads:
             return response
         if answer.status < 300:
             try:
-                await self._published(self._site)
+                await self._site.catch_up()
             except ProxyError as error:  # the follower tries again
                 log.info("the changes after an upload are not known yet: %s", error)
         headers = {**answer.headers, "Cache-Control": "no-store"}

@@ -67,12 +67,9 @@ async def feed() -> AsyncIterator[Feed]:
 class Followed:
     """A follower that runs, and what it has announced."""
 
-    def __init__(self, follower: SiteFollower) -> None:
+    def __init__(self, follower: SiteFollower, announced: list[str]) -> None:
         self.follower = follower
-        self.announced: list[str] = []
-
-    async def announce(self, projects: Sequence[ProjectName]) -> None:
-        self.announced += projects
+        self.announced = announced
 
 
 @asynccontextmanager
@@ -86,6 +83,11 @@ async def following(
     async def sleep(seconds: float) -> None:
         await asyncio.sleep(0.002)
 
+    announced: list[str] = []
+
+    async def announce(projects: Sequence[ProjectName]) -> None:
+        announced.extend(projects)
+
     async with open_transport("team", feed.url, retries=0) as transport:
         follower = SiteFollower(
             "team",
@@ -94,11 +96,12 @@ async def following(
             records or CountedRecords(),
             "namespace",
             folder / "following" / "lock",
+            announce,
             clock,
             sleep,
         )
-        followed = Followed(follower)
-        task = asyncio.create_task(follower.run(followed.announce))
+        followed = Followed(follower, announced)
+        task = asyncio.create_task(follower.run())
         try:
             yield followed
         finally:
@@ -225,6 +228,6 @@ async def test_one_of_two_processes_follows_and_both_can_catch_up(
             await until(lambda: feed.asked[-1:] == [2])
             assert other.asked == []
             feed.add()
-            await second.follower.catch_up(second.announce)
+            await second.follower.catch_up()
             assert second.announced == ["foo"]
             assert other.asked == ["foo"]
