@@ -6,7 +6,6 @@ import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from proxy.audit.entries import Result
-from proxy.audit.privacy import ClientNames
 from proxy.audit.search import Wanted
 from proxy.errors import ConfigurationError
 from proxy.events import RequestKind
@@ -22,7 +21,6 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     digest: str = ""
     index: str = ""
     client: str = ""
-    """As it is known outside; the audit may remember a hash of it. So is ``principal``."""
     principal: str = ""
     rule: str = ""
     kinds: frozenset[RequestKind] = frozenset()
@@ -31,15 +29,15 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """This and the next are Unix times in seconds."""
     until: float | None = None
 
-    def wanted(self, names: ClientNames, now: float) -> Wanted:
-        """``names``: what the audit remembers of clients. Raises ``ConfigurationError``."""
+    def wanted(self) -> Wanted:
+        """Raises ``ConfigurationError`` with the name of the field that is wrong."""
         return Wanted(
             project=self._project(),
             versions=self._specifiers(),
             digest=self.digest,
             index=self.index,
-            client=names.of(self.client, now),
-            principal=names.of(self.principal, now),
+            client=self.client,
+            principal=self.principal,
             rule=self.rule,
             kinds=self.kinds,
             results=self.results,
@@ -50,17 +48,17 @@ class AuditQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def _project(self) -> str:
         if not self.project:
             if self.versions:
-                raise ConfigurationError("--version", "it needs a project", "give --project too")
+                raise ConfigurationError("versions", "they need a project", "name one too")
             return ""
         try:
             return normalize(self.project)
         except ValueError:
             problem = f"{self.project!r} is not a project name"
-            raise ConfigurationError("--project", problem, "give one such as requests") from None
+            raise ConfigurationError("project", problem, "give one such as requests") from None
 
     def _specifiers(self) -> SpecifierSet | None:
         try:
             return SpecifierSet(self.versions) if self.versions else None
         except InvalidSpecifier:
             problem = f"{self.versions!r} is not a version specifier"
-            raise ConfigurationError("--version", problem, "give one such as ==2.32.0") from None
+            raise ConfigurationError("versions", problem, "give one such as ==2.32.0") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,7 @@ from proxy.cli.running_server import running_servers
 from proxy.cli.settings import in_force
 from proxy.cli.workers import WorkerPlace
 from proxy.composition import Proxy
-from proxy.config import Settings, audit_folder
+from proxy.config import Settings
 from proxy.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -60,16 +59,14 @@ def search_audit(settings: Settings, query: Mapping[str, Any]) -> list[Found]:
 
     Raises ``ConfigurationError`` for one that is wrong, or has too many answers.
     """
-    from proxy.audit import AuditQuery, ClientNames, find  # most servers are never asked
+    from proxy.audit import AuditQuery  # most servers are never asked
+    from proxy.cli.audit import find_here
 
-    folder = audit_folder(settings)
-    assert settings.audit
     try:
         asked = msgspec.convert(query, AuditQuery)
     except msgspec.ValidationError as error:
         raise ConfigurationError("audit", f"the query is wrong: {error}") from None
-    names = ClientNames(settings.audit.clients, folder)
-    found = list(islice(find(folder, asked.wanted(names, time.time())), MAX_ANSWERS + 1))
+    found = list(islice(find_here(settings, asked), MAX_ANSWERS + 1))
     if len(found) > MAX_ANSWERS:
         problem = f"there are more than {MAX_ANSWERS} answers"
         raise ConfigurationError("audit", problem, "ask for one project, or for a shorter time")

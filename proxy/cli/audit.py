@@ -14,7 +14,8 @@ import msgspec
 from proxy.audit import AuditQuery, ClientNames, Found, Result, find
 from proxy.cli.admin_client import act
 from proxy.cli.options import instant
-from proxy.config import TOKEN_VARIABLE, audit_folder, load_settings
+from proxy.config import TOKEN_VARIABLE, Settings, audit_folder, load_settings
+from proxy.errors import ConfigurationError
 from proxy.events import RequestKind
 from proxy.runtime import count_text, timestamp_text
 
@@ -108,7 +109,8 @@ def command(
     if via:
         found = [each for server in via for each in _find_there(server, question)]
     else:
-        found = _find_here(config, cache_dir, question)
+        settings = load_settings({"cache_dir": cache_dir}, config).settings
+        found = list(find_here(settings, question))
     found.sort(key=_order)
     for line in _grouped(found, BY[by], by, as_json) if by else _listed(found, as_json):
         click.echo(line)
@@ -130,6 +132,8 @@ def _question(
     project: str | None,
     **same: Any,
 ) -> AuditQuery:
+    if versions and not project:
+        raise ConfigurationError("--version", "it needs a project", "give --project too")
     chosen = {Result.REFUSED} if refused else map(Result, results)
     return AuditQuery(
         project=project or "",
@@ -140,13 +144,17 @@ def _question(
     )
 
 
-def _find_here(config: Path | None, cache_dir: Path | None, asked: AuditQuery) -> list[Found]:
-    """Raises ``ConfigurationError``."""
-    settings = load_settings({"cache_dir": cache_dir}, config).settings
+def find_here(settings: Settings, asked: AuditQuery) -> Iterator[Found]:
+    """Answers in the audit of these settings, which may remember hashes of client and principal.
+
+    Raises ``ConfigurationError`` if the query is wrong, or nothing is recorded.
+    """
     folder = audit_folder(settings)
     assert settings.audit
-    names = ClientNames(settings.audit.clients, folder)
-    return list(find(folder, asked.wanted(names, time.time())))
+    names, now = ClientNames(settings.audit.clients, folder), time.time()
+    client, principal = names.of(asked.client, now), names.of(asked.principal, now)
+    wanted = msgspec.structs.replace(asked.wanted(), client=client, principal=principal)
+    return find(folder, wanted)
 
 
 def _find_there(via: str, asked: AuditQuery) -> list[Found]:

@@ -13,7 +13,7 @@ import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -90,6 +90,16 @@ class AdminRequest(msgspec.Struct, forbid_unknown_fields=True):
             raise AdminRequestInvalid('project: give a name, such as "requests"') from None
 
 
+class AuditRequest(NamedTuple):
+    """The body of a request to search the audit, which checks it."""
+
+    query: dict[str, Any]
+
+    @property
+    def project(self) -> str:
+        return str(self.query.get("project", ""))
+
+
 def admin_routes(base: str, offered: Administration) -> list[web.RouteDef]:
     """The routes below ``base``, which is empty or a prefix."""
 
@@ -110,14 +120,6 @@ def admin_routes(base: str, offered: Administration) -> list[web.RouteDef]:
     async def unpin(asked: AdminRequest) -> Any:
         return await offered.unpin(asked.named(), asked.filename)
 
-    async def audit(request: web.Request) -> web.StreamResponse:
-        authorize_administration(request, "audit")
-        try:
-            found = await offered.audit(await _read_json(request, dict[str, Any]))
-        except ProxyError as error:
-            return _problem(error)
-        return await asyncio.to_thread(_answer, 200, found)
-
     root = f"{base}/-/admin"
     reads = {
         "status": lambda asked: offered.status(),
@@ -132,15 +134,20 @@ def admin_routes(base: str, offered: Administration) -> list[web.RouteDef]:
     return [
         *(web.get(f"{root}/{name}", _handler(name, act, _query)) for name, act in reads.items()),
         *(web.post(f"{root}/{name}", _handler(name, act, _body)) for name, act in actions.items()),
-        web.post(f"{root}/audit", audit),
+        web.post(
+            f"{root}/audit",
+            _handler("audit", lambda asked: offered.audit(asked.query), _audit_query),
+        ),
     ]
 
 
-Act = Callable[[AdminRequest], Awaitable[Any]]
+Asked = TypeVar("Asked", AdminRequest, AuditRequest)
 
 
 def _handler(
-    name: str, act: Act, read: Callable[[web.Request], Awaitable[AdminRequest]]
+    name: str,
+    act: Callable[[Asked], Awaitable[Any]],
+    read: Callable[[web.Request], Awaitable[Asked]],
 ) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         authorize_administration(request, name)
@@ -152,7 +159,7 @@ def _handler(
         if request.method == "POST":
             who = request[REQUEST_STATE].principal or request.remote
             log.info("administration: %s %s by %s", name, asked.project or "", who)
-        return _answer(200, result)
+        return await asyncio.to_thread(_answer, 200, result)  # the audit has long answers
 
     return handle
 
@@ -201,6 +208,10 @@ async def _query(request: web.Request) -> AdminRequest:
 
 async def _body(request: web.Request) -> AdminRequest:
     return await _read_json(request, AdminRequest)
+
+
+async def _audit_query(request: web.Request) -> AuditRequest:
+    return AuditRequest(await _read_json(request, dict[str, Any]))
 
 
 async def _read_json(request: web.Request, form: type[T]) -> T:

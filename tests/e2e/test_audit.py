@@ -173,7 +173,9 @@ async def test_the_audits_of_several_servers_are_put_together(
 
         async def received() -> bool:
             done = await waystation("audit", *via, *query, cwd=tmp_path)
-            return [row["results"] for row in json.loads(done.out)] == [{"received": 3}]
+            if done.status == 1:  # no entry is written yet
+                return False
+            return [row["results"] for row in json.loads(done.succeeded().out)] == [{"received": 3}]
 
         await until(received)
         wrong = await waystation("audit", *via, "--version", "==1", cwd=tmp_path)
@@ -185,6 +187,9 @@ async def test_the_audits_of_several_servers_are_put_together(
             async with session.post(url, json={"projekt": "aaa"}) as answer:
                 assert answer.status == 422
                 assert "projekt" in (await answer.json())["detail"]
+            async with session.post(url, json={"versions": "==1"}) as answer:
+                assert (await answer.json())["detail"].startswith("versions: they need a project")
+        await one.logged(lambda line: line["message"] == "administration: audit aaa by 127.0.0.1")
 
 
 async def test_a_server_without_an_audit_says_so_from_afar(
