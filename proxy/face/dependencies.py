@@ -11,7 +11,7 @@ from proxy.face.descriptions import Descriptions
 from proxy.face.need_tree import Branch, NeedTree
 from proxy.face.needs import Need, fitting, needs_of
 from proxy.face.project import project_of, to_normal_form
-from proxy.face.project_view import ProjectView
+from proxy.face.project_view import ProjectView, view_of
 from proxy.face.search_page import listing_badge
 from proxy.face.shell import Place, Shell
 from proxy.model import ProjectName
@@ -71,7 +71,7 @@ class DependencyPages:
             return elsewhere
         project = project_of(place)
         found = await place.index.explain(project)
-        view = ProjectView(found, "", self._shell.around.clock()) if found.page else None
+        view = await view_of(found, "", self._shell.around.clock()) if found.page else None
         direct, known = await self._direct(place, view)
         needed_by = await self._search.needed_by(place.index.name, project)
         is_visible = visible(place)
@@ -111,7 +111,7 @@ class DependencyPages:
         """The needs by extra, and whether the metadata of the version are known."""
         if view is None:
             return {}, False
-        rows = view.files()
+        rows = view.files
         description = await self._descriptions.of(
             place.index,
             view.project,
@@ -137,7 +137,7 @@ class DependencyPages:
         found = await place.index.explain(project)
         if not found.page:
             return []
-        view = ProjectView(found, "", self._shell.around.clock())
+        view = await view_of(found, "", self._shell.around.clock())
         others = [
             row.release.version
             for row in view.versions()

@@ -13,13 +13,10 @@ from typing import NamedTuple
 from proxy.distributions import DistributionKind, kind_of
 from proxy.face.descriptions import Descriptions
 from proxy.face.needs import needs_of
-from proxy.face.project_view import FileRow, ProjectView
+from proxy.face.project_view import FileRow, view_of
 from proxy.indexes import Explanation, Index
-from proxy.runtime import run_in_worker
 from proxy.storage import HELD, KNOWN, PRIVATE, Listing
 
-BYTES_PER_FILE = 600
-"""What sorting a file by version costs, in bytes of input as ``run_in_worker`` counts them."""
 MAX_SUMMARY = 300
 MAX_LICENCE = 80
 """Characters."""
@@ -37,10 +34,8 @@ class ListingReader:
 
     async def read(self, index: Index, found: Explanation) -> ReadListing:
         """``found`` has a page, and what of it the index lists."""
-        assert found.listed
-        size = BYTES_PER_FILE * len(found.listed.files)
-        view = await run_in_worker(size, lambda: ProjectView(found, "", time.time()))
-        shown = [row for row in view.files() if row.shown]
+        view = await view_of(found, "", time.time())
+        shown = [row for row in view.files if row.shown]
         description = await self._descriptions.of(
             index, view.project, [row.file for row in shown], found.stored, fetch=view.private
         )

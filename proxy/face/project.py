@@ -19,7 +19,7 @@ from proxy.face.descriptions import Descriptions, Readmes
 from proxy.face.needs import needs_of
 from proxy.face.notices import notices
 from proxy.face.problems import missing_page, problem_page
-from proxy.face.project_view import ProjectView
+from proxy.face.project_view import ProjectView, view_of
 from proxy.face.recent import Recent
 from proxy.face.shell import Place, Shell, see_other
 from proxy.face.snippets import Address
@@ -27,7 +27,6 @@ from proxy.indexes import Explanation
 from proxy.model import ProjectName, normalize
 from proxy.presentation import FileLine
 from proxy.releases import ProjectRelease
-from proxy.runtime import run_in_worker
 from proxy.simple import relative_links
 from proxy.web import plain, redirect, require
 
@@ -40,8 +39,6 @@ SORTS = {
     "date": lambda row: row.file.uploaded or "",
 }
 _ROBOT = re.compile(r"bot|crawl|spider|slurp|preview|fetch", re.IGNORECASE)
-BYTES_PER_FILE = 600
-"""What sorting a file by version costs, in bytes of input as ``run_in_worker`` counts them."""
 NEWEST = 10
 """Versions that are shown without a click."""
 
@@ -66,9 +63,7 @@ class ProjectPages:
             return await self._without_page(place, project, found, failure)
         now = self._shell.around.clock()
         try:
-            wanted = request.match_info.get("version", "")
-            size = BYTES_PER_FILE * len(found.listed.files if found.listed else ())
-            view = await run_in_worker(size, lambda: ProjectView(found, wanted, now))
+            view = await view_of(found, request.match_info.get("version", ""), now)
         except LookupError as error:
             return missing_page(self._shell, place, f"{project} has no version {error} here")
         if "version" in request.match_info and request.match_info["version"] != view.version:
@@ -147,7 +142,7 @@ class ProjectPages:
         return last.text if last and view.state in ("stale", "expired") else ""
 
     async def _describe(self, place: Place, view: ProjectView) -> Description:
-        files = view.files()
+        files = view.files
         found = await self._descriptions.of(
             place.index,
             view.project,
@@ -169,7 +164,7 @@ class ProjectPages:
 
     def _lines(self, place: Place, view: ProjectView) -> tuple[Sequence[FileLine], range]:
         """The files of the asked page, and the numbers of all pages."""
-        rows = view.files()
+        rows = view.files
         if key := SORTS.get(place.request.query.get("sort", "")):
             rows = sorted(rows, key=key)
         links = relative_links(view.project, [row.file for row in rows])

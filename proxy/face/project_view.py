@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from proxy.distributions import normalize_version, same_version
@@ -17,10 +18,13 @@ from proxy.releases import (
     is_preliminary,
     newest_release,
 )
+from proxy.runtime import run_in_worker
 
 PageFreshness = Literal["local", "fresh", "stale", "expired"]
 GRAVEST = ("quarantined", "vulnerable", "refused", "yanked", "changed", "archived", "deprecated")
 MAX_MARKS = 3
+BYTES_PER_FILE = 600
+"""What sorting a file by version costs, in bytes of input as ``run_in_worker`` counts them."""
 
 
 class Mark(NamedTuple):
@@ -135,6 +139,7 @@ class ProjectView:
                 is_preliminary(release.version),
             )
 
+    @cached_property
     def files(self) -> list[FileRow]:
         """Those of the version."""
         return [
@@ -154,7 +159,7 @@ class ProjectView:
     @property
     def is_offered(self) -> bool:
         """Whether installers see a file of the version."""
-        return any(row.shown for row in self.files())
+        return any(row.shown for row in self.files)
 
     def hidden(self) -> list[Hidden]:
         """What hides files of any version, those of most files first."""
@@ -181,7 +186,7 @@ class ProjectView:
         return ""
 
     def _marks(self) -> Iterator[Mark]:
-        status, rows = self.page.status, self.files()
+        status, rows = self.page.status, self.files
         if self.private:
             yield Mark("private", "private")
         elif any(row.held for row in rows):
@@ -201,6 +206,12 @@ class ProjectView:
         kinds = {self._found.kinds.get(each.rule) for row in rows for each in row.verdicts}
         if "advisories" in kinds:
             yield Mark("vulnerable", "vulnerable")
+
+
+async def view_of(found: Explanation, wanted: str, now: float) -> ProjectView:
+    """The view, made in a worker if there are many files. Arguments and errors as of the class."""
+    size = BYTES_PER_FILE * len(found.listed.files if found.listed else ())
+    return await run_in_worker(size, lambda: ProjectView(found, wanted, now))
 
 
 def state_of(page: ProjectPage, now: float) -> PageFreshness:
