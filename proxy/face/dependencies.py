@@ -111,14 +111,7 @@ class DependencyPages:
         """The needs by extra, and whether the metadata of the version are known."""
         if view is None:
             return {}, False
-        rows = view.files
-        description = await self._descriptions.of(
-            place.index,
-            view.project,
-            [row.file for row in rows if row.shown],
-            [row.file.filename for row in rows if row.held],
-            fetch=view.private,
-        )
+        description = await self._descriptions.of(place.index, view, fetch=view.private)
         if description is None:
             return {}, False
         needs = needs_of(description.requires)

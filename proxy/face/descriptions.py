@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from proxy.distributions import (
     read_wheel_metadata,
 )
 from proxy.errors import ProxyError
+from proxy.face.project_view import ProjectView
 from proxy.indexes import Index
 from proxy.model import METADATA, Artifact, File, ProjectName, normalize
 from proxy.presentation import ReadmeRenderer
@@ -41,29 +41,19 @@ class Descriptions:
     def __init__(self) -> None:
         self._known: LRUCache[str, Description] = LRUCache(500)
 
-    async def of(
-        self,
-        index: Index,
-        project: ProjectName,
-        files: Iterable[File],
-        held: Iterable[str],
-        *,
-        fetch: bool,
-    ) -> Description | None:
-        """Of the first file whose metadata can be read; None if there is none.
+    async def of(self, index: Index, view: ProjectView, *, fetch: bool) -> Description | None:
+        """Of the first shown file whose metadata can be read; None if there is none.
 
-        ``held``: names of files whose archives are here. ``fetch``: the index may ask its upstream
-        for a metadata file, which is small.
+        ``fetch``: the index may ask its upstream for a metadata file, which is small.
         """
-        here = set(held)
-        for file in list(files)[:MAX_TRIES]:
+        project = view.project
+        for row in [row for row in view.files if row.shown][:MAX_TRIES]:
+            file = row.file
             key = f"{project}/{file.filename}/{file.address_digest}"
             if (known := self._known.get(key)) is not None:
                 return known
             with suppress(ProxyError, OSError):
-                data = await self._read(
-                    index, project, file, held=file.filename in here, fetch=fetch
-                )
+                data = await self._read(index, project, file, held=row.held, fetch=fetch)
                 if data is not None:
                     found = self._known[key] = _own(describe(data), project)
                     return found

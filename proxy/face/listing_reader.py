@@ -35,10 +35,7 @@ class ListingReader:
     async def read(self, index: Index, found: Explanation) -> ReadListing:
         """``found`` has a page, and what of it the index lists."""
         view = await view_of(found, "", time.time())
-        shown = [row for row in view.files if row.shown]
-        description = await self._descriptions.of(
-            index, view.project, [row.file for row in shown], found.stored, fetch=view.private
-        )
+        description = await self._descriptions.of(index, view, fetch=view.private)
         kind = PRIVATE if view.private else HELD if found.stored else KNOWN
         listing = Listing(
             view.project,
@@ -48,7 +45,7 @@ class ListingReader:
             ", ".join(view.python),
             description.summary[:MAX_SUMMARY] if description else "",
             licence=description.license[:MAX_LICENCE] if description else "",
-            size=_size(shown),
+            size=_size([row for row in view.files if row.shown]),
         )
         needs = needs_of(description.requires) if description else []
         edges = [(view.project, each.project, each.extra) for each in needs if each.project]

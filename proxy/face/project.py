@@ -142,15 +142,8 @@ class ProjectPages:
         return last.text if last and view.state in ("stale", "expired") else ""
 
     async def _describe(self, place: Place, view: ProjectView) -> Description:
-        files = view.files
-        found = await self._descriptions.of(
-            place.index,
-            view.project,
-            [row.file for row in files if row.shown] or [],
-            [row.file.filename for row in files if row.held],
-            fetch=view.private or is_person(place.request),
-        )
-        return found or Description()
+        fetch = view.private or is_person(place.request)
+        return await self._descriptions.of(place.index, view, fetch=fetch) or Description()
 
     def _commands(self, place: Place, view: ProjectView) -> dict[str, str]:
         at = Address(self._shell.index_address(place))
