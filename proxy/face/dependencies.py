@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
@@ -13,11 +13,10 @@ from proxy.face.needs import Need, fitting, needs_of
 from proxy.face.project import project_of, to_normal_form
 from proxy.face.project_view import ProjectView, view_of
 from proxy.face.search_page import listing_badge
-from proxy.face.shell import Place, Shell
+from proxy.face.shell import Place, Shell, visible
 from proxy.model import ProjectName
 from proxy.presentation import need_graph
 from proxy.storage import Listing, SearchFile
-from proxy.web import visible_projects
 
 MAX_LISTED = 900
 """Projects of one level whose listings are read."""
@@ -143,9 +142,3 @@ class DependencyPages:
         listings = await self._search.some(place.index.name, wanted[:MAX_LISTED])
         is_visible = visible(place)
         return [(name, listings.get(name) if is_visible(name) else None) for name in wanted]
-
-
-def visible(place: Place) -> Callable[[str], bool]:
-    """Whether the principal may see that name."""
-    test = visible_projects(place.request, place.index.name)
-    return lambda name: test is None or test(ProjectName(name))

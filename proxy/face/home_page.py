@@ -6,11 +6,10 @@ from aiohttp import web
 
 from proxy.access import Scope
 from proxy.face.activity import ActivityPages
-from proxy.face.dependencies import visible
 from proxy.face.indexer import Indexer
 from proxy.face.recent import Recent
 from proxy.face.search_page import FILTERS
-from proxy.face.shell import Place, Shell
+from proxy.face.shell import Place, Shell, visible
 from proxy.face.snippets import Address
 from proxy.storage import PRIVATE, SearchFile
 from proxy.web import may

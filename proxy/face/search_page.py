@@ -9,11 +9,10 @@ from typing import NamedTuple
 from aiohttp import web
 
 from proxy.face.indexer import Indexer
-from proxy.face.shell import Place, Shell
+from proxy.face.shell import Place, Shell, visible
 from proxy.indexes import names_containing
-from proxy.model import ProjectName, normalize
+from proxy.model import normalize
 from proxy.storage import HELD, KNOWN, PRIVATE, Listing, SearchBusy, SearchFile, SearchResult
-from proxy.web import visible_projects
 
 MAX_QUERY = 100
 """Characters."""
@@ -66,9 +65,9 @@ class SearchPage:
             found = await self._find(place, words, where, text)
         except SearchBusy as error:
             found, busy = SearchResult([], complete=False), str(error)
-        if is_visible := visible_projects(place.request, place.index.name):
-            seen = [each for each in found.listings if is_visible(ProjectName(each.name))]
-            found = SearchResult(seen, found.complete)
+        is_visible = visible(place)
+        seen = [each for each in found.listings if is_visible(each.name)]
+        found = SearchResult(seen, found.complete)
         pages = max(1, (len(found.listings) + ON_PAGE - 1) // ON_PAGE)
         number = _number(query.get("page", ""), pages)
         shown = found.listings[(number - 1) * ON_PAGE : number * ON_PAGE]
@@ -113,9 +112,7 @@ class SearchPage:
 
     async def _near(self, place: Place, words: str) -> list[str]:
         """Names that are spelled like what was typed, of those that the principal may see."""
-        is_visible = visible_projects(place.request, place.index.name)
-        names = await self._search.near(place.index.name, words)
-        return [each for each in names if is_visible is None or is_visible(ProjectName(each))]
+        return list(filter(visible(place), await self._search.near(place.index.name, words)))
 
     async def _hits(self, place: Place, shown: Sequence[Listing], words: str) -> list[Hit]:
         """With the details of projects that were not read so far."""

@@ -14,10 +14,19 @@ from proxy import __version__
 from proxy.access import Scope
 from proxy.face.surroundings import Surroundings
 from proxy.indexes import Index
+from proxy.model import ProjectName
 from proxy.presentation import assets, render
 from proxy.runtime import compress
 from proxy.simple import accepts_gzip
-from proxy.web import REQUEST_STATE, Mount, may, not_modified, origin_of, split_address
+from proxy.web import (
+    REQUEST_STATE,
+    Mount,
+    may,
+    not_modified,
+    origin_of,
+    split_address,
+    visible_projects,
+)
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
@@ -113,6 +122,12 @@ class Shell:
             "url": self.index_address(place),
             "now": self.around.clock(),
         }
+
+
+def visible(place: Place) -> Callable[[str], bool]:
+    """A test of names of projects: whether the principal may see that name."""
+    test = visible_projects(place.request, place.index.name)
+    return lambda name: test is None or test(ProjectName(name))
 
 
 def _may_upload(place: Place) -> bool:
