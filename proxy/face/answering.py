@@ -11,7 +11,7 @@ from proxy.access import Scope
 from proxy.errors import ProxyError
 from proxy.face.page_handlers import PageHandlers
 from proxy.face.problems import problem_page
-from proxy.face.shell import Place, Shell, is_ours, respond
+from proxy.face.shell import Place, is_ours, respond
 from proxy.web import REQUEST_STATE, Mount, plain, require
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ WITHOUT_RIGHTS = ("fixed.asset", "fixed.set_theme")
 class PageAnswers:
     """Answers of all pages of a server."""
 
-    def __init__(self, shell: Shell, handlers: PageHandlers) -> None:
-        self._shell = shell
+    def __init__(self, handlers: PageHandlers) -> None:
+        self._shell = handlers.shell
         self._handlers = handlers
         self._running = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -28,6 +29,8 @@ _TITLES: dict[type[Exception], str] = {
     IndexUnavailable: "Not available now",
     UpstreamError: "The upstream does not answer",
 }
+_DEFAULTS: dict[str, Any] = {"project": "", "retry": False, "steps": (), "who": ""}
+"""Of ``problem.html``. ``who``: the principal that lacks a right."""
 
 
 def problem_page(
@@ -45,14 +48,8 @@ def problem_page(
         return _failure(shell, place)
     status = status_of(error)
     title = next((text for kind, text in _TITLES.items() if isinstance(error, kind)), "An error")
-    response = shell.page(
-        place,
-        "problem.html",
-        status,
-        private=True,
-        title=title,
-        sentence=str(error),
-        rule=getattr(error, "rule", ""),
+    response = _page(
+        *(shell, place, status, title, str(error)),
         project=project or getattr(error, "project", ""),
         retry=status in (502, 503, 504),
         steps=steps,
@@ -71,33 +68,19 @@ def _principal(place: Place) -> str:
 
 def missing_page(shell: Shell, place: Place, sentence: str) -> web.Response:
     """404 for what is no project, such as an unknown version."""
-    return shell.page(
-        place,
-        "problem.html",
-        404,
-        private=True,
-        title="Not found",
-        sentence=sentence,
-        rule="",
-        project="",
-        retry=False,
-        steps=(),
-        who="",
-    )
+    return _page(shell, place, 404, "Not found", sentence)
 
 
 def _failure(shell: Shell, place: Place) -> web.Response:
     """An error of ours: the log has the rest, under the time that is shown."""
+    sentence = f"The log of the server says more, at {timestamp_text(shell.around.clock())}."
+    return _page(shell, place, 500, "This page could not be made", sentence, retry=True)
+
+
+def _page(
+    shell: Shell, place: Place, status: int, title: str, sentence: str, **more: Any
+) -> web.Response:
+    values = _DEFAULTS | more
     return shell.page(
-        place,
-        "problem.html",
-        500,
-        private=True,
-        title="This page could not be made",
-        sentence=f"The log of the server says more, at {timestamp_text(shell.around.clock())}.",
-        rule="",
-        project="",
-        retry=True,
-        steps=(),
-        who="",
+        place, "problem.html", status, private=True, title=title, sentence=sentence, **values
     )

@@ -119,7 +119,7 @@ class Face:
     def _answers(self) -> PageAnswers:
         from proxy.face.answering import PageAnswers
 
-        return PageAnswers(self._handlers.shell, self._handlers)
+        return PageAnswers(self._handlers)
 
     @cached_property
     def _handlers(self) -> PageHandlers:
