@@ -32,6 +32,8 @@ PAGE_IN_REDIS = 40_000
 """Bytes of a compressed page with its head, on average of those that are requested."""
 CONNECTION_BYTES = 1.25e9 * BUSY
 """Bytes a second through a network card of 10 Gbit/s, as planned."""
+REQUESTS_OF_INSTALL = 271
+"""Requests of the scenario ``real-uv-cold``."""
 LONG_FILE = 1_000_000
 """Bytes from which on a file costs by its length, and not by its number."""
 
@@ -59,10 +61,6 @@ class UnitCosts:
         )
 
 
-REQUESTS_OF_INSTALL = 271
-"""Requests of the scenario ``real-uv-cold``."""
-
-
 def _median(results: Path, scenario: str, row: str) -> float:
     found = json.loads((results / f"{scenario}.json").read_text())
     samples: list[float] = found["samples"][row][OURS]
@@ -82,7 +80,7 @@ class Demand:
     files: float = 0.4
     """Share of the requests that are for files; the others are for pages and metadata."""
     cold: float = 0.01
-    """Share of the requests that nobody has made before."""
+    """Share of the requests that cannot be answered from the cache, and go to upstream."""
     projects: int = 20_000
     """Projects whose pages are requested within a week."""
     local: float = 0.8

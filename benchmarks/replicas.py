@@ -63,7 +63,9 @@ def _replicas(
     with ExitStack() as stack:
         yield [
             stack.enter_context(
-                waystation(folder / str(at), upstream.url, settings=settings, more=store.variables)
+                waystation(
+                    folder / str(at), upstream.url, settings=settings, variables=store.variables
+                )
             )
             for at in range(count)
         ]

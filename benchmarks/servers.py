@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from benchmarks.clients import get, get_json
 from benchmarks.measures import OURS
@@ -87,15 +86,14 @@ def waystation(
     ready: str = "/readyz",
     cores: Sequence[int] = (SERVER_CORE,),
     config: Path | None = None,
-    more: Mapping[str, str] = MappingProxyType({}),
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Server]:
     """One process, with an access log; its cache is ``folder / "cache"`` and stays.
 
     ``config``: a file of settings with indexes, instead of ``upstream`` and ``packages``.
-
-    ``settings`` by their names in the settings file, ``more`` variables of the environment,
-    ``upstream`` the root of its address;
-    ``ready``: the path whose first good answer is waited for.
+    ``settings``: by their names in the settings file. ``variables``: of the environment.
+    ``upstream``: the root of its address. ``ready``: the path whose first good answer is waited
+    for.
     """
     port = free_port()
     local = packages or folder / "packages"
@@ -107,7 +105,7 @@ def waystation(
         command += ["--upstream", f"{upstream}/simple/", "--packages", str(local)]
     command += ["--cache-dir", str(folder / "cache")]
     environment = {f"WAYSTATION_{key.upper()}": value for key, value in (settings or {}).items()}
-    environment |= {**more, "PYTHONPATH": str(SOURCE)}
+    environment |= {**(variables or {}), "PYTHONPATH": str(SOURCE)}
     with running(
         OURS,
         command,
