@@ -1,9 +1,11 @@
-"""What the authors of a version say about it: core metadata, and the README as safe HTML."""
+"""What the authors of a version say about it: core metadata, the README, and a line for search."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,16 +21,21 @@ from proxy.distributions import (
     read_wheel_metadata,
 )
 from proxy.errors import ProxyError
-from proxy.face.project_view import ProjectView
-from proxy.indexes import Index
+from proxy.face.needs import needs_of
+from proxy.face.project_view import FileRow, ProjectView, view_of
+from proxy.indexes import Explanation, Index
 from proxy.model import METADATA, Artifact, File, ProjectName, normalize
 from proxy.presentation import ReadmeRenderer
 from proxy.runtime import in_thread
+from proxy.storage import HELD, KNOWN, PRIVATE, Listing
 
 MAX_METADATA = 8 * 2**20
 """Bytes."""
 MAX_TRIES = 4
 """Files of a version that are tried."""
+MAX_SUMMARY = 300
+MAX_LICENCE = 80
+"""Characters that search remembers."""
 README_WAIT = 3.0
 """Seconds that a page waits for its README; then it shows the text as written."""
 MAX_WAITING = 8
@@ -59,6 +66,29 @@ class Descriptions:
                     return found
         return None
 
+    async def listing(
+        self, index: Index, found: Explanation
+    ) -> tuple[Listing, Sequence[tuple[str, str, str]]]:
+        """What search remembers of a project, and each need of it: project, needed one, extra.
+
+        ``found`` has a page, and what of it the index lists. No upstream is asked.
+        """
+        view = await view_of(found, "", time.time())
+        description = await self.of(index, view, fetch=view.private)
+        kind = PRIVATE if view.private else HELD if found.stored else KNOWN
+        listing = Listing(
+            view.project,
+            kind,
+            view.version,
+            view.release.uploaded if view.release else "",
+            ", ".join(view.python),
+            description.summary[:MAX_SUMMARY] if description else "",
+            licence=description.license[:MAX_LICENCE] if description else "",
+            size=_size([row for row in view.files if row.shown]),
+        )
+        needs = needs_of(description.requires) if description else []
+        return listing, [(view.project, each.project, each.extra) for each in needs if each.project]
+
     async def _read(
         self, index: Index, project: ProjectName, file: File, *, held: bool, fetch: bool
     ) -> bytes | None:
@@ -71,6 +101,12 @@ class Descriptions:
             return None
         name = file.filename + METADATA
         return await _bytes_of(await index.file(project, name, file.address_digest))
+
+
+def _size(rows: Sequence[FileRow]) -> int:
+    """Bytes of the file that an installer is likely to take: a wheel, of several the largest."""
+    wheels = [row for row in rows if kind_of(row.file.filename) is DistributionKind.WHEEL]
+    return max((row.file.size or 0 for row in wheels or rows), default=0)
 
 
 def _metadata(path: Path, filename: str) -> bytes | None:

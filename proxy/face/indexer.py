@@ -10,7 +10,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from proxy.events import AnswerServed, Event, Outcome, PageChanged
@@ -20,7 +19,6 @@ from proxy.storage import HELD, PRIVATE, Listing, SearchFile
 
 if TYPE_CHECKING:
     from proxy.face.descriptions import Descriptions
-    from proxy.face.listing_reader import ListingReader
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +54,7 @@ class Indexer:
         note: Callable[[str, str, str], None] = lambda kind, project, text: None,
     ) -> None:
         """``indexes``: all that are served. ``private_names``: projects of directories.
+        ``descriptions`` imports them when it is first called: a start does not need them.
         ``poll`` has changes of directories announced. ``note`` gets what people should know: a
         kind of ``Recent``, the project and a sentence.
         """
@@ -196,14 +195,8 @@ class Indexer:
         assert found.listed
         if self._fetched:
             self._say_yanked(found.listed)
-        read = await self._reader.read(index, found)
-        await self._search.put(index.name, [read.listing], read.needs)
-
-    @cached_property
-    def _reader(self) -> ListingReader:
-        from proxy.face.listing_reader import ListingReader
-
-        return ListingReader(self._descriptions())
+        listing, needs = await self._descriptions().listing(index, found)
+        await self._search.put(index.name, [listing], needs)
 
     async def _reconcile(self) -> None:
         """Compare names alone: details come with use, as pages would crowd out others."""
