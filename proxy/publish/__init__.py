@@ -3,15 +3,10 @@
 from proxy.publish.base import ChangeJournal, Content, KeptPackages, PackageStore, Prepare
 from proxy.publish.directory_packages import DirectoryPackages
 from proxy.publish.incoming import IncomingUpload
-from proxy.publish.journal import (
-    PRIVATE_FOLDER,
-    Action,
-    PackageChange,
-    PackageJournal,
-    yank_detail,
-)
+from proxy.publish.journal import PRIVATE_FOLDER, PackageJournal
 from proxy.publish.objects import ObjectIndex, ObjectLog, ObjectPackages
 from proxy.publish.outgoing import is_conflict, outgoing_form, signature_of
+from proxy.publish.package_changes import Action, PackageChange, yank_detail
 from proxy.publish.package_files import path_of, write_durably
 from proxy.publish.past_index import PastIndex
 from proxy.publish.past_states import Snapshot

@@ -14,7 +14,7 @@ import msgspec
 
 from proxy.indexes import Index
 from proxy.model import Blob, File, ProjectName
-from proxy.publish.journal import Action, PackageChange
+from proxy.publish.package_changes import Action, PackageChange
 
 Prepare = Callable[[], Awaitable[Sequence[PackageChange]]]
 """Checks what is published now, and returns the changes to make, all of one step. What it raises

@@ -7,32 +7,32 @@ what was begun before a kill is completed or forgotten by the next change.
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
+from itertools import chain, repeat
 from pathlib import Path
 
-from proxy.errors import FileConflict, NoSuchProject, UploadRefused
+from proxy.errors import NoSuchProject, UploadRefused
 from proxy.indexes import LocalDirectory
 from proxy.model import YANKED_SUFFIX, File, ProjectName
 from proxy.publish.base import Content, Prepare
 from proxy.publish.file_changes import FileChanges
+from proxy.publish.file_uploads import FileUploads
 from proxy.publish.incoming import set_upload_time
-from proxy.publish.journal import Action, PackageChange, PackageJournal
+from proxy.publish.journal import PackageJournal
+from proxy.publish.package_changes import Action, PackageChange
 from proxy.publish.package_files import (
-    keep_copy,
+    folder_below,
     make_folder,
     path_of,
-    place,
-    remove_sidecars,
-    remove_unfinished,
     remove_with_sidecars,
     sha256_of,
     sidecars_of,
-    write_durably,
 )
 from proxy.publish.past_states import needed_by_snapshots
 from proxy.runtime import in_thread, open_spool, remove_abandoned
@@ -40,7 +40,7 @@ from proxy.runtime import in_thread, open_spool, remove_abandoned
 _SAME_TIME = 1e-5
 """Seconds by which two times may differ that are one: pages have microseconds."""
 _ATTEMPTS = 5
-"""How often changes are prepared, if other processes are faster; the last ones are made anyway."""
+"""How often changes without content are prepared again if others are faster."""
 _OF_LISTED = (Action.REPLACE, Action.ATTEST, Action.YANK, Action.UNYANK, Action.DELETE)
 """Changes of files that are listed."""
 _OF_JOURNAL = (Action.OWNERS, Action.CLAIM, Action.SNAPSHOT, Action.FORGET)
@@ -58,6 +58,8 @@ class DirectoryPackages:
         self._deleted = self.journal.folder / "deleted"
         """Each deleted file is in a folder of its digest."""
         self._files = FileChanges(self.root, self._deleted, self.journal)
+        self._uploads = FileUploads(self.root, self._deleted, self.journal)
+        self._turn = asyncio.Lock()
         self.kept = directory.kept_in(self._deleted)
 
     async def open(self) -> None:
@@ -83,18 +85,10 @@ class DirectoryPackages:
         content: Content | None = None,
         owners: Sequence[str] | None = None,
     ) -> list[PackageChange]:
-        if content is None:
-            return await self._make_without_content(prepare, owners or ())
-        changes = await prepare()
-        if not changes:
-            return []
-        path = (await self._listed_paths(changes)).get(changes[0].filename)
-        if changes[0].action is Action.ATTEST:
-            made = await in_thread(self._attest, changes, content, path)
-        else:
-            actor = changes[0].actor
-            new = owners if owners is not None else [actor] if actor else []
-            made = await in_thread(self._publish, changes, content, path, new)
+        made = await self._attempt(prepare, content, owners)
+        if made is None:
+            async with self._turn:  # of all who were too late, each is prepared once more
+                made = await self._attempts(prepare, content, owners)
         self.index.poll()
         return made
 
@@ -112,22 +106,35 @@ class DirectoryPackages:
         except NoSuchProject:
             return ()
 
-    async def _make_without_content(
-        self, prepare: Prepare, owners: Sequence[str]
+    async def _attempts(
+        self, prepare: Prepare, content: Content | None, owners: Sequence[str] | None
     ) -> list[PackageChange]:
-        made: list[PackageChange] | None = None
-        for left in reversed(range(_ATTEMPTS)):
-            number = await in_thread(self.journal.last_number)
-            changes = await prepare()
-            if not changes:
-                return []
-            paths = await self._listed_paths(changes)
-            after = number if left else None
-            made = await in_thread(self._change, changes, paths, owners, after)
+        """A change without content, such as a roll-back, may take so long to prepare that others
+        are always faster: in the end it is made all the same."""
+        for left in chain(reversed(range(_ATTEMPTS)), repeat(0)):
+            is_last = content is None and not left
+            made = await self._attempt(prepare, content, owners, is_last=is_last)
             if made is not None:
                 break
-        self.index.poll()
         return made or []
+
+    async def _attempt(
+        self,
+        prepare: Prepare,
+        content: Content | None,
+        owners: Sequence[str] | None,
+        *,
+        is_last: bool = False,
+    ) -> list[PackageChange] | None:
+        """None: there were other changes in the meantime, so nothing was done."""
+        after = await in_thread(self.journal.last_number)
+        changes = await prepare()
+        if not changes:
+            return []
+        paths = await self._listed_paths(changes)
+        return await in_thread(
+            self._make, changes, paths, content, owners, None if is_last else after
+        )
 
     async def _listed_paths(self, changes: Sequence[PackageChange]) -> dict[str, Path]:
         """Where the files are that are changed, by filename; they may be in any folder."""
@@ -138,52 +145,12 @@ class DirectoryPackages:
             for file in await self.held(project)
         }
 
-    def _publish(
-        self,
-        changes: Sequence[PackageChange],
-        content: Content,
-        target: Path | None,
-        owners: Sequence[str],
-    ) -> list[PackageChange]:
-        """The first change publishes or replaces the file, and others go with that."""
-        change = changes[0]
-        target = target or self.folder(change.project) / change.filename
-        with self.journal.exclusively():
-            self._recover()
-            make_folder(target.parent)
-            if change.action is Action.REPLACE:
-                self._keep_for_snapshots(target, change.project)
-            self.journal.begin(str(target.parent.relative_to(self.root)), change)
-            replace = change.action is Action.REPLACE
-            try:
-                place(content.path, target, content.beside, replace=replace)
-            except FileExistsError:  # another upload of the name was faster
-                self.journal.abandon(change.filename)
-                if sha256_of(target) == change.sha256:
-                    return []
-                raise FileConflict(change.filename, "published a moment ago") from None
-            is_owned = bool(self.journal.owners(change.project))
-            self.journal.complete(*changes, new_owners=() if is_owned else owners)
-            return list(changes)
-
-    def _attest(
-        self, changes: Sequence[PackageChange], content: Content, path: Path | None
-    ) -> list[PackageChange]:
-        """Write what is beside the content beside the file, which is listed."""
-        with self.journal.exclusively():
-            self._recover()
-            if path is None or not path.is_file():
-                return []
-            for suffix, data in content.beside.items():
-                write_durably(path.with_name(path.name + suffix), data)
-            self.journal.complete(*changes)
-            return list(changes)
-
-    def _change(
+    def _make(
         self,
         changes: Sequence[PackageChange],
         paths: dict[str, Path],
-        owners: Sequence[str],
+        content: Content | None,
+        owners: Sequence[str] | None,
         after: int | None,
     ) -> list[PackageChange] | None:
         """None: there are changes since the one of that number, so nothing was done."""
@@ -191,16 +158,27 @@ class DirectoryPackages:
             self._recover()
             if after is not None and self.journal.last_number() != after:
                 return None
-            others = [each for each in changes if each.action in _OF_JOURNAL]
-            for change in others:
-                self._note(change, owners)
-            steps = [(self._folder_of(each, paths), each) for each in changes if each not in others]
-            return others + self._files.make(steps)
+            if content is None:
+                return self._change(changes, paths, owners or ())
+            change = changes[0]
+            target = paths.get(change.filename) or self.folder(change.project) / change.filename
+            if owners is None:
+                owners = [change.actor] if change.actor else []
+            return self._uploads.make(changes, content, target, owners)
+
+    def _change(
+        self, changes: Sequence[PackageChange], paths: dict[str, Path], owners: Sequence[str]
+    ) -> list[PackageChange]:
+        others = [each for each in changes if each.action in _OF_JOURNAL]
+        for change in others:
+            self._note(change, owners)
+        steps = [(self._folder_of(each, paths), each) for each in changes if each not in others]
+        return others + self._files.make(steps)
 
     def _folder_of(self, change: PackageChange, paths: dict[str, Path]) -> str:
         """A file that is listed is changed where it is."""
         path = paths.get(change.filename) if change.action in _OF_LISTED else None
-        return self._files.folder_of(path) if path else change.project
+        return folder_below(self.root, path) if path else change.project
 
     def _note(self, change: PackageChange, owners: Sequence[str]) -> None:
         """Make a change that the journal alone remembers."""
@@ -213,13 +191,6 @@ class DirectoryPackages:
             self.journal.complete(change)
             if change.action is Action.FORGET:
                 self._remove_replaced()
-
-    def _keep_for_snapshots(self, path: Path, project: ProjectName) -> None:
-        """Keep a file that is about to be replaced, if a snapshot has it."""
-        needed = needed_by_snapshots(self.journal, project)
-        digests = {digest for digest, name in needed if name == path.name}
-        if digests and (digest := sha256_of(path)) in digests:
-            keep_copy(path, self._deleted / digest)
 
     def _remove_replaced(self) -> None:
         """Remove bytes that were kept for a snapshot alone, which is forgotten now."""
@@ -242,17 +213,9 @@ class DirectoryPackages:
             self._recover()
 
     def _recover(self) -> None:
-        """Complete or forget the changes during which a process was killed."""
+        """Complete or undo the changes during which a process was killed."""
         self._files.finish()
-        for folder, change in self.journal.begun():
-            target = self.root / folder / change.filename
-            remove_unfinished(target.parent)
-            if target.is_file() and sha256_of(target) == change.sha256:
-                self.journal.complete(change)
-                continue
-            if not target.exists():
-                remove_sidecars(target)
-            self.journal.abandon(change.filename)
+        self._uploads.finish()
 
 
 def _stage(file: File, folder: Path, closing: ExitStack) -> Content:

@@ -13,7 +13,8 @@ import msgspec
 
 from proxy.errors import reason
 from proxy.model import STATUS_FILE, YANKED_SUFFIX
-from proxy.publish.journal import Action, PackageChange, PackageJournal
+from proxy.publish.journal import PackageJournal
+from proxy.publish.package_changes import Action, PackageChange
 from proxy.publish.package_files import (
     bring_back,
     make_folder,
@@ -52,11 +53,6 @@ class FileChanges:
             self._carry_out(again=True)
         except OSError as error:
             _log.error("changes that a kill had interrupted cannot be made: %s", reason(error))
-
-    def folder_of(self, path: Path) -> str:
-        """The folder of a listed file as a step has it."""
-        folder = path.parent
-        return str(folder.relative_to(self._root) if folder.is_relative_to(self._root) else folder)
 
     def _carry_out(self, *, again: bool) -> list[PackageChange]:
         """``again``: the first change may have been made already."""

@@ -11,13 +11,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from proxy.model import ProjectName, ProjectStatus
+from proxy.model import ProjectName
+from proxy.publish.package_changes import Action, BegunChange, PackageChange
 
 PRIVATE_FOLDER = ".waystation"
 """The folder in the directory of the packages for what is not a package."""
@@ -46,61 +46,6 @@ CREATE TABLE IF NOT EXISTS claims (
 """
 
 
-NO_PROJECT = ProjectName("")
-"""Changes of the index itself are of no project."""
-
-
-class Action(StrEnum):
-    """What a change did."""
-
-    PUBLISH = "publish"
-    REPLACE = "replace"
-    YANK = "yank"
-    UNYANK = "unyank"
-    DELETE = "delete"
-    RESTORE = "restore"
-    REMOVE = "remove"
-    """The bytes of a deleted file are gone."""
-    STATUS = "status"
-    CLAIM = "claim"
-    OWNERS = "owners"
-    ATTEST = "attest"
-    """Attestations were added to a file that is listed."""
-    SNAPSHOT = "snapshot"
-    """What the index shows got a name, which is ``detail``. The change is of ``NO_PROJECT``."""
-    FORGET = "forget"
-    """A snapshot was deleted."""
-
-
-class PackageChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event. Empty fields mean that the change is not about such a thing."""
-
-    number: int = 0
-    """Rises with every change, and is never used twice; there may be gaps."""
-    at: float = 0.0
-    """Unix time in seconds."""
-    actor: str = ""
-    action: Action
-    project: ProjectName
-    version: str = ""
-    filename: str = ""
-    sha256: str = ""
-    size: int = 0
-    detail: str = ""
-    """The reason of a yank, the new status, the owners, or the index from which a file comes."""
-
-    @property
-    def status(self) -> ProjectStatus:
-        """That of a change of the status (PEP 792)."""
-        status, _, why = self.detail.partition(": ")
-        return ProjectStatus(status, why or None)
-
-
-def yank_detail(yanked: bool | str) -> str:
-    """The detail of a change that yanks, from ``File.yanked``: its reason, or nothing."""
-    return yanked if isinstance(yanked, str) else ""
-
-
 _COLUMNS = ", ".join(name for name in PackageChange.__struct_fields__ if name != "number")
 _PLACES = ", ".join(f":{name}" for name in PackageChange.__struct_fields__ if name != "number")
 
@@ -122,16 +67,16 @@ class PackageJournal:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def begin(self, folder: str, change: PackageChange) -> None:
-        """Note that a file is about to be published in that folder below the root."""
+    def begin(self, folder: str, change: BegunChange) -> None:
+        """Note that a file in that folder below the root is about to be changed."""
         row = change.filename, folder, msgspec.msgpack.encode(change)
         with self._writing() as database:
             database.execute("INSERT OR REPLACE INTO begun VALUES (?, ?, ?)", row)
 
-    def begun(self) -> list[tuple[str, PackageChange]]:
+    def begun(self) -> list[tuple[str, BegunChange]]:
         """The changes that may not have been completed, each with its folder."""
         rows = self._rows("SELECT folder, change FROM begun")
-        return [(folder, msgspec.msgpack.decode(data, type=PackageChange)) for folder, data in rows]
+        return [(folder, msgspec.msgpack.decode(data, type=BegunChange)) for folder, data in rows]
 
     def plan(self, steps: Sequence[tuple[str, PackageChange]]) -> None:
         """Note changes that are about to be made, each with its folder: all of them or none."""

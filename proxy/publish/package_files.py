@@ -59,6 +59,13 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
+def folder_below(root: Path, path: Path) -> str:
+    """The folder of a listed file as the journal has it: below the root, unless a link leads out
+    of that."""
+    folder = path.parent
+    return str(folder.relative_to(root) if folder.is_relative_to(root) else folder)
+
+
 def place(source: Path, target: Path, beside: Mapping[str, bytes], *, replace: bool) -> None:
     """Give a file its name in the folder of its project, after the files beside it.
 
@@ -68,13 +75,19 @@ def place(source: Path, target: Path, beside: Mapping[str, bytes], *, replace: b
     """
     if not replace and target.exists():
         raise FileExistsError(target)
-    if replace:  # what is beside the former bytes is not about the new ones
-        remove_sidecars(target, set(SIDECARS) - beside.keys())
-    for suffix, data in beside.items():
-        write_durably(target.with_name(target.name + suffix), data)
+    # What is beside the former bytes is not about the new ones.
+    put_beside(target, beside, alone=replace)
     source.chmod(0o644)
     source.rename(target)
     sync_folder(target.parent)
+
+
+def put_beside(target: Path, beside: Mapping[str, bytes], *, alone: bool = False) -> None:
+    """Write files beside a distribution; ``alone``: remove those of other suffixes."""
+    if alone:
+        remove_sidecars(target, set(SIDECARS) - beside.keys())
+    for suffix, data in beside.items():
+        write_durably(target.with_name(target.name + suffix), data)
 
 
 def sidecars_of(path: Path) -> dict[str, bytes]:

@@ -19,7 +19,7 @@ from proxy.model import (
     ProjectStatus,
     with_distributions,
 )
-from proxy.publish.journal import Action
+from proxy.publish.package_changes import Action
 from proxy.publish.past_states import PastProject, state_at
 from proxy.publish.publisher import Publisher, has_file
 from proxy.runtime import in_thread

@@ -12,7 +12,7 @@ import msgspec
 
 from proxy.model import File, Moment, ProjectName, ProjectStatus
 from proxy.publish.base import ChangeJournal, KeptPlace
-from proxy.publish.journal import NO_PROJECT, Action, PackageChange
+from proxy.publish.package_changes import NO_PROJECT, Action, PackageChange
 
 
 class PastFile(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from proxy.errors import UploadRefused
 from proxy.model import File, ProjectPage
-from proxy.publish.journal import Action, PackageChange, yank_detail
+from proxy.publish.package_changes import Action, PackageChange, yank_detail
 from proxy.publish.publisher import Editor, Publisher, has_file, listed_file
 from proxy.publish.upkeep import Selection
 from proxy.runtime import in_thread

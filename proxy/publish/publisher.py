@@ -24,7 +24,7 @@ from proxy.model import PROVENANCE, File, Moment, ProjectName, ProjectPage, Proj
 from proxy.publish.base import ChangeJournal, Content, PackageStore
 from proxy.publish.incoming import IncomingUpload
 from proxy.publish.joined_provenance import lacking_provenance
-from proxy.publish.journal import Action, PackageChange
+from proxy.publish.package_changes import Action, PackageChange
 from proxy.publish.past_states import snapshots_of
 from proxy.publish.upload_checks import UploadedRelease
 from proxy.runtime import in_thread, size_text

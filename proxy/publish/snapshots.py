@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from proxy.errors import NotPermitted, UploadRefused
 from proxy.model import File, Moment, ProjectName, ProjectStatus
 from proxy.publish.base import KeptPlace
-from proxy.publish.journal import NO_PROJECT, Action, PackageChange, yank_detail
+from proxy.publish.package_changes import NO_PROJECT, Action, PackageChange, yank_detail
 from proxy.publish.past_states import PastFile, PastProject, Snapshot, snapshots_of, state_at
 from proxy.publish.publisher import Editor, Publisher
 from proxy.runtime import in_thread

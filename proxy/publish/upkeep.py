@@ -13,7 +13,7 @@ import msgspec
 from proxy.distributions import same_version, version_of
 from proxy.errors import NotPermitted, UploadRefused
 from proxy.model import PROJECT_STATUSES, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.publish.journal import Action, PackageChange
+from proxy.publish.package_changes import Action, PackageChange
 from proxy.publish.past_states import needed_by_snapshots
 from proxy.publish.publisher import Editor, Publisher
 from proxy.runtime import in_thread
@@ -166,9 +166,13 @@ class Upkeep:
         return [change for change in old if (change.sha256, change.filename) not in needed]
 
     def _last_of_files(self, selection: Selection) -> list[PackageChange]:
-        """The newest change of each selected file that was ever here."""
+        """The newest change of each selected file that was ever here, whose bytes may be kept."""
         changes = self._journal.changes_of(selection.project)
-        newest = {change.filename: change for change in changes if change.filename}
+        newest = {
+            change.filename: change
+            for change in changes
+            if change.filename and change.action is not Action.REMOVE  # of earlier bytes
+        }
         return [change for name, change in newest.items() if selection.has(name)]
 
     def _of_files(

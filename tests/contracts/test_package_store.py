@@ -30,6 +30,7 @@ from proxy.model import (
 )
 from proxy.publish import Action, PastIndex, Promotion, Publisher, Selection, Snapshots, Upkeep
 from proxy.scale import open_object_store
+from tests.support.clock import Clock
 from tests.support.content import read_blob
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.object_packages import replica
@@ -162,6 +163,60 @@ async def test_of_many_uploads_of_one_name_one_is_published(
         assert actions(third) == ["publish"]
         artifact = await third.packages.index.file(FOO, winner.name)
         assert await read_blob(artifact.blob) == winner.read_bytes()
+
+
+async def test_of_two_first_users_at_once_one_owns_the_name(
+    open_place: Open, tmp_path: Path
+) -> None:
+    """Whether they upload by one process or by two."""
+    wheels = [make_wheel(tmp_path / "dist", "foo", f"{number}.0") for number in range(4)]
+    async with open_place() as first, open_place() as second:
+        uploads = zip((first, first, second, second), wheels, (ANA, BEN) * 2, strict=True)
+        results = await asyncio.gather(
+            *(publish(place, wheel, editor) for place, wheel, editor in uploads),
+            return_exceptions=True,
+        )
+        assert [isinstance(each, NotPermitted) for each in results].count(True) == 2, results
+    async with open_place() as third:
+        (owner,) = third.journal.owners(FOO)
+        assert {change.actor for change in third.journal.changes()} == {owner}
+        assert len(await files(third)) == 2
+
+
+@pytest.mark.parametrize("limit", ["project_quota", "user_quota"])
+async def test_uploads_at_once_stay_below_a_quota(
+    open_place: Open, tmp_path: Path, limit: str
+) -> None:
+    wheels = [make_wheel(tmp_path / "dist", "foo", f"{number}.0") for number in range(8)]
+    size = max(wheel.stat().st_size for wheel in wheels)
+    options: dict[str, Any] = {limit: 3 * size}
+    async with open_place(**options) as first, open_place(**options) as second:
+        uploads = (
+            publish((first, second)[number % 2], wheel) for number, wheel in enumerate(wheels)
+        )
+        results = await asyncio.gather(*uploads, return_exceptions=True)
+        assert results.count(True) == 3
+        assert [isinstance(each, UploadTooLarge) for each in results].count(True) == 5, results
+    async with open_place() as third:
+        assert len(await files(third)) == 3
+
+
+async def test_later_bytes_of_a_name_can_be_restored_after_the_first_ones_are_removed(
+    open_place: Open, tmp_path: Path
+) -> None:
+    clock = Clock()
+    async with open_place(overwrite=True, clock=clock) as publisher:
+        upkeep = Upkeep(publisher)
+        await publish(publisher, make_wheel(tmp_path / "first", "foo", "1.0"))
+        await upkeep.delete(ALL, ANA)
+        clock.advance(10)
+        later = make_wheel(tmp_path / "later", "foo", "1.0", requires=["bar"])
+        await publish(publisher, later)
+        await upkeep.delete(ALL, ANA)
+        assert await upkeep.remove_deleted(before=clock() - 5) == 1
+        await upkeep.restore(ALL, ANA)
+        artifact = await publisher.packages.index.file(FOO, later.name)
+        assert await read_blob(artifact.blob) == later.read_bytes()
 
 
 async def test_deleted_files_can_be_restored_until_they_are_removed(publisher: Publisher) -> None:

@@ -1,4 +1,4 @@
-"""A kill at any moment of an upload leaves nothing of the file, or all of it."""
+"""A kill at any moment of an upload leaves the file as it was, or all of the upload."""
 
 from __future__ import annotations
 
@@ -8,33 +8,39 @@ import sys
 from pathlib import Path
 
 from proxy.model import ProjectName
+from proxy.publish.package_files import sha256_of, sidecars_of
 from tests.support.distributions import make_wheel
-from tests.support.kill_at_publish import BESIDE
+from tests.support.kill_at_publish import BESIDE, FORMER, other_bytes
 from tests.support.publishing import publish, publishing
 from tests.support.running import OURS, command, environment
 
 FOO = ProjectName("foo")
 
 
-async def test_a_kill_leaves_nothing_or_all(tmp_path: Path) -> None:
-    wheel, root = make_wheel(tmp_path / "dist", "foo", "1.0"), tmp_path / "packages"
-    env = environment(tmp_path / "home", **OURS)
+async def killed(tmp_path: Path, wheel: Path, what: str) -> list[Path]:
+    """The directories after uploads of the wheel that were killed, one after each moment; the last
+    one was not killed."""
+    env, root = environment(tmp_path / "home", **OURS), tmp_path / "packages"
     program = ("-m", "tests.support.kill_at_publish")
-    done = await command(sys.executable, *program, root, wheel, env=env, cwd=tmp_path)
-    *killed, last = map(int, done.succeeded().out.split())
+    done = await command(sys.executable, *program, root, wheel, what, env=env, cwd=tmp_path)
+    *statuses, last = map(int, done.succeeded().out.split())
     assert last == 0
-    assert len(killed) >= 8
-    assert set(killed) == {-signal.SIGKILL}
-    found = await asyncio.gather(
-        *(_found(tmp_path / f"packages{number}", wheel) for number in range(len(killed) + 1))
-    )
+    assert len(statuses) >= 8
+    assert set(statuses) == {-signal.SIGKILL}
+    return [tmp_path / f"packages{number}" for number in range(len(statuses) + 1)]
+
+
+async def test_a_kill_leaves_nothing_or_all(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path / "dist", "foo", "1.0")
+    roots = await killed(tmp_path, wheel, "publish")
+    found = await asyncio.gather(*(_found(root, wheel) for root in roots))
     assert found[0] is False
     assert found[-1] is True
     assert found == sorted(found)  # from some moment on, all of it is there
 
 
 async def _found(root: Path, wheel: Path) -> bool:
-    """Whether the file is published; what is beside it and in the journal fits."""
+    """Whether the file is published; its owner, what is beside it and in the journal fits."""
     async with publishing(root) as publisher:
         page = await publisher.page(FOO)
         there = page is not None and bool(page.files)
@@ -42,7 +48,33 @@ async def _found(root: Path, wheel: Path) -> bool:
         assert beside == (set(BESIDE) if there else set())
         assert list(root.rglob("*.tmp")) == []
         assert len(publisher.journal.changes()) == there
+        assert publisher.journal.owners(FOO) == (["ana"] if there else [])
         assert list((publisher.private_folder / "incoming").glob("*")) == []
         assert await publish(publisher, wheel, beside=BESIDE) is not there
         assert len(publisher.journal.changes()) == 1
         return there
+
+
+async def test_a_kill_leaves_the_former_bytes_or_the_new_ones(tmp_path: Path) -> None:
+    """Each with what is beside them."""
+    wheel = make_wheel(tmp_path / "dist", "foo", "1.0")
+    roots = await killed(tmp_path, wheel, "replace")
+    found = await asyncio.gather(*(_replaced(root, wheel) for root in roots))
+    assert found[0] is False
+    assert found[-1] is True
+    assert found == sorted(found)
+
+
+async def _replaced(root: Path, wheel: Path) -> bool:
+    """Whether the file has its new bytes."""
+    async with publishing(root, overwrite=True) as publisher:
+        path = root / "foo" / wheel.name
+        is_new = path.read_bytes() == wheel.read_bytes()
+        assert is_new or path.read_bytes() == other_bytes(wheel).read_bytes()
+        assert sidecars_of(path) == (BESIDE if is_new else FORMER)
+        actions = [change.action for change in publisher.journal.changes()]
+        assert actions == ["publish", "replace"][: 1 + is_new]
+        page = await publisher.page(FOO)
+        assert page
+        assert [file.sha256 for file in page.files] == [sha256_of(path)]
+        return is_new

@@ -1,8 +1,9 @@
 """Changes that are killed before the n-th thing that they do to the disk, for each n.
 
-``python -m tests.support.kill_at_publish ROOT WHEEL [roll-back]`` prints the statuses, the last
-one is 0. The change number n is made in the directory ROOT followed by n: an upload of the wheel,
-or the roll-back to a snapshot that has the wheel, whose version is 1.0.
+``python -m tests.support.kill_at_publish ROOT WHEEL WHAT`` prints the statuses, the last one is 0.
+The change number n is made in the directory ROOT followed by n. WHAT is ``publish``: an upload of
+the wheel; ``replace``: that, where other bytes have its name; or ``roll-back``: to a snapshot that
+has the wheel, whose version is 1.0.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from tests.support.publishing import ADMIN, publish, publishing
 
 WRITES = ("os.link", "os.rename", "os.remove", "os.mkdir", "os.chmod", "sqlite3.connect")
 BESIDE = {".asc": b"signed", ".provenance": b"{}"}
+FORMER = {".asc": b"former", ".yanked": b"why"}
+"""Beside the bytes that are replaced."""
 
 
-async def main(root: Path, wheel: Path, left: int, *, rolls_back: bool) -> None:
-    async with publishing(root) as publisher:
-        if rolls_back:
+async def main(root: Path, wheel: Path, left: int, what: str) -> None:
+    async with publishing(root, overwrite=what == "replace") as publisher:
+        if what == "replace":
+            await publish(publisher, other_bytes(wheel), beside=FORMER)
+        elif what == "roll-back":
             await _prepare(publisher, wheel)
 
         def hook(event: str, args: tuple[Any, ...]) -> None:
@@ -36,7 +41,7 @@ async def main(root: Path, wheel: Path, left: int, *, rolls_back: bool) -> None:
             left -= writes
 
         sys.addaudithook(hook)
-        if rolls_back:
+        if what == "roll-back":
             await Snapshots(publisher).restore("before", ADMIN)
         else:
             await publish(publisher, wheel, beside=BESIDE)
@@ -51,22 +56,27 @@ async def _prepare(publisher: Publisher, wheel: Path) -> None:
     await publish(publisher, make_wheel(wheel.parent, "foo", "2.0"), ADMIN)
 
 
+def other_bytes(wheel: Path) -> Path:
+    """A wheel of the same name with other bytes."""
+    return make_wheel(wheel.parent / "former", "foo", "1.0", requires=["bar"])
+
+
 def _writes(args: tuple[Any, ...]) -> bool:
     flags = args[2]
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
-def forked(root: str, wheel: Path, number: int, *, rolls_back: bool) -> int:
+def forked(root: str, wheel: Path, number: int, what: str) -> int:
     pid = os.fork()
     if pid == 0:
-        asyncio.run(main(Path(f"{root}{number}"), wheel, number, rolls_back=rolls_back))
+        asyncio.run(main(Path(f"{root}{number}"), wheel, number, what))
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 if __name__ == "__main__":
-    _, root, wheel, *what = sys.argv
+    _, root, wheel, what = sys.argv
     statuses = [-1]
     while statuses[-1] and len(statuses) < 100:
-        statuses.append(forked(root, Path(wheel), len(statuses) - 1, rolls_back=bool(what)))
+        statuses.append(forked(root, Path(wheel), len(statuses) - 1, what))
     print(*statuses[1:])

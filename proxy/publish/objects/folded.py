@@ -13,8 +13,8 @@ import msgspec
 
 from proxy.model import ProjectName, ProjectStatus
 from proxy.publish.base import KeptPlace
-from proxy.publish.journal import NO_PROJECT, Action, PackageChange
 from proxy.publish.objects.steps import ChangeStep, StoredFile
+from proxy.publish.package_changes import NO_PROJECT, Action, PackageChange
 from proxy.publish.past_states import needed_by_snapshots
 
 

@@ -30,12 +30,12 @@ from proxy.errors import IndexUnavailable, StoreUnavailable, UploadRefused
 from proxy.model import METADATA, YANKED_SUFFIX, File, ProjectName
 from proxy.publish.base import Content, Prepare
 from proxy.publish.incoming import remove_spool, set_upload_time, write_all
-from proxy.publish.journal import Action, PackageChange, yank_detail
 from proxy.publish.objects.folded import Folded, place_of
 from proxy.publish.objects.object_files import ObjectFiles
 from proxy.publish.objects.object_index import ObjectIndex
 from proxy.publish.objects.object_log import LOOK_INTERVAL
 from proxy.publish.objects.steps import FILES, ChangeStep, StoredFile, numbered
+from proxy.publish.package_changes import Action, PackageChange, yank_detail
 from proxy.runtime import in_thread, open_spool, remove_abandoned
 from proxy.scale import can_create
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 import msgspec
 
 from proxy.model import PROVENANCE
-from proxy.publish.journal import PackageChange
+from proxy.publish.package_changes import PackageChange
 from proxy.runtime import compress, decompress
 
 CHANGES = "v1/change/"
