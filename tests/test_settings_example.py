@@ -54,6 +54,11 @@ def test_the_example_itself_changes_nothing() -> None:
     assert load_settings({}, EXAMPLE).origins == {}
 
 
+def test_every_default_is_a_valid_value() -> None:
+    defaults = Settings()  # validates no default: that would take time at every start
+    assert Settings(**{name: getattr(defaults, name) for name in Settings.model_fields}) == defaults
+
+
 def test_the_example_mentions_every_setting_and_no_other() -> None:
     assert set(SHOWN) == set(Settings.model_fields)
 

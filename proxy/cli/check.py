@@ -57,7 +57,6 @@ from proxy.config import (
 from proxy.distributions import UnusableArchive, list_zip_members
 from proxy.errors import ConfigurationError, ProxyError, mask_credentials, reason
 from proxy.indexes import is_zip
-from proxy.scale import redis_problem
 from proxy.storage import private_folder, require_local
 from proxy.upstream import probe
 
@@ -234,6 +233,8 @@ async def _over_network(settings: Settings, tree: IndexTree) -> AsyncIterator[At
     if settings.storage and settings.storage.files:
         yield Attempt(f"files {settings.storage.files}", await store_problem(settings))
     if settings.storage and (url := settings.storage.records):
+        from proxy.scale import redis_problem
+
         yield Attempt(f"records {mask_credentials(url)}", await redis_problem(url))
     async for what, problem in package_attempts((leaf.name, leaf.table) for leaf in tree.leaves):
         yield Attempt(what, problem)

@@ -27,6 +27,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.composition.open_records import open_records
 from proxy.composition.open_storage import BlobParts, open_blobs
@@ -34,7 +35,6 @@ from proxy.config import Settings, cache_folder
 from proxy.errors import ConfigurationError, reason
 from proxy.events import Observer
 from proxy.runtime import open_spool, remove_abandoned
-from proxy.scale import CopiedRecords, ObjectCalls, RedisLeases, SharedClaims
 from proxy.storage import (
     NO_LEASES,
     Announce,
@@ -48,6 +48,9 @@ from proxy.storage import (
     Records,
     StoredPages,
 )
+
+if TYPE_CHECKING:
+    from proxy.scale import ObjectCalls, RedisLeases, SharedClaims
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +150,8 @@ async def open_cache(
         claims = Claims(folder / PRIVATE_NAMES)
         records = shared.records
         if shared.redis and blobs.objects:  # Redis may be emptied at any time
+            from proxy.scale import CopiedRecords  # most servers are alone
+
             copied = CopiedRecords(records, blobs.objects, clock)
             records = await stack.enter_async_context(copied)
         yield Cache(

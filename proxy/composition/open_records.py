@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from proxy.config import Settings, StorageTable
-from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords, SharedClaims
 from proxy.storage import (
     NO_LEASES,
     Announce,
@@ -19,6 +19,9 @@ from proxy.storage import (
     PurgeLog,
     Records,
 )
+
+if TYPE_CHECKING:
+    from proxy.scale import RedisLeases, SharedClaims
 
 PURGED, REFRESHED, CLAIMED = "purged", "refreshed", "claimed"
 """Names of the logs."""
@@ -61,6 +64,8 @@ def _in_folder(folder: Path, stack: AsyncExitStack) -> RecordParts:
 
 
 async def _in_redis(table: StorageTable, url: str, stack: AsyncExitStack) -> RecordParts:
+    from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords, SharedClaims
+
     link = RedisLink(url)
     stack.push_async_callback(link.close)
     purges = await stack.enter_async_context(RedisPurgeLog(link, PURGED))

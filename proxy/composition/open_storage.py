@@ -8,25 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from proxy.config import Settings, StorageTable
 from proxy.errors import ConfigurationError
 from proxy.events import Evicted, Observer, StoreFailed
 from proxy.runtime import end_tasks, size_text
-from proxy.scale import (
-    Hold,
-    Janitor,
-    LocalCopies,
-    ObjectCalls,
-    ObjectStore,
-    lease_of_all,
-    lock_of_machine,
-    open_object_store,
-    probe_until_it_answers,
-    problem_of_store,
-)
 from proxy.storage import (
     BlobStore,
     DiskStore,
@@ -38,6 +26,9 @@ from proxy.storage import (
     MemoryRecords,
     Pins,
 )
+
+if TYPE_CHECKING:
+    from proxy.scale import Hold, LocalCopies, ObjectCalls
 
 LAYOUT = "v1"
 """The folder below the one of ``file:``, as in an object store: the content of one can be copied
@@ -69,6 +60,8 @@ class BlobParts:
     @property
     def hold(self) -> Hold:
         """The lease under which a process evicts from an object store."""
+        from proxy.scale import lease_of_all, lock_of_machine
+
         if self.leases.shared:
             return lease_of_all(self.leases)
         return lock_of_machine(self.folder / "lock")
@@ -134,6 +127,8 @@ async def _in_folder(
 async def _in_object_store(
     parts: BlobParts, table: StorageTable, url: str, stack: AsyncExitStack
 ) -> OpenBlobs:
+    from proxy.scale import Janitor, ObjectCalls, ObjectStore, open_object_store
+
     client = await stack.enter_async_context(open_object_store(url))
     calls = await stack.enter_async_context(ObjectCalls(client, parts.failed))
     copies, local = await _local_copies(parts, table, stack)
@@ -161,6 +156,8 @@ async def _local_copies(
     """In the folder in which the files are without an object store."""
     if table.local_cache is None:
         return None, None
+    from proxy.scale import LocalCopies
+
     store = DiskStore(parts.folder / "blob", parts.folder / "spool")
     used = LastUsed(MemoryRecords(), clock=parts.clock)  # the shared ones are of the object store
     evictor = Evictor(
@@ -199,6 +196,8 @@ async def store_problem(settings: Settings) -> str | None:
     if table.files_are_local:
         folder = _mounted(table.files)
         return None if os.access(folder, os.W_OK | os.X_OK) else "it cannot be written"
+    from proxy.scale import open_object_store, problem_of_store
+
     async with open_object_store(table.files) as client:
         return await problem_of_store(client)
 
@@ -209,6 +208,8 @@ async def probing_store(settings: Settings, objects: ObjectCalls | None) -> Asyn
     if objects is None or settings.storage is None:
         yield
         return
+    from proxy.scale import probe_until_it_answers
+
     task = asyncio.create_task(probe_until_it_answers(objects, settings.storage.files or ""))
     try:
         yield

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     ByteSize,
@@ -33,6 +33,7 @@ from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import (
     DAY,
     Age,
+    BuiltLate,
     ClientErrorStatus,
     Count,
     OnChangedFile,
@@ -52,6 +53,10 @@ VARIABLE_PREFIX = "WAYSTATION_"
 SHORT_COOLDOWN = "cooldown"
 """The name of the policy that the short form ``cooldown = "3d"`` means."""
 
+T = TypeVar("T")
+Tables = Annotated[T, ForceDecode, BuiltLate()]
+"""One or more tables, which variables of the environment give as JSON."""
+
 
 class Settings(BaseSettings):
     """All settings. ``Settings(...)`` reads nothing but its arguments: see ``load_settings``."""
@@ -62,6 +67,7 @@ class Settings(BaseSettings):
         defer_build=True,
         env_prefix=VARIABLE_PREFIX,
         env_ignore_empty=True,
+        validate_default=False,  # it would build the validators of all tables; a test does it
         enable_decoding=False,  # lists in variables have commas; only ForceDecode fields are JSON
     )
 
@@ -87,18 +93,18 @@ class Settings(BaseSettings):
     upstream_missing_statuses: list[ClientErrorStatus] = [404, 410]
     file_hosts: list[str] = []
     # What it serves: named indexes
-    indexes: Annotated[dict[str, IndexTable], ForceDecode] = {}
+    indexes: Tables[dict[str, IndexTable]] = {}
     index: str = "main"
 
     # Which files may pass
-    policies: Annotated[dict[str, AnyPolicyTable], ForceDecode] = {}
-    exempt: Annotated[list[ExemptTable], ForceDecode] = []
-    advisories: Annotated[AdvisoriesTable | None, ForceDecode] = None
+    policies: Tables[dict[str, AnyPolicyTable]] = {}
+    exempt: Tables[list[ExemptTable]] = []
+    advisories: Tables[AdvisoriesTable | None] = None
     provenance_root: UserPath | None = None
     help: str = ""
 
     # Who may do what
-    access: Annotated[AccessTable | None, ForceDecode] = None
+    access: Tables[AccessTable | None] = None
 
     # The cache
     cache_dir: UserPath | None = None
@@ -114,10 +120,10 @@ class Settings(BaseSettings):
     soft_deadline: PositiveSeconds = 3.0
     on_changed_file: OnChangedFile = "refuse"
     vanished_files: VanishedFiles = "hide"
-    storage: Annotated[StorageTable | None, ForceDecode] = None
+    storage: Tables[StorageTable | None] = None
 
     # What is kept in the cache
-    keep: Annotated[list[KeepTable], ForceDecode] = []
+    keep: Tables[list[KeepTable]] = []
     change_lists: UserPath | None = None
 
     # Without a network
@@ -151,12 +157,12 @@ class Settings(BaseSettings):
     write_timeout: PositiveSeconds = 60.0
     drain_delay: Seconds = 0.0
     shutdown_grace: Seconds = 60.0
-    limits: Annotated[LimitsTable | None, ForceDecode] = None
+    limits: Tables[LimitsTable | None] = None
 
     # Who received what
-    audit: Annotated[AuditTable | None, ForceDecode] = None
-    traces: Annotated[TracesTable | None, ForceDecode] = None
-    webhooks: Annotated[dict[str, WebhookTable], ForceDecode] = {}
+    audit: Tables[AuditTable | None] = None
+    traces: Tables[TracesTable | None] = None
+    webhooks: Tables[dict[str, WebhookTable]] = {}
 
     # Logs
     log_format: Literal["plain", "json"] = "plain"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiohttp import web
@@ -20,6 +21,7 @@ from proxy.web.authentication import GATE, authenticate, requiring
 from proxy.web.counters import Counters
 from proxy.web.gate import Gate
 from proxy.web.home import Check, Home
+from proxy.web.late_routes import LateRoutes
 from proxy.web.limits import LIMITS, ClientLimits, limit_clients
 from proxy.web.metrics import Gauge, Metrics
 from proxy.web.middleware import (
@@ -143,12 +145,14 @@ def create_app(
     for base in dict.fromkeys(("", prefix)):
         app.router.add_get(f"{base}/healthz", home.alive)
         app.router.add_get(f"{base}/readyz", home.ready)
-        for root in ("", INDEX_SEGMENT):
-            app.add_routes(home_routes(base + root, home, plain_page=not face))
-            app.add_routes(page_routes(base + root, mounts, face))
-            app.add_routes(routes(base + root, mounts))
-            app.add_routes(routes(base + root + AS_OF, mounts))
-            app.add_routes(upload_routes(base + root, mounts))
+        of_index = partial(index_routes, home=home, mounts=mounts, pages=face)
+        app.add_routes(of_index(base))
+        for root, make in (
+            (base + AS_OF, partial(routes, mounts=mounts)),
+            (base + INDEX_SEGMENT, of_index),
+            (base + INDEX_SEGMENT + AS_OF, partial(routes, mounts=mounts)),
+        ):
+            app.router.register_resource(LateRoutes(root, partial(make, root)))
         if administration:
             app.add_routes(admin_routes(base, administration))
         if metrics:
@@ -188,6 +192,18 @@ def _metrics(
     sampler = Sampler(counters, sources._replace(running=lambda: mounts.running))
     app.cleanup_ctx.append(sampler.running)
     return Metrics(counters, gauges, sampler.sample)
+
+
+def index_routes(
+    root: str, home: Home, mounts: Mounts, pages: Sequence[PageRoute]
+) -> list[web.RouteDef]:
+    """All that is answered of the index at ``root`` now, not as of a moment."""
+    return [
+        *home_routes(root, home, plain_page=not pages),
+        *page_routes(root, mounts, pages),
+        *routes(root, mounts),
+        *upload_routes(root, mounts),
+    ]
 
 
 def home_routes(root: str, home: Home, *, plain_page: bool) -> list[web.RouteDef]:

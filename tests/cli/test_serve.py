@@ -60,6 +60,7 @@ SLOW_TO_IMPORT = {
     *("prometheus_client", "tarfile", "tomllib"),
     *("proxy.bundle", "proxy.export", "proxy.requirements", "proxy.simple.parse_html"),
     *("proxy.audit", "proxy.explain", "proxy.presentation", "proxy.warm", "proxy.web.explain"),
+    *("proxy.facts", "proxy.publish", "proxy.scale", "proxy.webhooks"),
     *(PAGES - {f"proxy.face.{name}" for name in AT_START}),
 }
 """What a start without a settings file does not need."""
