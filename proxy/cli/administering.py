@@ -15,7 +15,7 @@ from proxy.administration import ServerAdministration
 from proxy.cli.reloading import RELOADED, Reloader, SettingsSource
 from proxy.cli.running_server import running_servers
 from proxy.cli.settings import in_force
-from proxy.cli.workers import WorkerPlace
+from proxy.cli.worker_process import WorkerPlace
 from proxy.composition import Proxy
 from proxy.config import Settings
 from proxy.errors import ConfigurationError

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from proxy.access import FrontProxies
-from proxy.cli.workers import shared_counters
+from proxy.cli.worker_process import shared_counters
 from proxy.composition import Proxy, possible_refusals, resolve_tree
 from proxy.config import Settings, audit_folder
 from proxy.events import (

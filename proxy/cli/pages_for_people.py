@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 
-from proxy.cli.workers import worker_place
+from proxy.cli.worker_process import worker_place
 from proxy.composition import Proxy, open_token_store
 from proxy.config import Settings, age_seconds, audit_folder
 from proxy.errors import ProxyError

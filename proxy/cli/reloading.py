@@ -99,7 +99,7 @@ class Reloader:
     ) -> None:
         """``settings``: those in force. ``keeping`` runs their keep tables while entered."""
         self._source = source
-        self._settings = settings
+        self._started = self._settings = settings
         self._proxy = proxy
         self._mounts = app[MOUNTS]
         self._gate = app.get(GATE)
@@ -147,10 +147,23 @@ class Reloader:
             await self._kept.aclose()
             self._kept = AsyncExitStack()
             await self._kept.enter_async_context(self._keeping(settings))
-            notes = tuple(needing_restart(self._settings, settings))
+            notes = tuple(needing_restart(self._started, settings))
             self._settings, self.failed = settings, False
             log.info("the settings are reloaded%s", "".join(f"; {note}" for note in notes))
             return notes
+
+    async def refuse(self, text: str | None) -> None:
+        """Go on with the settings of ``text``, or return to them: later ones were refused."""
+        try:
+            with self._source.kept_on_error():
+                settings = await asyncio.to_thread(self._source.load, text)
+            if settings != self._settings:
+                await self.reload(text)
+        except ConfigurationError as error:
+            log.error("the former settings cannot be read again: %s", error)
+        except Exception:
+            log.exception("the former settings are not in force again")
+        self.failed = True
 
     async def aclose(self) -> None:
         """Stop the keep tables, and close what former settings have left."""

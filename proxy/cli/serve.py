@@ -33,13 +33,8 @@ from proxy.cli.options import serving_options, settings_options
 from proxy.cli.pages_for_people import open_face
 from proxy.cli.reloading import Reloader, SettingsSource, reload_on_signal
 from proxy.cli.standing_work import standing_work, warn_of_changed_files
-from proxy.cli.workers import (
-    Supervisor,
-    follow_supervisor,
-    number_of_workers,
-    received_settings,
-    worker_place,
-)
+from proxy.cli.worker_process import follow_supervisor, received_settings, worker_place
+from proxy.cli.workers import Supervisor, number_of_workers
 from proxy.composition import (
     Proxy,
     describe,
@@ -150,7 +145,7 @@ async def serve(
             await reloader.start()
             await server.start()
             reloading = (
-                follow_supervisor(worker, reloader.reload, server.stopping.set)
+                follow_supervisor(worker, reloader.reload, reloader.refuse, server.stopping.set)
                 if worker
                 else reload_on_signal(
                     reloader.reload, server.stopping.set, proxy.cache.folder, source

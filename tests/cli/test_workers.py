@@ -15,19 +15,6 @@ from tests.support.waiting import until
 OFFLINE = ("--offline", "--upstream", "http://127.0.0.1:9/simple/")
 
 
-def workers(server: Running) -> set[int]:
-    """The running processes that the server has started."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if int(parent) == server.process.pid and state != "Z":
-            found.add(int(stat.parent.name))
-    return found
-
-
 async def ready(server: Running) -> int:
     """Request on a new connection, which the kernel gives to any worker."""
     async with (
@@ -42,9 +29,9 @@ async def test_workers_share_the_port_and_end_together(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
-        await until(lambda: len(workers(server)) == 2)
+        await until(lambda: len(server.workers()) == 2)
         assert {await ready(server) for _ in range(20)} == {200}
-        both = workers(server)
+        both = server.workers()
         server.send(number)
         assert await server.ended() == 0
         assert not any(Path(f"/proc/{pid}").exists() for pid in both)
@@ -52,22 +39,22 @@ async def test_workers_share_the_port_and_end_together(
 
 async def test_a_worker_that_dies_is_replaced_while_the_other_serves(tmp_path: Path) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
-        await until(lambda: len(workers(server)) == 2)
-        first, second = sorted(workers(server))
+        await until(lambda: len(server.workers()) == 2)
+        first, second = sorted(server.workers())
         os.kill(second, signal.SIGKILL)
         await server.logged(lambda line: "it is restarted" in line["message"])
-        await until(lambda: len(workers(server)) == 2)
-        assert first in workers(server)
-        assert second not in workers(server)
+        await until(lambda: len(server.workers()) == 2)
+        assert first in server.workers()
+        assert second not in server.workers()
         assert {await ready(server) for _ in range(20)} == {200}
 
 
 async def test_the_address_is_printed_once_whichever_worker_dies(tmp_path: Path) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
-        await until(lambda: len(workers(server)) == 2)
-        for pid in (both := workers(server)):
+        await until(lambda: len(server.workers()) == 2)
+        for pid in (both := server.workers()):
             os.kill(pid, signal.SIGKILL)
-        await until(lambda: len(workers(server) - both) == 2)
+        await until(lambda: len(server.workers() - both) == 2)
         await until(lambda: server.listening() == 2)
     assert sum("listens on" in line for line in server.out.lines) == 1
 
@@ -75,13 +62,13 @@ async def test_the_address_is_printed_once_whichever_worker_dies(tmp_path: Path)
 async def test_auto_is_one_for_each_processor(tmp_path: Path) -> None:
     wanted = len(os.sched_getaffinity(0))
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="auto") as server:
-        await until(lambda: len(workers(server)) == (wanted if wanted > 1 else 0))
+        await until(lambda: len(server.workers()) == (wanted if wanted > 1 else 0))
 
 
 async def test_workers_do_not_outlive_their_supervisor(tmp_path: Path) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
-        await until(lambda: len(workers(server)) == 2)
-        both = workers(server)
+        await until(lambda: len(server.workers()) == 2)
+        both = server.workers()
         server.send(signal.SIGKILL)
         await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in both))
 

@@ -153,12 +153,65 @@ async def test_wrong_settings_are_refused_and_the_former_ones_stay(
         assert "\nwaystation_reload_failed 1.0" not in (await get(server, "/metrics"))[1]
 
 
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"more": ""}, "cannot be turned off by a reload"),
+        ({"more": '[access]\nanonymous = ["read:main"]\nhtpasswd = "absent"'}, "cannot be read"),
+        ({"more": "[access]", "top": "this is no TOML"}, "is not TOML"),
+    ],
+)
+async def test_a_worker_that_is_restarted_gets_no_settings_that_were_refused(
+    tmp_path: Path, config: Config, changed: dict[str, str], problem: str
+) -> None:
+    config.write(more="[access]")
+    arguments = ("--config", config.path, "--cache-dir", config.cache)
+    async with running(tmp_path, *arguments, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: server.listening() == 2)
+        config.write(**changed)
+        assert problem in await config.reload(2)
+        for pid in (former := server.workers()):
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: len(server.workers() - former) == 2 and server.listening() == 2)
+        assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {401}
+        config.write(more='[access]\nanonymous = ["read:main", "metrics"]')
+        await config.reload()
+        assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {200}
+
+
+@pytest.mark.parametrize("top", ["this is no TOML", 'ca_bundle = "absent.pem"'])
+async def test_all_processes_know_that_settings_were_refused(
+    tmp_path: Path, config: Config, top: str
+) -> None:
+    arguments = ("--config", config.path, "--cache-dir", config.cache)
+
+    async def have_failed(value: bool) -> bool:
+        texts = [(await get(server, "/metrics"))[1] for _ in range(8)]
+        return {"\nwaystation_reload_failed 1.0" in text for text in texts} == {value}
+
+    async with running(tmp_path, *arguments, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: server.listening() == 2)
+        config.write(top=top)
+        server.send(signal.SIGHUP)  # the command does not send it with settings that it refuses
+        await until(lambda: have_failed(True))
+        former = server.workers()
+        os.kill(max(former), signal.SIGKILL)
+        await until(lambda: len(server.workers() - former) == 1 and server.listening() == 2)
+        await until(lambda: have_failed(True))
+        config.write()
+        await config.reload()
+        await until(lambda: have_failed(False))
+
+
 async def test_what_needs_a_restart_is_named(tmp_path: Path, config: Config) -> None:
     async with running(tmp_path, "--config", config.path, "--cache-dir", config.cache):
         config.write(top='log_level = "debug"\nmax_connections = 7')
-        text = await config.reload()
-        assert "max_connections takes effect with a restart" in text
-        assert "log_level takes effect with a restart" in text
+        for _ in range(2):  # it still does, although nothing has changed since
+            text = await config.reload()
+            assert "max_connections takes effect with a restart" in text
+            assert "log_level takes effect with a restart" in text
+        config.write()
+        assert "restart" not in await config.reload()
 
 
 async def test_what_takes_effect_at_once_is_not_said_to_need_a_restart(

@@ -145,6 +145,18 @@ class Running:
         port = f":{self.port:04X}"
         return sum(state == "0A" and local.endswith(port) for _, local, _, state, *_ in sockets)
 
+    def workers(self) -> set[int]:
+        """The running processes that it has started."""
+        found = set()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            except OSError:
+                continue
+            if int(parent) == self.process.pid and state != "Z":
+                found.add(int(stat.parent.name))
+        return found
+
     def requests(self) -> list[dict[str, Any]]:
         """The fields of the access log's lines so far; all of them once the server has ended."""
         logged = [json.loads(line) for line in self.err.lines if line.startswith("{")]
