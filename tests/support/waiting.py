@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-
 LIMIT = 60.0
 """Seconds: on a loaded machine, workers that start again take twenty."""
 MAX_PAUSE = 0.05
