@@ -17,7 +17,6 @@ import aiohttp
 import pytest
 
 from proxy.events import RequestKind
-from tests.cli.test_workers import workers
 from tests.support.distributions import make_wheel
 from tests.support.installers import Place
 from tests.support.listings import Listed
@@ -220,10 +219,10 @@ async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
         for _ in range(asked):
             await client.get("/simple/demo/")
         await agreed(server, asked)
-        for victim in sorted(workers(server)):
+        for victim in sorted(server.workers()):
             before = counted(await metrics(server.address))
             os.kill(victim, signal.SIGKILL)
-            await until(lambda victim=victim: victim not in workers(server))  # type: ignore[misc]
+            await until(lambda victim=victim: victim not in server.workers())  # type: ignore[misc]
             assert counted(await from_a_survivor(server)) == before
             await until(lambda: server.listening() == 3)
             for _ in range(20):
@@ -264,7 +263,7 @@ async def test_counters_never_fall_while_workers_are_killed(
         async with watched(server) as seen:
             for number in range(40):
                 if number % 15 == 10:
-                    os.kill(max(workers(server)), signal.SIGKILL)
+                    os.kill(max(server.workers()), signal.SIGKILL)
                 try:
                     await client.kept("/simple/demo/", 10)
                 except aiohttp.ClientError:

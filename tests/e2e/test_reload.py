@@ -154,21 +154,21 @@ async def test_wrong_settings_are_refused_and_the_former_ones_stay(
 
 
 @pytest.mark.parametrize(
-    ("changed", "problem"),
+    ("more", "top", "problem"),
     [
-        ({"more": ""}, "cannot be turned off by a reload"),
-        ({"more": '[access]\nanonymous = ["read:main"]\nhtpasswd = "absent"'}, "cannot be read"),
-        ({"more": "[access]", "top": "this is no TOML"}, "is not TOML"),
+        ("", "", "cannot be turned off by a reload"),
+        ('[access]\nanonymous = ["read:main"]\nhtpasswd = "absent"', "", "cannot be read"),
+        ("[access]", "this is no TOML", "is not TOML"),
     ],
 )
 async def test_a_worker_that_is_restarted_gets_no_settings_that_were_refused(
-    tmp_path: Path, config: Config, changed: dict[str, str], problem: str
+    tmp_path: Path, config: Config, more: str, top: str, problem: str
 ) -> None:
     config.write(more="[access]")
     arguments = ("--config", config.path, "--cache-dir", config.cache)
     async with running(tmp_path, *arguments, WAYSTATION_WORKERS="2") as server:
         await until(lambda: server.listening() == 2)
-        config.write(**changed)
+        config.write(more=more, top=top)
         assert problem in await config.reload(2)
         for pid in (former := server.workers()):
             os.kill(pid, signal.SIGKILL)
