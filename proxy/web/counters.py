@@ -221,6 +221,12 @@ class ShownCounters:
         series = zip(family.series, islice(self._sums, first, None), strict=False)
         return (each for each in series if each[1])
 
+    def nonzero(self, family: Family) -> Iterator[tuple[list[str], float]]:
+        """As ``series``, without the counters that are 0."""
+        for values, count in self.counted(family):
+            if (labels := self._labels(family, values)) is not None:
+                yield labels, count * family.factor
+
     def refusals(self) -> Iterator[tuple[tuple[str, str, str, str], int]]:
         """The labels of each counter of refusals, and its value."""
         return ((labels, self._sums[column]) for labels, column in self._refusals.items())

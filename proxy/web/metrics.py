@@ -91,9 +91,9 @@ def _families(shown: ShownCounters) -> Iterator[Metric]:
 
     for family in COUNTERS:
         counters = CounterMetricFamily(family.name, family.about, labels=list(family.labels))
-        for labels, count in shown.series(family):
-            if count or family is not REQUEST_COUNTS:  # most of these never occur
-                counters.add_metric(labels, count)
+        rare = family is REQUEST_COUNTS  # most of these never occur
+        for labels, count in shown.nonzero(family) if rare else shown.series(family):
+            counters.add_metric(labels, count)
         yield counters
     for family in GAUGES:
         gauges = GaugeMetricFamily(family.name, family.about, labels=list(family.labels))
