@@ -118,13 +118,21 @@ class AuditTrail:
         while part := list(islice(events, SLICE)):
             entries = [each for event in part for each in entries_of(event, pages=self._pages)]
             for journal in self._journals if entries else ():
-                try:
-                    journal.write(entries, self._clock())
-                except (OSError, sqlite3.Error) as error:
+                if why := self._fault_of(journal, entries):
                     lost = sum(len(entry.event.timings) for entry in entries)
-                    why = reason(error) if isinstance(error, OSError) else str(error)
                     faults.append((journal.name, lost, why))
         return faults
+
+    def _fault_of(self, journal: Journal, entries: Sequence[Entry]) -> str:
+        """Why the entries are not written; empty: they are."""
+        try:
+            journal.write(entries, self._clock())
+        except (OSError, sqlite3.Error) as error:
+            return reason(error)
+        except Exception as error:  # one entry with a fault must not end the audit of all others
+            log.exception("the %s of the audit failed", journal.name)
+            return f"an unexpected error, which the log has: {reason(error)}"
+        return ""
 
     def _report(self, faults: Sequence[tuple[str, int, str]]) -> None:
         for fault in faults:

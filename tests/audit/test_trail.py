@@ -175,6 +175,26 @@ async def test_a_slow_disk_delays_nothing_and_what_waits_is_bounded() -> None:
     assert lost == [AuditLost("memory", 1)] * 5
 
 
+async def test_entries_with_which_nothing_can_be_done_do_not_end_the_audit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Confused(Stuck):
+        def write(self, entries: Sequence[Entry], now: float) -> None:
+            if any(entry.event.filename.endswith("\udcff") for entry in entries):
+                raise UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed")
+            super().write(entries, now)
+
+    journal, lost = Confused(), Lost()
+    journal.released.set()
+    async with auditing(journal, lost=lost) as trail:
+        trail.observe(answer(filename="demo-1.0-py3-none-any.whl\udcff"))
+        await trail.flush()
+        trail.observe(answer("2.0"))
+    assert len(journal.written) == 1
+    assert lost == [AuditLost(journal.name, 1)]
+    assert "surrogates not allowed" in caplog.text
+
+
 async def test_large_pages_are_not_kept_in_memory(tmp_path: Path) -> None:
     page = ProjectPage(ProjectName("demo"), (), source="main", version="1")
     async with auditing(database(tmp_path)) as trail:
