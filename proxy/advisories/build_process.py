@@ -37,6 +37,8 @@ class Build(msgspec.Struct):
     records: int = 0
     skipped: int = 0
     """Documents that are no usable records."""
+    first_skipped: str = ""
+    """The name of one of them."""
     ignored_ranges: int = 0
     """Ranges of versions that cannot be read."""
     reason: str = ""
@@ -85,11 +87,12 @@ def main(source: str, target: str, former_records: str) -> None:
 def _build(source: Path, target: Path, former_records: int) -> Build:
     outcome = Build()
     records: list[Record] = []
-    for _, data in read_documents(source):
+    for name, data in read_documents(source):
         try:
             record = read_record(data)
         except UnusableRecord:
             outcome.skipped += 1
+            outcome.first_skipped = outcome.first_skipped or name
             continue
         outcome.ignored_ranges += record.ignored_ranges
         records.append(record)
@@ -97,7 +100,9 @@ def _build(source: Path, target: Path, former_records: int) -> Build:
     outcome.records = found.records
     if found.records < LEAST_SHARE * former_records:
         raise UnusableAdvisories(
-            f"it has {found.records} usable records, and the former one had {former_records}"
+            f"it has {found.records} usable records, and the former one had {former_records}: mark"
+            " records as withdrawn instead of deleting them, or move the source and name its new"
+            " place in advisories.source"
         )
     if not found.records:
         raise UnusableAdvisories("it has no usable records")

@@ -217,7 +217,9 @@ class AdvisoryRefresher:
 def _report(outcome: Build) -> None:
     if outcome.skipped or outcome.ignored_ranges:
         log.warning(
-            "advisories: %d documents are no usable records, and %d ranges have no usable versions",
+            "advisories: %d documents are no usable records%s, "
+            "and %d ranges have no usable versions",
             outcome.skipped,
+            f" (such as {outcome.first_skipped})" if outcome.skipped else "",
             outcome.ignored_ranges,
         )

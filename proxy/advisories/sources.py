@@ -73,7 +73,8 @@ def _paths(folder: Path) -> Iterator[Path]:
 def _of_folder(folder: Path) -> Iterator[tuple[str, bytes]]:
     for path in _paths(folder):
         with path.open("rb") as file:
-            yield path.name, _limited(file, path.name)
+            name = _printable(path.name)
+            yield name, _limited(file, name)
 
 
 def _of_archive(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -84,9 +85,15 @@ def _of_archive(path: Path) -> Iterator[tuple[str, bytes]]:
             for info in archive.infolist():
                 if info.filename.endswith(".json"):
                     with archive.open(info) as member:
-                        yield info.filename, _limited(member, info.filename)
+                        name = _printable(info.filename)
+                        yield name, _limited(member, name)
     except _BROKEN as error:
         raise UnusableAdvisories("it is not a complete, valid zip archive") from error
+
+
+def _printable(name: str) -> str:
+    """For messages: names are hostile, and those of files may be no text."""
+    return name.encode("ascii", "backslashreplace").decode() if name.isprintable() else ascii(name)
 
 
 def _limited(file: IO[bytes], name: str) -> bytes:

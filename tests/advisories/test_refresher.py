@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -240,3 +241,30 @@ def test_a_source_has_limits(archive: Path, tmp_path: Path, limits: dict[str, in
         assert len(list(sources.read_documents(source))) == 2
         with pytest.raises(sources.UnusableAdvisories):
             list(sources.read_documents(source, **limits))
+
+
+async def test_a_document_that_is_no_record_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "osv"
+    write_folder(folder, osv("GHSA-1", "aaa"))
+    Path(os.fsdecode(bytes(folder) + b"/od\xff\nd.json")).write_text("{")
+    process = WorkerProcess(tmp_path, folder)
+    await process.refresher.start()
+    assert process.ids("aaa") == ["GHSA-1"]
+    assert r"no usable records (such as 'od\udcff\nd.json')" in caplog.text
+
+
+async def test_fewer_records_are_refused_with_what_to_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "osv"
+    write_folder(folder, osv("X-1", "aaa"), osv("X-2", "bbb"))
+    process = WorkerProcess(tmp_path, folder)
+    await process.refresher.start()
+    (folder / "X-2.json").unlink()
+    await process.later(60)
+    assert "mark records as withdrawn instead of deleting them" in caplog.text
+    write_folder(folder, osv("X-2", "bbb", withdrawn="2026-05-01T00:00:00Z"))
+    await process.later(60)
+    assert (process.ids("aaa"), process.ids("bbb")) == (["X-1"], [])
