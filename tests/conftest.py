@@ -36,10 +36,17 @@ sys.addaudithook(_only_loopback)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 socket.setdefaulttimeout(60)
 os.environ["PATH"] = PATH
-# No deadline: the time of an example says more of the machine's load than of the code.
-hypothesis.settings.register_profile("default", deadline=None, max_examples=30)
-hypothesis.settings.register_profile("ci", deadline=None, max_examples=100, derandomize=True)
-hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
+# No deadlines, of examples or of making them: such a time says more of the machine's load than of
+# the code.
+hypothesis.settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=30,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+_default = hypothesis.settings.get_profile("default")
+hypothesis.settings.register_profile("ci", _default, max_examples=100, derandomize=True)
+hypothesis.settings.register_profile("thorough", _default, max_examples=2_000)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 

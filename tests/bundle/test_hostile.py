@@ -69,7 +69,9 @@ def test_a_flipped_bit_in_every_byte_of_headers_and_metadata_is_noticed(near: Ne
         refused(bytes(data))
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(place=st.integers(0), mask=st.integers(1, 255))
 def test_an_altered_bundle_leaves_the_cache_empty(
     near: Near, tmp_path: Path, place: int, mask: int
