@@ -11,7 +11,7 @@ from aiohttp import web
 
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.face.activity import FigureCard
-from proxy.face.shell import Place, Shell
+from proxy.face.shell import Place, Shell, read_fields
 from proxy.model import ProjectName, normalize
 from proxy.runtime import count_text, size_text
 from proxy.web import REQUEST_STATE, Administration, authorize_administration
@@ -39,7 +39,7 @@ class AdminPage:
 
     async def act(self, place: Place) -> web.Response:
         """The answer to a form: first what would be done, then with ``sure`` that it was done."""
-        form = await place.request.post()
+        form = await read_fields(place.request)
         action, name = str(form.get("action", "")), str(form.get("project", "")).strip()
         offered = self._allowed(place, action)
         if action not in ACTIONS:

@@ -14,6 +14,7 @@ from proxy.face.shell import (
     THEMES,
     Place,
     Shell,
+    read_fields,
     see_other,
 )
 from proxy.face.snippets import TOOLS, Address
@@ -61,7 +62,7 @@ class FixedPages:
 
     async def set_theme(self, place: Place) -> web.Response:
         """Set the cookie, and go back to where the form was."""
-        form = await place.request.post()
+        form = await read_fields(place.request)
         theme = str(form.get("theme", ""))
         if theme not in THEMES:
             return plain(400, f"theme is one of {', '.join(THEMES)}")

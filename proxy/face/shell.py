@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from proxy import __version__
 from proxy.access import Scope
@@ -177,3 +178,13 @@ def is_ours(request: web.Request, own: str) -> bool:
     here = (origin_of(request) or "").partition("://")[2]
     server = urlsplit(own)
     return bool(parts.netloc) and parts.netloc in (here, server.netloc)
+
+
+async def read_fields(request: web.Request) -> MultiMapping[Any]:
+    """The fields of a form without files. Raises an answer with 400 or 413 for what is none."""
+    if request.content_type != "application/x-www-form-urlencoded":
+        raise web.HTTPBadRequest
+    try:
+        return await request.post()
+    except (ValueError, LookupError) as error:  # its charset is unknown, or wrong
+        raise web.HTTPBadRequest from error

@@ -24,7 +24,7 @@ from proxy.access import (
     token_digest,
 )
 from proxy.errors import ConfigurationError, NoRight, NotAuthenticated
-from proxy.face.shell import Place, Shell, see_other
+from proxy.face.shell import Place, Shell, read_fields, see_other
 from proxy.face.snippets import Address
 from proxy.web import GATE, REQUEST_STATE
 
@@ -66,7 +66,7 @@ class TokensPage:
 
     async def create(self, place: Place) -> web.Response:
         """The answer to the form; the token is in this answer, and never in another."""
-        person, form = self._person(place), await place.request.post()
+        person, form = self._person(place), await read_fields(place.request)
         name = str(form.get("name", "")).strip()
         chosen = sorted({str(each) for each in form.getall("scope", [])})
         days = str(form.get("days", ""))
@@ -98,7 +98,7 @@ class TokensPage:
 
     async def revoke(self, place: Place) -> web.Response:
         person = self._person(place)
-        form = await place.request.post()
+        form = await read_fields(place.request)
         wanted = str(form.get("id", ""))
         own = [each.id for each in await self._own(person) if each.id == wanted]
         if own:

@@ -29,6 +29,8 @@ RequestBody = TypeVar("RequestBody")
 _MAX_BODY = 64 * 1024
 _MAX_CHANGES = 1000
 """Changes in one answer of the feed."""
+_MAX_NUMBER = 2**63 - 1
+"""Of a change: the largest number that SQLite knows."""
 _MAX_WAIT = 60.0
 """Seconds that a request for the feed may wait for a change."""
 _LOOK_INTERVAL = 0.25
@@ -85,14 +87,13 @@ class PackageApi:
         if self._publisher is None:
             return plain(404, "this index has no feed of changes, as it accepts no uploads")
         try:
-            since = max(0, int(request.query.get("since", "0")))
+            since = min(max(0, int(request.query.get("since", "0"))), _MAX_NUMBER)
             wait = min(_MAX_WAIT, max(0.0, float(request.query.get("wait", "0"))))
         except ValueError:
             return plain(400, "since is the number of a change, and wait a number of seconds")
         require(request, Scope.READ, self._index)
-        is_visible = visible_projects(request, self._index)
-        found = await self._after(since, time.monotonic() + wait)
-        shown = (change for change in found if is_visible is None or is_visible(change.project))
+        is_visible = visible_projects(request, self._index) or _anything
+        shown = await self._after(since, time.monotonic() + wait, is_visible)
         body = b"".join(msgspec.json.encode(change) + b"\n" for change in shown)
         headers = {"Cache-Control": "no-store"}
         return web.Response(body=body, content_type="application/x-ndjson", headers=headers)
@@ -123,15 +124,27 @@ class PackageApi:
             raise UploadRefused(f"from: {printable(name)!r} is no other index with uploads")
         return found
 
-    async def _after(self, since: int, deadline: float) -> list[PackageChange]:
+    async def _after(
+        self, since: int, deadline: float, is_visible: Callable[[ProjectName], bool]
+    ) -> list[PackageChange]:
+        """Goes on after changes that the principal may not see: its client learns no number of
+        them from which it could go on."""
         assert self._publisher
         journal = self._publisher.journal
         while True:
             found = await in_thread(journal.changes, since, _MAX_CHANGES)
+            shown = [change for change in found if is_visible(change.project)]
             left = deadline - time.monotonic()
-            if found or left <= 0:
-                return found
-            await asyncio.sleep(min(left, _LOOK_INTERVAL))
+            if shown or (left <= 0 and not found):
+                return shown
+            if found:
+                since = found[-1].number
+            else:
+                await asyncio.sleep(min(left, _LOOK_INTERVAL))
+
+
+def _anything(project: ProjectName) -> bool:
+    return True
 
 
 def json_answer(value: object) -> web.Response:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from proxy.errors import UploadRefused, UploadTooLarge
 from proxy.publish import IncomingUpload
@@ -22,6 +23,13 @@ MAX_FILES = 50
 """Of a browser's form."""
 _MAX_SIGNATURE = 8 * 2**20
 _PIECE = 64 * 1024
+_PARSER_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,
+    AssertionError,
+    HttpProcessingError,
+    web.RequestPayloadError,
+)
+"""Of aiohttp, for a body that is no form, or ends early."""
 
 
 @dataclass(slots=True)
@@ -81,11 +89,11 @@ async def reading_files(
 
 
 @contextmanager
-def _understood() -> Iterator[None]:
-    """Errors of the parser become refusals."""
+def _understood(*more: type[Exception]) -> Iterator[None]:
+    """Errors of the parser, and ``more``, become refusals."""
     try:
         yield
-    except (ValueError, AssertionError, web.RequestPayloadError) as error:
+    except _PARSER_ERRORS + more as error:
         raise UploadRefused("the form cannot be read: it is malformed or incomplete") from error
 
 
@@ -95,7 +103,7 @@ async def _parts(request: web.Request) -> AsyncIterator[BodyPartReader]:
     with _understood():
         reader, count = await request.multipart(), 0
     while True:
-        with _understood():
+        with _understood(RuntimeError):  # for a wrong ``_charset_``
             part = await reader.next()
         if part is None:
             return

@@ -88,6 +88,23 @@ async def test_a_form_of_another_origin_changes_nothing(headers: dict[str, str])
         assert answer.status == 403 and "Set-Cookie" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("", b""),
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"--b\r\nX: \0\r\n\r\nx\r\n--b--\r\n"),
+        ("application/x-www-form-urlencoded; charset=nonsense", b"theme=dark"),
+        ("application/x-www-form-urlencoded", b"theme=\xff"),
+    ],
+)
+async def test_a_body_that_is_no_form_of_a_page_is_refused(kind: str, body: bytes) -> None:
+    async with facing(FakeIndex()) as site:
+        ours = {"Origin": f"http://127.0.0.1:{site.port}", "Content-Type": kind}
+        async with site.posting("/-/theme", body, ours) as answer:
+            assert answer.status == 400 and "Set-Cookie" not in answer.headers
+
+
 async def test_static_files_never_change_under_their_address() -> None:
     async with facing(FakeIndex()) as site:
         for asset in assets().values():

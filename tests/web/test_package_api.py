@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from proxy.model import normalize
+from proxy.publish import Action, Selection, Upkeep
 from tests.support.access import token_access
 from tests.support.distributions import make_wheel
 from tests.support.publishing import ADMIN, DirectoryPublisher, publish, publishing
@@ -90,6 +91,7 @@ async def test_the_feed_gives_changes_after_a_number(tmp_path: Path) -> None:
         (line,) = (await waiting).body.splitlines()
         assert json.loads(line)["action"] == "yank"
         assert (await site.get("/-/changes?since=one")).status == 400
+        assert (await site.get(f"/-/changes?since={10**30}")).body == b""
 
 
 async def test_each_change_needs_its_right(tmp_path: Path) -> None:
@@ -124,6 +126,26 @@ async def test_the_feed_has_only_visible_projects(tmp_path: Path) -> None:
         assert (await site.get("/-/changes", headers=acme)).body == b""
         everything = rig.headers("b", "read:*")
         assert len((await site.get("/-/changes", headers=everything)).body.splitlines()) == 2
+
+
+async def test_a_feed_goes_on_after_changes_that_are_not_visible(tmp_path: Path) -> None:
+    """Its client cannot: it sees no number that it could begin after. It waits for what it may see,
+    too."""
+    wheel = make_wheel(tmp_path / "dist", "acme-foo", "1.0")
+    async with token_access(tmp_path) as rig, site_of(tmp_path, access=rig.access) as (site, pub):
+        change_of = pub.change(Action.CLAIM, normalize("bar"), ADMIN)
+        pub.packages.journal.complete(*[change_of] * 1500)
+        await publish(pub, wheel, ADMIN)
+        acme = rig.headers("a", "read:*:acme-*")
+        (line,) = (await site.get("/-/changes", headers=acme)).body.splitlines()
+        assert json.loads(line)["project"] == "acme-foo"
+        number = json.loads(line)["number"]
+        address = f"/-/changes?since={number}&wait=30"
+        waiting = asyncio.create_task(site.get(address, headers=acme))
+        await Upkeep(pub).yank(Selection(normalize("foo")), "", ADMIN)
+        await Upkeep(pub).yank(Selection(normalize("acme-foo")), "", ADMIN)
+        (line,) = (await waiting).body.splitlines()
+        assert json.loads(line)["project"] == "acme-foo"
 
 
 @pytest.mark.parametrize("path", ["/-/changes", "/-/packages/foo/yank"])

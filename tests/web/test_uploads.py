@@ -225,6 +225,21 @@ MALFORMED = (
         b"multipart/form-data; boundary=b",
         b'--b\r\nContent-Disposition: form-data; name="content"\r\n\r\nhello\r\n--b--\r\n',
     ),
+    (b"multipart/form-data; boundary=b", b"--b\r\nX: \0\r\n\r\nhello\r\n--b--\r\n"),
+    (b"multipart/form-data; boundary=b", b"--b\r\nhello\r\n\r\nhello\r\n--b--\r\n"),
+    (
+        b"multipart/form-data; boundary=b",
+        b"--b\r\nX: " + b"x" * 100_000 + b"\r\n\r\nx\r\n--b--\r\n",
+    ),
+    (b"multipart/form-data; boundary=b", b"--b\r\n" + b"X: x\r\n" * 1000 + b"\r\nx\r\n--b--\r\n"),
+    *(
+        (
+            b"multipart/form-data; boundary=b",
+            b'--b\r\nContent-Disposition: form-data; name="_charset_"\r\n\r\n%b\r\n--b--\r\n'
+            % name,
+        )
+        for name in (b"nonsense", b"x" * 50)
+    ),
 )
 
 
