@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from proxy.indexes import yank_reason
 from proxy.model import ProjectName, ProjectStatus
 
 NO_PROJECT = ProjectName("")
@@ -59,9 +60,19 @@ class PackageChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return ProjectStatus(status, why or None)
 
 
+MAX_REASON = 1000
+"""Characters of the reason of a yank or a status."""
+
+
+def reason_text(reason: str) -> str:
+    """A reason as pages have it: in one line, without control characters, and not too long."""
+    found = yank_reason(reason.encode("utf-8", "replace"))
+    return found[:MAX_REASON].rstrip() if isinstance(found, str) else ""
+
+
 def yank_detail(yanked: bool | str) -> str:
     """The detail of a change that yanks, from ``File.yanked``: its reason, or nothing."""
-    return yanked if isinstance(yanked, str) else ""
+    return reason_text(yanked) if isinstance(yanked, str) else ""
 
 
 class BegunChange(PackageChange, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,10 +13,13 @@ import msgspec
 from proxy.distributions import same_version, version_of
 from proxy.errors import NotPermitted, UploadRefused
 from proxy.model import PROJECT_STATUSES, File, ProjectName, ProjectPage, ProjectStatus
-from proxy.publish.package_changes import Action, PackageChange
+from proxy.publish.package_changes import MAX_REASON, Action, PackageChange, reason_text
 from proxy.publish.past_states import needed_by_snapshots
 from proxy.publish.publisher import Editor, Publisher
 from proxy.runtime import in_thread
+
+MAX_USER = 500
+"""Characters of the name of an owner; those of CI have the number or path of a repository."""
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -47,7 +50,7 @@ class Upkeep:
 
     async def yank(self, selection: Selection, reason: str, editor: Editor) -> list[PackageChange]:
         """Mark files as yanked (PEP 592). Returns the changes, without files yanked already."""
-        text = " ".join(reason.split())
+        text = _reason(reason)
 
         async def prepare() -> list[PackageChange]:
             files = await self._files(selection, editor)
@@ -110,11 +113,12 @@ class Upkeep:
         if status.status not in PROJECT_STATUSES:
             known = ", ".join(PROJECT_STATUSES)
             raise UploadRefused(f"there is no status {status.status!r}: use one of {known}")
+        wanted = ProjectStatus(status.status, _reason(status.reason or "") or None)
 
         async def prepare() -> list[PackageChange]:
             await self._require_owner(project, editor)
             await self._page(project)
-            return [self._publisher.change_of_status(project, status, editor)]
+            return [self._publisher.change_of_status(project, wanted, editor)]
 
         return await self._packages.make(prepare)
 
@@ -133,6 +137,9 @@ class Upkeep:
     ) -> list[PackageChange]:
         """Only these users, and administrators, may change the project from now on."""
         names = sorted(set(users))
+        for name in names:
+            if not _can_be_user(name):
+                raise UploadRefused(f"{name[:100]!a} cannot be the name of a user")
 
         async def prepare() -> list[PackageChange]:
             await self._require_owner(project, editor)
@@ -189,3 +196,14 @@ class Upkeep:
     def _again(self, action: Action, change: PackageChange, editor: Editor) -> PackageChange:
         at = self._publisher.clock()
         return msgspec.structs.replace(change, action=action, at=at, actor=editor.name, number=0)
+
+
+def _reason(text: str) -> str:
+    """Raises ``UploadRefused``."""
+    if len(text) > MAX_REASON:
+        raise UploadRefused(f"the reason has more than {MAX_REASON} characters: shorten it")
+    return reason_text(text)
+
+
+def _can_be_user(name: str) -> bool:
+    return name.isprintable() and 0 < len(name.strip()) == len(name) <= MAX_USER

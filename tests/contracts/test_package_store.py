@@ -255,6 +255,37 @@ async def test_a_yank_has_a_reason_and_can_be_taken_back(publisher: Publisher) -
     assert actions(publisher, since=2) == [Action.YANK] * 3 + [Action.UNYANK] * 2
 
 
+@pytest.mark.parametrize(
+    "reason", ["it\0 breaks\x1b[1m\u202e all", "\ud800", "\U0001f40d" * 1000, '"' * 1000]
+)
+async def test_reasons_are_on_the_page_as_in_the_journal(publisher: Publisher, reason: str) -> None:
+    """So that the same again, and a roll-back, change nothing."""
+    upkeep, snapshots = Upkeep(publisher), Snapshots(publisher)
+    (yank,) = await upkeep.yank(FIRST, reason, ANA)
+    (closed,) = await upkeep.set_status(FOO, ProjectStatus("quarantined", reason), ANA)
+    assert yank.detail.isprintable() and closed.detail == f"quarantined: {yank.detail}"
+    page = await publisher.page(FOO)
+    assert page
+    assert (page.files, page.status) == ((), ProjectStatus("quarantined", yank.detail))
+    await upkeep.set_status(FOO, ProjectStatus("deprecated", reason), ANA)
+    assert await yanked(publisher) == [yank.detail, False]
+    assert await upkeep.yank(FIRST, reason, ANA) == []
+    await snapshots.create("before", ADMIN)
+    assert await snapshots.restore("before", ADMIN) == []
+
+
+async def test_reasons_and_owners_without_sense_are_refused(publisher: Publisher) -> None:
+    upkeep = Upkeep(publisher)
+    with pytest.raises(UploadRefused, match="more than 1000 characters"):
+        await upkeep.yank(ALL, "x" * 1001, ANA)
+    with pytest.raises(UploadRefused, match="more than 1000 characters"):
+        await upkeep.set_status(FOO, ProjectStatus("archived", "x" * 1001), ANA)
+    for name in ("", " ana", "a\nb", "\u202eana", "a" * 501):
+        with pytest.raises(UploadRefused, match="cannot be the name of a user"):
+            await upkeep.set_owners(FOO, ["ben", name], ANA)
+    assert publisher.journal.owners(FOO) == ["ana"]
+
+
 async def test_the_status_is_on_the_page_and_closes_the_project(
     publisher: Publisher, tmp_path: Path
 ) -> None:
