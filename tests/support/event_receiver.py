@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import ssl
 from typing import Any, NamedTuple, Self
 
 from aiohttp import web
@@ -22,7 +23,8 @@ class ReceivedEvent(NamedTuple):
 class EventReceiver:
     """Takes all events; set the attributes at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self.taken: list[ReceivedEvent] = []
         """Those that were answered with a success."""
         self.refused: list[ReceivedEvent] = []
@@ -48,9 +50,10 @@ class EventReceiver:
         app.router.add_route("*", "/{any:.*}", self._receive)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.05)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/hook?for=us"
+        scheme = "https" if self._tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._runner.addresses[0][1]}/hook?for=us"
         return self
 
     async def __aexit__(self, *_: object) -> None:

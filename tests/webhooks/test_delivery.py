@@ -16,6 +16,7 @@ from proxy.upstream import WebhookClient
 from proxy.webhooks import Delivery, StateFile, Webhook
 from tests.support.clock import Clock
 from tests.support.event_receiver import SECRET, EventReceiver
+from tests.support.pki import Authority
 from tests.support.remotes import Names
 from tests.support.waiting import until
 
@@ -101,6 +102,23 @@ async def test_changes_are_delivered_in_order_and_signed(
         "action": "yank",
         "project": "foo",
     }
+
+
+async def test_a_receiver_with_tls_needs_a_certificate_of_a_trusted_authority(
+    journal: PackageJournal, tmp_path: Path
+) -> None:
+    authority, other = Authority(tmp_path), Authority(tmp_path, "other authority")
+    async with EventReceiver(authority.server("127.0.0.1")) as receiver:
+        async with delivering(journal, receiver.url, ca_bundle=other.bundle):
+            change(journal, Action.YANK)
+            file = StateFile(journal.folder, "ci")
+            await until(lambda: (state := file.load()) is not None and state.failures > 0)
+            state = file.load()
+            assert state and "certificate" in state.problem
+        assert receiver.numbers == []
+        async with delivering(journal, receiver.url, ca_bundle=authority.bundle):
+            await until(lambda: receiver.numbers == [1])
+    assert receiver.taken[0].is_signed
 
 
 def fails_with(status: int, **headers: str) -> Callable[[EventReceiver], None]:
