@@ -179,6 +179,22 @@ async def test_a_worker_that_is_restarted_gets_no_settings_that_were_refused(
         assert {(await get(server, "/simple/aaa/"))[0] for _ in range(16)} == {200}
 
 
+async def test_a_worker_that_cannot_start_again_yet_leaves_the_others_serving(
+    tmp_path: Path, config: Config
+) -> None:
+    config.write(more='[access]\nhtpasswd = "users"\nanonymous = ["read:main"]')
+    (tmp_path / "users").touch()
+    arguments = ("--config", config.path, "--cache-dir", config.cache)
+    async with running(tmp_path, *arguments, WAYSTATION_WORKERS="2") as server:
+        await until(lambda: server.listening() == 2)
+        (tmp_path / "users").unlink()
+        os.kill(max(server.workers()), signal.SIGKILL)
+        await server.logged(lambda line: "ended with status 2" in line["message"])
+        assert await shown(server) == {OLD, NEW}
+        (tmp_path / "users").touch()
+        await until(lambda: server.listening() == 2)
+
+
 @pytest.mark.parametrize("top", ["this is no TOML", 'ca_bundle = "absent.pem"'])
 async def test_all_processes_know_that_settings_were_refused(
     tmp_path: Path, config: Config, top: str
