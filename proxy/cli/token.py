@@ -22,7 +22,7 @@ from proxy.access import (
     token_digest,
 )
 from proxy.cli.options import settings_options
-from proxy.composition import open_token_store, resolve_tree
+from proxy.composition import open_token_store, resolve_tree, unknown_indexes
 from proxy.config import Settings, age_seconds, load_settings
 from proxy.errors import ConfigurationError
 from proxy.runtime import parse_seconds, timestamp_text
@@ -194,6 +194,8 @@ def _add(opened: _Opened, token: Token, replaced: list[str] | None = None, at: f
     end = f"until {timestamp_text(token.expires)}" if token.expires else "until it is revoked"
     click.echo(f"{token.id}  {token.name} may {token.scopes} {end}", err=True)
     click.echo("Clients send it as the password, with any user name, such as __token__.", err=True)
+    for remark in unknown_indexes(opened.settings, map(parse_grant, token.scopes.split())):
+        click.echo(f"Check its scopes: {remark}.", err=True)
     if opened.settings.access is None:
         click.echo("The settings have no [access]: no server checks tokens yet.", err=True)
 

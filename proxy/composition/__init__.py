@@ -19,6 +19,7 @@ from proxy.composition.open_access import (
     open_access,
     open_token_store,
     password_problems,
+    unknown_indexes,
 )
 from proxy.composition.open_advisories import advisories_now
 from proxy.composition.open_audit import open_audit
@@ -77,6 +78,7 @@ __all__ = [
     "resolve_tree",
     "storage_remarks",
     "store_problem",
+    "unknown_indexes",
     "upload_remarks",
     "upstream_url",
     "webhook_attempts",

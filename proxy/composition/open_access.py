@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from proxy.access import (
     ClaimRule,
     FailureLimits,
     FrontProxies,
+    Grant,
     GrantTable,
     IdentityTokens,
     IssuerKeys,
@@ -161,14 +162,18 @@ def access_remarks(settings: Settings) -> Iterator[str]:
     if table.proxy and table.proxy.user_header and table.anonymous:
         header = table.proxy.user_header
         yield f"requests without {header} have the rights of access.anonymous"
-    names = {*settings.indexes, settings.index}
-    for grant in table.all_rights:
-        if grant.index not in (ANY, *names):
-            yield f"the right {grant} names no index of the settings"
+    yield from unknown_indexes(settings, table.all_rights)
     for group, members in table.groups.items():
         for name in members:
             if name.startswith("oidc:") and name.removeprefix("oidc:") not in table.oidc:
                 yield f"group {group}: {name} has no table [access.{name.replace(':', '.')}]"
+
+
+def unknown_indexes(settings: Settings, grants: Iterable[Grant]) -> Iterator[str]:
+    """Rights on indexes that do not exist, in words."""
+    for grant in grants:
+        if grant.index not in (ANY, *settings.indexes, settings.index):
+            yield f"the right {grant} names no index of the settings"
 
 
 def _issuers(

@@ -78,6 +78,14 @@ async def test_mistakes_are_named(folder: Path, arguments: tuple[str, ...], prob
     assert problem in done.err
 
 
+async def test_a_scope_on_an_index_that_does_not_exist_is_pointed_out(folder: Path) -> None:
+    scopes = ("--scope", "read:mian:acme-*", "--scope", "upload:*", "--scope", "read:main")
+    created = (await call(folder, "token", "create", "--name", "ci", *scopes)).succeeded()
+    assert TOKEN.match(created.out)
+    assert "the right read:mian:acme-* names no index of the settings" in created.err
+    assert created.err.count("names no index") == 1
+
+
 async def test_a_token_may_live_for_ever_if_one_says_so(folder: Path) -> None:
     (
         await call(folder, "token", "create", "--name", "x", "--scope", "admin", "--no-expiry")
