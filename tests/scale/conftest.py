@@ -42,3 +42,11 @@ def frail(frail_server: ObjectServer, tmp_path: Path) -> Iterator[SharedStore]:
     frail_server.heal()
     yield SharedStore(frail_server, secrets.token_hex(8), tmp_path)
     frail_server.heal()
+
+
+@pytest.fixture(params=["files-alone", "with-redis"])
+def records(request: pytest.FixtureRequest) -> dict[str, str]:
+    """More keys of ``[storage]``: replicas share their records too, or not."""
+    if request.param == "files-alone":
+        return {}
+    return {"records": request.getfixturevalue("redis_url")}

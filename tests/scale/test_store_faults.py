@@ -54,12 +54,12 @@ async def stored_at_last(store: SharedStore, server: Running, wheels: Wheels, sh
 
 @pytest.mark.slow
 async def test_a_store_that_hangs_delays_one_file(
-    frail: SharedStore, upstream: Upstream, wheels: Wheels
+    frail: SharedStore, upstream: Upstream, wheels: Wheels, records: dict[str, str]
 ) -> None:
     names = ("foo", "bar", "baz")
     for name in names:
         wheels.add(name, 300_000)
-    async with frail.replica(upstream) as server:
+    async with frail.replica(upstream, **records) as server:
         await server.logged(lambda line: line["message"].endswith(" answers"))
         frail.server.send(signal.SIGSTOP)
         first, *others = [await get(server, wheels.path(name)) for name in names]
@@ -72,15 +72,16 @@ async def test_a_store_that_hangs_delays_one_file(
 
 @pytest.mark.slow
 async def test_a_store_that_dies_before_a_stored_file_is_read(
-    frail: SharedStore, upstream: Upstream, wheels: Wheels
+    frail: SharedStore, upstream: Upstream, wheels: Wheels, records: dict[str, str]
 ) -> None:
     sha256 = wheels.add("foo", 300_000)
-    async with frail.replica(upstream) as server:
+    wheels.add("bar", 300_000)
+    async with frail.replica(upstream, **records) as server:
         await get(server, wheels.path("foo"))
         await until(lambda: frail.has(sha256))
         frail.server.kill()
-        for _ in range(4):
-            assert (await get(server, wheels.path("foo"))).body == wheels.content["foo"]
+        for name in ("foo", "bar") * 2:
+            assert (await get(server, wheels.path(name))).body == wheels.content[name]
         await away(server)
         frail.server.start()
         await back(server)
@@ -90,16 +91,20 @@ async def test_a_store_that_dies_before_a_stored_file_is_read(
     "hangs", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["reset", "hanging"]
 )
 async def test_a_body_that_breaks_off_is_continued_from_upstream(
-    shared: SharedStore, upstream: Upstream, wheels: Wheels, hangs: bool
+    shared: SharedStore,
+    upstream: Upstream,
+    wheels: Wheels,
+    hangs: bool,
+    records: dict[str, str],
 ) -> None:
     sha256 = wheels.add("foo", 20 * MB)
-    async with Relay(shared.server.port) as relay, shared.replica(upstream) as first:
+    async with Relay(shared.server.port) as relay, shared.replica(upstream, **records) as first:
         await get(first, wheels.path("foo"))
         await until(lambda: shared.has(sha256))
         endpoint = {"AWS_ENDPOINT": f"http://127.0.0.1:{relay.port}"}
         folder = shared.folder_of(1).parent.with_name("other")
         folder.mkdir()
-        variables = shared.variables() | endpoint
+        variables = shared.variables(**records) | endpoint
         async with running(folder, "--upstream", upstream.url, **variables) as server:
             await get(server, "/simple/foo/")
             await server.logged(lambda line: line["message"].endswith(" answers"))

@@ -7,7 +7,13 @@ from contextlib import aclosing
 from functools import partial
 from typing import TypeVar
 
-from proxy.errors import DigestMismatch, NoSuchFile, NotFound, UpstreamError
+from proxy.errors import (
+    DigestMismatch,
+    NoSuchFile,
+    NotFound,
+    StoreUnavailable,
+    UpstreamError,
+)
 from proxy.events import FileAnswered, Observer, Outcome
 from proxy.indexes.mirror.links import Link
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
@@ -62,10 +68,10 @@ class FileDownloads:
         self._clock = clock
         self._peers = peers
 
-    async def open(self, link: Link) -> tuple[Blob, Outcome]:
+    async def open(self, link: Link, *, shared: bool = True) -> tuple[Blob, Outcome]:
         """As ``start``; where replicas share the store, one of them fetches the file."""
         key = _download_key(link)
-        if not self.sharing.shared or self._downloads.join(key):
+        if not (shared and self.sharing.shared) or self._downloads.join(key):
             return self.start(link)
         joined = self._turns.is_running(key)
         blob, stored = await self._turns.do(key, lambda: self._take_turn(key, link))
@@ -87,18 +93,21 @@ class FileDownloads:
         return download, False
 
     async def _find(self, link: Link) -> Blob | None:
-        """The stored file, which another replica may have fetched."""
+        """The stored file, which another replica may have fetched; None if the store fails."""
         sha256 = link.file.sha256
         if sha256 is None:
             record = await self._storage.files.get(link.project, link.digest, link.file.filename)
             if record is None or self._clock() - record.stored > RECENT:
                 return None
             sha256 = record.sha256
-        found = await self._storage.blobs.get(sha256)
+        try:
+            found = await self._storage.blobs.get(sha256)
+        except StoreUnavailable:
+            return None
         if found is None or link.file.size not in (None, found.size):
             return None
         self._storage.used(sha256)
-        return found
+        return found.backed_by(LazyDownload(self, link, shared=False))
 
     def start(self, link: Link) -> tuple[Download, Outcome]:
         """The running download of the file, or a new one, and the outcome of a read of it.
@@ -157,12 +166,21 @@ def _download_key(link: Link) -> str:
 class LazyDownload(Blob):
     """A blob whose readers share one download; asking for its size alone starts none."""
 
-    def __init__(self, downloads: FileDownloads, link: Link, outdated: Blob | None = None) -> None:
-        """``outdated``: bytes that the file once had, used if upstream does not answer."""
+    def __init__(
+        self,
+        downloads: FileDownloads,
+        link: Link,
+        outdated: Blob | None = None,
+        *,
+        shared: bool = True,
+    ) -> None:
+        """``outdated``: bytes that the file once had, used if upstream does not answer. Unless
+        ``shared``, no other replica is waited for, and the store is not read."""
         self._downloads = downloads
         self._link = link
         self._file = link.file
         self._outdated = outdated
+        self._shared = shared
         self._use_outdated = False
         self._download: Blob | None = None
 
@@ -230,7 +248,8 @@ class LazyDownload(Blob):
             self._downloads.answered(project, self._file, Outcome.STALE)
             return self._outdated
         if self._download is None:
-            self._download, outcome = await self._downloads.open(self._link)
+            started = await self._downloads.open(self._link, shared=self._shared)
+            self._download, outcome = started
             self._downloads.answered(project, self._file, outcome)
         return self._download
 

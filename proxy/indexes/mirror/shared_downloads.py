@@ -35,9 +35,13 @@ class SharedDownloads:
         Without the file, the turn has to be given to ``end_after``.
         """
         turn = await self._leases.begin(f"file/{key}")
-        if not turn.held:
-            await self._leases.wait(turn.name, PATIENCE)
-        found = await find()  # even with the lease: another replica may have been first
+        try:
+            if not turn.held:
+                await self._leases.wait(turn.name, PATIENCE)
+            found = await find()  # even with the lease: another replica may have been first
+        except BaseException:
+            await self._leases.end(turn)
+            raise
         if found is not None:
             await self._leases.end(turn)
         return turn, found
