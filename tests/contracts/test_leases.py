@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from proxy.errors import StoreUnavailable
+from proxy.indexes.mirror.shared_downloads import SharedDownloads
 from proxy.scale import RedisLeases, RedisLink
 from proxy.storage import NO_LEASES, Leases, StoredPage, StoredPages
 from proxy.storage.in_memory import MemoryRecords
@@ -138,3 +140,14 @@ async def test_the_page_of_an_older_turn_does_not_replace_that_of_a_newer_one(
     assert await pages.put("index", "demo", _head(120.0, 8), b"newest, by a slow clock")
     assert await pages.put("index", "demo", _head(2000.0, 9), b"newest, by a fast clock")
     assert not await pages.put("index", "demo", _head(300.0, 8), b"older")
+
+
+async def test_the_lease_of_a_file_is_free_after_a_look_that_failed(opened: Opener) -> None:
+    leases = await opened()
+
+    async def fail() -> None:
+        raise StoreUnavailable
+
+    with pytest.raises(StoreUnavailable):
+        await SharedDownloads(leases).take_turn("demo", fail)
+    assert (await leases.begin("file/demo")).held
