@@ -118,7 +118,7 @@ async def _in_folder(
         lifetime=parts.lifetime,
         clock=parts.clock,
         busy=store.busy,
-        pinned=parts.pins.all,
+        pinned=parts.pins.to_keep,
         deleted=parts.deleted,
     )
     return OpenBlobs(store, await stack.enter_async_context(evictor))
@@ -143,7 +143,7 @@ async def _in_object_store(
         hold=parts.hold,
         lifetime=parts.lifetime,
         clock=parts.clock,
-        pinned=parts.pins.all,
+        pinned=parts.pins.to_keep,
         deleted=parts.deleted,
         local=local,
     )
@@ -167,7 +167,7 @@ async def _local_copies(
         lock=parts.folder / "lock",
         clock=parts.clock,
         busy=store.busy,
-        pinned=parts.pins.all,
+        pinned=parts.pins.to_keep,
     )
     await stack.enter_async_context(evictor)
     return LocalCopies(store, evictor.room, used.note), evictor

@@ -143,18 +143,19 @@ class Janitor:
             if mine:
                 entries = [entry async for entry in self._store.entries()]
                 total = sum(entry.size for entry in entries)
-                freed = await self._delete(self._gone(await self._oldest_first(entries), total))
+                oldest = await self._oldest_first(entries)
+                pinned = await self._pinned()  # last: it raises if times could not be read, too
+                free = [used for used in oldest if used.entry.key not in pinned]
+                freed = await self._delete(self._gone(free, total))
                 self._total = total - freed
                 note = json.dumps({"bytes": self._total, "freed": freed}).encode()
                 await self._calls.put(NOTE, note)
             return mine
 
     async def _oldest_first(self, entries: list[BlobEntry]) -> list[_Used]:
-        pinned = await self._pinned()
-        free = [entry for entry in entries if entry.key not in pinned]
         found = []
-        for start in range(0, len(free), BATCH):
-            part = free[start : start + BATCH]
+        for start in range(0, len(entries), BATCH):
+            part = entries[start : start + BATCH]
             noted = await asyncio.gather(*(self._last_used.get(each.key) for each in part))
             times = zip(part, noted, strict=True)
             found += [_Used(max(entry.stored, when or 0.0), entry) for entry, when in times]

@@ -83,6 +83,10 @@ class CopiedRecords:
             task.cancel()
         await asyncio.gather(*self._reading, *self._working.values(), return_exceptions=True)
 
+    @property
+    def failures(self) -> int:
+        return self._records.failures
+
     async def get(self, key: Key) -> bytes | None:
         found = await self._records.get(key)
         if found is not None or key.kind not in _KINDS:

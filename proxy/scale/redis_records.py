@@ -66,6 +66,7 @@ class RedisRecords:
     """``Records`` of all replicas. ``put_if`` writes records of one project only."""
 
     def __init__(self, link: RedisLink) -> None:
+        self.failures = 0
         self._link = link
         self._failing = False
 
@@ -199,6 +200,7 @@ class RedisRecords:
 
     def _report(self, error: OSError) -> None:
         """Log the error, unless one was logged since the last successful write."""
+        self.failures += 1
         if not self._failing:
             self._failing = True
             log.warning("the records in Redis cannot be read or written: %s", error)

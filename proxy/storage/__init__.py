@@ -23,7 +23,6 @@ from proxy.storage.disk_store import (
 from proxy.storage.eviction import (
     Evictor,
     Lifetime,
-    Pins,
 )
 from proxy.storage.folder_checks import (
     private_folder,
@@ -52,6 +51,7 @@ from proxy.storage.mirror_records import (
     unpack_page,
 )
 from proxy.storage.name_list import NameList, write_name_list
+from proxy.storage.pins import Pins
 from proxy.storage.purge_log import EVERYTHING, MISSED, FilePurgeLog, PurgeLog
 from proxy.storage.records import DiskRecords, with_checksum, without_checksum
 from proxy.storage.search_file import (

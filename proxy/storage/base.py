@@ -91,6 +91,11 @@ class Records(Protocol):
     neither raises.
     """
 
+    @property
+    def failures(self) -> int:
+        """How many reads and writes of this process have failed: if the number is the same after
+        a read as before, what the read has not found is absent."""
+
     async def get(self, key: Key) -> bytes | None: ...
 
     async def put(self, key: Key, value: bytes) -> None: ...

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Set
 from contextlib import asynccontextmanager
 from operator import itemgetter
 from pathlib import Path
@@ -17,9 +17,8 @@ from typing import Self
 import msgspec
 
 from proxy.errors import reason
-from proxy.runtime import compress, decompress, end_tasks, try_lock
-from proxy.storage.base import BlobEntry, BlobStore, Records
-from proxy.storage.keys import Key, RecordKind
+from proxy.runtime import end_tasks, try_lock
+from proxy.storage.base import BlobEntry, BlobStore
 from proxy.storage.last_used import LastUsed
 from proxy.storage.shared_size import SharedSize
 
@@ -89,8 +88,8 @@ class Evictor:
         """``max_size`` in bytes, None: no limit. ``lock`` is a file outside of the store.
 
         Blobs for which ``busy`` is true stay, and those of the keys that ``pinned`` returns before
-        blobs are deleted, even beyond the limit. ``deleted`` is called with the number and the
-        bytes of the deleted blobs.
+        blobs are deleted, even beyond the limit; all if it raises ``OSError``. ``deleted`` is
+        called with the number and the bytes of the deleted blobs.
         """
         self.max_size = max_size
         self._store = store
@@ -227,7 +226,11 @@ class Evictor:
         self, candidates: Iterable[tuple[BlobEntry, float]], wanted: float, what: str
     ) -> int:
         """Delete until that many bytes are free; return the bytes that were deleted."""
-        pinned = await self._pinned()
+        try:
+            pinned = await self._pinned()
+        except OSError as error:
+            log.warning("nothing is deleted from the store: %s", reason(error))
+            return 0
         freed = count = 0
         for entry, used in candidates:
             if freed >= wanted:
@@ -258,59 +261,3 @@ class Evictor:
 
     async def _when_used(self, entry: BlobEntry) -> float:
         return max(entry.stored, await self._last_used.get(entry.key) or 0.0)
-
-
-_BY_HAND = "by-hand/"
-"""Begins the owner of a blob that somebody has pinned: each is a record of its own, so that
-processes that pin at the same time do not replace each other's."""
-
-
-class Pins:
-    """Keys of blobs that eviction must not delete, by owner; shared by all processes."""
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-
-    async def all(self) -> set[str]:
-        """The keys of all owners."""
-        found: set[str] = set()
-        for key in await self._records.keys(RecordKind.PINS):
-            found |= _decode(await self._records.get(key))
-        return found
-
-    async def get(self, owner: str) -> set[str]:
-        return _decode(await self._records.get(Key(RecordKind.PINS, owner)))
-
-    async def put(self, owner: str, keys: Collection[str]) -> None:
-        """Replace the keys of the owner."""
-        packed = compress(msgspec.json.encode(sorted(keys)))
-        await self._records.put(Key(RecordKind.PINS, owner), packed)
-
-    async def pin(self, keys: Iterable[str]) -> None:
-        """Pin the blobs by hand, until they are unpinned."""
-        for key in keys:
-            await self.put(_BY_HAND + key, [key])
-
-    async def unpin(self, keys: Iterable[str]) -> None:
-        """Take back what was pinned by hand; other owners may still pin the blobs."""
-        for key in keys:
-            await self._records.forget(Key(RecordKind.PINS, _BY_HAND + key))
-
-    async def by_hand(self) -> set[str]:
-        """The keys that were pinned by hand."""
-        owners = [key.owner for key in await self._records.keys(RecordKind.PINS)]
-        return {each.removeprefix(_BY_HAND) for each in owners if each.startswith(_BY_HAND)}
-
-    async def retain(self, owners: Collection[str]) -> None:
-        """Remove the pins of all other owners, but not what was pinned by hand."""
-        for key in await self._records.keys(RecordKind.PINS):
-            if key.owner not in owners and not key.owner.startswith(_BY_HAND):
-                await self._records.forget(key)
-
-
-def _decode(record: bytes | None) -> set[str]:
-    """Empty for a damaged record, or one of another version of the program."""
-    try:
-        return msgspec.json.decode(decompress(record), type=set[str]) if record else set()
-    except (msgspec.MsgspecError, OSError, EOFError):
-        return set()

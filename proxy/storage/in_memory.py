@@ -35,6 +35,8 @@ class BytesBlob(Blob):
 class MemoryRecords:
     """``Records`` in a dictionary."""
 
+    failures = 0
+
     def __init__(self) -> None:
         self.content: dict[str, bytes] = {}
         """By the text of the key."""

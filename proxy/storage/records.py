@@ -51,6 +51,7 @@ class DiskRecords:
 
         Raises ``ConfigurationError`` for a folder that others may write or that is not local.
         """
+        self.failures = 0
         self._failing = False
         self._size_limit = self._unculled = size_limit
         with suppress(OSError):  # reported when the first value cannot be read or written
@@ -145,6 +146,7 @@ class DiskRecords:
 
     def _report(self, error: Exception) -> None:
         """Log the error, unless one was logged since the last successful write."""
+        self.failures += 1
         if not self._failing:
             self._failing = True
             log.warning("the records of the cache cannot be read or written: %s", reason(error))

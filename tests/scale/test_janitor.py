@@ -16,6 +16,7 @@ from proxy.scale.janitor import NOTE
 from proxy.storage import LastUsed, Lifetime, MemoryRecords
 from tests.support.clock import Clock
 from tests.support.content import random_bytes, sha256
+from tests.support.redis_server import RedisServer, redis_program
 from tests.support.replicas import SharedStore, Wheels, get
 from tests.support.running import running, waystation
 from tests.support.upstream import Upstream
@@ -181,3 +182,27 @@ async def test_the_command_evicts_from_a_folder_too(
     done = await waystation(*given, cwd=tmp_path, WAYSTATION_MAX_SIZE="1000")
     assert done.succeeded().out.startswith("deleted ")
     assert not blob.exists()
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["object-store", "folder"])
+async def test_nothing_is_evicted_while_redis_is_away(
+    shared: SharedStore, upstream: Upstream, wheels: Wheels, tmp_path: Path, folder: bool
+) -> None:
+    """Which files are pinned is in Redis."""
+    sha256 = wheels.add("foo", 300_000)
+    (tmp_path / "files").mkdir()
+    copy = tmp_path / "files" / "v1" / "blob" / sha256[:2] / sha256
+
+    async def is_stored() -> bool:
+        return copy.is_file() if folder else await shared.has(sha256)
+
+    storage = {"files": f"file:{tmp_path}/files"} if folder else {}
+    with RedisServer(redis_program()) as redis:
+        storage["records"] = redis.url
+        async with shared.replica(upstream, **storage) as server:
+            await get(server, wheels.path("foo"))
+            await until(is_stored)
+    little = {"WAYSTATION_MAX_SIZE": "1000", **shared.variables(**storage)}
+    done = await waystation("cache", "evict", cwd=tmp_path, **little)
+    assert "which files are pinned cannot be read" in done.err
+    assert await is_stored()

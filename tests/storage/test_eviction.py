@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from proxy.storage.disk_store import DiskStore
-from proxy.storage.eviction import Evictor, Lifetime, Pins
+from proxy.storage.eviction import Evictor, Lifetime
 from proxy.storage.keys import RecordKind
 from proxy.storage.last_used import LastUsed
+from proxy.storage.pins import Pins
 from proxy.storage.records import DiskRecords
 from proxy.storage.shared_size import SharedSize
 from tests.support.clock import Clock

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from proxy.storage.eviction import Pins
 from proxy.storage.keys import Key
+from proxy.storage.pins import Pins
 from proxy.storage.records import DiskRecords
 
 

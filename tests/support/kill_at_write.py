@@ -40,6 +40,10 @@ class KillingRecords:
         self._records = records
         self._write = write
 
+    @property
+    def failures(self) -> int:
+        return self._records.failures
+
     async def get(self, key: Key) -> bytes | None:
         return await self._records.get(key)
 
