@@ -19,7 +19,7 @@ from proxy.config import TOKEN_VARIABLE, MirrorTable, Settings
 from proxy.distributions import parse_filename
 from proxy.errors import ConfigurationError, ProxyError
 from proxy.indexes import Mirror
-from proxy.migration import Intake, IntakeResult, LeftOut, Offer, PackageSource
+from proxy.migration import Intake, IntakeResult, LeftOut, Offer, PackageSource, StatusOffer
 from proxy.model import ProjectName
 from proxy.runtime import count_text, printable_text, size_text
 from proxy.upstream import mask
@@ -152,6 +152,9 @@ async def take_all(
     offers = [each for each in found if isinstance(each, Offer) and _is_of(each, wants)]
     for number, offer in enumerate(offers, 1):
         await _take(intake, offer, f"[{number}/{len(offers)}]", tally, dry_run=options.dry_run)
+    statuses = (each for each in found if isinstance(each, StatusOffer) and wants(each.project))
+    for each in statuses if not tally.refused else ():
+        await _take_status(intake, each, tally, dry_run=options.dry_run)
     _report(tally, (each for each in found if isinstance(each, LeftOut)), options)
     if tally.refused:
         sys.exit(1)
@@ -188,6 +191,19 @@ async def _take(intake: Intake, offer: Offer, count: str, tally: _Tally, *, dry_
     tally.size += size
     unverified = "" if offer.hashes else " (the source names no digest)"
     click.echo(f"{'would take' if dry_run else 'took'} {name}{unverified}")
+
+
+async def _take_status(intake: Intake, offer: StatusOffer, tally: _Tally, *, dry_run: bool) -> None:
+    """An archived project takes no more files, so its status comes last."""
+    said = f"{offer.project}: it is {offer.status.status} at the source"
+    try:
+        done = await (intake.lacks_status(offer) if dry_run else intake.take_status(offer))
+    except ProxyError as error:
+        tally.refused += 1
+        click.echo(f"refused the status of {said}: {printable_text(str(error))}", err=True)
+        return
+    if done:
+        click.echo(f"{'would set' if dry_run else 'set'} the status of {said}")
 
 
 async def _with_progress(intake: Intake, offer: Offer, label: str) -> tuple[IntakeResult, int]:

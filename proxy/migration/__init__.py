@@ -3,7 +3,7 @@
 from proxy.migration.index_source import IndexSource
 from proxy.migration.intake import Intake, IntakeResult
 from proxy.migration.layouts import LAYOUTS, open_folder
-from proxy.migration.offers import LeftOut, Offer, PackageSource
+from proxy.migration.offers import LeftOut, Offer, PackageSource, StatusOffer
 
 __all__ = [
     "LAYOUTS",
@@ -13,5 +13,6 @@ __all__ = [
     "LeftOut",
     "Offer",
     "PackageSource",
+    "StatusOffer",
     "open_folder",
 ]

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from proxy.errors import ConfigurationError, UnreadablePage, UploadRefused
 from proxy.indexes import PageReader
 from proxy.migration.folder_files import FolderFiles
-from proxy.migration.offers import LeftOut, Offer
+from proxy.migration.offers import LeftOut, Offer, StatusOffer
 from proxy.model import File, ProjectName, ProjectPage, normalize
 
 _PAGES = {
@@ -51,13 +51,18 @@ class BandersnatchMirror:
         self._wants = wants
         self._reader = PageReader("bandersnatch", lambda origin: True)
 
-    async def found(self) -> AsyncIterator[Offer | LeftOut]:
+    async def found(self) -> AsyncIterator[Offer | StatusOffer | LeftOut]:
         for project, page in self._pages():
             try:
                 read = await self._read(project, page)
             except (UploadRefused, UnreadablePage) as error:
                 yield LeftOut(page, str(error))
                 continue
+            if read.status and read.status.status == "quarantined":
+                yield LeftOut(page, "the project is quarantined there")
+                continue
+            if read.status:
+                yield StatusOffer(project, read.status)
             reasons = await self._reasons(read, page)
             for file in read.files:
                 yield self._offer(project, file, reasons.get(file.filename) or file.yanked)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from proxy.errors import ProxyError
 from proxy.indexes import Index
-from proxy.migration.offers import LeftOut, Offer
+from proxy.migration.offers import LeftOut, Offer, StatusOffer
 from proxy.model import PROVENANCE, SIGNATURE, Blob, File, ProjectName
 from proxy.publish import Selection
 
@@ -23,7 +23,7 @@ class IndexSource:
         self._wanted = wanted
         self._checked_after = checked_after
 
-    async def found(self) -> AsyncIterator[Offer | LeftOut]:
+    async def found(self) -> AsyncIterator[Offer | StatusOffer | LeftOut]:
         for selection in self._wanted:
             try:
                 page = await self._index.page(selection.project, self._checked_after)
@@ -38,6 +38,8 @@ class IndexSource:
                 yield LeftOut(str(selection), "the index lists no such file")
             for file in files:
                 yield self._offer(selection.project, file)
+            if page.status and not (selection.version or selection.filename):
+                yield StatusOffer(selection.project, page.status)
 
     def _offer(self, project: ProjectName, file: File) -> Offer:
         async def opened(suffix: str) -> Blob:

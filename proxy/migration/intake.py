@@ -22,7 +22,7 @@ from proxy.migration.offer_checks import (
     require_digest,
     strongest_digest,
 )
-from proxy.migration.offers import Offer, read_small
+from proxy.migration.offers import Offer, StatusOffer, read_small
 from proxy.model import (
     MAX_EXTRA_FILE,
     PROVENANCE,
@@ -32,6 +32,7 @@ from proxy.model import (
     File,
     ProjectName,
     ProjectPage,
+    ProjectStatus,
     new_hash,
 )
 from proxy.publish import (
@@ -138,17 +139,36 @@ class Intake:
             await self._announce(known.release)
         return IntakeResult.PUBLISHED
 
+    async def take_status(self, offer: StatusOffer) -> bool:
+        """Whether the project gets the status that it has at the source, after its files: not if
+        the index has ever given it one, or has no such project. Raises as ``take``."""
+        there = await self._publisher.page(offer.project) is not None
+        if not (there and await self.lacks_status(offer)):
+            return False
+        reason = yank_detail(offer.status.reason or True) or None
+        status = ProjectStatus(offer.status.status, reason)
+        await Upkeep(self._publisher).set_status(offer.project, status, self._editor)
+        return True
+
+    async def lacks_status(self, offer: StatusOffer) -> bool:
+        """Whether it would get it, if it has files by then. Raises as ``take``."""
+        page = await self._publisher.page(offer.project)
+        if (page and page.status) or offer.status.status == "active":
+            return False
+        changes = await in_thread(self._publisher.journal.changes_of, offer.project)
+        return not any(each.action is Action.STATUS for each in changes)
+
     async def _known(self, offer: Offer) -> _Known:
         """What the offer is about, and what the index has of it. Raises as ``take`` what can be
         refused before the bytes are read."""
         blob = await offer.open("")
         release = await in_thread(release_of, offer, blob.local_path())
         page = await self._publisher.page(release.project)
-        if page is not None:
-            await self._publisher.require_editable(release.project, page, self._editor)
         self._publisher.check_size(offer.size or 0, "it")
         there, digest = listed_file(page, offer.filename), offer.hashes.get("sha256", "")
         same = await self._is_same(offer, blob, release.project, there) if there else None
+        if page is not None and not same:
+            await self._publisher.require_editable(release.project, page, self._editor)
         if same is False or (there is None and digest):
             await in_thread(self._publisher.check_conflict, offer.filename, digest, there)
         return _Known(release, page, there, is_present=bool(same))

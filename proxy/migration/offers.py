@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from proxy.errors import UploadRefused
-from proxy.model import Blob, ProjectName
+from proxy.model import Blob, ProjectName, ProjectStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,14 @@ class LeftOut:
     """It is no distribution, so that nothing of the packages is missing."""
 
 
+@dataclass(frozen=True, slots=True)
+class StatusOffer:
+    """The status of a project that the source has as a whole (PEP 792)."""
+
+    project: ProjectName
+    status: ProjectStatus
+
+
 class PackageSource(Protocol):
     """Where distributions come from."""
 
@@ -54,7 +62,7 @@ class PackageSource(Protocol):
     def label(self) -> str:
         """For the journal and for people: the kind and the place of the source."""
 
-    def found(self) -> AsyncIterator[Offer | LeftOut]:
+    def found(self) -> AsyncIterator[Offer | StatusOffer | LeftOut]:
         """All that the source has, in an order that is the same each time.
 
         Something that cannot be read is left out, and never stops the rest. Raises

@@ -154,6 +154,34 @@ async def test_files_of_a_server_are_pulled_with_all_that_belongs_to_them(
     assert ("publish", outside.index) in done
 
 
+async def test_the_status_of_a_project_comes_after_its_files_and_once(
+    tmp_path: Path, server: Running
+) -> None:
+    there = tmp_path / "there" / "packages" / "acme-tool"
+    make_wheel(there, "acme-tool", "1.0")
+    make_wheel(there, "acme-tool", "2.0")
+    (there / ".project-status").write_text('{"status": "archived", "reason": "use acme-lib"}')
+    other = '{"private": {"kind": "local", "path": "packages"}}'
+    more = {"WAYSTATION_INDEXES": other, "WAYSTATION_INDEX": "private"}
+    async with running(tmp_path / "there", "--offline", **more) as outside:
+        given = ("pull", "acme-tool", "--from", outside.index)
+        said = "set the status of acme-tool: it is archived at the source"
+        dry = (await run(tmp_path, *given, "--dry-run")).succeeded().out
+        assert f"would {said}" in dry
+        one = await run(tmp_path, "pull", "acme-tool==1.0", *given[2:])
+        assert "set the status" not in one.succeeded().out
+        assert said in (await run(tmp_path, *given)).succeeded().out
+        assert len(await listed(server, "acme-tool")) == 2
+        async with aiohttp.request("GET", f"{server.index}acme-tool/", headers=JSON) as answer:
+            status = (await answer.json(content_type=None))["project-status"]
+        assert status == {"status": "archived", "reason": "use acme-lib"}
+        again = (await run(tmp_path, *given)).succeeded().out
+        assert ("set the status" in again, again.count("skipped")) == (False, 2)
+        make_wheel(there, "acme-tool", "3.0")
+        late = await run(tmp_path, *given)
+        assert (late.status, "acme-tool is archived" in late.err) == (1, True)
+
+
 async def test_a_pull_refuses_changed_bytes_and_wrong_ones_and_goes_on(
     tmp_path: Path, server: Running, acme: list[Path]
 ) -> None:

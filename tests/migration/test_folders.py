@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.errors import ConfigurationError, ProxyError
-from proxy.migration import Intake, LeftOut, PackageSource, open_folder
+from proxy.migration import Intake, LeftOut, PackageSource, StatusOffer, open_folder
 from proxy.model import File, ProjectName
 from proxy.publish import Publisher, Selection, Upkeep
 from tests.support.distributions import make_sdist, make_wheel
@@ -56,6 +56,9 @@ async def take(
     async for each in source.found():
         if isinstance(each, LeftOut):
             found.append((each.place, each.reason))
+            continue
+        if isinstance(each, StatusOffer):
+            found.append((each.project, each.status.status))
             continue
         try:
             found.append((each.place, await intake.take(each)))
@@ -168,6 +171,22 @@ async def test_a_flat_folder_is_read_to_its_end_and_never_left(
     stored = tmp_path / "packages" / "foo"
     assert (stored / f"{wheel.name}.asc").read_text() == "signed"
     assert (await files(publisher))[wheel.name].yanked == "it breaks"
+
+
+@pytest.mark.parametrize(("status", "taken"), [("deprecated", True), ("quarantined", False)])
+async def test_a_mirror_says_the_status_of_a_project(
+    tmp_path: Path, publisher: Publisher, wheel: Path, status: str, taken: bool
+) -> None:
+    mirror = bandersnatch_mirror(tmp_path / "mirror", [wheel])
+    page = mirror / "web" / "simple" / "foo" / "index.v1_json"
+    document = json.loads(page.read_bytes()) | {"project-status": {"status": status}}
+    page.write_text(json.dumps(document))
+    done = dict(await take(publisher, open_folder(mirror, None)))
+    assert bool(await files(publisher)) is taken
+    if taken:
+        assert done["foo"] == status
+    else:
+        assert done == {"simple/foo/index.v1_json": "the project is quarantined there"}
 
 
 @pytest.mark.parametrize("form", ["index.v1_json", "index.html"])
