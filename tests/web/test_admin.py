@@ -224,6 +224,10 @@ async def test_with_access_control_the_right_counts(offered: Offered, tmp_path: 
         body = b'{"project": "foo"}'
         assert (await post(site, "refresh", body)).status == 401
         assert (await post(site, "purge", body, **refresher)).status == 403
+        smallest = {"refresh": "refresh", "purge": "admin", "audit": "audit"}
+        for name, right in smallest.items():
+            answer = await post(site, name, body, **reader)
+            assert answer.body.decode().strip() == f"No right to {right}"
         assert (await post(site, "refresh", body, **refresher)).status == 200
         assert (await post(site, "purge", body, **admin)).status == 200
         far = {**admin, "Host": "packages.example.com", "X-Forwarded-For": "192.0.2.1"}
