@@ -29,6 +29,8 @@ from proxy.web import (
     visible_projects,
 )
 
+FIELDS = "application/x-www-form-urlencoded"
+"""The type of forms without files."""
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
 PAGE_HEADERS = {
@@ -182,9 +184,9 @@ def is_ours(request: web.Request, own: str) -> bool:
 
 async def read_fields(request: web.Request) -> MultiMapping[Any]:
     """The fields of a form without files. Raises an answer with 400 or 413 for what is none."""
-    if request.content_type != "application/x-www-form-urlencoded":
+    if request.content_type != FIELDS:
         raise web.HTTPBadRequest
     try:
         return await request.post()
-    except (ValueError, LookupError) as error:  # its charset is unknown, or wrong
+    except (ValueError, LookupError, web.RequestPayloadError) as error:  # its charset is unknown, or wrong
         raise web.HTTPBadRequest from error

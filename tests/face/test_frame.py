@@ -94,7 +94,9 @@ async def test_a_form_of_another_origin_changes_nothing(headers: dict[str, str])
         ("", b""),
         ("multipart/form-data", b"x"),
         ("multipart/form-data; boundary=b", b"--b\r\nX: \0\r\n\r\nx\r\n--b--\r\n"),
+        (f"multipart/form-data; boundary={'x' * 80}", b"theme=dark"),
         ("application/x-www-form-urlencoded; charset=nonsense", b"theme=dark"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"odd"),
         ("application/x-www-form-urlencoded", b"theme=\xff"),
     ],
 )

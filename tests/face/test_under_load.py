@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
 
 from proxy.events import AnswerServed, Outcome, RequestKind
 from proxy.face import RANGES, CountedInterval, History
+from proxy.face.answering import MAX_ASKING
 from proxy.model import ProjectName
 from proxy.runtime import SharedCounters
 from proxy.storage import MemoryRecords
 from proxy.web import COUNTER_COLUMNS, Counters, Figures, figures_of
 from tests.support.clock import Clock
 from tests.support.face_world import BROWSER, FaceWorld, face_world
+from tests.support.faults import Fault
 from tests.support.mounts import read_only
 from tests.support.running import Running, running
+from tests.support.sockets import connected
 from tests.support.waiting import until
 
 HOUR = RANGES[0]
@@ -67,6 +71,39 @@ async def test_many_searches_at_once_are_refused_and_cost_no_memory(tmp_path: Pa
         for _ in range(4):
             assert await type_and_install(world, 200) == {200, 503}
         assert world.server.peak() - before < MORE_MEMORY
+
+
+async def test_forms_that_arrive_slowly_take_no_turn(tmp_path: Path) -> None:
+    async with running(tmp_path, "--offline") as server, AsyncExitStack() as stack:
+        head = (
+            f"POST /-/theme HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+            f"Origin: {server.address}\r\nContent-Length: 20\r\n"
+            "Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+        )
+        forms = [await stack.enter_async_context(connected(server.port)) for _ in range(12)]
+        for _, writer in forms:
+            writer.write(head.encode() + b"theme=")
+            await writer.drain()
+        assert await shows_activity(server)
+        for _, writer in forms:
+            writer.write(b"dark&padding=x")
+        answers = [await reader.readline() for reader, _ in forms]
+        assert answers == [b"HTTP/1.1 303 See Other\r\n"] * 12
+
+
+async def test_pages_that_wait_for_an_upstream_leave_turns_to_others(tmp_path: Path) -> None:
+    async with face_world(tmp_path) as world:
+        hang = asyncio.Event()
+        world.upstream.fault("/simple/slow-", Fault(hang=hang))
+        waiting = [asyncio.create_task(world.get(f"/project/slow-{n}/")) for n in range(12)]
+        await until(lambda: world.upstream.count("/simple/slow-") >= MAX_ASKING)
+        refused, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert {each.result()[0] for each in refused} == {503}
+        for path in ("/", "/-/activity", "/search/?q=acme"):
+            assert (await world.get(path))[0] == 200
+        hang.set()
+        statuses = [status for status, _ in await asyncio.gather(*waiting)]
+        assert statuses.count(404) == MAX_ASKING and set(statuses) == {404, 503}
 
 
 def test_workers_are_counted_once_and_one_that_is_killed_is_a_gap() -> None:
