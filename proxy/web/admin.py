@@ -172,8 +172,15 @@ def authorize_administration(request: web.Request, name: str) -> None:
     elif not state.rights.allows(Scope.ADMIN):
         require(request, _ENOUGH.get(name, Scope.ADMIN))
     origin = request.headers.get("Origin")
-    if origin is not None and origin != origin_of(request):
+    if origin is not None and origin not in (origin_of(request), _public_origin(request)):
         raise NoRight("do that from a page of another site")
+
+
+def _public_origin(request: web.Request) -> str:
+    """That of ``public_url``: a server in front may add TLS, or name another host to this one."""
+    base = request.app[CONTACT].base
+    parts = split_address(base() if base else "")
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _require_this_machine(request: web.Request) -> None:

@@ -61,6 +61,18 @@ async def test_others_and_strangers_change_nothing(world: FaceWorld) -> None:
     assert world.upstream.count("/simple/demo/") == 0
 
 
+async def test_a_server_in_front_that_adds_tls_may_have_the_public_address(
+    tmp_path: Path,
+) -> None:
+    public = "https://packages.example.com"
+    async with face_world(tmp_path, f'public_url = "{public}"\n', after=SETTINGS) as world:
+        status, text = await post(world, action="refresh", project="demo", origin=public)
+        assert status == 200 and "The page of demo was asked for" in text
+        for stranger in ("https://example.com", f"{public}.example.org", "null", "https://"):
+            status, _ = await post(world, action="refresh", project="demo", origin=stranger)
+            assert status == 403
+
+
 async def test_an_administrator_sees_settings_in_a_browser(world: FaceWorld) -> None:
     executable()
     alice = {"X-User": "alice"}
