@@ -60,6 +60,7 @@ class Server:
         """
         self._options: dict[str, Any] = {
             "access_log": None,  # the application writes its own lines
+            "auto_decompress": False,  # no client packs its bodies, and a broken one is an error
             "keepalive_timeout": keepalive_timeout,
             "max_line_size": MAX_TARGET,
         }

@@ -138,3 +138,12 @@ async def test_all_that_was_asked_before_the_end_is_answered(site: Site) -> None
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         writer.write_eof()
         assert (await reader.read()).count(b"alive\n") == 2
+
+
+async def test_a_body_whose_encoding_is_broken_is_no_error_of_ours(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "text/plain"}
+    answer = await site.post("/simple/foo/", b"no gzip" * 9, headers)
+    assert answer.status == 405
+    assert [each for each in caplog.records if each.levelname == "ERROR"] == []
