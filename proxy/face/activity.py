@@ -12,10 +12,10 @@ from aiohttp import web
 from proxy.access import Scope
 from proxy.face.past_figures import RANGES, CountedInterval, History, Range, by_columns
 from proxy.face.recent import KINDS, Recent, most_asked, of_kind
-from proxy.face.shell import Place, Shell
+from proxy.face.shell import Place, Shell, sees_all
 from proxy.presentation import Series, moment, plot, sparkline
 from proxy.runtime import size_text
-from proxy.web import Figures, require, visible_projects
+from proxy.web import Figures, require
 
 COLUMNS = 60
 """Points of a plot."""
@@ -121,7 +121,6 @@ class ActivityPages:
         chosen = next((each for each in RANGES if each.key == key), RANGES[0])
         total, intervals = await self._history.totals(chosen)
         happenings, popular = await self._recent.all()
-        shows_names = visible_projects(place.request, place.index.name) is None
         first = next((at for at, each in enumerate(intervals) if each), len(intervals))
         return self._shell.page(
             place,
@@ -134,10 +133,10 @@ class ActivityPages:
             plots=[_plot(part, chosen, intervals, now) for part in PARTS],
             since=now - (len(intervals) - first) * chosen.width if first < len(intervals) else None,
             lists=[(title, of_kind(happenings, kind, LISTED)) for kind, title in KINDS.items()]
-            if shows_names
+            if sees_all(place)
             else [],
             popular=most_asked(popular, 1 if chosen.key != "30d" else 30, now)[:10]
-            if shows_names
+            if sees_all(place)
             else [],
         )
 

@@ -21,7 +21,7 @@ from proxy.face.notices import notices
 from proxy.face.problems import missing_page, problem_page
 from proxy.face.project_view import ProjectView, view_of
 from proxy.face.recent import Recent
-from proxy.face.shell import Place, Shell, see_other
+from proxy.face.shell import Part, Place, Shell, part_of, see_other, sees_all
 from proxy.face.snippets import Address
 from proxy.indexes import Explanation
 from proxy.model import ProjectName, normalize
@@ -31,8 +31,8 @@ from proxy.simple import relative_links
 from proxy.web import plain, redirect, require
 
 TOOLS = (("pip", "pip"), ("uv", "uv"), ("requirement", "requirement with hash"))
-ROWS = 200
-"""Files on one page."""
+FILES, VERSIONS = 60, 200
+"""Of them on one page: some 50 kB of HTML each."""
 SORTS = {
     "name": lambda row: row.file.filename,
     "size": lambda row: -(row.file.size or 0),
@@ -114,7 +114,7 @@ class ProjectPages:
     ) -> web.Response:
         description = await self._describe(place, view)
         readme = await self._readmes.html(description) if description.text else ""
-        lines, pages = self._lines(place, view)
+        versions = list(view.versions())
         return self._shell.page(
             place,
             "project.html",
@@ -127,19 +127,23 @@ class ProjectPages:
             tool=_choice(place.request.query.get("tool", ""), TOOLS),
             tools=TOOLS,
             commands=self._commands(place, view),
-            lines=lines,
-            pages=pages,
+            files=self._lines(place, view),
             sort=place.request.query.get("sort", ""),
-            all_versions="versions" in place.request.query,
+            count=len(versions),
+            versions=part_of(place, versions, VERSIONS, "versions")
+            if "versions" in place.request.query
+            else Part(versions[:NEWEST], 1, range(0)),
             newest=NEWEST,
             one="version" in place.request.match_info,
-            notices=notices(view, str(failure) if failure else self._trouble(view)),
+            notices=notices(view, str(failure) if failure else self._trouble(place, view)),
         )
 
-    def _trouble(self, view: ProjectView) -> str:
+    def _trouble(self, place: Place, view: ProjectView) -> str:
         """Why a page is old: an index answers from what is stored, without waiting."""
         last = self._recent.trouble()
-        return last.text if last and view.state in ("stale", "expired") else ""
+        if last is None or view.state not in ("stale", "expired"):
+            return ""
+        return last.text if sees_all(place) else "An upstream fails"
 
     async def _describe(self, place: Place, view: ProjectView) -> Description:
         fetch = view.private or is_person(place.request)
@@ -155,12 +159,13 @@ class ProjectPages:
             "requirement": _requirement(view.project, view.release),
         }
 
-    def _lines(self, place: Place, view: ProjectView) -> tuple[Sequence[FileLine], range]:
-        """The files of the asked page, and the numbers of all pages."""
+    def _lines(self, place: Place, view: ProjectView) -> Part[FileLine]:
+        """The files of the asked part."""
         rows = view.files
         if key := SORTS.get(place.request.query.get("sort", "")):
             rows = sorted(rows, key=key)
-        links = relative_links(view.project, [row.file for row in rows])
+        part = part_of(place, rows, FILES)
+        links = relative_links(view.project, [row.file for row in part.rows])
         offline = self._shell.around.offline
         lines = [
             row.line(
@@ -169,12 +174,9 @@ class ProjectPages:
                 else "",
                 private=view.private,
             )
-            for row, link in zip(rows, links, strict=True)
+            for row, link in zip(part.rows, links, strict=True)
         ]
-        pages = range(1, (len(lines) - 1) // ROWS + 2)
-        wanted = place.request.query.get("page", "1")
-        number = int(wanted) if wanted.isdecimal() and int(wanted) in pages else 1
-        return lines[(number - 1) * ROWS : number * ROWS], pages
+        return Part(lines, part.number, part.numbers)
 
 
 def _requirement(project: ProjectName, release: ProjectRelease | None) -> str:

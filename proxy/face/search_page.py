@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from proxy.face.indexer import Indexer
-from proxy.face.shell import Place, Shell, visible
+from proxy.face.shell import Place, Shell, part_of, visible
 from proxy.indexes import names_containing
 from proxy.model import normalize
 from proxy.storage import HELD, KNOWN, PRIVATE, Listing, SearchBusy, SearchFile, SearchResult
@@ -68,9 +68,7 @@ class SearchPage:
         is_visible = visible(place)
         seen = [each for each in found.listings if is_visible(each.name)]
         found = SearchResult(seen, found.complete)
-        pages = max(1, (len(found.listings) + ON_PAGE - 1) // ON_PAGE)
-        number = _number(query.get("page", ""), pages)
-        shown = found.listings[(number - 1) * ON_PAGE : number * ON_PAGE]
+        part = part_of(place, found.listings, ON_PAGE)
         response = self._shell.page(
             place,
             "search.html",
@@ -81,10 +79,10 @@ class SearchPage:
             words=words,
             where=where,
             filters=FILTERS,
-            hits=await self._hits(place, shown, words),
+            hits=await self._hits(place, part.rows, words),
             found=found,
-            number=number,
-            pages=pages,
+            number=part.number,
+            pages=len(part.numbers),
             busy=busy,
             can_be_name=_is_name(words),
             near=await self._near(place, words) if words and not found.listings else [],
@@ -141,7 +139,3 @@ def _is_name(words: str) -> bool:
         return bool(normalize(words))
     except ValueError:
         return False
-
-
-def _number(text: str, pages: int) -> int:
-    return min(int(text), pages) if text.isdecimal() and 0 < len(text) < 9 and int(text) else 1

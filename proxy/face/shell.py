@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -31,6 +31,7 @@ from proxy.web import (
 
 FIELDS = "application/x-www-form-urlencoded"
 """The type of forms without files."""
+T = TypeVar("T")
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
 PAGE_HEADERS = {
@@ -42,6 +43,15 @@ PAGE_HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Robots-Tag": "noindex",
 }
+
+
+class Part(NamedTuple, Generic[T]):
+    """Of a long list."""
+
+    rows: Sequence[T]
+    number: int
+    numbers: range
+    """Of all parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +128,7 @@ class Shell:
             "shows_admin": may(place.request, Scope.ADMIN),
             "shows_tokens": self.around.token_store and place.request[REQUEST_STATE].principal,
             "shows_audit": self.around.audit_folder and may(place.request, Scope.AUDIT),
-            "indexes": self.around.names(),
+            "indexes": [n for n in self.around.names() if may(place.request, Scope.READ, n)],
             "offline": self.around.offline,
             "server_version": __version__,
             "banner": self.banner(),
@@ -131,6 +141,20 @@ def visible(place: Place) -> Callable[[str], bool]:
     """A test of names of projects: whether the principal may see that name."""
     test = visible_projects(place.request, place.index.name)
     return lambda name: test is None or test(ProjectName(name))
+
+
+def sees_all(place: Place) -> bool:
+    """Whether the principal may see the names of all projects: of what happened, most name one."""
+    return visible_projects(place.request, place.index.name) is None
+
+
+def part_of(place: Place, rows: Sequence[T], size: int, field: str = "page") -> Part[T]:
+    """The part of a long list whose number, from 1, is in that field of the query."""
+    numbers = range(1, (len(rows) - 1) // size + 2)
+    text = place.request.query.get(field, "")
+    wanted = int(text) if text.isdecimal() and len(text) < 9 else 1
+    number = max(1, min(wanted, numbers[-1] if numbers else 1))
+    return Part(rows[(number - 1) * size : number * size], number, numbers)
 
 
 def _may_upload(place: Place) -> bool:

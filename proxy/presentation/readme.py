@@ -21,10 +21,17 @@ from proxy.errors import reason
 _log = logging.getLogger(__name__)
 
 MAX_README = 300_000
-"""Characters. A longer description is shown as plain text."""
+"""Characters. A longer description is shown as plain text, and its end is left out."""
 _MAX_ANSWER_SIZE = 32 * 2**20
 """Bytes."""
 _WORKER_COMMAND = (sys.executable, "-I", str(Path(__file__).with_name("readme_worker.py")))
+
+
+def _plain(text: str) -> str:
+    """The text as written, as HTML; what is too long for a page is left out."""
+    rest = len(text) - MAX_README
+    more = f"\n… and {rest:,} more characters" if rest > 0 else ""
+    return f'<pre class="plain">{escape(text[:MAX_README])}{more}</pre>'
 
 
 def can_render() -> bool:
@@ -53,7 +60,7 @@ class ReadmeRenderer:
         found = None
         if can_render() and len(text) <= MAX_README:
             found = await self._render_in_process(text, content_type)
-        return f'<pre class="plain">{escape(text)}</pre>' if found is None else found
+        return _plain(text) if found is None else found
 
     async def _render_in_process(self, text: str, content_type: str) -> str | None:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.face_world import FaceWorld, face_world
+from tests.support.faults import Fault
 from tests.support.waiting import until
 
 ONLY_DEMO = """
@@ -43,6 +44,37 @@ async def test_what_may_be_read_is_shown_but_no_figures(world: FaceWorld) -> Non
     assert "Last 24 hours" not in (await world.get("/"))[1]
     status, _ = await world.get("/-/activity")
     assert status in (401, 403)
+
+
+FEW_RIGHTS = """
+[access]
+anonymous = ["read:main:demo*", "read:main:acme-tool", "metrics"]
+[access.rights]
+alice = ["read:main", "metrics"]
+[access.proxy]
+from = ["127.0.0.1"]
+user_header = "X-User"
+"""
+
+
+async def test_counts_failures_and_indexes_leave_no_sign_of_what_others_may_read(
+    tmp_path: Path,
+) -> None:
+    async with face_world(tmp_path, "page_ttl = 0.0\n", after=FEW_RIGHTS) as world:
+        alice = {"X-User": "alice"}
+        world.upstream.fault("/simple/secret/", Fault(status=503))
+        status, _ = await world.get("/project/secret/", **alice)
+        assert status == 502
+        _, text = await world.get("/", **alice)
+        assert "secret" in text and "project/acme-base" in text
+        assert 'href="own/"' not in text  # the index, of which alice has no right to see anything
+        _, text = await world.get("/")
+        assert "an upstream fails" in text and "secret" not in text
+        assert 'href="project/acme-tool/"' in text and "acme-base" not in text
+        assert 'where=private">All' not in text  # more of them would be the others
+        await world.get("/project/demo/")
+        _, text = await world.get("/project/demo/")
+        assert "An upstream fails" in text and "secret" not in text
 
 
 AUDITED = """

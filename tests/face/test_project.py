@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
 
+from proxy.presentation.readme import MAX_README
 from tests.support.content import sha256
 from tests.support.distributions import make_wheel
+from tests.support.exports import described
 from tests.support.face_world import BROWSER, FaceWorld
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+MAX_PAGE = 60_000
+"""Characters of a page, besides its README."""
 WRITTEN = {"script", "img", "iframe", "object", "style", "base"}
 
 
@@ -199,6 +204,46 @@ async def test_why_names_the_rule_its_end_and_the_exemption(world: FaceWorld) ->
     assert 'class="banner warn"' in text and "<b>" not in text
     _, text = await world.get("/-/why/evil-name")
     assert "reserved" in text.lower()
+
+
+async def test_long_lists_have_pages(world: FaceWorld) -> None:
+    """Of any size, and however odd the number that is asked for."""
+    wheel = make_wheel(world.packages, "many", "9.0")
+    for number in range(150):
+        tag = f"cp3{number % 9}-cp3{number % 9}-manylinux_2_{number}_x86_64"
+        shutil.copyfile(wheel, world.packages / f"many-9.0-{tag}.whl")
+        shutil.copyfile(wheel, world.packages / f"many-1.{number}-py3-none-any.whl")
+        shutil.copyfile(wheel, world.packages / f"many-2.{number}-py3-none-any.whl")
+    files = re.compile(r'<a href="../../files/many/[^"]*/([^"/]+)"')
+    versions = re.compile(r'<a href="../../project/many/([0-9.]+)/"')
+    seen: list[str] = []
+    for number in (1, 2, 3):
+        status, text = await world.get(f"/project/many/?page={number}")
+        assert status == 200 and len(text) < MAX_PAGE
+        assert 'aria-label="Parts of the files"' in text and len(versions.findall(text)) == 10
+        seen += files.findall(text)
+    assert len(seen) == len(set(seen)) == 151
+    listed = [
+        each
+        for number in (1, 2)
+        for each in versions.findall((await world.get(f"/project/many/?versions={number}"))[1])
+    ]
+    assert len(listed) == len(set(listed)) == 301
+    for odd in ("0", "-1", "x", "%C2%B2", "999", "9" * 5000):
+        status, text = await world.get(f"/project/many/?page={odd}")
+        assert status == 200 and files.search(text)
+        status, text = await world.get(f"/project/many/?versions={odd}")
+        assert status == 200 and versions.search(text)
+
+
+async def test_texts_that_are_too_long_leave_room_for_the_rest(world: FaceWorld) -> None:
+    described(
+        *(world.packages, "wordy", "1.0", "x" * 2_000_000, "text/markdown"),
+        **{"Summary": "s" * 90_000, "Author": "a" * 90_000, "License": "l" * 90_000},
+    )
+    status, text = await world.get("/project/wordy/")
+    assert status == 200 and len(text) < MAX_README + MAX_PAGE
+    assert "1,700,000 more characters" in text
 
 
 async def test_metadata_and_readmes_of_any_size_make_a_page(world: FaceWorld) -> None:
