@@ -164,7 +164,10 @@ def docker(at: Address) -> Snippet:
     )
     arguments = "ARG PIP_INDEX_URL\nARG PIP_TRUSTED_HOST\nARG UV_DEFAULT_INDEX"
     file = f"{arguments}\nRUN pip install --no-cache-dir NAME"
-    about = "After FROM. Arguments stay out of the image, and the Dockerfile names no server."
+    about = (
+        "After FROM. Containers do not get the arguments, but the history of the image shows them:"
+        " put no password into the address."
+    )
     return Snippet(
         "docker",
         "Docker",
