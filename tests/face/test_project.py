@@ -239,7 +239,9 @@ async def test_long_lists_have_pages(world: FaceWorld) -> None:
 async def test_texts_that_are_too_long_leave_room_for_the_rest(world: FaceWorld) -> None:
     described(
         *(world.packages, "wordy", "1.0", "x" * 2_000_000, "text/markdown"),
-        **{"Summary": "s" * 90_000, "Author": "a" * 90_000, "License": "l" * 90_000},
+        Summary="s" * 90_000,
+        Author="a" * 90_000,
+        License="l" * 90_000,
     )
     status, text = await world.get("/project/wordy/")
     assert status == 200 and len(text) < MAX_README + MAX_PAGE
