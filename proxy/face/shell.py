@@ -212,5 +212,5 @@ async def read_fields(request: web.Request) -> MultiMapping[Any]:
         raise web.HTTPBadRequest
     try:
         return await request.post()
-    except (ValueError, LookupError, web.RequestPayloadError) as error:  # its charset is unknown, or wrong
+    except (ValueError, LookupError, web.RequestPayloadError) as error:  # or an unknown charset
         raise web.HTTPBadRequest from error
