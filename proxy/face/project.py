@@ -21,7 +21,7 @@ from proxy.face.notices import notices
 from proxy.face.problems import missing_page, problem_page
 from proxy.face.project_view import ProjectView, view_of
 from proxy.face.recent import Recent
-from proxy.face.shell import Part, Place, Shell, part_of, see_other, sees_all
+from proxy.face.shell import ListPart, Place, Shell, part_of, see_other, sees_all
 from proxy.face.snippets import Address
 from proxy.indexes import Explanation
 from proxy.model import ProjectName, normalize
@@ -132,7 +132,7 @@ class ProjectPages:
             count=len(versions),
             versions=part_of(place, versions, VERSIONS, "versions")
             if "versions" in place.request.query
-            else Part(versions[:NEWEST], 1, range(0)),
+            else ListPart(versions[:NEWEST], 1, range(0)),
             newest=NEWEST,
             one="version" in place.request.match_info,
             notices=notices(view, str(failure) if failure else self._trouble(place, view)),
@@ -159,7 +159,7 @@ class ProjectPages:
             "requirement": _requirement(view.project, view.release),
         }
 
-    def _lines(self, place: Place, view: ProjectView) -> Part[FileLine]:
+    def _lines(self, place: Place, view: ProjectView) -> ListPart[FileLine]:
         """The files of the asked part."""
         rows = view.files
         if key := SORTS.get(place.request.query.get("sort", "")):
@@ -176,7 +176,7 @@ class ProjectPages:
             )
             for row, link in zip(part.rows, links, strict=True)
         ]
-        return Part(lines, part.number, part.numbers)
+        return ListPart(lines, part.number, part.numbers)
 
 
 def _requirement(project: ProjectName, release: ProjectRelease | None) -> str:

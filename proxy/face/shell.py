@@ -45,7 +45,7 @@ PAGE_HEADERS = {
 }
 
 
-class Part(NamedTuple, Generic[T]):
+class ListPart(NamedTuple, Generic[T]):
     """Of a long list."""
 
     rows: Sequence[T]
@@ -148,13 +148,13 @@ def sees_all(place: Place) -> bool:
     return visible_projects(place.request, place.index.name) is None
 
 
-def part_of(place: Place, rows: Sequence[T], size: int, field: str = "page") -> Part[T]:
+def part_of(place: Place, rows: Sequence[T], size: int, field: str = "page") -> ListPart[T]:
     """The part of a long list whose number, from 1, is in that field of the query."""
     numbers = range(1, (len(rows) - 1) // size + 2)
     text = place.request.query.get(field, "")
     wanted = int(text) if text.isdecimal() and len(text) < 9 else 1
     number = max(1, min(wanted, numbers[-1] if numbers else 1))
-    return Part(rows[(number - 1) * size : number * size], number, numbers)
+    return ListPart(rows[(number - 1) * size : number * size], number, numbers)
 
 
 def _may_upload(place: Place) -> bool:
