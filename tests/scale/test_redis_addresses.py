@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from proxy.errors import ConfigurationError
-from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords
+from proxy.scale import RedisLeases, RedisLink, RedisPurgeLog, RedisRecords, redis_problem
 from proxy.storage import Key, RecordKind
+from tests.support.pki import Authority
 from tests.support.redis_server import RedisServer, redis_program
 from tests.support.sockets import lasting_port
 from tests.support.waiting import until
@@ -67,7 +68,19 @@ def limited(program: str) -> Iterator[str]:
         yield f"redis://proxy:{SECRET}@127.0.0.1:{server.port}/0"
 
 
-@pytest.fixture(params=["sentinel", "cluster", "limited"])
+@pytest.fixture(scope="module")
+def encrypted(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server with TLS, and the file of the authority of its certificate."""
+    authority = Authority(tmp_path_factory.mktemp("tls"), "authority")
+    certificate, key = authority.issue("127.0.0.1")
+    port = lasting_port()
+    options = ("--tls-port", str(port), "--tls-auth-clients", "no")
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key))
+    with RedisServer(program, *options, *files, "--tls-ca-cert-file", str(authority.bundle)):
+        yield f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={authority.bundle}"
+
+
+@pytest.fixture(params=["sentinel", "cluster", "limited", "encrypted"])
 async def link(request: pytest.FixtureRequest) -> AsyncIterator[RedisLink]:
     made = RedisLink(request.getfixturevalue(request.param))
     yield made
@@ -104,6 +117,11 @@ async def test_one_replica_has_a_lease_until_it_gives_it_back(link: RedisLink) -
         next_turn = await other.begin("index/demo")
         assert next_turn.held
         assert next_turn.fence > turn.fence
+
+
+async def test_a_certificate_of_an_unknown_authority_is_refused(encrypted: str) -> None:
+    address = encrypted.partition("?")[0]
+    assert "CERTIFICATE_VERIFY_FAILED" in (await redis_problem(address) or "")
 
 
 async def test_a_wrong_password_is_in_no_message(
