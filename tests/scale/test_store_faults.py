@@ -9,13 +9,15 @@ import signal
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
 from proxy.scale.object_store import path_of
+from tests.support.content import random_bytes
 from tests.support.mounts import mounted
 from tests.support.relay import Relay
 from tests.support.replicas import SharedStore, Wheels, get, opened
 from tests.support.running import Running, running, waystation
-from tests.support.seaweedfs import READER
+from tests.support.seaweedfs import READER, object_server
 from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
@@ -144,6 +146,26 @@ async def test_a_store_that_may_not_be_written(
         assert 'waystation_store_failures_total{store="files",what="write"} ' in metrics
         assert 'waystation_store_failures_total{store="files",what="write"} 0.0' not in metrics
     assert not await shared.has(sha256)
+
+
+@pytest.mark.slow
+async def test_a_full_store_serves_what_it_has(
+    upstream: Upstream, wheels: Wheels, tmp_path: Path
+) -> None:
+    stored, lost = wheels.add("foo", 300_000), wheels.add("bar", 9 * MB)
+    with mounted(tmp_path / "disk", "size=48m,mode=0700") as disk, object_server(disk) as server:
+        store = SharedStore(server, "full", tmp_path)
+        async with store.replica(upstream) as replica:
+            await get(replica, wheels.path("foo"))
+            await until(lambda: store.has(stored))
+            with pytest.raises(GenericError):
+                for number in range(10):
+                    await store.client.put_async(f"filling/{number}", random_bytes(9 * MB, number))
+            assert (await get(replica, wheels.path("bar"))).body == wheels.content["bar"]
+            await replica.logged(lambda line: "is not stored" in line["message"])
+            assert not await store.has(lost)
+            assert (await get(replica, wheels.path("foo"))).body == wheels.content["foo"]
+            assert wheels.asked == 2
 
 
 async def test_a_lost_blob_is_fetched_again(
