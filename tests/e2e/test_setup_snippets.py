@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import re
+import shutil
+import sys
 import venv
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -165,8 +168,39 @@ async def test_gitlab_ci(setup: Setup) -> None:
     assert list((setup.folder / "gitlab/check").glob("six-*.whl"))
 
 
+CONTAINER = """\
+docker() { shift; buildah --root "$PWD/root" --runroot "$PWD/run" --storage-driver vfs bud \\
+  --isolation chroot -v /usr:/usr:ro -v /lib:/lib:ro -v /bin:/bin:ro -v /lib64:/lib64:ro \\
+  -v "$BASE:$BASE:ro" -v "$PWD/venv:/venv" "${@/--progress=plain/--quiet=false}"; }
+"""
+"""Docker's command by buildah, without a daemon: an image of this machine's system and pip."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not shutil.which("buildah") or os.geteuid() != 0,
+    reason="building an image here needs root and buildah",
+)
+async def test_docker_builds_from_this_index(setup: Setup) -> None:
+    shown = await setup.shown("docker")
+    dockerfile, build = shown.blocks
+    place = setup.machine("docker-build")
+    program = place.folder / "venv/bin/pip"
+    program.write_text(program.read_text().replace(str(place.folder), ""))
+    (site,) = place.folder.glob("venv/lib/python*/site-packages")
+    (site / "pip").unlink()
+    shutil.copytree(Path(pip.__file__).parent, site / "pip")
+    head = f"FROM scratch\nENV PATH=/venv/bin:{PATH}\n"
+    (place.folder / "Dockerfile").write_text(f"{head}{dockerfile}\n")
+    done = await place.run(
+        CONTAINER, build, "ls venv/lib/python*/site-packages", shown.proof, BASE=sys.base_prefix
+    )
+    assert f"Looking in indexes: {setup.server.index}" in done.succeeded().out
+    assert "six-1.17.0.dist-info" in done.out
+
+
 async def test_docker_and_renovate_have_what_these_read(setup: Setup) -> None:
-    """Neither can be had here: the file of one and the commands of the other are read."""
+    """Everywhere: the file and the command of one, and the settings of the other, are read."""
     dockerfile, build = (await setup.shown("docker")).blocks
     lines = [line.split(maxsplit=1) for line in dockerfile.splitlines()]
     arguments = [value for instruction, value in lines if instruction == "ARG"]
