@@ -76,6 +76,7 @@ class ObjectStore:
         if self._copies and (copy := await self._copies.store.get(key)):
             self._copies.used(key)
             return copy
+        await self._reads.wait_deleted(key)
         if self._signs:  # most clients get the bytes from the store itself
             size = await self._calls.size(path)
             return None if size is None else RemoteBlob(self._reads, path, key, size, signs=True)

@@ -64,7 +64,8 @@ class BlobReads:
         self._downloads = Downloads(
             copies, spool, room=room or no_limit, retries=1, backoff=0.0, keeps=room is not None
         )
-        self._tasks: set[asyncio.Future[None]] = set()
+        self._deleting: dict[str, asyncio.Future[None]] = {}
+        """By the keys of the wrong blobs."""
         self._recent: dict[str, Download] | None = {} if room is None else None
 
     def start(self, source: BlobSource) -> Download:
@@ -92,15 +93,20 @@ class BlobReads:
 
     def delete_wrong(self, key: str) -> asyncio.Future[None]:
         """Delete a blob in the background."""
-        task = asyncio.ensure_future(self._wrong(key))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        if key not in self._deleting:
+            task = self._deleting[key] = asyncio.ensure_future(self._wrong(key))
+            task.add_done_callback(lambda done: self._deleting.pop(key))
+        return self._deleting[key]
+
+    async def wait_deleted(self, key: str) -> None:
+        """Wait while a wrong blob is deleted: the next reader would get the same bytes."""
+        if task := self._deleting.get(key):
+            await asyncio.wait({task})
 
     async def close(self, grace: float) -> None:
         """Running reads get ``grace`` seconds to finish."""
         await self._downloads.close(grace)
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._deleting.values(), return_exceptions=True)
 
 
 class BlobSource:
