@@ -145,6 +145,8 @@ class ServerAdministration:
                 raise NoSuchFile(project, filename, "in the cache")
             self._proxy.forget_pages(project)
         else:
+            for mirror in self._proxy.mirrors:
+                await mirror.page_stored(project)  # what is stored afterwards would stay
             done = await purge(cache, [project])
             if project in done.unknown:
                 raise NoSuchProject(project, "the cache has nothing of it")

@@ -16,7 +16,6 @@ from proxy.config.settings import Settings
 from proxy.events import FileAnswered, Outcome, PageAnswered
 from proxy.indexes.mirror.mirror import Mirror
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.storage.base import BlobStore
 from proxy.upstream import InFlight
 from tests.support.clock import Clock
 from tests.support.content import read_blob
@@ -94,9 +93,9 @@ class MirrorSite:
     async def open(self, **settings: Any) -> AsyncIterator[OpenMirror]:
         """``settings`` are those of the product, and those of a mirror's own table.
 
-        ``store`` among them: a blob store instead of the one on disk.
+        ``store`` and ``records`` among them: instead of those on disk.
         """
-        store: BlobStore | None = settings.pop("store", None)
+        others = {key: settings.pop(key) for key in ("store", "records") if key in settings}
         known: dict[str, Any] = {"cache_dir": self.cache_dir, "retries": 0, "shutdown_grace": 20.0}
         known["stale_while_revalidate"] = 0.0  # expired pages are revalidated at once
         keys = MirrorTable.model_fields.keys() & settings.keys()
@@ -106,7 +105,7 @@ class MirrorSite:
         table = MirrorTable.model_validate({"kind": "mirror", "url": self.upstream.url, **of_index})
         heard = HeardChanges()
         async with open_cache(made, self.clock) as opened:
-            cache = replace(opened, store=store) if store is not None else opened
+            cache = replace(opened, **others)
             in_force = made.of_index(table)
             async with open_mirror("pypi", table, in_force, cache, heard, self.clock) as mirror:
                 yield OpenMirror(mirror, cache, heard)

@@ -25,7 +25,7 @@ from tests.support.fake_index import FakeIndex
 from tests.support.policies import GuardedFake
 from tests.support.sockets import connected, exchange
 
-LIMIT = 30.0
+LIMIT = 60.0
 """Seconds in which everything here has to end."""
 APP = (
     "fixed_url",

@@ -89,7 +89,7 @@ class DigestHistory:
         self._reported: BoundedDict[tuple[str, str, str], None] = BoundedDict(10_000)
         self._unrecorded: dict[ProjectName, _Unrecorded] = {}
         self._writes: SingleFlight[ProjectName, None] = SingleFlight()
-        self._background = BackgroundQueue(self._written, concurrency=WRITTEN_TOGETHER)
+        self._background = BackgroundQueue(self.wait_recorded, concurrency=WRITTEN_TOGETHER)
 
     async def review(self, page: ProjectPage) -> ProjectPage:
         """The page as it may be shown: a changed file is refused, shown, or accepted.
@@ -97,7 +97,7 @@ class DigestHistory:
         New files are recorded in the background.
         """
         size = HISTORY_BYTES_PER_FILE * len(page.files)
-        await self._written(page.project)
+        await self.wait_recorded(page.project)
         await self.make_room(len(page.files))
         seen = await self._seen(page.project, size)
         changed = await run_in_worker(size, lambda: _changed(seen, page)) if seen else []
@@ -127,6 +127,11 @@ class DigestHistory:
         )
         return msgspec.structs.replace(page, first_seen=times, files=files)
 
+    async def wait_recorded(self, project: ProjectName) -> None:
+        """Wait until everything seen of the project is recorded."""
+        while project in self._unrecorded or self._writes.is_running(project):
+            await self._writes.do(project, lambda: self._write(project))
+
     async def make_room(self, files: int) -> None:
         """Before a page of so many files is read, record a large page that waits for it.
 
@@ -136,7 +141,7 @@ class DigestHistory:
             return
         for project, unrecorded in list(self._unrecorded.items()):
             if len(unrecorded.page.files) >= LARGE_PAGE:
-                await self._written(project)
+                await self.wait_recorded(project)
 
     async def _seen(self, project: ProjectName, size: int) -> DigestHistoryRecord:
         record = await self._records.get(Key(RecordKind.DIGEST_HISTORY, self._namespace, project))
@@ -146,13 +151,8 @@ class DigestHistory:
         """Record what waits."""
         await self._background.close()
         for project in list(self._unrecorded):
-            await self._written(project)
+            await self.wait_recorded(project)
         await self._writes.close()
-
-    async def _written(self, project: ProjectName) -> None:
-        """Wait until everything seen of the project is recorded."""
-        while project in self._unrecorded or self._writes.is_running(project):
-            await self._writes.do(project, lambda: self._write(project))
 
     async def _write(self, project: ProjectName) -> None:
         unrecorded = self._unrecorded.pop(project)

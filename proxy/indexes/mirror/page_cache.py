@@ -186,6 +186,8 @@ class PageCache:
     async def wait_stored(self, project: ProjectName) -> None:
         """Wait until what is to be stored of the project so far is stored."""
         await self._writer.wait_written(project)
+        if self._history:
+            await self._history.wait_recorded(project)
 
     def drop(self, project: ProjectName) -> None:
         """Remove the page from memory only."""

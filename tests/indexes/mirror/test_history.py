@@ -227,3 +227,16 @@ async def test_a_page_does_not_wait_for_the_records_of_other_pages() -> None:
     records.free.set()
     await ledger.close()
     assert len(await records.keys(RecordKind.DIGEST_HISTORY)) == 300
+
+
+async def test_a_page_is_stored_when_its_files_are_recorded_too(site: MirrorSite) -> None:
+    site.add()
+    records = Busy()
+    async with site.open(records=records) as it:
+        await it.page()
+        stored = asyncio.create_task(it.mirror.page_stored(DEMO))
+        done, _ = await asyncio.wait({stored}, timeout=0.5)  # the page itself takes 0.1 s
+        records.free.set()
+        assert not done
+        await stored
+        assert await records.keys(RecordKind.DIGEST_HISTORY)
