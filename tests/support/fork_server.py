@@ -36,7 +36,9 @@ LAZY_IMPORTS = (
     *("proxy.bundle", "proxy.composition.cache", "proxy.composition.proxy", "proxy.export"),
     *("proxy.maintenance", "proxy.prefetch", "proxy.requirements.sources", "proxy.warm.keep"),
     *("proxy.warm.ready", "proxy.warm.warm", "proxy.web", "encodings.idna"),
-    *("importlib.readers", "pypi_simple", "uv", "uvloop"),
+    *("proxy.facts", "proxy.face.descriptions", "proxy.face.page_handlers", "proxy.web.uploads"),
+    *("importlib.readers", "inotify_simple", "jinja2", "packaging.metadata", "pypi_simple"),
+    *("uv", "uvloop"),
 )
 """Modules that commands import only when they run."""
 
