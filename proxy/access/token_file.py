@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from proxy.errors import ConfigurationError
+from proxy.runtime import create_private_file
 
 
 class TokenFile:
@@ -77,9 +77,8 @@ class TokenFile:
 
     def _open(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        found = os.fstat(descriptor)
-        os.close(descriptor)
+        create_private_file(self.path)
+        found = self.path.stat()  # if another file takes its place now, that is opened next time
         self._file = found.st_dev, found.st_ino
         self._database = sqlite3.connect(
             self.path, timeout=10.0, isolation_level=None, check_same_thread=False

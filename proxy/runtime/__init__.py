@@ -10,6 +10,7 @@ from proxy.runtime.bounded_dict import BoundedDict
 from proxy.runtime.file_io import (
     MAX_READ,
     PIECE_SIZE,
+    create_private_file,
     in_thread,
     is_in_page_cache,
     open_spool,
@@ -55,6 +56,7 @@ __all__ = [
     "compress_pieces",
     "configure_logging",
     "count_text",
+    "create_private_file",
     "decompress",
     "decompress_pieces",
     "end_tasks",

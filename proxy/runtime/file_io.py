@@ -12,6 +12,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -74,6 +75,20 @@ def is_in_page_cache(fd: int, start: int, stop: int) -> bool:
     return (
         read_buffer.read(fd, start, 1) is not None and read_buffer.read(fd, stop - 1, 1) is not None
     )
+
+
+_creating = threading.Lock()
+
+
+def create_private_file(path: Path) -> None:
+    """Create an empty file that this user alone may read, unless there is a file.
+
+    A file that exists is not opened. When a process closes any descriptor of a file, the kernel
+    drops all POSIX locks that the process has on the file (fcntl(2)): a database that SQLite has
+    open would lose its locks, and other processes would delete its log. Raises ``OSError``.
+    """
+    with _creating, suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 _SPOOL_SUFFIX = ".part"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+
+from proxy.runtime import create_private_file
 
 _VERSION = 2
 """As in the last statement of the schema."""
@@ -35,8 +36,7 @@ _SCHEMA = (
 
 def open_tables(path: Path) -> sqlite3.Connection:
     """Opens the file, or makes it. Raises ``sqlite3.Error``."""
-    if not path.exists():  # it has names of private projects
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    create_private_file(path)  # it has names of private projects
     db = sqlite3.connect(path, timeout=5.0)
     try:
         db.execute("PRAGMA synchronous = NORMAL")
