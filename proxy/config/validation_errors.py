@@ -48,7 +48,7 @@ _TEXT_BY_ERROR_TYPE = {
     "greater_than_equal": "has to be at least {ge}",
     "less_than_equal": "has to be at most {le}",
     "literal_error": "is not {expected}",
-    "union_tag_invalid": "has a kind that is none of {expected_tags}",
+    "union_tag_invalid": "has the kind '{tag}', which is none of {expected_tags}",
     "union_tag_not_found": "has no kind; kinds are {kinds}",
     "url_scheme": "is not an address that begins with {expected_schemes}",
     "finite_number": "is not a finite number",

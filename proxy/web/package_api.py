@@ -23,7 +23,7 @@ from proxy.web.authentication import require, visible_projects
 from proxy.web.errors import plain
 from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.upload_form import printable
-from proxy.web.uploads import answering, editor_of, no_uploads
+from proxy.web.uploads import answering, editor_of, no_uploads, note_change
 
 RequestBody = TypeVar("RequestBody")
 _MAX_BODY = 64 * 1024
@@ -71,12 +71,13 @@ class PackageApi:
 
         async def made() -> web.Response:
             project = project_of(request)
-            editor = editor_of(request, {self._index, publisher.name}, project)
+            note_change(request, publisher.name)
+            editor = editor_of(request, (self._index, publisher.name), project)
             wanted = await read_json(request, ChangeRequest)
-            state = request[REQUEST_STATE]
-            state.index, state.changed = publisher.name, wanted.filename
+            note_change(request, publisher.name, wanted.filename)
             changes = await self._make(request, publisher, project, wanted, editor)
             if len(changes) == 1:
+                state = request[REQUEST_STATE]
                 state.changed, state.digest = changes[0].filename, changes[0].sha256
             return json_answer(changes)
 

@@ -10,8 +10,7 @@ from proxy.errors import ProxyError, UpstreamError
 from proxy.upstream import RELAY_MARK
 from proxy.web.errors import plain
 from proxy.web.mounts import UploadSite
-from proxy.web.request_state import REQUEST_STATE
-from proxy.web.uploads import answering, require_editor
+from proxy.web.uploads import answering, note_change, require_editor
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +31,13 @@ class RelayedUploads:
             return plain(508, "two servers pass their uploads on to each other: see follow")
 
         async def relayed() -> web.Response:
-            require_editor(request, {self._index, self._site.index})
+            note_change(request, self._site.index)
+            require_editor(request, (self._index, self._site.index))
             return await self._relay(request)
 
         return await answering(request, relayed)
 
     async def _relay(self, request: web.Request) -> web.Response:
-        request[REQUEST_STATE].index = self._site.index
         try:
             answer = await self._site.send(request.headers, request.content.iter_any())
         except UpstreamError as error:

@@ -12,8 +12,7 @@ from proxy.errors import UploadRefused
 from proxy.publish import Editor, PackageChange, Publisher, Snapshots
 from proxy.web.errors import plain
 from proxy.web.package_api import json_answer, read_json
-from proxy.web.request_state import REQUEST_STATE
-from proxy.web.uploads import administrator_of, answering, no_uploads
+from proxy.web.uploads import administrator_of, answering, no_uploads, note_change
 
 
 class SnapshotRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -43,10 +42,10 @@ class SnapshotApi:
         publisher = self._publisher
 
         async def made() -> web.Response:
-            editor, name = administrator_of(request), request.match_info["snapshot"]
+            name = request.match_info["snapshot"]
+            note_change(request, publisher.name, f"snapshot {name[:63]}")
+            editor = administrator_of(request)
             wanted = await read_json(request, SnapshotRequest)
-            state = request[REQUEST_STATE]
-            state.index, state.changed = publisher.name, f"snapshot {name[:63]}"
             action = request.match_info["action"]
             return json_answer(await _make(Snapshots(publisher), action, name, wanted, editor))
 

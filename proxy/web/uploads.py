@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import NamedTuple
 
@@ -74,7 +74,8 @@ class UploadHandler:
         publisher = self._publisher
 
         async def published() -> web.Response:
-            require_editor(request, {self._index, publisher.name})
+            note_change(request, publisher.name)
+            require_editor(request, (self._index, publisher.name))
             async with reading_form(request, publisher.receive) as form:
                 return await self._publish(request, publisher, form)
 
@@ -89,7 +90,8 @@ class UploadHandler:
         publisher = self._publisher
         if publisher is None:
             raise UploadRefused("this index accepts no uploads: the setting uploads allows them")
-        require_editor(request, {self._index, publisher.name})
+        note_change(request, publisher.name)
+        require_editor(request, (self._index, publisher.name))
         results = []
         async with aclosing(reading_files(request, publisher.receive)) as forms:
             async for form in forms:
@@ -124,12 +126,12 @@ class UploadHandler:
     ) -> tuple[UploadedRelease, list[str]]:
         assert form.content
         release = check_form(form.fields, form.filename)
+        note_change(request, publisher.name, release.filename)
         state = request[REQUEST_STATE]
-        state.project, state.index = release.project, publisher.name
-        state.changed, state.digest = release.filename, form.content.digests["sha256"]
+        state.project, state.digest = release.project, form.content.digests["sha256"]
         check_digests(form.fields, form.content.digests)
         warnings = await in_thread(check_archive, form.content.path, release, form.fields)
-        editor = editor_of(request, {self._index, publisher.name}, release.project)
+        editor = editor_of(request, (self._index, publisher.name), release.project)
         beside = {SIGNATURE: form.signature} if form.signature else {}
         if attestations := form.fields.get("attestations"):
             digest = form.content.digests["sha256"]
@@ -168,7 +170,16 @@ async def answering(
         return plain(507, "the change could not be stored; the log of the server says why")
 
 
-def require_editor(request: web.Request, indexes: Collection[str]) -> None:
+def note_change(request: web.Request, index: str, filename: str = "") -> None:
+    """Before the right to change the index is checked, so that refusals are in the audit, too.
+
+    ``filename``: the file that is changed, or another name of what is.
+    """
+    state = request[REQUEST_STATE]
+    state.index, state.changed = index, filename
+
+
+def require_editor(request: web.Request, indexes: Sequence[str]) -> None:
     """Refuse, before anything of an upload is read, who may change nothing of these indexes.
 
     Raises ``NotAuthenticated``, ``NoRight`` and ``NotPermitted``.
@@ -177,10 +188,10 @@ def require_editor(request: web.Request, indexes: Collection[str]) -> None:
     if rights is None:
         _require_local(request)
     elif not any(rights.allows(Scope.UPLOAD, index) for index in indexes):
-        require(request, Scope.UPLOAD, next(iter(indexes)))
+        require(request, Scope.UPLOAD, indexes[0])
 
 
-def editor_of(request: web.Request, indexes: Collection[str], project: ProjectName) -> Editor:
+def editor_of(request: web.Request, indexes: Sequence[str], project: ProjectName) -> Editor:
     """Who changes the project: a right on an index covers the indexes that it is made of.
 
     Raises ``NotAuthenticated``, ``NoRight`` and ``NotPermitted``. Without access control everybody
@@ -193,7 +204,7 @@ def editor_of(request: web.Request, indexes: Collection[str], project: ProjectNa
     administers = state.rights.allows(Scope.ADMIN)
     allowed = any(state.rights.allows(Scope.UPLOAD, index, project) for index in indexes)
     if not (administers or allowed):
-        require(request, Scope.UPLOAD, next(iter(indexes)), project)
+        require(request, Scope.UPLOAD, indexes[0], project)
     return Editor(state.principal.owner if state.principal else "", administers)
 
 

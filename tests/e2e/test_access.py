@@ -296,9 +296,8 @@ async def test_publishing_needs_the_right_to_upload(
 ) -> None:
     (tmp_path / "packages").mkdir()
     wheel = make_wheel(tmp_path / "dist", "acme-tool", "1.0")
-    async with guarded(
-        tmp_path, upstream, settings='packages = "packages"\nuploads = true\n'
-    ) as gate:
+    settings = 'packages = "packages"\nuploads = true\n[audit]\n'
+    async with guarded(tmp_path, upstream, settings=settings) as gate:
         there = place()
         uploads = await token(gate.config, "uploads", "upload:main:acme-*", "read:main:acme-*")
         for secret, succeeds in (("wrong", False), (gate.secret, False), (uploads, True)):
@@ -307,6 +306,10 @@ async def test_publishing_needs_the_right_to_upload(
             assert secret == "wrong" or secret not in done.out + done.err
         index = f"http://__token__:{uploads}@{gate.host}/simple/"
         (await there.install("pip", index, "acme-tool")).succeeded()
+    given = ("--config", gate.config, "--cache-dir", tmp_path / "cache", "--refused", "--json")
+    (refused,) = json.loads((await waystation("audit", *given, cwd=tmp_path)).succeeded().out)
+    found = (refused["kind"], refused["principal"], refused["reason"])
+    assert found == ("change", "token:ci", "No right to upload index main")
 
 
 async def publish(there: Place, tool: str, url: str, wheel: Path, secret: str) -> Done:

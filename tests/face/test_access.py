@@ -69,7 +69,7 @@ async def test_counts_failures_and_indexes_leave_no_sign_of_what_others_may_read
         assert "secret" in text and "project/acme-base" in text
         assert 'href="own/"' not in text  # the index, of which alice has no right to see anything
         _, text = await world.get("/")
-        assert "an upstream fails" in text and "secret" not in text
+        assert "an upstream failed" in text and "secret" not in text
         assert 'href="project/acme-tool/"' in text and "acme-base" not in text
         assert 'where=private">All' not in text  # more of them would be the others
         await world.get("/project/demo/")

@@ -229,5 +229,5 @@ async def test_offline_only_held_files_are_links(
 
 async def _home_says_so(tab: Watched, world: FaceWorld) -> None:
     await tab.page.goto(world.server.address + "/")
-    assert "an upstream fails" in await tab.page.inner_text("main")
+    assert "an upstream failed" in await tab.page.inner_text("main")
     assert await tab.faults() == []
