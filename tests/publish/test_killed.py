@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.model import ProjectName
@@ -30,13 +31,17 @@ async def killed(tmp_path: Path, wheel: Path, what: str) -> list[Path]:
     return [tmp_path / f"packages{number}" for number in range(len(statuses) + 1)]
 
 
+def require_one_moment(made: Sequence[bool]) -> None:
+    """Later kills leave the change made, from some moment on; earlier ones leave none of it."""
+    assert made[0] is False
+    assert made[-1] is True
+    assert list(made) == sorted(made)
+
+
 async def test_a_kill_leaves_nothing_or_all(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "foo", "1.0")
     roots = await killed(tmp_path, wheel, "publish")
-    found = await asyncio.gather(*(_found(root, wheel) for root in roots))
-    assert found[0] is False
-    assert found[-1] is True
-    assert found == sorted(found)  # from some moment on, all of it is there
+    require_one_moment(await asyncio.gather(*(_found(root, wheel) for root in roots)))
 
 
 async def _found(root: Path, wheel: Path) -> bool:
@@ -59,10 +64,7 @@ async def test_a_kill_leaves_the_former_bytes_or_the_new_ones(tmp_path: Path) ->
     """Each with what is beside them."""
     wheel = make_wheel(tmp_path / "dist", "foo", "1.0")
     roots = await killed(tmp_path, wheel, "replace")
-    found = await asyncio.gather(*(_replaced(root, wheel) for root in roots))
-    assert found[0] is False
-    assert found[-1] is True
-    assert found == sorted(found)
+    require_one_moment(await asyncio.gather(*(_replaced(root, wheel) for root in roots)))
 
 
 async def _replaced(root: Path, wheel: Path) -> bool:
