@@ -8,6 +8,9 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Generic, TypeVar
 
+GATHER = 0.01
+"""Seconds in which a batch of a burst collects items, after the batch before it has ended."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -15,21 +18,24 @@ R = TypeVar("R")
 class Batches(Generic[T, R]):
     """Works on all items that wait, one batch at a time, while the next batch collects.
 
-    An item that comes alone is worked on at once. In a burst, a batch has as many items as come
-    while the batch before it is worked on, and a sync or a transaction is for all of them.
+    An item that comes alone is worked on at once. If items come while a batch is worked on, they
+    are a burst: they wait for more items for a moment, and a sync or a transaction is for all.
     """
 
     def __init__(
         self,
         work: Callable[[Sequence[T]], Sequence[R | Exception]],
         thread: Executor | None = None,
+        *,
+        gather: float = GATHER,
     ) -> None:
         """``work`` runs in ``thread``, else in any, and returns a result or error for each item.
 
-        An error that it raises is the error of each item.
+        An error that it raises is the error of each item. ``gather``: seconds.
         """
         self._work = work
         self._thread = thread
+        self._gather = gather
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._is_working = False
 
@@ -52,11 +58,9 @@ class Batches(Generic[T, R]):
 
     def _begin(self) -> None:
         batch, self._waiting = self._waiting, []
-        self._is_working = bool(batch)
-        if batch:
-            loop = asyncio.get_running_loop()
-            working = loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
-            working.add_done_callback(partial(self._ended, batch))
+        loop = asyncio.get_running_loop()
+        working = loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
+        working.add_done_callback(partial(self._ended, batch))
 
     def _ended(
         self,
@@ -70,4 +74,6 @@ class Batches(Generic[T, R]):
                 done.set_exception(result)
             else:
                 done.set_result(result)
-        self._begin()
+        self._is_working = bool(self._waiting)
+        if self._waiting:
+            asyncio.get_running_loop().call_later(self._gather, self._begin)

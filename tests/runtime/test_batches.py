@@ -52,6 +52,23 @@ async def test_items_of_one_turn_of_the_loop_are_one_batch(doubling: Doubling) -
     assert doubling.batches == [list(range(5)), [7]]
 
 
+async def test_a_batch_of_a_burst_collects_for_a_moment(doubling: Doubling) -> None:
+    batches = Batches(doubling, gather=0.5)
+
+    async def two() -> int:
+        await batches.add(1)
+        return await batches.add(3)
+
+    both = asyncio.create_task(two())
+    while not doubling.batches:
+        await asyncio.sleep(0.001)
+    meanwhile = asyncio.create_task(batches.add(2))
+    await asyncio.sleep(0)
+    doubling.go.set()
+    assert [await meanwhile, await both] == [4, 6]
+    assert doubling.batches == [[1], [2, 3]]
+
+
 async def test_an_error_is_that_of_its_item(doubling: Doubling) -> None:
     doubling.go.set()
     batches = Batches(doubling)
