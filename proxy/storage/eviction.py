@@ -20,7 +20,7 @@ from proxy.errors import reason
 from proxy.runtime import end_tasks, try_lock
 from proxy.storage.base import BlobEntry, BlobStore
 from proxy.storage.last_used import LastUsed
-from proxy.storage.shared_size import SharedSize
+from proxy.storage.shared_size import Known, SharedSize
 
 log = logging.getLogger(__name__)
 
@@ -160,22 +160,23 @@ class Evictor:
     @asynccontextmanager
     async def room(self, size: int) -> AsyncIterator[None]:
         """Make room for a blob of so many bytes, which is put while this is entered."""
-        await self._reserve(size)
+        known = await self._reserve(size)
         stored = False
         try:
-            await self.enforce()
+            await self._limit(known)
             yield
             stored = True
         finally:
             self._size.release(size, stored=stored)
 
-    async def _reserve(self, size: int) -> None:
+    async def _reserve(self, size: int) -> Known:
         """Wait for a moment if all that is about to be put would exceed the limit together."""
         give_up = time.monotonic() + _LOCK_PATIENCE
         limit = math.inf if self.max_size is None else self.max_size
-        while not self._size.reserve(size, limit):
+        while (known := self._size.reserve(size, limit)) is None:
             await asyncio.sleep(_LOCK_PAUSE)
             limit = limit if time.monotonic() < give_up else math.inf
+        return known
 
     async def enforce(self, added: int = 0) -> None:
         """Called at the start, and with the bytes of blobs that were put without ``room``.
@@ -183,12 +184,13 @@ class Evictor:
         Scans the store only if it may be too large. Where only pinned and busy blobs are left
         over the limit, it is scanned again when a twentieth of the limit was added.
         """
-        if added:
-            self._size.add(added)
+        await self._limit(self._size.add(added))
+
+    async def _limit(self, known: Known) -> None:
         give_up = time.monotonic() + _LOCK_PATIENCE
-        while self.max_size is not None and self._is_due() and time.monotonic() < give_up:
+        while self.max_size is not None and self._is_due(known) and time.monotonic() < give_up:
             async with self._turn:
-                if not self._is_due():  # else another call has made room for this one
+                if not self._is_due(self._size.read()):  # another call has made room
                     return
                 with try_lock(self._lock) as mine:
                     if mine:
@@ -197,9 +199,10 @@ class Evictor:
                     if not self._lock.is_file():  # the folder cannot be written
                         return
             await asyncio.sleep(_LOCK_PAUSE)  # another process makes room
+            known = self._size.read()
 
-    def _is_due(self) -> bool:
-        return self._size.read().promised >= self._scan_at
+    def _is_due(self, known: Known) -> bool:
+        return known.promised >= self._scan_at
 
     async def _entries(self) -> list[BlobEntry]:
         return [entry async for entry in self._store.entries()]

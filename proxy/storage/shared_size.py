@@ -43,12 +43,12 @@ class SharedSize:
     def read(self) -> Known:
         return self._change(lambda known: known)
 
-    def add(self, size: int) -> None:
+    def add(self, size: int) -> Known:
         """Blobs of so many bytes were put."""
-        self._change(lambda known: known._replace(stored=known.stored + size))
+        return self._change(lambda known: known._replace(stored=known.stored + size))
 
-    def reserve(self, size: int, limit: float = math.inf) -> bool:
-        """A blob of so many bytes is about to be put: false if others have reserved so many bytes
+    def reserve(self, size: int, limit: float = math.inf) -> Known | None:
+        """A blob of so many bytes is about to be put: None if others have reserved so many bytes
         that all together are more than ``limit``."""
         now, mine = int(time.time()), False
 
@@ -58,8 +58,8 @@ class SharedSize:
             mine = before == 0 or before + size <= limit
             return Known(known.stored, before + size, now) if mine else known
 
-        self._change(reserved)
-        return mine
+        known = self._change(reserved)
+        return known if mine else None
 
     def release(self, size: int, *, stored: bool) -> None:
         """The blob was put, or could not be."""
