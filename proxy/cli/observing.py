@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,7 +30,7 @@ from proxy.events import (
     UpstreamAsked,
 )
 from proxy.prefetch import MARK_COLUMNS, WorkerMarks
-from proxy.runtime import size_text
+from proxy.runtime import LineHandler, size_text
 from proxy.web import (
     COUNTER_COLUMNS,
     AccessLog,
@@ -58,7 +57,7 @@ LITTLE_SPACE = 100 * 10**6
 class Observing:
     """The counters of this process, its access log, and the marks of its prefetching."""
 
-    def __init__(self, settings: Settings, handler: logging.StreamHandler[Any]) -> None:
+    def __init__(self, settings: Settings, handler: LineHandler) -> None:
         shared = shared_counters()
         self.marks = WorkerMarks(shared.slice(0, MARK_COLUMNS))
         self.counters = Counters(

@@ -50,7 +50,7 @@ from proxy.events import (
     PageChanged,
     PageRevalidated,
 )
-from proxy.runtime import configure_logging, return_large_memory
+from proxy.runtime import LineHandler, configure_logging, return_large_memory
 from proxy.simple import Links, absolute_links
 from proxy.web import (
     Application,
@@ -112,9 +112,7 @@ def _shows_colour(environ: Mapping[str, str]) -> bool:
     return sys.stderr.isatty() and not plain
 
 
-async def serve(
-    settings: Settings, source: SettingsSource, handler: logging.StreamHandler[Any]
-) -> None:
+async def serve(settings: Settings, source: SettingsSource, handler: LineHandler) -> None:
     observing = Observing(settings, handler)
     counters, events = observing.counters, observing.events
     async with (

@@ -31,6 +31,7 @@ from proxy.runtime.heavy_work import (
     sha256_in_background,
 )
 from proxy.runtime.log_format import (
+    LineHandler,
     configure_logging,
     count_text,
     parse_seconds,
@@ -50,6 +51,7 @@ __all__ = [
     "BackgroundQueue",
     "Batches",
     "BoundedDict",
+    "LineHandler",
     "SharedCounters",
     "SingleFlight",
     "compress",

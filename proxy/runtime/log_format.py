@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+from abc import abstractmethod
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TextIO
@@ -16,6 +17,9 @@ _LONG_DIGEST = re.compile(
     rf"(?<![0-9a-f])([0-9a-f]{{{SHOWN_DIGITS}}})[0-9a-f]{{28,116}}(?![0-9a-f])"
 )
 """Digests of SHA-1 and longer ones, in hexadecimal digits."""
+
+REQUEST_LEAD = ("outcome", "status", "method", "path")
+"""The fields with whose values the plain line of a request begins."""
 
 _RED, _GREEN, _YELLOW, _BLUE = 31, 32, 33, 34
 _COLOURS = {
@@ -28,10 +32,10 @@ _COLOURS = {
 
 def configure_logging(
     form: Literal["plain", "json"], level: str, *, access: bool = True, colour: bool = False
-) -> logging.StreamHandler[TextIO]:
+) -> LineHandler:
     """Send all log records to standard error. ``access``: also a line for each request."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == "json" else PlainFormatter(colour=colour))
+    lines = JsonFormatter() if form == "json" else PlainFormatter(colour=colour)
+    handler = LineHandler(lines, sys.stderr)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -39,12 +43,27 @@ def configure_logging(
     return handler
 
 
-class PlainFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
+    """Formats log records, and the lines of requests, which have no record: making one takes
+    longer than its line."""
+
+    @abstractmethod
+    def request_line(self, when: float, fields: dict[str, object]) -> str:
+        """``when``: Unix time in seconds. ``fields``: those of ``REQUEST_LEAD``, and others."""
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    def __init__(self, lines: LineFormatter, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setFormatter(lines)
+        self.lines = lines
+
+
+class PlainFormatter(LineFormatter):
     """``2026-01-02T03:04:05.678Z warning message key=value …``.
 
-    ``lead`` of a record names fields whose values replace level and message: the line of a request
-    begins with the outcome. Digests are shortened. A record is one line; an exception follows
-    indented. So text from outside cannot look like a line of its own.
+    The line of a request begins with its outcome. Digests are shortened. A record is one line; an
+    exception follows indented. So text from outside cannot look like a line of its own.
     """
 
     def __init__(self, *, colour: bool = False) -> None:
@@ -53,21 +72,27 @@ class PlainFormatter(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = dict(_fields(record))
-        lead = [str(fields.pop(name)) for name in getattr(record, "lead", ())]
-        first, *others = lead or [record.levelname.lower(), record.getMessage()]
-        line = " ".join([first.ljust(11) if lead else first, *others])
+        level = record.levelname.lower()
+        line = self._line(record.created, f"{level} {record.getMessage()}", _fields(record))
+        if record.exc_info:
+            below = self.formatException(record.exc_info).split("\n")
+            return "\n    ".join([line, *map(printable_text, below)])
+        return line
+
+    def request_line(self, when: float, fields: dict[str, object]) -> str:
+        rest = dict(fields)
+        outcome, *others = [str(rest.pop(name)) for name in REQUEST_LEAD]
+        return self._line(when, " ".join([outcome.ljust(11), *others]), rest, others[0])
+
+    def _line(self, when: float, line: str, fields: dict[str, object], status: str = "") -> str:
+        first = line.partition(" ")[0]
         for key, value in fields.items():
             text = str(value)
             line += f" {key}={text if text.isprintable() and ' ' not in text else repr(text)}"
         line = _LONG_DIGEST.sub(r"\1…", printable_text(line))
         if self._colour:
-            line = _coloured(line, first, others[0] if lead else "")
-        line = f"{timestamp_text(record.created)} {line}"
-        if record.exc_info:
-            below = self.formatException(record.exc_info).split("\n")
-            return "\n    ".join([line, *map(printable_text, below)])
-        return line
+            line = _coloured(line, first, status)
+        return f"{timestamp_text(when)} {line}"
 
 
 def _coloured(line: str, first: str, status: str) -> str:
@@ -76,19 +101,21 @@ def _coloured(line: str, first: str, status: str) -> str:
     return f"\x1b[{colour}m{first}\x1b[0m{line[len(first) :]}" if colour else line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(LineFormatter):
     """One JSON object a line, in ASCII."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry: dict[str, object] = {
-            "time": timestamp_text(record.created),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-            **_fields(record),
-        }
+        fields = dict(_fields(record))
         if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return json.dumps(entry, default=str, separators=(",", ":"))
+            fields["exception"] = self.formatException(record.exc_info)
+        return self._line(record.created, record.levelname.lower(), record.getMessage(), fields)
+
+    def request_line(self, when: float, fields: dict[str, object]) -> str:
+        return self._line(when, "info", "request", fields)
+
+    def _line(self, when: float, level: str, message: str, fields: dict[str, object]) -> str:
+        head = {"time": timestamp_text(when), "level": level, "message": message}
+        return json.dumps(head | fields, default=str, separators=(",", ":"))
 
 
 def printable_text(text: str) -> str:

@@ -12,14 +12,16 @@ from functools import lru_cache
 from typing import Any
 
 from proxy.events import AnswerServed, Event
-from proxy.runtime import timestamp_text
+from proxy.runtime import LineHandler, timestamp_text
 
 log = logging.getLogger("waystation.access")
 
 LINE_TEMPLATES = 4096
 """Lines of cached responses that are kept as templates."""
+TOOLS = 256
+"""User agents of which the tool is remembered."""
 MAX_DELAY = 0.005
-"""Seconds that lines of cached responses wait for more: writing takes as long as such answers."""
+"""Seconds that lines wait for more: writing takes as long as the answer of the fast path."""
 
 _TOOL = re.compile(r"[A-Za-z][\w.+-]{0,40}/[\w.+-]{1,40}", re.ASCII)
 
@@ -35,12 +37,12 @@ Template = tuple[str, str, str, str]
 class AccessLog:
     """An observer that writes lines.
 
-    Lines are written together: those of one turn of the event loop, or of ``MAX_DELAY``. Answers of
-    the fast path take less time than a log record, so their lines are made from templates.
+    The lines of ``MAX_DELAY`` are written together. Answers of the fast path take less time than
+    the formatting of a line, so their lines are made from templates.
     """
 
-    def __init__(self, handler: logging.StreamHandler[Any] | None = None) -> None:
-        """``handler``: its format and stream are used; without one, lines are log records."""
+    def __init__(self, handler: LineHandler | None = None) -> None:
+        """Without a ``handler``, lines are log records."""
         self._handler = handler
         self._lines: list[str] = []
         self._template = lru_cache(LINE_TEMPLATES)(self._make_template)
@@ -50,17 +52,15 @@ class AccessLog:
             return
         if self._handler is None:
             for _, milliseconds in event.timings:
-                log.info("request", extra=_extra(_fields(event, event.client, milliseconds)))
+                log.info("request", extra={"fields": _fields(event, milliseconds)})
             return
         if not self._lines:
-            loop = asyncio.get_running_loop()
-            loop.call_later(MAX_DELAY if event.cached else 0, self.flush)
+            asyncio.get_running_loop().call_later(MAX_DELAY, self.flush)
         if event.cached:
             self._add_repetitions(event)
         else:
             for ended, milliseconds in event.timings:
-                fields = _fields(event, event.client, milliseconds)
-                self._lines.append(f"{self._line(fields, ended)}\n")
+                self._lines.append(f"{self._line(_fields(event, milliseconds), ended)}\n")
 
     def _add_repetitions(self, event: AnswerServed) -> None:
         head, between, middle, tail = self._template(
@@ -91,12 +91,8 @@ class AccessLog:
                 self._handler.flush()
 
     def _line(self, fields: dict[str, object], when: float) -> str:
-        """As the handler would write it; only without what ``logging`` does around that."""
         assert self._handler
-        extra = _extra(fields)
-        record = log.makeRecord(log.name, logging.INFO, "", 0, "request", (), None, extra=extra)
-        record.created = when
-        return self._handler.format(record)
+        return self._handler.lines.request_line(when, fields)
 
     def _make_template(self, principal: str | None, *answer: object) -> Template:
         """A line in pieces around what differs by request."""
@@ -109,9 +105,9 @@ class AccessLog:
         return head, between, middle, tail + "\n"
 
 
-def _fields(event: AnswerServed, client: str, milliseconds: float) -> dict[str, object]:
+def _fields(event: AnswerServed, milliseconds: float) -> dict[str, object]:
     fields = _known_fields(
-        *(client, event.method, event.path, event.status, event.outcome),
+        *(event.client, event.method, event.path, event.status, event.outcome),
         *(event.sent, event.user_agent),
     )
     fields["ms"] = round(milliseconds, 2)
@@ -140,11 +136,7 @@ def _known_fields(client: str, *answer: Any) -> dict[str, object]:
     }
 
 
-def _extra(fields: dict[str, object]) -> dict[str, object]:
-    """The values of a line that the formatters get."""
-    return {"fields": fields, "lead": ("outcome", "status", "method", "path")}
-
-
+@lru_cache(TOOLS)
 def tool(user_agent: str) -> str:
     """The client's tool and version: the first word that pip, uv and most other tools send."""
     found = _TOOL.match(user_agent)

@@ -16,10 +16,9 @@ HOSTILE = "x\r\n2026-01-01T00:00:00.000Z info all is well\x1b[31m\u2028\x85\x00\
 
 
 def formatted(formatter: logging.Formatter, message: str, **options: Any) -> str:
-    fields, lead = options.pop("fields", None), options.pop("lead", ())
+    fields = options.pop("fields", None)
     record = logging.LogRecord("n", logging.WARNING, "", 0, message, (), options.get("exc"))
     record.created = 1_767_323_045.678
-    record.__dict__["lead"] = lead
     if fields is not None:
         record.__dict__["fields"] = fields
     return formatter.format(record)
@@ -32,8 +31,7 @@ def test_plain_is_time_level_message_and_fields() -> None:
 
 def test_a_request_has_its_outcome_first_and_columns() -> None:
     fields = {"client": "::1", "method": "GET", "path": "/simple/six/", "status": 200}
-    lead = ("outcome", "status", "method", "path")
-    line = formatted(PlainFormatter(), "request", fields=fields | {"outcome": "hit"}, lead=lead)
+    line = PlainFormatter().request_line(1_767_323_045.678, fields | {"outcome": "hit"})
     assert line == "2026-01-02T03:04:05.678Z hit         200 GET /simple/six/ client=::1"
 
 
@@ -68,8 +66,11 @@ def test_digests_are_short_in_plain_and_whole_in_json(text: str, shown: str) -> 
 def test_a_terminal_shows_the_first_word_in_colour(
     fields: dict[str, object] | None, start: str
 ) -> None:
-    lead = tuple(fields or ())
-    line = formatted(PlainFormatter(colour=True), "m", fields=fields, lead=lead)
+    formatter = PlainFormatter(colour=True)
+    if fields is None:
+        line = formatted(formatter, "m")
+    else:
+        line = formatter.request_line(0.0, fields | {"method": "GET", "path": "/"})
     assert line.partition(" ")[2].startswith(start)
 
 
@@ -83,6 +84,15 @@ def test_json_is_one_object_with_typed_fields() -> None:
         "ms": 1.5,
         "status": 200,
     }
+
+
+def test_the_line_of_a_request_is_the_same_as_that_of_a_record_in_json() -> None:
+    fields: dict[str, object] = {"path": "/a", "ms": 1.5, "status": 200}
+    record = logging.LogRecord("n", logging.INFO, "", 0, "request", (), None)
+    record.created = 1_767_323_045.678
+    record.__dict__["fields"] = fields
+    formatter = JsonFormatter()
+    assert formatter.request_line(record.created, fields) == formatter.format(record)
 
 
 def test_values_with_blanks_are_quoted_in_plain() -> None:

@@ -15,7 +15,7 @@ from aiohttp import web
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import AnswerServed, Outcome, RequestKind
 from proxy.model import ProjectName
-from proxy.runtime.log_format import JsonFormatter, PlainFormatter
+from proxy.runtime.log_format import JsonFormatter, LineHandler, PlainFormatter
 from proxy.web.access_log import AccessLog, tool
 from proxy.web.access_log import log as access_log
 from proxy.web.fast_path_events import MAX_HITS, FastPathEvents
@@ -185,26 +185,21 @@ def test_the_tool_is_the_head_of_the_user_agent(user_agent: str, expected: str) 
 
 @pytest.mark.parametrize("form", [PlainFormatter, JsonFormatter])
 async def test_lines_of_answers_before_parsing_look_like_all_others(
-    stock: FakeIndex, path: str, form: type[logging.Formatter]
+    stock: FakeIndex, path: str, form: type[PlainFormatter | JsonFormatter]
 ) -> None:
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(form())
-    access_log.addHandler(handler)
+    handler = LineHandler(form(), stream)
     used: list[str] = []
     log = AccessLog(handler)
     hits = FastPathEvents(log.observe, used.append)
-    try:
-        async with (
-            serving(stock, fast=True, on_hit=hits.hit) as site,
-            log.running(),
-            hits.running(),
-        ):
-            for _ in range(3):
-                await site.get(path, headers={"User-Agent": PIP})
-            assert len(site.lines.fields) == 1  # two were answered before they were parsed
-    finally:
-        access_log.removeHandler(handler)
+    async with (
+        serving(stock, observers=[log.observe], fast=True, on_hit=hits.hit) as site,
+        log.running(),
+        hits.running(),
+    ):
+        for _ in range(3):
+            await site.get(path, headers={"User-Agent": PIP})
+        assert len(site.lines.fields) == 1  # two were answered before they were parsed
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3
     alike = {re.sub(r"20\S+Z", "TIME", re.sub(r'(ms"?[=:])[\d.]+', r"\1MS", x)) for x in lines}
@@ -235,7 +230,7 @@ async def test_groups_of_answers_before_parsing_share_a_write(
             client="", method="GET", path="/simple/foo/", kind=RequestKind.PAGE, status=200
         ),
     )
-    log = AccessLog(logging.StreamHandler(stream))
+    log = AccessLog(LineHandler(PlainFormatter(), stream))
     hits = FastPathEvents(log.observe)
     mark = Cacheable("main", ProjectName("foo"), Outcome.HIT, 0)
     response = CachedResponse(web.Response(), mark, served)
@@ -262,7 +257,7 @@ async def test_a_log_that_cannot_be_written_for_a_while_goes_on_after(
     stock: FakeIndex, path: str
 ) -> None:
     stream = Full()
-    log = AccessLog(logging.StreamHandler(stream))
+    log = AccessLog(LineHandler(PlainFormatter(), stream))
     hits = FastPathEvents(log.observe)
     async with serving(stock, fast=True, on_hit=hits.hit) as site:
         for _ in range(2):
