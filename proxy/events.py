@@ -50,8 +50,7 @@ class FileAnswered(msgspec.Struct, frozen=True):
 class PageChanged(msgspec.Struct, frozen=True):
     """Answers made from this project's page so far are outdated, in every index that shows it."""
 
-    project: ProjectName | None
-    """None: those of all projects."""
+    project: ProjectName | None  # None: those of all projects
 
 
 class PageRevalidated(msgspec.Struct, frozen=True):
@@ -112,8 +111,7 @@ class AskResult(StrEnum):
 class UpstreamAsked(msgspec.Struct, frozen=True):
     """A request to upstream has ended, with all its retries."""
 
-    index: str
-    """The name of the mirror."""
+    index: str  # the name of the mirror
     what: str  # ``page`` or ``file``
     result: AskResult
     seconds: float
@@ -125,8 +123,7 @@ class PeerAsked(msgspec.Struct, frozen=True):
 
     result: Literal["hit", "miss", "broken"]
     """``miss``: none had it; ``broken``: one did not send all of it."""
-    size: int
-    """Bytes that came."""
+    size: int  # bytes that came
 
 
 class PrefetchResult(StrEnum):
@@ -165,8 +162,7 @@ class Evicted(msgspec.Struct, frozen=True):
     """Files were deleted from the cache to make room."""
 
     files: int
-    size: int
-    """Bytes."""
+    size: int  # bytes
 
 
 class StoreFailed(msgspec.Struct, frozen=True):
@@ -267,11 +263,18 @@ class AnswerServed(msgspec.Struct, frozen=True, kw_only=True):
     """One for each request."""
 
 
+class FileServed(AnswerServed, frozen=True, kw_only=True):
+    """The request was for a file, or a sibling of one; refused or not."""
+
+
+class PageRefused(AnswerServed, frozen=True, kw_only=True):
+    """A policy refused a request that was not for a file."""
+
+
 IndexEvent = PageAnswered | FileAnswered | PageChanged | PageRevalidated | FileChanged
 SourceEvent = UpstreamFailed | UpstreamAsked | PeerAsked | Prefetched | AdvisoriesChecked
-StoreEvent = Evicted | StoreFailed
 ClientEvent = AnswerServed | FileRefused | CredentialsChecked | ClientLimited
-Event = IndexEvent | SourceEvent | StoreEvent | ClientEvent | AuditLost
+Event = IndexEvent | SourceEvent | ClientEvent | Evicted | StoreFailed | AuditLost
 Observer = Callable[[Event], None]
 
 INDEX_ANSWERS = (PageAnswered, FileAnswered)
@@ -296,7 +299,7 @@ class Events:
             self.subscribe(observer)
 
     def subscribe(self, observer: Observer, *kinds: type[Event]) -> None:
-        """``kinds``: the classes of events that the observer gets; none: all."""
+        """``kinds``: the classes of events that the observer gets, with those below; none: all."""
         self._subscriptions.append((observer, kinds))
         self._by_kind.clear()
 
@@ -311,7 +314,7 @@ class Events:
         observers = self._by_kind.get(kind)
         if observers is None:  # the first event of its class
             observers = self._by_kind[kind] = [
-                observer for observer, kinds in self._subscriptions if not kinds or kind in kinds
+                each for each, kinds in self._subscriptions if not kinds or issubclass(kind, kinds)
             ]
         for observer in observers:
             observer(event)

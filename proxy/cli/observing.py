@@ -65,7 +65,8 @@ class Observing:
         )
         self.events = Events()
         self.access_log = AccessLog(handler)
-        self.events.subscribe(self.access_log.observe, AnswerServed)
+        if settings.access_log:
+            self.events.subscribe(self.access_log.observe, AnswerServed)
         self.events.subscribe(
             self.counters.observe,
             *(AnswerServed, UpstreamAsked, FileChanged, Prefetched, Evicted, AdvisoriesChecked),

@@ -46,8 +46,9 @@ from proxy.composition import (
 )
 from proxy.config import Settings
 from proxy.events import (
-    AnswerServed,
+    FileServed,
     PageChanged,
+    PageRefused,
     PageRevalidated,
 )
 from proxy.runtime import LineHandler, configure_logging, return_large_memory
@@ -126,7 +127,7 @@ async def serve(settings: Settings, source: SettingsSource, handler: LineHandler
         ) as proxy,
     ):
         refused = RefusalEvents(events, lambda rule: kind_of_rule(proxy.indexes.values(), rule))
-        events.subscribe(refused.observe, AnswerServed)
+        events.subscribe(refused.observe, FileServed, PageRefused)
         cache = ResponseCache(poll=proxy.poll, recheck=proxy.revalidate)
         events.subscribe(cache.observe, PageChanged, PageRevalidated)
         fast = FastPathEvents(events, proxy.cache.used.note)

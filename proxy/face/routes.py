@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from proxy.events import AnswerServed, Events, FileChanged, FileRefused, PageChanged, UpstreamFailed
+from proxy.events import Events, FileChanged, FileRefused, FileServed, PageChanged, UpstreamFailed
 from proxy.face.indexer import Indexer
 from proxy.face.past_figures import History
 from proxy.face.recent import Recent
@@ -75,8 +75,8 @@ class Face:
             *(search, around.indexes, lambda: self._descriptions),
             *(around.private_names, around.poll, recent.note),
         )
-        events.subscribe(self._indexer.observe, PageChanged, AnswerServed)
-        events.subscribe(recent.observe, AnswerServed, FileRefused, FileChanged, UpstreamFailed)
+        events.subscribe(self._indexer.observe, PageChanged, FileServed)
+        events.subscribe(recent.observe, FileServed, FileRefused, FileChanged, UpstreamFailed)
 
     def routes(self) -> Iterator[PageRoute]:
         """The routes below the root of each index."""

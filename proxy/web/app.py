@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
+from aiohttp.typedefs import Handler, Middleware
 
 from proxy.access import Access, Scope
 from proxy.events import Observer
@@ -32,11 +32,10 @@ from proxy.web.middleware import (
     note_start,
 )
 from proxy.web.mounts import INDEX_SEGMENT, FindSite, Mount, Mounts, Shared, WrapAsOf
-from proxy.web.pages import redirect, render_list, render_page
+from proxy.web.pages import ClientRefresh, redirect, render_list, render_page
 from proxy.web.project_json import FindDocument, no_document
 from proxy.web.refusals import CONTACT, Contact
 from proxy.web.rendered_pages import RenderedPages
-from proxy.web.request_freshness import ClientRefresh
 from proxy.web.response_cache import ResponseCache
 from proxy.web.sampling import Sampler, Sources
 from proxy.web.token_exchange import TokenExchange
@@ -129,12 +128,10 @@ def create_app(
     app[CONTACT] = Contact(
         (lambda: index_url().removesuffix("/simple/")) if fixed_url else None, prefix, help_text
     )
-    rendered = RenderedPages(
-        lambda page, media: render_page(page, media, provenance),
-        render_list,
-    )
+    rendered = RenderedPages(partial(render_page, provenance=provenance), render_list)
     shared = Shared(
-        rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document, site_of
+        *(rendered, app[RESPONSE_CACHE], clock, client_refresh, as_of, find_document, site_of),
+        controls_access=access is not None,
     )
     mounts = app[MOUNTS] = Mounts(indexes, shared, publishers or {})
     metrics = _metrics(app, counters, gauges, sources or Sources())
@@ -215,9 +212,13 @@ def home_routes(root: str, home: Home, *, plain_page: bool) -> list[web.RouteDef
 def page_routes(root: str, mounts: Mounts, pages: Iterable[PageRoute]) -> list[web.RouteDef]:
     """The pages for people below ``root``; they check rights themselves, and show what lacks."""
     return [
-        web.RouteDef(method, root + tail, mounts.answering(answer, reads=False), {})
+        web.RouteDef(method, root + tail, mounts.answering(_bound(answer), reads=False), {})
         for method, tail, answer in pages
     ]
+
+
+def _bound(answer: PageHandler) -> Callable[[Mount], Handler]:
+    return lambda mount: partial(answer, mount)
 
 
 def routes(root: str, mounts: Mounts) -> list[web.RouteDef]:

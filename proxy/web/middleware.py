@@ -16,9 +16,8 @@ from proxy.web.authentication import GATE, keep_private
 from proxy.web.errors import INTERNAL_ERROR, plain, response_for
 from proxy.web.fast_path import reset_connection
 from proxy.web.refusals import refused
-from proxy.web.request_freshness import CACHE_STATUS
 from proxy.web.request_state import REQUEST_STATE, RequestState, begin, body_of, served
-from proxy.web.response_cache import ResponseCache
+from proxy.web.response_cache import CACHE_STATUS, ResponseCache
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -21,10 +21,9 @@ from proxy.web.as_of import AsOfViews, NotAnInstant, instant_of, snapshot_of, to
 from proxy.web.authentication import require, require_principal
 from proxy.web.files import FileHandler
 from proxy.web.packages import Packages
-from proxy.web.pages import SimplePages
+from proxy.web.pages import ClientRefresh, SimplePages
 from proxy.web.project_json import FindDocument, ProjectJson, no_document
 from proxy.web.rendered_pages import RenderedPages
-from proxy.web.request_freshness import ClientRefresh
 from proxy.web.request_state import named_project
 from proxy.web.response_cache import ResponseCache
 
@@ -61,6 +60,8 @@ class Shared:
     """Where uploads are passed on to."""
     generation: int = 0
     """Which state of the settings the indexes are of."""
+    controls_access: bool = False
+    """Whether principals have rights; else everybody may read."""
 
 
 class UploadSite(Protocol):
@@ -205,8 +206,7 @@ class Generation:
         """Set when no request runs, once the generation has been replaced."""
 
     def ended(self) -> None:
-        """One of its requests has ended."""
-        self.running -= 1
+        """One of its requests has ended after its replacement."""
         if self.idle and not self.running:
             self.idle.set()
 
@@ -267,19 +267,14 @@ class Mounts:
 
         ``reads`` as for ``answering``.
         """
-        choose = attrgetter(name)
-        return self.answering(lambda mount, request: choose(mount)(request), reads=reads)
+        return self.answering(attrgetter(name), reads=reads)
 
-    def answering(
-        self,
-        answer: Callable[[Mount, web.Request], Awaitable[web.StreamResponse]],
-        *,
-        reads: bool = True,
-    ) -> Handler:
-        """A handler that answers from the index that is addressed.
+    def answering(self, choose: Callable[[Mount], Handler], *, reads: bool = True) -> Handler:
+        """A handler that answers from the index that is addressed, by the one that is chosen.
 
-        ``reads``: the right to read is needed; else ``answer`` checks another one.
+        ``reads``: the right to read is needed; else the chosen handler checks another one.
         """
+        checks = reads and self._shared.controls_access
 
         async def handle(request: web.Request) -> web.StreamResponse:
             generation = self._current
@@ -287,7 +282,7 @@ class Mounts:
             if mount is None:
                 require_principal(request)
                 raise web.HTTPNotFound
-            if reads:
+            if checks:
                 require(request, Scope.READ, mount.index.name, named_project(request))
             if "instant" in request.match_info:
                 if name := snapshot_of(request):
@@ -299,8 +294,10 @@ class Mounts:
                     mount = mount.at(Moment(instant))
             generation.running += 1
             try:
-                return await answer(mount, request)
+                return await choose(mount)(request)
             finally:
-                generation.ended()
+                generation.running -= 1
+                if generation.idle:
+                    generation.ended()
 
         return handle

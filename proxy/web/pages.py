@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import msgspec
 from aiohttp import web
+from multidict import MultiMapping
 
 from proxy.events import Outcome, PageRevalidated
 from proxy.indexes import Index, LongList, listed_projects
@@ -24,13 +26,13 @@ from proxy.simple import (
     projects_json_pieces,
     relative_links,
 )
+from proxy.upstream import delta_seconds, directives
 from proxy.web.authentication import visible_projects
 from proxy.web.conditional import not_modified
 from proxy.web.errors import phrase
 from proxy.web.rendered_pages import RenderedPage, RenderedPages, finish
-from proxy.web.request_freshness import ClientRefresh, cache_control, max_page_age
 from proxy.web.request_state import REQUEST_STATE, project_of
-from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache
+from proxy.web.response_cache import CACHEABLE, Cacheable, ResponseCache, cache_control
 
 ABOUT_SHORT = "Lists private projects, and projects of upstreams that have been requested so far."
 ABOUT_LONG = "Lists private projects, and all projects of upstreams that show their own lists."
@@ -41,6 +43,15 @@ HTML_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
+REFRESH_WINDOW = 1.0
+"""Seconds: a page revalidated so recently is new enough for a client that asks for a refresh.
+
+So many clients that refresh at once cause one request upstream, and a page prefetched for an
+installer that refreshes is not fetched twice.
+"""
+
+ClientRefresh = Literal["never", "no-cache", "always"]
+"""Which requests of clients have a page revalidated: the setting ``client_refresh``."""
 
 NOTICED = ("archived", "deprecated")
 """Statuses of projects (PEP 792) that a header names, since installers do not print them."""
@@ -129,6 +140,28 @@ class SimplePages:
     async def add_slash(self, request: web.Request) -> web.Response:
         request[REQUEST_STATE].index = self._index.name
         return redirect(request, f"{project_of(request)}/")
+
+
+def max_page_age(headers: MultiMapping[str], refresh: ClientRefresh) -> float:
+    """Seconds since its last revalidation that a page may have for this request.
+
+    Reads ``no-cache``, ``max-age`` and ``Pragma`` (RFC 9111, sections 5.2.1 and 5.4). pip
+    before 26.2 sends ``max-age=0`` with every page, without being asked to: only "always"
+    obeys that. Other directives change nothing: to store pages is the purpose of this server,
+    and its own settings say when they are stale.
+    """
+    if refresh == "never":
+        return math.inf
+    lines = headers.getall("Cache-Control", None) or headers.getall("Pragma", None)
+    if not lines:
+        return math.inf
+    wanted = directives(lines)
+    if "no-cache" in wanted:
+        return REFRESH_WINDOW
+    age = delta_seconds(wanted.get("max-age"))
+    if age is None or (age == 0 and refresh != "always"):
+        return math.inf
+    return max(age, REFRESH_WINDOW)
 
 
 def redirect(request: web.Request, target: str) -> web.Response:

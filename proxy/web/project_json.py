@@ -43,8 +43,8 @@ from proxy.simple import absolute_links, accepts_gzip
 from proxy.web.conditional import not_modified
 from proxy.web.pages import redirect
 from proxy.web.refusals import index_address
-from proxy.web.request_freshness import cache_control
 from proxy.web.request_state import REQUEST_STATE, project_of
+from proxy.web.response_cache import cache_control
 
 MAX_VERSION = 128
 """Characters of a version that is asked for."""

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import time
+from functools import lru_cache
 
 from aiohttp import web
 
 from proxy.access import Principal, Rights
 from proxy.errors import NotFound
-from proxy.events import AnswerServed, Outcome, RequestKind, record_outcomes
+from proxy.events import (
+    AnswerServed,
+    FileServed,
+    Outcome,
+    PageRefused,
+    RequestKind,
+    record_outcomes,
+)
 from proxy.model import METADATA, ProjectName, ProjectPage, normalize
 
 CLIENT_CLOSED = 499
 """The status that is logged where the client left before the answer began."""
+
+
+_normalized = lru_cache(1024)(normalize)
+"""Clients repeat names; hostile ones may send any."""
 
 
 class NotAProjectName(NotFound):
@@ -106,7 +118,7 @@ def begin(request: web.Request) -> RequestState:
 def project_of(request: web.Request) -> ProjectName:
     """The project that the path names. Raises ``NotAProjectName``."""
     try:
-        project = normalize(request.match_info["project"])
+        project = _normalized(request.match_info["project"])
     except ValueError:
         raise NotAProjectName from None
     request[REQUEST_STATE].project = project
@@ -116,7 +128,7 @@ def project_of(request: web.Request) -> ProjectName:
 def named_project(request: web.Request) -> ProjectName | None:
     """The project that the path names; None if it names none, or what is no name."""
     try:
-        return normalize(request.match_info["project"])
+        return _normalized(request.match_info["project"])
     except (KeyError, ValueError):
         return None
 
@@ -132,7 +144,8 @@ def served(request: web.Request, state: RequestState) -> AnswerServed:
     """The event of the request, which ends now."""
     milliseconds = (time.perf_counter() - state.started) * 1000
     match = request.match_info
-    return AnswerServed(
+    event = PageRefused if state.rule else AnswerServed
+    return (FileServed if "filename" in match else event)(
         client=state.client or request.remote or "-",
         principal=state.principal.label if state.principal else None,
         user_agent=request.headers.get("User-Agent", ""),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from email.utils import formatdate
 
 import msgspec
@@ -19,13 +19,27 @@ from aiohttp import web
 from proxy.events import AnswerServed, Event, Outcome, PageChanged, PageRevalidated
 from proxy.model import ProjectName
 from proxy.runtime import BoundedDict
-from proxy.web.request_freshness import CACHE_STATUS, cache_control, freshness_phases
 from proxy.web.request_state import body_of
 
 MAX_REQUEST = 4096
 """Bytes of a request; those of pip and uv have about 600."""
 MAX_CHANGE_COUNTERS = 10_000
 """Projects whose changes are counted."""
+MAX_CLIENT_FRESHNESS = 600
+"""Seconds a client may reuse a page without asking; pip obeys this since 26.2."""
+MAX_CHANGING_FRESHNESS = 60
+"""The same for a page of which a policy may refuse files at any time: a client that still has the
+former page chooses such a file, and fails."""
+CACHE_STATUS = {
+    Outcome.HIT: "waystation; hit",
+    Outcome.LOCAL: "waystation; hit; detail=local",
+    Outcome.STALE: "waystation; hit; detail=stale",
+    Outcome.REVALIDATED: "waystation; fwd=stale; fwd-status=304",
+    Outcome.MISS: "waystation; fwd=miss",
+    Outcome.JOINED: "waystation; fwd=miss; collapsed",
+    Outcome.PEER: "waystation; fwd=miss; detail=peer",
+}
+"""The header ``Cache-Status`` (RFC 9211) of an answer, without the time it has left."""
 
 
 class Cacheable(msgspec.Struct, frozen=True):
@@ -112,6 +126,38 @@ class CachedResponse:
         self._head_second = 0  # another ``Cache-Status``
         if self.served.outcome != outcome:
             self.served = msgspec.structs.replace(self.served, outcome=outcome)
+
+
+def cache_control(
+    fresh_until: float | None,
+    now: float,
+    not_after: float = math.inf,
+    *,
+    may_change: bool = False,
+) -> str:
+    """How long clients may reuse a page: never for local pages, else while it is fresh.
+
+    All times are Unix times in seconds. ``not_after``: when a policy's verdict on the page may
+    change; ``may_change`` as in ``ProjectPage``. The header counts whole seconds between whole
+    seconds, so that it stays the same for a second.
+    """
+    if fresh_until is None:
+        return "no-cache"
+    longest = MAX_CHANGING_FRESHNESS if may_change else MAX_CLIENT_FRESHNESS
+    left = min(int(min(fresh_until, not_after)) - math.ceil(now), longest)
+    return f"max-age={left}" if left > 0 else "no-cache, max-age=0"
+
+
+def freshness_phases(times: PageRevalidated, max_age: float) -> Iterator[tuple[Outcome, float]]:
+    """The outcomes as which a page may be answered, each with the Unix time at which it ends.
+
+    ``max_age`` is the result of ``max_page_age`` for the request.
+    """
+    latest = math.inf
+    if max_age < math.inf:
+        latest = times.checked + max_age if times.checked is not None else -math.inf
+    yield Outcome.HIT, min(times.fresh_until, latest)
+    yield Outcome.STALE, min(times.stale_until, latest)
 
 
 _DATE, _CONTROL, _STATUS = "\n(date)", "\n(control)", "\n(status)"  # no header holds a line break
