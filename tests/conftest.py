@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import secrets
@@ -32,6 +33,7 @@ def _only_loopback(event: str, args: tuple[Any, ...]) -> None:
 
 
 sys.addaudithook(_only_loopback)
+gc.disable()  # what collecting makes stays; see pytest_collection_finish
 # A shell starts what runs behind it with Ctrl-C ignored, and so would be what tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 socket.setdefaulttimeout(60)
@@ -58,6 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return item.get_closest_marker("slow") is None, -limit.args[0] if limit else 0.0
 
     items.sort(key=order)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage: no later collection, of which tests ask for hundreds,
+    has to look through them.
+    """
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
