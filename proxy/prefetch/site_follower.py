@@ -100,7 +100,7 @@ class SiteFollower:
             try:
                 if self._number is None or pause:
                     self._number = await self._valid(await self._stored(self._files_key))
-                changes = await self._feed.after(self._number, wait=True)
+                changes = await self._feed.after(self._number, wait=not pause)
                 await self._renew(changes)
             except UpstreamError as error:
                 if not pause:

@@ -21,6 +21,7 @@ from proxy.publish import Editor, PackageChange, Promotion, Publisher, Selection
 from proxy.runtime import in_thread
 from proxy.web.authentication import require, visible_projects
 from proxy.web.errors import plain
+from proxy.web.middleware import READY
 from proxy.web.request_state import REQUEST_STATE, project_of
 from proxy.web.upload_form import printable
 from proxy.web.uploads import answering, editor_of, no_uploads, note_change
@@ -84,7 +85,10 @@ class PackageApi:
         return await answering(request, made)
 
     async def changes(self, request: web.Request) -> web.Response:
-        """The changes after ``since``; with ``wait``, as soon as there are some, in seconds."""
+        """The changes after ``since``; with ``wait``, as soon as there are some, in seconds.
+
+        A server that stops waits no longer, so that its clients do not delay its end.
+        """
         if self._publisher is None:
             return plain(404, "this index has no feed of changes, as it accepts no uploads")
         try:
@@ -94,7 +98,10 @@ class PackageApi:
             return plain(400, "since is the number of a change, and wait a number of seconds")
         require(request, Scope.READ, self._index)
         is_visible = visible_projects(request, self._index) or _anything
-        shown = await self._after(since, time.monotonic() + wait, is_visible)
+        deadline, ready = time.monotonic() + wait, request.app[READY]
+        shown = await self._after(
+            since, lambda: time.monotonic() < deadline and ready(), is_visible
+        )
         body = b"".join(msgspec.json.encode(change) + b"\n" for change in shown)
         headers = {"Cache-Control": "no-store"}
         return web.Response(body=body, content_type="application/x-ndjson", headers=headers)
@@ -126,7 +133,7 @@ class PackageApi:
         return found
 
     async def _after(
-        self, since: int, deadline: float, is_visible: Callable[[ProjectName], bool]
+        self, since: int, may_wait: Callable[[], bool], is_visible: Callable[[ProjectName], bool]
     ) -> list[PackageChange]:
         """Goes on after changes that the principal may not see: its client learns no number of
         them from which it could go on."""
@@ -135,13 +142,12 @@ class PackageApi:
         while True:
             found = await in_thread(journal.changes, since, _MAX_CHANGES)
             shown = [change for change in found if is_visible(change.project)]
-            left = deadline - time.monotonic()
-            if shown or (left <= 0 and not found):
+            if shown or not (found or may_wait()):
                 return shown
             if found:
                 since = found[-1].number
             else:
-                await asyncio.sleep(min(left, _LOOK_INTERVAL))
+                await asyncio.sleep(_LOOK_INTERVAL)
 
 
 def _anything(project: ProjectName) -> bool:

@@ -13,12 +13,9 @@ from tests.support.distributions import make_wheel
 from tests.support.installers import Place, Tools, fetch_tools
 from tests.support.upstream import Upstream
 
-HERE = Path(__file__).parent
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if item.nodeid.startswith("tests/e2e/"):
             item.add_marker(pytest.mark.e2e)
 
 

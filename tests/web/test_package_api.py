@@ -94,6 +94,16 @@ async def test_the_feed_gives_changes_after_a_number(tmp_path: Path) -> None:
         assert (await site.get(f"/-/changes?since={10**30}")).body == b""
 
 
+async def test_who_waits_for_a_change_does_not_delay_the_end_of_the_server(tmp_path: Path) -> None:
+    stopping = asyncio.Event()
+    async with site_of(tmp_path, ready=lambda: not stopping.is_set()) as (site, _):
+        waiting = asyncio.create_task(site.get("/-/changes?since=2&wait=60"))
+        await change(site, "yank", {"version": "3.0"})  # by then the request has arrived
+        stopping.set()
+        async with asyncio.timeout(20):
+            assert (await waiting).body == b""
+
+
 async def test_each_change_needs_its_right(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path / "dist", "acme-foo", "1.0")
     async with token_access(tmp_path) as rig, site_of(tmp_path, access=rig.access) as (site, pub):
