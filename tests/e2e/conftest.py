@@ -13,6 +13,7 @@ from tests.support.distributions import make_wheel
 from tests.support.installers import Place, Tools, fetch_tools
 from tests.support.upstream import Upstream
 
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith("tests/e2e/"):
