@@ -38,7 +38,7 @@ PACKAGES: dict[str, set[str]] = {
     "policies": {"errors", "model", "advisories", "distributions"},
     "simple": {"errors", "model", "distributions"},
     # Bytes in motion know where bytes are stored, but decide nothing about them.
-    "upstream": {"errors", "model", "runtime", "storage"},
+    "upstream": VOCABULARY | {"runtime", "storage"},
     # Bytes and records on engines that many machines share. Blobs come as downloads do.
     "scale": {"errors", "model", "runtime", "storage", "upstream"},
     # Who asks, and what that principal may do: header values in, principals out.

@@ -23,13 +23,13 @@ from proxy.composition.policies import Epoch
 from proxy.composition.watch_others import announcer, warn_of_withheld, watch_others
 from proxy.config import Settings
 from proxy.errors import ProxyError
-from proxy.events import AskResult, Events, UpstreamAsked
+from proxy.events import Events
 from proxy.indexes import Index, Mirror, PrivateIndex
 from proxy.model import ProjectName
 from proxy.policies import ParsedPages
 from proxy.prefetch import Prefetching, WorkerMarks, open_prefetchers
 from proxy.runtime import BackgroundQueue, end_tasks
-from proxy.upstream import EndedRequest, InFlight, UpstreamTrace
+from proxy.upstream import InFlight, UpstreamTrace
 
 if TYPE_CHECKING:
     from proxy.publish import Publisher
@@ -251,7 +251,7 @@ async def open_proxy(
         await stack.enter_async_context(probing_store(settings, cache.objects))
         await cache.tidy(evict=not settings.offline)
         epoch = Epoch(events, announcer(cache.announce, stack))
-        traffic = InFlight(lambda ended: events(_asked(ended)), traces)
+        traffic = InFlight(events, traces)
         proxy = Proxy(Ground(events, cache, traffic, epoch, clock), marks)
         await cache.claims.load(cache.records)
         stack.push_async_callback(proxy.close)
@@ -260,7 +260,3 @@ async def open_proxy(
         watcher = asyncio.create_task(watch_others(proxy))
         stack.push_async_callback(end_tasks, watcher)
         yield proxy
-
-
-def _asked(ended: EndedRequest) -> UpstreamAsked:
-    return UpstreamAsked(ended.index, ended.what, AskResult(ended.result), ended.seconds)

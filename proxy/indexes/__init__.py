@@ -8,7 +8,6 @@ from proxy.indexes.judged import Judged
 from proxy.indexes.listing import LongList, listed_projects, names_containing
 from proxy.indexes.local import KeptFiles, LocalDirectory, is_zip, page_of_files, yank_reason
 from proxy.indexes.merged import Merged
-from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import (
     DigestHistory,
 )
@@ -25,7 +24,7 @@ from proxy.indexes.mirror.mirrored_pages import (
 )
 from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.other_addresses import OtherAddresses
-from proxy.indexes.mirror.page_cache import PageCache
+from proxy.indexes.mirror.page_cache import Lifetimes, PageCache
 from proxy.indexes.mirror.page_reading import PageReader
 from proxy.indexes.mirror.project_documents import ProjectDocuments
 from proxy.indexes.mirror.removed_files import RemovedFiles

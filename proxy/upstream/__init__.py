@@ -39,14 +39,6 @@ from proxy.upstream.headers import (
 from proxy.upstream.json_services import DocumentFetcher, Poster
 from proxy.upstream.mirrors import Mirrors
 from proxy.upstream.peers import Peer, PeerFile, Peers, peer_problem
-from proxy.upstream.permits import (
-    NotStored,
-    TooManyRequests,
-    ask_no_upstream,
-    may_ask_upstream,
-    require_permit,
-    set_permit,
-)
 from proxy.upstream.release_api import ApiPage, ReleaseApi
 from proxy.upstream.remote import (
     NotModified,
@@ -57,7 +49,17 @@ from proxy.upstream.remote import (
 )
 from proxy.upstream.remote_index import RemoteIndex
 from proxy.upstream.spool import Spool
-from proxy.upstream.traffic import BreakerState, EndedRequest, InFlight, UpstreamTrace
+from proxy.upstream.traffic import (
+    BreakerState,
+    InFlight,
+    NotStored,
+    TooManyRequests,
+    UpstreamTrace,
+    ask_no_upstream,
+    may_ask_upstream,
+    require_permit,
+    set_permit,
+)
 from proxy.upstream.transport import (
     Timeouts,
     Transport,
@@ -84,7 +86,6 @@ __all__ = [
     "DocumentFetcher",
     "Download",
     "Downloads",
-    "EndedRequest",
     "Expected",
     "FeedChange",
     "InFlight",

@@ -18,13 +18,12 @@ from aiohttp import web
 
 from proxy.events import AnswerServed, Event, Outcome, PageChanged, PageRevalidated
 from proxy.model import ProjectName
-from proxy.runtime import BoundedDict
 from proxy.web.request_state import body_of
 
 MAX_REQUEST = 4096
 """Bytes of a request; those of pip and uv have about 600."""
-MAX_CHANGE_COUNTERS = 10_000
-"""Projects whose changes are counted."""
+MAX_CHANGES = 10_000
+"""Projects whose last changes are known one by one."""
 MAX_CLIENT_FRESHNESS = 600
 """Seconds a client may reuse a page without asking; pip obeys this since 26.2."""
 MAX_CHANGING_FRESHNESS = 60
@@ -203,8 +202,11 @@ class ResponseCache:
         self._size = 0
         self._responses: OrderedDict[bytes, CachedResponse] = OrderedDict()
         self._by_project: dict[ProjectName, set[bytes]] = {}
-        self._changes: BoundedDict[ProjectName, int] = BoundedDict(MAX_CHANGE_COUNTERS)
+        self._changes = 0
+        """The number of the last change of any page."""
         self._changes_of_all = 0
+        self._last_changes: dict[ProjectName, int] = {}
+        """The numbers of later changes of single pages."""
 
     def find(self, request: bytes, now: float) -> CachedResponse | None:
         """The response to the request, if it may be sent at that Unix time in seconds."""
@@ -241,12 +243,12 @@ class ResponseCache:
         self._change(None)
 
     def changes(self, project: ProjectName) -> int:
-        """How often the project's page has changed so far.
+        """The number of the last change of the project's page.
 
         To be read with the page, or before a file is asked for: a response is kept only if the
         number is the same after it was sent.
         """
-        return self._changes_of_all + self._changes.get(project, 0)
+        return self._last_changes.get(project, self._changes_of_all)
 
     def observe(self, event: Event) -> None:
         if isinstance(event, PageChanged):
@@ -260,7 +262,7 @@ class ResponseCache:
 
     def _change(self, project: ProjectName | None) -> None:
         if project is None:
-            self._changes_of_all += 1
+            self._count_all()
             self._responses.clear()
             self._by_project.clear()
             self._size = 0
@@ -270,7 +272,15 @@ class ResponseCache:
             self._drop(request)
 
     def _count(self, project: ProjectName) -> None:
-        self._changes[project] = self._changes.get(project, 0) + 1
+        if len(self._last_changes) >= MAX_CHANGES:
+            self._count_all()
+        self._changes += 1
+        self._last_changes[project] = self._changes
+
+    def _count_all(self) -> None:
+        self._changes += 1
+        self._changes_of_all = self._changes
+        self._last_changes.clear()
 
     def _drop(self, request: bytes) -> None:
         response = self._responses.pop(request, None)

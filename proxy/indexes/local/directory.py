@@ -25,7 +25,6 @@ from proxy.indexes.local.kept_files import KeptFiles
 from proxy.indexes.local.private_page import Contents, LocalPage, build_page
 from proxy.indexes.local.zip_tree import ZipTree, is_zip
 from proxy.model import METADATA, Artifact, Blob, File, ProjectName, ProjectPage
-from proxy.runtime import BoundedDict
 from proxy.storage import BytesBlob, Claims, Key, RecordKind, Records, first_names
 
 _log = logging.getLogger(__name__)
@@ -94,7 +93,7 @@ class LocalDirectory:
         )
         self._contents = Contents(name, self._follower, self._catalogue, self._tree.opened, records)
         self._answers: dict[ProjectName, LocalPage] = {}
-        self._misses: BoundedDict[ProjectName, int] = BoundedDict(MAX_ABSENT_PROJECTS)
+        self._misses: dict[ProjectName, int] = {}
         """The generation in which a project was found to have no file and no claim here."""
         self._task: asyncio.Task[None] | None = None
 
@@ -230,15 +229,23 @@ class LocalDirectory:
         return found
 
     async def _build(self, project: ProjectName) -> LocalPage:
+        if not self._is_claimed(project):  # no file may be its
+            self._note_miss(project)
+            raise NoSuchProject(project)
         generation = self._follower.generation
         listed = await self._contents.listed(project)
-        if not (listed or self._is_claimed(project)):
+        if not (listed or self._is_claimed(project)):  # what its files contain is known now
             if generation == self._follower.generation:
-                self._misses[project] = generation
+                self._note_miss(project)
             raise NoSuchProject(project)
         fresh_until = None if self._follower.watching else 0.0
         status = self._follower.table.status(project)
         return build_page(project, self._name, listed, fresh_until, status)
+
+    def _note_miss(self, project: ProjectName) -> None:
+        if len(self._misses) >= MAX_ABSENT_PROJECTS:
+            self._misses.clear()
+        self._misses[project] = self._follower.generation
 
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from proxy.indexes.mirror.freshness import Lifetimes
 from proxy.indexes.mirror.history import OnChange
+from proxy.indexes.mirror.page_cache import Lifetimes
 from proxy.storage import (
     NO_LEASES,
     BlobStore,

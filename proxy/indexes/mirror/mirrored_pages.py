@@ -13,9 +13,8 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UpstreamError
 from proxy.events import Observer, Outcome, UpstreamFailed
-from proxy.indexes.mirror.freshness import Freshness, freshness
 from proxy.indexes.mirror.mirror_options import MirrorOptions, MirrorStorage
-from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
+from proxy.indexes.mirror.page_cache import Freshness, LoadedPage, PageCache, freshness
 from proxy.indexes.mirror.refresh import PageResult, Refresh
 from proxy.indexes.mirror.shared_refresh import SharedRefresh
 from proxy.model import File, ProjectName, ProjectPage
@@ -59,8 +58,11 @@ class MirrorPages:
         self._lifetimes = options.lifetimes
         self._soft_deadline = options.soft_deadline
         self._clock = clock
-        ask = Refresh(name, remote, memory, options, clock)
-        self._ask = SharedRefresh(name, storage.namespace, ask, memory, storage.page_leases)
+        ask, leases = Refresh(name, remote, memory, options, clock), storage.page_leases
+        self._shared = (
+            SharedRefresh(name, storage.namespace, ask, memory, leases) if leases.shared else None
+        )
+        self._ask = self._shared or ask
         self._absent: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._resting: BoundedDict[ProjectName, float] = BoundedDict(MAX_ABSENCES)
         self._flights: SingleFlight[ProjectName, PageResult] = SingleFlight()
@@ -116,7 +118,8 @@ class MirrorPages:
     async def close(self) -> None:
         await self._background.close()
         await self._flights.close()
-        await self._ask.close()
+        if self._shared:
+            await self._shared.close()
 
     async def _revalidate_stale(self, project: ProjectName) -> None:
         """Unless another process has done it."""

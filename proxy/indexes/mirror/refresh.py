@@ -13,9 +13,8 @@ import msgspec
 
 from proxy.errors import NoSuchProject, UnreadablePage
 from proxy.events import Outcome
-from proxy.indexes.mirror.freshness import Freshness, freshness
 from proxy.indexes.mirror.mirror_options import MirrorOptions
-from proxy.indexes.mirror.page_cache import LoadedPage, PageCache
+from proxy.indexes.mirror.page_cache import Freshness, LoadedPage, PageCache, freshness
 from proxy.model import ProjectName, ProjectPage
 from proxy.runtime import sha256_in_background
 from proxy.storage import StoredPage

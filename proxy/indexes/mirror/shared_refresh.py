@@ -46,8 +46,6 @@ class SharedRefresh:
 
         ``whole``: another replica may ask for less, and is not waited for.
         """
-        if not self._leases.shared:
-            return await self._ask(project, known, whole=whole)
         turn = await self._begin(project, known)
         until = time.monotonic() + PATIENCE
         while not whole:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from proxy.indexes.mirror.freshness import Freshness, Lifetimes, freshness
+from proxy.indexes.mirror.page_cache import Freshness, Lifetimes, freshness
 from proxy.storage.mirror_records import StoredPage
 
 NOW = 1_000_000.0

@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from proxy.indexes.mirror.freshness import Lifetimes
-from proxy.indexes.mirror.page_cache import PageCache
+from proxy.indexes.mirror.page_cache import Lifetimes, PageCache
 from proxy.model import ProjectName
 from proxy.storage.keys import Key, RecordKind
 from proxy.storage.mirror_records import StoredPage, StoredPages, pack_page
