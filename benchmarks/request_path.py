@@ -33,6 +33,8 @@ from typing import Any
 
 QUIET = 0.6
 """Seconds after an answer in which work in the background of it is counted."""
+AFTERWARDS = 3.0
+"""Seconds in which all that the first request causes has ended: search looks at its project."""
 IDLE = 5.5
 """Seconds without a request, to learn what happens all the time."""
 WHEEL = "demo-1.0-py3-none-any.whl"
@@ -181,7 +183,7 @@ class RawClient:
         """What is done once in a process, or over and over without a request, is in no row."""
         with suppress(RuntimeError):
             self._get("/simple/absent/", {})
-        time.sleep(QUIET)
+        time.sleep(AFTERWARDS)
         self._profile.start()
         time.sleep(IDLE)
         self._idle = set(self._profile.stop())

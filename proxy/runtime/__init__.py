@@ -2,10 +2,11 @@
 
 from proxy.runtime.background import (
     BackgroundQueue,
+    Batches,
+    SingleFlight,
     end_tasks,
     for_each,
 )
-from proxy.runtime.batches import Batches
 from proxy.runtime.bounded_dict import BoundedDict
 from proxy.runtime.file_io import (
     MAX_READ,
@@ -19,13 +20,11 @@ from proxy.runtime.file_io import (
     remove_abandoned,
 )
 from proxy.runtime.file_lock import try_lock
-from proxy.runtime.gzip import (
+from proxy.runtime.heavy_work import (
     compress,
     compress_pieces,
     decompress,
     decompress_pieces,
-)
-from proxy.runtime.heavy_work import (
     return_large_memory,
     run_in_worker,
     sha256_in_background,
@@ -43,7 +42,6 @@ from proxy.runtime.shared_memory import (
     SharedCounters,
     new_memory,
 )
-from proxy.runtime.single_flight import SingleFlight
 
 __all__ = [
     "MAX_READ",

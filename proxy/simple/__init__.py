@@ -1,28 +1,22 @@
 """The Simple API on the wire (PEP 503, 691, 700): parse, render, negotiate."""
 
-from proxy.simple.field_values import (
-    clean_hashes,
-    clean_size,
-    clean_upload_time,
-    clean_yanked,
-)
 from proxy.simple.negotiate import (
     MediaType,
     accepts_gzip,
     choose_media,
 )
 from proxy.simple.page import (
+    clean_hashes,
+    clean_size,
+    clean_upload_time,
+    clean_yanked,
     drop_refused_hosts,
     gather_extra_files,
     make_page,
     without_extra_files,
 )
-from proxy.simple.parse import (
-    is_json,
-    parse_page,
-)
-from proxy.simple.parse_json import parse_ordinary
-from proxy.simple.parse_process import outcome_of
+from proxy.simple.parse_json import is_json, parse_ordinary
+from proxy.simple.parse_process import outcome_of, parse_page
 from proxy.simple.render import (
     Links,
     absolute_links,

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from proxy.distributions import is_plain_filename, plain_filename_pattern
 from proxy.model import File, ProjectName, Sha256
-from proxy.simple.field_values import MAX_SIZE
+from proxy.simple.page import MAX_SIZE
 from proxy.simple.urls import are_plain, joined
 
 BATCH_SIZE = 256

@@ -9,17 +9,18 @@ from collections.abc import Iterator, Mapping
 from proxy.distributions import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
 from proxy.model import SIGNATURE, File, ProjectName, ProjectPage, Sha256, normalize
-from proxy.simple.field_values import (
+from proxy.simple.markup import AttributeReader, Tag, TooManyTags, plain_text, tags
+from proxy.simple.page import (
+    MAX_FILES,
     clean_size,
     clean_status,
     clean_text,
     clean_upload_time,
     fragment_hashes,
     is_supported_version,
+    make_page,
     only_bad_hashes,
 )
-from proxy.simple.markup import AttributeReader, Tag, TooManyTags, plain_text, tags
-from proxy.simple.page import MAX_FILES, make_page
 from proxy.simple.urls import last_segment, resolve
 
 MAX_LINKS = 500_000

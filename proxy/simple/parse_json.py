@@ -16,7 +16,9 @@ from msgspec import Raw
 from proxy.distributions import belongs_to, safe_filename
 from proxy.errors import UnreadablePage
 from proxy.model import SIGNATURE, File, ProjectName, ProjectPage, normalize
-from proxy.simple.field_values import (
+from proxy.simple.file_records import FileRecord, convert_files, fill_metadata, resolve_addresses
+from proxy.simple.page import (
+    MAX_FILES,
     clean_hashes,
     clean_metadata,
     clean_size,
@@ -25,11 +27,10 @@ from proxy.simple.field_values import (
     clean_upload_time,
     clean_yanked,
     is_supported_version,
+    make_page,
     only_bad_hashes,
     unknown_keys,
 )
-from proxy.simple.file_records import FileRecord, convert_files, fill_metadata, resolve_addresses
-from proxy.simple.page import MAX_FILES, make_page
 from proxy.simple.urls import last_segment, resolve
 
 
@@ -101,6 +102,13 @@ def parse_ordinary(project: ProjectName, body: bytes, url: str, source: str) -> 
     except (ValueError, RecursionError):  # msgspec's errors and those of UTF-8 are ValueErrors
         raise UnreadablePage(source, _NOT_JSON) from None
     return _page(project, top, files, source)
+
+
+def is_json(content_type: str, body: bytes) -> bool:
+    """Whether to read JSON: by the content type, or by the first character if that is neither."""
+    media_type = content_type.lower().partition(";")[0]
+    first = body[:1024].removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    return "json" in media_type or ("html" not in media_type and first == b"{")
 
 
 def _decoded(value: Raw, limit: int) -> Any:

@@ -1,6 +1,7 @@
-"""The program of a process that parses one page: from standard input to standard output.
+"""Parses project pages of any server, in JSON or HTML: here, or in a process of its own.
 
-It imports little, so that it starts in about 70 ms; its memory and time are limited.
+The process reads a page from standard input. It imports little, so that it starts in about 70 ms;
+its memory and time are limited.
 """
 
 from __future__ import annotations
@@ -13,13 +14,29 @@ import msgspec
 
 from proxy.errors import UnreadablePage
 from proxy.model import ProjectName, ProjectPage
-from proxy.simple.parse import parse_page
+from proxy.simple.parse_json import is_json, parse_json
 
 MAX_MEMORY = 768 * 2**20
 """Bytes of address space. A page of 64 MiB with the most files needs about 400 MiB."""
 MAX_CPU_SECONDS = 10
 """Seconds of CPU time. A page with the most links and tags takes 2 to 4."""
 TOO_EXPENSIVE = "its page takes more memory or time to read than a list of files does"
+
+
+def parse_page(
+    project: ProjectName, body: bytes, content_type: str, url: str, source: str
+) -> ProjectPage:
+    """The page in ``body``, also if the server sent a wrong content type.
+
+    ``url`` is the address after redirects; links are relative to it. ``source`` is the name of
+    the index. Files of other projects, files with unsafe names or addresses, and malformed
+    values are left out. Raises ``UnreadablePage``, and nothing else whatever the bytes.
+    """
+    if is_json(content_type, body):
+        return parse_json(project, body, url, source)
+    from proxy.simple.parse_html import parse_html  # PyPI and most others send JSON
+
+    return parse_html(project, body, content_type.lower().partition(";")[2], url, source)
 
 
 class ParseOutcome(msgspec.Struct):

@@ -107,7 +107,8 @@ class Redirects:
         """
         seen: set[str] = set()
         while len(seen) <= MAX_REDIRECTS:
-            url = _quoted(without_userinfo(url).partition("#")[0])
+            bare = without_userinfo(url) if "@" in url else url
+            url = _quoted(bare.partition("#")[0])
             if url in seen:
                 raise RedirectRefused(self._name, "redirects in a circle")
             seen.add(url)
@@ -157,7 +158,7 @@ class Redirects:
                 headers={**headers, **self._authorization(url)},
                 allow_redirects=False,
                 timeout=self._timeout(deadline),
-                proxy=self._outgoing.proxy_for(url),
+                proxy=self._outgoing.proxy_for(url) if self._outgoing.hosts else None,
                 trace_request_ctx=head,
             )
 

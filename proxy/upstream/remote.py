@@ -249,7 +249,7 @@ class Remote:
     async def _document(self, answer: UpstreamAnswer, data: bytes) -> UpstreamDocument:
         coding = content_encoding(answer.headers)
         try:
-            body = await decoded(data, coding, self._page_limit)
+            body = await decoded(data, coding, self._page_limit) if coding else data
         except Undecodable as error:
             raise UnreadablePage(self.name, f"its page {error}") from None
         content_type = answer.headers.get("Content-Type", "")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from proxy.errors import Denied
 from proxy.model import File, ProjectPage, normalize
 from proxy.policies import AsOf, Cooldown, PageView, parse_names
-from proxy.simple.field_values import clean_upload_time
+from proxy.simple.page import clean_upload_time
 from tests.support.judging import NOW, judge, shown
 from tests.support.policies import upload_time
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.runtime.single_flight import SingleFlight
+from proxy.runtime import SingleFlight
 
 
 async def nothing() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.simple.parse import parse_page
+from proxy.simple import parse_page
 from proxy.simple.render import page_html, page_json
 from tests.support.page_strategies import PROJECT, URL, VENDOR_JSON, WHEEL, pages, read_html
 
@@ -145,7 +145,7 @@ def test_no_page_needs_a_library_that_is_slow_to_import() -> None:
     program = f"""
 import sys
 from proxy.model import normalize
-from proxy.simple.parse import parse_page
+from proxy.simple import parse_page
 for body in ({PAGE_JSON.encode()!r}, {ANCHOR.encode()!r}):
     assert parse_page(normalize("holy-grail"), body, "", {URL!r}, "").files
 slow = {{"bs4", "pypi_simple", "asyncio", "email", "tarfile", "zipfile", "packaging.markers"}}

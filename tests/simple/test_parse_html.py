@@ -6,7 +6,7 @@ import pytest
 
 from proxy.errors import UnreadablePage
 from proxy.model import File, ProjectStatus
-from proxy.simple.parse import parse_page
+from proxy.simple import parse_page
 from tests.support.page_strategies import METADATA_SHA256, PROJECT, SHA256, URL, WHEEL, read_html
 
 SDIST = "holy-grail-1.0.tar.gz"

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from proxy.model import File, ProjectPage, ProjectStatus, normalize
-from proxy.simple.parse import parse_page
+from proxy.simple import parse_page
 
 VENDOR_JSON = "application/vnd.pypi.simple.v1+json"
 PROJECT = normalize("holy-grail")

@@ -15,7 +15,7 @@ import pytest
 
 from proxy.errors import DigestMismatch, UnreadablePage, UpstreamError
 from proxy.model import ProjectName
-from proxy.simple.parse import parse_page
+from proxy.simple import parse_page
 from proxy.storage.disk_store import DiskStore
 from proxy.upstream.digest_check import Expected
 from proxy.upstream.downloads import Downloads

@@ -9,7 +9,7 @@ import pytest
 
 from proxy.indexes import LongList
 from proxy.model import File, ProjectName, ProjectPage
-from proxy.runtime.gzip import decompress
+from proxy.runtime import decompress
 from proxy.simple.negotiate import MediaType
 from proxy.web.rendered_pages import OFFLOAD_FILES, RenderedPages
 
