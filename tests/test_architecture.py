@@ -392,6 +392,16 @@ def test_the_environment_is_read_where_settings_come_in() -> None:
     assert readers <= READS_ENVIRONMENT
 
 
+def test_connections_have_a_tls_context_of_ours() -> None:
+    """The default one of aiohttp trusts no authority (``without_authorities``)."""
+    needed = {"TCPConnector": "ssl", "LenientConnector": "ssl", "ClientSession": "connector"}
+    for module in PATHS:
+        for call in ast.walk(_tree(module)):
+            if isinstance(call, ast.Call):
+                keyword = needed.get(ast.unparse(call.func).rpartition(".")[2])
+                assert keyword in {None, *(each.arg for each in call.keywords)}, module
+
+
 def test_a_file_is_a_topic() -> None:
     lines = {module: len(PATHS[module].read_text().splitlines()) for module in PATHS}
     importers = Counter(

@@ -6,6 +6,8 @@ import gc
 import importlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 import click
@@ -13,7 +15,7 @@ import click
 from proxy import __version__
 from proxy.errors import ConfigurationError, ProxyError
 
-__all__ = ["COMMANDS", "MODULES", "main"]
+__all__ = ["COMMANDS", "MODULES", "main", "without_authorities"]
 
 COMMANDS = {
     "serve": "Start the server.",
@@ -85,10 +87,31 @@ def _import(module: str) -> ModuleType:
     """
     gc.disable()
     try:
-        return importlib.import_module(module)
+        with without_authorities():
+            return importlib.import_module(module)
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def without_authorities() -> Iterator[None]:
+    """OpenSSL finds no authorities of the system: aiohttp would load them twice when it is
+    imported, for 0.08 s of CPU.
+
+    No connection uses the contexts that aiohttp makes meanwhile, which trust no server:
+    ``proxy/upstream/client_tls.py`` makes our own. Nothing else runs during the import.
+    """
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, os.devnull))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

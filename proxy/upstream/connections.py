@@ -1,4 +1,4 @@
-"""Opens the connections to one upstream: their pool, the look-up of host names, and TLS."""
+"""Opens the connections to one upstream: their pool, and the look-up of host names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import ipaddress
 import logging
 import random
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from proxy import __version__
 from proxy.errors import ConfigurationError
 from proxy.upstream.address_rules import Addresses, AddressRefused, IPAddress, ip_literal, is_public
+from proxy.upstream.client_tls import tls_context
 from proxy.upstream.credentials import Credentials, mask
 from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.redirects import Redirects, Timeouts, head_timer
@@ -163,25 +163,3 @@ class CheckedResolver(AbstractResolver):
 
 def _address(found: ResolveResult) -> IPAddress:
     return ipaddress.ip_address(found["host"].partition("%")[0])
-
-
-def tls_context(
-    ca_bundle: Path | None, certificate: Path | None, key: Path | None
-) -> ssl.SSLContext | bool:
-    """A context with the client certificate; True: the system's authorities, no certificate.
-
-    The authorities in ``ca_bundle`` (PEM) are trusted in addition to those of the system. Raises
-    ``ConfigurationError``.
-    """
-    if ca_bundle is None and certificate is None:
-        return True
-    try:
-        context = ssl.create_default_context()  # with a file it would load that file only
-        if ca_bundle is not None:
-            context.load_verify_locations(ca_bundle)
-        if certificate is not None:
-            context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        wrong = "ca_bundle" if certificate is None else "client_certificate"
-        raise ConfigurationError(wrong, f"cannot be used: {error.strerror}") from None
-    return context

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from proxy.errors import UnreadablePage, UpstreamError
-from proxy.upstream.connections import tls_context
+from proxy.upstream.client_tls import tls_context
 from proxy.upstream.outgoing_proxies import OutgoingProxies
 from proxy.upstream.transport import Timeouts, Transport
 from proxy.upstream.transport_errors import as_upstream_error, status_error

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver
 
 from proxy import __version__
 from proxy.errors import UpstreamError, reason
-from proxy.upstream.connections import tls_context
+from proxy.upstream.client_tls import tls_context
 from proxy.upstream.credentials import mask
 from proxy.upstream.headers import delta_seconds, directives
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from proxy import __version__
 from proxy.errors import UpstreamError
-from proxy.upstream.connections import tls_context
+from proxy.upstream.client_tls import tls_context
 from proxy.upstream.credentials import Credentials, mask
 from proxy.upstream.headers import delta_seconds
 from proxy.upstream.transport_errors import TEMPORARY_STATUSES, as_upstream_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import ssl
@@ -82,6 +83,22 @@ async def test_a_start_imports_nothing_that_is_slow_and_unneeded(tmp_path: Path)
     imported = {line.rpartition("|")[2].strip() for line in log.decode().splitlines()}
     assert "aiohttp.web" in imported
     assert imported & SLOW_TO_IMPORT == set()
+
+
+async def test_the_first_connection_with_tls_loads_the_authorities_of_the_system(
+    tmp_path: Path,
+) -> None:
+    """The start does not: a pipe without a writer blocks each process that opens it."""
+    authority, pipe = Authority(tmp_path), tmp_path / "pipe.pem"
+    os.mkfifo(pipe)
+    without_fork = {"PYTHONUTF8": "1"}
+    async with running(tmp_path, *NOWHERE, **without_fork, SSL_CERT_FILE=str(pipe)) as server:
+        assert "alive" in await body(f"{server.address}/healthz")
+    async with Upstream(tls=authority.server("127.0.0.1")) as upstream:
+        upstream.add(make_wheel(tmp_path / "dist", "demo", "1.0"))
+        options, trusted = ("--upstream", upstream.url), {"SSL_CERT_FILE": str(authority.bundle)}
+        async with running(tmp_path, *options, **without_fork, **trusted) as server:
+            assert "demo-1.0" in await body(f"{server.index}demo/")
 
 
 async def test_files_that_changed_upstream_are_reported_at_every_start(tmp_path: Path) -> None:

@@ -254,13 +254,12 @@ def _prepare(request: StartRequest) -> None:
 
 
 def _main(descriptor: int) -> None:
-    from proxy.cli import COMMANDS, MODULES, main
+    from proxy.cli import COMMANDS, MODULES, main, without_authorities
 
-    for name in (
-        *(f"proxy.cli.{MODULES.get(command, command)}" for command in COMMANDS),
-        *LAZY_IMPORTS,
-    ):
-        importlib.import_module(name)
+    commands = (f"proxy.cli.{MODULES.get(command, command)}" for command in COMMANDS)
+    with without_authorities():  # as a start does
+        for name in (*commands, *LAZY_IMPORTS):
+            importlib.import_module(name)
     gc.freeze()  # a collection in a new process would write to memory that it shares
     request = _ForkServer(socket.socket(fileno=descriptor)).serve()
     if request is not None:
