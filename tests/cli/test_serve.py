@@ -8,7 +8,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -58,7 +58,7 @@ AT_START = ("__init__", "indexer", "past_figures", "recent", "routes", "surround
 """Of the pages for people: what counts and listens, and the table of their addresses."""
 SLOW_TO_IMPORT = {
     *("bs4", "difflib", "jinja2", "packaging.metadata", "packaging.requirements"),
-    *("prometheus_client", "tarfile", "tomllib"),
+    *("prometheus_client", "pypi_simple", "requests", "tarfile", "tomllib"),
     *("proxy.bundle", "proxy.export", "proxy.requirements", "proxy.simple.parse_html"),
     *("proxy.audit", "proxy.explain", "proxy.presentation", "proxy.warm", "proxy.web.explain"),
     *("proxy.facts", "proxy.publish", "proxy.scale", "proxy.webhooks"),
@@ -67,8 +67,11 @@ SLOW_TO_IMPORT = {
 """What a start without a settings file does not need."""
 
 
-async def test_a_start_imports_nothing_that_is_slow_and_unneeded(tmp_path: Path) -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "proxy", "serve", "--port", "0", *NOWHERE]
+@pytest.mark.parametrize("options", [NOWHERE, ["--offline"]])
+async def test_a_start_imports_nothing_that_is_slow_and_unneeded(
+    tmp_path: Path, options: Sequence[str]
+) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "proxy", "serve", "--port", "0", *options]
     process = await asyncio.create_subprocess_exec(
         *command,
         env=environment(tmp_path / "home", **OURS),

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pypi_simple
 import pytest
 
 from proxy.composition.description import describe
+from proxy.composition.index_checks import upstream_url
 from proxy.composition.index_tree import resolve_tree
 from proxy.composition.proxy import Proxy, open_proxy
-from proxy.config import load_settings
+from proxy.config import MirrorTable, load_settings
 from proxy.config.settings import Settings
 from proxy.errors import ConfigurationError, Denied, IndexUnavailable, NoSuchFile, NoSuchProject
 from proxy.model import ProjectName
@@ -26,6 +28,10 @@ from tests.support.waiting import until
 
 TORCH, NUMPY = ProjectName("torch"), ProjectName("numpy")
 WHEEL = "torch-1.0-py3-none-any.whl"
+
+
+def test_the_default_upstream_is_that_of_pypi_simple() -> None:
+    assert str(upstream_url(MirrorTable(kind="mirror"))) == pypi_simple.PYPI_SIMPLE_ENDPOINT
 
 
 class Shops:
