@@ -205,8 +205,7 @@ class ShownCounters:
 
     def series(self, family: Family) -> Iterator[tuple[list[str], float]]:
         """The label values of each counter or gauge of the family, and its value."""
-        for values in family.series:
-            column = COLUMNS[family.name, *values]
+        for column, values in enumerate(family.series, COLUMNS[family.name, *next(family.series)]):
             if (labels := self._labels(family, values)) is not None:
                 found = max(row[column] for row in self._rows)
                 number = found if family.kind == "max" else self._sums[column]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 from typing import NamedTuple
 
 from proxy.events import (
@@ -58,6 +59,11 @@ class Family(NamedTuple):
     def series(self) -> Iterator[tuple[str, ...]]:
         """The label values of each column."""
         return product(*self.labels.values())
+
+    @property
+    def width(self) -> int:
+        """Columns for each of them."""
+        return 1
 
 
 REQUEST_COUNTS = Family(
@@ -233,17 +239,32 @@ REFUSALS = Family(
 REFUSAL_LABELS = tuple(REFUSALS.labels)
 
 
-def _columns() -> tuple[dict[tuple[str, ...], int], int]:
-    """The first column of each series, and the number of all columns."""
-    found: dict[tuple[str, ...], int] = {}
-    end = 0
-    for each in (*COUNTERS, *GAUGES, *HISTOGRAMS):
-        for values in each.series:
-            found[each.name, *values] = end
-            end += each.width if isinstance(each, Histogram) else 1
-    return found, end
+class _Columns(dict[tuple[str, ...], int]):
+    """The first column of each series, by the name and the label values.
+
+    Computed when it is looked up for the first time: there are 24,000, and few are counted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.end = 0
+        """The number of columns."""
+        self._families: dict[str, tuple[int, Family | Histogram]] = {}
+        for each in (*COUNTERS, *GAUGES, *HISTOGRAMS):
+            self._families[each.name] = self.end, each
+            self.end += prod(map(len, each.labels.values())) * each.width
+
+    def __missing__(self, key: tuple[str, ...]) -> int:
+        name, *values = key
+        start, family = self._families[name]
+        place = 0  # in the order of ``series``: the last label changes first
+        for allowed, value in zip(family.labels.values(), values, strict=True):
+            place = place * len(allowed) + allowed.index(value)
+        self[key] = start + place * family.width
+        return self[key]
 
 
-COLUMNS, FIRST_REFUSAL = _columns()
+COLUMNS = _Columns()
+FIRST_REFUSAL = COLUMNS.end
 COUNTER_COLUMNS = FIRST_REFUSAL + REFUSAL_COLUMNS
 """Columns of shared memory that ``Counters`` needs."""
