@@ -1,4 +1,4 @@
-"""Events of answers on the fast path: grouped, and emitted together a moment later.
+"""Events of answers on the fast path: grouped, and emitted one after the other a moment later.
 
 An event and its observers take more time than such an answer, so requests of one client that got
 the same cached response are one event, with the time of each request.
@@ -7,6 +7,7 @@ the same cached response are one event, with the time of each request.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -18,9 +19,12 @@ from proxy.web.response_cache import CachedResponse
 MAX_DELAY = 0.2
 """Seconds until the event of an answer is emitted, at most."""
 MAX_EVENTS = 32
-"""Events that are emitted together: more would delay other answers."""
-MAX_HITS = 96
-"""Hits in all of these events: each is a line of the access log."""
+"""Events that collect hits at one time."""
+MAX_HITS = 32
+"""Hits of one event: each is a line of the access log."""
+KEEP_UP = 8
+"""One event is emitted in each turn of the event loop, and one more for each so many that wait:
+answers that come meanwhile have to wait, and would have the largest delays of all."""
 
 _Key = tuple[int, str, str | None]
 """The identity of the event of the cached response, the client's address, and the principal."""
@@ -37,8 +41,8 @@ class FastPathEvents:
         """``file_used`` gets the key of each stored file that was sent."""
         self._events = events
         self._file_used = file_used
-        self._count = 0
         self._groups: dict[_Key, _Group] = {}
+        self._complete: deque[_Group] = deque()
         self._last: _Group | None = None
         """The group of the last hit: that of the next one, where all request the same."""
         self._timer: asyncio.TimerHandle | None = None
@@ -62,16 +66,17 @@ class FastPathEvents:
             group = self._last = self._group(response, client, principal)
         # The clock may have been set back meanwhile.
         group[3].append((ended, (ended - started) * 1000 if ended > started else 0.0))
-        self._count += 1
-        if self._count == MAX_HITS:
-            self._emit()
+        if len(group[3]) == MAX_HITS:
+            del self._groups[id(response.served), client, principal]
+            self._last = None
+            self._emit_soon(group)
 
     def _group(self, response: CachedResponse, client: str, principal: str | None) -> _Group:
         served = response.served
         group = self._groups.get((id(served), client, principal))
         if group is None:
             if len(self._groups) == MAX_EVENTS:
-                self._emit()
+                self._complete_all()
             group = (served, client, principal, [], response)
             self._groups[id(served), client, principal] = group
             if self._timer is None:
@@ -84,19 +89,35 @@ class FastPathEvents:
         try:
             yield
         finally:
-            self._emit()
+            self._complete_all()
+            while self._complete:
+                self._emit(self._complete.popleft())
 
     def _time_is_up(self) -> None:
         self._timer = None
-        self._emit()
+        self._complete_all()
 
-    def _emit(self) -> None:
-        groups, self._groups, self._count = self._groups.values(), {}, 0
-        self._last = None
-        for served, client, principal, timings, response in groups:
-            if response.mark.stored_file:
-                self._file_used(response.mark.stored_file)
-            event = msgspec.structs.replace(
-                served, client=client, principal=principal, timings=tuple(timings)
-            )
-            self._events(event)
+    def _complete_all(self) -> None:
+        groups, self._groups, self._last = self._groups.values(), {}, None
+        self._emit_soon(*groups)
+
+    def _emit_soon(self, *groups: _Group) -> None:
+        if groups and not self._complete:
+            asyncio.get_running_loop().call_soon(self._emit_some)
+        self._complete += groups
+
+    def _emit_some(self) -> None:
+        for _ in range(1 + len(self._complete) // KEEP_UP):
+            if self._complete:
+                self._emit(self._complete.popleft())
+        if self._complete:
+            asyncio.get_running_loop().call_soon(self._emit_some)
+
+    def _emit(self, group: _Group) -> None:
+        served, client, principal, timings, response = group
+        if response.mark.stored_file:
+            self._file_used(response.mark.stored_file)
+        event = msgspec.structs.replace(
+            served, client=client, principal=principal, timings=tuple(timings)
+        )
+        self._events(event)
