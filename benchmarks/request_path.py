@@ -3,7 +3,7 @@
 ``python -m benchmarks.request_path`` runs ``waystation serve`` in this process, in front of an
 upstream on loopback, under a profiler, and prints one row for each kind of request. Work done in
 the background of an answer counts. ``--modules`` lists the modules of each row. Needs no other
-tool, takes some seconds, and is no measurement of time.
+tool, takes half a minute, and is no measurement of time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ from typing import Any
 QUIET = 0.6
 """Seconds after an answer in which work in the background of it is counted."""
 AFTERWARDS = 3.0
-"""Seconds in which all that the first request causes has ended: search looks at its project."""
-IDLE = 5.5
+"""Seconds after a request in which search has looked at its project, which is in no row: two
+seconds later it would be in the row of another request."""
+IDLE = 10.5
 """Seconds without a request, to learn what happens all the time."""
 WHEEL = "demo-1.0-py3-none-any.whl"
 METADATA = b"Metadata-Version: 2.1\nName: demo\nVersion: 1.0\n"
@@ -158,6 +159,7 @@ class RawClient:
         self._get(path, headers or {})
         time.sleep(QUIET)
         self.rows[name] = [call for call in self._profile.stop() if call not in self._idle]
+        time.sleep(AFTERWARDS)
 
     def _get(self, path: str, headers: dict[str, str]) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port)

@@ -229,23 +229,24 @@ class LocalDirectory:
         return found
 
     async def _build(self, project: ProjectName) -> LocalPage:
-        if not self._is_claimed(project):  # no file may be its
-            self._note_miss(project)
+        if not self._may_be_here(project):
+            if len(self._misses) >= MAX_ABSENT_PROJECTS:
+                self._misses.clear()
+            self._misses[project] = self._follower.generation
             raise NoSuchProject(project)
-        generation = self._follower.generation
         listed = await self._contents.listed(project)
-        if not (listed or self._is_claimed(project)):  # what its files contain is known now
-            if generation == self._follower.generation:
-                self._note_miss(project)
+        if not (listed or self._is_claimed(project)):  # the files turned out to be of others
             raise NoSuchProject(project)
         fresh_until = None if self._follower.watching else 0.0
         status = self._follower.table.status(project)
         return build_page(project, self._name, listed, fresh_until, status)
 
-    def _note_miss(self, project: ProjectName) -> None:
-        if len(self._misses) >= MAX_ABSENT_PROJECTS:
-            self._misses.clear()
-        self._misses[project] = self._follower.generation
+    def _may_be_here(self, project: ProjectName) -> bool:
+        """Whether the name is claimed, or a file may turn out to be the project's. Public names
+        are not, so this asks no method of the table."""
+        table, skipped = self._follower.table, self._follower.skipped.claims
+        known = project in table.possible or project in table.named or project in skipped
+        return known or self._claims.is_claimed(project, self._root)
 
     def _is_claimed(self, project: ProjectName) -> bool:
         follower = self._follower

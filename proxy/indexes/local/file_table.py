@@ -20,8 +20,10 @@ class DirectoryTable:
 
     def __init__(self) -> None:
         self._folders: dict[str, dict[str, DirectoryEntry]] = {}
-        self._places: dict[ProjectName, set[EntryPath]] = {}
-        self._named: dict[ProjectName, set[str]] = {}
+        self.possible: dict[ProjectName, set[EntryPath]] = {}
+        """The places of files that may be a project's."""
+        self.named: dict[ProjectName, set[str]] = {}
+        """The folders that have a project's name."""
         self._stamps: dict[str, int] = {}
         self._statuses: dict[str, ProjectStatus] = {}
         self.links: set[EntryPath] = set()
@@ -42,39 +44,39 @@ class DirectoryTable:
 
         Of two files of one name, the one in the folder that sorts first counts; the root is first.
         """
-        places = sorted(self._places.get(project, ()), reverse=True)
+        places = sorted(self.possible.get(project, ()), reverse=True)
         by_name = {filename: self._folders[folder][filename] for folder, filename in places}
         return sorted(by_name.values(), key=lambda entry: entry.place)
 
     def status(self, project: ProjectName) -> ProjectStatus | None:
         """The status (PEP 792) that a folder of the project's name has."""
-        folders = sorted(self._named.get(project, ()))
+        folders = sorted(self.named.get(project, ()))
         return next((self._statuses[each] for each in folders if each in self._statuses), None)
 
     def hidden(self, project: ProjectName) -> set[EntryPath]:
         """Places of files that another file of the same name hides."""
         shown = {entry.place for entry in self.entries(project)}
-        return self._places.get(project, set()) - shown
+        return self.possible.get(project, set()) - shown
 
     def folders_of(self, project: ProjectName) -> set[str]:
         """The folders that are named for the project, or hold files of it; if none, all.
 
         So a new file in any folder is found before another index is asked for its project.
         """
-        holding = {folder for folder, _ in self._places.get(project, ())}
-        return holding | self._named.get(project, set()) or self.folders
+        holding = {folder for folder, _ in self.possible.get(project, ())}
+        return holding | self.named.get(project, set()) or self.folders
 
     def claims(self, project: ProjectName, *, certainly: bool = False) -> bool:
         """Whether a folder has the project's name, or a file may be its; ``certainly``: or is."""
-        return project in self._named or any(
+        return project in self.named or any(
             _claims(self._folders[folder][filename], project, certainly=certainly)
-            for folder, filename in self._places.get(project, ())
+            for folder, filename in self.possible.get(project, ())
         )
 
     def claimed(self, *, certainly: bool = False) -> set[ProjectName]:
         """All claimed projects; ``certainly``: without those that only a file's content decides."""
         files = {e.project for e in self.all() if e.certain or not certainly}
-        return files | set(self._named)
+        return files | set(self.named)
 
     def places(self, marks: Marks) -> set[EntryPath]:
         """The files that are marked."""
@@ -125,7 +127,7 @@ class DirectoryTable:
             if entry.linked:
                 self.links.add(place)
             for project in entry.candidates:
-                self._places.setdefault(project, set()).add(place)
+                self.possible.setdefault(project, set()).add(place)
         return {project for some in (old, entry) if some for project in some.candidates}
 
     def put_folder(
@@ -146,19 +148,19 @@ class DirectoryTable:
             return set()
         projects = possible_projects_of_folder(folder)
         for project in projects:
-            folders = self._named.setdefault(project, set())
+            folders = self.named.setdefault(project, set())
             (folders.add if there else folders.discard)(folder)
             if not folders:
-                del self._named[project]
+                del self.named[project]
         return set(projects)
 
     def _unlink(self, entry: DirectoryEntry) -> None:
         self.links.discard(entry.place)
         for project in entry.candidates:
-            places = self._places[project]
+            places = self.possible[project]
             places.discard(entry.place)
             if not places:
-                del self._places[project]
+                del self.possible[project]
 
 
 def _claims(entry: DirectoryEntry, project: ProjectName, *, certainly: bool) -> bool:

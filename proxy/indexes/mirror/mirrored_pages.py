@@ -79,10 +79,9 @@ class MirrorPages:
             return known.page, Outcome.HIT
         if self._is_absent(project, checked_after):
             raise NoSuchProject(project)
-        state = self._freshness(known)
-        if state is not Freshness.FRESH:
+        if known is None or self._freshness(known) is not Freshness.FRESH:
             known = await self._memory.load(project)
-            state = self._freshness(known)
+        state = self._freshness(known)
         if known and known.head.checked >= checked_after:
             if state is Freshness.FRESH:
                 return known.page, Outcome.HIT

@@ -84,7 +84,7 @@ class Refresh:
         document: UpstreamDocument,
         fence: int,
     ) -> PageResult:
-        trusted = known if self._is_usable(known) else None
+        trusted = known if known and self._is_usable(known) else None
         if trusted and (since := self._older_since(trusted.head, document)):
             return self._keep_doubting(project, trusted, older_since=since)
         await self._memory.make_room(len(document.body))
@@ -167,8 +167,8 @@ class Refresh:
         self._memory.touch(project, head)
         return kept.page
 
-    def _is_usable(self, known: LoadedPage | None) -> bool:
-        state = freshness(known.head if known else None, self._clock(), self._lifetimes)
+    def _is_usable(self, known: LoadedPage) -> bool:
+        state = freshness(known.head, self._clock(), self._lifetimes)
         return state is not Freshness.UNUSABLE
 
 
