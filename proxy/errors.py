@@ -108,7 +108,7 @@ class Denied(ProxyError):
 
 
 class NotAuthenticated(ProxyError):
-    """A request needs credentials, and has none or wrong ones: the answer does not say which."""
+    """A request has no valid credentials: missing and wrong ones get the same answer."""
 
     def __str__(self) -> str:
         return "credentials are needed, and those of the request are missing, wrong or expired"
@@ -127,7 +127,7 @@ class TooManyFailures(ProxyError):
 
 
 class DirectoryUnavailable(ProxyError):
-    """What knows users or tokens does not answer: credentials are neither right nor wrong."""
+    """The source of users or tokens does not answer: credentials are neither right nor wrong."""
 
     def __str__(self) -> str:
         return "the directory of users, or of tokens, does not answer; the server's log says more"

@@ -98,7 +98,7 @@ class FileChanged(msgspec.Struct, frozen=True):
 
 
 class AskResult(StrEnum):
-    """What came of a request to an upstream."""
+    """The outcome of a request to an upstream."""
 
     ANSWERED = "answered"
     FAILED = "failed"  # there was no answer, or an unusable or incomplete one
@@ -177,7 +177,7 @@ class CheckResult(StrEnum):
 
     NEW = "new"  # there are other advisories than before
     UNCHANGED = "unchanged"
-    FAILED = "failed"  # those of the last check stay in force
+    FAILED = "failed"  # those of the last check stay valid
 
 
 class AdvisoriesChecked(msgspec.Struct, frozen=True):

@@ -164,7 +164,7 @@ def _request_attributes(request: web.Request) -> dict[str, Any]:
 
 
 def _describe(span: Span, state: RequestState | None) -> None:
-    """What came of the request."""
+    """The outcome of the request."""
     if state is None:
         return
     known = {

@@ -1,4 +1,4 @@
-"""What proves an identity: the contract of authenticators, and the header with credentials."""
+"""The contract of authenticators, and the parser of the header ``Authorization``."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class ProvenIdentity(NamedTuple):
     keep: float = 300.0
     """Seconds for which the result may be used again without a further check."""
     proof: object = None
-    """What the authenticator compares in ``confirms``."""
+    """The value that ``confirms`` of the authenticator compares."""
     is_limited: bool = False
     """Whether ``grants`` are all rights; else the principal has those of the settings too."""
 
@@ -62,7 +62,7 @@ class Authenticator(Protocol):
         """Read what has changed outside; whether results of ``verify`` may be outdated."""
 
     def confirms(self, verified: ProvenIdentity) -> bool:
-        """Whether an earlier result still holds, by what is known now. Fast, without I/O."""
+        """Whether an earlier result is still valid. Fast, without I/O."""
 
 
 def parse_authorization(value: str) -> Presented | None:

@@ -23,7 +23,7 @@ class FrontProxies:
         self.groups_header = groups_header
         self.headers = tuple(filter(None, (user_header, groups_header)))
         self.markers = tuple(f"\r\n{each.lower()}:".encode() for each in self.headers)
-        """How lines of these headers begin, in lower case."""
+        """The first bytes of lines with these headers, in lower case."""
         self.trusts = lru_cache(maxsize=1024)(self._trusts)
 
     def _trusts(self, address: str) -> bool:
@@ -38,7 +38,7 @@ class FrontProxies:
     def client_of(self, peer: str, forwarded: Sequence[str]) -> str:
         """The address of the client: the last one in ``X-Forwarded-For`` that is not a proxy's.
 
-        ``forwarded``: the values of that header. What an untrusted peer says does not count.
+        ``forwarded``: the values of that header. The header of an untrusted peer is ignored.
         """
         if not self.trusts(peer):
             return peer

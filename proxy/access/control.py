@@ -37,7 +37,7 @@ MAX_KNOWN = 10_000
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who makes a request, and what that principal may do."""
+    """The principal of a request, and its rights."""
 
     principal: Principal | None
     """None: there were no credentials."""

@@ -18,7 +18,7 @@ MAX_COUNTED = 20_000
 
 
 class FailureLimits:
-    """Counts wrong credentials; requests without credentials are no failures: do not count them.
+    """Counts wrong credentials. Do not count requests without credentials.
 
     An empty address is not limited.
 

@@ -117,7 +117,9 @@ class IdentityTokens:
                 raise InvalidIdentity(f"it is not signed by {' or '.join(ALGORITHMS)}")
             key = await self._keys.find(str(header.get("kid")))
             if key is None:
-                raise InvalidIdentity(f"its key is none that {self.issuer} is known to have")
+                raise InvalidIdentity(
+                    f"its key is not among those that {self.issuer} is known to have"
+                )
             found: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
@@ -165,7 +167,8 @@ class IdentityTokens:
 
 
 def unverified_issuer(token: str) -> str | None:
-    """What a token says of its issuer, which says whose keys have to verify it."""
+    """The claim ``iss`` of a token, before verification: it selects the keys that verify the
+    token."""
     found = _TOKEN.match(token)
     if found is None:
         return None

@@ -23,14 +23,15 @@ class Principal(msgspec.Struct, frozen=True):
     name: str
     """As settings and logs write it: ``alice``, ``token:ci``, ``oidc:github``."""
     kind: str
-    """What has proved it: ``password``, ``token``, ``oidc``, ``ldap``, ``proxy``, ``certificate``.
+    """How the identity was proved: ``password``, ``token``, ``oidc``, ``ldap``, ``proxy``,
+    ``certificate``.
     """
     groups: frozenset[str] = frozenset()
     """Those that the proof names, without those of the settings."""
     detail: str = ""
     """Which of several holders of the name it is, such as the repository of a CI job."""
     account: str = ""
-    """What owns projects, if that is not the name, which several holders have."""
+    """The owner of projects, if that is not the name: several principals can have one name."""
 
     @property
     def owner(self) -> str:

@@ -16,7 +16,7 @@ ANY = "*"
 
 
 class Scope(StrEnum):
-    """What a grant allows."""
+    """The actions that a grant can allow."""
 
     READ = "read"
     UPLOAD = "upload"
@@ -71,7 +71,8 @@ class Rights:
         self.grants = frozenset(grants)
         text = " ".join(sorted(map(str, self.grants)))
         self.tag = blake2b(text.encode(), digest_size=12).hexdigest().encode() + b" "
-        """The rights class: begins the keys of cached responses to requests with these rights."""
+        """The rights class: the first part of the keys of cached responses to requests with these
+        rights."""
         self._tests = tuple((each, _matches(each.projects)) for each in self.grants)
 
     def allows(self, scope: Scope, index: str = "", project: ProjectName | None = None) -> bool:

@@ -1,8 +1,9 @@
 """Tokens in an object store, which all replicas read, and the marks of identity tokens.
 
 A token is the object ``v1/token/<id>.json``, and never changes. Each instant at which it ends is
-an object of its own, ``v1/token/<id>.ends/<Unix time>``: the first counts, so that no writer can
-prolong what another one has ended. After each change ``v1/token-changes`` gets another content.
+an object of its own, ``v1/token/<id>.ends/<Unix time>``: the earliest counts, so that no writer can
+prolong a token that another one has ended. After each change ``v1/token-changes`` gets another
+content.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _instant(text: str) -> float:
 
 
 class _Expiring(msgspec.Struct, frozen=True):
-    """What a minted token and the mark of an identity token have in common."""
+    """The common fields of a minted token and of the mark of an identity token."""
 
     expires: float
 

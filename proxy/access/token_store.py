@@ -24,7 +24,7 @@ _COLUMNS = "id, digest, name, owner, scopes, created, expires, used, revoked"
 
 
 class Token(msgspec.Struct, frozen=True):
-    """What is known of a token: never its secret. Times are Unix times in seconds."""
+    """The record of a token, without its secret. Times are Unix times in seconds."""
 
     id: str
     """Public: the first characters of the digest."""

@@ -139,7 +139,7 @@ class Tokens:
 
 
 def _grants(token: Token) -> frozenset[Grant]:
-    """What a later version wrote and this one cannot read grants nothing."""
+    """A grant that this version cannot read, because a later one wrote it, grants nothing."""
     grants = set()
     for text in token.scopes.split():
         with suppress(ValueError):

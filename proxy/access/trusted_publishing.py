@@ -86,7 +86,7 @@ class TrustedPublishing:
 
     @property
     def audience(self) -> str | None:
-        """What identity tokens have to be for; None: there are no publishers."""
+        """The audience of identity tokens; None without publishers."""
         return next((each.audience for each in self._issuers.values()), None)
 
     def covers(self, indexes: Collection[str]) -> bool:
@@ -181,7 +181,7 @@ def _no_publisher(claims: Mapping[str, Any]) -> str:
 
 
 def _unique(token: str, claims: Mapping[str, Any]) -> bytes:
-    """What no other token of the issuer has: ``jti``, else all that is signed.
+    """A value that no other token of the issuer has: ``jti``, else the whole signed text.
 
     The same text may have several valid signatures, so these do not count.
     """

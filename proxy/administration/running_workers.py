@@ -41,7 +41,7 @@ class DownloadState(msgspec.Struct, frozen=True):
 
 
 class WorkerState(msgspec.Struct, frozen=True):
-    """What a worker is doing."""
+    """The state of a worker."""
 
     pid: int
     downloads: tuple[DownloadState, ...] = ()

@@ -68,14 +68,14 @@ class AdvisoryStore:
 
     @property
     def has_news(self) -> bool:
-        """Whether another process has published something; takes microseconds."""
+        """Whether another process has published a collection; takes microseconds."""
         return (
             _identity(self.folder / "index") != self._index_identity
             or _identity(self.folder / "state") != self._state_identity
         )
 
     def refresh(self) -> list[ProjectName]:
-        """The projects about which the collection now says something else."""
+        """The projects whose advisories differ from those of the former collection."""
         state = _identity(self.folder / "state")
         if state != self._state_identity:
             self._state_identity = state

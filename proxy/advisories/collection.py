@@ -101,7 +101,7 @@ class Advisories:
         return found
 
     def differences(self, other: Advisories) -> list[ProjectName]:
-        """The projects about which the two collections say something else."""
+        """The projects whose advisories differ between the two collections."""
         names = self._projects.keys() | other._projects.keys()
         return [
             ProjectName(name)

@@ -40,7 +40,7 @@ class Fetched(msgspec.Struct, frozen=True):
     path: Path
     """A folder or archive on this machine."""
     state: SourceState
-    """What identifies this content, without times."""
+    """Identifies this content, without times."""
 
 
 class AdvisorySource(Protocol):
@@ -86,8 +86,8 @@ class AdvisoryRefresher:
         max_age: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``source`` is None if it must not be asked. ``changed`` gets the projects about which
-        something else is known. ``every``, ``max_age``: in seconds.
+        """``source`` is None if it must not be asked. ``changed`` gets the projects whose
+        advisories changed. ``every``, ``max_age``: in seconds.
         """
         self._store = store
         self._source = source

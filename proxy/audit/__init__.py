@@ -1,4 +1,4 @@
-"""Audit: remembers who received, or was refused, which files; answers questions about it.
+"""Audit: records which client received, or was refused, which files; answers queries about it.
 
 An observer of events that could be left out. It writes in a thread, and no answer waits for it.
 """

@@ -4,7 +4,7 @@
 <folder>/audit-<n>.db     of one process at a time, which holds the lock audit-<n>.lock
 ```
 
-Each process writes a database of its own, so that none waits for another; questions read all.
+Each process writes its own database, so that no process waits for another; queries read all.
 """
 
 from __future__ import annotations
@@ -211,7 +211,7 @@ def _free_place(folder: Path) -> tuple[int, Path]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """A damaged database is set aside, and a new one begun."""
+    """A damaged database is renamed, and a new one created."""
     try:
         return _connected(path)
     except sqlite3.OperationalError:

@@ -1,4 +1,4 @@
-"""What the audit remembers of an answer: who got which bytes, from where, and by which rule."""
+"""Entries of the audit: client, file, outcome, source and rule of an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from proxy.model import SIBLING_SUFFIXES
 
 
 class Result(StrEnum):
-    """What came of a request."""
+    """The outcome of a request."""
 
     RECEIVED = "received"  # all bytes were sent
     CHANGED = "changed"  # a file was published, or what is published was changed
@@ -19,7 +19,7 @@ class Result(StrEnum):
     INCOMPLETE = "incomplete"  # the answer broke off, or the client left
     REDIRECTED = "redirected"  # to the address of upstream; this server sent no bytes
     UNCHANGED = "unchanged"  # the client has the bytes already (304)
-    REFUSED = "refused"  # by a rule, or for want of a right
+    REFUSED = "refused"  # by a rule, or because a right is missing
     OBSERVED = "observed"  # passed, and would be refused if the rule were in force
     FAILED = "failed"  # an error of this server or of an upstream
 
@@ -27,7 +27,7 @@ class Result(StrEnum):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One thing that the audit remembers of an answer."""
+    """One record of the audit about an answer."""
 
     event: AnswerServed
     result: Result

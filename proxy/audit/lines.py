@@ -93,7 +93,7 @@ class JsonLines:
         raise OSError(errno.EUSERS, f"more than {MAX_PROCESSES} processes use {self._folder}")
 
     def _rotate(self, now: float) -> None:
-        """Set the file aside, compress what was set aside, and begin another one."""
+        """Rename the file, compress it, and start another one."""
         head = self._path.name.removesuffix(".jsonl")
         used = len(list(self._folder.glob(f"{head}.{self._day}.*")))
         self._path.rename(self._path.with_name(f"{head}.{self._day}.{used}.jsonl"))

@@ -1,4 +1,4 @@
-"""Questions to the audit: who received which files, who was refused, and by which rule."""
+"""Queries of the audit: clients that received files or were refused, and the rules."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def find(folder: Path, wanted: Wanted) -> Iterator[Found]:
     """From the databases of all processes, in no order. Raises ``AuditUnreadable``."""
     for path in sorted(folder.glob(DATABASES)):
         try:
-            # Not read-only: SQLite may have to finish what a process that was killed has begun.
+            # Not read-only: SQLite may have to complete the transaction of a killed process.
             with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as db:
                 yield from _find(db, wanted)
         except sqlite3.Error as error:

@@ -1,7 +1,7 @@
-"""What installers say of themselves and their machine in the header ``User-Agent``.
+"""The facts about installers and their machines in the header ``User-Agent``.
 
-pip and uv send a JSON object after their name; other tools send names and versions. All of it is
-the client's word: it proves nothing, and no right may depend on it.
+pip and uv send a JSON object after their name; other tools send names and versions. Clients can
+send anything: no right may depend on these facts.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _DATA = msgspec.json.Decoder(_UserAgentData)
 
 @lru_cache(maxsize=1024)
 def tool_of(user_agent: str) -> Tool:
-    """What a header says; never raises."""
+    """The facts of a header; never raises."""
     head = _PRODUCT.match(user_agent)
     if head is None:
         return Tool()

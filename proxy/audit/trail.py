@@ -1,6 +1,6 @@
 """The audit trail: takes answers on the event loop, and has them written in a thread.
 
-No answer waits for the audit. What cannot be written is counted, and said in the log.
+No answer waits for the audit. Entries that cannot be written are counted and logged.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ class BundleSelection:
     refused: frozenset[tuple[str, ProjectName, str, str]] = frozenset()
     """Cached files that are left out: namespace, project, filename, digest."""
     rules: BundledRules | UnsetType = UNSET
-    """What the rules of the index say about the files."""
+    """The verdicts of the rules of the index about the files."""
 
 
 def select_files(files: Iterable[tuple[str, ProjectName, str, str]]) -> BundleSelection:

@@ -27,7 +27,7 @@ async def judge_selection(
     origins: Mapping[str, UpstreamOrigin],
     selection: BundleSelection,
 ) -> BundleSelection:
-    """What the index serves of the selection, with the verdicts of its rules.
+    """The part of the selection that the index serves, with the verdicts of its rules.
 
     ``index``: an offline one. ``policies``: the names of all that are in force for it.
     ``origins``: by name of the index. Raises ``IndexUnavailable`` if a rule fails.

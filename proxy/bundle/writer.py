@@ -131,7 +131,7 @@ def open_output(path: Path | None) -> Iterator[BinaryIO]:
 
 
 def _open_locked(part: Path) -> BinaryIO:
-    """An empty file, locked until it is closed. What a killed run left is overwritten."""
+    """An empty file, locked until it is closed. The file of a killed run is overwritten."""
     file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "wb")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -47,7 +47,7 @@ class NoRedirects(HTTPRedirectHandler):
 
 
 def ask(via: str, name: str, **query: str) -> Any:
-    """What the server answers to GET ``/-/admin/<name>``.
+    """The answer of the server to GET ``/-/admin/<name>``.
 
     Raises ``ConfigurationError`` if there is no such server, ``RefusedByServer``.
     """
@@ -56,7 +56,7 @@ def ask(via: str, name: str, **query: str) -> Any:
 
 
 def act(via: str, name: str, **body: object) -> Any:
-    """What the server answers to POST ``/-/admin/<name>``. Raises as ``ask``."""
+    """The answer of the server to POST ``/-/admin/<name>``. Raises as ``ask``."""
     given = {key: value for key, value in body.items() if value}
     return _send(via, f"admin/{name}", msgspec.json.encode(given))
 
@@ -64,7 +64,7 @@ def act(via: str, name: str, **body: object) -> Any:
 def change_packages(
     via: str, index: str | None, project: str, action: str, body: Mapping[str, object]
 ) -> Any:
-    """What the server answers to POST ``/-/packages/<project>/<action>`` of an index.
+    """The answer of the server to POST ``/-/packages/<project>/<action>`` of an index.
 
     Raises as ``ask``.
     """
@@ -88,7 +88,7 @@ def _send(via: str, path: str, body: bytes | None) -> Any:
         words = getattr(error, "reason", error)
         problem = f"{_root(via)} cannot be reached: {reason(words) if words else reason(error)}"
     except msgspec.MsgspecError:
-        problem = f"{_root(via)} answers something else than a Waystation server"
+        problem = f"{_root(via)} does not answer like a Waystation server"
     raise ConfigurationError("--via", problem, "give the address of a Waystation server")
 
 
@@ -123,7 +123,7 @@ def _authorization(address: str) -> Mapping[str, str]:
 
 
 def _refusal(address: str, error: HTTPError) -> ProxyError:
-    """What the answer says; its first line if it is no problem document (RFC 9457)."""
+    """The detail of the answer; its first line if it is not a problem document (RFC 9457)."""
     data = error.read()
     try:
         detail = str(msgspec.json.decode(data)["detail"])

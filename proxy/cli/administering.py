@@ -1,4 +1,4 @@
-"""The administration of a server, put together: which settings are in force, and who reloads."""
+"""Composes the administration of a server: its current settings, and how it reloads."""
 
 from __future__ import annotations
 

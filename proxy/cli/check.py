@@ -112,7 +112,7 @@ async def _remarks(settings: Settings) -> dict[str, list[str]]:
 
 
 async def _remarks_on(settings: Settings, proxy: Proxy | None) -> dict[str, list[str]]:
-    """What an operator should know, by the title of the section."""
+    """Remarks for the operator, by the title of their section."""
     return {
         "Rules": list(policy_remarks(settings, time.time())),
         "Storage": list(storage_remarks(settings)),

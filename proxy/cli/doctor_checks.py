@@ -1,4 +1,4 @@
-"""What is wrong with the settings of installers on this machine."""
+"""Problems in the settings of installers on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SetupFinding(NamedTuple):
 def judge(
     tool: str, settings: Sequence[Setting], wanted: str | None, machine: Machine
 ) -> Iterator[SetupFinding]:
-    """What is wrong with the settings of one tool."""
+    """Problems in the settings of one tool."""
     indexes = [each for each in settings if each.is_index]
     extra = [each for each in settings if each.name in ("extra-index-url", "index")]
     extra += [each for each in settings if each.name == "supplemental source"]

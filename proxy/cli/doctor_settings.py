@@ -53,7 +53,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Machine:
-    """What is looked at, so that a test can give another home."""
+    """The places that are read; a parameter, so that a test can give another home."""
 
     home: Path
     cwd: Path

@@ -99,7 +99,7 @@ def _ask_server(via: str, name: str | None, question: Question) -> Report:
     except (URLError, OSError) as error:
         problem = f"{address} cannot be reached: {reason(error)}"
     except msgspec.MsgspecError:
-        problem = f"{address} answers something else than an explanation"
+        problem = f"{address} does not answer with an explanation"
     raise ConfigurationError("--via", problem, "give the address of a Waystation server")
 
 

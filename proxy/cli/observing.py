@@ -1,4 +1,4 @@
-"""What a server observes of itself, and limits: counters, gauges, observers, limits of clients."""
+"""Counters, gauges, observers, checks, and the limits of clients of a server."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def gauges(proxy: Proxy, reload_failed: bool) -> Iterator[Gauge]:
 
 
 def checks(settings: Settings, proxy: Proxy, reload_failed: bool) -> Iterator[Check]:
-    """What is well and what is not; none of it makes the server unready."""
+    """Whether parts of the server work; no failure makes the server unready."""
     yield _cache_check(proxy)
     if objects := proxy.cache.objects:
         about = "does not answer; files come from upstream" if objects.away else "answers"

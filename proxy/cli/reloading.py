@@ -48,7 +48,7 @@ class SettingsSource:
     flags: Mapping[str, Any]
     config: Path | None
     origins: dict[str, str] = field(default_factory=dict)
-    """Where each setting comes from that is in force now, in words; without the defaults."""
+    """The source of each current setting, in words; without the defaults."""
 
     def text(self) -> str | None:
         """The settings file as it is now; None without one. Raises ``ConfigurationError``."""

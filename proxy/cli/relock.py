@@ -20,7 +20,7 @@ _ADVICE = {
     "pdm_lock": "PDM takes files without an address from its index: `pdm config pypi.url"
     " {address}`, or PDM_PYPI_URL in the environment",
 }
-"""What is to be done where a lock file need not say where its files are from."""
+"""The advice for lock files that need not name the index of their files."""
 
 
 @click.command("relock")

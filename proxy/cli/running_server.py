@@ -27,7 +27,7 @@ class ServerState(msgspec.Struct, frozen=True):
     error: str = ""
     """Why the last reload was refused; empty: it succeeded."""
     notes: tuple[str, ...] = ()
-    """What the last reload could not change."""
+    """The settings that the last reload could not change."""
 
 
 class ServerRecord:

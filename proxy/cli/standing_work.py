@@ -1,7 +1,6 @@
-"""What a server does beside answering requests, from one state of its settings to the next.
+"""The background work of a server, from one state of its settings to the next.
 
-The modules that do it are imported when the settings ask for it: most servers start faster
-without them.
+Its modules are imported only when the settings need them: most servers start faster without.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def command(
 ) -> None:
     """Run every [[keep]] table of the settings once: fetch what is new, pin what is wanted.
 
-    Pinned files are never evicted. A server does the same by itself, each table at its interval.
+    Pinned files are never evicted. A server runs each table by itself, at its interval.
     Exit status 1 if something is missing.
     """
     settings = load_settings(flags, config).settings

@@ -1,4 +1,4 @@
-"""What ``pull`` and ``import`` share: options, the run over all offers of a source, the report."""
+"""Shared by ``pull`` and ``import``: options, the run over all offers of a source, the report."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def open_index(
         raise ConfigurationError("offline", f"{mask(url)} cannot be asked", "give --online")
     largest = publisher_of(proxy, options.target).limits.max_file
     table = _mirror_of(url, options, largest)
-    # What is still arriving when a user interrupts the command is of no use to others.
+    # An incomplete file, after a user interrupted the command, is of no use to others.
     settings = settings.of_index(table).model_copy(update={"shutdown_grace": 0.0})
     shared = proxy.cache, proxy.events, time.time, proxy.traffic
     opened = open_mirror(mask(url), table, settings, *shared, lists_refused_hosts=True)
@@ -137,7 +137,7 @@ async def take_all(
 ) -> None:
     """Take what the source offers of these projects, one file after the other, and report each.
 
-    Exit status 1 if something did not come.
+    Exit status 1 if a file was not taken.
     """
     tally = _Tally()
     intake = Intake(

@@ -1,4 +1,4 @@
-"""``waystation token``: tokens for machines, and for people who would else send a password."""
+"""``waystation token``: tokens for machines, and for people instead of a password."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class _Opened:
     now: float
 
     def valid(self, token_id: str | None, name: str | None) -> list[Token]:
-        """The tokens that are meant, if they are valid. Ends the command if there is none."""
+        """The tokens with that name or identifier, if they are valid. Ends the command without
+        any."""
         if (token_id is None) is (name is None):
             raise click.UsageError("give the id of a token, or --name and its name")
         found = [each for each in self.store.all() if (name or token_id) in (each.name, each.id)]
@@ -96,7 +97,9 @@ class _Opened:
     help="What it may do: read:INDEX[:PATTERN], upload:INDEX[:PATTERN], refresh, admin, metrics, "
     "audit. Repeatable.",
 )
-@click.option("--owner", default="", help="Who answers for it; a note for people.")
+@click.option(
+    "--owner", default="", help="The person responsible for the token; a note for people."
+)
 @_lifetime
 def create(
     name: str,

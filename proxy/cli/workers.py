@@ -82,7 +82,7 @@ class Supervisor:
     async def _reload(self) -> tuple[str, ...]:
         """Let the workers reload, one after the other. Raises ``ConfigurationError``.
 
-        What one of them refuses is in force in none, and neither in those that start later.
+        If one of them refuses the settings, all keep the former ones, as do those that start later.
         """
         former = self._text
         try:

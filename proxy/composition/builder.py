@@ -75,7 +75,7 @@ class IndexSet:
 
     @property
     def upload_targets(self) -> dict[str, Publisher]:
-        """Where uploads go that are sent to each path of ``served``."""
+        """The target of uploads for each path of ``served``."""
         nodes = {f"/{name}": self.tree.named[name] for name in self.tree.served}
         targets: dict[str, Publisher] = {}
         for path, node in {"": self.tree.root, **nodes}.items():

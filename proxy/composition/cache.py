@@ -77,7 +77,7 @@ class Cache:
     announce: Announce | None = None
     """Has other replicas read the pages of projects again; None: there are none."""
     shared_claims: SharedClaims | None = None
-    """Where replicas share private names."""
+    """The private names that replicas share."""
     redis: RedisLeases | None = None
     """Where records are in Redis: the turns that it has given, and whether it answers."""
 

@@ -122,7 +122,7 @@ def policy_remarks(settings: Settings, now: float) -> Iterator[str]:
 
 
 def upload_remarks(settings: Settings) -> Iterator[str]:
-    """What is said of indexes that take uploads from clients that nothing authenticates."""
+    """The warning about indexes that take uploads from clients without authentication."""
     if settings.access is None:
         for name, node in resolve_tree(settings).named.items():
             if isinstance(node.table, LocalTable) and node.table.uploads:

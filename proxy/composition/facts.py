@@ -1,4 +1,4 @@
-"""Opens what rules know beside the page that they judge: advisories, licences, decisions."""
+"""Opens the facts that rules need beside the page: advisories, licences, decisions."""
 
 from __future__ import annotations
 

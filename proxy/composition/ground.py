@@ -1,4 +1,4 @@
-"""What all indexes stand on, and what indexes of former and of new settings share."""
+"""The parts that all indexes use, and those that indexes of former and new settings share."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ CONNECT = 0.3
 async def open_peers(
     settings: Settings, events: Observer, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[Peers | None]:
-    """None: there are none. Raises ``ConfigurationError``."""
+    """None without peers. Raises ``ConfigurationError``."""
     if not settings.peers or settings.offline:
         yield None
         return

@@ -47,7 +47,7 @@ async def open_releases(
 
 
 def _namespace(table: ReleasesTable) -> str:
-    """What one token may see is no answer for another one."""
+    """A listing that one token may see must not be served for another token."""
     token = table.token.get_secret_value() if table.token else ""
     return hashlib.sha256(f"{table.api}\n{token}".encode()).hexdigest()[:16]
 

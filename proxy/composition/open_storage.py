@@ -1,4 +1,4 @@
-"""Where the files are: on the local disk, in a folder of many machines, or in an object store."""
+"""Opens the store of files: on the local disk, in a shared folder, or in an object store."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class OpenBlobs:
 
 @dataclass(frozen=True, slots=True)
 class BlobParts:
-    """What opening a store needs besides the settings of it."""
+    """The parts that opening a store needs, beyond its settings."""
 
     settings: Settings
     folder: Path
@@ -174,7 +174,7 @@ async def _local_copies(
 
 
 def storage_remarks(settings: Settings) -> Iterator[str]:
-    """What an operator should know of files that are elsewhere."""
+    """Remarks for the operator about files that are elsewhere."""
     table = settings.storage
     if table is None or table.files is None:
         return

@@ -85,7 +85,7 @@ def webhook_attempts(settings: Settings) -> Iterator[tuple[str, str | None]]:
 
 
 def _uploads_folder(settings: Settings, index: str) -> Path:
-    """Where an index whose packages are in an object store keeps what is of this server alone."""
+    """The local folder of an index whose packages are in an object store."""
     return cache_folder(settings) / "uploads" / index
 
 

@@ -65,17 +65,17 @@ if TYPE_CHECKING:
 
 
 class Epoch:
-    """A number that grows whenever policies know something new."""
+    """A number that grows with each new fact of the policies."""
 
     def __init__(
         self, events: Observer, announce: Callable[[ProjectName], None] = lambda project: None
     ) -> None:
-        """``announce`` is called with each project of which this process has learnt something."""
+        """``announce`` is called with each project about which this process has learnt a fact."""
         self._events = events
         self._announce = announce
         self._number = 0
         self.listeners: list[Callable[[ProjectName], None]] = []
-        """Called with each project of which another process has learnt something."""
+        """Called with each project about which another process has learnt a fact."""
 
     def __call__(self) -> int:
         return self._number
@@ -89,7 +89,7 @@ class Epoch:
                 self._announce(project)
 
     def hear(self, project: ProjectName) -> None:
-        """Another process has learnt something about the project."""
+        """Another process has learnt a fact about the project."""
         for listener in self.listeners:
             listener(project)
 

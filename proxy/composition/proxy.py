@@ -49,7 +49,7 @@ class Proxy:
         self._opened: IndexSet
         self._limits = FailureLimits(ground.clock)
         self.access: Access | None = None
-        """Who may do what; None: everybody may read."""
+        """The access rules; None: every client may read."""
         self.deliveries: Sequence[Delivery] = ()
         """Of changes to webhooks, in this process, which need not be the one that delivers."""
         self.prefetching: Prefetching | None = None
@@ -113,7 +113,7 @@ class Proxy:
 
     @property
     def epoch(self) -> Epoch:
-        """Grows whenever the policies know something new."""
+        """Grows with each new fact of the policies."""
         return self._ground.epoch
 
     @property
@@ -141,7 +141,7 @@ class Proxy:
 
     @property
     def upload_targets(self) -> Mapping[str, Publisher]:
-        """Where uploads go that are sent to each path of ``served``."""
+        """The target of uploads for each path of ``served``."""
         return self._opened.upload_targets
 
     @property
@@ -174,7 +174,8 @@ class Proxy:
     async def project_document(
         self, sources: Collection[str], project: ProjectName, version: str = ""
     ) -> bytes:
-        """What the first mirror among these indexes knows from the JSON API of its upstream.
+        """The document that the first mirror among these indexes gets from the JSON API of its
+        upstream.
 
         ``sources``: the indexes that answered with the project's page, so that the document is
         never of a public project with a private name. Empty if there is none.

@@ -68,7 +68,7 @@ async def open_publisher(
 
 
 def _provenance_maker(root: Path | None, stack: AsyncExitStack) -> MakeProvenance:
-    """Verifies attestations in a process, which begins with the first ones."""
+    """Verifies attestations in a process, which starts with the first of them."""
     from proxy.facts import MAX_PROVENANCE, AttestationVerifier
 
     verifier = AttestationVerifier(root)

@@ -1,4 +1,4 @@
-"""What others on the cache have done: commands, workers, and replicas on other machines."""
+"""Follows changes by others on the cache: commands, workers, and replicas on other machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table ``[access]``: what proves an identity, and who may do what."""
+"""The table ``[access]``: how identities are proved, and the rights of principals."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class LdapTable(Table):
 
 
 class AccessTable(Table):
-    """Who may do what. Without this table everybody may read everything."""
+    """Identities and rights. Without this table every client may read everything."""
 
     htpasswd: UserPath | None = None
     tokens: UserPath | None = None
@@ -181,7 +181,7 @@ class AccessTable(Table):
 
     @property
     def all_rights(self) -> list[Grant]:
-        """Every right that the table grants to anybody."""
+        """All rights that the table grants."""
         by_claims = [rule.rights for table in self.oidc.values() for rule in table.allow]
         granted = [self.anonymous, *self.rights.values(), *by_claims]
         return [parse_grant(right) for rights in granted for right in rights]

@@ -13,7 +13,7 @@ from proxy.model import RESERVED_SEGMENTS
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 """Of an index or a webhook."""
 RULE_WORDS = frozenset(("deny", "reserved"))
-"""What a rule may have instead of the name of an index."""
+"""The words that a rule may have instead of the name of an index."""
 
 
 class IndexTableBase(Table):

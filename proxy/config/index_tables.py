@@ -45,7 +45,7 @@ class LocalTable(IndexTableBase):
 
 
 class UpstreamTable(UpstreamSettings, IndexTableBase):
-    """What is fetched from a server elsewhere, and cached."""
+    """The settings of an index that fetches from a server elsewhere, and caches."""
 
     file_hosts: list[str] = []
     reserved: list[str] = []

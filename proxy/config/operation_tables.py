@@ -11,7 +11,7 @@ from proxy.config.values import DAY, Count, PositiveSeconds, Table, UserPath
 
 
 class AuditTable(Table):
-    """Who received, or was refused, which files."""
+    """The table ``[audit]``: which files clients received, or were refused."""
 
     folder: UserPath | None = None
     clients: Literal["full", "hashed", "none"] = "full"

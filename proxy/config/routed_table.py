@@ -52,7 +52,7 @@ class RuleTable(Table):
     to: RuleTarget
     """The name of an index, ``deny``, ``reserved``, or a page file."""
     reason: str = ""
-    """What a refused client reads."""
+    """The reason that a refused client reads."""
 
     @field_validator("projects")
     @classmethod

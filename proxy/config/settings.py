@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         enable_decoding=False,  # lists in variables have commas; only ForceDecode fields are JSON
     )
 
-    # Where the server listens
+    # The address of the server
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     tls_certificate: UserPath | None = None
     tls_key: UserPath | None = None
 
-    # What it serves: the short form
+    # The served indexes: the short form
     packages: UserPath | None = None
     uploads: bool = False
     legacy_files: bool = False
@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     upstream_password: SecretStr | None = None
     upstream_missing_statuses: list[ClientErrorStatus] = [404, 410]
     file_hosts: list[str] = []
-    # What it serves: named indexes
+    # The served indexes: named indexes
     indexes: Tables[dict[str, IndexTable]] = {}
     index: str = "main"
 
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     provenance_root: UserPath | None = None
     help: str = ""
 
-    # Who may do what
+    # Access
     access: Tables[AccessTable | None] = None
 
     # The cache
@@ -122,7 +122,7 @@ class Settings(BaseSettings):
     vanished_files: VanishedFiles = "hide"
     storage: Tables[StorageTable | None] = None
 
-    # What is kept in the cache
+    # The cache
     keep: Tables[list[KeepTable]] = []
     change_lists: UserPath | None = None
 
@@ -159,7 +159,7 @@ class Settings(BaseSettings):
     shutdown_grace: Seconds = 60.0
     limits: Tables[LimitsTable | None] = None
 
-    # Who received what
+    # Audit
     audit: Tables[AuditTable | None] = None
     traces: Tables[TracesTable | None] = None
     webhooks: Tables[dict[str, WebhookTable]] = {}

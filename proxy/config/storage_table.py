@@ -24,7 +24,7 @@ _PREFIX = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._=-]*)*/?", re.ASCII)
 
 
 def _split(address: str) -> SplitResult:
-    """Raises ``ValueError`` for what is no address at all."""
+    """Raises ``ValueError`` if the text is no address."""
     if not address.isprintable() or " " in address:
         raise ValueError("has spaces or control characters")
     try:
@@ -96,7 +96,7 @@ class StorageTable(Table):
 
 
 def storage_problems(table: StorageTable) -> Iterator[ConfigurationError]:
-    """What the settings name and this installation lacks."""
+    """Libraries that the settings need and this installation lacks."""
     if table.files and not table.files_are_local and find_spec("obstore") is None:
         problem = "object stores are used with a library that is missing"
         yield ConfigurationError("storage.files", problem, how_to_add("scale"))

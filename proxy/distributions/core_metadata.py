@@ -1,7 +1,7 @@
-"""Core metadata (METADATA and PKG-INFO): what indexes, prefetching and pages for people need.
+"""Core metadata (METADATA and PKG-INFO) for indexes, prefetching and pages for people.
 
-``packaging.metadata`` reads the fields; nothing here reads files. What is slow to import is
-imported inside functions: most processes, and the start of all, read no metadata.
+``packaging.metadata`` reads the fields; nothing here reads files. Slow modules are imported inside
+functions: most processes read no metadata, and none does at its start.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def requires_python_of(
 ) -> str | None:
     """``Requires-Python`` of a file whose name says ``project`` and ``version``.
 
-    Raises ``UnusableArchive`` if the metadata are another distribution's.
+    Raises ``UnusableArchive`` if the metadata belong to another distribution.
     """
     found = parse_metadata(metadata, sdist=sdist)
     found.check(project, version)

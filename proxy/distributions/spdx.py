@@ -57,8 +57,8 @@ _CLASSIFIERS = {
     "zlib/libpng License": "Zlib",
     "Zope Public License": "ZPL-2.1",
 }
-"""By the last part of the classifier. What is missing is ambiguous: GPL without a version, public
-domain, freeware, proprietary, and the mere approval by the OSI."""
+"""By the last part of the classifier. Ambiguous classifiers are missing: GPL without a version,
+public domain, freeware, proprietary, and the mere approval by the OSI."""
 _IGNORED_CLASSIFIERS = {"OSI Approved"}
 
 _SPELLINGS = {
@@ -133,7 +133,7 @@ class _Evaluation:
     def result(self) -> bool:
         found = self._any()
         if self._tokens:
-            raise ValueError("something follows the expression")
+            raise ValueError("there is text after the expression")
         return found
 
     def _any(self) -> bool:

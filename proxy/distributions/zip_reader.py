@@ -68,7 +68,7 @@ def check_end(file: BinaryIO) -> int:
     facts: tuple[int, ...] = _END_RECORD.unpack_from(tail, found)[4:]
     entries, size, offset, comment = facts
     if end + _END_RECORD.size + comment != length:
-        raise UnusableArchive("something follows its end record")
+        raise UnusableArchive("there are bytes after its end record")
     end, entries, size, offset = _end_64(file, end, (entries, size, offset))
     if offset + size != end:
         raise UnusableArchive("its central directory is not where its end record says")

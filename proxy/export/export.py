@@ -57,7 +57,7 @@ class ExportOptions:
     """None: files are not written, as they are at addresses elsewhere."""
     links: Links = relative_links
     site: Site = field(default_factory=Site)
-    """What the pages for people show at their top."""
+    """The text at the top of the pages for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ async def export(
     selection: ExportSelection | None = None,
     clock: Callable[[], float] = time.time,
 ) -> ExportResult:
-    """Write the selection, or all of the index, and remove what earlier exports wrote besides.
+    """Write the selection, or all of the index, and remove other files of earlier exports.
 
     Files are written first and project lists last, so that clients find every file of a page.
     ``clock`` gives Unix time in seconds, for the change log.

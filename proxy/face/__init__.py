@@ -1,7 +1,7 @@
 """The web face: pages for people. They show what an index would answer, and why.
 
-Every page is whole without script. People never delay installers: only a few pages are made at a
-time, and nothing but opening the page of one project asks an upstream.
+Every page is complete without scripts. People never delay installers: only a few pages are made at
+a time, and only the page of one project requests from an upstream.
 """
 
 from proxy.face.past_figures import RANGES, CountedInterval, History

@@ -89,7 +89,7 @@ class AdminPage:
 
 
 async def _do(offered: Administration, action: str, project: ProjectName | None) -> str:
-    """What was done, in a sentence."""
+    """The action that was done, in a sentence."""
     if action == "reload":
         found = await offered.reload()
         later = ", ".join(found["needs_restart"])

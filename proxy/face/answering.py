@@ -34,7 +34,7 @@ BUSY_PAGE = (
 )
 """Cheap to make; scripts find the region of hits in it too."""
 WITHOUT_RIGHTS = ("fixed.asset", "fixed.set_theme")
-"""Handlers that anybody may ask: the page that says which right is missing needs the style."""
+"""Handlers without access control: the page that says which right is missing needs the style."""
 
 
 class PageAnswers:

@@ -1,4 +1,5 @@
-"""``/-/audit``: who has version X? Only for principals with the right to see the audit."""
+"""``/-/audit``: which clients have version X? Only for principals with the right to see the
+audit."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ RESULTS = (("", "any result"), *((each.value, each.value) for each in Result))
 
 
 class AuditQuestion(NamedTuple):
-    """What the form asks, as it was typed."""
+    """The fields of the form, as typed."""
 
     project: str = ""
     version: str = ""

@@ -1,4 +1,4 @@
-"""What the authors of a version say about it: core metadata, the README, and a line for search."""
+"""Descriptions of versions by their authors: core metadata, the README, and a line for search."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ class Descriptions:
     async def listing(
         self, index: Index, found: Explanation
     ) -> tuple[Listing, Sequence[tuple[str, str, str]]]:
-        """What search remembers of a project, and each need of it: project, needed one, extra.
+        """The record of a project for search, and each of its needs: project, needed project,
+        extra.
 
         ``found`` has a page, and what of it the index lists. No upstream is asked.
         """

@@ -1,4 +1,4 @@
-"""Keeps the file of search up to date, behind everything else.
+"""Keeps the file of search up to date, with the lowest priority.
 
 A project is looked at again after its page has changed or a file of it has arrived, once that has
 stopped for a moment: an install is never slower for it. Nothing is requested from an upstream.
@@ -150,7 +150,7 @@ class Indexer:
                 await asyncio.sleep(LONGEST_WAIT)
 
     async def _wait(self) -> None:
-        """Until something has changed, and then was quiet."""
+        """Wait until a change, and then until changes pause."""
         if not self._dirty and not self._all:
             self._wake.clear()
             try:

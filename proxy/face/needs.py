@@ -59,7 +59,7 @@ def _extra(marker: str) -> tuple[str, str]:
 
 
 def fitting(need: Need, versions: Iterable[str]) -> str:
-    """The first of these versions that meets the need; empty if none does."""
+    """The first of these versions that meets the need; empty without one."""
     from packaging.requirements import Requirement
 
     try:

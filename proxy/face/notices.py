@@ -1,4 +1,4 @@
-"""What the page of a project says first: one banner, whose gravest sentence comes first."""
+"""The banner at the top of a project's page; its most serious sentence comes first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Notice(NamedTuple):
     link: str = ""
     """An address below the root of the index; empty: there is none."""
     label: str = ""
-    """The text of the link, behind that of the notice."""
+    """The text of the link, after that of the notice."""
 
 
 def notices(view: ProjectView, failure: str) -> list[Notice]:

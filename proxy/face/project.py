@@ -82,7 +82,8 @@ class ProjectPages:
     async def _look(
         self, place: Place, project: ProjectName, *, ask: bool
     ) -> tuple[Explanation, UpstreamError | None]:
-        """What the index knows, after the upstream was asked if that is needed and allowed."""
+        """The explanation of the index, after a request to the upstream if that is needed and
+        allowed."""
         found, failure = await place.index.explain(project), None
         now = self._shell.around.clock()
         old = found.page and found.page.fresh_until is not None and found.page.fresh_until <= now

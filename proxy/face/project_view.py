@@ -1,4 +1,4 @@
-"""What the page of a project shows: versions, files and marks, made of an explanation."""
+"""The view of a project's page: versions, files and marks, made of an explanation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PageFreshness = Literal["local", "fresh", "stale", "expired"]
 GRAVEST = ("quarantined", "vulnerable", "refused", "yanked", "changed", "archived", "deprecated")
 MAX_MARKS = 3
 BYTES_PER_FILE = 600
-"""What sorting a file by version costs, in bytes of input as ``run_in_worker`` counts them."""
+"""The cost of sorting a file by version, in bytes of input as ``run_in_worker`` counts them."""
 
 
 class Mark(NamedTuple):
@@ -162,7 +162,7 @@ class ProjectView:
         return any(row.shown for row in self.files)
 
     def hidden(self) -> list[Hidden]:
-        """What hides files of any version, those of most files first."""
+        """The rules that hide files of any version, those with most files first."""
         counts: dict[Verdict, int] = {}
         for verdicts in self._found.refusals.values():
             for verdict in verdicts:

@@ -1,4 +1,4 @@
-"""What has happened lately, and which projects are asked for most; without clients and addresses.
+"""Recent events, and the projects with most requests; without clients and addresses.
 
 Each process keeps its own, and writes it into a record of the cache; pages show all of them.
 """
@@ -172,5 +172,5 @@ def _decoded(data: bytes | None) -> _Kept:
     try:
         return msgspec.msgpack.decode(data, type=_Kept)
     except (msgspec.DecodeError, msgspec.ValidationError):
-        log.warning("what the activity page remembers is damaged, and begins again")
+        log.warning("the record of the activity page is damaged; a new one is started")
         return _Kept()

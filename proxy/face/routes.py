@@ -52,7 +52,7 @@ ROUTES = (
 )
 """Method, path below the root of each index, and attribute of ``PageHandlers``."""
 IMPORTED_FIRST = ("jinja2", "proxy.face.answering", "proxy.face.project", "proxy.face.home_page")
-"""What the first page imports in a thread: meanwhile installers are answered."""
+"""Modules that the first page imports in a thread: meanwhile installers are answered."""
 
 
 class Face:

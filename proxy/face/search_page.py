@@ -54,7 +54,7 @@ class SearchPage:
         self._indexer = indexer
 
     async def page(self, place: Place) -> web.Response:
-        """The same whole page for everybody: a script takes the part that it needs."""
+        """Every browser gets the same complete page: a script takes the part that it needs."""
         query = place.request.query
         text = query.get("q", "").strip()[:MAX_QUERY]
         where = query.get("where", "") if query.get("where", "") in _KINDS else ""

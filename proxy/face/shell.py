@@ -1,4 +1,4 @@
-"""What all pages for people have in common: their place, their frame, and their headers."""
+"""The common parts of all pages for people: their place, their frame, and their headers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ListPart(NamedTuple, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page is: relative addresses lead from there, below any prefix."""
+    """The place of a page, from which relative addresses lead, below any prefix."""
 
     request: web.Request
     mount: Mount
@@ -207,7 +207,7 @@ def is_ours(request: web.Request, own: str) -> bool:
 
 
 async def read_fields(request: web.Request) -> MultiMapping[Any]:
-    """The fields of a form without files. Raises an answer with 400 or 413 for what is none."""
+    """The fields of a form without files. Raises an answer with 400 or 413 for a bad form."""
     if request.content_type != FIELDS:
         raise web.HTTPBadRequest
     try:

@@ -19,7 +19,7 @@ class Address(NamedTuple):
 
     @property
     def uploads(self) -> str:
-        """Where tools publish to."""
+        """The address that tools publish to."""
         return f"{self.url.removesuffix('simple/')}legacy/"
 
     @property

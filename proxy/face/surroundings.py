@@ -1,6 +1,6 @@
-"""What pages for people know of the server around them; each value has a default for tests.
+"""The facts about the server that pages for people show; each has a default for tests.
 
-It is made at every start, so nothing that only a page needs is imported here.
+Every start creates this value, so modules that only pages need are not imported here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     cache_limit: int | None = None
     """Bytes."""
     audit_folder: Path | None = None
-    """Where answers are recorded, if they are."""
+    """The audit, if answers are recorded."""
     administration: Callable[[], Administration | None] = lambda: None
     token_store: Callable[[], TokenStore | SharedTokens] | None = None
     """Opens the tokens; None without access control."""

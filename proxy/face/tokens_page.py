@@ -41,10 +41,10 @@ ABILITIES = {
     "upload": "publish packages",
     "refresh": "have pages asked for again",
     "admin": "administer this server",
-    "audit": "see who received which files",
+    "audit": "see which clients received which files",
     "metrics": "see figures of this server",
 }
-"""What the rights let a token do."""
+"""The actions that the rights allow a token."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 
 
@@ -126,7 +126,7 @@ class TokensPage:
     def _problem(
         self, place: Place, person: Principal, name: str, chosen: list[str], days: str
     ) -> str:
-        """What is wrong with the form; empty: nothing."""
+        """The problem of the form; empty without one."""
         rights = place.request[REQUEST_STATE].rights
         own = {str(grant) for grant in rights.grants} if rights else set()
         if not _NAME.match(name):

@@ -53,10 +53,11 @@ class UploadPage:
         return response
 
     def _is_own_host(self, place: Place) -> bool:
-        """Whether the request names this server by an address that no stranger can give it.
+        """Whether the request names this server by an address that no other site can have.
 
-        Without access control, a page of a stranger whose name leads to this machine (DNS
-        rebinding) would else be a page of ours. With it, such a page has no credentials.
+        Without access control, a page of another site whose name leads to this machine (DNS
+        rebinding) could otherwise send our forms. With access control, such a page has no
+        credentials.
         """
         if place.request[REQUEST_STATE].rights is not None:
             return True

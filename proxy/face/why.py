@@ -32,7 +32,7 @@ class Reason(msgspec.Struct, frozen=True):
     exemption: str | None
     files: int
     exempt: str
-    """What to write into the settings so that the newest of the files passes."""
+    """The settings that let the newest of the files pass."""
 
 
 class WhyPages:

@@ -67,8 +67,8 @@ class StoredFacts(Generic[T]):
     async def load(self, project: ProjectName) -> bool:
         """Read the record of the project, unless that has just been done.
 
-        Returns whether another process has learnt something since it was read last, or a purge
-        has dropped something.
+        Returns whether another process has added, or a purge has dropped, facts since the last
+        read.
         """
         now = self._clock()
         if project in self._projects and 0 <= now - self._read[project] < READ_AGAIN_AFTER:
@@ -80,12 +80,12 @@ class StoredFacts(Generic[T]):
         return known is not None and stored != known
 
     def read_again(self, project: ProjectName) -> None:
-        """Read the record with the next ``load``: another process has learnt something."""
+        """Read the record with the next ``load``: another process has learnt a fact."""
         if project in self._projects:
             self._read[project] = -math.inf
 
     async def add(self, project: ProjectName, facts: Mapping[str, T]) -> None:
-        """Keep facts by digest, beside what other processes have stored meanwhile."""
+        """Add facts by digest to those that other processes have stored meanwhile."""
         for digest in facts:
             self._brief.pop((project, digest), None)
         known = await self._stored(project) | self._projects.get(project, {}) | dict(facts)

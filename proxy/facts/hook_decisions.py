@@ -64,9 +64,9 @@ class DecisionFacts:
         whole_pages: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """``key`` tells the decisions of one service from those of another. ``ttl``: seconds for
-        which a decision is kept if the service does not say. ``whole_pages``: ask about all files
-        of a page that is requested.
+        """``key`` separates the decisions of one service from those of another. ``ttl``: seconds
+        for which a decision is kept if the service does not say. ``whole_pages``: ask about all
+        files of a page that is requested.
         """
         self._service = service
         self._stored: StoredFacts[Decision] = StoredFacts(
@@ -90,7 +90,7 @@ class DecisionFacts:
         return self._stored.of(project)
 
     def read_again(self, project: ProjectName) -> None:
-        """Another process has learnt something about the project."""
+        """Another process has learnt a fact about the project."""
         self._stored.read_again(project)
 
     async def load(self, project: ProjectName) -> None:

@@ -61,7 +61,7 @@ class LicenceFacts:
         return self._stored.of(project)
 
     def read_again(self, project: ProjectName) -> None:
-        """Another process has learnt something about the project."""
+        """Another process has learnt a fact about the project."""
         self._stored.read_again(project)
 
     async def load(self, project: ProjectName) -> None:
@@ -69,7 +69,7 @@ class LicenceFacts:
             self._changed([project])
 
     async def learn(self, page: ProjectPage, file: File, open_file: OpenFile) -> None:
-        """Read the licence of a file, if it is not known and its metadata can be had."""
+        """Read the licence of a file, if it is not known and its metadata are available."""
         digest = file.address_digest
         if digest == "-" or self._stored.of(page.project)(digest) is not None:
             return

@@ -27,7 +27,7 @@ MAX_PROVENANCE = 2**20
 VERIFY_TIMEOUT = 30.0
 """Seconds for one object, with the start of the process."""
 INVALID_FOR, UNKNOWN_FOR = 3600.0, 30.0
-"""Seconds after which attestations are verified again that were wrong, or could not be had."""
+"""Seconds after which attestations are verified again that were wrong or unavailable."""
 _PROGRAM = (
     "import sys; sys.path[:] = sys.argv[2:];"
     " from proxy.facts.verify_process import main; main(sys.argv[1])"
@@ -113,7 +113,7 @@ class ProvenanceFacts:
         return self._stored.of(project)
 
     def read_again(self, project: ProjectName) -> None:
-        """Another process has learnt something about the project."""
+        """Another process has learnt a fact about the project."""
         self._stored.read_again(project)
 
     async def load(self, project: ProjectName) -> None:

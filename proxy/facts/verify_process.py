@@ -32,7 +32,7 @@ _SITES = (
     ("GitLab", "workflow_filepath", "https://gitlab.com/", "//"),
 )
 """Kinds of publishers whose certificates name repository and workflow: the kind, the field of the
-workflow, how the address of a repository begins, and what stands before the workflow."""
+workflow, the start of a repository's address, and the text before the workflow."""
 _LONGEST_REASON = 200
 
 
@@ -46,11 +46,11 @@ class Verified(msgspec.Struct):
 
 
 class _Invalid(Exception):
-    """An attestation says something wrong."""
+    """An attestation is wrong."""
 
 
 class _Unknown(Exception):
-    """Nothing here can tell whether an attestation is right."""
+    """This installation cannot decide whether an attestation is right."""
 
 
 def main(root: str) -> None:
@@ -200,7 +200,7 @@ def _verify_one(
         raise _Invalid("they are about other bytes")
     predicate: str = statement["predicateType"]
     if predicate not in [each.value for each in AttestationType]:
-        raise _Invalid("the statement says something else")
+        raise _Invalid("the statement differs")
     return predicate
 
 

@@ -75,4 +75,4 @@ class PrivateIndex(Index, Protocol):
         """Emit ``PageChanged`` for the changes so far. Takes microseconds."""
 
     async def release(self, project: ProjectName) -> None:
-        """Give up the claim on a project, unless something of it is here."""
+        """Give up the claim on a project, unless files of it are here."""

@@ -43,9 +43,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     refusals: Verdicts = {}
     """The verdicts of enforced policies that refuse files, by file name."""
     observed: Verdicts = {}
-    """What policies in mode ``observe`` would refuse."""
+    """The refusals by policies in mode ``observe``."""
     exempted: Verdicts = {}
-    """What policies of either mode would refuse without an exemption."""
+    """The refusals by policies of either mode, if there were no exemptions."""
     kinds: Mapping[str, str] = {}
     """The kind of each rule that has verdicts here."""
     stored: Set[str] = frozenset()

@@ -27,7 +27,7 @@ from proxy.runtime import BoundedDict, run_in_worker
 
 MAX_JUDGED_FILES = 12_000
 COST_PER_FILE = 200
-"""What judging one file costs, in bytes of input as ``run_in_worker`` counts them."""
+"""The cost of judging one file, in bytes of input as ``run_in_worker`` counts them."""
 
 JudgedKey = tuple[str, str, int]
 """Source and version of the page, and the epoch of the policies."""

@@ -27,9 +27,9 @@ class Judged(msgspec.Struct, frozen=True):
     """As it is shown."""
     refusals: Verdicts
     observed: Verdicts
-    """What policies in mode ``observe`` would refuse."""
+    """The refusals by policies in mode ``observe``."""
     exempted: Verdicts
-    """What policies of either mode would refuse without an exemption."""
+    """The refusals by policies of either mode, if there were no exemptions."""
     not_after: float | None
     """The earliest instant at which a verdict may change, as in ``ProjectPage``."""
 

@@ -29,7 +29,7 @@ MAX_PAGE_FILE = 64 * 2**20
 MAX_KNOWN_PAGES = 1000
 """Pages that are kept in memory."""
 NO_BASE = "http://relative.invalid/"
-"""What relative links are relative to: no file can be fetched from there (RFC 2606)."""
+"""The base of relative links: no file can be fetched from there (RFC 2606)."""
 LIFETIME = 1.0
 """Seconds until a changed file is seen, at most."""
 _VARIABLE = re.compile(r"\{([^{}]*)\}")

@@ -2,7 +2,7 @@
 
 Digests are those that the source names, names and metadata agree with the archive, other bytes
 under a used name conflict, attestations verify, quotas hold. The journal has the source of each
-file. What was taken before an interruption is there already when the same is taken again.
+file. Files that were taken before an interruption are skipped when the command is repeated.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from proxy.runtime import in_thread
 
 
 class IntakeResult(StrEnum):
-    """What became of an offer that was not refused."""
+    """The outcome of an offer that was not refused."""
 
     PUBLISHED = "took"
     PRESENT = "skipped"
@@ -122,7 +122,7 @@ class Intake:
             await content.discard()
 
     async def examine(self, offer: Offer) -> IntakeResult:
-        """What ``take`` would do, as far as that is known without a download.
+        """The outcome that ``take`` would have, as far as is known without a download.
 
         Raises as ``take``.
         """
@@ -159,8 +159,8 @@ class Intake:
         return not any(each.action is Action.STATUS for each in changes)
 
     async def _known(self, offer: Offer) -> _Known:
-        """What the offer is about, and what the index has of it. Raises as ``take`` what can be
-        refused before the bytes are read."""
+        """The subject of the offer, and the files of it in the index. Raises, before the bytes are
+        read, as ``take``."""
         blob = await offer.open("")
         release = await in_thread(release_of, offer, blob.local_path())
         page = await self._publisher.page(release.project)

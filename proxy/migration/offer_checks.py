@@ -1,4 +1,4 @@
-"""What an offer is about, and whether its bytes are those that the source names."""
+"""Checks of offers: the subject, and whether the bytes are those that the source names."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a source of distributions has: the files that it offers, and what cannot be taken of it.
+"""A source of distributions: the files that it offers, and those that cannot be taken.
 
-A source is a folder that another server left, or another index. Everything in it is hostile.
+A source is a folder that another server left, or another index. Its content is hostile.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Offer:
 
     filename: str
     place: str
-    """Where it is in the source, for people."""
+    """The place in the source, for people."""
     open: Callable[[str], Awaitable[Blob]]
     """The bytes of the distribution (for an empty text), or of the file beside it with that
     suffix. Nothing is fetched before they are read. Raises ``ProxyError``."""
@@ -56,7 +56,7 @@ class StatusOffer:
 
 
 class PackageSource(Protocol):
-    """Where distributions come from."""
+    """A source of distributions."""
 
     @property
     def label(self) -> str:

@@ -9,7 +9,7 @@ class Moment(msgspec.Struct, frozen=True):
     """An instant, or the moment of a snapshot."""
 
     at: float
-    """Unix time in seconds. What happened then or later does not count."""
+    """Unix time in seconds. Changes at that time or later do not count."""
     index: str = ""
     """The local index of the snapshot."""
     number: int | None = None

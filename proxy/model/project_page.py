@@ -192,14 +192,14 @@ class Artifact(msgspec.Struct, frozen=True):
     """A file together with its bytes."""
 
     file: File
-    """What the page says about it."""
+    """The entry on the page."""
     blob: Blob
     not_after: float | None = None
     """As in ``ProjectPage``: no answer made from this artifact is given then or later."""
     private: bool = False
     """A policy may refuse the file later, so shared caches may not store it."""
     location: str = ""
-    """Where clients fetch the file themselves, if it is not to be sent from here."""
+    """The address at which clients fetch the file, if this server is not to send it."""
     observed: tuple[tuple[str, str], ...] = ()
     """Rules in mode ``observe`` that would refuse the file, each with its reason."""
 
@@ -270,7 +270,8 @@ class Blob(Protocol):
         return self
 
     async def address(self) -> str:
-        """Where clients can get the bytes for some minutes, without this server; empty: nowhere."""
+        """An address at which clients get the bytes for some minutes without this server; empty
+        without one."""
         return ""
 
     def spans(
@@ -278,7 +279,7 @@ class Blob(Protocol):
     ) -> AsyncGenerator[Span | bytes, None] | None:
         """The bytes of ``chunks`` as ranges of open files, so that the kernel can send them.
 
-        Bytes that are in no file are given as they are. None: none of the bytes are in a file.
+        Bytes outside files are given as they are. None if no bytes are in a file.
         """
         return None
 
@@ -286,7 +287,7 @@ class Blob(Protocol):
 RESERVED_SEGMENTS = frozenset(
     ("simple", "files", "packages", "metrics", "healthz", "readyz", "legacy", "static")
 )
-"""First segments of addresses that mean something else than an index of that name."""
+"""First segments of addresses that cannot be names of indexes."""
 
 _VALID = re.compile(r"[A-Z0-9](?:[A-Z0-9._-]*[A-Z0-9])?\Z", re.IGNORECASE | re.ASCII)
 _SEPARATORS = re.compile(r"[-_.]+")

@@ -15,13 +15,13 @@ from proxy.policies.configured import Finding, Rule
 from proxy.policies.parsed_page import Release
 
 About = Callable[[ProjectName], Sequence[Advisory]]
-"""What is known about a project now."""
+"""The advisories about a project now."""
 
 
 class Malware(Rule):
     """Refuses releases that are reported as malicious, and files whose version is unreadable.
 
-    It denies no project as a whole: only its page says whether a project is a private one.
+    The policy denies no project as a whole: only its page says whether a project is private.
     """
 
     is_changing = True

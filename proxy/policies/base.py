@@ -93,7 +93,7 @@ class Policy(Protocol):
     facts: Facts | None = None
     """Those that the verdicts depend on."""
     is_changing: bool = False
-    """What the policy knows may change at any time, so clients may reuse pages for less time."""
+    """The facts of the policy may change at any time, so clients may reuse pages for less time."""
 
     def admit(self, project: ProjectName) -> None:
         """Called before any I/O.

@@ -15,7 +15,7 @@ from proxy.policies.parsed_page import ParsedFile, Release
 
 
 class FactSubjects:
-    """What the files of one page have in common, for an expression."""
+    """The facts common to all files of a page, for an expression."""
 
     def __init__(
         self, view: PageView, known: Sequence[Advisory], licence_of: Callable[[str], str | None]
@@ -38,7 +38,7 @@ class FactSubjects:
 
 
 class ReleaseSubject:
-    """What the files of one release have in common."""
+    """The facts common to all files of a release."""
 
     def __init__(self, release: Release, page: FactSubjects) -> None:
         self.release = release

@@ -1,6 +1,6 @@
-"""What the text of an expression in CEL says: names of facts, compared ages, and its parts.
+"""Reads the text of an expression in CEL: names of facts, compared ages, and parts.
 
-The library compiles and executes expressions, and does not say what they consist of.
+The library compiles and executes expressions, but offers no syntax tree.
 """
 
 from __future__ import annotations

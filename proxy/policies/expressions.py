@@ -33,7 +33,7 @@ FACTS: Mapping[str, Mapping[str, Callable[[FactSubject], Any]]] = {
     "release": RELEASE_FACTS,
     "file": FILE_FACTS,
 }
-"""What each variable has, by name. A fact that is None is left out: see ``has(file.age)``."""
+"""The facts of each variable, by name. A fact that is None is left out: see ``has(file.age)``."""
 JUDGED_AGAIN_AFTER = 60.0
 """Seconds until a page is judged again by an expression whose instants cannot be computed."""
 LONGEST_REASON = 100

@@ -117,7 +117,7 @@ class Deny(Rule):
 
 
 class Allow(Rule):
-    """Refuses what is not on the list. A version that is not one of PEP 440 is on none."""
+    """Refuses files that are not on the list. No list contains a version that violates PEP 440."""
 
     def __init__(self, criteria: Criteria) -> None:
         self._criteria = criteria

@@ -26,7 +26,7 @@ class Proof(msgspec.Struct, frozen=True, gc=False):
     """The result of verifying the attestations of one file."""
 
     state: Literal["valid", "invalid", "unknown"]
-    """``unknown``: they cannot be had, or are of a kind or log that is not known."""
+    """``unknown``: they are unavailable, or their kind or log is not known."""
     reason: str = ""
     """Why they are not valid."""
     publisher: str = ""

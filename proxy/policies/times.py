@@ -20,7 +20,7 @@ DAY = 86400.0
 """Seconds."""
 
 Unknown = Literal["refuse", "allow", "first-seen"]
-"""What becomes of a file without an upload time: ``first-seen`` takes the time at which the index
+"""The treatment of a file without an upload time: ``first-seen`` takes the time at which the index
 first listed the file."""
 
 

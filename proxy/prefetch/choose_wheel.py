@@ -73,7 +73,7 @@ def _best(
     wanted: tuple[SpecifierSet, ...],
     best: _BestCandidate | None,
 ) -> _BestCandidate | None:
-    """The best of these and ``best``; ``at``: where the version begins in a filename."""
+    """The best of these and ``best``; ``at``: index of the version in a filename."""
     fits = _fits(target)
     prereleases = any(each.prereleases for each in wanted)
     for file in files:

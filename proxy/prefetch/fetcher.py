@@ -100,9 +100,9 @@ PrefetchKey = tuple[str, str, str]
 """Index, project and filename; the filename is empty for the page."""
 
 WASTED_AFTER = 600.0
-"""Seconds after which a prefetched thing that no client requested counts as wasted."""
+"""Seconds after which a prefetched page or file that no client requested counts as wasted."""
 MAX_TRACKED = 20_000
-"""Things whose use is tracked at one time."""
+"""Pages and files whose use is tracked at one time."""
 
 
 class PrefetchStats(msgspec.Struct, frozen=True):
@@ -129,7 +129,7 @@ class _TallyEntry(msgspec.Struct):
 
 
 class PrefetchTally:
-    """Counts a thing once it is known both that it was prefetched and what became of it."""
+    """Counts a page or file once its prefetch has ended and its use is known."""
 
     def __init__(self, events: Observer = lambda event: None) -> None:
         """``events`` gets ``Prefetched``."""

@@ -105,10 +105,10 @@ class Prefetcher:
             if session.fetched and session.client:
                 await self._history.remember(session.taken)
 
-    # What follows from a request.
+    # Guesses after a request.
 
     async def _follow_page(self, session: Session, page: ProjectPage) -> None:
-        """Goes beyond the metadata only if something is known about the version."""
+        """Continues after the metadata only if the version is known."""
         await self._candidate(session, page, 0, further=bool(session.specifiers(page.project)))
 
     async def _follow_metadata(
@@ -137,7 +137,7 @@ class Prefetcher:
                 work = partial(self._page, session, taken.project, 1, taken.filename)
                 self._scheduler.add(1, work)
 
-    # What follows from a guess.
+    # Guesses after a guess.
 
     async def _page(
         self, session: Session, project: ProjectName, depth: int, filename: str | None = None

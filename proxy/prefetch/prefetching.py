@@ -105,7 +105,8 @@ class Prefetching:
             found.observe(event)
 
     async def sweep(self) -> None:
-        """Record sessions that have ended, and give up prefetched things that no client used."""
+        """Record sessions that have ended, and count unused prefetched pages and files as
+        wasted."""
         now = self._clock()
         self._tally.sweep(now, self._marks.requested)
         await self._remember(now)

@@ -1,4 +1,4 @@
-"""Sessions: what one client has requested so far, and what earlier installs requested together.
+"""Sessions: the requests of one client so far, and the projects of earlier installs.
 
 A client is an address and a User-Agent; its session ends when it sends no request for a while.
 The history of installs outlives the process, so that the first page of an install predicts the

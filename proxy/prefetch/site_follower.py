@@ -1,8 +1,8 @@
-"""Fetches what another Waystation publishes as soon as that happens, before anybody asks.
+"""Fetches the files that another Waystation publishes, at once, before a client requests them.
 
 The feed of changes says which projects have new pages and files. Pages are revalidated at once;
-files are fetched after that, one after the other. A restart goes on with the first change of which
-a file may be missing.
+files are fetched after that, one after the other. A restart continues with the first change of
+which a file may be missing.
 """
 
 from __future__ import annotations

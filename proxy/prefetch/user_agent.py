@@ -89,7 +89,7 @@ def _python(text: str) -> str:
 
 
 def _version(text: str) -> str:
-    """The numbers with which a version begins."""
+    """The leading numbers of a version."""
     found = _PYTHON_VERSION.match(text)
     if found is None:
         raise ValueError("not a version")

@@ -1,4 +1,4 @@
-"""What people see: templates, one style, safe READMEs and texts, plots. Knows no HTTP.
+"""The look of pages for people: templates, one style, safe READMEs and texts, plots. Knows no HTTP.
 
 The web face and static trees share it, so that both look alike.
 """

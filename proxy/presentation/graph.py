@@ -1,4 +1,4 @@
-"""A small graph of what needs what as SVG: a column for each level, a box for each project.
+"""A small graph of dependencies as SVG: a column for each level, a box for each project.
 
 Graphs stop being readable at about 15 boxes, so larger ones are not drawn. The lists of the page
 say the same, also to people who do not see the picture.

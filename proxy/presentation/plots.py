@@ -24,9 +24,9 @@ class Series(NamedTuple):
 
 
 def plot(title: str, series: Sequence[Series], labels: Sequence[str], *, stacked: bool) -> Markup:
-    """Lines, or areas on each other. ``title`` says what is shown, for people who do not see it.
+    """Lines, or areas on each other. ``title`` describes the plot to people who do not see it.
 
-    ``labels`` stand below, from the left to the right.
+    ``labels`` are below, from left to right.
     """
     from markupsafe import Markup
 

@@ -24,7 +24,7 @@ _STATIC = Path(__file__).with_name("static")
 """Pages that load nothing contain the style."""
 _NO_XML = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff]")
 _CONTROLS = re.compile(r"[\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
-"""Characters without a shape: they reorder or hide what stands beside them."""
+"""Characters without a shape: they reorder or hide their neighbours."""
 WEEK = 7 * 86400.0
 _STEPS = ((60.0, "second"), (3600.0, "minute"), (86400.0, "hour"), (WEEK, "day"))
 

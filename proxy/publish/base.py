@@ -17,8 +17,8 @@ from proxy.model import Blob, File, ProjectName
 from proxy.publish.package_changes import Action, PackageChange
 
 Prepare = Callable[[], Awaitable[Sequence[PackageChange]]]
-"""Checks what is published now, and returns the changes to make, all of one step. What it raises
-ends the step. It may be awaited again: another process may have been faster."""
+"""Checks what is published now, and returns the changes to make, all of one step. An exception ends
+the step. It may be awaited again: another process may have been faster."""
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ class KeptPackages(Protocol):
         """Those of the files that are kept, as pages list them."""
 
     async def blob(self, place: KeptPlace, suffix: str = "") -> Blob:
-        """The bytes of a file that was found, or of what is beside it, such as ``.metadata``."""
+        """The bytes of a file that was found, or of a file beside it, such as ``.metadata``."""
 
 
 class ChangeJournal(Protocol):
@@ -99,7 +99,7 @@ class PackageStore(Protocol):
         """The folder of spool files for uploads."""
 
     async def open(self) -> None:
-        """Complete what dead processes had begun."""
+        """Complete the changes of dead processes."""
 
     async def spread(self, made: Sequence[PackageChange]) -> None:
         """Wait until all servers know these changes."""
@@ -120,17 +120,17 @@ class PackageStore(Protocol):
     ) -> list[PackageChange]:
         """Make the changes that ``prepare`` returns, durably; returns those that were made.
 
-        Left out is what has become impossible: to restore or remove bytes that are not kept, and
-        to publish bytes that are published already. ``content``: of a file that the first change
-        publishes or replaces; of a change that attests, what is to be written beside the file, and
-        the bytes stay. ``owners``: the users of a change of owners; of a file that is
+        Changes that have become impossible are left out: to restore or remove bytes that are not
+        kept, and to publish bytes that are published already. ``content``: of a file that the first
+        change publishes or replaces; of a change that attests, what is to be written beside the
+        file, and the bytes stay. ``owners``: the users of a change of owners; of a file that is
         published, those of its project if it has none, where None means the actor. A kill at any
         moment leaves each file as before, or changed. Raises ``FileConflict``, other ``ProxyError``
         if the place does not answer, and ``OSError``.
         """
 
     def staged(self, file: File, folder: Path) -> AbstractAsyncContextManager[Content]:
-        """A listed file with all that is beside it, as a spool file in the folder.
+        """A listed file with all files beside it, as a spool file in the folder.
 
         Raises ``UploadRefused`` if the bytes are not those that are listed, and ``OSError``.
         """

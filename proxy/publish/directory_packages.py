@@ -2,7 +2,7 @@
 
 A file gets its name in one step, when its bytes and all files beside it are durable, so that a
 kill at any moment leaves nothing or all of it. The journal notes the change before and after;
-what was begun before a kill is completed or forgotten by the next change.
+the next change completes or forgets changes that a kill interrupted.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class DirectoryPackages:
         await in_thread(self.journal.close)
 
     def folder(self, project: ProjectName) -> Path:
-        """Where new files of the project go."""
+        """The folder for new files of the project."""
         return self.root / project
 
     async def make(
@@ -110,7 +110,7 @@ class DirectoryPackages:
         self, prepare: Prepare, content: Content | None, owners: Sequence[str] | None
     ) -> list[PackageChange]:
         """A change without content, such as a roll-back, may take so long to prepare that others
-        are always faster: in the end it is made all the same."""
+        are always faster: the last attempt makes it in any case."""
         for left in chain(reversed(range(_ATTEMPTS)), repeat(0)):
             is_last = content is None and not left
             made = await self._attempt(prepare, content, owners, is_last=is_last)
@@ -137,7 +137,7 @@ class DirectoryPackages:
         )
 
     async def _listed_paths(self, changes: Sequence[PackageChange]) -> dict[str, Path]:
-        """Where the files are that are changed, by filename; they may be in any folder."""
+        """The paths of the changed files, by filename; they may be in any folder."""
         projects = dict.fromkeys(each.project for each in changes if each.action in _OF_LISTED)
         return {
             file.filename: path_of(file)

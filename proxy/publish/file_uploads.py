@@ -1,7 +1,7 @@
 """Content in a directory: how a file gets its bytes and its name, also if that is interrupted.
 
-The journal notes each change before and after. What was begun before a kill is completed, with all
-that goes with it, if the file has its bytes; else the file is left as it was before.
+The journal notes each change before and after. A change that a kill interrupted is completed, with
+all files beside it, if the file has its bytes; else the file is left as it was before.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class FileUploads:
         target: Path,
         owners: Sequence[str],
     ) -> list[PackageChange]:
-        """The first change is about the file ``target``, and the others go with that.
+        """The first change is about the file ``target``, and the others belong to it.
 
         ``owners``: the users to whom the project belongs after it, if it has no owners yet. Returns
         no change if that has become impossible, or needless. Raises ``FileConflict`` and
@@ -110,7 +110,7 @@ class FileUploads:
         self._journal.complete(begun, *begun.further, new_owners=owners)
 
     def _undo(self, target: Path, begun: BegunChange) -> None:
-        """Forget the change; what is beside the file is what was there before."""
+        """Forget the change, and restore the files beside the file."""
         if not target.exists():
             remove_sidecars(target)
         elif begun.former is not None:

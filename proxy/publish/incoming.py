@@ -24,7 +24,7 @@ class IncomingUpload:
         self._limit = limit
         self._fd = -1
         self.path = folder
-        """The spool file, once something is written."""
+        """The spool file, after the first write."""
         self._waiting = bytearray()
         self._hashes: dict[str, Any] = {
             "sha256": hashlib.sha256(),
@@ -60,7 +60,7 @@ class IncomingUpload:
         await in_thread(os.fsync, self._fd)
 
     async def discard(self) -> None:
-        """Remove the spool file. What was published has a name of its own, and stays."""
+        """Remove the spool file. A published file has another name, and stays."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             await in_thread(remove_spool, fd, self.path)

@@ -1,7 +1,7 @@
 """The journal of a local index: each change as a numbered event, in SQLite beside the packages.
 
-The packages themselves are files and folders; the journal says who changed them and when, who
-owns a name, and which change was begun and may not have been completed.
+The packages themselves are files and folders; the journal has the author and time of each change,
+the owners of names, and the changes that may be incomplete.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happens to packages: changes, which the journal of their index keeps as numbered events."""
+"""Changes of packages, which the journal of their index keeps as numbered events."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NO_PROJECT = ProjectName("")
 
 
 class Action(StrEnum):
-    """What a change did."""
+    """The kind of a change."""
 
     PUBLISH = "publish"
     REPLACE = "replace"
@@ -37,7 +37,7 @@ class Action(StrEnum):
 
 
 class PackageChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One event. Empty fields mean that the change is not about such a thing."""
+    """One event. A field is empty if the change has no such value."""
 
     number: int = 0
     """Rises with every change, and is never used twice; there may be gaps."""
@@ -86,4 +86,4 @@ class BegunChange(PackageChange, frozen=True, kw_only=True, omit_defaults=True):
     owners: tuple[str, ...] = ()
     """The users to whom the project belongs after it, if it has no owners yet."""
     former: Mapping[str, bytes] | None = None
-    """What was beside the file before, by suffix; None: it is not known."""
+    """The files beside it before, by suffix; None if they are not known."""

@@ -20,7 +20,7 @@ SIDECARS = (*SIBLING_SUFFIXES, YANKED_SUFFIX)
 
 
 def path_of(file: File) -> Path:
-    """Where a private file is."""
+    """The place of a private file."""
     return Path(unquote(urlsplit(file.url).path))
 
 
@@ -75,7 +75,7 @@ def place(source: Path, target: Path, beside: Mapping[str, bytes], *, replace: b
     """
     if not replace and target.exists():
         raise FileExistsError(target)
-    # What is beside the former bytes is not about the new ones.
+    # The files beside the former bytes do not belong to the new ones.
     put_beside(target, beside, alone=replace)
     source.chmod(0o644)
     source.rename(target)
@@ -107,7 +107,7 @@ def remove_sidecars(target: Path, suffixes: Iterable[str] = SIDECARS) -> None:
 def move_with_sidecars(source: Path, folder: Path) -> None:
     """Move a file into a folder of the same file system, and then the files beside it.
 
-    The file goes first: what is beside it is not listed without it. If it is there already, the
+    The file moves first: files beside it are not listed without it. If it is there already, the
     rest is moved, as after a kill.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -160,14 +160,14 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def remove_with_sidecars(path: Path) -> None:
-    """Remove a deleted file, what is beside it, and its folder if nothing else is in there."""
+    """Remove a deleted file, the files beside it, and its folder if that is empty then."""
     remove_sidecars(path)
     path.unlink(missing_ok=True)
     remove_empty(path.parent)
 
 
 def remove_empty(folder: Path) -> None:
-    with suppress(OSError):  # something else is in there
+    with suppress(OSError):  # the folder has other files
         folder.rmdir()
 
 

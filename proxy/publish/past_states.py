@@ -1,4 +1,4 @@
-"""What an index showed at some moment of its past, from the changes in its journal.
+"""The past states of an index, from the changes in its journal.
 
 A file that was copied in by hand has no change that published it: it counts as listed from its
 upload-time on, until its first change.
@@ -16,7 +16,7 @@ from proxy.publish.package_changes import NO_PROJECT, Action, PackageChange
 
 
 class PastFile(msgspec.Struct, frozen=True):
-    """What is known of a filename at some moment."""
+    """The state of a filename at some moment."""
 
     sha256: str = ""
     is_listed: bool = False
@@ -34,7 +34,7 @@ class PastFile(msgspec.Struct, frozen=True):
 
 
 class PastProject(msgspec.Struct, frozen=True):
-    """What is known of a project at some moment."""
+    """The state of a project at some moment."""
 
     files: Mapping[str, PastFile]
     """By filename; those without any change in the journal are missing."""
@@ -44,7 +44,7 @@ class PastProject(msgspec.Struct, frozen=True):
     """Whether the journal has its status; else it has always been that of today."""
 
     def file(self, file: File) -> PastFile:
-        """What is known of a file that is here now."""
+        """The facts about a file that is here now."""
         unchanged = PastFile(file.sha256 or "", is_listed=True, yanked=None, by_hand=True)
         return self.files.get(file.filename, unchanged)
 
@@ -124,4 +124,4 @@ def _after(before: PastFile, change: PackageChange) -> PastFile:
             return msgspec.structs.replace(
                 before, sha256=change.sha256, is_listed=True, by_hand=False
             )
-    return before  # what is beside the file, or its kept bytes, has changed
+    return before  # the files beside it, or its kept bytes, have changed

@@ -1,4 +1,4 @@
-"""Promotion: files of one local index are published in another one, with all that is beside them.
+"""Promotion: files of one local index are published in another one, with all files beside them.
 
 A directory gets a hard link where that is possible, else a copy. Digests, signatures, provenance,
 the mark of a yank and ``upload-time`` stay as they are; the journal of the target has the instant

@@ -1,4 +1,4 @@
-"""Publishes uploads to a local index: who may, and what conflicts.
+"""Publishes uploads to a local index, by its rules about owners and conflicts.
 
 The place of the packages makes the changes, so the rules are the same for a directory and for an
 object store.
@@ -41,7 +41,7 @@ async def no_provenance(attestations: str, filename: str, sha256: str) -> bytes:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What an index accepts."""
+    """The limits of an index."""
 
     overwrite: bool = False
     """Whether a file may be replaced by other bytes of its name."""
@@ -150,7 +150,8 @@ class Publisher:
     async def action_for(
         self, page: ProjectPage | None, filename: str, content: IncomingUpload, editor: Editor
     ) -> Action | None:
-        """What to do with an upload to the project of the page; None: its bytes are there already.
+        """The kind of change for an upload to the project of the page; None: its bytes are there
+        already.
 
         Raises ``FileConflict`` and ``UploadTooLarge``.
         """

@@ -64,7 +64,7 @@ class Snapshots:
     async def restore(
         self, name: str, editor: Editor, *, incomplete: bool = False
     ) -> list[PackageChange]:
-        """Let the index show what it showed at the snapshot: files, yanks and statuses.
+        """Restore the files, yanks and statuses that the index had at the snapshot.
 
         Everything published since is deleted, and can be restored as other deleted files. Owners
         and claims stay. ``incomplete``: leave out files whose bytes are gone, such as those that

@@ -46,7 +46,7 @@ _HEX = re.compile(r"[0-9a-f]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class UploadedRelease:
-    """What a form is about."""
+    """The subject of a form."""
 
     project: ProjectName
     name: str

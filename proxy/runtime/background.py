@@ -47,7 +47,7 @@ class BackgroundQueue(Generic[K]):
             self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
-        """Keys on which work has not begun are dropped."""
+        """Keys whose work has not started are dropped."""
         if self._task:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -60,7 +60,7 @@ class BackgroundQueue(Generic[K]):
                 for key in keys:
                     del self._waiting[key]
                 for done in await asyncio.gather(*map(self._work, keys), return_exceptions=True):
-                    if isinstance(done, Exception):  # an error in the program: the other keys go on
+                    if isinstance(done, Exception):  # an error in the program: other keys continue
                         log.error("work in the background failed", exc_info=done)
         finally:
             self._task = None

@@ -67,9 +67,9 @@ def _do_next() -> None:
 
 
 def sha256_in_background(data: bytes) -> Callable[[], str]:
-    """Start to hash; calling what is returned waits for the digest, in lowercase hex.
+    """Start to hash; calling the result waits for the digest, in lowercase hex.
 
-    Hashing does not hold the interpreter's lock, so other work goes on meanwhile.
+    Hashing releases the interpreter's lock, so other work continues meanwhile.
     """
     if len(data) <= OFFLOAD_ABOVE:
         return hashlib.sha256(data).hexdigest

@@ -116,8 +116,8 @@ class ObjectCalls:
     async def create(self, path: str, data: bytes) -> bool:
         """Store a small object; False if there is one already, which stays as it is.
 
-        Of all who create the same object one gets True. After ``StoreUnavailable`` it may have
-        been stored.
+        Only one of several writers of the same object gets True. After ``StoreUnavailable`` it may
+        have been stored.
         """
         from obstore import exceptions
 
@@ -183,7 +183,7 @@ class ObjectCalls:
             put.exception()  # seen, also if nothing waits for it any more
 
     async def sign(self, path: str, seconds: float) -> str:
-        """An address at which everybody can get the object for that time. Sends no request."""
+        """An address at which every client can get the object for that time. Sends no request."""
         from obstore import sign_async
 
         with self._attempt("read"):

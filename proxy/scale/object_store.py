@@ -1,7 +1,7 @@
-"""``BlobStore`` in an object store, with copies on the local disk if these are wanted.
+"""``BlobStore`` in an object store, with copies on the local disk if the settings say so.
 
-Keys are ``v1/blob/<aa>/<sha256>``. What is stored there never changes, so that any number of
-machines may put the same blob at the same time.
+Keys are ``v1/blob/<aa>/<sha256>``. A stored blob never changes, so that any number of machines may
+put the same blob at the same time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LocalCopies(NamedTuple):
 
 
 class ObjectStore:
-    """Blobs that many machines share. While entered, running reads may go on."""
+    """Blobs that many machines share. While entered, running reads may continue."""
 
     def __init__(
         self,

@@ -41,7 +41,7 @@ return 1
 
 
 class RedisLeases:
-    """``Leases`` of all replicas. While entered, a task hears which leases are free again.
+    """``Leases`` of all replicas. While entered, a task receives messages about released leases.
 
     Without Redis each turn counts as held, so that each replica does the work itself.
     """

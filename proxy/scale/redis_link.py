@@ -1,4 +1,5 @@
-"""The connection to Redis of one process, behind a breaker: Redis helps, and is never needed."""
+"""The connection to Redis of one process, behind a breaker: Redis saves work, but everything works
+without it."""
 
 from __future__ import annotations
 
@@ -57,7 +58,7 @@ class RedisBreaker:
         return True
 
     def note(self, *, success: bool) -> None:
-        """What came of a call that was tried."""
+        """The outcome of a call that was tried."""
         if success:
             self._failures = 0
             return
@@ -83,7 +84,7 @@ class RedisLink:
         self._away = False
 
     async def call(self, work: Callable[[Redis], Awaitable[T]], limit: float = CALL_TIMEOUT) -> T:
-        """What ``work`` returns when it is called with the client, within ``limit`` seconds.
+        """The result of ``work``, called with the client, within ``limit`` seconds.
 
         Raises ``RedisAway``.
         """
@@ -95,7 +96,7 @@ class RedisLink:
         return answer
 
     async def run(self, script: Script, keys: Sequence[str], *args: object) -> Any:
-        """What the script returns. Raises ``RedisAway``."""
+        """The result of the script. Raises ``RedisAway``."""
         return await self.call(lambda client: script(client, keys, args))
 
     async def listen(self, work: Callable[[Redis], Awaitable[None]]) -> None:

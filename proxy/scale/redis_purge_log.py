@@ -23,7 +23,7 @@ _WAIT = 400
 _RESUME_PAUSE = 0.5
 """Seconds until Redis is asked again after a failure."""
 _FIRST = "0-0"
-"""What comes after this identifier is the whole stream."""
+"""The identifier before the whole stream."""
 
 
 class RedisPurgeLog:

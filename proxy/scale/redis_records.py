@@ -53,7 +53,7 @@ the SHA-1 of its value, empty if it was absent; then for each change: the field,
 
 
 class _Place(NamedTuple):
-    """Where a record is."""
+    """The place of a record."""
 
     name: str
     """Of the hash."""

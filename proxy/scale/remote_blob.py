@@ -33,7 +33,7 @@ RECENT_BYTES = 256 * 2**20
 IN_MEMORY = 2**18
 """Bytes of a blob that is read again instead: it would be kept in memory."""
 LARGEST_COPY = 64 * 2**20
-"""Bytes of a blob that is copied so that something of it can be read, such as its metadata."""
+"""Bytes of a blob that is copied so that a part of it can be read, such as its metadata."""
 SIGNED_FROM = 2**20
 """Bytes of a blob that clients get at a signed address: of smaller ones, another request would
 take longer than the bytes."""
@@ -110,7 +110,7 @@ class BlobReads:
 
 
 class BlobSource:
-    """Where the bytes of one read come from: the store, and after an error the other blob."""
+    """The source of the bytes of one read: the store, and after an error the other blob."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Private names that replicas share: what one of them has found is asked for upstream by none.
+"""Private names that replicas share: no replica requests a name that one of them has found.
 
 Each replica has all names in a file of its own, so that none is lost with Redis.
 """

@@ -22,12 +22,12 @@ _CONTENT = b"waystation probes this store"
 
 
 class StoreAbilities(NamedTuple):
-    """What was found out."""
+    """The result of the probe."""
 
     conditional: bool
     """It refuses to create an object that exists: publishing depends on that."""
     lie: str
-    """What it does wrong, so that it cannot be used; empty: nothing."""
+    """The fault that makes it unusable; empty without one."""
 
 
 async def probe_store(store: Any) -> StoreAbilities:

@@ -105,7 +105,7 @@ class Records(Protocol):
     ) -> bool:
         """Write all the values if ``test`` accepts the present value of ``key``; else none.
 
-        None as a value forgets the record. No other process writes between the test and the
+        None as a value forgets the record. Other processes cannot write between the test and the
         writes. ``test`` may run in a thread, and more than once. Returns whether the values were
         written.
         """

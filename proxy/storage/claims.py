@@ -97,7 +97,7 @@ class Claims:
                 self._unsaved.append((project, directory))
 
     def forget(self, directory: str, project: str) -> None:
-        """Drop a claim in this process; ``release`` does so in all processes."""
+        """Drop a claim in this process; ``release`` drops it in all processes."""
         found = self._directories.get(project, set())
         found.discard(directory)
         if not found:

@@ -38,16 +38,16 @@ __all__ = [
 ]
 
 DATABASE_ERRORS = (diskcache.Timeout, sqlite3.Error, OSError, ValueError)
-"""What reading and writing may raise."""
+"""The exceptions of reading and writing."""
 
 LOCK_TIMEOUT = 1.0
 """Seconds to wait for a database that another process has locked."""
 
 FILE_SIZE = 32 * 1024
-"""Bytes from which on a value gets a file of its own."""
+"""Values of at least so many bytes get a file each."""
 
 ROW_SIZE = 512
-"""Bytes of the database that a small value needs beside its own, about."""
+"""Bytes of the database that a small value needs in addition, about."""
 
 _KEYS = """
     SELECT key FROM Cache WHERE raw = 1 AND key >= ? AND key < ?

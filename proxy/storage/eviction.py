@@ -181,8 +181,8 @@ class Evictor:
     async def enforce(self, added: int = 0) -> None:
         """Called at the start, and with the bytes of blobs that were put without ``room``.
 
-        Scans the store only if it may be too large. Where only pinned and busy blobs are left
-        over the limit, it is scanned again when a twentieth of the limit was added.
+        Scans the store only if it may be too large. If only pinned and busy blobs are left over the
+        limit, the next scan is after a twentieth of the limit was added.
         """
         await self._limit(self._size.add(added))
 

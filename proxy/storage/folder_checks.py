@@ -35,7 +35,7 @@ def private_folder(folder: Path) -> None:
         )
     if found.st_mode & stat.S_IWOTH:
         raise ConfigurationError(
-            _SETTING, f"{folder} can be written by everybody", f"run: chmod 700 {folder}"
+            _SETTING, f"{folder} can be written by all users", f"run: chmod 700 {folder}"
         )
     if found.st_mode & stat.S_IWGRP:
         folder.chmod(0o700)

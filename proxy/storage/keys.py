@@ -45,13 +45,13 @@ class RecordKind(Enum):
     DECISIONS = ("decisions", _PROJECT, "upstream")
     """Decisions about files by their digests. The namespace is that of the service outside."""
     PROOFS = ("proofs", ("project",), "upstream")
-    """What came of verifying attestations, by the digests of the files."""
+    """Results of verifying attestations, by the digests of the files."""
     LICENCES = ("licences", ("project",), "upstream")
     """Licences of files, by the digests of the files."""
     LOCAL_FILES = ("local", ("owner",))
     """Details of the files in a local directory, which is the owner."""
     ACTIVITY = ("activity", ("server", "part"))
-    """What pages for people show of the past. The server is a name of ours, not an address."""
+    """The past figures that pages for people show. The server is a name of ours, not an address."""
     LOCAL_METADATA = ("metadata", ("digest",))
     """Core metadata of local wheels."""
 
@@ -119,5 +119,5 @@ class Key(str):
 
 
 def prefix_of(kind: RecordKind | None, parts: tuple[str, ...]) -> str:
-    """With what the text of all keys of the kind begins that have these first parts."""
+    """The first part of the text of all keys of the kind that have these first parts."""
     return "/".join((kind.label, *parts, "")) if kind else ""

@@ -42,7 +42,7 @@ class StoredPage(msgspec.Struct, frozen=True, kw_only=True):
     """sha256 of the document."""
 
     def is_newer_than(self, other: StoredPage) -> bool:
-        """By the fences; else by the clocks of those who asked upstream."""
+        """By the fences; else by the clocks of the processes that asked upstream."""
         if self.fence and other.fence and self.fence != other.fence:
             return self.fence > other.fence
         return self.checked > other.checked

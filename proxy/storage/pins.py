@@ -11,8 +11,8 @@ from proxy.storage.base import Records
 from proxy.storage.keys import Key, RecordKind
 
 _BY_HAND = "by-hand/"
-"""Begins the owner of a blob that somebody has pinned: each is a record of its own, so that
-processes that pin at the same time do not replace each other's."""
+"""The start of the owner of a blob that an operator has pinned: each is a record of its own, so
+that processes that pin at the same time do not replace each other's."""
 
 
 class Pins:

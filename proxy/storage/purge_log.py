@@ -41,7 +41,7 @@ class FilePurgeLog:
 
     def read_new(self) -> list[str]:
         size = self._size()
-        if size < self._read:  # somebody emptied the cache folder by hand
+        if size < self._read:  # the cache folder was emptied by hand
             self._read = 0
         if size == self._read:
             return []

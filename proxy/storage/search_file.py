@@ -1,4 +1,4 @@
-"""What search finds: projects and what they need, in a database of its own beside the records.
+"""The data of search: projects and their needs, in a database beside the records.
 
 One thread writes and one reads, so that a search delays no record. The file is a copy of what the
 indexes know: a damaged or older one is deleted, and filled again.
@@ -94,7 +94,7 @@ class SearchResult(NamedTuple):
 
 
 class NeedsBelow(NamedTuple):
-    """What is below a project in the tree of its needs."""
+    """The subtree of a project in the tree of needs."""
 
     levels: list[list[str]]
     edges: list[tuple[str, str]]

@@ -32,7 +32,7 @@ class FeedChange(msgspec.Struct, frozen=True):
 
 
 class ChangeFeed:
-    """What was published there, and what changed."""
+    """The published files and changes there."""
 
     def __init__(self, name: str, index: str, transport: Transport, timeouts: Timeouts) -> None:
         """``name``: of the mirror here. ``index``: the address of the index there, which ends in
@@ -102,7 +102,7 @@ class UploadRelay:
         self._outgoing = OutgoingProxies(proxies or {})
 
     async def send(self, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> RelayedAnswer:
-        """The answer to a request of a client. ``body`` is sent as it arrives, and never held.
+        """The answer to a request of a client. ``body`` is sent as it arrives, and never kept.
 
         Raises ``UpstreamError``; then it is not known whether the upload has been published.
         """

@@ -1,7 +1,7 @@
 """Other servers on the same network, which are asked for the bytes of a file before upstream is.
 
 A peer answers from its store at once, and asks neither upstream nor its own peers: servers that
-name each other make no loop. What a peer sends is verified as what upstream sends is.
+name each other make no loop. Bytes of a peer are verified like those of upstream.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Redirects:
         except ValueError:  # such as //[
             raise RedirectRefused(self._name, "redirects to what is no address") from None
         if url.lower().startswith("https:") and not following.lower().startswith("https:"):
-            raise RedirectRefused(self._name, "redirects from https to something else")
+            raise RedirectRefused(self._name, "redirects from https to another scheme")
         return following
 
     def _check(self, url: str, named_hosts_only: bool) -> Origin:

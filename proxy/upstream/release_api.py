@@ -18,7 +18,7 @@ from proxy.upstream.transport_errors import status_error
 _HEADERS = {"Accept": "application/vnd.github+json", "Accept-Encoding": "gzip"}
 _NEXT = re.compile(r'<([^<>]*)>\s*;[^,<]*\brel="?next\b')
 _SHOWS_NOTHING = frozenset({401, 403, 404})
-"""What the API answers without a right; 404 hides that there is such a repository."""
+"""The statuses of the API for a missing right; 404 hides that there is such a repository."""
 
 
 class ApiPage(msgspec.Struct, frozen=True):

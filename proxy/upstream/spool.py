@@ -146,7 +146,7 @@ class Buffer:
         return self.window is None or self.window.base == self.spool.written
 
     async def read(self, at: int, size: int) -> bytes:
-        """Some of the bytes from ``at`` on; none if they are lost."""
+        """Some of the bytes from ``at`` on; empty if they are lost."""
         if (small := self.small) is not None:  # a thread may be moving it
             return bytes(memoryview(small)[at : at + size])
         if self.window is not None and at >= self.spool.written:

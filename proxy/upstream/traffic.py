@@ -26,7 +26,7 @@ UpstreamTrace = TraceConfig
 
 
 class BreakerState(Protocol):
-    """What others may know of a circuit breaker."""
+    """The public state of a circuit breaker."""
 
     index: str
     """The name of the index that the upstream belongs to."""
@@ -36,7 +36,7 @@ class BreakerState(Protocol):
 
 
 class BreakerOpen(UpstreamError):
-    """The upstream could not be reached lately, and is not asked again yet."""
+    """The upstream could not be reached, and is not asked again yet."""
 
 
 class InFlight:

@@ -1,6 +1,6 @@
 """Requests to one upstream: retries, reading of answers, a count of running requests, a probe.
 
-``redirects`` decides where a request may go and who gets the password; ``connections`` opens
+``redirects`` decides about targets and about credentials; ``connections`` opens
 connections.
 """
 

@@ -2,7 +2,7 @@
 
 Where access is not controlled, only requests that come straight from this machine are answered,
 and none at all where the settings show that a server in front passes requests on.
-There are no cookies, so that no page of another site can act for somebody; a browser that is
+There are no cookies, so that no page of another site can act for a user; a browser that is
 tricked into sending a request is refused all the same, by its ``Origin`` or ``Host``.
 """
 
@@ -38,12 +38,12 @@ _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "
 
 
 _ENOUGH = {"refresh": Scope.REFRESH, "audit": Scope.AUDIT}
-"""What may be done with a smaller right too."""
+"""The actions that a smaller right allows too."""
 T = TypeVar("T")
 
 
 class Administration(Protocol):
-    """What a server offers; results are values for JSON. Methods raise ``ProxyError``."""
+    """The operations of a server; results are values for JSON. Methods raise ``ProxyError``."""
 
     async def status(self) -> Any: ...
     async def cached(self, project: ProjectName | None, after: str) -> Any: ...

@@ -182,7 +182,7 @@ def _metrics(
     gauges: Callable[[], Iterable[Gauge]],
     sources: Sources,
 ) -> Metrics | None:
-    """The page of the counters, whose values of now are measured while the application runs."""
+    """The page of the counters, whose gauges are measured while the application runs."""
     if counters is None:
         return None
     mounts = app[MOUNTS]

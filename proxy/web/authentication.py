@@ -16,7 +16,7 @@ from proxy.web.request_state import REQUEST_STATE
 from proxy.web.response_cache import PRIVATE
 
 WITHOUT_ACCESS = (Scope.READ, Scope.METRICS)
-"""What everybody may do where the settings have no ``[access]``."""
+"""The rights of every client if the settings have no ``[access]``."""
 GATE: web.AppKey[Gate] = web.AppKey("gate")
 
 

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-_OFFSET = r"(\d{0,4000})"  # more digits than any file needs, and fewer than make a number dear
+_OFFSET = r"(\d{0,4000})"  # more digits than any file needs, and few enough to convert fast
 _RANGE = re.compile(rf"bytes=\s*{_OFFSET}\s*-\s*{_OFFSET}\s*\Z", re.IGNORECASE | re.ASCII)
 _ENTITY_TAG = re.compile(r'\s*(?:W/)?("[^"]*")\s*(?:,|\Z)')
 
@@ -96,7 +96,7 @@ def _matches(tags: str, etag: str | None) -> bool:
 
 
 def _date(value: str | None) -> datetime | None:
-    """An HTTP date in UTC; None for what is none (RFC 9110, 13.1.3: then it is ignored)."""
+    """An HTTP date in UTC; None for other text (RFC 9110, 13.1.3: then it is ignored)."""
     try:
         found = parsedate_to_datetime(value) if value else None
         if found is None or found.tzinfo is None:

@@ -156,7 +156,7 @@ class Counters:
         return self._places.get(index, OTHER_LABEL)
 
     def shown(self) -> ShownCounters:
-        """What all processes have counted by now."""
+        """The sums over all processes."""
         return ShownCounters(self._shared, self._names, self._refusals)
 
     def _served(self, event: AnswerServed) -> None:

@@ -51,10 +51,11 @@ class Connection(RequestHandler):
         self._event_sink = events
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """The client sends no more. A running answer is completed before the connection closes.
+        """The client has closed its side. A running answer is completed before the connection
+        closes.
 
-        A client that has disappeared looks the same until something is sent to it; while there
-        is nothing to send, the kernel's probes find out. TLS has no half-closed connections.
+        A client that has disappeared looks the same until something is sent to it; while there is
+        nothing to send, the kernel's probes detect that. TLS has no half-closed connections.
         """
         waiter, transport = self._waiter, self.transport
         busy = self._messages or (self._request_count if waiter is None else waiter.done())

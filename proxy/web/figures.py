@@ -24,7 +24,7 @@ _SLOW_BOUND = 1.0
 
 
 class Figures(msgspec.Struct, array_like=True):
-    """What installers asked for and got, so far or in a span of time."""
+    """Requests of installers and their answers, so far or in a span of time."""
 
     here: float = 0
     """Answers that needed no upstream."""
@@ -55,7 +55,7 @@ class Figures(msgspec.Struct, array_like=True):
     """That took longer than a second."""
 
     def since(self, before: Figures) -> Figures | None:
-        """What was added after ``before``; None if it counted from a new start since."""
+        """The difference to ``before``; None if the server was restarted since."""
         now, then = msgspec.structs.astuple(self), msgspec.structs.astuple(before)
         differences = [one - other for one, other in zip(now, then, strict=True)]
         return None if min(differences) < 0 else Figures(*differences)
@@ -66,7 +66,7 @@ class Figures(msgspec.Struct, array_like=True):
 
 
 def figures_of(counters: Counters) -> Figures:
-    """What all processes of the server have counted so far. Takes about a millisecond."""
+    """The sums over all processes of the server so far. Takes about a millisecond."""
     shown, found = counters.shown(), Figures()
     for (_, kind, outcome, status), count in shown.counted(REQUEST_COUNTS):
         if kind in _PACKAGES:

@@ -167,7 +167,7 @@ def _content_type(filename: str) -> str:
 
 def _may_redirect(request: web.Request, blob: Blob) -> bool:
     """The address of a stored file is signed, for GET alone, and works for all that have it: so
-    it is given only to clients that show no credentials, which get what everybody may read."""
+    only clients without credentials get it, for files that every client may read."""
     if blob.needs_download:
         return True
     return request.method == "GET" and request[REQUEST_STATE].principal is None

@@ -25,9 +25,10 @@ AUTHORIZATION = b"\r\nAuthorization: "
 """As pip and uv spell the header; requests with another spelling are parsed."""
 ANY_SPELLING = b"\r\nauthorization"
 OPEN_PATHS = ("/healthz", "/readyz")
-"""What answers without credentials, below the prefix too."""
+"""The paths that need no credentials, below the prefix too."""
 EXCHANGE, DISCOVERY = "/_/oidc/", "/.well-known/pytp/"
-"""Begin the addresses of trusted publishing, whose requests bring no credentials of their own."""
+"""The start of addresses of trusted publishing, whose requests have no credentials in the
+header."""
 MAX_HEADER_BLOCKS = 256
 """Header lines of different clients, at most ``MAX_REQUEST`` bytes each, that are remembered."""
 FORWARDED = "X-Forwarded-For"
@@ -66,7 +67,7 @@ class Gate:
         return certified(access, request.transport) or access.anonymous
 
     def is_open(self, request: web.Request) -> bool:
-        """Whether the request is answered without a look at who sends it."""
+        """Whether the request is answered without authentication."""
         if request.path.startswith(self._exchange):
             return True  # clients may add what they have for this host in a netrc file
         return request.path in self.open_paths and "Authorization" not in request.headers

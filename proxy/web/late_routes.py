@@ -18,7 +18,7 @@ class LateRoutes(web.AbstractResource):
     """
 
     def __init__(self, path: str, make: Callable[[], Iterable[web.RouteDef]]) -> None:
-        """``path`` is what the paths of all routes begin with; it ends with a variable."""
+        """``path`` is the common start of the paths of all routes; it ends with a variable."""
         super().__init__()
         self._path = path
         self._make = make
@@ -37,7 +37,7 @@ class LateRoutes(web.AbstractResource):
     async def resolve(
         self, request: web.Request
     ) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
-        """The route of a request; None, and the methods that its path has, if it is for none."""
+        """The route of a request; without one None, and the methods of its path."""
         found = await self._router.resolve(request)
         if found.http_exception is None:
             return found, set()

@@ -27,7 +27,7 @@ LimitedWork = Literal["misses", "uploads"]
 MAX_CLIENTS = 20_000
 """Clients whose work is counted; further ones displace those that were seen longest ago."""
 UPLOAD_PAGE = "/-/upload"
-"""Where people publish with a browser."""
+"""The page on which people publish with a browser."""
 MINUTE = 60.0
 """Seconds."""
 NO_UPLOADS = ("/-/", "/_/")
@@ -139,7 +139,7 @@ class ClientLimits:
 
 
 class RequestLimit:
-    """What one request has begun."""
+    """The work that one request has started."""
 
     def __init__(self, limits: ClientLimits, client: Callable[[], str]) -> None:
         self._limits = limits

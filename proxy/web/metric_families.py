@@ -1,4 +1,4 @@
-"""What ``/metrics`` shows: the names, meanings and labels of counters, histograms and gauges.
+"""The metrics of ``/metrics``: names, meanings and labels of counters, histograms and gauges.
 
 Each series is a column of shared memory. Names of indexes come from the settings, and get one of
 a fixed number of places, so that the columns are the same in every process.
@@ -39,7 +39,7 @@ FAST = ("no", "yes")
 CREDENTIAL_METHODS = (
     *("password", "token", "oidc", "ldap", "proxy", "certificate", NO_LABEL, OTHER_LABEL),
 )
-"""What may prove who asks; none: wrong ones."""
+"""The kinds of credentials; none: wrong ones."""
 
 
 class Family(NamedTuple):

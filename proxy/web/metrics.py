@@ -71,7 +71,7 @@ class Metrics:
         from prometheus_client.core import GaugeMetricFamily
 
         shown = self._counters.shown()
-        info = GaugeMetricFamily("waystation_info", "What is running.", labels=["version"])
+        info = GaugeMetricFamily("waystation_info", "The running version.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
         about = "When the process that answers was started: a Unix time in seconds."

@@ -57,7 +57,7 @@ class Shared:
     """None: there are no addresses of moments."""
     find_document: FindDocument = no_document
     site_of: FindSite = lambda path: None
-    """Where uploads are passed on to."""
+    """The server to which uploads are forwarded."""
     generation: int = 0
     """Which state of the settings the indexes are of."""
     controls_access: bool = False
@@ -95,8 +95,8 @@ class Mount:
         path: str = "",
     ) -> None:
         """``moment`` and ``today``: of a view that the index is, and the mount of the index itself.
-        ``publishers``: where uploads to each path go; they are refused if there is none for
-        ``path``, which is that of the index.
+        ``publishers``: the targets of uploads to each path; without one for ``path``, that of the
+        index, uploads are refused.
         """
         self.pages = SimplePages(
             index,

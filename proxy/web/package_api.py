@@ -125,7 +125,7 @@ class PackageApi:
         return await _ACTIONS[action](Upkeep(publisher), project, wanted, editor)
 
     def _source(self, request: web.Request, name: str, project: ProjectName) -> Publisher:
-        """Where promoted files come from, which needs the right to read there."""
+        """The source of promoted files, which the principal must be allowed to read."""
         require(request, Scope.READ, name, project)
         found = self._publishers.get(f"/{name}")
         if found is None or found is self._publisher:

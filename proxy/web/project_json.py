@@ -1,8 +1,8 @@
 """``/pypi/<project>/json`` and ``/pypi/<project>/<version>/json``: PyPI's JSON API.
 
 The project's page decides what there is, so that a document shows what the rules of the index
-admit, and the newest release is the newest that can be installed. What an upstream says besides,
-such as vulnerabilities, is added if it is about the same bytes.
+admit, and the newest release is the newest that can be installed. Other facts of an upstream, such
+as vulnerabilities, are added if they are about the same bytes.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ MAX_VERSION = 128
 MIN_COMPRESSED = 1000
 """Bytes of the smallest document that is compressed."""
 COST_PER_FILE = 2000
-"""What one file of a document costs, in bytes of input as ``run_in_worker`` counts them."""
+"""The cost of one file of a document, in bytes of input as ``run_in_worker`` counts them."""
 
 FindDocument = Callable[[Collection[str], ProjectName, str], Awaitable[bytes]]
-"""What the upstreams of these indexes have about a project, or a version of it; or nothing."""
+"""The document of these indexes' upstreams about a project, or a version of it; empty without
+one."""
 
 
 async def no_document(sources: Collection[str], project: ProjectName, version: str) -> bytes:
@@ -164,7 +165,7 @@ class ProjectJson:
 
 
 def _more(ours: JsonDocument, data: bytes) -> JsonDocument | None:
-    """Our document with what upstream's has besides, if that is about the same bytes."""
+    """Our document with the other fields of upstream's, if that is about the same bytes."""
     theirs = parse_document(data)
     return completed(ours, theirs) if theirs and is_about(theirs, ours) else None
 

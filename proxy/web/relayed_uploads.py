@@ -1,4 +1,4 @@
-"""Uploads to a second site: they are passed on to the first one, whose answer comes back."""
+"""Uploads to a second site: forwards them to the first one, and returns its answer."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ RenderPage = Callable[[ProjectPage, MediaType], Iterable[bytes]]
 RenderList = Callable[[Iterable[ProjectName], MediaType, bool], Iterable[bytes]]
 """Gets sorted names, and whether all that upstreams list are among them."""
 COST_OF_LONG_LIST = 64 * 2**20
-"""What rendering one costs, in bytes of input as ``run_in_worker`` counts them."""
+"""The cost of rendering one, in bytes of input as ``run_in_worker`` counts them."""
 
 
 class RenderedPages:

@@ -42,7 +42,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Sources(NamedTuple):
-    """Where values of now come from."""
+    """The sources of gauges."""
 
     connections: Callable[[], int] = lambda: 0
     running: Callable[[], int] = lambda: 0

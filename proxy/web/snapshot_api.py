@@ -19,7 +19,7 @@ class SnapshotRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a request."""
 
     incomplete: bool = False
-    """Of a roll-back: leave out files whose bytes are gone."""
+    """For a roll-back: leave out files whose bytes are gone."""
 
 
 class SnapshotApi:

@@ -85,7 +85,7 @@ class TokenExchange:
         return await _exchanging(request, burned)
 
     async def discover(self, request: web.Request) -> web.Response:
-        """Where tokens for an upload address are minted, which the digest of its path names."""
+        """The place that mints tokens for an upload address, which the digest of its path names."""
         if not _accepts(request.headers.getall("Accept", ())):
             return _failure(406, "not-acceptable", f"this address has {MEDIA_TYPE} only")
         publishing, root = _publishing(request), _root(request)
@@ -129,7 +129,7 @@ async def _exchanging(
     request: web.Request,
     answer: Callable[[TrustedPublishing, str], Awaitable[web.Response]],
 ) -> web.Response:
-    """The answer for the token in the body, or why there is none, in the words of PyPI."""
+    """The answer for the token in the body, or the reason of a refusal, in the words of PyPI."""
     publishing, access = _publishing(request), request.app[GATE].access
     if publishing is None:
         return _not_enabled()

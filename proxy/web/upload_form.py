@@ -62,9 +62,9 @@ async def reading_form(
 async def reading_files(
     request: web.Request, receive: Callable[[], IncomingUpload]
 ) -> AsyncGenerator[UploadForm, None]:
-    """The files of a browser's form, each as a form of its own while it is looked at.
+    """The files of a browser's form, each as one form while it is processed.
 
-    What is not published is removed. Raises as ``reading_form``.
+    Files that are not published are removed. Raises as ``reading_form``.
     """
     count = 0
     async for part in _parts(request):

@@ -49,7 +49,7 @@ def no_uploads() -> web.Response:
 
 
 class UploadResult(NamedTuple):
-    """What became of one file of a browser's form."""
+    """The outcome of one file of a browser's form."""
 
     release: UploadedRelease | None
     """None: it was refused."""
@@ -160,7 +160,7 @@ def _described(form: UploadForm) -> dict[str, list[str]]:
 async def answering(
     request: web.Request, make: Callable[[], Awaitable[web.Response]]
 ) -> web.Response:
-    """What ``make`` answers, or the answer to what it raises."""
+    """The answer of ``make``, or the answer to its exception."""
     try:
         return await make()
     except (UploadRefused, StoreUnavailable, IndexUnavailable) as error:
@@ -180,7 +180,7 @@ def note_change(request: web.Request, index: str, filename: str = "") -> None:
 
 
 def require_editor(request: web.Request, indexes: Sequence[str]) -> None:
-    """Refuse, before anything of an upload is read, who may change nothing of these indexes.
+    """Refuse principals without rights to change these indexes, before an upload is read.
 
     Raises ``NotAuthenticated``, ``NoRight`` and ``NotPermitted``.
     """
@@ -192,10 +192,10 @@ def require_editor(request: web.Request, indexes: Sequence[str]) -> None:
 
 
 def editor_of(request: web.Request, indexes: Sequence[str], project: ProjectName) -> Editor:
-    """Who changes the project: a right on an index covers the indexes that it is made of.
+    """The editor of a project: a right on an index covers the indexes that it is made of.
 
-    Raises ``NotAuthenticated``, ``NoRight`` and ``NotPermitted``. Without access control everybody
-    on this machine is an administrator.
+    Raises ``NotAuthenticated``, ``NoRight`` and ``NotPermitted``. Without access control every
+    client on this machine is an administrator.
     """
     state = request[REQUEST_STATE]
     if state.rights is None:
@@ -209,7 +209,7 @@ def editor_of(request: web.Request, indexes: Sequence[str], project: ProjectName
 
 
 def administrator_of(request: web.Request) -> Editor:
-    """Who changes a whole index. Raises as ``editor_of``."""
+    """The editor of a whole index. Raises as ``editor_of``."""
     state = request[REQUEST_STATE]
     if state.rights is None:
         _require_local(request)

@@ -1,7 +1,7 @@
 """Delivers the changes of an index to a receiver: in order, each at least once.
 
 A change is sent until the receiver answers with a success, with growing pauses; later ones wait
-for it. What is delivered is noted durably, so a restart goes on where the last process ended.
+for it. Progress is stored durably, so a restart continues where the last process ended.
 Of all processes that serve a directory one delivers: the one that has the lock.
 """
 
@@ -47,7 +47,7 @@ class DeliveryState(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StateFile:
-    """How far the changes of one index are delivered by one webhook.
+    """The progress of one webhook on the changes of one index.
 
     The file lies beside the journal. The cache may be deleted at any time, after which a receiver
     would miss changes or get all of them again. All methods block, and raise ``OSError``.
@@ -140,7 +140,8 @@ class Delivery:
 
     @property
     def failing_seconds(self) -> float:
-        """For how long the next change cannot be delivered; 0: it can, or there is none."""
+        """Seconds for which the next change could not be delivered; 0 if it can, or there is
+        none."""
         since = self._state.failing_since
         return max(0.0, self._clock() - since) if since else 0.0
 

@@ -125,7 +125,7 @@ WRONG: list[tuple[dict[str, Any], Spoil | None, str]] = [
     ({"name": "aaa-2.0-py3-none-any.whl"}, None, "they are about another file: aaa-2.0"),
     ({"name": "no distribution"}, None, ""),
     ({"subjects": 2}, None, ""),
-    ({"predicate": "https://example.com/other"}, None, "the statement says something else"),
+    ({"predicate": "https://example.com/other"}, None, "the statement differs"),
     ({}, tampered_statement, ""),
     ({}, other_publisher, ""),
     ({}, other_workflow, ""),

@@ -55,7 +55,7 @@ class Follower:
         self._identity: tuple[int, ...] = ()
         self._surveys = 0
         self._trouble = ""
-        self._lock = asyncio.Lock()  # held while the table changes
+        self._lock = asyncio.Lock()  # locked while the table changes
         self._survey_lock = asyncio.Lock()  # taken inside the other one, or alone
 
     def poll(self) -> bool:
@@ -209,10 +209,10 @@ class Follower:
             self._take(seen)
 
     def _scan_marked(self, marks: Marks) -> tuple[Seen, Marks]:
-        """What is marked, and whether the root is still the same.
+        """The marks, and whether the root is still the same.
 
         Files vanish with their root as well, and while one of them is being read the kernel does
-        not tell that the root is gone.
+        not report that the root is gone.
         """
         seen = self._tree.scan_marked(marks, self.table.folders, self._watch)
         return seen, self._tree.check(self._identity, {}, ())

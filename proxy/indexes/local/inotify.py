@@ -93,8 +93,8 @@ class Watch:
         queue = select.poll()
         queue.register(self._fd, select.POLLIN)
         self.has_events: Callable[[int], object] = queue.poll
-        """Whether something has changed; called with 0, never waits. A third of what it costs to
-        read and learn that there is nothing, and no Python call."""
+        """Whether something has changed; called with 0, never waits. A third of the cost of an
+        empty read, and no Python call."""
 
     def follow(self, folder: str, path: str) -> None:
         """Watch from now on. Raises ``CannotWatch`` where watches have run out, ``OSError``."""

@@ -72,7 +72,7 @@ class KeptFiles:
         return found
 
     async def blob(self, place: EntryPath, suffix: str = "") -> Blob:
-        """The bytes of a file that was found, or of what is beside it, such as ``.metadata``.
+        """The bytes of a file that was found, or of a file beside it, such as ``.metadata``.
 
         Raises ``IndexUnavailable`` if it is not there any more.
         """

@@ -253,7 +253,7 @@ def _yanked(path: str) -> tuple[bool | str, FileIdentity | None]:
         with sidecar.open("rb") as file:
             return yank_reason(file.read(MAX_SIDECAR)), identity
     except OSError:
-        return True, identity  # somebody wants it yanked, whatever the reason is
+        return True, identity  # the file is to be yanked, even if the reason is unreadable
 
 
 def _status(path: Path) -> ProjectStatus | None:

@@ -103,7 +103,7 @@ class Link:
     async def _elsewhere(
         self, ask: Callable[[str], Awaitable[T]], error: GoneUpstream | UpstreamError
     ) -> T:
-        """The answer of another address, where there are some. Raises ``error`` if none has one."""
+        """The answer of another address, if there are several. Raises ``error`` if none has one."""
         if self._others:
             async for url in self._others.urls(self.project, self.file, self.digest):
                 if url in self._wrong:

@@ -232,7 +232,7 @@ class OfflinePages:
         """Nothing: there is no upstream."""
 
     def absence(self, project: ProjectName) -> str:
-        """Nothing is remembered beside the stored pages."""
+        """There is no state beside the stored pages."""
         return ""
 
     def forget(self, project: ProjectName | None) -> None:

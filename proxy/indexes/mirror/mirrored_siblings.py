@@ -28,7 +28,7 @@ PROVENANCE_TTL = 600.0
 """Seconds; attestations may be added to a file at any time."""
 
 _ARMOUR = b"-----BEGIN PGP"
-"""What the text of each ASCII-armoured signature has (RFC 9580, section 6.2)."""
+"""The header line of ASCII-armoured signatures (RFC 9580, section 6.2)."""
 
 Document = tuple[bytes, Outcome]
 
@@ -257,7 +257,7 @@ def _being_stored(data: bytes) -> BytesBlob:
 
 
 def _aged(record: bytes | None) -> tuple[float, bytes]:
-    """Unix time and content of a record; zero and nothing if there is none."""
+    """Unix time and content of a record; zero and empty without a record."""
     if not record:
         return 0.0, b""
     stored, _, data = record.partition(b"\n")

@@ -1,4 +1,4 @@
-"""Where the bytes of a download come from if the settings name peers: from one, else upstream."""
+"""The source of a download's bytes if the settings name peers: a peer, else upstream."""
 
 from __future__ import annotations
 

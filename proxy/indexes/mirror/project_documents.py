@@ -1,7 +1,7 @@
-"""What an upstream says of a project beside its page: documents of PyPI's JSON API, kept a while.
+"""Documents of PyPI's JSON API about projects of an upstream, cached in memory.
 
-Nothing that installs packages needs them, so they are in memory alone, and an upstream that fails
-to send one is left in peace for a minute: its pages and files matter more.
+Installers do not need them, so they are not stored, and after a failure the upstream is not asked
+for a minute: its pages and files matter more.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ PATIENCE = 5.0
 """Seconds that a replica waits for another one before it asks upstream itself: clients give up
 after 15."""
 _ABSENT = "absent"
-"""What a replica leaves for the others if upstream has no such project."""
+"""The outcome that a replica shares if upstream has no such project."""
 _FAILED = "failed: "
 """Before the reason, if upstream failed: the others do not ask it one after the other."""
 
@@ -24,8 +24,8 @@ _FAILED = "failed: "
 class SharedRefresh:
     """``Refresh`` under a lease.
 
-    The lease ends when the page is stored. Where it was lost, a page that was stored since stays,
-    by the fence.
+    The lease ends when the page is stored. If the lease was lost, the fence keeps a page that was
+    stored since.
     """
 
     def __init__(

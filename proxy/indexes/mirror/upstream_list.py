@@ -1,7 +1,7 @@
 """The list of all projects of an upstream: fetched as a whole, kept on disk as sorted names.
 
 Names are found in the list by a pattern while it arrives, so memory does not depend on its form
-or length. What is no project name is left out.
+or length. Texts that are no project names are left out.
 """
 
 from __future__ import annotations

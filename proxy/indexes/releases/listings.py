@@ -1,4 +1,4 @@
-"""What the releases of a repository have: requested at most once a minute, and kept in records."""
+"""The files of a repository's releases: requested at most once a minute, and kept in records."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class ReleaseFile(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str
     """In the API, where a token counts."""
     download_url: str
-    """For everybody; empty where there is none."""
+    """Public; empty without one."""
     size: int | None = None
     digest: str = ""
     """Algorithm, colon and digits; empty if the API does not say."""

@@ -49,14 +49,14 @@ class ObjectFiles:
         )
 
     async def blob_of(self, file: PublishedFile, suffix: str = "") -> Blob:
-        """The bytes of a file, or of what is beside it. Raises as ``sibling``."""
+        """The bytes of a file, or of a file beside it. Raises as ``sibling``."""
         change = file.change
         if suffix:
             return BytesBlob(await self.sibling(file, suffix))
         return self._open_blob(file.stored.key(change.filename), change.sha256, change.size)
 
     async def sibling(self, file: PublishedFile, suffix: str) -> bytes:
-        """What is beside a file. Raises ``StoreDamaged``, and ``StoreUnavailable``."""
+        """A file beside a distribution. Raises ``StoreDamaged`` and ``StoreUnavailable``."""
         name = file.change.filename
         data = await self._log.calls.read(file.stored.key(name, suffix))
         wrong = suffix == METADATA and data and _sha256(data) != file.stored.metadata

@@ -38,7 +38,7 @@ LOOK_INTERVAL = 0.5
 LOOK_TIMEOUT = 1.0
 """Seconds that a reader waits for a look, if the last one is longer ago than this."""
 FIRST_LOOK = 5.0
-"""Seconds that a start waits until all steps are read; it goes on in the background."""
+"""Seconds that a start waits until all steps are read; reading continues in the background."""
 _PARALLEL_READS = 32
 
 AnnounceProjects = Callable[[Set[ProjectName]], None]
@@ -109,7 +109,7 @@ class ObjectLog:
     async def add(self, step: ChangeStep) -> bool:
         """Store the step, which begins with the next number; False: another process was faster.
 
-        Raises ``StoreUnavailable``; then the step may have been stored all the same.
+        Raises ``StoreUnavailable``; then the step may have been stored nevertheless.
         """
         number = step.first
         created = await self.calls.create(key_of(number), encode_step(step))
@@ -148,7 +148,7 @@ class ObjectLog:
             await asyncio.sleep(LOOK_INTERVAL)
 
     def _note(self, trouble: str) -> None:
-        """Log the begin and the end of trouble."""
+        """Log the start and the end of a failure."""
         if trouble and not self._trouble:
             rest = "the packages that are known are served" if self.is_loaded else "it answers 503"
             log.warning("%s: %s; until then %s", self._name, trouble, rest)
@@ -206,6 +206,6 @@ async def _within(
 
 
 def _ignore(done: asyncio.Future[None]) -> None:
-    """The follower finds the same trouble, and logs it."""
+    """The follower has the same failure, and logs it."""
     if not done.cancelled():
         done.exception()

@@ -42,7 +42,8 @@ from proxy.scale import can_create
 log = logging.getLogger(__name__)
 
 MAX_COMMIT = 3600.0
-"""Seconds from the begin of an upload to its step, at most: what is older is removed as left."""
+"""Seconds from the start of an upload to its step, at most: older objects without a step are
+removed."""
 LEFT_AGE = 86400.0
 """Seconds after which objects to which no step leads count as left by a dead process."""
 CLOCK = "v1/probe/packages"
@@ -100,7 +101,7 @@ class ObjectPackages:
         try:
             made = await self._add(prepare, file, owners, began)
         except (StoreUnavailable, IndexUnavailable):
-            raise  # the step may be stored all the same
+            raise  # the step may be stored nevertheless
         except Exception:
             await self._remove(file.folder)
             raise
@@ -190,9 +191,9 @@ class ObjectPackages:
         ]
 
     async def _store(self, change: PackageChange, content: Content) -> StoredFile:
-        """Store the bytes and all that is beside them, for one upload.
+        """Store the bytes and the files beside them, for one upload.
 
-        For a change that attests only what is beside the bytes, which are there.
+        For a change that attests, store only the files beside: the bytes are there.
         """
         attests = change.action is Action.ATTEST
         described = (None, None) if attests else await in_thread(_described, content.path, change)

@@ -1,4 +1,4 @@
-"""Steps: what one writer does at once to the packages in an object store, as one object.
+"""Steps: changes that one writer makes together to packages in an object store, as one object.
 
 A step holds changes with consecutive numbers, and its key is the first of them. The object is
 created and never replaced, so that of all writers who want a number, one gets it.
@@ -26,7 +26,7 @@ FILES = "v1/own/"
 
 
 class StoredFile(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """Where a published file is, and what its page says beside what its change does."""
+    """The place of a published file, and the values of its page that are not in its change."""
 
     folder: str
     """Below ``FILES``: of this upload alone, so that no other upload needs what is in it."""

@@ -32,7 +32,7 @@ def relock_requirements(document: SourceDocument, index: NewIndex) -> bytes:
     text = document.text()
     mark = "\ufeff" if document.content.startswith("\ufeff".encode()) else ""
     for other in _OTHER.findall(text):
-        index.left[other] = "an installer asks it too, beside the index"
+        index.left[other] = "an installer requests from it too"
     named = [found[2] for found in _INDEX.finditer(text)]
     text = _INDEX.sub(lambda found: _moved_option(found, index), text)
     text = _FILE.sub(lambda found: _moved_file(found, index), text)
