@@ -138,6 +138,7 @@ async def test_the_last_write_is_the_last(near: Near, tmp_path: Path) -> None:
     subprocess.run(command, cwd=ROOT, timeout=LIMIT, check=True)
 
 
+@pytest.mark.slow
 async def test_two_digests_under_one_name_do_not_conflict_when_an_import_continues(
     near: Near, tmp_path: Path
 ) -> None:

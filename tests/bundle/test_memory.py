@@ -34,6 +34,7 @@ def test_memory_does_not_grow_with_the_bundle(
     shutil.rmtree(tmp_path)
 
 
+@pytest.mark.slow
 async def test_an_import_moves_checked_files_instead_of_copying_them(
     large: Near, tmp_path: Path
 ) -> None:

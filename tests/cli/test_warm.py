@@ -38,6 +38,7 @@ async def run(here: WarmSite, name: str, *arguments: str, given: str = "", **mor
     return await waystation(*command, cwd=here.folder, given=given, **more)
 
 
+@pytest.mark.slow
 async def test_warm_reads_the_list_that_ready_prints(here: WarmSite) -> None:
     here.wheel("top", requires=["dep", "mac ; sys_platform == 'darwin'"])
     here.wheel("dep")

@@ -49,6 +49,7 @@ async def test_a_worker_that_dies_is_replaced_while_the_other_serves(tmp_path: P
         assert {await ready(server) for _ in range(20)} == {200}
 
 
+@pytest.mark.slow
 async def test_the_address_is_printed_once_whichever_worker_dies(tmp_path: Path) -> None:
     async with running(tmp_path, *OFFLINE, WAYSTATION_WORKERS="2") as server:
         await until(lambda: len(server.workers()) == 2)

@@ -114,7 +114,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     """This test uses the pip of its own environment."""
     import pip
 
-    return Tools(Path(pip.__file__).parent, None, "")
+    return Tools(Path(pip.__file__).parent)
 
 
 @pytest.mark.parametrize("prefix", ["", "/pypi", "/unstripped"])

@@ -25,10 +25,14 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     return fetch_tools(tmp_path_factory.mktemp("tools"))
 
 
-@pytest.fixture(params=["pip", "old pip", "uv"])
+_SLOW_TOOLS = [pytest.param(name, marks=pytest.mark.slow) for name in ("pip", "old pip")]
+"""An install takes uv 0.1 s of CPU, and pip 0.8 s; ``test_installs.py`` has pip among the fast."""
+
+
+@pytest.fixture(params=[*_SLOW_TOOLS, "uv"])
 def tool(request: pytest.FixtureRequest, tools: Tools) -> str:
-    if request.param == "old pip" and tools.old is None:
-        pytest.skip(tools.reason)
+    if request.param == "old pip" and tools.old[0] is None:
+        pytest.skip(tools.old[1])
     name: str = request.param
     return name
 

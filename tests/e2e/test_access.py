@@ -407,6 +407,7 @@ async def test_a_reload_changes_rights_on_known_connections(gate: Guarded) -> No
         assert await status(metrics) == 403
 
 
+@pytest.mark.slow
 async def test_a_worker_that_is_killed_knows_afterwards_what_was_revoked(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str]
 ) -> None:

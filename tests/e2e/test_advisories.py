@@ -82,7 +82,7 @@ def address_of(page: str, filename: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tool", ["pip", "uv"])
+@pytest.mark.parametrize("tool", [pytest.param("pip", marks=pytest.mark.slow), "uv"])
 async def test_malware_that_is_cached_is_refused_within_a_minute_by_all_workers(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:
@@ -145,7 +145,7 @@ async def test_malware_that_is_cached_is_refused_within_a_minute_by_all_workers(
             client.close()
 
 
-@pytest.mark.parametrize("tool", ["pip", "uv"])
+@pytest.mark.parametrize("tool", [pytest.param("pip", marks=pytest.mark.slow), "uv"])
 async def test_malware_that_upstream_has_deleted_is_refused_at_its_address(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:
@@ -171,7 +171,7 @@ async def test_malware_that_upstream_has_deleted_is_refused_at_its_address(
         client.close()
 
 
-@pytest.mark.parametrize("tool", ["pip", "uv"])
+@pytest.mark.parametrize("tool", [pytest.param("pip", marks=pytest.mark.slow), "uv"])
 async def test_a_security_fix_passes_the_cooldown_and_what_is_newer_does_not(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:

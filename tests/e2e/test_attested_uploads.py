@@ -61,6 +61,7 @@ async def provenance(client: aiohttp.ClientSession, server: Running, project: st
         return await document.read()
 
 
+@pytest.mark.slow
 async def test_attestations_of_twine_and_uv_are_served_as_provenance(
     tmp_path: Path, server: Running, signing: SigningService, root: Path
 ) -> None:

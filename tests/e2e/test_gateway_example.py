@@ -79,7 +79,7 @@ async def command(config: Path, *arguments: str) -> str:
     return done.succeeded().out.strip()
 
 
-@pytest.mark.parametrize("tool", ["pip", "uv"])
+@pytest.mark.parametrize("tool", [pytest.param("pip", marks=pytest.mark.slow), "uv"])
 async def test_installers_get_what_the_rules_let_pass(
     tmp_path: Path, upstream: Upstream, place: New, tool: str
 ) -> None:

@@ -17,6 +17,12 @@ from tests.support.upstream import Fault, Upstream
 New = Callable[[], Place]
 
 
+@pytest.fixture(params=["pip", pytest.param("old pip", marks=pytest.mark.slow), "uv"])
+def tool(tool: str) -> str:
+    """All of them, and pip among the fast tests."""
+    return tool
+
+
 async def test_a_chain_installs_cold_warm_without_upstream_and_offline(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str], place: New, tool: str
 ) -> None:
@@ -143,6 +149,7 @@ async def test_promised_metadata_that_upstream_lacks_come_from_the_wheel(
         assert there.installed() == chain
 
 
+@pytest.mark.slow
 async def test_time_filters_see_upstreams_times_through_the_server(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:

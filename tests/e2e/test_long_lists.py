@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
+import pytest
 from multidict import CIMultiDictProxy
 
 from tests.support.distributions import make_wheel
@@ -61,6 +62,7 @@ async def test_all_forms_have_all_names_and_say_what_they_list(tmp_path: Path) -
             assert (await get(server, **tag))[0] == 304
 
 
+@pytest.mark.slow
 async def test_the_list_of_a_million_names_takes_bounded_memory(tmp_path: Path) -> None:
     async with listing(tmp_path, MANY) as server:
         await get(server, Accept=JSON)

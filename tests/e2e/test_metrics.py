@@ -208,6 +208,7 @@ async def from_a_survivor(server: Running) -> Shown:
                 await asyncio.sleep(0)
 
 
+@pytest.mark.slow
 async def test_the_sum_over_workers_is_right_and_never_falls_when_one_is_killed(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:
@@ -254,6 +255,7 @@ async def watched(server: Running) -> AsyncIterator[list[float]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.slow
 async def test_counters_never_fall_while_workers_are_killed(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:

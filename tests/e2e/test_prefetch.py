@@ -44,7 +44,7 @@ def outcomes(server: Running) -> Counter[str]:
     return Counter(each["outcome"] for each in server.requests() if each["outcome"] != "-")
 
 
-@pytest.mark.parametrize("tool", ["pip", "uv"])
+@pytest.mark.parametrize("tool", [pytest.param("pip", marks=pytest.mark.slow), "uv"])
 async def test_upstream_gets_one_request_for_each_installed_file_and_no_other(
     tool: str, upstream: Upstream, tmp_path: Path, place: Callable[[], Place]
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import aiohttp
+import pytest
 
 from tests.support.distributions import make_sdist, make_wheel
 from tests.support.installers import Place
@@ -70,6 +71,7 @@ async def _upgraded(server: Running, place: Place, *options: str) -> None:
     (await place.pip(*given, cache=True)).succeeded()
 
 
+@pytest.mark.slow
 async def test_a_new_private_version_is_seen_by_the_next_upgrade(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:

@@ -253,6 +253,7 @@ async def test_servers_on_one_cache_honour_claims_of_each_other(
     assert len(public_index.requests) == requests_before
 
 
+@pytest.mark.slow
 async def test_workers_of_one_server_share_their_claims(
     tmp_path: Path, public_index: Upstream
 ) -> None:

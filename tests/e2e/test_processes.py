@@ -57,6 +57,7 @@ def spooled(cache: Path) -> list[Path]:
     return [each for each in (cache / "spool").rglob("*") if each.is_file()]
 
 
+@pytest.mark.slow
 async def test_a_kill_in_the_middle_of_a_download_leaves_no_files(
     tmp_path: Path, upstream: Upstream, place: New
 ) -> None:
@@ -101,6 +102,7 @@ async def test_two_servers_share_one_cache_folder(
         assert spooled(tmp_path / "cache") == []
 
 
+@pytest.mark.slow
 async def test_fifty_clients_of_one_file_are_one_fetch(tmp_path: Path, upstream: Upstream) -> None:
     path, sha256 = noise(tmp_path / "dist", "large", 50 * MB)
     upstream.add(path, metadata=False)

@@ -101,6 +101,7 @@ async def test_replicas_ask_upstream_once_for_each_page_and_file(
     assert upstream.count(".whl") == 2  # with the metadata
 
 
+@pytest.mark.slow
 async def test_a_page_arrives_although_the_replica_that_fetches_it_is_killed(
     replicas: ServerReplicas, upstream: Upstream
 ) -> None:
@@ -132,6 +133,7 @@ async def test_a_file_arrives_although_the_replica_that_fetches_it_is_killed(
     assert upstream.count(".whl") == 2
 
 
+@pytest.mark.slow
 async def test_a_replica_that_was_frozen_does_not_bring_an_old_page_back(
     replicas: ServerReplicas, upstream: Upstream, tmp_path: Path
 ) -> None:

@@ -229,6 +229,7 @@ async def test_twine_publishes_from_a_job_and_shows_refusals(deployment: Deploym
         assert "`invalid-publisher`: the identity token is valid, but no rule" in said
 
 
+@pytest.mark.slow
 async def test_workers_share_what_was_minted_burned_and_used_also_after_a_restart(
     deployment: Deployment,
 ) -> None:
@@ -249,6 +250,7 @@ async def test_workers_share_what_was_minted_burned_and_used_also_after_a_restar
         assert {await deployment.uploaded(server, minted["token"]) for _ in range(5)} == {401}
 
 
+@pytest.mark.slow
 async def test_replicas_share_what_was_minted_burned_and_used(
     deployment: Deployment, shared_object_server: ObjectServer
 ) -> None:

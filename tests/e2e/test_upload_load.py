@@ -59,6 +59,7 @@ async def test_many_uploads_at_once_are_all_listed(tmp_path: Path, server: Runni
         assert await listed(client, server, "foo") == sorted(wheel.name for wheel in wheels)
 
 
+@pytest.mark.slow
 async def test_of_many_uploads_of_one_name_those_with_the_same_bytes_succeed(
     tmp_path: Path, server: Running
 ) -> None:

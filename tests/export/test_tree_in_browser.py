@@ -14,6 +14,7 @@ README = "# Acme\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nimport acme\n`
 PAGES = ("index.html", "project/acme-tool/index.html", "changes/index.html")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_pages_are_accessible_and_fit_every_width(tmp_path: Path, theme: str) -> None:
     executable()
@@ -33,6 +34,7 @@ async def test_pages_are_accessible_and_fit_every_width(tmp_path: Path, theme: s
         await tab.check("file://")
 
 
+@pytest.mark.slow
 async def test_a_page_has_the_look_of_the_server(tmp_path: Path) -> None:
     """Both are drawn from the same parts: heading, facts, README, and rows of files."""
     executable()

@@ -72,6 +72,7 @@ async def test_pages_and_answers_of_forms_are_accessible(
         await tab.check(company.server.address)
 
 
+@pytest.mark.slow
 async def test_who_may_not_read_gets_a_page_with_style_that_says_so(
     browser: Browser, company: FaceWorld
 ) -> None:
@@ -86,6 +87,7 @@ async def test_who_may_not_read_gets_a_page_with_style_that_says_so(
         await tab.check(company.server.address)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [True, False])
 async def test_a_person_makes_a_token_that_is_shown_once(
     browser: Browser, company: FaceWorld, script: bool
@@ -107,6 +109,7 @@ async def test_a_person_makes_a_token_that_is_shown_once(
             await tab.check(company.server.address)
 
 
+@pytest.mark.slow
 async def test_a_person_finds_who_has_a_bad_version(browser: Browser, company: FaceWorld) -> None:
     link = await _link(company, "demo-1.1-py3-none-any.whl")
     pip = {"X-User": "alice", "User-Agent": "pip/26.0"}
@@ -135,6 +138,7 @@ async def _link(world: FaceWorld, filename: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 async def test_a_person_publishes_and_sees_the_page_of_the_version(
     browser: Browser, company: FaceWorld, tmp_path: Path
 ) -> None:

@@ -248,6 +248,7 @@ async def test_texts_that_are_too_long_leave_room_for_the_rest(world: FaceWorld)
     assert "1,700,000 more characters" in text
 
 
+@pytest.mark.slow
 async def test_metadata_and_readmes_of_any_size_make_a_page(world: FaceWorld) -> None:
     """More than is read is left out, and a README that takes too long is shown as written."""
     many = "\n".join(f"Requires-Dist: need-{number}" for number in range(3000))

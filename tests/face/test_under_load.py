@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from proxy.events import AnswerServed, Outcome, RequestKind
 from proxy.face import RANGES, CountedInterval, History
@@ -138,6 +139,7 @@ async def shows_activity(server: Running) -> bool:
         return page.status == 200 and "Answers to installers" in await page.text()
 
 
+@pytest.mark.slow
 async def test_the_page_is_there_with_workers_after_a_kill_and_beside_a_server(
     tmp_path: Path,
 ) -> None:

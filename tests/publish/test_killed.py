@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from proxy.model import ProjectName
 from proxy.publish.package_files import sha256_of, sidecars_of
 from tests.support.distributions import make_wheel
@@ -60,6 +62,7 @@ async def _found(root: Path, wheel: Path) -> bool:
         return there
 
 
+@pytest.mark.slow
 async def test_a_kill_leaves_the_former_bytes_or_the_new_ones(tmp_path: Path) -> None:
     """Each with what is beside them."""
     wheel = make_wheel(tmp_path / "dist", "foo", "1.0")

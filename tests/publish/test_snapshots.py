@@ -175,6 +175,7 @@ async def test_what_is_refused(publisher: DirectoryPublisher) -> None:
     assert [each.name for each in await snapshots.all()] == ["before"]
 
 
+@pytest.mark.slow
 async def test_a_kill_of_a_roll_back_leaves_nothing_or_all(tmp_path: Path) -> None:
     """It is completed by the next process that opens the directory."""
     wheel, root = make_wheel(tmp_path / "dist", "foo", "1.0"), tmp_path / "packages"

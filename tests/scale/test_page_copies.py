@@ -156,6 +156,7 @@ async def test_a_garbled_copy_is_absent_and_replaced(replicas: Replicas) -> None
     assert await replicas.copied() == whole
 
 
+@pytest.mark.slow
 @pytest.mark.e2e
 async def test_pip_installs_though_redis_is_empty_and_upstream_away(
     shared: SharedStore, upstream: Upstream, wheels: Wheels, redis_url: str,
@@ -163,7 +164,7 @@ async def test_pip_installs_though_redis_is_empty_and_upstream_away(
 ) -> None:  # fmt: skip
     sha256 = wheels.add("demo")
     upstream.page_headers["Cache-Control"] = "max-age=0"
-    tools = Tools(newest_pip(tmp_path), None, "")
+    tools = Tools(newest_pip(tmp_path))
 
     async def install(name: str, asked: int = 0) -> None:
         """``asked``: how often upstream is asked for the page then, in all."""

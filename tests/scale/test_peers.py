@@ -79,7 +79,7 @@ async def test_pip_installs_what_a_peer_has_without_upstream(
 ) -> None:
     for name, size in (("small", 1000), ("large", LARGE)):
         wheels.add(name, size)
-    place = Place(tmp_path / "place", Tools(newest_pip(tmp_path), None, ""))
+    place = Place(tmp_path / "place", Tools(newest_pip(tmp_path)))
     async with network.server() as near, network.server(f"{near.address}/") as server:
         for name in ("small", "large"):
             await fetch(near, wheels, name)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from proxy.scale.object_store import path_of
 from tests.support.replicas import SharedStore, Wheels, get
@@ -114,6 +115,7 @@ async def test_what_the_environment_lacks_ends_a_start(tmp_path: Path) -> None:
     assert "storage.files: az://container/x cannot be opened: " in done.err
 
 
+@pytest.mark.slow
 async def test_commands_over_shared_files(
     shared: SharedStore, upstream: Upstream, wheels: Wheels, tmp_path: Path
 ) -> None:

@@ -138,7 +138,7 @@ class Installing:
     def __init__(self, folder: Path, index: str) -> None:
         self._folder = folder
         self._index = index
-        self._tools = Tools(Path(pip.__file__).parent, None, "")
+        self._tools = Tools(Path(pip.__file__).parent)
         self._enough = asyncio.Event()
         self.rounds = 0
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from proxy.scale.object_store import path_of
 from tests.support.installers import Place, Tools, newest_pip
 from tests.support.replicas import SharedStore, Wheels, get
@@ -11,11 +13,12 @@ from tests.support.upstream import Upstream
 from tests.support.waiting import until
 
 
+@pytest.mark.slow
 async def test_pip_installs_from_what_another_replica_has_fetched(
     shared: SharedStore, upstream: Upstream, wheels: Wheels, tmp_path: Path
 ) -> None:
     small, large = wheels.add("small"), wheels.add("large", 3_000_000)
-    place = Place(tmp_path / "place", Tools(newest_pip(tmp_path), None, ""))
+    place = Place(tmp_path / "place", Tools(newest_pip(tmp_path)))
     async with shared.replica(upstream) as one, shared.replica(upstream) as other:
         (await place.pip("download", "--index-url", one.index, "small", "large")).succeeded()
         for each in (small, large):

@@ -7,6 +7,7 @@ import sys
 import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,23 @@ _CAPTURED: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 12
 
 @dataclass(frozen=True)
 class Tools:
-    """The folders of pips; None for one that could not be installed, with the reason."""
+    """The newest pip, and a folder for an old one: None if no test asks for that."""
 
     newest: Path
-    old: Path | None
-    reason: str
+    folder: Path | None = None
+
+    @cached_property
+    def old(self) -> tuple[Path | None, str]:
+        """The folder of a pip that is installed now; None if that fails, with the reason."""
+        assert self.folder
+        if sys.version_info >= (3, 12):
+            return None, "a pip that knows no JSON does not run on this Python"
+        return _fetched(self.folder / "old", OLD_PIP)
 
 
 def fetch_tools(folder: Path) -> Tools:
-    """The pip of this environment alone, and an old one that it installs."""
-    newest = newest_pip(folder)
-    if sys.version_info >= (3, 12):
-        return Tools(newest, None, "a pip that knows no JSON does not run on this Python")
-    old, reason = _fetched(folder / "old", OLD_PIP)
-    return Tools(newest, old, reason)
+    """The pip of this environment alone, and an old one once a test asks for it."""
+    return Tools(newest_pip(folder), folder)
 
 
 def newest_pip(folder: Path) -> Path:
@@ -81,7 +85,7 @@ class Place:
         path: Path | None = None,
     ) -> Done:
         """``cache``: keep what is fetched for the next time. ``path``: a folder of programs."""
-        program = self._tools.old if old else self._tools.newest
+        program = self._tools.old[0] if old else self._tools.newest
         assert program
         more = {
             "PIP_CONFIG_FILE": "/dev/null",

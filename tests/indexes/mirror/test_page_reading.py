@@ -131,6 +131,7 @@ async def test_json_made_to_be_slow_is_an_error(write: Callable[[], bytes]) -> N
         await read(write(), JSON)
 
 
+@pytest.mark.slow
 async def test_other_pages_are_read_while_a_dense_one_is() -> None:
     reader = PageReader("upstream", lambda origin: True)
     reading = asyncio.create_task(reader.read(DEMO, URL, "text/html", dense()))

@@ -183,6 +183,7 @@ def test_nesting_and_numbers_beyond_use(reader: str, content: bytes) -> None:
         READERS[reader](document(content))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["uv.lock", "pylock.toml", "hashed.txt", "pyproject.toml"])
 def test_real_file_with_a_byte_changed(name: str, locked_project: Path, tmp_path: Path) -> None:
     content = (locked_project / name).read_bytes()
