@@ -262,7 +262,7 @@ async def test_a_mistyped_command_gets_a_suggestion(tmp_path: Path) -> None:
 
 async def test_the_module_and_the_console_command_agree(tmp_path: Path) -> None:
     env = environment(tmp_path / "home", PYTHONPATH=str(ROOT))
-    for arguments in (["--version"], ["--help"], ["serve", "--help"], ["nothing"], ["settings"]):
+    for arguments in (["--version"], ["serve", "--help"], ["nothing"]):
         one = await command("python", "-m", "proxy", *arguments, env=env, cwd=tmp_path)
         other = await command("waystation", *arguments, env=env, cwd=tmp_path)
         assert one == other

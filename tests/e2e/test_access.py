@@ -345,6 +345,7 @@ async def all_refused(server: Running, secret: str) -> bool:
     return await statuses(server, secret, 20) <= {401, 429}
 
 
+@pytest.mark.slow
 async def test_revoked_and_rotated_tokens_act_in_all_workers_under_load(
     tmp_path: Path, upstream: Upstream, chain: dict[str, str]
 ) -> None:

@@ -160,7 +160,7 @@ async def test_every_way_to_answer_is_counted_as_it_is_logged(
     assert total(shown, "upstream_requests", result="failed") >= 1
 
 
-@pytest.mark.parametrize("number", ["1", "2"])
+@pytest.mark.parametrize("number", ["1", pytest.param("2", marks=pytest.mark.slow)])
 async def test_prefetched_files_are_counted_as_used_or_unused(
     number: str, tmp_path: Path, upstream: Upstream, demo: Listed, place: Callable[[], Place]
 ) -> None:
@@ -275,6 +275,7 @@ async def test_counters_never_fall_while_workers_are_killed(
     assert seen[-1] > seen[0]
 
 
+@pytest.mark.slow
 async def test_an_upstream_that_is_down_is_seen_in_all_workers(
     tmp_path: Path, upstream: Upstream, demo: Listed
 ) -> None:

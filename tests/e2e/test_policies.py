@@ -167,7 +167,7 @@ async def page(session: aiohttp.ClientSession, url: str) -> tuple[str, str]:
         return response.headers["ETag"], await response.text()
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
 async def test_a_young_version_appears_at_its_instant_without_a_request_upstream(
     tmp_path: Path, upstream: Upstream, place: New, workers: str
 ) -> None:

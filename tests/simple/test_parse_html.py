@@ -343,6 +343,7 @@ def test_a_page_cut_short_is_read_as_far_as_it_goes() -> None:
         assert SDIST in [file.filename for file in read_html(whole[:length]).files]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", ["<!--", "<?", "</a ", "<a href=x>x", "<p><a href=x>x</p>"])
 @pytest.mark.timeout(60)  # a parser without a limit takes minutes
 def test_pages_made_to_be_slow_are_refused(piece: str) -> None:

@@ -26,7 +26,7 @@ def test_pip_installs_a_wheel(tmp_path: Path) -> None:
     assert wheel.stat().st_size > 100_000
 
 
-@pytest.mark.parametrize("fmt", ["tar.gz", "zip"])
+@pytest.mark.parametrize("fmt", ["tar.gz", pytest.param("zip", marks=pytest.mark.slow)])
 def test_pip_builds_an_sdist_without_a_network(tmp_path: Path, fmt: str) -> None:
     make_wheel(tmp_path / "links", "tool", "3")
     sdist = make_sdist(tmp_path, "foo-bar", "1.0", fmt=fmt, build_requires=["tool"])  # type: ignore[arg-type]
