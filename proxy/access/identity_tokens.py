@@ -18,6 +18,7 @@ from proxy.access.issuer_keys import IssuerKeys
 from proxy.access.principals import Principal
 from proxy.access.rights import Grant
 from proxy.errors import ConfigurationError, ProxyError, how_to_add
+from proxy.runtime import late_pattern
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ LEEWAY = 30.0
 REQUIRED_CLAIMS = ["exp", "iat", "iss", "aud", "sub"]
 KEEP = 300.0
 """Seconds for which a verified token is not verified again."""
-_TOKEN = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\Z", re.ASCII)
+_TOKEN = late_pattern(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\Z", re.ASCII)
 _CASELESS = frozenset(("repository", "repository_owner", "environment"))
 """Claims of GitHub whose values are names that it compares without regard to case."""
 ACCOUNT_CLAIMS = ("repository_id", "project_id", "pipeline_id", "oidc.circleci.com/project-id")
@@ -49,7 +50,7 @@ _FAULTS = {
     "MissingRequiredClaimError": f"it has not all of the claims {', '.join(REQUIRED_CLAIMS)}",
 }
 """By the names of the errors of PyJWT."""
-_NOT_SHOWN = re.compile(r"[^\x21-\x7e]")
+_NOT_SHOWN = late_pattern(r"[^\x21-\x7e]")
 
 
 class ClaimRule(NamedTuple):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
 
 from proxy.access.rights import Grant, Rights
+from proxy.runtime import late_pattern
 
 EVERYONE = "*"
 """In the table of rights: every principal."""
 GROUP = "@"
 """Begins the name of a group in the table of rights."""
-_PERSON = re.compile(r"[^\x00-\x20\x7f*@:\ud800-\udfff][^\x00-\x1f\x7f\ud800-\udfff]{0,254}\Z")
-_MACHINE = re.compile(r"(?:token|oidc):[^\x00-\x20\x7f]{1,255}\Z")
+_PERSON = late_pattern(r"[^\x00-\x20\x7f*@:\ud800-\udfff][^\x00-\x1f\x7f\ud800-\udfff]{0,254}\Z")
+_MACHINE = late_pattern(r"(?:token|oidc):[^\x00-\x20\x7f]{1,255}\Z")
 
 
 class Principal(msgspec.Struct, frozen=True):

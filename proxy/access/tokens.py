@@ -19,6 +19,7 @@ from proxy.access.rights import Grant, parse_grant
 from proxy.access.shared_tokens import SharedTokens
 from proxy.access.token_store import Token, TokenStore
 from proxy.errors import ConfigurationError, DirectoryUnavailable
+from proxy.runtime import late_pattern
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ KEEP = 60.0
 """Seconds for which a verified token is not looked up again: so its last use is seen."""
 NOTE_USES = 30.0
 """Seconds between two notes of the last uses."""
-_FORM = re.compile(r"ws[tp]_[A-Za-z0-9_-]{43}_[0-9A-Za-z]{6}\Z", re.ASCII)
+_FORM = late_pattern(r"ws[tp]_[A-Za-z0-9_-]{43}_[0-9A-Za-z]{6}\Z", re.ASCII)
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 

@@ -14,6 +14,7 @@ import msgspec
 from proxy.advisories.affected import Affected, Interval, intervals_of, normalized
 from proxy.advisories.severity import Severity, score_of, score_of_word
 from proxy.model import ProjectName, normalize
+from proxy.runtime import late_pattern
 
 ECOSYSTEM = "PyPI"
 """Exactly: ``Root:PyPI`` and other forms are other registries."""
@@ -22,8 +23,8 @@ MALWARE_PREFIX = "MAL-"
 LONGEST_SUMMARY = 120
 """Characters of a summary that are kept."""
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", re.ASCII)
-_UNPRINTABLE = re.compile(r"[^\x21-\x7e]+")
+_ID = late_pattern(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z", re.ASCII)
+_UNPRINTABLE = late_pattern(r"[^\x21-\x7e]+")
 
 
 class UnusableRecord(ValueError):

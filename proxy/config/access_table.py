@@ -13,11 +13,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_va
 
 from proxy.access import CertificateName, Grant, Scope, check_member, parse_grant
 from proxy.config.values import Age, Table, UserPath
+from proxy.runtime import late_pattern
 
-_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}\Z", re.ASCII)
+_GROUP = late_pattern(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}\Z", re.ASCII)
 
 
-_HEADER = re.compile(r"[A-Za-z0-9-]{1,80}\Z", re.ASCII)
+_HEADER = late_pattern(r"[A-Za-z0-9-]{1,80}\Z", re.ASCII)
 NOT_FOR_USERS = ("authorization", "host", "connection", "x-forwarded-for", "content-length")
 """Headers, in lower case, that cannot name a user."""
 

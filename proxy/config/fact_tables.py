@@ -19,8 +19,9 @@ from proxy.config.policy_tables import (
 from proxy.config.values import DAY, HOUR, PositiveSeconds, Table
 from proxy.model import normalize
 from proxy.policies import Condition, Look, parse_licence
+from proxy.runtime import late_pattern
 
-_URL = re.compile(r"https?://[^\s/]+", re.IGNORECASE)
+_URL = late_pattern(r"https?://[^\s/]+", re.IGNORECASE)
 OrUnknown = Literal["allow", "refuse"]
 
 

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from proxy.config.values import Instant, Table
 from proxy.errors import ConfigurationError
 from proxy.model import RESERVED_SEGMENTS
+from proxy.runtime import late_pattern
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
+NAME = late_pattern(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 """Of an index or a webhook."""
 RULE_WORDS = frozenset(("deny", "reserved"))
 """The words that a rule may have instead of the name of an index."""

@@ -15,6 +15,7 @@ from proxy.config.storage_table import StoreAddress
 from proxy.config.upstream_settings import UpstreamSettings
 from proxy.config.values import ClientErrorStatus, MirrorMode, Seconds, Table, UserPath
 from proxy.policies import Reserved, matcher
+from proxy.runtime import late_pattern
 
 
 class LocalTable(IndexTableBase):
@@ -79,7 +80,7 @@ class MirrorTable(UpstreamTable):
     """The upstream is a Waystation: fetch what it publishes at once, and pass uploads on to it."""
 
 
-REPOSITORY = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", re.ASCII)
+REPOSITORY = late_pattern(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
 
 class ReleasesTable(UpstreamTable):

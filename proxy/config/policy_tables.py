@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, ClassVar, Literal
 
 from packaging.specifiers import SpecifierSet
@@ -10,8 +9,9 @@ from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, field_val
 
 from proxy.config.values import Age, Count, Instant, Seconds, Table
 from proxy.policies import Look, Mode, matcher, parse_digest
+from proxy.runtime import late_pattern
 
-POLICY_NAME = re.compile(r"[a-z0-9-]{1,40}\Z")
+POLICY_NAME = late_pattern(r"[a-z0-9-]{1,40}\Z")
 """Names of policies are in HTTP headers and metric labels."""
 
 

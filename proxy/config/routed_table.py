@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -11,10 +10,11 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from proxy.config.index_base import IndexTableBase
 from proxy.config.values import Table, UserPath
 from proxy.policies import EXPRESSION, captured_names, project_pattern
+from proxy.runtime import late_pattern
 
 DENY = "deny"
 RESERVED = "reserved"
-_VARIABLE = re.compile(r"\{([^{}]*)\}")
+_VARIABLE = late_pattern(r"\{([^{}]*)\}")
 
 
 class PageTarget(Table):

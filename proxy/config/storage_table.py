@@ -12,15 +12,16 @@ from pydantic import AfterValidator, ByteSize, Field, model_validator
 
 from proxy.config.values import HOUR, PositiveSeconds, Table
 from proxy.errors import ConfigurationError, how_to_add
+from proxy.runtime import late_pattern
 
 _STORES = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:/FOLDER"
 _RECORDS = (
     *("redis", "rediss", "redis+sentinel", "rediss+sentinel"),
     *("redis+cluster", "rediss+cluster"),
 )
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", re.ASCII)
-_PREFIX = re.compile(r"(/[A-Za-z0-9_-][A-Za-z0-9._=-]*)*/?", re.ASCII)
+_HOST = late_pattern(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", re.ASCII)
+_BUCKET = late_pattern(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]", re.ASCII)
+_PREFIX = late_pattern(r"(/[A-Za-z0-9_-][A-Za-z0-9._=-]*)*/?", re.ASCII)
 
 
 def _split(address: str) -> SplitResult:

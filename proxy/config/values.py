@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from functools import cache
@@ -22,7 +21,7 @@ from pydantic import (
     UrlConstraints,
 )
 
-from proxy.runtime import parse_seconds
+from proxy.runtime import late_pattern, parse_seconds
 
 
 def expand_home(path: Path) -> Path:
@@ -36,7 +35,7 @@ def expand_home(path: Path) -> Path:
 _NO_AGE = 'is not an age with its unit, such as "7d", "36h" or "P7D", of at most 100 years'
 LONGEST_AGE = 36_525 * 86400.0
 """Seconds."""
-_ISO_AGE = re.compile(r"P(?:(\d+)W|(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?)\Z")
+_ISO_AGE = late_pattern(r"P(?:(\d+)W|(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?)?)\Z")
 
 
 def age_seconds(age: str) -> float:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from proxy.distributions.archive_limits import UnusableArchive
 from proxy.distributions.filenames import normalize_version, same_version
 from proxy.model import ProjectName, normalize
+from proxy.runtime import late_pattern
 
 if TYPE_CHECKING:
     from packaging.metadata import RawMetadata
@@ -35,14 +36,14 @@ MAX_REQUIREMENTS = 500
 REQUIREMENTS_PER_TURN = 8
 """Requirements that are read before other tasks of the event loop have their turn."""
 
-_FIELD_NAME = re.compile(r"^[!-9;-~]*(?=:)", re.MULTILINE)
+_FIELD_NAME = late_pattern(r"^[!-9;-~]*(?=:)", re.MULTILINE)
 _REQUIRES_DIST = re.compile(
     r"^Requires-Dist:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE | re.IGNORECASE
 )
-_NOT_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffd]")
-_CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_LINK = re.compile(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
-_INDENT = re.compile(r"^(?: {8}| {7}\|)", re.MULTILINE)
+_NOT_TEXT = late_pattern(r"[\x00-\x1f\x7f-\x9f\ufffd]")
+_CONTROL_CHARACTERS = late_pattern(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_LINK = late_pattern(r"https?://[^\s<>\"\\]+\Z", re.IGNORECASE)
+_INDENT = late_pattern(r"^(?: {8}| {7}\|)", re.MULTILINE)
 _UNKNOWN = "UNKNOWN"
 
 

@@ -13,23 +13,24 @@ from urllib.parse import unquote
 
 from proxy.distributions.filenames import parse_filename
 from proxy.model import ProjectName, normalize
+from proxy.runtime import late_pattern
 
 _ARCHIVES = r"whl|zip|tgz|tbz2?|txz|tlz|tar|conda|egg(?!-)|7z"
 _SYSTEM_PACKAGES = r"exe|msi|rpm|deb|dmg|pkg"
 
 # Other suffixes may follow: of signatures and digests, metadata (PEP 658), unfinished uploads,
 # copies ("name.tar (1).gz"). ``.egg-info`` and ``.dist-info`` are no distributions.
-_KNOWN_SUFFIX = re.compile(
+_KNOWN_SUFFIX = late_pattern(
     rf"\.(?:(?:{_ARCHIVES})|(?P<system>{_SYSTEM_PACKAGES}))(?![a-z0-9])", re.I
 )
 _MAX_NAME_LENGTH = 255  # characters: no file system has longer names
 
-_VERSION_START = re.compile(r"v?[0-9]", re.I)
-_VERSION_INSIDE = re.compile(r"[._ ]v?(?=[0-9])", re.I)
+_VERSION_START = late_pattern(r"v?[0-9]", re.I)
+_VERSION_INSIDE = late_pattern(r"[._ ]v?(?=[0-9])", re.I)
 _WHEEL_TAGS = 3  # Python, ABI, platform
-_PYTHON_TAG = re.compile(r"(?:py|cp|pp|ip|jy)[0-9]", re.I)
-_NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_DASHES = re.compile(r"\s*[\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d]\s*|\s+-\s*|-\s+")
+_PYTHON_TAG = late_pattern(r"(?:py|cp|pp|ip|jy)[0-9]", re.I)
+_NO_NAME = late_pattern(r"[^A-Za-z0-9._-]+")
+_DASHES = late_pattern(r"\s*[\u00ad\u2010-\u2015\u2212\ufe58\ufe63\uff0d]\s*|\s+-\s*|-\s+")
 
 
 def looks_like_distribution(filename: str) -> bool:

@@ -6,10 +6,10 @@ the usual spellings, and classifiers, of which only the unambiguous count.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from proxy.distributions.core_metadata import core_fields
+from proxy.runtime import late_pattern
 
 LONGEST_EXPRESSION = 1000
 """Characters."""
@@ -88,7 +88,7 @@ _SPELLINGS = {
 }
 """Free texts, in lowercase."""
 
-_TOKEN = re.compile(r"[()]|[^\s()]+")
+_TOKEN = late_pattern(r"[()]|[^\s()]+")
 _OPERATORS = {"(", ")", "AND", "OR", "WITH"}
 
 

@@ -14,6 +14,7 @@ from packaging.tags import Tag, compatible_tags, cpython_tags, parse_tag
 
 from proxy.distributions.platforms import PLATFORM_OPTION, Platform, parse_platform, this_platform
 from proxy.errors import ConfigurationError
+from proxy.runtime import late_pattern
 
 if TYPE_CHECKING:
     from packaging.markers import Marker
@@ -23,7 +24,7 @@ _PYTHON = re.compile(r"3\.(\d{1,2})(?:\.(\d{1,2}))?\Z", re.ASCII)
 _LATEST_PATCH = 99
 _UNKNOWN_VARIABLES = r"(?:extras?|dependency_groups|platform_release|platform_version)"
 _OPERATOR = r"(?:[=~!]=|===|<=?|>=?|(?:not )?in)"
-_DEPENDS = re.compile(
+_DEPENDS = late_pattern(
     rf'"[^"]*" {_OPERATOR} {_UNKNOWN_VARIABLES}\b|\b{_UNKNOWN_VARIABLES} {_OPERATOR} "[^"]*"'
 )
 _ALWAYS = 'python_version >= "3"'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 import msgspec
@@ -14,10 +13,11 @@ from proxy.errors import Denied, PolicyFailed
 from proxy.indexes.explanation import Verdicts
 from proxy.model import File, ProjectPage, with_distributions
 from proxy.policies import NoVerdict, PageView, ParsedPage, Policy, Verdict, parse_version
+from proxy.runtime import late_pattern
 
 log = logging.getLogger(__name__)
 
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_SHA256 = late_pattern(r"[0-9a-f]{64}\Z")
 
 
 class Judged(msgspec.Struct, frozen=True):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 import time
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
@@ -22,7 +21,7 @@ from proxy.indexes.mirror.mirrored_files import MirrorFiles
 from proxy.indexes.mirror.mirrored_siblings import MirrorSiblings
 from proxy.indexes.mirror.page_reading import PageReader
 from proxy.model import METADATA, PROVENANCE, Artifact, ProjectName, ProjectPage, normalize
-from proxy.runtime import BoundedDict
+from proxy.runtime import BoundedDict, late_pattern
 
 MAX_PAGE_FILE = 64 * 2**20
 """Bytes of a page file."""
@@ -32,7 +31,7 @@ NO_BASE = "http://relative.invalid/"
 """The base of relative links: no file can be fetched from there (RFC 2606)."""
 LIFETIME = 1.0
 """Seconds until a changed file is seen, at most."""
-_VARIABLE = re.compile(r"\{([^{}]*)\}")
+_VARIABLE = late_pattern(r"\{([^{}]*)\}")
 
 Stamp = tuple[int, int, int]
 """Of a file: its inode, size, and time of change."""

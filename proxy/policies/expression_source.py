@@ -8,24 +8,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-_LITERAL = re.compile(
+from proxy.runtime import late_pattern
+
+_LITERAL = late_pattern(
     r"""[rR](?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n]*"|'[^'\n]*')"""
     r"""|\"{3}(?:\\.|[^\\])*?\"{3}|'{3}(?:\\.|[^\\])*?'{3}"""
     r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|//[^\n]*""",
     re.DOTALL,
 )
 """A text, or a comment."""
-_FIELD = re.compile(r"\b(project|release|file)\b(?:\s*\.\s*([A-Za-z_]\w*))?")
-_WHOLE = re.compile(r"\b(?:file|release)\b(?!\s*\.)")
-_HAS_AGE = re.compile(r"\bhas\(\s*(?:file|release)\s*\.\s*age\s*\)")
-_AGE = re.compile(r"\.\s*age\b")
+_FIELD = late_pattern(r"\b(project|release|file)\b(?:\s*\.\s*([A-Za-z_]\w*))?")
+_WHOLE = late_pattern(r"\b(?:file|release)\b(?!\s*\.)")
+_HAS_AGE = late_pattern(r"\bhas\(\s*(?:file|release)\s*\.\s*age\s*\)")
+_AGE = late_pattern(r"\.\s*age\b")
 _DURATION = r"duration\(\s*(?P<{0}>\"[^\"]*\"|'[^']*')\s*\)"
-_COMPARED = re.compile(
+_COMPARED = late_pattern(
     r"\b(?:file|release)\s*\.\s*age\s*(?:<=|>=|<|>)\s*" + _DURATION.format("after") + "|"
     + _DURATION.format("before") + r"\s*(?:<=|>=|<|>)\s*(?:file|release)\s*\.\s*age\b"
 )  # fmt: skip
 _ARITHMETIC = tuple("-+*/%.")
-_PART_OF_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
+_PART_OF_DURATION = late_pattern(r"(\d+(?:\.\d+)?)(h|ms|us|ns|m|s)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _OPENING, _CLOSING = "([{", ")]}"
 _LOGICAL, _EQUAL = ("&&", "||", "?", ":"), ("==", "!=")

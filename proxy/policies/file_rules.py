@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from proxy.distributions import DistributionKind
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
+from proxy.runtime import late_pattern
 
 PLATFORM_PATTERNS = {"linux": "*linux*", "macos": "macosx_*", "windows": "win*"}
 """Short forms. Tags of platforms are no closed list (PEP 783), so they are matched by patterns."""
 
-_PYTHON = re.compile(r"(\d)\.(\d{1,2})\Z")
-_TAG = re.compile(r"([a-z]+)(\d)(\d*)\Z")
+_PYTHON = late_pattern(r"(\d)\.(\d{1,2})\Z")
+_TAG = late_pattern(r"([a-z]+)(\d)(\d*)\Z")
 
 
 class Files(Rule):

@@ -14,8 +14,9 @@ from proxy.model import HASHES_BY_STRENGTH, ProjectName
 from proxy.policies.base import PageView
 from proxy.policies.configured import Finding, Rule
 from proxy.policies.names import Matches, matcher, normal_pattern
+from proxy.runtime import late_pattern
 
-_DIGEST = re.compile(r"(?:([a-z0-9]+)[:-])?([0-9a-f]{32,128})\Z")
+_DIGEST = late_pattern(r"(?:([a-z0-9]+)[:-])?([0-9a-f]{32,128})\Z")
 
 
 def parse_digest(text: str) -> tuple[str, str]:

@@ -9,9 +9,10 @@ from fnmatch import translate
 from proxy.errors import NoSuchProject, PrivateNameWithheld
 from proxy.model import ProjectName
 from proxy.policies.base import Policy
+from proxy.runtime import late_pattern
 
-_SEPARATORS = re.compile(r"[-_.]+")
-_NAME_PATTERN = re.compile(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)
+_SEPARATORS = late_pattern(r"[-_.]+")
+_NAME_PATTERN = late_pattern(r"[a-z0-9*?][a-z0-9._*?-]*\Z", re.IGNORECASE | re.ASCII)
 
 Matches = Callable[[ProjectName], object]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from proxy.model import ProjectName
 from proxy.policies.names import matcher
+from proxy.runtime import late_pattern
 
 EXPRESSION = "re:"
 """Begins a pattern that is a regular expression."""
@@ -25,7 +26,7 @@ MAX_WAYS = 50_000
 Captured = Mapping[str, str]
 Match = Callable[[ProjectName], Captured | None]
 
-_TOKEN = re.compile(
+_TOKEN = late_pattern(
     r"(?P<atom>\\[dw.-]|\[\^?[a-z0-9.\\_-]+\]|[a-z0-9.-]|[\^$])"
     r"|(?P<open>\(\?P<[a-z_][a-z0-9_]*>|\(\?:|\((?!\?))|(?P<close>\))|(?P<or>\|)"
     r"|(?P<repeat>[*+?]|\{\d{1,3}(?:,\d{0,3})?\})",

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Literal, TextIO
 
+from proxy.runtime.late_pattern import late_pattern
+
 SHOWN_DIGITS = 12
 """Digits of a digest that a plain line shows."""
 _LONG_DIGEST = re.compile(
@@ -141,9 +143,9 @@ def _second(seconds: int) -> str:
 
 
 _SECONDS_BY_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_DURATION = re.compile(r"(?:\s*\d+(?:\.\d+)?\s*[smhdw])+\s*", re.ASCII)
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
-_PLAIN_NUMBER = re.compile(r"\s*-?\d+(\.\d+)?\s*", re.ASCII)
+_DURATION = late_pattern(r"(?:\s*\d+(?:\.\d+)?\s*[smhdw])+\s*", re.ASCII)
+_PART = late_pattern(r"(\d+(?:\.\d+)?)\s*([smhdw])")
+_PLAIN_NUMBER = late_pattern(r"\s*-?\d+(\.\d+)?\s*", re.ASCII)
 
 
 def parse_seconds(value: object) -> object:

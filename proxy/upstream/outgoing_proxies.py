@@ -7,13 +7,13 @@ up, so a network contains only hosts that are given as IP addresses.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 
 from yarl import URL
 
 from proxy.errors import ConfigurationError
+from proxy.runtime import late_pattern
 from proxy.upstream.address_rules import ip_literal, origin_of
 from proxy.upstream.credentials import mask
 
@@ -57,7 +57,7 @@ def _checked(proxy: str) -> str:
     return address
 
 
-_PORT = re.compile(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>[0-9]{1,5})")
+_PORT = late_pattern(r"(?P<host>\[[^\]]*\]|[^:]*):(?P<port>[0-9]{1,5})")
 
 
 class NoProxy:

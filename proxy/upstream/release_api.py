@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -10,13 +9,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from proxy.errors import UpstreamError
+from proxy.runtime import late_pattern
 from proxy.upstream.content_coding import Undecodable, decoded
 from proxy.upstream.headers import Headers, content_encoding, retry_after
 from proxy.upstream.transport import Transport
 from proxy.upstream.transport_errors import status_error
 
 _HEADERS = {"Accept": "application/vnd.github+json", "Accept-Encoding": "gzip"}
-_NEXT = re.compile(r'<([^<>]*)>\s*;[^,<]*\brel="?next\b')
+_NEXT = late_pattern(r'<([^<>]*)>\s*;[^,<]*\brel="?next\b')
 _SHOWS_NOTHING = frozenset({401, 403, 404})
 """The statuses of the API for a missing right; 404 hides that there is such a repository."""
 

@@ -14,15 +14,17 @@ from aiohttp import ClientPayloadError, TCPConnector
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
 
+from proxy.runtime import late_pattern
+
 MAX_LINE_SIZE = 128 * 1024
 """Bytes of one line of a head: pip accepts 64 KiB, uv more."""
 MAX_RESPONSE_HEAD = 512 * 1024
 """Bytes of a head: uv accepts about 400 kB."""
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
-_FOLD = re.compile(rb"\r?\n[ \t]+")
+_FOLD = late_pattern(rb"\r?\n[ \t]+")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9])[ \t]+([0-9]{3})(?![0-9])")
-_HEADER_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
+_HEADER_FIELD = late_pattern(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*(.*)", re.DOTALL)
 _SOUND = re.compile(
     rb"HTTP/1\.[01] [0-9]{3}[^\r\n]{0,99}(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\0]*)*+"
 )

@@ -16,18 +16,19 @@ from cachetools import LRUCache
 
 from proxy.errors import NotFound
 from proxy.model import Moment
+from proxy.runtime import late_pattern
 from proxy.web.pages import redirect
 
 MAX_VIEWS = 64
 """Views of one index that are kept: clients can request any number of instants."""
 AS_OF = "/+asof/{instant}"
 
-_INSTANT = re.compile(
+_INSTANT = late_pattern(
     r"\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?(?:Z|[+-]\d{2}:\d{2})?)?\Z",
     re.ASCII | re.IGNORECASE,
 )
 
-SNAPSHOT_NAME = re.compile(r"[a-z][a-z0-9._-]{0,62}\Z", re.ASCII)
+SNAPSHOT_NAME = late_pattern(r"[a-z][a-z0-9._-]{0,62}\Z", re.ASCII)
 """No instant begins with a letter."""
 
 View = TypeVar("View")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from aiohttp import web
 
 from proxy.errors import (
@@ -23,6 +21,7 @@ from proxy.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from proxy.runtime import late_pattern
 from proxy.upstream import TooManyRequests
 
 STATUS_BY_ERROR: dict[type[Exception], int] = {
@@ -50,7 +49,7 @@ CHALLENGE = 'Basic realm="waystation", charset="UTF-8"'
 """The header ``WWW-Authenticate`` (RFC 7617): installers send credentials of no other scheme."""
 MAX_PHRASE = 150
 """Bytes of a reason phrase."""
-_NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_NOT_PRINTABLE = late_pattern(r"[^\x20-\x7e]+")
 
 INTERNAL_ERROR = "internal error; the log of the server says more"
 

@@ -11,12 +11,13 @@ from aiohttp import web
 
 from proxy import __version__
 from proxy.access import Scope
+from proxy.runtime import late_pattern
 from proxy.web.authentication import may, require_principal
 from proxy.web.errors import plain
 from proxy.web.metrics import Gauge
 from proxy.web.pages import redirect
 
-_HOST_HEADER = re.compile(
+_HOST_HEADER = late_pattern(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII
 )
 """The form of an authority that may be shown: a name or address, and a port."""

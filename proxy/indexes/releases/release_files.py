@@ -10,9 +10,10 @@ import msgspec
 
 from proxy.distributions import DistributionKind, kind_of, parse_filename
 from proxy.model import ProjectName
+from proxy.runtime import late_pattern
 from proxy.simple import clean_upload_time
 
-_DIGEST = re.compile(r"(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})\Z", re.ASCII)
+_DIGEST = late_pattern(r"(sha256:[0-9a-fA-F]{64}|sha512:[0-9a-fA-F]{128})\Z", re.ASCII)
 PAGE_TYPE = "application/vnd.pypi.simple.v1+json"
 
 
